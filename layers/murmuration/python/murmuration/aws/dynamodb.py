@@ -121,7 +121,8 @@ def deserialize(attribute: AttributeValue) -> Any:
 
 
 def to_attributes(item: StoredItem) -> WireItem:
-    return {name: serialize(value) for name, value in item.items()}
+    """The item as DynamoDB's attribute values; most are strings."""
+    return {name: {"S": value} if type(value) is str else serialize(value) for name, value in item.items()}
 
 
 def from_attributes(attributes: Mapping[str, AttributeValue]) -> Item:

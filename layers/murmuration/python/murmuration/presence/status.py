@@ -74,10 +74,16 @@ def note_visit(user_id: str, device_id: str, wanted: str | None, item: StoredIte
     ago.
     """
     now, known = now_ms(), presence.from_item(item)
-    if _visited(known, device_id, wanted, now) is known:
+    if is_visit_noted(device_id, wanted, item):
         return False
     _change(user_id, lambda before, at: _visited(before, device_id, wanted, at), item)
     return not known.watches(now)
+
+
+def is_visit_noted(device_id: str, wanted: str | None, item: StoredItem | None) -> bool:
+    """Whether `note_visit` would change nothing."""
+    known = presence.from_item(item)
+    return _visited(known, device_id, wanted, now_ms()) is known
 
 
 def _visited(before: Presence, device_id: str, wanted: str | None, now: int) -> Presence:

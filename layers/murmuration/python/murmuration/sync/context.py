@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from murmuration.aws.dynamodb import Item
+from murmuration.cache import LruCache
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.filters import SyncFilter
 from murmuration.protocol.push_rules.conditions import Matcher, compile_condition
@@ -23,6 +25,9 @@ from murmuration.sync.unread.rule_digests import Outdated
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId, UserId
     from murmuration.sync.readers.json_types import DeviceListsSection
+
+_rules: LruCache[tuple[str, str], CompiledRuleset] = LruCache(128)
+"""Push rules by user and what the user has changed of them."""
 
 
 @dataclass
@@ -76,7 +81,12 @@ class Context:
 
     @functools.cached_property
     def push_rules(self) -> CompiledRuleset:
-        return compile_ruleset(ruleset_of(self.user_id, self.push_changes))
+        key = self.user_id, json.dumps(self.push_changes, sort_keys=True) if self.push_changes else ""
+        found = _rules.get(key)
+        if found is None:
+            found = compile_ruleset(ruleset_of(self.user_id, self.push_changes))
+            _rules.put(key, found)
+        return found
 
     @functools.cached_property
     def member_count_conditions(self) -> list[Matcher]:

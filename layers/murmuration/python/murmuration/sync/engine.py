@@ -12,16 +12,16 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from murmuration.aws import concurrency
 from murmuration.aws.reads import fetch_all
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import AccessToken
-from murmuration.presence.status import note_visit
+from murmuration.presence.status import is_visit_noted, note_visit
 from murmuration.protocol.errors import LimitExceeded, MatrixError
 from murmuration.protocol.event_types import IGNORED_USERS, INVITE_PERMISSION
-from murmuration.protocol.sizes import Budget, json_bytes
+from murmuration.protocol.sizes import Budget, RawJson, encode
 from murmuration.rooms.membership.invitees import blocks_invites
 from murmuration.rooms.reading.visibility import ignored_users
 from murmuration.rooms.room import Room
@@ -42,7 +42,7 @@ from murmuration.sync.readers.sections import SYNC
 from murmuration.sync.unread import rule_digests
 
 if TYPE_CHECKING:
-    from murmuration.sync.readers.json_types import SyncAnswer
+    from murmuration.sync.readers.json_types import RoomSection, SyncAnswer
 
 MAXIMUM_TIMEOUT_MS = 25_000
 """API Gateway gives up after 29 s."""
@@ -149,6 +149,9 @@ class _Sync:
     this look has seen all that came before the registration. The answer has the next mark, with news or
     without.
 
+    A client that was answered a moment ago has most likely seen everything. It is registered before the first
+    look.
+
     Others are registered during a first look, which may be a little late. If that finds nothing, a second
     look follows, which isn't late: it sees all that came before the registration.
     """
@@ -175,10 +178,16 @@ class _Sync:
             if first.base is None and not request.reader.for_beginners:
                 return {"next_batch": _begin(request.token, first), "begun": True}
             self.patient = self.patient and first.base is not None
-            beside = [functools.partial(self._note_visit, first)]
-            if self.patient and not self.called:
+            if self.patient and first.identity.is_fresh and not self.called:
+                self._register(first.identity)
+            if self.wait is not None:
+                first = look(request.token, self.since, request.filter, known=first.identity)
+                self.looked_since = True
+            beside = self._visit(first)
+            if self.patient and not self.called and self.wait is None and not self.refused:
                 beside.append(functools.partial(self._register, first.identity))
-            found = first, assemble(request, first, late=self.patient, beside=beside)
+            late = self.patient and not self.looked_since
+            found = first, assemble(request, first, late=late, beside=beside)
         first, answer = found
         if request.to_device:
             account.acknowledge(first)
@@ -195,9 +204,12 @@ class _Sync:
             self.looked_since = True
         return self._answer(first, answer)
 
-    def _note_visit(self, first: FirstLook) -> None:
-        token = self.request.token
-        note_visit(token.user_id, token.device_id, self.request.set_presence, first.presence)
+    def _visit(self, first: FirstLook) -> list[Callable[[], object]]:
+        """What notes that the device is here, if that is to be noted."""
+        token, wanted = self.request.token, self.request.set_presence
+        if is_visit_noted(token.device_id, wanted, first.presence):
+            return []
+        return [functools.partial(note_visit, token.user_id, token.device_id, wanted, first.presence)]
 
     def _look_after_registering(self) -> tuple[FirstLook, Answer] | None:
         """Register the next wait of a client that shows where it was parked, and then look.
@@ -236,8 +248,7 @@ class _Sync:
         if self.called and news is not None and not narrow_look.is_due(place):
             narrow = narrow_look.look_at_rooms(request.token, known, sorted(news), request.filter)
             if narrow is not None:
-                beside = [functools.partial(self._note_visit, narrow)]
-                answer = assemble(request, narrow, beside=beside)
+                answer = assemble(request, narrow, beside=self._visit(narrow))
                 if answer.is_complete:
                     self.looked_s = place.looked_s
                     return narrow, answer
@@ -247,7 +258,7 @@ class _Sync:
             self._give_up()
             self.looked_since = False
             return None
-        beside = [functools.partial(self._note_visit, first)]
+        beside = self._visit(first)
         if self.called and news is not None:  # in other rooms there is only what rings nobody, or will ring
             return first, assemble(request, first, late=True, surely=news, beside=beside)
         return first, assemble(request, first, beside=beside)
@@ -362,6 +373,7 @@ def assemble(
         functools.partial(read_rooms, wanted, late, surely) if first.rooms is None else first.rooms.copy,
         functools.partial(account.changes, first, to_device=request.to_device, keys=request.reader.tracks),
         *beside,
+        at_once=bool(beside) or not account.is_quiet(first),
     )
     ctx.reader.look()
     if any(room.head.unsettled for room in rooms.values()):
@@ -379,7 +391,9 @@ def assemble(
     if ctx.reader.tracks and not any(ctx.outdated.has(ctx.hash(room_id)) for room_id in untold):
         answer.positions.counted_by = counted_by
     overlooked = {
-        str(each.room_id) for each in others.left if _is_overlooked(rooms.get(each.room_id), each, late)
+        str(row.room_id)
+        for row in others.left
+        if other_rooms.is_overlooked(rooms.get(row.room_id), row, late)
     }
     known = {name: room for name, room in rooms.items() if name not in overlooked}
     refused = add_others(ctx, answer, others, known, budget)
@@ -400,24 +414,11 @@ def assemble(
         and answer.positions.user >= first.user_head
         and answer.positions.device >= first.device_head
         and all(
-            room.head.unsettled is not None or _is_shown(answer.positions, ctx.hash(room.room_id), room)
+            room.head.unsettled is not None or joined.is_shown(answer.positions, ctx.hash(room.room_id), room)
             for room in (rooms[row.room_id] for row in member_of if row.room_id in rooms)
         )
     )
     return answer
-
-
-def _is_shown(positions: Positions, name: str, room: Room) -> bool:
-    """Return whether a client has been shown all of a joined room's log and stream."""
-    position = positions.rooms.get(name)
-    return position is not None and position.ordinal >= room.head.ordinal and position.seq >= room.head.seq
-
-
-def _is_overlooked(room: Room | None, row: Membership, late: bool) -> bool:
-    """Return whether a late read missed the user's leaving, which the next answer then shows."""
-    if row.is_outside:
-        return False
-    return late and (room is None or room.head.ordinal < (row.ordinal or 0))
 
 
 def _keep_untold(ctx: Context, answer: Answer, room_ids: Collection[str]) -> None:
@@ -437,7 +438,11 @@ def _add_joined(
     told: set[str] = set()
     present: dict[str, str] = {}
     to_look_at = [(room, row) for room, row in rooms if joined.moved(ctx, room)]
-    wanted = [(room, row) for room, row in to_look_at if not _postponed(ctx, room, row)]
+    wanted = [
+        (room, row)
+        for room, row in to_look_at
+        if not ctx.reader.postpones(joined.known_position(ctx, room, row))
+    ]
     if len(wanted) < len(to_look_at):
         answer.again_ms = ctx.now_ms + SETTLING_MS
     to_look_at = wanted
@@ -452,10 +457,14 @@ def _add_joined(
         for (room, _), part in zip(some, parts, strict=True):
             if part is None:
                 continue
-            if part.section is not None and not budget.take(json_bytes(part.section)):
-                full = True
-                _leave_for_later(ctx, answer, room)
-                continue
+            if part.section is not None:
+                text = "".join(encode(part.section))
+                if not budget.take(len(text.encode())):
+                    full = True
+                    _leave_for_later(ctx, answer, room)
+                    continue
+                if ctx.takes_text:  # then nobody looks into it
+                    part.section = cast("RoomSection", RawJson(text))
             told.add(room.room_id)
             present |= part.presence
             _add_part(ctx, answer, room, part)
@@ -483,11 +492,6 @@ def _add_part(ctx: Context, answer: Answer, room: Room, part: joined.RoomPart) -
     answer.device_lists |= part.device_lists
     if part.section is not None:
         answer.rooms.setdefault("join", {})[room.room_id] = part.section
-
-
-def _postponed(ctx: Context, room: Room, row: Membership) -> bool:
-    """Return whether the reader leaves the room for another look."""
-    return ctx.reader.postpones(joined.known_position(ctx, room, row))
 
 
 def _add_presence(ctx: Context, answer: Answer, told: Mapping[str, str], in_rooms: Collection[str]) -> None:

@@ -37,7 +37,8 @@ _filters: LruCache[tuple[str, str], SyncFilter] = LruCache(256)
 class Identity:
     """Who asks, what they have seen (None for a first sync or an expired token), and the user's listeners.
 
-    `row` is the stored row of what they have seen; `is_ending` says that it has to be stored anew.
+    `row` is the stored row of what they have seen. `is_ending` says that it has to be stored anew, `is_fresh`
+    that it was stored a moment ago.
     """
 
     requester: Requester
@@ -45,6 +46,7 @@ class Identity:
     listener: StoredItem | None
     row: Positions | None = None
     is_ending: bool = False
+    is_fresh: bool = False
 
 
 def identity_of(
@@ -57,7 +59,7 @@ def identity_of(
     """Return the identity of who asks with the token `since`, whose row is `item`."""
     row = tokens.positions_of(item, device_id)
     base = moves.apply(row, tokens.moves_in(since)) if row is not None else None
-    return Identity(requester, base, listener, row, tokens.is_ending(item))
+    return Identity(requester, base, listener, row, tokens.is_ending(item), tokens.is_fresh(item))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,16 @@ from murmuration.rooms.reading import aggregations, client_events, pagination, p
 from murmuration.rooms.reading.visibility import Viewer
 from murmuration.rooms.room import Room, prefetch
 from murmuration.storage.live import streams
-from murmuration.storage.live.positions import MAIN, Counts, RoomPosition, as_counts, mark, total, unbroken
+from murmuration.storage.live.positions import (
+    MAIN,
+    Counts,
+    Positions,
+    RoomPosition,
+    as_counts,
+    mark,
+    total,
+    unbroken,
+)
 from murmuration.storage.live.typing_users import typing_among, typing_read
 from murmuration.storage.rooms import member_index
 from murmuration.storage.rooms.room_items import StateEntry
@@ -57,6 +66,8 @@ MUCH_STATE = 10
 HEROES = 5
 TIMELINE_BYTES = 1_000_000
 """How large the timeline of one room may be in an answer; the newest event comes in any case."""
+BYTES_BESIDES = 4000
+"""How much the client's form of an event may add to what is stored of it: its ID, and `unsigned`."""
 STREAM_BYTES = 500_000
 """How much of a room's stream (mostly receipts) one answer may contain; the next one goes on."""
 
@@ -89,6 +100,12 @@ def moved(ctx: Context, room: Room) -> bool:
             ctx.base is not None and 0 < ctx.base.typing_until_ms.get(ctx.hash(room.room_id), 0) <= ctx.now_ms
         )
     )
+
+
+def is_shown(positions: Positions, name: str, room: Room) -> bool:
+    """Whether a client has been shown all of a joined room, its log and its stream."""
+    position = positions.rooms.get(name)
+    return position is not None and position.ordinal >= room.head.ordinal and position.seq >= room.head.seq
 
 
 def known_position(ctx: Context, room: Room, membership: Membership) -> RoomPosition | None:
@@ -225,9 +242,14 @@ def _timeline(ctx: Context, news: RoomNews, window: Window, events: Sequence[Cli
 def fitting_timeline(ctx: Context, viewer: Viewer, window: Window) -> tuple[Window, list[ClientEvent]]:
     """Return the window cut to `TIMELINE_BYTES`, and its events in the client's format.
 
-    The newest events stay. Bundled aggregations that don't fit are left out.
+    The newest events stay. Bundled aggregations that don't fit are left out. Events that are short enough are
+    known to fit without being encoded.
     """
     events = client_timeline(ctx, viewer, window)
+    if all(entry.stored_length and not entry.groups for entry in window.entries):
+        longest = sum(BYTES_BESIDES + 4 * entry.stored_length for entry in window.entries)
+        if longest <= TIMELINE_BYTES:
+            return window, events
     count = fit_events(events[::-1], Budget(TIMELINE_BYTES))
     return timeline.newest_of(window, count), events[len(events) - count :]
 

@@ -140,3 +140,10 @@ def state_root_at(room: Room, ordinal: int) -> tuple[NodeId, int]:
     """Return the snapshot of the state right before `ordinal`, and that ordinal."""
     following = room_items.read_log(room.room_id, room.version, after=ordinal - 1, before=ordinal + 1)
     return (following[0].current_root if following else room.head.state_root), ordinal
+
+
+def is_overlooked(room: Room | None, row: Membership, late: bool) -> bool:
+    """Whether a late look doesn't show the room's log up to the user's leaving: the next one tells it."""
+    if row.is_outside:
+        return False
+    return late and (room is None or room.head.ordinal < (row.ordinal or 0))

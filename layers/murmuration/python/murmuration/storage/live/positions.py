@@ -6,6 +6,7 @@ rooms within one write unit.
 
 from __future__ import annotations
 
+import functools
 import json
 import zlib
 from base64 import urlsafe_b64encode
@@ -141,6 +142,7 @@ class Positions:
         return positions
 
 
+@functools.lru_cache(4096)
 def room_hash(user_id: UserId, room_id: RoomId) -> str:
     """Return the name of a room in the user's positions: a hash of 64 bits."""
     digest = blake2b(room_id.encode(), digest_size=8, key=user_id.encode()[:64]).digest()

@@ -25,6 +25,8 @@ from murmuration.storage.live.token_forms import PLAIN
 
 TABLE = "sync-tokens"
 LIFETIME_S = 30 * 86_400
+FRESH_S = 5
+"""For so long a token is fresh: its client has just been told what there was."""
 
 
 def is_stream_token(text: str) -> bool:
@@ -83,6 +85,11 @@ def positions_of(item: StoredItem | None, device_id: str) -> Positions | None:
     if item["device_id"] != device_id:
         positions.device = 0
     return positions
+
+
+def is_fresh(item: StoredItem | None) -> bool:
+    """Whether a token's item was written a moment ago."""
+    return item is not None and item["expires"] >= now_ms() // 1000 + LIFETIME_S - FRESH_S
 
 
 def read(user_id: str, token: str, device_id: str = "") -> Positions | None:

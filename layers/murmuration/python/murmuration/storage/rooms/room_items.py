@@ -78,6 +78,7 @@ class LogEntry:
     event that it follows was missing. `filled_below`: it was filled in later, and belongs below the event
     with this ordinal. `relayed`: this server sends the event of another server's user to other servers;
     `distributed`: another server does so with this server's. `purged`: nothing is left but its place.
+    `stored_length` is how many characters of JSON were read, 0 if it wasn't read.
     """
 
     ordinal: int
@@ -99,6 +100,7 @@ class LogEntry:
     relayed: bool = False
     distributed: bool = False
     purged: bool = False
+    stored_length: int = field(default=0, compare=False)
 
     @property
     def is_past(self) -> bool:
@@ -152,14 +154,11 @@ def log_key(room_id: str, ordinal: int) -> Key:
     return {"room_id": room_id, "ordinal": ordinal}
 
 
-# -- Reading items ---------------------------------------------------------------------------------------
-
-
 def log_entry_from_item(item: StoredItem, version: RoomVersion) -> LogEntry:
-    replaced, because = item.get("replaced"), item.get("redacted_because")
+    text, replaced, because = item["json"], item.get("replaced"), item.get("redacted_because")
     return LogEntry(
         ordinal=item["ordinal"],
-        event=Event.from_json(item["json"], version, item["event_id"]),
+        event=Event.from_json(text, version, item["event_id"]),
         state_root=item["state_root"],
         visibility=item["visibility"],
         device_id=item.get("device_id"),
@@ -177,6 +176,7 @@ def log_entry_from_item(item: StoredItem, version: RoomVersion) -> LogEntry:
         relayed=item.get("relayed", False),
         distributed=item.get("distributed", False),
         purged=item.get("purged", False),
+        stored_length=len(text) + len(replaced or "") + len(because or ""),
     )
 
 
@@ -384,7 +384,7 @@ def read_log(
     forward: bool = True,
 ) -> list[LogEntry]:
     """Return at most `limit` entries with `after` < ordinal < `before`, in one direction."""
-    arguments = _log_range(room_id, after, before)
+    arguments = log_range(room_id, after, before)
     if arguments is None:
         return []
     items = dynamodb.query(LOG, *arguments, names={"#ordinal": "ordinal"}, limit=limit, forward=forward)
@@ -401,14 +401,14 @@ def read_log_page(
     forward: bool = True,
 ) -> list[LogEntry]:
     """Return what `read_log` returns, in one request of at most 1 MB, so possibly less than there is."""
-    arguments = _log_range(room_id, after, before)
+    arguments = log_range(room_id, after, before)
     if arguments is None:
         return []
     page = dynamodb.query_page(LOG, *arguments, names={"#ordinal": "ordinal"}, limit=limit, forward=forward)
     return [log_entry_from_item(item, version) for item in page.items]
 
 
-def _log_range(room_id: str, after: int | None, before: int | None) -> tuple[str, Values] | None:
+def log_range(room_id: str, after: int | None, before: int | None) -> tuple[str, Values] | None:
     """Return the key condition for a range of a room's log, and its values; None for an empty range."""
     low = after + 1 if after is not None else -_ORDINAL_OFFSET
     high = before - 1 if before is not None else _ORDINAL_OFFSET
@@ -429,7 +429,7 @@ def read_next(room_id: str, version: RoomVersion, after: int) -> LogEntry | None
 
 def read_previous_ordinal(room_id: str, before: int) -> int | None:
     """Return the greatest ordinal of the log below another one; None at the log's beginning."""
-    arguments = _log_range(room_id, None, before)
+    arguments = log_range(room_id, None, before)
     if arguments is None:
         return None
     page = dynamodb.query_page(LOG, *arguments, names={"#ordinal": "ordinal"}, limit=1, forward=False)
