@@ -209,7 +209,7 @@ class Clock(Model):
 
 @dataclass(frozen=True)
 class Table:
-    """A table's definition beyond its keys: whether it streams changes, and which attribute expires its items.
+    """A table's definition beyond its keys: whether it streams changes, which attribute expires its items.
 
     `lasts` marks a table that has an expiry, while many of its items have none.
     """
