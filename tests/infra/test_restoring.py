@@ -12,7 +12,6 @@ import pytest
 from moto import mock_aws
 
 from murmuration.storage.tables import TABLES
-from operators import restoring
 from operators.cli import main
 from operators.restoring import RESTORED, NotRestorable, restore
 
