@@ -12,7 +12,6 @@ import pytest
 from moto import mock_aws
 
 from murmuration.storage.tables import TABLES
-from operators import restoring
 from operators.cli import main
 from operators.restoring import RESTORED, NotRestorable, restore
 
@@ -117,7 +116,8 @@ def test_it_goes_on_where_it_was_interrupted(account: Any, fail_at: int) -> None
 def test_it_waits_until_aws_can_keep_a_restored_tables_past(
     account: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dynamodb, paused = account("dynamodb"), []
+    dynamodb = account("dynamodb")
+    paused: list[float] = []
     unavailable = dynamodb.exceptions.ContinuousBackupsUnavailableException({"Error": {}}, "operation")
     genuine = dynamodb.update_continuous_backups
 
@@ -126,7 +126,7 @@ def test_it_waits_until_aws_can_keep_a_restored_tables_past(
             raise unavailable
         return genuine(**arguments)
 
-    monkeypatch.setattr(restoring.time, "sleep", paused.append)
+    monkeypatch.setattr("operators.restoring.time.sleep", paused.append)
     monkeypatch.setattr(dynamodb, "update_continuous_backups", refuse_twice)
     restore(SOURCE, TARGET, AT, clients(account, Failing(dynamodb)), lambda _: None)
     assert len(paused) == 2
