@@ -13,8 +13,8 @@ from murmuration.storage.servers.backlogs import OWED, TABLE
 class ServerStanding:
     """A server that doesn't answer, asked to be left alone, or is behind. A time is 0 if it doesn't apply.
 
-    `rooms_owed` is the number of rooms whose events it lacks. `devices_owed` says whether it lacks messages to
-    its users' devices, or changes of this server's users' devices.
+    `rooms_owed` is the number of rooms whose events it lacks. `devices_owed` says whether it lacks messages
+    to its users' devices, or changes of this server's users' devices.
     """
 
     server_name: str
