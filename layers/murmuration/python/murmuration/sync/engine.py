@@ -83,11 +83,10 @@ class News:
 
 
 def sync(request: SyncRequest) -> SyncAnswer:
-    """Return what the client hasn't seen: at once if there is something, else as soon as something comes.
+    """Return what the client has not seen: at once if there is something, else as soon as something comes.
 
-    After `timeout_ms` without news it returns an empty answer.
-    Raises UnknownToken, InvalidParam, BadJson, NotFound for a filter that doesn't exist, LimitExceeded where
-    too many requests wait and there is nothing new.
+    Returns an empty answer after `timeout_ms`. Raises UnknownToken, InvalidParam, BadJson, NotFound for an
+    unknown filter, LimitExceeded if too many requests wait and there is nothing new.
     """
     return _Sync(request).run()
 
