@@ -25,8 +25,9 @@ from murmuration.protocol.sizes import Budget, json_bytes
 from murmuration.rooms.membership.invitees import blocks_invites
 from murmuration.rooms.reading.visibility import ignored_users
 from murmuration.rooms.room import Room
-from murmuration.storage.live import listeners, moves, streams
+from murmuration.storage.live import listeners, streams
 from murmuration.storage.live import sync_tokens as tokens
+from murmuration.storage.live.compact import moves
 from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.positions import Positions, RoomPosition, room_hash
 from murmuration.storage.live.token_forms import CALLED

@@ -19,7 +19,7 @@ from murmuration.aws.dynamodb import ConditionFailed, Item, Storable, StoredItem
 from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import LimitExceeded
-from murmuration.storage.live.stored_waits import (
+from murmuration.storage.live.compact.stored_waits import (
     HAS_NONCE,
     HELD,
     IS_NOT_NOTED,
