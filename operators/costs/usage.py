@@ -1,8 +1,8 @@
-"""How much a server uses of what in a month: from how its people live, or from a run that was measured.
+"""How much a server uses of each service in a month: from how its people live, or from a measured run.
 
-What an operation asks for was counted (`operators.costs.model`, `make bill`). How often it happens follows
-from how people live (`Life`). What can't be counted here (how long a function runs in AWS, how often it
-starts cold, what people do how often) is an assumption: see `Assumptions`.
+The needs of an operation were counted (`operators.costs.model`, `make bill`). How often it happens follows
+from how people live (`Life`). Everything that can't be counted here (how long a function runs in AWS, how
+often it starts cold, how often people do things) is an assumption: see `Assumptions`.
 """
 
 from __future__ import annotations

@@ -87,3 +87,5 @@ def test_a_token_is_its_owners(alice: Client, bob: Client, room_id: str) -> None
     refused(bob.get(f"{V3}/notifications", **{"from": token}), 400, "M_INVALID_PARAM")
     refused(alice.get(f"{V3}/notifications", **{"from": "x"}), 400, "M_INVALID_PARAM")
     refused(alice.get(f"{V3}/notifications", limit="x"), 400, "M_INVALID_PARAM")
+    assert listed(alice, limit=0) == {"notifications": []}
+    assert listed(alice, limit=0, **{"from": token}) == {"notifications": [], "next_token": token}

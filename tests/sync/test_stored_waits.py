@@ -119,7 +119,8 @@ def test_one_of_two_devices_registers_anew_while_both_are_rung(
     syncing = Syncing(tablet)
     syncing.sync()
     syncing.peek(timeout=LONG)
-    ring, shown = wake_queues.ring, []
+    ring = wake_queues.ring
+    shown: list[list[str]] = []
 
     def ringing(*arguments: Any, **named: Any) -> None:
         ring(*arguments, **named)

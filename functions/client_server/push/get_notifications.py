@@ -14,6 +14,6 @@ def handler(request: Request) -> Answer:
     return notifications.get_notifications(
         request.requester,
         start=request.query.get("from"),
-        limit=request.query_int("limit", notifications.DEFAULT, low=1, high=notifications.MOST),
+        limit=request.query_int("limit", notifications.DEFAULT, high=notifications.MOST),
         only=request.query.get("only"),
     )

@@ -1,4 +1,5 @@
-"""Sliding sync: what is new for a connection, at once if there is something, else when there is.
+"""Sliding sync: what is new for a connection, at once if there is something, else as soon as something
+comes.
 
 https://github.com/matrix-org/matrix-spec-proposals/blob/main/proposals/4186-simplified-sliding-sync.md
 """
@@ -29,22 +30,22 @@ if TYPE_CHECKING:
 MAXIMUM_TIMEOUT_MS = 25_000
 """API Gateway gives up after 29 s."""
 SHORTEST_TIMEOUT_MS = 1_000
-"""A request that would wait for less is answered at once where it may not wait."""
+"""If no wait is possible, a request with a shorter timeout gets an empty answer instead of an error."""
 RENEWED_AFTER_MS = 10 * 86_400_000
-"""A place that is still used after so long is stored anew, so that it doesn't expire."""
+"""A row that is still used after this time is stored anew, so that it doesn't expire."""
 
 
 def sliding_sync(token: AccessToken, request: SlidingRequest) -> SlidingSyncAnswer:
-    """Answer a request. Nothing that the client was told is used up before it comes with the answer's pos.
+    """Answer a request. Everything that was shown counts as new until the client sends the answer's `pos`.
 
-    Raises UnknownToken, UnknownPos, InvalidParam, LimitExceeded where too many requests wait and there is
-    nothing new, Unavailable.
+    Raises UnknownToken, UnknownPos, InvalidParam, Unavailable, and LimitExceeded if too many requests wait
+    and there is nothing new.
     """
     return _SlidingSync(token, request).run()
 
 
 class _SlidingSync:
-    """One request's way to its answer: as /sync, it registers for a wait beside its first look."""
+    """One request until it is answered: like /sync, it registers a wait while its first look runs."""
 
     def __init__(self, token: AccessToken, request: SlidingRequest) -> None:
         self.token = token
@@ -106,7 +107,7 @@ class _SlidingSync:
         return goes_on
 
     def _pos(self, found: Look, answer: SlidingAnswer) -> str:
-        """The answer's pos: that of the request, where the client stands where it stood."""
+        """Return the answer's pos: the request's, if the client's state is unchanged."""
         place = found.place
         if place is not None and place.state == answer.state and _is_fresh(place.state.written_ms):
             return place.pos

@@ -1,12 +1,12 @@
-"""Listeners: one item a user, with those who wait for the user's news, and how they are told.
+"""Listeners: one item a user, with the waits and WebSockets that are told of the user's news.
 
 A wait's attribute is `w#<slot>#<device ID>`, a socket's `s#<connection ID>`; `pushers` says that the user has
-pushers. A slot is one of a device's wake queues. Each registration has a nonce and is good for one ring: who
-has been rung, and finds nothing, registers again. Times are in seconds since the epoch.
+pushers. A slot is one of a device's wake queues. A registration has a nonce and is good for one ring: a
+client that was rung and finds nothing registers again. Times are in seconds since the epoch.
 
-`l#<device ID>` is the nonce of a device's last parked registration, and `r#<device ID>` is what rang since
-then: IDs of rooms, or EVERYTHING. Who registers anew takes that away, and sees it in the item as it was. So a
-client that was called looks at those rooms alone (`sync.narrow_look`).
+`l#<device ID>` is the nonce of a device's last parked registration, and `r#<device ID>` is what has rung
+since then: room IDs, or EVERYTHING. A new registration removes that, and gets it from the item as it was
+before. So a client that was called looks at those rooms only (`sync.narrow_look`).
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ _EXPIRES = "expires = if_not_exists(pushers, :expires)"
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A registration: until when which slot of a device is to be rung, on which queue (a URL).
+    """A registration to be rung on a device's slot until a time, on a queue (a URL).
 
-    A `kept` ring stays in the queue for all who come for it; another is taken by the one who waits. `late`
-    says that a ring is on its way which comes later, `rung` that its client was called. `is_last` says that
-    it is the device's last parked registration; then `news` is what has rung since. `next_slot` is the slot
-    to take after this one; `leftovers` are what whoever rings it takes out of the item.
+    A `kept` ring stays in the queue for every reader; another is removed by its first reader. `late` says
+    that a ring was ordered for later, `rung` that the client was called. `is_last` says that it is the
+    device's last parked registration; then `news` is what has rung since. `next_slot` is the slot for the
+    next registration. `leftovers` are attributes that the next ring removes from the item.
     """
 
     user_id: str
@@ -89,7 +89,7 @@ class Wait:
         return f"{WAIT}{self.slot}#{self.device_id}"
 
     def value(self, *, until: int | None = None, state: int | None = None) -> list[Storable]:
-        """What is stored of it, or what will be after a change."""
+        """Return the form in which the wait is stored."""
         now = PARKED if self.kept else HELD
         return StoredWait(
             self.until if until is None else until, self.nonce, now if state is None else state, self.queue
@@ -98,7 +98,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """A connection that is pushed to; `late` says that a push is on its way which comes later."""
+    """A connection that updates are pushed to; `late` says that a push has been ordered for later."""
 
     user_id: str
     device_id: str
@@ -107,7 +107,7 @@ class Socket:
 
 
 def taken_slots(item: StoredItem | None, device_id: str) -> dict[str, int]:
-    """The slots of a device that somebody holds now, with the time that each is free again."""
+    """Return the slots of a device that are taken now, with the time at which each becomes free."""
     now = now_ms() // 1000
     taken = {}
     for name, value in (item or {}).items():
@@ -118,16 +118,17 @@ def taken_slots(item: StoredItem | None, device_id: str) -> dict[str, int]:
 
 
 def last_queue(item: StoredItem | None, device_id: str, slot: str) -> str:
-    """The URL of the queue on which a device's slot waited last, as far as the item tells; else empty."""
+    """Return the URL of the queue on which a device's slot waited last, as far as the item tells; else ""."""
     value = (item or {}).get(f"{WAIT}{slot}#{device_id}")
     return from_value(value).queue if value else ""
 
 
 def news_since(item: StoredItem | None, device_id: str, slot: str, nonce: str) -> frozenset[str] | None:
-    """The rooms that rang for a device's registration, as a later one found the item; None for everything.
+    """Return the rooms that rang for a device's registration, by the item before the next one; None for
+    everything.
 
-    It is everything, too, where the item doesn't tell for certain: if the worker that rang hadn't noted it
-    yet, if another registration of the device came between, or if the slot's rest is nearly over.
+    It is None too if that isn't certain: the worker that rang hadn't noted it yet, another registration of
+    the device came between, or the slot's rest is nearly over.
     """
     item = item or {}
     value = item.get(f"{WAIT}{slot}#{device_id}")
@@ -141,16 +142,16 @@ def news_since(item: StoredItem | None, device_id: str, slot: str, nonce: str) -
 
 
 def held_waits(item: StoredItem | None) -> int:
-    """How many waits of a user, on all devices, are held by functions now."""
+    """Return how many waits of a user, on all devices, functions are holding now."""
     now = now_ms() // 1000
     waits = [from_value(value) for name, value in (item or {}).items() if name.startswith(WAIT)]
     return sum(not wait.is_kept and wait.until > now for wait in waits)
 
 
 def register(wait: Wait, item: StoredItem | None) -> tuple[bool, Item]:
-    """Take a slot to be rung on: whether that worked or the slot is taken; and the item as it is then.
+    """Take a slot to be rung on. Return whether that worked, and the item afterwards.
 
-    `item` is what it was a moment ago.
+    `item` is the user's item as it was a moment ago. It fails if the slot is taken.
     """
     try:
         return True, dynamodb.execute(_registration(wait, item), returning="ALL_NEW") or {}
@@ -167,7 +168,7 @@ def register_unseen(wait: Wait) -> tuple[bool, Item]:
 
 
 def _registration(wait: Wait, item: StoredItem | None) -> Write:
-    """The write that takes a slot, if it is free, and clears away a few leftovers that `item` shows."""
+    """Return the write that takes a slot if it is free, and removes a few ended registrations in `item`."""
     now = now_ms() // 1000
     removal = removal_of(leftovers_of(item, wait.attribute))
     own = {"#last": LAST + wait.device_id, "#news": NEWS + wait.device_id}
@@ -201,10 +202,12 @@ def _registration(wait: Wait, item: StoredItem | None) -> Write:
 
 
 def settle(wait: Wait, news: Collection[str] = (EVERYTHING,)) -> bool:
-    """Note that a wait has been rung, so that it isn't again, and what for; nothing changes for a later one.
+    """Note that a wait has been rung, so that it isn't rung again, and for which rooms.
 
-    Return whether that is enough. It isn't if the device has registered anew and may not look at `news`: then
-    the new registration is to be rung.
+    Return whether that is enough.
+
+    A later registration isn't touched. The answer is False if the device has registered anew and may not look
+    at `news`: then ring the new registration.
     """
     if not wait.kept:
         _change(wait, "REMOVE #wait", HAS_NONCE, {}, names("nonce"))
@@ -266,10 +269,12 @@ def _settling(rung: Sequence[tuple[Wait, Collection[str]]]) -> Write:
 
 
 def note_late(wait: Wait, at_s: int, news: Collection[str] = (EVERYTHING,)) -> bool:
-    """Note that a parked wait will be rung at a later time, and what for.
+    """Note that a parked wait will be rung at a later time, and for which rooms.
 
-    Nothing changes for a later registration. It ends soon after that ring, whose client registers anew. Its
-    slot rests while the ring is there. Return whether that is enough, as `settle` does.
+    Return whether that is enough.
+
+    A later registration isn't touched. The wait ends soon after that ring, when the client registers again.
+    Its slot stays taken while the ring is in the queue. The answer means the same as that of `settle`.
     """
     rests = wait.value(until=now_ms() // 1000 + QUARANTINE_S, state=at_s)
     values: Values = {":wait": rests, ":rung": RUNG}
@@ -281,7 +286,10 @@ def note_late(wait: Wait, at_s: int, news: Collection[str] = (EVERYTHING,)) -> b
 
 
 def note_news(wait: Wait, news: Collection[str]) -> bool:
-    """Note what else there is for a client that was called already. Return whether that is enough."""
+    """Note further rooms for a client that was called already.
+
+    Return whether that is enough, as `settle` does.
+    """
     return _with_news(wait, news, "", "", {}, {})[0]
 
 
@@ -323,12 +331,15 @@ def _with_news(
 
 
 def _bounded(wait: Wait, news: Collection[str]) -> frozenset[str]:
-    """What to note; EVERYTHING where that would be too many rooms."""
+    """Return the rooms to note; EVERYTHING if they are too many."""
     return frozenset(news) if len(wait.news | set(news)) <= MOST_TOPICS else frozenset((EVERYTHING,))
 
 
 def note_late_push(socket: Socket, until: int) -> None:
-    """Note that a connection will be looked at later, until a time in seconds, unless it is gone."""
+    """Note that a worker will look for a connection's updates at a time (seconds).
+
+    Ignores a closed connection.
+    """
     write = dynamodb.update(
         TABLE,
         {"user_id": socket.user_id},
@@ -366,10 +377,10 @@ def release(wait: Wait) -> None:
 
 
 def add_socket(socket: Socket, until: int) -> None:
-    """Have a connection told of what comes from now on, until it is removed or that time.
+    """Have a connection told of what comes from now on, until it is removed or until a time.
 
-    Raises LimitExceeded for one connection too many. It is added first and taken out again, so that the
-    bound holds for those that come at the same time.
+    Raises LimitExceeded for one connection too many. It is added first and taken out again, so that the bound
+    holds for concurrent connections.
     """
     item = dynamodb.execute(
         dynamodb.update(
@@ -398,7 +409,7 @@ def remove_socket(user_id: str, connection_id: str) -> None:
 
 
 def pushers_write(user_id: str, *, has_pushers: bool) -> Write:
-    """Note whether a user has pushers."""
+    """Return a write that notes whether a user has pushers."""
     if has_pushers:
         return dynamodb.update(
             TABLE, {"user_id": user_id}, "SET pushers = :far, expires = :far", values={":far": _FAR_S}
@@ -412,32 +423,32 @@ def pushers_write(user_id: str, *, has_pushers: bool) -> Write:
 
 
 def with_pushers(items: Iterable[StoredItem]) -> frozenset[str]:
-    """The users who have pushers."""
+    """Return the users who have pushers."""
     return frozenset(item["user_id"] for item in items if "pushers" in item)
 
 
 def item_read(user_id: str) -> Read[Item | None]:
-    """Read who of a user's devices waits. It may be late by a moment, and costs half as much for that."""
+    """Read a user's listeners. The item may be a moment old; that costs half as much."""
     return Read(TABLE, {"user_id": user_id}, lambda item: item, eventual=True)
 
 
 def read_items(user_ids: Collection[str]) -> list[Item]:
-    """The items of these users; consistent, a round trip a hundred."""
+    """Return the items of these users, consistently. One round trip for a hundred."""
     return dynamodb.batch_get({TABLE: [{"user_id": user_id} for user_id in user_ids]})[TABLE]
 
 
 def waits_in(items: Iterable[StoredItem]) -> Iterator[Wait]:
-    """The waits to ring."""
+    """Return the waits to ring."""
     return (wait for wait in _current_waits(items) if not wait.rung)
 
 
 def called_in(items: Iterable[StoredItem]) -> Iterator[Wait]:
-    """The last waits of devices whose clients were called, and have not registered anew yet."""
+    """Return the last waits of devices whose clients were called and haven't registered again yet."""
     return (wait for wait in _current_waits(items) if wait.rung and wait.is_last)
 
 
 def _current_waits(items: Iterable[StoredItem]) -> Iterator[Wait]:
-    """The waits that aren't over, and those whose slots rest."""
+    """Return the waits that aren't over, and those whose slots rest."""
     now = now_ms() // 1000
     for item in items:
         leftovers = leftovers_of(item)
@@ -466,7 +477,7 @@ def _current_waits(items: Iterable[StoredItem]) -> Iterator[Wait]:
 
 
 def sockets_in(items: Iterable[StoredItem]) -> Iterator[Socket]:
-    """The connections to push to."""
+    """Return the connections to push to."""
     now = now_ms() // 1000
     for item in items:
         for name, value in item.items():

@@ -1,11 +1,8 @@
-"""The forms of /sync's tokens, as text: what a row's name is, and what stands behind it in marks and calls.
+"""The text forms of /sync's tokens: a row's name, and what follows it in marks and calls.
 
-    s_<row>                                                                  a plain token
-    p_<row>.<slot>.<queue>.<fingerprint>.<until>.<keys>.<seen>               a mark
-    c_<row>.<slot>.<queue>                                                   a call
-
-`sync.marks` says what the parts mean. CloudFront's viewer function has the form of marks in its own language:
-a test compares it with MARK.
+s_<row> is a plain token; p_<row>.<slot>.<queue>.<fingerprint>.<until>.<keys>.<seen> is a mark;
+c_<row>.<slot>.<queue> is a call. `sync.marks` says what the parts mean. CloudFront's viewer function has the
+form of marks in its own language: a test compares it with MARK.
 """
 
 from __future__ import annotations
@@ -23,8 +20,9 @@ KEYS = r"[\w-]*"
 SEEN = r"\d{13}"
 
 MARK = rf"({MARKED}({ROW}\.{SLOT}\.({QUEUE}))\.({FINGERPRINT})\.({UNTIL})\.({KEYS}))\.({SEEN})"
-"""A whole mark. Its groups: all but `seen`; what a call has of it; the queue; the fingerprint; until; keys;
-seen."""
+"""A whole mark.
+
+Its groups: all but `seen`; the part that a call keeps; queue; fingerprint; until; keys; seen."""
 ANY = re.compile(rf"(?:s_(?P<plain>{ROW})|[cp]_(?P<marked>{ROW})(?:\.{KEYS}){{0,8}})", re.ASCII)
 """A token of any form; what stands behind the row isn't looked at."""
 NONCE = r"[\w-]{12}"
