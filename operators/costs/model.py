@@ -1,6 +1,7 @@
 """The requests and units that operations need, by the number of rooms of each user and of people in a room.
 
-They were counted with 20 and 40 rooms, and with 5, 20 and 50 people. `make bill` counts them anew.
+They were counted with 20 and 40 rooms, with 5, 20 and 50 people, and with 2 and 3 devices of each.
+`make bill` counts them anew.
 """
 
 from __future__ import annotations
@@ -41,17 +42,21 @@ def sliding_wake(rooms: float) -> Op:
     return Op(1, 1, 23 + 1.1 * rooms, 3, 3)
 
 
-def counts(rooms: float, people: float) -> Counts:
-    """The needs of each operation if everybody is in so many rooms, and talks in one of so many people."""
+def counts(rooms: float, people: float, devices: float = 2) -> Counts:
+    """The needs of each operation if everybody is in so many rooms, and talks in one of so many people.
+
+    Each has so many devices. That they were rung is noted in one write.
+    """
+    noted = 1 / max(1.0, devices)
     told = people if people <= SMALL else 1
     """Whose listeners are read for what rings in small rooms only."""
     return Counts(
         send=Op(1, 2, 3.3 + people, 12),
         typing=Op(1, 2, 5 + told, 7.8),
         receipt=Op(1, 2, 8 + told, 7.6),
-        wake=Op(1, 1, 5.5, 3.2, 1),
-        wake_all=Op(1, 1, 12 + 1.1 * rooms, 3.2, 1),
-        late_wake=Op(1, 1, 6, 3.5, 1),
+        wake=Op(1, 1, 5.5, 1.2 + noted, 1),
+        wake_all=Op(1, 1, 10 + 0.6 * rooms, 1.2 + noted, 1),
+        late_wake=Op(1, 1, 5.2, 3, 1),
         wakes_per_message=2,
         renewal=Op(1, 1, 8 + 1.1 * rooms, 1),
         coming=Op(0, 1, 2 + 1.8 * rooms, 1),

@@ -196,7 +196,7 @@ def estimate_causes(
 ) -> ByCause:
     """The same by what it is used for. `counts` are those of `model` where none are given."""
     tally = _Tally(setup or Setup(), assumed)
-    counts = counts or model.counts(life.rooms, life.audience)
+    counts = counts or model.counts(life.rooms, life.audience, life.devices)
     messages = life.users * life.messages_per_day * DAYS
     tally.operations("messages", messages, counts.send)
     tally.operations("typing", messages * assumed.typing_per_message, counts.typing)

@@ -175,12 +175,14 @@ def _changed_keys(items: Sequence[StoredItem]) -> dict[tuple[str, str], str]:
 @dataclass(frozen=True, slots=True)
 class _Ring:
     """A client to call: who caused it, and how to call it now or late. None means that this isn't
-    possible.
+    possible. A `wait` that is called now has to be settled, with the rooms that rang (`news`).
     """
 
     cause: str | None
     now: Call | None
     late: Call | None
+    wait: Wait | None = None
+    news: Collection[str] = ()
 
 
 def wake(
@@ -221,11 +223,16 @@ def wake(
             missed.append(wait)
 
     def note(
-        one: Wait | Socket, targets: Mapping[Target, str | None], now: Call | None, late: Call | None
+        one: Wait | Socket,
+        targets: Mapping[Target, str | None],
+        now: Call | None,
+        late: Call | None,
+        told: Collection[str] = (),
     ) -> None:
         every, single = (one.user_id, EVERY_DEVICE), (one.user_id, one.device_id)
         if now is not None or late is not None:
-            rings.append(_Ring(targets[every if every in targets else single], now, late))
+            wait = one if isinstance(one, Wait) else None
+            rings.append(_Ring(targets[every if every in targets else single], now, late, wait, told))
 
     for wait in listeners.waits_in(items):
         told = news_of(wait)
@@ -234,8 +241,8 @@ def wake(
         later = None if not wait.kept else noting if wait.late else ringing_late
         if concerns(wait, causes):
             of_keys = (keys or {}).get((wait.user_id, wait.device_id), "")
-            ringing = functools.partial(ring, keys=of_keys, news=told)
-            note(wait, causes, functools.partial(surely, ringing, wait), later)
+            ringing = functools.partial(wake_queues.ring, wait.queue, wait.nonce, of_keys)
+            note(wait, causes, ringing, later, told)
         elif wait.late and concerns(wait, late):
             notes.append(noting)
         elif concerns(wait, late):
@@ -250,7 +257,7 @@ def wake(
         elif concerns(socket, of_connections):
             note(socket, of_connections, None, push_later)
     concurrency.parallel(*notes)
-    _ring_all(rings)
+    missed += _ring_all(rings)
     order_pushes(connected)
     if missed:
         again: dict[Target, str | None] = {(wait.user_id, wait.device_id): None for wait in missed}
@@ -267,10 +274,11 @@ def _note_if_new(wait: Wait, news: Collection[str]) -> bool:
     return listeners.note_news(wait, news)
 
 
-def _ring_all(rings: Sequence[_Ring]) -> None:
+def _ring_all(rings: Sequence[_Ring]) -> list[Wait]:
     """Make the calls, and charge those who caused them: local users, and the servers of other users.
 
-    If a server has spent its budget for rings, its users' changes ring late.
+    If a server has spent its budget for rings, its users' changes ring late. The waits of one user are rung
+    and settled together. Returns those that have to be rung again (`listeners.settle`).
     """
     of_servers = Counter(
         server_of(ring.cause) for ring in rings if ring.now and ring.cause and not is_local(ring.cause)
@@ -282,32 +290,41 @@ def _ring_all(rings: Sequence[_Ring]) -> None:
     }
     rung: Counter[str] = Counter()
     calls: list[Call] = []
+    of_users: dict[str, list[_Ring]] = {}
     for each in rings:
         is_over = bool(each.cause) and server_of(each.cause or "") in spent
         call = each.late if is_over or each.now is None else each.now
         if call is not None:
-            calls.append(call)
+            if call is each.now and each.wait is not None:
+                of_users.setdefault(each.wait.user_id, []).append(each)
+            else:
+                calls.append(call)
             if each.cause and is_local(each.cause):
                 rung[each.cause] += 1
+    missed: list[Wait] = []
+    calls += [functools.partial(_ring_together, some, missed) for some in of_users.values()]
     concurrency.parallel(*calls)
     for cause, devices in rung.items():
         charge(cause, devices * WAKE)
+    return missed
 
 
-def ring(wait: Wait, keys: str = "", news: Collection[str] = (EVERYTHING,)) -> bool:
-    """Ring, and delete the registration afterwards: stopping in between only rings twice.
+def _ring_together(rings: Sequence[_Ring], missed: list[Wait]) -> None:
+    """Ring one user's waits, and note that afterwards: stopping in between only rings twice.
 
-    Returns False if the device has registered anew meanwhile, and has to be rung for that (`settle`).
+    Add to `missed` those that registered anew meanwhile, and have to be rung for that.
     """
-    wake_queues.ring(wait.queue, wait.nonce, keys)
-    return listeners.settle(wait, news)
+    for each in rings:
+        if each.now is not None:
+            each.now()
+    missed += listeners.settle_all([(each.wait, each.news) for each in rings if each.wait is not None])
 
 
 def ring_late(wait: Wait, news: Collection[str] = (EVERYTHING,)) -> bool:
     """Order a ring for later, and note the order. Urgent changes still ring at once.
 
-    A held wait isn't rung late: it ends sooner, and the next one begins with a look. Returns what `ring`
-    returns.
+    A held wait isn't rung late: it ends sooner, and the next one begins with a look. Returns what
+    `listeners.note_late` returns.
     """
     wake_queues.ring(wait.queue, wait.nonce, delay_s=LATE_S)
     return listeners.note_late(wait, now_ms() // 1000 + LATE_S, news)

@@ -25,8 +25,9 @@ from murmuration.protocol.sizes import Budget, RawJson, encode
 from murmuration.rooms.membership.invitees import blocks_invites
 from murmuration.rooms.reading.visibility import ignored_users
 from murmuration.rooms.room import Room
-from murmuration.storage.live import listeners, moves, streams
+from murmuration.storage.live import listeners, streams
 from murmuration.storage.live import sync_tokens as tokens
+from murmuration.storage.live.compact import moves
 from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.positions import Positions, RoomPosition, room_hash
 from murmuration.storage.live.token_forms import CALLED
@@ -166,8 +167,7 @@ class _Sync:
         self.refused = False
         self.waited = False
         self.looked_since = False
-        self.looked_s = now_ms() // 1000
-        """When everything was looked at, as far as is known."""
+        self.looked_s = now_ms() // 1000  # when everything was looked at
 
     def run(self) -> SyncAnswer:
         request = self.request
@@ -231,8 +231,7 @@ class _Sync:
 
     def _register_next(self, place: marks.Place) -> Collection[str] | None:
         """Register on the next slot, if it is free. Return the rooms that rang; None for everything."""
-        lifetime = marks.LIFETIME_S + marks.OVERHANG_S
-        found = waiting.register_next(self.request.token, place, lifetime)
+        found = waiting.register_next(self.request.token, place, marks.LIFETIME_S + marks.OVERHANG_S)
         if found is None:
             return None
         self.wait = found.wait

@@ -19,8 +19,9 @@ from murmuration.protocol.event_types import PUSH_RULES
 from murmuration.protocol.filters import SyncFilter, parse_filter
 from murmuration.protocol.push_rules.ruleset import Changes
 from murmuration.rooms.room import Room
-from murmuration.storage.live import listeners, moves, streams
+from murmuration.storage.live import listeners, streams
 from murmuration.storage.live import sync_tokens as tokens
+from murmuration.storage.live.compact import moves
 from murmuration.storage.live.positions import Positions
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import account_data, accounts, memberships, presence

@@ -53,7 +53,7 @@ def allowed_rooms(allow: object) -> list[str]:
 
 
 def is_in_any(user_id: str, room_ids: Iterable[str]) -> bool:
-    """Return whether the user is joined to one of these rooms. All are looked up at once; IDs may be bad."""
+    """Return whether the user is joined to one of these rooms, all looked up at once. IDs may be invalid."""
     wanted = [room_id for room_id in dict.fromkeys(room_ids) if fits_id(room_id)][:MOST_ROOMS]
     rows = concurrency.parallel(
         *(functools.partial(memberships.read_membership, user_id, room_id) for room_id in wanted)

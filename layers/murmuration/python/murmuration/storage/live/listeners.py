@@ -19,7 +19,17 @@ from murmuration.aws.dynamodb import ConditionFailed, Item, Storable, StoredItem
 from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import LimitExceeded
-from murmuration.storage.live.stored_waits import (
+from murmuration.storage.live.compact.leftovers import (
+    LAST,
+    LIFETIME_S,
+    NEWS,
+    SOCKET,
+    WAIT,
+    leftovers_of,
+    removal_of,
+    traces_of,
+)
+from murmuration.storage.live.compact.stored_waits import (
     HAS_NONCE,
     HELD,
     IS_NOT_NOTED,
@@ -34,10 +44,6 @@ from murmuration.storage.live.stored_waits import (
 )
 
 TABLE = "listeners"
-OVER_S = 900
-"""How long after its end a wait stays in the item, to show that its queue is there."""
-LIFETIME_S = 10_800
-"""How long an item stays after its last change: longer than anyone waits without registering again."""
 MOST_SOCKETS = 50
 """How many connections a user may have at a time."""
 SOCKETS_RETRY_MS = 60_000
@@ -49,7 +55,6 @@ MOST_TOPICS = 8
 """How many rooms that rang are noted by name."""
 SPARE_S = 10
 """By how much the clocks of those who ring and of those who are rung may differ."""
-_WAIT, _SOCKET, _LAST, _NEWS = "w#", "s#", "l#", "r#"
 _FAR_S = 4_102_444_800
 """2100: an item of a user with pushers doesn't expire. The attribute `pushers` is this time."""
 _EXPIRES = "expires = if_not_exists(pushers, :expires)"
@@ -81,7 +86,7 @@ class Wait:
 
     @property
     def attribute(self) -> str:
-        return f"{_WAIT}{self.slot}#{self.device_id}"
+        return f"{WAIT}{self.slot}#{self.device_id}"
 
     def value(self, *, until: int | None = None, state: int | None = None) -> list[Storable]:
         """Return the form in which the wait is stored."""
@@ -106,15 +111,15 @@ def taken_slots(item: StoredItem | None, device_id: str) -> dict[str, int]:
     now = now_ms() // 1000
     taken = {}
     for name, value in (item or {}).items():
-        kind, _, owner = name.removeprefix(_WAIT).partition("#")
-        if name.startswith(_WAIT) and owner == device_id and until_of(value) > now:
+        kind, _, owner = name.removeprefix(WAIT).partition("#")
+        if name.startswith(WAIT) and owner == device_id and until_of(value) > now:
             taken[kind] = until_of(value)
     return taken
 
 
 def last_queue(item: StoredItem | None, device_id: str, slot: str) -> str:
     """Return the URL of the queue on which a device's slot waited last, as far as the item tells; else ""."""
-    value = (item or {}).get(f"{_WAIT}{slot}#{device_id}")
+    value = (item or {}).get(f"{WAIT}{slot}#{device_id}")
     return from_value(value).queue if value else ""
 
 
@@ -126,64 +131,20 @@ def news_since(item: StoredItem | None, device_id: str, slot: str, nonce: str) -
     the device came between, or the slot's rest is nearly over.
     """
     item = item or {}
-    value = item.get(f"{_WAIT}{slot}#{device_id}")
-    if not value or item.get(_LAST + device_id) != nonce:
+    value = item.get(f"{WAIT}{slot}#{device_id}")
+    if not value or item.get(LAST + device_id) != nonce:
         return None
     wait = from_value(value)
     if wait.nonce != nonce or wait.state < RUNG or wait.until <= now_ms() // 1000 + SPARE_S:
         return None
-    news = frozenset(item.get(_NEWS + device_id, ()))
+    news = frozenset(item.get(NEWS + device_id, ()))
     return news if news and EVERYTHING not in news else None
-
-
-def _leftovers(item: StoredItem | None, but: str = "") -> dict[str, int]:
-    """Registrations that ended some time ago, a few: the item stays small by it."""
-    now = now_ms() // 1000
-    old = {
-        name: until_of(value)
-        for name, value in (item or {}).items()
-        if (name.startswith(_WAIT) and name != but and until_of(value) < now - OVER_S)
-        or (name.startswith(_SOCKET) and value["until"] < now - LIFETIME_S)
-    }
-    return dict(list(old.items())[:4])
-
-
-@dataclass(frozen=True, slots=True)
-class _Removal:
-    """What takes attributes out of an item that are as they were read: parts of a write, all together."""
-
-    parts: Sequence[str]
-    condition: str
-    names: Mapping[str, str]
-    values: Mapping[str, int]
-
-
-def _removal(leftovers: Mapping[str, int]) -> _Removal:
-    """What takes leftovers out, unless one was registered anew."""
-    numbers = range(len(leftovers))
-    return _Removal(
-        parts=[f"#old{number}" for number in numbers],
-        condition="".join(
-            f" AND (#old{number}[0] = :until{number} OR #old{number}.#until = :until{number})"
-            for number in numbers
-        ),
-        names={f"#old{number}": name for number, name in enumerate(leftovers)}
-        | (names("until") if leftovers else {}),
-        values={f":until{number}": until for number, until in enumerate(leftovers.values())},
-    )
-
-
-def _traces(item: StoredItem | None) -> list[str]:
-    """What is noted of devices that have no wait any more, a few names: to take it away does no harm."""
-    item = item or {}
-    there = {name.split("#", 2)[2] for name in item if name.startswith(_WAIT)}
-    return [name for name in item if name.startswith((_LAST, _NEWS)) and name[2:] not in there][:4]
 
 
 def held_waits(item: StoredItem | None) -> int:
     """Return how many waits of a user, on all devices, functions are holding now."""
     now = now_ms() // 1000
-    waits = [from_value(value) for name, value in (item or {}).items() if name.startswith(_WAIT)]
+    waits = [from_value(value) for name, value in (item or {}).items() if name.startswith(WAIT)]
     return sum(not wait.is_kept and wait.until > now for wait in waits)
 
 
@@ -209,8 +170,8 @@ def register_unseen(wait: Wait) -> tuple[bool, Item]:
 def _registration(wait: Wait, item: StoredItem | None) -> Write:
     """Return the write that takes a slot if it is free, and removes a few ended registrations in `item`."""
     now = now_ms() // 1000
-    removal = _removal(_leftovers(item, wait.attribute))
-    own = {"#last": _LAST + wait.device_id, "#news": _NEWS + wait.device_id}
+    removal = removal_of(leftovers_of(item, wait.attribute))
+    own = {"#last": LAST + wait.device_id, "#news": NEWS + wait.device_id}
     given = {"#wait": wait.attribute, **names("until"), **removal.names}
     values: dict[str, Storable] = {
         ":wait": wait.value(),
@@ -224,7 +185,7 @@ def _registration(wait: Wait, item: StoredItem | None) -> Write:
         values[":nonce"] = wait.nonce
         expression += ", #last = :nonce"
         removed.append("#news")
-    traces = [name for name in _traces(item) if name not in own.values()]
+    traces = [name for name in traces_of(item) if name not in own.values()]
     given |= {f"#trace{number}": name for number, name in enumerate(traces)}
     removed += [f"#trace{number}" for number in range(len(traces))]
     if removed:
@@ -262,6 +223,49 @@ def settle(wait: Wait, news: Collection[str] = (EVERYTHING,)) -> bool:
         is_seen = from_value(value).state < RUNG
     _change(wait, "SET #wait = :wait", HAS_NONCE, values, names("nonce"))
     return is_seen
+
+
+def settle_all(rung: Sequence[tuple[Wait, Collection[str]]]) -> list[Wait]:
+    """Note that waits of one user were rung, each with what for: in one write, if all are as they were read.
+
+    Return those that are to be rung anew, as `settle` tells.
+    """
+    if len(rung) > 1 and all(wait.kept for wait, _ in rung):
+        try:
+            dynamodb.execute(_settling(rung))
+        except ConditionFailed:
+            pass
+        else:
+            return []
+    return [wait for wait, news in rung if not settle(wait, news)]
+
+
+def _settling(rung: Sequence[tuple[Wait, Collection[str]]]) -> Write:
+    """The write that notes of several parked waits of one user that they were rung."""
+    changes, additions, conditions = [], [], []
+    given = names("nonce")
+    values: dict[str, Storable] = {}
+    until = now_ms() // 1000 + QUARANTINE_S
+    for number, (wait, news) in enumerate(rung):
+        given[f"#wait{number}"] = wait.attribute
+        values |= {f":wait{number}": wait.value(until=until, state=RUNG), f":nonce{number}": wait.nonce}
+        changes.append(f"#wait{number} = :wait{number}")
+        has_nonce = HAS_NONCE.replace("#wait", f"#wait{number}").replace(":nonce", f":nonce{number}")
+        conditions.append(has_nonce)
+        if wait.is_last:
+            given |= {f"#last{number}": LAST + wait.device_id, f"#news{number}": NEWS + wait.device_id}
+            values[f":news{number}"] = _bounded(wait, news)
+            additions.append(f"#news{number} :news{number}")
+            conditions.append(f"#last{number} = :nonce{number}")
+    added = f" ADD {', '.join(additions)}" if additions else ""
+    return dynamodb.update(
+        TABLE,
+        {"user_id": rung[0][0].user_id},
+        f"SET {', '.join(changes)}{added}",
+        names=given,
+        values=values,
+        condition=" AND ".join(conditions),
+    )
 
 
 def note_late(wait: Wait, at_s: int, news: Collection[str] = (EVERYTHING,)) -> bool:
@@ -302,10 +306,10 @@ def _with_news(
     Leftovers are taken out by the way. Return whether that was done, and else the item as it is.
     """
     last = "#last = :nonce"
-    own = {"#last": _LAST + wait.device_id, "#news": _NEWS + wait.device_id}
+    own = {"#last": LAST + wait.device_id, "#news": NEWS + wait.device_id}
     if expression:
         own["#wait"] = wait.attribute
-    removal = _removal(wait.leftovers)
+    removal = removal_of(wait.leftovers)
     expression += f" ADD #news :news{' REMOVE ' if removal.parts else ''}{', '.join(removal.parts)}"
     write = dynamodb.update(
         TABLE,
@@ -340,7 +344,7 @@ def note_late_push(socket: Socket, until: int) -> None:
         TABLE,
         {"user_id": socket.user_id},
         "SET #socket.#late = :until",
-        names={"#socket": _SOCKET + socket.connection_id, "#late": "late"},
+        names={"#socket": SOCKET + socket.connection_id, "#late": "late"},
         values={":until": until},
         condition="attribute_exists(#socket)",
     )
@@ -383,7 +387,7 @@ def add_socket(socket: Socket, until: int) -> None:
             TABLE,
             {"user_id": socket.user_id},
             f"SET #socket = :socket, {_EXPIRES}",
-            names={"#socket": _SOCKET + socket.connection_id},
+            names={"#socket": SOCKET + socket.connection_id},
             values={
                 ":socket": {"device_id": socket.device_id, "until": until},
                 ":expires": now_ms() // 1000 + LIFETIME_S,
@@ -399,7 +403,7 @@ def add_socket(socket: Socket, until: int) -> None:
 def remove_socket(user_id: str, connection_id: str) -> None:
     dynamodb.execute(
         dynamodb.update(
-            TABLE, {"user_id": user_id}, "REMOVE #socket", names={"#socket": _SOCKET + connection_id}
+            TABLE, {"user_id": user_id}, "REMOVE #socket", names={"#socket": SOCKET + connection_id}
         )
     )
 
@@ -447,13 +451,13 @@ def _current_waits(items: Iterable[StoredItem]) -> Iterator[Wait]:
     """Return the waits that aren't over, and those whose slots rest."""
     now = now_ms() // 1000
     for item in items:
-        leftovers = _leftovers(item)
+        leftovers = leftovers_of(item)
         for name, value in item.items():
-            if not name.startswith(_WAIT) or until_of(value) <= now:
+            if not name.startswith(WAIT) or until_of(value) <= now:
                 continue
-            slot, _, device_id = name.removeprefix(_WAIT).partition("#")
+            slot, _, device_id = name.removeprefix(WAIT).partition("#")
             stored = from_value(value)
-            is_last = stored.is_kept and item.get(_LAST + device_id) == stored.nonce
+            is_last = stored.is_kept and item.get(LAST + device_id) == stored.nonce
             yield Wait(
                 item["user_id"],
                 device_id,
@@ -465,7 +469,7 @@ def _current_waits(items: Iterable[StoredItem]) -> Iterator[Wait]:
                 late=stored.state > RUNG,
                 rung=stored.state == RUNG or 0 < stored.late_s <= now,
                 is_last=is_last,
-                news=frozenset(item.get(_NEWS + device_id, ())),
+                news=frozenset(item.get(NEWS + device_id, ())),
                 leftovers=leftovers if is_last else {},
             )
             if is_last:
@@ -477,8 +481,8 @@ def sockets_in(items: Iterable[StoredItem]) -> Iterator[Socket]:
     now = now_ms() // 1000
     for item in items:
         for name, value in item.items():
-            if name.startswith(_SOCKET) and value["until"] > now:
-                connection_id = name.removeprefix(_SOCKET)
+            if name.startswith(SOCKET) and value["until"] > now:
+                connection_id = name.removeprefix(SOCKET)
                 yield Socket(
                     item["user_id"], value["device_id"], connection_id, late=value.get("late", 0) > now
                 )

@@ -19,7 +19,8 @@ from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import InvalidParam
 from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
-from murmuration.storage.live import moves, token_forms
+from murmuration.storage.live import token_forms
+from murmuration.storage.live.compact import moves
 from murmuration.storage.live.positions import Positions, room_hash
 from murmuration.storage.live.token_forms import PLAIN
 

@@ -26,6 +26,7 @@ from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.positions import Positions
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import account_data, accounts, memberships, presence
+from murmuration.storage.users.memberships import Membership
 from murmuration.sync.first_look import FirstLook, Identity, find_filter, identity_of
 from murmuration.sync.marks import Place
 from murmuration.sync.unread import rule_digests
@@ -76,6 +77,7 @@ def look_at_rooms(
     reads = [
         replace(memberships.membership_read(token.user_id, room_id), eventual=True) for room_id in room_ids
     ]
+    rows: list[Membership | None]
     rows, heads, sync_filter = concurrency.gather(
         functools.partial(fetch_all, reads),
         functools.partial(room_items.read_heads, room_ids),
