@@ -134,8 +134,8 @@ interop: $(SET_UP) synapse  ## Let one of ours and a Synapse share rooms; TESTS=
 bench-core: $(SET_UP) synapse  ## Time the protocol core against Synapse's
 	@$(BIN)/python -m benchmarks.core
 
-bench-live: $(SET_UP) synapse  ## Time a message's way to those who wait, beside Synapse
-	@$(BIN)/python -m benchmarks.live
+bench-live: $(SET_UP) synapse  ## Time a message's way to those who wait, beside Synapse; ARGS='--only large'
+	@$(BIN)/python -m benchmarks.live $(ARGS)
 
 # -- Keeping house ----------------------------------------------------------------------------------------
 

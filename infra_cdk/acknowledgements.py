@@ -1,4 +1,4 @@
-"""What cdk-nag finds and we leave as it is, each with the reason."""
+"""Findings of cdk-nag that are accepted, each with the reason."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _REFERENCE = re.compile(r"<(\w+)(?:\.(\w+))?>")
 
 
 def acknowledge(stack: Stack) -> None:
-    """Record the reasons. What has none stays a finding."""
+    """Record the reasons for accepted findings. A finding without a reason stays one."""
     rules = [Acknowledgment(id=rule, reason=reason) for rule, reason in REASONS.items()]
     Validations.of(stack).acknowledge(*rules)
     for child in stack.node.children:

@@ -17,7 +17,7 @@ from infra_cdk.stack import make_stack
 from murmuration.endpoint import discover
 
 
-def make_app(context: Mapping[str, Any] | None = None, **options: Any) -> App:
+def make_app(context: Mapping[str, object] | None = None, **options: Any) -> App:
     """An app without what the tests check already, which would cost each synthesis seconds.
 
     Its templates aren't indented, which would take a third more of the 1 MB that each may have.

@@ -1,4 +1,4 @@
-"""What each module of functions gets to run with; where nothing is said here, the defaults hold."""
+"""Memory, time and concurrency of each module's functions; modules that aren't listed have the defaults."""
 
 from __future__ import annotations
 

@@ -51,7 +51,9 @@ def global_name(settings: Settings, name: str) -> Any:
 
 
 def distribution_comment(settings: Settings) -> Any:
-    """What tells one distribution from another in CloudFront's list; a long server name is cut."""
+    """The text by which one distribution is told from another in CloudFront's list; a long server name is
+    cut.
+    """
     before = f"{settings.prefix} in "
     room = LONGEST_COMMENT - len(before) - LONGEST_REGION - len(": ")
     name = settings.server_name

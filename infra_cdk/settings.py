@@ -285,7 +285,7 @@ class Settings(BaseModel):
         return f"murmuration-{self.stage}"
 
 
-def read_settings(context: Mapping[str, Any]) -> Settings:
+def read_settings(context: Mapping[str, object]) -> Settings:
     """The settings in a CDK context, less its own flags (`@aws-cdk/…`, `aws:…`). Raises SettingsError."""
     ours = {name: value for name, value in context.items() if name[:1] != "@" and ":" not in name}
     try:

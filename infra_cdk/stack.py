@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aws_cdk import App, CfnOutput, CfnResource, Fn, NestedStack, Stack
+from aws_cdk import App, CfnOutput, CfnResource, Fn, NestedStack, Stack, Token
 
 from infra_cdk import acknowledgements
 from infra_cdk.division import NESTED, Division, division_of
@@ -14,7 +14,7 @@ from infra_cdk.parts.api import make_api, make_beside, make_invoker, make_upload
 from infra_cdk.parts.budget import make_budget
 from infra_cdk.parts.edge import make_edge, public_url
 from infra_cdk.parts.event_sources import make_event_sources, source_statements
-from infra_cdk.parts.functions import make_functions, make_layers, make_log_group
+from infra_cdk.parts.functions import DeploymentError, make_functions, make_layers, make_log_group
 from infra_cdk.parts.http_api import make_http_api
 from infra_cdk.parts.media_bucket import make_media_bucket
 from infra_cdk.parts.monitoring import make_monitoring
@@ -130,6 +130,15 @@ def _make_nested(
     return [resource]
 
 
+MAX_ENVIRONMENT_BYTES = 4_096
+"""What all variables of a function may have together.
+
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+"""
+OVERHEAD_BYTES = 6
+"""Quotes, a colon and a comma: AWS doesn't say whether it counts them."""
+
+
 def retention(settings: Settings) -> Mapping[str, str]:
     """The variables about how long messages are kept."""
     return {
@@ -141,7 +150,10 @@ def retention(settings: Settings) -> Mapping[str, str]:
 
 
 def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
-    """The variables that every function finds; `murmuration.settings` reads them."""
+    """The variables that every function finds; `murmuration.settings` reads them.
+
+    Raises DeploymentError for settings that have no room there: else Lambda would refuse the first function.
+    """
     values = {
         "SERVER_NAME": settings.server_name,
         "PREFIX": settings.prefix,
@@ -183,4 +195,18 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "KEY_NOTARIES": ",".join(settings.key_notaries) or "none",
         **parts,
     }
-    return {f"MURMURATION_{name}": value for name, value in values.items() if value != ""}
+    found = {f"MURMURATION_{name}": value for name, value in values.items() if value != ""}
+    sizes = {name: len(name) + _longest(value) + OVERHEAD_BYTES for name, value in found.items()}
+    if (size := sum(sizes.values())) > MAX_ENVIRONMENT_BYTES:
+        largest = sorted(sizes, key=lambda name: -sizes[name])[:4]
+        named = ", ".join(name.removeprefix("MURMURATION_").lower() for name in largest)
+        raise DeploymentError(
+            f"the settings need {size} bytes of a function's environment, which has room for"
+            f" {MAX_ENVIRONMENT_BYTES}: shorten some of {named}"
+        )
+    return found
+
+
+def _longest(value: Any) -> int:
+    """How many bytes a variable's value has; one that only the deployment knows has 130 at most."""
+    return len(value.encode()) if isinstance(value, str) and not Token.is_unresolved(value) else 130

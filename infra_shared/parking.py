@@ -117,7 +117,7 @@ def operation(
 
 @dataclass(frozen=True, slots=True)
 class IntegrationResponse:
-    """What REST keeps of an integration's response; `pattern` is empty for the one that takes the rest."""
+    """An integration response as REST stores it; `pattern` is empty for the default one."""
 
     pattern: str
     status: str

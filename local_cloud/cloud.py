@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -70,6 +70,7 @@ class Cloud:
         self.sockets = Sockets(config.limits)
         self.changes = Changes()
         self.meter: Meter | None = None
+        self._streamed: set[str] = set()
 
     def start(self) -> None:
         """Start everything; on failure nothing stays behind. Raises what the parts raise."""
@@ -163,7 +164,12 @@ class Cloud:
             "sesv2": ses.operations_v2(),
             "apigatewaymanagementapi": self.sockets.operations(),
         }
-        return patch.Services(operations, self.changes.notify, moto_dynamodb=self.config.dynamodb == "moto")
+        return patch.Services(operations, self._notice_write, moto_dynamodb=self.config.dynamodb == "moto")
+
+    def _notice_write(self, tables: Collection[str] | None) -> None:
+        """Wake those who read streams, unless none of the tables has one."""
+        if tables is None or not self._streamed.isdisjoint(tables):
+            self.changes.notify()
 
     def _functions(self, federates: bool) -> list[Function]:
         if self._given_functions is not None:
@@ -236,6 +242,8 @@ class Cloud:
 
     def _stream_mapping(self, function: Function, checkpoints: Checkpoints) -> StreamMapping:
         route = function.route
+        table = f"{PREFIX}-{route.table}"
+        self._streamed.add(table)
         settings = StreamSettings(
             batch_size=route.batch_size,
             batch_window=getattr(route, "batch_window", 0),
@@ -249,7 +257,7 @@ class Cloud:
         return StreamMapping(
             function,
             settings,
-            partial(self._open_reader, f"{PREFIX}-{route.table}"),
+            partial(self._open_reader, table),
             self.changes,
             checkpoints,
             self.lambdas,

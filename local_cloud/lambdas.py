@@ -9,10 +9,13 @@ import uuid
 from collections.abc import Callable
 from contextvars import ContextVar
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from local_cloud.names import function_arn
 from local_cloud.permissions import acting_for, module_of, queue_of
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import LambdaEvent
 
 log = logging.getLogger("local_cloud.lambda")
 
@@ -26,7 +29,7 @@ class Function(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def handler(self) -> Callable[[dict[str, Any], Any], Any]: ...
+    def handler(self) -> Callable[[Any, Any], Any]: ...
     @property
     def route(self) -> Any: ...
 
@@ -111,7 +114,7 @@ class Lambdas:
         for _ in range(threads):
             self._jobs.put(None)
 
-    def invoke(self, function: Function, event: dict[str, Any], timeout: float) -> Any:
+    def invoke(self, function: Function, event: LambdaEvent, timeout: float) -> Any:
         """Run the function here and now; its answer. Raises FunctionError, having logged what it raised."""
         request_id = str(uuid.uuid4())
         token = current_function.set(function.name)

@@ -88,7 +88,7 @@ class Meter:
             return {**self._counts, **apart, **functions}
 
     def refuse(self) -> None:
-        """DynamoDB has refused a transaction: somebody was quicker, and it will be tried again."""
+        """Count a transaction that DynamoDB refused because another was quicker; it will be tried again."""
         with self._lock:
             self._refused += 1
 
@@ -104,7 +104,7 @@ class Meter:
 
 
 def load(path: Path) -> tuple[dict[str, float], float]:
-    """What `save` has written: counts, and seconds."""
+    """The counts and seconds that `save` has written."""
     found = json.loads(path.read_text())
     return found["counts"], found["seconds"]
 

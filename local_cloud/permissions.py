@@ -1,7 +1,7 @@
-"""IAM, as a function meets it: what the role of its module doesn't allow is refused.
+"""IAM as functions meet it: calls that the role of a function's module doesn't allow are refused.
 
-The roles are the deployment's own (`infra_shared.grants`). What runs outside a function, such as the local
-cloud's own reading of queues and streams, is allowed everything.
+The roles are the deployment's own (`infra_shared.grants`). Calls from outside a function, such as the local
+cloud's own reading of queues and streams, are allowed.
 """
 
 from __future__ import annotations
@@ -102,11 +102,38 @@ def _refusal(service: str, operation: str, parameters: Mapping[str, Any]) -> str
         return None
     from murmuration.settings import settings
 
+    own, prefix = _queue.get(), settings().prefix
+    if service == "dynamodb" and operation in ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"):
+        # Nearly all calls are such, and few differ in what they need.
+        named = {name: parameters[name] for name in ("TableName", "IndexName") if name in parameters}
+        return _refusal_of_item(module, own, operation, tuple(named.items()), prefix)
+    if service == "dynamodb" and operation == "BatchGetItem":
+        tables = tuple((table, "") for table in parameters["RequestItems"])
+        return _refusal_of_batch(module, own, tables, prefix)
+    return _refusal_of(module, own, service, operation, parameters, prefix)
+
+
+@functools.lru_cache(1024)
+def _refusal_of_item(
+    module: str, own: str | None, operation: str, named: tuple[tuple[str, Any], ...], prefix: str
+) -> str | None:
+    return _refusal_of(module, own, "dynamodb", operation, dict(named), prefix)
+
+
+@functools.lru_cache(1024)
+def _refusal_of_batch(
+    module: str, own: str | None, tables: tuple[tuple[str, str], ...], prefix: str
+) -> str | None:
+    return _refusal_of(module, own, "dynamodb", "BatchGetItem", {"RequestItems": dict(tables)}, prefix)
+
+
+def _refusal_of(
+    module: str, own: str | None, service: str, operation: str, parameters: Mapping[str, Any], prefix: str
+) -> str | None:
     try:
-        wanted = list(needs(service, operation, parameters, settings().prefix))
+        wanted = list(needs(service, operation, parameters, prefix))
     except UnknownRequest as error:
         return f"nobody is granted {error}"
-    own = _queue.get()
     for need in wanted:
         if need.kind == QUEUES and need.resource == own and need.action in OF_A_ROUTE:
             continue

@@ -97,8 +97,9 @@ def create_secrets(ssm: Ssm) -> str:
 def set_parameters(ssm: Ssm, values: Mapping[str, str], *, prefix: str = PREFIX) -> None:
     """Have these secrets, by logical name, be as they are given."""
     for name, value in values.items():
-        request = {"Name": f"/{prefix}/{name}", "Value": value, "Type": "SecureString", "Overwrite": True}
-        ssm.put_parameter(request)
+        ssm.put_parameter(
+            {"Name": f"/{prefix}/{name}", "Value": value, "Type": "SecureString", "Overwrite": True}
+        )
 
 
 def _create_secret(ssm: Ssm, name: str, value: str) -> str:

@@ -35,7 +35,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an HTTP request came to; `body` is None where it isn't a JSON object."""
+    """The answer to an HTTP request; `body` is None if it isn't a JSON object."""
 
     status: int
     body: dict[str, Any] | None
@@ -47,7 +47,7 @@ class Answer:
 
 
 class Unreachable(Exception):
-    """Nobody answered; the message says why."""
+    """There was no answer; the message says why."""
 
 
 def checks(server: Server, url: str) -> Iterator[Finding]:
@@ -121,7 +121,7 @@ def check_versions(answer: Answer) -> Finding:
 
 
 def check_clock(answer: Answer) -> Finding:
-    """The `Date` of an answer is to the second: half of one is nobody's fault."""
+    """Compare the clocks. An answer's `Date` has whole seconds, so half a second of difference is ignored."""
     if answer.date is None:
         return Finding(Standing.SKIPPED, "clock", "the answer has no Date")
     skew = parsedate_to_datetime(answer.date).timestamp() + 0.5 - answer.sent_at
@@ -161,8 +161,8 @@ def check_wellknown_server(server: Server, url: str) -> Finding:
 
     must = server.folder is None and settings().federation
     answer = fetch(where)
-    delegated = (answer.body or {}).get("m.server")
-    if answer.status != 200 or not isinstance(delegated, str):
+    delegated = _delegate(answer)
+    if delegated is None:
         wrong = f"{where} has none: others look for port 8448"
         if must:
             return Finding(Standing.FAILED, subject, f"{wrong}, where this server isn't")
@@ -172,25 +172,71 @@ def check_wellknown_server(server: Server, url: str) -> Finding:
     return Finding(Standing.OK, subject, f"names {delegated}")
 
 
-def check_federation(server: Server, url: str) -> Finding:
-    """Whether the key document can be read by others and is signed with the keys that it lists.
+def _delegate(answer: Answer) -> str | None:
+    """The server name that a well-known file leads to; None where there is none."""
+    delegated = (answer.body or {}).get("m.server")
+    return delegated if answer.status == 200 and isinstance(delegated, str) else None
 
+
+def _reached_at(server: Server, url: str) -> str:
+    """Where other servers ask this one: at what the server name leads to, as they find it."""
+    if server.folder is not None or ":" in server.server_name:
+        return url
+    delegated = _delegate(fetch(f"https://{server.server_name}/.well-known/matrix/server"))
+    return f"https://{delegated}" if delegated is not None else url
+
+
+def check_federation(server: Server, url: str) -> Finding:
+    """Whether others who look for the server's name get its keys, and reach its federation API.
+
+    The key document must be signed with the keys that it lists, and have one of this server's. It may be some
+    minutes old, so it may lack the newest.
     https://spec.matrix.org/v1.19/server-server-api/#publishing-keys
     """
     from murmuration.protocol.errors import MatrixError
     from murmuration.protocol.pdus.keys import parse_server_keys
     from murmuration.protocol.pdus.signing import InvalidSignature
+    from murmuration.settings import settings
 
-    answer = fetch(f"{url}/_matrix/key/v2/server")
-    if answer.status == 404 and (answer.body or {}).get("errcode") == "M_UNRECOGNIZED":
-        return Finding(Standing.SKIPPED, "federation", "the server publishes no keys: it does not federate")
+    subject = "federation"
+    if not settings().federation:
+        return Finding(Standing.SKIPPED, subject, "the server does not federate")
+    reached = _reached_at(server, url)
+    answer = fetch(f"{reached}/_matrix/key/v2/server")
     if answer.status != 200 or answer.body is None:
-        return Finding(Standing.FAILED, "federation", f"the keys are answered with status {answer.status}")
+        return Finding(
+            Standing.FAILED, subject, f"{reached} answers with status {answer.status} instead of the keys"
+        )
     try:
         keys = parse_server_keys(answer.body, server.server_name, int(answer.sent_at * 1000))
     except (MatrixError, InvalidSignature) as error:
-        return Finding(Standing.FAILED, "federation", f"other servers refuse the keys: {error}")
-    return Finding(Standing.OK, "federation", f"publishes {', '.join(keys.verify_keys)}")
+        return Finding(Standing.FAILED, subject, f"other servers refuse the keys of {reached}: {error}")
+    ours = _own_keys()
+    if ours and not any(key.public_key in ours for key in keys.verify_keys.values()):
+        return Finding(Standing.FAILED, subject, f"{reached} publishes none of the keys that this server has")
+    version = fetch(f"{reached}/_matrix/federation/v1/version")
+    if version.status != 200 or not isinstance((version.body or {}).get("server"), dict):
+        said = f"{reached} has the keys, but its federation API answers with status {version.status}"
+        return Finding(Standing.FAILED, subject, said)
+    return Finding(Standing.OK, subject, f"{reached} publishes {', '.join(keys.verify_keys)}")
+
+
+def _own_keys() -> set[bytes]:
+    """The public keys that this server signs and signed with; none where they can't be read.
+
+    `check_signing_key` tells why they can't.
+    """
+    from murmuration.aws import parameters
+    from murmuration.server_keys import parse_signing_key
+    from murmuration.settings import settings
+
+    client = parameters.client()
+    try:
+        name = settings().parameter("signing-key")
+        text = client.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+        return {parse_signing_key(line).public_key for line in text.splitlines()}
+    except (client.exceptions.ParameterNotFound, ValueError, IndexError):
+        return set()
 
 
 # -- In AWS ----------------------------------------------------------------------------------------------
@@ -266,7 +312,7 @@ def _queue_urls(client: Any, prefix: str) -> Iterator[str]:
 
 
 def check_destinations() -> Iterator[Finding]:
-    """Other servers that don't answer: some always are gone, so it is no fault of this one's."""
+    """Other servers that don't answer. Some always are gone, so that is only a warning."""
     from murmuration.settings import settings
     from murmuration.storage.servers.standings import scan_standings
 

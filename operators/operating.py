@@ -1,7 +1,7 @@
-"""Where an operator's command works: a deployed server, or the data folder of a local one.
+"""Where an operator's command works: on a deployed server, or on the data folder of a local one.
 
-What the server's functions are told by their environment is told to this process too, so that commands call
-the same code as the functions do.
+This process gets the same settings as the server's functions get from their environment, so that commands
+call the same code.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_action(
     actions: Any, name: str, help_text: str, do: Callable[[argparse.Namespace, Server], int]
 ) -> argparse.ArgumentParser:
-    """One of a command's actions, as `add_subparsers` has them: what `do` does, on the server it is for."""
+    """Add an action to a command (`actions` is from `add_subparsers`); `do` is run on the chosen server."""
     action: argparse.ArgumentParser = actions.add_parser(name, help=help_text, description=help_text)
     add_arguments(action)
     action.set_defaults(do=do)
@@ -234,7 +234,7 @@ def user_id_of(text: str, server: Server) -> str:
 
 
 def with_progress(things: Iterable[T], what: str) -> Iterator[T]:
-    """`things`, with their number shown as it grows where somebody watches."""
+    """`things`, with a growing count on the terminal, if there is one."""
     number = 0
     for number, thing in enumerate(things, 1):
         if sys.stderr.isatty() and number % 25 == 0:

@@ -1,20 +1,23 @@
-"""Restoring a deployment's data beside it, as it was at one moment. Each step looks whether it's done.
+"""Restores a deployment's data beside it, as it was at one moment. Each step is skipped if it is done
+already.
 
-So whoever was interrupted begins anew with the same words. All tables are of the same second, or they would
-contradict each other. Those whose items expire by themselves are not restored: use makes them anew.
+So after an interruption the same command continues. All tables are restored to the same second, because they
+would contradict each other otherwise. Tables whose items all expire are not restored: use makes them anew.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from murmuration.storage.tables import TABLES, Table
 
-RESTORED: tuple[Table, ...] = tuple(table for table in TABLES if not table.ttl)
+RESTORED: tuple[Table, ...] = tuple(table for table in TABLES if table.is_backed_up)
 """The tables that AWS keeps for 35 days as they were in each second."""
 SIGNING_KEY = "signing-key"
+ATTEMPTS, PAUSE_S = 60, 10
 Clients = Callable[[str], Any]
 Say = Callable[[str], None]
 
@@ -58,13 +61,16 @@ def _begin(dynamodb: Any, source: str, target: str, at: datetime) -> bool:
 
 
 def _finish(dynamodb: Any, table: Table, name: str) -> None:
-    """Give a restored table what AWS doesn't restore: its backups, its stream, its protection."""
+    """Give a restored table what AWS doesn't restore: its backups, its expiry, its stream, its protection."""
     _wait(dynamodb, name)
     backups = dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
     if backups.get("PointInTimeRecoveryDescription", {}).get("PointInTimeRecoveryStatus") != "ENABLED":
-        dynamodb.update_continuous_backups(
-            TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
-        )
+        _enable_backups(dynamodb, name)
+    if table.ttl:
+        expiry = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
+        if expiry.get("TimeToLiveStatus") not in ("ENABLED", "ENABLING"):
+            specified = {"Enabled": True, "AttributeName": table.ttl}
+            dynamodb.update_time_to_live(TableName=name, TimeToLiveSpecification=specified)
     there = dynamodb.describe_table(TableName=name)["Table"]
     if table.streams and not there.get("StreamSpecification", {}).get("StreamEnabled"):
         stream = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
@@ -73,6 +79,24 @@ def _finish(dynamodb: Any, table: Table, name: str) -> None:
     if not there.get("DeletionProtectionEnabled"):
         dynamodb.update_table(TableName=name, DeletionProtectionEnabled=True)
         _wait(dynamodb, name)
+
+
+def _enable_backups(dynamodb: Any, name: str) -> None:
+    """Have AWS keep the table's past. It refuses for a while after a table was restored.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateContinuousBackups.html
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            dynamodb.update_continuous_backups(
+                TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+            )
+        except dynamodb.exceptions.ContinuousBackupsUnavailableException:
+            if attempt == ATTEMPTS - 1:
+                raise
+            time.sleep(PAUSE_S)
+        else:
+            return
 
 
 def _wait(dynamodb: Any, name: str) -> None:

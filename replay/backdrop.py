@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from local_cloud import environment, permissions, provision
 from local_cloud.aws import patch
@@ -29,6 +29,10 @@ from local_cloud.permissions import acting_for, module_of
 from local_cloud.store import Store
 from replay.worlds import Item
 
+if TYPE_CHECKING:
+    from local_cloud.aws.shapes import Batch, ConnectionPost, MessageEntry, OfConnection, Parsed, SendMessage
+    from murmuration.protocol.encoding.shapes import LambdaEvent
+
 Handler = Callable[[Any, Any], Any]
 
 _LONG_LIVED = frozenset(("client", "session", "_client", "_threads", "_tls", "_wire"))
@@ -37,12 +41,12 @@ _LONG_LIVED = frozenset(("client", "session", "_client", "_threads", "_tls", "_w
 
 @dataclass
 class Outcome:
-    """What came of an event: the function's answer, and what is now where.
+    """The outcome of an event: the function's answer, and what it changed.
 
-    For an HTTP event `status`, `headers` (lower-case names) and `body` are the client's view: `body` is the
-    value of JSON, or bytes. `items` are those written, by table, `deleted` the keys of those gone,
-    `objects` what the bucket got, `messages` those sent, by queue, `posts` those to WebSocket connections,
-    with None where one was closed.
+    For an HTTP event `status`, `headers` (lower-case names) and `body` are as the client sees them: `body` is
+    a JSON value, or bytes. `items` are the written items by table, `deleted` the keys of deleted ones,
+    `objects` what was put into the bucket, `messages` what was sent by queue, `posts` what was sent to each
+    WebSocket connection, with None if it was closed.
     """
 
     answer: Any
@@ -107,11 +111,11 @@ class Backdrop:
         self._cleanup.close()
 
     def set_up(self) -> None:
-        """What there is to do before the first call."""
+        """Prepare for the first call."""
 
     def _operations(self) -> dict[str, Mapping[str, patch.Operation]]:
         def current(name: str) -> patch.Operation:
-            def operation(params: dict[str, Any]) -> dict[str, Any]:
+            def operation(params: Any) -> Parsed:
                 return self.sqs.operations()[name](params)  # of the queues that there are then
 
             return operation
@@ -134,31 +138,32 @@ class Backdrop:
         self.sqs = Sqs()
         provision.create_queues(self.sqs, _functions(), prefix=self.prefix)
 
-    def _send_message(self, params: dict[str, Any]) -> dict[str, Any]:
+    def _send_message(self, params: SendMessage) -> Parsed:
         answer = self.sqs.send_message(params)
         self._note_message(params["QueueUrl"], params)
         return answer
 
-    def _send_messages(self, params: dict[str, Any]) -> dict[str, Any]:
+    def _send_messages(self, params: Batch) -> Parsed:
         answer = self.sqs.send_message_batch(params)
         for entry in params["Entries"]:
             self._note_message(params["QueueUrl"], entry)
         return answer
 
-    def _note_message(self, url: str, params: Mapping[str, Any]) -> None:
+    def _note_message(self, url: str, params: MessageEntry) -> None:
         name = url.rsplit("/", 1)[-1].removeprefix(f"{self.prefix}-")
         message = {"body": _parsed(params["MessageBody"])}
-        for field_name, parameter in (("group", "MessageGroupId"), ("delay", "DelaySeconds")):
-            if parameter in params:
-                message[field_name] = params[parameter]
+        if "MessageGroupId" in params:
+            message["group"] = params["MessageGroupId"]
+        if "DelaySeconds" in params:
+            message["delay"] = params["DelaySeconds"]
         self._sent.setdefault(name, []).append(message)
 
-    def _post_to_connection(self, params: dict[str, Any]) -> dict[str, Any]:
+    def _post_to_connection(self, params: ConnectionPost) -> Parsed:
         self._require_open(params["ConnectionId"])
         self._posts.setdefault(params["ConnectionId"], []).append(_parsed(params["Data"]))
         return {}
 
-    def _delete_connection(self, params: dict[str, Any]) -> dict[str, Any]:
+    def _delete_connection(self, params: OfConnection) -> Parsed:
         self._require_open(params["ConnectionId"])
         self.connections.discard(params["ConnectionId"])
         self._posts.setdefault(params["ConnectionId"], []).append(None)
@@ -171,7 +176,7 @@ class Backdrop:
     def call(
         self,
         handler: Handler,
-        event: Mapping[str, Any],
+        event: LambdaEvent,
         *,
         clock: int | None = None,
         settings: Mapping[str, str] | None = None,
@@ -199,7 +204,7 @@ def _functions() -> tuple[Function, ...]:
     return tuple(discover())
 
 
-def _client_view(answer: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+def _client_view(answer: Parsed) -> tuple[int, dict[str, str], Any]:
     """Status, headers and body as the gateway sends them on. Raises MalformedAnswer."""
     status, pairs, body = response_of(answer, Limits().lambda_payload_bytes)
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}

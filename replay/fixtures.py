@@ -35,7 +35,7 @@ class Fixture:
 
     @property
     def name(self) -> str:
-        """Such as `client_server/devices/get_device/good`."""
+        """The fixture's name, such as `client_server/devices/get_device/good`."""
         return self.path.relative_to(self.root).with_suffix("").as_posix()
 
     @property

@@ -1,14 +1,13 @@
 """The stage: a backdrop whose tables, bucket and connections are set to a world, and watched.
 
-What a function writes is found by comparing the tables that it wrote to with what was there, and taken back
-before the next event.
+A function's writes are found by comparing the tables before and after, and undone before the next event.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from local_cloud import provision
 from local_cloud.aws import patch
@@ -16,6 +15,9 @@ from murmuration.aws import calls
 from murmuration.aws.calls import Answer, Call, Proceed
 from replay.backdrop import Backdrop, Handler, Outcome
 from replay.worlds import Contents, Item, World, item_key, key_names
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import LambdaEvent
 
 
 class Stage(Backdrop):
@@ -81,9 +83,10 @@ class Stage(Backdrop):
 
     def objects(self) -> dict[str, tuple[str, bytes]]:
         """What the bucket holds now: (content type, bytes) by key."""
-        found = self.s3.list_objects_v2(self._bucket()).get("Contents", [])
+        bucket = self._bucket()
+        found = self.s3.list_objects_v2({"Bucket": bucket}).get("Contents", [])
         entries = {
-            entry["Key"]: self.s3.get_object({**self._bucket(), "Key": entry["Key"]}) for entry in found
+            entry["Key"]: self.s3.get_object({"Bucket": bucket, "Key": entry["Key"]}) for entry in found
         }
         return {key: (entry["ContentType"], entry["Body"].read()) for key, entry in entries.items()}
 
@@ -113,17 +116,17 @@ class Stage(Backdrop):
         world = self._world
         if world is not None:
             for key, (kind, data) in world.objects.items():
-                self.s3.put_object({**self._bucket(), "Key": key, "Body": data, "ContentType": kind})
+                self.s3.put_object({"Bucket": self._bucket(), "Key": key, "Body": data, "ContentType": kind})
 
-    def _bucket(self) -> dict[str, str]:
-        return {"Bucket": self.variables["MURMURATION_MEDIA_BUCKET"]}
+    def _bucket(self) -> str:
+        return self.variables["MURMURATION_MEDIA_BUCKET"]
 
     # -- The play --------------------------------------------------------------------------------------------
 
     def play(
         self,
         handler: Handler,
-        event: Mapping[str, Any],
+        event: LambdaEvent,
         *,
         clock: int | None = None,
         settings: Mapping[str, str] | None = None,

@@ -67,7 +67,7 @@ def module_of(case: Case) -> str:
     return ".".join(("functions", *case.name.split("/")[:-1]))
 
 
-def make_event(case: Case, world: World) -> dict[str, Any]:
+def make_event(case: Case, world: World) -> Any:
     """The raw event. Raises LookupError for a request that no function serves."""
     kind, _, rest = case.request.partition(" ")
     stopped = _At(clock_of(case, world))
@@ -89,7 +89,7 @@ def make_event(case: Case, world: World) -> dict[str, Any]:
                 return _http_event(case, kind, rest, world)
 
 
-def _http_event(case: Case, method: str, uri: str, world: World) -> dict[str, Any]:
+def _http_event(case: Case, method: str, uri: str, world: World) -> Any:
     path, query = _filled_uri(uri, world)
     body = _body(case, world)
     request = events.HttpRequest(method, path, query, _headers(case, world, body), CLIENT_ADDRESS, "HTTP/1.1")
@@ -110,13 +110,13 @@ def _filled_uri(uri: str, world: World) -> tuple[str, str]:
     return path, query
 
 
-def _socket_event(case: Case, uri: str, world: World) -> dict[str, Any]:
+def _socket_event(case: Case, uri: str, world: World) -> Any:
     route, query = _filled_uri(uri, world)
     headers = _headers(case, world, b"")
     request = events.HttpRequest("GET", "/ws", query, headers, CLIENT_ADDRESS, "HTTP/1.1")
     opened = clock_of(case, world) - (0 if route == "$connect" else 30_000)
 
-    def context(kind: str, **fields: Any) -> dict[str, Any]:
+    def context(kind: str, **fields: Any) -> Any:
         return events.websocket_context(request, SOCKET, opened, route, kind, **fields)
 
     match route:
@@ -130,7 +130,7 @@ def _socket_event(case: Case, uri: str, world: World) -> dict[str, Any]:
             return events.message_event(message, _body(case, world).decode())
 
 
-def _queue_event(case: Case, name: str, world: World) -> dict[str, Any]:
+def _queue_event(case: Case, name: str, world: World) -> Any:
     sent = clock_of(case, world) / 1000
     records = []
     fifo = name in _fifo_queues()
@@ -160,18 +160,18 @@ def _signed_header(server: str, method: str, uri: str, body: bytes) -> tuple[byt
     return b"authorization", value.encode()
 
 
-def _scheduled_event(case: Case, world: World) -> dict[str, Any]:
+def _scheduled_event(case: Case, world: World) -> Any:
     with mock.patch.object(schedules, "time", _At(clock_of(case, world))):
         return schedules.scheduled_event(function_name(module_of(case)))
 
 
-def _stream_event(case: Case, table: str, world: World) -> dict[str, Any]:
+def _stream_event(case: Case, table: str, world: World) -> Any:
     """The records of a table's stream that tell of some of the world's items."""
     return {"Records": [_stream_record(case, table, world, number, fill(some, world.names))
                         for number, some in enumerate(case.body, start=1)]}  # fmt: skip
 
 
-def _stream_record(case: Case, table: str, world: World, number: int, some: dict[str, Any]) -> dict[str, Any]:
+def _stream_record(case: Case, table: str, world: World, number: int, some: dict[str, Any]) -> Any:
     """As `pollers.stream_source` makes it of what dynoxide stores."""
     items = [item for item in world.contents[table].values() if some.items() <= _plain(item).items()]
     if len(items) != 1:
@@ -196,12 +196,12 @@ def _stream_record(case: Case, table: str, world: World, number: int, some: dict
     }
 
 
-def _plain(item: dict[str, Any]) -> dict[str, Any]:
+def _plain(item: dict[str, Any]) -> Any:
     """The attributes whose values can be looked for."""
     return {name: value for name, value in item.items() if isinstance(value, (str, int))}
 
 
-def _attributes(item: dict[str, Any]) -> dict[str, Any]:
+def _attributes(item: dict[str, Any]) -> Any:
     """An item as a stream's record has it: bytes as base64."""
     from murmuration.aws.dynamodb import to_attributes
 

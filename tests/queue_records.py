@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 from local_cloud.aws.sqs import system_attributes
@@ -25,7 +26,7 @@ def queue_record(message: Message, queue: str) -> dict[str, Any]:
     }
 
 
-def _attribute(value: dict[str, Any]) -> dict[str, Any]:
+def _attribute(value: Mapping[str, Any]) -> dict[str, Any]:
     import base64
 
     found: dict[str, Any] = {"stringListValues": [], "binaryListValues": [], "dataType": value["DataType"]}

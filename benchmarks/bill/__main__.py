@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
         life = LIVES[name]
         with tempfile.TemporaryDirectory() as folder:
             counted = measure(Path(folder), int(life.rooms), int(life.audience), int(life.devices))
-        estimated = model.counts(life.rooms, life.audience)
+        estimated = model.counts(life.rooms, life.audience, life.devices)
         if "--json" in arguments:
             results[name] = {
                 "measured": dollars(life, counted, Setup()),

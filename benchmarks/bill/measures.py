@@ -95,6 +95,7 @@ def _parked(stage: Stage, rooms: int, people: int, devices: int) -> dict[str, An
     writer.send(room_id)  # whoever was registered meanwhile isn't any more
     writer.send(small)
     with stage.waiting(waiting):
+        stage.rest(LATE_S + 0.5)  # that they came is told late
         wake = _of_each(stage, WAKES, lambda _: writer.send(room_id), send, len(waiting))
         lasts, narrow_look.EVERYTHING_S = narrow_look.EVERYTHING_S, 0
         wake_all = _of_each(stage, 1, lambda _: writer.send(room_id), send, len(waiting))

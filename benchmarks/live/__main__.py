@@ -13,28 +13,42 @@ from benchmarks.live import large_room, measures
 from benchmarks.live.servers import Ours, Server, Synapse
 from tests.interop.synapse_process import synapse_python
 
+PARTS = ("waiting", "operations", "writers", "large")
+"""What can be measured by itself."""
+
 
 async def measure(server: Server, given: argparse.Namespace, *, whole: bool) -> None:
     """Measure one server, printing as it goes."""
     timeout = aiohttp.ClientTimeout(total=60)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as http:
-        latency = await measures.waiting_http(http, server, given.count, given.pause)
-        print(f"  to a client that waits by /sync    {latency}")
-        if isinstance(server, Ours) and whole:
-            latency = await measures.waiting_socket(http, server, given.count, given.pause)
-            print(f"  to a client with a WebSocket       {latency}")
-        if server.name.endswith("parked"):
-            used = await measures.idle(http, server, given.clients, 5)
-            print(f"  {given.clients} clients that wait{'':<16} {used * 100:.1f} % of a core")
+        if "waiting" in given.only:
+            await _measure_waiting(http, server, given, whole=whole)
+        if "large" in given.only:
+            count = max(3, given.count // 4)
+            large = await large_room.costs(http, server, given.members, given.waiting, count, whole=whole)
+            for name, cost in large.items():
+                print(f"  {name:<34} {cost}")
         if not whole:
             return
-        for name, cost in (await measures.costs(http, server, given.count)).items():
-            print(f"  {name:<34} {cost}")
-        for rooms in (1, 16):
-            print(f"  {_writers(rooms):<34} {await measures.throughput(http, server, rooms, given.each)}")
-        large = await large_room.costs(http, server, given.members, given.waiting, max(3, given.count // 4))
-        for name, cost in large.items():
-            print(f"  {name:<34} {cost}")
+        if "operations" in given.only:
+            for name, cost in (await measures.costs(http, server, given.count)).items():
+                print(f"  {name:<34} {cost}")
+        if "writers" in given.only:
+            for rooms in (1, 16):
+                print(f"  {_writers(rooms):<34} {await measures.throughput(http, server, rooms, given.each)}")
+
+
+async def _measure_waiting(
+    http: aiohttp.ClientSession, server: Server, given: argparse.Namespace, *, whole: bool
+) -> None:
+    latency = await measures.waiting_http(http, server, given.count, given.pause)
+    print(f"  to a client that waits by /sync    {latency}")
+    if isinstance(server, Ours) and whole:
+        latency = await measures.waiting_socket(http, server, given.count, given.pause)
+        print(f"  to a client with a WebSocket       {latency}")
+    if server.name.endswith("parked"):
+        used = await measures.idle(http, server, given.clients, 5)
+        print(f"  {given.clients} clients that wait{'':<16} {used * 100:.1f} % of a core")
 
 
 def _writers(rooms: int) -> str:
@@ -68,9 +82,11 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=1000, help="how many wait at once (1000)")
     parser.add_argument("--members", type=int, default=500, help="members of a large room (500)")
     parser.add_argument("--waiting", type=int, default=50, help="how many of them wait for a message (50)")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measure these parts alone")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        servers: list[Server] = [Ours(Path(folder, kind), kind) for kind in ("held", "parked")]
+        kinds = ("held", "parked") if {"waiting", "large"} & set(given.only) else ("held",)
+        servers: list[Server] = [Ours(Path(folder, kind), kind) for kind in kinds]
         python = synapse_python()
         if python is not None:
             servers.append(Synapse(Path(folder, "synapse"), python))
@@ -82,7 +98,8 @@ def main() -> None:
                 asyncio.run(measure(server, given, whole=whole))
             finally:
                 server.stop()
-        count_retries(Path(folder), given.each)
+        if "writers" in given.only:
+            count_retries(Path(folder), given.each)
         if python is None:
             print("Synapse isn't here to compare with; `make synapse` installs it.")
 

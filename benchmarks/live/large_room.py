@@ -7,12 +7,11 @@ from collections.abc import Awaitable, Callable
 
 import aiohttp
 
-from benchmarks.live.measures import WAIT_MS, Cost, account, cost, send
+from benchmarks.live.measures import WAIT_MS, Cost, account, another_filter, cost, send
 from benchmarks.live.servers import Server
 from tests.soak.clients import V3, Account
 
 AT_ONCE = 4
-LAZY = '{"room":{"state":{"lazy_load_members":true}}}'
 
 
 async def make(http: aiohttp.ClientSession, server: Server, members: int) -> tuple[list[Account], str]:
@@ -31,14 +30,20 @@ async def make(http: aiohttp.ClientSession, server: Server, members: int) -> tup
 
 
 async def costs(
-    http: aiohttp.ClientSession, server: Server, members: int, waiting: int, count: int
+    http: aiohttp.ClientSession, server: Server, members: int, waiting: int, count: int, *, whole: bool
 ) -> dict[str, Cost]:
-    """The cost of each operation in a room of so many members, of whom some wait for news."""
+    """The cost of each operation in a room of so many members, of whom some wait for news.
+
+    If it isn't to be the `whole`, only that of a message to those who wait.
+    """
     everybody, room_id = await make(http, server, members)
     owner, reader = everybody[:2]
 
     def get(path: str, **query: str | int) -> Callable[[], Awaitable[object]]:
         return lambda: reader.once("GET", path, **query)
+
+    async def initial_sync(*, lazy: bool) -> None:
+        await reader.once("GET", f"{V3}/sync", timeout=0, filter=another_filter(lazy=lazy))
 
     title = f"room of {members}: "
     found = {
@@ -47,9 +52,10 @@ async def costs(
             ("/state", get(reader.room(room_id, "state"))),
             ("/members", get(reader.room(room_id, "members"))),
             ("/joined_members", get(reader.room(room_id, "joined_members"))),
-            ("initial sync", get(f"{V3}/sync", timeout=0)),
-            ("initial sync, lazy", get(f"{V3}/sync", timeout=0, filter=LAZY)),
+            ("initial sync", lambda: initial_sync(lazy=False)),
+            ("initial sync, lazy", lambda: initial_sync(lazy=True)),
         )
+        if whole
     }
     clients = [_Waiting(reader) for reader in everybody[1 : waiting + 1]]
     for client in clients:

@@ -12,13 +12,32 @@ import base64
 import json
 import secrets
 import urllib.request
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import boto3
 from botocore.exceptions import ClientError
 
 
-def handler(event: dict[str, Any], _context: Any) -> None:
+class Properties(TypedDict):
+    """The properties of the custom resource; CloudFormation makes strings of them."""
+
+    Prefix: str
+    Bucket: str
+    Ephemeral: Literal["true", "false"]
+
+
+class Event(TypedDict):
+    """CloudFormation's request."""
+
+    RequestType: Literal["Create", "Update", "Delete"]
+    ResourceProperties: Properties
+    StackId: str
+    RequestId: str
+    LogicalResourceId: str
+    ResponseURL: str
+
+
+def handler(event: Event, _context: Any) -> None:
     """Carry out a request of CloudFormation, and answer it whatever comes: else the stack waits an hour."""
     try:
         data = _carry_out(event["RequestType"], event["ResourceProperties"])
@@ -28,7 +47,7 @@ def handler(event: dict[str, Any], _context: Any) -> None:
     _answer(event, "SUCCESS", data)
 
 
-def _carry_out(request: str, properties: dict[str, Any]) -> dict[str, str]:
+def _carry_out(request: str, properties: Properties) -> dict[str, str]:
     prefix = properties["Prefix"]
     if request != "Delete":
         _ensure(f"/{prefix}/signing-key", _signing_key())
@@ -67,7 +86,7 @@ def _empty(bucket: str) -> None:
             s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
 
 
-def _answer(event: dict[str, Any], status: str, data: dict[str, str], reason: str = "") -> None:
+def _answer(event: Event, status: str, data: dict[str, str], reason: str = "") -> None:
     body = {
         "Status": status,
         "Reason": reason or "done",

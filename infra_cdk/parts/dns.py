@@ -58,9 +58,9 @@ def make_certificate(stack: Stack, settings: Settings) -> Any:
 
 
 def make_records(stack: Stack, settings: Settings, distribution: cloudfront.CfnDistribution) -> None:
-    """Have each host lead to the distribution, by both of IP's versions.
+    """Have each host lead to the distribution, by IPv4 and IPv6.
 
-    A record that is there already makes the deployment fail: whose it is, nobody here can know.
+    The deployment fails if a record exists already, because somebody else may have made it.
     """
     if not settings.zone:
         return

@@ -1,12 +1,12 @@
-"""What calls the workers: event source mappings of streams, schedules, and whoever queues something.
+"""What starts the workers: event source mappings of streams, schedules, and the code that queues messages.
 
-A stream's batch that fails is halved until the record at fault stands alone; that one goes to the dead
-letters after its attempts, and the stream goes on. Functions report which records of a batch failed, so the
-others aren't repeated.
+A stream's batch that fails is halved until the faulty record is alone. After its attempts that record goes to
+the dead letters, and the stream goes on. Functions report which records of a batch failed, so the others
+aren't repeated.
 
-A queue has no mapping, as Lambda would ask it all the time. Its worker is invoked asynchronously and takes
-the messages itself. A call that fails isn't repeated, and one that waits for long is dropped: the messages
-are in the queue, and the sweep each minute finds them.
+A queue has no mapping, because Lambda would poll it all the time. Its worker is invoked asynchronously and
+takes the messages itself. A failed call isn't repeated, and one that waits for long is dropped. The messages
+stay in the queue, and the sweep each minute finds them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What tells the operator: at most ten alarms, as many as are free of charge, and a dashboard."""
+"""What tells the operator of trouble: a dashboard, and ten alarms at most, as many as are free of charge."""
 
 from __future__ import annotations
 

@@ -5,17 +5,33 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
 from infra_cdk.names import worker_name
 from infra_cdk.settings import Settings
 from infra_shared.grants import Grant
 from infra_shared.needs import ACTIONS, MAIL, OBJECTS, QUEUES, SECRETS, SOCKETS, TABLES
 
-Statement = dict[str, Any]
+
+class Statement(TypedDict):
+    """A statement of a policy. Only a trust policy, or one of a queue or bucket, names a principal."""
+
+    Effect: Literal["Allow", "Deny"]
+    Action: str | list[str]
+    Resource: NotRequired[str | list[Any]]
+    Principal: NotRequired[str | dict[str, str]]
+    Condition: NotRequired[dict[str, dict[str, str]]]
 
 
-def document(statements: Iterable[Statement]) -> dict[str, Any]:
+class Document(TypedDict):
+    """A policy document of IAM."""
+
+    Version: str
+    Statement: list[Statement]
+
+
+def document(statements: Iterable[Statement]) -> Document:
+    """A policy of these statements."""
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
@@ -24,7 +40,7 @@ def allow(actions: Iterable[str], resources: Iterable[Any]) -> Statement:
     return {"Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
 
 
-def assumed_by(service: str) -> dict[str, Any]:
+def assumed_by(service: str) -> Document:
     """The trust policy of a role that an AWS service takes."""
     principal = {"Service": f"{service}.amazonaws.com"}
     return document([{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}])

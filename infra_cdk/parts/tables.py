@@ -56,7 +56,7 @@ def _make_table(stack: Stack, settings: Settings, table: Table) -> dynamodb.CfnT
         made.time_to_live_specification = dynamodb.CfnTable.TimeToLiveSpecificationProperty(
             enabled=True, attribute_name=table.ttl
         )
-    else:
+    if table.is_backed_up:
         made.point_in_time_recovery_specification = (
             dynamodb.CfnTable.PointInTimeRecoverySpecificationProperty(point_in_time_recovery_enabled=True)
         )

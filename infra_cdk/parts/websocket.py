@@ -39,7 +39,7 @@ def make_socket_routes(
     functions: Sequence[Function],
     invoker: iam.CfnRole,
 ) -> None:
-    """The routes, and the stage that serves them."""
+    """Make the API's routes, and the stage that serves them."""
     stage = apigatewayv2.CfnStage(
         stack,
         "SocketStage",
@@ -72,7 +72,7 @@ def make_socket_routes(
 
 
 def connections_arn(api: apigatewayv2.CfnApi) -> str:
-    """What a function may manage: the connections of this API's stage."""
+    """The ARN of the connections of this API's stage, which functions may manage."""
     account = Fn.sub("arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:")
     return Fn.join("", [account, api.ref, f"/{STAGE}/*/@connections/*"])
 

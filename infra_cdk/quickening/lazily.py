@@ -1,4 +1,4 @@
-"""What quickened modules use at run time: patterns and dataclasses that are made when first used."""
+"""The run-time part of quickened modules: patterns and dataclasses that are made when first used."""
 
 from __future__ import annotations
 

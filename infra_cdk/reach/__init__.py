@@ -1,5 +1,5 @@
-"""Which storage operations each function can reach, told from the source alone: nothing is imported or run.
+"""Which storage operations each function can reach, found from the source alone: nothing is imported or run.
 
-`python -m infra_cdk.reach` compares that with `infra_shared.grants` and names the file to edit; a test fails
-for what is lacking, and for what is granted in vain.
+`python -m infra_cdk.reach` compares that with `infra_shared.grants` and names the file to edit. A test fails
+for a missing grant, and for one that isn't needed.
 """

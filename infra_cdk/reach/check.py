@@ -33,7 +33,7 @@ class Finding:
     undecided: set[str] = field(default_factory=set)
 
     def lacking(self) -> Iterator[tuple[Need, str]]:
-        """What isn't granted, with the way to it."""
+        """The needs that aren't granted, each with the way by which the code reaches it."""
         granted = GRANTS[self.module].needs() if self.module in GRANTS else set()
         for need, way in sorted(self.needs.items()):
             if not any(is_enough(grant, need) for grant in granted):

@@ -23,10 +23,12 @@ RESOURCES: Final[Mapping[str, tuple[str, str]]] = {
 RECEIVERS: Final[Mapping[str, tuple[str, str]]] = {
     "concurrency:parallel.run": ("", "it is that of a context of contextvars"),
     "threads:side_by_side.run": ("", "it is that of a context of contextvars"),
+    "jobs:_held.run": ("", "it is that of a context of contextvars"),
     "well_known:fetch.read": ("", "it is that of an answer of another server's"),
     "remote_requests:_follow.chunks": ("", "it is that of an answer of another server's"),
     "receipts:_open.membership": ("", "it is a field of a membership"),
     "memberships:read_kinds.membership": ("", "it is a field of a membership"),
+    "narrow_look:look_at_rooms.membership": ("", "it is a field of a membership"),
     "local_users:user_with_power.membership": ("", "it is a property of an event"),
 }
 """By function and method: the classes whose method may be meant, separated by spaces; none if empty."""

@@ -29,7 +29,7 @@ class Definition:
 
     @property
     def id(self) -> str:
-        """Such as `murmuration.rooms.room:Room.state`."""
+        """The definition's ID, such as `murmuration.rooms.room:Room.state`."""
         return f"{self.module}:{self.owner}.{self.name}" if self.owner else f"{self.module}:{self.name}"
 
     @property

@@ -1,4 +1,4 @@
-"""What class an expression's value has, as far as annotations and assignments tell."""
+"""Finds the class of an expression's value, as far as annotations and assignments tell it."""
 
 from __future__ import annotations
 

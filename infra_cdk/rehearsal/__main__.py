@@ -76,9 +76,10 @@ def _rehearse(cloud: Account, say: Say, before: str | None) -> None:
     say("`murmuration doctor` found what must be there")
     _restore(cloud)
     say("restored tables and signing key beside it, by `murmuration restore`")
-    for name, changed in (("HTTP APIs and another memory", _CHANGED), ("back to REST APIs", SETTINGS)):
+    for name, changed in (("REST APIs and another memory", _CHANGED), ("back to the defaults", SETTINGS)):
         _deploy(cloud, changed)
-        _converse(cloud.deployed(PREFIX), f"user-{changed.get('api', 'rest')}")
+        _check_kept(tables | deployed.tables(), cloud.deployed(PREFIX).tables())
+        _converse(cloud.deployed(PREFIX), f"user-{changed.get('api', 'default')}")
         say(f"deployed a change: {name}; they converse")
         if "no differences" not in cloud.cdk("diff", "--no-change-set", settings=changed):
             raise Wrong("there still is a difference after the deployment")
@@ -89,7 +90,8 @@ def _rehearse(cloud: Account, say: Say, before: str | None) -> None:
     say("destroyed it")
 
 
-_CHANGED = SETTINGS | {"memory": "1024", "api": "http"}
+_CHANGED = SETTINGS | {"memory": "1024", "api": "rest", "waits": "rest"}
+"""The way back, with both of its settings."""
 
 
 def _deploy(cloud: Account, settings: dict[str, str], root: Path = ROOT) -> None:

@@ -33,7 +33,7 @@ class Kept:
         self.region = region
 
     def create(self) -> None:
-        """Make it real."""
+        """Create the resource."""
 
     def change(self) -> None:
         """Make it as `properties` now are."""

@@ -14,7 +14,7 @@ import uuid
 
 
 class Context:
-    """What handlers are given of the invocation."""
+    """The invocation's context, as handlers get it."""
 
     aws_request_id = str(uuid.uuid4())
     function_name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")

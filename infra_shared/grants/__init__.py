@@ -1,11 +1,11 @@
-"""Which module of functions may do what to which resource: the whole of the functions' permissions.
+"""The permissions of all functions: which module may do what to which resource.
 
-Plain data, without the CDK. `policies` makes IAM policies of it, and what isn't here is refused. The words
-are those of `needs.ACTIONS`; names are logical, an index is `table/index`, and a `*` at a name's end stands
+Plain data, without the CDK. `policies` makes IAM policies of it, and everything else is refused. The words
+are those of `needs.ACTIONS`. Names are logical, an index is `table/index`, and a `*` at a name's end stands
 for the rest of it. `infra_cdk.reach` compares it with what the code can reach.
 
-What follows from a function's route (reading its stream or queue, writing its log) is granted with the
-event source and not repeated here.
+Permissions that follow from a function's route (reading its stream or queue, writing its log) are granted
+with the event source and not repeated here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the modules of today's client-server API may do."""
+"""The permissions of the modules of today's client-server API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the modules of the founding drafts' APIs may do."""
+"""The permissions of the founding drafts' modules."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ GRANTS: Mapping[str, Grant] = {
         secrets={"viewer-secret": "get"},
         tables={
             "directory": "put query",
-            "rooms": "batch_get put update",
+            "rooms": "batch_get put query update",
             "transient": "get put",
             "users": "get update",
         },

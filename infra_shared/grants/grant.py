@@ -1,4 +1,4 @@
-"""What one module may do, in the words of `needs.ACTIONS`."""
+"""The permissions of one module, in the words of `needs.ACTIONS`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ENDING: Words = {
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What one module may do."""
+    """The permissions of one module."""
 
     tables: Words = field(default_factory=dict)
     queues: Words = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What the modules of the WebSocket API and the workers may do."""
+"""The permissions of the WebSocket API's modules and of the workers."""
 
 from __future__ import annotations
 

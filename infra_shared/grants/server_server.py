@@ -1,4 +1,4 @@
-"""What the modules of the server-server API may do, and what whoever speaks with other servers needs."""
+"""The permissions of the server-server API's modules, and those that requests to other servers need."""
 
 from __future__ import annotations
 

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from botocore import handlers
 from botocore.awsrequest import AWSResponse
 
+from local_cloud.aws.shapes import Parsed
 from murmuration.aws import calls
 from murmuration.aws.calls import Answer, Call, Proceed, ServiceError
 
-Operation = Callable[[dict[str, Any]], dict[str, Any]]
+Operation = Callable[[Any], Parsed]
 """An operation of a service: parameters in, the parsed answer out."""
 
+OnWrite = Callable[[Collection[str] | None], None]
 WRITES = frozenset({"PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"})
 
 DYNAMODB = ("dynamodb", "dynamodb-streams")
@@ -43,13 +45,14 @@ class AwsError(Exception):
 class Services:
     """The services that answer here: for each service id in lower case, its operations by name.
 
-    `on_write` is called after each DynamoDB write. With `moto_dynamodb`, moto answers DynamoDB as well.
+    `on_write` is called after each DynamoDB write, with the tables if they are known. With `moto_dynamodb`,
+    moto answers DynamoDB as well.
     """
 
     def __init__(
         self,
         operations: Mapping[str, Mapping[str, Operation]],
-        on_write: Callable[[], None] = lambda: None,
+        on_write: OnWrite = lambda _tables: None,
         *,
         moto_dynamodb: bool = False,
     ) -> None:
@@ -96,8 +99,18 @@ def _intercept(call: Call, proceed: Proceed) -> Answer:
             raise ServiceError(error.shape or error.code, {"message": error.message}, error.status) from error
     answer = proceed(call)
     if _current is not None and call.operation in WRITES:
-        _current.on_write()
+        _current.on_write(_tables_written(call))
     return answer
+
+
+def _tables_written(call: Call) -> set[str]:
+    """The tables that a write names."""
+    if call.operation == "TransactWriteItems":
+        items = call.parameters["TransactItems"]
+        return {request["TableName"] for item in items for request in item.values()}
+    if call.operation == "BatchWriteItem":
+        return set(call.parameters["RequestItems"])
+    return {call.parameters["TableName"]}
 
 
 def _operation(operations: Mapping[str, Operation], service: str, name: str) -> Operation:
@@ -107,7 +120,7 @@ def _operation(operations: Mapping[str, Operation], service: str, name: str) -> 
     return operation
 
 
-def _keep_parameters(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+def _keep_parameters(params: Any, context: dict[str, Any], **_: Any) -> None:
     if _current is not None:
         context["local_cloud_parameters"] = params
 
@@ -153,4 +166,4 @@ def _answer_by_moto(event_name: str, request: Any, **_: Any) -> AWSResponse | No
 
 def _notice_write(model: Any, **_: Any) -> None:
     if _current is not None and model.name in WRITES:
-        _current.on_write()
+        _current.on_write(None)

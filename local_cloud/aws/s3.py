@@ -12,10 +12,10 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from botocore.response import StreamingBody
@@ -23,6 +23,20 @@ from botocore.response import StreamingBody
 from local_cloud.aws.files import write_file
 from local_cloud.aws.patch import AwsError, Operation
 from local_cloud.store import Store
+
+if TYPE_CHECKING:
+    from local_cloud.aws.shapes import (
+        CompleteUpload,
+        CopyObject,
+        DeleteObjects,
+        ListObjects,
+        OfBucket,
+        OfObject,
+        OfUpload,
+        Parsed,
+        PutObject,
+        UploadPart,
+    )
 
 CHUNK = 1024 * 1024
 
@@ -62,11 +76,11 @@ class S3:
 
     # Buckets
 
-    def create_bucket(self, params: dict[str, Any]) -> dict[str, Any]:
+    def create_bucket(self, params: OfBucket) -> Parsed:
         self._store.write("INSERT OR IGNORE INTO buckets VALUES (?, ?)", (params["Bucket"], time.time()))
         return {"Location": f"/{params['Bucket']}"}
 
-    def head_bucket(self, params: dict[str, Any]) -> dict[str, Any]:
+    def head_bucket(self, params: OfBucket) -> Parsed:
         if not self._has_bucket(params["Bucket"]):
             raise AwsError("404", "Not Found", 404)
         return {}
@@ -76,7 +90,7 @@ class S3:
 
     # Objects
 
-    def put_object(self, params: dict[str, Any]) -> dict[str, Any]:
+    def put_object(self, params: PutObject) -> Parsed:
         content = _content(params.get("Body", b""))
         file, size, etag = self._write(content)
         self._index(params, file, size, etag, _properties(params))
@@ -99,9 +113,7 @@ class S3:
     def _path(self, file: str) -> Path:
         return self._folder / file[:2] / file
 
-    def _index(
-        self, params: dict[str, Any], file: str, size: int, etag: str, properties: dict[str, Any]
-    ) -> None:
+    def _index(self, params: OfObject, file: str, size: int, etag: str, properties: Parsed) -> None:
         """Make `file` the object's body; the one before it goes. Honours If-None-Match: * and If-Match."""
         bucket, key = params["Bucket"], params["Key"]
         with self._store.transaction():
@@ -120,7 +132,7 @@ class S3:
         if before is not None:
             self._path(before[0]).unlink(missing_ok=True)
 
-    def _refusal(self, params: dict[str, Any], before: tuple[Any, ...] | None) -> AwsError | None:
+    def _refusal(self, params: OfObject, before: tuple[Any, ...] | None) -> AwsError | None:
         if not self._has_bucket(params["Bucket"]):
             return AwsError("NoSuchBucket", "The specified bucket does not exist", 404)
         if params.get("IfNoneMatch") == "*" and before is not None:
@@ -139,7 +151,7 @@ class S3:
             (bucket, key),
         )
 
-    def get_object(self, params: dict[str, Any]) -> dict[str, Any]:
+    def get_object(self, params: OfObject) -> Parsed:
         while True:
             found = self._find(params["Bucket"], params["Key"])
             if found is None:
@@ -155,13 +167,13 @@ class S3:
             length = last - first + 1
             return {**answer, "Body": StreamingBody(_Window(body, length), length)}
 
-    def head_object(self, params: dict[str, Any]) -> dict[str, Any]:
+    def head_object(self, params: OfObject) -> Parsed:
         found = self._find(params["Bucket"], params["Key"])
         if found is None:
             raise AwsError("404", "Not Found", 404)
         return _described(found, params)[0]
 
-    def delete_object(self, params: dict[str, Any]) -> dict[str, Any]:
+    def delete_object(self, params: OfObject) -> Parsed:
         with self._store.transaction():
             found = self._find(params["Bucket"], params["Key"])
             self._store.write(
@@ -171,13 +183,13 @@ class S3:
             self._path(found[0]).unlink(missing_ok=True)
         return {}
 
-    def delete_objects(self, params: dict[str, Any]) -> dict[str, Any]:
+    def delete_objects(self, params: DeleteObjects) -> Parsed:
         keys = [entry["Key"] for entry in params["Delete"]["Objects"]]
         for key in keys:
             self.delete_object({"Bucket": params["Bucket"], "Key": key})
         return {} if params["Delete"].get("Quiet") else {"Deleted": [{"Key": key} for key in keys]}
 
-    def copy_object(self, params: dict[str, Any]) -> dict[str, Any]:
+    def copy_object(self, params: CopyObject) -> Parsed:
         source = params["CopySource"]
         if isinstance(source, dict):
             bucket, key = source["Bucket"], source["Key"]
@@ -189,7 +201,7 @@ class S3:
         self._index(params, file, size, etag, _properties(params if replaced else original))
         return {"CopyObjectResult": {"ETag": f'"{etag}"', "LastModified": datetime.now(UTC)}}
 
-    def list_objects_v2(self, params: dict[str, Any]) -> dict[str, Any]:
+    def list_objects_v2(self, params: ListObjects) -> Parsed:
         if not self._has_bucket(params["Bucket"]):
             raise AwsError("NoSuchBucket", "The specified bucket does not exist", 404)
         prefix, delimiter, limit = (
@@ -198,7 +210,7 @@ class S3:
             params.get("MaxKeys", 1000),
         )
         after = params.get("ContinuationToken") or params.get("StartAfter", "")
-        contents: list[dict[str, Any]] = []
+        contents: list[Parsed] = []
         common: list[str] = []
         token = None
         for key, size, etag, modified in self._keys(params["Bucket"], prefix, after):
@@ -217,7 +229,7 @@ class S3:
             else:
                 stamp = datetime.fromtimestamp(modified, UTC)
                 contents.append({"Key": key, "Size": size, "ETag": f'"{etag}"', "LastModified": stamp})
-        answer: dict[str, Any] = {
+        answer: Parsed = {
             "Name": params["Bucket"],
             "Prefix": prefix,
             "MaxKeys": limit,
@@ -246,7 +258,7 @@ class S3:
 
     # Multipart uploads
 
-    def create_multipart_upload(self, params: dict[str, Any]) -> dict[str, Any]:
+    def create_multipart_upload(self, params: PutObject) -> Parsed:
         upload = uuid.uuid4().hex
         self._store.write(
             "INSERT INTO uploads VALUES (?, ?, ?, ?)",
@@ -254,14 +266,14 @@ class S3:
         )
         return {"Bucket": params["Bucket"], "Key": params["Key"], "UploadId": upload}
 
-    def _upload(self, params: dict[str, Any]) -> dict[str, Any]:
+    def _upload(self, params: OfUpload) -> Parsed:
         found = self._store.row("SELECT properties FROM uploads WHERE id = ?", (params["UploadId"],))
         if found is None:
             raise AwsError("NoSuchUpload", "The specified upload does not exist.", 404)
-        properties: dict[str, Any] = json.loads(found[0])
+        properties: Parsed = json.loads(found[0])
         return properties
 
-    def upload_part(self, params: dict[str, Any]) -> dict[str, Any]:
+    def upload_part(self, params: UploadPart) -> Parsed:
         self._upload(params)
         file, size, etag = self._write(_content(params.get("Body", b"")))
         self._store.write(
@@ -270,7 +282,7 @@ class S3:
         )
         return {"ETag": f'"{etag}"'}
 
-    def complete_multipart_upload(self, params: dict[str, Any]) -> dict[str, Any]:
+    def complete_multipart_upload(self, params: CompleteUpload) -> Parsed:
         properties = self._upload(params)
         parts = {
             number: (file, etag)
@@ -291,7 +303,7 @@ class S3:
         self.abort_multipart_upload(params)
         return {"Bucket": params["Bucket"], "Key": params["Key"], "ETag": f'"{etag}"'}
 
-    def abort_multipart_upload(self, params: dict[str, Any]) -> dict[str, Any]:
+    def abort_multipart_upload(self, params: OfUpload) -> Parsed:
         upload = params["UploadId"]
         with self._store.transaction():
             files = self._store.rows("SELECT file FROM parts WHERE upload = ?", (upload,))
@@ -351,14 +363,14 @@ def _chunks(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
-def _properties(params: dict[str, Any]) -> dict[str, Any]:
+def _properties(params: Mapping[str, Any]) -> Parsed:
     return {
         "ContentType": "binary/octet-stream",
         **{name: params[name] for name in _PROPERTIES if name in params},
     }
 
 
-def _described(found: tuple[Any, ...], params: dict[str, Any]) -> tuple[dict[str, Any], int, int]:
+def _described(found: tuple[Any, ...], params: OfObject) -> tuple[Parsed, int, int]:
     """The answer without its body, and the first and last byte asked for. Raises AwsError."""
     _, size, etag, modified, properties = found
     if "IfMatch" in params and params["IfMatch"].strip('"') != etag:

@@ -7,13 +7,30 @@ import json
 import re
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from local_cloud.aws.patch import AwsError, Operation
 from local_cloud.aws.sqs_journal import Journal
 from local_cloud.aws.sqs_queue import Message, Queue
 from local_cloud.names import ACCOUNT, queue_arn, queue_url
 from local_cloud.store import Store
+
+if TYPE_CHECKING:
+    from local_cloud.aws.shapes import (
+        Batch,
+        MessageEntry,
+        NewQueue,
+        OfMessage,
+        OfQueue,
+        Parsed,
+        QueueAttributes,
+        QueueName,
+        QueuePrefix,
+        Receiving,
+        SendMessage,
+        Visibility,
+        WantedAttributes,
+    )
 
 MESSAGE_BYTES = 1_048_576
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
@@ -41,7 +58,7 @@ class Sqs:
             raise _error("NonExistentQueue", "The specified queue does not exist.", "QueueDoesNotExist")
         return found
 
-    def _of(self, params: dict[str, Any]) -> Queue:
+    def _of(self, params: OfQueue) -> Queue:
         return self.queue(params["QueueUrl"].rsplit("/", 1)[-1])
 
     def close(self) -> None:
@@ -70,7 +87,7 @@ class Sqs:
 
     # Queues
 
-    def create_queue(self, params: dict[str, Any]) -> dict[str, Any]:
+    def create_queue(self, params: NewQueue) -> Parsed:
         name, attributes = params["QueueName"], dict(params.get("Attributes") or {})
         if not _NAME.fullmatch(name):
             raise AwsError(
@@ -107,22 +124,22 @@ class Sqs:
             queue.dead_letter = self.queue(values["deadLetterTargetArn"].rsplit(":", 1)[-1])
             queue.max_receive_count = int(values["maxReceiveCount"])
 
-    def delete_queue(self, params: dict[str, Any]) -> dict[str, Any]:
+    def delete_queue(self, params: OfQueue) -> Parsed:
         queue = self._of(params)
         with self._lock:
             self._queues.pop(queue.name, None)
         queue.close()
         return {}
 
-    def get_queue_url(self, params: dict[str, Any]) -> dict[str, Any]:
+    def get_queue_url(self, params: QueueName) -> Parsed:
         return {"QueueUrl": queue_url(self.queue(params["QueueName"]).name)}
 
-    def list_queues(self, params: dict[str, Any]) -> dict[str, Any]:
+    def list_queues(self, params: QueuePrefix) -> Parsed:
         prefix = params.get("QueueNamePrefix", "")
         urls = [queue_url(name) for name in sorted(self._queues) if name.startswith(prefix)]
         return {"QueueUrls": urls[: params.get("MaxResults", 1000)]}
 
-    def get_queue_attributes(self, params: dict[str, Any]) -> dict[str, Any]:
+    def get_queue_attributes(self, params: WantedAttributes) -> Parsed:
         queue = self._of(params)
         visible, in_flight, delayed = queue.counts()
         every = {
@@ -141,25 +158,25 @@ class Sqs:
         wanted = params.get("AttributeNames") or ()
         return {"Attributes": every if "All" in wanted else {k: every[k] for k in wanted if k in every}}
 
-    def set_queue_attributes(self, params: dict[str, Any]) -> dict[str, Any]:
+    def set_queue_attributes(self, params: QueueAttributes) -> Parsed:
         queue = self._of(params)
         queue.attributes.update(params["Attributes"])
         self._redrive(queue)
         return {}
 
-    def purge_queue(self, params: dict[str, Any]) -> dict[str, Any]:
+    def purge_queue(self, params: OfQueue) -> Parsed:
         self._of(params).purge()
         return {}
 
     # Messages
 
-    def send_message(self, params: dict[str, Any]) -> dict[str, Any]:
+    def send_message(self, params: SendMessage) -> Parsed:
         queue = self._of(params)
         message = self._send(queue, params)
         sent = {"MessageId": message.id, "MD5OfMessageBody": _md5(message.body)}
         return {**sent, "SequenceNumber": message.sequence_number} if queue.fifo else sent
 
-    def _send(self, queue: Queue, entry: dict[str, Any]) -> Message:
+    def _send(self, queue: Queue, entry: MessageEntry) -> Message:
         body, group = entry["MessageBody"], entry.get("MessageGroupId")
         deduplication, delay = entry.get("MessageDeduplicationId"), entry.get("DelaySeconds")
         if not body or _size(entry) > MESSAGE_BYTES:
@@ -191,21 +208,21 @@ class Sqs:
             delay=delay,
         )
 
-    def send_message_batch(self, params: dict[str, Any]) -> dict[str, Any]:
+    def send_message_batch(self, params: Batch) -> Parsed:
         queue = self._of(params)
         if sum(_size(entry) for entry in params["Entries"]) > MESSAGE_BYTES:
             raise AwsError(
                 "AWS.SimpleQueueService.BatchRequestTooLong", f"Batch longer than {MESSAGE_BYTES} bytes"
             )
 
-        def send(entry: dict[str, Any]) -> dict[str, Any]:
+        def send(entry: MessageEntry) -> Parsed:
             message = self._send(queue, entry)
             sent = {"MessageId": message.id, "MD5OfMessageBody": _md5(message.body)}
             return {**sent, "SequenceNumber": message.sequence_number} if queue.fifo else sent
 
         return _batch(params["Entries"], send)
 
-    def receive_message(self, params: dict[str, Any]) -> dict[str, Any]:
+    def receive_message(self, params: Receiving) -> Parsed:
         queue = self._of(params)
         count = params.get("MaxNumberOfMessages", 1)
         wait = params.get("WaitTimeSeconds", queue.number("ReceiveMessageWaitTimeSeconds", 0))
@@ -219,32 +236,36 @@ class Sqs:
             "Messages": [_received(m, system, params.get("MessageAttributeNames") or ()) for m in messages]
         }
 
-    def delete_message(self, params: dict[str, Any]) -> dict[str, Any]:
+    def delete_message(self, params: OfMessage) -> Parsed:
         queue, receipt = self._of(params), params["ReceiptHandle"]
         if not (self._repeats and "-wake-" not in queue.name and queue.repeat(receipt)):
             queue.delete(receipt)
         return {}
 
-    def delete_message_batch(self, params: dict[str, Any]) -> dict[str, Any]:
+    def delete_message_batch(self, params: Batch) -> Parsed:
         queue = self._of(params)
 
-        def delete(entry: dict[str, Any]) -> dict[str, Any]:
-            return self.delete_message({**entry, "QueueUrl": queue_url(queue.name)})
+        def delete(entry: Any) -> Parsed:
+            url = queue_url(queue.name)
+            return self.delete_message({"QueueUrl": url, "ReceiptHandle": entry["ReceiptHandle"]})
 
         return _batch(params["Entries"], delete)
 
-    def change_message_visibility(self, params: dict[str, Any]) -> dict[str, Any]:
+    def change_message_visibility(self, params: Visibility) -> Parsed:
         if not 0 <= params["VisibilityTimeout"] <= 43_200:
             raise AwsError("InvalidParameterValue", "VisibilityTimeout is 0 to 43200")
         if not self._of(params).change_visibility(params["ReceiptHandle"], params["VisibilityTimeout"]):
             raise _error("MessageNotInflight", "The message is not in flight.")
         return {}
 
-    def change_message_visibility_batch(self, params: dict[str, Any]) -> dict[str, Any]:
-        def change(entry: dict[str, Any]) -> dict[str, Any]:
-            return self.change_message_visibility(
-                {"VisibilityTimeout": 30, **entry, "QueueUrl": params["QueueUrl"]}
-            )
+    def change_message_visibility_batch(self, params: Batch) -> Parsed:
+        def change(entry: Any) -> Parsed:
+            asked: Visibility = {
+                "QueueUrl": params["QueueUrl"],
+                "ReceiptHandle": entry["ReceiptHandle"],
+                "VisibilityTimeout": entry.get("VisibilityTimeout", 30),
+            }
+            return self.change_message_visibility(asked)
 
         return _batch(params["Entries"], change)
 
@@ -253,12 +274,12 @@ def _error(code: str, message: str, shape: str = "") -> AwsError:
     return AwsError(f"AWS.SimpleQueueService.{code}", message, shape=shape or code)
 
 
-def _batch(entries: list[dict[str, Any]], each: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+def _batch(entries: list[Any], each: Callable[[Any], Parsed]) -> Parsed:
     if not 1 <= len(entries) <= 10:
         raise _error("TooManyEntriesInBatchRequest", "A batch has 1 to 10 entries")
     if len({entry["Id"] for entry in entries}) != len(entries):
         raise _error("BatchEntryIdsNotDistinct", "The entries' ids must differ")
-    answer: dict[str, list[dict[str, Any]]] = {"Successful": []}
+    answer: dict[str, list[Parsed]] = {"Successful": []}
     for entry in entries:
         try:
             answer["Successful"].append({"Id": entry["Id"], **each(entry)})
@@ -286,8 +307,8 @@ def system_attributes(message: Message) -> dict[str, str]:
     return found
 
 
-def _received(message: Message, system: Any, wanted: Any) -> dict[str, Any]:
-    received: dict[str, Any] = {
+def _received(message: Message, system: Any, wanted: Any) -> Parsed:
+    received: Parsed = {
         "MessageId": message.id,
         "ReceiptHandle": message.receipt,
         "MD5OfBody": _md5(message.body),
@@ -310,7 +331,7 @@ def _matches(name: str, pattern: str) -> bool:
     return pattern in ("All", ".*", name) or (pattern.endswith(".*") and name.startswith(pattern[:-2]))
 
 
-def _size(entry: dict[str, Any]) -> int:
+def _size(entry: MessageEntry) -> int:
     size = len(entry["MessageBody"].encode())
     for name, value in (entry.get("MessageAttributes") or {}).items():
         size += len(name.encode()) + len(value["DataType"].encode()) + len(value.get("BinaryValue", b""))

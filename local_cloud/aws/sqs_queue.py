@@ -16,9 +16,12 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from local_cloud.aws.shapes import MessageAttribute
 
 DEDUPLICATION_SECONDS = 300.0
 IN_FLIGHT_LIMIT = 120_000
@@ -29,8 +32,8 @@ class Message:
     """A queued message. `sequence` orders a queue's messages; times are time.time() seconds."""
 
     body: str
-    attributes: dict[str, Any]
-    system_attributes: dict[str, Any]
+    attributes: Mapping[str, MessageAttribute]
+    system_attributes: Mapping[str, MessageAttribute]
     group: str | None
     deduplication: str | None
     sequence: int
@@ -105,8 +108,8 @@ class Queue:
         self,
         body: str,
         *,
-        attributes: dict[str, Any] | None = None,
-        system_attributes: dict[str, Any] | None = None,
+        attributes: Mapping[str, MessageAttribute] | None = None,
+        system_attributes: Mapping[str, MessageAttribute] | None = None,
         group: str | None = None,
         deduplication: str | None = None,
         delay: float | None = None,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from local_cloud.aws.patch import AwsError, Operation
 from local_cloud.names import ACCOUNT, REGION
 from local_cloud.store import Store
+
+if TYPE_CHECKING:
+    from local_cloud.aws.shapes import ParameterName, ParameterNames, ParametersByPath, Parsed, PutParameter
 
 _COLUMNS = "name, type, value, version, modified"
 
@@ -28,7 +31,7 @@ class Ssm:
             "DeleteParameter": self.delete_parameter,
         }
 
-    def put_parameter(self, params: dict[str, Any]) -> dict[str, Any]:
+    def put_parameter(self, params: PutParameter) -> Parsed:
         name = params["Name"]
         with self._store.transaction():
             found = self._store.row("SELECT version, type FROM parameters WHERE name = ?", (name,))
@@ -42,20 +45,20 @@ class Ssm:
             )
         return {"Version": version, "Tier": "Standard"}
 
-    def get_parameter(self, params: dict[str, Any]) -> dict[str, Any]:
+    def get_parameter(self, params: ParameterName) -> Parsed:
         found = self._find(params["Name"])
         if found is None:
             raise AwsError("ParameterNotFound", f"Parameter {params['Name']} not found.")
         return {"Parameter": found}
 
-    def get_parameters(self, params: dict[str, Any]) -> dict[str, Any]:
+    def get_parameters(self, params: ParameterNames) -> Parsed:
         found = {name: self._find(name) for name in params["Names"]}
         return {
             "Parameters": [parameter for parameter in found.values() if parameter is not None],
             "InvalidParameters": [name for name, parameter in found.items() if parameter is None],
         }
 
-    def get_parameters_by_path(self, params: dict[str, Any]) -> dict[str, Any]:
+    def get_parameters_by_path(self, params: ParametersByPath) -> Parsed:
         path = params["Path"].rstrip("/") + "/"
         rows = self._store.rows(f"SELECT {_COLUMNS} FROM parameters ORDER BY name")  # noqa: S608 - a constant
         return {
@@ -66,17 +69,17 @@ class Ssm:
             ]
         }
 
-    def delete_parameter(self, params: dict[str, Any]) -> dict[str, Any]:
+    def delete_parameter(self, params: ParameterName) -> Parsed:
         if not self._store.write("DELETE FROM parameters WHERE name = ?", (params["Name"],)):
             raise AwsError("ParameterNotFound", f"Parameter {params['Name']} not found.")
         return {}
 
-    def _find(self, name: str) -> dict[str, Any] | None:
+    def _find(self, name: str) -> Parsed | None:
         row = self._store.row(f"SELECT {_COLUMNS} FROM parameters WHERE name = ?", (name,))  # noqa: S608 - a constant
         return _parameter(row) if row else None
 
 
-def _parameter(row: tuple[Any, ...]) -> dict[str, Any]:
+def _parameter(row: tuple[Any, ...]) -> Parsed:
     name, kind, value, version, modified = row
     return {
         "Name": name,

@@ -1,7 +1,7 @@
 """DynamoDB on this machine: dynoxide, a child process over a SQLite file in the data folder.
 
-Its stream table gets the indexes without which each write scans the stream. The process ends when this one
-does, however this one ends, and is started again should it end alone.
+Its stream table gets the indexes without which each write would scan the stream. The child ends when this
+process ends, in whatever way. If the child ends by itself, it is started again.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ class Synapse:
     key: Path
     ca: Path
     named_port: int = 0
+    presence: bool = False
 
     @property
     def server_name(self) -> str:
@@ -38,7 +39,7 @@ class Synapse:
 
     @property
     def command(self) -> list[str]:
-        """What starts it, once it is configured."""
+        """The command line that starts Synapse, once it is configured."""
         return [str(self.python), "-m", "synapse.app.homeserver", "-c", str(self.folder / "homeserver.yaml")]
 
     def configure(self) -> None:
@@ -73,7 +74,7 @@ class Synapse:
             "enable_registration": True,
             "enable_registration_without_verification": True,
             "report_stats": False,
-            "presence": {"enabled": False},
+            "presence": {"enabled": self.presence},
             "allow_public_rooms_over_federation": True,
             "room_list_publication_rules": [{"action": "allow"}],
             **_without_limits(),
@@ -89,6 +90,7 @@ def _without_limits() -> dict[str, object]:
         **dict.fromkeys(flat, none),
         "rc_login": {"address": none, "account": none, "failed_attempts": none},
         "rc_joins": {"local": none, "remote": none},
+        "rc_presence": {"per_user": none},
         "rc_invites": {"per_room": none, "per_user": none, "per_issuer": none},
         "rc_federation": {
             "window_size": 1000,

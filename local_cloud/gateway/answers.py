@@ -11,13 +11,16 @@ import hmac
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote
 
 from local_cloud.aws.patch import AwsError
 from local_cloud.aws.s3 import S3
 from murmuration.endpoint.http import CORS_HEADERS
 from murmuration.media.headers import SANDBOX
+
+if TYPE_CHECKING:
+    from local_cloud.aws.shapes import OfObject
 
 ANSWERS = "/answers/"
 MEDIA = ("/media/", "/remote/")
@@ -48,7 +51,7 @@ class Answers:
         pairs = dict(parse_qsl(query))
         if method != "GET" or not is_signed(path, pairs, self._bucket, datetime.now(UTC)):
             return 403, more, b""
-        asked = {"Bucket": self._bucket, "Key": path[1:]}
+        asked: OfObject = {"Bucket": self._bucket, "Key": path[1:]}
         if wanted_range.startswith("bytes=") and "," not in wanted_range:
             asked["Range"] = wanted_range
         try:

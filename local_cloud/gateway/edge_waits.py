@@ -10,7 +10,7 @@ import base64
 import json
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, urlencode
 from uuid import uuid4
 from xml.sax.saxutils import escape
@@ -22,6 +22,9 @@ from local_cloud.aws.sqs import Sqs
 from local_cloud.gateway.parking import Parking, Place, Response
 from local_cloud.lambdas import Lambdas
 from local_cloud.names import PREFIX, queue_arn
+
+if TYPE_CHECKING:
+    from local_cloud.aws.shapes import Receiving
 
 _NAMESPACE = "http://queue.amazonaws.com/doc/2012-11-05/"
 
@@ -66,7 +69,8 @@ def answer_unsigned(
         ):
             raise AwsError("AccessDenied", "Access to the resource is denied.", status=403)
         numbers = {field: int(value) for field, value in fields.items()}
-        found = sqs.receive_message({"QueueUrl": f"/{name}", **numbers}).get("Messages", [])
+        asked = cast("Receiving", {**numbers, "QueueUrl": f"/{name}"})
+        found = sqs.receive_message(asked).get("Messages", [])
     except AwsError as error:
         code = "AWS.SimpleQueueService.NonExistentQueue" if "NonExistent" in error.code else error.code
         said = (

@@ -11,12 +11,15 @@ import secrets
 import time
 import uuid
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote_plus
 
 from local_cloud.gateway.clock import Clock
 from local_cloud.gateway.routes import Match
 from local_cloud.names import ACCOUNT, EDGE_ADDRESS, REST_API_ID, STAGE, WEBSOCKET_API_ID, domain
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import LambdaEvent
 
 URI_HEADER = "x-murmuration-uri"
 SECRET_HEADER = "x-murmuration-viewer-secret"  # noqa: S105 - a header's name
@@ -77,7 +80,7 @@ def headers_of(
 
 
 def needs_uri_header(request: HttpRequest) -> bool:
-    """Whether the viewer function tells the URI in a header: where somebody on the way may rewrite it."""
+    """Whether the viewer function tells the URI in a header, because it might be rewritten on the way."""
     return bool(request.query) or _PLAIN_PATH.fullmatch(request.path) is None
 
 
@@ -105,7 +108,7 @@ def _clf_time(second: int) -> str:
     return time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(second))
 
 
-def http_event(request: HttpRequest, match: Match, body: bytes, viewer_secret: str) -> dict[str, Any]:
+def http_event(request: HttpRequest, match: Match, body: bytes, viewer_secret: str) -> LambdaEvent:
     """The REST API's Lambda proxy event. Every body is base64: the API's binary media types are */*."""
     headers, multi_headers = headers_of(request, viewer_secret, _REST_DOMAIN)
     query, multi_query = query_of(request.query)
@@ -183,7 +186,7 @@ def websocket_context(
     }
 
 
-def connect_event(request: HttpRequest, context: dict[str, Any], viewer_secret: str) -> dict[str, Any]:
+def connect_event(request: HttpRequest, context: dict[str, Any], viewer_secret: str) -> LambdaEvent:
     headers, multi_headers = headers_of(request, viewer_secret, _WEBSOCKET_DOMAIN)
     event = {
         "headers": headers,
@@ -198,7 +201,7 @@ def connect_event(request: HttpRequest, context: dict[str, Any], viewer_secret: 
     return event
 
 
-def message_event(context: dict[str, Any], message: str | bytes) -> dict[str, Any]:
+def message_event(context: dict[str, Any], message: str | bytes) -> LambdaEvent:
     if isinstance(message, bytes):
         return {
             "requestContext": context,
@@ -208,7 +211,7 @@ def message_event(context: dict[str, Any], message: str | bytes) -> dict[str, An
     return {"requestContext": context, "body": message, "isBase64Encoded": False}
 
 
-def disconnect_event(context: dict[str, Any]) -> dict[str, Any]:
+def disconnect_event(context: dict[str, Any]) -> LambdaEvent:
     headers = {"Host": _WEBSOCKET_DOMAIN, "x-api-key": "", "X-Forwarded-For": "", "x-restapi": ""}
     return {
         "headers": headers,

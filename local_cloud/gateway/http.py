@@ -14,7 +14,7 @@ import json
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from local_cloud.config import Api, Limits
 from local_cloud.gateway import http_api
@@ -27,6 +27,9 @@ from local_cloud.lambdas import Function, FunctionError, Lambdas
 from murmuration.endpoint.discovery import stores_body
 from murmuration.endpoint.gateway import GATEWAY_ANSWERS
 from murmuration.endpoint.http import CORS_HEADERS
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import LambdaEvent
 
 log = logging.getLogger("local_cloud.gateway")
 
@@ -201,7 +204,7 @@ class HttpGateway:
             raise TooLarge
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    async def _invoke(self, function: Function, event: dict[str, Any]) -> Any:
+    async def _invoke(self, function: Function, event: LambdaEvent) -> Any:
         """The function's answer, from a thread. Raises FunctionError, TimeoutError."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()

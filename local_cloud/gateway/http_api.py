@@ -1,4 +1,4 @@
-"""What an HTTP API does otherwise than a REST API; the viewer function prepares requests for it.
+"""The differences between an HTTP API and a REST API; the viewer function prepares requests for it.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from local_cloud.gateway import events
 from local_cloud.gateway.events import HttpRequest
 from local_cloud.gateway.routes import Match
 from local_cloud.names import HTTP_API_ID, domain
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import LambdaEvent
 
 TYPE_HEADER = "x-murmuration-content-type"
 BINARY = "application/octet-stream"
@@ -64,9 +67,9 @@ def header_bytes(request: HttpRequest) -> int:
     return events.header_bytes(request) + 2 * request.path.count("%") + types + more
 
 
-def http_event(request: HttpRequest, match: Match, body: bytes, viewer_secret: str) -> dict[str, Any]:
+def http_event(request: HttpRequest, match: Match, body: bytes, viewer_secret: str) -> LambdaEvent:
     """The event in format 1.0. Parameters come decoded, more than once for who wrote each `%` as `%25`."""
-    event = events.http_event(_with_types(request), match, body, viewer_secret)
+    event = dict(events.http_event(_with_types(request), match, body, viewer_secret))
     path = path_seen(request.path)
     context = {**event["requestContext"], "path": path, "resourceId": None, "stage": STAGE}
     context |= {"apiId": HTTP_API_ID, "domainPrefix": HTTP_API_ID, "domainName": domain(HTTP_API_ID)}

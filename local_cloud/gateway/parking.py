@@ -17,7 +17,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, quote_plus, unquote
 
 from infra_shared.parking import (
@@ -32,6 +32,9 @@ from local_cloud.gateway.events import HttpRequest, query_of
 from local_cloud.lambdas import Lambdas
 from local_cloud.names import PREFIX
 from murmuration.storage.live.token_forms import MARK
+
+if TYPE_CHECKING:
+    from local_cloud.aws.shapes import Receiving
 
 _SYNC_PATH = re.compile(r"/_matrix/client/(r0|v3)/sync")
 _SLIDING_PATH = re.compile(r"/_matrix/client/(unstable/org\.matrix\.simplified_msc3575|v4)/sync")
@@ -86,7 +89,7 @@ def place_of(request: HttpRequest, now_ms: int, *, at_edge: bool = False) -> Pla
 
 
 def is_internal(path: str) -> bool:
-    """Whether a path is that of the queues or of uploads, however somebody reads it: not for clients."""
+    """Whether a path, in any spelling, is that of the queues or of uploads, which clients may not use."""
     for _ in range(3):
         path = unquote(path)
     parts: list[str] = []
@@ -169,8 +172,8 @@ class Parking:
         fields = {name: values[0] for name, values in parse_qs(form, strict_parsing=True).items()}
         if fields.pop("Action") != "ReceiveMessage" or fields.pop("Version") != "2012-11-05":
             raise ValueError("the template asks for something else than ReceiveMessage")
-        parameters: dict[str, Any] = {name: int(value) for name, value in fields.items()}
-        parameters["QueueUrl"] = self.QUEUES + queue
+        numbers = {name: int(value) for name, value in fields.items()}
+        parameters = cast("Receiving", {**numbers, "QueueUrl": self.QUEUES + queue})
         try:
             messages = self.sqs.receive_message(parameters).get("Messages")
         except AwsError as error:

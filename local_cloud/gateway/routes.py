@@ -31,7 +31,7 @@ class Resource:
 
 
 class Match(NamedTuple):
-    """What a request is for. `parameters` are raw; `function` is None if the resource lacks the method."""
+    """The resource and function of a request. `parameters` are raw; without the method `function` is None."""
 
     resource: Resource
     parameters: dict[str, str] | None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from infra_shared import uploads
 from infra_shared.parking import IntegrationResponse, chosen_response, integration_responses
@@ -19,6 +19,9 @@ from local_cloud.gateway.events import HttpRequest, http_event
 from local_cloud.gateway.parking import render
 from local_cloud.gateway.routes import Match
 from local_cloud.names import ACCOUNT, REGION, REST_API_ID, STAGE
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import LambdaEvent
 
 SIZE_HEADER = b"x-murmuration-size"
 _UPLOAD_PATH = re.compile(r"/_matrix/media/(?:r0|v3|v1)/upload(/[^/]+/[^/]+)?", re.ASCII)
@@ -38,7 +41,7 @@ def forwarded(request: HttpRequest) -> HttpRequest:
     return request._replace(path=path, headers=[*headers, (SIZE_HEADER, length.encode())])
 
 
-def authorizer_event(request: HttpRequest, match: Match, viewer_secret: str) -> dict[str, Any]:
+def authorizer_event(request: HttpRequest, match: Match, viewer_secret: str) -> LambdaEvent:
     """What API Gateway asks an authorizer of the type REQUEST.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-input.html

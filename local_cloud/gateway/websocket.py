@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
@@ -33,6 +33,10 @@ from local_cloud.gateway.events import (
 from local_cloud.gateway.http import Message, Receive, Send, request_of
 from local_cloud.lambdas import Function, FunctionError, Lambdas
 from local_cloud.names import EDGE_ADDRESS
+
+if TYPE_CHECKING:
+    from local_cloud.aws.shapes import ConnectionPost, OfConnection, Parsed
+    from murmuration.protocol.encoding.shapes import LambdaEvent
 
 log = logging.getLogger("local_cloud.websocket")
 
@@ -106,14 +110,14 @@ class Sockets:
             "DeleteConnection": self.delete_connection,
         }
 
-    def _find(self, params: Mapping[str, Any]) -> Socket:
+    def _find(self, params: OfConnection) -> Socket:
         with self._lock:
             found = self._sockets.get(params["ConnectionId"])
         if found is None:
             raise AwsError("GoneException", "The connection with the provided id no longer exists.", 410)
         return found
 
-    def post_to_connection(self, params: dict[str, Any]) -> dict[str, Any]:
+    def post_to_connection(self, params: ConnectionPost) -> Parsed:
         data = params["Data"]
         data = (
             data.encode() if isinstance(data, str) else data.read() if hasattr(data, "read") else bytes(data)
@@ -127,7 +131,7 @@ class Sockets:
             raise AwsError("GoneException", str(error), 410) from error
         return {}
 
-    def get_connection(self, params: dict[str, Any]) -> dict[str, Any]:
+    def get_connection(self, params: OfConnection) -> Parsed:
         socket = self._find(params)
         user_agent = socket.context("", "")["identity"]["userAgent"] or ""
         return {
@@ -136,7 +140,7 @@ class Sockets:
             "Identity": {"SourceIp": EDGE_ADDRESS, "UserAgent": user_agent},
         }
 
-    def delete_connection(self, params: dict[str, Any]) -> dict[str, Any]:
+    def delete_connection(self, params: OfConnection) -> Parsed:
         try:
             self._find(params).close(1000, "Connection closed")
         except ConnectionError as error:
@@ -243,7 +247,7 @@ class WebSocketGateway:
                 return
             await asyncio.sleep(due - loop.time())
 
-    def _start(self, route: str, event: dict[str, Any]) -> None:
+    def _start(self, route: str, event: LambdaEvent) -> None:
         function = self._routes.get(route)
         if function is None:
             return

@@ -1,8 +1,8 @@
 """Lambda's asynchronous invocations: `Invoke` with the type `Event`.
 
-An event is queued, and its function runs as soon as it may: no more at once than are reserved for it. Who
-invoked it learns nothing of what comes of it. As in the deployment, an event whose function fails isn't tried
-again. Events that wait are lost with the process, as Lambda may lose them.
+An event is queued, and its function runs as soon as its reserved concurrency allows. The caller doesn't learn
+the outcome. As in the deployment, an event whose function fails isn't tried again. Waiting events are lost
+when the process ends, as Lambda may lose them.
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-async.html
 """
 

@@ -6,10 +6,13 @@ import re
 import threading
 import time
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING
 
 from local_cloud.lambdas import Function, FunctionError, Lambdas
 from local_cloud.names import ACCOUNT, REGION
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import LambdaEvent
 
 _UNITS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86_400.0}
 
@@ -55,7 +58,7 @@ class ScheduleMapping:
                 continue
 
 
-def scheduled_event(name: str) -> dict[str, Any]:
+def scheduled_event(name: str) -> LambdaEvent:
     """What EventBridge sends to a function of this name."""
     return {
         "version": "0",

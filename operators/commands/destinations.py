@@ -38,7 +38,8 @@ def _line(found: ServerStanding) -> str:
     failing = f"fails since {_time(found.failing_since_ms)}" if found.failing_since_ms else "answers"
     again = f", asked again at {_time(found.retry_at_ms)}" if found.retry_at_ms else ""
     rooms = f", events of {found.rooms_owed} rooms are owed to it" if found.rooms_owed else ""
-    return f"{found.server_name}  {failing}{again}{rooms}"
+    devices = ", messages to devices or news of them are owed to it" if found.devices_owed else ""
+    return f"{found.server_name}  {failing}{again}{rooms}{devices}"
 
 
 def _time(milliseconds: int) -> str:
@@ -55,7 +56,7 @@ def _reset(args: argparse.Namespace, _server: Server) -> int:
         raise NotOperable(f"{args.server} is not the name of a server.")
     destinations.clear(args.server)
     if args.forget:
-        print(f"Events of {backlogs.drop(args.server)} rooms are not owed any more.")
+        print(f"Forgotten is what was owed of {backlogs.drop(args.server)} rooms and lists of devices.")
     elif backlogs.hasten(args.server):
         print(f"What is owed to {args.server} is sent within a minute.")
     else:

@@ -1,1 +1,1 @@
-"""What a deployment costs: prices, how much is used of what, and the bill that comes of both."""
+"""What a deployment costs: prices, the amounts used, and the bill from both."""

@@ -1,6 +1,7 @@
-"""What operations ask for, as a function of how many rooms each is in, and how many people are in one.
+"""The requests and units that operations need, by the number of rooms of each user and of people in a room.
 
-Counted with 20 and 40 rooms, and with 5, 20 and 50 people. `make bill` counts anew.
+They were counted with 20 and 40 rooms, with 5, 20 and 50 people, and with 2 and 3 devices of each.
+`make bill` counts them anew.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ GROUPS = 8
 
 
 def sending(servers: float) -> Op:
-    """What a message costs in addition if so many other servers are in its room, and all answer.
+    """The additional needs of a message if so many other servers are in its room, and all answer.
 
     Counted in `tests/federation/test_sending_to_many.py`.
     """
@@ -32,7 +33,7 @@ def sending(servers: float) -> Op:
 
 
 def sliding_wait(rooms: float) -> Op:
-    """What a request of sliding sync asks for that is held until its time is over (`tests/budgets`)."""
+    """The needs of a request of sliding sync that is held until its time is over (`tests/budgets`)."""
     return Op(1, 1, 13 + 1.1 * rooms, 0, 2)
 
 
@@ -50,17 +51,21 @@ SLIDING_KEYS = Op(2, 2, 90, 4, 3)
 """A message to the device comes by sliding sync: one request brings it, and the next waits on."""
 
 
-def counts(rooms: float, people: float) -> Counts:
-    """What each operation asks for where all are in so many rooms, and talk in one of so many people."""
+def counts(rooms: float, people: float, devices: float = 2) -> Counts:
+    """The needs of each operation if everybody is in so many rooms, and talks in one of so many people.
+
+    Each has so many devices. That they were rung is noted in one write.
+    """
+    noted = 1 / max(1.0, devices)
     told = people if people <= SMALL else 1
     """Whose listeners are read for what rings in small rooms only."""
     return Counts(
         send=Op(1, 2, 3.3 + people, 12),
         typing=Op(1, 2, 5 + told, 7.8),
         receipt=Op(1, 2, 8 + told, 7.6),
-        wake=Op(1, 1, 5.5, 3.2, 1),
-        wake_all=Op(1, 1, 12 + 1.1 * rooms, 3.2, 1),
-        late_wake=Op(1, 1, 6, 3.5, 1),
+        wake=Op(1, 1, 5.5, 1.2 + noted, 1),
+        wake_all=Op(1, 1, 10 + 0.6 * rooms, 1.2 + noted, 1),
+        late_wake=Op(1, 1, 5.2, 3, 1),
         wakes_per_message=2,
         renewal=Op(1, 1, 8 + 1.1 * rooms, 1),
         coming=Op(0, 1, 2 + 1.8 * rooms, 1),

@@ -1,8 +1,8 @@
-"""How much a server uses of what in a month: from how its people live, or from a run that was measured.
+"""How much a server uses of each service in a month: from how its people live, or from a measured run.
 
-What an operation asks for was counted (`operators.costs.model`, `make bill`). How often it happens follows
-from how people live (`Life`). What can't be counted here (how long a function runs in AWS, how often it
-starts cold, what people do how often) is an assumption: see `Assumptions`.
+The needs of an operation were counted (`operators.costs.model`, `make bill`). How often it happens follows
+from how people live (`Life`). Everything that can't be counted here (how long a function runs in AWS, how
+often it starts cold, how often people do things) is an assumption: see `Assumptions`.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ def estimate_causes(
 ) -> ByCause:
     """The same by what it is used for. `counts` are those of `model` where none are given."""
     tally = _Tally(setup or Setup(), assumed)
-    counts = counts or model.counts(life.rooms, life.audience)
+    counts = counts or model.counts(life.rooms, life.audience, life.devices)
     messages = life.users * life.messages_per_day * DAYS
     tally.operations("messages", messages, counts.send)
     tally.operations("typing", messages * assumed.typing_per_message, counts.typing)

@@ -58,6 +58,7 @@ def test_a_trusted_client_is_gone_to_at_once(offer: Any) -> None:
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
+        ("app.example.org:443/login", "app.example.org:"),
         ("https://user-friendly.example/a@b?c=@d#@e", "user-friendly.example"),
         ("https://\u0430\u0440\u0440\u04cf\u0435.com/", "xn--80ak6aa92e.com"),
         ("im.client:/done", "im.client:"),
@@ -67,6 +68,7 @@ def test_the_question_shows_the_host_alone_and_leads_there(offer: Any, url: str,
     offer()
     page = Browser().sign_on(url)
     assert f'<strong class="url">{shown}</strong>' in page.body.decode()
+    assert ("A client at" in page.body.decode()) is url.startswith("http")
     (target,) = links(page)
     assert urlsplit(target).netloc in (shown, "")
     assert log_in_with(login_token(target)).status == 200
@@ -214,7 +216,8 @@ def test_a_token_signed_by_nobody_is_refused(offer: Any, provider: Provider) -> 
 
     uri = f"{provider.issuer}/oauth/jwks.json"
     offer()
-    (public,) = openid_connect._asked(uri)["keys"]
+    keys: Any = openid_connect._asked(uri)["keys"]
+    (public,) = keys
     claims = {"sub": "alice"}
     strange = RSAKey.generate_key(2048, {"kid": public["kid"]})
     mac = OctKey.import_key(CLIENT_SECRET * 2)
@@ -261,7 +264,7 @@ def test_keys_are_asked_for_again_when_they_changed(offer: Any, monkeypatch: pyt
     genuine, asked = openid_connect._asked, []
     stale = {"keys": [RSAKey.generate_key(2048, auto_kid=True).as_dict(private=False)]}
 
-    def asking(url: str, **headers: str) -> dict[str, Any]:
+    def asking(url: str, **headers: str) -> Any:
         if "jwks" not in url:
             return genuine(url, **headers)
         asked.append(url)

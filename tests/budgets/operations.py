@@ -16,6 +16,7 @@ from murmuration.cache import LruCache
 from murmuration.delivery import wakes
 from murmuration.presence import telling
 from murmuration.sliding_sync import marks as sliding_marks
+from murmuration.storage.live import sync_tokens
 from murmuration.storage.live.token_forms import CALLED
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import presence
@@ -114,6 +115,12 @@ def send_cold(make_client: MakeClient) -> Spent:
 
 
 def sync_nothing_new(make_client: MakeClient) -> Spent:
+    """For a client that was last answered a while ago."""
+    with mock.patch.object(sync_tokens, "FRESH_S", -1):
+        return sync_just_answered(make_client)
+
+
+def sync_just_answered(make_client: MakeClient) -> Spent:
     (alice,) = people(make_client, "alice")
     for number in range(ROOMS):
         create(alice, name=f"Room {number}")
@@ -131,9 +138,10 @@ def sync_initially(make_client: MakeClient) -> Spent:
 
 
 def sync_one_room_moved(make_client: MakeClient) -> Spent:
-    """For a client that did not wait when the message came."""
+    """For a client that did not wait when the message came, and was last answered a while ago."""
     alice, since = one_room_moved(make_client)
-    return counted(alice, "GET", f"{V3}/sync", since=since, timeout=30_000)
+    with mock.patch.object(sync_tokens, "FRESH_S", -1):
+        return counted(alice, "GET", f"{V3}/sync", since=since, timeout=30_000)
 
 
 def sync_when_called(make_client: MakeClient) -> Spent:
@@ -376,6 +384,7 @@ BUDGETS = (
     Budget("PUT send, 1 KB message, warm", 2, 8, 12, send),
     Budget("PUT send, 1 KB message, cold", 3, 16, 12, send_cold),
     Budget("/sync, nothing new, 50 rooms, until it starts to wait", 4, 100, 1, sync_nothing_new),
+    Budget("/sync, the same for one who was just answered", 4, 75, 1, sync_just_answered),
     Budget("/sync, one of 50 rooms moved, 1 message", 4, 60, 3, sync_one_room_moved),
     Budget("/sync, the same for one who was waiting", 4, 60, 3, sync_when_called),
     Budget("a wake of one who is parked, one of 20 rooms moved, until it waits again", 3, 9, 1, wake),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,6 +19,9 @@ from murmuration.endpoint import Queue, discover
 from murmuration.endpoint.workers import StreamItem
 from murmuration.settings import settings
 from murmuration.storage import clock
+
+if TYPE_CHECKING:
+    from local_cloud.aws.shapes import SendMessage
 
 PUSHES, DELAYED = "socket-pushes", "delayed-events"
 
@@ -151,7 +154,7 @@ def test_who_stops_before_a_row_is_gone_rings_twice(world: World, monkeypatch: p
 def test_a_sweep_rings_for_what_waits_and_for_nothing_else(world: World) -> None:
     world.sweep()
     assert world.rung == []
-    body = {"QueueUrl": queues.url_of(settings().queue(PUSHES)), "MessageBody": "{}"}
+    body: SendMessage = {"QueueUrl": queues.url_of(settings().queue(PUSHES)), "MessageBody": "{}"}
     world.sqs.send_message(body)  # as a redrive of dead letters brings it back
     world.sweep()
     assert world.rung == [PUSHES]
@@ -159,7 +162,7 @@ def test_a_sweep_rings_for_what_waits_and_for_nothing_else(world: World) -> None
 
 def test_a_long_queue_has_several_workers_and_not_too_many(world: World) -> None:
     for _ in range(200):
-        body = {"QueueUrl": queues.url_of(settings().queue(PUSHES)), "MessageBody": "{}"}
+        body: SendMessage = {"QueueUrl": queues.url_of(settings().queue(PUSHES)), "MessageBody": "{}"}
         world.sqs.send_message(body)
     world.sweep()
     assert world.rung == [PUSHES] * sweeping.MOST_RINGS

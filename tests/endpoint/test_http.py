@@ -23,7 +23,7 @@ LIMIT = Limits().lambda_payload_bytes
 EVENTS = {"events": [{"body": 'a "quoted" word, ünïcode 🦜', "number": number} for number in range(130_000)]}
 
 
-def answer(body: Any, accepted: str | None) -> dict[str, Any]:
+def answer(body: Any, accepted: str | None) -> Any:
     @endpoint("GET", "/large", auth=Auth.NONE)
     def handler(_request: Any) -> Any:
         return body

@@ -147,10 +147,10 @@ class Worker:
         self._schedule: Any = functions["workers-retry_parked_pdus"].handler
 
     def messages(self) -> Iterator[dict[str, Any]]:
-        """The messages that wait, each taken from the queue once the next is asked for."""
+        """The messages that wait. Each comes again unless the next is asked for: then it is done with."""
         while True:
             found = self._sqs.receive_message(
-                {"QueueUrl": self._url, "AttributeNames": ["All"], "VisibilityTimeout": 60}
+                {"QueueUrl": self._url, "AttributeNames": ["All"], "VisibilityTimeout": 0}
             ).get("Messages", [])
             if not found:
                 return

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Auth, Http, Request, discover, endpoint
 from murmuration.federation.keys import fetching
 from murmuration.federation.requests import health
 from murmuration.protocol.encoding import x_matrix
@@ -21,6 +22,7 @@ from tests.conftest import SERVER_NAME
 from tests.federation.conftest import Clock
 from tests.federation.network import Network
 from tests.federation.remote import HOUR_MS, Remote, encode
+from tests.in_process import Client
 
 SECRET = "the viewer side's"
 
@@ -71,7 +73,7 @@ def send(
         "isBase64Encoded": True,
         "requestContext": {"identity": {"sourceIp": "198.51.100.1"}},
     }
-    answer = tell(event)
+    answer: Any = tell(event)
     return answer["statusCode"], json.loads(answer["body"])
 
 
@@ -189,6 +191,29 @@ def test_no_authorization(network: Network) -> None:
     assert send("Bearer token", URIS[0])[0] == 401
 
 
+OPEN = {
+    "/.well-known/matrix/server", "/_matrix/federation/v1/openid/userinfo", "/_matrix/federation/v1/version",
+    "/_matrix/key/v2/query", "/_matrix/key/v2/query/{serverName}", "/_matrix/key/v2/server",
+    "/_matrix/key/v2/query/{serverName}/{keyId}", "/_matrix/key/v2/server/{keyId}",
+}  # fmt: skip
+"""What anybody may ask."""
+
+
+def _signed_endpoints() -> list[tuple[str, str]]:
+    routes = [it.route for it in discover() if it.group.startswith("server_server")]
+    return [each for route in routes if isinstance(route, Http) for each in route.all if each[1] not in OPEN]
+
+
+@pytest.mark.parametrize(("method", "route"), _signed_endpoints())
+def test_each_endpoint_wants_a_signature(remote: Remote, method: str, route: str) -> None:
+    """Joins, leaves and invites among them, in each version. A signature for another path counts as none."""
+    where = re.sub(r"\{[^}]+\}", "x", route)
+    body: Any = {} if method in ("POST", "PUT") else None
+    for headers in ({}, {"Authorization": remote.authorization(method, f"{where}/y", body)}):
+        answer = Client().request(method, where, body, headers=headers)
+        assert (answer.status, answer.json["errcode"]) == (401, "M_UNAUTHORIZED")
+
+
 def test_a_former_key_signs_no_requests(network: Network, fresh_name: str) -> None:
     former = SigningKey(b"f" * 32, "f1")
     remote = Remote(fresh_name, old=[VerifyKey(former.key_id, former.public_key, expired_ts=1)])
@@ -242,7 +267,7 @@ def test_the_uri_header_counts_only_with_the_viewer_secret(remote: Remote) -> No
 
 @pytest.mark.parametrize(
     "variables",
-    [{"FEDERATION": "off"}, {"FEDERATION_DENY": "server-*"}, {"FEDERATION_ALLOW": "friends.example"},
+    [{"FEDERATION_DENY": "server-*"}, {"FEDERATION_ALLOW": "friends.example"},
      {"FEDERATION_ALLOW": "*", "FEDERATION_DENY": "*.EXAMPLE"}],
 )  # fmt: skip
 def test_servers_that_the_operator_excludes(

@@ -17,6 +17,7 @@ import pytest
 from infra_cdk.parts.functions import RUNTIME
 from infra_cdk.rehearsal.cloud import ACCOUNT, CDK, REGION, Account, Deployed, account
 from infra_shared import parking, uploads
+from infra_shared.apis import PARTS
 from murmuration.endpoint import Queue, Stream, discover, http_routes
 from murmuration.endpoint.discovery import stores_body
 from murmuration.storage.tables import TABLES
@@ -35,6 +36,7 @@ SETTINGS = {
     "registration": "open",
     "turn_uris": "turn:turn.example.org",
 }
+REST = {"api": "rest", "waits": "rest"}
 PREFIX = "murmuration-rehearsal"
 
 
@@ -85,8 +87,9 @@ def test_every_route_is_there(deployed: Deployed) -> None:
     # Large uploads go to the bucket; the functions of their routes only authorise them.
     served = [function for function in discover() if not stores_body(function.route)]
     declared = {(method, path) for method, path, _ in http_routes(served) if method != "ANY"}
-    # The simulated account imports no methods of the root itself; the template's test has them.
-    assert routed == declared - {("GET", "/")}
+    assert routed == declared
+    (beside,) = deployed.account.client("apigateway").get_rest_apis()["items"]
+    assert beside["name"] == PREFIX, "of REST APIs there is that for queues and large uploads alone"
     fallback = deployed.routes["ANY", "/{proxy+}"]
     assert {deployed.routes["ANY", path] for _, path in routed} == {fallback}
 
@@ -197,7 +200,7 @@ def test_what_is_not_there_is_answered_in_matrix_words(deployed: Deployed) -> No
 def test_a_change_is_deployed_and_then_there_is_no_difference(cloud: Account, deployed: Deployed) -> None:
     """The last of the file, as it changes the deployment and ends with its end."""
     key = cloud.client("ssm").get_parameter(Name=f"/{PREFIX}/signing-key", WithDecryption=True)
-    changed = SETTINGS | {"turn_uris": "turn:elsewhere.example.org", "memory": "1024", "api": "http"}
+    changed = SETTINGS | {"turn_uris": "turn:elsewhere.example.org", "memory": "1024", **REST}
     assert "[~]" in cloud.cdk("diff", "--no-change-set", settings=changed)
     deploy(cloud, changed)
     again = cloud.deployed(PREFIX)
@@ -205,14 +208,19 @@ def test_a_change_is_deployed_and_then_there_is_no_difference(cloud: Account, de
         if found["Handler"].startswith("functions."):
             assert found["Environment"]["Variables"]["MURMURATION_TURN_URIS"] == "turn:elsewhere.example.org"
     left_out = {("GET", "/"), ("ANY", "/")}  # the simulated account imports no methods of a REST API's root
-    before = {
+    now = {
         (method, path): name
-        for (method, path), name in deployed.routes.items()
-        if path != parking.PATH and not path.startswith(uploads.PREFIX)  # which only REST APIs can serve
+        for (method, path), name in again.routes.items()
+        if path != parking.PATH and not path.startswith(uploads.PREFIX)  # which HTTP APIs lack
     }
-    assert {key: name for key, name in again.routes.items() if key not in left_out} == before
-    (rest,) = cloud.client("apigateway").get_rest_apis()["items"]
-    assert rest["name"] == PREFIX, "of the REST APIs that of the queues alone is left"
+    assert now == {key: name for key, name in deployed.routes.items() if key not in left_out}
+    apis = cloud.client("apigateway").get_rest_apis()["items"]
+    assert [api["name"] for api in apis] == [PREFIX] * len(PARTS), "the one beside is gone"
+    assert {
+        found["Environment"]["Variables"]["MURMURATION_WAITS"]
+        for found in again.configurations.values()
+        if found["Handler"].startswith("functions.")
+    } == {"rest"}
     status, room = call(again, "GET", "/_matrix/client/v3/directory/room/%23a%2Fb%3Aexample.org")
     assert (status, room["errcode"]) == (404, "M_NOT_FOUND")
     assert cloud.client("ssm").get_parameter(Name=f"/{PREFIX}/signing-key", WithDecryption=True) | {

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from infra_cdk.parts.functions import DeploymentError
 from infra_cdk.settings import SettingsError, read_settings
+from infra_cdk.stack import environment
 from murmuration.accounts.sso.identity_providers import read_providers
 
 MINIMAL = {"server_name": "example.org"}
@@ -75,6 +77,18 @@ def test_mistakes_are_named(wrong: dict[str, object], said: str) -> None:
     with pytest.raises(SettingsError) as raised:
         read_settings(wrong)
     assert said in str(raised.value)
+
+
+def test_what_functions_have_no_room_for_is_refused_before_anything_is_made() -> None:
+    """Lambda lets a function's variables have 4 KB, and would refuse the first function of a deployment."""
+    servers = [f"server-{number}.example.org" for number in range(16)]
+    providers = [PROVIDER | {"id": f"a{number}", "name": "A" * 60} for number in range(14)]
+    lists = ("federation_allow", "federation_deny", "key_notaries")
+    parts = dict.fromkeys(("PUBLIC_URL", "QUEUE_URLS", "MEDIA_BUCKET", "SOCKET_ENDPOINT"), "x" * 90)
+    environment(read_settings(MINIMAL | {"identity_providers": providers}), **parts)
+    given = MINIMAL | {"identity_providers": providers} | dict.fromkeys(lists, servers)
+    with pytest.raises(DeploymentError, match=r"has room for 4096: shorten some of identity_providers, "):
+        environment(read_settings(given), **parts)
 
 
 def test_each_mistake_has_its_line() -> None:

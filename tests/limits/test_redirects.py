@@ -17,7 +17,7 @@ from tests.limits.conftest import BUCKET
 BODY = {"text": "é" * 3_500_000}
 
 
-def ask(method: str, **headers: str) -> dict[str, Any]:
+def ask(method: str, **headers: str) -> Any:
     @endpoint(method, "/large", auth=Auth.NONE)
     def handler(_request: Any) -> Any:
         return BODY

@@ -181,6 +181,8 @@ def test_the_constants_are_those_of_the_code() -> None:
     assert (wakes.LATE_S, wakes.EPHEMERAL_ROOM) == (usage.LATE_S, usage.SMALL_ROOM)
     assert usage.SMALL_ROOM == model.SMALL
     assert waiting.SLOTS == usage.SLOTS
+    narrow_look = pytest.importorskip("murmuration.sync.narrow_look")
+    assert narrow_look.EVERYTHING_S == usage.EVERYTHING_S
 
 
 NAMES = {

@@ -136,8 +136,13 @@ def test_destinations(command, folder: Path) -> None:
                 "dead.example", room_id, 1, now_ms=1, due_ms=2**50, sending={"made_ms": 1, "parts": []}
             )
         destinations.write_failure("other.example", Health(1000, 2000, 3000, 4000), 5)
+        backlogs.open_backlog(
+            "slow.example", ">", 0, now_ms=1, due_ms=2**50, sending={"made_ms": 1, "parts": []}
+        )
     status, output, _ = command("destinations", "list")
-    dead, other = output.splitlines()
+    dead, other, slow = output.splitlines()
+    assert slow == "slow.example  answers, messages to devices or news of them are owed to it"
+    assert "Forgotten" in command("destinations", "reset", "slow.example", "--forget")[1]
     assert status == 0
     assert dead == (
         "dead.example  fails since 1970-01-01 00:00 UTC, asked again at 1970-01-01 00:00 UTC,"
@@ -325,21 +330,40 @@ class TestDoctor:
         (fine,) = doctor.check_destinations()
         assert fine.standing is Standing.OK
 
-    def test_federation(self) -> None:
+    def test_federation(self, monkeypatch) -> None:
+        """Others are to find this server's own keys, and its API, where the server name leads them."""
         from murmuration.protocol.pdus.keys import build_server_keys
         from murmuration.protocol.pdus.signing import SigningKey
+        from murmuration.settings import Settings
+
+        config = Settings("example.org", "")
+        monkeypatch.setattr("murmuration.settings.settings", lambda: config)
+        own, strange = SigningKey(b"k" * 32, "a_1"), SigningKey(b"x" * 32, "a_1")
+        monkeypatch.setattr(doctor, "_own_keys", lambda: {own.public_key})
 
         def check() -> Standing:
-            return doctor.check_federation(SERVER, "https://m").standing
+            return doctor.check_federation(SERVER, "https://public").standing
 
-        where = "https://m/_matrix/key/v2/server"
-        valid_until = int((time.time() + 86_400) * 1000)
-        keys: Any = build_server_keys("example.org", [SigningKey(b"k" * 32, "a_1")], valid_until)
-        self.answer(where, keys)
+        def keys(key: SigningKey) -> Any:
+            return build_server_keys("example.org", [key], int((time.time() + 86_400) * 1000))
+
+        wellknown = "https://example.org/.well-known/matrix/server"
+        where, version = "https://m:443/_matrix/key/v2/server", "https://m:443/_matrix/federation/v1/version"
+        self.answer(wellknown, {"m.server": "m:443"})
+        self.answer("https://public/_matrix/key/v2/server", keys(own))
+        self.answer(where, keys(own))
+        self.answer(version, {"server": {"name": "Murmuration"}})
         assert check() is Standing.OK
-        self.answer(where, keys | {"valid_until_ts": valid_until + 1})
+        for body, status in ((keys(strange), 200), ({**keys(own), "valid_until_ts": 5}, 200), (None, 404)):
+            self.answer(where, body, status)
+            assert check() is Standing.FAILED
+        self.answer(where, keys(own))
+        self.answer(version, None, 502)
         assert check() is Standing.FAILED
-        self.answer(where, {"errcode": "M_UNRECOGNIZED"}, 404)
+        del self.answers[where]
+        with pytest.raises(Unreachable):
+            check()
+        config = Settings("example.org", "", federation=False)
         assert check() is Standing.SKIPPED
 
     def test_a_server_that_does_not_answer_fails(self) -> None:

@@ -5,6 +5,7 @@ import resource
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -319,7 +320,7 @@ def test_closing_sends_receivers_home():
 
 def test_messages_of_fifo_queues_survive_the_process(tmp_path: Path):
     """What was received but not deleted comes again, in order; what was deleted doesn't."""
-    name = {"QueueName": "work.fifo", "Attributes": {"FifoQueue": "true"}}
+    name: Any = {"QueueName": "work.fifo", "Attributes": {"FifoQueue": "true"}}
     store = Store(tmp_path / "store.db")
     service = Sqs(store)
     service.create_queue(name)

@@ -81,7 +81,7 @@ def answered(context: dict[str, str], bucket: str) -> tuple[int, Any]:
 
 
 def granted(status: int, body: Any) -> dict[str, str]:
-    answer = {"statusCode": status, "body": json.dumps(body)}
+    answer: Any = {"statusCode": status, "body": json.dumps(body)}
     found: dict[str, str] = placing({"methodArn": "arn:x"}, answer)["context"]
     return found
 

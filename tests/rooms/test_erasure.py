@@ -128,6 +128,43 @@ def test_who_was_there_sees_all_of_it(room: Room) -> None:
         assert SECRET in str(answers[name]), name
 
 
+def test_those_outside_are_told_nothing_of_it(room: Room, make_client: Make) -> None:
+    """A summary shows a room as newcomers see it, to whoever asks."""
+    set_state(room.alice, room.room_id, "m.room.name", {"name": "ours"})
+    ok(room.alice.put(f"{V3}/directory/list/room/{segment(room.room_id)}", {"visibility": "public"}))
+    stranger = make_client("stranger")
+    space = create_room(room.alice, preset="public_chat", creation_content={"type": "m.space"})
+    set_state(room.alice, space, "m.space.child", {"via": ["example.org"]}, room.room_id)
+    unstable = "/_matrix/client/unstable/im.nheko.summary/rooms"
+    answers = {
+        "summary": stranger.get(f"{V1}/room_summary/{segment(room.room_id)}"),
+        "old summary": stranger.get(f"{unstable}/{segment(room.room_id)}/summary"),
+        "hierarchy": stranger.get(path(space, "hierarchy", version=V1)),
+        "directory": stranger.post(f"{V3}/publicRooms", {"filter": {"generic_search_term": "ours"}}),
+        "search by topic": stranger.post(f"{V3}/publicRooms", {"filter": {"generic_search_term": SECRET}}),
+        "v2 directory": stranger.get(f"{V2}/publishedRooms", search="ours"),
+    }
+    shown = {name: str(ok(answer)) for name, answer in answers.items()}
+    assert {name for name, text in shown.items() if SECRET in text} == set()
+    assert {name for name, text in shown.items() if room.room_id not in text} == {"search by topic"}
+
+
+def test_what_a_room_works_by_is_served_whole(alice: Client, make_client: Make) -> None:
+    """In older versions redaction takes the version itself from the create event, and a power level."""
+    eve, carol = make_client("eve"), make_client("carol")
+    content = {"type": "m.space"}
+    room_id = create_room(eve, preset="public_chat", room_version="10", creation_content=content)
+    levels = ok(eve.get(path(room_id, "state", "m.room.power_levels")))
+    set_state(eve, room_id, "m.room.power_levels", {**levels, "invite": 40})
+    join(alice, room_id)
+    close_account(eve.user_id, erase=True)
+    join(carol, room_id)
+    create = ok(carol.get(path(room_id, "state", "m.room.create")))
+    assert (create["room_version"], create["type"]) == ("10", "m.space")
+    assert ok(carol.get(path(room_id, "state", "m.room.power_levels")))["invite"] == 40
+    assert ok(carol.get(f"{V1}/room_summary/{segment(room_id)}"))["room_type"] == "m.space"
+
+
 def test_the_room_goes_on_working(room: Room) -> None:
     algorithm = {"algorithm": "m.megolm.v1.aes-sha2"}
     assert ok(room.carol.get(path(room.room_id, "state", "m.room.encryption"))) == algorithm

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from murmuration.storage.live import moves
+from murmuration.storage.live.compact import moves
 from murmuration.storage.live.positions import Positions, RoomPosition, mark
 from murmuration.storage.live.token_forms import MARK, PLACE
 

@@ -116,7 +116,8 @@ def test_stream_records_are_read_alike(alice: Client) -> None:
     event_type, content, _ = CONTENTS["an encrypted text"]
     room_id = create_room(alice)
     send(alice, room_id, content, event_type)
-    found = _item({"eventName": "INSERT", "dynamodb": {"NewImage": stored(room_id)}})
+    record: Any = {"eventName": "INSERT", "dynamodb": {"NewImage": stored(room_id)}}
+    found = _item(record)
     assert json.loads(found["json"])["content"] == content
 
 

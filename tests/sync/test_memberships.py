@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from murmuration.rooms.room import Room
+from murmuration.storage.live import sync_tokens
 from murmuration.storage.users import memberships
 from murmuration.sync import engine
 from tests.in_process import Client, segment
@@ -297,7 +298,8 @@ def test_a_leave_that_a_late_look_overlooks_comes_with_the_next(
     before = Room.load(room_id)
     leave(bob, room_id)
     elsewhere = create_room(alice, invite=[bob.user_id])
-    monkeypatch.setattr(engine, "_rooms", lambda room_ids, late: {room_id: before} if late else {})
+    monkeypatch.setattr(sync_tokens, "FRESH_S", -1)  # else nothing is read late
+    monkeypatch.setattr(engine, "read_rooms", lambda _ids, late, _surely: {room_id: before} if late else {})
     assert syncing.sync(timeout=1000)["rooms"].keys() == {"invite"}, elsewhere
     monkeypatch.undo()
     section = syncing.sync(use_state_after="true")["rooms"]["leave"][room_id]

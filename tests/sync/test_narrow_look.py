@@ -11,6 +11,7 @@ from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
 from murmuration.delivery import wakes
 from murmuration.storage.live import listeners, streams, wake_queues
+from murmuration.storage.live.compact import leftovers
 from murmuration.storage.rooms import room_items
 from murmuration.sync import marks, narrow_look
 from tests.in_process import segment
@@ -258,5 +259,5 @@ def test_what_a_device_that_is_gone_left_is_taken_away(stage: Stage) -> None:
     mine = listeners.taken_slots(item, "TABLET")
     assert list(mine) == ["p0"]
     gone = {name: value for name, value in item.items() if name != "w#p0#TABLET"}
-    assert listeners._traces(item) == []
-    assert listeners._traces(gone) == ["l#TABLET"]
+    assert leftovers.traces_of(item) == []
+    assert leftovers.traces_of(gone) == ["l#TABLET"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from murmuration.aws.dynamodb import Attributes
 from murmuration.clock import now_ms
 from murmuration.settings import settings
 from murmuration.storage.live import listeners, wake_queues
+from murmuration.storage.live.compact import leftovers
 from murmuration.sync import marks
 from tests.budgets.meter import Meter
 from tests.logged_in import log_in
@@ -44,7 +46,7 @@ def test_what_ended_is_taken_out_by_the_next_ring(
     stage: Stage, make_client: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, _ = stage.rooms
-    bob, ended = stage.bob, now_ms() // 1000 - listeners.OVER_S - 1
+    bob, ended = stage.bob, now_ms() // 1000 - leftovers.OVER_S - 1
     old = [listeners.Wait(bob.user_id, "TABLET", f"p{number}", "q", "n", ended) for number in range(3)]
     for wait in old:
         assert listeners.register(wait, None)[0]
@@ -57,7 +59,7 @@ def test_what_ended_is_taken_out_by_the_next_ring(
 def test_what_was_registered_anew_is_not_taken_out(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     first, _ = stage.rooms
     bob, now = stage.bob, now_ms() // 1000
-    old = listeners.Wait(bob.user_id, "TABLET", "p0", "https://q/q", "old", now - listeners.OVER_S - 1)
+    old = listeners.Wait(bob.user_id, "TABLET", "p0", "https://q/q", "old", now - leftovers.OVER_S - 1)
     new = listeners.Wait(bob.user_id, "TABLET", "p0", "https://q/q", "new", now + 60)
     assert listeners.register(old, None)[0]
     ring = wake_queues.ring
@@ -73,10 +75,19 @@ def test_what_was_registered_anew_is_not_taken_out(stage: Stage, monkeypatch: py
     assert stage.is_rung
 
 
-def test_the_item_of_three_devices_costs_one_unit(make_client: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of them was called twice a moment ago."""
+@pytest.fixture
+def known_urls(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A deployment that knows the URLs of its queues."""
     monkeypatch.setenv("MURMURATION_QUEUE_URLS", QUEUE_URLS)
     settings.cache_clear()
+    yield
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+@pytest.mark.usefixtures("known_urls")
+def test_the_item_of_three_devices_costs_one_unit(make_client: Make) -> None:
+    """Each of them was called twice a moment ago."""
     stage = Stage(make_client)
     devices = [stage.bob, *(log_in(stage.bob.user_id, name) for name in ("SECONDDEV1", "THIRDDEV12"))]
     parked = {}
@@ -96,6 +107,30 @@ def test_the_item_of_three_devices_costs_one_unit(make_client: Make, monkeypatch
     assert registrations(stage.bob) == []
     (item,) = listeners.read_items([stage.bob.user_id])
     assert len([name for name in item if name.startswith("w#")]) >= 3 * len(devices)
-    assert meter.spent.write_units == len(devices), "that they were rung"
-    monkeypatch.undo()
-    settings.cache_clear()
+    assert meter.spent.write_units == 1, "all three were rung and settled together"
+
+
+def test_one_of_two_devices_registers_anew_while_both_are_rung(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then each is settled by itself."""
+    first, _ = stage.rooms
+    tablet = log_in(stage.bob.user_id, "TABLET")
+    syncing = Syncing(tablet)
+    syncing.sync()
+    syncing.peek(timeout=LONG)
+    ring = wake_queues.ring
+    shown: list[list[str]] = []
+
+    def ringing(*arguments: Any, **named: Any) -> None:
+        ring(*arguments, **named)
+        if not shown:
+            shown.extend(stage.shown())
+
+    stage.say(first, "news")
+    monkeypatch.setattr(wake_queues, "ring", ringing)
+    tell(first)
+    assert shown == [["news"], []]
+    (item,) = listeners.read_items([stage.bob.user_id])
+    assert "TABLET" in {wait.device_id for wait in listeners.called_in([item])}
+    assert not any(wait.device_id == "TABLET" for wait in registrations(stage.bob))

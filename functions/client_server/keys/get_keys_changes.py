@@ -11,7 +11,7 @@ from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
 from murmuration.sync.key_changes import get_keys_changes
 
 if TYPE_CHECKING:
-    from murmuration.sync.json_types import DeviceListsSection
+    from murmuration.sync.readers.json_types import DeviceListsSection
 
 
 @endpoint(

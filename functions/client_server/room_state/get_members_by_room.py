@@ -5,9 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidme
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
 from murmuration.rooms.reading.state_reads import MEMBERSHIPS, get_members_text
 
 
@@ -17,7 +15,7 @@ from murmuration.rooms.reading.state_reads import MEMBERSHIPS, get_members_text
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     versions=CLIENT_VERSIONS,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     wanted = {
         name: request.query_choice(name, MEMBERSHIPS)
         for name in ("membership", "not_membership")

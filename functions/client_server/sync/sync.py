@@ -11,7 +11,7 @@ from murmuration.sync.engine import SyncRequest, sync
 from murmuration.sync.marks import fingerprint
 
 if TYPE_CHECKING:
-    from murmuration.sync.json_types import SyncAnswer
+    from murmuration.sync.readers.json_types import SyncAnswer
 
 PARKED_BY = ("access_token", "filter", "set_presence", "use_state_after")
 """The query parameters by which the answers to two requests may differ while both are waiting."""

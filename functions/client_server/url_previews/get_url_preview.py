@@ -5,14 +5,11 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixmediav3preview_url
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from murmuration.endpoint import Request, endpoint
+from murmuration.endpoint import Answer, Request, endpoint
 from murmuration.media.previews import get_url_preview
 
 
 @endpoint("GET", "/_matrix/media/{version}/preview_url", versions=("r0", "v3", "v1"))
-def handler(request: Request) -> Mapping[str, Any]:
+def handler(request: Request) -> Answer:
     request.query_int("ts", 0)
     return get_url_preview(request.requester, request.query_required("url"))

@@ -1,6 +1,6 @@
-"""Give the page that people see who open the server's address in a browser.
+"""Give the page for people who open the server's address in a browser.
 
-It tells people what programs learn by https://spec.matrix.org/v1.19/client-server-api/#server-discovery
+It shows them what programs learn by https://spec.matrix.org/v1.19/client-server-api/#server-discovery
 """
 
 from __future__ import annotations

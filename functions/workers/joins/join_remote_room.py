@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.endpoint.workers import queue_worker
-from murmuration.federation.membership.jobs import run
+from murmuration.federation.membership.jobs import JoinMessage, run
 from murmuration.federation.membership.joining import QUEUE
 from murmuration.federation.membership.leaving import leave_again
 
 
 @queue_worker(QUEUE, fifo=False, batch_size=1, federation=True)
-def handler(message: dict[str, Any]) -> None:
+def handler(message: JoinMessage) -> None:
     if "leave" in message:
         leave_again(message["user_id"], message["room_id"], message["leave"])
     else:

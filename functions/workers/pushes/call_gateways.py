@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.endpoint.workers import queue_worker
+from murmuration.protocol.encoding.shapes import JsonObject
 from murmuration.push.evaluation import QUEUE
 from murmuration.push.gateways import deliver
 
 
 @queue_worker(QUEUE, fifo=False)
-def handler(message: dict[str, Any]) -> None:
+def handler(message: JsonObject) -> None:
     deliver(message)

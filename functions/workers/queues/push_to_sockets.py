@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.delivery.sockets import push
-from murmuration.delivery.wakes import PUSHES
+from murmuration.delivery.wakes import PUSHES, SocketPush
 from murmuration.endpoint.workers import queue_worker
 from murmuration.presence import status
 
 
 @queue_worker(PUSHES, fifo=False, once=True)
-def handler(message: dict[str, Any]) -> None:
+def handler(message: SocketPush) -> None:
     if "user_id" in message:
         status.leave(message["user_id"], [message["connection_id"]])
     else:

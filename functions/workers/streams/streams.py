@@ -1,6 +1,6 @@
-"""Wake those who wait for receipts, typing, account data, messages; tell of presence and of reading.
+"""Wake clients that wait for receipts, typing, account data and messages; spread presence and reading.
 
-Other servers are told of typing, receipts, presence and changes of devices.
+Other servers get EDUs about typing, receipts, presence and changes of devices.
 """
 
 from __future__ import annotations

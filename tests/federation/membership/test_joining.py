@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from murmuration.clock import now_ms
 from murmuration.federation.membership import joining
 from murmuration.protocol.events import Event
 from murmuration.protocol.pdus.signing import SigningKey
@@ -389,6 +392,40 @@ def test_a_job_is_done_once_at_a_time(alice: Client) -> None:
     join_jobs.finish(again, "joined")
     assert join_jobs.claim(job.user_id, job.room_id, 30_000, 40_000) is None
     assert join_jobs.begin(job, 30_000)
+
+
+def test_the_claim_of_who_works_is_renewed(alice: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it need not be long, and a worker that died keeps nobody waiting."""
+    from murmuration.federation.membership import jobs as work
+
+    job = join_jobs.Job(alice.user_id, "!a:b.example", ["b.example"], {"membership": "join"})
+    assert join_jobs.begin(job, now_ms())
+    was_renewed, renew = threading.Event(), join_jobs.renew
+
+    def note(of: join_jobs.Job, until_ms: int) -> None:
+        renew(of, until_ms)
+        was_renewed.set()
+
+    def long_join(of: join_jobs.Job) -> None:
+        assert was_renewed.wait(20)
+        assert join_jobs.claim(of.user_id, of.room_id, now_ms() + 30_000, now_ms() + 90_000) is None
+
+    monkeypatch.setattr(work, "CLAIM_MS", 3_600_000)
+    monkeypatch.setattr(work, "RENEWED_SECONDS", 0.01)
+    monkeypatch.setattr(join_jobs, "renew", note)
+    monkeypatch.setattr(work, "join", long_join)
+    monkeypatch.setattr(join_jobs, "claim", functools.partial(_claim_for_a_moment, join_jobs.claim))
+    work.run(job.user_id, job.room_id)
+    found = join_jobs.read(job.user_id, job.room_id)
+    assert found is not None
+    assert found.outcome == "joined"
+    renew(found, now_ms() + 10**9)
+    assert join_jobs.begin(job, now_ms()), "a job that is over isn't held"
+
+
+def _claim_for_a_moment(claim: Any, user_id: str, room_id: str, now: int, until_ms: int) -> Any:
+    """A claim that would be over at once if nobody renewed it."""
+    return claim(user_id, room_id, now, now if until_ms - now > 3_000_000 else until_ms)
 
 
 def test_a_job_done_twice_is_one_join(alice: Client, host: Host) -> None:

@@ -10,7 +10,7 @@ import pytest
 from cfnlint import api as cfnlint
 from cfnlint.config import ManualArgs
 
-from tests.infra.conftest import SETTINGS, Synthesised, make_layers
+from tests.infra.conftest import REST, SETTINGS, StackWith, Synthesised, make_layers
 
 pytestmark = [
     pytest.mark.long,
@@ -18,8 +18,14 @@ pytestmark = [
 ]
 
 
-def test_cfn_lint_finds_nothing(stack: Synthesised) -> None:
-    found = cfnlint.lint(json.dumps(_thinned(stack)), config=ManualArgs(regions=["us-east-1"]))
+COMBINATIONS = [{}, {"api": "rest"}, {"waits": "rest"}, REST]
+
+
+@pytest.mark.parametrize("settings", COMBINATIONS, ids=str)
+def test_cfn_lint_finds_nothing(stack_with: StackWith, settings: dict[str, str]) -> None:
+    found = cfnlint.lint(
+        json.dumps(_thinned(stack_with(**settings))), config=ManualArgs(regions=["us-east-1"])
+    )
     assert [f"{match.rule.id} {match.path}: {match.message}" for match in found] == []
 
 
@@ -53,7 +59,8 @@ def _referred_to(stack: Synthesised) -> set[str]:
     return read | {target["Arn"]["Fn::GetAtt"][0] for rule in rules for target in rule["Targets"]}
 
 
-def test_cdk_nag_finds_nothing_without_a_reason(tmp_path: Path) -> None:
+@pytest.mark.parametrize("settings", COMBINATIONS, ids=str)
+def test_cdk_nag_finds_nothing_without_a_reason(tmp_path: Path, settings: dict[str, str]) -> None:
     from aws_cdk import Validations
     from cdk_nag import AwsSolutionsChecks
 
@@ -65,7 +72,7 @@ def test_cdk_nag_finds_nothing_without_a_reason(tmp_path: Path) -> None:
 
     context = {"@aws-cdk/core:failSynthOnValidationErrors": False}
     app = make_app(outdir=str(tmp_path / "out"), context=context)
-    make_stack(app, read_settings(SETTINGS), discover(), make_layers(tmp_path))
+    make_stack(app, read_settings(SETTINGS | settings), discover(), make_layers(tmp_path))
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     app.synth()
     report = json.loads((tmp_path / "out" / "validation-report.json").read_text())

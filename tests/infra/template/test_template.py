@@ -19,14 +19,15 @@ from infra_cdk.parts.api import openapi
 from infra_cdk.parts.edge import QUEUES
 from infra_cdk.parts.functions import RUNTIME
 from infra_cdk.parts.http_api import http_openapi
-from infra_cdk.settings import Settings
-from infra_shared import uploads
+from infra_cdk.settings import Settings, SettingsError
+from infra_cdk.settings import read_settings as read_deployment
+from infra_shared import edge_waits, uploads
 from infra_shared.apis import PARTS
 from infra_shared.grants import GRANTS
 from murmuration.endpoint import Http, Queue, Schedule, Stream, WebSocket
 from murmuration.settings import read_settings
 from murmuration.storage.tables import TABLES
-from tests.infra.conftest import PREFIX, REST, StackWith, Synthesised, functions, physical_names, read
+from tests.infra.conftest import PREFIX, REST, TRY, StackWith, Synthesised, functions, physical_names, read
 
 pytestmark = pytest.mark.xdist_group("template")  # which is synthesised once for them all
 FUNCTION_FILES = sorted(path for path in Path("functions").rglob("*.py") if not path.name.startswith("_"))
@@ -226,8 +227,8 @@ def test_tables_are_as_the_storage_defines_them(stack: Synthesised) -> None:
         assert ("StreamSpecification" in properties) == table.streams
         if table.ttl:
             assert properties["TimeToLiveSpecification"] == {"AttributeName": table.ttl, "Enabled": True}
-        else:
-            assert properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+        past = properties.get("PointInTimeRecoverySpecification", {})
+        assert past.get("PointInTimeRecoveryEnabled", False) is table.is_backed_up
         assert properties["DeletionProtectionEnabled"] is False, "a first deployment that fails is cleaned up"
 
 
@@ -356,6 +357,41 @@ def test_no_secret_is_in_the_template(stack: Synthesised) -> None:
         (header,) = origin["OriginCustomHeaders"]
         assert header["HeaderName"] == "x-murmuration-viewer-secret"
         assert header["HeaderValue"] == {"Fn::GetAtt": ["Secrets", "ViewerSecret"]}
+
+
+LONGEST_NAMES = {
+    "AWS::ApiGateway::RestApi": ("Name", 128),
+    "AWS::ApiGatewayV2::Api": ("Name", 128),
+    "AWS::CloudFront::Function": ("Name", 64),
+    "AWS::CloudWatch::Alarm": ("AlarmName", 255),
+    "AWS::CloudWatch::Dashboard": ("DashboardName", 255),
+    "AWS::DynamoDB::Table": ("TableName", 255),
+    "AWS::Events::Rule": ("Name", 64),
+    "AWS::Lambda::Function": ("FunctionName", 64),
+    "AWS::Lambda::LayerVersion": ("LayerName", 64),
+    "AWS::Logs::LogGroup": ("LogGroupName", 512),
+    "AWS::SNS::Topic": ("TopicName", 256),
+    "AWS::SQS::Queue": ("QueueName", 80),
+}
+"""The property that has a resource's name, and how long AWS lets it be."""
+
+
+def test_names_fit_with_the_longest_stage(stack_with: StackWith) -> None:
+    stage = "a" * 16
+    with pytest.raises(SettingsError):
+        read_deployment({"server_name": "example.org", "stage": f"{stage}a"})
+    stack = stack_with(
+        **(TRY | {"stage": stage}), server_name=f"{'a' * 60}.{'b' * 60}.{'c' * 60}.example.org"
+    )
+    for kind, (member, most) in LONGEST_NAMES.items():
+        names = [found[member] for found in stack.properties(kind) if member in found]
+        assert names or kind == "AWS::ApiGateway::RestApi"
+        for name in names:
+            text = name["Fn::Sub"].replace("${AWS::Region}", "ap-northeast-3") if "Fn::Sub" in name else name
+            assert len(text) <= most, text
+    functions = [found["FunctionName"] for found in stack.properties("AWS::Lambda::Function")]
+    assert len(functions) == len(set(functions)), "what is cut off would have told them apart"
+    assert len(f"murmuration-{stage}-{edge_waits.QUEUE_PREFIX}") + 32 <= 80
 
 
 # -- Costs and limits ------------------------------------------------------------------------------------

@@ -83,13 +83,23 @@ class Ours:
 
 
 class Theirs:
-    """A Synapse, reached by others through the wire if there is one."""
+    """A Synapse, reached by others through the wire if there is one. It tells of presence if it is to."""
 
-    def __init__(self, python: Path, folder: Path, authority: Authority, wire: Wire | None = None) -> None:
+    def __init__(
+        self,
+        python: Path,
+        folder: Path,
+        authority: Authority,
+        wire: Wire | None = None,
+        *,
+        presence: bool = False,
+    ) -> None:
         certificate, key = authority.files("localhost", "127.0.0.1")
         port = free_port()
         named_port = int(wire.front(port).rpartition(":")[2]) if wire is not None else port
-        self._synapse = Synapse(python, folder, free_port(), port, certificate, key, authority.ca, named_port)
+        self._synapse = Synapse(
+            python, folder, free_port(), port, certificate, key, authority.ca, named_port, presence
+        )
         self._synapse.configure()
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -1,4 +1,4 @@
-"""Account data and tags: what a user keeps on the server for their own clients.
+"""Account data and tags: data that a user's clients keep on the server for themselves.
 
 https://spec.matrix.org/v1.19/client-server-api/#client-config
 """
@@ -18,7 +18,7 @@ MAX_TAGS = 100
 
 
 def set_account_data(requester: Requester, user_id: str, data_type: str, content: Content) -> None:
-    """Set data of the account. Raises Forbidden, ServerManaged, TooLarge, InvalidParam."""
+    """Set the account's data of one type. Raises Forbidden, ServerManaged, TooLarge, InvalidParam."""
     requester.require_self(user_id)
     _require_settable(data_type)
     storage.write(user_id, "", data_type, content)
@@ -27,7 +27,10 @@ def set_account_data(requester: Requester, user_id: str, data_type: str, content
 def set_account_data_per_room(
     requester: Requester, user_id: str, room_id: str, data_type: str, content: Content
 ) -> None:
-    """Set the account's data for a room. Raises Forbidden, ServerManaged, TooLarge, InvalidParam."""
+    """Set the account's data of one type about a room.
+
+    Raises Forbidden, ServerManaged, TooLarge, InvalidParam.
+    """
     requester.require_self(user_id)
     parse_room_id(room_id)
     _require_settable(data_type)
@@ -35,7 +38,7 @@ def set_account_data_per_room(
 
 
 def get_account_data(requester: Requester, user_id: str, data_type: str) -> Content:
-    """Data of the account. Raises Forbidden, NotFound."""
+    """Return the account's data of one type. Raises Forbidden, NotFound."""
     requester.require_self(user_id)
     if data_type == PUSH_RULES:
         from murmuration.push_rules import get_push_rules
@@ -45,7 +48,7 @@ def get_account_data(requester: Requester, user_id: str, data_type: str) -> Cont
 
 
 def get_account_data_per_room(requester: Requester, user_id: str, room_id: str, data_type: str) -> Content:
-    """The account's data for a room. Raises Forbidden, InvalidParam, NotFound."""
+    """Return the account's data of one type about a room. Raises Forbidden, InvalidParam, NotFound."""
     requester.require_self(user_id)
     parse_room_id(room_id)
     return _found(storage.read(user_id, room_id, data_type))
@@ -66,7 +69,7 @@ def _found(content: Content | None) -> Content:
 
 
 def get_room_tags(requester: Requester, user_id: str, room_id: str) -> Answer:
-    """The tags that a user put on a room: `{"tags": {name: data}}`. Raises Forbidden, InvalidParam."""
+    """Return a user's tags of a room: `{"tags": {name: data}}`. Raises Forbidden, InvalidParam."""
     requester.require_self(user_id)
     parse_room_id(room_id)
     return {"tags": _tags(storage.read(user_id, room_id, TAG))}
@@ -92,7 +95,7 @@ def set_room_tag(requester: Requester, user_id: str, room_id: str, tag: str, dat
 
 
 def delete_room_tag(requester: Requester, user_id: str, room_id: str, tag: str) -> None:
-    """Take a tag off a room; it is no error if it isn't there. Raises Forbidden, InvalidParam."""
+    """Remove a tag from a room; a missing tag is no error. Raises Forbidden, InvalidParam."""
     requester.require_self(user_id)
     parse_room_id(room_id)
 

@@ -1,4 +1,4 @@
-"""A bounded cache for a warm process: for what never changes, or is named by its version."""
+"""A bounded cache for a warm process, for values that never change or whose key contains their version."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ V = TypeVar("V")
 
 
 class LruCache(Generic[K, V]):
-    """Entries whose sizes add up to at most `size`; the least recently used goes first.
+    """A cache whose entries' sizes add up to at most `size`. Safe for several threads.
 
-    Safe for several threads. An entry has size 1 unless `put` says otherwise. An entry larger than half of
-    the cache isn't kept.
+    The least recently used entry is dropped first. An entry has size 1 unless `put` says otherwise. An entry
+    larger than half of the cache isn't kept.
     """
 
     def __init__(self, size: int) -> None:

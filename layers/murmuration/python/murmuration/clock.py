@@ -6,5 +6,5 @@ import time
 
 
 def now_ms() -> int:
-    """Milliseconds since the Unix epoch, as the specification's timestamps count them."""
+    """Return the time in milliseconds since the Unix epoch, as in the specification's timestamps."""
     return time.time_ns() // 1_000_000

@@ -1,4 +1,7 @@
-"""Filters that clients upload once and then name. https://spec.matrix.org/v1.19/client-server-api/#filtering"""
+"""Filters that clients upload once and then refer to by their ID.
+
+https://spec.matrix.org/v1.19/client-server-api/#filtering
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,9 @@ _ID = re.compile("[A-Za-z0-9_-]{22}")
 
 
 def define_filter(requester: Requester, user_id: str, definition: Body) -> str:
-    """Store a filter; its ID, which is the same for the same filter.
+    """Store a filter and return its ID. The same filter always has the same ID.
 
-    Raises Forbidden, TooLarge, and BadJson or InvalidParam for what is no filter.
+    Raises Forbidden, TooLarge, and BadJson or InvalidParam for an invalid filter.
     """
     requester.require_self(user_id)
     parse_filter(definition)
@@ -32,18 +35,18 @@ def define_filter(requester: Requester, user_id: str, definition: Body) -> str:
 
 
 def get_filter(requester: Requester, user_id: str, filter_id: str) -> JsonObject:
-    """A filter as it was uploaded. Raises Forbidden, NotFound."""
+    """Return a filter as it was uploaded. Raises Forbidden, NotFound."""
     requester.require_self(user_id)
     return read_definition(user_id, filter_id)
 
 
 def read_filter(user_id: str, filter_id: str) -> SyncFilter:
-    """A filter to be used. One read. Raises NotFound."""
+    """Return a parsed filter. One read. Raises NotFound."""
     return parse_filter(read_definition(user_id, filter_id))
 
 
 def read_definition(user_id: str, filter_id: str) -> JsonObject:
-    """A filter's JSON. One read. Raises NotFound."""
+    """Return a filter's JSON. One read. Raises NotFound."""
     definition = storage.read(user_id, filter_id) if _ID.fullmatch(filter_id) else None
     if definition is None:
         raise NotFound("No such filter")

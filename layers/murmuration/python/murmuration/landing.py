@@ -1,4 +1,4 @@
-"""The page at the server's address: what this is, which server, and how to log in with an app."""
+"""The page at the server's address: which server this is, and how to log in with an app."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REGISTRATION: Mapping[str, str] = {
 
 
 def get_landing_page() -> Page:
-    """Return a page for people, the same for everybody; it has nothing that a client would look for."""
+    """Return the page for people. It is the same for everybody, and clients don't need it."""
     config = settings()
     name, url = escape(config.server_name), escape(config.public_url)
     phone = f"{PHONE}?{urlencode({'account_provider': config.server_name})}"
@@ -52,7 +52,7 @@ def get_landing_page() -> Page:
 
 
 def _code(link: str) -> str:
-    """A QR code as an SVG of a fixed size, dark on white whatever the page's colours are."""
+    """Return a QR code as an SVG of a fixed size, dark on white in any colour scheme."""
     import segno
 
     code = segno.make(link, error="m", micro=False)

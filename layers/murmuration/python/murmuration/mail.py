@@ -1,4 +1,4 @@
-"""Mail to users, from the deployment's sender."""
+"""Mails to users, from the deployment's address."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from murmuration.settings import settings
 
 
 def require_sender() -> str:
-    """The address that mail comes from. Raises ThreepidMediumNotSupported where there is none."""
+    """Return the address that mails come from. Raises ThreepidMediumNotSupported if there is none."""
     sender = settings().mail_sender
     if not sender:
         raise ThreepidMediumNotSupported("This server sends no mail")
@@ -15,9 +15,9 @@ def require_sender() -> str:
 
 
 def send(to: str, subject: str, text: str, html: str | None = None) -> None:
-    """Send a mail: once it's handed over, or an error of the service. Raises ThreepidMediumNotSupported.
+    """Send a mail. Raises ThreepidMediumNotSupported, and Unavailable if the service refuses it.
 
-    `to` is an address as `threepids.addresses` makes them, so that no header can be smuggled in.
+    `to` must be an address made by `threepids.addresses`, so that no header can be smuggled in.
     """
     from murmuration.aws import mail as mails
 

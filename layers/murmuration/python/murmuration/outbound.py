@@ -1,8 +1,8 @@
-"""Requests to HTTP APIs that aren't homeservers, such as identity providers and push gateways.
+"""Requests to HTTP APIs other than homeservers, such as identity providers and push gateways.
 
-Only https is spoken, no redirect is followed, and the address that was checked is the one connected to, so
-that a name can't point to one address for the check and to another for the request. A deployment whose
-identity providers are at home may allow private addresses, and plain HTTP on the loopback.
+Only https is allowed, and no redirect is followed. The connection goes to the address that was checked, so a
+name can't resolve to another address in between. A deployment with its own identity provider may allow
+private addresses, and plain HTTP on the loopback.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Answer:
     """How long the other server asks to be left alone."""
 
     def json_object(self) -> JsonDict:
-        """The body as a JSON object. Raises OutboundError."""
+        """Return the body as a JSON object. Raises OutboundError."""
         try:
             value = json.loads(self.body)
         except (ValueError, RecursionError) as error:
@@ -46,20 +46,20 @@ class Answer:
 
 
 def get(url: str, *, headers: Mapping[str, str] | None = None, private: bool = False) -> Answer:
-    """Raises OutboundError."""
+    """Send a GET request and return the answer. Raises OutboundError."""
     return _request("GET", url, None, headers or {}, private)
 
 
 def post_form(
     url: str, form: Mapping[str, str], *, headers: Mapping[str, str] | None = None, private: bool = False
 ) -> Answer:
-    """Post a form as HTML does. Raises OutboundError."""
+    """Post a form as HTML does, and return the answer. Raises OutboundError."""
     sent = {"Content-Type": "application/x-www-form-urlencoded", **(headers or {})}
     return _request("POST", url, urlencode(form).encode(), sent, private)
 
 
 def post_json(url: str, value: JsonObject, *, private: bool = False) -> Answer:
-    """Post a JSON object. Raises OutboundError."""
+    """Post a JSON object, and return the answer. Raises OutboundError."""
     body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
     return _request("POST", url, body, {"Content-Type": "application/json"}, private)
 
@@ -88,7 +88,9 @@ def _request(method: str, url: str, body: bytes | None, headers: Mapping[str, st
 
 
 def _peer(parts: SplitResult, private: bool) -> Peer:
-    """Whom to connect to. Plain HTTP is for the loopback only, however far `private` reaches."""
+    """Return the address to connect to. Plain HTTP is allowed for the loopback only, whatever `private`
+    says.
+    """
     from murmuration.transport.addresses import Reach
     from murmuration.transport.connections import Peer
 

@@ -1,7 +1,7 @@
-"""A user's push rules: the server's defaults with the user's changes, which alone are stored.
+"""A user's push rules: the server's defaults with the user's changes. Only the changes are stored.
 
-The changes are one document in the user's stream, so that a sync finds out about them as it does about other
-account data. https://spec.matrix.org/v1.19/client-server-api/#push-rules
+They are one document in the user's stream, so a sync notices changes as with other account data.
+https://spec.matrix.org/v1.19/client-server-api/#push-rules
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from murmuration.storage.users import account_data as storage
 
 
 def ruleset_for(user_id: str) -> Ruleset:
-    """All rules of a user by kind, each kind's most important first. One read."""
+    """Return all push rules of a user by kind, the most important of each kind first. One read."""
     return ruleset.ruleset_of(user_id, _changes(user_id))
 
 
 def as_account_data(user_id: str, changes: Changes) -> dict[str, Ruleset]:
-    """The content of `m.push_rules` account data, given the stored changes."""
+    """Return the content of `m.push_rules` account data for the stored changes."""
     return {"global": ruleset.ruleset_of(user_id, changes)}
 
 
@@ -33,12 +33,12 @@ def get_push_rules(user_id: str) -> Answer:
 
 
 def get_push_rule(user_id: str, kind: str, rule_id: str) -> Rule:
-    """One rule. Raises NotFound, also for an unknown kind."""
+    """Return one rule. Raises NotFound, also for an unknown kind."""
     return ruleset.get_rule(user_id, _changes(user_id), parse_kind(kind), rule_id)
 
 
 def get_push_rules_of_kind(user_id: str, kind: str) -> list[Rule]:
-    """The rules of one kind, the most important first. Raises NotFound for an unknown kind."""
+    """Return the rules of one kind, the most important first. Raises NotFound for an unknown kind."""
     return ruleset.rules_of_kind(user_id, _changes(user_id), parse_kind(kind))
 
 

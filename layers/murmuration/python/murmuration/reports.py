@@ -1,4 +1,4 @@
-"""Reports of rooms, events and users, for the operator to read: `murmuration reports`.
+"""Reports of rooms, events and users, which the operator reads with `murmuration reports`.
 
 https://spec.matrix.org/v1.19/client-server-api/#reporting-content
 """
@@ -32,7 +32,7 @@ def report_room(requester: Requester, room_id: str, body: Fields) -> None:
 def report_event(token: AccessToken, room_id: str, event_id: str, body: Fields) -> None:
     """Report an event of a room that the requester is in.
 
-    Raises UnknownToken, NotFound also for who isn't there, BadJson, TooLarge, LimitExceeded.
+    Raises UnknownToken, NotFound also if the requester isn't in the room, BadJson, TooLarge, LimitExceeded.
     """
     from murmuration.rooms.reading.viewing import open_view
 

@@ -1,4 +1,4 @@
-"""What the server tells clients of itself: versions, capabilities, where it is."""
+"""What the server tells clients about itself: versions, capabilities, addresses."""
 
 from __future__ import annotations
 
@@ -31,12 +31,15 @@ UNSTABLE_FEATURES = {
 
 
 def get_versions() -> Answer:
-    """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientversions"""
+    """Return the supported versions and unstable features.
+
+    https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientversions
+    """
     return {"versions": list(SPEC_VERSIONS), "unstable_features": UNSTABLE_FEATURES | _features_by_settings()}
 
 
 def _features_by_settings() -> dict[str, bool]:
-    """What clients look for and only some deployments have."""
+    """Return the features that depend on the deployment's settings."""
     delays, calls = bool(settings().event_delay_max), bool(settings().livekit_service_url)
     return {
         "org.matrix.msc4140": delays,  # delayed events
@@ -46,7 +49,10 @@ def _features_by_settings() -> dict[str, bool]:
 
 
 def get_wellknown() -> Answer:
-    """https://spec.matrix.org/v1.19/client-server-api/#getwell-knownmatrixclient"""
+    """Return the addresses of the server and the services beside it.
+
+    https://spec.matrix.org/v1.19/client-server-api/#getwell-knownmatrixclient
+    """
     config = settings()
     found: Answer = {"m.homeserver": {"base_url": config.public_url}}
     if config.identity_server_url:
@@ -57,7 +63,10 @@ def get_wellknown() -> Answer:
 
 
 def get_rtc_transports() -> Answer:
-    """Return by which servers calls go. https://github.com/matrix-org/matrix-spec-proposals/pull/4143"""
+    """Return the services through which calls go.
+
+    https://github.com/matrix-org/matrix-spec-proposals/pull/4143
+    """
     return {"rtc_transports": _rtc_transports()}
 
 
@@ -86,7 +95,10 @@ def get_wellknown_support() -> Answer:
 
 
 def get_capabilities(requester: Requester) -> Answer:
-    """What the requester may do. https://spec.matrix.org/v1.19/client-server-api/#capabilities-negotiation"""
+    """Return what the requester may do.
+
+    https://spec.matrix.org/v1.19/client-server-api/#capabilities-negotiation
+    """
     member = not requester.is_guest
     profile_fields = {"enabled": True} | ({} if member else {"allowed": ["displayname"]})
     return {
@@ -112,7 +124,7 @@ def get_capabilities(requester: Requester) -> Answer:
 
 
 def _delayed_events_capability() -> dict[str, dict[str, int]]:
-    """How long an event may be delayed, and how many a user may have scheduled, under both names."""
+    """Return the limits of delayed events, under both names."""
     from murmuration.storage.users.delayed_events import MOST
 
     limits = {"max_delay_ms": settings().event_delay_max * 1000, "max_scheduled": MOST}

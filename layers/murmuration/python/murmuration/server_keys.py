@@ -1,7 +1,7 @@
-"""This server's own signing keys, from their secret parameter.
+"""This server's signing keys, from their secret parameter.
 
-It has a line for each: `ed25519 <version> <seed in unpadded base64>`, the key in use first. A former key's
-line ends with when it went out of use, in milliseconds since the Unix epoch.
+It has a line for each key: `ed25519 <version> <seed in unpadded base64>`, the key in use first. The line of a
+former key ends with the time when it went out of use, in milliseconds since the Unix epoch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WARM_MS = 24 * 3600 * 1000
 
 
 def parse_signing_key(text: str) -> SigningKey:
-    """The key of one line. Raises ValueError."""
+    """Return the key in one line. Raises ValueError."""
     from murmuration.protocol.encoding import unpadded_base64
     from murmuration.protocol.pdus.signing import SigningKey
 
@@ -39,7 +39,7 @@ _renewed_ms = 0
 
 
 def renew() -> None:
-    """Read the keys anew with the next call, if that was done last more than five minutes ago."""
+    """Have the keys read again on their next use, unless that was done in the last five minutes."""
     global _renewed_ms
     now = now_ms()
     if now - _renewed_ms > FRESH_MS:
@@ -50,17 +50,17 @@ def renew() -> None:
 
 @functools.cache
 def signing_key() -> SigningKey:
-    """The key that signs events and requests."""
+    """Return the key that signs events and requests."""
     return parse_signing_key(_read().splitlines()[0])
 
 
 def former_keys() -> list[tuple[SigningKey, int]]:
-    """The keys that signed before, the latest first, with when each went out of use (milliseconds)."""
+    """Return the former keys, the latest first, each with the time when it went out of use (milliseconds)."""
     return [(parse_signing_key(line), int(line.split()[3])) for line in _read().splitlines()[1:]]
 
 
 def new_line() -> str:
-    """The line of a new key."""
+    """Return the line of a newly made key."""
     import secrets
 
     from murmuration.protocol.encoding import unpadded_base64
@@ -70,7 +70,7 @@ def new_line() -> str:
 
 
 def rotated(text: str, line: str, now_ms: int) -> str:
-    """The parameter's value `text` with the key of `line` in use from now on. Raises ValueError."""
+    """Return the parameter's value `text` with the key of `line` as the key in use. Raises ValueError."""
     current, *former = text.splitlines()
     parse_signing_key(current)
     return "\n".join([line, f"{current} {now_ms + WARM_MS}", *former])
@@ -78,9 +78,9 @@ def rotated(text: str, line: str, now_ms: int) -> str:
 
 @functools.cache
 def derived_key(purpose: str) -> bytes:
-    """A secret for another purpose than signing; 32 bytes, from which the signing key can't be told.
+    """Return a secret for another purpose than signing: 32 bytes that don't reveal the signing key.
 
-    It comes of the first key that there was, so that a rotation changes none.
+    It is derived from the oldest key, so a rotation doesn't change it.
     """
     first = " ".join(_read().splitlines()[-1].split()[:3])
     return blake2b(first.encode(), person=purpose.encode(), digest_size=32).digest()

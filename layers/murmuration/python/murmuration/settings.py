@@ -1,7 +1,7 @@
-"""What the deployment tells the functions: a typed view of the environment, read on first use.
+"""The deployment's settings for the functions: a typed view of the environment, read on first use.
 
-Every variable starts with `MURMURATION_`. Secrets are never here: they're SSM parameters, named here
-and read by `murmuration.aws.parameters`.
+Every variable starts with `MURMURATION_`. Secrets are never here: they are SSM parameters, which are named
+here and read by `murmuration.aws.parameters`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ROOM_VERSIONS = tuple(str(number) for number in range(1, 13))
 
 
 class SettingsError(Exception):
-    """A setting is missing or has a value it can't have; the message names the variable."""
+    """A setting is missing or invalid; the message names the variable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,24 +110,24 @@ class Settings:
     key_notaries: tuple[str, ...] = ("matrix.org",)
 
     def table(self, name: str) -> str:
-        """The physical name of the table with the logical name `name`."""
+        """Return the physical name of the table with the logical name `name`."""
         return f"{self.prefix}-{name}"
 
     def queue(self, name: str) -> str:
-        """The physical name of the queue with the logical name `name`."""
+        """Return the physical name of the queue with the logical name `name`."""
         return f"{self.prefix}-{name}"
 
     def worker(self, queue: str) -> str:
-        """The physical name of the function that works through the queue with the logical name `queue`."""
+        """Return the physical name of the function that handles the queue with the logical name `queue`."""
         return f"{self.prefix}-queue-{queue}"
 
     def parameter(self, name: str) -> str:
-        """The name of the SSM parameter `name`."""
+        """Return the name of the SSM parameter `name`."""
         return f"/{self.prefix}/{name}"
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Settings from `environment`; raises SettingsError, naming the variable at fault."""
+    """Return the settings in `environment`. Raises SettingsError, which names the variable at fault."""
 
     def value(name: str, default: str | None = None) -> str:
         found = environment.get(f"MURMURATION_{name}", default)
@@ -148,7 +148,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         return int(text)
 
     def moment_ms(name: str) -> int:
-        """A moment in milliseconds since the epoch; 0 where none is set."""
+        """Return a moment in milliseconds since the epoch; 0 if none is set."""
         text = value(name, "")
         try:
             return parse_moment_ms(text) if text else 0
@@ -158,7 +158,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             ) from error
 
     def words(name: str, default: str = "") -> tuple[str, ...]:
-        """The parts of a list; `none` is an empty one, as a variable of a function can't be empty."""
+        """Return the parts of a list.
+
+        `none` means an empty list, because a function's variable can't be empty.
+        """
         parts = (word.strip() for word in value(name, default).split(","))
         return tuple(word for word in parts if word not in ("", "none"))
 
@@ -218,7 +221,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 
 def parse_moment_ms(text: str) -> int:
-    """The milliseconds since the epoch of a time in ISO 8601 with its zone. Raises ValueError."""
+    """Return a time in ISO 8601 with its zone as milliseconds since the epoch. Raises ValueError."""
     from datetime import datetime
 
     moment = datetime.fromisoformat(text)
@@ -229,5 +232,5 @@ def parse_moment_ms(text: str) -> int:
 
 @functools.cache
 def settings() -> Settings:
-    """This process's settings, read from the environment on first use."""
+    """Return this process's settings, which are read from the environment on first use."""
     return read_settings(os.environ)

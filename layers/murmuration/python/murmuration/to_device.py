@@ -1,4 +1,7 @@
-"""Messages from device to device, delivered once. https://spec.matrix.org/v1.19/client-server-api/#send-to-device-messaging"""
+"""Messages from device to device, delivered once.
+
+https://spec.matrix.org/v1.19/client-server-api/#send-to-device-messaging
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ MAX_EVENT_BYTES = 65_536
 
 
 SendOn = Callable[[str, str, str, Mapping[Target, Content], int], None]
-"""Sends to other servers: what stands for the request, its sender, event type, contents, and when it came."""
+"""Sends messages to other servers: the request's name, the sender, the type, the contents, and when it
+came."""
 
 
 def _drop(*_: object) -> None:
@@ -37,11 +41,10 @@ def send_to_device(
 ) -> None:
     """Send each device named in `body["messages"]` its message, once for each transaction ID.
 
-    Messages that wait for a device together come to it in the order of `received_ms`, which is when the
-    request reached the gateway: some functions take longer than others.
-    Those for users of other servers are handed to `send_on`, by a key that is the same for a repetition.
-    Raises MissingParam, BadJson, InvalidParam, TooLarge, and LimitExceeded where the budget doesn't suffice
-    for all the devices.
+    Messages that wait for a device come to it in the order of `received_ms`, the time at which their requests
+    reached the gateway. Messages for users of other servers go to `send_on`, with a key that is the same for
+    a repetition. Raises MissingParam, BadJson, InvalidParam, TooLarge, and LimitExceeded if the budget
+    doesn't suffice for all devices.
     """
     local, remote = _events(requester.user_id, event_type, body)
     key = storage.transaction_key(requester.user_id, requester.device_id, event_type, txn_id)
@@ -53,7 +56,7 @@ def send_to_device(
 
 
 def _events(sender: str, event_type: str, body: Body) -> tuple[dict[Target, str], dict[Target, Content]]:
-    """The events for this server's users, as JSON, and the contents for others'.
+    """Return the events for local users as JSON, and the contents for remote users.
 
     Raises MissingParam, BadJson, InvalidParam, TooLarge.
     """

@@ -15,10 +15,10 @@ SECRET = "turn-secret"  # noqa: S105 - a parameter's name
 
 
 def get_turn_server(user_id: str) -> Answer:
-    """Credentials for the deployment's TURN servers; an empty object where it has none, as clients expect.
+    """Return credentials for the deployment's TURN servers; an empty object if it has none.
 
-    The TURN server shares a secret with us and needs no account for each user: the username names the second
-    at which it ends, the password is its HMAC-SHA1 under the secret.
+    The TURN server shares a secret with us and needs no account for each user: the username contains the time
+    (seconds) at which it expires, the password is its HMAC-SHA1 under the secret.
     """
     config = settings()
     if not config.turn_uris:

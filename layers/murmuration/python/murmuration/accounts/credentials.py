@@ -1,4 +1,4 @@
-"""Who a password proves somebody to be. For login and for user-interactive authentication alike."""
+"""Proves a user's identity by a password, for login and for user-interactive authentication."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.accounts import login_guesses, passwords
 from murmuration.identity import rate_limits
@@ -24,6 +24,10 @@ from murmuration.protocol.identifiers import is_valid_new_localpart, parse_user_
 from murmuration.settings import settings
 from murmuration.storage.users import accounts
 
+if TYPE_CHECKING:
+    from murmuration.aws.dynamodb import StoredItem
+    from murmuration.protocol.encoding.shapes import Body
+
 _WRONG = "Invalid username or password"
 
 
@@ -36,15 +40,13 @@ class Proof:
     is_admin: bool
 
 
-def prove_by_password(
-    fields: Mapping[str, Any], *, source_ip: str = "", expected: str | None = None
-) -> Proof:
+def prove_by_password(fields: Body, *, source_ip: str = "", expected: str | None = None) -> Proof:
     """The account whose identifier and password `fields` hold.
 
-    `source_ip` is the client's address. `expected` is the user who already proved to be there by a token or
-    another stage: the password has to be that user's. Every place that tries a password comes through here,
-    so each attempt is counted before the password is hashed, also for users who don't exist; what a right
-    password took comes back.
+    `source_ip` is the client's address. `expected` is the user whom a token or another stage has already
+    proved; the password has to be that user's. Every place that tries a password uses this function. So each
+    attempt is counted before the password is hashed, also for users who don't exist. For a right password the
+    count is given back.
 
     Raises Forbidden for an unknown user and a wrong password, with the same words and in about the same time;
     UserDeactivated, LimitExceeded after several failures, MissingParam, BadJson, InvalidParam.
@@ -73,9 +75,7 @@ def is_right_password(user_id: str, password: str, *, source_ip: str) -> bool:
     return _account_by_password(user_id, password, source_ip, is_known=False) is not None
 
 
-def _account_by_password(
-    who: str, password: str, source_ip: str, *, is_known: bool
-) -> Mapping[str, Any] | None:
+def _account_by_password(who: str, password: str, source_ip: str, *, is_known: bool) -> StoredItem | None:
     """The account of a user, or of a stranger who has none, if the password is right; else None."""
     guess = login_guesses.take(who, source_ip, is_known=is_known)
     account = accounts.read_account(who) if who.startswith("@") else None
@@ -87,15 +87,16 @@ def _account_by_password(
     return account
 
 
-def _stranger(fields: Mapping[str, Any]) -> str:
+def _stranger(fields: Body) -> str:
     """What stands for a user that can't be one of ours, as the key of their failures."""
     named = {name: fields.get(name) for name in ("identifier", "user", "medium", "address")}
     text = json.dumps(named, sort_keys=True, default=str)
     return f"?{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()}"
 
 
-def identified_user(fields: Mapping[str, Any]) -> str | None:
-    """The local user that `identifier` (or the older form, in `fields` themselves) names; None if nobody.
+def identified_user(fields: Body) -> str | None:
+    """The local user that `identifier` (or the older form, in `fields` themselves) names; None if there is
+    none.
 
     An address is looked up. Raises MissingParam, BadJson.
     https://spec.matrix.org/v1.19/client-server-api/#identifier-types

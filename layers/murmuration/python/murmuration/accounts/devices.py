@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from murmuration.accounts.interactive.interactive_auth import Attempt, reauthenticate
 from murmuration.accounts.sessions import check_display_name
@@ -15,18 +15,23 @@ from murmuration.protocol.errors import BadJson, Forbidden, MissingParam, NotFou
 from murmuration.storage.live import streams
 from murmuration.storage.users import accounts, delayed_events, pushers
 
+if TYPE_CHECKING:
+    from murmuration.accounts.shapes import ClientDevice, ClientDevices
+    from murmuration.aws.dynamodb import StoredItem
+    from murmuration.protocol.encoding.shapes import Answer, Body
+
 MOST = 200
 """How many devices a user may have."""
 UNUSED_MS = 30 * 86_400_000
 """After this time without a request, a device may be ended to make room for another."""
 
 
-def get_devices(requester: Requester) -> dict[str, Any]:
+def get_devices(requester: Requester) -> ClientDevices:
     """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3devices"""
     return {"devices": [_client_device(item) for item in accounts.read_devices(requester.user_id)]}
 
 
-def get_device(requester: Requester, device_id: str) -> dict[str, Any]:
+def get_device(requester: Requester, device_id: str) -> ClientDevice:
     """Raises NotFound. https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3devicesdeviceid"""
     item = accounts.read_device(requester.user_id, device_id)
     if item is None:
@@ -34,7 +39,7 @@ def get_device(requester: Requester, device_id: str) -> dict[str, Any]:
     return _client_device(item)
 
 
-def update_device(requester: Requester, device_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
+def update_device(requester: Requester, device_id: str, body: Body) -> Answer:
     """Rename a device; nobody else is rung for it. Raises NotFound, BadJson, InvalidParam.
 
     https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3devicesdeviceid
@@ -52,7 +57,7 @@ def update_device(requester: Requester, device_id: str, body: Mapping[str, Any])
     return {}
 
 
-def delete_device(requester: Requester, device_id: str, attempt: Attempt) -> dict[str, Any]:
+def delete_device(requester: Requester, device_id: str, attempt: Attempt) -> Answer:
     """Delete one device, which needn't be there, once the user proved to be there themselves.
 
     Raises UserInteractiveAuthRequired and what `reauthenticate` raises.
@@ -63,7 +68,7 @@ def delete_device(requester: Requester, device_id: str, attempt: Attempt) -> dic
     return {}
 
 
-def delete_devices(requester: Requester, attempt: Attempt) -> dict[str, Any]:
+def delete_devices(requester: Requester, attempt: Attempt) -> Answer:
     """Delete the devices that the body lists, as `delete_device` does. Raises MissingParam, BadJson besides.
 
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3delete_devices
@@ -78,7 +83,7 @@ def delete_devices(requester: Requester, attempt: Attempt) -> dict[str, Any]:
     return {}
 
 
-def logout(requester: Requester) -> dict[str, Any]:
+def logout(requester: Requester) -> Answer:
     """Delete the requester's device.
 
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3logout
@@ -87,7 +92,7 @@ def logout(requester: Requester) -> dict[str, Any]:
     return {}
 
 
-def logout_all(requester: Requester) -> dict[str, Any]:
+def logout_all(requester: Requester) -> Answer:
     """Delete all devices, the requester's last: whose request stopped halfway can repeat it.
 
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3logoutall
@@ -105,13 +110,13 @@ def remove_all_devices(user_id: str, *, spare: str | None = None, last: str | No
 
 
 def remove_devices(user_id: str, device_ids: Iterable[str], *, is_revoked: bool = True) -> None:
-    """Delete devices with their tokens, keys, pushers and messages; those that aren't there are no error.
+    """Delete devices with their tokens, keys, pushers and messages; devices that don't exist are no error.
 
-    Of a device that is revoked, rather than logged out by itself, the events end that it scheduled to be sent
-    later, but for those which only take back what it said of its own user.
+    If a device is revoked (and hasn't logged itself out), its scheduled events are cancelled, except those
+    that only take back state about its own user.
 
-    What hangs on a device goes first, so that whoever stopped halfway finds the device and goes on. It goes
-    once more after the device: a device may upload keys until it is gone, and then no upload is taken.
+    A device's data are deleted before the device. So after an interruption a repetition still finds the
+    device. They are deleted once more after it, because a device can upload keys until it is gone.
     """
     known = {accounts.device_id_of(item) for item in accounts.read_devices(user_id)}
     doomed = [each for each in dict.fromkeys(device_ids) if each in known]
@@ -135,10 +140,10 @@ def _purge(user_id: str, device_ids: Sequence[str], is_revoked: bool) -> None:
 
 
 def make_room(user_id: str) -> None:
-    """End devices that nobody used for long, the oldest first, where one more would be too many.
+    """End devices that weren't used for long, the oldest first, if one more would be too many.
 
-    Logins at the same time may each make one more than there may be; the next login takes them back. Raises
-    TooLarge if all devices are in use.
+    Concurrent logins may each exceed the bound by one; the next login corrects that. Raises TooLarge if all
+    devices are in use.
     """
     found = accounts.read_devices(user_id)
     excess = len(found) + 1 - MOST
@@ -153,12 +158,12 @@ def make_room(user_id: str) -> None:
     remove_devices(user_id, unused[:excess])
 
 
-def _last_used_ms(item: Mapping[str, Any]) -> int:
+def _last_used_ms(item: StoredItem) -> int:
     return int(item.get("last_seen_ms", item.get("created_ms", 0)))
 
 
 def prepare_device_id(user_id: str, device_id: str) -> None:
-    """Let a new device have the ID that its client chose: what a former one may have left goes.
+    """Prepare the device ID that a client chose for a new device: data that a former device left are deleted.
 
     Raises Forbidden for the ID of a cross-signing key.
     """
@@ -188,13 +193,13 @@ def _record_change(user_id: str, device_ids: Sequence[str], *, quiet: bool = Fal
     record_change(user_id, devices=device_ids, quiet=quiet)
 
 
-def _client_device(item: Mapping[str, Any]) -> dict[str, Any]:
-    device: dict[str, Any] = {"device_id": accounts.device_id_of(item)}
-    for name, attribute in (
-        ("display_name", "display_name"),
-        ("last_seen_ip", "last_seen_ip"),
-        ("last_seen_ts", "last_seen_ms"),
-    ):
-        if attribute in item:
-            device[name] = item[attribute]
+def _client_device(item: StoredItem) -> ClientDevice:
+    device: ClientDevice = {"device_id": accounts.device_id_of(item)}
+    name, address, seen_ms = (item.get(each) for each in ("display_name", "last_seen_ip", "last_seen_ms"))
+    if name is not None:
+        device["display_name"] = name
+    if address is not None:
+        device["last_seen_ip"] = address
+    if seen_ms is not None:
+        device["last_seen_ts"] = seen_ms
     return device

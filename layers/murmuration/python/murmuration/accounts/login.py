@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from murmuration import server_discovery
 from murmuration.accounts import devices, sessions
@@ -38,17 +38,20 @@ from murmuration.storage.auth import user_tokens
 from murmuration.storage.live.streams import pause
 from murmuration.storage.users import accounts
 
+if TYPE_CHECKING:
+    from murmuration.accounts.shapes import LoginAnswer, LoginFlow, LoginFlows, SessionAnswer
+
 LOGIN_TOKEN = "m.login.token"  # noqa: S105 - a login type
 LOGIN_TOKEN_LIFETIME_MS = 120_000
 ATTEMPTS = 8
 
 
-def get_login_flows() -> Answer:
+def get_login_flows() -> LoginFlows:
     """The flows of a single stage: this API has no others.
 
     https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3login
     """
-    flows: list[dict[str, Any]] = []
+    flows: list[LoginFlow] = []
     if (PASSWORD,) in login_flows():
         flows.append({"type": PASSWORD})
     if (OAUTH2,) in login_flows():
@@ -56,8 +59,8 @@ def get_login_flows() -> Answer:
     return {"flows": [*flows, {"type": LOGIN_TOKEN, "get_login_token": True}]}
 
 
-def login(body: Body, *, source_ip: str) -> Answer:
-    """Begin a session for whoever the body proves to be.
+def login(body: Body, *, source_ip: str) -> LoginAnswer:
+    """Begin a session for the user whose identity the body proves.
 
     Raises Forbidden, UserDeactivated, LimitExceeded, Unknown for a type that isn't offered, MissingParam,
     BadJson, InvalidParam. https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3login
@@ -78,12 +81,15 @@ def login(body: Body, *, source_ip: str) -> Answer:
         rate_limits.check("login", source_ip)
         user_id = _take_login_token(body.get("token"))
         answer = begin_session(user_id, request, [accounts.check_active(user_id)])
-    return answer | _well_known()
+    found = cast("LoginAnswer", answer)
+    if (well_known := _well_known()) is not None:
+        found["well_known"] = well_known
+    return found
 
 
 def begin_session(
     user_id: str, request: SessionRequest, conditions: Sequence[Write], *, is_admin: bool | None = None
-) -> dict[str, Any]:
+) -> SessionAnswer:
     """Give a device new tokens, and take back all others of it; the device is made if it isn't there.
 
     `conditions` have to hold of the account in the same transaction. Raises Forbidden where they don't, and
@@ -148,9 +154,9 @@ def _take_login_token(token: object) -> str:
     return user_id
 
 
-def _well_known() -> dict[str, Any]:
-    """`well_known`, where it tells clients more than the server's name does."""
+def _well_known() -> Answer | None:
+    """The content of `well_known`; None if it tells clients no more than the server's name does."""
     config = settings()
     if config.public_url == f"https://{config.server_name}" and not config.identity_server_url:
-        return {}
-    return {"well_known": server_discovery.get_wellknown()}
+        return None
+    return server_discovery.get_wellknown()

@@ -1,4 +1,4 @@
-"""By which flows users log in: what `MURMURATION_LOGIN_FLOWS` lists, or what the other settings allow.
+"""The flows by which users log in: those in `MURMURATION_LOGIN_FLOWS`, or those that other settings imply.
 
 Flows are separated by spaces, their stages by commas: `m.login.password m.login.email.url,m.login.oauth2`.
 """

@@ -1,20 +1,22 @@
-"""How many passwords may be tried for an account, so that nobody guesses one and nobody locks its owner out.
+"""Limits the passwords tried for an account, so that guessing fails and the owner can't be locked out.
 
-Each attempt is taken from two buckets before the password is looked at: one of the account and the network
-that the attempt comes from, and one of the account alone. Strangers who empty the second lock out other
-strangers. They don't lock out whoever is known: by an access token, an earlier login from the same network,
-or by a device that was last used there. Nobody gets more attempts than the first bucket has.
+Each attempt is taken from two buckets before the password is checked: one for the account and the network
+that the attempt comes from, and one for the account alone. Strangers who empty the second one lock out other
+strangers. A known client is not locked out: it has an access token, logged in from the same network before,
+or uses a device that was last used there. Its attempts are bounded by the first bucket.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.identity import rate_limits
 from murmuration.protocol.errors import LimitExceeded
 from murmuration.storage.users import accounts
+
+if TYPE_CHECKING:
+    from murmuration.aws.dynamodb import StoredItem
 
 KNOWN_BY_TOKEN = "token"  # noqa: S105 - stands for a network
 NETWORKS = 8
@@ -52,7 +54,7 @@ def take(user_id: str, source_ip: str, *, is_known: bool) -> Guess:
     return Guess(tuple(taken))
 
 
-def remember_network(account: Mapping[str, Any], source_ip: str) -> None:
+def remember_network(account: StoredItem, source_ip: str) -> None:
     """Note on the account that its owner logged in from this network. Writes only if that is new."""
     network, before = rate_limits.network(source_ip), list(account.get("login_networks", ()))
     if network and network not in before:

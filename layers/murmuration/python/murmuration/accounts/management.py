@@ -85,10 +85,10 @@ def deactivate_account(requester: Requester | None, attempt: Attempt) -> Answer:
 
 
 def close_account(user_id: str, *, erase: bool = False, last_device: str | None = None) -> None:
-    """Close an account for good; stopped halfway, the same call goes on. Raises NotFound.
+    """Close an account for good. If it stops halfway, the same call continues. Raises NotFound.
 
-    With `erase`, also for an account that was closed before, who joins its rooms later is served redacted
-    copies of the user's events.
+    With `erase`, users who join the account's rooms later get redacted copies of its events. It may be given
+    for an account that is closed already.
     """
     from murmuration.accounts.threepids import binding
     from murmuration.federation.membership.leaving import leave_all_rooms

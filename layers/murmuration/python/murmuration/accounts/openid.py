@@ -1,4 +1,4 @@
-"""OpenID tokens: with them a user proves to somebody else who they are.
+"""OpenID tokens: with one a user proves to another service who they are.
 
 https://spec.matrix.org/v1.19/client-server-api/#openid
 """

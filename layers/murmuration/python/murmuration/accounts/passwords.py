@@ -45,7 +45,7 @@ def hash_password(password: str) -> str:
 def matches(password: str, password_hash: str | None) -> bool:
     """Whether `password` is the one of `password_hash`, in constant time.
 
-    Takes as long without a hash, so that nobody learns from the time whether there's such an account.
+    It takes as long without a hash, so the time doesn't show whether there is such an account.
     """
     if password_hash is None:
         hash_password(password)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.accounts import passwords, registration_tokens, sessions
 from murmuration.accounts.interactive.interactive_auth import (
@@ -24,7 +24,6 @@ from murmuration.clock import now_ms
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import TokenPair
 from murmuration.protocol.bodies import Fields
-from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import (
     BadJson,
     Forbidden,
@@ -41,6 +40,11 @@ from murmuration.storage.auth import auth_sessions
 from murmuration.storage.auth.auth_sessions import StoredSession
 from murmuration.storage.live.streams import pause
 from murmuration.storage.users import accounts, profiles, threepids, user_words
+
+if TYPE_CHECKING:
+    from murmuration.accounts.shapes import BareAnswer
+    from murmuration.aws.dynamodb import Item
+    from murmuration.protocol.encoding.shapes import JsonObject
 
 ATTEMPTS = 8
 SESSION = "session"
@@ -60,7 +64,7 @@ _FLOWS: Mapping[str, Flow] = {"open": (), "token": (REGISTRATION_TOKEN,)}
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 
-def register(kind: str, attempt: Attempt) -> Answer:
+def register(kind: str, attempt: Attempt) -> BareAnswer:
     """Make an account for a client, and begin a session unless it asks not to.
 
     Registering again with the session and password of a registration that succeeded logs in: the answer to
@@ -120,7 +124,7 @@ def _remember(session: str, attempt: Attempt) -> None:
 
 
 def check_username_availability(username: str | None, *, source_ip: str) -> dict[str, bool]:
-    """Whether somebody could register as `username`.
+    """Check that `username` can be registered.
 
     Raises Forbidden where registration is closed, MissingParam, InvalidUsername, UserInUse, LimitExceeded.
     https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3registeravailable
@@ -214,7 +218,7 @@ def _registered_before(session: str, password: str, source_ip: str) -> str | Non
     return user_id
 
 
-def _log_in(user_id: str, request: SessionRequest | None) -> dict[str, Any]:
+def _log_in(user_id: str, request: SessionRequest | None) -> BareAnswer:
     if request is None:
         return _bare_answer(user_id)
     from murmuration.accounts.login import begin_session
@@ -224,7 +228,7 @@ def _log_in(user_id: str, request: SessionRequest | None) -> dict[str, Any]:
 
 def _create(
     localpart: str | None, password_hash: str, authorised: Authorised, request: SessionRequest | None
-) -> dict[str, Any]:
+) -> BareAnswer:
     for race in range(ATTEMPTS):
         name = localpart if localpart is not None else random_localpart()
         user_id, now = user_id_of(name), now_ms()
@@ -264,7 +268,7 @@ def account_writes(
 
     Without a password its owner logs in by other means.
     """
-    account: dict[str, Any] = {"kind": "user", "created_ms": now}
+    account: Item = {"kind": "user", "created_ms": now}
     if password_hash is not None:
         account["password_hash"] = password_hash
     if is_admin:
@@ -276,17 +280,17 @@ def account_writes(
     ]
 
 
-def _address_writes(user_id: str, proof: Mapping[str, Any]) -> list[Write]:
+def _address_writes(user_id: str, proof: JsonObject) -> list[Write]:
     """Make the proved address the user's; the write named `threepids.ADDRESS` claims it."""
     from murmuration.accounts.threepids import binding
 
     return binding.add_writes(user_id, binding.EMAIL, proof["address"], validated_ms=int(proof["at_ms"]))
 
 
-def _bare_answer(user_id: str) -> dict[str, Any]:
+def _bare_answer(user_id: str) -> BareAnswer:
     return {"user_id": user_id, "home_server": settings().server_name}
 
 
 def random_localpart() -> str:
-    """A name for somebody who wants none in particular."""
+    """A random localpart for a registration without a name."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(12))

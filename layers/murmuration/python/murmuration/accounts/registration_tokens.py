@@ -46,7 +46,7 @@ def create_registration_token(
 
 
 def check_validity(token: str | None, *, source_ip: str) -> dict[str, bool]:
-    """Whether somebody could register with `token` now. Raises MissingParam, Forbidden, LimitExceeded.
+    """Whether `token` can be used for a registration now. Raises MissingParam, Forbidden, LimitExceeded.
 
     https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1registermloginregistration_tokenvalidity
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.aws.dynamodb import ConditionFailed, Write
 from murmuration.clock import now_ms
@@ -15,6 +15,11 @@ from murmuration.protocol.errors import BadJson, InvalidParam, MissingParam, Una
 from murmuration.protocol.identifiers import is_valid_device_id
 from murmuration.settings import settings
 from murmuration.storage.users import accounts
+
+if TYPE_CHECKING:
+    from murmuration.accounts.shapes import BareAnswer, SessionAnswer
+    from murmuration.aws.dynamodb import Item
+    from murmuration.identity.tokens import TokenAnswer
 
 MAX_DISPLAY_NAME = 100
 """In characters, as in Synapse; a device's name is shown to other users."""
@@ -42,7 +47,7 @@ class SessionRequest:
             check_display_name(name)
         return cls(device_id, name, _optional(body, "refresh_token", bool) or False, source_ip)
 
-    def new_device(self, pair: TokenPair, *, now: int, is_admin: bool = False) -> dict[str, Any]:
+    def new_device(self, pair: TokenPair, *, now: int, is_admin: bool = False) -> Item:
         """The attributes of a device that begins its life with this session."""
         found = {**pair.attributes(), **self._seen(now), "created_ms": now}
         if self.display_name is not None:
@@ -51,12 +56,12 @@ class SessionRequest:
             found["admin"] = True
         return found
 
-    def known_device(self, pair: TokenPair, *, now: int) -> tuple[dict[str, Any], list[str]]:
+    def known_device(self, pair: TokenPair, *, now: int) -> tuple[Item, list[str]]:
         """The attributes that a device gets which was there before, and those that it loses."""
         found = {**pair.attributes(), **self._seen(now)}
         return found, [name for name in ("access_expires_ms", "refresh_hash") if name not in found]
 
-    def _seen(self, now: int) -> dict[str, Any]:
+    def _seen(self, now: int) -> Item:
         return {"last_seen_ms": now} | ({"last_seen_ip": self.source_ip} if self.source_ip else {})
 
 
@@ -76,14 +81,10 @@ def new_device_id() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(10))
 
 
-def session_answer(user_id: str, device_id: str, pair: TokenPair, *, now: int) -> dict[str, Any]:
+def session_answer(user_id: str, device_id: str, pair: TokenPair, *, now: int) -> SessionAnswer:
     """What login and registration answer of a new session."""
-    return {
-        "user_id": user_id,
-        "home_server": settings().server_name,
-        "device_id": device_id,
-        **pair.answer(user_id, device_id, now=now),
-    }
+    bare: BareAnswer = {"user_id": user_id, "home_server": settings().server_name}
+    return {**bare, "device_id": device_id, **pair.answer(user_id, device_id, now=now)}
 
 
 def begin_write(
@@ -105,7 +106,7 @@ def begin_write(
     )
 
 
-def refresh(body: Body) -> Answer:
+def refresh(body: Body) -> TokenAnswer:
     """Exchange a refresh token for a new pair; the old one stays good until one of the new is used.
 
     Raises UnknownToken, UserLocked, MissingParam, BadJson.

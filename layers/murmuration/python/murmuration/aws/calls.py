@@ -1,8 +1,8 @@
-"""DynamoDB, SQS, SSM and Lambda by what they have in common: JSON that is posted, and signed.
+"""Calls of DynamoDB, SQS, SSM and Lambda: JSON that is posted with a signature.
 
-In a function, and where AWS_ENDPOINT_URL_<SERVICE> says where a service is, a call goes out by `wire`:
-botocore takes four times the CPU a call, and most of a cold start. Elsewhere (an operator's command, with its
-profiles and proxies) botocore makes it.
+In a function, and if AWS_ENDPOINT_URL_<SERVICE> is set, `wire` makes the call: botocore would take four times
+the CPU for a call, and most of a cold start. Elsewhere (operators' commands, with profiles and proxies)
+botocore makes it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ THROTTLED = frozenset(
         "TransactionInProgressException",
     )
 )
-"""Errors that say that a repetition may succeed, beside all with a status of 500 and more."""
+"""Errors after which a retry may succeed, beside all with a status of 500 and more."""
 
 Parameters = dict[str, Any]
 """The members of a request, in the words of the service's API."""
@@ -46,7 +46,7 @@ Answer = dict[str, Any]
 
 
 class ServiceError(Exception):
-    """A service's refusal: its code, such as `ResourceNotFoundException`, and all that it answered."""
+    """A service's error: its code, such as `ResourceNotFoundException`, and its whole answer."""
 
     def __init__(self, code: str, answer: Answer, status: int = 400) -> None:
         super().__init__(f"{code}: {answer.get('message') or answer.get('Message') or 'no message'}")
@@ -56,7 +56,7 @@ class ServiceError(Exception):
 
 
 class Unreachable(ServiceError):
-    """No answer came, or none that could be read, however often it was asked."""
+    """No valid answer came, after all retries."""
 
     def __init__(self, reason: object) -> None:
         super().__init__("Unreachable", {"message": str(reason)}, 503)
@@ -64,7 +64,7 @@ class Unreachable(ServiceError):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is asked of a service, in the words of its API: `dynamodb`, `GetItem`, the request's members."""
+    """A request to a service in the words of its API: `dynamodb`, `GetItem`, and the request's members."""
 
     service: str
     operation: str
@@ -79,7 +79,7 @@ _interceptors: tuple[Interceptor, ...] = ()
 
 
 def intercept(interceptor: Interceptor) -> None:
-    """Have all calls from now on pass through `interceptor`, after those that are there."""
+    """Have all calls from now on pass through `interceptor`, after the interceptors set before."""
     global _interceptors
     _interceptors = (*_interceptors, interceptor)
 
@@ -97,7 +97,7 @@ WRITES = frozenset(("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "Tr
 
 
 class Usage:
-    """What calls consumed while this was counting: capacity units, requests of SQS and S3, bytes put into S3.
+    """What calls consumed: capacity units, requests of SQS and S3, bytes put into S3.
 
     Threads that work for the same request share one.
     """
@@ -116,7 +116,7 @@ class Usage:
         self.object_bytes = 0
 
     def add(self, asked: Call, answer: Answer) -> None:
-        """Count an answered call, by what DynamoDB says of it."""
+        """Count an answered call, by the consumption that DynamoDB returns."""
         if asked.service == "sqs":
             self._count(0, 0, 1)
             return
@@ -129,7 +129,7 @@ class Usage:
             self._count(units, 0, 0)
 
     def add_refused(self, asked: Call) -> None:
-        """Count a refused call: DynamoDB charges a refused write as it would charge the write.
+        """Count a refused call: DynamoDB charges a refused write like the write itself.
 
         https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
         """
@@ -138,7 +138,7 @@ class Usage:
             self._count(0, each * -(-len(json.dumps(asked.parameters, default=repr)) // 1024), 0)
 
     def add_object(self, put_bytes: int | None) -> None:
-        """Count an object that was read, or put with so many bytes."""
+        """Count an object that was read, or written with this many bytes."""
         with self._lock:
             self.object_reads += put_bytes is None
             self.object_puts += put_bytes is not None
@@ -156,7 +156,7 @@ _usage: ContextVar[Usage | None] = ContextVar("usage", default=None)
 
 @contextmanager
 def counting(usage: Usage) -> Iterator[None]:
-    """Count in `usage` what is called meanwhile in this context."""
+    """Count in `usage` what this context calls within the block."""
     token = _usage.set(usage)
     try:
         yield
@@ -165,14 +165,14 @@ def counting(usage: Usage) -> Iterator[None]:
 
 
 def count_object(put_bytes: int | None = None) -> None:
-    """Count an object that is read, or put with so many bytes, where somebody counts."""
+    """Count an object that is read, or written with this many bytes, if this context counts."""
     usage = _usage.get()
     if usage is not None:
         usage.add_object(put_bytes)
 
 
 class Retries:
-    """Counts retries: calls of AWS that are made again, and writes that lost a race."""
+    """Counts retries: repeated calls of AWS, and writes that lost a race."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -206,9 +206,9 @@ def note_retry() -> None:
 
 
 def call(service: str, operation: str, parameters: Parameters) -> Answer:
-    """The answer of a service, repeated where that may help. Bytes stay bytes in, and come as base64.
+    """Make a call and return the answer, with retries where they may help. Raises ServiceError.
 
-    Raises ServiceError.
+    Bytes are passed as bytes, and come back as Base64.
     """
     if operation == "TransactWriteItems":
         # A repetition is the same transaction.
@@ -265,7 +265,7 @@ def _wire(service: str) -> Wire | None:
 
 
 def forget() -> None:
-    """Look anew where services are, as after the environment has changed."""
+    """Forget where services are, for a changed environment."""
     _wire.cache_clear()
     _client.cache_clear()
 

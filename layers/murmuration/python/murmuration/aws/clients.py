@@ -15,9 +15,9 @@ _making = threading.Lock()
 
 @functools.cache
 def session() -> Any:
-    """This process's botocore session, with those of botocore's handlers that are of no service alone.
+    """Return this process's botocore session, without handlers of services that are never called.
 
-    Registering all of them, most of them for services that we never call, is a seventh of a cold start.
+    Registering all handlers takes a seventh of a cold start.
     """
     from botocore.session import Session
 
@@ -56,7 +56,7 @@ def _register_handlers(made: Any, subjects: tuple[str, ...]) -> None:
 
 
 def make_client(service: str, **options: Any) -> Any:
-    """A client of `service`, set up for short calls from a function."""
+    """Return a client of `service` that is configured for short calls from a function."""
     with _making, _not_collecting():
         from botocore.config import Config
 

@@ -1,4 +1,4 @@
-"""Several calls of AWS at once, which cost the time of one round trip."""
+"""Several AWS calls at the same time, for the time of one round trip."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def _threads() -> ThreadPoolExecutor:
 def parallel(*calls: Callable[[], T]) -> list[T]:
     """Run `calls` at the same time, and return their results in order.
 
-    Raises what the first of them to fail raises. The others are waited for then, or not begun: a write left
-    behind might be carried out much later, as a function stands still between requests.
+    If a call fails, its error is raised after those that have begun are finished; the others aren't begun. A
+    write left running might be carried out much later, because a function stands still between requests.
 
-    A call may itself call `parallel`. It cannot come to a standstill when all threads are busy: a caller
-    runs each call that no thread has begun itself, so it only ever waits for calls that are running.
+    A call may itself use `parallel`. That can't deadlock when all threads are busy: a caller runs the calls
+    that no thread has begun, so it waits only for running ones.
     """
     if len(calls) <= 1:
         return [call() for call in calls]

@@ -1,7 +1,7 @@
-"""DynamoDB, thinly: plain Python items in and out.
+"""DynamoDB with plain Python items: dicts of str, int, bytes, bool, None, list and dict.
 
-Items are dicts of str, int, bytes, bool, None, list and dict. Tables go by their logical names. Each function
-is one request, except where it says otherwise; `parallel` runs several at once, which costs one round trip.
+Tables have logical names. Each function is one request unless it says otherwise; `parallel` runs several at
+once for the time of one round trip.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ BATCH_GET_LIMIT = 100
 BATCH_WRITE_LIMIT = 25
 TRANSACTION_LIMIT = 100
 CONTENDED_ATTEMPTS = 6
-"""How often a write is tried that another transaction on one of its items is in the way of."""
+"""How often a write is tried if other transactions are in its way."""
 CONTENDED_PAUSE_S = 0.02
 
 
 class ConditionFailed(Exception):
     """A write's condition did not hold; nothing was written.
 
-    `names` are the names of the writes whose own condition failed; a write without a name counts as "".
-    `names` is empty after mere contention with another transaction, which only `patient=False` lets through.
+    `names` are the names of the writes whose own condition failed; a write without a name counts as "". It is
+    empty after contention with other transactions, if `patient=False` was passed.
     """
 
     def __init__(self, refusals: Mapping[str, Item | None] | None = None) -> None:
@@ -69,14 +69,14 @@ class ConditionFailed(Exception):
 
 @functools.cache
 def client() -> Any:
-    """The botocore client, for what no function does: making tables and describing them."""
+    """Return the botocore client for creating and describing tables, which no function does."""
     from murmuration.aws.clients import make_client
 
     return make_client("dynamodb")
 
 
 def serialize(value: object) -> AttributeValue:
-    """A Python value as a DynamoDB attribute value. Raises TypeError."""
+    """Return a Python value as a DynamoDB attribute value. Raises TypeError."""
     match value:
         case str():
             return {"S": value}
@@ -99,7 +99,7 @@ def serialize(value: object) -> AttributeValue:
 
 
 def deserialize(attribute: AttributeValue) -> Any:
-    """The Python value of a DynamoDB attribute value."""
+    """Return the Python value of a DynamoDB attribute value."""
     ((kind, value),) = attribute.items()
     match kind:
         case "S" | "BOOL":
@@ -121,11 +121,12 @@ def deserialize(attribute: AttributeValue) -> Any:
 
 
 def to_attributes(item: StoredItem) -> WireItem:
-    return {name: serialize(value) for name, value in item.items()}
+    """The item as DynamoDB's attribute values; most are strings."""
+    return {name: {"S": value} if type(value) is str else serialize(value) for name, value in item.items()}
 
 
 def from_attributes(attributes: Mapping[str, AttributeValue]) -> Item:
-    """Return the item that DynamoDB's attribute values stand for. A packed text is unpacked."""
+    """Return the item for DynamoDB's attribute values, with a packed text unpacked."""
     item = {}
     for name, attribute in attributes.items():
         for kind, value in attribute.items():  # there is one; most are strings and numbers
@@ -138,7 +139,7 @@ def from_attributes(attributes: Mapping[str, AttributeValue]) -> Item:
 
 
 def get(table: str, key: Key, *, consistent: bool = True, attributes: Sequence[str] = ()) -> Item | None:
-    """The item with `key`, or None."""
+    """Return the item with `key`; None if there is none."""
     parameters: Parameters = {
         "TableName": settings().table(table),
         "Key": to_attributes(key),
@@ -151,7 +152,7 @@ def get(table: str, key: Key, *, consistent: bool = True, attributes: Sequence[s
 
 
 def batch_get(keys: Mapping[str, Sequence[Key]], *, eventual: Sequence[str] = ()) -> dict[str, list[Item]]:
-    """The items that exist among `keys` (by table), in no order; tables in `eventual` read eventually.
+    """Return the existing items among `keys` (by table), in no order; some tables are read eventually.
 
     One request for up to 100 keys; more go out in parallel. Duplicate keys are asked for once.
     """
@@ -189,7 +190,7 @@ def _batch_get_chunk(chunk: list[tuple[str, WireItem]], eventual: Sequence[str])
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Items of a query, and whether more follow (`more` is the key to go on after)."""
+    """Items of a query. `more` is the key to go on after; None at the end."""
 
     items: list[Item]
     more: Item | None = None
@@ -209,7 +210,7 @@ def query_page(
     filter_expression: str | None = None,
     attributes: Sequence[str] = (),
 ) -> Page:
-    """One Query request: `condition` over `:values`, at most `limit` items or 1 MB."""
+    """Send one Query request: `condition` with `:values`, at most `limit` items or 1 MB."""
     parameters: Parameters = {
         "TableName": settings().table(table),
         "KeyConditionExpression": condition,
@@ -237,7 +238,7 @@ def query_page(
 
 
 def query(table: str, condition: str, values: Values, **options: Any) -> list[Item]:
-    """All items of a query (up to `limit`, when given): as many requests as it takes pages of 1 MB."""
+    """Return all items of a query, or up to `limit`. One request for each 1 MB."""
     limit: int | None = options.pop("limit", None)
     items: list[Item] = []
     after = None
@@ -251,7 +252,7 @@ def query(table: str, condition: str, values: Values, **options: Any) -> list[It
 
 
 def scan_page(table: str, **options: Any) -> Page:
-    """One Scan request with DynamoDB's own `options`: up to 1 MB of items, eventually consistent."""
+    """Send one Scan request with DynamoDB's own `options`: up to 1 MB of items, eventually consistent."""
     response = call("dynamodb", "Scan", {"TableName": settings().table(table), **options})
     last = response.get("LastEvaluatedKey")
     return Page(
@@ -260,7 +261,7 @@ def scan_page(table: str, **options: Any) -> Page:
 
 
 def scan(table: str, **options: Any) -> Iterator[Item]:
-    """Every item of a table, page by page; eventually consistent."""
+    """Yield every item of a table, page by page, eventually consistent."""
     more: Item | None = {}
     while more is not None:
         page = scan_page(table, **options, **({"ExclusiveStartKey": to_attributes(more)} if more else {}))
@@ -280,9 +281,9 @@ def _projection(attributes: Sequence[str]) -> Parameters:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One operation of a write: made by `put`, `update`, `delete` or `check`.
+    """One write operation, made by `put`, `update`, `delete` or `check`.
 
-    `name` is what ConditionFailed calls it; a write whose refusal matters to its caller has one.
+    `name` is its name in ConditionFailed; a write whose refusal matters to its caller has one.
     """
 
     kind: str
@@ -307,7 +308,7 @@ def put(
     names: Mapping[str, str] | None = None,
     return_old: bool = False,
 ) -> Write:
-    """Put `item`, if `condition` holds."""
+    """Return a write that stores `item`, if `condition` holds."""
     return Write(
         "Put", table, {"Item": to_attributes(item), **_expression(condition, values, names, return_old)}
     )
@@ -323,7 +324,7 @@ def update(
     condition: str | None = None,
     return_old: bool = False,
 ) -> Write:
-    """Update the item with `key` by an update expression, if `condition` holds."""
+    """Return a write that changes the item with `key` by an expression, if `condition` holds."""
     return Write(
         "Update",
         table,
@@ -344,7 +345,7 @@ def delete(
     names: Mapping[str, str] | None = None,
     return_old: bool = False,
 ) -> Write:
-    """Delete the item with `key`, if `condition` holds."""
+    """Return a write that deletes the item with `key`, if `condition` holds."""
     return Write(
         "Delete", table, {"Key": to_attributes(key), **_expression(condition, values, names, return_old)}
     )
@@ -358,7 +359,7 @@ def check(
     values: Values | None = None,
     names: Mapping[str, str] | None = None,
 ) -> Write:
-    """Require `condition` of the item with `key`, within a transaction."""
+    """Return a check for a transaction: `condition` must hold for the item with `key`."""
     return Write(
         "ConditionCheck", table, {"Key": to_attributes(key), **_expression(condition, values, names)}
     )
@@ -383,9 +384,9 @@ def _expression(
 
 
 def execute(write: Write, *, returning: str = "NONE") -> Item | None:
-    """Carry out one write; with `returning` (ALL_OLD, ALL_NEW), the item.
+    """Carry out one write. With `returning` (ALL_OLD, ALL_NEW) return the item, else None.
 
-    Raises ConditionFailed for the write's own condition, Unavailable where others stay in its way.
+    Raises ConditionFailed for its own condition, Unavailable if other transactions stay in the way.
     """
     request = {**write.to_request(), "ReturnValues": returning}
 
@@ -406,7 +407,7 @@ def execute(write: Write, *, returning: str = "NONE") -> Item | None:
 
 
 def try_execute(write: Write) -> bool:
-    """Carry out one write; False if its own condition refused it. Raises Unavailable as `execute` does."""
+    """Carry out one write. Return False if its own condition refused it. Raises Unavailable."""
     try:
         execute(write)
     except ConditionFailed:
@@ -415,11 +416,10 @@ def try_execute(write: Write) -> bool:
 
 
 def transact(writes: Sequence[Write], *, token: str | None = None, patient: bool = True) -> None:
-    """Carry out up to 100 writes, all or none.
+    """Carry out up to 100 writes, all or none. `token` makes a repetition within ten minutes harmless.
 
-    `token` makes a repetition within ten minutes harmless. Pass `patient=False` if you plan anew after
-    contention; it then raises ConditionFailed without `names`. Raises ConditionFailed, and Unavailable if
-    other transactions stay in the way.
+    Pass `patient=False` if you re-plan after contention; it then raises ConditionFailed without `names`.
+    Raises ConditionFailed, and Unavailable if other transactions stay in the way.
     """
     if len(writes) > TRANSACTION_LIMIT:
         raise ValueError(f"{len(writes)} writes are more than a transaction holds")
@@ -443,7 +443,7 @@ def transact(writes: Sequence[Write], *, token: str | None = None, patient: bool
 
 
 def _patiently(attempt: Callable[[], T]) -> T:
-    """The result of `attempt`, made again after mere contention. Raises ConditionFailed, Unavailable."""
+    """Return the result of `attempt`, repeated after contention. Raises ConditionFailed, Unavailable."""
     for number in range(1, CONTENDED_ATTEMPTS + 1):
         try:
             return attempt()
@@ -471,7 +471,7 @@ def _cancelled(writes: Sequence[Write], reasons: Sequence[Answer]) -> Exception:
 
 
 def batch_write(writes: Sequence[Write]) -> None:
-    """Carry out unconditional puts and deletes, 25 a request, each on its own: not all or none."""
+    """Carry out unconditional puts and deletes, 25 in a request. Some may succeed when others fail."""
 
     def entry(write: Write) -> Parameters:
         if write.kind == "Put":

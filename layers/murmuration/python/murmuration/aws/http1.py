@@ -1,6 +1,7 @@
-"""HTTP/1.1 as far as AWS's services use it: one request after another over a connection that is kept.
+"""The part of HTTP/1.1 that AWS's services use: one request after another over a kept connection.
 
-`http.client` takes three times the CPU for a request, and imports `email`, which every cold start would pay.
+`http.client` takes three times the CPU for a request, and imports `email`, which would slow down every cold
+start.
 https://www.rfc-editor.org/rfc/rfc9112
 """
 
@@ -17,11 +18,11 @@ _NO_CONTENT = (204, 304)
 
 
 class ProtocolError(Exception):
-    """The other end doesn't speak HTTP/1.1, or stopped halfway through an answer."""
+    """The other end doesn't speak HTTP/1.1, or stopped in the middle of an answer."""
 
 
 class Answer(NamedTuple):
-    """An answer; `closes` says that the connection can't be used again."""
+    """An answer. `closes` says that the connection can't be used again."""
 
     status: int
     headers: Mapping[str, str]
@@ -39,13 +40,15 @@ class Connection:
         self._read = bytearray()
 
     def close(self) -> None:
-        """Close the connection; it may be closed already."""
+        """Close the connection, which may be closed already."""
         self._socket.close()
 
     @property
     def is_readable(self) -> bool:
-        """Return whether the other end has sent something, or closed. Between requests it can only have
-        closed."""
+        """Return whether the other end has sent something or closed.
+
+        Between requests it can only have closed.
+        """
         return bool(self._poll.poll(0))
 
     def exchange(self, request: bytes) -> Answer:
@@ -60,7 +63,7 @@ class Connection:
         return Answer(status, headers, content, closes or bool(self._read))
 
     def _head(self) -> tuple[int, dict[str, str], str]:
-        """The status, the headers by lower-case name, and the version of HTTP."""
+        """Return the status, the headers by lower-case name, and the HTTP version."""
         while (end := self._read.find(b"\r\n\r\n")) < 0:
             if len(self._read) > LARGEST_HEAD:
                 raise ProtocolError("the head of the answer is too large")

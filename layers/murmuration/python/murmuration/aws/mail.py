@@ -16,7 +16,7 @@ def client() -> Any:
 
 
 def send(sender: str, to: str, subject: str, text: str, html: str | None = None) -> None:
-    """Hand a mail over. Raises Unavailable where the service refuses it."""
+    """Send a mail. Raises Unavailable if the service refuses it."""
     from botocore.exceptions import ClientError
 
     body = {"Text": {"Data": text, "Charset": "UTF-8"}}

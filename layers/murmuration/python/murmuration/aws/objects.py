@@ -35,17 +35,17 @@ def client() -> Any:
 
 
 def put(key: str, data: bytes | IO[bytes], content_type: str, *, encoding: str = "") -> None:
-    """Store an object, over one that has the key already. `encoding` is its Content-Encoding."""
+    """Store an object, replacing one with the same key. `encoding` is its Content-Encoding."""
     count_object(len(data) if isinstance(data, bytes) else _size(data))
     more = {"ContentEncoding": encoding} if encoding else {}
     client().put_object(Bucket=settings().media_bucket, Key=key, Body=data, ContentType=content_type, **more)
 
 
 def signed_path(key: str, seconds: int, *, headers: Mapping[str, str] | None = None) -> str:
-    """The path, with its query, by which anybody may read an object from the bucket's own host for a while.
+    """Return a path and query by which anybody may read an object for a while.
 
-    CloudFront passes it on to that host, so clients use it at the server's address. The bucket answers with
-    those of `headers` that are in RESPONSE_HEADERS, in place of the object's own.
+    CloudFront passes it on to the bucket, so clients use it at the server's address. The bucket answers with
+    those of `headers` that are in RESPONSE_HEADERS, instead of the object's own.
     """
     from urllib.parse import quote, urlencode, urlsplit
 
@@ -66,7 +66,7 @@ def signed_path(key: str, seconds: int, *, headers: Mapping[str, str] | None = N
 
 
 def renew(key: str, content_type: str) -> bool:
-    """Copy an object onto itself, so that the bucket's rules count its age from now; False if it's gone."""
+    """Copy an object onto itself, so that the bucket counts its age from now. Return False if it is gone."""
     count_object(0)
     bucket, s3 = settings().media_bucket, client()
     try:
@@ -85,7 +85,7 @@ def renew(key: str, content_type: str) -> bool:
 
 
 def size_of(key: str) -> int | None:
-    """The bytes of the object with `key`; None if there is none."""
+    """Return the size of the object with `key` in bytes; None if there is none."""
     count_object()
     s3 = client()
     try:
@@ -109,7 +109,7 @@ def _size(file: IO[bytes]) -> int:
 
 
 def get(key: str) -> Object | None:
-    """The object with `key`, or None."""
+    """Return the object with `key`; None if there is none."""
     count_object()
     s3 = client()
     try:
@@ -120,7 +120,7 @@ def get(key: str) -> Object | None:
 
 
 def delete(keys: Sequence[str]) -> None:
-    """Delete objects, those that aren't there included; up to 1,000 in one request."""
+    """Delete objects, up to 1,000 in one request. Missing ones are no error."""
     if keys:
         objects = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
         client().delete_objects(Bucket=settings().media_bucket, Delete=objects)

@@ -1,7 +1,7 @@
-"""Long events in fewer bytes: what an attribute `json` has is text, or such text compressed.
+"""Storing long events in fewer bytes: an attribute `json` has text, or compressed text.
 
-A message that is encrypted, or has HTML, is often a little more than the kilobyte that a write unit has, and
-each transaction pays for that twice. Short ones stay text, which costs less CPU.
+An encrypted message, or one with HTML, is often a little larger than a write unit's kilobyte, and each
+transaction pays for that twice. Short texts aren't compressed, which saves CPU.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _DICTIONARY = (
 
 
 def pack(text: str) -> str | bytes:
-    """Return what to store for a text: itself, or the same in fewer bytes."""
+    """Return the form in which to store a text: the text, or fewer bytes."""
     data = text.encode()
     if len(data) < SHORTEST:
         return text
@@ -49,7 +49,7 @@ def unpack_item(item: Item) -> None:
 
 
 def unpack(stored: str | bytes) -> str:
-    """Return the text that `pack` was given. Raises ValueError for what it never made."""
+    """Return the text that `pack` was given. Raises ValueError for anything else."""
     if isinstance(stored, str):
         return stored
     if not stored.startswith(_FIRST):

@@ -1,4 +1,4 @@
-"""Secrets: SSM SecureString parameters, read on first use and kept by the warm process."""
+"""Secrets: SSM SecureString parameters, read on first use and cached by the warm process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from murmuration.aws.calls import call
 
 @functools.cache
 def client() -> Any:
-    """The botocore client, for what no function does: making secrets."""
+    """Return the botocore client for creating secrets, which no function does."""
     from murmuration.aws.clients import make_client
 
     return make_client("ssm")
@@ -18,12 +18,12 @@ def client() -> Any:
 
 @functools.cache
 def read_secret(name: str) -> str:
-    """The decrypted value of the parameter `name`."""
+    """Return the decrypted value of the parameter `name`."""
     answer = call("ssm", "GetParameter", {"Name": name, "WithDecryption": True})
     value: str = answer["Parameter"]["Value"]
     return value
 
 
 def forget() -> None:
-    """Read each parameter anew when it is asked for next."""
+    """Have each parameter read anew on its next use."""
     read_secret.cache_clear()

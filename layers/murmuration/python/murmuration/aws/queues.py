@@ -1,9 +1,10 @@
-"""SQS: messages to queues by their logical names, and the ringing of the workers that take them.
+"""SQS: messages to queues with logical names, and ringing the workers that handle them.
 
-Nobody polls a queue: Lambda would ask each one all the time, used or not. Whoever queues a message rings the
-queue's worker: it invokes the worker's function asynchronously, and the worker takes messages until there are
-none. A ring may get lost, and comes at once even where a message is held back. So a delayed message has a row
-in the table `clock` as well, and a schedule looks for messages that wait (`murmuration.delivery.sweeping`).
+Nobody polls a queue, because Lambda would ask each one all the time, used or not. Whoever queues a message
+rings the queue's worker: it invokes the worker's function asynchronously, and the worker takes messages until
+there are none. A ring may get lost, and comes too early for a message that is held back. So a delayed message
+also has a row in the table `clock`, and a schedule looks for messages that wait
+(`murmuration.delivery.sweeping`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ CLOCK = "clock"
 """The table of the times at which workers are to be rung, and the key of all its items (`storage.clock`)."""
 CLOCK_LIFETIME_S = 86_400
 UNKNOWN = 0
-"""How many messages a worker is rung for where nobody has counted them."""
+"""The number of messages to ring a worker for if nobody has counted them."""
 FIFO: Mapping[str, bool] = {
     "delayed-events": False,
     "gateway-pushes": False,
@@ -35,7 +36,7 @@ FIFO: Mapping[str, bool] = {
     "room-pdus": True,
     "socket-pushes": False,
 }
-"""The queues that have a worker, and whether each keeps an order."""
+"""The queues that have a worker, and whether each keeps the order."""
 FEDERATION = frozenset(("outbound", "remote-joins", "room-pdus"))
 """The queues that a server has only if it federates."""
 _urls: LruCache[str, str] = LruCache(64)
@@ -52,29 +53,29 @@ if TYPE_CHECKING:
 
 
 MessageBody = Mapping[str, Any]
-"""What a message says, an object of JSON. Each queue's worker knows the keys."""
+"""The body of a message, a JSON object. Each queue's worker knows its keys."""
 
 
 class NotQueued(Exception):
-    """SQS took some messages of a batch, and others not."""
+    """SQS didn't take some messages of a batch."""
 
 
 @functools.cache
 def client() -> Any:
-    """The botocore client, for what no function does: looking into queues and emptying them."""
+    """Return the botocore client for inspecting and emptying queues, which no function does."""
     from murmuration.aws.clients import make_client
 
     return make_client("sqs")
 
 
 def url_of_name(physical_name: str) -> str:
-    """The URL that a queue of this name has in this account and region; empty where they aren't known."""
+    """Return the URL of a queue by its physical name; "" if account and region aren't known."""
     base = settings().queue_urls
     return base + physical_name if base else ""
 
 
 def url_of(physical_name: str) -> str:
-    """The URL of a queue that exists. It is asked for only where account and region aren't known."""
+    """Return the URL of an existing queue. SQS is asked only if account and region aren't known."""
     url = url_of_name(physical_name) or _urls.get(physical_name)
     if url is None:
         url = str(call("sqs", "GetQueueUrl", {"QueueName": physical_name})["QueueUrl"])
@@ -87,7 +88,7 @@ def _url(name: str, *, fifo: bool) -> str:
 
 
 def in_use() -> list[str]:
-    """The queues with a worker that this deployment has."""
+    """Return the queues with a worker that this deployment has."""
     return [name for name in FIFO if _is_there(name)]
 
 
@@ -111,8 +112,8 @@ def put(name: str, body: MessageBody) -> None:
 def send(name: str, body: MessageBody, *, group: str | None = None, dedup: str | None = None) -> None:
     """Queue `body` as JSON and ring the queue's worker.
 
-    With `group` the queue is FIFO, and takes a `dedup` once in five minutes. A server that doesn't federate
-    hasn't got the queues in FEDERATION: nothing is done.
+    With `group` the queue is FIFO, and accepts a `dedup` once in five minutes. If the server doesn't
+    federate, the queues in FEDERATION don't exist, and nothing is done.
     """
     if not _is_there(name):
         return
@@ -126,9 +127,9 @@ def send(name: str, body: MessageBody, *, group: str | None = None, dedup: str |
 
 
 def send_later(name: str, body: MessageBody, delay_s: int) -> None:
-    """Queue `body` for a worker that is to get it after so many seconds, at most 900, or soon after that.
+    """Queue `body` for a worker that is to get it after `delay_s`, at most 900, or soon after.
 
-    The queue isn't FIFO. Where the function stops before the clock is set, a sweep finds the message.
+    The queue isn't FIFO. If the function stops before the clock has a row, a sweep finds the message.
     """
     if delay_s <= 0:
         send(name, body)
@@ -158,9 +159,9 @@ class Message:
 
 
 def send_all(name: str, messages: Sequence[Message]) -> None:
-    """Queue messages of a FIFO queue in their order, ten in a request, and ring a worker for each group.
+    """Queue messages of a FIFO queue in order, ten in a request, and ring a worker for each group.
 
-    Raises NotQueued if SQS leaves one out.
+    Raises NotQueued if SQS doesn't take one.
     """
     if not _is_there(name):
         return
@@ -179,9 +180,9 @@ def send_all(name: str, messages: Sequence[Message]) -> None:
 
 
 def send_each(name: str, bodies: Sequence[MessageBody]) -> None:
-    """Queue messages of a queue that keeps no order, and ring a worker for each ten of them.
+    """Queue messages of a queue without order, and ring a worker for each ten of them.
 
-    Raises NotQueued if SQS leaves one out.
+    Raises NotQueued if SQS doesn't take one.
     """
     entries = [{"MessageBody": _text(body)} for body in bodies]
     for start in range(0, len(entries), BATCH_LIMIT):
@@ -201,9 +202,9 @@ def _send_batch(url: str, entries: Sequence[Mapping[str, str]]) -> None:
 
 
 def ring(name: str, count: int = 1) -> None:
-    """Invoke the worker of a queue, which has so many messages for it, without waiting for it.
+    """Invoke a queue's worker for `count` messages, without waiting for it.
 
-    A ring that doesn't succeed is let be: the messages are safe, and a sweep finds them.
+    A failed ring is ignored: the messages are safe, and a sweep finds them.
     """
     if not settings().queue_urls:
         return  # outside of a deployment nobody listens
@@ -216,9 +217,9 @@ def ring(name: str, count: int = 1) -> None:
 
 
 def ring_later(name: str, delay_s: int) -> None:
-    """Have the worker of a queue rung after so many seconds: the clock gets a row.
+    """Have a queue's worker rung after so many seconds, by a row for the clock.
 
-    One row serves all that is due in the same second.
+    One row serves everything that is due in the same second.
     """
     from murmuration.aws import dynamodb
 
@@ -231,10 +232,10 @@ def ring_later(name: str, delay_s: int) -> None:
 
 
 def receive(name: str, *, fifo: bool, most: int, wait_s: int) -> list[QueueRecord]:
-    """Receive up to `most` messages, as records of an event source mapping. Waits up to `wait_s` for the
-    first.
+    """Receive up to `most` messages in the form of an event source mapping's records.
 
-    Each stays in the queue until it is deleted. It is hidden until its visibility timeout ends.
+    Waits up to `wait_s` for the first. Each stays in the queue until it is deleted, and is hidden until its
+    visibility timeout ends.
     """
     asked = {
         "QueueUrl": _url(name, fifo=fifo),
@@ -254,9 +255,9 @@ def receive(name: str, *, fifo: bool, most: int, wait_s: int) -> list[QueueRecor
 
 
 def delete(name: str, handles: Sequence[str], *, fifo: bool) -> None:
-    """Delete messages that were received: at most ten, by their handles.
+    """Delete received messages by their handles: at most ten.
 
-    One that SQS doesn't delete comes again, as does each that is worked on for too long.
+    A message that SQS doesn't delete comes again, as does one that is worked on for too long.
     """
     entries = [{"Id": str(number), "ReceiptHandle": handle} for number, handle in enumerate(handles)]
     if entries:

@@ -1,7 +1,7 @@
-"""Reads as values: which item, and what its reader makes of it.
+"""Reads as values: which item to read, and how to parse it.
 
-`storage` makes reads, the domains put them together: a batch brings items of several kinds in one round trip,
-and nobody outside of `storage` sees an item's attributes.
+`storage` makes reads and the domains combine them: a batch reads items of several kinds in one round trip,
+and only `storage` sees an item's attributes.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _KeyValues = tuple[tuple[str, Any], ...]
 
 @dataclass(frozen=True, slots=True)
 class Read(Generic[T]):
-    """One item to be read from `table` by its whole `key`.
+    """One item to read from `table` by its whole `key`.
 
-    `parse` gets the item, or None if there is none. An `eventual` read may be late by a moment and costs
-    half as much; within a batch all reads of a table are eventual, or none is.
+    `parse` gets the item, or None if there is none. An `eventual` read may be a moment old and costs half as
+    much; within a batch all reads of a table are eventual, or none is.
     """
 
     table: str
@@ -33,7 +33,7 @@ class Read(Generic[T]):
 
 @dataclass(slots=True)
 class Answer(Generic[T]):
-    """What a read in a batch will have brought once the batch is fetched."""
+    """The result of a read in a batch, once the batch is fetched."""
 
     read: Read[T]
     _values: list[T] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Answer(Generic[T]):
         return self._values[0]
 
     def take(self, item: Item | None) -> None:
-        """Parse the item, or what stands for its absence."""
+        """Parse the item, or None if there is none."""
         self._values = [self.read.parse(item)]
 
 
@@ -57,17 +57,17 @@ class Batch:
         self._answers: list[Answer[Any]] = []
 
     def add(self, read: Read[T]) -> Answer[T]:
-        """Add a read, and return where its answer will be."""
+        """Add a read, and return the place of its result."""
         answer = Answer(read)
         self._answers.append(answer)
         return answer
 
     def add_all(self, reads: Iterable[Read[T]]) -> list[Answer[T]]:
-        """Add reads, and return where their answers will be, in order."""
+        """Add reads, and return the places of their results, in order."""
         return [self.add(read) for read in reads]
 
     def fetch(self) -> None:
-        """Fetch all reads that were added; an empty batch asks nothing."""
+        """Fetch all reads that were added. An empty batch makes no request."""
         keys: dict[str, list[Key]] = {}
         consistent = set()
         for answer in self._answers:
@@ -85,12 +85,12 @@ class Batch:
 
 
 def fetch(read: Read[T]) -> T:
-    """Read one item, and return what its reader makes of it."""
+    """Read one item, and return it parsed."""
     return read.parse(dynamodb.get(read.table, read.key, consistent=not read.eventual))
 
 
 def fetch_all(reads: Sequence[Read[T]]) -> list[T]:
-    """Read several items of one kind in one round trip; return what their reader makes of them, in order."""
+    """Read several items of one kind in one round trip, and return them parsed, in order."""
     batch = Batch()
     answers = batch.add_all(reads)
     batch.fetch()

@@ -1,4 +1,4 @@
-"""API Gateway's management of WebSocket connections: post to them, close them."""
+"""API Gateway's management of WebSocket connections: sending to them and closing them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from murmuration.settings import settings
 
 LARGEST_BYTES = 128 * 1024
-"""What one message may have."""
+"""How large one message may be."""
 
 
 class Gone(Exception):

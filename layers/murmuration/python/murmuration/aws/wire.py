@@ -1,4 +1,4 @@
-"""Calls of an AWS service over connections that are kept, signed by Signature Version 4.
+"""Calls of an AWS service over kept connections, signed with Signature Version 4.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html
@@ -52,7 +52,7 @@ class Wire:
         self._free: deque[Connection] = deque(maxlen=KEPT_CONNECTIONS)
 
     def post(self, operation: str, parameters: Parameters) -> ServiceAnswer:
-        """The answer to one request. Raises ServiceError."""
+        """Send one request and return the answer. Raises ServiceError."""
         if self._service == "lambda":
             path = f"/2015-03-31/functions/{parameters['FunctionName']}/invocations"
             body = parameters["Payload"].encode()
@@ -75,10 +75,10 @@ class Wire:
         raise ServiceError(code, answer, status)
 
     def _exchange(self, request: bytes) -> Answer:
-        """The answer to a request.
+        """Send a request and return its answer.
 
-        A connection that was kept may have been closed at the other end, even as it's used: then another
-        is tried. Raises OSError, ProtocolError.
+        A kept connection may have been closed by the other end: then another one is tried. Raises OSError,
+        ProtocolError.
         """
         while True:
             kept = self._take()
@@ -104,7 +104,7 @@ class Wire:
             return answer
 
     def _take(self) -> Connection | None:
-        """The connection used last, of those that are still open."""
+        """Return the last used open connection."""
         while True:
             try:
                 connection = self._free.pop()
@@ -182,7 +182,7 @@ def _tls() -> Any:
 
 
 def _authorities(known: Any) -> str | None:
-    """The file of whom to trust: that which is asked for, or None for the system's, or else botocore's."""
+    """Return the file of trusted authorities: a requested one, None for the system's, or botocore's."""
     asked = os.environ.get("AWS_CA_BUNDLE") or None
     if asked or known.cafile or known.capath:
         return asked

@@ -1,1 +1,1 @@
-"""Delivery: telling those who wait that something has happened."""
+"""Delivery: telling waiting clients that something has happened."""

@@ -1,4 +1,4 @@
-"""The WebSocket API: connections are told what is new as /sync would tell it, and take simple requests.
+"""The WebSocket API: connections get updates in the form of /sync, and take simple requests.
 
 https://github.com/matrix-org/matrix-spec/blob/main/attic/drafts/websockets.rst
 """
@@ -45,7 +45,7 @@ ROUNDS = 20
 OPENING_MS = 5_000
 """How long a connection may take to open after it was accepted."""
 COMES_BACK_S = 30
-"""How long whose connection ended still counts as being there: many come back at once, and nobody is told."""
+"""How long a user still counts as online after their connection ended: many reconnect at once."""
 REQUEST_BYTES = 100_000
 ID_BYTES = 255
 
@@ -58,9 +58,9 @@ def connect(
     filter_text: str | None,
     protocols: Sequence[str] = (),
 ) -> None:
-    """Accept a connection, and have it told what is new after `since`.
+    """Accept a connection that is to get what is new after `since`.
 
-    Raises UnknownToken, InvalidParam for another subprotocol or what is no token, BadJson, NotFound,
+    Raises UnknownToken, InvalidParam for another subprotocol or an invalid token, BadJson, NotFound,
     LimitExceeded for one connection too many.
     """
     if protocols and PROTOCOL not in protocols:
@@ -99,7 +99,7 @@ def forget(connection: Connection) -> None:
 
 
 def close(connection: Connection) -> None:
-    """End a connection from this side; its client comes back with the last token that it got."""
+    """Close a connection from this side. Its client comes back with the last token that it got."""
     sockets.close(connection.connection_id)
     forget(connection)
 
@@ -108,7 +108,7 @@ def close(connection: Connection) -> None:
 
 
 def push(connection_id: str) -> None:
-    """Tell a connection what is new, each thing once and in order, whoever else is at it."""
+    """Send a connection what is new, each thing once and in order, even if other workers try too."""
     for _ in range(ROUNDS):
         connection = connections.read(connection_id)
         if connection is None:
@@ -122,7 +122,7 @@ def push(connection_id: str) -> None:
 
 
 def _push_once(connection: Connection) -> bool:
-    """One update; whether there may be more."""
+    """Send one update. Return whether there may be more."""
     try:
         news = news_since(_token(connection), connection.since, connection.filter)
     except MatrixError:
@@ -173,7 +173,7 @@ def _token(connection: Connection) -> RememberedToken:
 
 
 def take_request(connection_id: str, text: str) -> None:
-    """Carry out a client's request and post the response; an unknown connection is left alone."""
+    """Carry out a client's request and send the response. Requests of unknown connections are ignored."""
     connection = connections.read(connection_id)
     if connection is None:
         return

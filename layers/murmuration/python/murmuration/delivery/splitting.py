@@ -1,4 +1,4 @@
-"""Cuts an update that is too large for one WebSocket message into several of the same shape."""
+"""Splitting an update that is too large for one WebSocket message into several of the same form."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ LIMIT = LARGEST_BYTES - 8 * 1024
 
 
 def split(update: JsonObject, since: str | None, *, limit: int = LIMIT) -> list[Update]:
-    """Messages of at most `limit` bytes, if no single event has more, which together say what `update` says.
+    """Return messages that together say what `update` says, each with at most `limit` bytes.
 
-    All but the last have the token `since` (none for a first sync): who reconnects before the last of them
-    gets them all again. A room's state goes before its timeline.
+    A message with a single larger event is longer. All messages but the last have the token `since` (none for
+    a first sync), so a client that reconnects before the last of them gets everything again. A room's state
+    comes before its timeline.
     """
     if _size(update) <= limit:
         return [dict(update)]
@@ -39,7 +40,7 @@ def split(update: JsonObject, since: str | None, *, limit: int = LIMIT) -> list[
 
 
 def _fragments(update: JsonObject) -> Iterator[Update]:
-    """The update in small pieces, each in its place, in the order in which a client should get them."""
+    """Yield the update in small pieces, each in its place, in the order for the client."""
     for name, section in update.items():
         if name == "rooms":
             for kind, rooms in section.items():
@@ -58,7 +59,7 @@ def _room(room: JsonObject) -> Iterator[Update]:
 
 
 def _events(section: Any) -> Iterator[Any]:
-    """A section event by event, if it has any; what else it says comes with the first."""
+    """Yield a section event by event, if it has events. Its other fields come with the first."""
     if not isinstance(section, Mapping) or not isinstance(section.get("events"), list):
         yield section
         return

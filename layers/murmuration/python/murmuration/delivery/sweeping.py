@@ -21,7 +21,7 @@ MOST_RINGS = 5
 
 
 def turn() -> None:
-    """Ring the workers whose time has come; keep the clock going while more is due soon."""
+    """Ring the workers that are due, and keep the clock going while more is due soon."""
     now_s = now_ms() // 1000
     found = clock.read_due(now_s + SOON_S)
     past = [each for each in found if each.at_s <= now_s]
@@ -34,7 +34,7 @@ def turn() -> None:
 
 
 def sweep() -> None:
-    """Turn the clock, and ring for all messages that wait in queues."""
+    """Do what `turn` does, and ring the workers of all queues in which messages wait."""
     turn()
     for name in queues.in_use():
         waiting = queues.waiting(name)

@@ -1,7 +1,7 @@
-"""From changes in tables to those who wait for them: a ring for each wait, an order to push for each socket.
+"""From changes in tables to waiting clients: a ring for each wait, an order to push for each socket.
 
-All of it is hints, and repeating one does no harm. Whoever waits registered before looking, so a change that
-the look didn't see finds the registration.
+These are only hints, and repeating one does no harm. A client registers before it looks, so a change that its
+look missed finds the registration.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from murmuration.aws import concurrency, queues
 from murmuration.clock import now_ms
@@ -40,7 +40,7 @@ In a larger room they come with the next news. To ring everybody would cost more
 DIRECT_ROOM = 2
 """Members of a room up to which receipts ring at once."""
 LATE_S = 15
-"""How much later a ring comes for what isn't urgent, unless another comes first and brings it."""
+"""How much later a ring comes for what isn't urgent, unless another ring brings it earlier."""
 PUSHES = "socket-pushes"
 """The queue of connections that may have something to be told."""
 EVERY_DEVICE = ""
@@ -49,12 +49,19 @@ Target = tuple[str, str]
 """A user ID, and a device ID or EVERY_DEVICE."""
 
 
-def wake_for_log_entries(items: Sequence[StoredItem]) -> frozenset[str]:
-    """Tell of events of rooms' logs, in order: the members, and those whose memberships they change.
+class SocketPush(TypedDict):
+    """A message of the queue PUSHES; it has a user ID if the connection has ended."""
 
-    Of several events of a room the members at the last are told: who was one before, and isn't any more, is
-    told by their own, unless that came of resolving forks. Nobody is told of what is filled in.
-    Returns those of them who have pushers.
+    connection_id: str
+    user_id: NotRequired[str]
+
+
+def wake_for_log_entries(items: Sequence[StoredItem]) -> frozenset[str]:
+    """Tell the members of new events in their rooms, and users whose memberships the events change.
+
+    Of several events of a room, the members after the last one are told; a user who left is told because of
+    the leaving, unless it came from resolving forks. Nobody is told of filled-in events. Returns those told
+    who have pushers.
     """
     entries = [entry for entry in new_entries(items) if not entry.is_past]
     causes: dict[Target, str | None] = {
@@ -83,9 +90,9 @@ def _may_concern_keys(entry: NewEntry) -> bool:
 
 
 class Urgency(IntEnum):
-    """When those who wait are told of a change: not by itself, LATE_S later at most, or at once.
+    """When waiting clients are told of a change: not at all, within LATE_S, or at once.
 
-    `CONNECTIONS` is late for connections alone: a mark, or a wait that is held, ends in time by itself.
+    With `CONNECTIONS` only WebSockets are told, late: other waits end by themselves in time.
     """
 
     NEVER = 0
@@ -95,10 +102,10 @@ class Urgency(IntEnum):
 
 
 def wake_for_stream_items(items: Sequence[StoredItem]) -> None:
-    """Tell of changes in streams: a room's members, a user's devices, or one device.
+    """Tell clients of changes in streams: a room's members, a user's devices, or one device.
 
-    A change that is quiet rings nobody; `_urgency` says when the others ring. A device whose keys have
-    changed is told how many it has now.
+    A quiet change rings nobody; `_urgency` says when the others ring. A device whose keys have changed gets
+    the new counts with the ring.
     """
     told: dict[Urgency, dict[Target, str | None]] = {urgency: {} for urgency in Urgency}
     concerned: set[Target] = set()
@@ -134,7 +141,7 @@ def wake_for_stream_items(items: Sequence[StoredItem]) -> None:
 
 
 def _to_tell(room_id: str, changes: Sequence[Change]) -> tuple[tuple[str, ...], Urgency]:
-    """The members of a room who are told of changes in its stream, and when."""
+    """Return the members of a room who are told of changes in its stream, and when each is told."""
     head = room_items.read_head(room_id)
     urgency = max(_urgency(each, head.joined) for each in changes) if head is not None else Urgency.NEVER
     if head is None or urgency is Urgency.NEVER:
@@ -143,10 +150,11 @@ def _to_tell(room_id: str, changes: Sequence[Change]) -> tuple[tuple[str, ...], 
 
 
 def _urgency(change: Change, joined: int) -> Urgency:
-    """When a change in the stream of a room with so many members rings, or 1 for a user's own stream.
+    """Return when a change in a stream rings; `members` is the number of the room's members, 1 for a user's
+    stream.
 
-    A receipt or a presence is looked at now and then, and is good for as long. Typing is over in seconds.
-    That it has stopped comes with the message that was typed; without one, a mark ends when typing would.
+    Receipts and presence stay useful for a while, so they wait. Typing lasts seconds only. That it stopped is
+    told by the message that was typed; without a message, a mark ends when the typing would.
     """
     if (typing := typing_among([change.item])) is not None:
         if joined > EPHEMERAL_ROOM:
@@ -179,12 +187,15 @@ def _changed_keys(items: Sequence[StoredItem]) -> dict[tuple[str, str], str]:
 
 @dataclass(frozen=True, slots=True)
 class _Ring:
-    """Somebody who is to be called: who caused it, and how to call them now or late. None: that isn't
-    possible."""
+    """A client to call: who caused it, and how to call it now or late. None means that this isn't
+    possible. A `wait` that is called now has to be settled, with the rooms that rang (`news`).
+    """
 
     cause: str | None
     now: Call | None
     late: Call | None
+    wait: Wait | None = None
+    news: Collection[str] = ()
 
 
 def wake(
@@ -196,14 +207,14 @@ def wake(
     not_of_keys: Collection[Target] = (),
     news: Mapping[Target, Collection[str]] | None = None,
 ) -> frozenset[str]:
-    """Tell those among these (user, device) pairs who wait; EVERY_DEVICE stands for all of a user's.
+    """Tell those of these (user, device) pairs who wait. EVERY_DEVICE stands for all of a user's devices.
 
-    Those in `late` are rung LATE_S later, unless they are in `causes` or such a ring is on its way; of those
-    in `connections_late` only the connections are looked at. All have the user who caused it for each, if
-    that is known: they pay for each device that is rung. `keys` is what to tell devices of their keys.
-    `news` are the rooms that concern each, if nothing else does: their clients look at these alone. A device
-    that registers anew before that is noted is rung once more. Who waits for nothing but keys isn't rung
-    late, nor for those of `causes` that are `not_of_keys`. Returns the users who have pushers.
+    Those in `late` are rung LATE_S later, unless they are in `causes` too or such a ring is on its way. For
+    those in `connections_late` only WebSockets are told, late. The values are the users who caused the
+    change, if known: they pay for each device that is rung. `keys` has the key counts to tell devices. `news`
+    has the rooms that concern each, if nothing else does: their clients look at these only. If a device
+    registers anew before that is noted, it is rung once more. Who waits for keys alone isn't rung late, nor
+    for those of `causes` that are `not_of_keys`. Returns the users who have pushers.
     """
     late = late or {}
     of_connections = {**(connections_late or {}), **late}
@@ -227,11 +238,16 @@ def wake(
             missed.append(wait)
 
     def note(
-        one: Wait | Socket, targets: Mapping[Target, str | None], now: Call | None, late: Call | None
+        one: Wait | Socket,
+        targets: Mapping[Target, str | None],
+        now: Call | None,
+        late: Call | None,
+        told: Collection[str] = (),
     ) -> None:
         every, single = (one.user_id, EVERY_DEVICE), (one.user_id, one.device_id)
         if now is not None or late is not None:
-            rings.append(_Ring(targets[every if every in targets else single], now, late))
+            wait = one if isinstance(one, Wait) else None
+            rings.append(_Ring(targets[every if every in targets else single], now, late, wait, told))
 
     for_keys = {target: cause for target, cause in causes.items() if target not in not_of_keys}
     for wait in listeners.waits_in(items):
@@ -243,8 +259,8 @@ def wake(
         later = None if not wait.kept else noting if wait.late else ringing_late
         if concerns(wait, causes):
             of_keys = (keys or {}).get((wait.user_id, wait.device_id), "")
-            ringing = functools.partial(ring, keys=of_keys, news=told)
-            note(wait, causes, functools.partial(surely, ringing, wait), later)
+            ringing = functools.partial(wake_queues.ring, wait.queue, wait.nonce, of_keys)
+            note(wait, causes, ringing, later, told)
         elif wait.late and concerns(wait, late):
             notes.append(noting)
         elif concerns(wait, late):
@@ -259,7 +275,7 @@ def wake(
         elif concerns(socket, of_connections):
             note(socket, of_connections, None, push_later)
     concurrency.parallel(*notes)
-    _ring_all(rings)
+    missed += _ring_all(rings)
     order_pushes(connected)
     if missed:
         again: dict[Target, str | None] = {(wait.user_id, wait.device_id): None for wait in missed}
@@ -268,16 +284,19 @@ def wake(
 
 
 def _note_if_new(wait: Wait, news: Collection[str]) -> bool:
-    """Note further news for a device whose ring is on its way, where it is to look at more for them."""
+    """Note further rooms for a device whose ring is on its way, if its client has to look at more for
+    them.
+    """
     if not wait.is_last or wait.news.issuperset(news) or EVERYTHING in wait.news:
         return True
     return listeners.note_news(wait, news)
 
 
-def _ring_all(rings: Sequence[_Ring]) -> None:
+def _ring_all(rings: Sequence[_Ring]) -> list[Wait]:
     """Make the calls, and charge those who caused them: local users, and the servers of other users.
 
-    Once a server has spent its budget for rings, what its users cause rings late.
+    If a server has spent its budget for rings, its users' changes ring late. The waits of one user are rung
+    and settled together. Returns those that have to be rung again (`listeners.settle`).
     """
     of_servers = Counter(
         server_of(ring.cause) for ring in rings if ring.now and ring.cause and not is_local(ring.cause)
@@ -289,53 +308,62 @@ def _ring_all(rings: Sequence[_Ring]) -> None:
     }
     rung: Counter[str] = Counter()
     calls: list[Call] = []
+    of_users: dict[str, list[_Ring]] = {}
     for each in rings:
         is_over = bool(each.cause) and server_of(each.cause or "") in spent
         call = each.late if is_over or each.now is None else each.now
         if call is not None:
-            calls.append(call)
+            if call is each.now and each.wait is not None:
+                of_users.setdefault(each.wait.user_id, []).append(each)
+            else:
+                calls.append(call)
             if each.cause and is_local(each.cause):
                 rung[each.cause] += 1
+    missed: list[Wait] = []
+    calls += [functools.partial(_ring_together, some, missed) for some in of_users.values()]
     concurrency.parallel(*calls)
     for cause, devices in rung.items():
         charge(cause, devices * WAKE)
+    return missed
 
 
-def ring(wait: Wait, keys: str = "", news: Collection[str] = (EVERYTHING,)) -> bool:
-    """Ring, and only then forget the registration: who stops in between rings twice.
+def _ring_together(rings: Sequence[_Ring], missed: list[Wait]) -> None:
+    """Ring one user's waits, and note that afterwards: stopping in between only rings twice.
 
-    Return False where the device has registered anew meanwhile, and is to be rung for that (`settle`).
+    Add to `missed` those that registered anew meanwhile, and have to be rung for that.
     """
-    wake_queues.ring(wait.queue, wait.nonce, keys)
-    return listeners.settle(wait, news)
+    for each in rings:
+        if each.now is not None:
+            each.now()
+    missed += listeners.settle_all([(each.wait, each.news) for each in rings if each.wait is not None])
 
 
 def ring_late(wait: Wait, news: Collection[str] = (EVERYTHING,)) -> bool:
-    """Order a ring for later, and note that it's on its way. What is urgent still rings at once.
+    """Order a ring for later, and note the order. Urgent changes still ring at once.
 
-    A wait that is held isn't rung so: it is over sooner, and the next one begins with a look. Returns what
-    `ring` returns.
+    A held wait isn't rung late: it ends sooner, and the next one begins with a look. Returns what
+    `listeners.note_late` returns.
     """
     wake_queues.ring(wait.queue, wait.nonce, delay_s=LATE_S)
     return listeners.note_late(wait, now_ms() // 1000 + LATE_S, news)
 
 
 def push_late(socket: Socket) -> None:
-    """Order a later look for updates of a connection, and note the order."""
+    """Order a later look for a connection's updates, and note the order."""
     order_push(socket.connection_id, delay_s=LATE_S)
     listeners.note_late_push(socket, now_ms() // 1000 + LATE_S)
 
 
 def order_push(connection_id: str, *, delay_s: int = 0) -> None:
-    """Have a worker look whether there is something to tell a connection, at once or later."""
+    """Have a worker check whether there is something to send to a connection, at once or later."""
     queues.send_later(PUSHES, {"connection_id": connection_id}, delay_s)
 
 
 def order_pushes(connection_ids: Sequence[str]) -> None:
-    """Have workers look whether there is something to tell connections, ten each."""
+    """Have workers check whether there is something to send to connections, ten for each worker."""
     queues.send_each(PUSHES, [{"connection_id": connection_id} for connection_id in connection_ids])
 
 
 def order_leaving(user_id: str, connection_id: str, *, delay_s: int) -> None:
-    """Have a worker note, later, that a connection which ended says nothing of its user any more."""
+    """Have a worker note later that a connection has ended, so that its user's presence ends too."""
     queues.send_later(PUSHES, {"connection_id": connection_id, "user_id": user_id}, delay_s)

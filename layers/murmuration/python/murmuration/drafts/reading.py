@@ -17,7 +17,7 @@ from murmuration.sync.readers.sections import SyncSections
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
-    from murmuration.sync.json_types import AnswerSections, RoomSection
+    from murmuration.sync.readers.json_types import AnswerSections, RoomSection
 
 
 class FoundingPresence:

@@ -1,20 +1,22 @@
 """The one place where requests are billed: who pays, what is taken before the work, what is settled after.
 
-Users pay for what they prove to be theirs; `accounts.authentication` names them as soon as a token is
-verified. Whoever has no token, or a wrong one, pays by their network address. Other servers pay by name.
+A user pays once a token proves who they are; `identity.authentication` names them as soon as it is verified.
+Requests without a valid token are paid for by their network address, those of other servers by the server's
+name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.endpoint.routes import Auth, Http
 from murmuration.identity import budgets
 
 if TYPE_CHECKING:
     from murmuration.endpoint.http import Request
+    from murmuration.endpoint.shapes import ProxyResponse
 
 BASE64 = 0.75
 """The bytes that a character of a body stands for which API Gateway sends as base64."""
@@ -22,7 +24,7 @@ BASE64 = 0.75
 
 @contextmanager
 def billing(request: Request, route: Http) -> Iterator[None]:
-    """Bill what is done meanwhile to whoever turns out to make the request."""
+    """Bill the work inside the block to the owner of the request, once the owner is known."""
     memory_mb = int(getattr(request.context, "memory_limit_in_mb", 512))
     with budgets.billing(route.path, estimate=_estimate(request, route), memory_mb=memory_mb) as bill:
         yield
@@ -32,7 +34,7 @@ def billing(request: Request, route: Http) -> Iterator[None]:
 
 @contextmanager
 def socket_billing(route: str) -> Iterator[None]:
-    """Bill a message by WebSocket to the user of its connection; one of nobody's is free."""
+    """Bill a message by WebSocket to the user of its connection; a connection without a user is free."""
     with budgets.billing(route) as bill:
         yield
     if bill is not None:
@@ -41,10 +43,10 @@ def socket_billing(route: str) -> Iterator[None]:
 
 @contextmanager
 def server_billing(server_name: str, route: str) -> Iterator[None]:
-    """Bill a worker's work on what another server sent to that server.
+    """Bill a worker's work on another server's events to that server.
 
-    The work is done already, so it is never refused: where the bucket goes into debt, the server's next
-    requests are.
+    The events are accepted already, so this work is never refused. If it puts the bucket into debt, the
+    server's next requests are refused.
     """
     with budgets.billing(route) as bill:
         try:
@@ -76,7 +78,7 @@ def charge_server(origin: str) -> None:
     budgets.charge_to(budgets.server_owner(origin))
 
 
-def add_answer(response: Mapping[str, Any]) -> None:
+def add_answer(response: ProxyResponse) -> None:
     """Count what the client is sent."""
     body = response["body"]
     budgets.add((BASE64 if response["isBase64Encoded"] else 1) * len(body) / 1024 * budgets.SENT_KB)

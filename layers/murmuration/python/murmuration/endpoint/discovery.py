@@ -18,7 +18,7 @@ class Function:
 
     name: str
     module: str
-    handler: Callable[[dict[str, Any], Any], Any]
+    handler: Callable[[Any, Any], Any]
     route: Route
 
     @property

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 """What a request's body may certainly have.
@@ -15,7 +14,7 @@ MAX_REQUEST_BYTES = 4 * 1024 * 1024
 A function is called with at most 6 MB, of which Base64 takes a third; the rest is room for headers.
 """
 
-GATEWAY_ANSWERS: Mapping[str, tuple[int, Mapping[str, Any]]] = MappingProxyType(
+GATEWAY_ANSWERS: Mapping[str, tuple[int, Mapping[str, str | int]]] = MappingProxyType(
     {
         "DEFAULT_4XX": (400, {"errcode": "M_UNRECOGNIZED", "error": "The request can't be understood"}),
         "DEFAULT_5XX": (500, {"errcode": "M_UNKNOWN", "error": "Internal server error"}),

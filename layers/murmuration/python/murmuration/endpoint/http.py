@@ -34,10 +34,11 @@ from murmuration.protocol.sizes import JsonText, encode
 from murmuration.settings import settings
 
 if TYPE_CHECKING:
+    from murmuration.endpoint.shapes import AuthorizerAnswer, ProxyResponse
     from murmuration.identity.tokens import AccessToken, Requester
+    from murmuration.protocol.encoding.shapes import LambdaEvent
 
 VIEWER_SECRET_HEADER = "x-murmuration-viewer-secret"  # noqa: S105 - a header's name
-
 CORS_HEADERS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
@@ -67,7 +68,7 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def query_of(event: Mapping[str, Any]) -> dict[str, str]:
+def query_of(event: LambdaEvent) -> dict[str, str]:
     """Each query parameter's last value, without those that clients leave empty to say nothing."""
     given = event.get("queryStringParameters") or {}
     return {name: value for name, value in given.items() if value or name not in ABSENT_WHEN_EMPTY}
@@ -80,7 +81,7 @@ class Request:
     value, decoded by the gateway.
     """
 
-    def __init__(self, event: Mapping[str, Any], context: Any = None) -> None:
+    def __init__(self, event: LambdaEvent, context: Any = None) -> None:
         self.event = event
         self.context = context
         self._requester: Requester | None = None
@@ -267,7 +268,7 @@ class Request:
 
     @property
     def requester(self) -> Requester:
-        """Who asks, verified before the handler ran."""
+        """The user and device that ask; their token is verified before the handler runs."""
         if self._requester is None:
             raise MissingToken("The access token is missing")
         return self._requester
@@ -334,10 +335,9 @@ class Request:
 
     @property
     def sent_uri(self) -> str:
-        """Path and query as they were sent.
+        """Path and query as they were sent, which CloudFront tells in a header. Raises Unauthorized.
 
-        Only what comes by the viewer side tells the query as it was; a request without one needs no telling.
-        Raises Unauthorized.
+        Without that header only a request without a query can be trusted.
         """
         if self._came_through_viewer() and (uri := self.headers.get(URI_HEADER)):
             return uri
@@ -354,7 +354,7 @@ class Handler:
         self.route = route
         self.__doc__ = function.__doc__
 
-    def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:
+    def __call__(self, event: LambdaEvent, context: Any = None) -> ProxyResponse | AuthorizerAnswer:
         connect_ports()
         request = Request(event, context)
         with request_metrics(event) as measured:
@@ -367,7 +367,7 @@ class Handler:
             return of_gateway(event, response)
         return response
 
-    def _respond(self, request: Request) -> dict[str, Any]:
+    def _respond(self, request: Request) -> ProxyResponse:
         try:
             # The fallback serves paths of other routes too: it has no versions of its own.
             version = (request.event.get("pathParameters") or {}).get("version")
@@ -389,7 +389,7 @@ class Handler:
         add_answer(response)
         return response
 
-    def _proxy_response(self, request: Request, answer: Any) -> dict[str, Any]:
+    def _proxy_response(self, request: Request, answer: Any) -> ProxyResponse:
         compressible, reads = request.accepts_gzip, request.method in ("GET", "HEAD")
         try:
             return proxy_response(answer, compressible=compressible, reads=reads)
@@ -425,19 +425,19 @@ def error_response(error: MatrixError) -> Response:
     return Response(error.body(), error.status, headers)
 
 
-def _unexpected(event: Mapping[str, Any], context: Any) -> Response:
+def _unexpected(event: LambdaEvent, context: Any) -> Response:
     from murmuration.endpoint.logging import log_unexpected
 
     log_unexpected(event, context)
     return Response({"errcode": "M_UNKNOWN", "error": "Internal server error"}, 500)
 
 
-def proxy_response(answer: Any, *, compressible: bool = False, reads: bool = True) -> dict[str, Any]:
+def proxy_response(answer: Any, *, compressible: bool = False, reads: bool = True) -> ProxyResponse:
     """API Gateway's proxy response for a handler's answer: a Response, or a value that is the JSON body.
 
-    A function may answer 6 MB. Large JSON goes out compressed if it's `compressible`. What is too large even
-    so is stored, and the client is redirected to it (`large_answers`): with 307 if the request only `reads`,
-    else with 303. What is smaller a REST API compresses; an HTTP API doesn't, so it goes out compressed too.
+    JSON over a function's 6 MB goes out compressed if it's `compressible`. If it is too large even so, it is
+    stored, and the client is redirected to it (`large_answers`): with 307 if the request only `reads`, else
+    with 303. Behind an HTTP API, which doesn't compress, smaller answers are compressed too.
     """
     response = answer if isinstance(answer, Response) else Response(answer)
     headers = {**CORS_HEADERS, **response.headers}
@@ -460,7 +460,7 @@ def compresses_itself() -> bool:
 
 def _large_response(
     response: Response, pieces: Iterable[str], headers: dict[str, str], compressible: bool, reads: bool
-) -> dict[str, Any]:
+) -> ProxyResponse:
     from murmuration.endpoint.large_answers import fit
 
     smallest = None if compresses_itself() else SMALLEST_COMPRESSED

@@ -38,7 +38,7 @@ class Large:
 def fit(pieces: Iterable[str], *, compressible: bool, smallest: int | None = None) -> Large:
     """Fit JSON of any length into an answer, or store it beside.
 
-    What has `smallest` bytes is compressed if that is possible, even where it would fit as it is.
+    JSON of `smallest` bytes and more is compressed if the client allows it, even where it would fit as it is.
     """
     rest = iter(pieces)
     beginning: list[bytes] = []

@@ -12,13 +12,17 @@ import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from murmuration.aws.calls import counting_retries
 from murmuration.clock import now_ms
 from murmuration.endpoint.routes import Queue, Stream
 from murmuration.protocol.encoding.shapes import Answer, LambdaEvent
 from murmuration.settings import settings
+
+if TYPE_CHECKING:
+    from murmuration.endpoint.shapes import BatchResponse
+    from murmuration.protocol.encoding.shapes import JsonObject
 
 NAMESPACE = "Murmuration"
 _COUNT = "Count"
@@ -27,7 +31,7 @@ _SENDING = ("/send/", "/state/")
 
 
 @contextmanager
-def request_metrics(event: LambdaEvent) -> Iterator[dict[str, Any]]:
+def request_metrics(event: LambdaEvent) -> Iterator[Answer]:
     """Write the metrics of a request when the block ends; it puts the proxy response into what it is given.
 
     They are `Requests`, `ClientErrors` and `ServerErrors`, `Latency`, `SendLatency` of requests that send
@@ -80,14 +84,14 @@ def _worker(route: Queue | Stream) -> str:
     return route.name if isinstance(route, Queue) else route.table
 
 
-Call = TypeVar("Call", bound=Callable[..., dict[str, Any]])
+Call = TypeVar("Call", bound=Callable[..., "BatchResponse"])
 
 
 def with_retries(call: Call) -> Call:
     """Have a worker's `__call__` write how often it tried something once more, if it did: `Retries`."""
 
     @functools.wraps(call)
-    def counted(self: Any, event: LambdaEvent, context: Any = None) -> dict[str, Any]:
+    def counted(self: Any, event: LambdaEvent, context: Any = None) -> BatchResponse:
         if not settings().metrics:
             return call(self, event, context)
         with counting_retries() as retries:
@@ -99,7 +103,7 @@ def with_retries(call: Call) -> Call:
     return cast(Call, counted)
 
 
-def _written_ms(record: Mapping[str, Any]) -> float | None:
+def _written_ms(record: JsonObject) -> float | None:
     """When a record of a stream or a queue was written."""
     if "dynamodb" in record:
         at = record["dynamodb"].get("ApproximateCreationDateTime")
@@ -108,7 +112,7 @@ def _written_ms(record: Mapping[str, Any]) -> float | None:
     return None if sent is None else float(sent)
 
 
-def _error_code(answer: Mapping[str, Any]) -> str | None:
+def _error_code(answer: JsonObject) -> str | None:
     from murmuration.protocol.bodies import parse_json
     from murmuration.protocol.errors import MatrixError
 
@@ -121,12 +125,12 @@ def _error_code(answer: Mapping[str, Any]) -> str | None:
     return str(body["errcode"]) if isinstance(body, dict) and "errcode" in body else None
 
 
-def _write(values: Mapping[str, tuple[str, float]], properties: Mapping[str, Any]) -> None:
+def _write(values: Mapping[str, tuple[str, float]], properties: Mapping[str, object]) -> None:
     from aws_lambda_powertools.metrics import EphemeralMetrics
 
     metrics = EphemeralMetrics(namespace=NAMESPACE, service=settings().prefix)
     for name, (unit, value) in values.items():
         metrics.add_metric(name=name, unit=unit, value=value)
-    for name, value in properties.items():
-        metrics.add_metadata(key=name, value=value)
+    for name, known in properties.items():
+        metrics.add_metadata(key=name, value=known)
     metrics.flush_metrics()

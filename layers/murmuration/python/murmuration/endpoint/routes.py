@@ -30,9 +30,9 @@ _FOR_SERVERS = ("/_matrix/federation/", "/_matrix/key/")
 class Http:
     """An HTTP route in API Gateway's syntax; `versions` are the values that `{version}` may take.
 
-    `also` are older routes to the same endpoint, as (method, path). What is `for_people` tells its errors as
-    a page to whoever accepts HTML. What `refuses_suspended` isn't for users whose account is suspended. Of a
-    route that `stores_body` the function says where the gateway is to put the body, which it never gets.
+    `also` are older routes to the same endpoint, as (method, path). A route `for_people` shows its errors as
+    a page to browsers. A route that `refuses_suspended` isn't for users whose account is suspended. For a
+    route that `stores_body` the gateway stores the body, and the function only says where.
     """
 
     method: str
@@ -79,9 +79,10 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """An SQS queue, by its logical name. Whoever queues something rings its function (`aws.queues`).
+    """An SQS queue, by its logical name. The code that queues a message also invokes the worker
+    (`aws.queues`).
 
-    A queue for `federation` isn't there where the server doesn't federate.
+    A queue for `federation` doesn't exist where the server doesn't federate.
     """
 
     name: str

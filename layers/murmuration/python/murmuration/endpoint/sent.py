@@ -27,8 +27,8 @@ def headers_of(event: LambdaEvent) -> dict[str, str]:
 def path_parameters(event: LambdaEvent, uri: str | None) -> Mapping[str, str]:
     """The path parameters as they were sent, percent-encoding kept.
 
-    `uri` is what the viewer function tells, if it does: it is taken where it fits the route that the gateway
-    chose. Whoever comes past CloudFront may tell anything, but only ask for what this route serves.
+    `uri` is the URI from the viewer function, if there is one. It is used if it fits the route that the
+    gateway chose. A request that bypasses CloudFront may claim any URI, but only one of this route.
     """
     if uri is not None:
         found = _fitted(str(event["resource"]), uri.partition("?")[0])

@@ -1,4 +1,4 @@
-"""The WebSocket API's functions: API Gateway's events in, what it wants to know out."""
+"""The WebSocket API's functions: they take API Gateway's events and return its responses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.endpoint.billing import socket_billing
 from murmuration.endpoint.http import query_of
@@ -15,6 +15,9 @@ from murmuration.endpoint.routes import WebSocket
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol.encoding.shapes import LambdaEvent
 from murmuration.protocol.errors import MatrixError, MissingToken
+
+if TYPE_CHECKING:
+    from murmuration.endpoint.shapes import ProxyResponse
 
 
 class SocketRequest:
@@ -71,12 +74,12 @@ class SocketHandler:
         self.route = route
         self.__doc__ = function.__doc__
 
-    def __call__(self, event: LambdaEvent, context: Any = None) -> dict[str, Any]:  # noqa: ARG002
+    def __call__(self, event: LambdaEvent, context: Any = None) -> ProxyResponse:  # noqa: ARG002
         connect_ports()
         with socket_billing(self.route.key):
             return self._respond(event)
 
-    def _respond(self, event: LambdaEvent) -> dict[str, Any]:
+    def _respond(self, event: LambdaEvent) -> ProxyResponse:
         try:
             headers = self.function(SocketRequest(event))
         except MatrixError as error:
@@ -85,7 +88,7 @@ class SocketHandler:
                 "headers": {"Content-Type": "application/json"},
                 "body": json.dumps(error.body()),
             }
-        return {"statusCode": 200, **({"headers": dict(headers)} if headers else {})}
+        return {"statusCode": 200, "headers": dict(headers)} if headers else {"statusCode": 200}
 
 
 def socket_endpoint(

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
-from murmuration.protocol.encoding.shapes import Answer, LambdaEvent
+from murmuration.protocol.encoding.shapes import LambdaEvent
 from murmuration.protocol.errors import MissingParam
+
+if TYPE_CHECKING:
+    from murmuration.endpoint.shapes import AuthorizerAnswer, PolicyStatement, ProxyResponse
 
 SIZE_HEADER = "x-murmuration-size"
 REFUSED = "refused"
@@ -28,12 +31,12 @@ def size_of(headers: Mapping[str, str]) -> int:
     raise MissingParam("The request doesn't say how many bytes it has")
 
 
-def of_gateway(event: LambdaEvent, answer: Answer) -> dict[str, Any]:
+def of_gateway(event: LambdaEvent, answer: ProxyResponse) -> ProxyResponse | AuthorizerAnswer:
     """An endpoint's answer in the form in which the gateway asks for it."""
     return placing(event, answer) if event.get("type") == "REQUEST" else answer
 
 
-def placing(event: LambdaEvent, answer: Mapping[str, Any]) -> dict[str, Any]:
+def placing(event: LambdaEvent, answer: ProxyResponse) -> AuthorizerAnswer:
     """The authorizer's answer for an endpoint's. That is `object`, a key of three parts, and `answer`.
 
     Every request is allowed, as a refusal by the gateway itself would have no status and words of ours.
@@ -44,7 +47,7 @@ def placing(event: LambdaEvent, answer: Mapping[str, Any]) -> dict[str, Any]:
         found = json.loads(body)
         folder, media, name = found["object"].split("/")
         body = json.dumps(found["answer"])
-    statement = {
+    statement: PolicyStatement = {
         "Action": "execute-api:Invoke",
         "Effect": "Allow",
         "Resource": event["methodArn"],

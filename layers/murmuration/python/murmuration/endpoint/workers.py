@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from murmuration.aws import packing
 from murmuration.endpoint.metrics import with_retries, worker_metrics
 from murmuration.endpoint.ports import connect_ports
 from murmuration.endpoint.routes import Queue, Schedule, Stream
+
+if TYPE_CHECKING:
+    from murmuration.aws.queues import QueueRecord
+    from murmuration.endpoint.shapes import BatchResponse, StreamRecord
+    from murmuration.protocol.encoding.shapes import JsonObject, LambdaEvent
 
 
 class StreamItem(dict[str, Any]):
@@ -43,7 +48,7 @@ class StreamWorker:
         self.__doc__ = function.__doc__
 
     @with_retries
-    def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:  # noqa: ARG002
+    def __call__(self, event: LambdaEvent, context: Any = None) -> BatchResponse:  # noqa: ARG002
         connect_ports()
         worker_metrics(self.route.table, event)
         records = [record for record in event["Records"] if self._concerns(record)]
@@ -55,12 +60,12 @@ class StreamWorker:
             return self._one_by_one(records)
         return {"batchItemFailures": []}
 
-    def _concerns(self, record: Mapping[str, Any]) -> bool:
+    def _concerns(self, record: StreamRecord) -> bool:
         if record["dynamodb"].get("NewImage") is None:
             return False
         return self.changes or record.get("eventName") != "MODIFY"
 
-    def _one_by_one(self, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def _one_by_one(self, records: Sequence[StreamRecord]) -> BatchResponse:
         for record in records:
             try:
                 self.function([_item(record)])
@@ -73,7 +78,7 @@ class StreamWorker:
         return {"batchItemFailures": []}
 
 
-def _bury(table: str, record: Mapping[str, Any], error: Exception) -> None:
+def _bury(table: str, record: StreamRecord, error: Exception) -> None:
     from murmuration.aws import queues
 
     _log_failure(table, record)
@@ -89,23 +94,23 @@ def _bury(table: str, record: Mapping[str, Any], error: Exception) -> None:
     )
 
 
-def _log_failure(source: str, record: Mapping[str, Any]) -> None:
+def _log_failure(source: str, record: JsonObject) -> None:
     from murmuration.endpoint.logging import logger
 
     where = record.get("dynamodb", {}).get("SequenceNumber") or record.get("messageId")
     logger().exception("record failed", extra={"source": source, "record": where})
 
 
-def _item(record: Mapping[str, Any]) -> StreamItem:
+def _item(record: StreamRecord) -> StreamItem:
     found = StreamItem(
-        {name: _value(attribute) for name, attribute in record["dynamodb"]["NewImage"].items()}
+        {name: _value(attribute) for name, attribute in (record["dynamodb"]["NewImage"] or {}).items()}
     )
     packing.unpack_item(found)
     found.is_new = record.get("eventName") == "INSERT"
     return found
 
 
-def _value(attribute: Mapping[str, Any]) -> Any:
+def _value(attribute: JsonObject) -> Any:
     """The Python value of an attribute as a stream record has it: binary as base64 text."""
     ((kind, value),) = attribute.items()
     match kind:
@@ -149,16 +154,14 @@ class QueueWorker:
     of which a message is hidden, so no two workers are at one group, and its order holds.
     """
 
-    def __init__(
-        self, function: Callable[[dict[str, Any]], None], route: Queue, *, once: bool = False
-    ) -> None:
+    def __init__(self, function: Callable[[Any], None], route: Queue, *, once: bool = False) -> None:
         self.function = function
         self.route = route
         self.once = once
         self.__doc__ = function.__doc__
 
     @with_retries
-    def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:
+    def __call__(self, event: LambdaEvent, context: Any = None) -> BatchResponse:
         connect_ports()
         if "Records" not in event:
             self._drain(int(event.get("waiting", 0)), context)
@@ -194,7 +197,7 @@ class QueueWorker:
                 queues.ring(route.name, queues.UNKNOWN)
                 return
 
-    def _take(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
+    def _take(self, records: Sequence[QueueRecord]) -> list[str]:
         """Handle messages in order. Return the IDs of those that failed, and of those behind them in their
         group."""
         worker_metrics(self.route.name, {"Records": records})
@@ -221,13 +224,13 @@ class QueueWorker:
 
 def queue_worker(
     name: str, *, fifo: bool = True, batch_size: int = 10, once: bool = False, federation: bool = False
-) -> Callable[[Callable[[dict[str, Any]], None]], QueueWorker]:
+) -> Callable[[Callable[[Any], None]], QueueWorker]:
     """Make a function of a message the consumer of a queue; with `once` it gets one of a batch's equals.
 
     A queue for `federation` isn't there where the server doesn't federate.
     """
 
-    def decorate(function: Callable[[dict[str, Any]], None]) -> QueueWorker:
+    def decorate(function: Callable[[Any], None]) -> QueueWorker:
         return QueueWorker(function, Queue(name, fifo, batch_size, federation), once=once)
 
     return decorate
@@ -241,7 +244,7 @@ class ScheduleWorker:
         self.route = route
         self.__doc__ = function.__doc__
 
-    def __call__(self, event: Mapping[str, Any], context: Any = None) -> None:  # noqa: ARG002
+    def __call__(self, event: LambdaEvent, context: Any = None) -> None:  # noqa: ARG002
         connect_ports()
         self.function()
 

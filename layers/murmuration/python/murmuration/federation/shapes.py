@@ -33,7 +33,7 @@ class TransactionBody(TypedDict):
 
 
 class TypingContent(TypedDict):
-    """Of an `m.typing`."""
+    """The content of an `m.typing`."""
 
     room_id: str
     user_id: str
@@ -48,20 +48,20 @@ class ReceiptData(TypedDict, total=False):
 
 
 class UserReceipt(TypedDict):
-    """Of an `m.receipt`: what one user has read of a room."""
+    """A part of the content of an `m.receipt`: what one user has read of a room."""
 
     event_ids: list[str]
     data: ReceiptData
 
 
 class PresencePush(PresenceContent):
-    """Of an `m.presence`: one user's presence."""
+    """A part of the content of an `m.presence`: one user's presence."""
 
     user_id: str
 
 
 class DeviceListUpdate(TypedDict):
-    """Of an `m.device_list_update`: a device that changed, and the stream IDs of the updates before it."""
+    """The content of an `m.device_list_update`: a changed device, and the updates before it."""
 
     user_id: str
     device_id: str
@@ -73,7 +73,7 @@ class DeviceListUpdate(TypedDict):
 
 
 class SigningKeyUpdate(TypedDict):
-    """Of an `m.signing_key_update`: the cross-signing keys that changed."""
+    """The content of an `m.signing_key_update`: the cross-signing keys that changed."""
 
     user_id: str
     master_key: NotRequired[KeyObject]
@@ -81,7 +81,7 @@ class SigningKeyUpdate(TypedDict):
 
 
 class DirectToDevice(TypedDict):
-    """Of an `m.direct_to_device`: messages by user ID and device ID."""
+    """The content of an `m.direct_to_device`: messages by user ID and device ID."""
 
     sender: str
     type: str
@@ -191,7 +191,7 @@ class RoomSummary(TypedDict):
 
 
 class SpaceChildContent(TypedDict):
-    """Of an `m.space.child` event."""
+    """The content of an `m.space.child` event."""
 
     via: list[str]
     order: NotRequired[str]

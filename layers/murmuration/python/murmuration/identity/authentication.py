@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from murmuration.aws.reads import fetch
 from murmuration.clock import now_ms
@@ -13,6 +13,9 @@ from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.errors import UnknownToken
 from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.storage.users import accounts
+
+if TYPE_CHECKING:
+    from murmuration.aws.dynamodb import Item, StoredItem
 
 SEEN_INTERVAL_MS = 600_000
 """How old a device's `last_seen_ms` may grow: it's written at most once in that time."""
@@ -25,14 +28,14 @@ Address = Callable[[], str]
 def authenticate(
     token: AccessToken, *, address: Address | None = None, even_locked: bool = False
 ) -> Requester:
-    """Who `token` proves to be. One read. Raises what `verify` raises."""
+    """The user and device of `token`, once it is verified. One read. Raises what `verify` raises."""
     device = fetch(accounts.device_read(token.key))
     return verify(token, device, address=address, even_locked=even_locked)
 
 
 def verify(
     token: AccessToken,
-    device: Mapping[str, Any] | None,
+    device: StoredItem | None,
     *,
     address: Address | None = None,
     even_locked: bool = False,
@@ -59,8 +62,8 @@ def verify(
     return requester_of(token.user_id, token.device_id, device)
 
 
-def requester_of(user_id: UserId, device_id: DeviceId, device: Mapping[str, Any]) -> Requester:
-    """Who a device's item says that its user is."""
+def requester_of(user_id: UserId, device_id: DeviceId, device: StoredItem) -> Requester:
+    """The requester that a device's item describes."""
     return Requester(
         user_id,
         device_id,
@@ -71,11 +74,11 @@ def requester_of(user_id: UserId, device_id: DeviceId, device: Mapping[str, Any]
 
 
 def _record_use(
-    token: AccessToken, device: Mapping[str, Any], is_next: bool, now: int, address: Address | None
+    token: AccessToken, device: StoredItem, is_next: bool, now: int, address: Address | None
 ) -> None:
     if not is_next and now - device.get("last_seen_ms", 0) < SEEN_INTERVAL_MS:
         return
-    seen: dict[str, Any] = {"last_seen_ms": now} | ({"last_seen_ip": address()} if address else {})
+    seen: Item = {"last_seen_ms": now} | ({"last_seen_ip": address()} if address else {})
     if is_next:
         accounts.promote_next_tokens(device, seen)
     else:

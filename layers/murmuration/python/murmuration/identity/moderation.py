@@ -5,12 +5,15 @@ https://spec.matrix.org/v1.19/client-server-api/#account-moderation
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.errors import UserLocked, UserSuspended
+
+if TYPE_CHECKING:
+    from murmuration.aws.dynamodb import StoredItem
 
 LOCKED, SUSPENDED = "locked", "suspended"
 
@@ -27,7 +30,7 @@ def refusing_suspended() -> Iterator[None]:
         _refuses.reset(token)
 
 
-def check_device(device: Mapping[str, Any], *, even_locked: bool = False) -> None:
+def check_device(device: StoredItem, *, even_locked: bool = False) -> None:
     """Raises UserLocked for a device of a locked account, UserSuspended where suspended ones are refused."""
     if device.get(LOCKED) and not even_locked:
         raise UserLocked("This account has been locked", soft_logout=True)

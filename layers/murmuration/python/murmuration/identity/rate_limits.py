@@ -184,9 +184,10 @@ def bucket_key(kind: str, key: str) -> str:
 
 
 def network(address: str) -> str:
-    """The network that counts as one client: an IPv4 address, or the /64 that an IPv6 address is in.
+    """The network that counts as one client: an IPv4 address, or the /64 of an IPv6 address.
 
-    Whoever has one IPv6 address has the 2**64 of its network. What is no address is returned as it is.
+    A client with one IPv6 address has all 2**64 addresses of its network. Text that is no address is returned
+    unchanged.
     """
     if ":" not in address:
         return address

@@ -1,8 +1,8 @@
 """Access and refresh tokens: opaque to clients, they name the user and device they belong to.
 
-So the row that proves a token can be read together with whatever else a request needs. The layout is
-`<kind>_<localpart, base64url>.<device ID, base64url>.<secret>.<checksum>`: the checksum refuses garbage and
-typing errors without a read; only the secret's hash is stored.
+A function knows from the token which row proves it. So it can read that row together with whatever else the
+request needs. The layout is `<kind>_<localpart, base64url>.<device ID, base64url>.<secret>.<checksum>`. The
+checksum refuses garbage and typing errors without a read. Only the secret's hash is stored.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import hmac
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
-from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import Forbidden, UnknownToken
 from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.settings import settings
 from murmuration.storage.users.accounts import device_key
+
+if TYPE_CHECKING:
+    from murmuration.aws.dynamodb import Item
 
 ACCESS = "mma"
 REFRESH = "mmr"
@@ -94,6 +96,14 @@ class RememberedToken(AccessToken):
         return self.kept_hash
 
 
+class TokenAnswer(TypedDict):
+    """What a client is told of its tokens; the last two belong to a client that can refresh them."""
+
+    access_token: str
+    refresh_token: NotRequired[str]
+    expires_in_ms: NotRequired[int]
+
+
 @dataclass(frozen=True, slots=True)
 class TokenPair:
     """The tokens of one session of a device; without `refresh_secret` the access token doesn't expire."""
@@ -122,17 +132,17 @@ class TokenPair:
 
         return cls(derive("access"), derive("refresh"), now + ACCESS_LIFETIME_MS)
 
-    def attributes(self, prefix: str = "") -> dict[str, Any]:
+    def attributes(self, prefix: str = "") -> Item:
         """What the device's item keeps of the pair."""
-        found: dict[str, Any] = {f"{prefix}access_hash": hash_secret(self.access_secret)}
+        found: Item = {f"{prefix}access_hash": hash_secret(self.access_secret)}
         if self.refresh_secret is not None:
             found[f"{prefix}access_expires_ms"] = self.access_expires_ms
             found[f"{prefix}refresh_hash"] = hash_secret(self.refresh_secret)
         return found
 
-    def answer(self, user_id: str, device_id: str, *, now: int) -> Answer:
+    def answer(self, user_id: str, device_id: str, *, now: int) -> TokenAnswer:
         """What the client is told: `access_token`, and `refresh_token` with `expires_in_ms`."""
-        found: dict[str, Any] = {"access_token": render_token(ACCESS, user_id, device_id, self.access_secret)}
+        found: TokenAnswer = {"access_token": render_token(ACCESS, user_id, device_id, self.access_secret)}
         if self.refresh_secret is not None and self.access_expires_ms is not None:
             found["refresh_token"] = render_token(REFRESH, user_id, device_id, self.refresh_secret)
             found["expires_in_ms"] = self.access_expires_ms - now

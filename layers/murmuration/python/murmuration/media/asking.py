@@ -1,4 +1,4 @@
-"""Who asks for media, and what the request says of how it may be answered."""
+"""Who requests media, and how the request may be answered."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ DEFAULT_WAIT_MS = 20_000
 class Asked:
     """A request for media.
 
-    `asker` is the user or the server that asks, and is what waiting and fetching are limited by; "" is nobody
-    in particular, who gets only what was there before the deployment's freeze and waits for nothing.
-    `may_fetch` says that media of other servers may be fetched for it, `may_redirect` that the answer may be
-    a redirect. `range` is the Range header, "" without one.
+    `asker` is the user or the server that asks, for the limits on waiting and fetching; "" for the old
+    endpoints without authentication, which get only media from before the deployment's freeze and don't wait.
+    `may_fetch` allows fetching media of other servers, `may_redirect` allows a redirect as the answer.
+    `range` is the Range header, "" without one.
     """
 
     asker: str = ""
@@ -29,7 +29,7 @@ class Asked:
 
     @classmethod
     def by_user(cls, requester: Requester, query: Mapping[str, str], headers: Mapping[str, str]) -> Asked:
-        """Of the endpoints that need an access token: clients of those follow redirects.
+        """Return the request of an endpoint with an access token: its clients follow redirects.
 
         Raises InvalidParam.
         """
@@ -37,9 +37,10 @@ class Asked:
 
     @classmethod
     def by_anyone(cls, query: Mapping[str, str], headers: Mapping[str, str]) -> Asked:
-        """Of the old endpoints without authentication, which redirect only if they are told that they may.
+        """Return the request of an old endpoint without authentication, which redirects only if allowed by a
+        parameter.
 
-        Nothing is fetched for them: they are frozen. Raises InvalidParam.
+        Nothing is fetched for it. Raises InvalidParam.
         """
         _flag(query, "allow_remote", default=True)
         redirects = _flag(query, "allow_redirect", default=False)
@@ -47,7 +48,7 @@ class Asked:
 
     @classmethod
     def by_server(cls, server_name: str, query: Mapping[str, str]) -> Asked:
-        """Of another server, which gets what is ours. Raises InvalidParam."""
+        """Return another server's request, which gets this server's media only. Raises InvalidParam."""
         return cls(server_name, _timeout_ms(query))
 
 
@@ -70,5 +71,7 @@ def _flag(query: Mapping[str, str], name: str, *, default: bool) -> bool:
 
 
 def _range(headers: Mapping[str, str]) -> str:
-    """The Range header, unless If-Range makes it depend on what we don't know: then all is sent."""
+    """Return the Range header; "" if If-Range makes it depend on something unknown: then everything is
+    sent.
+    """
     return "" if "if-range" in headers else headers.get("range", "").strip()

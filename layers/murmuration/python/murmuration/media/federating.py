@@ -1,7 +1,7 @@
-"""Media of this server, as other servers ask for them.
+"""Media of this server for other servers.
 
-The answer has two parts: an empty JSON object, and the file; or where the file is, if it's too large for a
-function to send. A part's headers are those that clients get.
+An answer has two parts: an empty JSON object, and the file, or its location if it is too large for a
+function. The file's headers are those that clients get.
 https://spec.matrix.org/v1.19/server-server-api/#content-repository
 """
 
@@ -26,24 +26,24 @@ MEGABYTE = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A multipart body, and the Content-Type that goes with it."""
+    """A multipart body and its Content-Type."""
 
     content_type: str
     body: bytes
 
 
 def get_content(media_id: str, asked: Asked) -> Parts:
-    """A file of this server. Raises NotFound, NotYetUploaded, LimitExceeded."""
+    """Return a file of this server. Raises NotFound, NotYetUploaded, LimitExceeded."""
     return _answer(find_own_content(media_id, asked), asked)
 
 
 def get_content_thumbnail(media_id: str, wanted: Wanted, asked: Asked) -> Parts:
-    """A thumbnail of an image of this server. Raises what `find_own_thumbnail` raises."""
+    """Return a thumbnail of an image of this server. Raises what `find_own_thumbnail` raises."""
     return _answer(find_own_thumbnail(media_id, wanted, asked), asked)
 
 
 def _answer(found: File | Content, asked: Asked) -> Parts:
-    """What is sent counts by the megabyte, whoever of the server's users it is for. Raises LimitExceeded."""
+    """Return the answer. The server that asks is limited by megabytes. Raises LimitExceeded."""
     size = len(found.data) if isinstance(found, File) else found.size
     rate_limits.check("federation_media", asked.asker, max(1, ceil(size / MEGABYTE)))
     headers = file_headers(found.content_type, found.file_name)

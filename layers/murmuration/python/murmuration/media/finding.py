@@ -1,4 +1,4 @@
-"""Finds what an mxc: URI names: media of this server, or of another one that has them.
+"""Finding the media that an mxc: URI names, of this server or of another one.
 
 https://spec.matrix.org/v1.19/client-server-api/#content-repository
 """
@@ -28,7 +28,7 @@ _MEDIA_ID = re.compile("[A-Za-z0-9_-]{1,255}")
 
 
 def get_content(server_name: str, media_id: str, asked: Asked, file_name: str | None = None) -> Served:
-    """Answer with media as they were uploaded; see `find_content` and `serve`, also for errors."""
+    """Return media as they were uploaded. For its errors see `find_content` and `serve`."""
     content = find_content(server_name, media_id, asked)
     try:
         return serve(content, asked, file_name)
@@ -37,7 +37,7 @@ def get_content(server_name: str, media_id: str, asked: Asked, file_name: str | 
 
 
 def find_again(server_name: str, media_id: str, asked: Asked, lost: Content) -> Content:
-    """Fetch media again from their server where the bucket has lost them. Raises NotFound."""
+    """Fetch remote media again that the bucket has lost. Raises NotFound."""
     if server_name == settings().server_name:
         raise NotFound("The media are gone")
     from murmuration.media import remote
@@ -46,11 +46,11 @@ def find_again(server_name: str, media_id: str, asked: Asked, lost: Content) -> 
 
 
 def find_content(server_name: str, media_id: str, asked: Asked) -> Content:
-    """What is known about media, after waiting for what is yet to be uploaded or fetched.
+    """Return the metadata of media, after waiting for their upload or fetch.
 
-    Nobody in particular waits for nothing, and gets only what was here before the deployment's freeze.
-    Somebody who waits for many media at once is told immediately that they aren't uploaded, as each wait
-    holds a function. Raises NotFound, NotYetUploaded, LimitExceeded, and what `remote.find_content` raises.
+    Requests without authentication don't wait, and get only media from before the deployment's freeze. An
+    asker with too many waits gets NotYetUploaded at once, because each wait holds a function. Raises
+    NotFound, NotYetUploaded, LimitExceeded, and what `remote.find_content` raises.
     """
     if server_name == settings().server_name:
         return find_own_content(media_id, asked)
@@ -61,7 +61,9 @@ def find_content(server_name: str, media_id: str, asked: Asked) -> Content:
 
 
 def find_own_content(media_id: str, asked: Asked) -> Content:
-    """The same for media of this server alone. Raises NotFound, NotYetUploaded."""
+    """Return the metadata of media of this server, as `find_content` does. Raises NotFound,
+    NotYetUploaded.
+    """
     content = find_own_media(media_id).content
     if content is None and asked.asker and asked.timeout_ms > 0:
         content = _await_content(media_id, asked)
@@ -77,15 +79,16 @@ def _unless_frozen(content: Content, asked: Asked) -> Content:
 
 
 def check_name(server_name: str, media_id: str) -> None:
-    """Raises NotFound for what can't be the name of media."""
+    """Raise NotFound for an invalid media ID or server name."""
     if not is_valid_server_name(server_name) or not _MEDIA_ID.fullmatch(media_id):
         raise NotFound("This is not the name of any media")
 
 
 def find_own_media(media_id: str) -> Media:
-    """An ID of this server's. Raises NotFound, also for one whose time to be uploaded is over.
+    """Return the stored item of a media ID of this server.
 
-    An upload that was begun is complete once its body is in the bucket; the first who looks finds that out.
+    Raises NotFound, also if the time for its upload is over. If its upload was begun and the body is in the
+    bucket, the item is completed now.
     """
     check_name(settings().server_name, media_id)
     media = storage.read(media_id)
@@ -107,7 +110,7 @@ def _look_for(media: Media, begun: Content) -> Media:
 
 
 def _await_content(media_id: str, asked: Asked) -> Content | None:
-    """What was uploaded while this waited; None where nothing was, or the asker waits too often."""
+    """Return what was uploaded during the wait; None if nothing was, or the asker has too many waits."""
     with suppress(LimitExceeded):
         rate_limits.check("media_wait", asked.asker)
         deadline = time.monotonic() + min(asked.timeout_ms, MAX_WAIT_MS) / 1000

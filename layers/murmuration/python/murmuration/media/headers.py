@@ -1,4 +1,4 @@
-"""The headers that media are served with. https://spec.matrix.org/v1.19/client-server-api/#serving-inline-content"""
+"""The headers of media in answers. https://spec.matrix.org/v1.19/client-server-api/#serving-inline-content"""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ _PLAIN_NAME = re.compile(r"[\w .()+@,=-]+", re.ASCII)
 
 
 def content_type_of(header: str | None) -> str:
-    """The content type that an upload declares, if it may stand in a header."""
+    """Return the content type that an upload declares, if it is a valid header value."""
     declared = (header or "").strip()
     return declared if len(declared) <= 255 and _TYPE.fullmatch(declared) else OCTET_STREAM
 
 
 def file_name_of(header: str) -> str | None:
-    """The file name that a Content-Disposition of a stranger's has, if it has one of a size to be kept."""
+    """Return the file name in a remote Content-Disposition; None if it has none, or too long a one."""
     if found := _ENCODED_NAME.search(header):
         name = unquote(found[1], errors="replace")
     elif found := _NAME.search(header):
@@ -84,7 +84,7 @@ def file_name_of(header: str) -> str | None:
 
 
 def disposition(content_type: str, file_name: str | None) -> str:
-    """The Content-Disposition of media of this type, with the file's name where it has one."""
+    """Return the Content-Disposition for media of this type, with the file name if there is one."""
     essence = content_type.partition(";")[0].strip().lower()
     kind = "inline" if essence in INLINE_TYPES else "attachment"
     if not file_name:
@@ -95,7 +95,7 @@ def disposition(content_type: str, file_name: str | None) -> str:
 
 
 def file_headers(content_type: str, file_name: str | None) -> dict[str, str]:
-    """All headers of a response with media."""
+    """Return all headers of a response with media."""
     return {
         **SERVING,
         "Content-Type": content_type,

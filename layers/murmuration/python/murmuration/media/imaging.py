@@ -1,7 +1,7 @@
-"""Images made smaller, by Pillow: imported where a thumbnail has to be made, and nowhere else.
+"""Making images smaller with Pillow, which is imported only if a thumbnail has to be made.
 
-What is to be decoded was uploaded by anyone: its size is checked before a pixel is decoded, only the formats
-below are tried, and whatever a decoder makes of a broken image, the client is told that it can't be done.
+Anyone may have uploaded the image: its size is checked before a pixel is decoded, only the formats below are
+tried, and any error of a decoder becomes Unknown.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "
 MAX_PIXELS = 32_000_000
 MAX_FRAMES = 150
 MAX_ANIMATED_PIXELS = 30_000_000
-"""In all frames together: what a function decodes, scales and encodes well within its time."""
+"""The pixels of all frames together that a function can decode, scale and encode in time."""
 MAX_BYTES = 4_400_000
 """What a function's response can carry, as Base64 within 6 MB."""
 JPEG_QUALITY = 85
@@ -53,10 +53,10 @@ class Thumbnail:
 
 
 def make_thumbnail(data: bytes, size: Size, method: Method, *, animated: bool) -> Thumbnail:
-    """A thumbnail of an image, never larger than the image; with the same `data`, if it's small as it is.
+    """Return a thumbnail of an image, never larger than the image; `data` itself if it is small already.
 
-    `scale` fits into `size` and keeps the aspect ratio, `crop` has that of `size`. Raises Unknown for what is
-    no image, TooLarge.
+    `scale` fits the image into `size` and keeps the aspect ratio, `crop` fills the ratio of `size`. Raises
+    Unknown if it is no image, TooLarge.
     """
     with _decoding(data) as image:
         if animated and (frames := _frames(image)):
@@ -70,21 +70,23 @@ def make_thumbnail(data: bytes, size: Size, method: Method, *, animated: bool) -
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What an image's first bytes say of it."""
+    """The type and the size that an image's first bytes declare."""
 
     content_type: str
     size: Size
 
 
 def describe(data: bytes) -> Described:
-    """The type and the size of an image, without decoding it. Raises Unknown for what is none, TooLarge."""
+    """Return the type and the size of an image, without decoding it. Raises Unknown if it is none,
+    TooLarge.
+    """
     with _decoding(data) as image:
         return Described(TYPES[str(image.format)], image.size)
 
 
 @contextmanager
 def _decoding(data: bytes) -> Iterator[Image.Image]:
-    """The image in `data`, not decoded yet. Raises Unknown, TooLarge; within, turns errors into Unknown."""
+    """Open the image in `data` without decoding it; decoder errors within become Unknown. Raises TooLarge."""
     try:
         with Image.open(BytesIO(data), formats=tuple(TYPES)) as image:
             _check_pixels(image.size)
@@ -114,7 +116,9 @@ def _fits(image: Size, size: Size) -> bool:
 
 
 def scaled(image: Size, size: Size, method: Method) -> Size:
-    """The size that an image gets: within `size`, never larger than the image in either dimension."""
+    """Return the size of the thumbnail: within `size`, and never larger than the image in either
+    dimension.
+    """
     if method == "crop":
         ratio = min(1.0, image[0] / size[0], image[1] / size[1])
         return max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio))
@@ -133,7 +137,9 @@ def _resized(image: Image.Image, size: Size, method: Method) -> Image.Image:
 
 
 def _still(image: Image.Image, size: Size, method: Method) -> Thumbnail:
-    """The first frame, upright. Photographs become JPEG; what may have sharp edges or holes, PNG."""
+    """Return the first frame, upright: a photograph as JPEG, and images with transparency or few colours
+    as PNG.
+    """
     source = image.format
     # A JPEG can be decoded at a fraction of its size, which spares most of the memory.
     edge = 2 * max(size)
@@ -151,7 +157,7 @@ def _still(image: Image.Image, size: Size, method: Method) -> Thumbnail:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """The image with 8 bits a channel: of grey with 16 bits, Pillow would turn all but the darkest white.
+    """Return the image with 8 bits a channel. Pillow would turn most of a grey image with 16 bits white.
 
     A grey that stands for transparency stays transparent.
     """
@@ -177,7 +183,9 @@ def _encoded(image: Image.Image, image_format: str, **options: Any) -> bytes:
 
 
 def _frames(image: Image.Image) -> int:
-    """How many frames to animate; 0 for a still image, and for an animation that is too long or large."""
+    """Return how many frames to animate; 0 for a still image, and for an animation that is too long or
+    large.
+    """
     if not getattr(image, "is_animated", False):
         return 0
     most = min(MAX_FRAMES, MAX_ANIMATED_PIXELS // (image.width * image.height))

@@ -1,6 +1,6 @@
-"""What a web page says of itself: its OpenGraph properties, or else its title and description.
+"""The description that a web page gives of itself: OpenGraph properties, or else its title and description.
 
-Pages are strangers': they are read up to a size and a time, and nothing of them is executed.
+Pages are untrusted: they are read up to a size and a time, and nothing in them is executed.
 https://ogp.me
 """
 
@@ -33,7 +33,7 @@ _OTHER_NAMES = {
 
 
 def read_page(data: bytes, content_type: str) -> dict[str, str]:
-    """The properties of a page, `og:title` and the like; none where it says nothing."""
+    """Return the properties of a page, such as `og:title`; {} if it has none."""
     reader = _PageReader()
     end = time.monotonic() + PARSING_S
     for piece in _pieces(_decode(data, content_type)):
@@ -51,7 +51,7 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _decode(data: bytes, content_type: str) -> str:
-    """The text, in the encoding that the header or the page names, else in UTF-8."""
+    """Return the text, in the encoding that the header or the page names, else in UTF-8."""
     names = []
     if found := _HEADER_CHARSET.search(content_type):
         names.append(found[1])
@@ -110,5 +110,5 @@ class _PageReader(HTMLParser):
 
 
 def _tidy(text: str) -> str:
-    """Text in one line, of a bounded length, which a JSON string can hold."""
+    """Return the text as one line of bounded length that a JSON string can hold."""
     return " ".join(text.encode("utf-8", "replace").decode().split())[:MAX_VALUE]

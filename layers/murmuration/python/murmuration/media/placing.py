@@ -1,9 +1,9 @@
-"""Uploads whose bodies API Gateway puts into the bucket, as they are too large for a function.
+"""Uploads that API Gateway stores in the bucket itself, because they are too large for a function.
 
-What an upload is refused for is known before its body is stored: the function that says where it is to be
-stored is asked first. Nobody tells when the body has arrived. So an ID whose upload was begun is looked for
-in the bucket by whoever wants its content first, and is complete from then on (`finding.find_own_media`).
-The gateway stores an object only where there is none, so two uploads to one ID can't both succeed.
+The function that returns the place of the object is called before the body is stored, and makes all checks.
+Nobody tells when the body has arrived. So whoever wants the content of a begun upload first looks into the
+bucket, and then completes the ID (`finding.find_own_media`). The gateway stores an object only if there is
+none, so two uploads to one ID can't both succeed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ COMING_MS = 900_000
 
 @dataclass(frozen=True, slots=True)
 class Coming:
-    """What is known of an upload before its body comes; `content_type` is the header as it came."""
+    """What is known of an upload before its body. `content_type` is the header, None if it is missing."""
 
     size: int
     content_type: str | None
@@ -42,7 +42,7 @@ class Coming:
 
 
 def place_content(requester: Requester, coming: Coming) -> tuple[str, str]:
-    """Begin an upload: the key under which its body is to be stored, and its mxc: URI.
+    """Begin an upload. Return the key under which to store its body, and its mxc: URI.
 
     Raises what `repository.upload_content` raises.
     """
@@ -56,9 +56,9 @@ def place_content(requester: Requester, coming: Coming) -> tuple[str, str]:
 
 
 def place_content_to_mxc(requester: Requester, server_name: str, media_id: str, coming: Coming) -> str:
-    """Begin the upload to an ID created before: the key under which its body is to be stored.
+    """Begin the upload to an ID created before, and return the key under which to store its body.
 
-    Again is no error while nothing has arrived: the key stays what it was. Raises what
+    Repeating it before the body has arrived returns the same key. Raises what
     `repository.upload_content_to_mxc` raises.
     """
     media = find_pending(requester, server_name, media_id)

@@ -1,9 +1,10 @@
-"""Previews of URLs: what the page there says of itself, and its image.
+"""Previews of URLs: a page's description of itself, and its image.
 
-The URL is a stranger's, and so is each redirect: only public addresses are asked, by HTTP or HTTPS, without
-credentials, for a bounded time and size. The functions of previews have a role of their own, which reaches no
-more than what previews are kept in. What was found is kept for an hour, and a failure for some minutes; one
-request at a time asks a URL.
+The URL and each redirect are untrusted: only public addresses are asked, by HTTP or HTTPS, without
+credentials, within bounds of time and size. The functions for previews have a role of their own, which allows
+no more than storing previews.
+
+A preview is kept for an hour, a failure for some minutes; only one request at a time asks a URL.
 """
 
 from __future__ import annotations
@@ -61,10 +62,10 @@ HEADERS = {
 
 
 def get_url_preview(requester: Requester, url: str) -> OpenGraph:
-    """The properties of what is at a URL; empty if that says nothing of itself.
+    """Return the properties of the page or image at a URL; {} if it has none.
 
-    Raises Unrecognized where the operator has previews off, InvalidParam for what can't be asked, Forbidden
-    for an address that isn't public, BadGateway where the URL doesn't answer, LimitExceeded.
+    Raises Unrecognized if the operator has previews off, InvalidParam for an invalid URL, Forbidden for an
+    address that isn't public, BadGateway if the URL doesn't answer, LimitExceeded.
     """
     if not settings().url_previews:
         raise Unrecognized("This server has no URL previews")
@@ -87,12 +88,12 @@ def get_url_preview(requester: Requester, url: str) -> OpenGraph:
 
 
 def digest_of(url: str) -> str:
-    """What a URL's preview is kept by."""
+    """Return the digest by which a URL's preview is stored."""
     return encode_urlsafe(hashlib.sha256(url.encode()).digest())
 
 
 def _normalized(url: str) -> str:
-    """The URL in ASCII, as it is asked. Raises InvalidParam."""
+    """Return the URL in the ASCII form in which it is requested. Raises InvalidParam."""
     try:
         parts = urlsplit(url.strip().partition("#")[0])
         if parts.scheme.lower() not in ("http", "https"):
@@ -108,7 +109,7 @@ def _normalized(url: str) -> str:
 
 
 def _ask(digest: str, url: str) -> OpenGraph:
-    """Ask the URL, and remember what came of it."""
+    """Request the URL, and store the outcome."""
     try:
         found = _look_at(url, Deadline(SECONDS))
     except MatrixError as error:
@@ -142,7 +143,7 @@ def _look_at(url: str, deadline: Deadline) -> OpenGraph:
 
 
 def _image_at(url: str, deadline: Deadline) -> OpenGraph:
-    """The properties of a page's image; none where there is no image that can be shown."""
+    """Return the properties of a page's image; {} if there is no image that can be shown."""
     try:
         asked = _normalized(url)
         with following.get(asked, _way(), deadline, headers=HEADERS) as (_, answer):
@@ -152,14 +153,16 @@ def _image_at(url: str, deadline: Deadline) -> OpenGraph:
 
 
 def _way() -> following.Way:
-    """Public addresses, by TLS or without; the loopback where a setting for tests has it."""
+    """Return the allowed ways: public addresses, with or without TLS; the loopback if a setting for tests
+    allows it.
+    """
     config = settings()
     reach = Reach(loopback=config.federation_loopback)
     return following.Way(reach, reach, config.federation_ca)
 
 
 def _read(answer: Exchange, most: int) -> bytes:
-    """The whole body; nothing of one that is too large."""
+    """Return the whole body; b"" if it is too large."""
     data = _beginning(answer, most + 1)
     return data if len(data) <= most else b""
 
@@ -176,7 +179,7 @@ def _beginning(answer: Exchange, most: int) -> bytes:
 
 
 def _image(data: bytes) -> OpenGraph:
-    """Keep an image, which its bytes must show it to be, whatever its header says; its properties."""
+    """Store an image, if its bytes are one whatever its header says, and return its properties."""
     from murmuration.media.imaging import describe
 
     try:

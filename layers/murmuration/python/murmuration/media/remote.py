@@ -1,12 +1,12 @@
-"""Media of other servers: fetched once, kept in the bucket, forgotten when nobody has used them for a while.
+"""Media of other servers: fetched once, kept in the bucket, deleted when nobody has used them for a while.
 
-One fetch of a file runs at a time, which a claim in the table says; others wait for what comes of it. A file
-is kept for `remote_media_days` after it was last used. A use is noted at most once a day: the object is
-copied onto itself, by which the bucket counts its age anew, and the item's expiry is moved after that. So no
-object is gone before its item, and nothing has to be searched for what may be deleted.
+A claim in the table lets only one function fetch a file; others wait for it. A file is kept for
+`remote_media_days` after its last use. A use is noted at most once a day: the object is copied onto itself,
+so that the bucket counts its age anew, and then the item's expiry is moved. So an object never expires before
+its item, and nothing has to search for expired ones.
 
-What may be fetched is bounded by the size of a file, by the megabytes of a server, and by the number of files
-of a user, whose budget pays for the storage too. What can't be had isn't asked for again for some minutes.
+Fetching is bounded by the size of a file, by megabytes for each server, and by the number of files for each
+user, whose budget pays for the storage too. A failed fetch isn't tried again for some minutes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from murmuration.storage.remote_media import Failure, RemoteMedia
 FETCH_SECONDS = 24.0
 """API Gateway waits 29 s for the whole request."""
 CLAIM_MS = 40_000
-"""Longer than a function can run: then nobody is at it."""
+"""How long a claim counts: longer than a function can run."""
 FAILED_MS = 300_000
 PENDING_MS = 20_000
 """How long a failure is remembered; one that may be over soon for less."""
@@ -51,7 +51,7 @@ MEGABYTE = 1_000_000
 
 
 def find_content(server_name: str, media_id: str, asked: Asked) -> Content:
-    """A file of another server's, fetched if nobody has yet and it may be.
+    """Return a remote file, which is fetched if it wasn't yet and the request allows it.
 
     Raises NotFound, NotYetUploaded, LimitExceeded, and what `remote_requests.fetch` raises.
     """
@@ -70,14 +70,16 @@ def find_content(server_name: str, media_id: str, asked: Asked) -> Content:
 
 
 def replace_lost(server_name: str, media_id: str, asked: Asked, lost: Content) -> Content:
-    """Fetch a file anew whose object the bucket has lost. Raises as `find_content`."""
+    """Fetch a file again whose object the bucket has lost. Raises what `find_content` raises."""
     if not asked.may_fetch:
         raise NotFound("The media are gone")
     return _fetch_or_wait(server_name, media_id, asked, lost.object)
 
 
 def folder(server_name: str, media_id: str) -> str:
-    """Where in the bucket a file and its thumbnails are: a digest, as IDs may differ by case alone."""
+    """Return the folder in the bucket for a file and its thumbnails: a digest, because IDs may differ by
+    case only.
+    """
     return f"remote/{encode_urlsafe(hashlib.sha256(f'{server_name}/{media_id}'.encode()).digest())}"
 
 
@@ -99,7 +101,7 @@ def _fetch_or_wait(server_name: str, media_id: str, asked: Asked, lost: str) -> 
 
 
 def _fetch(server_name: str, media_id: str, token: str, asked: Asked, seconds: float) -> Content:
-    """Fetch a file that is claimed, and note what came of it; also if that is an error."""
+    """Fetch a claimed file, and store the outcome, even an error."""
     from murmuration.media import remote_requests
 
     most = settings().remote_media_max_bytes
@@ -138,13 +140,13 @@ def _fetch(server_name: str, media_id: str, token: str, asked: Asked, seconds: f
 
 
 def _take(server_name: str, count: int) -> None:
-    """Take bytes that are about to be fetched from the limits. Raises LimitExceeded."""
+    """Count bytes that are about to be fetched against the limits. Raises LimitExceeded."""
     rate_limits.check("media_fetch_megabytes", server_name, ceil(count / MEGABYTE))
     budgets.expect(count / 1024 * budgets.OBJECT_KB)
 
 
 def _fail(server_name: str, media_id: str, token: str, error: MatrixError) -> None:
-    """Remember an error, so that the next who asks is told it without a fetch; and free the claim."""
+    """Store an error, so that later requests get it without a fetch; and release the claim."""
     passing = isinstance(error, (LimitExceeded, NotYetUploaded))
     failure = Failure(error.status, error.errcode, error.message)
     until = now_ms() + (PENDING_MS if passing else FAILED_MS)
@@ -165,7 +167,7 @@ def _kept_ms() -> int:
 
 
 def _note_use(server_name: str, media_id: str, found: RemoteMedia) -> None:
-    """Have a file live longer, at most once a day: first the object, so that it outlives its item."""
+    """Extend a file's life, at most once a day: first the object's, so that it outlives its item."""
     content, now = found.content, now_ms()
     if content is None or now - found.used_ms < DAY_MS:
         return

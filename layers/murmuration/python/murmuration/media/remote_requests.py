@@ -1,4 +1,4 @@
-"""Asks another server for a file of its own: by the federation's endpoint, else by the old one.
+"""Requests to another server for one of its files: to the federation endpoint, else to the old one.
 
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1mediadownloadmediaid
 """
@@ -38,7 +38,7 @@ TakeBytes = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What a file is, as its server says; the bytes are in the file that was given."""
+    """The metadata of a fetched file, as its server declared it."""
 
     content_type: str
     file_name: str | None
@@ -90,10 +90,10 @@ def fetch(
     timeout_ms: int,
     take: TakeBytes,
 ) -> Fetched:
-    """Write a file of another server's to `file`; what it is.
+    """Write a remote file to `file` and return its metadata.
 
-    Raises NotFound, NotYetUploaded, LimitExceeded, TooLargeToServe, and BadGateway if the server can't be
-    reached or answers badly; Forbidden for a server that the operator's lists exclude.
+    Raises NotFound, NotYetUploaded, LimitExceeded, TooLargeToServe; BadGateway if the server can't be reached
+    or answers badly; Forbidden for a server that the operator's lists exclude.
     """
     from murmuration.transport.deadlines import Deadline
     from murmuration.transport.errors import TransportError
@@ -141,7 +141,7 @@ def _by_federation(server_name: str, media_id: str, sink: _Sink, seconds: float,
 
 
 def _by_old_path(server_name: str, media_id: str, sink: _Sink, seconds: float, timeout_ms: int) -> Fetched:
-    """By the endpoints without authentication, which old servers have."""
+    """Fetch through the endpoints without authentication, which old servers have."""
     for version in OLD_PATHS:
         path = client.path("_matrix", "media", version, "download", server_name, media_id)
         try:
@@ -171,7 +171,7 @@ def _by_old_path(server_name: str, media_id: str, sink: _Sink, seconds: float, t
 
 
 def _follow(server_name: str, path: str, location: str, sink: _Sink, seconds: float) -> Fetched:
-    """The file at a URL that its server names. No credentials are sent, and addresses are checked."""
+    """Fetch the file at a URL that its server names. No credentials are sent, and addresses are checked."""
     from murmuration.transport import following
     from murmuration.transport.addresses import Reach
     from murmuration.transport.deadlines import Deadline
@@ -201,7 +201,7 @@ def _fetched(headers: Mapping[str, str], sink: _Sink) -> Fetched:
 
 
 def _refusal(server_name: str, error: Refused) -> MatrixError:
-    """What a client is told of another server's refusal."""
+    """Return the error for a client after another server's refusal."""
     if isinstance(error, RateLimited):
         return LimitExceeded(
             f"{server_name} is asked too often for media", retry_after_ms=error.retry_after_ms

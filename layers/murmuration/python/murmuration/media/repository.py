@@ -35,7 +35,7 @@ PENDING_LIMIT = 10
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """What a client sends; `content_type` is the header as it came, if it did."""
+    """An upload. `content_type` is the header, None if it is missing."""
 
     data: bytes
     content_type: str | None
@@ -46,9 +46,9 @@ class Upload:
 
 
 def upload_content(requester: Requester, upload: Upload) -> str:
-    """Store media; their mxc: URI. Raises TooLarge, InvalidParam, LimitExceeded, Forbidden.
+    """Store media and return their mxc: URI. Raises TooLarge, InvalidParam, LimitExceeded, Forbidden.
 
-    Forbidden is for guests, and for a user who has uploaded as much as the deployment lets them.
+    Forbidden is for guests, and for users whose quota is used up.
     """
     check_upload(requester, len(upload.data), upload.file_name)
     media_id = new_media_id()
@@ -58,9 +58,9 @@ def upload_content(requester: Requester, upload: Upload) -> str:
 
 
 def create_content(requester: Requester) -> tuple[str, int]:
-    """An mxc: URI to upload to later, and when it ends if nobody does, in milliseconds since the epoch.
+    """Return a new mxc: URI to upload to later, and when it expires without an upload.
 
-    Raises LimitExceeded for a user who has too many of them.
+    The time is in milliseconds since the epoch. Raises LimitExceeded for a user who has too many of them.
     """
     _forbid_guests(requester)
     now = now_ms()
@@ -79,8 +79,8 @@ def create_content(requester: Requester) -> tuple[str, int]:
 def upload_content_to_mxc(requester: Requester, server_name: str, media_id: str, upload: Upload) -> None:
     """Store the content of an mxc: URI created before.
 
-    Raises NotFound where there's no such URI any more, Forbidden where it's another user's or the requester
-    has no room for it, CannotOverwriteMedia, TooLarge, InvalidParam, LimitExceeded.
+    Raises NotFound for an unknown or expired URI, Forbidden for another user's URI or a used-up quota,
+    CannotOverwriteMedia, TooLarge, InvalidParam, LimitExceeded.
     """
     media = find_pending(requester, server_name, media_id)
     check_upload(requester, len(upload.data), upload.file_name)
@@ -95,7 +95,7 @@ def upload_content_to_mxc(requester: Requester, server_name: str, media_id: str,
 
 
 def find_pending(requester: Requester, server_name: str, media_id: str) -> Media:
-    """An ID that the requester created. Raises NotFound, Forbidden."""
+    """Return the item of a media ID that the requester created. Raises NotFound, Forbidden."""
     if server_name != settings().server_name:
         raise NotFound("Only media of this server can be uploaded to it")
     media = find_own_media(media_id)
@@ -105,13 +105,16 @@ def find_pending(requester: Requester, server_name: str, media_id: str) -> Media
 
 
 def refuse_overwriting(media: Media) -> None:
-    """Raises CannotOverwriteMedia for an ID that has its content, or may get it any moment."""
+    """Raise CannotOverwriteMedia if an ID has its content, or its upload was begun."""
     if media.content is not None or media.begun is not None:
         raise CannotOverwriteMedia("The media were uploaded already")
 
 
 def check_upload(requester: Requester, size: int, file_name: str | None) -> None:
-    """Raises what the limits of an upload want, before anything of it is stored."""
+    """Raise an error for an upload that isn't allowed, before anything is stored.
+
+    Raises Forbidden, TooLarge, InvalidParam, LimitExceeded.
+    """
     _forbid_guests(requester)
     most = settings().media_max_bytes
     if size > most:
@@ -125,10 +128,10 @@ def check_upload(requester: Requester, size: int, file_name: str | None) -> None
 
 @contextmanager
 def counted(requester: Requester, size: int) -> Iterator[None]:
-    """Take an upload's bytes from the user's quota while it is stored; give them back if that fails.
+    """Count an upload's bytes in the user's quota while it is stored; subtract them again if that fails.
 
-    They stay counted where it's not known whether the media were stored: where the database's answer is lost
-    or the function is stopped. Raises Forbidden where there's no room.
+    They stay counted if the outcome is unknown: the database's answer was lost, or the function was stopped.
+    Raises Forbidden if the quota is used up.
     """
     quota = settings().media_quota_bytes
     if not quota:

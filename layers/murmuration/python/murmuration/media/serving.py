@@ -1,7 +1,7 @@
-"""How media are answered: with their bytes, with a range of them, or by a redirect to a signed URL.
+"""Answers with media: their bytes, a range of them, or a redirect to a signed URL.
 
-A function can answer 6 MB, which is 4 MiB as Base64. What is larger comes from the bucket by CloudFront, at
-the server's own address: see docs/limits.md. The bucket serves ranges itself.
+A function can answer 6 MB, which is 4 MiB as Base64. Larger media come from the bucket by CloudFront, at the
+server's own address: see docs/limits.md. The bucket serves ranges itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _RANGE = re.compile(r"bytes\s*=\s*(\d{0,15})\s*-\s*(\d{0,15})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """Media that are small enough to be held."""
+    """Media that are small enough to be in memory."""
 
     data: bytes
     content_type: str
@@ -39,7 +39,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """An answer with media, or one that says where they are."""
+    """An answer with media, or a redirect to them."""
 
     data: bytes
     status: int = 200
@@ -47,10 +47,10 @@ class Served:
 
 
 def serve(content: Content, asked: Asked, file_name: str | None = None) -> Served:
-    """Answer with what was uploaded, under its own name or `file_name`.
+    """Return uploaded media, under their own file name or `file_name`.
 
-    Raises NotFound if the bucket has lost it, TooLargeToServe if it's too large to be sent without
-    a redirect and there may be none.
+    Raises NotFound if the bucket has lost them, TooLargeToServe if they are too large to be sent without a
+    redirect and none is allowed.
     """
     name = file_name or content.file_name
     if content.size <= INLINE_BYTES:
@@ -62,7 +62,7 @@ def serve(content: Content, asked: Asked, file_name: str | None = None) -> Serve
 
 
 def serve_file(file: File, asked: Asked) -> Served:
-    """Answer with bytes, or with the range of them that is asked for."""
+    """Return bytes, or the requested range of them."""
     headers = {**file_headers(file.content_type, file.file_name), "Accept-Ranges": "bytes"}
     size = len(file.data)
     found = parse_range(asked.range, size)
@@ -77,9 +77,9 @@ def serve_file(file: File, asked: Asked) -> Served:
 
 
 def parse_range(header: str, size: int) -> tuple[int, int] | None:
-    """The first and last byte of a Range header; None without one that counts, or with several ranges.
+    """Return the first and last byte of a Range header; None without a valid one, or with several ranges.
 
-    The first is `size` or more where the range has nothing of the file.
+    The first is `size` or more if the range is outside the file.
     https://www.rfc-editor.org/rfc/rfc9110#name-range
     """
     found = _RANGE.fullmatch(header)
@@ -93,7 +93,7 @@ def parse_range(header: str, size: int) -> tuple[int, int] | None:
 
 
 def read_file(content: Content, file_name: str | None = None) -> File:
-    """The bytes of media that are small enough. Raises NotFound where the bucket has lost them."""
+    """Return the bytes of media that are small enough. Raises NotFound if the bucket has lost them."""
     found = objects.get(content.object)
     if found is None:
         raise NotFound("The media are gone")
@@ -101,11 +101,9 @@ def read_file(content: Content, file_name: str | None = None) -> File:
 
 
 def signed_path(content: Content, headers: Mapping[str, str]) -> str:
-    """Return a signed path from which the bytes can be had for an hour, with these headers.
+    """Return a signed path at which the bytes can be read for an hour, with these headers.
 
-    The requester's budget pays for the transfer now.
-
-    Raises LimitExceeded.
+    The requester's budget pays for the transfer now. Raises LimitExceeded.
     """
     cost = content.size / 1024 * budgets.SENT_KB
     budgets.expect(cost)

@@ -1,7 +1,7 @@
-"""Thumbnails, made when first asked for and kept in the bucket.
+"""Thumbnails, which are made when they are first requested and kept in the bucket.
 
 Sizes are rounded up to a few, so that nobody can fill the bucket with thumbnails of one image. An attempt is
-counted before it is made: what was refused is refused again without the work, and so is what ended functions.
+counted before it is made: a refused or crashed one isn't repeated for ever.
 https://spec.matrix.org/v1.19/client-server-api/#thumbnails
 """
 
@@ -36,20 +36,20 @@ SCALED_SIZES: Sequence[Size] = ((320, 240), (640, 480), (800, 600), (1600, 1200)
 CROPPED_SIZES: Sequence[Size] = ((32, 32), (96, 96), (320, 320), (640, 640))
 """The only sizes that are made: those of the specification, and one or two for what is larger."""
 REMEMBERED_MS = 86_400_000
-"""How long it's remembered what came of an attempt."""
+"""How long the outcome of an attempt is kept."""
 TRIES = 3
 TRYING_MS = 60_000
-"""So many attempts that nothing came of are enough, once this is over; until then others may be at it."""
+"""After this time, so many attempts without an outcome are enough; until then others may still run."""
 AT_ONCE = 30
 """How many attempts may begin in that time."""
 BUSY_MS = 2_000
 MAX_SOURCE_BYTES = 30_000_000
-"""What an image may have that is decoded, as it is held in a function's memory."""
+"""How large an image to decode may be, because a function holds it in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The thumbnail that a client asks for, in the size that it gets at most."""
+    """A requested thumbnail, with the size that it gets at most."""
 
     size: Size
     method: Method
@@ -57,7 +57,7 @@ class Wanted:
 
     @classmethod
     def parse(cls, query: Mapping[str, str]) -> Wanted:
-        """From the query of the request. Raises MissingParam, InvalidParam."""
+        """Return the thumbnail that a request's query asks for. Raises MissingParam, InvalidParam."""
         width, height = (_edge(query, name) for name in ("width", "height"))
         method = query.get("method", "scale")
         animated = query.get("animated", "false")
@@ -71,7 +71,7 @@ class Wanted:
 
     @property
     def name(self) -> str:
-        """What tells this thumbnail from others of its image."""
+        """The name that distinguishes this thumbnail from others of its image."""
         width, height = self.size
         return f"{self.method}-{width}x{height}{'-animated' * self.animated}"
 
@@ -86,12 +86,12 @@ def _edge(query: Mapping[str, str], name: str) -> int:
 
 
 def scaled_size(width: int, height: int) -> Size:
-    """The smallest of our sizes that is no smaller than asked for in either dimension; else the largest."""
+    """Return the smallest of our sizes that is at least as large as requested; else the largest size."""
     return _rounded(SCALED_SIZES, width, height)
 
 
 def cropped_size(width: int, height: int) -> Size:
-    """The same for a cropped thumbnail, which is a square."""
+    """Return the size of a cropped thumbnail, a square, by the same rule as `scaled_size`."""
     return _rounded(CROPPED_SIZES, width, height)
 
 
@@ -100,10 +100,7 @@ def _rounded(sizes: Sequence[Size], width: int, height: int) -> Size:
 
 
 def get_content_thumbnail(server_name: str, media_id: str, wanted: Wanted, asked: Asked) -> Served:
-    """Answer with a thumbnail, or with the image itself where it is no larger than that.
-
-    Raises what `find_thumbnail` raises.
-    """
+    """Return a thumbnail, or the image itself if it is no larger. Raises what `find_thumbnail` raises."""
     found = find_thumbnail(server_name, media_id, wanted, asked)
     if isinstance(found, File):
         return serve_file(found, asked)
@@ -115,9 +112,9 @@ def get_content_thumbnail(server_name: str, media_id: str, wanted: Wanted, asked
 
 
 def find_thumbnail(server_name: str, media_id: str, wanted: Wanted, asked: Asked) -> File | Content:
-    """A thumbnail, of another server's image too; or what is known of the image where that itself does.
+    """Return a thumbnail of a local or remote image, or the image's metadata if the image itself will do.
 
-    Raises NotFound, NotYetUploaded, TooLarge, LimitExceeded, and Unknown for what is no image.
+    Raises NotFound, NotYetUploaded, TooLarge, LimitExceeded, and Unknown if it is no image.
     """
     if server_name == settings().server_name:
         return find_own_thumbnail(media_id, wanted, asked)
@@ -133,7 +130,7 @@ def find_thumbnail(server_name: str, media_id: str, wanted: Wanted, asked: Asked
 
 
 def find_own_thumbnail(media_id: str, wanted: Wanted, asked: Asked) -> File | Content:
-    """The same for images of this server alone."""
+    """Return what `find_thumbnail` returns, for local images only."""
     content = find_own_content(media_id, asked)
     # Those of what is kept for a while, such as images of previews, are kept beside it.
     folder = "thumbnail" if content.object.startswith("media/") else "remote"
@@ -142,7 +139,7 @@ def find_own_thumbnail(media_id: str, wanted: Wanted, asked: Asked) -> File | Co
 
 @dataclass(frozen=True, slots=True)
 class _Image:
-    """Where an image's thumbnails are kept, and what their attempts are counted by."""
+    """Where an image's thumbnails are stored, and the key that counts their attempts."""
 
     folder: str
     counted_as: str
@@ -153,7 +150,7 @@ class _Lost(NotFound):
 
 
 def _find(image: _Image, content: Content, wanted: Wanted) -> File | Content:
-    """A thumbnail that is kept, or one that is made now. Raises _Lost and what `find_thumbnail` raises."""
+    """Return a stored thumbnail, or make one now. Raises _Lost and what `find_thumbnail` raises."""
     if kept := objects.get(f"{image.folder}/{wanted.name}"):
         return _file(kept.data, kept.content_type)
     if whole := _begin(image, wanted):
@@ -167,9 +164,9 @@ def _find(image: _Image, content: Content, wanted: Wanted) -> File | Content:
 
 
 def _begin(image: _Image, wanted: Wanted) -> str:
-    """Count an attempt; the image's type where the image itself is known to do.
+    """Count an attempt. Return the image's type if the image itself is known to do.
 
-    Raises what an attempt before raised, Unknown if several came to nothing, LimitExceeded.
+    Raises the error of an earlier attempt, Unknown if several attempts stopped without one, LimitExceeded.
     """
     now = now_ms()
     making = storage.begin_thumbnail(
@@ -190,7 +187,7 @@ def _begin(image: _Image, wanted: Wanted) -> str:
 
 
 def _make(image: _Image, wanted: Wanted, content: Content, data: bytes) -> File | Content:
-    """Make a thumbnail and keep it, or remember why there is none to keep."""
+    """Make a thumbnail and store it, or store why there is none."""
     from murmuration.media.imaging import make_thumbnail
 
     try:
@@ -205,7 +202,7 @@ def _make(image: _Image, wanted: Wanted, content: Content, data: bytes) -> File 
 
 
 def _refuse(image: _Image, wanted: Wanted, error: MatrixError) -> MatrixError:
-    """Remember an error, so that the next request is refused without the work; returns it."""
+    """Store an error, so that the next request is refused without work, and return it."""
     storage.refuse_thumbnail(image.counted_as, wanted.name, refusal=error.errcode, message=error.message)
     return error
 

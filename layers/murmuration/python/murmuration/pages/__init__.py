@@ -74,7 +74,7 @@ def page(
 
 
 def redirection(url: str, *, cookie: str = "") -> Page:
-    """To another page, by GET; nobody keeps it."""
+    """A redirection to another page, by GET, which browsers don't cache."""
     headers = {"Location": url, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
     return Page(b"", 302, headers | ({"Set-Cookie": cookie} if cookie else {}))
 

@@ -1,4 +1,4 @@
-"""Presence of other servers' users in small rooms with a local user, if the operator wants it."""
+"""Presence of remote users in small rooms with a local user, if the operator wants it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from murmuration.storage.servers import remote_presence
 
 
 def note_members(heads: Iterable[RoomHead]) -> None:
-    """Note that local users look at other servers' members of these small rooms from now on."""
+    """Note that local users see the presence of remote members of these small rooms from now on."""
     if not settings().federated_presence:
         return
     rooms: dict[str, list[str]] = {}
@@ -24,7 +24,7 @@ def note_members(heads: Iterable[RoomHead]) -> None:
 
 
 def rooms_of(user_id: str, most_members: int) -> list[RoomHead]:
-    """The small rooms in which another server's user is seen, and which they are still in."""
+    """Return the small rooms in which a remote user is seen, and of which they are still a member."""
     noted = remote_presence.read_rooms([user_id]).get(user_id, [])
     joined = member_index.rooms_joined_by(user_id, noted) if noted else []
     heads = room_items.read_heads(joined).values() if joined else ()

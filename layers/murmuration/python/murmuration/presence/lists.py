@@ -1,6 +1,7 @@
-"""Presence lists: asking to see somebody's presence, and letting them.
+"""Presence lists: asking to see a user's presence, and granting that.
 
-Who is asked by somebody that they themselves may see lets them at once, as such interest is seldom one-sided.
+A request is granted at once if the asked user may see the asker's presence already: such interest is seldom
+one-sided.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ def change_list(
     grant: Sequence[str] = (),
     deny: Sequence[str] = (),
 ) -> None:
-    """Ask to see others or give it up; let those see who asked, or not any more. Each may be repeated.
+    """Ask to see users or give that up; grant or deny it to those who asked. Repeating it is harmless.
 
-    Raises InvalidParam, and NotFound for somebody who isn't here or hasn't asked; nothing is done then.
+    Raises InvalidParam, and NotFound for a user who isn't local or hasn't asked; then nothing is done.
     """
     for other in (*invite, *grant):
         _check_here(other)
@@ -70,7 +71,7 @@ def _ask(observer: str, observed: str) -> None:
 
 
 def _grant(observer: str, observed: str) -> None:
-    """Let one who asked see; who has withdrawn meanwhile stays out."""
+    """Grant the presence to a user who asked; one who has withdrawn meanwhile gets nothing."""
     try:
         dynamodb.transact(presence_lists.granting_writes(observer, observed))
     except ConditionFailed:

@@ -18,7 +18,7 @@ MOST_CHANGES = 50
 
 
 def set_status(requester: Requester, user_id: str, body: Fields, states: Sequence[str]) -> None:
-    """Have the requester's device say its user is in the state that the body has, one of `states`.
+    """Set the requester's presence to the state in the body, one of `states`.
 
     Raises Forbidden, MissingParam, BadJson, InvalidParam, LimitExceeded.
     """
@@ -29,16 +29,16 @@ def set_status(requester: Requester, user_id: str, body: Fields, states: Sequenc
 
 
 def get_status(viewer: str, user_id: str) -> Answer:
-    """A user's presence as the viewer may see it. Raises InvalidParam, NotFound, Forbidden."""
+    """Return a user's presence as the viewer may see it. Raises InvalidParam, NotFound, Forbidden."""
     presence, state = views.get_status(viewer, user_id)
     return {**presence.content(state, now_ms())}
 
 
 def get_list(requester: Requester, user_id: str) -> list[Answer]:
-    """Whom the requester wants to see, with their presence where they may, and who wants to see them.
+    """Return the users on the requester's presence list, and the users who ask for the requester's presence.
 
-    Each has `user_id`; the former `accepted`, the latter `asking` or `observing`, both true.
-    Raises Forbidden.
+    Each has `user_id`, and the presence if it may be seen. The former have `accepted`, the latter `asking` or
+    `observing`, both true. Raises Forbidden.
     """
     requester.require_self(user_id)
     wanted, observers = presence_lists.read_list(user_id), presence_lists.read_observers(user_id)
@@ -55,7 +55,8 @@ def get_list(requester: Requester, user_id: str) -> list[Answer]:
 
 
 def change_list(requester: Requester, user_id: str, body: Fields) -> None:
-    """`invite` and `drop` of whom the requester wants to see, `grant` and `deny` of who wants to see them.
+    """Change the requester's presence list: `invite` and `drop` are users to see, `grant` and `deny` users
+    who ask.
 
     Raises Forbidden, BadJson, InvalidParam, NotFound, LimitExceeded.
     """

@@ -1,8 +1,8 @@
-"""Changes of a user's presence: said outright, by being on an event stream, or by acting.
+"""Changes of a user's presence: set by the user, by being on an event stream, or by acting.
 
-Being on a stream is good for fifteen minutes and noted anew when less than eleven of them are left, as a
-parked client doesn't come to a function for ten. So being there costs a write in four minutes or more, and
-going away costs none: whoever looks afterwards finds the time over.
+Being on a stream counts for fifteen minutes. It is noted again when less than eleven of them are left,
+because a parked client doesn't come to a function for ten minutes. So being online costs one write in four
+minutes or more, and going offline costs none: later readers find that the time is over.
 https://spec.matrix.org/v1.19/client-server-api/#presence
 """
 
@@ -31,22 +31,22 @@ from murmuration.storage.users import presence
 STAY_MS = 900_000
 RENEWED_BELOW_MS = 660_000
 ELSEWHERE, ELSEWHERE_MS, RENEWED_ELSEWHERE_BELOW_MS = "elsewhere", 1_800_000, 600_000
-"""The name of the entry that another server's user has in place of devices; how long it counts; and the rest
-of that time below which the same presence renews it."""
+"""A remote user has one entry of this name instead of devices; how long it counts; and how little of that
+time must be left for the same presence to renew it."""
 LAST_ACTIVE_STEP_MS = 60_000
 """How much later than the noted one an action must be to be noted."""
 QUIET_MS = 300_000
-"""An action after so long a time is told of; others wait for the next change."""
+"""After this long without actions, the next action is told at once; others wait for the next change."""
 MOST_STATUS_CHARACTERS = 1000
 ATTEMPTS = 20
 _OF = " "
-"""What stands between a connection and its device in the entry that is the connection's."""
+"""The separator between a connection and its device in the name of the connection's entry."""
 _acted: LruCache[str, int] = LruCache(1024)
 """When a user's action was last noted, as far as this process knows."""
 
 
 def set_status(user_id: str, device_id: str, state: str, status_msg: str | None) -> None:
-    """Set the presence that a device's user chose. Without a status message the old one is removed.
+    """Set the presence that a user chose on a device. Without a status message the old one is removed.
 
     Raises InvalidParam for a message of more than MOST_STATUS_CHARACTERS.
     """
@@ -65,19 +65,25 @@ def set_status(user_id: str, device_id: str, state: str, status_msg: str | None)
 
 
 def note_visit(user_id: str, device_id: str, wanted: str | None, item: StoredItem | None) -> bool:
-    """Note that a device is on an event stream, if that needs noting; whether its user has just come there.
+    """Note that a device is on an event stream, if needed; its user may have just come online by that.
 
-    `wanted` is the state that it asked for, None where the stream knows no such wish: then who is offline
-    goes online. A device that asks for offline isn't online by being there, but what it said before stays
-    until its time is over. Being online doesn't take back what only the founding documents know,
-    free_for_chat and hidden, even if the device was away. `item` is the stored presence, as it was a moment
+    `wanted` is the presence to record for this device; None if the API has no such parameter: then an offline
+    user becomes online. A device that asks for offline doesn't make its user online, but what it said before
+    stays until its time is over. Becoming online doesn't replace free_for_chat and hidden, which only the
+    founding documents have, even if the device was away. `item` is the stored presence, as it was a moment
     ago.
     """
     now, known = now_ms(), presence.from_item(item)
-    if _visited(known, device_id, wanted, now) is known:
+    if is_visit_noted(device_id, wanted, item):
         return False
     _change(user_id, lambda before, at: _visited(before, device_id, wanted, at), item)
     return not known.watches(now)
+
+
+def is_visit_noted(device_id: str, wanted: str | None, item: StoredItem | None) -> bool:
+    """Whether `note_visit` would change nothing."""
+    known = presence.from_item(item)
+    return _visited(known, device_id, wanted, now_ms()) is known
 
 
 def _visited(before: Presence, device_id: str, wanted: str | None, now: int) -> Presence:
@@ -95,9 +101,9 @@ def _visited(before: Presence, device_id: str, wanted: str | None, now: int) -> 
 
 
 def stay(user_id: str, device_id: str, connection: str, until_ms: int) -> None:
-    """Have the user online by a connection, of which nothing will be heard, until its end at the latest.
+    """Keep the user online by a connection until the connection's latest possible end.
 
-    What only the founding documents know, free_for_chat and hidden, isn't taken back by that.
+    It doesn't replace free_for_chat and hidden, which only the founding documents have.
     """
 
     def change(before: Presence, now: int) -> Presence:
@@ -110,7 +116,7 @@ def stay(user_id: str, device_id: str, connection: str, until_ms: int) -> None:
 
 
 def leave(user_id: str, devices: Collection[str]) -> None:
-    """Have devices, with their connections, or connections, which are gone, say nothing any more."""
+    """Remove devices with their connections, or single connections, from a user's presence."""
     item = presence.read(user_id)
     before = presence.from_item(item)
     if any(_is_of(name, devices) for name in (*before.devices, *before.capabilities)):
@@ -118,7 +124,7 @@ def leave(user_id: str, devices: Collection[str]) -> None:
 
 
 def set_capabilities(user_id: str, device_id: str, sha256: str) -> None:
-    """Have a device tell, by a hash, what it can do; others are told where that's new of the user."""
+    """Store a device's capabilities, by their hash. Others are told if the hash is new for the user."""
 
     def change(before: Presence, _now: int) -> Presence:
         if before.capabilities.get(device_id) == sha256:
@@ -145,14 +151,17 @@ def note_action(user_id: str, at_ms: int) -> None:
 
 
 def note_sending(items: Iterable[StoredItem]) -> None:
-    """Note what new entries of rooms' logs say of who is active: the senders of messages from here."""
+    """Note the senders of new log entries as active, if the messages were sent from here."""
     for entry in new_entries(items):
         if entry.is_sent_here and "state_key" not in (event := entry.fields):
             note_action(event["sender"], min(event["origin_server_ts"], now_ms()))
 
 
 def note_elsewhere(user_id: str, state: str, status_msg: str | None, active_ms: int) -> None:
-    """Note what another server says of its user: it counts for half an hour, unless it is said anew."""
+    """Store what another server says of its user's presence.
+
+    It counts for half an hour, unless it is repeated.
+    """
 
     def change(before: Presence, now: int) -> Presence:
         known = before.devices.get(ELSEWHERE)
@@ -168,7 +177,7 @@ def note_elsewhere(user_id: str, state: str, status_msg: str | None, active_ms: 
 
 
 def announce(user_id: str) -> None:
-    """Have everybody who may know told of the user anew, such as for another display name."""
+    """Have everybody who may see a user told of them again, such as after a new display name."""
     _change(user_id, lambda before, now: replace(before, changed_ms=now))
 
 
@@ -182,7 +191,9 @@ def _change(
     make: Callable[[Presence, int], Presence],
     item: StoredItem | None = _UNREAD,
 ) -> None:
-    """Store what `make` makes of the presence, with its time if others are to be told."""
+    """Store what `make` returns for the presence. If others are to be told, it gets the time of the
+    change.
+    """
     for attempt in range(ATTEMPTS):
         if attempt or item is _UNREAD:
             item = presence.read(user_id)
@@ -197,7 +208,9 @@ def _change(
 
 
 def _told(after: Presence, before: Presence, now: int) -> Presence:
-    """With the time of the change, where others see one; and with what the user missed, who has come back."""
+    """Return the presence with the time of a change that others see, and with what a returning user
+    missed.
+    """
     if after.watches(now) and not before.watches(now):
         away = max((device.until_ms for device in before.devices.values()), default=0)
         after = replace(after, came_ms=now, away_ms=away)
@@ -211,7 +224,9 @@ def _told(after: Presence, before: Presence, now: int) -> Presence:
 
 
 def _pruned(presence_: Presence, now: int) -> Presence:
-    """Without the devices that went away, but for the last one: it tells since when the user is away."""
+    """Return the presence without devices that went away, except the last one, whose time tells since
+    when.
+    """
     live = {name: device for name, device in presence_.devices.items() if device.until_ms > now}
     return replace(presence_, devices=live) if live else presence_
 
@@ -233,11 +248,14 @@ def _without(before: Presence, devices: Collection[str], now: int) -> Presence:
 
 
 def _is_of(name: str, gone: Collection[str]) -> bool:
-    """Whether an entry is of one of these devices, or connections; a connection's is of its device, too."""
+    """Return whether an entry belongs to one of these devices or connections.
+
+    A connection's belongs to its device too.
+    """
     return name in gone or not set(gone).isdisjoint(name.split(_OF, 1))
 
 
 def _raised(before: Presence, after: Presence, now: int) -> int:
-    """When the user was last active: now, if they made themselves more available."""
+    """Return when the user was last active: now, if they made themselves more available."""
     raised = availability(after.own(now)) > availability(before.own(now))
     return now if raised else before.last_active_ms

@@ -1,9 +1,9 @@
-"""Telling of a changed presence: a marker for each room with somebody on an event stream, at most.
+"""Telling others of a changed presence: by at most one marker for each room with somebody on an event stream.
 
-Run by the Streams worker. A presence is stored before it's told, and so is everybody's coming to a stream,
-which others are told of only if they see a change. So of two who come or change at one time, at least one's
-telling sees the other: either it marks the room because the other is there, or the other, who came later, is
-told of what they missed.
+The Streams worker does this. A presence is stored before others are told. A user who comes to a stream is
+stored too, though others hear of it only if they see a change. So of two users who come or change
+concurrently, at least one's telling sees the other: either it marks the room because the other is there, or
+the other came later and is told what they missed.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from murmuration.storage.rooms.room_items import RoomHead
 from murmuration.storage.users import memberships, presence, presence_lists
 
 SMALL_ROOM = 20
-"""Members of a room up to which it's asked who is there. In a larger one somebody will be."""
+"""Up to this many members it is checked whether somebody is on a stream. In a larger room somebody will
+be."""
 MARKERS_AT_ONCE = 50
 
 
 def tell(items: Iterable[StoredItem]) -> None:
-    """Tell of these new presences, by their items, at their users' expense. Repeating it does no harm."""
+    """Tell others of these new presences, at the users' expense. Repeating it is harmless."""
     for user_id, new in presence.newest_of(items).items():
         is_local = member_index.is_local(user_id)
         with counting(usage := Usage()):
@@ -45,8 +46,8 @@ def tell(items: Iterable[StoredItem]) -> None:
 def tell_of_joins(items: Iterable[StoredItem]) -> None:
     """Tell users who join a room of the members who are online, and those members of the users.
 
-    `items` are new items of rooms' logs. In a large room only the members are told here: the room's stream
-    has markers of all who are online, which the joining user's next sync reads. Repeating it does no harm.
+    `items` are new items of rooms' logs. In a large room only the members are told here: the joining user's
+    next sync reads the markers in the room's stream. Repeating it is harmless.
     """
     entries = new_entries(items)
     joined = {(entry.room_id, entry.member) for entry in entries if entry.member and _is_join(entry)}
@@ -57,7 +58,7 @@ def tell_of_joins(items: Iterable[StoredItem]) -> None:
 
 
 def _is_join(entry: NewEntry) -> bool:
-    """Whether a member event has somebody join who wasn't in the room before."""
+    """Return whether a member event is a join of a user who wasn't in the room before."""
     return entry.membership_before != "join" and entry.new_membership == "join"
 
 
@@ -82,9 +83,9 @@ def _tell_of_join(room_id: str, user_id: str) -> None:
 
 
 def _tell(user_id: str, told: Presence, *, changed: bool, came: bool) -> None:
-    """Tell others if what they are shown has `changed`, and the user what they missed if they `came`.
+    """Tell others if what they are shown has `changed`, and tell the user what they missed if they `came`.
 
-    A user of another server has no stream of their own here.
+    Remote users have no stream of their own here.
     """
     is_local = member_index.is_local(user_id)
     (small, large), observing, wanted = concurrency.gather(
@@ -117,7 +118,9 @@ def _granted(entries: Mapping[str, str]) -> set[str]:
 
 
 def _missed(told: Presence, known: Mapping[str, Presence]) -> list[str]:
-    """Those who changed while the user was away, or are there when the user comes for the first time."""
+    """Return the users whose presence changed while the user was away; at a first coming, all who are
+    online.
+    """
     return sorted(
         other
         for other, theirs in known.items()
@@ -126,14 +129,14 @@ def _missed(told: Presence, known: Mapping[str, Presence]) -> list[str]:
 
 
 def _rooms_of_remote(user_id: str) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """The small rooms in which another server's user is seen, with this server's members."""
+    """Return the small rooms in which a remote user is seen, with their local members."""
     return _members(elsewhere.rooms_of(user_id, SMALL_ROOM)), []
 
 
 def _rooms(user_id: str, *, came: bool) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """The user's rooms: members from this server of the small ones, and the large ones.
+    """Return the user's rooms: the small ones with their local members, and the large ones.
 
-    Whose members from other servers are looked at, now that the user `came`, is noted.
+    If the user `came`, it also notes whose remote members are seen from now on.
     """
     joined = [row.room_id for row in memberships.read_memberships(user_id) if row.membership == "join"]
     if not joined:
@@ -146,7 +149,7 @@ def _rooms(user_id: str, *, came: bool) -> tuple[dict[str, tuple[str, ...]], lis
 
 
 def _members(heads: Sequence[RoomHead]) -> dict[str, tuple[str, ...]]:
-    """The members from this server, by room."""
+    """Return the local members, by room."""
     members = concurrency.parallel(
         *(functools.partial(members_at, head.room_id, head.state_root, head) for head in heads)
     )

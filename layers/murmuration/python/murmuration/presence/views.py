@@ -1,4 +1,4 @@
-"""Who may see whose presence, and as what."""
+"""Who may see whose presence, and which state they see."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Somebody's presence with what their profile says."""
+    """A user's presence with the profile fields that go with it."""
 
     user_id: str
     presence: Presence
     profile: Mapping[str, str]
 
     def event(self, state: str, at_ms: int) -> ClientEvent:
-        """The `m.presence` event that says `state` of them."""
+        """Return the `m.presence` event that shows the user in `state`."""
         content = {**self.presence.content(state, at_ms), **self.profile}
         return {"type": "m.presence", "sender": self.user_id, "content": content}
 
 
 def look_at(user_ids: Collection[str]) -> list[Seen]:
-    """These users' presence, whoever asks; one round trip."""
+    """Return the presence of these users, without checking who may see it. One round trip."""
     if not user_ids:
         return []
     wanted = sorted(user_ids)
@@ -50,7 +50,7 @@ def look_at(user_ids: Collection[str]) -> list[Seen]:
 
 
 def get_status(viewer: str, user_id: str) -> tuple[Presence, str]:
-    """A user's presence and the state in it that the viewer sees.
+    """Return a user's presence, and the state in which the viewer sees it.
 
     Raises NotFound, InvalidParam, Forbidden.
     """
@@ -66,14 +66,14 @@ def get_status(viewer: str, user_id: str) -> tuple[Presence, str]:
 
 
 def may_see_remote(viewer: str, user_id: str) -> bool:
-    """Whether a user shares a small room with another server's user, who is seen there."""
+    """Return whether a user shares a small room with a remote user whose presence is seen there."""
     noted = remote_presence.read_rooms([user_id]).get(user_id, [])
     own = memberships.read_joined_rooms(viewer) if noted else ()
     return bool(member_index.rooms_joined_by(user_id, set(noted) & set(own)))
 
 
 def may_see(viewer: str, user_id: str) -> bool:
-    """Whether a user may see another's presence: they share a room, or the other lets them."""
+    """Return whether a user may see another's presence: they share a room, or the other one granted it."""
     if viewer == user_id or presence_lists.is_granted(viewer, user_id):
         return True
     own, others = (

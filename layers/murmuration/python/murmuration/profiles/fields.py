@@ -1,4 +1,4 @@
-"""Which profile fields there may be, and what they may hold.
+"""The names and values that profile fields may have.
 
 https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3profileuseridkeyname
 """
@@ -26,7 +26,7 @@ _CUSTOM_KEY = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)+")
 
 
 def check_key(key: str) -> None:
-    """Raises KeyTooLarge, InvalidParam for a name that no profile field can have."""
+    """Raise KeyTooLarge or InvalidParam for a name that no profile field may have."""
     if len(key.encode()) > MAX_KEY_BYTES:
         raise KeyTooLarge(f"A profile key has at most {MAX_KEY_BYTES} bytes")
     if key not in ("displayname", "avatar_url") and not _CUSTOM_KEY.fullmatch(key):
@@ -34,10 +34,10 @@ def check_key(key: str) -> None:
 
 
 def value_from_body(key: str, body: Body) -> Any:
-    """The value that a request's body has for `key`. Raises MissingParam, InvalidParam.
+    """Return the value for `key` in a request's body. Raises MissingParam, InvalidParam.
 
-    A custom field may hold any JSON value. An avatar URL isn't looked into: that it "MUST be an MXC URI"
-    binds clients, of which older ones send others.
+    A custom field may have any JSON value. An avatar URL isn't checked: that it "MUST be an MXC URI" is for
+    clients, and older ones send others.
     """
     if key not in body:
         raise MissingParam(f"{key} is missing")
@@ -58,6 +58,8 @@ def _text(key: str, value: Any, limit: int) -> str:
 
 
 def check_size(fields: ProfileFields) -> None:
-    """Raises ProfileTooLarge; BadJson for what has no JSON at all, such as half a surrogate pair."""
+    """Raise ProfileTooLarge for too large a profile, BadJson for one that can't be encoded, such as half a
+    surrogate pair.
+    """
     if len(canonical_json.encode(dict(fields), strict=False)) > MAX_PROFILE_BYTES:
         raise ProfileTooLarge("A profile must be under 64 KiB")

@@ -25,7 +25,7 @@ ATTEMPTS = 20
 
 
 def get_user_profile(user_id: str) -> ProfileFields:
-    """All fields of a user's profile. Raises InvalidParam, NotFound.
+    """Return all fields of a user's profile. Raises InvalidParam, NotFound.
 
     https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3profileuserid
     """
@@ -38,7 +38,7 @@ def get_user_profile(user_id: str) -> ProfileFields:
 
 
 def get_profile_field(user_id: str, key: str) -> ProfileFields:
-    """One field of a user's profile. Raises InvalidParam, NotFound.
+    """Return one field of a user's profile. Raises InvalidParam, NotFound.
 
     https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3profileuseridkeyname
     """
@@ -51,7 +51,7 @@ def get_profile_field(user_id: str, key: str) -> ProfileFields:
 def set_profile_field(
     requester: Requester, user_id: str, key: str, body: Body, *, propagate: bool = True
 ) -> Answer:
-    """Set one field to what the body has for it; without `propagate` the user's rooms keep what they have.
+    """Set one field to the body's value. Without `propagate` the member events in the user's rooms stay.
 
     Raises Forbidden, InvalidParam, MissingParam, KeyTooLarge, ProfileTooLarge, BadJson, LimitExceeded.
     https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3profileuseridkeyname
@@ -65,8 +65,9 @@ def set_profile_field(
 
 
 def delete_profile_field(requester: Requester, user_id: str, key: str) -> Answer:
-    """Remove one field, which needn't be there. Raises Forbidden, InvalidParam, KeyTooLarge, LimitExceeded.
+    """Delete one field; a missing one is no error.
 
+    Raises Forbidden, InvalidParam, KeyTooLarge, LimitExceeded.
     https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3profileuseridkeyname
     """
     _check_may_change(requester, user_id, key)

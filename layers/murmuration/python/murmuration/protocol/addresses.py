@@ -1,7 +1,8 @@
-"""URLs that others give us and that people or programs follow: read so that no browser reads them otherwise.
+"""Checks URLs from others that people or programs will follow, so that no two readers understand them
+differently.
 
-Browsers follow https://url.spec.whatwg.org, Python follows RFC 3986. Where both may differ, or where a person
-may take one host for another, the URL is refused.
+Browsers follow https://url.spec.whatwg.org, Python follows RFC 3986. A URL is refused if the two may differ,
+or if a person may take one host for another.
 """
 
 from __future__ import annotations

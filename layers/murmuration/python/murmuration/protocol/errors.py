@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from murmuration.protocol.encoding.shapes import Answer
+    from murmuration.protocol.encoding.shapes import Answer, JsonObject
 
 
 class MatrixError(Exception):
@@ -140,13 +140,13 @@ class ThreepidInUse(MatrixError):
 
 
 class ThreepidNotFound(MatrixError):
-    """An address is nobody's."""
+    """The address belongs to no account."""
 
     errcode = "M_THREEPID_NOT_FOUND"
 
 
 class ThreepidAuthFailed(MatrixError):
-    """Nobody has proved that an address is theirs."""
+    """The address isn't proved to be the user's."""
 
     errcode = "M_THREEPID_AUTH_FAILED"
 
@@ -209,7 +209,7 @@ class UnableToAuthoriseJoin(MatrixError):
 
 
 class UnableToGrantJoin(MatrixError):
-    """The user may join, but nobody of this server has the power to vouch for that: another server may."""
+    """The user may join, but no local user has the power to authorise it. Another server may have one."""
 
     errcode = "M_UNABLE_TO_GRANT_JOIN"
 
@@ -263,7 +263,7 @@ class MethodNotAllowed(MatrixError):
 
 
 class ServerManaged(MatrixError):
-    """What the client wants to set is the server's to set."""
+    """Only the server may set this value."""
 
     status = 405
     errcode = "M_BAD_JSON"
@@ -304,7 +304,7 @@ class TooLargeToServe(TooLarge):
 
 
 class Conflict(MatrixError):
-    """What the request is about has come to another end already."""
+    """The thing that the request is about has already ended in another way."""
 
     status = 409
 
@@ -342,7 +342,7 @@ class UserInteractiveAuthRequired(MatrixError):
 
     status = 401
 
-    def __init__(self, fields: Answer, failure: MatrixError | None = None) -> None:
+    def __init__(self, fields: JsonObject, failure: MatrixError | None = None) -> None:
         super().__init__(failure.message if failure else "Authentication is required", **fields)
         self.failure = failure
 

@@ -89,7 +89,7 @@ class ServerNameParts(NamedTuple):
 
 
 def server_name_of(identifier: str) -> str | None:
-    """What follows the first colon of an identifier taken to be valid; None if it has no domain."""
+    """The part of a valid identifier after its first colon; None if it has no domain."""
     return identifier.partition(":")[2] or None
 
 

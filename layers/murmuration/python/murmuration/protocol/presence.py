@@ -1,4 +1,4 @@
-"""Presence: what a user's devices come to together, and what of it others are shown.
+"""Presence: combines what a user's devices say, and decides what others are shown of it.
 
 https://spec.matrix.org/v1.19/client-server-api/#presence
 """
@@ -31,7 +31,7 @@ class PresenceContent(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What one device says of its user, and until when that is good (milliseconds since the epoch)."""
+    """The presence that one device sets, and until when it is valid (milliseconds since the epoch)."""
 
     presence: str
     until_ms: int
@@ -100,7 +100,7 @@ class Presence:
 
 
 def availability(state: str) -> int:
-    """How available a state says that somebody is; raising it is an action, lowering it isn't."""
+    """A rank of how available a state is. Raising one's rank is an action of the user, lowering it isn't."""
     return _AVAILABILITY[state]
 
 

@@ -1,7 +1,7 @@
 """The size of answers: a function may answer 6 MB, so every list is cut by bytes.
 
-What is measured is JSON in UTF-8. `LIST_BYTES` of it fit into a function's answer in any case: as base64 if
-the quotes in it make it too long as a string. `docs/limits.md` says what bounds each endpoint's answer.
+Sizes are of JSON in UTF-8. `LIST_BYTES` always fit into a function's answer; if the quotes in them make it
+too long as a string, it goes out as base64. `docs/limits.md` says what bounds each endpoint's answer.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ def count_fitting(values: Iterable[Any], budget: Budget) -> int:
 def fit_events(events: Sequence[AnyClientEvent], budget: Budget) -> int:
     """How many of the rendered events fit, from the first on; at least one.
 
-    What is bundled with an event is counted after the events themselves. Where there is no room for it, it is
-    taken out of the event; the client can ask for it with /relations.
+    Bundled aggregations are counted after the events themselves. If there is no room for one, it is removed
+    from its event; the client can ask for it with /relations.
     """
     sizes = [json_bytes(event) + 1 for event in events]
     bundles = [_bundle_bytes(event) for event in events]

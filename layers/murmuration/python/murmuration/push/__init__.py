@@ -1,1 +1,1 @@
-"""Push: pushers, which events they are told of, and the calls of push gateways."""
+"""Push: users' pushers, the events they are told of, and the calls of push gateways."""

@@ -1,7 +1,7 @@
-"""Which new events the users with pushers are notified of, and what of that they have read.
+"""Which new events users with pushers are notified of, and what they have read of those.
 
-The Streams workers call this after they have woken those who wait. It orders work in the queue
-`gateway-pushes`; `push.gateways` does it. Ordering something twice is harmless.
+The Streams workers call this after they have woken waiting clients. It orders work in the queue
+`gateway-pushes`, which `push.gateways` carries out. Ordering something twice is harmless.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ What calls of Element X ring by has had several names (MSC4075).
 
 
 def order_pushes(items: Sequence[StoredItem], users: Iterable[str]) -> None:
-    """Order the pushes for new entries of rooms' logs, to those of `users`, who have pushers."""
+    """Order the pushes for new log entries to those of `users`, who have pushers."""
     reachable = frozenset(users)
     if not reachable:
         return
@@ -89,7 +89,7 @@ def _concerning(user_id: str, entries: Sequence[NewEntry]) -> list[NewEntry]:
 
 
 class _Facts:
-    """What the rules of some users need to know of a room; one round trip."""
+    """What the push rules of some users need to know of a room. One round trip."""
 
     def __init__(self, room_id: str, user_ids: Iterable[str]) -> None:
         batch = Batch()
@@ -164,7 +164,9 @@ def _orders_in_room(room_id: str, concerned: Mapping[str, Sequence[NewEntry]]) -
 
 
 def _ends_unread(entry: LogEntry, user_id: str) -> bool:
-    """Whether the user has read what came before: they sent something, or aren't in the room any more."""
+    """Return whether an event shows that its user has read everything before: they sent it, or left the
+    room.
+    """
     event = entry.event
     if event.type == MEMBER:
         return event.state_key == user_id and event.membership in ("leave", "ban")
@@ -199,7 +201,7 @@ def _push(user_id: str, entry: LogEntry, outcome: Outcome) -> PushOrder:
 
 
 def note_receipts(items: Sequence[StoredItem]) -> None:
-    """Have the numbers go down of users who have read something, by receipts among items of streams."""
+    """Order lower unread counts for users who have read something, by receipts among stream items."""
     receipts = [each for each in receipts_among(items, READ_TYPES) if is_local(each.user_id)]
     batch = Batch()
     unread = {user_id: batch.add(unread_read(user_id)) for user_id in {each.user_id for each in receipts}}

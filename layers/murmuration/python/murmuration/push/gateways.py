@@ -1,8 +1,9 @@
-"""Calls of push gateways: what the queue `gateway-pushes` orders.
+"""Calls of push gateways, which the queue `gateway-pushes` orders.
 
-A gateway that fails is tried again with growing pauses, for a day; what comes meanwhile waits, and doesn't
-shorten the pause. Rejected push keys lose their pusher. All of it may happen twice: gateways recognise an
-event by its ID. https://spec.matrix.org/v1.19/push-gateway-api/
+A failing gateway is tried again after growing pauses, for a day; new notes wait meanwhile, and don't shorten
+the pause. A rejected push key loses its pusher. Everything may happen twice: gateways recognise an event by
+its ID.
+https://spec.matrix.org/v1.19/push-gateway-api/
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ COUNTS_ONLY: Note = {"counts": True}
 
 
 def deliver(message: MessageBody) -> None:
-    """Do what a message of the queue orders: a push, a smaller number, another attempt."""
+    """Handle a message of the queue: a push, a lower unread count, or another attempt."""
     user_id = str(message["user_id"])
     if "note" in message:
         _notify(user_id, message["note"])
@@ -57,8 +58,8 @@ def deliver(message: MessageBody) -> None:
 def _notify(user_id: str, note: EventNote) -> None:
     """Tell all pushers of an event, unless the user has read it meanwhile.
 
-    The event counts as unread before receipts are read, and receipts are written before it is looked what is
-    unread: so of a receipt at the same time one of the two learns.
+    The event is counted as unread before the receipts are read, and a receipt is written before the unread
+    events are looked up. So of two concurrent ones, at least one sees the other.
     """
     found = pushers.read_pushers(user_id).pushers
     if not found:
@@ -82,7 +83,7 @@ def _note_reading(user_id: str, room_id: str, up_to: Mapping[str, int]) -> None:
 
 
 def _retry(user_id: str, digest: str, failures: int) -> None:
-    """Try a failing gateway again, if its time has come; of several such messages one goes on."""
+    """Try a failing gateway again if its time has come. Of several such messages only one goes on."""
     pusher = next((each for each in pushers.read_pushers(user_id).pushers if each.digest == digest), None)
     failing = fetch(failing_read(user_id, digest))
     if pusher is None or failing is None or failing.failures != failures:
@@ -94,7 +95,7 @@ def _retry(user_id: str, digest: str, failures: int) -> None:
 
 
 def _tell(user_id: str, pusher: Pusher, note: Note) -> None:
-    """Send a notification to a pusher's gateway, or keep it for the next attempt while the gateway fails."""
+    """Send a note to a pusher's gateway, or keep it for the next attempt while the gateway fails."""
     failing = fetch(failing_read(user_id, pusher.digest))
     for _ in range(ATTEMPTS):
         if failing is None or failing.retry_at_ms <= now_ms():
@@ -138,7 +139,10 @@ def _note_failure(
     notes: Sequence[Note],
     retry_after_ms: int,
 ) -> None:
-    """Note a failed attempt and order the next; one that another has noted only adds what waits."""
+    """Record a failed attempt and order the next one.
+
+    If another worker recorded it, only the notes are added.
+    """
     now = now_ms()
     failures = failing.failures + 1 if failing else 1
     pause = min(LONGEST_PAUSE_MS, max(retry_after_ms, FIRST_PAUSE_MS << min(failures - 1, 12)))
@@ -175,7 +179,7 @@ class _Answer:
 
 
 def _call(user_id: str, pusher: Pusher, note: Note) -> _Answer:
-    """Call the gateway. What can't be told any more, as it was redacted, counts as told."""
+    """Call the gateway. A note about an event that was redacted counts as sent."""
     content = _content(user_id, pusher, note)
     if content is None:
         return _Answer()
@@ -195,7 +199,7 @@ def _call(user_id: str, pusher: Pusher, note: Note) -> _Answer:
 
 
 def _content(user_id: str, pusher: Pusher, note: Note) -> JsonObject | None:
-    """What a gateway is told: None if there is nothing to tell of the event any more."""
+    """Return the body for a gateway; None if the event can't be told of any more."""
     count = unread.read_total(user_id)
     counts = {"unread": count} if count or "counts" in note else {}
     device = {
@@ -228,7 +232,7 @@ def _content(user_id: str, pusher: Pusher, note: Note) -> JsonObject | None:
 
 
 def _details(user_id: str, room: Room, event: Event) -> JsonDict:
-    """What is told of an event and its room."""
+    """Return what a gateway is told of an event and its room."""
     name, alias = NAME_KEY, CANONICAL_ALIAS_KEY
     member = (MEMBER, event.sender)
     state = room.events([name, alias, member])

@@ -1,6 +1,6 @@
-"""The list of notifications: computed from the rooms' logs by the user's push rules when it is asked for.
+"""The list of notifications, computed from the rooms' logs by the user's push rules when it is requested.
 
-So it is there for users without a pusher, and costs nothing when an event is written.
+So it also works for users without a pusher, and costs nothing when an event is written.
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3notifications
 """
 
@@ -42,8 +42,8 @@ STATE = (CREATE_KEY, POWER_LEVELS_KEY)
 def get_notifications(requester: Requester, *, start: str | None, limit: int, only: str | None) -> Answer:
     """Return the requester's notifications of the last 30 days, the newest first.
 
-    `start` is a former answer's `next_token`. A page may be short, or empty, and still have a `next_token`,
-    as the scan for it is bounded. With a limit of 0 it is empty, and the token stays as it was. Raises
+    `start` is an earlier answer's `next_token`. The scan for a page is bounded, so a page may be short or
+    empty and still have a `next_token`. With a limit of 0 it is empty, and the token is `start`. Raises
     InvalidParam for an unknown token.
     """
     if limit == 0:
@@ -103,7 +103,9 @@ def _scan(requester: Requester, start: str | None) -> NewestFirst:
 
 
 class _Context:
-    """What push rules want to know of a room, and what its user has read; read when it is asked for."""
+    """What push rules need to know of a room, and what its user has read. It is read when it is first
+    needed.
+    """
 
     def __init__(self, room: Room, user_id: str) -> None:
         self._room = room
@@ -130,7 +132,7 @@ class _Context:
         )
 
     def has_read(self, ordinal: int, thread: str) -> bool:
-        """Whether a receipt of the user's says that an event in a thread was read."""
+        """Return whether a receipt of the user says that an event in a thread was read."""
         if unknown := [each for each in (None, thread) if each not in self._read]:
             self._read |= dict.fromkeys(unknown, 0)
             self._note(read_own(self._user_id, self._room.room_id, unknown))

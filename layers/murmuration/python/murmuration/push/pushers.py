@@ -42,10 +42,11 @@ def _shown(pusher: Pusher) -> JsonObject:
 
 
 def set_pusher(requester: Requester, body: Fields) -> None:
-    """Add or replace one of the requester's pushers, or delete it where `kind` is null.
+    """Add or replace one of the requester's pushers, or delete it if `kind` is null.
 
-    Without `append` other users lose their pushers with this app and push key. These go last: if the request
-    stops halfway, repeating it goes on. Raises MissingParam, BadJson, InvalidParam, TooLarge, LimitExceeded.
+    Without `append` other users lose their pushers with this app and push key. That is done last, so
+    repeating a request that stopped halfway goes on with it. Raises MissingParam, BadJson, InvalidParam,
+    TooLarge, LimitExceeded.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3pushersset
     """
     app_id, pushkey = body.string("app_id"), body.string("pushkey")
@@ -97,9 +98,9 @@ def _parse(requester: Requester, app_id: str, pushkey: str, body: Fields) -> Pus
 
 
 def check_gateway(url: object) -> None:
-    """Raises MissingParam and InvalidParam for what can't be the URL of a push gateway.
+    """Raise MissingParam or InvalidParam if a push gateway's URL is missing or not allowed.
 
-    It must be https; a deployment that lets gateways be private may have plain HTTP on the loopback.
+    It must be https. A deployment that allows private gateways also allows plain HTTP on the loopback.
     """
     if url is None:
         raise MissingParam("data has no url")

@@ -1,1 +1,1 @@
-"""Rooms: creating them, who is in them, what is sent and read in them."""
+"""Rooms: how they are created and changed, who is in them, and how they are read."""

@@ -15,7 +15,7 @@ from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import StateEntry
 
 REMEMBERED_BYTES = 6_000_000
-"""How much stored JSON of state is remembered at most; its objects take some five times the memory."""
+"""The most stored JSON of state to cache, in bytes; its objects take some five times the memory."""
 _OTHERS = ""
 _remembered: LruCache[tuple[str, int, NodeId, str], tuple[StateEntry, ...]] = LruCache(REMEMBERED_BYTES)
 """The state events by room, state version, snapshot, and part (members or others). State is read after the

@@ -55,7 +55,7 @@ class EventAtTime(TypedDict):
 
 
 class ListedTexts(TypedDict, total=False):
-    """The texts of a room that strangers may see, as far as the room has them."""
+    """Texts of a room that strangers may see. A text that the room lacks is left out."""
 
     name: str
     topic: str
@@ -66,7 +66,7 @@ class ListedTexts(TypedDict, total=False):
 
 
 class RoomListing(ListedTexts):
-    """What the directory shows of a room."""
+    """A room as the directory shows it."""
 
     room_id: str
     num_joined_members: int
@@ -75,7 +75,7 @@ class RoomListing(ListedTexts):
 
 
 class RoomSummary(RoomListing):
-    """What a room summary says of a room. `allowed_room_ids` are the rooms whose members may join it."""
+    """A room summary. `allowed_room_ids` are the rooms whose members may join this restricted room."""
 
     room_version: str
     encryption: NotRequired[str]

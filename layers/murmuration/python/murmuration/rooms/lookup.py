@@ -1,4 +1,4 @@
-"""Finding events of a room by what a client names them."""
+"""Finding events of a room by the ID that a client names."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ MAX_ID_BYTES = 255
 
 
 def fits_id(text: str) -> bool:
-    """Whether `text` is as long as an identifier, type or state key may be: nothing longer is looked for."""
+    """Return whether `text` is short enough for an identifier, type or state key.
+
+    Longer ones are never looked up.
+    """
     return 0 < len(text.encode()) <= MAX_ID_BYTES
 
 
 def find_entry(room: Room, event_id: str) -> LogEntry | None:
-    """The event of the room's log with this ID; None where it has none. Two reads."""
+    """Return the entry of the room's log with this event ID; None if there is none. Two reads."""
     return find_entries(room, [event_id]).get(event_id)
 
 
 def find_entries(room: Room, event_ids: Sequence[str]) -> dict[str, LogEntry]:
-    """`find_entry` for several events."""
+    """Return the entries of the room's log with these event IDs, by ID. Two round trips."""
     places = room_items.locate([event_id for event_id in event_ids if fits_id(event_id)], room.room_id)
     keys = [
         (room.room_id, place["ordinal"])

@@ -1,4 +1,4 @@
-"""The first read of a request about a room: the token's device, the room's head and what goes with them."""
+"""The first read of a request about a room: the token's device and the room's head in one batch."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from murmuration.storage.users import accounts, profiles
 
 
 def open_room(token: AccessToken, room_id: str, taking: Taking | None = None) -> tuple[Requester, Room]:
-    """Verify `token` and load the room, in one read. Raises UnknownToken; Forbidden for an unknown room.
+    """Verify `token` and load the room in one read. Raises UnknownToken; Forbidden for an unknown room.
 
-    `taking`, from a bucket of the requester's, learns how that stands.
+    `taking` is a request to one of the requester's buckets; it learns the bucket's state from the same read.
     """
     batch = Batch()
     device = batch.add(accounts.device_read(token.key))
@@ -30,7 +30,10 @@ def open_room(token: AccessToken, room_id: str, taking: Taking | None = None) ->
 
 
 def open_room_with_profile(token: AccessToken, room_id: str) -> tuple[Requester, Room | None, dict[str, str]]:
-    """Verify `token`, load the room if it's known, and the requester's member profile, in one read."""
+    """Verify `token`, load the room and the requester's member profile in one read.
+
+    The room is None if it isn't known. Raises UnknownToken.
+    """
     batch = Batch()
     device = batch.add(accounts.device_read(token.key))
     head = batch.add(room_items.head_read(room_id))
@@ -42,5 +45,5 @@ def open_room_with_profile(token: AccessToken, room_id: str) -> tuple[Requester,
 
 
 def unknown_room(room_id: str) -> Forbidden:
-    """What someone is told of a room that isn't known: the same as of one that they aren't in."""
+    """Return the error for a room that isn't known: the same as for a room that the user isn't in."""
     return Forbidden(f"You are not in room {room_id}")

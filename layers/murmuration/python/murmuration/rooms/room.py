@@ -1,8 +1,9 @@
-"""`Room`: a room as it stands at one moment, its state read when it's asked for."""
+"""`Room`: a room at one moment, whose state is read when it is needed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from murmuration.aws.reads import Batch
 from murmuration.cache import LruCache
@@ -13,6 +14,9 @@ from murmuration.protocol.room_versions import RoomVersion
 from murmuration.storage.rooms import member_index, room_items
 from murmuration.storage.rooms.room_items import RoomHead, StateEntry
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
+
 _states: LruCache[tuple[str, int], dict[StateKey, StateEntry | None]] = LruCache(512)
 """Current state by (room, state version). State is read after the head, so it may be newer than the version
 that it is kept under, never older; a write on top of it is then refused, as the head has moved on too."""
@@ -21,7 +25,7 @@ _servers: LruCache[tuple[str, int, str], bool] = LruCache(512)
 
 
 class Room:
-    """A room at its head: what is read through it belongs to that state version."""
+    """A room as of one head: everything read through it belongs to that state version."""
 
     def __init__(self, head: RoomHead) -> None:
         self.head = head
@@ -34,14 +38,14 @@ class Room:
 
     @classmethod
     def load(cls, room_id: str) -> Room:
-        """The room now. Raises NotFound where it isn't known."""
+        """Return the room as it is now. Raises NotFound for an unknown room."""
         head = room_items.read_head(room_id)
         if head is None:
             raise NotFound(f"Room {room_id} is not known")
         return cls(head)
 
     @property
-    def room_id(self) -> str:
+    def room_id(self) -> RoomId:
         return self.head.room_id
 
     @property
@@ -49,7 +53,10 @@ class Room:
         return self.head.version
 
     def entries(self, pairs: Iterable[StateKey]) -> dict[StateKey, StateEntry]:
-        """The state events with these (type, state key) pairs, those there are; one read for the unknown."""
+        """Return the state events with these (type, state key) pairs that exist.
+
+        One read for those not known yet.
+        """
         wanted = list(dict.fromkeys(pairs))
         missing = [pair for pair in wanted if pair not in self._known]
         if missing:
@@ -65,20 +72,20 @@ class Room:
         return {pair: entry.event for pair, entry in self.entries(pairs).items()}
 
     def event(self, event_type: str, state_key: str = "") -> Event | None:
-        """One state event, or None."""
+        """Return one state event, or None."""
         return self.events([(event_type, state_key)]).get((event_type, state_key))
 
     def membership(self, user_id: str) -> str | None:
-        """The user's membership; None for one who never had any."""
+        """Return the user's membership; None if they never had one."""
         event = self.event(MEMBER, user_id)
         return event.membership if event else None
 
     def remember(self, changes: Mapping[StateKey, StateEntry | None]) -> None:
-        """Take over state that was just written, together with this room's head, into the cache."""
+        """Put state that was just written, together with this room's head, into the cache."""
         self._known.update(changes)
 
     def is_server_joined(self, server: str) -> bool:
-        """Whether a server has somebody in the room; one small read for each state of the room."""
+        """Return whether a server has a joined user. One small read for each state version of the room."""
         key = (self.room_id, self.head.state_version, server)
         known = _servers.get(key)
         if known is None:
@@ -88,23 +95,25 @@ class Room:
 
     @property
     def federates(self) -> bool:
-        """Whether users of other servers may take part."""
+        """Return whether users of other servers may join."""
         create = self.event(CREATE)
         return create is not None and create.content.get("m.federate") is not False
 
     def require_residency(self) -> None:
-        """Raises NotFound unless somebody of this server is in the room: else its events are not for us."""
+        """Raise NotFound unless a local user is in the room: otherwise its events aren't this server's
+        business.
+        """
         if not self.head.is_resident:
             raise NotFound(f"This server is not in room {self.room_id}")
 
     def require_joined(self, user_id: str) -> None:
-        """Raises Forbidden unless the user is in the room."""
+        """Raise Forbidden unless the user is in the room."""
         if self.membership(user_id) != "join":
             raise Forbidden(f"You are not in room {self.room_id}")
 
 
 def advance(room: Room, head: RoomHead, changes: Mapping[StateKey, StateEntry | None]) -> Room:
-    """The room after `head` and `changes` were written on top of `room`: what is known carries over."""
+    """Return the room after `head` and `changes` were written on top of `room`. Known state stays known."""
     after = Room(head)
     if head.state_version != room.head.state_version:
         after._known.update(room._known)
@@ -113,7 +122,7 @@ def advance(room: Room, head: RoomHead, changes: Mapping[StateKey, StateEntry | 
 
 
 def prefetch(rooms: Sequence[Room], pairs: Sequence[StateKey]) -> None:
-    """Read the state events with these (type, state key) pairs of all `rooms` together, where unknown."""
+    """Read the unknown state events with these (type, state key) pairs of all `rooms` together."""
     missing = {room.room_id: [pair for pair in pairs if pair not in room._known] for room in rooms}
     batch = Batch()
     answers = {

@@ -1,1 +1,1 @@
-"""Search: in the messages of rooms, and for users; and the scan of several rooms that lists are made by."""
+"""Search in messages and for users, and the scan of several rooms that it and other lists use."""

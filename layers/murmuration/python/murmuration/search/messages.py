@@ -1,7 +1,7 @@
-"""Search in messages: by scanning the requester's rooms, the newest events first.
+"""Search in messages, by scanning the requester's rooms from the newest event back.
 
-There is no index: a page ends after some seconds, with what was found, and `next_batch` goes on from there.
-Encrypted rooms are left out, as their events have no text to be found.
+There is no index: a page ends after some seconds with what was found, and `next_batch` goes on from there.
+Encrypted rooms are left out, because their events have no readable text.
 https://spec.matrix.org/v1.19/client-server-api/#server-side-search
 """
 
@@ -56,7 +56,7 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """What is searched for, and what is told of it. `context` is (before, after, with profiles)."""
+    """What to search for, and what to return with it. `context` is (before, after, with profiles)."""
 
     words: tuple[str, ...]
     keys: tuple[str, ...]
@@ -68,7 +68,10 @@ class Criteria:
 
     @classmethod
     def parse(cls, body: Fields) -> Criteria | None:
-        """From a request's body; None if it searches nothing. Raises MissingParam, BadJson, InvalidParam."""
+        """Return the criteria in a request's body; None if it searches no category.
+
+        Raises MissingParam, BadJson, InvalidParam.
+        """
         if "search_categories" not in body.values:
             raise MissingParam("search_categories is missing")
         category = Fields(body.object("search_categories")).optional_object("room_events")
@@ -121,10 +124,10 @@ class _Hit:
 
 
 def search(requester: Requester, body: Fields, start: str | None) -> Answer:
-    """Return the events that have, for each word of the search term, one that begins so.
+    """Return the events that contain, for each word of the search term, a word that begins with it.
 
-    Without `recent` a page's events are ordered by rank. `start` is a former answer's `next_batch`. Raises
-    what `Criteria.parse` does, InvalidParam for an unknown token, LimitExceeded.
+    Without `recent` a page's events are ordered by rank. `start` is an earlier answer's `next_batch`. Raises
+    what `Criteria.parse` raises, InvalidParam for an unknown token, LimitExceeded.
     """
     criteria = Criteria.parse(body)
     if criteria is None:
@@ -156,7 +159,7 @@ def search(requester: Requester, body: Fields, start: str | None) -> Answer:
 
 
 def _find(requester: Requester, criteria: Criteria, start: str | None) -> tuple[list[_Hit], dict[str, int]]:
-    """The events of a page, newest first, and the places where the scan goes on."""
+    """Return the events of a page, newest first, and the places where the scan goes on."""
     places = None
     if start is not None:
         places = scan_places.read(requester.user_id, PURPOSE, start)
@@ -188,7 +191,7 @@ def _find(requester: Requester, criteria: Criteria, start: str | None) -> tuple[
 
 
 def _rank(criteria: Criteria, event: Event) -> float:
-    """How well an event fits, between 0 and 1; 0 if a word of the term is missing."""
+    """Return how well an event fits, between 0 and 1; 0 if a word of the term is missing."""
     words = [word for text in _texts(criteria.keys, event) for word in _words(text)]
     fitting = 0
     for wanted in criteria.words:
@@ -200,7 +203,7 @@ def _rank(criteria: Criteria, event: Event) -> float:
 
 
 def _texts(keys: Iterable[str], event: Event) -> list[str]:
-    """The texts of an event that are searched."""
+    """Return the texts of an event that are searched."""
     texts: list[object] = []
     for key in keys:
         event_type, name = KEYS[key]
@@ -226,7 +229,7 @@ def _result(requester: Requester, context: tuple[int, int, bool] | None, hit: _H
 def _context_of(
     requester: Requester, hit: _Hit, before_limit: int, after_limit: int, with_profiles: bool
 ) -> ResultContext:
-    """The events around one, as far as the requester may see them; those before it newest first."""
+    """Return the events around a hit that the requester may see; those before it come newest first."""
     view = View(requester, hit.room, hit.viewer, None)
     ordinal, head = hit.seen.entry.ordinal, hit.room.head
     before = Scan(view, EventFilter(), ordinal - 1, head.oldest - 1, forward=False)
@@ -252,7 +255,7 @@ def _shown(seen: Seen, viewer: Viewer) -> ClientEvent:
 
 
 def _profiles(hit: _Hit, senders: Iterable[str]) -> dict[str, dict[str, str]]:
-    """What these users were called when the event was sent."""
+    """Return the profiles that these users had when the event was sent."""
     state = pick_state_after(hit.room, hit.seen.entry, [(MEMBER, sender) for sender in sorted(senders)])
     return {
         user_id: {
@@ -275,7 +278,7 @@ def _grouped(hits: Sequence[_Hit], name: str) -> dict[str, ResultGroup]:
 
 
 def _states(hits: Sequence[_Hit], budget: Budget) -> dict[str, list[ClientEvent]]:
-    """The current state of the rooms that the requester is in: of the members only the results' senders."""
+    """Return the current state of the requester's rooms; of the members only the results' senders."""
     states: dict[str, list[ClientEvent]] = {}
     senders: dict[str, set[str]] = {}
     for hit in hits:

@@ -15,8 +15,8 @@ PAGE = 5_000
 def get_mutual_rooms(requester: Requester, user_id: str | None, start: str | None) -> Answer:
     """Return the rooms that the requester and a user are both joined to, by room ID.
 
-    `start` is a former answer's `next_batch`. Raises MissingParam, InvalidParam for one's own ID,
-    for what is no user ID, and for what is no token.
+    `start` is an earlier answer's `next_batch`. Raises MissingParam, and InvalidParam for the requester's own
+    ID, an invalid user ID or an unknown token.
     """
     if user_id is None:
         raise MissingParam("user_id is missing")

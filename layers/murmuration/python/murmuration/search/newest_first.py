@@ -1,4 +1,4 @@
-"""The events of several rooms as one user may see them, the newest first, as far as time and reads allow."""
+"""The events of several rooms that a user may see, the newest first, within bounds of time and reads."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _Room:
 
     @property
     def place(self) -> int:
-        """The ordinal below which nothing is passed."""
+        """The ordinal at which the scan of this room goes on."""
         return self.entries[0].ordinal + 1 if self.entries else self.before
 
 
@@ -55,12 +55,11 @@ def _is_encrypted(room: Room) -> bool:
 
 
 class NewestFirst:
-    """A scan of rooms' logs. `places` says where to begin in each room; without it, at the end.
-    Without `encrypted`, encrypted rooms are left out.
+    """A scan of rooms' logs that yields the visible events, newest first by their senders' clocks.
 
-    Iterating gives the visible events, newest first by their senders' clocks, in the order of the log within
-    a room. It ends when there are no more, or after `SECONDS` or `MOST_ENTRIES` events: then
-    `places_left` has something. What was given or passed over isn't in the places any more.
+    Within a room they come in the order of the log. `places` says where to begin in each room; without it, at
+    the end. Without `encrypted`, encrypted rooms are left out. It ends when there are no more events, or
+    after `SECONDS` or `MOST_ENTRIES` events: then `places_left` says where to go on.
     """
 
     def __init__(
@@ -125,7 +124,7 @@ class NewestFirst:
         concurrency.parallel(*(functools.partial(each.read) for each in rooms))
 
     def end_room(self, room_id: str) -> None:
-        """Leave out the rest of a room."""
+        """Skip the rest of a room."""
         for each in self._rooms:
             if each.room.room_id == room_id:
                 each.entries, each.is_over = [], True

@@ -1,4 +1,4 @@
-"""The user directory: this server's users, and members of the rooms that the requester is in.
+"""The user directory: local users, and members of the rooms that the requester is in.
 
 https://spec.matrix.org/v1.19/client-server-api/#user-directory
 """
@@ -28,7 +28,8 @@ Found = dict[str, Mapping[str, str]]
 
 
 def search_user_directory(requester: Requester, body: Fields) -> Answer:
-    """Return the users who have, for each word of the search term, one that begins so in their name or ID.
+    """Return the users who have, for each word of the search term, a word in their name or ID that begins
+    with it.
 
     Raises MissingParam, BadJson, LimitExceeded.
     """
@@ -63,7 +64,9 @@ def _fits(user_id: str, fields: Mapping[str, str], wanted: Iterable[str]) -> boo
 
 
 def _rank(user_id: str, fields: Mapping[str, str], term: str) -> tuple[bool, bool, bool, str]:
-    """The whole ID first, then the whole name, then what has a name, then by ID."""
+    """Return the sort key: a match of the whole ID, then of the whole name, then users with a name, then
+    by ID.
+    """
     folded = term.strip().casefold()
     name = fields.get("displayname", "")
     whole = folded in (user_id.casefold(), user_id[1:].partition(":")[0].casefold())
@@ -71,9 +74,9 @@ def _rank(user_id: str, fields: Mapping[str, str], term: str) -> tuple[bool, boo
 
 
 def _profiles(user_ids: Iterable[str]) -> Found:
-    """The profiles of those local users whose accounts are in use; one round trip a hundred items.
+    """Return the profiles of those local users whose accounts are in use. One round trip for a hundred items.
 
-    What changed a moment ago may not show yet: that costs half as much.
+    The read is eventually consistent, which costs half as much.
     """
     batch = Batch()
     answers = {
@@ -88,7 +91,7 @@ def _profiles(user_ids: Iterable[str]) -> Found:
 
 
 def _members(user_id: str) -> Found:
-    """The members from other servers of the rooms that a user is in; of rooms without any nothing is read."""
+    """Return the remote members of a user's rooms. Nothing is read of rooms without remote members."""
     joined = memberships.read_joined_rooms(user_id)
     heads = fetch_all([room_items.head_read(room_id) for room_id in joined])
     federated = [head for head in heads if head is not None and head.federated and head.is_indexed]

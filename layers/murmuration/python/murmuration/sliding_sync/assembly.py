@@ -1,4 +1,4 @@
-"""One look of a sliding sync: all that is new for a connection, and where its client stands with that."""
+"""One look of a sliding sync: everything that is new for a connection, and the client's state after it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from murmuration.aws import concurrency
 from murmuration.clock import now_ms
 from murmuration.protocol.event_types import DIRECT, IGNORED_USERS, INVITE_PERMISSION
+from murmuration.protocol.identifiers import RoomId
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
 from murmuration.protocol.sliding import required_state
 from murmuration.protocol.sliding.requests import RoomScope, SlidingRequest
@@ -41,17 +42,17 @@ if TYPE_CHECKING:
 ROOMS_AT_ONCE = 50
 """The sections of so many rooms are made side by side, before it is known which of them fit."""
 LONGEST_S = 8.0
-"""How long rooms are added to an answer; what is left comes with the next one."""
+"""How long rooms are added to an answer; the next answer has the others."""
 SETTLING_MS = 1000
-"""How soon a room is looked at again whose state is on its way: nobody rings when it has arrived."""
+"""How soon to look again at a room whose state is being settled: nobody rings when that is done."""
 RESERVED_BYTES = 400_000
 LEAST_ROOM_BYTES = 1_000_000
-"""What the rooms may have in any case."""
+"""How much of an answer the rooms may take in any case."""
 
 
 @dataclass
 class SlidingAnswer:
-    """An answer in the making; `state` is where the client stands with it.
+    """An answer that is being built. `state` is the client's state after it.
 
     `is_new` says that there is something which the client waits for, `is_partial` that something was left for
     the next answer, of which nobody may ring again. `again_ms` is when to look again at
@@ -68,7 +69,7 @@ class SlidingAnswer:
 
     @property
     def changes_ms(self) -> int:
-        """When the next look may find something by the time alone; 0 for never."""
+        """When something may change by time alone (milliseconds); 0 for never."""
         ends = (self.again_ms, waiting.typing_end_ms(self.state.positions))
         return min((end for end in ends if end), default=0)
 
@@ -90,7 +91,7 @@ class SlidingAnswer:
         return "to_device" in self.extensions and self.extensions["to_device"]["next_batch"] != since
 
     def for_rooms(self, name: str) -> dict[str, object]:
-        """The part of an extension that goes by room."""
+        """Return the part of an extension that is by room."""
         section: dict[str, object] = self.extensions.setdefault(name, {}).setdefault("rooms", {})
         return section
 
@@ -102,15 +103,15 @@ def assemble(
     late: bool = False,
     beside: Sequence[Callable[[], object]] = (),
 ) -> SlidingAnswer:
-    """Look at everything once; a `late` look at where the rooms stand may miss what came just now.
+    """Read everything once, and return the answer. With `late` it may miss what came a moment ago.
 
-    What is in `beside` is called at the same time. Raises InvalidParam for a `since` that isn't one.
+    The functions in `beside` are called at the same time. Raises InvalidParam for an invalid `since`.
     """
     return _Assembly(request, look, late=late).run(beside)
 
 
 class _Assembly:
-    """The making of one answer."""
+    """The building of one answer."""
 
     def __init__(self, request: SlidingRequest, look: Look, *, late: bool) -> None:
         self.request = request
@@ -134,7 +135,7 @@ class _Assembly:
         self.rows = self._visible_rows(blocks_invites(contents.get(INVITE_PERMISSION, {})))
 
     def _visible_rows(self, no_invites: bool) -> list[Membership]:
-        """The user's memberships but for invites that aren't shown to them."""
+        """Return the user's memberships, without invites that aren't shown."""
         return [
             row
             for row in self.look.facts.memberships
@@ -147,7 +148,7 @@ class _Assembly:
         left = [row for row in self.rows if lists.is_news(state, row)]
         others = [row for row in self.rows if row.membership != "join" and lists.is_listed(row)]
         others = [row for row in others if not self._is_told(row)]
-        wanted = [row.room_id for row in self.rows if row.membership == "join"]
+        wanted: list[str] = [row.room_id for row in self.rows if row.membership == "join"]
         wanted += [row.room_id for row in {row.room_id: row for row in (*others, *left)}.values()]
         wanted += devices.left_key_rooms(self.before, self.rows) if request.e2ee else []
         found, changes, (inbox, key_counts, _) = concurrency.gather(
@@ -183,7 +184,7 @@ class _Assembly:
     def _read_device(
         self, since: int, beside: Sequence[Callable[[], object]]
     ) -> tuple[Inbox | None, KeyCounts | None, object]:
-        """The device's messages and counts of keys, where they are asked for; and what goes beside."""
+        """Return the device's messages and key counts, if requested, and call the functions in `beside`."""
         request, look = self.request, self.look
         return concurrency.gather(
             lambda: (
@@ -196,7 +197,7 @@ class _Assembly:
     # -- The user's and the device's streams -------------------------------------------------------------
 
     def _take_user_stream(self, changes: account.Changes) -> None:
-        """The account's data, and what changed of the user's data about rooms."""
+        """Add the account data, and note the changed data about rooms."""
         state, scope = self.state, self.request.account_data
         state.positions.user = changes.user_position
         self.answer.is_partial |= changes.user_position < self.look.facts.user_head
@@ -217,7 +218,7 @@ class _Assembly:
             self._add_account_data(changes, is_first=False)
 
     def _add_account_data(self, changes: account.Changes, *, is_first: bool) -> None:
-        """Push rules come first of all, even where the user has changed none."""
+        """Add account data. A first answer has the push rules even if the user never changed them."""
         ctx = replace(self.ctx, base=None) if is_first else self.ctx
         if events := account.account_events(ctx, changes):
             self.answer.extensions.setdefault("account_data", {})["global"] = events
@@ -229,7 +230,7 @@ class _Assembly:
         self.answer.is_new |= bool(inbox.events)
 
     def _add_keys(self, counts: KeyCounts | None, own_devices: set[str]) -> None:
-        """Whose devices changed, and the counts of keys: news where they aren't as in the last answer."""
+        """Add changed devices and key counts. They are news if they differ from the last answer's."""
         positions = self.state.positions
         follows = self.before is not None and self.before.key_rooms is not None
         if counts is not None:
@@ -247,9 +248,9 @@ class _Assembly:
     # -- Joined rooms ------------------------------------------------------------------------------------
 
     def _add_rooms(self, sight: InSight, budget: Budget) -> None:
-        """The joined rooms in sight. What doesn't fit is left for the next answer, which comes at once."""
+        """Add the visible joined rooms. What doesn't fit is left for the next answer, which comes at once."""
         self._note_rules()
-        rows = {row.room_id: row for row in self.rows if row.membership == "join"}
+        rows: dict[str, Membership] = {row.room_id: row for row in self.rows if row.membership == "join"}
         told: set[str] = set()
         looks: list[tuple[Room, Membership, Asked]] = []
         for room_id, wish in sight.wishes.items():
@@ -290,7 +291,7 @@ class _Assembly:
     def _add_some(
         self, some: Sequence[tuple[Room, Membership, Asked]], told: set[str], budget: Budget
     ) -> bool:
-        """Tell of some rooms; whether there is room for more."""
+        """Add some rooms. Return whether more may fit."""
         new = [(room, asked) for room, row, asked in some if self._is_unknown(room, row, asked)]
         about = [
             room.room_id for room, row, asked in some if asked.with_data and self._is_behind(room, row, asked)
@@ -327,7 +328,7 @@ class _Assembly:
         return self._is_unknown(room, row, asked) or (asked.shown is not None and asked.shown.is_behind)
 
     def _add_part(self, room: Room, asked: Asked, part: RoomPart) -> None:
-        """Tell of a joined room. It becomes the last in the order of the rooms that were told of."""
+        """Add a joined room's part. The room moves to the end of the order in which rooms were shown."""
         name, state = self.ctx.hash(room.room_id), self.state
         config = part.config
         state.forget(name)
@@ -352,7 +353,7 @@ class _Assembly:
                 self.answer.is_new = True
 
     def _note_rules(self) -> None:
-        """Learn of which rooms the unread counts are to be counted anew, as rules have changed."""
+        """Find the rooms whose unread events must be counted anew, because push rules have changed."""
         positions = self.state.positions
         counted_by = rule_digests.digests_of(self.ctx.user_id, self.ctx.push_changes, self.ctx.ignored)
         outdated = rule_digests.outdated(positions.counted_by, counted_by)
@@ -361,9 +362,9 @@ class _Assembly:
         positions.counted_by = counted_by
 
     def _note_untold(self, told: set[str]) -> None:
-        """Remember of rooms that weren't told of what changed meanwhile beside their logs."""
-        hashes = {self.ctx.hash(room_id) for room_id in told}
-        changed = {self.ctx.hash(room_id) for room_id in self.ctx.room_data} - hashes
+        """Remember, for rooms that aren't in the answer, what changed beside their logs."""
+        hashes = {self.ctx.hash(RoomId(room_id)) for room_id in told}
+        changed = {self.ctx.hash(RoomId(room_id)) for room_id in self.ctx.room_data} - hashes
         for name, shown in self.state.shown.items():
             miscounted = name not in hashes and self.ctx.outdated.has(name)
             behind = shown.is_behind or name in changed
@@ -373,8 +374,10 @@ class _Assembly:
     # -- Other rooms -------------------------------------------------------------------------------------
 
     def _add_others(self, sight: InSight, left: Sequence[Membership], budget: Budget) -> None:
-        """Invites and knocks in sight, rooms that others removed the user from, and rooms that were left."""
-        kept = {row.room_id: row for row in self.rows if row.membership != "join"}
+        """Add visible invites and knocks, rooms from which others removed the user, and rooms that were
+        left.
+        """
+        kept: dict[str, Membership] = {row.room_id: row for row in self.rows if row.membership != "join"}
         in_sight = [kept[room_id] for room_id in sight.wishes if room_id in kept]
         rows = {row.room_id: row for row in (*left, *in_sight) if not self._is_told(row)}
         for row in rows.values():
@@ -406,7 +409,7 @@ class _Assembly:
         return other_rooms.left_room(self.ctx, room, row, required, limit, told_ms)
 
     def _forget_gone(self) -> None:
-        """Keep nothing about rooms that the user has no membership in any more."""
+        """Forget rooms in which the user has no membership any more."""
         kept = {self.ctx.hash(row.room_id) for row in self.look.facts.memberships}
         positions = self.state.positions
         for name in [each for each in positions.rooms if each not in kept]:
@@ -419,7 +422,7 @@ def _has(scope: RoomScope | None, wish: Wish, room_id: str) -> bool:
 
 
 def _direct_rooms(content: Content) -> set[str]:
-    """The rooms that the user's m.direct lists."""
+    """Return the rooms that the user's m.direct lists."""
     return {
         room_id
         for room_ids in content.values()

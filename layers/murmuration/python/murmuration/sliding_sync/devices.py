@@ -1,4 +1,4 @@
-"""The extensions of encryption: messages to the device, whose devices changed, and how many keys are left."""
+"""The extensions for encryption: messages to the device, changed devices, and key counts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PLACE = re.compile(r"d(\d{1,15})", re.ASCII)
 
 
 def place_in_messages(since: str) -> int:
-    """The place in the device's stream that a client's `since` names. Raises InvalidParam."""
+    """Return the position in the device's stream that a client's `since` names. Raises InvalidParam."""
     if not since:
         return 0
     found = _PLACE.fullmatch(since)
@@ -46,7 +46,7 @@ def place_in_messages(since: str) -> int:
 
 
 def read_messages(look: Look, since: int, limit: int) -> Inbox:
-    """The device's messages after a place; nothing is deleted by that."""
+    """Return the device's messages after a position. Nothing is deleted."""
     requester = look.requester
     head = look.facts.device_head
     most = max(1, min(limit, MOST_MESSAGES))
@@ -54,7 +54,7 @@ def read_messages(look: Look, since: int, limit: int) -> Inbox:
 
 
 def acknowledge(look: Look, since: int) -> None:
-    """Delete the messages which the client shows it has, if this connection has brought any."""
+    """Delete the messages that the client has by its `since`, if this connection has shown any."""
     state = look.place.state if look.place is not None else None
     if since > 0 and (state is None or state.positions.unacknowledged):
         requester = look.requester
@@ -69,7 +69,7 @@ def messages_section(inbox: Inbox) -> MessagesSection:
 
 
 def read_key_counts(look: Look) -> KeyCounts | None:
-    """The counts of one-time keys and the unused fallback keys; None where the client has them."""
+    """Return the device's key counts; None if the client has them."""
     state = look.place.state if look.place is not None else None
     follows = state is not None and state.key_rooms is not None
     if follows and state is not None and look.facts.device_head <= state.positions.device:
@@ -80,7 +80,7 @@ def read_key_counts(look: Look) -> KeyCounts | None:
 
 
 def keys_section(state: ConnectionState, lists: DeviceLists) -> KeysSection:
-    """What an answer says of encryption; the counts come with each."""
+    """Return the section about encryption. It always has the key counts."""
     section: KeysSection = {
         "device_one_time_keys_count": state.positions.one_time_keys,
         "device_unused_fallback_key_types": state.positions.fallback_keys,
@@ -100,9 +100,9 @@ def device_changes(
     rooms: Mapping[str, Room],
     own_devices: set[str],
 ) -> DeviceLists:
-    """Whose devices a client should look up anew, of all its rooms; moves `state` to the rooms' heads.
+    """Return the users whose devices a client should fetch again; moves `state` to the rooms' heads.
 
-    A client that begins to follow them is told nothing: it knows nobody yet, or looks all of them up.
+    A client that begins to ask for them is told nothing: it knows nobody yet, or fetches all devices.
     """
     before = state.key_rooms
     joined_rows = [row for row in rows if row.membership == "join" and row.room_id in rooms]
@@ -181,7 +181,7 @@ def _is_moved(before: KeyPosition | None, now: KeyPosition) -> bool:
 def _in_room(
     ctx: Context, room: Room, row: Membership, before: KeyPosition | None
 ) -> tuple[str, KeyPosition, DeviceLists] | None:
-    """What one joined room that moved brings; None where it is left for the next look."""
+    """Return the changes through one changed joined room; None to leave it for the next look."""
     own = joined.own_pair(ctx)
     entries = room.entries([own, (ENCRYPTION, "")])
     if own not in entries or entries[own].event.event_id != row.event_id:

@@ -1,4 +1,5 @@
-"""Sliding sync: what is new for a connection, at once if there is something, else when there is.
+"""Sliding sync: what is new for a connection, at once if there is something, else as soon as something
+comes.
 
 https://github.com/matrix-org/matrix-spec-proposals/blob/main/proposals/4186-simplified-sliding-sync.md
 """
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 MAXIMUM_TIMEOUT_MS = 25_000
 """API Gateway gives up after 29 s."""
 RENEWED_AFTER_MS = 10 * 86_400_000
-"""A place that is still used after so long is stored anew, so that it doesn't expire."""
+"""A row that is still used after this time is stored anew, so that it doesn't expire."""
 
 
 def sliding_sync(
@@ -209,7 +210,7 @@ class _SlidingSync:
         return marks.quiet(answer.when_quiet())
 
     def _pos(self, found: Look, answer: SlidingAnswer) -> str:
-        """The answer's pos: that of the request, where the client stands where it stood."""
+        """Return the answer's pos: the request's, if the client's state is unchanged."""
         place = found.place
         if place is not None and place.state == answer.state and _is_fresh(place.state.written_ms):
             return place.pos

@@ -10,7 +10,7 @@ from typing import NotRequired, TypedDict
 
 from murmuration.protocol.encoding.shapes import EventFields, JsonDict
 from murmuration.storage.json_types import ToDeviceEvent
-from murmuration.sync.json_types import DeviceListsSection
+from murmuration.sync.readers.json_types import DeviceListsSection
 
 
 class Hero(TypedDict):

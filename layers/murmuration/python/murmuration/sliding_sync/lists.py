@@ -1,4 +1,4 @@
-"""The lists of rooms: which rooms they have, in which order, and what is wanted of those in sight."""
+"""The lists of rooms: which rooms they contain, in which order, and what is wanted of the visible ones."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from murmuration.storage.users import account_data
 from murmuration.storage.users.memberships import Membership
 
 MOST_ASKED = 1_000
-"""Of how many rooms without a noted time the newest event is looked at, to order them."""
+"""For how many rooms without a known activity time the newest event is read, to order them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is wanted of a room that is in sight, by all lists and the subscription that it matches."""
+    """The combined request of all matching lists and the subscription for a visible room."""
 
     timeline_limit: int
     required: Required
@@ -36,21 +36,21 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class InSight:
-    """How many rooms each list has, and what is wanted of which room; those active last come first."""
+    """How many rooms each list has, and what is wanted of each visible room, the last active one first."""
 
     counts: dict[str, int]
     wishes: dict[str, Wish]
 
 
 def is_listed(row: Membership) -> bool:
-    """Whether a room is in the user's lists: one they are in, or from which others removed them."""
+    """Return whether a room is in the user's lists: they are in it, or were removed from it by others."""
     if row.membership in ("join", "invite", "knock"):
         return True
     return row.sender != row.user_id and row.previous == "join" and not row.forgotten
 
 
 def is_news(state: ConnectionState, row: Membership) -> bool:
-    """Whether the client was shown a room that the user has left, and wasn't told of the leaving."""
+    """Return whether the client knows a room that the user has left, and wasn't told of the leaving."""
     name = room_hash(row.user_id, row.room_id)
     if row.membership not in ("leave", "ban"):
         return False
@@ -64,9 +64,10 @@ def in_sight(
     rooms: Mapping[str, Room],
     direct: Collection[str],
 ) -> InSight:
-    """The rooms that a request's lists and subscriptions are about, among those of these memberships.
+    """Return the rooms among these memberships that a request's lists and subscriptions make visible.
 
-    No round trip where no list asks for types, encryption, tags or spaces, and all times are noted.
+    It takes no round trip if no list filters by type, encryption, tags or spaces, and the rooms' activity
+    times are known.
     """
     listed = [row for row in rows if is_listed(row)]
     order = _by_activity(listed, rooms)
@@ -85,7 +86,7 @@ def in_sight(
     for room_id, config in request.subscriptions.items():
         if room_id in known:
             configs.setdefault(room_id, []).append(config)
-    places = {row.room_id: place for place, row in enumerate(order)}
+    places: dict[str, int] = {row.room_id: place for place, row in enumerate(order)}
     wishes = {
         room_id: Wish(
             max(config.timeline_limit for config in configs[room_id]),
@@ -99,14 +100,14 @@ def in_sight(
 
 
 def activity_ms(row: Membership, room: Room | None) -> int:
-    """When something happened last that the user may know of; 0 where that wasn't noted."""
+    """Return when something last happened that the user may know of; 0 if unknown."""
     if row.membership == "join" and room is not None and room.head.active_ms is not None:
         return max(room.head.active_ms, row.changed_ms or 0)
     return row.changed_ms or 0
 
 
 def _by_activity(rows: Sequence[Membership], rooms: Mapping[str, Room]) -> list[Membership]:
-    """The memberships, those of the rooms that were active last first."""
+    """Return the memberships, those in the last active rooms first."""
     times = {row.room_id: activity_ms(row, rooms.get(row.room_id)) for row in rows}
     unknown = [row.room_id for row in rows if row.membership == "join" and row.room_id in rooms]
     unknown = [room_id for room_id in unknown if rooms[room_id].head.active_ms is None][:MOST_ASKED]
@@ -116,14 +117,14 @@ def _by_activity(rows: Sequence[Membership], rooms: Mapping[str, Room]) -> list[
 
 
 def _newest_ms(room: Room) -> int:
-    """What the newest event says of its time: for rooms from before times were noted."""
+    """Return the newest event's time, for rooms in which activity isn't noted yet."""
     entries = room_items.read_log(room.room_id, room.version, limit=1, forward=False)
     return max((entry.event.origin_server_ts for entry in entries), default=0)
 
 
 @dataclass
 class _FilterFacts:
-    """What filters go by, read when the first one asks for it."""
+    """What filters need to know. It is read when the first filter needs it."""
 
     rows: Sequence[Membership]
     rooms: Mapping[str, Room]
@@ -131,7 +132,7 @@ class _FilterFacts:
     _children: dict[str, set[str]] = field(default_factory=dict)
 
     def rows_for(self, filters: Filters) -> list[Membership]:
-        """The memberships whose rooms pass, in their order."""
+        """Return the memberships whose rooms pass the filter, in their order."""
         found = [row for row in self.rows if self._is_of_kind(filters, row)]
         if filters.is_encrypted is not None:
             found = [row for row in found if self._is_encrypted[row.room_id] == filters.is_encrypted]
@@ -161,7 +162,7 @@ class _FilterFacts:
 
     @functools.cached_property
     def _states(self) -> dict[str, dict[StateKey, Any]]:
-        """The contents of the rooms' create and encryption events, as far as the user may know them."""
+        """Return the contents of the rooms' create and encryption events that the user may see."""
         joined = [self.rooms[row.room_id] for row in self.rows if self._is_inside(row)]
         prefetch(joined, [CREATE_KEY, ENCRYPTION_KEY])
         found: dict[str, dict[StateKey, Any]] = {}
@@ -196,7 +197,7 @@ class _FilterFacts:
         return account_data.read_tags(self.rows[0].user_id, [row.room_id for row in self.rows])
 
     def _children_of(self, spaces: Sequence[str]) -> set[str]:
-        """The rooms that these spaces name, of those that the user is in."""
+        """Return the children of these spaces that the user is in."""
         inside = {row.room_id for row in self.rows if self._is_inside(row)}
         new = [space for space in dict.fromkeys(spaces) if space in inside and space not in self._children]
         calls = [functools.partial(_read_children, self.rooms[space]) for space in new]

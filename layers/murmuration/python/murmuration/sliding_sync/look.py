@@ -1,4 +1,4 @@
-"""A sliding sync's first round trip: who asks, where their connection stands, their rooms and streams."""
+"""A sliding sync's first round trip: who asks, their connection's state, their memberships and streams."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TYPES = (PUSH_RULES, DIRECT, IGNORED_USERS, INVITE_PERMISSION)
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was found; `place` is None for a connection that begins."""
+    """What the first round trip read. `place` is None for a new connection."""
 
     facts: Facts
     connection: Connection
@@ -44,14 +44,16 @@ class Look:
         return self.first.identity.listener
 
     def state(self) -> ConnectionState:
-        """Return a copy of where the client stands; one who begins has seen the user's stream so far."""
+        """Return a copy of the client's state. For a new connection the user's stream so far counts as
+        seen.
+        """
         if self.place is not None:
             return self.place.state.copy()
         return ConnectionState(Positions(user=self.facts.user_head))
 
 
 def look(token: AccessToken, request: SlidingRequest, known: Look | None = None) -> Look:
-    """Read it all at once; for one who is `known`, verify the token again and read the rest.
+    """Read everything at once. With a `known` look verify the token again and read only the rest.
 
     Raises UnknownToken, UnknownPos, Unavailable.
     """

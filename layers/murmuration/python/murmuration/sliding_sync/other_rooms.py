@@ -28,7 +28,7 @@ LEAST_TIMELINE = 1
 
 
 def from_outside(ctx: Context, room: Room | None, row: Membership, *, is_merged: bool) -> RoomSection:
-    """A room that the user is invited to, or knocks on."""
+    """Return the section of an invite or a knock."""
     row = without_erased(ctx, room, row)
     section: RoomSection = {"initial": True, "bump_stamp": activity_ms(row, None)}
     if is_merged:
@@ -39,7 +39,7 @@ def from_outside(ctx: Context, room: Room | None, row: Membership, *, is_merged:
 
 
 def left_outside(row: Membership, *, is_merged: bool) -> RoomSection:
-    """A room that this server isn't in, where an invite or a knock of the user's is over."""
+    """Return the section of a room that this server isn't in, after an invite or a knock has ended."""
     events = [] if row.forgotten else [event for event in row.stripped_state if "event_id" in event]
     section: RoomSection = {"bump_stamp": activity_ms(row, None)}
     if is_merged:
@@ -52,10 +52,10 @@ def left_outside(row: Membership, *, is_merged: bool) -> RoomSection:
 def left_room(
     ctx: Context, room: Room, row: Membership, required: Required, limit: int, told_ms: int | None
 ) -> RoomSection:
-    """A room that the user left or was removed from: what happened up to that.
+    """Return the section of a room that the user left or was removed from: what happened up to that.
 
-    A client that doesn't know the room gets its state of then, if the user was in it. `told_ms` is when the
-    connection's last answer was made, None for its first.
+    A client that doesn't know the room gets its state of that time, if the user was in it. `told_ms` is when
+    the connection's last answer was made, None for its first.
     """
     position = ctx.position(room.room_id)
     after = position.ordinal if position is not None else None
@@ -101,7 +101,7 @@ def left_room(
 def _state_at_leaving(
     room: Room, row: Membership, required: Required, needed: Iterable[StateKey]
 ) -> dict[StateKey, Event]:
-    """The room's state when the user left; of the members those that are required or `needed`."""
+    """Return the room's state when the user left; of the members only required and `needed` ones."""
     members = required_state.members_of(required)
     if members is not None:
         members |= {user_id for event_type, user_id in needed if event_type == MEMBER}

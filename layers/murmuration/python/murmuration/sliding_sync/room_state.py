@@ -1,4 +1,4 @@
-"""The state of a joined room that a sliding sync tells: at first all that is wanted, later what changed."""
+"""The state of a joined room in a sliding sync: at first everything that is required, later what changed."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ FEW = 8
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What changed of a room's state since the client was told of it; `state` is None where all is new.
+    """What changed of a room's state since the client was told of it. `state` is None if all is new.
 
-    `gone` is what is in the state no more.
+    `gone` are the pairs that the state no longer has.
     """
 
     state: Mapping[StateKey, Event] | None
@@ -40,12 +40,12 @@ class Change:
 
     @property
     def has_members(self) -> bool:
-        """Whether somebody's membership may have changed."""
+        """Whether a membership may have changed."""
         return self.state is None or any(event_type == MEMBER for event_type, _ in (*self.state, *self.gone))
 
 
 def changes_since(room: Room, position: RoomPosition, window: Window) -> Change:
-    """What changed of the state since a position, by the log's newest events if these are all there are."""
+    """Return what changed of the state since a position: by the log's newest events if they are complete."""
     new = [entry for entry in window.passed if entry.ordinal > position.ordinal]
     if window.start > position.ordinal + 1 or any(entry.resolved for entry in new):
         return Change(*timeline.state_changes(room, position.ordinal, room.head.state_root))
@@ -53,14 +53,14 @@ def changes_since(room: Room, position: RoomPosition, window: Window) -> Change:
 
 
 def members_needed(window: Window) -> set[str]:
-    """Whose member events a client needs for what it is shown: senders, and those whose membership it is."""
+    """Return the users whose member events a client needs: senders, and subjects of member events."""
     events = [entry.event for entry in window.entries]
     targets = {event.state_key or "" for event in events if event.type == MEMBER and event.is_state}
     return {event.sender for event in events} | targets
 
 
 def wants_few(required: Required) -> bool:
-    """Whether what is required is a few exact pairs, besides members that are loaded lazily."""
+    """Return whether only a few exact pairs are required, besides lazily loaded members."""
     pairs = _exact(required)
     return pairs is not None and len(pairs) <= FEW
 
@@ -75,11 +75,12 @@ def wanted_state(
     current: Sequence[StateEntry] | None = None,
     is_whole: bool,
 ) -> dict[StateKey, Event]:
-    """The state events to tell.
+    """Return the state events to show.
 
-    Of new state what is `required`; of all members' changes those that `is_whole`, as nothing in between is
-    left out; of the state from before what is required now and wasn't `known` to be. `needed` are the users
-    whose member events the client lacks, `current` the room's state but for members, where it was read.
+    That is changed state that is `required`; all changed member events if the timeline `is_whole`, because
+    nothing in between is left out; and older state that is required now but wasn't in `known`. `needed` are
+    the users whose member events the client lacks. `current` is the room's state without members, if it was
+    read.
     """
     if change.state is None:
         return _read(room, required, needed, current)
@@ -100,7 +101,7 @@ def wanted_state(
 
 
 def stubs(required: Required, change: Change) -> list[dict[str, str]]:
-    """What the accepted form has for state that is there no more, as far as it is required."""
+    """Return what the accepted form shows for required state that is gone."""
     lazy = required_state.is_lazy(required)
     return [
         {"type": event_type, "state_key": state_key}
@@ -110,7 +111,7 @@ def stubs(required: Required, change: Change) -> list[dict[str, str]]:
 
 
 def _exact(required: Required) -> set[StateKey] | None:
-    """The required pairs of a type and a state key; None where something else is required."""
+    """Return the required pairs of a type and a state key; None if anything else is required."""
     found: set[StateKey] = set()
     for each in required:
         pairs = each.exact
@@ -123,7 +124,7 @@ def _exact(required: Required) -> set[StateKey] | None:
 def _read(
     room: Room, required: Required, needed: Collection[str], current: Sequence[StateEntry] | None = None
 ) -> dict[StateKey, Event]:
-    """The state that is required, and these users' member events; as it was at the room's head."""
+    """Return the required state and these users' member events as of the room's head."""
     exact, members = _exact(required), required_state.members_of(required)
     root, before = room.head.state_root, room.head.ordinal + 1
     if exact is not None and len(exact) <= FEW:
@@ -142,7 +143,7 @@ def _read(
 
 
 def read_current(room: Room, pairs: Iterable[StateKey]) -> list[StateEntry]:
-    """Read a room's state but for members; the room then knows of these `pairs` whether they are there."""
+    """Return a room's state without members. The room then knows which of these `pairs` exist."""
     entries = room_items.read_state_but_members(room.room_id, room.version)
     found = {pair: entry for entry in entries if (pair := entry.event.state_pair) is not None}
     room.remember({pair: found.get(pair) for pair in pairs})
@@ -155,6 +156,6 @@ def _at_head(room: Room, pairs: Iterable[StateKey]) -> dict[StateKey, Event]:
 
 
 def lacking(needed: Collection[str], position: RoomPosition | None) -> set[str]:
-    """Those among the users whose member events the client wasn't sent."""
+    """Return those of the users whose member events the client wasn't sent."""
     known = set(position.members) if position is not None else set()
     return {user_id for user_id in needed if mark(user_id) not in known}

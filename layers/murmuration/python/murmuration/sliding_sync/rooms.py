@@ -1,4 +1,4 @@
-"""A joined room in a sliding sync: what is told of it, and where the client stands with it then."""
+"""A joined room in a sliding sync: its section, and the client's state of the room afterwards."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from murmuration.sliding_sync.json_types import Hero, RoomSection
 
 DECIDING = (*joined.DECIDING, NAME_KEY, AVATAR_KEY)
-"""State that is read of each room: push rules and what is told of a room go by it."""
+"""State that is read of each room, because push rules and the section depend on it."""
 NEWEST = 50
-"""So many of the newest items of a room's stream are looked at for a client that doesn't know the room."""
+"""How many of the newest items of a room's stream are read for a client that doesn't know the room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,8 @@ class Asked:
     """What is asked for of one room: by lists and subscriptions, and by extensions.
 
     `known` is the required state that the client has so far. `is_direct` says that the user's account data
-    have the room among the direct chats. `told_ms` is when the connection's last answer
-    was made, None for its first; `current` the room's state but for members, where it was read.
+    list the room as a direct chat. `told_ms` is when the connection's last answer was made, None for its
+    first. `current` is the room's state without members, if it was read.
     """
 
     wish: Wish
@@ -66,9 +66,9 @@ class Asked:
 
 @dataclass(slots=True)
 class RoomPart:
-    """What is told of one room: its section (None: nothing), its events for extensions, the new place.
+    """What is shown of one room: its section (None: nothing), its events for extensions, the new position.
 
-    `config` is the required state that the client has then; it goes before the number in `shown`.
+    `config` is the required state that the client has afterwards; `shown` refers to it by a number.
     """
 
     position: RoomPosition
@@ -82,7 +82,7 @@ class RoomPart:
 
 
 def needs_look(ctx: Context, room: Room, row: Membership, asked: Asked, state: ConnectionState) -> bool:
-    """Whether there may be something to tell of a joined room in sight."""
+    """Return whether there may be something to show of a visible joined room."""
     name, shown = ctx.hash(room.room_id), asked.shown
     position = joined.known_position(ctx, room, row)
     if position is None or shown is None:
@@ -102,13 +102,13 @@ def needs_look(ctx: Context, room: Room, row: Membership, asked: Asked, state: C
 
 
 def is_expanded(asked: Asked) -> bool:
-    """Whether more of the timeline is asked for than the client has."""
+    """Return whether more of the timeline is asked for than the client has."""
     shown = asked.shown
     return shown is not None and not shown.is_whole and asked.wish.timeline_limit > shown.limit
 
 
 def joined_room(ctx: Context, room: Room, row: Membership, asked: Asked) -> RoomPart | None:
-    """What there is to tell of a joined room; None where it is left for the next look."""
+    """Return what is to be shown of a joined room; None to leave it for the next look."""
     position = joined.known_position(ctx, room, row)
     if position is None and asked.shown is not None:
         asked = replace(asked, shown=None, known=())
@@ -141,9 +141,10 @@ def joined_room(ctx: Context, room: Room, row: Membership, asked: Asked) -> Room
 
 
 def read_ahead(ctx: Context, asked: Sequence[tuple[Room, Asked]]) -> list[Asked]:
-    """Read of rooms that the client doesn't know, together, what each one's section would read by itself.
+    """Read together, for rooms that are new to the client, what each one's section would read by itself.
 
-    Of a room of which much is asked all state but members is read: that is less than many single items.
+    If much of a room is asked for, its whole state without members is read: that costs less than many single
+    items.
     """
     few = [room for room, each in asked if room_state.wants_few(each.wish.required)]
     many = [(room, each) for room, each in asked if not room_state.wants_few(each.wish.required)]
@@ -166,7 +167,9 @@ def _window(asked: Asked, room: Room, viewer: Viewer, position: RoomPosition | N
 
 
 def _stream_items(room: Room, position: RoomPosition | None) -> tuple[Sequence[Item], int]:
-    """What is new in the room's stream; to who doesn't know the room the newest receipts say enough."""
+    """Return the new items of the room's stream; for a client new to the room, the newest receipts are
+    enough.
+    """
     if position is not None:
         return joined.stream_items(room, position.seq)
     if room.head.seq == 0:
@@ -176,7 +179,9 @@ def _stream_items(room: Room, position: RoomPosition | None) -> tuple[Sequence[I
 
 
 def _counting(ctx: Context, news: RoomNews, asked: Asked) -> Context:
-    """The context to count unread events with: one that reads receipts only where not all were read."""
+    """Return the context for counting unread events. It avoids reading receipts that were all read
+    already.
+    """
     has_all = news.position is None and len(news.items) < NEWEST and asked.with_data
     return ctx.as_beginner if has_all else ctx
 
@@ -187,7 +192,7 @@ def _counting(ctx: Context, news: RoomNews, asked: Asked) -> Context:
 def _section(
     ctx: Context, news: RoomNews, asked: Asked, events: list[ClientEvent]
 ) -> tuple[RoomSection, tuple[str, ...]]:
-    """What there is to tell, and the marks of the members whose events the client then has."""
+    """Return the room's section, and the marks of the members whose events the client then has."""
     room, position, window = news.room, news.position, news.window
     change = _change(news, asked)
     lazy = required_state.is_lazy(asked.wish.required)
@@ -216,7 +221,7 @@ def _section(
 
 
 def _change(news: RoomNews, asked: Asked) -> Change:
-    """What changed of the state; nothing is read where its version says that nothing did."""
+    """Return what changed of the state. Nothing is read if the state version is unchanged."""
     if news.position is None or asked.shown is None:
         return Change(None)
     if news.room.head.state_version == asked.shown.state_version:
@@ -245,14 +250,16 @@ def _timeline(news: RoomNews, asked: Asked, events: list[ClientEvent]) -> RoomSe
 
 
 def is_live(entry: LogEntry, position: RoomPosition | None, told_ms: int | None) -> bool:
-    """Whether an event came since the client was told of the room; of anything, if it doesn't know it."""
+    """Return whether an event came after the client was last told of the room, or of anything if the room
+    is new.
+    """
     if position is not None:
         return entry.ordinal > position.ordinal
     return told_ms is not None and entry.event.origin_server_ts > told_ms
 
 
 def _about(ctx: Context, news: RoomNews, change: Change, asked: Asked) -> RoomSection:
-    """The room's name and picture, who is in it, and whether it is a direct chat: what of it is new."""
+    """Return what is new of the room's name, avatar, members and direct chat flag."""
     room, is_initial = news.room, news.position is None
     section: RoomSection = {}
     if is_initial:
@@ -272,7 +279,7 @@ def _about(ctx: Context, news: RoomNews, change: Change, asked: Asked) -> RoomSe
 
 
 def names_of(state: Mapping[StateKey, Event], viewer: Viewer) -> RoomSection:
-    """The room's name and picture, as far as there are any in its state."""
+    """Return the room's name and avatar, as far as its state has them."""
     shown = {pair: viewer.event_copy(state[pair]) for pair in (NAME_KEY, AVATAR_KEY) if pair in state}
     found: RoomSection = {}
     if (name := _text(shown.get(NAME_KEY), "name")) is not None:
@@ -297,7 +304,7 @@ def _hero(event: Event) -> Hero:
 
 
 def _common(row: Membership, room: Room, asked: Asked, window: Window, *, is_initial: bool) -> RoomSection:
-    """What goes with all that is told of the room."""
+    """Return the fields that go with every section."""
     section: RoomSection = {}
     if is_initial or window.entries:
         section["bump_stamp"] = _bump_ms(row, room, window)
@@ -305,7 +312,7 @@ def _common(row: Membership, room: Room, asked: Asked, window: Window, *, is_ini
 
 
 def merged_fields(row: Membership, wish: Wish | None) -> RoomSection:
-    """What the accepted form says of each room besides."""
+    """Return the fields that the accepted form adds to each room."""
     fields: RoomSection = {"membership": row.membership}
     if wish is not None and wish.lists:
         fields["lists"] = sorted(wish.lists)
@@ -313,7 +320,7 @@ def merged_fields(row: Membership, wish: Wish | None) -> RoomSection:
 
 
 def _bump_ms(row: Membership, room: Room, window: Window) -> int:
-    """When something came that moves the room up in clients' lists."""
+    """Return the time of the last event that moves the room up in clients' lists."""
     if room.head.bumped_ms is not None:
         return room.head.bumped_ms
     # From before such times were noted.
@@ -322,7 +329,7 @@ def _bump_ms(row: Membership, room: Room, window: Window) -> int:
 
 
 def _shown(room: Room, asked: Asked, position: RoomPosition | None, window: Window) -> tuple[Shown, Required]:
-    """What the client has of the room then, and the required state that it is kept to."""
+    """Return what the client then has of the room, and the required state that it follows."""
     before, wish = asked.shown, asked.wish
     state_version = room.head.state_version
     if before is None or position is None:
@@ -342,7 +349,7 @@ def _shown(room: Room, asked: Asked, position: RoomPosition | None, window: Wind
 
 
 def _add_extensions(ctx: Context, news: RoomNews, asked: Asked, part: RoomPart) -> None:
-    """The room's receipts, typing and account data."""
+    """Add the room's receipts, typing and account data to its part."""
     room_id, position = news.room.room_id, news.position
     events, part.typing_until_ms = joined.ephemeral_events(ctx, room_id, news.items, position)
     by_type = {event["type"]: event for event in events}
@@ -355,7 +362,7 @@ def _add_extensions(ctx: Context, news: RoomNews, asked: Asked, part: RoomPart) 
 
 
 def _of_shown(ctx: Context, receipt: ClientEvent, window: Window) -> ClientEvent | None:
-    """The receipts on events that the client has, and the user's own."""
+    """Return the receipts for events that the client has, and the user's own receipts."""
     shown = {entry.event.event_id for entry in window.entries}
     content: JsonDict = {}
     for event_id, by_type in receipt["content"].items():

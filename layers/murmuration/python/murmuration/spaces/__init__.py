@@ -1,1 +1,1 @@
-"""Spaces: the tree of rooms below a room. Who may know of a room is `rooms.reading.summaries`' to say."""
+"""Spaces: the tree of rooms below a room. `rooms.reading.summaries` decides who may know of a room."""

@@ -1,6 +1,6 @@
 """The hierarchy of a space: its rooms, depth first, page by page.
 
-Of rooms that this server isn't in, others are asked.
+Other servers are asked about rooms that this server isn't in.
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidhierarchy
 """
 
@@ -46,10 +46,9 @@ def get_space_hierarchy(
 ) -> Answer:
     """Return a page of the rooms below a space that the requester may know of, the space first.
 
-    `via` are servers that know the space: the IDs of newer rooms name none.
-
-    Raises Forbidden for a space they may not know of, InvalidParam for an unknown token, or if `max_depth` or
-    `suggested_only` changed since the first page; LimitExceeded.
+    `via` are servers that know the space, because newer room IDs name none. Raises Forbidden for a space they
+    may not know of, LimitExceeded, InvalidParam for an unknown token, or if `max_depth` or `suggested_only`
+    changed since the first page.
     """
     depth = DEEPEST if max_depth is None else min(max_depth, DEEPEST)
     walk = _begin(requester, Place(room_id, 0, via[:MOST_VIA]), depth, suggested_only, start)
@@ -92,7 +91,7 @@ def _begin(requester: Requester, root: Place, depth: int, suggested_only: bool, 
 
 
 def _push_children(walk: Walk, children: Sequence[StrippedState], parent: Place) -> None:
-    """Have the children come next, the first on top; a room comes once."""
+    """Put the children on the stack, the first on top. Each room comes once."""
     new = []
     for child in children:
         room_id = child["state_key"]

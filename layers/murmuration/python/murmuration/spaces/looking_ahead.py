@@ -1,6 +1,6 @@
-"""The rooms that a walk comes to next, read and asked for together.
+"""The rooms that a walk comes to next, which are read and asked for together.
 
-What this server is in it knows best itself; other rooms are what others tell of them.
+This server knows best about rooms that it is in; for other rooms it takes what other servers tell.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Entry = Mapping[str, Any]
 
 
 class Lookout:
-    """What a user may know of rooms, each looked at once."""
+    """What a user may know of rooms. Each room is looked at once."""
 
     def __init__(self, requester: Requester, deadline: Deadline, *, suggested_only: bool = False) -> None:
         self._requester = requester
@@ -45,7 +45,9 @@ class Lookout:
         return room_id in self._entries or room_id in self._rooms
 
     def entry(self, room_id: str) -> Entry | None:
-        """A room with `children_state` as the hierarchy shows it; None if the user may not know of it."""
+        """Return a room with `children_state` as the hierarchy shows it; None if the user may not know of
+        it.
+        """
         room = self._rooms.get(room_id)
         if room is None:
             return self._entries.get(room_id)
@@ -55,14 +57,14 @@ class Lookout:
         return summaries.summary_with_children(room, suggested_only=self._suggested_only)
 
     def look(self, places: Sequence[Place]) -> None:
-        """Get to know the rooms at these places, as far as there is time; the first one comes first.
+        """Read or ask for the rooms at these places, as far as there is time, but the first one in any case.
 
-        Raises LimitExceeded for a user for whom other servers were asked too often.
+        Raises LimitExceeded if other servers were asked too often for this user.
         """
         wanted = {place.room_id: place for place in places if fits_id(place.room_id)}
         self._entries |= {place.room_id: None for place in places if not fits_id(place.room_id)}
         heads = fetch_all([room_items.head_read(room_id) for room_id in wanted])
-        here = {head.room_id: Room(head) for head in heads if head is not None and not head.is_stale}
+        here = {str(head.room_id): Room(head) for head in heads if head is not None and not head.is_stale}
         prefetch(list(here.values()), [*summaries.SUMMARISED, (MEMBER, self._requester.user_id)])
         self._rooms |= here
         elsewhere = [place for room_id, place in wanted.items() if room_id not in here]
@@ -103,7 +105,9 @@ class Lookout:
         }
 
     def _hint(self, place: Place) -> Entry | None:
-        """What the answer about the space above says of a room: a summary, nothing, or that it is hidden."""
+        """Return what the answer about the parent space says of a room: a summary, None, or that it is
+        hidden.
+        """
         above = self._told.get(place.parent)
         if above is None:
             return None
@@ -128,12 +132,15 @@ _HIDDEN: Entry = {}
 
 
 def _needs_asking(hint: Entry | None) -> bool:
-    """Whether a room must be asked about: nothing is known of it, or it is a space, whose children aren't."""
+    """Return whether another server must be asked about a room.
+
+    That is so if nothing is known of it, or if it is a space, because its children aren't known.
+    """
     return hint is None or hint.get("room_type") == SPACE
 
 
 def visible_to(requester: Requester | None, entries: Iterable[Entry]) -> set[str]:
-    """Which of these rooms of other servers are open to a user, or ones that they have part in. One read."""
+    """Return those of these remote rooms that are open, or in which the user has part. One read."""
     rooms = {entry["room_id"]: entry for entry in entries}
     if requester is None:
         return {room_id for room_id, entry in rooms.items() if summaries.is_open_listing(entry)}

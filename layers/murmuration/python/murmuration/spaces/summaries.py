@@ -1,4 +1,4 @@
-"""The summary of one room, for those who aren't in it; of a room of others, what they tell.
+"""The summary of one room for users who aren't in it. Other servers are asked about their rooms.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1room_summaryroomidoralias
 """
@@ -38,10 +38,10 @@ def get_room_summary(
     *,
     address: Callable[[], str],
 ) -> JsonObject:
-    """The summary of a room, with the requester's membership.
+    """Return the summary of a room, with the requester's membership.
 
-    `via` are servers that know the room, `address` is where the question comes from. Raises InvalidParam,
-    LimitExceeded, NotFound for a room that is unknown or none of the requester's business.
+    `via` are servers that know the room; `address` returns the client's address. Raises InvalidParam,
+    LimitExceeded, NotFound for a room that is unknown or hidden from the requester.
     """
     if not fits_id(room_id_or_alias):
         raise NotFound("There is no such room")
@@ -63,7 +63,7 @@ def get_room_summary(
 
 
 def _find(alias: str) -> tuple[str, list[str]]:
-    """The room of another server's alias. Raises NotFound, also where that server doesn't answer."""
+    """Return the room of another server's alias. Raises NotFound, also if that server doesn't answer."""
     try:
         return joining.find_alias(alias)
     except (BadGateway, Forbidden) as error:
@@ -80,7 +80,7 @@ def _own_summary(requester: Requester | None, room: Room) -> JsonObject:
 def _others_summary(
     requester: Requester | None, room_id: str, via: Sequence[str], address: Callable[[], str] | None
 ) -> JsonObject:
-    """What others tell of a room that this server isn't in. `address` is None where that is counted."""
+    """Return the summary of a remote room. `address` is None if the question was counted already."""
     known = spaces.known_spaces([room_id])
     if known.get(room_id) is None:  # other servers may be named now than when nobody had an answer
         servers = _servers(requester, room_id, via)
@@ -108,7 +108,7 @@ def _without_children(room: Entry) -> JsonObject:
 
 
 def _take(requester: Requester | None, address: Callable[[], str]) -> None:
-    """Count a question that other servers are asked for somebody. Raises LimitExceeded."""
+    """Count a question to other servers. Raises LimitExceeded."""
     if requester is not None:
         rate_limits.check("remote_question", requester.user_id)
     else:

@@ -1,7 +1,7 @@
-"""Buckets that fill again by themselves: of requests, or of money (table `transient`).
+"""Buckets that refill over time: of requests, or of money (table `transient`).
 
-What is stored of a bucket is the time at which it will be full (the generic cell rate algorithm), in one item
-that expires then. Whoever takes from it says how long the taken amount needs to come back.
+The item of a bucket has only the time at which it will be full (the generic cell rate algorithm), and expires
+then. A caller says how long the amount that it takes needs to refill.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _KEPT_S = 3600
 
 
 class Changed(Exception):
-    """The bucket didn't stand as its taker thought, or hadn't got enough.
+    """The bucket wasn't as the caller assumed, or didn't have enough.
 
     `full_ms` is when it will be full; 0 if it is.
     """
@@ -28,20 +28,20 @@ class Changed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """One bucket. All its writes are conditional: takers at once take no more than there is."""
+    """One bucket. All its writes are conditional, so concurrent callers can't take more than there is."""
 
     name: str
 
     @property
     def key(self) -> dict[str, str]:
-        """The key of its item."""
+        """The key of the bucket's item."""
         return {"id": f"limit#{self.name}"}
 
     def take(self, amount_ms: int, now: int, *, full_ms: int, most_ms: int | None) -> int:
-        """Take what needs `amount_ms` to come back, and return when the bucket will be full. One write.
+        """Take an amount that needs `amount_ms` to refill, and return when the bucket will be full.
 
-        `full_ms` is the taker's guess of when it will be full. `most_ms` is the latest time that it may
-        be full at before this taking; None: it may go into debt. Raises Changed.
+        This is one write. `full_ms` is when it will be full, as far as the caller knows. `most_ms` is the
+        latest time of being full at which this may still take; None lets it go into debt. Raises Changed.
         """
         values = {":now": now, ":expires": (max(full_ms, now) + amount_ms) // 1000 + _KEPT_S}
         if full_ms <= now:
@@ -78,7 +78,7 @@ class Bucket:
             return None
 
     def replace(self, before: int | None, full_ms: int) -> Write:
-        """The write that moves the bucket from `before` (None for no item) to `full_ms`, to go along."""
+        """Return a write that moves the bucket from `before` (None: no item) to `full_ms`."""
         values = {":full": full_ms, ":expires": full_ms // 1000 + _KEPT_S}
         return dynamodb.update(
             TABLE,
@@ -91,5 +91,5 @@ class Bucket:
 
 
 def full_ms_of(item: StoredItem | None) -> int | None:
-    """When a bucket will be full, by its item; None without one."""
+    """Return when a bucket will be full, by its item; None without an item."""
     return int(item["full_ms"]) if item else None

@@ -1,10 +1,10 @@
-"""The clock that rings workers: rows of a time and a queue, and the hand that keeps it going.
+"""The clock that rings workers: rows with a time and a queue, and a `hand` row that keeps it going.
 
-`aws.queues.ring_later` puts the rows. The table's stream calls a function for each change, a little later. It
-rings for what is due; while more is due soon it moves the hand, which is the change that calls it again. So
-the clock stands still while nothing is due, and nobody pays for it.
+`aws.queues.ring_later` writes the rows. The table's stream calls a function for each change, a little later.
+The function rings the workers that are due. If more is due soon, it updates the hand: that change calls it
+again. So the clock costs nothing while nothing is due.
 
-All items have one key, so that one shard of the stream has them all, and one function at a time gets them.
+All items have one key, so they are in one shard of the stream, and one function at a time gets them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MOST = 200
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """When the worker of a queue is to be rung, in seconds since the epoch."""
+    """When a queue's worker is to be rung, in seconds since the epoch."""
 
     at_s: int
     queue: str
@@ -34,7 +34,7 @@ class Due:
 
 
 def read_due(until_s: int) -> list[Due]:
-    """What is due until then, the earliest first, at most MOST."""
+    """Return at most MOST rows that are due by a time, the earliest first."""
     items = dynamodb.query(
         CLOCK, "pk = :pk AND sk < :until", {":pk": CLOCK, ":until": f"{until_s + 1:012d}"}, limit=MOST
     )
@@ -51,5 +51,5 @@ def forget(rung: Sequence[Due]) -> None:
 
 
 def move_hand() -> None:
-    """Have the clock's function called again, soon."""
+    """Have the clock's function called again soon."""
     dynamodb.execute(dynamodb.put(CLOCK, {**HAND, "moved_ms": now_ms()}))

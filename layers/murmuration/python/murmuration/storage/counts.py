@@ -1,7 +1,7 @@
-"""How many things of a kind somebody has: a number in an item, moved in the transaction that adds the thing.
+"""Bounded counts, such as a user's filters: a number that is raised in the transaction that adds the thing.
 
-So a bound holds however many add things at the same time. Things from before there was a count aren't in it:
-a count begins at 0, which only allows so many more.
+So a bound holds for concurrent additions too. Things from before there was a count aren't counted: a count
+begins at 0, which only allows that many more.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ SK = "counts"
 
 
 def count_write(table: str, key: Key, kind: str, most: int, *, room_id: str | None = None) -> Write:
-    """Count one more thing of a kind in the item with `key`; refused where there are `most` already.
+    """Return a write that counts one more thing in the item with `key`; refused if there are `most` already.
 
-    An item that goes with a room is marked with its ID.
+    An item that is deleted with a room has the room's ID.
     """
     of_room = {":room": room_id} if room_id is not None else {}
     return dynamodb.update(
@@ -32,5 +32,5 @@ def count_write(table: str, key: Key, kind: str, most: int, *, room_id: str | No
 
 
 def uncount_write(table: str, key: Key, kind: str) -> Write:
-    """Count one thing less."""
+    """Return a write that counts one thing less."""
     return dynamodb.update(table, key, "ADD #kind :one", names={"#kind": kind}, values={":one": -1})

@@ -11,7 +11,7 @@ from murmuration.protocol.encoding.shapes import Content
 
 
 class ReplacedState(TypedDict):
-    """What a log entry keeps of the state event that its own event replaced."""
+    """The state event that a log entry's event replaced, as far as the entry keeps it."""
 
     event_id: str
     sender: str
@@ -50,9 +50,10 @@ class ReceiptData(TypedDict):
 
 
 class StoredTransaction(TypedDict):
-    """A transaction of federation that is to be sent again as it was (`federation.outbound.transactions`).
+    """A federation transaction that must be sent again unchanged (`federation.outbound.transactions`).
 
-    Each of the `parts` is a list: room ID, ordinals, the ordinal to go on from, and another one where known.
+    Each of the `parts` is a list: the room ID, the ordinals, the ordinal to go on from, and, if it matters,
+    the first ordinal that was owed.
     """
 
     made_ms: int
@@ -60,7 +61,7 @@ class StoredTransaction(TypedDict):
 
 
 class EventNote(TypedDict):
-    """An event to tell of: its place, its thread, and the tweaks that the user's rules give it."""
+    """An event that pushers are told of: its place, its thread, and the tweaks of the user's push rules."""
 
     room_id: str
     ordinal: int
@@ -70,7 +71,7 @@ class EventNote(TypedDict):
 
 
 class CountsNote(TypedDict):
-    """A note that tells no more than how much is unread."""
+    """A note that contains nothing but the unread count."""
 
     counts: Literal[True]
 
@@ -86,7 +87,7 @@ class UnreadCounts(TypedDict):
 
 
 class KeyCountsSection(TypedDict):
-    """What /sync says of a device's one-time keys and fallback keys."""
+    """A device's one-time and fallback key counts, as /sync shows them."""
 
     device_one_time_keys_count: dict[str, int]
     device_unused_fallback_key_types: list[str]

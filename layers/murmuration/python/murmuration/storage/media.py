@@ -1,8 +1,8 @@
-"""Metadata of media: the table `media`, one item for each ID, and one for what a user has yet to upload.
+"""Metadata of media: the table `media`.
 
-An item whose content isn't uploaded has `pending_until_ms` instead of `object`, the key of its object.
-`pending#<user>` lists a user's pending uploads, `bytes#<user>` counts what they have uploaded, and
-`thumbnail#<media ID>#<size>` says how the making of a thumbnail went.
+There is one item for each media ID. An item without uploaded content has `pending_until_ms` instead of
+`object`, the key of its object in the bucket. `pending#<user>` lists a user's pending uploads, `bytes#<user>`
+counts the bytes that they uploaded, and `thumbnail#<media ID>#<size>` has the state of a thumbnail.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TABLE = "media"
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What was uploaded: `object` is the key in the bucket, `file_name` None where none was given."""
+    """Uploaded content. `object` is the key in the bucket; `file_name` is None if none was given."""
 
     object: str
     content_type: str
@@ -30,9 +30,9 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """An ID: its owner, and the content or until when that may be uploaded.
+    """A media ID: its owner, and its content, or until when the content may be uploaded.
 
-    `begun` is content whose upload was begun, and which may be in the bucket by now.
+    `begun` is content whose upload was begun: it may be in the bucket by now.
     """
 
     media_id: str
@@ -56,7 +56,7 @@ def read(media_id: str) -> Media | None:
 
 
 def content_of(item: StoredItem) -> Content | None:
-    """The content that an item tells of; None if it tells of none."""
+    """Return the content in an item; None if it has none."""
     if "object" not in item:
         return None
     return Content(
@@ -69,7 +69,7 @@ def content_of(item: StoredItem) -> Content | None:
 
 
 def content_attributes(content: Content) -> Attributes:
-    """The attributes by which an item tells of content."""
+    """Return the attributes by which an item stores content."""
     return {
         "object": content.object,
         "content_type": content.content_type,
@@ -80,7 +80,7 @@ def content_attributes(content: Content) -> Attributes:
 
 
 def create(media_id: str, user_id: str, content: Content) -> None:
-    """Add an ID with its content; again is no error. Raises ConditionFailed where the ID is taken."""
+    """Add an ID with its content. Repeating it is no error. Raises ConditionFailed if the ID is taken."""
     item = {"media_id": media_id, "user_id": user_id, **content_attributes(content)}
     dynamodb.execute(
         dynamodb.put(
@@ -94,14 +94,20 @@ def create(media_id: str, user_id: str, content: Content) -> None:
 
 
 def begin(media_id: str, user_id: str, content: Content, *, until_ms: int) -> None:
-    """Add an ID whose content is to be in the bucket by `until_ms`. Raises ConditionFailed if it's taken."""
+    """Add an ID whose content is to be in the bucket by `until_ms`.
+
+    Raises ConditionFailed if the ID is taken.
+    """
     begun = content_attributes(content)
     item = {"media_id": media_id, "user_id": user_id, "pending_until_ms": until_ms, "begun": begun}
     dynamodb.transact([dynamodb.put(TABLE, item, condition="attribute_not_exists(media_id)")])
 
 
 def begin_pending(media: Media, content: Content) -> None:
-    """Note that the upload to a pending ID begins. Raises ConditionFailed where it has begun, or is over."""
+    """Note that the upload to a pending ID begins.
+
+    Raises ConditionFailed if it has begun or the time is over.
+    """
     dynamodb.transact(
         [
             dynamodb.update(
@@ -135,9 +141,9 @@ def complete_begun(media: Media, content: Content) -> None:
 
 
 def take_bytes(user_id: str, count: int, *, most: int) -> bool:
-    """Count bytes that a user is about to upload; False, and nothing counted, where that makes over `most`.
+    """Count bytes that a user is about to upload. Return False and count nothing if that exceeds `most`.
 
-    A transaction, which counts once even if it's sent twice.
+    It is a transaction, which counts once even if it is sent twice.
     """
     if count > most:
         return False
@@ -159,7 +165,7 @@ def take_bytes(user_id: str, count: int, *, most: int) -> bool:
 
 
 def give_back_bytes(user_id: str, count: int) -> None:
-    """Take back from the count the bytes that could not be stored."""
+    """Subtract bytes that were counted but not stored."""
     dynamodb.transact(
         [dynamodb.update(TABLE, _bytes_key(user_id), "ADD used :count", values={":count": -count})]
     )
@@ -174,10 +180,10 @@ def _bytes_key(user_id: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """How the making of a thumbnail goes: attempts begun since `since_ms`, and what came of them, if known.
+    """The state of a thumbnail: attempts begun since `since_ms`, and the outcome if known.
 
-    `refusal` is the error's code and `message` its words. `whole` is the image's type, where the image itself
-    is as small as the thumbnail.
+    `refusal` is the error's code and `message` its text. `whole` is the image's type if the image itself is
+    as small as the thumbnail.
     """
 
     tries: int
@@ -188,9 +194,9 @@ class Making:
 
 
 def begin_thumbnail(media_id: str, name: str, *, now_ms: int, lapsed_ms: int, expires_ms: int) -> Making:
-    """Count an attempt before it is made, unless it's known what comes of it; how the making goes.
+    """Count an attempt before it is made, unless its outcome is known. Return the state of the thumbnail.
 
-    What is known from before `lapsed_ms` counts no more. One write, two where it has lapsed. The table
+    A state from before `lapsed_ms` doesn't count. One write, or two if the state had lapsed. The table
     deletes the item some time after `expires_ms`.
     """
     key = _thumbnail_key(media_id, name)
@@ -222,12 +228,12 @@ def begin_thumbnail(media_id: str, name: str, *, now_ms: int, lapsed_ms: int, ex
 
 
 def refuse_thumbnail(media_id: str, name: str, *, refusal: str, message: str) -> None:
-    """Remember that a thumbnail can't be made, and what its client is told."""
+    """Store that a thumbnail can't be made, with the error for clients."""
     _set_thumbnail(media_id, name, {"refusal": refusal, "message": message})
 
 
 def keep_whole(media_id: str, name: str, content_type: str) -> None:
-    """Remember that the image itself is the thumbnail, and of which type it is."""
+    """Store that the image itself serves as the thumbnail, with its type."""
     _set_thumbnail(media_id, name, {"whole": content_type})
 
 
@@ -251,10 +257,10 @@ def _thumbnail_key(media_id: str, name: str) -> dict[str, str]:
 
 
 def create_pending(media_id: str, user_id: str, *, now_ms: int, until_ms: int, limit: int) -> int | None:
-    """Add an ID without content, unless the user has `limit` pending already.
+    """Add an ID without content, and return None.
 
-    Then, when the first of those ends (milliseconds since the epoch); else None. Raises ConditionFailed
-    where the ID is taken, or others keep changing the list.
+    If the user has `limit` pending IDs already, return when the first of those ends (milliseconds since the
+    epoch). Raises ConditionFailed if the ID is taken, or others keep changing the list.
     """
     for attempt in range(ATTEMPTS):
         listed = dynamodb.get(TABLE, _list_key(user_id))
@@ -279,10 +285,10 @@ def create_pending(media_id: str, user_id: str, *, now_ms: int, until_ms: int, l
 
 
 def complete(media: Media, content: Content) -> None:
-    """Give a pending ID its content. Raises ConditionFailed where it has some already.
+    """Give a pending ID its content. Raises ConditionFailed if it has some already.
 
-    A transaction, as one of those may be sent twice: a lone write whose answer was lost would then be refused
-    for what it did itself.
+    It is a transaction because a retried transaction succeeds; a retried single write would be refused
+    because of its own first attempt.
     """
     attributes = content_attributes(content)
     dynamodb.transact(

@@ -1,4 +1,4 @@
-"""What the operator was told of lately: items `notice#<what>` of `transient`."""
+"""When the operator was last told of something: items `notice#<name>` of `transient`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ TABLE = "transient"
 
 
 def claim(what: str, quiet_ms: int) -> bool:
-    """Whether to tell the operator now. A True answer makes it False for `quiet_ms`. One write."""
+    """Return whether to tell the operator now. After True it returns False for `quiet_ms`. One write."""
     now = now_ms()
     item = {"id": f"notice#{what}", "until_ms": now + quiet_ms, "expires": (now + quiet_ms) // 1000 + 60}
     write = dynamodb.put(

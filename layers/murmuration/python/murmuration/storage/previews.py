@@ -1,7 +1,7 @@
-"""What was found at URLs that clients asked for previews of: items of the table `media`, which expire.
+"""Previews of URLs: items of the table `media`, which expire.
 
-`preview#<digest of the URL>` is an answer (`json`), an error (`status`, `errcode`, `message`), or a claim
-(`claimed_until_ms`) of who asks the URL now.
+`preview#<digest of the URL>` has an answer (`json`), an error (`status`, `errcode`, `message`), or a claim
+(`claimed_until_ms`) of the function that asks the URL now.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ OpenGraph = Mapping[str, str | int]
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What is known about a URL: its properties or why there are none; neither while it is being asked."""
+    """What is known about a URL: its properties, or why there are none.
+
+    Both are None while it is being asked.
+    """
 
     properties: OpenGraph | None
     failure: Failure | None
 
 
 def read(digest: str, *, now_ms: int) -> Preview | None:
-    """What is known about a URL, if anything is. One read."""
+    """Return what is known about a URL; None if nothing is. One read."""
     item = dynamodb.get(TABLE, _key(digest))
     if item is None or item["expires"] * 1000 <= now_ms:
         return None
@@ -37,7 +40,7 @@ def read(digest: str, *, now_ms: int) -> Preview | None:
 
 
 def claim(digest: str, *, now_ms: int, until_ms: int) -> bool:
-    """Begin to ask a URL, unless somebody does or it is known; whether this is who asks."""
+    """Claim a URL before asking it. Return False if another function asks it, or the answer is known."""
     write = dynamodb.put(
         TABLE,
         {**_key(digest), "claimed_until_ms": until_ms, "expires": -(-until_ms // 1000)},
@@ -52,12 +55,12 @@ def claim(digest: str, *, now_ms: int, until_ms: int) -> bool:
 
 
 def write(digest: str, properties: OpenGraph, *, expires_ms: int) -> None:
-    """Note what was found. The last who asked counts."""
+    """Store a URL's properties. The last writer wins."""
     _put(digest, {"json": json.dumps(dict(properties))}, expires_ms)
 
 
 def write_failure(digest: str, failure: Failure, *, expires_ms: int) -> None:
-    """Note why nothing was found."""
+    """Store why a URL has no preview."""
     attributes: Attributes = {
         "status": failure.status,
         "errcode": failure.errcode,
@@ -71,7 +74,7 @@ def _put(digest: str, attributes: Attributes, expires_ms: int) -> None:
 
 
 def write_image(media_id: str, content: Content, *, expires_ms: int) -> None:
-    """Give a preview's image a media ID, which nobody owns, for a while; again is no error."""
+    """Store a preview's image under a media ID without an owner, for a while. Repeating it is no error."""
     item = {
         "media_id": media_id,
         "user_id": "",

@@ -1,8 +1,8 @@
-"""Media of other servers that this one has fetched: items of the table `media`, which expire.
+"""Fetched media of other servers: items of the table `media`, which expire.
 
-`remote#<server>#<media ID>` is a file that was fetched (`object` and what is known of it), one that is
-being fetched (`claim`), or one that couldn't be (`status`, `errcode`, `message`). `used_ms` is when the file
-was last noted to be used. What expired may still be there for days, and counts as gone.
+`remote#<server>#<media ID>` is a fetched file (`object` and its metadata), a file that is being fetched
+(`claim`), or one that couldn't be fetched (`status`, `errcode`, `message`). `used_ms` is when a use of the
+file was last noted. An expired item may stay in the table for days, and counts as deleted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class RemoteMedia:
-    """What is known about a file of another server's. `claimed_until_ms` is 0 if nobody fetches it."""
+    """What is known about a remote file. `claimed_until_ms` is 0 if nobody is fetching it."""
 
     content: Content | None
     failure: Failure | None
@@ -37,7 +37,7 @@ UNKNOWN = RemoteMedia(None, None, 0, 0)
 
 
 def read(server_name: str, media_id: str, *, now_ms: int) -> RemoteMedia:
-    """One read."""
+    """Return what is known about a remote file. One read."""
     item = dynamodb.get(TABLE, _key(server_name, media_id))
     return UNKNOWN if item is None or item["expires"] * 1000 <= now_ms else _parse(item)
 
@@ -50,10 +50,10 @@ def _parse(item: StoredItem) -> RemoteMedia:
 
 
 def claim(server_name: str, media_id: str, token: str, *, now_ms: int, until_ms: int, lost: str = "") -> bool:
-    """Begin to fetch a file, unless somebody else does or has; whether this is who fetches it.
+    """Claim a file before fetching it. Return False if another function fetches it, or it has been fetched.
 
-    `lost` is an object that the bucket no longer has: an item that names it counts for nothing. The condition
-    guards against two fetches of one file at the same time; a claim that has lapsed is nobody's.
+    `lost` is an object that the bucket no longer has: an item that names it is ignored. The condition
+    prevents two concurrent fetches of one file; an expired claim is ignored.
     """
     expires = until_ms // 1000 + 3600
     item = {**_key(server_name, media_id), "claim": token, "claimed_until_ms": until_ms, "expires": expires}
@@ -76,7 +76,7 @@ def claim(server_name: str, media_id: str, token: str, *, now_ms: int, until_ms:
 def finish(
     server_name: str, media_id: str, token: str, content: Content, *, now_ms: int, expires_ms: int
 ) -> None:
-    """Note what was fetched. Raises ConditionFailed if the claim is somebody else's by now."""
+    """Store a fetched file. Raises ConditionFailed if another function has the claim by now."""
     _replace(
         server_name,
         media_id,
@@ -86,7 +86,9 @@ def finish(
 
 
 def fail(server_name: str, media_id: str, token: str, failure: Failure, *, expires_ms: int) -> None:
-    """Note that a file couldn't be fetched. Raises ConditionFailed if the claim is somebody else's by now."""
+    """Store why a file couldn't be fetched. Raises ConditionFailed if another function has the claim by
+    now.
+    """
     attributes: Attributes = {
         "status": failure.status,
         "errcode": failure.errcode,
@@ -96,7 +98,10 @@ def fail(server_name: str, media_id: str, token: str, failure: Failure, *, expir
 
 
 def _replace(server_name: str, media_id: str, token: str, attributes: Attributes) -> None:
-    """A transaction, which may be sent twice without being refused for what it did itself."""
+    """Replace the claim by these attributes. Raises ConditionFailed if the claim is another function's.
+
+    It is a transaction because a retried transaction succeeds; a retried single write would be refused.
+    """
     write = dynamodb.put(
         TABLE,
         {**_key(server_name, media_id), **attributes},
@@ -109,9 +114,9 @@ def _replace(server_name: str, media_id: str, token: str, attributes: Attributes
 def note_use(
     server_name: str, media_id: str, content: Content, *, before_ms: int, now_ms: int, expires_ms: int
 ) -> bool:
-    """Note that a file is used, if that was last noted at `before_ms`; whether this did it.
+    """Note a use of the file, if the last one was noted at `before_ms`. Return whether this call noted it.
 
-    The condition lets one of several readers at the same time do it.
+    Of several concurrent readers only one notes it.
     """
     write = dynamodb.update(
         TABLE,

@@ -1,5 +1,4 @@
-"""What a purge of history reads and writes: which rooms there are, how far it has come, what it leaves of
-events.
+"""What a purge of history reads and writes.
 
 In the table `rooms` each room has an item `retention`: the ordinal up to which everything is purged. A purge
 that had no time for all rooms goes on with the room that the item `place` of the partition `retention` names.
@@ -27,9 +26,9 @@ _KEPT_FIELDS = ("depth", "origin_server_ts", "prev_events", "room_id", "sender",
 
 
 def read_heads(after: str | None) -> tuple[list[RoomHead], str | None]:
-    """Return rooms behind the place `after` in no order of note, and the place behind them; None at the end.
+    """Return the heads of some rooms after the place `after`, and the place after them; None at the end.
 
-    One request. It goes through the items of all rooms, so it is for work that is done seldom.
+    This is one request. It reads through the items of all rooms, so use it rarely.
     """
     options: dict[str, Any] = {"ExclusiveStartKey": dynamodb.to_attributes(head_key(after))} if after else {}
     page = dynamodb.scan_page(
@@ -56,12 +55,12 @@ def write_place(after: str | None) -> None:
 
 
 def purged_read(room_id: str) -> Read[int | None]:
-    """Read up to which ordinal nothing of a room is left to purge; None where no purge was."""
+    """Read the ordinal up to which a room is purged; None if it never was."""
     return Read(ROOMS, _purged_key(room_id), lambda item: item["ordinal"] if item else None)
 
 
 def write_purged(room_id: str, ordinal: int) -> None:
-    """Note up to which ordinal nothing of a room is left to purge."""
+    """Store the ordinal up to which a room is purged."""
     dynamodb.execute(dynamodb.put(ROOMS, {**_purged_key(room_id), "ordinal": ordinal}))
 
 
@@ -70,10 +69,10 @@ def _purged_key(room_id: str) -> dict[str, str]:
 
 
 def purge_write(entry: LogEntry) -> Write:
-    """Keep only the place of an event: no content, no relations, nothing that a client is shown.
+    """Return the write that keeps only the place of an event: no content, no relations.
 
-    Its ID, its place in the graph and the state before it stay. So what follows it still stands, and nobody
-    sends it to this server again. Fails if the event is purged already, or gone.
+    Its ID, its place in the graph and the state before it stay, so later events remain valid and no server
+    sends it again. The write fails if the event is purged already, or gone.
     """
     event_id, version = entry.event.event_id, entry.event.room_version
     kept = {name: value for name, value in entry.event.pdu.items() if name in _KEPT_FIELDS}

@@ -1,4 +1,4 @@
-"""How far a scan of several rooms' logs has come: items `scan#<name>` of `transient`, for an hour."""
+"""How far a scan of several rooms' logs has come: items `scan#<name>` of `transient`, kept for an hour."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ TABLE = "transient"
 LIFETIME_S = 3600
 
 Places = Mapping[str, int]
-"""By room the ordinal below which the scan goes on."""
+"""The ordinal below which the scan goes on, by room."""
 
 
 def write(user_id: str, purpose: str, places: Places) -> str:
-    """Keep the places of a user's scan, and return their name."""
+    """Store the places of a user's scan, and return their name."""
     name = secrets.token_urlsafe(12)
     packed = zlib.compress(json.dumps(dict(places), separators=(",", ":")).encode())
     expires = now_ms() // 1000 + LIFETIME_S

@@ -1,8 +1,8 @@
-"""The tables, as PynamoDB models: keys, indexes, streams and expiry, defined once.
+"""The tables as PynamoDB models: keys, indexes, streams and expiry, defined once.
 
 `local_cloud` and the tests create the tables from these models, `infra_cdk` builds the deployed ones from
-`TABLES`, operators' commands query through them. The functions themselves use `storage.dynamodb`, which
-imports far less; `docs/storage.md` says which items each table holds.
+`TABLES`, and operators' commands query through them. The functions use `aws.dynamodb`, which imports far
+less; `docs/storage.md` describes the items of each table.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Rooms(Model):
-    """Facts of a room: its head, current state, aliases, relations."""
+    """The items of rooms: head, current state, aliases, relations."""
 
     class Meta:
         table_name = "rooms"
@@ -29,7 +29,7 @@ class Rooms(Model):
 
 
 class RoomLog(Model):
-    """A room's timeline: dense ordinals, negative for backfilled events."""
+    """The rooms' logs. Ordinals are dense, and negative for backfilled events."""
 
     class Meta:
         table_name = "room-log"
@@ -39,7 +39,7 @@ class RoomLog(Model):
 
 
 class Events(Model):
-    """Where an event is, by its ID; the event itself when it's in no timeline."""
+    """The place of each event, by its ID; and the event itself if it is in no log."""
 
     class Meta:
         table_name = "events"
@@ -100,7 +100,7 @@ class SyncTokens(Model):
 
 
 class Listeners(Model):
-    """Who waits for news, and how."""
+    """The clients that wait for a user's news, and how they are told."""
 
     class Meta:
         table_name = "listeners"
@@ -118,7 +118,7 @@ class Connections(Model):
 
 
 class Transient(Model):
-    """What expires by itself: transaction IDs, authentication sessions, login tokens, counters."""
+    """Items that expire: transaction IDs, authentication sessions, login tokens, counters."""
 
     class Meta:
         table_name = "transient"
@@ -127,7 +127,7 @@ class Transient(Model):
 
 
 class Directory(Model):
-    """Aliases, published rooms, registration tokens."""
+    """Aliases, published rooms, registration tokens, push keys, identity providers' subjects, addresses."""
 
     class Meta:
         table_name = "directory"
@@ -166,7 +166,7 @@ class RemoteKeys(Model):
 
 
 class Destinations(Model):
-    """Other servers, as destinations of requests: whether they answer, what is to be sent to them."""
+    """Other servers: whether they answer, and what is still to be sent to them."""
 
     class Meta:
         table_name = "destinations"
@@ -187,7 +187,7 @@ class ByDue(LocalSecondaryIndex[Any]):  # type: ignore[no-untyped-call]
 
 
 class Parked(Model):
-    """What waits for its time: PDUs that can't be judged yet, events to be sent later."""
+    """What waits for its time: PDUs that can't be checked yet, events to be sent later."""
 
     class Meta:
         table_name = "parked"
@@ -198,7 +198,7 @@ class Parked(Model):
 
 
 class Clock(Model):
-    """When the workers of queues are to be rung."""
+    """The times at which queues' workers are to be rung."""
 
     class Meta:
         table_name = "clock"
@@ -209,12 +209,21 @@ class Clock(Model):
 
 @dataclass(frozen=True)
 class Table:
-    """A table's definition beyond its keys: does it stream its changes, which attribute expires it."""
+    """A table's definition beyond its keys: whether it streams changes, which attribute expires its items.
+
+    `lasts` marks a table that has an expiry, while many of its items have none.
+    """
 
     model: type[Model]
     streams: bool = False
     ttl: str | None = None
     indexes: tuple[type[LocalSecondaryIndex[Any]], ...] = field(default=())
+    lasts: bool = False
+
+    @property
+    def is_backed_up(self) -> bool:
+        """Whether it has what use doesn't make anew, and so is kept as it was in each second of a month."""
+        return self.ttl is None or self.lasts
 
     @property
     def name(self) -> str:
@@ -227,7 +236,7 @@ class Table:
         return _keys(self.model.get_attributes())
 
     def create_request(self, physical_name: str) -> Parameters:
-        """The parameters of DynamoDB's CreateTable."""
+        """Return the parameters of DynamoDB's CreateTable."""
         attributes = dict(self.keys)
         request: Parameters = {
             "TableName": physical_name,
@@ -284,7 +293,7 @@ TABLES: tuple[Table, ...] = (
     Table(Transient, ttl="expires"),
     Table(Directory),
     Table(Keys),
-    Table(Media, ttl="expires"),
+    Table(Media, ttl="expires", lasts=True),
     Table(RemoteKeys),
     Table(Destinations),
     Table(Parked, ttl="expires", indexes=(ByDue,)),

@@ -1,1 +1,1 @@
-"""Sync: what a client has seen, what it has yet to see, and how it waits for more."""
+"""Sync: what a client has seen, what is new to it, and how it waits for more."""

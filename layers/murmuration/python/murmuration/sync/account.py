@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 MESSAGES_PER_SYNC = 100
 ACCOUNT_BYTES = 1_000_000
-"""What of the user's stream one answer brings; the next one goes on."""
+"""How much of the user's stream one answer may contain; the next one goes on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What is new in the streams of the user and the device.
 
-    `key_counts` are (one-time keys by algorithm, unused fallback key algorithms), None where nothing moved.
-    `presence` are users whose presence changed, and what they may be known by; `asking` those who asked to
-    see the user's. `decisive` are items that decide what else is shown, where they come in a later answer.
+    `key_counts` are (one-time keys by algorithm, algorithms with an unused fallback key); None if unchanged.
+    `presence` has the users whose presence changed, each with its `via`; `asking` has those who asked to see
+    the user's. `decisive` are items that decide what else is shown, even if they come in a later answer.
     """
 
     account_items: Sequence[Item]
@@ -52,16 +52,16 @@ class Changes:
 
 
 def acknowledge(first: FirstLook) -> None:
-    """Forget the to-device messages that the client's token shows it has."""
+    """Delete the to-device messages that the client has, by the token that it sent."""
     if first.base is not None and first.base.device > 0 and first.base.unacknowledged:
         requester = first.requester
         to_device.acknowledge(requester.user_id, requester.device_id, first.base.device)
 
 
 def changes(first: FirstLook, *, to_device: bool = True, keys: bool = True) -> Changes:
-    """Read what is new in the streams of the user and the device; one round trip.
+    """Read what is new in the streams of the user and the device. One round trip.
 
-    To-device messages and key counts are read only if the arguments say so.
+    `to_device` and `keys` say whether messages and key counts are read.
     """
     base_user = first.base.user if first.base is not None else 0
     base_device = first.base.device if first.base is not None else 0
@@ -93,13 +93,13 @@ def changes(first: FirstLook, *, to_device: bool = True, keys: bool = True) -> C
 
 
 def is_quiet(first: FirstLook) -> bool:
-    """Return whether nothing has moved, so that nothing is read."""
+    """Return whether neither stream has changed, so that there is nothing to read."""
     base = first.base
     return base is not None and first.user_head <= base.user and first.device_head <= base.device
 
 
 def _user_items(first: FirstLook, after: int) -> tuple[list[Item], int]:
-    """The items of the user's stream that fit into one answer, and where they end."""
+    """Return the items of the user's stream that fit into one answer, and the position after them."""
     if first.user_head <= after:
         return [], first.user_head
     stream = streams.user_stream(first.requester.user_id)
@@ -133,7 +133,9 @@ def _key_counts(first: FirstLook, after: int, *, wanted: bool) -> tuple[dict[str
 
 
 def account_events(ctx: Context, news: Changes) -> list[ClientEvent]:
-    """The account data to show: at first, push rules too, even where the user has changed none."""
+    """Return the account data to show. A first answer has the push rules even if the user never changed
+    them.
+    """
     from murmuration.push_rules import as_account_data
 
     contents = account_data.contents_among(news.account_items)

@@ -1,4 +1,4 @@
-"""A sync's answer in the making."""
+"""The answer to a sync while it is being built."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from murmuration.sync.context import DeviceLists
 
 if TYPE_CHECKING:
     from murmuration.storage.json_types import KeyCountsSection
-    from murmuration.sync.json_types import AnswerSections, RoomSection, SyncAnswer
+    from murmuration.sync.readers.json_types import AnswerSections, RoomSection, SyncAnswer
 
 RESERVED_BYTES = 400_000
-"""What presence and device lists may have of an answer, for which they are read last."""
+"""How much of an answer is reserved for presence and device lists, which are read last."""
 LEAST_ROOM_BYTES = 1_000_000
-"""What the rooms may have in any case."""
+"""How much of an answer the rooms may take in any case."""
 
 
 def no_sections() -> AnswerSections:
@@ -26,25 +26,25 @@ def no_sections() -> AnswerSections:
 
 @dataclass
 class Answer:
-    """A sync's answer in the making, and where the client stands with it."""
+    """An answer that is being built, and the client's positions after it."""
 
     positions: Positions
     sections: AnswerSections = field(default_factory=no_sections)
     rooms: dict[str, dict[str, RoomSection]] = field(default_factory=dict)
     device_lists: DeviceLists = field(default_factory=DeviceLists)
     is_complete: bool = False
-    """Whether nothing was left for the next look, but for what `again_ms` tells of."""
+    """Whether nothing was left for the next look, except what `again_ms` is for."""
     again_ms: int = 0
-    """When to look again at what was left for later without anybody who would ring; 0 for nothing."""
+    """When to look again at what was left for later without a ring; 0 for nothing."""
 
     @property
     def changes_ms(self) -> int:
-        """When the next look may find something by the time alone; 0 for never."""
+        """When something may change by time alone (milliseconds); 0 for never."""
         ends = (self.again_ms, waiting.typing_end_ms(self.positions))
         return min((end for end in ends if end), default=0)
 
     def bytes_for_rooms(self) -> int:
-        """Return how many bytes rooms may have in the answer, beside what is in it."""
+        """Return how many bytes rooms may take in the answer, beside what is in it."""
         return max(LEAST_ROOM_BYTES, LIST_BYTES - RESERVED_BYTES - json_bytes(self.sections))
 
     @property
@@ -63,7 +63,7 @@ class Answer:
         return body
 
     def key_counts(self) -> KeyCountsSection:
-        """Return what the answer says of the device's keys."""
+        """Return the device's key counts, which every answer has."""
         return {
             "device_one_time_keys_count": self.positions.one_time_keys,
             "device_unused_fallback_key_types": self.positions.fallback_keys,

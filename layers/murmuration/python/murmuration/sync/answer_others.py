@@ -17,7 +17,8 @@ from murmuration.sync.context import Context
 from murmuration.sync.device_lists import after_leaving
 
 if TYPE_CHECKING:
-    from murmuration.sync.json_types import RoomSection
+    from murmuration.protocol.identifiers import UserId
+    from murmuration.sync.readers.json_types import RoomSection
 
 ROOMS_AT_ONCE = 100
 """The sections of so many rooms are made side by side, before it is known which of them fit."""
@@ -26,7 +27,7 @@ ROOMS_AT_ONCE = 100
 def add_others(
     ctx: Context, answer: Answer, others: other_rooms.OtherRooms, rooms: dict[str, Room], budget: Budget
 ) -> set[str]:
-    """The sections of the rooms that the user isn't in. Which were left for the next look."""
+    """Add the sections of rooms that the user isn't in. Return the rooms left for the next answer."""
     refused: set[str] = set()
     invited = [row for row in others.invited if row.sender not in ctx.ignored]
     if answer.positions.blocks_invites:
@@ -82,6 +83,6 @@ def keep_current(
     answer.positions.others = marks_of_others(ctx.user_id, others)
 
 
-def marks_of_others(user_id: str, rows: Sequence[Membership]) -> dict[str, str]:
-    """What positions remember of the rooms that a user isn't in."""
+def marks_of_others(user_id: UserId, rows: Sequence[Membership]) -> dict[str, str]:
+    """Return the marks of rooms that a user isn't in, for the positions."""
     return {room_hash(user_id, row.room_id): mark(row.event_id) for row in rows if row.membership != "join"}

@@ -1,13 +1,15 @@
-"""What the parts of one sync share."""
+"""Facts that the parts of one sync share."""
 
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from murmuration.aws.dynamodb import Item
+from murmuration.cache import LruCache
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.filters import SyncFilter
 from murmuration.protocol.push_rules.conditions import Matcher, compile_condition
@@ -21,16 +23,20 @@ from murmuration.sync.readers import Reader
 from murmuration.sync.unread.rule_digests import Outdated
 
 if TYPE_CHECKING:
-    from murmuration.sync.json_types import DeviceListsSection
+    from murmuration.protocol.identifiers import RoomId, UserId
+    from murmuration.sync.readers.json_types import DeviceListsSection
+
+_rules: LruCache[tuple[str, str], CompiledRuleset] = LruCache(128)
+"""Push rules by user and what the user has changed of them."""
 
 
 @dataclass
 class Context:
-    """One sync's facts: who asks, for what, what they have seen (`base`, None at first), and at what time.
+    """The facts of one sync: who asks, for what, what they have seen (`base`, None at first), and the time.
 
     `room_data` are the changed items of the user's stream that belong to a room, by room ID. `reader` makes
-    the rooms' sections. `outdated` are the rooms whose unread counts were
-    counted by other rules than those of now. Where the answer `takes_text`, parts of it may be `RawJson`.
+    the rooms' sections. `outdated` are the rooms whose unread events were counted by other rules than
+    today's. With `takes_text`, parts of the answer may be `RawJson`.
     """
 
     requester: Requester
@@ -47,18 +53,18 @@ class Context:
     takes_text: bool = False
 
     @property
-    def user_id(self) -> str:
+    def user_id(self) -> UserId:
         return self.requester.user_id
 
-    def hash(self, room_id: str) -> str:
+    def hash(self, room_id: RoomId) -> str:
         return room_hash(self.user_id, room_id)
 
-    def position(self, room_id: str) -> RoomPosition | None:
-        """What was shown of a joined room."""
+    def position(self, room_id: RoomId) -> RoomPosition | None:
+        """Return what was shown of a joined room; None if it wasn't shown."""
         return self.base.rooms.get(self.hash(room_id)) if self.base is not None else None
 
     def viewer(self, membership: Membership, room: Room) -> Viewer:
-        """The user as one who looks at a room."""
+        """Return the user as a viewer of a room."""
         return make_viewer(
             self.user_id,
             self.requester.device_id,
@@ -70,16 +76,21 @@ class Context:
 
     @functools.cached_property
     def as_beginner(self) -> Context:
-        """The same for one who has seen nothing: all items about them are at hand."""
+        """The same context for a client that has seen nothing: all items of the user are known."""
         return replace(self, base=None)
 
     @functools.cached_property
     def push_rules(self) -> CompiledRuleset:
-        return compile_ruleset(ruleset_of(self.user_id, self.push_changes))
+        key = self.user_id, json.dumps(self.push_changes, sort_keys=True) if self.push_changes else ""
+        found = _rules.get(key)
+        if found is None:
+            found = compile_ruleset(ruleset_of(self.user_id, self.push_changes))
+            _rules.put(key, found)
+        return found
 
     @functools.cached_property
     def member_count_conditions(self) -> list[Matcher]:
-        """The conditions of the user's rules that go by how many members a room has."""
+        """The conditions of the user's push rules that depend on a room's number of members."""
         return [
             compile_condition(condition)
             for rules in ruleset_of(self.user_id, self.push_changes).values()
@@ -91,7 +102,7 @@ class Context:
 
 @dataclass
 class DeviceLists:
-    """Users whose devices the client should look up anew, and those it need not follow any more."""
+    """Users whose devices the client should fetch again, and users whose devices it can forget."""
 
     changed: set[str] = field(default_factory=set)
     left: set[str] = field(default_factory=set)

@@ -1,4 +1,4 @@
-"""Whose devices a client should look up anew, after a room moved.
+"""Users whose devices a client should fetch again after a room has changed.
 
 https://spec.matrix.org/v1.19/client-server-api/#tracking-the-device-list-for-a-user
 """
@@ -22,13 +22,15 @@ from murmuration.sync.context import Context, DeviceLists
 from murmuration.sync.timeline import Window, state_delta
 
 FEW = 8
-"""How many users are looked up one by one, however few rooms there are to be asked for all members."""
+"""How many users are looked up one by one, even if few rooms could be asked for all members."""
 
 
 def device_lists_of(
     ctx: Context, room: Room, position: RoomPosition | None, window: Window, items: Sequence[Item]
 ) -> DeviceLists:
-    """The changes that one joined room brings; none for a first sync, whose client knows nobody yet."""
+    """Return the changes through one joined room. A first sync has none, because its client knows nobody
+    yet.
+    """
     lists = DeviceLists()
     if ctx.base is None:
         return lists
@@ -50,28 +52,30 @@ def device_lists_of(
 
 
 def _came_or_went(entry: LogEntry) -> bool:
-    """Whether the event has somebody join or leave, unlike a new profile or an invite declined."""
+    """Return whether a user joins or leaves with the event, which may also be a new profile or a rejected
+    invite.
+    """
     before = entry.replaced["content"].get("membership") if entry.replaced is not None else None
     return (entry.event.membership == "join") != (before == "join")
 
 
 def after_leaving(ctx: Context, room: Room) -> DeviceLists:
-    """Those whom the user shares no encrypted room with any more, having left this one."""
+    """Return the users with whom the user shares no encrypted room any more after leaving this one."""
     if room.event(ENCRYPTION) is None:
         return DeviceLists()
     return DeviceLists(left=sharing_none(ctx.user_id, members_of(room) - {ctx.user_id}))
 
 
 def members_of(room: Room) -> set[str]:
-    """The joined members, from the room's member index."""
+    """Return the joined members, from the room's member index."""
     return set(member_index.read_present(room.head))
 
 
 def sharing_none(user_id: str, others: Collection[str]) -> set[str]:
-    """Those of `others` who are in no encrypted room together with a user.
+    """Return those of `others` who share no encrypted room with a user.
 
-    Of few others the places in those rooms are read, one small item each. Of many the members of those rooms
-    are, from their member indexes.
+    For few others it reads their membership in those rooms, one small item each. For many it reads the
+    members of those rooms.
     """
     if not others:
         return set()
@@ -91,6 +95,6 @@ def _joined_rooms(user_id: str) -> list[str]:
 
 
 def _heads(room_ids: Sequence[str]) -> list[RoomHead]:
-    """The heads of the encrypted rooms among these."""
+    """Return the heads of the encrypted ones of these rooms."""
     encrypted = room_items.read_rooms_with_state(room_ids, (ENCRYPTION, ""))
     return list(room_items.read_heads(sorted(encrypted)).values())

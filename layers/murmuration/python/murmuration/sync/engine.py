@@ -12,21 +12,22 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from murmuration.aws import concurrency
 from murmuration.aws.reads import fetch_all
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import AccessToken
-from murmuration.presence.status import note_visit
+from murmuration.presence.status import is_visit_noted, note_visit
 from murmuration.protocol.errors import LimitExceeded, MatrixError
 from murmuration.protocol.event_types import IGNORED_USERS, INVITE_PERMISSION
-from murmuration.protocol.sizes import Budget, json_bytes
+from murmuration.protocol.sizes import Budget, RawJson, encode
 from murmuration.rooms.membership.invitees import blocks_invites
 from murmuration.rooms.reading.visibility import ignored_users
 from murmuration.rooms.room import Room
-from murmuration.storage.live import listeners, moves, streams
+from murmuration.storage.live import listeners, streams
 from murmuration.storage.live import sync_tokens as tokens
+from murmuration.storage.live.compact import moves
 from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.positions import Positions, RoomPosition, room_hash
 from murmuration.storage.live.token_forms import CALLED
@@ -42,24 +43,22 @@ from murmuration.sync.readers.sections import SYNC
 from murmuration.sync.unread import rule_digests
 
 if TYPE_CHECKING:
-    from murmuration.sync.json_types import SyncAnswer
+    from murmuration.sync.readers.json_types import RoomSection, SyncAnswer
 
 MAXIMUM_TIMEOUT_MS = 25_000
 """API Gateway gives up after 29 s."""
 SETTLING_MS = 1000
-"""How soon a room is looked at again whose state is on its way: nobody rings when it has arrived."""
-"""What each answer says."""
+"""How soon to look again at a room whose state is being settled: nobody rings when that is done."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyncRequest:
     """What a client asks for; `filter` is a filter's ID or its JSON.
 
-    `set_presence` is what the user is by the device's being here, None where the stream knows no such wish.
-    Without `to_device` the device's messages stay where they are, unacknowledged. The `reader`
-    makes the rooms' sections. An answer that is to be `whole` leaves no room for the next one; one
-    that `takes_text` may have `RawJson` in it. With `fingerprint`, of all that makes the answer another one
-    (`marks.fingerprint`), the client may be sent away to wait with a marked token.
+    `set_presence` is the presence to record for this device; None if the API has no such parameter. Without
+    `to_device` no message to the device is read or deleted. The `reader` makes the rooms' sections. A `whole`
+    answer has all rooms, however large it gets. With `takes_text` the answer may contain `RawJson`. With a
+    `fingerprint` (`marks.fingerprint`) the client may be told to wait elsewhere, with a marked token.
     """
 
     token: AccessToken
@@ -78,23 +77,23 @@ class SyncRequest:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """A sync's answer, and when something that it tells of ends by itself (milliseconds, 0 for never)."""
+    """A sync's answer. At `ends_ms` (milliseconds) something in it ends by itself; 0 for never."""
 
     body: SyncAnswer
     ends_ms: int
 
 
 def sync(request: SyncRequest) -> SyncAnswer:
-    """What the client hasn't seen, at once if there is something, else when there is or the time is over.
+    """Return what the client has not seen: at once if there is something, else as soon as something comes.
 
-    Raises UnknownToken, InvalidParam, BadJson, NotFound for a filter that doesn't exist, LimitExceeded where
-    too many requests wait and there is nothing new.
+    Returns an empty answer after `timeout_ms`. Raises UnknownToken, InvalidParam, BadJson, NotFound for an
+    unknown filter, LimitExceeded if too many requests wait and there is nothing new.
     """
     return _Sync(request).run()
 
 
 def news_since(token: AccessToken, since: str | None, filter_text: str | None) -> News | None:
-    """What is new after the token `since`, with a new token; None for nothing. Acknowledges nothing.
+    """Return what is new after the token `since`, with a new token; None for nothing. Deletes no messages.
 
     Raises UnknownToken, InvalidParam, BadJson, NotFound.
     """
@@ -110,12 +109,12 @@ def news_since(token: AccessToken, since: str | None, filter_text: str | None) -
 
 
 def begin(token: AccessToken, filter_text: str) -> str:
-    """A token for what comes from now on. Raises UnknownToken, InvalidParam, BadJson."""
+    """Return a token from which only later news count. Raises UnknownToken, InvalidParam, BadJson."""
     return _begin(token, look(token, None, filter_text))
 
 
 def _begin(token: AccessToken, first: FirstLook) -> str:
-    """The token of one who has seen all that there is."""
+    """Return the token of a client for which everything so far counts as seen."""
     types = (IGNORED_USERS, INVITE_PERMISSION)
     room_ids = [row.room_id for row in first.memberships if row.membership == "join"]
     rooms, found = concurrency.gather(
@@ -130,8 +129,8 @@ def _begin(token: AccessToken, first: FirstLook) -> str:
     ignored = ignored_users(ignoring)
     positions = Positions(
         rooms={
-            room_hash(token.user_id, room_id): RoomPosition(room.head.ordinal, room.head.seq)
-            for room_id, room in rooms.items()
+            room_hash(token.user_id, room.room_id): RoomPosition(room.head.ordinal, room.head.seq)
+            for room in rooms.values()
             if room.head.unsettled is None
         },
         others=marks_of_others(token.user_id, first.memberships),
@@ -143,15 +142,18 @@ def _begin(token: AccessToken, first: FirstLook) -> str:
 
 
 class _Sync:
-    """One request's way to its answer.
+    """One request, until it is answered. Nothing may be missed between the last look and the wait.
 
-    A client that waited by a mark shows where it waited. So it is registered for its next wait side by side
-    with the first of its reads. What comes after that is read after the registration: usually the rooms alone
-    for which it was called. So this one look has seen all that came before the registration: its answer, with
-    news or without any, brings the next mark.
+    A client that comes from a wait names its place. It is registered for its next wait while the first reads
+    run. Everything else is read after the registration, usually only the rooms for which it was called. So
+    this look has seen all that came before the registration. The answer has the next mark, with news or
+    without.
 
-    For others the first look, which may be a little late, goes side by side with the registration. If it
-    finds nothing, the second, which isn't late, does see all that came before the registration.
+    A client that was answered a moment ago has most likely seen everything. It is registered before the first
+    look.
+
+    Others are registered during a first look, which may be a little late. If that finds nothing, a second
+    look follows, which isn't late: it sees all that came before the registration.
     """
 
     def __init__(self, request: SyncRequest) -> None:
@@ -165,8 +167,7 @@ class _Sync:
         self.refused = False
         self.waited = False
         self.looked_since = False
-        self.looked_s = now_ms() // 1000
-        """When everything was looked at, as far as is known."""
+        self.looked_s = now_ms() // 1000  # when everything was looked at
 
     def run(self) -> SyncAnswer:
         request = self.request
@@ -176,10 +177,16 @@ class _Sync:
             if first.base is None and not request.reader.for_beginners:
                 return {"next_batch": _begin(request.token, first), "begun": True}
             self.patient = self.patient and first.base is not None
-            beside = [functools.partial(self._note_visit, first)]
-            if self.patient and not self.called:
+            if self.patient and first.identity.is_fresh and not self.called:
+                self._register(first.identity)
+            if self.wait is not None:
+                first = look(request.token, self.since, request.filter, known=first.identity)
+                self.looked_since = True
+            beside = self._visit(first)
+            if self.patient and not self.called and self.wait is None and not self.refused:
                 beside.append(functools.partial(self._register, first.identity))
-            found = first, assemble(request, first, late=self.patient, beside=beside)
+            late = self.patient and not self.looked_since
+            found = first, assemble(request, first, late=late, beside=beside)
         first, answer = found
         if request.to_device:
             account.acknowledge(first)
@@ -196,9 +203,12 @@ class _Sync:
             self.looked_since = True
         return self._answer(first, answer)
 
-    def _note_visit(self, first: FirstLook) -> None:
-        token = self.request.token
-        note_visit(token.user_id, token.device_id, self.request.set_presence, first.presence)
+    def _visit(self, first: FirstLook) -> list[Callable[[], object]]:
+        """What notes that the device is here, if that is to be noted."""
+        token, wanted = self.request.token, self.request.set_presence
+        if is_visit_noted(token.device_id, wanted, first.presence):
+            return []
+        return [functools.partial(note_visit, token.user_id, token.device_id, wanted, first.presence)]
 
     def _look_after_registering(self) -> tuple[FirstLook, Answer] | None:
         """Register the next wait of a client that shows where it was parked, and then look.
@@ -221,8 +231,7 @@ class _Sync:
 
     def _register_next(self, place: marks.Place) -> Collection[str] | None:
         """Register on the next slot, if it is free. Return the rooms that rang; None for everything."""
-        lifetime = marks.LIFETIME_S + marks.OVERHANG_S
-        found = waiting.register_next(self.request.token, place, lifetime)
+        found = waiting.register_next(self.request.token, place, marks.LIFETIME_S + marks.OVERHANG_S)
         if found is None:
             return None
         self.wait = found.wait
@@ -237,8 +246,7 @@ class _Sync:
         if self.called and news is not None and not narrow_look.is_due(place):
             narrow = narrow_look.look_at_rooms(request.token, known, sorted(news), request.filter)
             if narrow is not None:
-                beside = [functools.partial(self._note_visit, narrow)]
-                answer = assemble(request, narrow, beside=beside)
+                answer = assemble(request, narrow, beside=self._visit(narrow))
                 if answer.is_complete:
                     self.looked_s = place.looked_s
                     return narrow, answer
@@ -248,7 +256,7 @@ class _Sync:
             self._give_up()
             self.looked_since = False
             return None
-        beside = [functools.partial(self._note_visit, first)]
+        beside = self._visit(first)
         if self.called and news is not None:  # in other rooms there is only what rings nobody, or will ring
             return first, assemble(request, first, late=True, surely=news, beside=beside)
         return first, assemble(request, first, beside=beside)
@@ -338,9 +346,9 @@ def assemble(
     surely: Collection[str] = (),
     beside: Sequence[Callable[[], object]] = (),
 ) -> Answer:
-    """Look at everything once; a `late` look at where the rooms stand may miss what came just now.
+    """Read everything once, and return the answer. With `late` it may miss what came a moment ago.
 
-    It misses nothing in the rooms that are in `surely`. What is in `beside` is called at the same time.
+    It misses nothing in the rooms in `surely`. The functions in `beside` are called at the same time.
     """
     ctx = Context(
         requester=first.requester,
@@ -363,6 +371,7 @@ def assemble(
         functools.partial(read_rooms, wanted, late, surely) if first.rooms is None else first.rooms.copy,
         functools.partial(account.changes, first, to_device=request.to_device, keys=request.reader.tracks),
         *beside,
+        at_once=bool(beside) or not account.is_quiet(first),
     )
     ctx.reader.look()
     if any(room.head.unsettled for room in rooms.values()):
@@ -379,7 +388,11 @@ def assemble(
     _keep_untold(ctx, answer, untold)
     if ctx.reader.tracks and not any(ctx.outdated.has(ctx.hash(room_id)) for room_id in untold):
         answer.positions.counted_by = counted_by
-    overlooked = {row.room_id for row in others.left if _is_overlooked(rooms.get(row.room_id), row, late)}
+    overlooked = {
+        str(row.room_id)
+        for row in others.left
+        if other_rooms.is_overlooked(rooms.get(row.room_id), row, late)
+    }
     known = {name: room for name, room in rooms.items() if name not in overlooked}
     refused = add_others(ctx, answer, others, known, budget)
     _keep_untold(ctx, answer, refused)
@@ -399,28 +412,15 @@ def assemble(
         and answer.positions.user >= first.user_head
         and answer.positions.device >= first.device_head
         and all(
-            room.head.unsettled is not None or _is_shown(answer.positions, ctx.hash(room.room_id), room)
+            room.head.unsettled is not None or joined.is_shown(answer.positions, ctx.hash(room.room_id), room)
             for room in (rooms[row.room_id] for row in member_of if row.room_id in rooms)
         )
     )
     return answer
 
 
-def _is_shown(positions: Positions, name: str, room: Room) -> bool:
-    """Whether a client has been shown all of a joined room, its log and its stream."""
-    position = positions.rooms.get(name)
-    return position is not None and position.ordinal >= room.head.ordinal and position.seq >= room.head.seq
-
-
-def _is_overlooked(room: Room | None, row: Membership, late: bool) -> bool:
-    """Whether a late look doesn't show the room's log up to the user's leaving: the next one tells it."""
-    if row.is_outside:
-        return False
-    return late and (room is None or room.head.ordinal < (row.ordinal or 0))
-
-
 def _keep_untold(ctx: Context, answer: Answer, room_ids: Collection[str]) -> None:
-    """Leave for the next look what changed of the user's data about rooms that this one leaves out."""
+    """Have the next answer show the account data of rooms that this one leaves out."""
     untold = [item for room_id in room_ids for item in ctx.room_data.get(room_id, ())]
     answer.positions.user = min([answer.positions.user, *(streams.seq_of(item) - 1 for item in untold)])
 
@@ -428,15 +428,19 @@ def _keep_untold(ctx: Context, answer: Answer, room_ids: Collection[str]) -> Non
 def _add_joined(
     ctx: Context, answer: Answer, rooms: Sequence[tuple[Room, Membership]], budget: Budget
 ) -> tuple[set[str], dict[str, str]]:
-    """The sections of joined rooms. Which were told of; the members whose presence changed, with a room.
+    """Add the sections of joined rooms. Return the rooms in the answer, and a room for each changed presence.
 
-    Rooms that don't fit into the answer are left for the next look. Those of which the client was told the
-    longest ago go first, so that none is left out for ever.
+    Rooms that don't fit are left for the next answer. The rooms that the client heard of longest ago go
+    first, so that none is left out for ever.
     """
     told: set[str] = set()
     present: dict[str, str] = {}
     to_look_at = [(room, row) for room, row in rooms if joined.moved(ctx, room)]
-    wanted = [(room, row) for room, row in to_look_at if not _postponed(ctx, room, row)]
+    wanted = [
+        (room, row)
+        for room, row in to_look_at
+        if not ctx.reader.postpones(joined.known_position(ctx, room, row))
+    ]
     if len(wanted) < len(to_look_at):
         answer.again_ms = ctx.now_ms + SETTLING_MS
     to_look_at = wanted
@@ -451,10 +455,14 @@ def _add_joined(
         for (room, _), part in zip(some, parts, strict=True):
             if part is None:
                 continue
-            if part.section is not None and not budget.take(json_bytes(part.section)):
-                full = True
-                _leave_for_later(ctx, answer, room)
-                continue
+            if part.section is not None:
+                text = "".join(encode(part.section))
+                if not budget.take(len(text.encode())):
+                    full = True
+                    _leave_for_later(ctx, answer, room)
+                    continue
+                if ctx.takes_text:  # then nobody looks into it
+                    part.section = cast("RoomSection", RawJson(text))
             told.add(room.room_id)
             present |= part.presence
             _add_part(ctx, answer, room, part)
@@ -472,7 +480,7 @@ def _leave_for_later(ctx: Context, answer: Answer, room: Room) -> None:
 
 
 def _add_part(ctx: Context, answer: Answer, room: Room, part: joined.RoomPart) -> None:
-    """Tell of a joined room. It becomes the last in the order of the rooms that were told of."""
+    """Add a joined room's part. The room moves to the end of the order in which rooms were shown."""
     name = ctx.hash(room.room_id)
     answer.positions.rooms.pop(name, None)
     answer.positions.rooms[name] = part.position
@@ -482,11 +490,6 @@ def _add_part(ctx: Context, answer: Answer, room: Room, part: joined.RoomPart) -
     answer.device_lists |= part.device_lists
     if part.section is not None:
         answer.rooms.setdefault("join", {})[room.room_id] = part.section
-
-
-def _postponed(ctx: Context, room: Room, row: Membership) -> bool:
-    """Return whether the reader leaves the room for another look."""
-    return ctx.reader.postpones(joined.known_position(ctx, room, row))
 
 
 def _add_presence(ctx: Context, answer: Answer, told: Mapping[str, str], in_rooms: Collection[str]) -> None:

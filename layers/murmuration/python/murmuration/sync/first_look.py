@@ -1,4 +1,4 @@
-"""A sync's first round trip: who asks, what they've seen, their rooms, where their streams stand."""
+"""A sync's first round trip: who asks, what they have seen, their memberships, and their streams' heads."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from murmuration.protocol.event_types import PUSH_RULES
 from murmuration.protocol.filters import SyncFilter, parse_filter
 from murmuration.protocol.push_rules.ruleset import Changes
 from murmuration.rooms.room import Room
-from murmuration.storage.live import listeners, moves, streams
+from murmuration.storage.live import listeners, streams
 from murmuration.storage.live import sync_tokens as tokens
+from murmuration.storage.live.compact import moves
 from murmuration.storage.live.positions import Positions
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import account_data, accounts, memberships, presence
@@ -35,9 +36,10 @@ _filters: LruCache[tuple[str, str], SyncFilter] = LruCache(256)
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who asks, what they have seen (None for a first sync, or when the token has expired), who waits.
+    """Who asks, what they have seen (None for a first sync or an expired token), and the user's listeners.
 
-    `row` is what of it is stored, and `is_ending` says that this is to be stored anew.
+    `row` is the stored row of what they have seen. `is_ending` says that it has to be stored anew, `is_fresh`
+    that it was stored a moment ago.
     """
 
     requester: Requester
@@ -45,6 +47,7 @@ class Identity:
     listener: StoredItem | None
     row: Positions | None = None
     is_ending: bool = False
+    is_fresh: bool = False
 
 
 def identity_of(
@@ -54,17 +57,17 @@ def identity_of(
     since: str,
     listener: StoredItem | None = None,
 ) -> Identity:
-    """Who asks with the token `since`, whose row is `item`."""
+    """Return the identity of who asks with the token `since`, whose row is `item`."""
     row = tokens.positions_of(item, device_id)
     base = moves.apply(row, tokens.moves_in(since)) if row is not None else None
-    return Identity(requester, base, listener, row, tokens.is_ending(item))
+    return Identity(requester, base, listener, row, tokens.is_ending(item), tokens.is_fresh(item))
 
 
 @dataclass(frozen=True, slots=True)
 class FirstLook:
-    """Where the user's rooms and streams stood when it was read.
+    """The user's memberships and the heads of their streams, as they were read.
 
-    With `rooms` it is of these alone: nothing else has moved, and `memberships` are only those in them.
+    With `rooms` it is about these rooms only: nothing else has changed, and `memberships` has no others.
     """
 
     identity: Identity
@@ -88,7 +91,7 @@ class FirstLook:
 def look(
     token: AccessToken, since: str | None, filter_text: str | None, *, known: Identity | None = None
 ) -> FirstLook:
-    """Read it all at once; for one who is `known`, verify the token again and read the rest.
+    """Read everything at once. For a `known` identity verify the token again and read only the rest.
 
     Raises UnknownToken, InvalidParam, BadJson, NotFound.
     """
@@ -113,10 +116,10 @@ def look(
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What one round trip finds of a user who asks for news.
+    """What one round trip reads about a user who asks for news.
 
-    `row` is the stored place from which they go on and `listener` who of theirs waits: both None where they
-    were known already. `contents` are those of the account data asked for that there are, by type.
+    `row` is the stored row of positions, and `listener` the user's listeners: both None if they were known
+    already. `contents` are the account data of the requested types, without missing ones.
     """
 
     requester: Requester
@@ -136,10 +139,10 @@ def read_facts(
     is_known: bool = False,
     types: Sequence[str] = (PUSH_RULES,),
 ) -> Facts:
-    """Verify a token, and read where its user and device stand; one round trip.
+    """Verify a token, and read the state of its user and device. One round trip.
 
-    `row` is the key of the place in the table of sync tokens. For one who `is_known` neither it nor the
-    listeners are read. `types` are those of the account data to read. Raises UnknownToken.
+    `row` is the key of the stored row of positions. With `is_known` neither it nor the listeners are read.
+    `types` are the types of account data to read. Raises UnknownToken.
     """
     user, device = streams.user_stream(token.user_id), streams.device_stream(token.user_id, token.device_id)
     batch = Batch()
@@ -176,7 +179,7 @@ def _is_read(user_id: str, text: str) -> bool:
 
 
 def find_filter(user_id: str, text: str | None) -> SyncFilter:
-    """The filter that `text` is (JSON) or names (an ID)."""
+    """Return the filter that `text` is (JSON) or names (an ID)."""
     if not text:
         return SyncFilter()
     if text.lstrip().startswith("{"):
@@ -194,7 +197,7 @@ def find_filter(user_id: str, text: str | None) -> SyncFilter:
 
 
 def read_rooms(room_ids: Sequence[str], late: bool, surely: Collection[str] = ()) -> dict[str, Room]:
-    """The rooms as they are now; if `late`, as they were a moment ago, but for those in `surely`."""
+    """Return the rooms as they are now; with `late` as they were a moment ago, except those in `surely`."""
     some = [room_id for room_id in room_ids if room_id in surely] if late else []
     heads, newer = concurrency.gather(
         functools.partial(room_items.read_heads, room_ids, eventual=late),

@@ -28,7 +28,16 @@ from murmuration.rooms.reading import aggregations, client_events, pagination, p
 from murmuration.rooms.reading.visibility import Viewer
 from murmuration.rooms.room import Room, prefetch
 from murmuration.storage.live import streams
-from murmuration.storage.live.positions import MAIN, Counts, RoomPosition, as_counts, mark, total, unbroken
+from murmuration.storage.live.positions import (
+    MAIN,
+    Counts,
+    Positions,
+    RoomPosition,
+    as_counts,
+    mark,
+    total,
+    unbroken,
+)
 from murmuration.storage.live.typing_users import typing_among, typing_read
 from murmuration.storage.rooms import member_index
 from murmuration.storage.rooms.room_items import StateEntry
@@ -43,21 +52,29 @@ from murmuration.sync.unread import counting as unread
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent, EventsSection
-    from murmuration.sync.json_types import RoomSection, RoomSummarySection, TimelineSection, UnreadSection
+    from murmuration.protocol.identifiers import RoomId
+    from murmuration.sync.readers.json_types import (
+        RoomSection,
+        RoomSummarySection,
+        TimelineSection,
+        UnreadSection,
+    )
 
 MEMBERS_REMEMBERED = 64
 MUCH_STATE = 10
 """A room's state goes into the answer as JSON text if it has at least so many events."""
 HEROES = 5
 TIMELINE_BYTES = 1_000_000
-"""What the timeline of one room may have in an answer; the newest event comes in any case."""
+"""How large the timeline of one room may be in an answer; the newest event comes in any case."""
+BYTES_BESIDES = 4000
+"""How much the client's form of an event may add to what is stored of it: its ID, and `unsigned`."""
 STREAM_BYTES = 500_000
-"""What of a room's stream (receipts above all) one answer brings; the next one goes on."""
+"""How much of a room's stream (mostly receipts) one answer may contain; the next one goes on."""
 
 
 @dataclass
 class RoomPart:
-    """What a sync says of one room: its section (None: nothing), and where the client then stands."""
+    """What a sync says of one room: its section (None: nothing), and the client's position afterwards."""
 
     position: RoomPosition
     section: RoomSection | None = None
@@ -67,7 +84,10 @@ class RoomPart:
 
 
 def moved(ctx: Context, room: Room) -> bool:
-    """Whether there is anything to look at now: state that is on its way is left for the next look."""
+    """Return whether there may be something to show now.
+
+    State that is being settled is left for the next look.
+    """
     position = ctx.position(room.room_id)
     return room.head.unsettled is None and (
         position is None
@@ -82,16 +102,23 @@ def moved(ctx: Context, room: Room) -> bool:
     )
 
 
+def is_shown(positions: Positions, name: str, room: Room) -> bool:
+    """Whether a client has been shown all of a joined room, its log and its stream."""
+    position = positions.rooms.get(name)
+    return position is not None and position.ordinal >= room.head.ordinal and position.seq >= room.head.seq
+
+
 def known_position(ctx: Context, room: Room, membership: Membership) -> RoomPosition | None:
-    """What was shown of the room; None where the user left since and came back."""
+    """Return what was shown of the room; None if the user left and came back since."""
     return unbroken(ctx.position(room.room_id), membership.since)
 
 
 def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | None:
-    """The section of a room that has moved. Reads its log and stream at once, then what those ask for.
+    """Return the section of a room that has changed, and the client's position afterwards.
 
-    None where the user's membership has changed since it was read: what has happened in the room since then
-    may not be theirs to see, so the room is left for the next look, which the change itself will call for.
+    It reads the log and the stream at once, then what those need. Returns None if the user's membership has
+    changed since it was read: they may not see what happened since, so the room is left for the next look,
+    which the change itself calls for.
     """
     position = known_position(ctx, room, membership)
     found = read_news(
@@ -142,7 +169,9 @@ def read_news(
 
 
 def tell(ctx: Context, news: RoomNews, ephemeral: list[ClientEvent], part: RoomPart) -> None:
-    """Put the room's section for /sync into `part`, if there is anything for one, and what goes with it."""
+    """Put the room's section for /sync into `part`, if there is one, with the device lists and the
+    position.
+    """
     room, head, position, items = news.room, news.room.head, news.position, news.items
     window = news.window
     window, resolved = (window, {}) if ctx.state_after else timeline.tell_resolutions(room, window)
@@ -169,7 +198,7 @@ def tell(ctx: Context, news: RoomNews, ephemeral: list[ClientEvent], part: RoomP
 
 
 DECIDING = [CREATE_KEY, POWER_LEVELS_KEY, ENCRYPTION_KEY]
-"""What push rules and device lists go by."""
+"""The state that push rules and device lists depend on."""
 AHEAD = [*DECIDING, NAME_KEY, CANONICAL_ALIAS_KEY]
 """The state that a room's section needs besides its log."""
 
@@ -179,19 +208,19 @@ def own_pair(ctx: Context) -> StateKey:
 
 
 def read_ahead(ctx: Context, rooms: Sequence[Room]) -> None:
-    """Read of many rooms at once what each one's section would read by itself."""
+    """Read for many rooms at once what each one's section would read by itself."""
     prefetch(rooms, [*ctx.reader.ahead, own_pair(ctx)])
 
 
 def window(ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | None) -> Window:
-    """Read the newest part of the log that the client hasn't seen, as its filter wants it."""
+    """Read the newest entries of the log that the client hasn't seen and its filter admits."""
     after = position.ordinal if position is not None else None
     visible = functools.partial(visibility.seen_by, viewer)
     return timeline.read_window(room, after, room.head.ordinal + 1, ctx.filter.room.timeline, visible)
 
 
 def stream_items(room: Room, after: int) -> tuple[list[Item], int]:
-    """What is new in the room's stream, as much as fits into one answer, and where that ends."""
+    """Return what is new in the room's stream, as much as fits into one answer, and the position after it."""
     if room.head.seq <= after:
         return [], room.head.seq
     return streams.read_some_after(streams.room_stream(room.room_id), after, room.head.seq, STREAM_BYTES)
@@ -211,17 +240,22 @@ def _timeline(ctx: Context, news: RoomNews, window: Window, events: Sequence[Cli
 
 
 def fitting_timeline(ctx: Context, viewer: Viewer, window: Window) -> tuple[Window, list[ClientEvent]]:
-    """The window cut to what fits into `TIMELINE_BYTES`, and its events as the client gets them.
+    """Return the window cut to `TIMELINE_BYTES`, and its events in the client's format.
 
-    The newest events stay. What is bundled with an event is left out where it doesn't fit.
+    The newest events stay. Bundled aggregations that don't fit are left out. Events that are short enough are
+    known to fit without being encoded.
     """
     events = client_timeline(ctx, viewer, window)
+    if all(entry.stored_length and not entry.groups for entry in window.entries):
+        longest = sum(BYTES_BESIDES + 4 * entry.stored_length for entry in window.entries)
+        if longest <= TIMELINE_BYTES:
+            return window, events
     count = fit_events(events[::-1], Budget(TIMELINE_BYTES))
     return timeline.newest_of(window, count), events[len(events) - count :]
 
 
 def client_timeline(ctx: Context, viewer: Viewer, window: Window) -> list[ClientEvent]:
-    """Events as the filter wants them."""
+    """Return the window's events in the client's format, with the fields that its filter wants."""
     events = client_events.client_events(
         window.seen,
         viewer,
@@ -238,7 +272,7 @@ def client_timeline(ctx: Context, viewer: Viewer, window: Window) -> list[Client
 def _state(
     ctx: Context, room: Room, window: Window, position: RoomPosition | None
 ) -> tuple[dict[StateKey, Event], tuple[str, ...]]:
-    """The state to send, and the marks of the members whose events the client then has."""
+    """Return the state to send, and the marks of the members whose events the client then has."""
     at_end = ctx.state_after
     root, before = (room.head.state_root, room.head.ordinal + 1) if at_end else (window.root, window.start)
     lazy = ctx.filter.room.state.lazy_load_members
@@ -270,7 +304,7 @@ def remember(marks: Sequence[str], user_ids: Iterable[str]) -> tuple[str, ...]:
 
 
 def shown_state(ctx: Context, viewer: Viewer, state: Mapping[StateKey, Event]) -> list[ClientEvent]:
-    """State events as the filter wants them."""
+    """Return those state events that the filter admits, in the client's format."""
     return [
         ctx.filter.project(client_events.state_event(event, viewer, with_room_id=False))
         for event in _wanted(ctx, state)
@@ -285,7 +319,7 @@ def _wanted(ctx: Context, state: Mapping[StateKey, Event]) -> Iterable[Event]:
 
 
 def state_section(ctx: Context, viewer: Viewer, state: Mapping[StateKey, Event]) -> EventsSection:
-    """State events as the filter wants them; much state is JSON text where the answer takes that."""
+    """Return the section of those state events that the filter admits. A long list may be JSON text."""
     if not ctx.takes_text or len(state) < MUCH_STATE or ctx.filter.event_fields is not None:
         return {"events": shown_state(ctx, viewer, state)}
     events = list(_wanted(ctx, state))
@@ -295,9 +329,9 @@ def state_section(ctx: Context, viewer: Viewer, state: Mapping[StateKey, Event])
 def _summary(
     ctx: Context, news: RoomNews, window: Window, state: Mapping[StateKey, Event]
 ) -> tuple[RoomSummarySection, dict[StateKey, Event]]:
-    """The counts of members, and who the room may be named for, with their member events.
+    """Return the counts of members and the heroes, with the heroes' member events.
 
-    Empty where nothing of it changed.
+    Both are empty if nothing of it changed.
     """
     room, position = news.room, news.position
     recent = [entry.event for entry in window.passed] + list(state.values())
@@ -323,9 +357,10 @@ _FEW = 20
 
 
 def heroes_of(ctx: Context, room: Room) -> dict[StateKey, Event]:
-    """Up to five others who are in the room or invited, or else who left: those who came first.
+    """Return up to five others who are joined or invited, or else who left: those who came first.
 
-    Of a room with many members only a few are looked at: if those have left, a few others who are present.
+    In a room with many members it looks at a few of them only; if those have left, at a few others who are
+    present.
     """
     members = current_state.read_some_members(room, _FEW)
     if len(members) == _FEW and sum(_is_present(entry) for entry in members) <= HEROES:
@@ -345,7 +380,7 @@ def _is_present(entry: StateEntry) -> bool:
 def _unknown_heroes(
     ctx: Context, window: Window, position: RoomPosition | None, heroes: Mapping[StateKey, Event]
 ) -> dict[StateKey, Event]:
-    """The heroes' member events that the client doesn't have, and doesn't get with the timeline."""
+    """Return the heroes' member events that the client lacks and that aren't in the timeline."""
     again = ctx.full_state or ctx.filter.room.state.include_redundant_members
     known = () if position is None or again else position.members
     shown = {entry.event.event_id for entry in window.entries}
@@ -373,9 +408,9 @@ def _unread_section(ctx: Context, counts: Counts) -> UnreadSection:
 
 
 def ephemeral_events(
-    ctx: Context, room_id: str, items: Sequence[Item], position: RoomPosition | None
+    ctx: Context, room_id: RoomId, items: Sequence[Item], position: RoomPosition | None
 ) -> tuple[list[ClientEvent], int]:
-    """The ephemeral events, and when the typing they tell of ends (0: nobody types)."""
+    """Return the ephemeral events, and when the typing in them ends (0: nobody types)."""
     events = []
     read = receipts.receipt_event([*items, *ctx.room_data.get(room_id, ())], ctx.user_id)
     if read is not None:
@@ -391,7 +426,7 @@ def ephemeral_events(
 
 
 def room_account_data(ctx: Context, room_id: str) -> list[ClientEvent]:
-    """What changed of the user's data about a room."""
+    """Return the user's changed data about a room, as events."""
     events: list[ClientEvent] = [
         {"type": data_type, "content": content}
         for data_type, content in account_data.contents_among(ctx.room_data.get(room_id, ())).items()

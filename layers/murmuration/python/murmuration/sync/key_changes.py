@@ -1,4 +1,7 @@
-"""Whose keys changed since a sync. https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3keyschanges"""
+"""The users whose keys changed since a sync.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3keyschanges
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,19 @@ from murmuration.sync.engine import SyncRequest, assemble
 from murmuration.sync.first_look import look
 
 if TYPE_CHECKING:
-    from murmuration.sync.json_types import DeviceListsSection
+    from murmuration.sync.readers.json_types import DeviceListsSection
 
 FILTER = '{"room":{"timeline":{"limit":1},"state":{"lazy_load_members":true}}}'
-"""What keeps the sync small of which only the device lists are wanted."""
+"""A filter that keeps the sync small, because only its device lists are wanted."""
 
 
 def get_keys_changes(token: AccessToken, after: str | None, until: str | None) -> DeviceListsSection:
-    """The `device_lists` of a sync that goes on from the stream token `after`, leaving no trace.
+    """Return the `device_lists` of a sync that goes on from the stream token `after`.
 
-    They reach beyond `until`, to now: to tell a client of a change again is harmless. Raises UnknownToken,
-    MissingParam, InvalidParam for what is no token, or has expired.
+    Nothing is acknowledged.
+
+    They include changes after `until`, up to now: telling a client of a change twice is harmless. Raises
+    UnknownToken, MissingParam, InvalidParam for an invalid or expired token.
     """
     if after is None or until is None:
         raise MissingParam("from and to must be given")

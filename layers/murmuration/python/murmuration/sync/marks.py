@@ -1,17 +1,18 @@
-"""Marked tokens: all that a client needs to wait on its queue without a function in between.
+"""Marked tokens: everything that a client needs to wait on its queue without a function in between.
 
-`p_<row>.<slot>.<queue>.<fingerprint>.<until>.<keys>.<seen>` is a mark. It has the row of positions that a
-plain token names; the wake queue on which changes ring that came after it, and which registration on it (its
-nonce, and when the client was last shown all that there is); a fingerprint of what the client
-asks for, as the answers are for that alone; when the registration ends (seconds since the epoch); what /sync
-says of the device's keys, as base64; and when the client last waited (milliseconds). CloudFront's viewer
-function sends a request with such a token to the queue itself, unless something in it speaks against that.
-Nothing in it is to be trusted, and nothing is: who makes one up waits on a queue whose name they can't know,
-for an answer that says only that they should ask properly.
+`p_<row>.<slot>.<queue>.<fingerprint>.<until>.<keys>.<seen>` is a mark. Its parts are: the row of positions
+that a plain token names; the wake queue on which later changes ring, with the registration on it (its nonce,
+and when the client was last shown everything); a fingerprint of what the client asks for, because its answers
+fit only that; when the registration ends (seconds since the epoch); what /sync says of the device's keys, as
+Base64; and when the client last waited (milliseconds).
+
+CloudFront's viewer function sends a request with a mark to the queue itself, unless something in the request
+speaks against that. Nothing in a mark is trusted: a forger would wait on a queue whose name they can't know,
+for an answer that only tells them to send an ordinary request.
 
 When the queue rings, the mark becomes `c_<row>.<slot>.<queue>`, a call. The name of a queue is a keyed hash.
-So a mark or call that names the right one shows that its holder had a mark of this device, and such a request
-may register to be rung before anything else of it is checked (`place`).
+So a mark or call with the right name shows that its holder had a mark of this device, and the request may
+register a wait before anything else in it is checked (`place`).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from murmuration.storage.json_types import KeyCountsSection
 
 LIFETIME_S = 600
-"""How long a client may wait by one mark: so long a device that was logged out still gets empty answers."""
+"""How long a client may wait with one mark. For so long a logged-out device still gets empty answers."""
 OVERHANG_S = 60
 """How much longer than its mark a registration lasts."""
 SHORTEST_TIMEOUT_MS = 1000
@@ -39,8 +40,8 @@ SHORTEST_TIMEOUT_MS = 1000
 def fingerprint(values: Sequence[str], *, at_edge: bool = False) -> str:
     """Return twelve digits that differ if the texts differ. The viewer function computes the same.
 
-    Clients that wait at the edge get other digits. So a mark is good for one way of waiting only, as their
-    queues differ.
+    Clients that wait at the edge get other digits, because their queues differ: so a mark is good for one way
+    of waiting only.
     """
     texts = [*values, "edge"] if at_edge else values
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
@@ -56,11 +57,11 @@ def mark(
     looked_s: int | None = None,
     moves: str = "",
 ) -> str:
-    """The marked form of a plain token. `keys` is what an answer says of the device's keys.
+    """Return the marked form of a plain token. `keys` are the device's key counts.
 
-    `looked_s` is when all that there is was looked at last (seconds since the epoch). None says that
-    something was left for the next look, which has to look at everything. `moves` is what the client was
-    shown since the row was written.
+    `looked_s` is when everything was last looked at (seconds since the epoch). None says that something was
+    left for the next look, which has to look at everything. `moves` is what the client was shown since the
+    row was written.
     """
     looked = "" if looked_s is None else f"{wait.nonce}{looked_s:08x}{wait.next_slot}"
     if moves:
@@ -79,11 +80,11 @@ def mark(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The slot on which a client waited, and the queue that it was told to wait on.
+    """The slot on which a client waited, and the queue on which it was told to wait.
 
-    `nonce` is the registration's, empty where the next look has to be one at everything; `looked_s` is when
-    the last such look was. Who makes up a later time only keeps from themselves what rings nobody.
-    `next_slot` is free for the next registration.
+    `nonce` is the registration's, empty if the next look has to look at everything; `looked_s` is when that
+    was last done. A forger of a later time only keeps from themselves what rings nobody. `next_slot` is the
+    slot for the next registration.
     """
 
     slot: str
@@ -94,7 +95,7 @@ class Place:
 
 
 def place(token: str | None) -> Place | None:
-    """Return the place that a mark or call names; None for any other token."""
+    """Return the place in a mark or call; None for any other token."""
     found = token_forms.PLACE.fullmatch(token or "")
     if found is None:
         return None

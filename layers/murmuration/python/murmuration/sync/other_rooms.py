@@ -1,4 +1,4 @@
-"""The rooms that a user isn't in: invites, knocks, and those they left."""
+"""The rooms that a user isn't in: invites, knocks, and rooms that they left."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from murmuration.sync.context import Context
 from murmuration.sync.joined import fitting_timeline, room_account_data, state_section
 
 if TYPE_CHECKING:
-    from murmuration.sync.json_types import RoomSection
+    from murmuration.sync.readers.json_types import RoomSection
 
 
 @dataclass(frozen=True, slots=True)
 class OtherRooms:
-    """The changed memberships, by kind."""
+    """Changed memberships by kind."""
 
     invited: Sequence[Membership]
     knocked: Sequence[Membership]
@@ -34,15 +34,15 @@ class OtherRooms:
 
     @property
     def outside(self) -> list[Membership]:
-        """Those of rooms that the user is shown from outside."""
+        """The invites and knocks: rooms that the user sees from outside."""
         return [*self.invited, *self.knocked]
 
 
 def changed(ctx: Context, rows: Sequence[Membership]) -> OtherRooms:
-    """Those of the user's memberships other than joined ones that they haven't been shown.
+    """Return the memberships, other than joined ones, that the client hasn't been shown.
 
-    Rooms left before a first sync are shown only where the filter asks for them, and forgotten ones not even
-    there.
+    Rooms left before a first sync are included only if the filter asks for them; forgotten ones aren't even
+    then.
     """
     known = ctx.base.others if ctx.base is not None else {}
     new = [row for row in rows if known.get(ctx.hash(row.room_id)) != mark(row.event_id)]
@@ -60,7 +60,7 @@ def changed(ctx: Context, rows: Sequence[Membership]) -> OtherRooms:
 
 
 def without_erased(ctx: Context, room: Room | None, row: Membership) -> Membership:
-    """An invite or knock, its stripped state without what erased users wrote."""
+    """Return an invite or knock with erased users' events in its stripped state redacted."""
     if room is None or not room.head.erasures:
         return row
     hidden = ctx.viewer(row, room).hidden_senders(row.room_id)
@@ -68,12 +68,12 @@ def without_erased(ctx: Context, room: Room | None, row: Membership) -> Membersh
 
 
 def stripped_room(row: Membership, section: str) -> RoomSection:
-    """A room that the user is invited to or knocks on: its stripped state."""
+    """Return the section of an invite or knock: its stripped state."""
     return {section: {"events": list(row.stripped_state)}}
 
 
 def left_outside(ctx: Context, row: Membership) -> RoomSection:
-    """A room that this server isn't in, where an invite or a knock of the user's is over."""
+    """Return the section of a room that this server isn't in, after an invite or a knock has ended."""
     events = [event for event in row.stripped_state if "event_id" in event]
     return {
         "timeline": {"events": [] if row.forgotten else events, "limited": False},
@@ -83,7 +83,7 @@ def left_outside(ctx: Context, row: Membership) -> RoomSection:
 
 
 def left_room(ctx: Context, room: Room, row: Membership) -> RoomSection:
-    """A left room's section: what happened up to the leaving."""
+    """Return the section of a room that the user left: what happened up to the leaving."""
     position = ctx.position(room.room_id)
     before = (row.ordinal or room.head.ordinal) + 1
     after = position.ordinal if position is not None else None
@@ -114,9 +114,9 @@ def left_room(ctx: Context, room: Room, row: Membership) -> RoomSection:
 def last_window(
     ctx: Context, room: Room, row: Membership, after: int | None, event_filter: EventFilter
 ) -> tuple[Viewer, timeline.Window]:
-    """Who left a room, and what they may see of it after an ordinal, up to the leaving.
+    """Return the user as a viewer of a room they left, and the entries after an ordinal that they may see.
 
-    The user's own leaving is shown even where the room's history isn't theirs to see.
+    It ends with the user's own leaving, which is shown even if the rest of the history is hidden.
     """
     viewer = ctx.viewer(row, room)
     before = (row.ordinal or room.head.ordinal) + 1
@@ -137,6 +137,13 @@ def last_window(
 
 
 def state_root_at(room: Room, ordinal: int) -> tuple[NodeId, int]:
-    """The snapshot of the state right before `ordinal`, and that ordinal."""
+    """Return the snapshot of the state right before `ordinal`, and that ordinal."""
     following = room_items.read_log(room.room_id, room.version, after=ordinal - 1, before=ordinal + 1)
     return (following[0].current_root if following else room.head.state_root), ordinal
+
+
+def is_overlooked(room: Room | None, row: Membership, late: bool) -> bool:
+    """Whether a late look doesn't show the room's log up to the user's leaving: the next one tells it."""
+    if row.is_outside:
+        return False
+    return late and (room is None or room.head.ordinal < (row.ordinal or 0))

@@ -1,4 +1,4 @@
-"""Presence in a sync: who is told of because something says that they changed, and whose time is over.
+"""Presence in a sync: users whose presence changed, and users whose time as online is over.
 
 https://spec.matrix.org/v1.19/client-server-api/#presence
 """
@@ -26,18 +26,20 @@ if TYPE_CHECKING:
 
 INVITE: Final = "m.presence_invite"
 MOST_BYTES = 300_000
-"""What the events of one answer may have. Others are told of when they change again."""
+"""How large the events of one answer may be. Other users are shown when they change again."""
 MOST_FOLLOWED = 100
-"""Whom a token remembers as not offline: those last told of. Of others, going away unseen isn't told."""
+"""How many users a token remembers as online: the last ones shown. Others' going offline isn't shown."""
 
 MOST_ASKED = 500
-"""Of how many members of small rooms a first sync asks whether they are there."""
+"""How many members of small rooms a first sync looks up."""
 
 
 def members_there(ctx: Context, heads: Iterable[RoomHead]) -> dict[str, str]:
-    """The members of small rooms who are there, with a room by which each may be known: for a first sync.
+    """Return the online members of small rooms, each with the room through which they are seen: for a first
+    sync.
 
-    Who is in large rooms is told by the markers in their streams. Two round trips where there are others.
+    Online members of large rooms have markers in the rooms' streams. Two round trips if there are small rooms
+    with others.
     """
     small = [head for head in heads if 1 < head.joined <= SMALL_ROOM]
     if not small or ctx.filter.presence.admits_nothing:
@@ -52,7 +54,7 @@ def members_there(ctx: Context, heads: Iterable[RoomHead]) -> dict[str, str]:
 
 
 def overdue(ctx: Context) -> dict[str, str]:
-    """Those who were shown as there, and whose time is over; with what they may be known by."""
+    """Return the users who were shown as online and whose time is over, each with its `via`."""
     if ctx.base is None:
         return {}
     return {user_id: via for user_id, (until, via, _) in ctx.base.present.items() if until <= ctx.now_ms}
@@ -61,10 +63,10 @@ def overdue(ctx: Context) -> dict[str, str]:
 def presence_events(
     ctx: Context, positions: Positions, told: Mapping[str, str], joined: Collection[str]
 ) -> list[ClientEvent]:
-    """The events about those `told` of, and those whose time is over.
+    """Return the presence events of the users in `told`, and of those whose time is over.
 
-    `told` has the room by which each user may be known (empty: a presence list), `joined` the rooms that the
-    user is in now. Moves what `positions` remember.
+    `told` has the room through which each user is seen (empty: a presence list); `joined` are the rooms that
+    the user is in now. Updates `positions`.
     """
     changed = {**overdue(ctx), **told}
     visible = {user_id for user_id, via in changed.items() if via in joined or _by_list(ctx, user_id)}
@@ -89,7 +91,7 @@ def presence_events(
 
 
 def invites(ctx: Context, asking: Collection[str]) -> list[ClientEvent]:
-    """The events about those among who asked to see the user's presence that wait for an answer."""
+    """Return the events about users in `asking` who wait for permission to see the user's presence."""
     waiting = presence_lists.read_asking(ctx.user_id, set(asking) - ctx.ignored)
     events: list[ClientEvent] = [{"type": INVITE, "sender": observer, "content": {}} for observer in waiting]
     return [event for event in events if ctx.filter.presence.matches(event)]
@@ -100,5 +102,5 @@ def _by_list(ctx: Context, user_id: str) -> bool:
 
 
 def next_end_ms(positions: Positions) -> int:
-    """When the first of those who are there may be gone; 0 for nobody."""
+    """Return when the first of the users shown as online may be offline; 0 if there are none."""
     return min((until for until, _, _ in positions.present.values()), default=0)

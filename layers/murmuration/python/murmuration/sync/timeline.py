@@ -1,4 +1,4 @@
-"""The newest part of a room's log that a client hasn't seen, and the state that it begins with."""
+"""The newest part of a room's log that a client hasn't seen, and the state before it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from murmuration.storage.rooms.room_items import LogEntry
 DEFAULT_LIMIT = 10
 MAXIMUM_LIMIT = 100
 PAGES = 5
-"""How many pages a sync reads for a filter that lets little pass; what lies behind is `limited`."""
+"""How many pages a sync reads for a filter that admits little; then the timeline is `limited`."""
 SCANNED_AT_ONCE = 100
 """Events of each further page: the first page had too few that pass, so the filter lets little pass."""
 
 STRETCH_BYTES = 1_500_000
-"""What the events of one room may have in an answer of another API than /sync."""
+"""How large the events of one room may be in an answer of another API than /sync."""
 
 Visible = Callable[[Sequence[LogEntry]], Sequence[Seen]]
 
@@ -35,8 +35,8 @@ class Window:
     """A stretch of the log: the events to show, oldest first, with the viewer's membership at each.
 
     `start` is the first ordinal of the stretch, `root` the snapshot of the state before it. `limited` says
-    that something between what was shown and the stretch is left out, or missing. `passed` are all events of
-    the stretch, also those that the filter left out.
+    that events between what was shown before and the stretch are left out or missing. `passed` are all events
+    of the stretch, including those that the filter left out.
     """
 
     seen: tuple[Seen, ...]
@@ -58,9 +58,9 @@ class Window:
 def read_window(
     room: Room, after: int | None, before: int, event_filter: EventFilter, visible: Visible
 ) -> Window:
-    """The newest events with `after` < ordinal < `before` that pass, up to the filter's limit.
+    """Return the newest entries with `after` < ordinal < `before` that the filter admits, up to its limit.
 
-    Pages after the first are large, so that a few events that pass are found among many that don't.
+    Pages after the first are large, so that few admitted events among many others are found quickly.
     """
     limit = event_filter.limit_within(default=DEFAULT_LIMIT, maximum=MAXIMUM_LIMIT)
     shown: list[Seen] = []
@@ -110,7 +110,7 @@ def _window(
 
 
 def count_within(seen: Sequence[Seen], most_bytes: int = STRETCH_BYTES) -> int:
-    """How many of the events, from the first on, have no more bytes than this; one at least."""
+    """Return how many of the events, from the first on, fit into this many bytes; at least one."""
     budget = Budget(most_bytes)
     for count, (entry, _) in enumerate(seen):
         kept = (entry.replaced, entry.redacted_because)
@@ -120,7 +120,7 @@ def count_within(seen: Sequence[Seen], most_bytes: int = STRETCH_BYTES) -> int:
 
 
 def newest_of(window: Window, count: int) -> Window:
-    """The window with its newest `count` shown events alone; what comes before them is left out."""
+    """Return the window with only its newest `count` shown events."""
     if count >= len(window.seen):
         return window
     first = window.seen[-count].entry
@@ -134,10 +134,10 @@ def newest_of(window: Window, count: int) -> Window:
 
 
 def tell_resolutions(room: Room, window: Window) -> tuple[Window, dict[StateKey, Event]]:
-    """The window with its end as the state is, and the state that it came to without any of its events.
+    """Return the window changed to end with the current state, and state events that are in no window.
 
-    Clients take the last state event shown for the current one. Where forks were resolved otherwise, the
-    window begins after that event and is `limited`; the rest of what was resolved goes beside it.
+    Clients take the last state event shown for the current one. If forks were resolved otherwise, the window
+    begins after that event and is `limited`; the other changes of the resolution are returned beside it.
     """
     if not any(entry.resolved for entry in window.passed):
         return window, {}
@@ -162,9 +162,9 @@ def tell_resolutions(room: Room, window: Window) -> tuple[Window, dict[StateKey,
 
 
 def unshown_state(window: Window, members: Collection[str] | None = None) -> dict[StateKey, Event]:
-    """The newest state within the window that its events, being filtered, don't tell of.
+    """Return the newest state within the window whose events the filter left out.
 
-    With `members`, of the membership events only those of these users.
+    With `members`, only these users' membership events are included.
     """
     shown = {entry.event.event_id for entry in window.entries}
     newest: dict[StateKey, Event] = {}
@@ -179,12 +179,14 @@ def unshown_state(window: Window, members: Collection[str] | None = None) -> dic
 
 
 def state_delta(room: Room, after: int, root: NodeId) -> dict[StateKey, Event]:
-    """What changed from the state after the ordinal `after` to the snapshot `root`."""
+    """Return what changed between the state after the ordinal `after` and the snapshot `root`."""
     return state_changes(room, after, root)[0]
 
 
 def state_changes(room: Room, after: int, root: NodeId) -> tuple[dict[StateKey, Event], frozenset[StateKey]]:
-    """What `state_delta` tells, and what is in the state no more: a resolution of forks may take it away."""
+    """Return what `state_delta` returns, and the pairs that are gone: a resolution of forks may remove
+    state.
+    """
     following = room_items.read_next(room.room_id, room.version, after)
     if following is None or following.current_root == root:
         return {}, frozenset()

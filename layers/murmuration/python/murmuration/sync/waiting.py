@@ -1,9 +1,9 @@
-"""Waiting for news: a wait is registered, then everything is looked at, then a queue is waited on.
+"""Waiting for news: register a wait, look at everything, then wait on a queue.
 
-Whoever registered before looking can't miss anything: a change is either seen by that look, or written after
-the registration, so that the Streams worker finds it and rings. A ring is a hint and no more: what is sent to
-the client always comes from a look. Each wait has a queue for itself, one of its device's slots, so no ring
-can be taken by another; each registration is good for one ring.
+A client that registers before looking misses nothing: a change is either seen by that look, or written after
+the registration, so that the Streams worker finds the registration and rings. A ring is only a hint: what a
+client gets always comes from a look. Each wait has its own queue, one of its device's slots, so no other wait
+can take its ring; a registration is good for one ring.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from murmuration.storage.live.positions import Positions
 from murmuration.sync.marks import Place
 
 SLOTS = 10
-"""Of each kind, for a device. Beyond as many parked waits, of which one is taken for each time that news came
-within the last 90 s, waiting is held; beyond as many held ones nobody waits."""
+"""The number of slots of each kind for a device.
+
+If all parked ones are taken, the wait is held by a function; one parked slot is taken for each time that news
+came within the last 90 s. If all held ones are taken too, nobody waits."""
 HELD_BY_USER = 16
 """How many functions all devices of a user may hold by waiting."""
 ATTEMPTS = 2 * SLOTS
@@ -46,13 +48,12 @@ def register(
     letter: str = "",
     doubtful: bool = False,
 ) -> Wait | None:
-    """Have the requester's device rung for what comes from now on; None where it may not wait.
+    """Register a wait for the requester's device. Return None if it may not wait.
 
-    That is where no slot of the device is free, or the user's waits hold `HELD_BY_USER` functions. The second
-    is decided by the item as it is after the write, so requests at the same time can't pass it together.
-    `letter` begins the slots' names. `item` is the user's listeners as they were a moment ago. One write,
-    unless another was quicker. Where it is `doubtful` that the queue still exists, it is made again if it's
-    gone.
+    That is so if no slot of the device is free, or if functions hold `HELD_BY_USER` waits of the user. The
+    second is decided by the item after the write, so concurrent requests can't exceed it together. `item` is
+    the user's listeners as they were a moment ago. One write, or more after a lost race. If the queue's
+    existence is `doubtful`, it is checked and made again if it is gone. `letter` begins the slots' names.
     """
     secret = derived_key("wake queues")
     until, letter = int(now_ms() / 1000 + seconds) + 1, letter or kind[0]
@@ -95,11 +96,10 @@ class Registered:
 
 
 def register_next(token: AccessToken, place: Place, seconds: float) -> Registered | None:
-    """Register a parked wait on the slot that the last one named, before anything is known of its owner.
+    """Register a parked wait on the slot that the last one named, before the requester is verified.
 
-    Returns None if `place` isn't one of this device's, whose queues only its holder was told of, or if the
-    next slot isn't free. One write, side by side with what else is read first. The queue is made if it was
-    never used.
+    Returns None if `place` isn't one of this device's, whose queue name only its holder was told, or if the
+    next slot isn't free. One write, in parallel with the first reads. The queue is made if it was never used.
     """
     if not _is_own(place, token):
         return None
@@ -119,7 +119,7 @@ def register_next(token: AccessToken, place: Place, seconds: float) -> Registere
 
 
 def _next_slot(item: StoredItem | None, wait: Wait) -> str:
-    """The first slot that is free besides the one just taken: few slots that are used keep the item small."""
+    """Return the first free slot besides the one just taken. Using few slots keeps the item small."""
     taken = {*listeners.taken_slots(item, wait.device_id), wait.slot}
     free = [slot for number in range(SLOTS) if (slot := f"{wait.slot[0]}{number}") not in taken]
     return free[0] if free else ""
@@ -156,15 +156,15 @@ def ensure_place(token: AccessToken, place: Place) -> None:
 
 
 def ensure_queue(wait: Wait) -> None:
-    """Create the queue of a wait again if it is gone, since its client was called without news."""
+    """Make the queue of a wait again if it is gone: its client was called without news."""
     wake_queues.ensure(wake_queues.id_of(wait.queue), known=wait.queue, doubtful=True)
 
 
 def hold(wait: Wait, changes_ms: int, deadline: float) -> tuple[bool, Wait | None]:
-    """Hold a request until the ring, a change by time alone, or the deadline (monotonic).
+    """Hold a request until a ring, a change by time alone, or the deadline (monotonic).
 
-    Return whether it's worth another look, and the wait if it is good still: a ring uses it up, but not that
-    its queue had to be made. `changes_ms` is since the epoch, 0 for never.
+    Returns whether another look is worth it, and the wait if it is still valid: a ring uses it up.
+    `changes_ms` is since the epoch, 0 for never.
     """
     seconds = deadline - time.monotonic()
     if changes_ms:
@@ -174,5 +174,5 @@ def hold(wait: Wait, changes_ms: int, deadline: float) -> tuple[bool, Wait | Non
 
 
 def typing_end_ms(positions: Positions) -> int:
-    """When the first typing notification that was shown ends by itself; 0 for none."""
+    """Return when the first shown typing notification ends by itself; 0 for none."""
     return min((until for until in positions.typing_until_ms.values() if until > 0), default=0)

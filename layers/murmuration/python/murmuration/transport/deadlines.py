@@ -8,7 +8,7 @@ from murmuration.transport.errors import TimedOut
 
 
 class Deadline:
-    """A point in time, `seconds` from its making."""
+    """The point in time `seconds` after the object is made."""
 
     __slots__ = ("_end",)
 

@@ -1,7 +1,7 @@
-"""The stages `m.login.email.code` and `m.login.email.url`: whoever reads a user's mail is that user.
+"""The stages `m.login.email.code` and `m.login.email.url`: a user proves who they are by reading their mail.
 
-Nobody learns from an answer whether the address is the user's: the stage goes on either way, but only the
-user's own address gets a mail.
+Answers don't show whether the address is the user's. The stage goes on either way, but only the user's own
+address gets a mail.
 """
 
 from __future__ import annotations

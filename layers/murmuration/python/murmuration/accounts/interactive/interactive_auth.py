@@ -23,7 +23,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import ConditionFailed
@@ -39,6 +39,10 @@ from murmuration.protocol.errors import (
 )
 from murmuration.storage.auth import auth_sessions
 from murmuration.storage.auth.auth_sessions import LIFETIME_S, Stage
+
+if TYPE_CHECKING:
+    from murmuration.accounts.shapes import Challenge
+    from murmuration.protocol.encoding.shapes import JsonObject
 
 PASSWORD = "m.login.password"  # noqa: S105 - a stage's type
 DUMMY = "m.login.dummy"
@@ -68,7 +72,7 @@ class Attempt:
     source_ip: str = ""
 
     @property
-    def auth(self) -> Mapping[str, Any]:
+    def auth(self) -> AuthFields:
         """The request's `auth`; empty where there's none. Raises BadJson."""
         auth = self.body.get("auth")
         if auth is None:
@@ -90,9 +94,9 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a stage may need to know: the session, and the user that has to prove to be there, if known.
+    """The input of a stage's check: the session, and the user who has to authenticate, if known.
 
-    `purpose` is what a link in a mail has to have been sent for, as `threepids.validation` has it.
+    `purpose` is the purpose for which a link in a mail must have been sent (`threepids.validation`).
     """
 
     session: str
@@ -105,10 +109,12 @@ class Context:
 class Begun:
     """A stage that takes another request, or something done elsewhere; `fields` tell the client more."""
 
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: JsonObject = field(default_factory=dict)
 
 
-Outcome = Mapping[str, Any] | Begun
+Proved = Mapping[str, Any]
+"""What a stage proved, such as `user_id` or `address`: it depends on the stage."""
+Outcome = Proved | Begun
 """What a stage comes to: what it proved, or that it isn't done yet."""
 
 
@@ -117,7 +123,7 @@ class Authorised:
     """All stages of a flow are done; `proofs` are what each proved, by type."""
 
     session: str
-    proofs: Mapping[str, Mapping[str, Any]]
+    proofs: Mapping[str, Proved]
 
     @property
     def user_id(self) -> str:
@@ -199,7 +205,7 @@ def _email_url(context: Context, auth: AuthFields) -> Outcome:
     return prove_by_link(context, auth)
 
 
-STAGES: Mapping[str, Callable[[Context, Mapping[str, Any]], Outcome]] = MappingProxyType(
+STAGES: Mapping[str, Callable[[Context, AuthFields], Outcome]] = MappingProxyType(
     {
         PASSWORD: _password,
         DUMMY: _dummy,
@@ -221,7 +227,7 @@ def authorise(
     user_id: str | None = None,
     bind_body: bool = True,
     repeatable: bool = True,
-    params: Mapping[str, Mapping[str, Any]] | None = None,
+    params: Mapping[str, JsonObject] | None = None,
     purpose: str = "",
 ) -> Authorised:
     """Require that the client completed one of `flows` for this very operation.
@@ -242,7 +248,7 @@ def authorise(
 
 
 def reauthenticate(attempt: Attempt, user_id: str, *, repeatable: bool = True) -> Authorised:
-    """Require that `user_id`, who is logged in, proves to be there: by password or single sign-on.
+    """Require that `user_id`, who is logged in, authenticates again by password or single sign-on.
 
     Raises what `authorise` raises.
     """
@@ -275,11 +281,11 @@ def advance(
     lifetime_s: int = LIFETIME_S,
     purpose: str = "",
 ) -> Standing:
-    """Let the stage that a request is about be checked, and tell how far its session is.
+    """Check the stage that a request is about, and return how far its session is.
 
-    A stage that failed is in the answer; what is malformed raises, as does a session of another operation
-    (Forbidden), or one whose stages prove another user to be there than `user_id`. What was completed lapses
-    `lifetime_s` after its latest stage.
+    A failed stage is in the result. A malformed one raises. A session of another operation raises Forbidden,
+    and so does one whose stages prove another user than `user_id`. Completed stages expire `lifetime_s` after
+    the latest one.
     """
     auth = attempt.auth
     digest = attempt.digest(user_id, bind_body=bind_body)
@@ -321,13 +327,13 @@ def new_session(digest: str) -> str:
     return f"{secrets.token_urlsafe(18)}.{digest}"
 
 
-def prove(
-    session: str, flows: Sequence[Flow], kind: str, proof: Mapping[str, Any], *, lifetime_s: int
-) -> Standing:
-    """Take note of a stage that was completed elsewhere, by somebody who may not be who began the session.
+def prove(session: str, flows: Sequence[Flow], kind: str, proof: Proved, *, lifetime_s: int) -> Standing:
+    """Record a stage that was completed elsewhere, perhaps by another person than the one who began the
+    session.
 
-    What is missing yet goes on in a session with another ID, which only the former learns. Raises Forbidden
-    where the stage isn't the next one, or proves another user to be there than those before it.
+    If stages are still missing, they continue in a session with a new ID, which only the person who completed
+    this stage learns. Raises Forbidden if the stage isn't the next one, or proves another user than those
+    before it.
     """
     completed = auth_sessions.read_session(session).completed
     standing = Standing(session, flows, completed)
@@ -349,18 +355,16 @@ def is_session(session: str) -> bool:
     return _SESSION.fullmatch(session) is not None
 
 
-def complete_on_page(session: str, kind: str, proof: Mapping[str, Any]) -> None:
-    """Note that a user completed a stage on a page, which a client sent them to. Idempotent.
+def complete_on_page(session: str, kind: str, proof: Proved) -> None:
+    """Record that a user completed a stage on a page to which a client sent them. Idempotent.
 
-    Whoever began a session can send others there. So a user's proof counts only for what is done with their
-    own access token: otherwise it would let a stranger in who lured them to the page.
+    An attacker can begin a session and lure a user to its page. So the user's proof counts only for
+    operations that are done with the user's own access token.
     """
     complete_stage(session, kind, {**proof, PAGE: True} if "user_id" in proof else proof)
 
 
-def complete_stage(
-    session: str, kind: str, proof: Mapping[str, Any], *, lifetime_s: int = LIFETIME_S
-) -> None:
+def complete_stage(session: str, kind: str, proof: Proved, *, lifetime_s: int = LIFETIME_S) -> None:
     """Note that a stage was completed. Idempotent."""
     for _ in range(ATTEMPTS):
         before = auth_sessions.read_session(session).completed
@@ -385,8 +389,8 @@ def _proved_user(completed: Sequence[Stage]) -> str | None:
     return next((str(proof["user_id"]) for _, proof in completed if "user_id" in proof), None)
 
 
-def _challenge(standing: Standing, params: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Any]:
-    challenge: dict[str, Any] = {
+def _challenge(standing: Standing, params: Mapping[str, JsonObject] | None) -> Challenge:
+    challenge: Challenge = {
         "flows": [{"stages": list(flow)} for flow in standing.flows],
         "params": dict(params or {}),
         "session": standing.session,

@@ -1,14 +1,13 @@
 """The stage `m.login.oauth2`: the client is told where to send its user, and the session waits.
 
-Who comes back with the code goes on with the login, in a session that nobody else knows: so it doesn't matter
-that another may have begun it, and the client's user may follow the URI in any browser.
+The browser that comes back with the code continues the login, in a new session that only it knows. So it
+doesn't matter if somebody else began the login, and the user may follow the URI in any browser.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from murmuration import pages
@@ -22,6 +21,9 @@ from murmuration.protocol.errors import BadJson, Forbidden
 from murmuration.settings import settings
 from murmuration.storage.auth import login_states
 from murmuration.storage.auth.login_states import LoginState
+
+if TYPE_CHECKING:
+    from murmuration.storage.auth.login_states import LoginPurpose
 
 CHOICE = "/_matrix/client/api/v1/login/oauth2"
 KEPT = ("operation", "device_id", "initial_device_display_name", "page")
@@ -61,7 +63,7 @@ def choose(choice: str, *, provider_id: str | None, source_ip: str) -> Page:
     return sso.choice_page(links)
 
 
-def _new_choice(purpose: Mapping[str, Any]) -> str:
+def _new_choice(purpose: LoginPurpose) -> str:
     choice = secrets.token_urlsafe(32)
     login_states.create(choice, LoginState("", "", "", "", purpose))
     return choice

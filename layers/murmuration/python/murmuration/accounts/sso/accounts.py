@@ -26,7 +26,7 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-/+")
 
 
 def owner_of(provider: IdentityProvider, identity: Identity) -> str | None:
-    """The active user who is this subject; None where nobody is. Raises UserDeactivated."""
+    """The active user who is this subject; None if there is none. Raises UserDeactivated."""
     user_id = subjects.read_owner(Subject(provider.id, identity.subject))
     if user_id is not None:
         account = accounts.read_account(user_id)
@@ -43,9 +43,9 @@ def owner_or_new(provider: IdentityProvider, identity: Identity) -> str:
 def create(provider: IdentityProvider, identity: Identity, *, localpart: str | None = None) -> str:
     """Make an account for a subject, without a password, and return its user ID.
 
-    `localpart` is the one that it has to have; otherwise the provider's name for the user is made legal, and
-    numbered where somebody has it. Two logins at once make one account. Raises UserInUse, Forbidden where
-    this provider's users get none, Unavailable.
+    `localpart` is the one that it has to have. Without it the provider's name for the user is made valid, and
+    gets a number if it is taken. Concurrent logins make one account. Raises UserInUse, Forbidden if this
+    provider's users get no accounts, Unavailable.
     """
     if not provider.creates_accounts:
         raise Forbidden(f"There is no account here for this user of {provider.name}")

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from murmuration.protocol.addresses import is_web_url
 from murmuration.protocol.errors import NotFound
 from murmuration.settings import SettingsError, settings
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Untrusted
 
 VARIABLE = "MURMURATION_IDENTITY_PROVIDERS"
 ClientAuth = Literal["client_secret_basic", "client_secret_post"]
@@ -93,12 +95,12 @@ def provider(provider_id: str) -> IdentityProvider:
     raise NotFound("There is no such identity provider")
 
 
-def _read(number: int, listed: Mapping[str, Any]) -> IdentityProvider:
+def _read(number: int, listed: Untrusted) -> IdentityProvider:
     where = f"{VARIABLE}, provider {listed.get('id', number)!r}"
     known = {each.name: each for each in fields(IdentityProvider)}
     if unknown := sorted(listed.keys() - known.keys()):
         raise SettingsError(f"{where}: {', '.join(unknown)} is not a setting of a provider")
-    values = dict(listed)
+    values: dict[str, Any] = dict(listed)
     for name, value in listed.items():
         if name == "scopes":
             if not isinstance(value, list) or not all(isinstance(each, str) and each for each in value):

@@ -1,8 +1,8 @@
-"""Single sign-on: the browser goes to an identity provider, comes back, and somebody is logged in.
+"""Single sign-on: the browser goes to an identity provider and comes back, and the user is logged in.
 
-What for is kept by the state that goes with it: a client at a redirect URL, a stage of user-interactive
+A stored state says what the login is for: a client at a redirect URL, a stage of user-interactive
 authentication, or a stage of the founding draft's login. The first two are bound to the browser by a cookie,
-so that nobody can be made to finish what another began.
+so that nobody can be tricked into finishing a login that an attacker began.
 https://spec.matrix.org/v1.19/client-server-api/#sso-client-loginauthentication
 """
 
@@ -13,7 +13,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_plus, urlencode
 
 from murmuration import pages
@@ -27,11 +27,14 @@ from murmuration.clock import now_ms
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import hash_secret, new_secret
 from murmuration.pages import Page, escape
-from murmuration.protocol.addresses import Address, parse_address
+from murmuration.protocol.addresses import WEB, Address, parse_address
 from murmuration.protocol.errors import Forbidden, InvalidParam, MissingParam, NotFound
 from murmuration.settings import settings
 from murmuration.storage.auth import login_states, user_tokens
 from murmuration.storage.auth.login_states import LIFETIME_S, LoginState
+
+if TYPE_CHECKING:
+    from murmuration.storage.auth.login_states import LoginPurpose
 
 CLIENT, AUTH_STAGE, LOGIN_STAGE = "client", "auth stage", "login stage"
 """What a state is for."""
@@ -75,13 +78,13 @@ def redirect(
 
 def start(
     chosen: IdentityProvider,
-    purpose: Mapping[str, Any],
+    purpose: LoginPurpose,
     *,
     cookies: str,
     source_ip: str,
     register: bool = False,
 ) -> Page:
-    """Send this browser, and no other, to a provider. Raises LimitExceeded, Unavailable."""
+    """Send the browser to a provider; only this browser can finish. Raises LimitExceeded, Unavailable."""
     rate_limits.check("sso", source_ip)
     secret = _cookie_in(cookies) or secrets.token_urlsafe(24)
     uri = request_uri(chosen, purpose, binding=_binding(secret), register=register)
@@ -91,7 +94,7 @@ def start(
 
 
 def request_uri(
-    chosen: IdentityProvider, purpose: Mapping[str, Any], *, binding: str = "", register: bool = False
+    chosen: IdentityProvider, purpose: LoginPurpose, *, binding: str = "", register: bool = False
 ) -> str:
     """The URI of a new authorisation request; any browser may follow it unless bound. Raises Unavailable."""
     request = openid_connect.Request.fresh()
@@ -163,8 +166,10 @@ def _hand_over(user_id: str, redirect_url: str) -> Page:
     if trusted:
         return pages.redirection(target)
     shown = address.shown
+    # The scheme of an application may look like a client's host: `app.example.org:`.
+    who = "A client at" if address.scheme in WEB else "An application on this device that opens links with"
     content = (
-        f'<p>A client at <strong class="url">{escape(shown)}</strong> asks for access to your account '
+        f'<p>{who} <strong class="url">{escape(shown)}</strong> asks for access to your account '
         f"<strong>{escape(user_id)}</strong>: to read and send your messages, and to change your "
         "settings.</p>"
         "<p>Go on only if you know it, and have just begun to log in there.</p>"
@@ -174,7 +179,7 @@ def _hand_over(user_id: str, redirect_url: str) -> Page:
 
 
 def with_login_token(redirect_url: str, token: str) -> str:
-    """`redirect_url` with `loginToken` in its query, and no other one; the rest of it stays to the letter."""
+    """`redirect_url` with `loginToken` in its query, instead of any that it has; the rest stays unchanged."""
     base, hash_sign, fragment = redirect_url.partition("#")
     path, _, query = base.partition("?")
     pairs = [

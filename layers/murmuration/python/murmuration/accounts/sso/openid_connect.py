@@ -11,9 +11,8 @@ import functools
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from murmuration import outbound
@@ -25,7 +24,7 @@ from murmuration.protocol.errors import Forbidden, Unavailable
 from murmuration.settings import settings
 
 if TYPE_CHECKING:
-    from murmuration.protocol.encoding.shapes import JsonDict
+    from murmuration.protocol.encoding.shapes import Untrusted
 
 LEEWAY_S = 60
 """How far the provider's clock may be from ours."""
@@ -35,7 +34,7 @@ ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is kept of an authorisation request until its answer comes."""
+    """An authorisation request, as it is stored until its answer comes."""
 
     state: str
     nonce: str
@@ -48,7 +47,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whom a provider says somebody is; the names are wishes at best, only the subject identifies."""
+    """A user as a provider describes them. Only the subject identifies them; the names are suggestions."""
 
     subject: str
     localpart: str | None
@@ -72,7 +71,8 @@ def authorization_uri(
     }
     if provider.issuer:
         query["nonce"] = request.nonce
-    if register and "create" in (metadata.get("prompt_values_supported") or ()):
+    prompts = metadata.get("prompt_values_supported")
+    if register and isinstance(prompts, list) and "create" in prompts:
         query["prompt"] = "create"
     uri = str(metadata["authorization_endpoint"])
     return f"{uri}{'&' if '?' in uri else '?'}{urlencode(query)}"
@@ -86,7 +86,7 @@ def identify(provider: IdentityProvider, request: Request, code: str, redirect_u
     """
     metadata = _metadata(provider)
     tokens = _exchange(provider, metadata, request, code, redirect_uri)
-    claims: dict[str, Any] = {}
+    claims: Untrusted = {}
     if provider.issuer:
         claims = _verified_claims(provider, metadata, tokens.get("id_token"), request.nonce)
     wanted = (provider.localpart_claim, provider.display_name_claim)
@@ -113,7 +113,7 @@ def check_issuer(provider: IdentityProvider, issuer: str | None) -> None:
 # -- The provider's endpoints ----------------------------------------------------------------------------
 
 
-def _metadata(provider: IdentityProvider) -> Mapping[str, Any]:
+def _metadata(provider: IdentityProvider) -> Untrusted:
     given = {
         name: value
         for name in ("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri")
@@ -125,7 +125,7 @@ def _metadata(provider: IdentityProvider) -> Mapping[str, Any]:
 
 
 @functools.lru_cache(maxsize=32)
-def _discover(issuer: str) -> Mapping[str, Any]:
+def _discover(issuer: str) -> Untrusted:
     """The provider's metadata, kept by the warm process: https://openid.net/specs/openid-connect-discovery-1_0.html"""
     found = _asked(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
     if found.get("issuer") != issuer:
@@ -136,7 +136,7 @@ def _discover(issuer: str) -> Mapping[str, Any]:
     return found
 
 
-def _asked(url: str, **headers: str) -> JsonDict:
+def _asked(url: str, **headers: str) -> Untrusted:
     try:
         answer = outbound.get(url, headers=headers, private=settings().sso_private_providers)
         if answer.status != 200:
@@ -147,8 +147,8 @@ def _asked(url: str, **headers: str) -> JsonDict:
 
 
 def _exchange(
-    provider: IdentityProvider, metadata: Mapping[str, Any], request: Request, code: str, redirect_uri: str
-) -> Mapping[str, Any]:
+    provider: IdentityProvider, metadata: Untrusted, request: Request, code: str, redirect_uri: str
+) -> Untrusted:
     from murmuration.aws.parameters import read_secret
 
     secret = read_secret(settings().parameter(f"identity-provider-{provider.id}"))
@@ -181,8 +181,8 @@ def _exchange(
 
 
 def _with_userinfo(
-    provider: IdentityProvider, metadata: Mapping[str, Any], claims: dict[str, Any], access_token: object
-) -> dict[str, Any]:
+    provider: IdentityProvider, metadata: Untrusted, claims: Untrusted, access_token: object
+) -> Untrusted:
     url = metadata.get("userinfo_endpoint")
     if not isinstance(url, str) or not isinstance(access_token, str):
         return claims
@@ -196,8 +196,8 @@ def _with_userinfo(
 
 
 def _verified_claims(
-    provider: IdentityProvider, metadata: Mapping[str, Any], id_token: object, nonce: str
-) -> dict[str, Any]:
+    provider: IdentityProvider, metadata: Untrusted, id_token: object, nonce: str
+) -> Untrusted:
     if not isinstance(id_token, str):
         raise Forbidden("The identity provider gave no ID token")
     claims = _signed_claims(id_token, str(metadata["jwks_uri"]))
@@ -222,7 +222,7 @@ def _verified_claims(
     return claims
 
 
-def _signed_claims(id_token: str, jwks_uri: str) -> dict[str, Any]:
+def _signed_claims(id_token: str, jwks_uri: str) -> Untrusted:
     """The claims, if a key of the provider signed them; keys are fetched anew where none of the kept fits."""
     from joserfc import jwt
     from joserfc.errors import JoseError
@@ -240,5 +240,5 @@ def _signed_claims(id_token: str, jwks_uri: str) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=32)
-def _keys(jwks_uri: str) -> dict[str, Any]:
+def _keys(jwks_uri: str) -> Untrusted:
     return _asked(jwks_uri)

@@ -17,7 +17,7 @@ _ADDRESS = re.compile(r"[^\s@<>,;:\"()\[\]\\\x00-\x1f\x7f]+@[^\s@<>,;:\"()\[\]\\
 
 
 def canonical(medium: str, address: str) -> str:
-    """The form by which an address is known, whoever writes it how.
+    """The one form of an address under which it is stored, however it was written.
 
     Raises InvalidParam, ThreepidMediumNotSupported.
     """
@@ -60,7 +60,8 @@ def add(user_id: str, medium: str, address: str, *, validated_ms: int) -> None:
 
 
 def add_writes(user_id: str, medium: str, address: str, *, validated_ms: int) -> list[Write]:
-    """Make an address the user's. The write named `threepids.ADDRESS` is refused if it is somebody's.
+    """The writes that make an address the user's. The one named `threepids.ADDRESS` is refused if it is
+    taken.
 
     Raises InvalidParam, ThreepidMediumNotSupported.
     """
@@ -69,13 +70,13 @@ def add_writes(user_id: str, medium: str, address: str, *, validated_ms: int) ->
 
 
 def remove_all(user_id: str) -> None:
-    """Let all of a user's addresses be nobody's. Stopped halfway, the same call goes on."""
+    """Remove all addresses of a user. If it stops halfway, the same call continues."""
     for found in threepids.read_addresses(user_id):
         remove(user_id, found.medium, found.address)
 
 
 def remove(user_id: str, medium: str, address: str) -> None:
-    """Let an address be nobody's; one that isn't the user's stays whose it is."""
+    """Remove an address of the user; an address of another account is left alone."""
     try:
         dynamodb.transact(threepids.remove_writes(user_id, medium, canonical(medium, address)))
     except ConditionFailed:

@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/client-server-api/#email-based-identity--homeserve
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration import mail
 from murmuration.accounts.interactive.interactive_auth import Context
@@ -22,6 +22,9 @@ from murmuration.protocol.errors import (
     ThreepidInUse,
     ThreepidNotFound,
 )
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import JsonObject
 
 _CLIENT_SECRET = re.compile(r"[0-9a-zA-Z.=_-]{1,255}")
 
@@ -63,7 +66,7 @@ def refuse_phone_number() -> Answer:
     raise ThreepidDenied("This server takes no phone numbers")
 
 
-def prove_by_session(context: Context, auth: AuthFields) -> dict[str, Any]:
+def prove_by_session(context: Context, auth: AuthFields) -> JsonObject:
     """What the session in `threepid_creds` proved: an `address`, when (`at_ms`), for a password also whose.
 
     Raises Forbidden where the link was not followed, or for something else; MissingParam, BadJson.

@@ -1,4 +1,4 @@
-"""Proof that an address is somebody's: a mail with a link, which is followed.
+"""Proof that a user owns an address: they follow a link in a mail.
 
 https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pidemailrequesttoken
 """
@@ -103,7 +103,7 @@ def end(sid: str) -> None:
 
 
 def get_submit_page() -> Page:
-    """Asks once more: programs that look into mail follow links, but press no buttons."""
+    """A page that asks the user to press a button. Programs that scan mail follow links, but press none."""
     return pages.page(
         "Confirm",
         f"<p>Somebody asked for this link to prove at {escape(settings().server_name)} that your e-mail "

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from murmuration.protocol.encoding.shapes import EventFields
+from murmuration.protocol.encoding.shapes import EventFields, JsonDict
 
 LIFTED = ("age", "prev_content", "replaces_state", "redacted_because", "transaction_id")
 """What today's form has in `unsigned`."""
 
 
-def as_v1(event: EventFields) -> dict[str, Any]:
+def as_v1(event: EventFields) -> JsonDict:
     """An event in today's form for clients, with what v1's clients look for besides.
 
     `sender` and `unsigned` stay, as clients of either time ignore what they don't know.
@@ -32,11 +31,11 @@ class Form:
 
     founding: bool
 
-    def __call__(self, event: EventFields, room_id: str | None = None) -> dict[str, Any]:
+    def __call__(self, event: EventFields, room_id: str | None = None) -> JsonDict:
         shown = dict(event) if room_id is None else {**event, "room_id": room_id}
         return as_v1(shown) if self.founding else shown
 
-    def presence(self, event: EventFields) -> dict[str, Any]:
+    def presence(self, event: EventFields) -> JsonDict:
         """A presence event: it names its user in the content."""
         content = {"user_id": event["sender"], **event["content"]}
         return {"type": event["type"], "sender": event["sender"], "content": content}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.aws.concurrency import gather
 from murmuration.clock import now_ms
@@ -12,7 +12,7 @@ from murmuration.drafts.v1.events import V1, Form
 from murmuration.drafts.v1.stream import as_bad_pagination, own_presence, page_limit, paging_int
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence import views
-from murmuration.protocol.encoding.shapes import Answer
+from murmuration.protocol.encoding.shapes import Answer, JsonDict
 from murmuration.protocol.errors import BadPagination, InvalidParam, NotFound
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter
@@ -29,6 +29,9 @@ from murmuration.rooms.reading.viewing import View, open_view
 from murmuration.storage.live import streams
 from murmuration.storage.rooms import directory, room_items
 from murmuration.storage.users import account_data
+
+if TYPE_CHECKING:
+    from murmuration.aws.dynamodb import Item
 
 MAX_PRESENCE = 100
 
@@ -71,10 +74,10 @@ def get_event(token: AccessToken, event_id: str, form: Form) -> Answer:
 
 
 def room_initial_sync(token: AccessToken, room_id: str, query: Mapping[str, str], form: Form) -> Answer:
-    """One room for who enters its window: newest messages, state, who is there, who has read what.
+    """One room for a user who opens it: newest messages, state, presence of members, receipts.
 
-    Who left sees it as it was then; who never was there, what anyone may see. Raises UnknownToken, Forbidden,
-    BadPagination.
+    A user who left gets it as it was then. A user who never was in it gets what anyone may see. Raises
+    UnknownToken, Forbidden, BadPagination.
     """
     limit = page_limit(query)
     view = open_view(token, room_id)
@@ -114,14 +117,14 @@ def room_initial_sync(token: AccessToken, room_id: str, query: Mapping[str, str]
     return shown
 
 
-def _receipts(view: View) -> list[dict[str, Any]]:
+def _receipts(view: View) -> list[Item]:
     """The items of the room's receipts, for members."""
     if not view.viewer.is_joined:
         return []
     return streams.read_prefix(streams.room_stream(view.room.room_id), "receipt#")
 
 
-def _presence(view: View, state: list[Event], form: Form) -> list[dict[str, Any]]:
+def _presence(view: View, state: list[Event], form: Form) -> list[JsonDict]:
     """The presence of the first `MAX_PRESENCE` other members, but of those offline; for members."""
     if not view.viewer.is_joined:
         return []

@@ -33,7 +33,7 @@ from murmuration.accounts.sso.identity_providers import IdentityProvider, provid
 from murmuration.accounts.sso.openid_connect import Identity
 from murmuration.identity import rate_limits
 from murmuration.pages import Page
-from murmuration.protocol.encoding.shapes import Body
+from murmuration.protocol.encoding.shapes import Body, JsonObject
 from murmuration.protocol.errors import (
     BadJson,
     Forbidden,
@@ -100,7 +100,7 @@ def _go_on(standing: Standing, request: SessionRequest, kind: str) -> Answer:
     return _credentials(answer)
 
 
-def _credentials(answer: Mapping[str, Any]) -> Answer:
+def _credentials(answer: JsonObject) -> Answer:
     return {name: answer[name] for name in ("user_id", "access_token", "home_server", "device_id")}
 
 
@@ -108,7 +108,7 @@ def _credentials(answer: Mapping[str, Any]) -> Answer:
 
 
 def get_register_flows() -> Answer:
-    """Every flow by which one may register. Raises Forbidden where nobody may."""
+    """The flows by which a client may register. Raises Forbidden where registration is closed."""
     return _listed(_register_flows())
 
 
@@ -186,7 +186,8 @@ def _finish_oauth2(pending: LoginState, query: Mapping[str, str], cookies: str) 
     chosen, identity = sso.identify(pending, query, cookies)
     purpose = pending.purpose
     request = SessionRequest.parse(purpose, "")
-    session, wanted = str(purpose["session"]), purpose.get("user")
+    session, user = str(purpose["session"]), purpose.get("user")
+    wanted = user if isinstance(user, str) else None
     if purpose.get("operation") == "register":
         flows, user_id = _register_flows(), _registered(chosen, identity, wanted)
     else:
@@ -222,7 +223,7 @@ def get_fallback_page(query: Mapping[str, str]) -> Page:
     return fallback_page({"fields": _device_fields(query)})
 
 
-def fallback_page(data: Mapping[str, Any]) -> Page:
+def fallback_page(data: Body) -> Page:
     """The page, with what it begins or goes on with."""
     content = (
         '<p id="status" role="status" aria-live="polite">This page needs JavaScript to log you in.</p>'
@@ -246,7 +247,7 @@ def _kind(body: Body, flows: Sequence[Flow]) -> str:
     return kind
 
 
-def _device_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+def _device_fields(values: Body) -> dict[str, Any]:
     return {name: values[name] for name in ("device_id", "initial_device_display_name") if name in values}
 
 

@@ -1,6 +1,7 @@
 """The stream of events of one room: of one that anyone may read, or from a place in its timeline.
 
-Nobody rings those who aren't in a room, so this stream looks for news itself, for a short time.
+Users who aren't in a room are not woken by its events. So this stream looks for news itself, for a short
+time.
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3events_2
 """
 

@@ -34,7 +34,7 @@ def get_room_state(token: AccessToken, room_id: str) -> list[Answer]:
 
 
 def post_message(token: AccessToken, room_id: str, event_type: str, content: Content) -> str:
-    """Send a message event whose client has no name for it; its ID. Raises what sending raises."""
+    """Send a message event that has no transaction ID, and return its ID. Raises what sending raises."""
     return sending.send_message(token, room_id, event_type, _fresh_txn_id(), content)
 
 

@@ -21,6 +21,7 @@ from murmuration.protocol.encoding.shapes import Answer, Body, EventFields
 from murmuration.protocol.errors import BadPagination, InvalidParam
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.filters import EventFilter
+from murmuration.protocol.identifiers import RoomId
 from murmuration.protocol.presence import as_today
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
 from murmuration.rooms.reading.client_events import client_events
@@ -132,7 +133,7 @@ class _Places:
         """
         if self.before is None:
             return None
-        name = room_hash(self.token.user_id, room_id)
+        name = room_hash(self.token.user_id, RoomId(room_id))
         view = open_view(self.token, room_id)
         position = self.before.rooms.get(name)
         if position is None and view.viewer.since is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Write
@@ -34,6 +34,9 @@ from murmuration.rooms.writing.relation_checks import check_relation
 from murmuration.rooms.writing.sending import check_canonical_alias
 from murmuration.rooms.writing.transactions import Claim
 from murmuration.storage.rooms.room_items import LogEntry
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import JsonDict
 
 MAX_BATCH = 10
 """How many events a batch may have: with its relation and its claim each takes up to seven writes of a
@@ -73,7 +76,7 @@ class Done:
     requester: Requester
     entries: Sequence[LogEntry]
 
-    def events(self, *, compact: bool = False) -> list[dict[str, Any]]:
+    def events(self, *, compact: bool = False) -> list[JsonDict]:
         """Their form for the client: whole, or only what the server added."""
         viewer = Viewer(self.requester.user_id, self.requester.device_id)
         shown = [render_event(Seen(entry, "join"), viewer) for entry in self.entries]

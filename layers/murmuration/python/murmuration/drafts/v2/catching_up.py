@@ -25,6 +25,7 @@ from murmuration.presence.telling import SMALL_ROOM
 from murmuration.protocol.encoding.shapes import Answer, EventFields, JsonDict
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter
+from murmuration.protocol.identifiers import RoomId
 from murmuration.rooms.reading.pagination import position_token
 from murmuration.rooms.reading.past_state import state_after, state_at
 from murmuration.rooms.reading.timeline import MAX_LIMIT, Scan
@@ -142,7 +143,7 @@ def scroll_back(token: AccessToken, room_id: str, text: str | None, wanted: Want
     before = None
     if stream is not None and stream.row is not None:
         before = tokens.read(token.user_id, stream.row, token.device_id)
-    name = room_hash(token.user_id, room_id)
+    name = room_hash(token.user_id, RoomId(room_id))
     position = unbroken(before.rooms.get(name) if before is not None else None, view.viewer.since)
     page = read_page(view, position, wanted)
     answer: Answer = {

@@ -1,7 +1,8 @@
-"""Version 2's event stream: what happens from a token on, as it happens.
+"""Version 2's event stream: the events after a token, as they happen.
 
-It doesn't catch up: of a room in which more happened than `AT_ONCE` it gives the newest, and the token for
-what it passed over. A state event comes only while it is current: whoever keeps the last one has the state.
+It doesn't catch up. If more than `AT_ONCE` events happened in a room, it gives the newest, and the token for
+those that it left out. A state event comes only while it is current, so the last one of a kind that a client
+got is the state.
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """
 
@@ -21,7 +22,7 @@ from murmuration.drafts.v2.filters import Filter
 from murmuration.drafts.v2.streaming import StreamingToken
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol import state_trie
-from murmuration.protocol.encoding.shapes import Answer, Body
+from murmuration.protocol.encoding.shapes import Answer, Body, JsonDict
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event
 from murmuration.rooms.reading.pagination import position_token
@@ -60,11 +61,11 @@ def get_events(
     timeout_ms: int = DEFAULT_TIMEOUT_MS,
     out_of_order: bool = False,
 ) -> Answer:
-    """What came after a streaming token, or what comes within the time: `events`, and the token for going on.
+    """The events after a streaming token; it waits for some if there are none. Also the token to go on.
 
-    `state` is what else became current, `missed` the tokens for what was passed over, by room; `ephemeral`
-    and `presence` are events of theirs. `expired` says that the token's place isn't known any more, and the
-    stream begins anew. Raises UnknownToken, NotFound for an unknown stream or filter.
+    `state` is other state that became current. `missed` has tokens for events that were left out, by room.
+    `ephemeral` and `presence` have such events. `expired` says that the token's place isn't known any more
+    and the stream begins anew. Raises UnknownToken, NotFound for an unknown stream or filter.
     """
     stream = streaming.parse(token.user_id, text)
     wanted = filters.read(token.user_id, filter_token)
@@ -116,12 +117,12 @@ def _answer(body: Body) -> Answer:
     return answer
 
 
-def presence_of(body: Body) -> list[dict[str, Any]]:
+def presence_of(body: Body) -> list[JsonDict]:
     """The events of a sync's answer about others' presence, and about who asks to see the user's."""
     return [event for name in ("presence", INVITE) for event in body.get(name, {}).get("events", ())]
 
 
-def invitation(row: Membership) -> dict[str, Any]:
+def invitation(row: Membership) -> JsonDict:
     """The user's invitation to a room, or their knock on it, with what it says of the room."""
     own, others = {}, []
     for event in row.stripped_state:
@@ -206,7 +207,7 @@ class EventStream(Sections):
 
     def _shown(
         self, window: Window, viewer: Viewer, superseded: frozenset[str], late: Mapping[str, LogEntry]
-    ) -> list[dict[str, Any]]:
+    ) -> list[JsonDict]:
         """The events of a window that come down the stream."""
         form = self.wanted.form
         given = frozenset().union(*self._streaming().given) if window.seen else frozenset()
@@ -222,7 +223,7 @@ class EventStream(Sections):
             shown.append(event)
         return shown
 
-    def _untold(self, news: RoomNews) -> list[dict[str, Any]]:
+    def _untold(self, news: RoomNews) -> list[JsonDict]:
         """The state that became current in what was passed over, or by none of the events themselves."""
         room, window, position = news.room, news.window, news.position
         if position is None or not (window.limited or any(entry.resolved for entry in window.passed)):
@@ -235,7 +236,7 @@ class EventStream(Sections):
             if event.event_id not in told and self.wanted.events.matches(event.pdu)
         ]
 
-    def _scrollback(self, room: Room, viewer: Viewer) -> list[dict[str, Any]]:
+    def _scrollback(self, room: Room, viewer: Viewer) -> list[JsonDict]:
         """The server's own event that says where a room's events begin to come down the stream."""
         event = {
             "type": SCROLLBACK,

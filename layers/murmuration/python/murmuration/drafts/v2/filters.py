@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.drafts.v2.bundles import MAX_REPLIES, EventForm
 from murmuration.protocol.bodies import Fields, limit_size
@@ -17,6 +16,9 @@ from murmuration.protocol.encoding import canonical_json, unpadded_base64
 from murmuration.protocol.errors import NotFound
 from murmuration.protocol.filters import EventFilter, parse_filter, parse_room_event_filter
 from murmuration.storage.users import filters as storage
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Body
 
 MAX_BYTES = 65_536
 _TOKEN = re.compile(r"e_[\w-]{22}", re.ASCII)
@@ -35,7 +37,7 @@ class Filter:
         return self.users is None or user_id in self.users or "*" in self.users
 
 
-def parse(definition: Mapping[str, Any]) -> Filter:
+def parse(definition: Body) -> Filter:
     """A filter from its JSON: `types`, `rooms` and their like as in today's filters, with wildcards in types.
 
     `users` are those for presence, `updates` (true) and `relates_to` (0) what is to be inside of events,
@@ -61,7 +63,7 @@ def parse(definition: Mapping[str, Any]) -> Filter:
     return Filter(parse_room_event_filter(events), users, form)
 
 
-def define(user_id: str, definition: Mapping[str, Any]) -> str:
+def define(user_id: str, definition: Body) -> str:
     """Keep a filter; its token, the same for the same filter. Raises BadJson, InvalidParam, TooLarge."""
     parse(definition)
     limit_size(definition, "A filter", MAX_BYTES)

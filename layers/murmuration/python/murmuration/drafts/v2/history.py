@@ -10,13 +10,12 @@ import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from murmuration.aws.concurrency import parallel
 from murmuration.drafts.v2 import filters
 from murmuration.drafts.v2.bundles import MAX_REPLIES, RELATING, EventForm, render_events, render_state
 from murmuration.identity.tokens import AccessToken
-from murmuration.protocol.encoding.shapes import Answer
+from murmuration.protocol.encoding.shapes import Answer, JsonDict
 from murmuration.protocol.errors import NotFound
 from murmuration.protocol.filters import EventFilter
 from murmuration.protocol.sizes import LIST_BYTES, Budget, fit_events
@@ -206,5 +205,5 @@ def _open_view_of(token: AccessToken, event_id: str) -> View:
     return open_view(token, room_id or "", otherwise=NotFound)
 
 
-def _rendered(view: View, seen: Sequence[Seen], reading: Reading) -> list[dict[str, Any]]:
+def _rendered(view: View, seen: Sequence[Seen], reading: Reading) -> list[JsonDict]:
     return render_events(seen, view.viewer, reading.form)

@@ -14,6 +14,7 @@ from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import InvalidParam
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
 from murmuration.rooms.lifecycle.public_rooms import DirectoryRequest, find_public_rooms
+from murmuration.rooms.reading import erasures
 from murmuration.rooms.room import Room, prefetch
 from murmuration.storage.rooms import directory, directory_snapshots, room_items
 from murmuration.storage.rooms.directory_snapshots import DirectorySnapshot
@@ -92,7 +93,7 @@ def _shown(room: Room, budget: Budget) -> dict[str, Any]:
     """What is shown of a room. State that is long, or doesn't fit into the answer any more, is left out."""
     state = [
         {"type": event.type, "state_key": "", "sender": event.sender, "content": event.content}
-        for event in room.events(PUBLISHABLE).values()
+        for event in erasures.shown_outside(room, PUBLISHABLE).values()
     ]
     fitting = [
         event for event in state if (size := json_bytes(event)) <= MOST_STATE_BYTES and budget.take(size)

@@ -1,18 +1,18 @@
-"""Streaming tokens: what a client wants of what happens, stored once, and how far it has been told of it.
+"""Streaming tokens. Each names a stored configuration (which rooms and users a client wants) and a place.
 
-`v_<name>` is what a client makes; it stands where the stream began, and nothing was read by it.
-`v_<name>.<row>` stands at a row of positions, like a sync's token. Neither ever changes, so asking again with
-a token gives the same again. https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+`v_<name>` is the token that a client creates; it stands for the stream's beginning. `v_<name>.<row>` stands
+for a row of positions, like a sync token. Neither ever changes, so a request with a token can be repeated.
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Write
@@ -24,12 +24,15 @@ from murmuration.protocol.errors import InvalidParam, NotFound
 from murmuration.storage.live import streamings
 from murmuration.storage.live.positions import mark
 
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Body, JsonObject
+
 MAX_BYTES = 32_768
 ENTERING_MS = 15_000
 """How long a room that is new to a stream may wait for the answer that shows it: what a request may take."""
 MOST_GIVEN = 256
-EVERYTHING: Mapping[str, Any] = {"rooms": ["*"], "users": ["*"]}
-_NOTHING: Mapping[str, Any] = {"types": []}
+EVERYTHING: JsonObject = {"rooms": ["*"], "users": ["*"]}
+_NOTHING: JsonObject = {"types": []}
 _TOKEN = re.compile(r"(v_[\w-]{16})(?:\.([\w-]{8,32}))?", re.ASCII)
 
 
@@ -83,7 +86,7 @@ def _both(one: Sequence[str] | None, other: Sequence[str] | None) -> list[str] |
     return [each for each in one if each in other]
 
 
-def define(token: AccessToken, definition: Mapping[str, Any]) -> str:
+def define(token: AccessToken, definition: Body) -> str:
     """Begin a stream; its token. `rooms` (all) and `users` (none) are IDs, or "*" for all.
 
     Whose presence is told is among `users`, as far as they're in one of the rooms or on the presence list.
@@ -92,7 +95,7 @@ def define(token: AccessToken, definition: Mapping[str, Any]) -> str:
     return create(token, definition).text
 
 
-def create(token: AccessToken, definition: Mapping[str, Any]) -> StreamingToken:
+def create(token: AccessToken, definition: Body) -> StreamingToken:
     """Begin a stream. Raises what `define` does."""
     from murmuration.sync import engine
 

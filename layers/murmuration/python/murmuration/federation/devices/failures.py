@@ -1,4 +1,4 @@
-"""What is said of a server that couldn't be asked, and how long servers have for their answers."""
+"""The entry in `failures` for a server that couldn't be asked, and the time limit for servers' answers."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Tracking the devices of other servers' users: looked up when a client asks, kept until something changes.
+"""Tracks the devices of other servers' users: fetched when a client asks, kept until something changes.
 
-- A client's question makes its user an observer, and is answered from the list if that is fresh. Else the
-  user's server is asked. What it says is kept if the asker shares an encrypted room with the user: only then
-  does this server hear of changes.
-- An update that follows the last one is applied at once. Anything else makes the list stale, and a worker
-  asks for all of it (`resyncing`).
-- Whenever what is known has changed, each observer's devices are told, once: to be told of the next change,
-  they ask anew, as clients do that are told.
+- The user of a client that asks becomes an observer of the list. The answer comes from the list if it is
+  fresh; otherwise the user's server is asked. Its answer is kept only if the asking user shares an encrypted
+  room with the user, because only then does this server hear of changes.
+- An update that follows the last one is applied at once. Any other makes the list stale, and a worker fetches
+  all of it (`resyncing`).
+- When the list has changed, each observer's devices are told once. To be told of the next change, a client
+  asks for the list again, as clients do.
 
 https://spec.matrix.org/v1.19/server-server-api/#device-management
 """

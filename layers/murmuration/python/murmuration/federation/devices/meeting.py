@@ -1,11 +1,11 @@
-"""What follows for device lists when somebody comes into a room or leaves it, across servers.
+"""Updates device lists when a user joins or leaves a room, across servers.
 
-- Another server's user who comes or goes: their list, if it is tracked, may have changed while nobody here
-  shared a room with them, so it is asked for anew, or forgotten.
-- The first local user in an encrypted room: the same for all who are there already.
-- A new server in an encrypted room is told of the devices of the local users there; and a local user who
-  comes there has all servers told of theirs. One update is enough for each user: a server that knows less
-  asks for the rest.
+- A user of another server joins or leaves: if their list is tracked, it may have changed while no local user
+  shared a room with them. So it is fetched anew, or forgotten.
+- The first local user joins an encrypted room: the same for all remote users in it.
+- A new server joins an encrypted room: it is told of the devices of the local users there. A local user joins
+  one: all its servers are told of theirs. One update for each user is enough, because a server that knows
+  less asks for the rest.
 """
 
 from __future__ import annotations

@@ -110,10 +110,10 @@ def _parts(events: Mapping[Target, Content]) -> Iterator[dict[str, dict[str, Con
 
 
 def take_messages(origin: str, contents: Contents) -> None:
-    """Put a server's messages into the inboxes of the devices that they are for, in order, each once.
+    """Put a server's messages into the inboxes of their devices, in order, each once.
 
-    What is malformed, or from another server's user, is left out. What storing them costs is taken from the
-    server's budget before. Raises LimitExceeded, Unavailable: the server sends them again.
+    Malformed messages, and those of another server's user, are left out. The cost of storing them is taken
+    from the server's budget first. Raises LimitExceeded, Unavailable: then the server sends them again.
     """
     received_ms = now_ms()
     found = [_sending(origin, content, received_ms) for content in contents]

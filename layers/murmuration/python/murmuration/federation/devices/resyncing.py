@@ -1,7 +1,7 @@
-"""Asks other servers for whole device lists, in the background: the lists that are known to be out of date.
+"""Fetches whole device lists from other servers, in the background, if they are known to be out of date.
 
-The queue of PDUs carries these orders too, in a group for each user: so one worker at a time is at a user's
-list. What can't be had is parked, and tried again by the clock.
+The orders go through the queue of PDUs, in a group for each user, so only one worker at a time fetches a
+user's list. A list that can't be fetched is parked, and a schedule tries it again.
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1userdevicesuserid
 """
 

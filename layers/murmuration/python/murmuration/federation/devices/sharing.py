@@ -1,4 +1,4 @@
-"""Who shares a room with whom, across servers: by local users' memberships and the rooms' member indexes."""
+"""Which users and servers share a room, by local users' memberships and the rooms' member indexes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_READS = 2_000
 
 
 def shares_room(user_id: str, server: str) -> bool:
-    """Whether a server has somebody in a room of a local user's, or somebody who invited them. Two reads."""
+    """Whether a user of the server is in a room with the local user, or has invited them. Two reads."""
     rows = memberships.read_memberships(user_id)
     if any(row.membership == "invite" and server_of(row.sender) == server for row in rows):
         return True

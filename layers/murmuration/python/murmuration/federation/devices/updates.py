@@ -1,7 +1,7 @@
-"""Updates of device lists that other servers send, applied to the lists that are tracked.
+"""Applies other servers' updates of device lists to the lists that are tracked.
 
-`m.device_list_update` is applied if it follows what is known. Else the whole list is asked for.
-`m.signing_key_update` replaces the cross-signing keys. Of users whom nobody here tracks nothing is kept.
+`m.device_list_update` is applied if it follows the last known update; otherwise the whole list is fetched.
+`m.signing_key_update` replaces the cross-signing keys. Updates of other users are ignored.
 https://spec.matrix.org/v1.19/server-server-api/#definition-mdevice_list_update
 """
 

@@ -1,9 +1,10 @@
 """Presence across servers, both ways, if the operator wants it (`federated_presence`).
 
-Out: what others are shown of a local user goes to the servers of their rooms of up to 50 other servers, to a
-hundred servers at most. It is said when it changes, and again every twenty minutes while it lasts, as other
-servers take a user for gone of whom they hear nothing for half an hour.
-In: users of the sending server of whom local users are known to look at them: see `presence/elsewhere.py`.
+Out: a local user's presence goes to the servers in their rooms of up to 50 other servers, to a hundred
+servers at most. It is sent when it changes, and again every twenty minutes while it lasts, because other
+servers consider a user offline of whom they hear nothing for half an hour.
+
+In: only presence of users whom a local user may be looking at is stored (`presence/elsewhere.py`).
 https://spec.matrix.org/v1.19/server-server-api/#presence
 """
 
@@ -44,7 +45,7 @@ is there is written at least once in a window."""
 
 
 def order_presence(items: Iterable[StoredItem]) -> None:
-    """Have other servers told of presence, by new items of the table `streams`. Repeating it does no harm."""
+    """Queue EDUs about presence, given new items of the table `streams`. Repeating it does no harm."""
     config = settings()
     if not (config.federation and config.federated_presence):
         return

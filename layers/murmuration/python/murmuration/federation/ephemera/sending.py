@@ -37,7 +37,7 @@ _servers: LruCache[str, tuple[int, tuple[str, ...]]] = LruCache(512)
 
 
 def order_ephemera(items: Iterable[StoredItem]) -> None:
-    """Have other servers told of typing and receipts, by new items of rooms' streams.
+    """Queue EDUs about typing and receipts, given new items of rooms' streams.
 
     A room without other servers costs one read in half a minute.
     """

@@ -161,7 +161,7 @@ def _is_joined(room: Room, users: Sequence[str]) -> set[str]:
 
 
 def may_go_on(origin: str, count: int) -> bool:
-    """Whether a server may still send this: what is over its limit is dropped."""
+    """Whether a server is within its rate limit for EDUs; beyond it they are dropped."""
     try:
         rate_limits.check("federation_ephemera", origin, count)
     except LimitExceeded:

@@ -39,11 +39,12 @@ def is_elsewhere(server: str | None) -> bool:
 
 
 def get_public_rooms(request: DirectoryRequest, user_id: str = "") -> Content:
-    """A page of the directory of this server, or of the one that the request names.
+    """A page of the directory of this server, or of the server that the request names.
 
-    `user_id` is who asks; another server is asked for somebody only. Raises InvalidParam, NotFound where
-    this server doesn't federate, Forbidden for a server that the operator's lists exclude, LimitExceeded,
-    BadGateway and GatewayTimeout where the other server doesn't answer, and what it answers.
+    `user_id` is the user who asks; another server is asked only on behalf of a user. Raises InvalidParam,
+    NotFound if this server doesn't federate, Forbidden for a server that the operator's lists exclude,
+    LimitExceeded, BadGateway and GatewayTimeout if the other server doesn't answer, and the error that it
+    answers.
     """
     server = request.server
     if server is None or not is_elsewhere(server):

@@ -1,7 +1,7 @@
-"""What other servers tell of rooms that this one isn't in: their summaries, and the rooms below spaces.
+"""Summaries of rooms that this server isn't in, and of the rooms below spaces, from other servers.
 
-There is one question for both, `hierarchy`. Answers are kept for five minutes for all users, so what a user
-may know is looked at for each of them anew.
+One request to another server, `hierarchy`, answers both. Its answers are kept for five minutes for all users,
+so whether a user may see a room is checked for each user.
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1hierarchyroomid
 """
 
@@ -49,8 +49,9 @@ MOST_VIA = 10
 
 @dataclass(frozen=True, slots=True)
 class RemoteSpace:
-    """A room as another server tells of it: its summary with `children_state`, the summaries of its children
-    by room ID, and the children that are for nobody of this server."""
+    """A room as another server describes it: its summary with `children_state`, the summaries of its children
+    by room ID, and the IDs of children that this server's users may not see.
+    """
 
     room: SpaceRoom
     children: Mapping[str, RoomSummary] = field(default_factory=dict)
@@ -73,16 +74,16 @@ class RemoteSpace:
 
 
 def known_spaces(room_ids: Sequence[str]) -> dict[str, RemoteSpace | None]:
-    """What was told of these rooms lately; None where nobody had an answer. One round trip."""
+    """The stored answers about these rooms; None for a room about which no server had one. One round trip."""
     stored = space_answers.read(list(dict.fromkeys(room_ids))) if room_ids else {}
     return {room_id: RemoteSpace.from_stored(each) for room_id, each in stored.items()}
 
 
 def ask(wanted: Mapping[str, Sequence[str]], deadline: Deadline) -> dict[str, RemoteSpace | None]:
-    """What others tell of rooms, by room ID, each from one of the servers that are named for it.
+    """Other servers' answers about rooms, by room ID; for each room its servers are asked in turn.
 
-    Up to ten are asked at once. None is for a room of which nobody told; a room whose turn didn't come before
-    the deadline is missing. What is told is kept.
+    Up to ten rooms are asked about at once. The value is None if no server had an answer. A room whose turn
+    didn't come before the deadline is missing. Answers are stored.
     """
     if not wanted:
         return {}

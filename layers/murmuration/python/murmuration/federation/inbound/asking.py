@@ -1,8 +1,8 @@
-"""`Asking`: what the rooms ask of other servers (`RemoteServers`), over the network.
+"""`Asking`: the implementation of `RemoteServers` over the network.
 
-The server that sent the event is asked first, then those with the most members in the room. All questions
+The server that sent the event is asked first, then those with the most members in the room. All requests
 about one batch of events share a time limit, so that a room waits for its past only so long. What could not
-be had isn't asked for again for an hour and longer (`storage.servers.unobtainable`).
+be fetched isn't asked for again for an hour and longer (`storage.servers.unobtainable`).
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Asking:
         return {name: self._ring[name] for name in wanted if name in self._ring}
 
     def auth_chain(self, event: Event) -> Sequence[Pdu]:
-        """The auth chain of an event; empty where nobody has it, or nobody had lately."""
+        """The auth chain of an event; empty if no server has it, or none had it lately."""
         mark = f"auth_chain {event.event_id}"
         if not unobtainable.askable(self.room_id, [mark]):
             return []
@@ -111,7 +111,7 @@ class Asking:
         return self._known_keys((self._ask(ask, most=2) or [])[:MOST_EVENTS_BETWEEN])
 
     def state_ids_before(self, event: Event) -> StateIds | None:
-        """The state before an event; None where nobody tells, or nobody did lately."""
+        """The IDs of the state before an event; None if no server answers, or none did lately."""
         mark = f"state {event.event_id}"
         if not unobtainable.askable(self.room_id, [mark]):
             return None

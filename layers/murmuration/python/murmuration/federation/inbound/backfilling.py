@@ -1,8 +1,8 @@
-"""Backfilling: events of the past, which get their places before the log's beginning or in its gaps.
+"""Backfilling: events of the past get their places before the log's beginning or in its gaps.
 
-They were part of the room before this server was, or while it was away. So they change nothing of the
-present, and aren't judged by it, only where they stand in the graph. Taken are those alone that an event of
-the log follows, be it by way of others: what is no part of the past may not slip in there.
+They were part of the room before this server was in it, or while it was away. So they don't change the
+present state. They are judged only by their place in the graph. An event is taken only if an event of the log
+follows it, directly or through others; so nothing else can be slipped in as the past.
 https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
 """
 
@@ -36,10 +36,9 @@ _AT_ONCE = 15
 
 
 def backfill(room_id: str, pdus: Iterable[Pdu], remote: RemoteServers) -> list[Received]:
-    """Take events of the past; what became of those that weren't known or dropped.
+    """Take events of the past. Returns the outcome of each that was new and not dropped.
 
-    Raises NotFound for an unknown room or one in which nobody of this server is, Unavailable when it stays
-    contended.
+    Raises NotFound for an unknown room or one without local users, Unavailable if it stays contended.
     """
     pdus = list(pdus)
     done: list[Received] = []

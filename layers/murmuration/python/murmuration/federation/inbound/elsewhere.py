@@ -1,6 +1,7 @@
-"""`RemoteServers`: what the rooms ask of other servers. Whoever calls them brings the network.
+"""`RemoteServers`: the requests to other servers that judging an event may need. The caller provides the
+network.
 
-What is answered is not believed: every PDU is checked as if it had come by itself.
+Answers aren't trusted: every PDU in them is checked as if it had come by itself.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Keeping few forward extremities: the newest events of a room, which no other follows.
+"""Keeps the number of forward extremities small: the newest events of a room, which no event follows yet.
 
-Each new event is judged by the states after all of them, so many of them make every event dear, and others'
-servers meet them as well. Above a limit this server sends a dummy event, which follows several of them and
-which no client is shown. Other servers do the same. Where nobody of ours may send one, the number is bounded
-by `reception.MOST_EXTREMITIES`.
+Each new event is judged by the states after all of them, so many extremities make every event expensive, on
+other servers as well. Above a limit this server sends a dummy event that follows several of them; clients
+don't see it. Other servers do the same. If no local user may send one, `reception.MOST_EXTREMITIES` bounds
+the number.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _STATE = [CREATE_KEY, POWER_LEVELS_KEY]
 
 
 def join_extremities(room_id: str) -> None:
-    """Send a dummy event if the room has too many forward extremities, and somebody of ours may send one.
+    """Send a dummy event if the room has too many forward extremities and a local user may send one.
 
-    A room that stays contended is left for the next time.
+    If the room stays contended, the next event tries again.
     """
     room = Room.load(room_id)
     if len(room.head.extremities) <= EXTREMITIES_LIMIT:

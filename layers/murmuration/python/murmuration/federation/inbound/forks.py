@@ -1,8 +1,8 @@
-"""Forks: the states after a room's events, and the one state that several of them come to.
+"""Forks: the states after a room's events, and the one state that several of them resolve to.
 
-States are snapshots. What two of them share is neither read nor compared, so resolving a fork takes what the
-fork changed, whatever the size of the room; and as equal states are equal snapshots, it is done once: the
-result is remembered by the snapshots that it came of.
+States are snapshots. Parts that two snapshots share are neither read nor compared, so the cost of resolving a
+fork depends on what the fork changed, not on the size of the room. Equal states are equal snapshots. So each
+resolution is done once: its result is stored by the snapshots that went in.
 """
 
 from __future__ import annotations

@@ -38,13 +38,13 @@ def receive(
     relayed: bool = False,
     again: bool = False,
 ) -> Received:
-    """Take a PDU that is new to the room; what became of it, also when that was before.
+    """Take a PDU of the room; the outcome, also if it was received before.
 
-    `room`, settled, spares its reading. `relayed` says that this server tells the others of the event.
-    With `again` an event of which the room's policy server didn't decide is judged anew.
+    `room`, settled, saves reading it. `relayed` says that this server distributes the event to the others.
+    With `again` an event is judged anew if the room's policy server gave no decision before.
 
-    Raises the MatrixError for which it is dropped, NotFound for an unknown room or one in which nobody of
-    this server is, MissingEvents where what it refers to can't be had, Unavailable when the room stays
+    Raises the MatrixError for which the event is dropped, NotFound for an unknown room or one without local
+    users, MissingEvents if events that it refers to can't be fetched, Unavailable if the room stays
     contended.
     """
     return _receive(room_id, pdu, remote, fill_gaps=True, known=room, relayed=relayed, again=again)

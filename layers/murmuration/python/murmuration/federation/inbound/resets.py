@@ -1,8 +1,8 @@
-"""State resets: state that all newest events of a room agreed on, and that an event of a fork made older.
+"""State resets: an event of a fork made state older on which all newest events of a room agreed.
 
-A resolution may well change such state: a ban undoes what the banned user did meanwhile. It is a reset if
-nothing that has come along revoked anything. So it is where servers disagree about the order of events,
-mostly as one of them told an outdated state.
+A resolution may rightly change such state: a ban undoes what the banned user did meanwhile. It is a reset
+only if the fork brought no event that revokes anything. That happens where servers disagree about the order
+of events, mostly because one of them sent an outdated state.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Scrolling back over what this server hasn't got: other servers are asked for the past.
+"""Scrolling back beyond what this server has: it fetches the past from other servers.
 
-It is asked for where a client's way back comes over a gap or to the beginning of the log, by one request of
-a room at a time, and for a few seconds: then the client gets what is there. What other servers don't have, or
-have in a form that isn't valid, isn't asked for again for hours. So each request brings the client further,
-or is the last for a while.
+A request that scrolls back over a gap, or to the beginning of the log, fetches for a few seconds; one request
+of a room at a time does so. Then the client gets what is there. Events that other servers don't have, or have
+only in an invalid form, aren't asked for again for hours. So each request gets the client further, or is the
+last for a while.
 """
 
 from __future__ import annotations

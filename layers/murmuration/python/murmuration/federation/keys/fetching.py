@@ -57,12 +57,12 @@ _memory: LruCache[KeyName, StoredKey] = LruCache(10_000)
 def verify_keys(
     wanted: Mapping[KeyName, int], *, urgent: bool = False, seconds: float = BULK_SECONDS
 ) -> dict[KeyName, VerifyKey]:
-    """The keys that are known or can be had among `wanted`, which says until when each must be valid (ms).
+    """The wanted keys that are known or can be fetched; `wanted` has for each how long it must be valid (ms).
 
-    A key whose validity falls short is given too, if no better is to be had: what it may be used for is the
-    caller's to decide, by `VerifyKey.may_sign_event` or `may_sign_request`. Names that can't be are left out.
-    One round trip for 100 keys that this process doesn't know; at most 2 requests to notaries. A server that
-    failed is left alone for up to 6 hours; if `urgent`, as it just sent a request, for a minute. After
+    A key that isn't valid for so long is returned too if there is no better one; the caller decides by
+    `VerifyKey.may_sign_event` or `may_sign_request` whether it counts. Invalid names are left out. One round
+    trip for 100 keys that this process doesn't know; at most 2 requests to notaries. A server that failed
+    isn't asked again for up to 6 hours; if `urgent`, because it just sent a request, for a minute. After
     `seconds` no more requests are begun.
     """
     mine = settings().server_name
@@ -89,7 +89,9 @@ def verify_keys(
 
 
 def known_keys(wanted: Mapping[KeyName, int]) -> dict[KeyName, VerifyKey]:
-    """The keys among `wanted` that this process or the table has; nobody is asked. At most one round trip."""
+    """Those of the wanted keys that this process or the table has. At most one round trip; no server is
+    asked.
+    """
     found = {name: stored for name in wanted if (stored := _memory.get(name)) is not None}
     if unknown := _short(wanted, found):
         found |= remote_keys.read_many(unknown)[0]

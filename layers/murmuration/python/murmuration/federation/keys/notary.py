@@ -1,4 +1,4 @@
-"""Other servers' keys, given to whoever asks, with this server's signature added.
+"""Gives out other servers' keys with this server's signature added, to any server.
 
 https://spec.matrix.org/v1.19/server-server-api/#querying-keys-through-another-server
 """

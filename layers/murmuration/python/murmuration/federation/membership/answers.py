@@ -1,8 +1,8 @@
-"""Checking what a server tells of a room that one of our users joins by it (the answer to send_join).
+"""Checks the answer to send_join: the room that a server sends when one of our users joins through it.
 
-Nothing in it is believed. Each event must be signed, have the right hash (or is redacted), and be allowed by
-its own auth events. An event that fails is left out, with all that needs it. The join itself must be allowed
-by what is left.
+Nothing in it is trusted. Each event must be signed, must have the right hash (or is redacted), and must be
+allowed by its own auth events. An event that fails is left out, with all events that cite it. The remaining
+state must allow the join.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MOST_EVENTS = 300_000
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A room as it was before a join: its state, and all events that are known of it, by ID."""
+    """A room as it was before a join: its state, and all events in the answer that were accepted, by ID."""
 
     join: Event
     state: Mapping[StateKey, str]
@@ -47,7 +47,7 @@ class Entry:
 
 
 def check_answer(answer: Untrusted, join: Event) -> Entry:
-    """The room that an answer tells of. Raises Malformed where it can't be the room that was joined."""
+    """The room in a server's answer, checked. Raises Malformed if it can't be the room that was joined."""
     version, room_id = join.room_version, join.room_id
     given_state = _events(answer.get("state"), version, room_id)
     given = {**_events(answer.get("auth_chain"), version, room_id), **given_state}

@@ -1,13 +1,14 @@
-"""Entering a room that others are in: writing what a server told of it, with our user's join on top.
+"""Entering a room that other servers are in: storing the state that a server sent, with our user's join on
+top.
 
-- A new room begins with the join, behind a gap. Its state is a snapshot, its events are outliers.
-- A room that this server was in before goes on with the join, behind a gap. What its newest events were is
-  forgotten, as the state that was told has followed them.
-- A room that this server is in takes the join as a fork. Where it is rejoined, it goes on as if this server
-  had been away.
+- A new room begins with the join, behind a gap. Its state is a snapshot, its other events are outliers.
+- A room that this server was in before goes on with the join, behind a gap. Its former newest events are no
+  longer followed, because the state that was sent is later than they are.
+- A room that this server is in takes the join as a fork. If it is rejoined, it goes on as if this server had
+  been away.
 
-Events and nodes are stored first, and harm nobody before the head leads to them. Then one transaction moves
-the head. A large state's items follow by `settle`, which goes on where another attempt stopped.
+Events and nodes are stored first; nothing refers to them until one transaction moves the head. A large
+state's items follow by `settle`, which continues where another attempt stopped.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a client is told when other servers refuse or don't answer."""
+"""The errors that clients get when other servers refuse or don't answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_REFUSALS = 3
 
 
 def passed_on(error: RequestFailed) -> MatrixError:
-    """The error of another server as a client is told of it."""
+    """The error for the client when another server refused or failed."""
     if isinstance(error, RateLimited):
         return LimitExceeded("Another server asks for patience", retry_after_ms=error.retry_after_ms)
     if not isinstance(error, Refused):
@@ -33,10 +33,10 @@ def passed_on(error: RequestFailed) -> MatrixError:
 def first_answer(
     servers: Iterable[str], ask: Callable[[str], T], *, final: tuple[type[MatrixError], ...] = ()
 ) -> T:
-    """What the first of these servers comes to that doesn't fail; each is asked after the one before failed.
+    """Ask servers one after the other; the first answer that isn't an error.
 
-    After an error that is `final` no other is asked. Raises the error that says most: a refusal rather than
-    no answer. BadGateway without servers.
+    After an error that is `final` no other server is asked. Raises the most informative of the errors if all
+    fail: a refusal rather than no answer. Raises BadGateway without servers.
     """
     failures: list[MatrixError] = []
     forbidden = 0

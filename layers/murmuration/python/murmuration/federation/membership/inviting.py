@@ -63,9 +63,9 @@ def invite_user(
 
 
 def create_room(requester: Requester, request: RoomRequest, *, txn_id: str | None = None) -> str:
-    """Create a room, then invite the users of other servers whom the request names; its ID.
+    """Create a room, invite the users of other servers whom the request names, and return the room's ID.
 
-    Raises what `creation.create_room` does; what a user's server answers, after all were asked.
+    Raises what `creation.create_room` does, and the error of a user's server once all servers were asked.
     """
     others = [user_id for user_id in dict.fromkeys(request.invite) if not member_index.is_local(user_id)]
     for user_id in others:

@@ -5,10 +5,14 @@ Each step can be done twice: a server takes the same user's join again, what is 
 
 from __future__ import annotations
 
+import contextvars
 import logging
-from collections.abc import Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import NotRequired, TypedDict
 
+from murmuration.aws.calls import ServiceError
 from murmuration.clock import now_ms
 from murmuration.federation.membership import handshakes
 from murmuration.federation.membership.answers import Entry, check_answer
@@ -27,14 +31,24 @@ from murmuration.rooms.lifecycle.upgrades import follow_upgrade
 from murmuration.storage.servers import join_jobs
 from murmuration.storage.servers.join_jobs import Job
 
-CLAIM_MS = 900_000
-"""As long as a worker may run."""
+CLAIM_MS = 60_000
+"""When a worker has died, others may begin after so long."""
+RENEWED_SECONDS = 15.0
+"""How often the claim is renewed while a worker lives: some fail to arrive, and it is busy now and then."""
+
+
+class JoinMessage(TypedDict):
+    """A message of the queue `remote-joins`: a join to carry out, or the attempt number of a leave."""
+
+    user_id: str
+    room_id: str
+    leave: NotRequired[int]
 
 
 def run(user_id: str, room_id: str) -> None:
-    """Carry out a job that was begun, unless somebody does or it is over.
+    """Carry out a job, unless it is over or another worker is at it.
 
-    What it came to is written for those who wait. Anything unforeseen is raised as well.
+    The outcome is stored for the requests that wait. An unexpected error is raised after that.
     """
     now = now_ms()
     job = join_jobs.claim(user_id, room_id, now, now + CLAIM_MS)
@@ -43,7 +57,8 @@ def run(user_id: str, room_id: str) -> None:
     log = logging.getLogger("murmuration.federation")
     log.warning("join begun: room=%s servers=%d", room_id, len(job.servers))
     try:
-        join(job)
+        with _held(job):
+            join(job)
     except MatrixError as error:
         log.warning("join failed: room=%s ms=%d error=%s", room_id, now_ms() - now, error)
         join_jobs.finish(job, "failed", {"status": error.status, "body": error.body()})
@@ -54,6 +69,25 @@ def run(user_id: str, room_id: str) -> None:
     else:
         log.warning("join done: room=%s ms=%d", room_id, now_ms() - now)
         join_jobs.finish(job, "joined")
+
+
+@contextmanager
+def _held(job: Job) -> Iterator[None]:
+    """Renew the claim of a job until the block ends, by a thread that dies with the worker."""
+    is_over = threading.Event()
+
+    def renew() -> None:
+        while not is_over.wait(RENEWED_SECONDS):
+            with suppress(ServiceError):
+                join_jobs.renew(job, now_ms() + CLAIM_MS)
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(renew,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def join(job: Job) -> None:

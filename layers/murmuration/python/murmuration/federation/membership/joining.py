@@ -1,7 +1,7 @@
 """Joining a room by its ID or alias, wherever it is.
 
-A room that this server is in is joined here. Any other is joined by a server that is in it: as a job that a
-worker does, for which the request waits a while. A repeated request waits for the same job.
+A room that this server is in is joined here. Any other is joined through a server that is in it. A worker
+does that as a job, and the request waits for it a while. A repeated request waits for the same job.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ MOST_KNOWN = 5
 def join_room(
     token: AccessToken, request: JoinRequest, via: Sequence[str] = (), *, txn_id: str | None = None
 ) -> str:
-    """Join the room that an ID or alias names, once for a `txn_id`; its ID.
+    """Join the room that an ID or alias names, once for a `txn_id`, and return its ID.
 
     `via` are servers that the client knows to be in it. Raises UnknownToken, NotFound, Forbidden,
-    LimitExceeded, GatewayTimeout while a join goes on, and what other servers answer.
+    LimitExceeded, GatewayTimeout while a join goes on, and the errors that other servers answer.
     """
     named = request.room_id_or_alias
     if is_elsewhere(named):
@@ -107,10 +107,10 @@ def find_alias(alias: str) -> tuple[str, list[str]]:
 
 
 def servers_for(user_id: str, room_id: str, via: Sequence[str] = ()) -> list[str]:
-    """The servers by which a user may get into, or out of, a room: the likeliest first.
+    """The servers that may help a user to join or leave a room, the likeliest first.
 
-    Those that the client named, who invited the user, those that were in the room when this server was, and
-    the one in the room's ID.
+    They are those that the client named, the server of the user who sent the invite, those that were in the
+    room when this server was, and the one in the room's ID.
     """
     row = memberships.read_membership(user_id, room_id)
     invited_by: list[str] = []
@@ -129,9 +129,9 @@ def servers_for(user_id: str, room_id: str, via: Sequence[str] = ()) -> list[str
 def join_elsewhere(
     user_id: str, room_id: str, servers: Sequence[str], request: JoinRequest, *, afresh: bool = False
 ) -> str:
-    """Join a room by others' servers; its ID. Raises what `join_room` does.
+    """Join a room through other servers, and return its ID. Raises what `join_room` does.
 
-    With `afresh` the state that they tell takes the place of what is known here.
+    With `afresh` the state from them replaces what is known here.
     """
     for server in servers:
         if policy.is_allowed(server):

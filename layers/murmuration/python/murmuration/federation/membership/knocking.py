@@ -16,9 +16,9 @@ from murmuration.storage.users.memberships import Membership
 def knock_on_room(
     user_id: str, room_id_or_alias: str, via: Sequence[str] = (), *, reason: str | None = None
 ) -> str:
-    """Knock on the room that an ID or alias names; its ID.
+    """Knock on the room that an ID or alias names, and return its ID.
 
-    Raises NotFound, Forbidden, LimitExceeded, and what other servers answer.
+    Raises NotFound, Forbidden, LimitExceeded, and the errors that other servers answer.
     """
     named = room_id_or_alias
     if is_elsewhere(named):

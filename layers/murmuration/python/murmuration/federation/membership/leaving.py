@@ -1,6 +1,7 @@
-"""Leaving a room, wherever it is: also rejecting an invite, or taking a knock back, where we aren't in it.
+"""Leaving a room, wherever it is, and rejecting an invite or taking back a knock for a room that we aren't
+in.
 
-Somebody in the room has to take the leave. If nobody does, the user is rid of the invite all the same, and
+A server in the room has to take the leave. If none does, the invite is gone for the user all the same, and
 the servers are asked again later.
 """
 
@@ -69,7 +70,7 @@ def leave_all_rooms(user_id: str) -> None:
 
 
 def leave_again(user_id: str, room_id: str, tries: int) -> None:
-    """Ask the servers in a room again to take the leave of one who left while none of them answered."""
+    """Ask the room's servers again to take a leave that none of them took when the user left."""
     row = memberships.read_row(user_id, room_id)
     if row is None or not row.is_outside or row.membership != "leave":
         return
@@ -78,8 +79,10 @@ def leave_again(user_id: str, room_id: str, tries: int) -> None:
 
 
 def _end(user_id: str, room_id: str, reason: str | None, *, wait: bool = True) -> bool:
-    """End an invite or knock of a room that this server isn't in; False where there is none."""
+    """End an invite or knock of a room that this server isn't in; False where there is and was none."""
     row = memberships.read_membership(user_id, room_id)
+    if row is not None and row.is_outside and row.membership == "leave":
+        return True  # the client repeats its request
     if row is None or not row.is_outside or row.membership not in ("invite", "knock"):
         return False
     left = _leave_elsewhere(row, reason) if wait else None

@@ -12,6 +12,7 @@ from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import Unavailable
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import UserId
 from murmuration.rooms.reading.stripped_state import MAX_BYTES, size_of, strip
 from murmuration.storage.live import streams
 from murmuration.storage.users import memberships
@@ -52,7 +53,7 @@ def outside_row(
 ) -> Membership:
     """The row of an invite or knock; `state` is what is known of the room, `via` who may help to leave it."""
     return Membership(
-        user_id=event.state_key or "",
+        user_id=UserId(event.state_key or ""),
         room_id=event.room_id,
         membership=membership,
         event_id=event.event_id,
@@ -67,13 +68,13 @@ def outside_row(
 
 
 def ended_row(before: Membership, event: EventFields, sender: str, membership: str = "leave") -> Membership:
-    """The row of one who was invited or knocked, and isn't any more; `event` is as clients are shown it."""
+    """The membership row of a user whose invite or knock has ended; `event` is in the form for clients."""
     return Membership(
         user_id=before.user_id,
         room_id=before.room_id,
         membership=membership,
         event_id=event["event_id"],
-        sender=sender,
+        sender=UserId(sender),
         ordinal=None,
         since=None,
         previous=before.membership,

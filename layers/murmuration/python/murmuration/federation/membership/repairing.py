@@ -36,13 +36,13 @@ def forget_room(room_id: str) -> Iterator[tuple[str, str]]:
 
 
 def rejoin_room(room_id: str, via: Sequence[str] = ()) -> list[str]:
-    """Get a room again from other servers, whose state takes the place of what is known here.
+    """Fetch a room again from other servers, whose state replaces what is known here.
 
-    One of this server's users joins anew by a server in the room, `via` first. Then do those whom that server
+    One local user joins again through a server in the room, `via` first. Then the users join whom that server
     doesn't know as joined. Returns the users who are joined afterwards. The log stays, with a gap in it.
 
-    Raises Forbidden where nobody of ours is joined, NotFound for an unknown room or where no other server is
-    known, and what those answer.
+    Raises Forbidden if no local user is joined, NotFound for an unknown room or if no other server is known,
+    and the errors that other servers answer.
     """
     users = member_index.read_local(Room.load(room_id).head)
     if not users:

@@ -1,4 +1,4 @@
-"""Invites and knocks that others end: the invite is taken back, the knock is refused, the user is banned.
+"""Ends of invites and knocks by others: the invite is taken back, the knock refused, or the user banned.
 
 The event comes in a transaction like any other, for a room that this server isn't in.
 """
@@ -28,9 +28,9 @@ from murmuration.storage.users.memberships import Membership
 def take_leave(pdu: Any, origin: str) -> bool:  # noqa: ARG001 - the signature counts, whoever brings it
     """End the invite or knock of one of this server's users by an event of another server's.
 
-    Counts only an event that its sender's server has signed, and that cites the very invite or knock among
-    its auth events: so who isn't in the room can't make one, and an old one can't end a newer invite. Returns
-    whether it ended anything; what it doesn't end is for the caller to drop.
+    The event counts only if its sender's server has signed it, and if it cites that very invite or knock
+    among its auth events. So a user outside the room can't make one, and an old event can't end a newer
+    invite. Returns whether it ended anything; if not, the caller drops the event.
     """
     user_id, room_id = _named(pdu)
     if not is_ours(user_id) or not fits_id(user_id) or not fits_id(room_id):

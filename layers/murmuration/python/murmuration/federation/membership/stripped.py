@@ -1,7 +1,7 @@
-"""What goes with invites and knocks between servers: the state by which a user knows what room it is.
+"""The state that goes with invites and knocks between servers, by which a user knows the room.
 
-Since version 1.16 of the specification these are whole events, so that the room can be told from its create
-event. Servers that are older send stripped state, with four keys an event.
+Since version 1.16 of the specification these are whole events, so that the room can be identified by its
+create event. Older servers send stripped state, with four keys an event.
 https://spec.matrix.org/v1.19/client-server-api/#stripped-state
 """
 
@@ -41,12 +41,11 @@ def full_state(
 
 
 def received_state(given: object, version: RoomVersion, room_id: str) -> list[StrippedState]:
-    """The stripped state that clients are shown of what another server sent with an invite or knock.
+    """The stripped state for clients, from what another server sent with an invite or knock.
 
-    In rooms whose ID is their create event's hash the whole creation must be there, and be of the room. In
-    others stripped events are taken as they are. An event that claims to be whole must be of the room, and
-    signed as it is, else it is left out. What is more than `MAX_BYTES` in all is left out. Raises
-    InvalidParam.
+    In rooms whose ID is their create event's hash, the whole create event must be there and belong to the
+    room. In other rooms stripped events are taken as they are. An event that claims to be whole is left out
+    unless it belongs to the room and is signed as it is. At most `MAX_BYTES` are kept. Raises InvalidParam.
     """
     events = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
     whole: list[Event] = []

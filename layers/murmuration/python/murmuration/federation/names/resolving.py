@@ -1,7 +1,7 @@
-"""From a server's name to where its requests go, by every branch of the specification.
+"""Resolves a server's name to the hosts for its requests, by every branch of the specification.
 
-What hosts and name servers said is kept in a table, so that functions share it, and in this process. The
-addresses of names are looked up and checked with each new connection.
+Answers of hosts and name servers are kept in a table, so that functions share them, and in this process. The
+addresses of names are looked up and checked for each new connection.
 https://spec.matrix.org/v1.19/server-server-api/#resolving-server-names
 """
 

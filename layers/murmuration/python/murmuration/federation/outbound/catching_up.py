@@ -1,9 +1,9 @@
-"""Sends a server what is owed to it, in order, each transaction only after the one before was confirmed.
+"""Sends a server what is owed to it, in order. Each transaction waits until the one before is confirmed.
 
-One worker is at a server at a time: it holds the claim of its backlog. A transaction is kept before it is
-sent, and sent again as it was until the server confirms it, whichever worker does it. If the server failed
-for less than an hour, it gets everything. After that it gets the newest event of each room, the longest
-past first, and asks for what lies before.
+One worker at a time serves a server: it holds the claim of the server's backlog. A transaction is stored
+before it is sent, and sent again unchanged until the server confirms it, by whichever worker. A server that
+failed for less than an hour gets everything. After that it gets the newest event of each room, the oldest of
+these first, and asks for earlier ones itself.
 """
 
 from __future__ import annotations

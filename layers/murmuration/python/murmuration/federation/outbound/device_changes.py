@@ -1,8 +1,8 @@
-"""Changes of local users' devices, as other servers are told of them, and who is told.
+"""Changes of local users' devices, for other servers, and which servers are told.
 
-Each change of a device is an `m.device_list_update`, whose stream ID is the change's number in the user's log
-and which names the update before it. A server that was out of reach gets the newest change of each device,
-in a chain that begins at the last one that it got. What the EDU says of a device is read when it is sent.
+Each change of a device is an `m.device_list_update`. Its stream ID is the change's number in the user's log,
+and it names the update before it. A server that was out of reach gets the newest change of each device, in a
+chain that begins at the last one that it got. The device's keys are read when the EDU is sent.
 https://spec.matrix.org/v1.19/server-server-api/#device-management
 """
 
@@ -26,9 +26,9 @@ MOST_EDU_BYTES = 9_000
 
 
 def order_device_changes(items: Iterable[StoredItem]) -> None:
-    """Have other servers told of changes of devices, by new items of their users' streams.
+    """Queue EDUs about changes of devices, given new items of their users' streams.
 
-    All servers that share a room with the user are told.
+    They go to all servers that share a room with the user.
     """
     found = [change for item in items if (change := changes_in(item)) is not None]
     if not found or not _federates():
@@ -78,7 +78,7 @@ def read_owed(server_name: str, user_id: str, since: int) -> tuple[list[int], in
 
 
 def read_edus(user_id: str, numbers: Sequence[int], since: int) -> list[Edu]:
-    """The EDUs of these changes, in order, for a server that was told of all before `since`."""
+    """The EDUs of these changes, in order, for a server that got all changes before `since`."""
     if not numbers:
         return []
     first = since or numbers[0]

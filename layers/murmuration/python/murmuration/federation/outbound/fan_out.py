@@ -70,10 +70,10 @@ def _send(name: str, transaction: Transaction, content: TransactionBody) -> bool
 
 
 def send_messages(server_name: str) -> None:
-    """Send a server what waits for it from device to device, unless it is behind: then it is owed.
+    """Send a server its waiting to-device messages. If it is behind, note that they are owed to it.
 
-    What it confirmed is removed; a worker that stops before that has it sent again, and the other server
-    knows it by its message IDs.
+    Messages that it confirmed are removed. If the worker stops before that, they are sent again, and the
+    other server recognises them by their message IDs.
     """
     behind = backlogs.read_all([server_name])
     if behind and not _owe(logs.TO_DEVICE, 0, behind):

@@ -28,10 +28,10 @@ TO_DEVICE = ">"
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """What a server is to get of a log: the places in order, each with its size in bytes.
+    """The places of a log that a server is to get, in order, each with its size in bytes.
 
-    All before `until` is looked through, and if `is_all` the whole log. `first_ms` is the time of the first
-    event, 0 for what is none: it goes first. `since` is from where the log was looked through.
+    The log was read from `since` up to `until`, which is its end if `is_all`. `first_ms` is the time of the
+    first event, and 0 for EDUs, which go first.
     """
 
     log_id: str
@@ -65,7 +65,7 @@ def is_room(log_id: str) -> bool:
 
 
 def read_pending(server_name: str, owed: Owed, *, only_newest: bool) -> Pending:
-    """What a server is to get of a log. `only_newest`: of a room the newest event alone."""
+    """The places of a log that a server is to get; with `only_newest` just the newest event of a room."""
     if owed.room_id == TO_DEVICE:
         return _pending_messages(server_name)
     if not is_room(owed.room_id):
@@ -84,7 +84,7 @@ def _pending_messages(server_name: str) -> Pending:
 
 
 def read_content(server_name: str, parts: Sequence[Part]) -> Content:
-    """What is at the places of a transaction's parts, as far as it is still there."""
+    """The events and EDUs at the places of a transaction's parts, as far as they still exist."""
     content = Content()
     for part in parts:
         if part.room_id == TO_DEVICE:
@@ -103,7 +103,7 @@ def direct_to_device(encoded: str) -> Edu:
 
 
 def confirm(server_name: str, parts: Sequence[Part]) -> None:
-    """The server has what is in these parts: messages from device to device are kept no longer."""
+    """Remove to-device messages that the server has confirmed with these parts."""
     for part in parts:
         if part.room_id == TO_DEVICE:
             outgoing_messages.remove(server_name, part.ordinals)

@@ -1,8 +1,8 @@
 """The messages of the queue `outbound`.
 
-New events go out in messages for up to a hundred servers each. A server's name says which group of the FIFO
-queue its messages are in, so that its transactions go out one after the other. What is owed to a server is
-a message with its name alone, in a group of its own: so a slow server holds up nobody else.
+A message has new events for up to a hundred servers. A server's name decides in which group of the FIFO queue
+its messages are, so that its transactions go out one after the other. For a server that is behind, the
+message has only its name, and is in a group of its own. So a slow server doesn't delay the others.
 """
 
 from __future__ import annotations

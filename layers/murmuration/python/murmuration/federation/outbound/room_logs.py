@@ -1,4 +1,6 @@
-"""What of a room's log is for other servers: events that this server made, or distributes for another."""
+"""The entries of a room's log that other servers get: events that this server made, or distributes for
+another.
+"""
 
 from __future__ import annotations
 
@@ -35,17 +37,18 @@ class Found:
 
 
 def is_ours(entry: LogEntry) -> bool:
-    """Whether this server distributes the event. What was filled in or purged is never sent."""
+    """Whether this server distributes the event. Events that were filled in or purged are never sent."""
     if entry.is_past or entry.distributed or entry.purged:
         return False
     return entry.relayed or entry.event.sender_server == settings().server_name
 
 
 def may_hear(room: Room, servers: Sequence[str]) -> list[str]:
-    """Those of the servers to which the events of a room may be sent: by its creation, and by the operator.
+    """Those of the servers that may get the room's events, by its m.federate and the operator's lists.
 
-    The room's ACL isn't asked: it is about what servers send, and those it denies still get events while they
-    are in the room. https://spec.matrix.org/v1.19/client-server-api/#server-access-control-lists-acls-for-rooms
+    The room's ACL doesn't matter: it is about what servers send, and servers that it denies still get events
+    while they are in the room.
+    https://spec.matrix.org/v1.19/client-server-api/#server-access-control-lists-acls-for-rooms
     """
     create = room.event(CREATE)
     if create is not None and create.content.get("m.federate") is False:
@@ -68,7 +71,9 @@ def read_events(room_id: str, ordinals: Sequence[int]) -> list[Event]:
 
 
 def read_owed(server_name: str, room_id: str, ordinal: int, *, only_newest: bool) -> Found:
-    """What a server is to get of a room's log from an ordinal on: a page, or the newest event alone."""
+    """The entries of a room's log that a server is to get, from an ordinal on: a page, or the newest event
+    alone.
+    """
     head = room_items.read_head(room_id)
     nothing = Found((), ordinal, True)
     if head is None or not may_hear(Room(head), [server_name]):

@@ -1,8 +1,8 @@
-"""Transactions: what is in one, how large it may get, and what came of sending it.
+"""Transactions: their contents, their limits, and the outcome of sending one.
 
-A transaction is told by places in logs (`logs`): of events in their rooms', of changes in their users', of
-messages in those for the server. It is made anew of them each time it is sent; so it is small to keep, and
-has the same events under the same ID. What an EDU says may be newer than it was the first time.
+A transaction is stored as places in logs (`logs`): of events in rooms' logs, of changes in users' logs, of
+messages in the server's log. Its body is built from them each time it is sent. So it is small to store, and a
+repetition has the same events under the same ID. An EDU's content may be newer than it was the first time.
 """
 
 from __future__ import annotations
@@ -71,10 +71,10 @@ class Transaction:
         return not any(part.ordinals for part in self.parts)
 
     def to_json(self) -> StoredTransaction:
-        """What `from_json` reads.
+        """The form that `from_json` reads.
 
-        Whether that is all of a room isn't kept: while the backlog rests, events may come of which nobody
-        notes anything.
+        Whether this was all of a room isn't stored: while a backlog rests, events may be added without a
+        note.
         """
         parts = [[p.room_id, list(p.ordinals), p.until, *([p.since] if p.since else [])] for p in self.parts]
         return {"made_ms": self.made_ms, "parts": parts}
@@ -90,7 +90,7 @@ class Transaction:
 
 
 def body(made_ms: int, events: Sequence[Event], edus: Sequence[Edu] = ()) -> TransactionBody:
-    """The request's body. What this server notes in `unsigned` isn't for others."""
+    """The request's body. The events' `unsigned`, which is for this server's clients, is left out."""
     pdus = [sendable(event.pdu) for event in events]
     content: TransactionBody = {"origin": settings().server_name, "origin_server_ts": made_ms, "pdus": pdus}
     if edus:

@@ -1,4 +1,4 @@
-"""What a worker of the queue `outbound` does with a message."""
+"""The work of the queue `outbound`: sends the events, EDUs or backlog that a message names."""
 
 from __future__ import annotations
 

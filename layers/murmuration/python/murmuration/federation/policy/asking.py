@@ -59,7 +59,7 @@ class PolicyServers:
 
 
 class Asked:
-    """Asks for one event of another server, once however often the event is judged."""
+    """Asks about one event of another server. It asks only once, however often the event is judged."""
 
     def __init__(self) -> None:
         self._outcome: Event | MatrixError | None = None

@@ -1,7 +1,8 @@
-"""Asks other homeservers.
+"""Sends requests to other homeservers.
 
-A request is signed for its destination, sent over a connection that is kept, over by its time limit, and its
-answer is bounded. A server that fails is left alone for a while (`health`); no request is repeated here.
+A request is signed for its destination and sent over a kept connection. Its time and the size of its answer
+are bounded. A server that fails isn't asked again for a while (`health`). No request is repeated here, unless
+`tries` says so.
 """
 
 from __future__ import annotations

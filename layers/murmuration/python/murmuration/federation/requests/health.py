@@ -77,9 +77,9 @@ def held(server_name: str, wait_ms: int) -> None:
 
 
 def well(server_name: str) -> None:
-    """The server answered, or sent a valid request. A write only where it was known to fail.
+    """Note that a server answered, or sent a valid request. It writes only if the server was known to fail.
 
-    What waits to be sent to it is then sent with the next look at those that wait, a minute later at most.
+    Events that wait for the server are sent when the schedule looks next, a minute later at most.
     """
     if of(server_name) != Health():
         destinations.clear(server_name)

@@ -73,7 +73,7 @@ def _load(room_ids: Iterable[str]) -> dict[str, Room]:
     """Those of the rooms that this server is in, with what is asked of them, in two round trips."""
     wanted = [room_id for room_id in dict.fromkeys(room_ids) if fits_id(room_id)]
     heads = fetch_all([room_items.head_read(room_id) for room_id in wanted])
-    rooms = {head.room_id: Room(head) for head in heads if head is not None and head.is_resident}
+    rooms = {str(head.room_id): Room(head) for head in heads if head is not None and head.is_resident}
     prefetch(list(rooms.values()), [*summaries.SUMMARISED, SERVER_ACL_KEY])
     return rooms
 

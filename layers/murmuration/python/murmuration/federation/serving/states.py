@@ -53,7 +53,7 @@ def _read(origin: str, room_id: str, event_id: str) -> tuple[list[Event], list[E
 
 
 def state_events(room: Room, root: NodeId) -> list[Event]:
-    """The events of a snapshot. What is current still comes from one query, the rest is read by ID."""
+    """The events of a snapshot. Those that are current come from one query, the others are read by ID."""
     fetch = snapshots.fetch_from(room.room_id)
     ids = state_trie.items(root, fetch) if root != state_trie.EMPTY else {}
     found: dict[str, Event] = {}

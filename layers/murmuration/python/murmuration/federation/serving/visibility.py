@@ -1,8 +1,8 @@
-"""What a server may see of events: whole, or only in redacted form.
+"""Which events a server may see whole, and which only in redacted form.
 
-It is the history visibility at each event that decides, together with the memberships that the server's
-users had there. A server that takes part in the room may see what its users could see. What an erased user
-sent is whole for those servers alone that were in the room then.
+The history visibility at an event decides, together with the memberships of the server's users at that event.
+A server in the room may see what its users could see. Events of an erased user are whole only for servers
+that were in the room then.
 https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
 """
 

@@ -1,4 +1,4 @@
-"""The rules about m.room.power_levels: nobody gives or takes more power than they have."""
+"""The rules about m.room.power_levels: a user can't give or take more power than they have."""
 
 from __future__ import annotations
 

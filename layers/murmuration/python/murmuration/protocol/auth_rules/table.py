@@ -32,9 +32,9 @@ class AuthRuleViolation(Forbidden):
 
 
 class Refusal(NamedTuple):
-    """A check's answer that the event is rejected: why, and by which rule of those that the check holds.
+    """A check's answer that the event is rejected: the reason, and the rule if the check holds several.
 
-    `malformed` tells that nobody could send the event, whatever their power.
+    `malformed` means that no user could send the event, whatever their power.
     """
 
     message: str
@@ -54,7 +54,7 @@ Verdict: TypeAlias = Literal[True] | Refusal | None
 
 
 class Facts:
-    """What the checks look at: the event, and the state of the room that it is judged by."""
+    """The input of the checks: the event, and the state of the room by which it is judged."""
 
     __slots__ = ("_new_levels", "_power_levels", "_sender_level", "event", "state", "template", "version")
 

@@ -2,8 +2,8 @@
 
 https://spec.matrix.org/v1.19/appendices/#canonical-json
 
-Python's C encoder already writes the shortest form with keys sorted by code point. What is left to refuse are
-the numbers outside the grammar, which a walk over the value finds in a third of the time that encoding takes.
+Python's C encoder already writes the shortest form with keys sorted by code point. Only numbers outside the
+grammar remain to be refused. A walk over the value finds them in a third of the time that encoding takes.
 """
 
 from __future__ import annotations

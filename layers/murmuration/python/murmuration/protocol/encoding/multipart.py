@@ -47,7 +47,7 @@ class Reader:
     def next_part(self) -> dict[str, str] | None:
         """The headers of the next part, with lower-case names; None after the last part.
 
-        What is left of the part before is passed over. Raises MultipartError.
+        The rest of the part before is skipped. Raises MultipartError.
         """
         for _ in self.body():
             pass

@@ -50,7 +50,7 @@ def max_depth(version: RoomVersion) -> int:
 def parse_pdu(pdu: object, version: RoomVersion, *, limit_references: bool = True) -> Event:
     """The event that another server sent, if its format is right; raises BadJson or TooLarge.
 
-    `unsigned` is left out: nobody vouches for it.
+    `unsigned` is left out, because no signature covers it.
     """
     event_pdu = check_format(pdu, version, limit_references=limit_references)
     return Event(sendable(event_pdu), version)

@@ -1,4 +1,4 @@
-"""The redaction algorithm: what of an event is essential, and so is signed, hashed into its ID, and kept.
+"""The redaction algorithm. It keeps the parts of an event that are signed and hashed into its ID.
 
 https://spec.matrix.org/v1.19/client-server-api/#redactions and the room versions' own lists.
 """

@@ -11,8 +11,8 @@ https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-
 7. `check_policy_server_signature`: the room's policy server, if any, has signed it, or does so now when it
    is asked, or the event is soft-failed.
 
-A check raises a MatrixError where the event fails it; what becomes of the event then is the caller's, who
-may do the checks one by one as the facts arrive, or all of them with `check_on_receipt`.
+A check raises a MatrixError if the event fails it. The caller may do the checks one by one and decide what
+becomes of the event, or have all of them done by `check_on_receipt`.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ check_format = parse_pdu
 def check_signatures(event: Event, keys: KeyRing) -> None:
     """Check 2. Raises InvalidSignature unless each of `required_signers` has signed the event.
 
-    Of a server's signatures those count whose key is known and was in use at the event's time; one of them
-    there must be, and all of them must be right.
+    Of a server's signatures only those count whose key is known and was valid at the event's time. There must
+    be at least one, and all of them must verify.
     https://spec.matrix.org/v1.19/server-server-api/#validating-hashes-and-signatures-on-received-events
     """
     for server_name in required_signers(event):
@@ -172,9 +172,9 @@ class Undecided(MatrixError):
 
 
 def policy_server_of(policy: Event | None) -> PolicyServer | None:
-    """The policy server that the room's m.room.policy state event names, if it is valid.
+    """The policy server that the room's m.room.policy state event names, if the event is valid.
 
-    It counts only while a user of that server is joined to the room, which is for the caller to see.
+    It counts only while a user of that server is joined to the room, which the caller has to check.
     https://spec.matrix.org/v1.19/server-server-api/#determining-if-a-policy-server-is-enabled-in-a-room
     """
     if policy is None:
@@ -225,7 +225,7 @@ class Judgement:
 
 
 class RoomFacts(Protocol):
-    """What the checks ask of one who knows the room, each only when its turn comes."""
+    """The questions of the checks about the room. Each is asked only when its check's turn comes."""
 
     def keys(self, event: Event) -> KeyRing:
         """The keys of `keys_to_look_up`, as far as they can be had."""

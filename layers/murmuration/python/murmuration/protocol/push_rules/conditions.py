@@ -39,20 +39,56 @@ Event: TypeAlias = EventFields
 Matcher: TypeAlias = Callable[[Event, PushContext], bool]
 
 
-def compile_rule(kind: Kind, rule: Rule) -> list[Matcher]:
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What must hold for a rule: the conditions that the event's type alone decides, and all the others.
+
+    `state_keys` are those that the event must have: one that has another can't match.
+    """
+
+    of_type: tuple[Matcher, ...] = ()
+    others: tuple[Matcher, ...] = ()
+    state_keys: frozenset[str] = frozenset()
+
+
+def compile_rule(kind: Kind, rule: Rule) -> Conditions:
     """The conditions that must all hold for a rule of this kind, those that its kind implies included."""
     rule_id = rule["rule_id"]
     if kind == "room":
-        return [lambda event, _: event.get("room_id") == rule_id]
+        return Conditions(others=(lambda event, _: event.get("room_id") == rule_id,))
     if kind == "sender":
-        return [lambda event, _: event.get("sender") == rule_id]
+        return Conditions(others=(lambda event, _: event.get("sender") == rule_id,))
     if kind == "content":
-        return [_event_match({"kind": "event_match", "key": "content.body", "pattern": rule["pattern"]})]
-    return [compile_condition(condition) for condition in rule.get("conditions", [])]
+        body: Condition = {"kind": "event_match", "key": "content.body", "pattern": rule["pattern"]}
+        return Conditions(others=(_event_match(body),))
+    of_type: list[Matcher] = []
+    others: list[Matcher] = []
+    state_keys: set[str] = set()
+    for condition in rule.get("conditions", []):
+        path = _path_of(condition)
+        (of_type if path == ("type",) else others).append(compile_condition(condition))
+        if path == ("state_key",) and (literal := _literal_of(condition)) is not None:
+            state_keys.add(literal)
+    return Conditions(tuple(of_type), tuple(others), frozenset(state_keys))
+
+
+def _path_of(condition: Condition) -> tuple[str, ...]:
+    """The path of the event's property that alone decides a condition; empty where more does."""
+    return parse_path(condition["key"]) if condition.get("kind") in _OF_A_PROPERTY else ()
+
+
+def _literal_of(condition: Condition) -> str | None:
+    """The only text that a condition takes, but for its case; None where it may take several."""
+    if condition["kind"] == "event_property_is":
+        value = condition["value"]
+        return value if isinstance(value, str) else None
+    if condition["kind"] == "event_match" and not set(condition["pattern"]) & set("*?"):
+        return str(condition["pattern"])
+    return None
 
 
 def compile_condition(condition: Condition) -> Matcher:
-    """What the condition says, as a function; an unknown one matches no event."""
+    """A function that tells whether an event meets the condition; an unknown condition matches no event."""
     compiler = _COMPILERS.get(condition.get("kind", ""))
     return compiler(condition) if compiler else _never
 
@@ -129,6 +165,7 @@ def _sender_notification_permission(condition: Condition) -> Matcher:
     )
 
 
+_OF_A_PROPERTY = ("event_match", "event_property_is", "event_property_contains")
 _COMPILERS: dict[str, Callable[[Condition], Matcher]] = {
     "event_match": _event_match,
     "event_property_is": _event_property_is,

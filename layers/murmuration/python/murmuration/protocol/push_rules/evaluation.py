@@ -1,15 +1,15 @@
-"""Evaluate a user's rules for an event: does it notify, and how.
+"""Evaluates a user's rules for an event: whether it notifies, and how.
 
 https://spec.matrix.org/v1.19/client-server-api/#push-rules
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final
 
-from murmuration.protocol.push_rules.conditions import Event, Matcher, PushContext, compile_rule
+from murmuration.protocol.push_rules.conditions import Conditions, Event, PushContext, compile_rule
 from murmuration.protocol.push_rules.defaults import KINDS, Action, Kind, Rule
 
 
@@ -38,34 +38,83 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _CompiledRule:
-    conditions: list[Matcher]
+    conditions: Conditions
     outcome: Outcome
 
-
-CompiledRuleset: TypeAlias = Sequence[_CompiledRule]
 
 _NO_RULE: Final = Outcome()
 
 
+class CompiledRuleset:
+    """A user's rules, in the form in which `evaluate` takes them.
+
+    Most rules are for one type of event. So the rules that may match a type are found once for each type.
+    """
+
+    def __init__(self, rules: Sequence[_CompiledRule]) -> None:
+        self._rules = rules
+        self._by_type: dict[str, list[_CompiledRule]] = {}
+        self._notifying: dict[str, bool] = {}
+
+    def of_type(self, event_type: str) -> list[_CompiledRule]:
+        """The rules that may match events of a type, up to the first that matches them all."""
+        found = self._by_type.get(event_type)
+        if found is None:
+            found = self._by_type[event_type] = list(self._matching(event_type))
+        return found
+
+    def _matching(self, event_type: str) -> Iterator[_CompiledRule]:
+        event = {"type": event_type}
+        for rule in self._rules:
+            if all(matches(event, _NOBODY) for matches in rule.conditions.of_type):
+                yield rule
+                if not rule.conditions.others:
+                    return
+
+    def may_notify(self, event_type: str) -> bool:
+        """Return whether an event of a type may notify the user."""
+        found = self._notifying.get(event_type)
+        if found is None:
+            found = any(rule.outcome.notify for rule in self.of_type(event_type))
+            self._notifying[event_type] = found
+        return found
+
+    def may_notify_of_others(self, event_type: str, user_id: str) -> bool:
+        """Return whether state events of a type may notify `user_id` that have another state key than it."""
+        return any(
+            rule.outcome.notify and user_id not in rule.conditions.state_keys
+            for rule in self.of_type(event_type)
+        )
+
+
+_NOBODY: Final = PushContext("", None, 0, 0)
+"""What conditions get that go by the event's type alone."""
+
+
 def compile_ruleset(ruleset: Mapping[Kind, list[Rule]]) -> CompiledRuleset:
     """A user's rules, as `ruleset_of` gives them, in the form in which `evaluate` takes them."""
-    return [
-        _CompiledRule(compile_rule(kind, rule), _outcome(rule))
-        for kind in KINDS
-        for rule in ruleset.get(kind, [])
-        if rule["enabled"]
-    ]
+    return CompiledRuleset(
+        [
+            _CompiledRule(compile_rule(kind, rule), _outcome(rule))
+            for kind in KINDS
+            for rule in ruleset.get(kind, [])
+            if rule["enabled"]
+        ]
+    )
 
 
 def evaluate(rules: CompiledRuleset, event: Event, context: PushContext) -> Outcome:
-    """What the first rule that matches makes of `event`, in the format of the client-server API.
+    """The outcome of the first rule that matches `event`, which has the format of the client-server API.
 
-    Nobody is notified of events of their own.
+    A user is never notified of their own events.
     """
     if event.get("sender") == context.user_id:
         return _NO_RULE
-    for rule in rules:
-        if all(matches(event, context) for matches in rule.conditions):
+    for rule in rules.of_type(event["type"]):
+        for matches in rule.conditions.others:
+            if not matches(event, context):
+                break
+        else:
             return rule.outcome
     return _NO_RULE
 

@@ -1,4 +1,4 @@
-"""What a client may put: the ID of a rule of its own, and the rule's actions and conditions.
+"""Checks what a client puts as a push rule: its ID, actions and conditions.
 
 https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3pushrulesglobalkindruleid
 """

@@ -76,7 +76,7 @@ class RoomScope:
     rooms: frozenset[str]
 
     def has(self, lists: frozenset[str], room_id: str, *, is_subscribed: bool) -> bool:
-        """Whether a room is among them that is in `lists`."""
+        """Whether the scope includes a room that appears in `lists`."""
         if is_subscribed and (ALL in self.rooms or room_id in self.rooms):
             return True
         return bool(lists) and (ALL in self.lists or bool(lists & self.lists))

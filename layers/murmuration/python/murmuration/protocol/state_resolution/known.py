@@ -51,7 +51,7 @@ class Known:
         self.few_unconflicted = few_unconflicted
 
     def load(self, event_ids: Iterable[str]) -> None:
-        """Fetches those of the events that are not known yet, in one go; what nobody has is known as None."""
+        """Fetch those of the events that aren't known yet, in one call; missing ones are stored as None."""
         missing = [event_id for event_id in dict.fromkeys(event_ids) if event_id not in self._events]
         if missing:
             self._events |= {**dict.fromkeys(missing), **self._fetch(missing)}

@@ -1,4 +1,5 @@
-"""Delayed events: scheduling, managing and sending them. https://github.com/matrix-org/matrix-spec-proposals/pull/4140
+"""Delayed events: scheduling, managing and sending them.
 
-How events are sent is `rooms.writing`'s.
+`rooms.writing` adds the events to rooms.
+https://github.com/matrix-org/matrix-spec-proposals/pull/4140
 """

@@ -27,14 +27,14 @@ _DIGITS = 15
 
 
 def max_delay_ms() -> int:
-    """Return the longest delay that is taken; 0 if there are no delayed events."""
+    """Return the longest allowed delay in milliseconds; 0 if the server has no delayed events."""
     return settings().event_delay_max * 1000
 
 
 def delay_in_query(query: Mapping[str, Sequence[str]]) -> int | None:
-    """Return the delay that the query parameters ask for; None if they ask for none.
+    """Return the delay in milliseconds that the query asks for; None if it asks for none.
 
-    Raises InvalidParam for what isn't understood, Forbidden, Unknown for too long a delay.
+    Raises InvalidParam, Forbidden if the server has no delayed events, Unknown for too long a delay.
     """
     about = {name: values for name, values in query.items() if _is_about_delays(name)}
     if not about:
@@ -54,7 +54,7 @@ def delay_in_query(query: Mapping[str, Sequence[str]]) -> int | None:
 
 
 def refuse_delay(query: Mapping[str, Sequence[str]]) -> None:
-    """Raises InvalidParam if the query parameters of an endpoint without delays ask for one."""
+    """Raise InvalidParam if the query parameters ask for a delay at an endpoint that has none."""
     if any(map(_is_about_delays, query)):
         raise InvalidParam("This endpoint does not support delayed events")
 

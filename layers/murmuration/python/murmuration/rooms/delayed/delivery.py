@@ -1,7 +1,7 @@
-"""Sending delayed events: exactly once, judged by the room as it is then.
+"""Sending delayed events: exactly once, authorised by the room's state at that time.
 
-The transaction that adds the event to the room also ends the delayed event. So whoever sends it a second
-time, or after it was cancelled or restarted, is refused.
+The transaction that adds the event to the room also ends the delayed event. So a second attempt to send it
+fails, and so does an attempt after it was cancelled or restarted.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ LOOK_MS = 15_000
 
 
 class Ended(Exception):
-    """The delayed event was ended or restarted by somebody else meanwhile."""
+    """Somebody else ended or restarted the delayed event meanwhile."""
 
 
 @dataclass(slots=True)
 class Delivery:
-    """What a delayed event is sent for: its end (`rooms.writing.transactions.Once`).
+    """Ends a delayed event in the transaction that sends it (`rooms.writing.transactions.Once`).
 
     With `unless_restarted` the event isn't sent if it was restarted since it was read.
     """
@@ -57,20 +57,20 @@ class Delivery:
     _written: str = field(default="", init=False)
 
     def mark(self, draft: Draft) -> Draft:
-        """The draft with the delay ID, which its sender will be shown."""
+        """Return the draft with the delay ID, which the sender's clients are shown."""
         return replace(draft, delay_id=self.event.delay_id)
 
     def writes(self, event_id: str) -> list[Write]:
-        """End the delayed event, as sent."""
+        """Return the writes that end the delayed event as sent."""
         self._written = event_id
         outcome = Outcome(now_ms(), event_id=event_id)
         return storage.finalise_writes(self.event, outcome, unless_restarted=self.unless_restarted)
 
     def settle(self, send: Callable[[], str]) -> str:
-        """Send the event and return its ID, or that of the event that was sent before.
+        """Send the event and return its ID, or return the ID that it was sent with before.
 
-        Where the room has the same state already, no event is added; then the delayed event is ended by
-        itself. Raises Ended if it ended otherwise, or was restarted, and what `send` raises.
+        If the room already has this state, no event is added, and the delayed event is ended by a write of
+        its own. Raises Ended if it was cancelled or restarted, and what `send` raises.
         """
         try:
             event_id = send()
@@ -85,15 +85,16 @@ class Delivery:
         return event_id
 
     def earlier(self) -> str | None:
-        """The event that this one was sent as."""
+        """Return the ID of the event that this delayed event was sent as; None if it wasn't sent."""
         now = fetch(delayed_read(self.event.delay_id))
         return now.outcome.event_id if now is not None and now.outcome is not None else None
 
 
 def send_now(event: DelayedEvent, *, unless_restarted: bool = False) -> str:
-    """Send a scheduled event, and return the ID that it gets.
+    """Send a scheduled event now, and return the new event's ID.
 
-    Raises Ended; what sending the event by the ordinary endpoints raises: then it stays scheduled.
+    Raises Ended. It also raises what the ordinary endpoints for sending raise; then the event stays
+    scheduled.
     """
     device = fetch(accounts.device_read(accounts.device_key(event.user_id, event.device_id)))
     sender = _sender(event, device)
@@ -103,10 +104,10 @@ def send_now(event: DelayedEvent, *, unless_restarted: bool = False) -> str:
 
 
 def deliver(message: MessageBody) -> None:
-    """Do what a message of the queue orders: send an event whose time has come.
+    """Handle a message of the queue: send a delayed event that is due.
 
-    Before its time it is ordered anew. What the room or the rate limits refuse is kept as the event's end;
-    after a passing failure SQS brings the message again.
+    If it isn't due yet, order it again. An error of the room or of a rate limit becomes the event's outcome.
+    After a temporary failure SQS delivers the message again.
     """
     batch = Batch()
     found = batch.add(delayed_read(message["delay_id"]))
@@ -124,7 +125,7 @@ def deliver(message: MessageBody) -> None:
 
 
 def look_after() -> None:
-    """Order events anew whose time is long past: their message got lost."""
+    """Order again the events that are long overdue, because their messages were lost."""
     started_ms = now_ms()
     while now_ms() - started_ms < LOOK_MS:
         page = storage.read_watched(WATCHED_AT_ONCE)
@@ -145,8 +146,10 @@ def _look_after(events: Sequence[DelayedEvent]) -> None:
 
 
 def _sender(event: DelayedEvent, device: Item | None) -> Item | None:
-    """Return the item of the event's device, or that of the account if the user has logged out; None if it is
-    closed."""
+    """Return the item of the event's device; if the user has logged out there, that of the account.
+
+    None if the account is closed.
+    """
     if device is not None:
         return device
     account = accounts.read_account(event.user_id)
@@ -194,7 +197,7 @@ def _open(room_id: str, taking: Taking) -> Room:
 
 
 def _requester(event: DelayedEvent, sender: Item) -> Requester:
-    """Who sends the event: its user as they are now. Raises UserLocked, UserSuspended."""
+    """Return the event's user as a requester. Raises UserLocked, UserSuspended."""
     with moderation.refusing_suspended():
         moderation.check_device(sender)
     return requester_of(UserId(event.user_id), DeviceId(event.device_id), sender)

@@ -26,12 +26,13 @@ ATTEMPTS = 3
 
 
 def manage(requester: Requester | None, delay_id: str, action: object, *, unstable: bool) -> Answer:
-    """Restart, send or cancel a scheduled event; an action that an event ended by already changes nothing.
+    """Restart, send or cancel a scheduled event. Repeating the action that ended it changes nothing.
 
-    In the unstable spelling who knows the delay ID needs no token: services that clients entrust with the end
-    of a call have none. There an event that ended otherwise isn't found, which is how clients learn that they
-    have to schedule another; by the proposal it is a conflict. Raises InvalidParam, MissingToken, NotFound,
-    Conflict, LimitExceeded; what sending the event raises: then it stays scheduled.
+    The unstable endpoint takes no token: whoever knows the delay ID may act, such as a call service that a
+    client trusts with its delayed event. At that endpoint an event that ended in another way is NotFound,
+    which tells clients to schedule a new one; at the proposal's endpoint it is a Conflict. Raises
+    InvalidParam, MissingToken, NotFound, Conflict, LimitExceeded, and what sending raises; then the event
+    stays scheduled.
     """
     if action not in ACTIONS:
         raise InvalidParam(f"The action must be one of {', '.join(ACTIONS)}")
@@ -47,7 +48,7 @@ def manage(requester: Requester | None, delay_id: str, action: object, *, unstab
 
 
 def _act(event: DelayedEvent, action: str) -> bool:
-    """Whether the action is done, or was before."""
+    """Carry out the action. Return whether it is done now, or was done before."""
     for _ in range(ATTEMPTS):
         if event.outcome is not None:
             return action == ("send" if event.outcome.event_id is not None else "cancel")
@@ -104,7 +105,7 @@ def _parse_start(user_id: str, start: str) -> tuple[int, str]:
 
 
 def _find(requester: Requester | None, delay_id: str) -> DelayedEvent:
-    """The event with this ID, if it is the requester's. Raises NotFound."""
+    """Return the event with this ID, if it is the requester's. Raises NotFound."""
     is_known = is_opaque_identifier(delay_id) and (
         requester is None or storage.is_of(requester.user_id, delay_id)
     )
@@ -119,7 +120,7 @@ def _not_found() -> NotFound:
 
 
 def _shown(event: DelayedEvent) -> ShownDelayedEvent:
-    """The event for its user; `delay` and `running_since` are what clients know from before the proposal."""
+    """Return the event for its user. `delay` and `running_since` are the older names of two fields."""
     shown: ShownDelayedEvent = {
         "delay_id": event.delay_id,
         "room_id": event.room_id,

@@ -1,7 +1,7 @@
-"""Orders to send a delayed event: messages of the queue `delayed-events` that are held back until its time.
+"""Messages of the queue `delayed-events`, which are held back until an event is due.
 
-SQS holds a message back for 15 minutes at most, and a restart moves the time without touching the message. So
-whoever gets a message before the event's time orders it anew. There is one message for each scheduled event.
+SQS holds a message back for 15 minutes at most, and restarting an event doesn't change its message. So a
+worker that gets a message too early orders it again. Each scheduled event has one message.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LONGEST_DELAY_S = 900
 
 
 def order(event: DelayedEvent) -> None:
-    """Order a scheduled event to be sent when its time has come, not before."""
+    """Order a scheduled event to be sent when it is due."""
     wait_s = max(0, -(-(event.due_ms - now_ms()) // 1000))
     body = {"delay_id": event.delay_id, "user_id": event.user_id, "device_id": event.device_id}
     queues.send_later(QUEUE, body, min(LONGEST_DELAY_S, wait_s))

@@ -1,4 +1,4 @@
-"""Scheduling events to be sent later, by the ordinary endpoints and by one of their own."""
+"""Scheduling events to be sent later, at the ordinary endpoints and at the endpoint for delayed events."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def set_or_schedule(
     *,
     set_state: SetState = sending.set_state,
 ) -> dict[str, str]:
-    """Set a piece of state by `set_state`, or schedule that if the query asks for a delay.
+    """Set state with `set_state`, or schedule it if the query asks for a delay.
 
-    Return the event's ID or delay ID. Raises what `set_state` and `schedule` raise.
+    Returns the event's ID or the delay ID. Raises what `set_state` and `schedule` raise.
     """
     delay_ms = delays.delay_in_query(query)
     if delay_ms is None:
@@ -104,7 +104,7 @@ def _schedule(
     delay_ms: int,
     secret: bytes,
 ) -> dict[str, str]:
-    """Store the event and order its sending. Whether it may be sent is judged when it is.
+    """Store the event and order its sending. Whether it may be sent is checked when it is sent.
 
     A request that stopped between the two, and is never repeated, leaves an event that the watch finds.
     """
@@ -145,7 +145,7 @@ def _schedule(
 
 
 def _check(version: RoomVersion, event_type: str, state_key: str | None, content: Content) -> None:
-    """Refuse what no room takes, whoever sends it. Raises InvalidParam, BadJson, TooLarge."""
+    """Refuse an event that no room accepts from anybody. Raises InvalidParam, BadJson, TooLarge."""
     from murmuration.protocol.encoding import canonical_json
     from murmuration.protocol.errors import TooLarge
     from murmuration.protocol.pdus.event_format import MAX_FIELD_BYTES, MAX_PDU_BYTES
@@ -169,7 +169,7 @@ def _version_of(room_id: str) -> RoomVersion:
 
 
 def _secret_of(operation: str, requester: Requester, *parts: str) -> bytes:
-    """A secret that each repetition of a request makes again, and nobody else can make."""
+    """Return a secret that is the same for each repetition of a request, and that nobody else can compute."""
     from murmuration.server_keys import derived_key
 
     named = json.dumps([operation, requester.user_id, requester.device_id, *parts])

@@ -1,1 +1,1 @@
-"""What is said of a room beside its events: receipts and typing notifications."""
+"""Receipts and typing notifications of rooms."""

@@ -1,7 +1,7 @@
 """Receipts and read markers: how far a user has read.
 
-A receipt is one item of a stream for each room, type, thread and user: of the room's stream where all may
-know, of the user's own for private ones. They only ever move forward.
+A receipt is one item for each room, type, thread and user. Public receipts are in the room's stream, private
+ones in the user's own. A receipt only moves forward.
 https://spec.matrix.org/v1.19/client-server-api/#receipts
 """
 
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 
 TYPES = (READ, PRIVATE, FULLY_READ)
 DELIVERED = "m.delivered"
-"""That a message arrived. Only version 2 of the client API has it; it is shown to all who know of it."""
+"""The type of receipts that say that a message arrived. Only version 2 of the client API has it."""
 
 
 MOST = 5_000
-"""How many receipts by thread a user may have in a room; public and private ones are counted apart."""
+"""How many receipts in threads a user may have in a room; public and private ones are counted separately."""
 
 
 def send_receipt(token: AccessToken, room_id: str, receipt_type: str, event_id: str, body: Body) -> None:
@@ -68,7 +68,7 @@ def send_receipt(token: AccessToken, room_id: str, receipt_type: str, event_id: 
 
 
 def set_read_markers(token: AccessToken, room_id: str, body: Body) -> None:
-    """Move those of the read marker and the unthreaded receipts that `body` names, to an event each.
+    """Move the read marker and the unthreaded receipts that `body` names, each to the event it names.
 
     Raises UnknownToken, Forbidden, NotFound for an event that the room doesn't have, InvalidParam.
     """
@@ -138,9 +138,10 @@ def move_receipt(
     *,
     ts: int | None = None,
 ) -> None:
-    """Move one receipt, or the read marker, to an event at this place, unless it is there or beyond.
+    """Move a receipt or the read marker to the event at `ordinal`, unless it is there or further already.
 
-    `ts` is when it was read, now if that isn't told. Raises TooLarge for receipts in too many threads.
+    `ts` is when the user read it (milliseconds), now if None. Raises TooLarge for receipts in too many
+    threads.
     """
     if receipt_type == FULLY_READ:
         _move_read_marker(user_id, room_id, event_id, ordinal)
@@ -185,10 +186,10 @@ def _move_read_marker(user_id: str, room_id: str, event_id: str, ordinal: int) -
 
 
 def receipt_event(items: Iterable[Item], viewer_id: str) -> ClientEvent | None:
-    """The m.receipt event of the receipts among stream items, as `viewer_id` may know them; None without any.
+    """Return the m.receipt event for the receipts among stream items; None without receipts.
 
-    Its form has room for one receipt by event, type and user. Where a user has several, in different
-    threads, an unthreaded one goes first, which says the most, then that of the main timeline.
+    Private receipts are shown to their own user only. The event has room for one receipt by event, type and
+    user. If a user has several in different threads, an unthreaded one wins, then that of the main timeline.
     https://spec.matrix.org/v1.19/client-server-api/#mreceipt
     """
     content: dict[str, dict[str, dict[str, ReceiptData]]] = {}

@@ -1,7 +1,8 @@
-"""Typing notifications: who is writing in a room, each until a time of their own.
+"""Typing notifications: who is typing in a room, and until when.
 
-One item of the room's stream tells it, and on which device each of them types. Nobody is called when a time
-runs out: readers leave out what has ended. Leaving a room and logging out end it before its time. https://spec.matrix.org/v1.19/client-server-api/#typing-notifications
+One item of the room's stream has all of them, with the device on which each user types. Nothing is written
+when a time runs out: readers leave out what has ended. Leaving the room and logging out end it earlier.
+https://spec.matrix.org/v1.19/client-server-api/#typing-notifications
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT_MS = 30_000
 MAX_TIMEOUT_MS = 120_000
 MOST = 100
-"""How many who type at once are kept of a room."""
+"""How many typing users of a room are stored."""
 
 
 def set_typing(
     requester: Requester, room_id: str, user_id: str, *, typing: bool, timeout_ms: int = DEFAULT_TIMEOUT_MS
 ) -> None:
-    """Say that the requester types, for at most `timeout_ms`, or has stopped. Raises Forbidden."""
+    """Note that the requester types, for at most `timeout_ms`, or has stopped. Raises Forbidden."""
     requester.require_self(user_id)
     membership = memberships.read_membership(user_id, room_id) if fits_id(room_id) else None
     if membership is None or membership.membership != "join":
@@ -43,7 +44,7 @@ def set_typing(
 
 
 def set_remote_typing(room_id: str, user_id: str, *, typing: bool, timeout_ms: int) -> None:
-    """Say that another server's user types, for at most `timeout_ms`, or has stopped."""
+    """Note that a user of another server types, for at most `timeout_ms`, or has stopped."""
     _set(room_id, user_id, "", typing=typing, timeout_ms=timeout_ms)
 
 
@@ -63,7 +64,7 @@ def _set(room_id: str, user_id: str, device_id: str, *, typing: bool, timeout_ms
 
 
 def end_for_leavers(items: Iterable[StoredItem]) -> None:
-    """End the typing of users who by these new items of rooms' logs are not in the room any more."""
+    """End the typing of users who have left the room, according to new entries of room logs."""
     left = {
         (entry.room_id, entry.member)
         for entry in new_entries(items)
@@ -73,7 +74,7 @@ def end_for_leavers(items: Iterable[StoredItem]) -> None:
 
 
 def end_on_devices(user_id: str, device_ids: Collection[str]) -> None:
-    """End what a user types on these devices, in all rooms."""
+    """End a user's typing on these devices, in all rooms."""
     rooms = [row.room_id for row in memberships.read_memberships(user_id) if row.membership == "join"]
     if not rooms:
         return
@@ -103,7 +104,9 @@ def _end(room_id: str, user_id: str, device_ids: Collection[str] | None = None) 
 
 
 def _types(stored: Typing, user_id: str, device_ids: Collection[str] | None, now: int) -> bool:
-    """Whether a user types, on one of these devices, or on any; an unknown device may be each of them."""
+    """Return whether a user types on one of these devices, or on any; an unknown device may be any of
+    them.
+    """
     if user_id not in stored.running(now):
         return False
     device_id = stored.devices.get(user_id)
@@ -111,9 +114,9 @@ def _types(stored: Typing, user_id: str, device_ids: Collection[str] | None, now
 
 
 def typing_event(stored: Typing | None, now: int) -> tuple[ClientEvent | None, int]:
-    """Return the m.typing event that says who types at the time `now` (milliseconds); None for None.
+    """Return the m.typing event at the time `now`, and when the first user stops (both milliseconds).
 
-    With it comes the time at which the first of those who type stops by itself: 0 if nobody types.
+    The event is None if `stored` is None; the time is 0 if nobody types.
     """
     if stored is None:
         return None, 0

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 
 def get_room_id_by_alias(alias: str) -> AliasedRoom:
-    """The room that an alias points to, and the servers that know it. Raises InvalidParam, NotFound."""
+    """Return the room that an alias points to, and the servers that know it.
+
+    Raises InvalidParam, NotFound.
+    """
     if parse_room_alias(alias).server_name != settings().server_name:
         raise NotFound(f"{alias} is an alias of another homeserver, which this one can't reach")
     found = directory.read_alias(alias)
@@ -54,7 +57,10 @@ def set_room_alias(requester: Requester, alias: str, room_id: str) -> None:
 
 
 def name_room(requester: Requester, room_id: str, localpart: str) -> str:
-    """Point a new alias of this server to a room; the alias. Raises what `set_room_alias` does."""
+    """Point a new alias of this server to a room, and return the alias.
+
+    Raises what `set_room_alias` raises.
+    """
     alias = f"#{localpart}:{settings().server_name}"
     if not localpart or ":" in localpart:
         raise InvalidParam("localpart is an alias's local part, without # and :")
@@ -63,10 +69,10 @@ def name_room(requester: Requester, room_id: str, localpart: str) -> str:
 
 
 def delete_room_alias(requester: Requester, alias: str) -> None:
-    """Remove an alias, and its mention in the room's canonical alias if the requester may change that.
+    """Remove an alias, and take it out of the room's canonical alias if the requester may change that.
 
-    Its creator may, and who has the power to set the room's canonical alias. Raises InvalidParam, NotFound,
-    Forbidden.
+    The alias's creator may do this, and everyone with the power to set the canonical alias. Raises
+    InvalidParam, NotFound, Forbidden.
     """
     _require_local(alias)
     found = directory.read_alias(alias)
@@ -83,7 +89,7 @@ def delete_room_alias(requester: Requester, alias: str) -> None:
 
 
 def may_curate(room: Room, user_id: str) -> bool:
-    """Whether a user has the power, as a member of the room, to set its canonical alias."""
+    """Return whether a user is a member with the power to set the room's canonical alias."""
     create, levels, member = CREATE_KEY, POWER_LEVELS_KEY, (MEMBER, user_id)
     state = room.events([create, levels, member])
     power = PowerLevels.from_state(state.get(create), state.get(levels), room.version)
@@ -107,7 +113,7 @@ def _unname(room: Room, user_id: str, alias: str) -> None:
 
 
 def without_alias(content: Content, alias: str) -> Content | None:
-    """The content of an m.room.canonical_alias without one alias; None where it doesn't name it."""
+    """Return an m.room.canonical_alias content without one alias; None if it doesn't contain the alias."""
     alternatives = content.get("alt_aliases")
     listed: Sequence[Any] = alternatives if isinstance(alternatives, list) else ()
     if content.get("alias") != alias and alias not in listed:
@@ -121,7 +127,7 @@ def without_alias(content: Content, alias: str) -> Content | None:
 
 
 def get_local_aliases(token: AccessToken, room_id: str) -> list[str]:
-    """This server's aliases of a room, for those who are in it. Raises UnknownToken, Forbidden."""
+    """Return this server's aliases of a room, for a member of the room. Raises UnknownToken, Forbidden."""
     view = open_view(token, room_id)
     if not view.is_world_readable():
         view.require_joined()

@@ -1,21 +1,28 @@
-"""Collection: deleting the nodes of state snapshots to which nothing leads any more.
+"""Collection: deleting the nodes of state snapshots to which nothing refers any more.
 
-Hardly anything leaves such nodes: a writer that stops after storing more nodes than go into its transaction,
-and a purge of history. Both first name the room as one with strays, and only such rooms are looked at. What
-leads to nodes are the log, the events kept outside of it, and the head; what has been remembered of
-resolutions doesn't count. References never go away by themselves, only by a purge.
+Only two things leave such nodes: a writer that stops after storing more nodes than its transaction holds, and
+a purge of history. Both first mark the room as one that may have stray nodes, and only marked rooms are
+checked. The log, the events outside it and the head refer to nodes; stored resolutions don't count.
+References are only removed by a purge.
 
-A node is named by its content, so a writer may come to need again what nothing led to a moment ago. So that
-nothing is lost to it:
+A node is named by its content, so a writer may need a node again to which nothing referred a moment ago.
+These rules keep it from losing the node:
 
-1. Whoever stores a node anew, stores it in full, which renews the time of its writing (`written_ms`).
-2. Nothing happens until a room was last named GRACE_MS ago: who read a reference before a purge is done.
-3. Then the room's resolutions are forgotten, and again GRACE_MS pass: who read one before is done.
-4. Then what is referred to is marked, and of the rest those nodes go that were written before 3., each on the
-   condition that it hasn't been written since. Who needs one and doesn't write it, has it from a reference,
-   so it is marked. Where the room was named anew meanwhile, nothing goes.
+1. A writer that needs a new node always stores it in full, which renews the time of its writing
+(`written_ms`).
 
-Each step may be done twice, and stopping between any two does no harm.
+2. Nothing happens until GRACE_MS after a room was last marked: then everybody who read a reference before a
+purge is done.
+
+3. Then the room's resolutions are deleted, and GRACE_MS pass again: then everybody who read one before is
+done.
+
+4. Then all nodes that are referred to are found. Other nodes that were written before step 3 are deleted,
+each on the condition that it wasn't written since. A writer that uses a node without writing it has it from a
+reference, so the node is found.
+
+If the room was marked anew meanwhile, nothing is deleted. Each step may be repeated, and stopping between two
+steps does no harm.
 """
 
 from __future__ import annotations
@@ -36,7 +43,10 @@ GRACE_MS = 24 * 60 * 60 * 1000
 
 
 def collect(*, budget_ms: int) -> int:
-    """Take each room with strays a step further, while the time lasts; how many nodes were deleted."""
+    """Take each room with stray nodes one step further until the time is over.
+
+    Return the number of deleted nodes.
+    """
     deadline = now_ms() + budget_ms
     rooms: dict[str, list[Stray]] = {}
     for stray in snapshots.read_strays():
@@ -50,7 +60,10 @@ def collect(*, budget_ms: int) -> int:
 
 
 def collect_room(room_id: str, strays: Sequence[Stray]) -> int:
-    """Take one room a step further; `strays` are all that name it. How many nodes were deleted."""
+    """Take one room one step further; `strays` are all marks that name it.
+
+    Return the number of deleted nodes.
+    """
     now = now_ms()
     if now - max(stray.since_ms for stray in strays) < GRACE_MS:
         return 0
@@ -68,7 +81,7 @@ def collect_room(room_id: str, strays: Sequence[Stray]) -> int:
 
 
 def _sweep(room_id: str, strays: Sequence[Stray], *, written_before: int) -> int:
-    """Delete the old nodes that aren't referred to."""
+    """Delete the old nodes to which nothing refers. Return their number."""
     marked = state_trie.reachable(_references(room_id), snapshots.fetch_from(room_id))
     if set(strays) != {stray for stray in snapshots.read_strays() if stray.room_id == room_id}:
         return 0
@@ -84,7 +97,7 @@ def _sweep(room_id: str, strays: Sequence[Stray], *, written_before: int) -> int
 
 
 def _references(room_id: str) -> set[NodeId]:
-    """The snapshots that the room needs."""
+    """Return the snapshots that the room needs."""
     head = room_items.read_head(room_id)
     at_head = {head.state_root} if head is not None else set()
     return room_items.read_log_roots(room_id) | event_store.read_kept_roots(room_id) | at_head

@@ -63,7 +63,7 @@ ATTEMPTS = 20
 MAX_INVITES = 100
 """How many users a room may be made with: each of them is told, and may be invited later."""
 MAX_INITIAL_STATE = 500
-"""How many events a room's `initial_state` may have: what a request has the time for."""
+"""How many events `initial_state` may have, so that a request has the time for them."""
 EVENTS_PER_TRANSACTION = 16
 """An event takes up to five writes (log, pointer, state, membership, snapshot) of a transaction's hundred."""
 
@@ -82,9 +82,10 @@ PRESETS: Mapping[str, tuple[tuple[str, Mapping[str, str]], ...]] = {
 
 
 def default_version(*, old_clients: bool = False) -> str:
-    """The version of a room whose creator asks for none.
+    """Return the room version to use if the creator names none.
 
-    `old_clients` gives one whose room IDs have the server's name, which clients from before 2025 insist on.
+    `old_clients` chooses a version whose room IDs contain the server name: clients from before 2025 need
+    that.
     """
     chosen = settings().default_room_version
     versions = list(ROOM_VERSIONS)
@@ -112,9 +113,10 @@ class RoomRequest:
     def from_body(
         cls, body: Fields, *, visibility: str = "private", for_old_clients: bool = False
     ) -> RoomRequest:
-        """`visibility` is the default. `for_old_clients` chooses a default version that those understand.
+        """Parse the body of createRoom. `visibility` is the default visibility.
 
-        Raises MissingParam, BadJson, ServerNotTrusted for invites by address.
+        `for_old_clients` chooses a default room version that old clients understand. Raises MissingParam,
+        BadJson, ServerNotTrusted for invites by address.
         """
         refuse_addresses(body.objects("invite_3pid"))
         initial_state = [
@@ -141,7 +143,7 @@ class RoomRequest:
         )
 
     def invited_here(self) -> list[str]:
-        """The users of this server among those to be invited, each once."""
+        """Return the invited users of this server, each once."""
         return [user_id for user_id in dict.fromkeys(self.invite) if member_index.is_local(user_id)]
 
     @property
@@ -152,12 +154,11 @@ class RoomRequest:
 def create_room(
     requester: Requester, request: RoomRequest, *, txn_id: str | None = None, elsewhere: bool = False
 ) -> str:
-    """Create the room and invite whom the request names; the room's ID, the same again for a `txn_id`.
+    """Create the room, invite the users that the request names, and return the room ID.
 
-    With `elsewhere` users of other servers are left for the caller to invite; without it they are refused.
-
-    Raises UnsupportedRoomVersion, RoomInUse for a taken alias, InvalidRoomState where the parts don't make a
-    valid room, InvalidParam, LimitExceeded.
+    A repeated `txn_id` returns the same ID. With `elsewhere` the caller invites users of other servers;
+    without it such invites are refused. Raises UnsupportedRoomVersion, RoomInUse for a taken alias,
+    InvalidRoomState if the parts don't make a valid room, InvalidParam, LimitExceeded.
     """
     rate_limits.check("room_creation", requester.user_id)
     version = get_room_version(
@@ -193,9 +194,9 @@ def _begin(
     drafts: Sequence[Draft],
     claim: Claim | None,
 ) -> tuple[str, bool]:
-    """Write the room's first events; its ID, and whether it is new, rather than what `claim` stands for.
+    """Write the room's first events. Return its ID, and False if `claim` was used for a room before.
 
-    From room version 12 on the ID is a hash of the create event: two rooms made alike by one user within one
+    From room version 12 on the ID is a hash of the create event: two rooms that a user makes within one
     millisecond would be the same. The second is made again, a moment later.
     """
     for attempt in range(ATTEMPTS):
@@ -287,7 +288,7 @@ def _drafts(creator: str, request: RoomRequest, version: RoomVersion, alias: str
 
 
 def _check_lengths(request: RoomRequest) -> None:
-    """Raises InvalidParam for more than one request can be made to do."""
+    """Raise InvalidParam for more than one request can do."""
     in_state = [event for event in request.initial_state if event["type"] == MEMBER]
     if len(request.invite) + len(in_state) > MAX_INVITES:
         raise InvalidParam(f"A room can be made with at most {MAX_INVITES} users: invite the others later")
@@ -296,7 +297,7 @@ def _check_lengths(request: RoomRequest) -> None:
 
 
 def _check_canonical_alias(content: Content, alias: str | None) -> None:
-    """Raises BadAlias for any alias but `alias`, which the room is made with: it has no others yet."""
+    """Raise BadAlias for any alias but `alias`, which the room is created with."""
     for named in named_aliases(content):
         if named != alias:
             raise BadAlias(f"{str(named)[:80]!r} does not point to this room")

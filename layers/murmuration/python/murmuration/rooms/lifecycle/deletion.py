@@ -1,16 +1,18 @@
-"""Deletion: a room that all have left goes for good, after a grace period.
+"""Deletion: a room that everybody has left is deleted after a grace period.
 
-1. What makes a room empty, the last leaving or the last rejected invite, marks it in its own transaction
-   (`changes`). Who left reads on, and comes back if the room lets them: the mark counts only where the head
-   agrees.
-2. When the grace period is over the head is replaced with a tombstone, on the condition that nobody is in the
-   room or invited. From then on it is a room that nobody has heard of: an append finds the head moved, then
-   no head. The room's names go at once.
-3. AFTERMATH_MS later, when all are done who had read the head before, the rest is deleted, and last the
-   tombstone and the mark.
+1. The last leaving, or the last rejected invite, marks the room as empty in its own transaction
+(`rooms.writing.changes`). Users who left can still read it, and come back if the room lets them: the mark
+counts only if the head says that the room is empty.
 
-Each step may be done twice or beside itself, and goes on where it was stopped: what was left over is found
-by the mark. Uploaded media stay, as they're their owners'.
+2. After the grace period the head is replaced by a tombstone, on the condition that nobody is in the room or
+invited. From then on the room is unknown: a concurrent append finds the head moved. The room's aliases are
+deleted at once.
+
+3. AFTERMATH_MS later everybody who read the head before is done. Then the rest is deleted, and last the
+tombstone and the mark.
+
+Each step may run twice or concurrently, and goes on where it was stopped: the mark leads to what is left.
+Uploaded media stay, because they belong to users.
 """
 
 from __future__ import annotations
@@ -29,9 +31,9 @@ AFTERMATH_MS = 3_600_000
 
 
 def delete_empty_rooms(*, budget_ms: int) -> int:
-    """Take each room that has been empty for long enough a step further, while the time lasts.
+    """Take each room that has been empty long enough one step further until the time is over.
 
-    How many items were deleted. Where the grace period is set to nothing, rooms are kept for ever.
+    Returns the number of deleted items. If the grace period is unset, rooms are kept for ever.
     """
     days = settings().empty_room_days
     if not days:
@@ -50,7 +52,7 @@ def delete_empty_rooms(*, budget_ms: int) -> int:
 
 
 def _bury(room: EmptyRoom) -> int:
-    """Make the room unknown, if it still is empty; if it isn't, it need not be looked at."""
+    """Make the room unknown if it still is empty; otherwise remove its mark."""
     try:
         empty_rooms.bury(room, now_ms())
     except ConditionFailed as error:
@@ -62,7 +64,7 @@ def _bury(room: EmptyRoom) -> int:
 
 
 def _remove(room_id: str, deadline: int) -> int:
-    """Delete what there is of a buried room, till the deadline."""
+    """Delete everything of a buried room until the deadline."""
     deleted = 0
     for part in room_removal.PARTS:
         for count in part(room_id):

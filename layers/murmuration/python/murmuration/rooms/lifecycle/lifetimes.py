@@ -20,8 +20,8 @@ _MOST = 2**53 - 1
 class Limits:
     """What the server allows, in milliseconds.
 
-    `default` is for rooms that ask for nothing, None for no end. What rooms ask for is brought into
-    `shortest`..`longest`; `longest` is None for no bound.
+    `default` applies to rooms that ask for nothing; None keeps their messages for ever. What a room asks for
+    is brought into `shortest`..`longest`; `longest` None means no upper bound.
     """
 
     default: int | None = None
@@ -30,9 +30,9 @@ class Limits:
 
 
 def lifetime_of(content: Content | None, limits: Limits) -> int | None:
-    """Return after how many milliseconds a message goes; None for never.
+    """Return the lifetime of a room's messages in milliseconds; None keeps them for ever.
 
-    `content` is that of the room's m.room.retention. One that isn't as it should be counts as none.
+    `content` is that of m.room.retention; an invalid one counts as missing.
     """
     asked = _lifetimes(content or {})
     if asked is None or asked[1] is None:

@@ -32,10 +32,10 @@ _Rank = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class DirectoryRequest:
-    """What a client or a server asks of the directory.
+    """A client's or server's question to the directory.
 
-    `room_types` None means all; None in it, rooms without a type. `network` and `all_networks` name rooms of
-    bridges, of which this server has none.
+    `room_types` None asks for all rooms; a None in it means rooms without a type. `network` and
+    `all_networks` ask for rooms of bridges, of which this server has none.
     """
 
     limit: int | None = None
@@ -48,7 +48,7 @@ class DirectoryRequest:
 
     @classmethod
     def from_body(cls, body: Fields, *, server: str | None = None) -> DirectoryRequest:
-        """Raises BadJson."""
+        """Parse the body of a client's or a server's question. Raises BadJson."""
         sieve = Fields(body.object("filter"))
         types = sieve.values.get("room_types")
         if types is not None:
@@ -65,10 +65,10 @@ class DirectoryRequest:
 
 
 def get_public_rooms(request: DirectoryRequest, *, federated: bool = False) -> PublicRoomsPage:
-    """A page of the directory, the rooms with the most members first.
+    """Return a page of the directory, the rooms with the most members first.
 
-    With `federated` those rooms of the page are left out that users of other servers can't join. Raises
-    NotFound for another server's directory, InvalidParam for a token that isn't one.
+    With `federated`, rooms that users of other servers can't join are left out. Raises NotFound for another
+    server's directory, InvalidParam for an unknown token.
     """
     backward, after = _parse_token(request.since) if request.since else (False, None)
     matching = find_public_rooms(request)
@@ -96,7 +96,7 @@ def get_public_rooms(request: DirectoryRequest, *, federated: bool = False) -> P
 
 
 def find_public_rooms(request: DirectoryRequest) -> list[Room]:
-    """All rooms that the request is after, those with the most members first.
+    """Return all rooms that match the request, those with the most members first.
 
     Raises NotFound for another server's directory.
     """
@@ -106,7 +106,9 @@ def find_public_rooms(request: DirectoryRequest) -> list[Room]:
 
 
 def _rooms() -> list[Room]:
-    """The published rooms that somebody of this server is in: of others it doesn't know how they are now."""
+    """Return the published rooms that a local user is in. This server can't know the others' present
+    state.
+    """
     heads = room_items.read_heads(directory.read_published(), eventual=True)
     return [Room(head) for head in heads.values() if head.is_resident]
 
@@ -131,7 +133,7 @@ def _matches(listed: RoomListing, request: DirectoryRequest) -> bool:
 
 
 def _slice(ranks: Sequence[_Rank], after: _Rank | None, limit: int, *, backward: bool) -> tuple[int, int]:
-    """The bounds of a page: of what follows `after`, or backward of what comes before it."""
+    """Return the bounds of a page: of what follows `after`, or backward of what comes before it."""
     if after is None:
         return 0, min(limit, len(ranks))
     if backward:
@@ -160,13 +162,13 @@ def _parse_token(token: str) -> tuple[bool, _Rank]:
 
 
 def get_room_visibility(room_id: str) -> str:
-    """`public` for a published room, else `private`. Raises NotFound."""
+    """Return `public` for a published room, else `private`. Raises NotFound."""
     _load_room(room_id)
     return "public" if directory.is_published(room_id) else "private"
 
 
 def set_room_visibility(requester: Requester, room_id: str, visibility: str) -> None:
-    """Publish a room, or withdraw it. Raises InvalidParam, NotFound, Forbidden."""
+    """Publish a room, or remove it from the directory. Raises InvalidParam, NotFound, Forbidden."""
     if visibility not in ("public", "private"):
         raise InvalidParam("visibility must be public or private")
     room = _load_room(room_id)

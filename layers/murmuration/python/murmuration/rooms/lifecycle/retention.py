@@ -1,18 +1,21 @@
-"""Retention: messages that are older than their room keeps them lose all but their place.
+"""Retention: messages that are older than their room's lifetime lose everything but their place in the log.
 
-A room says by `m.room.retention` how long it keeps its messages, the server what it allows. Without the
-setting nothing is ever purged.
+A room sets the lifetime by `m.room.retention`, within what the server allows. If the setting is off, nothing
+is ever purged.
 
-1. The rooms are gone through once a day, in steps that a function has time for. A purge that was stopped goes
-   on with the room at which it was.
-2. In each room the log is read from where the last purge came to, up to the first message that isn't old
-   enough yet. The time of an event is what its sender says. One that says a time to come is purged with the
-   next message after it.
-3. State stays, and so does what new events follow: the newest message and the forward extremities.
-4. An event is purged in one transaction with what is known of its relation to another, on the condition that
-   it hasn't been purged: so it may be done twice, or beside itself.
+1. All rooms are visited once a day, in steps for which a function has time. A stopped purge goes on with the
+room at which it stopped.
 
-What is left of an event is told by `storage.retention.purge_write`.
+2. In each room the log is read from the end of the last purge up to the first message that isn't old enough.
+The time of an event is what its sender says. An event with a future time is purged with the next message
+after it.
+
+3. State stays, and so do the events that new events follow: the newest message and the forward extremities.
+
+4. An event is purged in one transaction with its relation to another event, on the condition that it hasn't
+been purged. So a purge may run twice or concurrently.
+
+`storage.retention.purge_write` says what is left of an event.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ PAGE = 100
 
 
 def limits() -> Limits:
-    """Return what this server allows rooms to ask for."""
+    """Return the lifetimes that this server allows rooms to ask for."""
     chosen = settings()
     return Limits(
         default=chosen.retention_default_days * DAY_MS or None,
@@ -45,7 +48,7 @@ def limits() -> Limits:
 
 
 def purge_rooms(*, budget_ms: int) -> int:
-    """Purge what is too old of each room, while the time lasts. Return how many events were purged."""
+    """Purge the expired messages of each room until the time is over. Return the number of purged events."""
     if not settings().retention:
         return 0
     deadline = now_ms() + budget_ms
@@ -64,7 +67,7 @@ def purge_rooms(*, budget_ms: int) -> int:
 
 
 def purge_room(room: Room, deadline: int) -> int:
-    """Purge what is too old of one room, till the deadline. Return how many events were purged."""
+    """Purge the expired messages of one room until the deadline. Return the number of purged events."""
     event = room.event(*RETENTION)
     lifetime = lifetime_of(event.content if event is not None else None, limits())
     if lifetime is None:
@@ -85,7 +88,7 @@ def purge_room(room: Room, deadline: int) -> int:
 
 
 class _Purge:
-    """The purge of one room's messages from before a time; pages of the log are taken in order."""
+    """The purge of one room's messages from before a time. It takes the pages of the log in order."""
 
     def __init__(self, room: Room, before_ms: int) -> None:
         self.count = 0
@@ -99,7 +102,7 @@ class _Purge:
         self._followed: list[LogEntry] = []  # forward extremities, which stay while they are that
 
     def take(self, page: list[LogEntry]) -> None:
-        """Purge what is old enough of a page. With the first message that isn't, the purge is done."""
+        """Purge the old messages of a page. The first message that isn't old enough ends the purge."""
         for entry in page:
             event = entry.event
             if event.is_state or entry.purged or entry.withheld:

@@ -1,4 +1,4 @@
-"""Upgrading a room: a replacement of another version, and a tombstone that points to it.
+"""Upgrading a room: a new room of another version, and a tombstone that points to it.
 
 https://spec.matrix.org/v1.19/client-server-api/#room-upgrades
 """
@@ -71,10 +71,10 @@ _AT_ONCE = 16
 def upgrade_room(
     requester: Requester, room_id: str, new_version: str, additional_creators: Sequence[object] = ()
 ) -> str:
-    """Replace a room by one of another version; the new room's ID.
+    """Replace a room by one of another version, and return the new room's ID.
 
-    The new room and the old one's tombstone come in one transaction; aliases, bans, a space's children and
-    the requester's settings follow. The same request again goes on with these, and answers with the same
+    The new room and the old room's tombstone are written in one transaction; aliases, bans, a space's
+    children and the requester's settings follow. A repeated request goes on with these, and returns the same
     room. Raises UnsupportedRoomVersion, BadJson, InvalidParam, Forbidden, LimitExceeded.
     """
     rate_limits.check("room_creation", requester.user_id)
@@ -120,7 +120,7 @@ def _replaced_by(
     creators: Sequence[str],
     state: Mapping[StateKey, Event],
 ) -> str | None:
-    """The room that the same request made before in place of this one, if it did."""
+    """Return the room with which the same request replaced this one before, if it did."""
     tombstone = state.get(TOMBSTONE_KEY)
     new_id = tombstone.content.get("replacement_room") if tombstone is not None else None
     if tombstone is None or tombstone.sender != sender or not isinstance(new_id, str) or not fits_id(new_id):
@@ -133,7 +133,7 @@ def _replaced_by(
 
 
 def _predecessor(create: Event) -> str | None:
-    """The room that this one replaces, by its create event."""
+    """Return the room that this one replaces, by its create event."""
     named = create.content.get("predecessor")
     room_id = named.get("room_id") if isinstance(named, dict) else None
     return room_id if isinstance(room_id, str) and fits_id(room_id) else None
@@ -192,7 +192,9 @@ def _close(old: Append, sender: str, new_id: str, state: Mapping[StateKey, Event
 def _levels(
     old_version: RoomVersion, version: RoomVersion, creators: Collection[str], state: Mapping[StateKey, Event]
 ) -> Content:
-    """The new room's power levels: the old ones, as integers, with creators as each version keeps them."""
+    """Return the new room's power levels: the old ones as integers, with creators as each version has
+    them.
+    """
     power = PowerLevels.from_state(state[CREATE_KEY], state[POWER_LEVELS_KEY], old_version)
     content = dict(state[POWER_LEVELS_KEY].content)
     for name in DEFAULT_LEVELS:
@@ -214,7 +216,7 @@ def _levels(
 
 
 def _move_aliases(sender: str, old_id: str, new_id: str) -> None:
-    """Let this server's aliases point to the new room, which names the canonical ones; the old room none.
+    """Move this server's aliases to the new room, and its canonical ones into that room's state.
 
     The old room is emptied last: a request that stopped halfway still finds there what to move.
     """
@@ -232,7 +234,7 @@ def _move_aliases(sender: str, old_id: str, new_id: str) -> None:
 
 
 def _empty_canonical_alias(sender: str, room_id: str, canonical: Event) -> None:
-    """Have the old room name no aliases any more, if the sender may and nobody changed them meanwhile."""
+    """Remove the aliases from the old room's state, if the sender may and nobody changed them meanwhile."""
 
     def plan(batch: Append) -> None:
         current = batch.state([CANONICAL_ALIAS_KEY]).get(CANONICAL_ALIAS_KEY)
@@ -260,7 +262,7 @@ def _transfer_children(sender: str, old_id: str, new_id: str) -> None:
 
 
 def _transfer_bans(sender: str, old_id: str, new_id: str) -> None:
-    """Ban from the new room who was banned from the old one, as far as the sender may."""
+    """Ban from the new room the users who are banned from the old one, as far as the sender may."""
     version = Room.load(old_id).version
     banned = [
         entry.event.state_key or ""
@@ -277,9 +279,11 @@ def _transfer_bans(sender: str, old_id: str, new_id: str) -> None:
 
 
 def _add_missing(room_id: str, drafts: Sequence[Draft]) -> bool:
-    """Add state events, but for what somebody decided in the room since; whether that is allowed.
+    """Add state events, except state that somebody has set in the room since.
 
-    To have come in by oneself is no decision against a ban.
+    Return whether that was allowed.
+
+    A user's own join doesn't prevent their ban.
     """
 
     def plan(batch: Append) -> None:
@@ -297,7 +301,9 @@ def _add_missing(room_id: str, drafts: Sequence[Draft]) -> bool:
 
 
 def follow_upgrade(user_id: str, create: Event) -> None:
-    """Take over the settings of one who joined a replacement, if the old room's tombstone says that it is."""
+    """Copy a user's settings to the room they joined, if the old room's tombstone names it as the
+    replacement.
+    """
     old_id = _predecessor(create)
     head = room_items.read_head(old_id) if old_id is not None else None
     tombstone = Room(head).event(*TOMBSTONE_KEY) if head is not None else None
@@ -306,9 +312,9 @@ def follow_upgrade(user_id: str, create: Event) -> None:
 
 
 def transfer_settings(user_id: str, old_id: str, new_id: str) -> None:
-    """Take a user's tags and push rule for the old room over to the new one, if it has none yet.
+    """Copy a user's tags and push rule of the old room to the new one, if that has none yet.
 
-    In their `m.direct` the new room stands beside the old one, wherever that stands.
+    The user's `m.direct` gets the new room beside the old one.
     """
     from murmuration import push_rules
     from murmuration.protocol.errors import NotFound
@@ -329,7 +335,7 @@ def transfer_settings(user_id: str, old_id: str, new_id: str) -> None:
 
 
 def _with_room(direct: Content | None, old_id: str, new_id: str) -> Content | None:
-    """An `m.direct` with the new room where it has the old one; None where that changes nothing."""
+    """Return an `m.direct` with the new room added beside the old one; None if that changes nothing."""
     changed = {
         user_id: [*room_ids, new_id]
         for user_id, room_ids in (direct or {}).items()

@@ -1,4 +1,4 @@
-"""Whom of this server may be invited. `federation.membership.inviting` invites users of other servers."""
+"""Checks of invites to local users. `federation.membership.inviting` invites users of other servers."""
 
 from __future__ import annotations
 
@@ -15,22 +15,26 @@ from murmuration.storage.users import account_data
 
 
 def invitee(body: Fields) -> str:
-    """The user that a request names. Raises ServerNotTrusted for an address, MissingParam, BadJson."""
+    """Return the user that a request invites.
+
+    Raises ServerNotTrusted for an address, MissingParam, BadJson.
+    """
     if "user_id" not in body.values and "address" in body.values:
         refuse_addresses([body])
     return body.string("user_id")
 
 
 def refuse_addresses(invites: Sequence[object]) -> None:
-    """Raises ServerNotTrusted if there are any: whose they are only identity servers know."""
+    """Raise ServerNotTrusted if there are addresses: only an identity server knows whose they are."""
     if invites:
         raise ServerNotTrusted("This server asks no identity server, so it invites nobody by their address")
 
 
 def check_invitees(inviter: str, user_ids: Iterable[str], *, elsewhere: bool = False) -> None:
-    """Raises InvalidParam for what isn't a user ID, Forbidden for users that can't be invited, InviteBlocked.
+    """Raise an error if one of the users can't be invited.
 
-    With `elsewhere` users of other servers may be: their servers are asked when the invite is added.
+    Raises InvalidParam for an invalid user ID, Forbidden, InviteBlocked. With `elsewhere` users of other
+    servers are allowed: their servers are asked when the invite is added.
     https://spec.matrix.org/v1.19/client-server-api/#invite-permission
     """
     invited = []
@@ -47,7 +51,7 @@ def check_invitees(inviter: str, user_ids: Iterable[str], *, elsewhere: bool = F
 
 
 def check_takes_invites(*user_ids: str) -> None:
-    """Raises InviteBlocked where one of these users of this server takes no invites. One read."""
+    """Raise InviteBlocked if one of these local users blocks all invites. One read."""
     reads = [account_data.content_read(user_id, "", INVITE_PERMISSION) for user_id in user_ids]
     for content in fetch_all(reads):
         if blocks_invites(content or {}):
@@ -55,5 +59,5 @@ def check_takes_invites(*user_ids: str) -> None:
 
 
 def blocks_invites(content: Content) -> bool:
-    """Whether an m.invite_permission_config keeps all invites away."""
+    """Return whether an m.invite_permission_config blocks all invites."""
     return content.get("default_action") == "block"

@@ -1,4 +1,4 @@
-"""Joining and knocking by ID or alias: from whatever the client names to the room."""
+"""Joining and knocking by room ID or alias."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PARAMETERS = ("reason", "third_party_signed")
 
 @dataclass(frozen=True, slots=True)
 class JoinRequest:
-    """Which room to join, and what goes with it."""
+    """Which room to join, and what the member event is to contain."""
 
     room_id_or_alias: str
     reason: str | None = None
@@ -33,7 +33,9 @@ class JoinRequest:
 
     @classmethod
     def from_body(cls, room_id_or_alias: str, body: Fields, *, with_custom: bool = False) -> JoinRequest:
-        """`with_custom` takes the body's other keys into the member event, as Synapse does.
+        """Parse the body of a join.
+
+        `with_custom` puts the body's other keys into the member event, as Synapse does.
 
         Raises BadJson.
         """
@@ -43,7 +45,7 @@ class JoinRequest:
 
 
 def join_room(token: AccessToken, request: JoinRequest, *, txn_id: str | None = None) -> str:
-    """Join the room that an ID or alias names, once for a `txn_id`; its ID.
+    """Join the room that an ID or alias names, once for a `txn_id`, and return the room ID.
 
     Raises UnknownToken, NotFound, Forbidden, LimitExceeded.
     """
@@ -65,13 +67,19 @@ def join_room(token: AccessToken, request: JoinRequest, *, txn_id: str | None = 
 
 
 def knock_on_room(user_id: str, room_id_or_alias: str, *, reason: str | None = None) -> str:
-    """Knock on the room that an ID or alias names; its ID. Raises NotFound, Forbidden, LimitExceeded."""
+    """Knock on the room that an ID or alias names, and return the room ID.
+
+    Raises NotFound, Forbidden, LimitExceeded.
+    """
     rate_limits.check("join", user_id)
     return membership.knock_on_room(user_id, resolve(room_id_or_alias), reason=reason)
 
 
 def resolve(room_id_or_alias: str) -> str:
-    """The room ID. Raises NotFound for an unknown alias, InvalidParam for neither ID nor alias."""
+    """Return the ID of the room that `room_id_or_alias` names.
+
+    Raises NotFound for an unknown alias, InvalidParam if it is neither an ID nor an alias.
+    """
     if not room_id_or_alias.startswith(("!", "#")):
         raise InvalidParam("A room is named by an ID, which begins with !, or an alias, which begins with #")
     if not fits_id(room_id_or_alias):

@@ -1,4 +1,4 @@
-"""Finding a user of this server who may do something in a room."""
+"""Finding a local user who has enough power in a room."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def user_with_power(
     needed: int,
     state: Callable[[Iterable[StateKey]], Mapping[StateKey, Event]],
 ) -> str | None:
-    """A joined user of this server with a power level of at least `needed`, or None.
+    """Return a joined local user with a power level of at least `needed`, or None.
 
-    Whoever is named by the power levels is looked up in `state`, the most powerful first. Others have the
-    default level, and are looked for only where that is enough. So no more than a few items are read,
-    whatever the size of the room.
+    Users named by the power levels are looked up in `state`, the most powerful first. All others have the
+    default level, so they are looked for only if that is enough. It reads a few items only, however large the
+    room is.
     """
     if not head.is_resident:
         return None

@@ -1,4 +1,4 @@
-"""The content of membership events: the membership, and the member's profile as it is now."""
+"""The content of membership events: the membership and the user's current profile."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ def member_content(
     reason: str | None = None,
     **more: Any,
 ) -> JsonDict:
-    """`membership` with the user's display name and avatar where they have one; falsy `more` is left out.
+    """Return a content with `membership`, the user's display name and avatar, and `more`, without its falsy
+    values.
 
-    `profile` spares its reading.
+    Pass `profile` to save its read.
     """
     shown = read_member_fields(user_id) if profile is None else profile
     content: JsonDict = {"membership": membership, **shown}

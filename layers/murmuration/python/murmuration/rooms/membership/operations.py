@@ -1,6 +1,6 @@
 """Changes of membership: join, invite, knock, leave, kick, ban, unban, forget.
 
-With a `claim` a change is made once for its transaction ID, and its sender is shown that again.
+With a `claim` a change is made once for its transaction ID; its sender's clients are shown that ID.
 https://spec.matrix.org/v1.19/client-server-api/#room-membership
 """
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 AUTHORISER = "join_authorised_via_users_server"
 OURS = ("membership", "reason", "third_party_invite", AUTHORISER)
-"""Keys of a member event that a join's body doesn't choose freely."""
+"""Keys of a member event that the body of a join may not set freely."""
 JOIN_STATE = [
     (event_type, "")
     for event_type in (
@@ -53,7 +53,7 @@ JOIN_STATE = [
         POLICY,
     )
 ]
-"""What decides whether and how someone may join."""
+"""The state that decides whether and how a user may join."""
 
 
 def join_room(
@@ -67,9 +67,9 @@ def join_room(
     custom: Content | None = None,
     claim: Claim | None = None,
 ) -> str:
-    """Join a room, or stay in it; its ID. Raises NotFound for an unknown room, Forbidden.
+    """Join a room, or stay in it, and return the room ID. Raises NotFound for an unknown room, Forbidden.
 
-    `profile` and `room` spare their reading. `custom` are further keys of the member event's content.
+    Pass `profile` and `room` to save their reads. `custom` are further keys of the member event's content.
     """
     known = profile
 
@@ -118,7 +118,7 @@ def invite_user(
 
 
 def knock_on_room(user_id: str, room_id: str, *, reason: str | None = None) -> str:
-    """Ask to be let in; the room's ID. Raises NotFound for an unknown room, Forbidden."""
+    """Ask to be let in, and return the room ID. Raises NotFound for an unknown room, Forbidden."""
     content = member_content(user_id, "knock", reason=reason)
 
     def plan(batch: Append) -> None:
@@ -131,9 +131,9 @@ def knock_on_room(user_id: str, room_id: str, *, reason: str | None = None) -> s
 def leave_room(
     user_id: str, room_id: str, *, reason: str | None = None, claim: Claim | None = None
 ) -> bool | None:
-    """Leave, reject an invite or take back a knock; one who has left stays so: False.
+    """Leave a room, reject an invite or take back a knock. Return False if the user had left already.
 
-    None where the claim was taken before. Raises Forbidden.
+    Returns None if the transaction ID was used before. Raises Forbidden.
     """
 
     def plan(batch: Append) -> bool:
@@ -149,7 +149,7 @@ def leave_room(
 
 
 def reject_invite(user_id: str, room_id: str, event_id: str, *, claim: Claim | None = None) -> None:
-    """Reject the invite that an event is. Raises NotFound where it isn't, or isn't any more."""
+    """Reject the invite that this event is. Raises NotFound if it isn't the current invite."""
 
     def plan(batch: Append) -> None:
         invite = batch.state([(MEMBER, user_id)]).get((MEMBER, user_id))
@@ -178,7 +178,10 @@ def kick_user(
 def ban_user(
     sender: str, room_id: str, user_id: str, *, reason: str | None = None, claim: Claim | None = None
 ) -> None:
-    """Ban a user, in the room or not. Raises Forbidden, InvalidParam for what is no user, LimitExceeded."""
+    """Ban a user, who needn't be in the room.
+
+    Raises Forbidden, InvalidParam for an invalid user ID, LimitExceeded.
+    """
     parse_user_id(user_id)
     rate_limits.check("moderation", sender)
 
@@ -209,7 +212,7 @@ def unban_user(
 
 
 def forget_room(user_id: str, room_id: str) -> None:
-    """Forget a room that the user isn't in any more. Raises Unknown while they are, NotFound."""
+    """Forget a room that the user has left. Raises Unknown if they haven't, NotFound."""
     membership = memberships.read_membership(user_id, room_id)
     if membership is None:
         raise NotFound(f"You have no part in room {room_id}")
@@ -219,10 +222,9 @@ def forget_room(user_id: str, room_id: str) -> None:
 
 
 def update_profile_in_rooms(user_id: str, profile: Mapping[str, str]) -> None:
-    """Carry a changed profile (`displayname`, `avatar_url`) into the user's member event of each room.
+    """Copy a changed profile (`displayname`, `avatar_url`) into the user's member event of each room.
 
-    Running it again, or beside itself, ends in the profile given last. A room that refuses is left out: the
-    profile itself has changed.
+    Concurrent and repeated calls end with the profile given last. A room that refuses the event is skipped.
     """
     joined = [row.room_id for row in memberships.read_memberships(user_id) if row.membership == "join"]
 
@@ -251,10 +253,10 @@ def update_profile_in_rooms(user_id: str, profile: Mapping[str, str]) -> None:
 def set_membership(
     sender: str, room_id: str, user_id: str, content: Content, *, once: Once | None = None
 ) -> Event:
-    """Change a membership the state endpoint's way; return the event, or the current one if it says the same.
+    """Change a membership through the state endpoint, and return the event.
 
-    The event is sent for `once`. Raises InvalidParam for a membership that doesn't exist and for what is no
-    user, Forbidden.
+    Returns the current event if it says the same already. The event is sent once for `once`. Raises
+    InvalidParam for an unknown membership or an invalid user ID, Forbidden.
     """
     checked = checked_content(sender, user_id, content)
 
@@ -273,11 +275,11 @@ def set_membership(
 
 
 def checked_content(sender: str, user_id: str, content: Content, *, new_room: bool = False) -> Content:
-    """The content of a membership event as a client gave it, with the profile where it's their own.
+    """Return the content of a client's membership event, with the profile if it is about the sender.
 
-    Who vouches for a join is left out: that is for this server to say (`authorised`). Raises InvalidParam for
-    a membership that doesn't exist or what isn't a user, Forbidden for users that can't be invited: to a room
-    that is only being made, users of other servers can't.
+    A client's `join_authorised_via_users_server` is removed; `authorised` adds this server's own. Raises
+    InvalidParam for an unknown membership or an invalid user ID, Forbidden for users that can't be invited. A
+    room that is being created can't invite users of other servers here.
     """
     membership = content.get("membership")
     if membership not in ("join", "invite", "knock", "leave", "ban"):
@@ -290,9 +292,9 @@ def checked_content(sender: str, user_id: str, content: Content, *, new_room: bo
 
 
 def authorised(batch: Append, user_id: str, content: Content) -> Content:
-    """The content of a membership event, for a join with the member who vouches for it where one has to.
+    """Return the content of a membership event; a restricted join gets the member who authorises it.
 
-    A member keeps the one by whom they came in.
+    A user who is joined already keeps the member who authorised their join.
     """
     if content["membership"] != "join":
         return dict(content)
@@ -307,7 +309,9 @@ def authorised(batch: Append, user_id: str, content: Content) -> Content:
 def _once(
     claim: Claim | None, plan: Callable[[Append], T], run: Callable[[Callable[[Append], T]], T]
 ) -> T | None:
-    """What `run` returns of `plan`; where the transaction ID was claimed before, nothing happens: None."""
+    """Return what `run` returns for `plan`; None if the transaction ID was used before, and nothing
+    happens.
+    """
     if claim is None:
         return run(plan)
 
@@ -331,7 +335,7 @@ def _membership(batch: Append, user_id: str) -> str | None:
 
 
 def _add_unless_said(batch: Append, sender: str, user_id: str, content: Content) -> None:
-    """Change the user's membership, unless it has this content from this sender: a request was repeated.
+    """Change the user's membership, unless the same sender set this content already, in a repeated request.
 
     Raises Forbidden also for a repetition, if the sender may not do it any more.
     """

@@ -1,4 +1,4 @@
-"""Restricted rooms: who may join because of another room, and who vouches for it.
+"""Restricted rooms: who may join because of another room, and which member authorises it.
 
 https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms
 """
@@ -16,11 +16,14 @@ from murmuration.rooms.membership.local_users import user_with_power
 from murmuration.rooms.writing.append import Append
 from murmuration.storage.users import memberships
 
+MOST_ROOMS = 100
+"""In how many rooms that a join rule names a user is looked for."""
+
 
 def authorising_user(batch: Append, user_id: str) -> str | None:
-    """The member whose server vouches for the join, or None where none is needed or to be had.
+    """Return the member whose server authorises the join; None if none is needed or none is found.
 
-    The auth rules then decide; without an authorising user they refuse who isn't invited.
+    The auth rules decide afterwards: without an authorising user they refuse everyone who isn't invited.
     """
     state = batch.state([JOIN_RULES_KEY, POWER_LEVELS_KEY, CREATE_KEY, (MEMBER, user_id)])
     rules = state.get(JOIN_RULES_KEY)
@@ -38,7 +41,7 @@ def authorising_user(batch: Append, user_id: str) -> str | None:
 
 
 def allowed_rooms(allow: object) -> list[str]:
-    """The rooms whose members may join, from the join rules' `allow`."""
+    """Return the rooms whose members may join, from the `allow` of the join rules."""
     conditions = allow if isinstance(allow, list) else []
     return [
         condition["room_id"]
@@ -50,8 +53,8 @@ def allowed_rooms(allow: object) -> list[str]:
 
 
 def is_in_any(user_id: str, room_ids: Iterable[str]) -> bool:
-    """Whether the user is in one of these rooms, which are some room's word: all are looked up at once."""
-    wanted = [room_id for room_id in dict.fromkeys(room_ids) if fits_id(room_id)]
+    """Return whether the user is joined to one of these rooms, all looked up at once. IDs may be invalid."""
+    wanted = [room_id for room_id in dict.fromkeys(room_ids) if fits_id(room_id)][:MOST_ROOMS]
     rows = concurrency.parallel(
         *(functools.partial(memberships.read_membership, user_id, room_id) for room_id in wanted)
     )

@@ -1,4 +1,4 @@
-"""Bundled aggregations: what relates to an event, summed up in its `unsigned`.
+"""Bundled aggregations: a summary of the events that relate to an event, in its `unsigned`.
 
 https://spec.matrix.org/v1.19/client-server-api/#aggregations-of-child-events
 """
@@ -32,10 +32,10 @@ _CANDIDATES = 10
 
 
 def bundle(entries: Sequence[LogEntry], viewer: Viewer, *, with_room_id: bool = True) -> Bundles:
-    """The aggregations of a page of a room's events, those that have any.
+    """Return the aggregations of events of one room, by event ID, without those that have none.
 
-    Reads nothing where nothing relates to the events, as they tell themselves; else two or three round trips,
-    for all of them together. State events have none.
+    It reads nothing if no event says that others relate to it; else two or three round trips for all events
+    together. State events have no aggregations.
     """
     return _bundle(entries, viewer, (REPLACE, REFERENCE, THREAD), with_room_id)
 
@@ -58,7 +58,7 @@ def _bundle(
 
 
 def matching_relations(room: Room, seen: Sequence[Seen], event_filter: EventFilter) -> list[Seen]:
-    """Those events to which others relate as the filter's `related_by_` properties ask."""
+    """Return the events to which others relate as the filter's `related_by_` properties require."""
     rel_types = event_filter.related_by_rel_types
     groups = relations.GROUPS if rel_types is None else {relations.group_of(each) for each in rel_types}
     wanted = [
@@ -118,7 +118,9 @@ class _Page:
         parallel(*calls)
 
     def _read(self, parent: _Parent, group: str, limit: int | None = None) -> list[Relation]:
-        """The newest relations of a group, of senders who aren't ignored, from before the viewer left."""
+        """Return the newest relations of a group, without ignored senders and later events than the viewer
+        may see.
+        """
         until = self.viewer.joined_until
         before = None if until is None or until == STILL_JOINED else until + 1
         found = relations.read_relations(
@@ -141,7 +143,7 @@ class _Page:
         parent.references = self._read(parent, REFERENCE, MAX_REFERENCES)[::-1]
 
     def _read_thread(self, parent: _Parent) -> None:
-        """The thread's newest events; for one who left the room also how many there were by then."""
+        """Read the thread's newest events; for a viewer who left the room, also their number at that time."""
         ignoring = len(self.viewer.ignored)
         limit = _CANDIDATES + min(ignoring, 40) if self.viewer.is_joined else None
         found = self._read(parent, THREAD, limit)
@@ -177,7 +179,7 @@ class _Page:
             self.of_children = _bundle(latest, self.viewer, (REPLACE, REFERENCE), self.with_room_id)
 
     def _first_visible(self, candidates: Sequence[Relation]) -> list[int]:
-        """The ordinals to read to know the first of them that the viewer may see."""
+        """Return the ordinals to read for the first of the candidates that the viewer may see."""
         ordinals = []
         for relation in candidates:
             ordinals.append(relation.ordinal)
@@ -202,7 +204,7 @@ class _Page:
         return relation.ordinal in self.children or self._saw(relation)
 
     def aggregate(self, parent: _Parent) -> BundledRelations:
-        """Return the `m.relations` that are bundled with an event: what relates to it."""
+        """Return the `m.relations` of an event."""
         bundled: BundledRelations = {}
         edit = self._first(parent.edits)
         if edit is not None:

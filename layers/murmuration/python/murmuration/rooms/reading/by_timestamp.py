@@ -1,4 +1,7 @@
-"""The event closest to a point in time. https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidtimestamp_to_event"""
+"""Finding the event closest to a point in time.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidtimestamp_to_event
+"""
 
 from __future__ import annotations
 
@@ -24,20 +27,18 @@ _NEVER = 2**63
 _RUNS = 10
 _MOST_FILLS = 12
 WINDOW = 50
-"""How many events out of place, to either side, don't keep the closest one from being found.
-
-Events and not ordinals, as what is filled into a gap has its ordinals far apart.
-"""
+"""How far events may be out of place, in events to either side, for the closest one still to be found."""
 
 
 def get_event_by_timestamp(
     token: AccessToken, room_id: str, ts: int, *, forward: bool, fill: Fill | None = None
 ) -> EventAtTime:
-    """The event closest to `ts` (milliseconds) that is not before it, or backward not after it.
+    """Return the event closest to `ts` (milliseconds): the first one not before it, or backward the last one
+    not after it.
 
-    The order of the log is taken to be, within a window, that of the events' timestamps, which are their
-    senders' word. Where events are missing around that time, `fill` is called to fetch them, as long as it
-    brings some. Raises UnknownToken, Forbidden, NotFound.
+    The log is assumed to be in the order of the events' timestamps, except within a window. If events around
+    that time are missing, `fill` is called to fetch them as long as it brings some. Raises UnknownToken,
+    Forbidden, NotFound.
     """
     view = open_view(token, room_id)
     if fill is not None and view.room.head.federated:
@@ -58,7 +59,7 @@ def get_event_by_timestamp(
 
 
 def around(room: Room, low: int, high: int, horizon: int) -> list[LogEntry]:
-    """The events between two bounds that `narrow` found, and `WINDOW` more on either side."""
+    """Return the entries between two bounds that `narrow` found, and `WINDOW` more on either side."""
     room_id, version = room.room_id, room.version
     below = room_items.read_log(room_id, version, before=low, limit=WINDOW, forward=False)
     most = high - low + 1 + WINDOW
@@ -69,7 +70,7 @@ def around(room: Room, low: int, high: int, horizon: int) -> list[LogEntry]:
 
 
 def _fill_around(view: View, ts: int, fill: Fill) -> bool:
-    """Fetch what is missing around `ts`; whether any came."""
+    """Fetch events that are missing around `ts`. Return whether any came."""
     room = view.room
     low, high = narrow(room, room.head.oldest, view.horizon(), ts)
     behind = room_items.read_log(room.room_id, room.version, after=high, limit=1)  # a gap may lie between
@@ -77,7 +78,7 @@ def _fill_around(view: View, ts: int, fill: Fill) -> bool:
 
 
 def narrow(room: Room, low: int, high: int, ts: int) -> tuple[int, int]:
-    """Bounds, close together, of the ordinals around which the log's timestamps reach `ts`."""
+    """Return two ordinals, close together, between which the log's timestamps reach `ts`."""
     while high - low > 2 * _PROBES:
         step = (high - low) // (_PROBES + 1)
         probes = [low + step * number for number in range(1, _PROBES + 1)]
@@ -97,7 +98,7 @@ def narrow(room: Room, low: int, high: int, ts: int) -> tuple[int, int]:
 
 
 def _next_times(room: Room, ordinals: Sequence[int]) -> list[tuple[int, int]]:
-    """With each ordinal the time of the first entry behind it."""
+    """Return, for each ordinal, the time of the first entry after it."""
     read = functools.partial(room_items.read_log, room.room_id, room.version, limit=1)
     pages = concurrency.parallel(*(functools.partial(read, after=ordinal) for ordinal in ordinals))
     return [
@@ -107,9 +108,9 @@ def _next_times(room: Room, ordinals: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def _further(view: View, position: int, ts: int, forward: bool) -> dict[str, int]:
-    """The next visible event in the direction, if it is on the right side of `ts`.
+    """Return the next visible event in the direction, if it is on the right side of `ts`.
 
-    Behind a long stretch of hidden history nothing is found, but for what the viewer saw happen themselves.
+    After a long stretch of hidden history it finds only events during the viewer's own stay.
     """
     stop = view.horizon() if forward else view.room.head.oldest - 1
     scan = Scan(view, EventFilter(), position, stop, forward=forward)

@@ -29,7 +29,7 @@ def client_events(
     with_room_id: bool = True,
     event_format: EventFormat = "client",
 ) -> list[ClientEvent]:
-    """The events that a viewer sees, in the form for their client."""
+    """Return the events that a viewer sees, in the format for their client."""
     return [
         client_event(
             entry,
@@ -52,11 +52,11 @@ def client_event(
     with_room_id: bool = True,
     event_format: EventFormat = "client",
 ) -> ClientEvent:
-    """An event for one user's client, with all that `unsigned` tells them. Reads nothing.
+    """Return an event in the format for one user's client, with its `unsigned`. Reads nothing.
 
-    `membership` is the viewer's at the event (`Seen.membership`), left out where None; `relations` are the
-    event's bundled aggregations. Without room ID it's the form for responses that tell the room elsewhere;
-    the format "federation" is the PDU with this `unsigned`.
+    `membership` is the viewer's membership at the event (`Seen.membership`); None leaves it out. `relations`
+    are the event's bundled aggregations. Pass `with_room_id=False` if the response names the room elsewhere.
+    The format "federation" is the PDU with this `unsigned`.
     """
     event = entry.event
     if event_format == "federation":
@@ -87,7 +87,7 @@ def client_event(
 
 
 def bare_event(event: Event, *, with_room_id: bool = True) -> ClientEvent:
-    """An event's own properties for clients, without `unsigned`."""
+    """Return an event's own properties in the format for clients, without `unsigned`."""
     rendered: ClientEvent = {
         "type": event.type,
         "event_id": event.event_id,
@@ -108,16 +108,16 @@ def bare_event(event: Event, *, with_room_id: bool = True) -> ClientEvent:
 
 
 def state_event(event: Event, viewer: Viewer, *, with_room_id: bool = True) -> ClientEvent:
-    """A state event of which no more is at hand than the event itself."""
+    """Return a state event in the format for clients, without what only its log entry knows."""
     entry = LogEntry(ordinal=0, event=viewer.event_copy(event), state_root=b"", visibility="shared")
     return client_event(entry, viewer, with_room_id=with_room_id)
 
 
 def state_texts(events: Iterable[Event], viewer: Viewer, *, with_room_id: bool = True) -> RawJson:
-    """The list of what `state_event` makes of state events of one room, as JSON.
+    """Return state events of one room as one JSON list; each event is as `state_event` makes it.
 
-    What stays the same of an event is rendered once and remembered with it: state is read far more often than
-    it changes.
+    The part that never changes is rendered once and kept with the event: state is read far more often than it
+    changes.
     """
     now, room = now_ms(), ""
     texts = []

@@ -1,8 +1,8 @@
-"""Erasure: who joins a room later is served redacted copies of an erased user's events.
+"""Erasure: users who join a room later get redacted copies of an erased user's events.
 
-Whoever was in the room when an event was sent, or had joined before its sender was erased, still sees all of
-it. State by which a room works is served whole: without it clients would send in the clear, or find no way
-on.
+Users who were in the room when an event was sent, or who joined before its sender was erased, still see all
+of it. State that the room needs to work stays whole: without it clients would send unencrypted, or lose their
+way to the room's replacement.
 https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate
 """
 
@@ -16,17 +16,22 @@ from murmuration.aws import concurrency
 from murmuration.protocol.encoding.shapes import EventFields
 from murmuration.protocol.event_types import (
     CANONICAL_ALIAS,
+    CREATE,
     ENCRYPTION,
     GUEST_ACCESS,
+    HISTORY_VISIBILITY,
+    JOIN_RULES,
     PINNED_EVENTS,
+    POWER_LEVELS,
     SERVER_ACL,
     SPACE_CHILD,
     THIRD_PARTY_INVITE,
     TOMBSTONE,
 )
-from murmuration.protocol.events import Event
+from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.pdus.redaction import redact
 from murmuration.protocol.room_versions import RoomVersion
+from murmuration.rooms.room import Room
 from murmuration.storage.rooms import erasures
 from murmuration.storage.rooms.relations import REPLACE
 from murmuration.storage.rooms.room_items import LogEntry
@@ -34,6 +39,10 @@ from murmuration.storage.users import memberships
 
 WHOLE = frozenset(
     {
+        CREATE,
+        JOIN_RULES,
+        POWER_LEVELS,
+        HISTORY_VISIBILITY,
         ENCRYPTION,
         SERVER_ACL,
         TOMBSTONE,
@@ -45,11 +54,11 @@ WHOLE = frozenset(
         "m.space.parent",
     }
 )
-"""Types of state that are served whole."""
+"""Types of state that erased users' events keep whole."""
 
 
 def erase_in_rooms(user_id: str) -> None:
-    """Have a user forgotten in all rooms that they ever were in. Repeating it does no harm."""
+    """Record in all rooms that the user ever was in that the user is erased. Safe to repeat."""
     rows = memberships.read_memberships(user_id, forgotten=True)
     concurrency.parallel(*(functools.partial(erasures.record, row.room_id, user_id) for row in rows))
 
@@ -57,10 +66,11 @@ def erase_in_rooms(user_id: str) -> None:
 def hidden_senders(
     room_id: str, number: int, *, since: int | None, joined_until: int | None
 ) -> frozenset[str]:
-    """The erased users whose events are redacted for one who has been in the room `since` an ordinal.
+    """Return the erased users whose events are redacted for a viewer.
 
-    For those who aren't in it now, `joined_until` is when they last were, None for never. `number` is how
-    many erased users the room's head tells of; without any nothing is read.
+    The viewer has been in the room since the ordinal `since`; if they aren't in it now, `joined_until` is
+    when they last were, None for never. `number` is how many erased users the room's head counts; if it is 0,
+    nothing is read.
     """
     if not number:
         return frozenset()
@@ -72,8 +82,17 @@ def hidden_senders(
     )
 
 
+def shown_outside(room: Room, pairs: Iterable[StateKey]) -> dict[StateKey, Event]:
+    """Current state events as those see them who aren't in the room: without what erased users wrote.
+
+    Reads them unless they are at hand, and the erased users of a room that has any.
+    """
+    hidden = hidden_senders(room.room_id, room.head.erasures, since=None, joined_until=None)
+    return {pair: event_copy(event, hidden) for pair, event in room.events(pairs).items()}
+
+
 def entry_copy(entry: LogEntry, hidden: frozenset[str]) -> LogEntry:
-    """The entry without what these users wrote."""
+    """Return the entry with everything redacted that these users wrote."""
     if entry.redacted_because is not None and entry.redacted_because.get("sender") in hidden:
         because = redact(dict(entry.redacted_because), entry.event.room_version)
         entry = replace(entry, redacted_because=because)
@@ -88,14 +107,14 @@ def entry_copy(entry: LogEntry, hidden: frozenset[str]) -> LogEntry:
 
 
 def event_copy(event: Event, hidden: frozenset[str]) -> Event:
-    """The event, redacted if one of these users sent it."""
+    """Return the event, redacted if one of these users sent it."""
     return event.redacted() if _is_hidden(event.sender, event.type, event.is_state, hidden) else event
 
 
 def stripped_copy(
     events: Iterable[EventFields], hidden: frozenset[str], version: RoomVersion
 ) -> list[EventFields]:
-    """Stripped state, with what these users sent redacted."""
+    """Return stripped state in which events of these users are redacted."""
     return [
         {**event, "content": redact(dict(event), version)["content"]}
         if _is_hidden(event.get("sender"), event.get("type"), True, hidden)

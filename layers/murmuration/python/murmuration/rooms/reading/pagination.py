@@ -1,12 +1,12 @@
-"""Positions in a room's timeline, and the tokens that stand for them.
+"""Positions in a room's timeline, and the tokens for them.
 
 A position is a gap between events, named by the ordinal of the event before it: position 7 has the events 1
-to 7 behind it and 8 onwards ahead. https://spec.matrix.org/v1.19/client-server-api/#pagination
+to 7 behind it and 8 onwards ahead.
 
-A token may tell a second position beside it: up to where the sync that gave it had shown the room. The
-`prev_batch` of a client's first look at a room has it, if the timeline begins where the client's view of the
-room begins. Pages go on from the first position. `/members?at=` tells the members at the second one, as there
-are none at the first, or they are hidden.
+A token may contain a second position: how far a sync had shown the room. The `prev_batch` of a client's first
+view of a room has it, if the timeline starts where that view starts. Pages go on from the first position;
+`/members?at=` uses the second one, because at the first one there are no members yet, or they are hidden.
+https://spec.matrix.org/v1.19/client-server-api/#pagination
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _TOKEN = re.compile(r"t(-?[0-9]{1,15})(?:\.([0-9]{1,15}))?", re.ASCII)
 
 
 def position_token(ordinal: int, *, shown: int | None = None) -> str:
-    """The token of the position right after the event with this ordinal; `shown` is the second position."""
+    """Return the token of the position after the event with this ordinal; `shown` is the second position."""
     return f"t{ordinal}" if shown is None else f"t{ordinal}.{shown}"
 
 
 def parse_position(token: str) -> int:
-    """The position that `position_token` rendered. Raises InvalidParam."""
+    """Return the first position of a token that `position_token` made. Raises InvalidParam."""
     return int(_parsed(token)[1])
 
 
 def parse_moment(token: str) -> int:
-    """The second position of a token, or the only one. Raises InvalidParam."""
+    """Return the second position of a token, or its only one. Raises InvalidParam."""
     match = _parsed(token)
     return int(match[2] or match[1])
 

@@ -1,6 +1,7 @@
-"""The state of a room at a moment of its past, read from what is current and the snapshots.
+"""The state of a room at an earlier moment, computed from the current state and the snapshots.
 
-State whose event is older than the moment is the same still: snapshots are read for what has changed since.
+A current state event that is older than the moment was in the state then. Snapshots are read only for what
+has changed since.
 """
 
 from __future__ import annotations
@@ -21,30 +22,32 @@ from murmuration.storage.rooms.room_items import LogEntry, StateEntry
 def state_after(
     room: Room, entry: LogEntry | None, event_type: str | None = None, *, members: Iterable[str] | None = None
 ) -> dict[StateKey, Event]:
-    """The whole state after `entry` (None: the current one), or that of one type.
+    """Return the whole state after `entry` (None: the current state), or the state of one type.
 
-    With `members`, of the membership events only those of these users.
+    With `members`, only these users' membership events are included.
     """
     return _rewind(room, entry, _current(room, event_type, members))
 
 
 def pick_state_after(room: Room, entry: LogEntry | None, pairs: Iterable[StateKey]) -> dict[StateKey, Event]:
-    """The state events after `entry` (None: the current ones) with these (type, state key) pairs."""
+    """Return the state events with these (type, state key) pairs after `entry` (None: the current ones)."""
     return _rewind(room, entry, room.entries(pairs).values())
 
 
 def full_state(
     room: Room, root: NodeId, before: int, *, members: Iterable[str] | None = None
 ) -> dict[StateKey, Event]:
-    """The state of the snapshot `root`, which is the state before the ordinal `before`.
+    """Return the state of the snapshot `root`, which is the state before the ordinal `before`.
 
-    With `members`, of the membership events only those of these users.
+    With `members`, only these users' membership events are included.
     """
     return state_at(room, root, before, _current(room, None, members))
 
 
 def state_at(room: Room, root: NodeId, before: int, current: Iterable[StateEntry]) -> dict[StateKey, Event]:
-    """What the pairs of `current` state entries were in the snapshot `root`, before the ordinal `before`."""
+    """Return the state events that the pairs of `current` had in the snapshot `root`, before the ordinal
+    `before`.
+    """
     kept: dict[StateKey, Event] = {}
     changed: list[StateKey] = []
     for entry in current:
@@ -59,7 +62,7 @@ def state_at(room: Room, root: NodeId, before: int, current: Iterable[StateEntry
 
 
 def read_state_events(room: Room, event_ids: Mapping[StateKey, str]) -> dict[StateKey, Event]:
-    """The events of a state map."""
+    """Return the events of a state map, by type and state key."""
     events = room_items.read_events(event_ids.values(), room.version, room.room_id)
     return {pair: events[event_id] for pair, event_id in event_ids.items() if event_id in events}
 
@@ -80,7 +83,7 @@ def _current(room: Room, event_type: str | None, members: Iterable[str] | None) 
 
 
 def _rewind(room: Room, entry: LogEntry | None, current: Iterable[StateEntry]) -> dict[StateKey, Event]:
-    """What the pairs of current state were after `entry`."""
+    """Return the state events that the pairs of current state had after `entry`."""
     if entry is None:
         return {_pair(each): each.event for each in current}
     if entry.is_past:
@@ -98,6 +101,6 @@ def _rewind(room: Room, entry: LogEntry | None, current: Iterable[StateEntry]) -
 
 
 def _root_after(room: Room, entry: LogEntry) -> NodeId:
-    """The snapshot of the state that an event left the room in by more than itself."""
+    """Return the snapshot of the state after an event that changed more than its own entry."""
     following = room_items.read_next(room.room_id, room.version, entry.ordinal)
     return following.current_root if following is not None else room.head.state_root

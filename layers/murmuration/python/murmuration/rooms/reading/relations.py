@@ -1,4 +1,4 @@
-"""Asking for what relates to an event, and for a room's threads.
+"""Pages of the events that relate to an event, and of a room's threads.
 
 https://spec.matrix.org/v1.19/client-server-api/#relationships-api
 """
@@ -39,7 +39,7 @@ _THREAD_PAGES = 5
 
 @dataclass(frozen=True, slots=True)
 class RelationsRequest:
-    """What a client asks of an event's relations. `start` and `end` are tokens."""
+    """A client's question for an event's relations. `start` and `end` are pagination tokens."""
 
     rel_type: str | None = None
     event_type: str | None = None
@@ -79,7 +79,8 @@ class _Range:
 def get_relations(
     token: AccessToken, room_id: str, event_id: str, request: RelationsRequest
 ) -> RelationsPage:
-    """A page of the events that relate to one event, directly or, if asked for, by way of others.
+    """Return a page of the events that relate to one event, directly or, with `recurse`, through other
+    events.
 
     Raises UnknownToken, Forbidden, InvalidParam, NotFound for an event that the requester may not see.
     """
@@ -128,7 +129,7 @@ def _range(view: View, request: RelationsRequest) -> _Range:
 
 
 def _children(room: Room, parent: LogEntry, wanted: _Range, limit: int) -> list[Relation]:
-    """The first `limit` events that relate directly."""
+    """Return the first `limit` relations to the event itself."""
     if wanted.rel_type is not None:
         groups: Iterable[str] = [relations.group_of(wanted.rel_type)]
     else:
@@ -162,7 +163,7 @@ def _of_group(room: Room, event_id: str, group: str, wanted: _Range, limit: int)
 
 
 def _descendants(room: Room, parent: LogEntry, wanted: _Range, limit: int) -> list[Relation]:
-    """The first `limit` events that relate by at most `RECURSION_DEPTH` steps, each of any type."""
+    """Return the first `limit` relations within `RECURSION_DEPTH` steps, each event once."""
     known: dict[str, Relation] = {}
     level = [parent]
     for _ in range(RECURSION_DEPTH):
@@ -203,7 +204,7 @@ def get_threads(
     start: str | None = None,
     limit: int = DEFAULT_LIMIT,
 ) -> ThreadsPage:
-    """A page of thread roots, that of the thread with the newest event first.
+    """Return a page of thread roots; the thread with the newest event comes first.
 
     Raises UnknownToken, Forbidden, InvalidParam.
     """
@@ -235,7 +236,7 @@ def get_threads(
 
 
 def _thread_roots(view: View, threads: Sequence[Thread], participated: bool) -> list[ClientEvent]:
-    """The roots of those threads that the viewer may see, redacted where they ignore the sender."""
+    """Return the thread roots that the viewer may see; those of ignored senders are redacted."""
     found = find_entries(view.room, [thread.root_id for thread in threads])
     entries = [found[thread.root_id] for thread in threads if thread.root_id in found]
     seen = [

@@ -1,4 +1,4 @@
-"""Which servers take part in a room, by its member index, and by whom to join."""
+"""The servers in a room by its member index, and the servers through which to join it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ VIA_LIMIT = 3
 
 
 def servers_in_room(room: Room) -> list[str]:
-    """All servers with somebody joined, this one included, those with the most members first."""
+    """Return all servers with a joined user, this server included, those with the most members first."""
     counts = member_index.read_servers(room.head)
     if room.head.is_resident:
         counts[settings().server_name] = room.head.local_joined or 0
@@ -18,7 +18,9 @@ def servers_in_room(room: Room) -> list[str]:
 
 
 def via(room: Room, *, limit: int = VIA_LIMIT) -> list[str]:
-    """Servers by which somebody may join: this one, if it is in the room, and those with the most members."""
+    """Return servers through which a user may join: this one if it is in the room, and those with the most
+    members.
+    """
     own = settings().server_name
     servers = servers_in_room(room)
     return ([own] if own in servers else []) + [it for it in servers if it != own][: max(limit - 1, 0)]

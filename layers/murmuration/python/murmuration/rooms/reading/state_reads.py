@@ -1,4 +1,4 @@
-"""Reading a room's state and members: as it is, or as it was when the reader left.
+"""Reading a room's state and members: the current ones, or those at the time when the reader left.
 
 https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room
 """
@@ -28,18 +28,19 @@ from murmuration.storage.users import memberships
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
     from murmuration.protocol.encoding.shapes import Content
+    from murmuration.protocol.room_versions import RoomVersion
 
 MEMBERSHIPS = ("join", "invite", "knock", "leave", "ban")
 
 
 def get_room_state(token: AccessToken, room_id: str) -> list[ClientEvent]:
-    """All state events. Raises UnknownToken, Forbidden."""
+    """Return all state events. Raises UnknownToken, Forbidden."""
     view, events = _room_state(token, room_id)
     return [state_event(event, view.viewer) for event in events]
 
 
 def get_room_state_text(token: AccessToken, room_id: str) -> RawJson:
-    """All state events, as JSON. Raises UnknownToken, Forbidden."""
+    """Return all state events as JSON. Raises UnknownToken, Forbidden."""
     view, events = _room_state(token, room_id)
     return state_texts(events, view.viewer)
 
@@ -52,7 +53,10 @@ def _room_state(token: AccessToken, room_id: str) -> tuple[View, list[Event]]:
 def get_room_state_with_key(
     token: AccessToken, room_id: str, event_type: str, state_key: str, *, form: str = "content"
 ) -> Content | ClientEvent:
-    """The content of a state event, or with the form "event" all of it. Raises Forbidden, NotFound."""
+    """Return the content of a state event, or with the form "event" the whole event.
+
+    Raises Forbidden, NotFound.
+    """
     pair = (event_type, state_key)
     fits = fits_id(event_type) and (not state_key or fits_id(state_key))
     view = open_view(token, room_id, pairs=[pair] if fits else [])
@@ -67,17 +71,17 @@ def get_room_state_with_key(
 
 
 def _with_unsigned(view: View, event: Event) -> ClientEvent:
-    """The event with what only the log knows of it."""
+    """Return the event in the format for clients, with what only its log entry knows."""
     place = room_items.locate([event.event_id], view.room.room_id).get(event.event_id, {})
     if "ordinal" not in place:
         return state_event(event, view.viewer)
-    versions = {view.room.room_id: view.room.version}
+    versions: dict[str, RoomVersion] = {view.room.room_id: view.room.version}
     entries = room_items.read_log_entries([(view.room.room_id, place["ordinal"])], versions)
     return client_event(entry_copy(entries[0], view.viewer.hidden_senders(event.room_id)), view.viewer)
 
 
 def get_members(token: AccessToken, room_id: str, *, at: str | None = None) -> list[ClientEvent]:
-    """The membership events, now or at a pagination token. Raises what `get_members_text` does."""
+    """Return the membership events, now or at a pagination token. Raises what `get_members_text` raises."""
     view, events = _members(token, room_id, at)
     return [state_event(event, view.viewer) for event in events]
 
@@ -90,9 +94,10 @@ def get_members_text(
     membership: str | None = None,
     not_membership: str | None = None,
 ) -> RawJson:
-    """The membership events, as JSON, now or at a pagination token; those that are one thing or not another.
+    """Return the membership events as JSON, now or at a pagination token.
 
-    Raises UnknownToken, Forbidden also for a time that the requester may see nothing of, InvalidParam.
+    `membership` and `not_membership` select some of them. Raises UnknownToken, InvalidParam, Forbidden also
+    for a time whose state the requester may not see.
     """
     view, events = _members(token, room_id, at)
     if membership is not None or not_membership is not None:
@@ -120,13 +125,13 @@ def _members(token: AccessToken, room_id: str, at: str | None) -> tuple[View, li
 
 
 def _entry_before(view: View, position: int) -> LogEntry | None:
-    """The event right before a position; None for a position that nothing comes after."""
+    """Return the entry right before a position; None if nothing comes after the position."""
     head = view.room.head
     if position >= head.ordinal:
         return None
     if position < head.oldest:
         raise InvalidParam("The token's position is before the beginning of the room")
-    versions = {view.room.room_id: view.room.version}
+    versions: dict[str, RoomVersion] = {view.room.room_id: view.room.version}
     return room_items.read_log_entries([(view.room.room_id, position)], versions)[0]
 
 
@@ -137,14 +142,14 @@ def _require_seen(view: View, entry: LogEntry) -> None:
 
 
 def _no_later(last: LogEntry | None, entry: LogEntry | None) -> LogEntry | None:
-    """The earlier of two events, where None stands for now."""
+    """Return the earlier one of two entries; None stands for now."""
     if last is None or entry is None:
         return last or entry
     return min(last, entry, key=lambda each: each.ordinal)
 
 
 def get_joined_members(token: AccessToken, room_id: str) -> dict[str, dict[str, str | None]]:
-    """The joined users, each with `display_name` and `avatar_url`: None where not set, as in Synapse.
+    """Return the joined users with `display_name` and `avatar_url`, None where not set, as Synapse does.
 
     Raises Forbidden.
     """
@@ -167,6 +172,6 @@ def _profile(event: Event) -> dict[str, str | None]:
 
 
 def get_joined_rooms(user_id: str) -> list[str]:
-    """The rooms that the user is in."""
+    """Return the rooms that the user is joined to."""
     rows = memberships.read_memberships(user_id)
     return [row.room_id for row in rows if row.membership == "join"]

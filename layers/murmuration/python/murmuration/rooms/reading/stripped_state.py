@@ -1,4 +1,7 @@
-"""Stripped state: what someone outside a room is shown of it. https://spec.matrix.org/v1.19/client-server-api/#stripped-state"""
+"""Stripped state: the part of a room's state that a user outside the room is shown.
+
+https://spec.matrix.org/v1.19/client-server-api/#stripped-state
+"""
 
 from __future__ import annotations
 
@@ -33,11 +36,11 @@ STRIPPED_TYPES = (
 )
 
 MAX_BYTES = 16_384
-"""What an invite may bring of a room: whoever is invited to many has all of that in one answer."""
+"""How large an invite's stripped state may be: a user with many invites gets all of it in one answer."""
 
 
 def strip(event: Event) -> StrippedState:
-    """The four keys of a stripped state event."""
+    """Return the four keys that an event has in stripped state."""
     return {
         "type": event.type,
         "state_key": event.state_key or "",
@@ -49,9 +52,11 @@ def strip(event: Event) -> StrippedState:
 def stripped_state(
     state: Callable[[Iterable[StateKey]], Mapping[StateKey, Event]], membership: Event
 ) -> list[StrippedState]:
-    """What comes with an invite or knock: the room's main facts, the inviter, the event itself.
+    """Return the stripped state for an invite or knock: the room's main facts, the inviter, and the event
+    itself.
 
-    What doesn't fit into `MAX_BYTES` is left out; of an event that alone is larger, its content is.
+    Events that don't fit into `MAX_BYTES` are left out. If the invite or knock alone is larger, its content
+    is cut to the membership.
     """
     pairs = [(event_type, "") for event_type in STRIPPED_TYPES] + [(MEMBER, membership.sender)]
     found = state(pairs)
@@ -69,5 +74,5 @@ def stripped_state(
 
 
 def size_of(event: EventFields) -> int:
-    """How many bytes an event has as JSON."""
+    """Return how many bytes an event has as JSON."""
     return len(canonical_json.encode(dict(event), strict=False))

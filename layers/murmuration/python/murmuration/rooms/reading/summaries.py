@@ -1,4 +1,4 @@
-"""Summaries of rooms: what those who aren't in a room may know of it.
+"""Summaries of rooms for users who are outside. Nothing that erased users wrote is shown.
 
 https://spec.matrix.org/v1.19/client-server-api/#room-summaries
 """
@@ -14,6 +14,7 @@ from murmuration.protocol.event_types import JOIN_RULES, SPACE_CHILD
 from murmuration.protocol.events import Event
 from murmuration.protocol.visibility import visibility_of
 from murmuration.rooms.membership.restricted_joins import allowed_rooms, is_in_any
+from murmuration.rooms.reading import erasures
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import room_items
 
@@ -40,7 +41,7 @@ SUMMARISED = tuple(
 OPEN_RULES = ("public", "knock", "knock_restricted")
 """Join rules of rooms that anyone may know of."""
 SHORTENED = ("name", "topic")
-"""What is shortened if it is too long; the rest is left out."""
+"""The fields that are shortened if they are too long. Other fields are left out then."""
 MOST_CHARACTERS = {
     "name": 255,
     "topic": 2_000,
@@ -52,7 +53,7 @@ MOST_CHARACTERS = {
 
 
 def listing(room: Room) -> RoomListing:
-    """What the directory shows of a room. Reads its state unless that is at hand."""
+    """Return a room as the directory shows it. Reads the room's state unless that is known already."""
     contents = _contents(room)
     fields = {
         "name": contents["name"].get("name"),
@@ -72,7 +73,9 @@ def listing(room: Room) -> RoomListing:
 
 
 def texts_of(fields: Mapping[str, object]) -> ListedTexts:
-    """Those of a room's fields (of `MOST_CHARACTERS`) that are texts to be shown: not empty, not too long."""
+    """Return those fields of a room (`MOST_CHARACTERS`) that are texts to show: neither empty nor too
+    long.
+    """
     texts = {
         name: _shortened(value, most)
         for name, most in MOST_CHARACTERS.items()
@@ -86,7 +89,7 @@ def _shortened(text: str, most: int) -> str:
 
 
 def summary(room: Room) -> RoomSummary:
-    """What a room summary says of a room."""
+    """Return the summary of a room."""
     contents = _contents(room)
     algorithm = contents["encryption"].get("algorithm")
     allowed = allowed_of(room)
@@ -99,7 +102,7 @@ def summary(room: Room) -> RoomSummary:
 
 
 def _contents(room: Room) -> dict[str, Content]:
-    found = room.events(SUMMARISED)
+    found = erasures.shown_outside(room, SUMMARISED)
     return {
         pair[0].removeprefix("m.room."): found[pair].content if pair in found else {} for pair in SUMMARISED
     }
@@ -116,7 +119,7 @@ def _plain_topic(content: Content) -> object:
 
 
 def allowed_of(room: Room) -> list[str]:
-    """The rooms whose members may join a restricted room; none for another."""
+    """Return the rooms whose members may join a restricted room; none for another room."""
     rules = room.event(JOIN_RULES)
     if rules is None or rules.content.get("join_rule") not in ("restricted", "knock_restricted"):
         return []
@@ -124,19 +127,19 @@ def allowed_of(room: Room) -> list[str]:
 
 
 def may_know(requester: Requester | None, room: Room, membership: str | None) -> bool:
-    """Return whether the room is open to the requester, or they have part in it."""
+    """Return whether the room is open to the requester, or they are a member, invited or knocking."""
     if membership in ("join", "invite", "knock") or is_open(room):
         return True
     return requester is not None and is_in_any(requester.user_id, allowed_of(room))
 
 
 def is_open(room: Room) -> bool:
-    """Whether anyone may know of the room: join it, knock on it, or read it."""
+    """Return whether anyone may know of the room, because anyone may join it, knock on it or read it."""
     return is_open_listing(listing(room))
 
 
 def is_open_listing(listed: Mapping[str, object]) -> bool:
-    """`is_open` by what is listed of a room."""
+    """Return `is_open` for the listing of a room."""
     return listed["world_readable"] is True or listed.get("join_rule") in OPEN_RULES
 
 
@@ -148,16 +151,16 @@ MOST_CHILDREN = 1_000
 
 
 def is_child(content: Content, *, suggested_only: bool) -> bool:
-    """Whether the content of an m.space.child event names a child: it has servers by which to join it."""
+    """Return whether the content of an m.space.child event names a child: it has servers to join through."""
     via = content.get("via")
     is_valid = isinstance(via, list) and bool(via) and all(isinstance(each, str) for each in via)
     return is_valid and (not suggested_only or content.get("suggested") is True)
 
 
 def in_order(children: Iterable[AnyEvent]) -> list[AnyEvent]:
-    """Stripped m.space.child events as clients show them, the first `MOST_CHILDREN`.
+    """Return the first `MOST_CHILDREN` stripped m.space.child events in the order that clients show.
 
-    Those with a valid `order` come first, by that; then all by their events' times, and room IDs.
+    Those with a valid `order` come first, sorted by it. Then all are sorted by time and room ID.
     """
     return sorted(children, key=_order)[:MOST_CHILDREN]
 
@@ -170,7 +173,7 @@ def _order(child: EventFields) -> tuple[bool, str, int, str]:
 
 
 def summary_with_children(room: Room, *, suggested_only: bool) -> SpaceRoom:
-    """A room's summary with `children_state`, which is empty for a room that is no space."""
+    """Return a room's summary with `children_state`, which is empty if the room is no space."""
     shown = summary(room)
     children = _children(room, suggested_only) if shown.get("room_type") == SPACE else []
     return {**shown, "children_state": children}

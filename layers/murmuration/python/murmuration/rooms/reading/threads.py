@@ -15,10 +15,10 @@ _HOPS = 3
 
 
 def is_in_thread(room: Room, entry: LogEntry, thread_id: str) -> bool:
-    """Whether a receipt for the event may name this thread: `main` or a root's event ID.
+    """Return whether a receipt for the event may name this thread: `main` or a root's event ID.
 
-    Follows relations for three hops, a read each. A root, and what relates to it otherwise, is in the main
-    timeline, but may be marked as read in the root's thread as well, which begins with it.
+    It follows relations for up to three hops, one read each. A root and the events that relate to it
+    otherwise are in the main timeline; a receipt in the root's own thread may name them too.
     """
     ancestors = [entry.event.event_id]
     for hop in range(_HOPS + 1):
@@ -37,7 +37,7 @@ def is_in_thread(room: Room, entry: LogEntry, thread_id: str) -> bool:
 
 
 def thread_of(event: Event) -> str:
-    """Return the thread that an event says to be in: its root's ID, or MAIN."""
+    """Return the thread that an event is in, by its content: the root's ID, or MAIN."""
     relates_to = event.content.get("m.relates_to")
     if isinstance(relates_to, Mapping) and relates_to.get("rel_type") == "m.thread":
         root = relates_to.get("event_id")

@@ -1,4 +1,4 @@
-"""Reading a room's timeline: pages of it, one event, an event with what surrounds it.
+"""Reading a room's timeline: pages of it, one event, and one event with its surroundings.
 
 https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room
 """
@@ -40,7 +40,7 @@ _SCANS = 4
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """What a client asks of a timeline. `start` and `end` are tokens, None for the edges of the timeline."""
+    """A client's request for a page of a timeline. `start` and `end` are tokens, None for its edges."""
 
     forward: bool
     start: str | None = None
@@ -50,7 +50,7 @@ class PageRequest:
 
 
 def parse_filter(text: str | None) -> EventFilter:
-    """The filter of a query parameter. Raises NotJson, BadJson, InvalidParam."""
+    """Return the filter of a query parameter. Raises NotJson, BadJson, InvalidParam."""
     if text is None:
         return EventFilter()
     import json
@@ -71,14 +71,14 @@ another request is at it."""
 def get_messages(
     token: AccessToken, room_id: str, request: PageRequest, fill: Fill | None = None
 ) -> TimelinePage:
-    """A page of the timeline: `chunk`, `start`, `end` where there may be more, `state`.
+    """Return a page of the timeline: `chunk`, `start`, `state`, and `end` if there may be more.
 
-    Where the way back comes to the log's beginning or over a gap, `fill` is called once to fetch what is
-    missing there, and the page is read anew if it fetched any. If another request does that at the time, an
-    empty page has an `end` too, so that the client comes again.
+    If a backward page reaches the beginning of the log or a gap, `fill` is called once to fetch what is
+    missing; if it fetched events, the page is read again. If another request is fetching them, an empty page
+    gets an `end` too, so that the client comes again.
 
-    Three round trips in the usual case: the token together with the room, the log, what relates to its
-    events. Raises UnknownToken, Forbidden, InvalidParam for tokens that aren't.
+    This usually takes three round trips: the token together with the room, the log, the relations. Raises
+    UnknownToken, Forbidden, InvalidParam for invalid tokens.
     """
     view, start, scan = _read_page(token, room_id, request)
     meets_gap = not request.forward and (scan.passed_gap or scan.exhausted)
@@ -99,7 +99,9 @@ def get_messages(
 
 
 def _read_page(token: AccessToken, room_id: str, request: PageRequest) -> tuple[View, int, Scan]:
-    """The view of the room, where the page begins, and the scan that found its events."""
+    """Return the view of the room, the position at which the page begins, and the scan that found its
+    events.
+    """
     view = open_view(token, room_id)
     horizon = view.horizon()
     head = view.room.head
@@ -117,9 +119,9 @@ def _read_page(token: AccessToken, room_id: str, request: PageRequest) -> tuple[
 
 @dataclass(slots=True)
 class Scan:
-    """Going along the log from a position until enough events are found that the viewer may see and wants.
+    """Reads the log from a position until it has enough events that the viewer may see and wants.
 
-    `stop` is the position that ends the way. `exhausted` tells that it was reached. `admits` has a say beside
+    `stop` is the position to stop at; `exhausted` says that it was reached. `admits` is a condition beside
     the filter.
     """
 
@@ -131,14 +133,14 @@ class Scan:
     admits: Callable[[Event], bool] | None = None
     found: list[Seen] = field(default_factory=list)
     passed_gap: bool = False
-    """Whether an event was missing before one of those that came along."""
+    """Whether an event is missing before one of those that were read."""
 
     @property
     def exhausted(self) -> bool:
         return self.position >= self.stop if self.forward else self.position <= self.stop
 
     def run(self, limit: int, *, scans: int = _SCANS) -> None:
-        """Find up to `limit` events, in the direction's order, with at most `scans` requests of 1 MB."""
+        """Find up to `limit` events in the direction's order, with at most `scans` requests of 1 MB."""
         if self.filter.admits_nothing or not self.filter.admits_room(self.view.room.room_id):
             self.position = self.stop
         for number in range(scans):
@@ -149,7 +151,9 @@ class Scan:
             self._step(limit, max(wanted, _SCANNED_AT_ONCE) if sifted else wanted)
 
     def keep(self, events: Sequence[AnyClientEvent], budget: Budget) -> list[AnyClientEvent]:
-        """Those of the rendered events that were found which fit; the position is then behind the last."""
+        """Return those of the rendered events that fit into the budget, and move the position behind the last
+        one.
+        """
         if not events:
             return []
         count = fit_events(events, budget)
@@ -197,7 +201,7 @@ class Scan:
 
 
 def _sifts(event_filter: EventFilter) -> bool:
-    """Whether the filter may leave events out, rather than only ask for their senders."""
+    """Return whether the filter may leave events out, and doesn't only ask for the senders' members."""
     return replace(event_filter, limit=None, lazy_load_members=False, include_redundant_members=False) != (
         EventFilter()
     )
@@ -206,7 +210,9 @@ def _sifts(event_filter: EventFilter) -> bool:
 def _render(
     view: View, found: Sequence[Seen], event_filter: EventFilter
 ) -> tuple[list[ClientEvent], list[ClientEvent]]:
-    """The events with what relates to them, and the members that their senders were where asked for."""
+    """Return the events with their aggregations, and their senders' member events if the filter wants
+    them.
+    """
     entries = [seen.entry for seen in found]
     calls: tuple[Callable[[], Any], ...] = (
         functools.partial(bundle, entries, view.viewer),
@@ -217,7 +223,7 @@ def _render(
 
 
 def _of_senders(state: list[ClientEvent], chunk: Sequence[ClientEvent]) -> list[ClientEvent]:
-    """The members among `state` who sent events of the chunk, as many as fit into half an answer."""
+    """Return the member events in `state` of the chunk's senders, as many as fit into half an answer."""
     senders = {event["sender"] for event in chunk}
     members = [event for event in state if event["state_key"] in senders]
     return members[: count_fitting(members, Budget(LIST_BYTES // 2))]
@@ -232,7 +238,7 @@ def _senders(view: View, entries: Sequence[LogEntry], event_filter: EventFilter)
 
 
 def get_event(token: AccessToken, room_id: str, event_id: str) -> ClientEvent:
-    """One event. Raises UnknownToken, NotFound for one that the requester may not see."""
+    """Return one event. Raises UnknownToken, NotFound for an event that the requester may not see."""
     view = open_view(token, room_id, otherwise=NotFound)
     seen = view.find(event_id)
     return _rendered(view, [seen])[0]
@@ -246,7 +252,7 @@ def _rendered(view: View, found: Sequence[Seen]) -> list[ClientEvent]:
 def get_context(
     token: AccessToken, room_id: str, event_id: str, *, limit: int, event_filter: EventFilter
 ) -> EventContext:
-    """An event, up to `limit` events around it, and the state after the last of them.
+    """Return an event, up to `limit` events around it, and the state after the last of them.
 
     Raises UnknownToken, NotFound for an event that the requester may not see, Forbidden.
     """
@@ -281,7 +287,7 @@ def get_context(
 
 
 def _context_state(view: View, shown: Sequence[Seen], event_filter: EventFilter) -> list[ClientEvent]:
-    """The state after the last of the events shown; of the members only their senders, if so asked."""
+    """Return the state after the last event shown; if the filter says so, only the senders' member events."""
     entries = [seen.entry for seen in shown]
     last = max(entries, key=lambda entry: entry.ordinal)
     members = {entry.event.sender for entry in entries} if event_filter.lazy_load_members else None

@@ -1,4 +1,4 @@
-"""`View`: a room as one user looks at it, and whether they may at all."""
+"""`View`: a room as one user sees it, and whether they may see it at all."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from murmuration.storage.users.memberships import Membership
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Who asks about which room. `state` is the current state that was read along."""
+    """A user's view of a room. `state` is the current state that was read with it."""
 
     requester: Requester
     room: Room
@@ -41,22 +41,22 @@ class View:
     state: Mapping[StateKey, StateEntry] = field(default_factory=dict)
 
     def is_world_readable(self) -> bool:
-        """Whether anyone may look at the room as it is now."""
+        """Return whether anyone may read the room now."""
         event = self.room.event(HISTORY_VISIBILITY)
         return visibility_of(event.content if event else None) == "world_readable"
 
     def require_reading(self) -> None:
-        """Raises Forbidden unless the user is or was in the room, or anyone may look."""
+        """Raise Forbidden unless the user is or was in the room, or anyone may read it."""
         if self.viewer.joined_until is None and not self.is_world_readable():
             raise unknown_room(self.room.room_id)
 
     def require_joined(self) -> None:
-        """Raises Forbidden unless the user is in the room."""
+        """Raise Forbidden unless the user is in the room."""
         if not self.viewer.is_joined:
             raise unknown_room(self.room.room_id)
 
     def horizon(self) -> int:
-        """The ordinal behind which there is nothing for them to see. Raises Forbidden."""
+        """Return the ordinal of the last event that the user may see. Raises Forbidden."""
         until = self.viewer.joined_until
         if until == STILL_JOINED or self.is_world_readable():
             return self.room.head.ordinal
@@ -65,10 +65,10 @@ class View:
         return until
 
     def position(self, token: str, parse: Callable[[str], int] = parse_position) -> int:
-        """The position in the timeline that a pagination or sync token stands for; `parse` reads the former.
+        """Return the position in the timeline that a token names. `parse` reads pagination tokens.
 
-        To those who aren't in the room a sync token doesn't tell it: there it stands for all that they may
-        see. Raises InvalidParam, Forbidden.
+        For users outside the room a sync token means the end of what they may see. Raises InvalidParam,
+        Forbidden.
         """
         position = resolve_token(token, self.requester, self.room.room_id, parse)
         if position is not None:
@@ -78,9 +78,9 @@ class View:
         return self.horizon()
 
     def departure(self) -> LogEntry | None:
-        """The event with which they left, after which the room's state is hidden from them; None for members.
+        """Return the event with which the user left: they may not see later state. None for members.
 
-        Raises Forbidden for those who never were in the room, unless anyone may look.
+        Raises Forbidden for users who never were in the room, unless anyone may read it.
         """
         self.require_reading()
         until = self.viewer.joined_until
@@ -90,11 +90,11 @@ class View:
         return room_items.read_log_entries([(room.room_id, until)], {room.room_id: room.version})[0]
 
     def see(self, entries: Sequence[LogEntry]) -> list[Seen]:
-        """Those of the room's events that they may see."""
+        """Return those of the room's events that the user may see."""
         return seen_by(self.viewer, entries)
 
     def find(self, event_id: str) -> Seen:
-        """One event. Raises NotFound where there is none, or they may not see it."""
+        """Return one event. Raises NotFound if there is none, or the user may not see it."""
         entry = find_entry(self.room, event_id)
         for seen in self.see([entry] if entry is not None else []):
             return seen
@@ -108,9 +108,10 @@ def open_view(
     pairs: Iterable[StateKey] = (),
     otherwise: type[MatrixError] | None = None,
 ) -> View:
-    """Verify `token` and look at the room: one read, but for users who left the room and came no further.
+    """Verify `token` and return the user's view of the room.
 
-    `pairs` are read along. Raises UnknownToken, and Forbidden or `otherwise` for an unknown room.
+    This takes one read, or more for users who left the room. `pairs` are state events to read with it. Raises
+    UnknownToken, and Forbidden or `otherwise` for an unknown room.
     """
     batch = Batch()
     device = batch.add(accounts.device_read(token.key))

@@ -22,21 +22,21 @@ from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.storage.users.memberships import Membership
 
 STILL_JOINED = 10**15
-"""`Viewer.joined_until` of one who is in the room: past every ordinal."""
+"""`Viewer.joined_until` of a user who is in the room: greater than every ordinal."""
 
 _WALK_LIMIT = 50
 _memberships: LruCache[str, str] = LruCache(4096)
-"""What member events say, by event ID; not even a redaction changes it."""
+"""The memberships in member events, by event ID. Not even a redaction changes them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Someone who looks at a room, and their time in it by the ordinals of its log.
+    """A user who reads a room, and when they were in it, by ordinals of its log.
 
-    `since` is the event with which they joined, for those who are in the room now. `joined_until` is the
-    event that ended the last time they were in it, `STILL_JOINED`, or None for one who never was.
-    `no_past` says that they had no membership before `since`, or at all, or have forgotten the room.
-    `erasures` is how many erased users the room has.
+    `since` is the event with which they joined, if they are in the room now. `joined_until` is the event that
+    ended their last stay, `STILL_JOINED`, or None if they were never in it. `no_past` says that they had no
+    membership before `since`, or none at all, or have forgotten the room. `erasures` is how many erased users
+    the room has.
     """
 
     user_id: str
@@ -52,34 +52,35 @@ class Viewer:
         return self.since is not None
 
     def ignores(self, entry: LogEntry) -> bool:
-        """Whether the event stays hidden because its sender is ignored; state never does."""
+        """Return whether the event is hidden because the viewer ignores its sender. State never is."""
         return entry.event.sender in self.ignored and not entry.event.is_state
 
     def hidden_senders(self, room_id: str) -> frozenset[str]:
-        """The erased users whose events they are served redacted where they weren't there at the event."""
+        """Return the erased users whose events the viewer gets redacted."""
         since = self.since if self.is_joined else None
         return hidden_senders(room_id, self.erasures, since=since, joined_until=self.joined_until)
 
     def event_copy(self, event: Event) -> Event:
-        """A state event as they are served it; reads where the room has erased users."""
+        """Return a state event as the viewer gets it. Reads if the room has erased users."""
         return event_copy(event, self.hidden_senders(event.room_id)) if self.erasures else event
 
     def was_joined_throughout(self, ordinal: int, *, aside: bool) -> bool:
-        """Whether the user has been in the room since before the event with this ordinal.
+        """Return whether the user has been in the room since before the event with this ordinal.
 
-        Of an event that stands `aside` the order of the log says nothing (`LogEntry.is_aside`).
+        For an event that is `aside` (`LogEntry.is_aside`) the order of the log says nothing, so the answer is
+        False.
         """
         return self.since is not None and ordinal > self.since and not aside
 
     def saw(self, entry: LogEntry) -> bool:
-        """Whether the user was in the room in the state before the event, as the order of the log tells."""
+        """Return whether the user was in the room before the event, by the order of the log."""
         return self.was_joined_throughout(entry.ordinal, aside=entry.is_aside)
 
 
 class Seen(NamedTuple):
-    """An event that its viewer may see, and the membership they had at it, its own effect included.
+    """An event that its viewer may see, with their membership at it; None if they had none.
 
-    The membership is None where they had none.
+    The membership includes the effect of the event itself.
     """
 
     entry: LogEntry
@@ -95,10 +96,10 @@ def make_viewer(
     ignored: Iterable[str] = (),
     erasures: int = 0,
 ) -> Viewer:
-    """The viewer that a user is by their membership; None for one who has none, or forgot the room.
+    """Return the viewer for a user's membership; a membership of None means none, or a forgotten room.
 
-    Reads only for those who are out of the room and weren't in it right before: then it looks for the time
-    that they were.
+    It reads only for users who are out of the room and weren't joined just before: then it looks for their
+    last stay.
     """
     others = frozenset(ignored) - {user_id}
     given: dict[str, Any] = {"ignored": others, "erasures": erasures}
@@ -115,7 +116,9 @@ def make_viewer(
 
 
 def _end_of_last_stay(membership: Membership, version: RoomVersion) -> int | None:
-    """The ordinal of the event that ended the last join, by way of the member events before this one."""
+    """Return the ordinal of the event that ended the user's last stay, found by the member events before
+    this one.
+    """
     pair = (MEMBER, membership.user_id)
     ordinal = membership.since
     for _ in range(_WALK_LIMIT):
@@ -136,11 +139,11 @@ def _end_of_last_stay(membership: Membership, version: RoomVersion) -> int | Non
 
 
 def seen_by(viewer: Viewer, entries: Sequence[LogEntry]) -> list[Seen]:
-    """Those of `entries` (of one room's log) that the viewer may see, in their order.
+    """Return those of `entries` (of one room's log) that the viewer may see, in their order.
 
-    Reads nothing about events that a viewer saw happen, or for one whose first stay in the room this is while
-    history is shared; else three to five round trips for all entries together. What counts is the state
-    before each event: that of the log's order, but for events of forks and of the past.
+    It reads nothing about events during the viewer's stay, or for a viewer in their first stay while history
+    is shared. Otherwise it takes three to five round trips for all entries together. The state before each
+    event decides: by the order of the log, except for events of forks and of the past.
     """
     before = _memberships_before(viewer, [entry for entry in entries if not viewer.saw(entry)])
     until = viewer.joined_until
@@ -165,7 +168,9 @@ def seen_by(viewer: Viewer, entries: Sequence[LogEntry]) -> list[Seen]:
 
 
 def _without_erased(viewer: Viewer, seen: list[Seen]) -> list[Seen]:
-    """The events, with redacted copies of those by erased users from times when the viewer wasn't there."""
+    """Return the entries with events of erased users redacted, except from times when the viewer was in
+    the room.
+    """
     if not viewer.erasures or all(membership == "join" for _, membership in seen):
         return seen
     hidden = viewer.hidden_senders(seen[0].entry.room_id)
@@ -173,10 +178,11 @@ def _without_erased(viewer: Viewer, seen: list[Seen]) -> list[Seen]:
 
 
 def _memberships_before(viewer: Viewer, entries: Sequence[LogEntry]) -> dict[int, str | None]:
-    """The membership that the viewer had right before each of `entries`, by ordinal.
+    """Return the viewer's membership right before each of `entries`, by ordinal.
 
     Where it decides what they may see, it is that of the state before the event. Elsewhere it is that of the
-    log, in which only their own member events change it: one look at the state for each run of entries.
+    log, in which only the viewer's own member events change it: one look at the state for each run of
+    entries.
     """
     if viewer.no_past:
         # Only an event of a fork, or filled in, may have a state in which they had a membership.
@@ -205,7 +211,7 @@ def _memberships_before(viewer: Viewer, entries: Sequence[LogEntry]) -> dict[int
 
 
 def _memberships_in(user_id: str, entries: Iterable[LogEntry]) -> Mapping[state_trie.NodeId, str | None]:
-    """The user's membership in the state before each entry, by the state's root."""
+    """Return the user's membership in the state before each entry, by the state's root."""
     by_root = {entry.state_root: entry for entry in entries}
     some = next(iter(by_root.values()))
     pair = (MEMBER, user_id)
@@ -220,7 +226,7 @@ def _memberships_in(user_id: str, entries: Iterable[LogEntry]) -> Mapping[state_
 
 
 def _membership_by_id(event_ids: Iterable[str], version: RoomVersion, room_id: str) -> dict[str, str]:
-    """What a room's member events say, by event ID."""
+    """Return the memberships in a room's member events, by event ID."""
     found: dict[str, str] = {}
     missing = []
     for event_id in dict.fromkeys(event_ids):
@@ -236,7 +242,7 @@ def _membership_by_id(event_ids: Iterable[str], version: RoomVersion, room_id: s
 
 
 def ignored_users(content: Content | None) -> frozenset[str]:
-    """The users that an m.ignored_user_list names.
+    """Return the users that an m.ignored_user_list names.
 
     https://spec.matrix.org/v1.19/client-server-api/#mignored_user_list
     """

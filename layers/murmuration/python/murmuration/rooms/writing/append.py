@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 ATTEMPTS = 60
 MAX_STATE_BYTES = 2_000_000
-"""What the state of a room may have, without its members, for events of this server to add to it."""
+"""How large a room's state, without its members, may be for events of this server to add to it."""
 MAX_MEMBER_BYTES = 8_192
-"""What the content of a membership event of this server may have."""
+"""How large the content of a membership event of this server may be."""
 RULING = frozenset(
     f"m.room.{name}"
     for name in (
@@ -57,16 +57,16 @@ RULING = frozenset(
         "tombstone",
     )
 )
-"""State that is taken even by a room whose state has all the bytes that it may have."""
+"""State that may be set even if the room's state has its largest size."""
 EXTREMITIES_LIMIT = 10
-"""How many of the room's newest events a new one may follow; the others are left for the next."""
+"""How many forward extremities a new event may follow; the others are left for the next event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An event to be: what its sender decides of it.
+    """What the sender decides of a new event.
 
-    `device_id` and `txn_id` are the sending client's, `delay_id` is that of a delayed event.
+    `device_id` and `txn_id` are the sending client's; `delay_id` is set for a delayed event.
     """
 
     type: str
@@ -82,19 +82,19 @@ class Draft:
 
 @dataclass
 class Append(Changes):
-    """New events of this server on top of a room, growing until they're committed together."""
+    """New events of this server for one room, collected until they are committed together."""
 
     signed: dict[int, tuple[NodeId, Event]] = field(default_factory=dict)
     """Events that another server signed in an earlier attempt, by their place in the batch, with the state
     before."""
 
     def add(self, draft: Draft) -> Event:
-        """Build and authorise the next event.
+        """Build and authorise the next event, and return it.
 
-        Raises Forbidden by the auth rules, MalformedEvent, TooLarge, BadJson, NotFound where this server's
-        knowledge of the room is stale: somebody else's server has to help. Only leaving needs nobody's help.
-        Raises what the room's policy server, or the server of the user whom it invites, refuses the event
-        with; BadGateway if one of them gives no answer.
+        Raises Forbidden by the auth rules, MalformedEvent, TooLarge, BadJson. Raises NotFound if no local
+        user is in the room any more and it goes on elsewhere, except for leaving it. If the room's policy
+        server or an invited user's server refuses the event, raises what that server answers; BadGateway if
+        it doesn't answer.
         """
         event, state = self._authorised(draft)
         event = self._signed_elsewhere(event, state, invites=True)
@@ -102,9 +102,9 @@ class Append(Changes):
         return event
 
     def offer(self, draft: Draft) -> Event:
-        """The next event, signed as by `add`, but not by an invited user's server; nothing is added.
+        """Return the next event as `add` makes it, but unsigned by an invited user's server. Adds nothing.
 
-        Raises what `add` does.
+        Raises what `add` raises.
         """
         event, state = self._authorised(draft)
         return self._signed_elsewhere(event, state, invites=False)
@@ -112,14 +112,14 @@ class Append(Changes):
     def check(self, draft: Draft) -> None:
         """Raise what `add` would raise, but add nothing.
 
-        A request that would change nothing is checked by it: somebody who may not send the event is refused.
+        Use it for requests that change nothing: a sender who may not send the event still gets the error.
         """
         self._authorised(draft)
 
     def propose(self, draft: Draft) -> UnsignedPdu:
-        """The PDU of the next event, to be completed and signed by its sender's server; nothing is added.
+        """Return the PDU of the next event for its sender's server to complete and sign. Adds nothing.
 
-        Raises Forbidden by the auth rules, NotFound where this server's knowledge of the room is stale.
+        Raises Forbidden by the auth rules, NotFound if this server's knowledge of the room is stale.
         """
         parts, state = self._parts(draft)
         pdu = unsigned_pdu(room_version=self.version, **parts)
@@ -127,10 +127,10 @@ class Append(Changes):
         return pdu
 
     def _signed_elsewhere(self, event: Event, state: Mapping[StateKey, Event], *, invites: bool) -> Event:
-        """The event, signed by the room's policy server if there is one, and by that of an invited user.
+        """Return the event, signed by the room's policy server and an invited user's server, as needed.
 
-        What they signed in an attempt that lost a race is taken as it is, if the state is still the same: the
-        event then is one of several newest. Else a busy room would ask again and again.
+        Their signatures from an attempt that lost a race are used again if the state is unchanged, so that a
+        busy room doesn't ask again and again.
         """
         if self.room is None:
             return event
@@ -146,7 +146,7 @@ class Append(Changes):
         return signed
 
     def _authorised(self, draft: Draft) -> tuple[Event, Mapping[StateKey, Event]]:
-        """The next event, not yet added, and the state that it was judged by."""
+        """Return the next event, not yet added, and the state that authorises it."""
         if draft.type == TOMBSTONE and self.room_id and draft.content.get("replacement_room") == self.room_id:
             raise MalformedEvent("A room can't be replaced by itself")
         parts, state = self._parts(draft)
@@ -168,7 +168,7 @@ class Append(Changes):
         return event, state
 
     def _parts(self, draft: Draft) -> tuple[EventParts, dict[StateKey, Event]]:
-        """What the next event is made of, and the state that authorises it."""
+        """Return the parts of the next event, and the state that authorises it."""
         if self.room is not None and self.room.head.is_stale and not _is_leaving(draft):
             raise NotFound("Nobody of this server is in the room any more, and it goes on elsewhere")
         pairs = auth_rules.auth_event_types(
@@ -198,9 +198,10 @@ class Append(Changes):
         return parts, state
 
     def _limit_state(self, event: Event, state: Mapping[StateKey, Event]) -> None:
-        """Refuse state that is too much for the answers that have all of it. Raises TooLarge.
+        """Refuse more state than fits into the answers that contain all of it. Raises TooLarge.
 
-        What rules the room isn't refused: it must be possible to calm a room that somebody filled.
+        State that governs the room is never refused, so that a room filled by somebody can still be
+        moderated.
         """
         pair = event.state_pair
         if pair is None:
@@ -224,7 +225,7 @@ class Append(Changes):
         return [], 1
 
     def _reference_hashes(self, prev_events: Sequence[str], auth_events: Sequence[Event]) -> dict[str, bytes]:
-        """The hashes of the events referred to, which room versions 1 and 2 want besides."""
+        """Return the hashes of the referenced events, which room versions 1 and 2 need."""
         at_hand = {
             event.event_id: event for event in (*auth_events, *(entry.event for entry in self.entries))
         }
@@ -251,10 +252,10 @@ class Append(Changes):
 
 
 def append(room_id: str, plan: Callable[[Append], T], *, room: Room | None = None) -> T:
-    """Carry out `plan` on the room as it is, again after each lost race; what `plan` returned.
+    """Carry out `plan` on the room, again after each lost race, and return what `plan` returned.
 
-    `room` spares the first reading of the head. A plan that adds no event writes nothing. Raises NotFound for
-    an unknown room, ConditionFailed where a write that the plan added refuses, Unavailable when the room
+    Pass `room` to save the first read of the head. A plan that adds no event writes nothing. Raises NotFound
+    for an unknown room, ConditionFailed if a write that the plan added is refused, Unavailable if the room
     stays contended.
     """
     signed: dict[int, tuple[NodeId, Event]] = {}
@@ -277,7 +278,7 @@ def append(room_id: str, plan: Callable[[Append], T], *, room: Room | None = Non
 
 
 def append_known(room_id: str, plan: Callable[[Append], T]) -> T:
-    """`append` for one who must be in the room: an unknown room answers as one that they aren't in."""
+    """Carry out `append` for a sender who must be in the room: for an unknown room, raise Forbidden."""
     try:
         room = Room.load(room_id)
     except NotFound as error:
@@ -286,9 +287,9 @@ def append_known(room_id: str, plan: Callable[[Append], T]) -> T:
 
 
 def _to_follow(extremities: Sequence[str]) -> list[str]:
-    """Which of a room's newest events the next one follows: where there are many, the first and the last.
+    """Return which forward extremities the next event follows; of many, the first ones and the last ones.
 
-    So an event follows what its sender saw last, and none is left out for ever.
+    So an event follows what its sender saw last, and no extremity is left out for ever.
     """
     half = EXTREMITIES_LIMIT // 2
     if len(extremities) <= EXTREMITIES_LIMIT:
@@ -297,9 +298,9 @@ def _to_follow(extremities: Sequence[str]) -> list[str]:
 
 
 def _is_alike(earlier: Event, event: Event, place: int) -> bool:
-    """Whether an event of an earlier attempt may stand for this one.
+    """Return whether an event signed in an earlier attempt may be used for this one.
 
-    It says the same and cites the same authority; only the first may follow other events.
+    Both must have the same content and auth events; only the first of a batch may have other previous events.
     """
     compared = ["type", "sender", "state_key", "content", "redacts", "auth_events"]
     if place:
@@ -308,6 +309,6 @@ def _is_alike(earlier: Event, event: Event, place: int) -> bool:
 
 
 def _is_leaving(draft: Draft) -> bool:
-    """Whether somebody leaves by themselves: rejects an invite, or takes a knock back."""
+    """Return whether the draft only leaves: a user's own leaving, rejected invite or withdrawn knock."""
     membership = draft.content.get("membership")
     return draft.type == MEMBER and membership == "leave" and draft.state_key == draft.sender

@@ -1,8 +1,8 @@
-"""Changes: all that new events do to a room, written in one transaction.
+"""Changes: everything that new events do to a room, written in one transaction.
 
-An event gets its ordinal in the transaction that puts it, moves the head under a condition, and claims its
-ID; so whoever read up to the head has read everything that came as new. `Append` builds events of
-this server on top of it, `receiving` takes those of others.
+That transaction gives an event its ordinal, moves the head under a condition, and claims the event's ID. So a
+reader who has read up to the head has read everything that came as new. `Append` adds events of this server,
+`federation.inbound.receiving` those of others.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from murmuration.clock import now_ms
 from murmuration.protocol import state_trie
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import RoomId
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.state_trie import NodeId
 from murmuration.protocol.visibility import visibility_of
@@ -44,31 +45,30 @@ if TYPE_CHECKING:
 Differences = Mapping[StateKey, tuple[Event | None, Event | None]]
 """State events that are replaced: per (type, state key) the one before and the one after."""
 STATE_AT_ONCE = 25
-"""Of how many state events the items change in the transaction that moves the head; more follow it."""
+"""How many state events' items the transaction that moves the head changes; the others follow it."""
 
 
 def replaced_by(previous: Event | None) -> ReplacedState | None:
-    """What a log entry keeps of the state event that its own replaces (`LogEntry.replaced`)."""
+    """Return what a log entry keeps of the state event that its event replaced (`LogEntry.replaced`)."""
     if previous is None:
         return None
     return {"event_id": previous.event_id, "sender": previous.sender, "content": previous.content}
 
 
 def state_bytes(event: Event | None) -> int:
-    """What a state event counts in a room's `state_bytes`."""
+    """Return how much a state event adds to a room's `state_bytes`."""
     return len(event.to_json()) if event is not None else 0
 
 
 def visibility_by(event: Event | None) -> str:
-    """The history visibility that an m.room.history_visibility event, or its absence, sets."""
+    """Return the history visibility that an m.room.history_visibility event, or None, sets."""
     return visibility_of(event.content if event is not None else None)
 
 
 def store_nodes_first(room_id: str, root: NodeId, nodes: Mapping[NodeId, bytes]) -> Write:
-    """Store more nodes than go into a transaction; to be written in that is what this returns.
+    """Store the nodes that don't fit into the transaction, and return a write for the transaction.
 
-    Nodes are immutable, so they harm nobody before anything leads to them; if nothing comes to, they get
-    collected.
+    Nodes never change, so stray ones do no harm. If nothing refers to them in the end, they are collected.
     """
     stray = Stray(room_id, root, now_ms())
     dynamodb.execute(snapshots.stray_write(stray))
@@ -78,7 +78,7 @@ def store_nodes_first(room_id: str, root: NodeId, nodes: Mapping[NodeId, bytes])
 
 @dataclass
 class Changes:
-    """New events of a room, growing until they're committed together."""
+    """New events of one room, collected until they are committed together."""
 
     version: RoomVersion
     room: Room | None = None
@@ -116,7 +116,7 @@ class Changes:
 
     @property
     def root(self) -> NodeId:
-        """The snapshot of the state so far."""
+        """The snapshot of the state after the events added so far."""
         return self._root
 
     @property
@@ -124,12 +124,12 @@ class Changes:
         return (self.room.head.ordinal if self.room else 0) + self._skipped + len(self.entries) + 1
 
     def leave_gap(self) -> None:
-        """Leave room in the log, before the event that is added next, for what it follows and is missing."""
+        """Leave a gap in the log before the next event, for missing events that it follows."""
         if self.room is not None and self.room.head.ordinal < GAPS_UNTIL:
             self._skipped = GAP
 
     def state(self, pairs: Iterable[StateKey]) -> dict[StateKey, Event]:
-        """The state so far, with the events of these changes."""
+        """Return the state events with these pairs after the events added so far."""
         return {pair: entry.event for pair, entry in self._state_entries(pairs).items()}
 
     def _state_entries(self, pairs: Iterable[StateKey]) -> dict[StateKey, StateEntry]:
@@ -138,7 +138,9 @@ class Changes:
         return known | {pair: entry for pair in wanted if (entry := self._state.get(pair)) is not None}
 
     def preload(self, pairs: Iterable[StateKey], *, changes_state: bool = True) -> None:
-        """Read state that will be needed, and the snapshot's root when it will change, in one round trip."""
+        """Read the state that will be needed, and the snapshot's root if the state changes, in one round
+        trip.
+        """
         wanted = list(pairs)
         calls: list[Callable[[], Any]] = [lambda: self.state(wanted)]
         if changes_state and self._root != state_trie.EMPTY:
@@ -164,7 +166,7 @@ class Changes:
     def merge(
         self, entry: LogEntry, root: NodeId, nodes: Mapping[NodeId, bytes], differences: Differences
     ) -> None:
-        """Add an event that leaves the room in the state `root`, which differs from that so far."""
+        """Add an event that leaves the room in the state `root`, because forks were resolved."""
         self.entries.append(entry)
         for pair, (before, after) in differences.items():
             self._set_state(pair, before, after, entry.ordinal)
@@ -173,28 +175,28 @@ class Changes:
         self._state_follows = len(differences) > STATE_AT_ONCE
 
     def precede(self, entry: LogEntry, nodes: Mapping[NodeId, bytes]) -> None:
-        """Add an event of the past, which changes nothing of what came after."""
+        """Add an event of the past, which doesn't change any later state."""
         self._older.append(entry)
         self._nodes |= nodes
 
     def retire(self, event_ids: Iterable[str]) -> None:
-        """Have these be none of the room's newest events: what is filled in follows them.
+        """Remove these events from the forward extremities: an event that was filled in follows them.
 
-        Only for such as make no difference to the room's state.
+        Use it only if that doesn't change the room's state.
         """
         self._extremities_gone = self._extremities_gone.union(event_ids)
 
     def promote(self, event_id: str) -> None:
-        """Have an event that was soft-failed take its place in the log, if it is still kept outside of it."""
+        """Give a soft-failed event its place in the log, if it is still kept outside the log."""
         self._promoted.add(event_id)
         self._others.append(event_store.kept_removal(self.room_id, event_id))
 
     def also(self, *writes: Write) -> None:
-        """Write this as well; where it refuses, the room counts as moved on."""
+        """Write this too. If it is refused, the room counts as moved on."""
         self._others += writes
 
     def follow(self, event_ids: Iterable[str]) -> None:
-        """Have these events be none of the room's newest any more."""
+        """Remove these events from the forward extremities."""
         self._followed.update(event_ids)
 
     def _set_state(self, pair: StateKey, before: Event | None, after: Event | None, ordinal: int) -> None:
@@ -228,9 +230,10 @@ class Changes:
     # -- Redacting ---------------------------------------------------------------------------------------
 
     def redact(self, target: LogEntry, redaction: Event) -> None:
-        """Let `redaction`, added before, take effect on `target`: only the redacted form is kept.
+        """Carry out `redaction`, which was added before, on `target`: only the redacted form is kept.
 
-        A redacted state event stays current in its redacted form, and what replaced it tells no more of it.
+        A redacted state event stays current in its redacted form. The event that replaced it keeps no copy of
+        its content.
         """
         if target.redacted_because is not None:
             return
@@ -248,7 +251,7 @@ class Changes:
         self.redact_state(redacted.event)
 
     def redact_state(self, redacted: Event) -> None:
-        """If the event that is now redacted is current, have it so in this form."""
+        """If the redacted event is current state, store its redacted form there too."""
         pair = redacted.state_pair
         current = self._state_entries([pair]).get(pair) if pair else None
         if pair and current and current.event.event_id == redacted.event_id:
@@ -257,7 +260,7 @@ class Changes:
             self._redacted_state[pair] = StateEntry(redacted, current.ordinal)
 
     def places(self, event_ids: Iterable[str]) -> dict[str, int]:
-        """The ordinals of those events that are in the room's log; one read for what isn't known yet."""
+        """Return the ordinals of those events that are in the room's log. One read for the unknown ones."""
         wanted = set(event_ids)
         if self.room is not None and (missing := wanted - self._places.keys()):
             found = room_items.locate(missing, self.room_id)
@@ -270,11 +273,11 @@ class Changes:
     # -- Writing -----------------------------------------------------------------------------------------
 
     def head(self) -> RoomHead:
-        """Where the room's log will stand."""
+        """Return the room's head after these changes."""
         before = self.room.head if self.room else None
         counts = member_index.counts_after(_counts(before), self._moves)
         return RoomHead(
-            room_id=self.room_id,
+            room_id=RoomId(self.room_id),
             room_version=self.version.id,
             ordinal=self.next_ordinal - 1,
             oldest=min([entry.ordinal for entry in self._older] + [before.oldest if before else 1]),
@@ -300,7 +303,7 @@ class Changes:
         )
 
     def _latest(self, before: int | None, counts: Callable[[LogEntry], bool]) -> int | None:
-        """Now, if a new event that clients are shown counts, else the time `before`; never back in time."""
+        """Return the present time if a new event counts as activity, else `before`; never an earlier time."""
         is_moved = any(counts(entry) and not entry.withheld for entry in self.entries)
         return max(before or 0, self._now_ms) if is_moved else before
 
@@ -308,7 +311,7 @@ class Changes:
         return self.room.head.state_root if self.room else state_trie.EMPTY
 
     def _extremities(self) -> tuple[str, ...]:
-        """The events that none follows, in the order in which they came."""
+        """Return the forward extremities after the changes, in the order in which they came."""
         followed = self._followed.union(
             self._extremities_gone, *(entry.event.prev_events for entry in self.entries)
         )
@@ -317,10 +320,10 @@ class Changes:
         return tuple(event_id for event_id in candidates if event_id not in followed)
 
     def commit(self) -> Room:
-        """Write it all, or nothing; the room afterwards.
+        """Write everything or nothing, and return the room afterwards.
 
-        Raises ConditionFailed: with the names of those of `writes` that were refused, or with none if the
-        room has moved on.
+        Raises ConditionFailed: with the names of the refused `writes`, or without names if the room has moved
+        on.
         """
         parts = [self, *self.companions]
         room_writes = [write for each in parts for write in each._room_writes()]
@@ -346,7 +349,7 @@ class Changes:
         return snapshots.node_writes(self.room_id, self._nodes)
 
     def _room_writes(self) -> list[Write]:
-        """The writes of this room, but for the nodes of its snapshots."""
+        """Return the writes of this room, without those of its snapshots' nodes."""
         before, after = self.room.head if self.room else None, self.head()
         writes = [room_items.head_write(after, before)]
         if after.is_empty and not (before is not None and before.is_empty):
@@ -371,7 +374,7 @@ class Changes:
 
 
 def _counts(head: RoomHead | None) -> member_index.Counts | None:
-    """What the head counts of this server's members; None where the room's member index isn't built."""
+    """Return the head's counts of local members; None if the room's member index isn't built."""
     if head is None:
         return member_index.Counts(0, 0, federated=False)
     if head.local_joined is None:

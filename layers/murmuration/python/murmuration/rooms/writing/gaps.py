@@ -1,11 +1,10 @@
-"""Gaps in a room's log, and the places in them for what comes later.
+"""Gaps in a room's log, in which events that come later get a place.
 
-An event that follows something missing leaves a gap before itself: the ordinals of the log jump there. What
-is found later gets a place in the gap, right before the lowest event that follows it, and so behind all else
-that is known from before. Positions in the timeline, which are ordinals, stay as they are.
-
-Events in a gap keep some distance from each other, for what comes between them: half of what is left there,
-at most STEP. The same goes for what comes before the log's beginning.
+An event that follows a missing event leaves a gap before itself: the ordinals of the log jump there. A
+missing event that is found later gets a place in the gap, right before the lowest event that follows it.
+Positions in the timeline are ordinals, so they stay valid. Events in a gap keep some distance from each
+other, for events between them: half of the space that is left there, at most STEP. The same goes for events
+from before the log's beginning.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from murmuration.storage.rooms.event_store import Follower
 GAP = 10**9
 """How many ordinals a gap has: room for a million events in order."""
 GAPS_UNTIL = 5 * 10**14
-"""The ordinal behind which no gaps are left any more: half of what an ordinal may be."""
+"""No gaps are left after this ordinal: half of the largest ordinal."""
 STEP = 1000
 
 
@@ -29,9 +28,9 @@ class Places:
         self._below: dict[int, int | None] = {}
 
     def before(self, follower: Follower) -> int | None:
-        """A free ordinal right before an event that follows; None where no room is left.
+        """Return a free ordinal right before an event that follows; None if there is no room left.
 
-        Reads one entry, but for followers that got their own place here.
+        Reads one entry, unless the event that follows got its own place here.
         """
         high = follower.ordinal
         if high not in self._below:

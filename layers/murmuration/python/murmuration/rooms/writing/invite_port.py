@@ -1,6 +1,7 @@
-"""The port by which another server is asked to sign an invite of its user, before it becomes part of a room.
+"""The port through which the server of an invited user is asked to sign the invite.
 
-Federation brings what asks, as with policy servers: see `policy_port`. So no way of sending can forget it.
+Federation connects a client to it, as it does for policy servers (`policy_port`). So no way of sending an
+invite can forget to ask.
 https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
 """
 
@@ -15,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class InviteClient(Protocol):
-    """What asks the servers of invited users."""
+    """A client that asks the servers of invited users to sign invites."""
 
     def ask_for_invite(self, room: Room, event: Event) -> Event:
-        """The invite with the signature of the invited user's server.
+        """Return the invite with the signature of the invited user's server.
 
-        Raises MatrixError: Forbidden where the room or this server is not for that server's users, what that
-        server refuses the invite with, BadGateway and GatewayTimeout if it doesn't answer.
+        Raises Forbidden if the room or this server is not open to that server's users; the error that the
+        server answers with; BadGateway or GatewayTimeout if it doesn't answer.
         """
 
 
@@ -29,19 +30,19 @@ _connected: list[Callable[[], InviteClient]] = []
 
 
 def connect(make_client: Callable[[], InviteClient]) -> None:
-    """Have servers asked by what `make_client` returns, which is called when it is needed."""
+    """Use the client that `make_client` returns from now on. It is made when it is first needed."""
     _connected[:] = [make_client]
 
 
 def invite_client() -> InviteClient | None:
-    """Return the client that asks the servers of invited users; None where none is connected."""
+    """Return the connected client; None if none is connected."""
     return _connected[0]() if _connected else None
 
 
 def signed_by_invited(room: Room, event: Event) -> Event:
-    """The event, signed by another server if it invites a user of that one.
+    """Return the event, signed by the invited user's server if that is another server.
 
-    Raises what `InviteClient.ask_for_invite` does, Unavailable where nothing is connected that could ask.
+    Raises what `InviteClient.ask_for_invite` raises, and Unavailable if no client is connected.
     """
     from murmuration.protocol.errors import Unavailable
     from murmuration.storage.rooms import member_index

@@ -1,7 +1,7 @@
-"""The port by which a room's policy server is asked to sign an event.
+"""The port through which a room's policy server is asked to sign an event.
 
-Federation brings what asks: it stands above the rooms, which know nothing of the network. The edge connects
-the two before anything else is done.
+Federation connects a client to it, because the rooms know nothing of the network. `endpoint` does that before
+anything else.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class PolicyClient(Protocol):
-    """What asks policy servers."""
+    """A client that asks policy servers to sign events."""
 
     def ask_to_sign(self, server: PolicyServer, event: Event) -> Event:
-        """The event with the policy server's signature beside those that it has.
+        """Return the event with the policy server's signature added.
 
-        Raises MatrixError: what the policy server refuses it with, in its words; Forbidden if it gives no
-        valid signature; BadGateway and GatewayTimeout if it doesn't answer.
+        Raises the error with which the policy server refuses the event; Forbidden if its signature is
+        invalid; BadGateway or GatewayTimeout if it doesn't answer.
         """
 
 
@@ -29,10 +29,10 @@ _connected: list[Callable[[], PolicyClient]] = []
 
 
 def connect(make_client: Callable[[], PolicyClient]) -> None:
-    """Have policy servers asked by what `make_client` returns, which is called when it is needed."""
+    """Use the client that `make_client` returns from now on. It is made when it is first needed."""
     _connected[:] = [make_client]
 
 
 def policy_client() -> PolicyClient | None:
-    """Return the client that asks policy servers; None where none is connected."""
+    """Return the connected client; None if none is connected."""
     return _connected[0]() if _connected else None

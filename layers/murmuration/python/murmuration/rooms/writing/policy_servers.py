@@ -1,4 +1,4 @@
-"""Policy servers: whether a room uses one, and its signature on this server's events.
+"""Policy servers: whether a room uses one, and getting its signature for this server's events.
 
 https://spec.matrix.org/v1.19/server-server-api/#policy-servers
 """
@@ -14,9 +14,9 @@ from murmuration.rooms.writing.policy_port import policy_client
 
 
 def policy_server_in_use(room: Room, policy: Event | None) -> PolicyServer | None:
-    """The policy server that the room uses, if `policy` is its m.room.policy event.
+    """Return the policy server that the room uses; `policy` is its m.room.policy event.
 
-    It counts only while somebody of that server is joined: one small read for each state of the room.
+    It counts only while a user of that server is joined: one small read for each state version of the room.
     """
     server = policy_server_of(policy)
     if server is None or not room.is_server_joined(server.server_name):
@@ -25,9 +25,9 @@ def policy_server_in_use(room: Room, policy: Event | None) -> PolicyServer | Non
 
 
 def endorsed(room: Room, policy: Event | None, event: Event) -> Event:
-    """An event of this server with the signature of the room's policy server, if it needs one.
+    """Return an event of this server with the signature of the room's policy server, if it needs one.
 
-    Raises what `PolicyClient.ask_to_sign` does, Unavailable where nothing is connected that could ask.
+    Raises what `PolicyClient.ask_to_sign` raises, and Unavailable if no client is connected.
     """
     if event.state_pair == POLICY_KEY:
         return event

@@ -13,15 +13,16 @@ REDACTION_STATE = (CREATE_KEY, POWER_LEVELS_KEY)
 
 
 def takes_effect(redaction: Event, target: Event, state: Mapping[StateKey, Event]) -> bool:
-    """Whether a redaction that the room allows is carried out: by power, or as both events are of one server.
+    """Return whether an allowed redaction is carried out: its sender has the power, or both senders share a
+    server.
 
-    `state` is that before the redaction.
+    `state` is the state before the redaction.
     """
     return redaction.sender_server == target.sender_server or has_power(redaction, state)
 
 
 def has_power(redaction: Event, state: Mapping[StateKey, Event]) -> bool:
-    """Whether its sender may redact anybody's events."""
+    """Return whether the redaction's sender has the power to redact anybody's events."""
     version = redaction.room_version
     power = PowerLevels.from_state(state.get(CREATE_KEY), state.get(POWER_LEVELS_KEY), version)
     return power.can_redact(redaction.sender)

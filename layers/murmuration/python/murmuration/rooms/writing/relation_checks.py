@@ -1,4 +1,4 @@
-"""What a client may not send because of what it relates to.
+"""Relations that a client may not send.
 
 https://spec.matrix.org/v1.19/client-server-api/#avoiding-duplicate-annotations
 https://spec.matrix.org/v1.19/client-server-api/#validation-of-mthread-relationships
@@ -12,7 +12,8 @@ from murmuration.storage.rooms import relations, room_items
 
 
 def check_relation(batch: Append, draft: Draft) -> None:
-    """Raises DuplicateAnnotation for a repeated annotation, Unknown for a thread that can't begin there.
+    """Raise DuplicateAnnotation for a repeated annotation, Unknown for a thread that can't begin at this
+    event.
 
     Reads only for annotations and events of threads.
     """

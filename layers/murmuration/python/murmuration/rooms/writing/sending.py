@@ -1,4 +1,4 @@
-"""Sending: messages, state, redactions.
+"""Sending messages, state and redactions.
 
 https://spec.matrix.org/v1.19/client-server-api/#sending-events-to-a-room
 """
@@ -34,11 +34,11 @@ from murmuration.storage.rooms import directory, room_items
 from murmuration.storage.rooms.room_items import LogEntry
 
 LASTING = (CREATE, SERVER_ACL)
-"""Without their content a room is of another version, or shuts out every server."""
+"""Types whose redaction would break the room: it would get another version, or shut out every server."""
 
 
 def send_message(token: AccessToken, room_id: str, event_type: str, txn_id: str, content: Content) -> str:
-    """Send a message event; its ID, the same for each repetition of `txn_id`.
+    """Send a message event and return its ID, which is the same for each repetition of `txn_id`.
 
     Two round trips in a warm process: the token together with the room, then the write. Raises UnknownToken,
     Forbidden, BadJson, TooLarge, LimitExceeded.
@@ -82,9 +82,9 @@ def set_state(
     *,
     once: Once | None = None,
 ) -> str:
-    """Set a piece of state; the event's ID, that of the current event if it says the same already.
+    """Set a piece of state and return the event's ID; that of the current event if nothing changes.
 
-    The event is sent for `once`. Raises Forbidden, BadJson, InvalidParam, TooLarge, BadAlias.
+    The event is sent once for `once`. Raises Forbidden, BadJson, InvalidParam, TooLarge, BadAlias.
     """
     sender = requester.user_id
     check_state_type(event_type)
@@ -108,13 +108,13 @@ def set_state(
 
 
 def check_state_type(event_type: str) -> None:
-    """Raises InvalidParam for a redaction: clients would do as it says, though nobody checked that."""
+    """Raise InvalidParam for a redaction as state: clients would carry it out, though no server checks it."""
     if event_type == REDACTION:
         raise InvalidParam("A redaction is no state")
 
 
 def check_canonical_alias(room_id: str, content: Content, current: Event | None) -> None:
-    """Raises BadAlias where a newly named alias doesn't point to the room, BadJson, InvalidParam.
+    """Raise BadAlias if a newly added alias doesn't point to the room; also raises BadJson, InvalidParam.
 
     https://spec.matrix.org/v1.19/client-server-api/#mroomcanonical_alias
     """
@@ -131,7 +131,7 @@ def check_canonical_alias(room_id: str, content: Content, current: Event | None)
 
 
 def named_aliases(content: Content) -> list[Any]:
-    """What the content of an m.room.canonical_alias names. Raises BadJson."""
+    """Return the aliases in the content of an m.room.canonical_alias. Raises BadJson."""
     alternatives = content.get("alt_aliases") or []
     if not isinstance(alternatives, list):
         raise BadJson("alt_aliases must be a list of aliases")
@@ -147,7 +147,7 @@ def redact_event(
     *,
     once: Once | None = None,
 ) -> str:
-    """Redact an event; the redaction's ID, the same for each repetition of `txn_id`, or for `once`.
+    """Redact an event and return the redaction's ID, the same for each repetition of `txn_id` or for `once`.
 
     Raises NotFound for an unknown event, Forbidden, UserSuspended, LimitExceeded.
     """
@@ -184,9 +184,10 @@ def _target(batch: Append, event_id: str) -> LogEntry:
 
 
 def may_redact(batch: Append, requester: Requester, redaction: Event, target: Event) -> bool:
-    """Whether a redaction may be made: of one's own event, by power, or by an administrator of this server.
+    """Return whether the requester may redact an event: their own, by power level, or as a server
+    administrator.
 
-    Rooms leave it to a server whose users redact each other's events.
+    The auth rules would let any users of one server redact each other's events; this server doesn't.
     """
     state = batch.state(REDACTION_STATE)
     if target.sender == requester.user_id or requester.is_admin:

@@ -1,13 +1,13 @@
-"""Settling: bringing the items of a room's current state to where its head says they are.
+"""Settling: bringing the items of a room's current state to what its head says.
 
-Mostly they get there in the transaction that moves the head. Where forks have drifted far apart, more of the
-state changes at once than a transaction holds. Then the head moves first and says from which snapshot the
-items are on their way (`RoomHead.unsettled`). Until they have arrived nobody appends to the room, whoever
-wants to helps, and sync leaves the room for later.
+Mostly the transaction that moves the head does it. If forks have drifted far apart, more state changes at
+once than a transaction holds. Then the head moves first and names the snapshot that the items still have
+(`RoomHead.unsettled`). Until they are settled nobody appends to the room, every writer helps, and sync skips
+the room.
 
 The changes between the two snapshots have a fixed order. Each transaction carries out the next few of them
-and counts them in the head (`RoomHead.settled_count`), on the condition that the count is what it was: each
-change is carried out once, whoever does it, and an attempt that is stopped halfway has its work kept.
+and counts them in the head (`RoomHead.settled_count`), on the condition that the count is unchanged. So each
+change is carried out once, by whoever comes first, and a stopped attempt loses no work.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from murmuration.storage.rooms import member_index, room_items, snapshots
 from murmuration.storage.rooms.room_items import RoomHead, StateEntry
 
 BUDGET_MS = 10_000
-"""How long a request works on it. A worker may take longer."""
+"""How long a request may work on settling. A worker may take longer."""
 _AT_ONCE = 24
 """Changes of one transaction, each with up to four writes: with events of 64 KB it stays below 4 MB."""
 _READ_AT_ONCE = 10 * _AT_ONCE
@@ -37,9 +37,9 @@ _Change = tuple[StateKey, tuple[str | None, str | None]]
 
 
 def settle(room: Room, *, budget_ms: int = BUDGET_MS) -> Room:
-    """The room with its state and its member index in place; at once if they are.
+    """Settle the room's state and build its member index if needed, and return the room.
 
-    Raises Unavailable when that takes longer than `budget_ms`: the next attempt goes on from there.
+    Raises Unavailable if that takes longer than `budget_ms`; the next attempt goes on from there.
     """
     if room.head.unsettled is None and room.head.is_indexed:
         return room
@@ -61,7 +61,9 @@ def settle(room: Room, *, budget_ms: int = BUDGET_MS) -> Room:
 
 
 def _settle(head: RoomHead, deadline: int) -> None:
-    """Carry out the rest of the changes, till the deadline. Raises ConditionFailed where others did some."""
+    """Carry out the remaining changes until the deadline. Raises ConditionFailed if another writer did
+    some.
+    """
     fetch = snapshots.fetch_from(head.room_id)
     changes = sorted(
         state_trie.diff(head.unsettled or state_trie.EMPTY, head.state_root, fetch).items(),
@@ -87,7 +89,7 @@ def _read_events(head: RoomHead, changes: Sequence[_Change]) -> dict[str, Event]
 
 
 def _writes(head: RoomHead, changes: Sequence[_Change], events: Mapping[str, Event]) -> list[Write]:
-    """What carries these changes out."""
+    """Return the writes that carry out these changes."""
     room_id, version = head.room_id, head.version
     fetch = snapshots.fetch_from(room_id)
 

@@ -1,4 +1,4 @@
-"""What a change of a room's current state writes: the state's own items, and local users' memberships."""
+"""The writes for a change of a room's current state: the state's items, and local users' memberships."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from murmuration.aws.dynamodb import Write
 from murmuration.clock import now_ms
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import UserId
 from murmuration.rooms.reading.stripped_state import stripped_state
 from murmuration.storage.rooms import member_index, room_items
 from murmuration.storage.rooms.room_items import StateEntry
@@ -18,7 +19,7 @@ ReadState = Callable[[Iterable[StateKey]], Mapping[StateKey, Event]]
 
 
 def state_item_write(room_id: str, pair: StateKey, entry: StateEntry | None) -> Write:
-    """Make a state event current, or (None) have the room no such state."""
+    """Make a state event current; with None, remove the state of this pair."""
     if entry is None:
         return room_items.state_removal(room_id, pair)
     return room_items.state_write(room_id, entry)
@@ -27,7 +28,7 @@ def state_item_write(room_id: str, pair: StateKey, entry: StateEntry | None) -> 
 def membership_row_write(
     room_id: str, user_id: str, event: Event | None, previous: str | None, ordinal: int, state: ReadState
 ) -> Write | None:
-    """Carry a change of membership into the user's own rows; None for users of other servers.
+    """Write a change of membership into the local user's own row; None for users of other servers.
 
     `event` is the member event that is current from `ordinal` on (None: there is none any more), `previous`
     the membership before.
@@ -39,7 +40,7 @@ def membership_row_write(
 
 
 def row_write(room_id: str, user_id: str, row: Membership | None) -> Write:
-    """Have a user this row of the room, or none."""
+    """Store a user's row of the room, or remove it if there is to be none."""
     if row is None:
         return memberships.removal_write(user_id, room_id)
     return memberships.membership_write(row)
@@ -48,11 +49,11 @@ def row_write(room_id: str, user_id: str, row: Membership | None) -> Write:
 def membership_row(
     user_id: str, event: Event, previous: str | None, ordinal: int, state: ReadState
 ) -> Membership:
-    """A user's own row of a room, as the member event that is current from `ordinal` on has it."""
+    """Return a user's own row of a room for the member event that is current from `ordinal` on."""
     membership = event.membership or "leave"
     outside = membership in ("invite", "knock")
     return Membership(
-        user_id=user_id,
+        user_id=UserId(user_id),
         room_id=event.room_id,
         membership=membership,
         event_id=event.event_id,

@@ -1,17 +1,23 @@
-"""Finding what replaced a state event, which keeps a copy of its content."""
+"""Finding the state event that replaced another one: its log entry keeps a copy of the old content."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from murmuration.protocol import state_trie
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import room_items, snapshots
 from murmuration.storage.rooms.room_items import LogEntry
 
+if TYPE_CHECKING:
+    from murmuration.protocol.room_versions import RoomVersion
+
 
 def successor_of(room: Room, entry: LogEntry) -> LogEntry | None:
-    """The event that replaced `entry` in the room's state; None while it is current, or for no state.
+    """Return the entry that replaced `entry` in the room's state; None if it is current or no state event.
 
-    A search by halves between the event and the current one: a few reads for each doubling of the distance.
+    It searches by halves between the event and the current one: a few reads for each doubling of the
+    distance.
     """
     pair, event_id = entry.event.state_pair, entry.event.event_id
     current = room.entries([pair]).get(pair) if pair is not None else None
@@ -41,5 +47,5 @@ def _replaces(entry: LogEntry, event_id: str) -> bool:
 
 
 def _read(room: Room, ordinal: int) -> LogEntry | None:
-    versions = {room.room_id: room.version}
+    versions: dict[str, RoomVersion] = {room.room_id: room.version}
     return next(iter(room_items.read_log_entries([(room.room_id, ordinal)], versions)), None)

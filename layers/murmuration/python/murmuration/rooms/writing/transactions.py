@@ -1,6 +1,6 @@
-"""What makes sending an event happen once: transaction IDs, and what else may be spent by it.
+"""Sending an event only once: by its transaction ID, or by the delayed event that it ends.
 
-A client's repeated request answers with the first one's event.
+A client's repeated request returns the first one's event.
 https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers
 """
 
@@ -23,10 +23,10 @@ from murmuration.storage.live.claims import Claimed
 
 
 class Once(Protocol):
-    """What an event is sent for, once: a transaction ID, or a delayed event."""
+    """The reason why an event is sent only once: a transaction ID, or a delayed event."""
 
     def mark(self, draft: Draft) -> Draft:
-        """Return the draft with what its sender will be shown of this."""
+        """Return the draft with what its sender's clients are shown: the transaction ID or the delay ID."""
 
     def writes(self, event_id: str) -> list[Write]:
         """Return the writes to commit with the event; they are refused if an event was sent before."""
@@ -42,8 +42,8 @@ class Once(Protocol):
 class Claim:
     """The claim of one transaction ID, by one device, for one operation in one room.
 
-    `target` is the part of the request's path that tells requests apart besides: the type of the event that
-    is sent, or the event that is redacted. The same transaction ID may be used for each target.
+    `target` also distinguishes requests: the type of the event to send, or the event to redact. The same
+    transaction ID may be used for each target.
     """
 
     operation: str
@@ -61,11 +61,11 @@ class Claim:
         return f"{self.operation}#{user_id}#{device_id}#{self.room_id}#{end}"
 
     def mark(self, draft: Draft) -> Draft:
-        """The draft with the transaction ID that its sender will be shown again."""
+        """Return the draft with the transaction ID, which its sender's client is shown."""
         return replace(draft, device_id=self.requester.device_id, txn_id=self.txn_id)
 
     def take(self, batch: Append) -> None:
-        """Mark the batch's last event, and have the claim written with it, or by itself if there is none."""
+        """Mark the batch's last event and write the claim with it, or alone if the batch adds no event."""
         if not batch.entries:
             with suppress(ConditionFailed):
                 dynamodb.execute(self.write(""))
@@ -75,14 +75,16 @@ class Claim:
         batch.writes = [self.write(last.event.event_id), *batch.writes]
 
     def write(self, event_id: str, *, batch: Sequence[str] = ()) -> Write:
-        """Claim the transaction ID for an event; fails if it was claimed in the last day.
+        """Return the write that claims the transaction ID for an event.
+
+        It fails if it was claimed in the last day.
 
         `batch` are the events that it was sent together with, itself included.
         """
         return claims.write(self._name, event_id, batch=batch)
 
     def writes(self, event_id: str) -> list[Write]:
-        """The claim for an event, as the writes of `Once`."""
+        """Return the writes of `Once`: the claim for an event."""
         return [self.write(event_id)]
 
     def settle(self, send: Callable[[], str]) -> str:
@@ -100,10 +102,10 @@ class Claim:
             return earlier
 
     def earlier(self) -> str | None:
-        """The event that the transaction ID stands for already; None for none."""
+        """Return the ID of the event that was sent with the transaction ID before; None for none."""
         found = fetch(self.read())
         return found.event_id if found else None
 
     def read(self) -> Read[Claimed | None]:
-        """What the transaction ID stands for already; None for nothing."""
+        """Return what was sent with the transaction ID before; None for nothing."""
         return claims.read(self._name)

@@ -1,4 +1,4 @@
-"""Items about logging in: sessions of user-interactive authentication, mails, tokens for a while.
+"""Items about logging in: sessions of user-interactive authentication, mails, short-lived tokens.
 
 Access tokens are in the device's item, in `storage.users.accounts`.
 """

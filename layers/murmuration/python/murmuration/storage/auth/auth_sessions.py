@@ -23,9 +23,9 @@ Stage = tuple[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class StoredSession:
-    """What is kept of a session: the completed stages in order, and the user that it registered, if any.
+    """A stored session: the completed stages in order, and the user that it registered, if any.
 
-    `parameters` are those of the request that began a registration, until that is done.
+    `parameters` are those of the request that began a registration, until it is done.
     """
 
     completed: Sequence[Stage] = field(default=())
@@ -38,7 +38,7 @@ def session_key(session: str) -> dict[str, str]:
 
 
 def read_session(session: str) -> StoredSession:
-    """What is kept of a session; one that is not kept, or not any more, has nothing completed."""
+    """Return a stored session. One that is unknown or expired has no completed stages."""
     item = dynamodb.get(TABLE, session_key(session))
     if item is None or item["expires"] * 1000 <= now_ms():
         return StoredSession()
@@ -47,7 +47,7 @@ def read_session(session: str) -> StoredSession:
 
 
 def remember_parameters(session: str, parameters: Body) -> None:
-    """Keep what a registration is to be about, for later requests that say no more than the session."""
+    """Keep the parameters of a registration for later requests that name only the session."""
     dynamodb.execute(
         dynamodb.update(
             TABLE,
@@ -61,7 +61,7 @@ def remember_parameters(session: str, parameters: Body) -> None:
 def record_stages(
     session: str, completed: Sequence[Stage], *, before: Sequence[Stage], lifetime_s: int = LIFETIME_S
 ) -> None:
-    """Keep the completed stages in place of those `before`. Raises ConditionFailed if they aren't those."""
+    """Store the completed stages in place of `before`. Raises ConditionFailed if the stored ones differ."""
     dynamodb.execute(
         dynamodb.update(
             TABLE,
@@ -83,14 +83,14 @@ def record_stages(
 
 
 def end_session(session: str) -> None:
-    """Forget a session: what it was for is done."""
+    """Delete a session whose purpose is fulfilled."""
     dynamodb.execute(dynamodb.delete(TABLE, session_key(session)))
 
 
 def registered_write(session: str, user_id: str) -> Write:
-    """Notes that the session registered `user_id`, and forgets its parameters.
+    """Return a write that notes that the session registered `user_id`, and deletes its parameters.
 
-    Refused if it registered somebody before.
+    It is refused if the session has registered somebody before.
     """
     return dynamodb.update(
         TABLE,

@@ -1,4 +1,4 @@
-"""What was mailed for somebody to log in with: items `login-mail#<session>` of the table `transient`."""
+"""Mails for logging in that were sent: items `login-mail#<session>` of the table `transient`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LIFETIME_S = 900
 
 
 def create(session: str, kind: str, user_id: str | None, secrets: Mapping[str, str]) -> None:
-    """Keep what a session's mail has in it; it replaces that of an earlier one."""
+    """Store the content of a session's mail, in place of an earlier one."""
     dynamodb.execute(
         dynamodb.put(
             TABLE,
@@ -30,7 +30,7 @@ def create(session: str, kind: str, user_id: str | None, secrets: Mapping[str, s
 
 
 def read(session: str, kind: str) -> Item | None:
-    """What a session's mail has in it, unless it expired or is of another kind."""
+    """Return the content of a session's mail; None if it expired or is of another kind."""
     item = dynamodb.get(TABLE, _key(session))
     if item is None or item["kind"] != kind or item["expires"] * 1000 <= now_ms():
         return None
@@ -38,7 +38,10 @@ def read(session: str, kind: str) -> Item | None:
 
 
 def count_try(session: str, kind: str, *, most: int) -> Item | None:
-    """The same, with a try counted before anything is compared; None once there were `most`."""
+    """Count a try, then return what `read` returns; None after `most` tries.
+
+    Call it before comparing anything.
+    """
     try:
         return dynamodb.execute(
             dynamodb.update(
@@ -55,7 +58,7 @@ def count_try(session: str, kind: str, *, most: int) -> Item | None:
 
 
 def take(item: StoredItem) -> bool:
-    """Use up what a mail has in it; False if somebody was quicker."""
+    """Use up a session's mail. Returns False if another caller was quicker."""
     return dynamodb.try_execute(
         dynamodb.delete(
             TABLE,

@@ -1,6 +1,6 @@
-"""Logins on their way through an identity provider: items `sso#<hash>` of the table `transient`.
+"""Logins through an identity provider that aren't finished: items `sso#<hash>` of the table `transient`.
 
-Only the hash of the state is kept, so that whoever reads the table can't finish anybody's login.
+Only a hash of the state is stored, so reading the table isn't enough to finish anybody's login.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, StoredItem
@@ -19,18 +18,22 @@ TABLE = "transient"
 LIFETIME_S = 900
 
 
+LoginPurpose = Mapping[str, str | bool | None]
+"""What a login is for: `for` names the code that goes on with it, which also reads the other properties."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoginState:
-    """What was asked of a provider, and what for.
+    """What a provider was asked, and the purpose.
 
-    `binding` is the hash of the browser's cookie that began it; empty where whoever has the state may go on.
+    `binding` is the hash of the browser's cookie; if it is empty, anyone who has the state may go on.
     """
 
     provider: str
     nonce: str
     verifier: str
     binding: str
-    purpose: Mapping[str, Any]
+    purpose: LoginPurpose
 
 
 def create(state: str, pending: LoginState) -> None:
@@ -51,12 +54,12 @@ def create(state: str, pending: LoginState) -> None:
 
 
 def read(state: str) -> LoginState | None:
-    """What goes by `state`, unless it expired."""
+    """Return the login with this state; None if it is unknown or expired."""
     return _parse(dynamodb.get(TABLE, _key(state)))
 
 
 def take(state: str) -> LoginState | None:
-    """The same, and it's gone: of several takers one gets it."""
+    """Return what `read` returns, and delete it: only one of several callers gets it."""
     try:
         deletion = dynamodb.delete(TABLE, _key(state), condition="attribute_exists(id)")
         return _parse(dynamodb.execute(deletion, returning="ALL_OLD"))

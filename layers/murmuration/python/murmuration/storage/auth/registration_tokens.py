@@ -1,7 +1,7 @@
 """Registration tokens: items `regtoken#<token>` of the table `directory`.
 
-`pending` maps sessions to when their claim on the token lapses (seconds), `completed` counts accounts. A
-claim that lapsed counts no more, so that nobody has to sweep after abandoned registrations.
+`pending` maps sessions to the time at which their claim on the token expires (seconds); `completed` counts
+accounts. An expired claim doesn't count, so abandoned registrations need no cleaning up.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SORT_KEY = "token"
 
 @dataclass(frozen=True, slots=True)
 class RegistrationToken:
-    """A token: `uses_allowed` None is any number, `expiry_ms` None is never; `revision` counts changes."""
+    """A token. `uses_allowed` None means any number, `expiry_ms` None never; `revision` counts changes."""
 
     token: str
     uses_allowed: int | None = None
@@ -40,7 +40,7 @@ def read_token(token: str) -> RegistrationToken | None:
 
 
 def scan_tokens() -> Iterator[RegistrationToken]:
-    """Every token, in no order: reads the whole table."""
+    """Return every token, in no order. Reads the whole table."""
     items = dynamodb.scan(
         TABLE,
         FilterExpression="begins_with(pk, :prefix)",
@@ -61,7 +61,7 @@ def _from_item(item: Item) -> RegistrationToken:
 
 
 def token_write(token: RegistrationToken) -> Write:
-    """Puts `token` in place of its `revision` (0: of none); refused if it changed meanwhile."""
+    """Return a write that stores `token`; refused if its `revision` (0: none) has changed meanwhile."""
     item: Item = {
         **token_key(token.token),
         "completed": token.completed,

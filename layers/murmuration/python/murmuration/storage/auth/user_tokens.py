@@ -1,4 +1,4 @@
-"""Tokens that stand for a user for a while: items `<kind>#<hash>` of the table `transient`."""
+"""Short-lived tokens that stand for a user: items `<kind>#<hash>` of the table `transient`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def create(kind: str, token_hash: str, user_id: str, *, expires_ms: int) -> None
 
 
 def read(kind: str, token_hash: str) -> str | None:
-    """The user that the token stands for, if it hasn't expired."""
+    """Return the user that the token stands for; None if it is unknown or expired."""
     return _user(dynamodb.get(TABLE, _key(kind, token_hash)))
 
 
 def take(kind: str, token_hash: str) -> str | None:
-    """The same, and the token is gone: of several takers one gets it."""
+    """Return what `read` returns, and delete the token: only one of several callers gets it."""
     try:
         deletion = dynamodb.delete(TABLE, _key(kind, token_hash), condition="attribute_exists(id)")
         return _user(dynamodb.execute(deletion, returning="ALL_OLD"))

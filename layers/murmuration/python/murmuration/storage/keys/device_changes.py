@@ -26,7 +26,7 @@ AT_ONCE = 30
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where a user's log stands: its newest change, and the newest change of a device; 0 if there is none."""
+    """The newest change in a user's log, and the newest change of a device; 0 if there is none."""
 
     number: int = 0
     stream_id: int = 0
@@ -34,7 +34,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change of a device, after that at `prev`; `device_id` is None for the cross-signing keys."""
+    """A change of a device that follows the one at `prev`; `device_id` is None for the cross-signing keys."""
 
     number: int
     device_id: str | None
@@ -50,7 +50,7 @@ def _change_sk(number: int) -> str:
 
 
 def head_read(user_id: str) -> Read[Head]:
-    """Read where a user's log stands."""
+    """Read the numbers of a user's newest changes."""
     return Read(TABLE, _key(user_id), _parse_head)
 
 
@@ -59,12 +59,12 @@ def _parse_head(item: Item | None) -> Head:
 
 
 def read_head(user_id: str) -> Head:
-    """Return where a user's log stands."""
+    """Return the numbers of a user's newest changes."""
     return fetch(head_read(user_id))
 
 
 def read(user_id: str, first: int, last: int | None = None) -> list[Change]:
-    """The changes from one number to another, or to the end, in order; those that are kept."""
+    """Return the changes from one number to another, or to the end, in order, as far as they are kept."""
     items = dynamodb.query(
         TABLE,
         "user_id = :user AND sk BETWEEN :first AND :last",
@@ -78,9 +78,10 @@ def read(user_id: str, first: int, last: int | None = None) -> list[Change]:
 
 
 def append_writes(user_id: str, head: Head, changed: Sequence[str | None]) -> list[Write]:
-    """The writes that add changes (device IDs, None for the cross-signing keys) if the log stands at `head`.
+    """Return writes that add changes (device IDs, None for the cross-signing keys) if the log stands at
+    `head`.
 
-    The first write is the head's, named `changes`.
+    The first write is the head's, and is named `changes`.
     """
     number, stream_id = head.number, head.stream_id
     writes: list[Write] = []

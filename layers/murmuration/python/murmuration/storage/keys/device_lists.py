@@ -1,8 +1,9 @@
 """Who has to know that a user's devices or identity keys changed.
 
 A change is an item `devices#<user>` in the stream of each room that the user is joined to, and in the user's
-own, for their other devices. The latter names the entries of the log of changes that were added with it: the
-Streams worker has them sent to other servers. https://spec.matrix.org/v1.19/client-server-api/#tracking-the-device-list-for-a-user
+own stream for their other devices. The item in the user's stream names the entries of the log of changes that
+were added with it: the Streams worker sends those to other servers.
+https://spec.matrix.org/v1.19/client-server-api/#tracking-the-device-list-for-a-user
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ PREFIX = "devices#"
 def record_change(
     user_id: str, *, devices: Collection[str] = (), signing_keys: bool = False, quiet: bool = False
 ) -> None:
-    """Let everyone who shares a room with a local user know that their devices changed.
+    """Tell everyone who shares a room with a local user that the user's devices changed.
 
-    `devices` are those that changed, and `signing_keys` says that the cross-signing keys did, which is for
-    other servers. A `quiet` change rings nobody but the user: others who wait learn of it with their next
-    news. Safe to repeat, and to be repeated after it stopped halfway.
+    `devices` are the changed ones; `signing_keys` says that the cross-signing keys changed, which other
+    servers are told. A `quiet` change rings nobody but the user: others learn of it with their next news. It
+    must be repeated if it stopped halfway; repeating it does no harm.
     """
     rooms = map(streams.room_stream, memberships.read_joined_rooms(user_id))
     changed: list[str | None] = [*dict.fromkeys(devices), *([None] if signing_keys else [])]
@@ -38,7 +39,7 @@ def record_change(
 
 
 def record_private_change(observer: str, user_id: str) -> None:
-    """Let only `observer`'s devices know that what they see of `user_id`'s keys changed."""
+    """Tell only `observer`'s devices that what they see of `user_id`'s keys changed."""
     _append(streams.user_stream(observer), user_id)
 
 
@@ -78,12 +79,12 @@ def _append_changes(user_id: str, changed: list[str | None]) -> None:
 
 
 def users_in(items: Iterable[StoredItem]) -> set[str]:
-    """The users whose devices changed, according to items of a room's or user's stream."""
+    """Return the users whose devices changed, according to items of a room's or user's stream."""
     return {str(item["user_id"]) for item in items if item["sk"].startswith(PREFIX)}
 
 
 def changes_in(item: StoredItem) -> tuple[str, int, int] | None:
-    """Of an item of a user's own stream: the user, and the first and last change that came with it."""
+    """Return the user of an item in a user's stream, and the first and last change that came with it."""
     stream, sk = str(item["stream_id"]), str(item["sk"])
     if "changes" not in item or stream.partition(":")[0] != "user" or not sk.startswith(PREFIX):
         return None

@@ -34,9 +34,9 @@ PURPOSES: tuple[Purpose, ...] = ("master", "self_signing", "user_signing")
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """The signature by the key `signer` (its ID) of one user on `key` of `user_id`, that or another user.
+    """One user's signature, by the key with the ID `signer`, on `key` of `user_id`, who may be another user.
 
-    `key` is a device ID or a public key. `digest` is of the signed object.
+    `key` is a device ID or a public key. `digest` is the signed object's.
     """
 
     user_id: str
@@ -46,7 +46,7 @@ class Signature:
     digest: str
 
     def add_to(self, signed: KeyObject, signing_user_id: str) -> KeyObject:
-        """`signed` with this signature, if that is what it signs."""
+        """Return `signed` with this signature added, if it is a signature of that object."""
         if digest(signed) != self.digest:
             return signed
         signatures = signed.get("signatures", {})
@@ -56,7 +56,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a user shows of their identity: keys of the devices that exist, cross-signing keys, signatures.
+    """A user's identity: keys of the existing devices, cross-signing keys, and signatures.
 
     `devices` are as uploaded, by ID. `device_ids` and `display_names` are of all devices.
     """
@@ -70,7 +70,7 @@ class Identity:
     signatures: list[Signature] = field(default_factory=list)
 
     def with_signatures(self, key: str, signed: KeyObject) -> KeyObject:
-        """A key or device with the signatures that its owner put on it later."""
+        """Return a key or device with the signatures that its owner added later."""
         for signature in self.signatures:
             if signature.key == key:
                 signed = signature.add_to(signed, self.user_id)
@@ -78,13 +78,13 @@ class Identity:
 
 
 def public_key(key: KeyObject) -> str:
-    """The public key of a cross-signing key, in Base64."""
+    """Return the public key of a cross-signing key, in Base64."""
     (value,) = key["keys"].values()
     return str(value)
 
 
 def digest(signed: KeyObject) -> str:
-    """What a signature on an object vouches for, in short."""
+    """Return a digest of the part of an object that its signatures cover."""
     covered = {name: value for name, value in signed.items() if name not in ("signatures", "unsigned")}
     return hashlib.sha256(canonical_json.encode(covered, strict=False)).hexdigest()
 
@@ -93,7 +93,7 @@ def digest(signed: KeyObject) -> str:
 
 
 def read_identities(user_ids: Collection[str]) -> list[Identity]:
-    """The identities of local users, in the order asked for: two queries a user, all at once."""
+    """Return the identities of local users in the given order. Two queries a user, all in parallel."""
     calls = [functools.partial(_query, accounts.USERS, user_id, "account", "device$") for user_id in user_ids]
     calls += [functools.partial(_query, TABLE, user_id, "cross#", "device$") for user_id in user_ids]
     found = concurrency.parallel(*calls)
@@ -149,7 +149,7 @@ def _signature(item: StoredItem) -> Signature:
 
 
 def read_signatures_on_others(user_id: str, others: Sequence[str]) -> list[Signature]:
-    """A user's signatures on the master keys of others. One request for up to 100."""
+    """Return a user's signatures on other users' master keys. One request for up to 100."""
     keys = [{"user_id": user_id, "sk": f"signed#{other}"} for other in others]
     return [_signature(item) for item in dynamodb.batch_get({TABLE: keys})[TABLE]] if keys else []
 
@@ -170,10 +170,10 @@ def _encode(key: KeyObject) -> str:
 
 
 def write_device(user_id: str, device_id: str, key: KeyObject) -> bool:
-    """Store a device's keys; False where they and the announcement of them were there already.
+    """Store a device's keys. Return False if the same keys were stored and announced already.
 
-    Until `mark_announced`, storing the same again is a change too: the first attempt may have stopped before
-    it told anyone. Raises ConditionFailed where the device is gone.
+    Until `mark_device_announced`, storing the same keys again returns True: the first attempt may have
+    stopped before it told anyone. Raises ConditionFailed if the device is gone.
     """
     encoded = _encode(key)
     old = dynamodb.get(TABLE, _device_key(user_id, device_id))
@@ -191,7 +191,7 @@ def write_device(user_id: str, device_id: str, key: KeyObject) -> bool:
 
 
 def mark_device_announced(user_id: str, device_id: str, key: KeyObject) -> None:
-    """Note that everyone was told of a device's keys; raises ConditionFailed if they changed since."""
+    """Note that everyone was told of a device's keys. Raises ConditionFailed if they changed since."""
     dynamodb.execute(
         dynamodb.update(
             TABLE,
@@ -211,7 +211,10 @@ def write_cross_signing(
     old: Mapping[Purpose, KeyObject],
     remove: Collection[Purpose] = (),
 ) -> None:
-    """Store cross-signing keys and remove others. Raises ConditionFailed unless all is still as in `old`."""
+    """Store cross-signing keys and remove others.
+
+    Raises ConditionFailed unless everything is still as in `old`.
+    """
     writes: list[Write] = []
     for purpose in PURPOSES:
         key = _cross_key(user_id, purpose)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 TABLE = "keys"
 MOST_VERSIONS = 1_000
-"""How many backups a user may ever make: each leaves a mark, which is read to find the current one."""
+"""How many backups a user may ever make. Each leaves a mark, which is read to find the current one."""
 CHUNK_KEYS = 90
 CHUNK_BYTES = 3_000_000
 T = TypeVar("T")
@@ -36,7 +36,7 @@ T = TypeVar("T")
 SessionId = tuple[str, str]
 """A room ID, and a session ID within it."""
 BackedUpKey = Mapping[str, Any]
-"""A key of a session as a client backed it up. Only `first_message_index` and the like are looked at."""
+"""A session's key as a client backed it up. Only fields such as `first_message_index` are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,9 @@ class Version:
 
 
 def create_version(user_id: str, algorithm: str, auth_data: JsonObject) -> int:
-    """Add a version, which becomes the current one; its number. Raises TooLarge for one too many."""
+    """Add a version, which becomes the current one, and return its number. Raises TooLarge for one too
+    many.
+    """
     counted = counts.count_write(TABLE, {"user_id": user_id, "sk": "backup#count"}, "versions", MOST_VERSIONS)
     try:
         counter = dynamodb.execute(counted, returning="ALL_NEW")
@@ -75,13 +77,13 @@ def create_version(user_id: str, algorithm: str, auth_data: JsonObject) -> int:
 
 
 def read_version(user_id: str, number: int) -> Version | None:
-    """A version, or the mark that a deleted one has left."""
+    """Return a version; a deleted one has `deleted` set. None if it never existed."""
     item = dynamodb.get(TABLE, _version_key(user_id, number))
     return _version(item) if item else None
 
 
 def read_current(user_id: str) -> Version | None:
-    """The latest version that isn't deleted."""
+    """Return the newest version that isn't deleted; None if there is none."""
     items = dynamodb.query(
         TABLE,
         "user_id = :user AND begins_with(sk, :prefix)",
@@ -92,7 +94,7 @@ def read_current(user_id: str) -> Version | None:
 
 
 def update_auth_data(user_id: str, number: int, auth_data: JsonObject) -> None:
-    """Raises ConditionFailed where the version doesn't exist any more."""
+    """Replace a version's `auth_data`. Raises ConditionFailed if the version is deleted or unknown."""
     dynamodb.execute(
         dynamodb.update(
             TABLE,
@@ -105,7 +107,7 @@ def update_auth_data(user_id: str, number: int, auth_data: JsonObject) -> None:
 
 
 def delete_version(user_id: str, number: int) -> None:
-    """Delete a version that exists or did, and then its keys. Raises ConditionFailed."""
+    """Mark a version as deleted, and delete its keys. Raises ConditionFailed if it never existed."""
     dynamodb.execute(
         dynamodb.update(
             TABLE,
@@ -144,7 +146,7 @@ def _encode(value: BackedUpKey) -> str:
 def read_keys(
     user_id: str, number: int, room_id: str | None = None, session_id: str | None = None
 ) -> dict[SessionId, JsonObject]:
-    """The keys of a version: all, those of a room, or the one of a session."""
+    """Return the keys of a version: all, those of a room, or the one of a session."""
     return {
         (item["room_id"], item["session_id"]): json.loads(item["key"])
         for item in _read_items(user_id, number, room_id, session_id)
@@ -152,7 +154,7 @@ def read_keys(
 
 
 def iterate_keys(user_id: str, number: int, room_id: str = "") -> Iterator[tuple[SessionId, str]]:
-    """The keys of a version, or of one room in it, room by room, as the JSON in which they are stored."""
+    """Yield the keys of a version or of one room in it, room by room, as the stored JSON texts."""
     prefix = _key_prefix(number) + (f"{room_id}#" if room_id else "")
     after = None
     while True:
@@ -176,9 +178,9 @@ def put_keys(
     keys: Mapping[SessionId, BackedUpKey],
     is_better: Callable[[BackedUpKey, BackedUpKey], bool],
 ) -> Version:
-    """Store keys, those that have a stored one only if `is_better(new, stored)`; the version then.
+    """Store keys and return the version afterwards. A stored key is replaced if `is_better(new, stored)`.
 
-    Raises NotFound where the version doesn't exist any more, Unavailable.
+    Raises NotFound if the version doesn't exist any more, Unavailable.
     """
     version = None
     for chunk in _chunks((session, _encode(key)) for session, key in keys.items()):
@@ -232,9 +234,9 @@ def _put_chunk(
 def delete_keys(
     user_id: str, number: int, room_id: str | None = None, session_id: str | None = None
 ) -> Version:
-    """Delete keys: all, those of a room, or the one of a session; the version then.
+    """Delete keys and return the version afterwards: all keys, those of a room, or the one of a session.
 
-    Raises NotFound where the version doesn't exist any more, Unavailable.
+    Raises NotFound if the version doesn't exist any more, Unavailable.
     """
     while True:
         version, more = _retry(functools.partial(_delete_chunk, user_id, number, room_id, session_id))

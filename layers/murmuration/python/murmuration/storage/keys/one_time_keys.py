@@ -41,7 +41,7 @@ FALLBACK_LIMIT = 16
 
 
 class DeviceGone(Exception):
-    """The device was logged out meanwhile: keys stored now would stay for ever, and be handed out."""
+    """The device was logged out meanwhile. Keys stored now would never be deleted."""
 
 
 KeyId = tuple[str, str]
@@ -50,7 +50,7 @@ KeyId = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class KeyCounts:
-    """How many one-time keys are left by algorithm, and of which algorithms a fallback key waits unused."""
+    """How many one-time keys are left by algorithm, and the algorithms with an unused fallback key."""
 
     one_time: dict[str, int] = field(default_factory=dict)
     unused_fallback: list[str] = field(default_factory=list)
@@ -82,7 +82,7 @@ class _State:
 
 
 def counts_of(item: StoredItem | None) -> KeyCounts:
-    """The counts that an item `otk` of a device's stream holds."""
+    """Return the counts in an item `otk` of a device's stream."""
     return KeyCounts(dict(item["one_time"]), list(item["unused_fallback"])) if item else KeyCounts()
 
 
@@ -102,7 +102,7 @@ def newest_counts(items: Iterable[StoredItem]) -> dict[tuple[str, str], KeyCount
 
 
 def shown(counts: KeyCounts) -> KeyCountsSection:
-    """What /sync says of a device's keys."""
+    """Return what /sync says of a device's keys."""
     return {
         "device_one_time_keys_count": counts.one_time,
         "device_unused_fallback_key_types": sorted(counts.unused_fallback),
@@ -110,7 +110,7 @@ def shown(counts: KeyCounts) -> KeyCountsSection:
 
 
 def read_counts(user_id: str, device_id: str) -> KeyCounts:
-    """A device's counts. One read."""
+    """Return a device's counts. One read."""
     return counts_of(streams.get(streams.device_stream(user_id, device_id), COUNTS_KEY))
 
 
@@ -120,9 +120,9 @@ def read_counts(user_id: str, device_id: str) -> KeyCounts:
 def upload(
     user_id: str, device_id: str, one_time: Mapping[KeyId, Any], fallback: Mapping[KeyId, Any]
 ) -> KeyCounts:
-    """Store keys (JSON values), and return what the device has then. Keys that are known are left alone.
+    """Store keys (JSON values), and return the device's counts afterwards. Known keys are left alone.
 
-    Raises InvalidParam where another one-time key of the same ID is stored, or there are too many fallback
+    Raises InvalidParam if another one-time key with the same ID is stored or there are too many fallback
     keys; DeviceGone, Unavailable.
     """
     if len(fallback) > FALLBACK_LIMIT:
@@ -176,7 +176,7 @@ def _upload_chunk(
 def _read_for_upload(
     user_id: str, device_id: str, keys: Sequence[KeyId]
 ) -> tuple[dict[KeyId, Item], dict[KeyId, str], dict[str, Item]]:
-    """The one-time keys that are stored, the marks of those handed out, the fallback keys by algorithm."""
+    """Return the stored one-time keys, the marks of handed-out ones, and the fallback keys by algorithm."""
     marks = {_mark_id(user_id, device_id, key): key for key in keys}
     stored, marked, fallback = concurrency.parallel(
         functools.partial(_query, user_id, f"otk#{device_id}#"),
@@ -191,7 +191,7 @@ def _read_for_upload(
 
 
 def _is_new(key: KeyId, value: Any, stored: Item | None, mark: str | None) -> bool:
-    """Whether a one-time key has to be stored. Raises InvalidParam."""
+    """Return whether a one-time key has to be stored. Raises InvalidParam."""
     if stored is None:
         return mark != _digest(value)
     if _digest(json.loads(stored["key"])) != _digest(value):
@@ -200,7 +200,7 @@ def _is_new(key: KeyId, value: Any, stored: Item | None, mark: str | None) -> bo
 
 
 def _is_kept(key: KeyId, value: Any, stored: Item | None) -> bool:
-    """Whether a fallback key is the stored one: its upload is repeated, and it stays used or unused."""
+    """Return whether a fallback key is the stored one: a repeated upload leaves it used or unused."""
     return (
         stored is not None
         and stored["key_id"] == key[1]
@@ -241,7 +241,7 @@ def _fallback_key(user_id: str, device_id: str, algorithm: str) -> dict[str, str
 
 
 def _digest(value: Any) -> str:
-    """What tells keys apart; not their signatures, which differ between attempts at one upload."""
+    """Return a digest of a key without its signatures, which differ between repeated uploads."""
     if isinstance(value, dict):
         value = {name: each for name, each in value.items() if name not in ("signatures", "unsigned")}
     return hashlib.sha256(canonical_json.encode(value, strict=False)).hexdigest()
@@ -256,9 +256,9 @@ def _mark_id(user_id: str, device_id: str, key: KeyId) -> str:
 
 
 def claim(user_id: str, device_id: str, algorithm: str) -> tuple[str, Any] | None:
-    """The oldest one-time key of a device, which is then gone, or else its fallback key: (key ID, value).
+    """Remove a device's oldest one-time key and return (key ID, value), or else return its fallback key.
 
-    None where it has neither. Raises Unavailable.
+    Returns None if the device has neither. Raises Unavailable.
     """
     return _retry(functools.partial(_claim, user_id, device_id, algorithm))
 
@@ -326,7 +326,7 @@ def _mark(user_id: str, device_id: str, item: Item) -> Write:
 
 
 def _retry(change: Callable[[], T]) -> T:
-    """What `change` returns, begun again after each lost race. Raises Unavailable."""
+    """Return what `change` returns, after a new attempt for each lost race. Raises Unavailable."""
     for attempt in range(streams.ATTEMPTS):
         try:
             return change()

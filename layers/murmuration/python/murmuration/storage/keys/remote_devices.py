@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 TABLE = "keys"
 LIST, OBSERVER = "list", "observer#"
 MOST_BYTES = 300_000
-"""Of a compressed list. A device with its signatures takes some 700; an item may have 400 KB."""
+"""How large a compressed list may be. A device with its signatures takes some 700 bytes."""
 
 KEPT_STREAM_IDS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteDevices:
-    """What a server shows of a user: the keys of devices by ID, their names, two cross-signing keys."""
+    """A remote user's devices: their keys by ID, their names, and two cross-signing keys."""
 
     devices: Mapping[str, KeyObject] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
@@ -42,23 +42,23 @@ class RemoteDevices:
     self_signing: KeyObject | None = None
 
     def encode(self) -> bytes:
-        """The compressed form in which it is stored."""
+        """Return the compressed form in which it is stored."""
         value = [self.devices, self.names, self.master, self.self_signing]
         return zlib.compress(json.dumps(value, separators=(",", ":"), sort_keys=True).encode())
 
     @classmethod
     def decode(cls, data: bytes) -> RemoteDevices:
-        """What `encode` made."""
+        """Return what `encode` was given."""
         return cls(*json.loads(zlib.decompress(data)))
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceList:
-    """A user's list. `is_fresh`: as far as this server knows there is nothing newer.
+    """The device list of a remote user.
 
-    `stream_ids` are those of the newest updates that are in it, as far as the other server said. `content` is
-    None while nothing was learnt yet. `is_untold` says that observers may not have been told of it.
-    `confirmed_ms` is when the other server last said something of the user.
+    `is_fresh`: nothing newer is known of. `stream_ids` are those of the newest updates in it, as far as the
+    other server gave any. `content` is None while nothing is known. `is_untold`: observers may not have been
+    told of it. `confirmed_ms` is when the other server last said something about the user.
     """
 
     user_id: str
@@ -95,23 +95,25 @@ def _parse_list(item: Item) -> DeviceList:
 
 
 def list_read(user_id: str) -> Read[DeviceList | None]:
-    """Read a user's list; None for one that nobody here has asked for."""
+    """Read a user's list; None if no local user has asked for it."""
     return Read(TABLE, _key(user_id), _parse)
 
 
 def read_lists(user_ids: Sequence[str]) -> dict[str, DeviceList]:
-    """The lists that there are of these users; one round trip for 100."""
+    """Return the stored lists of these users, by user. One round trip for 100."""
     found = fetch_all([list_read(user_id) for user_id in user_ids])
     return {each.user_id: each for each in found if each is not None}
 
 
 def observer_read(user_id: str, observer: str) -> Read[bool]:
-    """Read whether a user of this server is to be told of changes of another's devices."""
+    """Read whether a local user is to be told when a remote user's devices change."""
     return Read(TABLE, _key(user_id, OBSERVER + observer), lambda item: item is not None)
 
 
 def read_observers(user_id: str) -> list[tuple[str, str]]:
-    """Who is to be told of changes of a user's devices, each with what `dismiss` needs."""
+    """Return the local users to tell of changes of a user's devices, each with the value that `dismiss`
+    needs.
+    """
     items = dynamodb.query(
         TABLE,
         "user_id = :user AND begins_with(sk, :prefix)",
@@ -124,13 +126,13 @@ def read_observers(user_id: str) -> list[tuple[str, str]]:
 
 
 def observe(user_id: str, observer: str) -> None:
-    """Have a user of this server told of the next change. To be called before the list is read."""
+    """Have a local user told of the next change. Call it before reading the list."""
     item = {**_key(user_id, OBSERVER + observer), "nonce": secrets.token_hex(8)}
     dynamodb.execute(dynamodb.put(TABLE, item))
 
 
 def dismiss(user_id: str, observer: str, nonce: str) -> None:
-    """An observer was told; nothing happens if they have asked anew since."""
+    """Remove an observer who was told; nothing happens if they have asked again since."""
     write = dynamodb.delete(
         TABLE, _key(user_id, OBSERVER + observer), condition="nonce = :nonce", values={":nonce": nonce}
     )
@@ -138,13 +140,13 @@ def dismiss(user_id: str, observer: str, nonce: str) -> None:
 
 
 def begin(user_id: str) -> DeviceList:
-    """The list, which is made if there is none: so an update that comes from now on is noticed."""
+    """Return the list, and create it if there is none: updates from now on are noticed."""
     write = dynamodb.update(TABLE, _key(user_id), "ADD revision :zero", values={":zero": 0})
     return _parse_list(dynamodb.execute(write, returning="ALL_NEW") or {})
 
 
 def mark_stale(user_id: str) -> bool:
-    """Note that the list may lack something; False if there is no list of the user."""
+    """Note that the list may be incomplete. Return False if there is no list of the user."""
     write = dynamodb.update(
         TABLE,
         _key(user_id),
@@ -158,9 +160,9 @@ def mark_stale(user_id: str) -> bool:
 def store(
     before: DeviceList, content: RemoteDevices, stream_ids: Sequence[int], *, now_ms: int, untold: bool
 ) -> bool:
-    """Store what is known now, as fresh; False if something else was learnt since `before` was read.
+    """Store the list as fresh. Return False if it changed since `before` was read.
 
-    `untold`: observers are to be told. A list that is too large isn't kept, and stays stale.
+    Pass `untold` if observers are to be told. A list that is too large isn't stored and stays stale.
     """
     data = content.encode()
     item: Item = {**_key(before.user_id), "revision": before.revision + 1, "confirmed_ms": now_ms}
@@ -178,7 +180,7 @@ def store(
 
 
 def note_told(user_id: str, revision: int) -> None:
-    """All observers were told of this revision; nothing happens if there is a newer one."""
+    """Note that all observers were told of this revision; nothing happens if there is a newer one."""
     write = dynamodb.update(
         TABLE,
         _key(user_id),
@@ -190,7 +192,7 @@ def note_told(user_id: str, revision: int) -> None:
 
 
 def forget(before: DeviceList, observers: Sequence[tuple[str, str]]) -> None:
-    """Keep nothing of a user with whom nobody shares a room, unless something was learnt since."""
+    """Delete the list of a user with whom no local user shares a room, unless it changed since."""
     for observer, nonce in observers:
         dismiss(before.user_id, observer, nonce)
     write = dynamodb.delete(

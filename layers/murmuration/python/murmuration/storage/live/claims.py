@@ -1,4 +1,4 @@
-"""Claims of transaction IDs: what a client's repeated request answers with (table `transient`)."""
+"""Claims of transaction IDs, by which a repeated request gets the first one's event (table `transient`)."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ CLAIM = "claim"
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What a transaction ID stands for: an event, and the events that it was sent together with."""
+    """The event that a transaction ID was used for, and the events that it was sent together with."""
 
     event_id: str
     batch: tuple[str, ...] = ()
 
 
 def read(name: str) -> Read[Claimed | None]:
-    """What the claim of this name stands for; None if nobody made it."""
+    """Return what was claimed under this name; None for nothing."""
     return Read(TABLE, _key(name), parse)
 
 
 def write(name: str, event_id: str, *, batch: Sequence[str] = ()) -> Write:
-    """Claim a transaction ID for an event; refused if it was claimed in the last day.
+    """Return a write that claims a transaction ID for an event; refused if it was claimed in the last day.
 
     `batch` are the events that it was sent together with, itself included.
     """
@@ -46,7 +46,7 @@ def write(name: str, event_id: str, *, batch: Sequence[str] = ()) -> Write:
 
 
 def parse(item: StoredItem | None) -> Claimed | None:
-    """What a claim's item says."""
+    """Return what a claim's item says."""
     return Claimed(str(item["event_id"]), tuple(item.get("events", ()))) if item else None
 
 

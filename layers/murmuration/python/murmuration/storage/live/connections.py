@@ -1,7 +1,7 @@
-"""Open WebSockets: one item a connection, with what it has been told (`since`, a stream token).
+"""Open WebSockets: one item a connection, with the stream token up to which it has been told (`since`).
 
-Who posts to a connection claims it first. A claim that outlives `CLAIM_MS` was left by one who stopped
-halfway: nobody knows then what the client got.
+A worker claims a connection before it posts to it. If a claim outlives `CLAIM_MS`, its worker stopped
+halfway, and nobody knows what the client got.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CLAIM_MS = 30_000
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A connection; `access_hash` is that of the token it was opened with, times are in milliseconds."""
+    """A WebSocket. `access_hash` is that of the token it was opened with; times are in milliseconds."""
 
     connection_id: str
     user_id: str
@@ -34,7 +34,7 @@ class Connection:
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether who claimed it stopped halfway."""
+        """Return whether the worker with the claim stopped halfway."""
         return self.claimed_ms is not None and self.claimed_ms + CLAIM_MS < now_ms()
 
 
@@ -64,9 +64,9 @@ def remove(connection_id: str) -> None:
 
 
 def claim(connection: Connection) -> bool:
-    """Be the one who tells the connection what follows `since`; False where another is, or has been.
+    """Claim the sending of what follows `since`. Return False if another worker does or did that.
 
-    A claim that is sent again, as its answer was lost, is refused for what it did itself: its name tells.
+    If our write is retried after a lost response, `name` shows that the claim is ours.
     """
     name = secrets.token_urlsafe(6)
     values: dict[str, Storable] = {":now": now_ms(), ":name": name}
@@ -94,13 +94,13 @@ def claim(connection: Connection) -> bool:
 
 
 def call_again(connection_id: str) -> bool:
-    """Have the one who has the claim look once more; False where nobody has it any more."""
+    """Have the worker with the claim look once more. Return False if nobody has the claim any more."""
     condition = "attribute_exists(claimed_ms)"
     return _update(connection_id, "SET again = :again", condition, {":again": True})
 
 
 def move(connection_id: str, since: str) -> bool:
-    """Note what has been told, and give the claim back; False where there is reason to look once more."""
+    """Note what has been sent, and give the claim back. Return False if there is reason to look once more."""
     values = {":since": since}
     expression = "SET #since = :since REMOVE claimed_ms, claim_name"
     if _update(connection_id, expression, "attribute_not_exists(again)", values, since=True):

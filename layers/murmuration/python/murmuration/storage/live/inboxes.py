@@ -1,9 +1,8 @@
-"""How much waits for a device: a bound on its stream of to-device messages.
+"""A bound on how much waits for a device: on its stream of to-device messages.
 
-The stream's head counts the messages and their bytes for ever, and each message has the count of the bytes
-before it. So what waits is known from the head and the oldest message. It is looked at when a count passes a
-multiple of a step. A function that stops between storing messages and looking leaves the inbox too long until
-the next step.
+The stream's head counts all messages and bytes ever sent, and each message has the number of bytes before it.
+So the head and the oldest message tell how much waits. That is checked when a count passes a multiple of a
+step. If a function stops between storing messages and checking, the inbox stays too long until the next step.
 """
 
 from __future__ import annotations
@@ -28,19 +27,19 @@ Items = Sequence[StoredItem]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """How many messages a device's stream has had, and how many bytes."""
+    """How many messages and bytes a device's stream has had so far."""
 
     seq: int
     size: int
 
     @property
     def steps(self) -> tuple[int, int]:
-        """How many steps it has passed, of messages and of bytes."""
+        """How many steps the counts have passed: of messages, and of bytes."""
         return self.seq // STEP_MESSAGES, self.size // STEP_BYTES
 
 
 def read_heads(names: Sequence[str]) -> dict[str, Head]:
-    """The heads of these streams. One round trip."""
+    """Return the heads of these streams. One round trip."""
     keys = [streams.head_key(stream) for stream in names]
     found = {item["stream_id"]: item for item in dynamodb.batch_get({streams.TABLE: keys})[streams.TABLE]}
     return {
@@ -50,7 +49,7 @@ def read_heads(names: Sequence[str]) -> dict[str, Head]:
 
 
 def append_writes(stream: str, head: Head, items: Items) -> list[Write]:
-    """The writes that put messages behind `head`; see `streams.append_writes`."""
+    """Return the writes that put messages behind `head`; see `streams.append_writes`."""
     counted, size = [], head.size
     for item in items:
         counted.append({**item, "before": size})
@@ -59,10 +58,10 @@ def append_writes(stream: str, head: Head, items: Items) -> list[Write]:
 
 
 def trim(appended: Mapping[str, tuple[Head, Items]]) -> None:
-    """Delete the oldest messages of those streams that have grown beyond the bounds.
+    """Delete the oldest messages of streams that have grown beyond the bounds.
 
-    `appended` has each stream's former head and what was put behind it. Costs nothing where no step was
-    passed, and one small read where one was.
+    `appended` has each stream's head from before and the messages put behind it. It reads nothing if no step
+    was passed, else one small item.
     """
     for stream, (head, items) in appended.items():
         now = Head(head.seq + len(items), head.size + sum(map(_size, items)))
@@ -77,7 +76,7 @@ def _trim(stream: str, head: Head) -> None:
 
 
 def _surplus(stream: str, head: Head, most: int) -> list[str]:
-    """The keys of up to `most` of the oldest messages that are too many or too large together."""
+    """Return the keys of up to `most` of the oldest messages that exceed a bound."""
     page = dynamodb.query_page(
         streams.TABLE,
         "stream_id = :stream AND seq > :seq",

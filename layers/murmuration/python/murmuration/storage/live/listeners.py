@@ -1,12 +1,12 @@
-"""Listeners: one item a user, with those who wait for the user's news, and how they are told.
+"""Listeners: one item a user, with the waits and WebSockets that are told of the user's news.
 
 A wait's attribute is `w#<slot>#<device ID>`, a socket's `s#<connection ID>`; `pushers` says that the user has
-pushers. A slot is one of a device's wake queues. Each registration has a nonce and is good for one ring: who
-has been rung, and finds nothing, registers again. Times are in seconds since the epoch.
+pushers. A slot is one of a device's wake queues. A registration has a nonce and is good for one ring: a
+client that was rung and finds nothing registers again. Times are in seconds since the epoch.
 
-`l#<device ID>` is the nonce of a device's last parked registration, and `r#<device ID>` is what rang since
-then: IDs of rooms, or EVERYTHING. Who registers anew takes that away, and sees it in the item as it was. So a
-client that was called looks at those rooms alone (`sync.narrow_look`).
+`l#<device ID>` is the nonce of a device's last parked registration, and `r#<device ID>` is what has rung
+since then: room IDs, or EVERYTHING. A new registration removes that, and gets it from the item as it was
+before. So a client that was called looks at those rooms only (`sync.narrow_look`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,17 @@ from murmuration.aws.dynamodb import ConditionFailed, Item, Storable, StoredItem
 from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import LimitExceeded
-from murmuration.storage.live.stored_waits import (
+from murmuration.storage.live.compact.leftovers import (
+    LAST,
+    LIFETIME_S,
+    NEWS,
+    SOCKET,
+    WAIT,
+    leftovers_of,
+    removal_of,
+    traces_of,
+)
+from murmuration.storage.live.compact.stored_waits import (
     HAS_NONCE,
     HELD,
     IS_NOT_NOTED,
@@ -34,10 +44,6 @@ from murmuration.storage.live.stored_waits import (
 )
 
 TABLE = "listeners"
-OVER_S = 900
-"""How long after its end a wait stays in the item, to show that its queue is there."""
-LIFETIME_S = 10_800
-"""How long an item stays after its last change: longer than anyone waits without registering again."""
 MOST_SOCKETS = 50
 """How many connections a user may have at a time."""
 SOCKETS_RETRY_MS = 60_000
@@ -51,7 +57,6 @@ MOST_TOPICS = 8
 """How many rooms that rang are noted by name."""
 SPARE_S = 10
 """By how much the clocks of those who ring and of those who are rung may differ."""
-_WAIT, _SOCKET, _LAST, _NEWS = "w#", "s#", "l#", "r#"
 _FAR_S = 4_102_444_800
 """2100: an item of a user with pushers doesn't expire. The attribute `pushers` is this time."""
 _EXPIRES = "expires = if_not_exists(pushers, :expires)"
@@ -59,12 +64,12 @@ _EXPIRES = "expires = if_not_exists(pushers, :expires)"
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A registration: until when which slot of a device is to be rung, on which queue (a URL).
+    """A registration to be rung on a device's slot until a time, on a queue (a URL).
 
-    A `kept` ring stays in the queue for all who come for it; another is taken by the one who waits. `late`
-    says that a ring is on its way which comes later, `rung` that its client was called. `is_last` says that
-    it is the device's last parked registration; then `news` is what has rung since. `next_slot` is the slot
-    to take after this one; `leftovers` are what whoever rings it takes out of the item.
+    A `kept` ring stays in the queue for every reader; another is removed by its first reader. `late` says
+    that a ring was ordered for later, `rung` that the client was called. `is_last` says that it is the
+    device's last parked registration; then `news` is what has rung since. `next_slot` is the slot for the
+    next registration. `leftovers` are attributes that the next ring removes from the item.
     """
 
     user_id: str
@@ -83,7 +88,7 @@ class Wait:
 
     @property
     def attribute(self) -> str:
-        return f"{_WAIT}{self.slot}#{self.device_id}"
+        return f"{WAIT}{self.slot}#{self.device_id}"
 
     @property
     def of_keys(self) -> bool:
@@ -91,7 +96,7 @@ class Wait:
         return self.slot.startswith(KEYS_LETTER)
 
     def value(self, *, until: int | None = None, state: int | None = None) -> list[Storable]:
-        """What is stored of it, or what will be after a change."""
+        """Return the form in which the wait is stored."""
         now = PARKED if self.kept else HELD
         return StoredWait(
             self.until if until is None else until, self.nonce, now if state is None else state, self.queue
@@ -100,7 +105,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """A connection that is pushed to; `late` says that a push is on its way which comes later."""
+    """A connection that updates are pushed to; `late` says that a push has been ordered for later."""
 
     user_id: str
     device_id: str
@@ -109,19 +114,19 @@ class Socket:
 
 
 def taken_slots(item: StoredItem | None, device_id: str) -> dict[str, int]:
-    """The slots of a device that somebody holds now, with the time that each is free again."""
+    """Return the slots of a device that are taken now, with the time at which each becomes free."""
     now = now_ms() // 1000
     taken = {}
     for name, value in (item or {}).items():
-        kind, _, owner = name.removeprefix(_WAIT).partition("#")
-        if name.startswith(_WAIT) and owner == device_id and until_of(value) > now:
+        kind, _, owner = name.removeprefix(WAIT).partition("#")
+        if name.startswith(WAIT) and owner == device_id and until_of(value) > now:
             taken[kind] = until_of(value)
     return taken
 
 
 def last_queue(item: StoredItem | None, device_id: str, slot: str) -> str:
-    """The URL of the queue on which a device's slot waited last, as far as the item tells; else empty."""
-    value = (item or {}).get(f"{_WAIT}{slot}#{device_id}")
+    """Return the URL of the queue on which a device's slot waited last, as far as the item tells; else ""."""
+    value = (item or {}).get(f"{WAIT}{slot}#{device_id}")
     return from_value(value).queue if value else ""
 
 
@@ -134,77 +139,34 @@ def standing_wait(item: StoredItem | None, device_id: str, slot: str) -> Wait | 
 
 
 def news_since(item: StoredItem | None, device_id: str, slot: str, nonce: str) -> frozenset[str] | None:
-    """The rooms that rang for a device's registration, as a later one found the item; None for everything.
+    """Return the rooms that rang for a device's registration, by the item before the next one; None for
+    everything.
 
-    It is everything, too, where the item doesn't tell for certain: if the worker that rang hadn't noted it
-    yet, if another registration of the device came between, or if the slot's rest is nearly over.
+    It is None too if that isn't certain: the worker that rang hadn't noted it yet, another registration of
+    the device came between, or the slot's rest is nearly over.
     """
     item = item or {}
-    value = item.get(f"{_WAIT}{slot}#{device_id}")
-    if not value or item.get(_LAST + device_id) != nonce:
+    value = item.get(f"{WAIT}{slot}#{device_id}")
+    if not value or item.get(LAST + device_id) != nonce:
         return None
     wait = from_value(value)
     if wait.nonce != nonce or wait.state < RUNG or wait.until <= now_ms() // 1000 + SPARE_S:
         return None
-    news = frozenset(item.get(_NEWS + device_id, ()))
+    news = frozenset(item.get(NEWS + device_id, ()))
     return news if news and EVERYTHING not in news else None
 
 
-def _leftovers(item: StoredItem | None, but: str = "") -> dict[str, int]:
-    """Registrations that ended some time ago, a few: the item stays small by it."""
-    now = now_ms() // 1000
-    old = {
-        name: until_of(value)
-        for name, value in (item or {}).items()
-        if (name.startswith(_WAIT) and name != but and until_of(value) < now - OVER_S)
-        or (name.startswith(_SOCKET) and value["until"] < now - LIFETIME_S)
-    }
-    return dict(list(old.items())[:4])
-
-
-@dataclass(frozen=True, slots=True)
-class _Removal:
-    """What takes attributes out of an item that are as they were read: parts of a write, all together."""
-
-    parts: Sequence[str]
-    condition: str
-    names: Mapping[str, str]
-    values: Mapping[str, int]
-
-
-def _removal(leftovers: Mapping[str, int]) -> _Removal:
-    """What takes leftovers out, unless one was registered anew."""
-    numbers = range(len(leftovers))
-    return _Removal(
-        parts=[f"#old{number}" for number in numbers],
-        condition="".join(
-            f" AND (#old{number}[0] = :until{number} OR #old{number}.#until = :until{number})"
-            for number in numbers
-        ),
-        names={f"#old{number}": name for number, name in enumerate(leftovers)}
-        | (names("until") if leftovers else {}),
-        values={f":until{number}": until for number, until in enumerate(leftovers.values())},
-    )
-
-
-def _traces(item: StoredItem | None) -> list[str]:
-    """What is noted of devices that have no wait any more, a few names: to take it away does no harm."""
-    item = item or {}
-    there = {name.split("#", 2)[2] for name in item if name.startswith(_WAIT)}
-    return [name for name in item if name.startswith((_LAST, _NEWS)) and name[2:] not in there][:4]
-
-
 def held_waits(item: StoredItem | None) -> int:
-    """How many waits of a user, on all devices, are held by functions now."""
+    """Return how many waits of a user, on all devices, functions are holding now."""
     now = now_ms() // 1000
-    waits = [from_value(value) for name, value in (item or {}).items() if name.startswith(_WAIT)]
+    waits = [from_value(value) for name, value in (item or {}).items() if name.startswith(WAIT)]
     return sum(not wait.is_kept and wait.until > now for wait in waits)
 
 
 def register(wait: Wait, item: StoredItem | None) -> tuple[bool, Item]:
-    """Take a slot to be rung on: whether that worked or the slot is taken; and the item as it is then.
+    """Take a slot to be rung on. Return whether that worked, and the item afterwards.
 
-    `item` is what it was a moment ago.
+    `item` is the user's item as it was a moment ago. It fails if the slot is taken.
     """
     try:
         return True, dynamodb.execute(_registration(wait, item), returning="ALL_NEW") or {}
@@ -221,10 +183,10 @@ def register_unseen(wait: Wait) -> tuple[bool, Item]:
 
 
 def _registration(wait: Wait, item: StoredItem | None) -> Write:
-    """The write that takes a slot, if it is free, and clears away a few leftovers that `item` shows."""
+    """Return the write that takes a slot if it is free, and removes a few ended registrations in `item`."""
     now = now_ms() // 1000
-    removal = _removal(_leftovers(item, wait.attribute))
-    own = {"#last": _LAST + wait.device_id, "#news": _NEWS + wait.device_id}
+    removal = removal_of(leftovers_of(item, wait.attribute))
+    own = {"#last": LAST + wait.device_id, "#news": NEWS + wait.device_id}
     given = {"#wait": wait.attribute, **names("until"), **removal.names}
     values: dict[str, Storable] = {
         ":wait": wait.value(),
@@ -238,7 +200,7 @@ def _registration(wait: Wait, item: StoredItem | None) -> Write:
         values[":nonce"] = wait.nonce
         expression += ", #last = :nonce"
         removed.append("#news")
-    traces = [name for name in _traces(item) if name not in own.values()]
+    traces = [name for name in traces_of(item) if name not in own.values()]
     given |= {f"#trace{number}": name for number, name in enumerate(traces)}
     removed += [f"#trace{number}" for number in range(len(traces))]
     if removed:
@@ -255,10 +217,12 @@ def _registration(wait: Wait, item: StoredItem | None) -> Write:
 
 
 def settle(wait: Wait, news: Collection[str] = (EVERYTHING,)) -> bool:
-    """Note that a wait has been rung, so that it isn't again, and what for; nothing changes for a later one.
+    """Note that a wait has been rung, so that it isn't rung again, and for which rooms.
 
-    Return whether that is enough. It isn't if the device has registered anew and may not look at `news`: then
-    the new registration is to be rung.
+    Return whether that is enough.
+
+    A later registration isn't touched. The answer is False if the device has registered anew and may not look
+    at `news`: then ring the new registration.
     """
     if not wait.kept:
         _change(wait, "REMOVE #wait", HAS_NONCE, {}, names("nonce"))
@@ -276,11 +240,56 @@ def settle(wait: Wait, news: Collection[str] = (EVERYTHING,)) -> bool:
     return is_seen
 
 
-def note_late(wait: Wait, at_s: int, news: Collection[str] = (EVERYTHING,)) -> bool:
-    """Note that a parked wait will be rung at a later time, and what for.
+def settle_all(rung: Sequence[tuple[Wait, Collection[str]]]) -> list[Wait]:
+    """Note that waits of one user were rung, each with what for: in one write, if all are as they were read.
 
-    Nothing changes for a later registration. It ends soon after that ring, whose client registers anew. Its
-    slot rests while the ring is there. Return whether that is enough, as `settle` does.
+    Return those that are to be rung anew, as `settle` tells.
+    """
+    if len(rung) > 1 and all(wait.kept for wait, _ in rung):
+        try:
+            dynamodb.execute(_settling(rung))
+        except ConditionFailed:
+            pass
+        else:
+            return []
+    return [wait for wait, news in rung if not settle(wait, news)]
+
+
+def _settling(rung: Sequence[tuple[Wait, Collection[str]]]) -> Write:
+    """The write that notes of several parked waits of one user that they were rung."""
+    changes, additions, conditions = [], [], []
+    given = names("nonce")
+    values: dict[str, Storable] = {}
+    until = now_ms() // 1000 + QUARANTINE_S
+    for number, (wait, news) in enumerate(rung):
+        given[f"#wait{number}"] = wait.attribute
+        values |= {f":wait{number}": wait.value(until=until, state=RUNG), f":nonce{number}": wait.nonce}
+        changes.append(f"#wait{number} = :wait{number}")
+        has_nonce = HAS_NONCE.replace("#wait", f"#wait{number}").replace(":nonce", f":nonce{number}")
+        conditions.append(has_nonce)
+        if wait.is_last:
+            given |= {f"#last{number}": LAST + wait.device_id, f"#news{number}": NEWS + wait.device_id}
+            values[f":news{number}"] = _bounded(wait, news)
+            additions.append(f"#news{number} :news{number}")
+            conditions.append(f"#last{number} = :nonce{number}")
+    added = f" ADD {', '.join(additions)}" if additions else ""
+    return dynamodb.update(
+        TABLE,
+        {"user_id": rung[0][0].user_id},
+        f"SET {', '.join(changes)}{added}",
+        names=given,
+        values=values,
+        condition=" AND ".join(conditions),
+    )
+
+
+def note_late(wait: Wait, at_s: int, news: Collection[str] = (EVERYTHING,)) -> bool:
+    """Note that a parked wait will be rung at a later time, and for which rooms.
+
+    Return whether that is enough.
+
+    A later registration isn't touched. The wait ends soon after that ring, when the client registers again.
+    Its slot stays taken while the ring is in the queue. The answer means the same as that of `settle`.
     """
     rests = wait.value(until=now_ms() // 1000 + QUARANTINE_S, state=at_s)
     values: Values = {":wait": rests, ":rung": RUNG}
@@ -292,7 +301,10 @@ def note_late(wait: Wait, at_s: int, news: Collection[str] = (EVERYTHING,)) -> b
 
 
 def note_news(wait: Wait, news: Collection[str]) -> bool:
-    """Note what else there is for a client that was called already. Return whether that is enough."""
+    """Note further rooms for a client that was called already.
+
+    Return whether that is enough, as `settle` does.
+    """
     return _with_news(wait, news, "", "", {}, {})[0]
 
 
@@ -309,10 +321,10 @@ def _with_news(
     Leftovers are taken out by the way. Return whether that was done, and else the item as it is.
     """
     last = "#last = :nonce"
-    own = {"#last": _LAST + wait.device_id, "#news": _NEWS + wait.device_id}
+    own = {"#last": LAST + wait.device_id, "#news": NEWS + wait.device_id}
     if expression:
         own["#wait"] = wait.attribute
-    removal = _removal(wait.leftovers)
+    removal = removal_of(wait.leftovers)
     expression += f" ADD #news :news{' REMOVE ' if removal.parts else ''}{', '.join(removal.parts)}"
     write = dynamodb.update(
         TABLE,
@@ -334,17 +346,20 @@ def _with_news(
 
 
 def _bounded(wait: Wait, news: Collection[str]) -> frozenset[str]:
-    """What to note; EVERYTHING where that would be too many rooms."""
+    """Return the rooms to note; EVERYTHING if they are too many."""
     return frozenset(news) if len(wait.news | set(news)) <= MOST_TOPICS else frozenset((EVERYTHING,))
 
 
 def note_late_push(socket: Socket, until: int) -> None:
-    """Note that a connection will be looked at later, until a time in seconds, unless it is gone."""
+    """Note that a worker will look for a connection's updates at a time (seconds).
+
+    Ignores a closed connection.
+    """
     write = dynamodb.update(
         TABLE,
         {"user_id": socket.user_id},
         "SET #socket.#late = :until",
-        names={"#socket": _SOCKET + socket.connection_id, "#late": "late"},
+        names={"#socket": SOCKET + socket.connection_id, "#late": "late"},
         values={":until": until},
         condition="attribute_exists(#socket)",
     )
@@ -377,17 +392,17 @@ def release(wait: Wait) -> None:
 
 
 def add_socket(socket: Socket, until: int) -> None:
-    """Have a connection told of what comes from now on, until it is removed or that time.
+    """Have a connection told of what comes from now on, until it is removed or until a time.
 
-    Raises LimitExceeded for one connection too many. It is added first and taken out again, so that the
-    bound holds for those that come at the same time.
+    Raises LimitExceeded for one connection too many. It is added first and taken out again, so that the bound
+    holds for concurrent connections.
     """
     item = dynamodb.execute(
         dynamodb.update(
             TABLE,
             {"user_id": socket.user_id},
             f"SET #socket = :socket, {_EXPIRES}",
-            names={"#socket": _SOCKET + socket.connection_id},
+            names={"#socket": SOCKET + socket.connection_id},
             values={
                 ":socket": {"device_id": socket.device_id, "until": until},
                 ":expires": now_ms() // 1000 + LIFETIME_S,
@@ -403,13 +418,13 @@ def add_socket(socket: Socket, until: int) -> None:
 def remove_socket(user_id: str, connection_id: str) -> None:
     dynamodb.execute(
         dynamodb.update(
-            TABLE, {"user_id": user_id}, "REMOVE #socket", names={"#socket": _SOCKET + connection_id}
+            TABLE, {"user_id": user_id}, "REMOVE #socket", names={"#socket": SOCKET + connection_id}
         )
     )
 
 
 def pushers_write(user_id: str, *, has_pushers: bool) -> Write:
-    """Note whether a user has pushers."""
+    """Return a write that notes whether a user has pushers."""
     if has_pushers:
         return dynamodb.update(
             TABLE, {"user_id": user_id}, "SET pushers = :far, expires = :far", values={":far": _FAR_S}
@@ -423,41 +438,41 @@ def pushers_write(user_id: str, *, has_pushers: bool) -> Write:
 
 
 def with_pushers(items: Iterable[StoredItem]) -> frozenset[str]:
-    """The users who have pushers."""
+    """Return the users who have pushers."""
     return frozenset(item["user_id"] for item in items if "pushers" in item)
 
 
 def item_read(user_id: str) -> Read[Item | None]:
-    """Read who of a user's devices waits. It may be late by a moment, and costs half as much for that."""
+    """Read a user's listeners. The item may be a moment old; that costs half as much."""
     return Read(TABLE, {"user_id": user_id}, lambda item: item, eventual=True)
 
 
 def read_items(user_ids: Collection[str]) -> list[Item]:
-    """The items of these users; consistent, a round trip a hundred."""
+    """Return the items of these users, consistently. One round trip for a hundred."""
     return dynamodb.batch_get({TABLE: [{"user_id": user_id} for user_id in user_ids]})[TABLE]
 
 
 def waits_in(items: Iterable[StoredItem]) -> Iterator[Wait]:
-    """The waits to ring."""
+    """Return the waits to ring."""
     return (wait for wait in _current_waits(items) if not wait.rung)
 
 
 def called_in(items: Iterable[StoredItem]) -> Iterator[Wait]:
-    """The last waits of devices whose clients were called, and have not registered anew yet."""
+    """Return the last waits of devices whose clients were called and haven't registered again yet."""
     return (wait for wait in _current_waits(items) if wait.rung and wait.is_last)
 
 
 def _current_waits(items: Iterable[StoredItem]) -> Iterator[Wait]:
-    """The waits that aren't over, and those whose slots rest."""
+    """Return the waits that aren't over, and those whose slots rest."""
     now = now_ms() // 1000
     for item in items:
-        leftovers = _leftovers(item)
+        leftovers = leftovers_of(item)
         for name, value in item.items():
-            if not name.startswith(_WAIT) or until_of(value) <= now:
+            if not name.startswith(WAIT) or until_of(value) <= now:
                 continue
-            slot, _, device_id = name.removeprefix(_WAIT).partition("#")
+            slot, _, device_id = name.removeprefix(WAIT).partition("#")
             stored = from_value(value)
-            is_last = stored.is_kept and item.get(_LAST + device_id) == stored.nonce
+            is_last = stored.is_kept and item.get(LAST + device_id) == stored.nonce
             yield Wait(
                 item["user_id"],
                 device_id,
@@ -469,7 +484,7 @@ def _current_waits(items: Iterable[StoredItem]) -> Iterator[Wait]:
                 late=stored.state > RUNG,
                 rung=stored.state == RUNG or 0 < stored.late_s <= now,
                 is_last=is_last,
-                news=frozenset(item.get(_NEWS + device_id, ())),
+                news=frozenset(item.get(NEWS + device_id, ())),
                 leftovers=leftovers if is_last else {},
             )
             if is_last:
@@ -477,12 +492,12 @@ def _current_waits(items: Iterable[StoredItem]) -> Iterator[Wait]:
 
 
 def sockets_in(items: Iterable[StoredItem]) -> Iterator[Socket]:
-    """The connections to push to."""
+    """Return the connections to push to."""
     now = now_ms() // 1000
     for item in items:
         for name, value in item.items():
-            if name.startswith(_SOCKET) and value["until"] > now:
-                connection_id = name.removeprefix(_SOCKET)
+            if name.startswith(SOCKET) and value["until"] > now:
+                connection_id = name.removeprefix(SOCKET)
                 yield Socket(
                     item["user_id"], value["device_id"], connection_id, late=value.get("late", 0) > now
                 )

@@ -1,6 +1,6 @@
 """New entries of rooms' logs, as the Streams worker gets them.
 
-A worker needs a few facts of each entry, and not the room's version, which `LogEntry` wants.
+A worker needs only a few facts of each entry, and doesn't know the room's version, which `LogEntry` needs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from murmuration.storage.rooms.room_items import LogEntry, log_entry_from_item
 
 
 class NewEntry:
-    """What an item of the table `room-log` says. The event's JSON is decoded at most once."""
+    """An item of the table `room-log`. The event's JSON is decoded at most once."""
 
     def __init__(self, item: StoredItem) -> None:
         self._item = item
@@ -32,21 +32,21 @@ class NewEntry:
 
     @property
     def root(self) -> NodeId | None:
-        """The snapshot of the state that the room was in when the event came.
+        """The snapshot of the room's state when the event came.
 
-        None if resolving forks came with it, after which all of the state may be another.
+        None if forks were resolved with it: after that all of the state may differ.
         """
         root: NodeId | None = self._item.get("room_root") or self._item["state_root"]
         return None if self.is_resolved else root
 
     @property
     def is_resolved(self) -> bool:
-        """Whether the event left the room in a state that isn't just that before it with the event on top."""
+        """Whether the event changed more of the room's state than its own entry."""
         return bool(self._item.get("resolved"))
 
     @property
     def is_past(self) -> bool:
-        """Whether the event was filled in as part of the past, so that it never comes to clients as new."""
+        """Whether the event was filled in as part of the past: clients never get it as new."""
         return "filled_below" in self._item
 
     @property
@@ -56,17 +56,17 @@ class NewEntry:
 
     @property
     def is_relayed(self) -> bool:
-        """Whether this server distributes the event of another server's user."""
+        """Whether this server sends the event of another server's user to other servers."""
         return bool(self._item.get("relayed"))
 
     @property
     def is_distributed(self) -> bool:
-        """Whether another server distributes this event of a local user."""
+        """Whether another server sends this event of a local user to other servers."""
         return bool(self._item.get("distributed"))
 
     @property
     def is_sent_here(self) -> bool:
-        """Whether a device of this server's sent the event."""
+        """Whether a local user's device sent the event."""
         return "device_id" in self._item
 
     @property
@@ -76,12 +76,12 @@ class NewEntry:
 
     @property
     def encoded(self) -> str | None:
-        """The event as JSON text; None where the item was cut down to its keys."""
+        """The event as JSON text; None if the item has nothing but its keys."""
         return self._item.get("json")
 
     @functools.cached_property
     def fields(self) -> EventFields:
-        """The event; empty where the item was cut down to its keys."""
+        """The event; empty if the item has nothing but its keys."""
         decoded: EventFields = json.loads(self.encoded) if self.encoded else {}
         return decoded
 
@@ -97,7 +97,7 @@ class NewEntry:
 
     @property
     def membership_before(self) -> str | None:
-        """The membership that the event replaced; None for somebody's first."""
+        """The membership that the event replaced; None for a user's first."""
         replaced = self._item.get("replaced")
         found: str | None = json.loads(replaced)["content"].get("membership") if replaced else None
         return found
@@ -108,5 +108,5 @@ class NewEntry:
 
 
 def new_entries(items: Iterable[StoredItem]) -> list[NewEntry]:
-    """Return the entries that items of the table `room-log` are, in order."""
+    """Return the entries for items of the table `room-log`, in their order."""
     return [NewEntry(item) for item in items]

@@ -1,11 +1,12 @@
-"""Positions: all that a client has been shown, room by room and stream by stream.
+"""Positions: everything that a client has been shown, room by room and stream by stream.
 
-A stream token names one stored row of these. Rooms go by a short hash, which keeps the row within one
-write unit for a hundred rooms.
+A stream token names one stored row of these. Rooms have a short hash in it, which keeps the row of a hundred
+rooms within one write unit.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import zlib
 from base64 import urlsafe_b64encode
@@ -15,6 +16,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, UserId
     from murmuration.storage.json_types import UnreadCounts
 
 Counts = dict[str, tuple[int, int]]
@@ -25,9 +27,9 @@ MARK_LENGTH = 8
 
 @dataclass(frozen=True, slots=True)
 class RoomPosition:
-    """What was shown of a joined room: its log up to `ordinal`, its stream up to `seq`; what was unread.
+    """What was shown of a joined room: its log up to `ordinal`, its stream up to `seq`, the unread counts.
 
-    `members` are marks of the members whose events a client that loads them lazily was sent.
+    `members` are marks of the members whose events were sent to a client that loads them lazily.
     """
 
     ordinal: int
@@ -37,7 +39,11 @@ class RoomPosition:
 
 
 def unbroken(position: RoomPosition | None, since: int | None) -> RoomPosition | None:
-    """The position of one in the room `since` an ordinal; None if that is later, as there may be a hole."""
+    """Return the position of a member who joined at the ordinal `since`; None if they joined after the
+    position.
+
+    Between the two there may be events that they may not see.
+    """
     return None if position is not None and (since or 0) > position.ordinal else position
 
 
@@ -45,13 +51,12 @@ def unbroken(position: RoomPosition | None, since: int | None) -> RoomPosition |
 class Positions:
     """What a client has been shown. Streams that it never read stand at 0.
 
-    `rooms` are the joined ones, `others` what was last shown of the user's part in further rooms, both by
-    room hash. `typing_until_ms` is when the last typing notification that was shown ends, by room hash.
-    `unacknowledged` says that the answer brought to-device messages, which the next request acknowledges.
-    `blocks_invites` says that the user wants none.
-    `present` are users who were shown as there: until when that is good, the room by which they may be known
-    (empty: the presence list), and their state. `counted_by` are digests of the rules by which the unread
-    counts were counted (`rule_digests`); None where that isn't known.
+    `rooms` are the joined ones; `others` is what was last shown of the user's membership in other rooms, both
+    by room hash. `typing_until_ms` is when the last shown typing notification ends, by room hash.
+    `unacknowledged`: the answer brought to-device messages, which the next request acknowledges.
+    `blocks_invites`: the user wants no invites. `present` are users who were shown as online: until when that
+    holds, the room through which they may be seen (empty: the presence list), and their state. `counted_by`
+    are digests of the rules by which unread events were counted (`rule_digests`); None if unknown.
     """
 
     rooms: dict[str, RoomPosition] = field(default_factory=dict)
@@ -68,7 +73,7 @@ class Positions:
     counted_by: dict[str, str] | None = None
 
     def copy(self) -> Positions:
-        """A copy that may be moved without moving this one."""
+        """Return a copy that can be changed without changing this one."""
         return Positions(
             dict(self.rooms),
             dict(self.others),
@@ -85,11 +90,11 @@ class Positions:
         )
 
     def dump(self) -> bytes:
-        """The compact stored form."""
+        """Return the compact form to store."""
         return zlib.compress(json.dumps(self.as_fields(), separators=(",", ":")).encode())
 
     def as_fields(self) -> list[Any]:
-        """What is stored, as JSON values."""
+        """Return what is stored, as JSON values."""
         rooms = [
             [
                 room,
@@ -117,12 +122,12 @@ class Positions:
 
     @classmethod
     def load(cls, data: bytes) -> Positions:
-        """The positions that `dump` wrote."""
+        """Return the positions that `dump` wrote."""
         return cls.from_fields(json.loads(zlib.decompress(data)))
 
     @classmethod
     def from_fields(cls, values: Sequence[Any]) -> Positions:
-        """The positions that `as_fields` made these values of."""
+        """Return the positions from which `as_fields` made these values."""
         rooms, *others = values
         fields, present, counted_by = others[:9], others[9], others[10] if len(others) > 10 else None
         positions = cls(
@@ -137,14 +142,15 @@ class Positions:
         return positions
 
 
-def room_hash(user_id: str, room_id: str) -> str:
-    """The name that a room goes by in the user's positions: 64 bits, no two alike but by 2**64 attempts."""
+@functools.lru_cache(4096)
+def room_hash(user_id: UserId, room_id: RoomId) -> str:
+    """Return the name of a room in the user's positions: a hash of 64 bits."""
     digest = blake2b(room_id.encode(), digest_size=8, key=user_id.encode()[:64]).digest()
     return urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 def mark(identifier: str) -> str:
-    """Eight characters to remember an event or user by, among the few of one room."""
+    """Return eight characters that identify an event or a user among the few of one room."""
     return urlsafe_b64encode(blake2b(identifier.encode(), digest_size=6).digest()).decode()
 
 
@@ -154,10 +160,10 @@ def split(marks: str) -> tuple[str, ...]:
 
 
 def total(unread: Mapping[str, Sequence[int]]) -> tuple[int, int]:
-    """All threads' unread counts together."""
+    """Return the unread counts of all threads together."""
     return sum(pair[0] for pair in unread.values()), sum(pair[1] for pair in unread.values())
 
 
 def as_counts(pair: Sequence[int]) -> UnreadCounts:
-    """Unread counts as sync shows them."""
+    """Return unread counts in the form of /sync."""
     return {"notification_count": pair[0], "highlight_count": pair[1]}

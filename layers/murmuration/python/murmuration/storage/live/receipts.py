@@ -70,7 +70,7 @@ def receipt_read(
 
 
 def read_own(user_id: str, room_id: str, thread_ids: Iterable[str | None]) -> list[Receipt]:
-    """Return the user's public and private read receipts in these threads; None is for the whole room's."""
+    """Return a user's public and private read receipts in these threads; None stands for the whole room."""
     found = fetch_all(
         [
             receipt_read(user_id, room_id, receipt_type, thread_id)

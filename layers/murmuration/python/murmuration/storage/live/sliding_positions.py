@@ -1,13 +1,12 @@
-"""Where the connections of sliding sync stand: each `pos` names one stored row, which never changes.
+"""The positions of sliding sync's connections: each `pos` names one stored row, which never changes.
 
-A connection has a few rows, and each answer that moves it is written over one that nothing needs any more:
-so neither their number nor their size grows. `generation` orders the rows of a connection: an answer's is one
-more than that of the row which its request came with. Only rows of an earlier generation than the request's
-are overwritten. So a row stays until its client has gone on from a later one, however often the client gives
-up a request and repeats it.
+A connection has a few rows. An answer that moves it overwrites a row that nothing needs any more, so neither
+their number nor their size grows. `generation` orders the rows of a connection: an answer's is one more than
+that of the row which its request named. Only rows of a generation before the request's are overwritten. So a
+row stays until its client has gone on from a later one, however often the client repeats a request.
 
-A device has a few connections. Which `conn_id` has which number is one item; a connection too many takes the
-number of the one that began the longest ago, whose client is told to begin anew.
+A device has a few connections. One item says which `conn_id` has which number. One connection too many takes
+the number of the oldest one, whose client has to begin again.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import InvalidParam, Unavailable, UnknownPos
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.storage.live import token_forms
 from murmuration.storage.live.positions import Positions, room_hash
 
@@ -34,7 +34,7 @@ CONNECTIONS = 8
 ROWS = 6
 """How many rows of a connection are kept at a time."""
 MOST_BYTES = 300_000
-"""What a row may have. Of the rooms that don't fit the client is told anew, as if it had never seen them."""
+"""How large a row may be. The client is shown rooms that don't fit as if for the first time."""
 MOST_CONFIGS = 8
 _ATTEMPTS = 8
 
@@ -43,9 +43,10 @@ _ATTEMPTS = 8
 class Shown:
     """What a client has of a joined room, beside its position.
 
-    It has the newest `limit` events, or all of them if it `is_whole`. Its state is of `state_version`, as
-    far as the required state number `config` goes. While the room was out of the client's sight, the user's
-    data about it may have changed (`is_behind`), or what its unread counts go by (`is_miscounted`).
+    It has the newest `limit` events, or all events if it `is_whole`. Its state is that of `state_version`, as
+    far as the required state number `config` goes. `is_behind`: the user's data about the room may have
+    changed while the client didn't see the room. `is_miscounted`: so may have what its unread counts depend
+    on.
     """
 
     limit: int
@@ -59,7 +60,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class KeyPosition:
-    """Up to where a room was read for changes of its members' devices; `ordinal` is of its state version."""
+    """How far a room was read for changes of its members' devices. `ordinal` is that of its state version."""
 
     ordinal: int
     seq: int
@@ -68,13 +69,12 @@ class KeyPosition:
 
 @dataclass(slots=True)
 class ConnectionState:
-    """All that the client of a connection has been shown.
+    """Everything that the client of a connection has been shown.
 
     `positions` are those of the joined rooms that it was shown, and of the user's stream. `shown` has one
-    entry for each of these rooms. `key_rooms` are all joined rooms, None before the client asked for changes
-    of devices. `counts` are those of the lists in the last answer. The account's data are
-    to be told from the type `account_data_from` on; None where the client has them, as of the user's stream.
-    `written_ms` is when this was stored.
+    entry for each of these rooms. `key_rooms` are all joined rooms, None before the client asks for changes
+    of devices. `counts` are the lists' counts in the last answer. Account data are still to be shown from the
+    type `account_data_from` on; None if the client has all. `written_ms` is when this was stored.
     """
 
     positions: Positions = field(default_factory=Positions)
@@ -86,7 +86,7 @@ class ConnectionState:
     written_ms: int = 0
 
     def copy(self) -> ConnectionState:
-        """Return a copy that may be moved without moving this one."""
+        """Return a copy that can be changed without changing this one."""
         return replace(
             self,
             positions=self.positions.copy(),
@@ -97,7 +97,9 @@ class ConnectionState:
         )
 
     def config_number(self, config: str) -> int:
-        """Return the number of a required state, which is remembered; the oldest of too many is forgotten."""
+        """Return the number of a required state, and keep it. If there are too many, the oldest is
+        dropped.
+        """
         for number, known in self.configs.items():
             if known == config:
                 return number
@@ -108,13 +110,13 @@ class ConnectionState:
         return number
 
     def forget(self, name: str) -> None:
-        """Forget a room, by its hash: the client is told of it as if for the first time."""
+        """Forget a room by its hash: the client is shown it as if for the first time."""
         self.positions.rooms.pop(name, None)
         self.positions.typing_until_ms.pop(name, None)
         self.shown.pop(name, None)
 
     def dump(self) -> bytes:
-        """Return the compact stored form, of which the rooms told of the longest ago may be left out."""
+        """Return the compact form to store. If it is too large, the rooms shown longest ago are left out."""
         data = self._dump()
         while len(data) > MOST_BYTES and self.positions.rooms:
             names = list(self.positions.rooms)
@@ -226,16 +228,16 @@ def _plain(number: int, row_number: int, nonce: str) -> str:
 
 
 def room_position(user_id: str, device_id: str, pos: str, room_id: str) -> int | None:
-    """The ordinal up to which the client at a device's `pos` has seen a room's log.
+    """Return the ordinal up to which the client at a device's `pos` has seen a room's log.
 
-    None where the place says nothing about the room. Raises InvalidParam for a `pos` that isn't known.
+    None if the place says nothing about the room. Raises InvalidParam for an unknown `pos`.
     """
     try:
         row = dynamodb.get(TABLE, row_key(user_id, device_id, pos))
         place = place_of(row, user_id, device_id, str((row or {}).get("conn_id")), pos)
     except UnknownPos as error:
         raise InvalidParam("The token is not known") from error
-    position = place.state.positions.rooms.get(room_hash(user_id, room_id))
+    position = place.state.positions.rooms.get(room_hash(UserId(user_id), RoomId(room_id)))
     return position.ordinal if position is not None else None
 
 
@@ -244,10 +246,10 @@ def _unknown() -> UnknownPos:
 
 
 def write(connection: Connection, base: Place | None, state: ConnectionState) -> str:
-    """Store where the connection stands after an answer to a request that came with `base`; its new `pos`.
+    """Store the state after an answer to a request that named `base`, and return the new `pos`.
 
-    One write, unless answers to the same place were given up. Raises UnknownPos where the client has gone
-    on meanwhile and no row is free: it doesn't wait for this answer any more.
+    This is one write, unless earlier answers to the same request were lost. Raises UnknownPos if the client
+    has gone on meanwhile and no row is free: it doesn't wait for this answer any more.
     """
     now = now_ms()
     nonce = secrets.token_urlsafe(9)
@@ -291,10 +293,10 @@ def numbers_key(user_id: str, device_id: str) -> dict[str, str]:
 
 
 def begin(user_id: str, device_id: str, conn_id: str, numbers: StoredItem | None) -> Connection:
-    """Return the device's connection of this name, which has a number from now on.
+    """Return the device's connection with this name, and give it a number if it has none.
 
-    `numbers` is the item of `numbers_key`, as it was a moment ago. No write for a name that has one.
-    Raises Unavailable.
+    `numbers` is the item of `numbers_key`, as it was a moment ago. Nothing is written for a name that has a
+    number. Raises Unavailable.
     """
     for _ in range(_ATTEMPTS):
         taken = {
@@ -340,7 +342,7 @@ def _claim(
 
 
 def end_all(user_id: str, device_id: str) -> None:
-    """End a device's connections."""
+    """Delete a device's connections."""
     found = dynamodb.query(
         TABLE,
         "user_id = :user AND begins_with(#token, :prefix)",
@@ -352,6 +354,6 @@ def end_all(user_id: str, device_id: str) -> None:
 
 
 def _prefix(device_id: str) -> str:
-    """What the keys of a device's rows begin with: no other device's do."""
+    """Return the beginning of the keys of a device's rows, which no other device shares."""
     digest = blake2b(device_id.encode(), digest_size=9).digest()
     return f"l_{urlsafe_b64encode(digest).decode()}."

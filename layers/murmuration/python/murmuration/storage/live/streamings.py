@@ -1,8 +1,8 @@
-"""What streaming tokens are for: items `v_<name>` of the table `sync-tokens`, beside the positions.
+"""What a streaming token stands for: items `v_<name>` of the table `sync-tokens`.
 
-An item also remembers the newest events that were given in the answers to actions, so that they needn't
-come down the stream: marks of them in two sets, of which the newer is added to; when it has `MANY`, the other
-begins anew and is the newer.
+An item also has marks of the newest events that were returned by actions, so that the stream needn't repeat
+them. The marks are in two sets; new ones go into the newer set, and when that has `MANY`, the other set is
+emptied and becomes the newer one.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ _SETS = ("given_0", "given_1")
 
 @dataclass(frozen=True, slots=True)
 class Streaming:
-    """The rooms (None: all) and users that a stream is for, and the row of positions that it began with.
+    """The rooms (None: all) and users of a stream, and the row of positions that it began with.
 
-    `given` are marks of events; rooms that are new to the stream come later than `entering_until_ms`.
+    `given` are marks of events that actions returned. Rooms that are new to the stream come after
+    `entering_until_ms`.
     """
 
     user_id: str
@@ -49,7 +50,7 @@ def _key(user_id: str, name: str) -> dict[str, str]:
 
 
 def create(user_id: str, rooms: Sequence[str] | None, users: Sequence[str], start: str) -> Streaming:
-    """Store a new one; it lives for a month after it was used last."""
+    """Store a new streaming. It is kept for a month after its last use."""
     name = f"v_{secrets.token_urlsafe(12)}"
     expires = now_ms() // 1000 + LIFETIME_S
     config = json.dumps({"rooms": rooms, "users": users}, separators=(",", ":"))
@@ -59,7 +60,7 @@ def create(user_id: str, rooms: Sequence[str] | None, users: Sequence[str], star
 
 
 def read(user_id: str, name: str) -> Streaming | None:
-    """None for one that isn't there, or not any more."""
+    """Return a streaming; None if it is unknown or expired."""
     item = dynamodb.get(TABLE, _key(user_id, name))
     if item is None or "config" not in item or item["expires"] <= now_ms() // 1000:
         return None
@@ -83,7 +84,7 @@ def _from_item(item: Item) -> Streaming:
 
 
 def renew(streaming: Streaming) -> None:
-    """Let it live for another month, where half of the last one is over."""
+    """Keep a streaming for another month, if half of the last one is over."""
     now = now_ms() // 1000
     if streaming.expires < now + LIFETIME_S // 2:
         values = {":expires": now + LIFETIME_S}
@@ -91,9 +92,9 @@ def renew(streaming: Streaming) -> None:
 
 
 def note_given(streaming: Streaming, marks: Collection[str]) -> Write:
-    """The write that remembers events as given, and ends the entering of rooms.
+    """Return the write that remembers events as given, and ends the entering of rooms.
 
-    Two at the same time may lose marks of one: then an event is told twice.
+    Of two concurrent writes one may lose its marks: then an event is shown twice.
     """
     full = len(streaming.given[streaming.newer]) >= MANY
     chosen = 1 - streaming.newer if full else streaming.newer
@@ -111,7 +112,7 @@ def note_given(streaming: Streaming, marks: Collection[str]) -> Write:
 
 
 def note_entering(streaming: Streaming, until_ms: int) -> None:
-    """Have rooms that are new to the stream come later than this."""
+    """Have rooms that are new to the stream come after this time."""
     dynamodb.execute(
         dynamodb.update(
             TABLE,

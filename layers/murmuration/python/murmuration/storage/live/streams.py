@@ -1,8 +1,8 @@
-"""Sequenced streams: one item per thing, whose `seq` moves with each change, dense within the stream.
+"""Sequenced streams: one item for each thing, whose `seq` grows with each change, without gaps in a stream.
 
 A stream belongs to a room (receipts, typing, device lists, presence), a user (account data) or a device
-(to-device messages). The stream's head counts; it moves in the same transaction as the items, so whoever
-has read up to the head has seen every change. An item that changes again moves to the end: a reader gets
+(to-device messages). The stream's head counts, and moves in the same transaction as the items. So a reader
+who has read up to the head has seen every change. An item that changes again moves to the end: a reader gets
 the newest form of each thing once.
 """
 
@@ -53,9 +53,10 @@ def seq_read(stream: str) -> Read[int]:
 
 
 def head_location(stream: str) -> tuple[str, dict[str, str]]:
-    """The table and key of the item that has a stream's head.
+    """Return the table and the key of the item that has a stream's head.
 
-    A room's stream counts in the room's own head, so that one read tells a sync whether anything moved there.
+    A room's stream is counted in the room's own head, so one read tells a sync whether anything changed
+    there.
     """
     kind, _, owner = stream.partition(":")
     if kind == "room":
@@ -64,17 +65,17 @@ def head_location(stream: str) -> tuple[str, dict[str, str]]:
 
 
 def head_key(stream: str) -> dict[str, str]:
-    """The key in this table of the head of a user's or device's stream, for a BatchGetItem with others."""
+    """Return the key, in this table, of the head of a user's or device's stream."""
     return {"stream_id": stream, "sk": HEAD}
 
 
 def head_seq(head: StoredItem | None) -> int:
-    """The sequence number that a head item stands at; 0 for a stream that never moved."""
+    """Return the sequence number in a head item; 0 for a stream that never changed."""
     return int(head.get("seq_head", 0)) if head else 0
 
 
 def read_head(stream: str) -> int:
-    """The sequence number the stream stands at."""
+    """Return the sequence number of a stream's last change."""
     table, key = head_location(stream)
     return head_seq(dynamodb.get(table, key))
 
@@ -84,7 +85,7 @@ def get(stream: str, key: str) -> Item | None:
 
 
 def read_after(stream: str, seq: int, *, limit: int | None = None) -> list[Item]:
-    """The items changed after `seq`, in the order of their last change."""
+    """Return the items that changed after `seq`, in the order of their last change."""
     return dynamodb.query(
         TABLE,
         "stream_id = :stream AND seq > :seq",
@@ -95,9 +96,9 @@ def read_after(stream: str, seq: int, *, limit: int | None = None) -> list[Item]
 
 
 def read_some_after(stream: str, seq: int, head: int, most_bytes: int) -> tuple[list[Item], int]:
-    """The items changed after `seq`, up to `head`, and where they end: at `head`, unless they are too many.
+    """Return items that changed after `seq` up to `head`, and the number of the last one returned.
 
-    They have about `most_bytes`; one item comes in any case.
+    They have about `most_bytes` in all, but at least one comes. If all fit, the number is `head`.
     """
     items: list[Item] = []
     size, after = 0, None
@@ -120,7 +121,7 @@ def read_some_after(stream: str, seq: int, head: int, most_bytes: int) -> tuple[
 
 
 def read_prefix(stream: str, prefix: str, limit: int | None = None) -> list[Item]:
-    """The items whose key begins with `prefix`, by key; at most `limit`."""
+    """Return at most `limit` items whose key begins with `prefix`, by key."""
     return dynamodb.query(
         TABLE,
         "stream_id = :stream AND begins_with(sk, :prefix)",
@@ -130,7 +131,7 @@ def read_prefix(stream: str, prefix: str, limit: int | None = None) -> list[Item
 
 
 def read_newest(stream: str, head: int, limit: int) -> list[Item]:
-    """The items that changed last up to the sequence number `head`, at most `limit`, the newest first."""
+    """Return the last changed items up to the number `head`, at most `limit`, the newest first."""
     page = dynamodb.query_page(
         TABLE,
         "stream_id = :stream AND seq <= :head",
@@ -145,9 +146,9 @@ def read_newest(stream: str, head: int, limit: int) -> list[Item]:
 def read_some_of_prefix(
     stream: str, prefix: str, first: str, most_bytes: int
 ) -> tuple[list[Item], str | None]:
-    """The items whose key begins with `prefix`, from the key `first` on, and the key of what doesn't fit.
+    """Return items whose key begins with `prefix`, from the key `first` on, and the key to go on with.
 
-    They have about `most_bytes`; one item comes in any case. The key is None where nothing is left.
+    They have about `most_bytes` in all, but at least one comes. The key is None if nothing is left.
     """
     items: list[Item] = []
     size, after = 0, None
@@ -172,9 +173,9 @@ def read_some_of_prefix(
 class Change:
     """An item of a stream that has just changed, as the Streams worker gets it.
 
-    `stream` is the whole name, `kind` and `owner` say whose it is (`owner_of`). `user_id` is who is said to
-    have changed it, if the item says so; `event` is a to-device message in JSON, `data_type` the type of
-    account data. A `quiet` change wakes nobody.
+    `stream` is the whole name; `kind` and `owner` say whose it is (`owner_of`). `user_id` is who changed it,
+    if the item says so; `event` is a to-device message as JSON; `data_type` is the type of account data. A
+    `quiet` change wakes nobody.
     """
 
     stream: str
@@ -189,7 +190,7 @@ class Change:
 
 
 def changes_among(items: Iterable[StoredItem]) -> list[Change]:
-    """Return the changes that have a place in a stream's order among new items of this table."""
+    """Return the changes among new items of this table, without items that have no sequence number."""
     return [
         Change(
             item["stream_id"],
@@ -209,10 +210,10 @@ def changes_among(items: Iterable[StoredItem]) -> list[Change]:
 def append_writes(
     stream: str, head: int, items: Sequence[StoredItem], *, bytes_head: int | None = None
 ) -> list[Write]:
-    """The writes that put `items` (each with `sk`) behind `head`, for a transaction with others.
+    """Return the writes that put `items` (each with `sk`) behind `head`, for a transaction.
 
-    The first write is the head's, conditioned on `head`: when it fails, another writer was quicker.
-    `bytes_head` is what the stream's items have had so far in all, where that is counted.
+    The first write is the head's, on the condition that the head is `head`: if it fails, another writer was
+    quicker. `bytes_head` is the size of all earlier items of the stream, if that is counted.
     """
     table, key = head_location(stream)
     change, size = ("SET seq_head = :new", {}) if bytes_head is None else _counting(bytes_head)
@@ -242,11 +243,11 @@ def append(
     *,
     more: Sequence[Write] | Callable[[], Sequence[Write]] = (),
 ) -> int:
-    """Append what `make_items` returns (called again after a lost race); the new head.
+    """Append what `make_items` returns, and return the new head.
 
-    `more` are further writes of the same transaction; a function that makes them is called after
-    `make_items`. Nothing is written when `make_items` returns nothing.
-    Raises ConditionFailed if one of those is refused.
+    `make_items` is called again after a lost race. `more` are further writes of the same transaction, or a
+    function that makes them and is called after `make_items`. If `make_items` returns nothing, nothing is
+    written. Raises ConditionFailed if one of `more` is refused.
     """
     for attempt in range(ATTEMPTS):
         head = read_head(stream)
@@ -268,11 +269,11 @@ def append(
 
 
 def nudge(stream: str) -> None:
-    """Have those who wait for news of a stream look again, for what is written elsewhere."""
+    """Have readers who wait on a stream look again, for a change that is stored elsewhere."""
     append(stream, lambda: [{"sk": NUDGE}])
 
 
 def pause(attempt: int) -> None:
-    """Wait after the lost race number `attempt`: full jitter, up to 20 ms doubling to 200 ms."""
+    """Wait after lost race number `attempt`: a random time up to 20 ms, doubling to 200 ms."""
     note_retry()
     time.sleep(random.uniform(0, min(0.2, 0.02 * 2**attempt)))

@@ -1,9 +1,10 @@
-"""Stream tokens: each names one stored row of positions, written once and never changed.
+"""Stream tokens: each names one stored row of positions, which is written once and never changed.
 
-`s_<row>` is a token by itself. `p_<row>.…` names the same row and says more, by which a client that is up to
-date may wait without a function (`sync.marks`), and where it stands in rooms that moved since the row was
-written (`moves`); `c_<row>.…` is what it has become when there may be news.
-Retrying with an old token reads the same row, so it gives the same events again. Rows expire a month after
+`s_<row>` is a plain token. `p_<row>.…` names the same row and has what an up-to-date client needs to wait
+without a function (`sync.marks`), and its positions in rooms that changed since the row was written
+(`moves`); `c_<row>.…` is what becomes of it when there may be news.
+
+A retry with an old token reads the same row, so it gives the same events again. Rows expire a month after
 they were written; a token whose row is gone gets a full sync, never a silent gap.
 """
 
@@ -17,13 +18,16 @@ from murmuration.aws.dynamodb import Item, StoredItem
 from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import InvalidParam
-from murmuration.protocol.identifiers import DeviceId, UserId
-from murmuration.storage.live import moves, token_forms
+from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
+from murmuration.storage.live import token_forms
+from murmuration.storage.live.compact import moves
 from murmuration.storage.live.positions import Positions, room_hash
 from murmuration.storage.live.token_forms import PLAIN
 
 TABLE = "sync-tokens"
 LIFETIME_S = 30 * 86_400
+FRESH_S = 5
+"""For so long a token is fresh: its client has just been told what there was."""
 
 
 def is_stream_token(text: str) -> bool:
@@ -31,7 +35,7 @@ def is_stream_token(text: str) -> bool:
 
 
 def parse(text: str) -> str:
-    """The token as it is stored. Raises InvalidParam for what was never one."""
+    """Return the token as it is stored. Raises InvalidParam for an invalid one."""
     found = token_forms.ANY.fullmatch(text)
     if found is None:
         raise InvalidParam("The token is not one of this server's: begin without `since`")
@@ -39,7 +43,7 @@ def parse(text: str) -> str:
 
 
 def moves_in(text: str) -> str:
-    """What a token says of moves since its row was written (`moves`); empty for nothing."""
+    """Return a token's moves since its row was written (`moves`); empty for none."""
     found = token_forms.PLACE.fullmatch(text)
     return (found["moves"] if found is not None else None) or ""
 
@@ -49,12 +53,12 @@ def token_key(user_id: str, token: str) -> dict[str, str]:
 
 
 def row_read(key: Mapping[str, str], *, eventual: bool = False) -> Read[Item | None]:
-    """Read an item of this table. An `eventual` read may miss a write of the last moment, and costs half."""
+    """Read an item of this table. An `eventual` read may miss a very recent write, and costs half as much."""
     return Read(TABLE, key, lambda item: item, eventual=eventual)
 
 
 def write(user_id: UserId, device_id: DeviceId, positions: Positions) -> str:
-    """Store positions; the token that names them."""
+    """Store positions, and return the token that names them."""
     token = f"{PLAIN}{secrets.token_urlsafe(9)}"
     item = {
         **token_key(user_id, token),
@@ -67,14 +71,14 @@ def write(user_id: UserId, device_id: DeviceId, positions: Positions) -> str:
 
 
 def is_ending(item: StoredItem | None) -> bool:
-    """Whether a row has less than half of its time left: then a new one is written in its stead."""
+    """Return whether a row has less than half of its time left, so that a new one has to be written."""
     return item is None or item["expires"] <= now_ms() // 1000 + LIFETIME_S // 2
 
 
 def positions_of(item: StoredItem | None, device_id: str) -> Positions | None:
-    """The positions in a token's item, without moves since then; None for an unknown or expired token.
+    """Return the positions in a token's item, without later moves; None for an unknown or expired token.
 
-    Another device's token counts for rooms, but says nothing about this device's messages.
+    For another device's token the rooms' positions count, but not the position in the device's messages.
     """
     if item is None or item["expires"] <= now_ms() // 1000:
         return None
@@ -84,19 +88,24 @@ def positions_of(item: StoredItem | None, device_id: str) -> Positions | None:
     return positions
 
 
+def is_fresh(item: StoredItem | None) -> bool:
+    """Whether a token's item was written a moment ago."""
+    return item is not None and item["expires"] >= now_ms() // 1000 + LIFETIME_S - FRESH_S
+
+
 def read(user_id: str, token: str, device_id: str = "") -> Positions | None:
-    """The positions that `token` names, or None where it has expired. Raises InvalidParam."""
+    """Return the positions that `token` names; None if it has expired. Raises InvalidParam."""
     row = positions_of(dynamodb.get(TABLE, token_key(user_id, parse(token))), device_id)
     return moves.apply(row, moves_in(token)) if row is not None else None
 
 
 def room_position(user_id: str, token: str, room_id: str) -> int | None:
-    """The ordinal up to which `token`'s client has seen a room's log.
+    """Return the ordinal up to which the token's client has seen a room's log.
 
-    None where the token says nothing about the room. Raises InvalidParam for a token that isn't known.
+    None if the token says nothing about the room. Raises InvalidParam for an unknown token.
     """
     positions = read(user_id, token)
     if positions is None:
         raise InvalidParam("The token is not known")
-    position = positions.rooms.get(room_hash(user_id, room_id))
+    position = positions.rooms.get(room_hash(UserId(user_id), RoomId(room_id)))
     return position.ordinal if position is not None else None

@@ -1,19 +1,18 @@
-"""To-device messages: items of the receiving device's stream until it has acknowledged them.
+"""To-device messages: items of the receiving device's stream until the device has acknowledged them.
 
-A request's messages go out in transactions of some devices each. Every transaction claims its place in the
-request, so a repetition sends only what wasn't sent; where there are several, the first attempt writes down
-which devices they are for, because `*` may mean others the next time.
+A request's messages are written in transactions of some devices each. Each transaction claims its part of the
+request, so a repetition sends only what wasn't sent. If there are several, the first attempt stores which
+devices they are for, because `*` may mean other devices later.
 
-Of two requests that are made at about the same time the later one may be stored first, and gets the lower
-number in the device's stream. So each message has the time at which its request reached the gateway, and a
-reader puts the messages that it reads together in the order of those times. Positions are made of the
-numbers, as in any stream: what is stored late is still behind the position of everybody who hasn't read it.
-A message whose request came just now isn't handed out yet: one that came before it may still be on its way.
-How long that takes depends on how busy the functions are. So each message tells how long it was on its way
-itself, and a reader waits by what the slowest took of those that it read. It reads again then, and waits on
-if that shows a slower one.
+Of two concurrent requests the later one may be stored first, and get the lower number in the device's stream.
+So each message has the time at which its request reached the gateway, and a reader sorts the messages that it
+reads by these times. Positions are made of the numbers, as in any stream: a message that is stored late is
+still after the position of everybody who hasn't read it. A message whose request came just now isn't returned
+yet, because an earlier one may still be on its way. How long that takes depends on how busy the functions
+are. So each message stores how long it was on its way, and a reader waits by the slowest one that it read.
+Then it reads again, and waits on if that shows a slower one.
 
-A device that never syncs keeps a bounded inbox (`inboxes.py`): the oldest messages go first.
+A device that never syncs keeps a bounded inbox (`inboxes.py`): the oldest messages are deleted first.
 """
 
 from __future__ import annotations
@@ -42,10 +41,10 @@ TRANSACTION_BYTES = 2_000_000
 TRANSACTION_MESSAGES = 20
 """How many messages of different senders one transaction takes; each has its own claim."""
 LARGE = 1_000_000
-"""Requests with more characters than this in all are first looked up among those that were stored before."""
+"""Requests with more characters in all are first looked up among those that were carried out before."""
 PLAN_BYTES = 300_000
 READ_BYTES = 1_000_000
-"""What is read at once: anybody may send to a device, whose answers have to fit into a function's 6 MB."""
+"""How much is read at once: the answer has to fit into a function's 6 MB."""
 READ_AHEAD = 20
 """How many more messages are looked at, to end an answer where none of the next was sent before one in it."""
 SETTLED_MS = 250
@@ -67,7 +66,7 @@ Target = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """A request to send: what stands for it, the event (JSON) of each device, and when it came."""
+    """A request to send: its name (`transaction`), the event of each device as JSON, and when it came."""
 
     transaction: str
     events: Mapping[Target, str]
@@ -76,7 +75,7 @@ class Sending:
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """Messages in the order in which they were sent, and the position in the stream that they lead up to."""
+    """Messages in the order in which they were sent, and the position in the stream after them."""
 
     events: list[ToDeviceEvent]
     position: int
@@ -86,13 +85,13 @@ class Inbox:
 
 
 def transaction_key(user_id: str, device_id: str, event_type: str, txn_id: str) -> str:
-    """What stands for a client's request: its sender's device, endpoint and transaction ID."""
+    """Return the name of a client's request, made of the sender's device, the type and the transaction ID."""
     scope = json.dumps([user_id, device_id, event_type, txn_id])
     return f"txn#to-device#{hashlib.sha256(scope.encode()).hexdigest()}"
 
 
 def message_key(origin: str, message_id: str) -> str:
-    """What stands for a message of another server: that server, and the ID that it gave it."""
+    """Return the name of a message from another server, made of the server and its message ID."""
     scope = json.dumps([origin, message_id])
     return f"txn#to-device#{hashlib.sha256(scope.encode()).hexdigest()}"
 
@@ -107,10 +106,10 @@ def send(
 ) -> None:
     """Put each event (JSON) in its device's stream, exactly once however often this is repeated.
 
-    The device ID `*` stands for all of the user's devices that aren't named; devices that don't exist get
-    nothing. `admit` is told beforehand of how many bytes each device gets, and may raise. `received_ms` is
-    when the request reached the gateway; a repetition is recognised for `remembered_s`. Raises TooLarge,
-    Unavailable, and what `admit` raises.
+    The device ID `*` means all of the user's devices that aren't named; devices that don't exist get nothing.
+    `admit` is called first with the number of bytes for each device, and may raise. `received_ms` is when the
+    request reached the gateway. A repetition is recognised for `remembered_s`. Raises TooLarge, Unavailable,
+    and what `admit` raises.
     """
     begun, targets = concurrency.gather(lambda: _read_claims(transaction), lambda: _existing(events))
     if begun is None:
@@ -129,13 +128,12 @@ def send(
 
 
 def send_in_order(sendings: Sequence[Sending], admit: Callable[[list[int]], None] = lambda _: None) -> None:
-    """Put the events of several requests in their devices' streams, in their order, each exactly once.
+    """Put the events of several requests in their devices' streams, in order, each exactly once.
 
-    Requests for few devices go together into a transaction, in which each has its claim: of those that were
-    carried out before nothing is stored again. `admit` is told before each transaction of how many bytes its
-    devices get, and may raise; what was stored until then stays, and isn't admitted again if it is much.
-    A request that is too large at any time is left out: it would hold up the others for ever.
-    Raises Unavailable, and what else `admit` raises.
+    Requests for few devices share a transaction, in which each has its claim; what was carried out before is
+    skipped. `admit` is called before each transaction with the number of bytes for each device, and may
+    raise; what was stored until then stays. A request that is too large is skipped, because it would hold up
+    the others for ever. Raises Unavailable, and what `admit` raises.
     """
     once = {sending.transaction: sending for sending in reversed(sendings)}
     sendings = [sending for sending in sendings if once[sending.transaction] is sending]
@@ -229,7 +227,7 @@ def _item(sending: Sending, target: Target) -> Item:
 
 
 def _times(received_ms: int) -> dict[str, int]:
-    """When a message's request came, and how long the message was on its way until it is stored, now."""
+    """Return when a message's request came, and how long the message has been on its way."""
     return {"received_ms": received_ms, "took_ms": max(0, now_ms() - received_ms)}
 
 
@@ -243,7 +241,7 @@ def _claim(claim_id: str, expires: int) -> Write:
 
 
 def _read_claims(transaction: str) -> list[list[Target]] | None:
-    """What an earlier attempt planned; nothing for the first attempt, None where all was sent already."""
+    """Return what an earlier attempt planned: [] if there was none, None if everything was sent."""
     keys = [{"id": transaction}, {"id": _claim_id(transaction, 0)}]
     items = {item["id"]: item for item in dynamodb.batch_get({"transient": keys})["transient"]}
     if transaction in items:
@@ -256,7 +254,7 @@ def _claim_id(transaction: str, number: int) -> str:
 
 
 def _existing(events: Collection[Target]) -> list[Target]:
-    """The devices that exist among those that `events` are for. One round trip."""
+    """Return the existing ones of the devices that `events` are for. One round trip."""
     everywhere = sorted({user_id for user_id, device_id in events if device_id == ALL_DEVICES})
     named = [target for target in events if target[1] != ALL_DEVICES and target[0] not in everywhere]
     keys = [{"user_id": user_id, "sk": f"device#{device_id}"} for user_id, device_id in named]
@@ -294,7 +292,7 @@ def _chunks(targets: Sequence[Target], events: Mapping[Target, str]) -> list[lis
 
 
 def _agree(transaction: str, chunks: list[list[Target]], expires: int) -> list[list[Target]]:
-    """The chunks that every attempt will send: these, or those of an attempt that was quicker."""
+    """Return the chunks that every attempt sends: these, or those of an attempt that was quicker."""
     if len(chunks) < 2:
         return chunks
     plan = json.dumps(chunks)
@@ -351,15 +349,15 @@ def _deliver(
 
 
 def read(user_id: str, device_id: str, after_seq: int, limit: int, *, head: int | None = None) -> Inbox:
-    """Up to `limit` messages, and up to about `READ_BYTES`, that arrived after `after_seq`.
+    """Return up to `limit` messages after `after_seq`, of about `READ_BYTES`, and the position after them.
 
-    They are in the order in which their requests reached the gateway. While one that came before a message
-    may still be on its way, this waits and reads once more, for two round trips each time, and for
-    `LONGEST_MS` in all. For what comes meanwhile it waits no longer if that can be left for the next time.
+    They are in the order in which their requests reached the gateway. While an earlier message may still be
+    on its way, this waits and reads once more, for two round trips each time and `LONGEST_MS` in all. It
+    doesn't wait for later messages that can be left for the next time.
 
-    `head` is where the device's stream stands, if that has been read. What comes in behind it meanwhile is
-    left for the next time: of two newcomers a query may see the second only. After a wait it goes on, but
-    not past what isn't a message, as numbers of keys are: the caller may have read them before.
+    `head` is where the device's stream stands, if known: messages behind it are left for the next time,
+    because a query may see only the second of two new ones. After a wait it reads on, but not past other
+    items such as key counts: the caller may have read those before.
     """
     stream = streams.device_stream(user_id, device_id)
     if head is None:
@@ -387,14 +385,14 @@ def read(user_id: str, device_id: str, after_seq: int, limit: int, *, head: int 
 
 
 def _received_ms(item: StoredItem) -> int:
-    """When a message was sent. Those without a time were stored before messages had one."""
+    """Return when a message was sent; 0 for old messages without a time."""
     return int(item.get("received_ms", 0))
 
 
 def _unsettled_ms(items: Sequence[dynamodb.Item]) -> int:
-    """How long to wait until nothing is on its way that was sent before one of these; 0 if nothing is.
+    """Return how long to wait until no message can be on its way that was sent before one of these.
 
-    A time that lies ahead is wrong, and nobody waits for it.
+    It is 0 if there is no need. A time in the future is wrong, and nobody waits for it.
     """
     now = now_ms()
     young = [item for item in items if 0 <= now - _received_ms(item) < LONGEST_MS]
@@ -406,9 +404,10 @@ def _unsettled_ms(items: Sequence[dynamodb.Item]) -> int:
 
 
 def _settled(items: Sequence[dynamodb.Item]) -> int:
-    """How many of the first items may be handed out, as nothing that was sent before them comes after them.
+    """Return how many of the first items may be returned, because no earlier sent message can come after
+    them.
 
-    Neither is that on its way, nor among the other items. 0 if that is so of none.
+    Such a message is neither on its way nor among the other items. 0 if there are none.
     """
     for count in range(len(items), 0, -1):
         first, rest = items[:count], [item for item in items[count:] if "event" in item]
@@ -419,9 +418,9 @@ def _settled(items: Sequence[dynamodb.Item]) -> int:
 
 
 def _cut(items: Sequence[dynamodb.Item], limit: int) -> int:
-    """How many of some items to read: up to `limit`, as many as fit into `READ_BYTES`, and one at least.
+    """Return how many items to read: up to `limit`, as many as fit into `READ_BYTES`, and at least one.
 
-    If possible, all messages among them were sent before all of the others.
+    If possible, all messages among them were sent before all others.
     """
     most = min(limit, _fitting(items))
     times = [_received_ms(item) for item in items if "event" in item]

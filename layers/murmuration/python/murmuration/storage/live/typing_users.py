@@ -15,23 +15,23 @@ KEY = "typing"
 
 @dataclass(frozen=True, slots=True)
 class Typing:
-    """The users who type in a room, each until a time (milliseconds), and the devices that they type on."""
+    """The typing users of a room, each with the time when it ends (milliseconds), and their devices."""
 
     until: Mapping[str, int] = field(default_factory=dict)
     devices: Mapping[str, str] = field(default_factory=dict)
 
     def running(self, now: int) -> dict[str, int]:
-        """Return the users who still type at the time `now`, each with the end of it."""
+        """Return the users who still type at the time `now`, each with the time when it ends."""
         return {user_id: until for user_id, until in self.until.items() if until > now}
 
     def as_item(self, changed_user: str) -> Item:
-        """Return the item that says so, after a change of one user's; without its place in the stream."""
+        """Return the item to store after one user's change, without its place in the stream."""
         devices = {name: self.devices[name] for name in self.until if name in self.devices}
         return {"sk": KEY, "users": self.until, "devices": devices, "user_id": changed_user}
 
 
 def from_item(item: StoredItem | None) -> Typing:
-    """Return what an item says; nobody types without one."""
+    """Return what an item says; without an item nobody types."""
     return Typing(item["users"], item.get("devices", {})) if item is not None else Typing()
 
 
@@ -45,12 +45,15 @@ def typing_read(room_id: str) -> Read[Typing]:
 
 
 def read_rooms_with_typing(room_ids: Iterable[str]) -> dict[str, Typing]:
-    """Return who types in those of these rooms in which somebody has ever typed; a round trip a hundred."""
+    """Return the typing users of these rooms, without rooms in which nobody ever typed.
+
+    One round trip for a hundred rooms.
+    """
     keys = [_key(room_id) for room_id in room_ids]
     items = dynamodb.batch_get({streams.TABLE: keys})[streams.TABLE] if keys else []
     return {streams.owner_of(item)[1]: from_item(item) for item in items}
 
 
 def typing_among(items: Iterable[StoredItem]) -> Typing | None:
-    """Return who types by the typing item among items of a room's stream; None without one."""
+    """Return the typing users by the item among items of a room's stream; None without one."""
     return next((from_item(item) for item in items if item["sk"] == KEY), None)

@@ -1,17 +1,18 @@
 """Wake queues: the SQS queues on which devices wait for a ring. An idle queue costs nothing.
 
-A device has a few, its slots. Their names can't be guessed: who knows a queue's name may wait on it, without
-proving who they are. A message is the nonce of the registration that it answers; where the device's keys have
-changed, what /sync says of them follows between two `~`, for the answer that a mapping template makes. At its
-end is padding, as CloudFront's functions see of an answer with a message only its length (`_padded`).
+A device has a few of them, its slots. Their names can't be guessed, because whoever knows a queue's name may
+wait on it without authentication. A message is the nonce of the registration that it answers. If the device's
+keys have changed, what /sync says of them follows between two `~`, for the answer that a mapping template
+makes. At its end is padding, because CloudFront's functions see only the length of an answer with a message
+(`_padded`).
 
-Where clients wait at the edge (`settings().waits`), CloudFront asks SQS itself, and can't sign its requests.
-So these queues have a policy that lets everybody receive who knows a secret, which CloudFront adds
-(`edge_secret`), and aren't encrypted: SQS takes no unsigned request for a queue that is.
+If clients wait at the edge (`settings().waits`), CloudFront itself asks SQS, and can't sign its requests. So
+these queues have a policy that lets everybody receive who knows a secret, which CloudFront adds
+(`edge_secret`). They aren't encrypted, because SQS accepts no unsigned request for an encrypted queue.
+
+A queue's URL follows from its name, so nobody asks for it. A device's last registration on a queue shows that
+the queue exists. If a queue is gone, the first who misses it makes it again.
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-server-side-encryption.html
-
-A queue's URL follows from its name, so nobody asks for it. A queue is made once: a device's last registration
-on it shows that it's there. Should one be gone, whoever misses it makes it anew.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT_S = 20
 RETENTION_S = 75
-"""How long a ring stays, from when it was ordered: one that comes 15 s late for a minute."""
+"""How long a ring stays after it was ordered: if it comes 15 s late, for a minute."""
 PREFIXES = {"rest": "wake-2-", "edge": "wake-3-"}
 """The number is the version of the attributes: SQS refuses to make a queue that exists with others."""
 ID_BYTES = 16
@@ -54,18 +55,18 @@ _urls: LruCache[str, str] = LruCache(10_000)
 
 
 def queue_id(secret: bytes, user_id: str, device_id: str, slot: str) -> str:
-    """What follows the prefix in the name of a slot's queue."""
+    """Return the part after the prefix of the name of a slot's queue."""
     label = f"wake queue\n{user_id}\n{device_id}\n{slot}".encode()
     return blake2b(label, key=secret, digest_size=ID_BYTES).hexdigest()
 
 
 def prefix() -> str:
-    """What the names of all wake queues begin with."""
+    """Return what the names of all wake queues begin with."""
     return PREFIXES[settings().waits]
 
 
 def id_of(url: str) -> str:
-    """The queue ID in a queue's URL."""
+    """Return the queue ID in a queue's URL."""
     return url.rpartition("-")[2]
 
 
@@ -76,11 +77,11 @@ def url_if_known(queue: str) -> str:
 
 
 def ensure(queue: str, *, known: str = "", doubtful: bool = False, lazily: bool = False) -> str:
-    """The URL of the queue with the ID `queue`, which is made where nothing shows that it's there.
+    """Return the URL of the queue with the ID `queue`, and make the queue unless it is known to exist.
 
-    `known` is the URL on which the slot waited last. Where it is `doubtful` that the queue still exists, SQS
-    is asked. A queue that is made `lazily` is made by whoever misses it: the function that waits, or who
-    rings. API Gateway can't make one, so what it waits on is made before.
+    `known` is the URL on which the slot waited last. If the queue's existence is `doubtful`, SQS is asked. A
+    queue made `lazily` is made by the first who misses it: the function that waits, or the one that rings.
+    API Gateway can't make a queue, so the queues on which it waits are made at once.
     """
     name = settings().queue(prefix() + queue)
     url = queues.url_of_name(name) or (known if known.rpartition("/")[2] == name else "") or _urls.get(name)
@@ -93,7 +94,7 @@ def ensure(queue: str, *, known: str = "", doubtful: bool = False, lazily: bool 
 
 
 def _exists(url: str) -> bool:
-    """Whether a queue is there; a look takes nothing out of it."""
+    """Return whether a queue exists. Nothing is taken out of it."""
     looked = {"QueueUrl": url, "MaxNumberOfMessages": 1, "VisibilityTimeout": 0, "WaitTimeSeconds": 0}
     try:
         call("sqs", "ReceiveMessage", looked)
@@ -109,7 +110,7 @@ def _create(name: str) -> str:
 
 
 def _attributes(name: str) -> dict[str, str]:
-    """The attributes of the queue of that name; they are the same whenever it is made."""
+    """Return the attributes of the queue with that name; they never change."""
     attributes = {"MessageRetentionPeriod": str(RETENTION_S)}
     if settings().waits == "edge":
         policy = json.dumps(_policy(name), separators=(",", ":"))
@@ -144,10 +145,11 @@ def _policy(name: str) -> JsonObject:
 
 
 def wait(url: str, nonce: str, seconds: float) -> Heard:
-    """Wait on a queue for the ring with `nonce`: "ring" if it came in time, or the queue is another's by now.
+    """Wait on a queue for the ring with `nonce`. Return "ring" if it came, "" if the time is over.
 
-    A queue that is gone is made anew. Then what was rung meanwhile is lost, and the answer is "made".
-    Rings for earlier registrations are thrown away; one for a later registration is left to its owner.
+    It also returns "ring" if the queue is used for a later registration by now. A queue that is gone is made
+    again: then rings may be lost, and it returns "made". Rings for earlier registrations are deleted; a ring
+    for a later one is left in the queue.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -186,12 +188,12 @@ def wait(url: str, nonce: str, seconds: float) -> Heard:
 
 
 def new_nonce(*, kept: bool) -> str:
-    """A registration's name. Of a wait that is held it begins with the time, in milliseconds."""
+    """Return a new registration's name. That of a held wait begins with the time in milliseconds."""
     return secrets.token_urlsafe(9) if kept else f"{now_ms():014d}{secrets.token_urlsafe(6)}"
 
 
 def is_later(nonce: str, than: str) -> bool:
-    """Whether a wait that is held was registered after another."""
+    """Return whether a held wait was registered after another."""
     return nonce[:14] >= than[:14] and nonce != than
 
 
@@ -221,9 +223,9 @@ def encode_text(text: str) -> str:
 
 
 def ring(url: str, nonce: str, keys: str = "", *, delay_s: int = 0) -> None:
-    """Ring for the registration with `nonce`, at once or later.
+    """Ring for the registration with `nonce`, at once or after `delay_s`.
 
-    `keys` tells of the device's keys where they have changed.
+    `keys` has the device's key counts if they have changed.
     """
     body = _padded(f"{nonce}~{keys}~", KEYS_RING_BYTES) if keys else _padded(nonce, RING_BYTES)
     message: Parameters = {"QueueUrl": url, "MessageBody": body}

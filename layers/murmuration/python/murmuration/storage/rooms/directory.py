@@ -18,7 +18,7 @@ def alias_key(alias: str) -> dict[str, str]:
 
 
 def read_alias(alias: str) -> Item | None:
-    """The alias's item ({room_id, creator}), or None."""
+    """Return the alias's item ({room_id, creator}), or None."""
     return dynamodb.get(TABLE, alias_key(alias))
 
 
@@ -26,9 +26,9 @@ ALIAS = "alias"
 
 
 def alias_writes(alias: str, room_id: str, creator: str) -> list[Write]:
-    """Point `alias` to a room.
+    """Return writes that point `alias` to a room.
 
-    The write named ALIAS is refused if the alias is taken, that named COUNT if the room has too many.
+    The write named ALIAS is refused if the alias is taken, the one named COUNT if the room has too many.
     """
     return [
         dynamodb.put(
@@ -46,7 +46,7 @@ def _counts_key(room_id: str) -> dict[str, str]:
 
 
 def alias_removal(alias: str, room_id: str) -> list[Write]:
-    """Remove `alias`; the first write fails if it doesn't point to this room any more."""
+    """Return writes that remove `alias`. The first fails if it doesn't point to this room any more."""
     return [
         dynamodb.delete(TABLE, alias_key(alias), condition="room_id = :room", values={":room": room_id}),
         dynamodb.delete(ROOMS, {"room_id": room_id, "sk": f"alias#{alias}"}),
@@ -55,7 +55,7 @@ def alias_removal(alias: str, room_id: str) -> list[Write]:
 
 
 def alias_move(alias: str, old_id: str, new_id: str) -> list[Write]:
-    """Let `alias` point to another room; the first write fails if it points elsewhere by now."""
+    """Return writes that point `alias` to another room. The first fails if it points elsewhere by now."""
     return [
         dynamodb.update(
             TABLE,
@@ -70,7 +70,7 @@ def alias_move(alias: str, old_id: str, new_id: str) -> list[Write]:
 
 
 def read_room_aliases(room_id: str) -> list[str]:
-    """This server's aliases of a room, sorted."""
+    """Return this server's aliases of a room, sorted."""
     items = dynamodb.query(
         ROOMS,
         "room_id = :room AND begins_with(sk, :prefix)",
@@ -93,5 +93,5 @@ def is_published(room_id: str) -> bool:
 
 
 def read_published() -> list[str]:
-    """The IDs of the published rooms."""
+    """Return the IDs of the published rooms."""
     return [item["sk"] for item in dynamodb.query(TABLE, "pk = :pk", {":pk": PUBLISHED})]

@@ -1,4 +1,4 @@
-"""Snapshots of the room directory, which pages are read from: items `directory#<name>` of `transient`."""
+"""Snapshots of the room directory, from which pages are read: items `directory#<name>` of `transient`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class DirectorySnapshot:
 
 
 def write(snapshot: DirectorySnapshot) -> str:
-    """Keep a snapshot; its name."""
+    """Store a snapshot and return its name."""
     name = secrets.token_urlsafe(12)
     packed = zlib.compress(json.dumps(list(snapshot.room_ids), separators=(",", ":")).encode())
     item = {
@@ -38,7 +38,7 @@ def write(snapshot: DirectorySnapshot) -> str:
 
 
 def read(name: str) -> DirectorySnapshot | None:
-    """A snapshot by its name; None for one that isn't there, or not any more."""
+    """Return a snapshot by its name; None if it is unknown or expired."""
     item = dynamodb.get(TABLE, {"id": f"directory#{name}"})
     if item is None or item["expires"] * 1000 <= now_ms():
         return None

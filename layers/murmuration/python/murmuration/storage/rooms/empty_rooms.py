@@ -1,9 +1,9 @@
-"""Rooms that nobody of this server is in: which there are, and the tombstones of those being deleted.
+"""Rooms that no local user is in any more, and the tombstones of those being deleted.
 
-In the table `rooms` the partition `empty` has a mark for each room that all have left. The room's head knows
-better: who comes back leaves the mark where it is, and the next to leave last renews it. A room to be deleted
-has a tombstone for its head, without an ordinal: whoever looks finds no such room, and nobody can make one of
-that name anew.
+In the table `rooms` the partition `empty` has a mark for each room that everybody left. A user who comes back
+doesn't remove the mark; the room's head tells whether the room is empty. The next last leaving renews the
+mark. A room that is being deleted has a tombstone instead of its head, without an ordinal: for everybody it
+is unknown, and no room of that ID can be made.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NOBODY = (
     "((local_joined = :none AND local_invited = :none)"
     " OR (attribute_not_exists(local_joined) AND joined = :none AND invited = :none))"
 )
-"""The condition that nobody of this server is in the room or invited (values: :none)."""
+"""The condition that no local user is in the room or invited (values: :none)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,12 @@ def _mark_key(room_id: str) -> dict[str, str]:
 
 
 def mark_write(room_id: str, since_ms: int) -> Write:
-    """Mark a room as empty; to be written with what makes it so."""
+    """Return the write that marks a room as empty, for the transaction that makes it empty."""
     return dynamodb.put(ROOMS, {**_mark_key(room_id), "since_ms": since_ms})
 
 
 def read_all() -> list[EmptyRoom]:
-    """The marked rooms, by their IDs."""
+    """Return the marked rooms, by their IDs."""
     items = dynamodb.query(ROOMS, "room_id = :empty", {":empty": _EMPTY})
     return [EmptyRoom(item["sk"], item["since_ms"], item.get("buried_ms")) for item in items]
 
@@ -52,10 +52,10 @@ HEAD, MARK = "head", "mark"
 
 
 def bury(room: EmptyRoom, now: int) -> None:
-    """Put the tombstone in place of the head, and note it in the mark.
+    """Replace the head with the tombstone, and note that in the mark.
 
-    Raises ConditionFailed: by the name HEAD if somebody is in the room or invited, by MARK if it was marked
-    anew or buried already.
+    Raises ConditionFailed with the name HEAD if somebody is in the room or invited, or with MARK if the room
+    was marked anew or buried already.
     """
     tombstone: Item = {**head_key(room.room_id), "buried_ms": now}
     head = dynamodb.put(
@@ -76,7 +76,7 @@ def bury(room: EmptyRoom, now: int) -> None:
 
 
 def unmark(room: EmptyRoom) -> None:
-    """Take the mark away. Raises ConditionFailed where the room was marked anew or buried."""
+    """Remove the mark. Raises ConditionFailed if the room was marked anew or buried."""
     removal = dynamodb.delete(
         ROOMS,
         _mark_key(room.room_id),
@@ -87,7 +87,7 @@ def unmark(room: EmptyRoom) -> None:
 
 
 def forget(room_id: str) -> None:
-    """Take away tombstone and mark: the last that there is of a room."""
+    """Delete the tombstone and the mark, the last items of a room."""
     condition, names = "attribute_not_exists(#ordinal)", {"#ordinal": "ordinal"}
     head = dynamodb.delete(ROOMS, head_key(room_id), condition=condition, names=names)
     dynamodb.transact([head, dynamodb.delete(ROOMS, _mark_key(room_id))])

@@ -1,7 +1,7 @@
-"""Erased users, room by room: since which ordinal of the room's log a user is to be forgotten there.
+"""Erased users, room by room: from which ordinal of the room's log on a user is erased there.
 
-An item `erased#<user>` of the room for each, and in the room's head how many there are: so a room without any
-costs no further read, and what was read for one number need not be read again.
+Each is an item `erased#<user>` of the room. The room's head counts them: a room without erased users costs no
+further read, and for an unchanged count nothing is read again.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from murmuration.storage.rooms import room_items
 
 PREFIX = "erased#"
 _known: LruCache[tuple[str, int], Mapping[str, int]] = LruCache(256)
-"""What is known by room and number; a user once erased stays so."""
+"""The erased users by room and count. Erasing is final, so an entry stays valid."""
 
 
 def record(room_id: str, user_id: str) -> None:
-    """Note that a user is erased, from now on. Does nothing the second time, or for an unknown room."""
+    """Note that a user is erased in a room from now on. Does nothing the second time, or for an unknown
+    room.
+    """
     head = room_items.read_head(room_id)
     if head is None:
         return
@@ -42,7 +44,10 @@ def record(room_id: str, user_id: str) -> None:
 
 
 def read(room_id: str, number: int) -> Mapping[str, int]:
-    """The erased users, each with the ordinal that the log stood at; `number` is what the head says."""
+    """Return the erased users, each with the ordinal at which they were erased.
+
+    `number` is the count in the room's head.
+    """
     known = _known.get((room_id, number))
     if known is None:
         items = dynamodb.query(

@@ -35,9 +35,9 @@ _KEPT, _REDACTIONS, _GAP = "kept#", "redactions-of#", "gap#"
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """An event as it is kept; `state_root` is the snapshot of the state before it, None where unknown.
+    """A stored event. `state_root` is the snapshot of the state before it, None if unknown.
 
-    `undecided` says of a soft-failed one that the room's policy server had given no answer.
+    `undecided` says of a soft-failed event that the room's policy server had given no answer.
     """
 
     event: Event
@@ -50,23 +50,23 @@ class StoredEvent:
 
     @property
     def is_placed(self) -> bool:
-        """Whether its place in the room's graph is known, and with it the state before and after it."""
+        """Whether its place in the room's graph, and so the state before and after it, is known."""
         return self.state_root is not None
 
 
 def read(event_ids: Collection[str], version: RoomVersion, room_id: str) -> dict[str, StoredEvent]:
-    """Those of a room's events that are known. Two round trips."""
+    """Return those of a room's events that are known, by ID. Two round trips."""
     return complete(room_items.locate(event_ids, room_id), version)
 
 
 def placed_among(event_ids: Collection[str], room_id: str) -> set[str]:
-    """Those of the events that have their place in the room's graph. One round trip."""
+    """Return those of the events whose place in the room's graph is known. One round trip."""
     places = room_items.locate(event_ids, room_id)
     return {event_id for event_id, place in places.items() if "ordinal" in place or "state_root" in place}
 
 
 def ordinal_read(event_id: str, room_id: str) -> Read[int | None]:
-    """Read where an event is in a room's log; None if it isn't there."""
+    """Read the ordinal of an event in a room's log; None if it isn't there."""
 
     def parse(item: Item | None) -> int | None:
         is_there = item is not None and item["room_id"] == room_id and "ordinal" in item
@@ -76,7 +76,7 @@ def ordinal_read(event_id: str, room_id: str) -> Read[int | None]:
 
 
 def read_ordinals(event_ids: Collection[str], room_id: str) -> dict[str, int]:
-    """Return where those of these events are that a room's log has. One round trip."""
+    """Return the ordinals of those events that are in the room's log. One round trip."""
     wanted = sorted(event_ids)
     ordinals = fetch_all([ordinal_read(event_id, room_id) for event_id in wanted])
     pairs = zip(wanted, ordinals, strict=True)
@@ -86,7 +86,7 @@ def read_ordinals(event_ids: Collection[str], room_id: str) -> dict[str, int]:
 def read_with_awaited(
     event_ids: Collection[str], version: RoomVersion, room_id: str, awaited_id: str
 ) -> tuple[dict[str, StoredEvent], Awaited]:
-    """Return those of a room's events that are known, and what waits for one event. Two round trips."""
+    """Return the known ones of a room's events, and what is noted for one event. Two round trips."""
     keys = {EVENTS: room_items.place_keys(event_ids, room_id), ROOMS: _awaited_keys(room_id, awaited_id)}
     found = dynamodb.batch_get(keys)
     places = room_items.places_among(found[EVENTS], event_ids, room_id)
@@ -94,7 +94,7 @@ def read_with_awaited(
 
 
 def complete(places: dict[str, Item], version: RoomVersion) -> dict[str, StoredEvent]:
-    """What `room_items.locate` found, with the events themselves."""
+    """Return the events for the places that `room_items.locate` found."""
     found = {
         event_id: StoredEvent(
             event=Event.from_json(place["json"], version, event_id),
@@ -117,7 +117,10 @@ def complete(places: dict[str, Item], version: RoomVersion) -> dict[str, StoredE
 
 
 def keep_writes(stored: StoredEvent) -> list[Write]:
-    """Keep an event outside the log; fails if it has its place already, or as an outlier if it is known."""
+    """Return writes that store an event outside the log.
+
+    They fail if the event's place is known already; for an outlier, if the event is known at all.
+    """
     event_id = stored.event.event_id
     note = room_items.room_note_writes(event_id, stored.room_id)
     item: Item = {
@@ -139,12 +142,15 @@ def keep_writes(stored: StoredEvent) -> list[Write]:
 
 
 def kept_removal(room_id: str, event_id: str) -> Write:
-    """An event is in the log now, which knows what snapshot it needs."""
+    """Return the write that removes an event's `kept` item, because the event is in the log now."""
     return dynamodb.delete(ROOMS, {"room_id": room_id, "sk": _KEPT + event_id})
 
 
 def redact_write(stored: StoredEvent) -> Write:
-    """Keep no more than the redacted form of an event outside the log; fails if it is in the log now."""
+    """Return the write that replaces an event outside the log by its redacted form.
+
+    It fails if the event is in the log by now.
+    """
     return dynamodb.update(
         EVENTS,
         {"event_id": room_items.place_key(stored.event.event_id, stored.room_id)},
@@ -156,7 +162,7 @@ def redact_write(stored: StoredEvent) -> Write:
 
 
 def read_kept_roots(room_id: str) -> set[NodeId]:
-    """The snapshots that a room's events outside the log need."""
+    """Return the snapshots that a room's events outside the log need."""
     items = dynamodb.query(
         ROOMS, "room_id = :room AND begins_with(sk, :prefix)", {":room": room_id, ":prefix": _KEPT}
     )
@@ -167,10 +173,10 @@ def read_kept_roots(room_id: str) -> set[NodeId]:
 
 
 class Follower(NamedTuple):
-    """Which event of the log follows one that is missing: the lowest of them, if there are several.
+    """The lowest event of the log that follows a missing event.
 
-    `ordinal` is its place, `below` that of the event which came as new: itself, or that below which it was
-    filled in. What is missing belongs right before `ordinal`.
+    `ordinal` is its place. `below` is the ordinal of the event that came as new: its own, or that of the
+    event below which it was filled in. The missing event belongs right before `ordinal`.
     """
 
     ordinal: int
@@ -179,11 +185,10 @@ class Follower(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """What the room knows of an event that it hasn't seen.
+    """What a room has noted for an event that it doesn't know yet.
 
-    `redactions` are the IDs of redactions that it is to be held to. `is_followed` says that an event was
-    accepted which follows it, so that it can't be one of the room's newest; `follower` is its place, which
-    items from before there were places in gaps don't tell.
+    `redactions` are the IDs of redactions of it. `is_followed` says that an accepted event follows it, so it
+    can't become a forward extremity; `follower` is that event's place, None in old items.
     """
 
     redactions: Sequence[str] = ()
@@ -192,7 +197,7 @@ class Awaited:
 
 
 def read_awaited(room_id: str, event_ids: Iterable[str]) -> dict[str, Awaited]:
-    """Return what waits for each of these events. A round trip for fifty events."""
+    """Return what is noted for each of these events. One round trip for fifty events."""
     keys = {event_id: _awaited_keys(room_id, event_id) for event_id in event_ids}
     wanted = [key for pair in keys.values() for key in pair]
     items = {item["sk"]: item for item in dynamodb.batch_get({ROOMS: wanted})[ROOMS]} if wanted else {}
@@ -203,7 +208,7 @@ def read_awaited(room_id: str, event_ids: Iterable[str]) -> dict[str, Awaited]:
 
 
 def _awaited_keys(room_id: str, event_id: str) -> list[dict[str, str]]:
-    """The keys in the table `rooms` of what waits for an event."""
+    """Return the keys, in the table `rooms`, of what is noted for an event."""
     return [{"room_id": room_id, "sk": prefix + event_id} for prefix in (_REDACTIONS, _GAP)]
 
 
@@ -216,7 +221,7 @@ def _awaited_from(items: Collection[Item]) -> Awaited:
 
 
 def hold_redaction_write(room_id: str, target_id: str, redaction_id: str) -> Write:
-    """Have a redaction wait for its target."""
+    """Return the write that keeps a redaction until its target comes."""
     return dynamodb.update(
         ROOMS,
         {"room_id": room_id, "sk": _REDACTIONS + target_id},
@@ -226,10 +231,10 @@ def hold_redaction_write(room_id: str, target_id: str, redaction_id: str) -> Wri
 
 
 def gap_write(room_id: str, event_id: str, follower: Follower) -> Write:
-    """Note that an event was accepted which follows this one, as yet unseen.
+    """Return the write that notes that an accepted event follows this unknown one.
 
-    An earlier note stays, as what comes as new is above all that came before. What is filled in may be below
-    it: `gap_replacement` is for that.
+    An earlier note stays, because new events are above all that came before. For filled-in events, which may
+    be lower, use `gap_replacement`.
     """
     return dynamodb.update(
         ROOMS,
@@ -241,13 +246,13 @@ def gap_write(room_id: str, event_id: str, follower: Follower) -> Write:
 
 
 def gap_replacement(room_id: str, event_id: str, follower: Follower) -> Write:
-    """Note the lowest of the events that follow one which is missing."""
+    """Return the write that notes the lowest event which follows a missing one."""
     place = {"ordinal": follower.ordinal, "below": follower.below}
     return dynamodb.put(ROOMS, {"room_id": room_id, "sk": _GAP + event_id, **place})
 
 
 def read_followers(room_id: str, event_ids: Collection[str]) -> dict[str, Follower]:
-    """Which events of the log follow these, where any was accepted before they came."""
+    """Return the followers of those of these events that were followed before they came, by event ID."""
     keys = [{"room_id": room_id, "sk": _GAP + event_id} for event_id in dict.fromkeys(event_ids)]
     items = dynamodb.batch_get({ROOMS: keys})[ROOMS] if keys else []
     return {
@@ -258,7 +263,7 @@ def read_followers(room_id: str, event_ids: Collection[str]) -> dict[str, Follow
 
 
 def read_gaps(room_id: str, *, limit: int) -> dict[str, Follower]:
-    """Up to `limit` of the events that are missing in a room, each with the lowest that follows it."""
+    """Return up to `limit` events that a room misses, each with the lowest event that follows it."""
     items = dynamodb.query(
         ROOMS,
         "room_id = :room AND begins_with(sk, :prefix)",

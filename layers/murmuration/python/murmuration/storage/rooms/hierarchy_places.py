@@ -1,4 +1,4 @@
-"""Where a walk through a space goes on: items `hierarchy#<name>` of `transient`, for an hour."""
+"""Where a walk through a space goes on: items `hierarchy#<name>` of `transient`, kept for an hour."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Place(NamedTuple):
 
 @dataclass(slots=True)
 class Walk:
-    """A walk from a root: its filters, the rooms to come (the next last), and all that came."""
+    """A walk from a root: its filters, the rooms to visit (the next one last), and all rooms seen so far."""
 
     root: str
     depth: int

@@ -1,4 +1,4 @@
-"""Who takes part in a room, remembered by the room's state: users of this server, and other servers."""
+"""The local users and the other servers in a room, cached by the room's state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ class _Local:
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """How many users of each other server are joined; `head` is None where there never was one."""
+    """How many users of each other server are joined. `head` is None if no other server ever was in the
+    room.
+    """
 
     joined: Mapping[str, int] = field(default_factory=dict)
     head: RoomHead | None = None
@@ -30,18 +32,19 @@ _servers: LruCache[tuple[str, bytes], Servers] = LruCache(512)
 
 
 def members_at(room_id: str, state_root: bytes | None, head: RoomHead | None = None) -> tuple[str, ...]:
-    """The joined users of this server; read once for each state of the room, or now.
+    """Return the joined local users in a state of the room. It is read once for each state.
 
-    Who joined or left since that state is told by their own event. `head` spares its reading.
+    The answer may be newer than that state: the events of users who joined or left since tell of them. Pass
+    `head` to save its read.
     """
     return _local_at(room_id, state_root, head).members
 
 
 def servers_at(room_id: str, state_root: bytes | None) -> Servers:
-    """The other servers with somebody joined; read once for each state of the room, or now.
+    """Return the other servers with a joined user in a state of the room. It is read once for each state.
 
-    `Servers.head` is the head that was read before them, so they may be newer than it, never older. A room
-    with this server's users only costs no read beyond that of `members_at`.
+    The servers may be newer than `Servers.head`, never older. For a room with local users only, this reads no
+    more than `members_at`.
     """
     if not _local_at(room_id, state_root, None).federated:
         return Servers()

@@ -34,7 +34,7 @@ MembershipChange = tuple[str | None, str | None]
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many of this server's users are joined and invited, and whether another server ever was joined."""
+    """How many local users are joined and invited, and whether another server ever was in the room."""
 
     local_joined: int
     local_invited: int
@@ -42,12 +42,12 @@ class Counts:
 
 
 def server_of(user_id: str) -> str:
-    """The server name in a user ID."""
+    """Return the server name in a user ID."""
     return user_id.partition(":")[2]
 
 
 def is_local(user_id: str) -> bool:
-    """Whether it is a user of this server."""
+    """Return whether a user is a local one."""
     return server_of(user_id) == settings().server_name
 
 
@@ -67,7 +67,7 @@ def _server_key(room_id: str, server: str) -> dict[str, str]:
 
 
 def counts_after(before: Counts | None, changes: Mapping[str, MembershipChange]) -> Counts | None:
-    """This server's counts after `changes` (by user ID); None for a room whose index isn't built."""
+    """Return the local counts after `changes` (by user ID); None if the room's index isn't built."""
     if before is None:
         return None
     after = before
@@ -84,9 +84,9 @@ def counts_after(before: Counts | None, changes: Mapping[str, MembershipChange])
 
 
 def writes(room_id: str, changes: Mapping[str, MembershipChange]) -> list[Write]:
-    """What carries changes of membership (by user ID) into the index.
+    """Return the writes that put changes of membership (by user ID) into the index.
 
-    The counts of servers are added to, so this may be carried out only once for each change.
+    They add to the counts of servers, so carry them out only once for each change.
     """
     joined: dict[str, int] = {}
     result: list[Write] = []
@@ -119,9 +119,9 @@ def _present_write(room_id: str, user_id: str, membership: str | None) -> Write:
 
 
 def build(head: RoomHead) -> None:
-    """Make the index of a room that has none, from its member events.
+    """Build the index of a room that has none, from its member events.
 
-    Raises ConditionFailed where the room's state changed meanwhile, or somebody else was quicker.
+    Raises ConditionFailed if the room's state changed meanwhile or another caller was quicker.
     """
     room_id = head.room_id
     present = room_items.read_memberships_of(room_id)
@@ -173,9 +173,9 @@ def _query(room_id: str, prefix: str, *, limit: int | None = None, consistent: b
 def read_local(
     head: RoomHead, *, memberships: Iterable[str] = (JOIN,), limit: int | None = None
 ) -> list[str]:
-    """The users of this server with one of these memberships, by user ID.
+    """Return the local users with one of these memberships, by user ID.
 
-    `limit` bounds how many items are read, so fewer may be found than there are.
+    `limit` bounds how many items are read, so fewer users may be found than there are.
     """
     wanted = frozenset(memberships)
     if not head.is_indexed:
@@ -189,7 +189,10 @@ def read_local(
 def read_present(
     head: RoomHead, *, memberships: Iterable[str] = (JOIN,), limit: int | None = None
 ) -> list[str]:
-    """The users of all servers with one of these memberships, by server and user ID; see `read_local`."""
+    """Return the users of all servers with one of these memberships, by server and user ID.
+
+    For `limit` see `read_local`.
+    """
     wanted = frozenset(memberships)
     if not head.is_indexed:
         found = room_items.read_memberships_of(head.room_id)
@@ -199,7 +202,7 @@ def read_present(
 
 
 def read_of_server(head: RoomHead, server: str, *, limit: int) -> list[str]:
-    """Up to `limit` users of a server who are joined or invited."""
+    """Return up to `limit` users of a server who are joined or invited."""
     if not head.is_indexed:
         found = room_items.read_memberships_of(head.room_id)
         return [user_id for user_id in found if server_of(user_id) == server][:limit]
@@ -208,7 +211,7 @@ def read_of_server(head: RoomHead, server: str, *, limit: int) -> list[str]:
 
 
 def read_servers(head: RoomHead) -> dict[str, int]:
-    """How many users of each other server are joined; only servers with some."""
+    """Return how many users of each other server are joined, without servers that have none."""
     if not head.is_indexed:
         counts: dict[str, int] = {}
         for user_id in read_present(head):
@@ -222,7 +225,7 @@ def read_servers(head: RoomHead) -> dict[str, int]:
 
 
 def is_server_joined(head: RoomHead, server: str) -> bool:
-    """Whether a server has somebody joined: from the head for this server, else one read of one item."""
+    """Return whether a server has a joined user: from the head for this server, else by one read."""
     if not head.is_indexed:
         return any(server_of(user_id) == server for user_id in read_present(head))
     if server == settings().server_name:
@@ -234,21 +237,30 @@ def is_server_joined(head: RoomHead, server: str) -> bool:
 
 
 def read_joined_among(room_ids: Iterable[str], user_ids: Sequence[str]) -> set[str]:
-    """Return those of the users who are joined to one of the rooms, which must be indexed; one round trip."""
+    """Return those of the users who are joined to one of these rooms. One round trip.
+
+    The rooms must have an index.
+    """
     pairs = [(room_id, user_id) for room_id in room_ids for user_id in user_ids]
     reads = [Read(ROOMS, _present_key(room_id, user_id), _is_joined) for room_id, user_id in pairs]
     return {user_id for (_, user_id), joined in zip(pairs, fetch_all(reads), strict=True) if joined}
 
 
 def rooms_joined_by(user_id: str, room_ids: Iterable[str]) -> list[str]:
-    """Return those of the rooms that a user is joined to; one round trip a hundred, indexed rooms only."""
+    """Return those of the rooms that a user is joined to. One round trip for a hundred.
+
+    Rooms without an index are left out.
+    """
     rooms = list(room_ids)
     found = fetch_all([Read(ROOMS, _present_key(room_id, user_id), _is_joined) for room_id in rooms])
     return [room_id for room_id, joined in zip(rooms, found, strict=True) if joined]
 
 
 def rooms_joined_by_server(server: str, room_ids: Sequence[str]) -> list[str]:
-    """Return those of the rooms in which another server has somebody joined; indexed rooms only."""
+    """Return those of the rooms in which another server has a joined user.
+
+    Rooms without an index are left out.
+    """
     reads = [Read(ROOMS, _server_key(room_id, server), _has_joined) for room_id in room_ids]
     return [room_id for room_id, joined in zip(room_ids, fetch_all(reads), strict=True) if joined]
 

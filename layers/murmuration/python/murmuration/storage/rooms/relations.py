@@ -1,17 +1,17 @@
-"""Relations between a room's events: what finds an event again from the one that it relates to.
+"""Relations between a room's events: the items by which the events related to another one are found.
 
 All are written with the event that relates, and removed when it is redacted:
 
-- In the parent's log item, `groups`: the kinds of relations it ever had, and `replies`: how many events are
-  in the thread that it is the root of. So who reads an event knows whether anything relates to it.
-- `relation#<parent>#<group>#<ordinal>` in the table `rooms`: one relation. A group is one of the
+- The parent's log item has `groups`, the kinds of relations that it ever had, and `replies`, the number of
+  events in its thread. So a reader of the event knows whether anything relates to it.
+- `relation#<parent>#<group>#<ordinal>` in the table `rooms` is one relation. A group is one of the
   specification's relation types or of version 2's two, or `other` for all further ones: bundling edits
   needn't read reactions.
-- `thread#<root>`: a thread, `latest` its newest event's ordinal.
-- `replies#<root>#<user>`: how many events of the thread a user sent.
-- `annotation#<parent>#<digest>`: that a user annotated an event with one key.
+- `thread#<root>` is a thread; `latest` is its newest event's ordinal.
+- `replies#<root>#<user>` counts a user's events in the thread.
+- `annotation#<parent>#<digest>` says that a user annotated an event with one key.
 
-A relation to an event that is not in the room's log is none.
+A relation to an event outside the room's log isn't stored.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ UPDATES, RELATES_TO = "updates", "relates_to"
 OTHER = "other"
 GROUPS = (ANNOTATION, REFERENCE, REPLACE, THREAD, UPDATES, RELATES_TO, OTHER)
 UPDATING = (REPLACE, UPDATES)
-"""The groups of events that can't stand alone: their parent is to be shown with them."""
+"""The groups of events that can't be shown without their parent."""
 _MAX_ID_LENGTH = 255
 _ORDINAL_OFFSET = 10**15
 
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """That the event at `ordinal` relates to another.
+    """The event at `ordinal` relates to another one.
 
-    `ts` is its origin_server_ts; `replaces` whether an m.replace has, or may have encrypted, new content;
-    `aside` is the log entry's `is_aside`.
+    `ts` is its origin_server_ts. `replaces` says of an m.replace that it has new content, or may have because
+    it is encrypted. `aside` is the log entry's `is_aside`.
     """
 
     ordinal: int
@@ -70,14 +70,14 @@ class Thread:
 
 
 def group_of(rel_type: str) -> str:
-    """The group that relations of this type are kept in."""
+    """Return the group in which relations of this type are stored."""
     return rel_type if rel_type in GROUPS else OTHER
 
 
 def relation_in(content: Content) -> tuple[str, str] | None:
-    """(event ID, rel_type) of what content says its event relates to; None where it doesn't, or malformed.
+    """Return (event ID, rel_type) of the relation in an event's content; None without a valid one.
 
-    That is what `m.relates_to` says, or else `updates` or `relates_to`, which are rel_types of their own.
+    That is `m.relates_to`, or else `updates` or `relates_to`, which count as rel_types.
     """
     relates_to = content.get("m.relates_to")
     if isinstance(relates_to, dict):
@@ -96,18 +96,18 @@ def _may_be_id(value: object) -> TypeGuard[str]:
 
 
 def parent_of(event: Event) -> tuple[str, str] | None:
-    """(event ID, rel_type) of what an event relates to; neither state nor redactions count as related."""
+    """Return (event ID, rel_type) of the event's relation; None for state and redactions, which have none."""
     return None if event.is_state or event.type == REDACTION else relation_in(event.content)
 
 
 def is_update(event: Event) -> bool:
-    """Whether an event is but a change of another one."""
+    """Return whether an event only changes another one."""
     parent = parent_of(event)
     return parent is not None and parent[1] in UPDATING
 
 
 def annotation_key(content: Content) -> str | None:
-    """The `key` of an m.annotation."""
+    """Return the `key` of an m.annotation."""
     relates_to = content.get("m.relates_to")
     if not isinstance(relates_to, dict) or relates_to.get("rel_type") != ANNOTATION:
         return None
@@ -142,14 +142,15 @@ def _annotation_key(
 
 
 def parents_of(entries: Iterable[LogEntry]) -> set[str]:
-    """The IDs of the events that `entries` relate to."""
+    """Return the IDs of the events that `entries` relate to."""
     return {parent[0] for entry in entries if (parent := parent_of(entry.event)) is not None}
 
 
 def relation_writes(entries: Sequence[LogEntry], places: Mapping[str, int]) -> list[Write]:
-    """What records the relations of new events; `places` are the ordinals of their parents in the log.
+    """Return the writes that store the relations of new events; `places` are their parents' ordinals in the
+    log.
 
-    A parent among `entries` themselves takes its share by `with_children` instead.
+    For parents among `entries` themselves use `with_children` too.
     """
     own = {entry.event.event_id for entry in entries}
     writes: dict[str, Write] = {}
@@ -174,7 +175,7 @@ def relation_writes(entries: Sequence[LogEntry], places: Mapping[str, int]) -> l
 
 
 def _child_writes(entry: LogEntry, parent_id: str, rel_type: str) -> dict[str, Write]:
-    """The items of one relation, by sort key; of the same key the last counts."""
+    """Return the writes of one relation's items, by sort key. Of two with the same key the last counts."""
     event, room_id, group = entry.event, entry.room_id, group_of(rel_type)
     relation: Item = {
         "room_id": room_id,
@@ -212,7 +213,7 @@ def _child_writes(entry: LogEntry, parent_id: str, rel_type: str) -> dict[str, W
 
 
 def _share(children: Iterable[LogEntry]) -> tuple[frozenset[str], int]:
-    """The groups that the relations of some events belong to, and how many are in a thread."""
+    """Return the groups of some events' relations, and how many of the events are in a thread."""
     groups = [group_of(parent[1]) for child in children if (parent := parent_of(child.event)) is not None]
     return frozenset(groups), groups.count(THREAD)
 
@@ -229,7 +230,9 @@ def _share_write(children: Sequence[LogEntry], ordinal: int) -> Write:
 
 
 def with_children(entry: LogEntry, entries: Iterable[LogEntry]) -> LogEntry:
-    """`entry` as it is once those of `entries` that relate to it are written together with it."""
+    """Return `entry` with the relations of those of `entries` that relate to it, for writing them
+    together.
+    """
     event_id = entry.event.event_id
     groups, replies = _share(
         child for child in entries if (parent := parent_of(child.event)) and parent[0] == event_id
@@ -244,7 +247,7 @@ def _count(key: Key, step: int) -> Write:
 
 
 def relation_removals(entry: LogEntry, parent_ordinal: int | None) -> list[Write]:
-    """What undoes `relation_writes` for one event that is redacted: to be done once."""
+    """Return the writes that undo `relation_writes` for one redacted event. Carry them out only once."""
     event, room_id = entry.event, entry.room_id
     parent = parent_of(event)
     if parent is None or parent_ordinal is None:
@@ -278,7 +281,7 @@ def read_relations(
     limit: int | None = None,
     forward: bool = True,
 ) -> list[Relation]:
-    """The relations of one group with `after` < ordinal < `before`, from the near end of the direction."""
+    """Return an event's relations of one group with `after` < ordinal < `before`, in one direction."""
     low = after + 1 if after is not None else -_ORDINAL_OFFSET
     high = before - 1 if before is not None else _ORDINAL_OFFSET
     if low > high:
@@ -313,7 +316,7 @@ def _relation(item: Item) -> Relation:
 def read_reply_counts(
     room_id: str, threads: Sequence[str], users: Iterable[str]
 ) -> dict[tuple[str, str], int]:
-    """How many events of each thread (by root) each of `users` sent, where any."""
+    """Return how many events each of `users` sent to each thread, by (root, user), without zeros."""
     keys = {
         _replies_key(room_id, root_id, user_id)["sk"]: (root_id, user_id)
         for user_id in users
@@ -326,7 +329,7 @@ def read_reply_counts(
 
 
 def read_threads(room_id: str) -> list[Thread]:
-    """The room's threads, that with the newest event first."""
+    """Return the room's threads, the one with the newest event first."""
     items = dynamodb.query(
         ROOMS, "room_id = :room AND begins_with(sk, :prefix)", {":room": room_id, ":prefix": "thread#"}
     )
@@ -335,6 +338,6 @@ def read_threads(room_id: str) -> list[Thread]:
 
 
 def read_annotation(room_id: str, parent_id: str, sender: str, event_type: str, key: str) -> str | None:
-    """The event with which a user annotated another with this key; None where they didn't."""
+    """Return the event with which a user annotated another one with this key; None if there is none."""
     item = dynamodb.get(ROOMS, _annotation_key(room_id, parent_id, sender, event_type, key))
     return str(item["event_id"]) if item else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, StoredItem, Write
@@ -11,6 +12,9 @@ from murmuration.aws.reads import Read, fetch, fetch_all
 from murmuration.protocol.event_types import CREATE, ENCRYPTED, MESSAGE
 from murmuration.protocol.room_versions import RoomVersion, get_room_version
 from murmuration.protocol.state_trie import NodeId
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
 
 ROOMS, HEAD = "rooms", "head"
 BUMPS = frozenset(
@@ -47,7 +51,7 @@ class RoomHead:
     None for rooms of which that was never noted.
     """
 
-    room_id: str
+    room_id: RoomId
     room_version: str
     ordinal: int
     oldest: int
@@ -75,27 +79,27 @@ class RoomHead:
 
     @property
     def is_indexed(self) -> bool:
-        """Whether the room has a member index."""
+        """Whether the room's member index is built."""
         return self.local_joined is not None
 
     @property
     def is_empty(self) -> bool:
-        """Whether nobody of this server is in the room or invited."""
+        """Whether no local user is joined or invited."""
         if self.local_joined is None:
             return self.joined == 0 and self.invited == 0
         return self.local_joined == 0 and not self.local_invited
 
     @property
     def is_resident(self) -> bool:
-        """Whether this server takes part in the room: somebody of its users is joined.
+        """Whether a local user is joined.
 
-        Without that no other server sends it what happens, so what it knows of the room gets stale.
+        Otherwise other servers don't send this one the room's events, and what it knows becomes stale.
         """
         return (self.joined if self.local_joined is None else self.local_joined) > 0
 
     @property
     def is_stale(self) -> bool:
-        """Whether the room may have gone on without this server, as others were joined once."""
+        """Whether the room may have gone on without this server, because users of others were joined once."""
         return self.federated and not self.is_resident
 
 
@@ -130,12 +134,15 @@ def head_from_item(item: StoredItem) -> RoomHead:
 
 
 def head_among(items: Iterable[Item]) -> RoomHead | None:
-    """The head among what was found at its key; None for a room that isn't known."""
+    """Return the head in an item that was read at its key; None for a room that isn't known."""
     return next((head_from_item(item) for item in items if "ordinal" in item), None)
 
 
 def head_write(head: RoomHead, previous: RoomHead | None) -> Write:
-    """Move the head from `previous` (None: the room begins); fails if another writer moved it."""
+    """Return the write that moves the head from `previous` (None: a new room).
+
+    It fails if another writer moved it.
+    """
     fields = {
         name: value
         for name, value in asdict(head).items()
@@ -164,7 +171,7 @@ _UNSETTLED = "state_version = :version AND unsettled = :before"
 
 
 def settling_write(head: RoomHead, done: int, next_done: int) -> Write:
-    """Count the changes of the current state that are carried out, if `done` of them were so far."""
+    """Return the write that counts settled changes of the current state, if `done` were counted before."""
     condition = f"{_UNSETTLED} AND settled_count = :done"
     if done == 0:
         condition = f"{_UNSETTLED} AND (attribute_not_exists(settled_count) OR settled_count = :done)"
@@ -183,7 +190,10 @@ def settling_write(head: RoomHead, done: int, next_done: int) -> Write:
 
 
 def settled_write(head: RoomHead) -> Write:
-    """Say that the current state has arrived where `head` has it: as a new version, as reads were mixed."""
+    """Return the write that notes that the current state is as `head` says.
+
+    It gets a new version, because reads in between saw a mixture.
+    """
     return dynamodb.update(
         ROOMS,
         head_key(head.room_id),
@@ -201,7 +211,7 @@ _UNINDEXED = "state_version = :version AND attribute_exists(#ordinal) AND attrib
 
 
 def unindexed_check(head: RoomHead) -> Write:
-    """Require that the room's state is that of `head`, and that it has no member index."""
+    """Return the check that the room's state is that of `head`, and that it has no member index."""
     return dynamodb.check(
         ROOMS,
         head_key(head.room_id),
@@ -212,7 +222,7 @@ def unindexed_check(head: RoomHead) -> Write:
 
 
 def indexed_write(head: RoomHead, *, local_joined: int, local_invited: int, federated: bool) -> Write:
-    """Say that the room has its member index now, if its state is still that of `head`."""
+    """Return the write that notes that the member index is built, if the state is still that of `head`."""
     return dynamodb.update(
         ROOMS,
         head_key(head.room_id),
@@ -229,16 +239,16 @@ def indexed_write(head: RoomHead, *, local_joined: int, local_invited: int, fede
 
 
 def head_read(room_id: str, *, eventual: bool = False) -> Read[RoomHead | None]:
-    """Read a room's head: None for a room that is unknown, or about to be deleted."""
+    """Read a room's head; None for a room that is unknown or being deleted."""
     return Read(ROOMS, head_key(room_id), lambda item: head_among([item] if item else []), eventual)
 
 
 def read_heads(room_ids: Iterable[str], *, eventual: bool = False) -> dict[str, RoomHead]:
-    """Return the heads of those rooms that are known, by room ID, in the order given; one round trip."""
+    """Return the heads of the known ones of these rooms, by room ID, in the order given. One round trip."""
     heads = fetch_all([head_read(room_id, eventual=eventual) for room_id in dict.fromkeys(room_ids)])
     return {head.room_id: head for head in heads if head is not None}
 
 
 def read_head(room_id: str) -> RoomHead | None:
-    """The room's head; None for a room that isn't known."""
+    """Return the room's head; None for a room that isn't known."""
     return fetch(head_read(room_id))

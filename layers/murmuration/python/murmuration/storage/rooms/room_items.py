@@ -1,6 +1,6 @@
-"""The items of a room: its head, log, current state, and where each event is.
+"""The items of a room: its head, log and current state, and the places of its events.
 
-The layouts are told in `docs/storage.md`; nobody else builds or takes apart these items.
+`docs/storage.md` describes the layouts; only this module builds and parses these items.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from murmuration.storage.rooms.room_heads import (
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import EventFields
+    from murmuration.protocol.identifiers import RoomId
     from murmuration.storage.json_types import ReplacedState
 
 __all__ = [
@@ -55,13 +56,11 @@ __all__ = [
     "settled_write",
     "settling_write",
     "unindexed_check",
-]
-"""What of the head is had from here, too."""
-
+]  # The names of `room_heads` are exported from here too.
 LOG, EVENTS = "room-log", "events"
 MAX_SORT_KEY_BYTES = 1024
 UNPLACED = "attribute_not_exists(#ordinal) AND attribute_not_exists(state_root)"
-"""The condition that nobody has yet put an event into its place in the room's graph (names: #ordinal)."""
+"""The condition that an event's place in the room's graph isn't stored yet (names: #ordinal)."""
 _ORDINAL_OFFSET = 10**15
 DUMMY_EVENT = "org.matrix.dummy_event"
 """The type of events that only join forks: no client is shown them."""
@@ -79,6 +78,7 @@ class LogEntry:
     event that it follows was missing. `filled_below`: it was filled in later, and belongs below the event
     with this ordinal. `relayed`: this server sends the event of another server's user to other servers;
     `distributed`: another server does so with this server's. `purged`: nothing is left but its place.
+    `stored_length` is how many characters of JSON were read, 0 if it wasn't read.
     """
 
     ordinal: int
@@ -100,32 +100,33 @@ class LogEntry:
     relayed: bool = False
     distributed: bool = False
     purged: bool = False
+    stored_length: int = field(default=0, compare=False)
 
     @property
     def is_past(self) -> bool:
-        """Whether the event was filled in, as part of the past: it never comes to clients as new."""
+        """Whether the event was filled in as part of the past: clients never get it as new."""
         return self.filled_below is not None
 
     @property
     def is_aside(self) -> bool:
-        """Whether the state before the event isn't the one that the room was in by the order of the log."""
+        """Whether the state before the event differs from the room's state at its place in the log."""
         return self.room_root is not None or self.is_past
 
     @property
-    def room_id(self) -> str:
+    def room_id(self) -> RoomId:
         return self.event.room_id
 
     @property
     def current_root(self) -> NodeId:
-        """The snapshot of the state that the room was in when the event came, which is what the log shows."""
+        """The snapshot of the room's state when the event came."""
         return self.state_root if self.room_root is None else self.room_root
 
 
 @dataclass(frozen=True, slots=True)
 class StateEntry:
-    """A state event that is current, and since when: the ordinal of the event that made it so.
+    """A current state event, and the ordinal since which it is current.
 
-    That is its own, unless the resolution of forks had to come first. `stored_bytes` is its JSON's length.
+    That is its own, unless it became current when forks were resolved. `stored_bytes` is its JSON's length.
     """
 
     event: Event
@@ -135,13 +136,13 @@ class StateEntry:
 
 # -- Keys ------------------------------------------------------------------------------------------------
 def state_sk(pair: StateKey) -> str:
-    """`state#<type>#<state key>`, with `#` in the type escaped, so that no two pairs share one."""
+    """Return the sort key `state#<type>#<state key>`, with `#` in the type escaped to keep pairs apart."""
     event_type, state_key = pair
     return f"{state_prefix(event_type)}{state_key}"
 
 
 def state_prefix(event_type: str) -> str:
-    """What the sort keys of all state of one type begin with."""
+    """Return the beginning of the sort keys of all state of one type."""
     return f"state#{event_type.replace('~', '~0').replace('#', '~1')}#"
 
 
@@ -153,14 +154,11 @@ def log_key(room_id: str, ordinal: int) -> Key:
     return {"room_id": room_id, "ordinal": ordinal}
 
 
-# -- Reading items ---------------------------------------------------------------------------------------
-
-
 def log_entry_from_item(item: StoredItem, version: RoomVersion) -> LogEntry:
-    replaced, because = item.get("replaced"), item.get("redacted_because")
+    text, replaced, because = item["json"], item.get("replaced"), item.get("redacted_because")
     return LogEntry(
         ordinal=item["ordinal"],
-        event=Event.from_json(item["json"], version, item["event_id"]),
+        event=Event.from_json(text, version, item["event_id"]),
         state_root=item["state_root"],
         visibility=item["visibility"],
         device_id=item.get("device_id"),
@@ -178,11 +176,12 @@ def log_entry_from_item(item: StoredItem, version: RoomVersion) -> LogEntry:
         relayed=item.get("relayed", False),
         distributed=item.get("distributed", False),
         purged=item.get("purged", False),
+        stored_length=len(text) + len(replaced or "") + len(because or ""),
     )
 
 
 def state_read(room_id: str, pair: StateKey, version: RoomVersion) -> Read[StateEntry | None]:
-    """Read a current state event; None if there is none of this type and state key."""
+    """Read a current state event; None if the room has none of this type and state key."""
     return Read(
         ROOMS,
         state_item_key(room_id, pair),
@@ -191,14 +190,14 @@ def state_read(room_id: str, pair: StateKey, version: RoomVersion) -> Read[State
 
 
 def read_rooms_with_state(room_ids: Sequence[str], pair: StateKey) -> set[str]:
-    """Return those of the rooms that have a state event of this type and state key; one round trip."""
+    """Return those of the rooms that have state of this type and state key. One round trip."""
     keys = [state_item_key(room_id, pair) for room_id in room_ids]
     reads = [Read(ROOMS, key, lambda item: item is not None) for key in keys]
     return {room_id for room_id, is_there in zip(room_ids, fetch_all(reads), strict=True) if is_there}
 
 
 def stored_state_read(room_id: str, pair: StateKey) -> Read[Callable[[RoomVersion], StateEntry] | None]:
-    """Read a current state event of a room whose version isn't known yet: the answer takes the version."""
+    """Read a current state event; the result is a function of the room's version, which isn't known yet."""
     return Read(
         ROOMS,
         state_item_key(room_id, pair),
@@ -215,7 +214,7 @@ def state_entry_from_item(item: StoredItem, version: RoomVersion) -> StateEntry:
 
 
 def log_write(entry: LogEntry, *, condition: str | None = None, values: Item | None = None) -> Write:
-    """Put an entry in its place in the log, if `condition` holds."""
+    """Return the write that puts an entry into the log, if `condition` holds."""
     item: Item = {
         "room_id": entry.room_id,
         "ordinal": entry.ordinal,
@@ -253,9 +252,10 @@ def _dump(value: Any) -> str | None:
 
 
 def pointer_writes(entry: LogEntry, *, promoted: bool = False) -> list[Write]:
-    """Claim the event's ID for its place in the log; the first fails if the event has its place already.
+    """Return the writes that claim the event's ID for its place in the log.
 
-    A `promoted` event was soft-failed: it has its place in the graph, and fails if it has one in the log.
+    The first fails if the event has its place already. A `promoted` event was soft-failed: its place in the
+    graph is known, and the write fails if it is in the log.
     """
     event_id, room_id = entry.event.event_id, entry.room_id
     item = {"event_id": place_key(event_id, room_id), "room_id": room_id, "ordinal": entry.ordinal}
@@ -267,9 +267,9 @@ def pointer_writes(entry: LogEntry, *, promoted: bool = False) -> list[Write]:
 
 
 def room_note_writes(event_id: str, room_id: str) -> list[Write]:
-    """Note in which room an event is whose ID doesn't lead to its place without the room; else none.
+    """Return the write that notes the room of an event whose ID is unique within its room only.
 
-    Where two rooms have an event with this ID, the later one is noted.
+    If two rooms have this ID, the later one is noted. Other events need no write.
     """
     if place_key(event_id, room_id) == event_id:
         return []
@@ -277,18 +277,18 @@ def room_note_writes(event_id: str, room_id: str) -> list[Write]:
 
 
 def place_key(event_id: str, room_id: str) -> str:
-    """The key in the table `events` of what is known of an event.
+    """Return the key, in the table `events`, of the item about an event.
 
-    That is its ID, if no other event can have it: it is a hash, or this server made it. In room versions 1
-    and 2 other servers choose the IDs of their events, and may choose one that another room has. Such an ID
-    counts in its room alone.
+    That is the event ID, if no other event can have it: it is a hash, or this server made it. In room
+    versions 1 and 2 other servers choose their events' IDs, even one that another room has: then the room is
+    in the key.
     """
     server = event_id.partition(":")[2]
     return f"{event_id} {room_id}" if server and server != settings().server_name else event_id
 
 
 def state_write(room_id: str, entry: StateEntry) -> Write:
-    """Make a state event current."""
+    """Return the write that makes a state event current."""
     event = entry.event
     key = state_item_key(room_id, (event.type, event.state_key or ""))
     item: Item = {**key, "event_id": event.event_id, "json": event.to_json()}
@@ -309,7 +309,7 @@ def state_removal(room_id: str, pair: StateKey) -> Write:
 def read_state_entries(
     room_id: str, version: RoomVersion, pairs: Sequence[StateKey]
 ) -> dict[StateKey, StateEntry]:
-    """The current state events with these (type, state key) pairs, those that exist."""
+    """Return the current state events with these (type, state key) pairs, as far as they exist."""
     if not pairs:
         return {}
     keys = [state_item_key(room_id, pair) for pair in pairs]
@@ -323,7 +323,7 @@ def read_state_entries(
 def read_state_of_type(
     room_id: str, version: RoomVersion, event_type: str | None = None, *, limit: int | None = None
 ) -> list[StateEntry]:
-    """The whole current state, or all of one type, by state key; at most `limit` events."""
+    """Return the current state, all or of one type, by state key; at most `limit` events."""
     items = dynamodb.query(
         ROOMS,
         "room_id = :room AND begins_with(sk, :prefix)",
@@ -334,9 +334,9 @@ def read_state_of_type(
 
 
 def read_memberships_of(room_id: str) -> dict[str, str]:
-    """Who is joined or invited, by user ID, from all member events of the room.
+    """Return the membership of everyone joined or invited, by user ID. Reads every member event.
 
-    Only for a room whose member index isn't built: it reads every member.
+    Use it only for a room without a member index.
     """
     prefix = state_prefix(MEMBER)
     items = dynamodb.query(
@@ -353,7 +353,7 @@ def read_memberships_of(room_id: str) -> dict[str, str]:
 
 
 def read_state_but_members(room_id: str, version: RoomVersion) -> list[StateEntry]:
-    """The current state without membership events, which in a large room are nearly all of it."""
+    """Return the current state without membership events: a large room has little else."""
     members = state_prefix(MEMBER)
     # "$" comes right after "#", which ends the prefix.
     ranges = [("state#", members), (f"{members[:-1]}$", "state$")]
@@ -362,7 +362,7 @@ def read_state_but_members(room_id: str, version: RoomVersion) -> list[StateEntr
 
 
 def read_state_bytes(room_id: str, version: RoomVersion) -> int:
-    """The size of the current state without membership events, as `state_bytes` of the head has it."""
+    """Return the size of the current state without membership events, for the head's `state_bytes`."""
     return sum(len(entry.event.to_json()) for entry in read_state_but_members(room_id, version))
 
 
@@ -383,8 +383,8 @@ def read_log(
     limit: int | None = None,
     forward: bool = True,
 ) -> list[LogEntry]:
-    """Entries with `after` < ordinal < `before`, from the near end of the direction, at most `limit`."""
-    arguments = _log_range(room_id, after, before)
+    """Return at most `limit` entries with `after` < ordinal < `before`, in one direction."""
+    arguments = log_range(room_id, after, before)
     if arguments is None:
         return []
     items = dynamodb.query(LOG, *arguments, names={"#ordinal": "ordinal"}, limit=limit, forward=forward)
@@ -400,16 +400,16 @@ def read_log_page(
     limit: int,
     forward: bool = True,
 ) -> list[LogEntry]:
-    """`read_log` in one request, so with at most 1 MB of entries: there may be more even below `limit`."""
-    arguments = _log_range(room_id, after, before)
+    """Return what `read_log` returns, in one request of at most 1 MB, so possibly less than there is."""
+    arguments = log_range(room_id, after, before)
     if arguments is None:
         return []
     page = dynamodb.query_page(LOG, *arguments, names={"#ordinal": "ordinal"}, limit=limit, forward=forward)
     return [log_entry_from_item(item, version) for item in page.items]
 
 
-def _log_range(room_id: str, after: int | None, before: int | None) -> tuple[str, Values] | None:
-    """The key condition of a range of a room's log, and its values; None for an empty range."""
+def log_range(room_id: str, after: int | None, before: int | None) -> tuple[str, Values] | None:
+    """Return the key condition for a range of a room's log, and its values; None for an empty range."""
     low = after + 1 if after is not None else -_ORDINAL_OFFSET
     high = before - 1 if before is not None else _ORDINAL_OFFSET
     if low > high:
@@ -419,7 +419,7 @@ def _log_range(room_id: str, after: int | None, before: int | None) -> tuple[str
 
 
 def read_next(room_id: str, version: RoomVersion, after: int) -> LogEntry | None:
-    """The first entry behind an ordinal that came as new, so isn't one that was filled in later."""
+    """Return the first entry after an ordinal that came as new, and wasn't filled in later."""
     found = read_log(room_id, version, after=after, limit=1)
     below = found[0].filled_below if found else None
     if below is None:
@@ -428,8 +428,8 @@ def read_next(room_id: str, version: RoomVersion, after: int) -> LogEntry | None
 
 
 def read_previous_ordinal(room_id: str, before: int) -> int | None:
-    """The greatest ordinal of the log below another; None at the log's beginning."""
-    arguments = _log_range(room_id, None, before)
+    """Return the greatest ordinal of the log below another one; None at the log's beginning."""
+    arguments = log_range(room_id, None, before)
     if arguments is None:
         return None
     page = dynamodb.query_page(LOG, *arguments, names={"#ordinal": "ordinal"}, limit=1, forward=False)
@@ -437,7 +437,7 @@ def read_previous_ordinal(room_id: str, before: int) -> int | None:
 
 
 def read_log_roots(room_id: str) -> set[NodeId]:
-    """The snapshots that the entries of a room's log name; reads the whole log."""
+    """Return the snapshots that the entries of a room's log refer to. Reads the whole log."""
     roots: set[NodeId] = set()
     after = None
     while True:
@@ -451,7 +451,7 @@ def read_log_roots(room_id: str) -> set[NodeId]:
 
 
 def read_log_entries(keys: Sequence[tuple[str, int]], versions: Mapping[str, RoomVersion]) -> list[LogEntry]:
-    """The log entries at (room ID, ordinal), those that exist, in no order."""
+    """Return the existing log entries at these (room ID, ordinal) keys, in no order."""
     if not keys:
         return []
     items = dynamodb.batch_get({LOG: [log_key(room_id, ordinal) for room_id, ordinal in keys]})[LOG]
@@ -459,9 +459,9 @@ def read_log_entries(keys: Sequence[tuple[str, int]], versions: Mapping[str, Roo
 
 
 def locate(event_ids: Collection[str], room_id: str) -> dict[str, Item]:
-    """Where a room's events are, by ID: {room_id, ordinal}, or {room_id, kind, json} outside its timeline.
+    """Return the places of events, by ID: {room_id, ordinal}, or {room_id, kind, json} outside the log.
 
-    What is found may be of another room where the ID says so.
+    If only the ID was looked up, the place may be in another room.
     """
     if not event_ids:
         return {}
@@ -470,25 +470,25 @@ def locate(event_ids: Collection[str], room_id: str) -> dict[str, Item]:
 
 
 def place_keys(event_ids: Collection[str], room_id: str) -> list[dict[str, str]]:
-    """The keys in the table `events` of a room's events."""
+    """Return the keys, in the table `events`, of a room's events."""
     return [{"event_id": place_key(event_id, room_id)} for event_id in dict.fromkeys(event_ids)]
 
 
 def places_among(items: Collection[Item], event_ids: Collection[str], room_id: str) -> dict[str, Item]:
-    """The items at `place_keys`, by event ID."""
+    """Return the items at `place_keys`, by event ID."""
     by_key = {item["event_id"]: item for item in items}
     keys = {event_id: place_key(event_id, room_id) for event_id in event_ids}
     return {event_id: by_key[key] for event_id, key in keys.items() if key in by_key}
 
 
 def read_room_of(event_id: str) -> str | None:
-    """The ID of the room that an event is in; None for an unknown event."""
+    """Return the ID of the room that an event is in; None for an unknown event."""
     items = dynamodb.batch_get({EVENTS: [{"event_id": event_id}]})[EVENTS]
     return items[0]["room_id"] if items else None
 
 
 def read_events(event_ids: Collection[str], version: RoomVersion, room_id: str) -> dict[str, Event]:
-    """A room's events by ID, wherever they're kept: those known. Two round trips."""
+    """Return the known ones of a room's events by ID, wherever they are stored. Two round trips."""
     places = locate(event_ids, room_id)
     found = {
         event_id: Event.from_json(place["json"], version, event_id)

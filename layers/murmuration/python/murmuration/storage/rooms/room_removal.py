@@ -1,8 +1,8 @@
-"""Removing all that is stored of a room, part by part.
+"""Deleting everything that is stored of a room, part by part.
 
-Each part is a generator that deletes as much as one read brings and then yields how many items that were, so
-its caller may stop in between. It finds what it deletes by items of the room that it deletes last, so it goes
-on where it was stopped, and may be run twice, or beside itself.
+Each part is a generator that deletes what one read finds and then yields the number of deleted items, so its
+caller may stop in between. The items by which it finds others are deleted last. So it goes on where it was
+stopped, and may run twice or concurrently.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _deletions(table: str, keys: Sequence[Item]) -> list[Write]:
 
 
 def remove_names(room_id: str) -> Iterator[int]:
-    """Its aliases, and its place in the public list."""
+    """Delete the room's aliases, and its place in the public list."""
     dynamodb.execute(directory.withdraw_write(room_id))
     for alias in directory.read_room_aliases(room_id):
         writes = directory.alias_removal(alias, room_id)
@@ -60,7 +60,7 @@ def remove_names(room_id: str) -> Iterator[int]:
 
 
 def remove_memberships(room_id: str) -> Iterator[int]:
-    """Its members, and what those of this server have of it: memberships, account data, tags, receipts."""
+    """Delete the room's members, and local users' memberships, account data, tags and receipts of it."""
     prefix, ours = state_prefix(MEMBER), f":{settings().server_name}"
     for items in _room_items(room_id, prefix):
         users = [user_id for item in items if (user_id := item["sk"].removeprefix(prefix)).endswith(ours)]
@@ -73,7 +73,7 @@ def remove_memberships(room_id: str) -> Iterator[int]:
 
 
 def _kept_by(user_id: str, room_id: str) -> list[Write]:
-    """The removal of what a user's own stream has of the room."""
+    """Delete what a user's own stream has of the room."""
     stream = streams.user_stream(user_id)
     condition = "stream_id = :stream AND begins_with(sk, :prefix)"
     return [
@@ -90,7 +90,7 @@ def _kept_by(user_id: str, room_id: str) -> list[Write]:
 
 
 def remove_log(room_id: str) -> Iterator[int]:
-    """Its timeline, and where the events of it are said to be."""
+    """Delete the room's log, and the places of its events."""
     for items in _pages(LOG, "room_id = :room", {":room": room_id}, ("room_id", "ordinal", "event_id")):
         dynamodb.batch_write(_deletions(EVENTS, _places(room_id, [item["event_id"] for item in items])))
         keys = [{"room_id": room_id, "ordinal": item["ordinal"]} for item in items]
@@ -99,7 +99,7 @@ def remove_log(room_id: str) -> Iterator[int]:
 
 
 def remove_kept_events(room_id: str) -> Iterator[int]:
-    """The events outside its timeline, but for outliers: nothing in the room says which there are."""
+    """Delete the events outside the log, except outliers: no item of the room names those."""
     for items in _room_items(room_id, "kept#"):
         event_ids = [item["sk"].removeprefix("kept#") for item in items]
         dynamodb.batch_write(_deletions(EVENTS, _places(room_id, event_ids)))
@@ -108,7 +108,7 @@ def remove_kept_events(room_id: str) -> Iterator[int]:
 
 
 def _places(room_id: str, event_ids: Sequence[str]) -> list[dict[str, str]]:
-    """The keys of where events are, and of the notes in which room they are."""
+    """Return the keys of the items with the events' places, and with the rooms of events."""
     keys = room_items.place_keys(event_ids, room_id)
     if notes := [event_id for event_id in event_ids if room_items.room_note_writes(event_id, room_id)]:
         found = dynamodb.batch_get({EVENTS: [{"event_id": event_id} for event_id in notes]})[EVENTS]
@@ -117,7 +117,7 @@ def _places(room_id: str, event_ids: Sequence[str]) -> list[dict[str, str]]:
 
 
 def remove_snapshots(room_id: str) -> Iterator[int]:
-    """The snapshots of its state, and that there may be stray ones."""
+    """Delete the snapshots of the room's state, and its marks of stray nodes."""
     for items in _pages(
         snapshots.TABLE, "room_id = :room", {":room": room_id}, attributes=("room_id", "node_id")
     ):
@@ -131,7 +131,7 @@ def remove_snapshots(room_id: str) -> Iterator[int]:
 
 
 def remove_stream(room_id: str) -> Iterator[int]:
-    """Receipts, typing, and what else changed beside its timeline."""
+    """Delete the items of the room's stream: receipts, typing and the like."""
     stream = streams.room_stream(room_id)
     for items in _pages(streams.TABLE, "stream_id = :stream", {":stream": stream}, ("stream_id", "sk")):
         dynamodb.batch_write(_deletions(streams.TABLE, items))
@@ -139,7 +139,7 @@ def remove_stream(room_id: str) -> Iterator[int]:
 
 
 def remove_state(room_id: str) -> Iterator[int]:
-    """Its current state, relations, and whatever else is among its own items, but for the head."""
+    """Delete the current state, relations, and all other items of the room except its head."""
     for items in _pages(ROOMS, "room_id = :room", {":room": room_id}, ("room_id", "sk")):
         if keys := [item for item in items if item["sk"] != HEAD]:
             dynamodb.batch_write(_deletions(ROOMS, keys))
@@ -155,4 +155,4 @@ PARTS: Sequence[Part] = (
     remove_stream,
     remove_state,
 )
-"""All parts, in an order in which none removes what a later one goes by."""
+"""All parts, ordered so that none deletes what a later one needs."""

@@ -1,8 +1,8 @@
 """State snapshots: the nodes of `protocol.state_trie` in the table `snapshots`.
 
-A node never changes, so what a warm process has read it keeps. Beside the nodes of its room a partition has
-`resolution` items: which snapshot some others were resolved to. The partition `strays` names rooms that may
-have nodes which nothing leads to; `rooms.collection` tells how these are found and when they may go.
+A node never changes, so a warm process caches what it read. A room's partition also has `resolution` items,
+which store to which snapshot some others were resolved. The partition `strays` names rooms that may have
+nodes to which nothing refers; `rooms.lifecycle.collection` tells how these are found and deleted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _nodes: LruCache[tuple[str, NodeId], bytes] = LruCache(4096)
 
 
 def fetch_from(room_id: str) -> state_trie.Fetch:
-    """The fetch function for the tries of one room: one BatchGetItem for what isn't in memory."""
+    """Return the function that fetches nodes of one room: one BatchGetItem for those that aren't cached."""
 
     def fetch(node_ids: Collection[NodeId]) -> Mapping[NodeId, bytes]:
         found: dict[NodeId, bytes] = {}
@@ -48,13 +48,13 @@ def fetch_from(room_id: str) -> state_trie.Fetch:
 
 
 def remember(room_id: str, nodes: Mapping[NodeId, bytes]) -> None:
-    """Keep nodes that were just written."""
+    """Put nodes that were just written into the cache."""
     for node_id, node in nodes.items():
         _nodes.put((room_id, node_id), node)
 
 
 def node_writes(room_id: str, nodes: Mapping[NodeId, bytes]) -> list[Write]:
-    """The writes that store `nodes`; repeating them changes nothing but the time they were last written."""
+    """Return writes that store `nodes`. Repeating them only renews the time of writing."""
     written_ms = now_ms()
     return [
         dynamodb.put(TABLE, {**_key(room_id, node_id), "node": node, "written_ms": written_ms})
@@ -74,13 +74,15 @@ def _resolution_id(roots: Collection[NodeId]) -> bytes:
 
 
 def read_resolution(room_id: str, roots: Collection[NodeId]) -> NodeId | None:
-    """The snapshot that these, without duplicates, were resolved to before."""
+    """Return the snapshot to which these (without duplicates) were resolved before; None if unknown."""
     item = dynamodb.get(TABLE, _key(room_id, _resolution_id(roots)))
     return item["root"] if item else None
 
 
 def resolution_write(room_id: str, roots: Collection[NodeId], root: NodeId) -> Write:
-    """Remember what `roots` resolve to; to be written together with the nodes of `root`, or after them."""
+    """Return the write that stores to what `roots` resolve. Write it with the nodes of `root`, or after
+    them.
+    """
     return dynamodb.put(TABLE, {**_key(room_id, _resolution_id(roots)), "root": root})
 
 
@@ -89,7 +91,7 @@ def resolution_write(room_id: str, roots: Collection[NodeId], root: NodeId) -> W
 
 @dataclass(frozen=True, slots=True)
 class Stray:
-    """That a room may have nodes which nothing leads to: since when, and since when nothing names them."""
+    """A room that may have stray nodes: since when, and since when its resolutions are forgotten."""
 
     room_id: str
     mark: bytes
@@ -102,7 +104,7 @@ class Stray:
 
 
 def stray_write(stray: Stray) -> Write:
-    """Have the room looked at, in a day; whatever was begun for this mark begins again."""
+    """Return the write that has the room checked a day later; a check in progress begins again."""
     return dynamodb.put(TABLE, {**stray.key, "since_ms": stray.since_ms})
 
 
@@ -111,7 +113,9 @@ def stray_removal(stray: Stray) -> Write:
 
 
 def advance_write(stray: Stray, forgotten_ms: int) -> Write:
-    """Note that the room's resolutions were forgotten; fails if the room was named anew."""
+    """Return the write that notes that the room's resolutions were deleted; fails if the room was marked
+    anew.
+    """
     return dynamodb.update(
         TABLE,
         stray.key,
@@ -122,12 +126,12 @@ def advance_write(stray: Stray, forgotten_ms: int) -> Write:
 
 
 def done_write(stray: Stray) -> Write:
-    """Forget a stray that was dealt with; fails if the room was named anew."""
+    """Return the write that deletes the mark of a checked room; fails if the room was marked anew."""
     return dynamodb.delete(TABLE, stray.key, condition="since_ms = :since", values={":since": stray.since_ms})
 
 
 def read_strays() -> list[Stray]:
-    """The rooms that may have something to collect."""
+    """Return the rooms that may have stray nodes."""
     items = dynamodb.query(TABLE, "room_id = :strays", {":strays": STRAYS})
     return [_stray(item) for item in items]
 
@@ -141,7 +145,7 @@ def _stray(item: Item) -> Stray:
 
 
 def forget_resolutions(room_id: str) -> None:
-    """Delete what is remembered of resolutions: what they resolve to need not stay stored."""
+    """Delete the stored resolutions of a room, so that the snapshots they name may be deleted."""
     items = dynamodb.query(
         TABLE,
         "room_id = :room AND begins_with(node_id, :prefix)",
@@ -160,7 +164,7 @@ class StoredNode:
 
 
 def read_node_ids(room_id: str) -> Iterator[list[StoredNode]]:
-    """All nodes of a room, a page at a time."""
+    """Yield all nodes of a room, a page at a time."""
     after = None
     while True:
         page = dynamodb.query_page(
@@ -177,7 +181,7 @@ def read_node_ids(room_id: str) -> Iterator[list[StoredNode]]:
 
 
 def node_removal(room_id: str, node: StoredNode) -> Write:
-    """Delete a node, unless it was written again."""
+    """Return the write that deletes a node, unless it was written again."""
     return dynamodb.delete(
         TABLE,
         _key(room_id, node.node_id),

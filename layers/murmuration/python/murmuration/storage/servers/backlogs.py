@@ -30,20 +30,20 @@ if TYPE_CHECKING:
 
 TABLE = "destinations"
 DUE = "#due"
-"""No server's name: the partition of when servers are tried again."""
+"""The partition of servers that are to be tried again. It is no server's name."""
 OWED = "owed#"
-"""What the sort keys of what is owed begin with."""
+"""The prefix of the sort keys of what is owed."""
 _BACKLOG = "backlog"
 _CLAIM = "claim"
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """That a server is behind.
+    """A server that is behind.
 
-    `since_ms` is when it first didn't get something. `sending` is the transaction that it may have got, but
-    hasn't confirmed: it must be sent again as it was. `refusals` counts how often it refused that. `claim` is
-    the claim of the worker at it, "" if it is at rest. `version` grows with everything that is owed anew.
+    `since_ms` is when it first missed something. `sending` is the transaction that it may have got but hasn't
+    confirmed: it must be sent again unchanged. `refusals` counts how often the server refused that. `claim`
+    is the working worker's claim, "" if none works. `version` grows with everything newly owed.
     """
 
     server_name: str
@@ -65,7 +65,7 @@ class Owed:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What is done of a room: all before `ordinal`; all that there is, if `touched` still is the count."""
+    """The progress in a room: all before `ordinal` is sent; everything, if `touched` is still the count."""
 
     room_id: str
     ordinal: int
@@ -99,18 +99,18 @@ def _parse(item: StoredItem) -> Backlog:
 
 
 def read(server_name: str) -> Backlog | None:
-    """What there is of a server's backlog; None for a server that is up to date."""
+    """Return a server's backlog; None if the server is up to date."""
     return read_all([server_name]).get(server_name)
 
 
 def read_all(server_names: Sequence[str]) -> dict[str, Backlog]:
-    """The backlogs of those servers that are behind; 100 in a request."""
+    """Return the backlogs of those servers that are behind. One request for 100."""
     items = dynamodb.batch_get({TABLE: [_key(name) for name in server_names]})[TABLE] if server_names else []
     return {item["server_name"]: _parse(item) for item in items}
 
 
 def read_owing(server_names: Sequence[str], room_id: str) -> set[str]:
-    """Those of the servers to which something of a room is owed already."""
+    """Return those of the servers to which something of a room is owed already."""
     if not server_names:
         return set()
     items = dynamodb.batch_get({TABLE: [_owed_key(name, room_id) for name in server_names]})[TABLE]
@@ -118,7 +118,7 @@ def read_owing(server_names: Sequence[str], room_id: str) -> set[str]:
 
 
 def read_owed(server_name: str, *, limit: int | None = None) -> list[Owed]:
-    """What is owed to a server, by room."""
+    """Return what is owed to a server, by room."""
     items = dynamodb.query(
         TABLE,
         "server_name = :server AND begins_with(sk, :prefix)",
@@ -129,7 +129,7 @@ def read_owed(server_name: str, *, limit: int | None = None) -> list[Owed]:
 
 
 def read_waiting() -> list[tuple[str, int]]:
-    """All servers that are behind, and when each is to be tried again. Eventually consistent."""
+    """Return all servers that are behind, and when to try each again. Eventually consistent."""
     items = dynamodb.query(TABLE, "server_name = :due", {":due": DUE}, consistent=False)
     return [(item["sk"], item["due_ms"]) for item in items]
 
@@ -147,10 +147,10 @@ def open_backlog(
     sending: StoredTransaction,
     refusals: int = 0,
 ) -> None:
-    """Note that a server didn't get an event and what follows it: it is tried again at `due_ms`.
+    """Note that a server didn't get an event and what follows it. It is tried again at `due_ms`.
 
-    `sending` is the transaction that failed, `refusals` how often it was refused. If there is a backlog
-    already, its own stays.
+    `sending` is the transaction that failed, `refusals` how often it was refused. If the server has a backlog
+    already, that one's transaction stays.
     """
     values: Values = {":now": now_ms, ":sending": json.dumps(sending), ":refusals": refusals, ":one": 1}
     expression = (
@@ -167,7 +167,7 @@ def open_backlog(
 
 
 def owe(server_name: str, room_id: str, ordinal: int) -> bool:
-    """Note that a server which is behind gets an event of a room later; False if it isn't behind any more."""
+    """Note an event that a server which is behind gets later. Return False if it isn't behind any more."""
     still = dynamodb.update(
         TABLE,
         _key(server_name),
@@ -200,9 +200,9 @@ def _due_write(server_name: str, due_ms: int) -> Write:
 
 
 def claim(server_name: str, nonce: str, *, now_ms: int, until_ms: int) -> Backlog | None:
-    """Have nobody else at a server's backlog until a time; None if there is none, or somebody is at it.
+    """Claim a server's backlog until a time. Return None if there is none, or another worker has the claim.
 
-    It is due again at that time, in case that the worker stops.
+    The server is due again at that time, in case the worker stops.
     """
     take = dynamodb.update(
         TABLE,
@@ -218,16 +218,17 @@ def claim(server_name: str, nonce: str, *, now_ms: int, until_ms: int) -> Backlo
 
 
 def note_sending(backlog: Backlog, sending: StoredTransaction) -> None:
-    """Keep a transaction before it is sent. Raises ConditionFailed if the claim is lost."""
+    """Store a transaction before it is sent. Raises ConditionFailed if the claim is lost."""
     values = {":sending": json.dumps(sending), ":claim": backlog.claim}
     dynamodb.execute(_of_claim(backlog, "SET sending = :sending", values))
 
 
 def advance(backlog: Backlog, moves: Sequence[Move]) -> None:
-    """Note what is done of rooms, and that no transaction is on its way.
+    """Note the progress in rooms, and that no transaction is unconfirmed.
 
-    Raises ConditionFailed if the claim is lost. A room of which everything was sent is struck off, unless
-    more came meanwhile: then it goes on from there.
+    Raises ConditionFailed if the claim is lost.
+
+    A room whose events were all sent is removed, unless more came meanwhile: then it goes on from there.
     """
     sent = _of_claim(backlog, "REMOVE sending, refusals", {":claim": backlog.claim})
     remaining = {move.room_id: move for move in moves}
@@ -267,7 +268,10 @@ def _move(backlog: Backlog, move: Move) -> Write:
 
 
 def rest(backlog: Backlog, *, due_ms: int, refusals: int) -> None:
-    """Give the claim back, and have the server tried again at a time. Raises ConditionFailed as `advance`."""
+    """Give the claim back, and have the server tried again at a time.
+
+    Raises ConditionFailed as `advance` does.
+    """
     given_back = _of_claim(
         backlog,
         "SET refusals = :refusals REMOVE claim, claimed_until_ms",
@@ -277,7 +281,10 @@ def rest(backlog: Backlog, *, due_ms: int, refusals: int) -> None:
 
 
 def close(backlog: Backlog) -> bool:
-    """The server is up to date; False if something was owed anew since `backlog` was read."""
+    """Delete the backlog of a server that is up to date.
+
+    Return False if more is owed since `backlog` was read.
+    """
     gone = dynamodb.delete(
         TABLE,
         _key(backlog.server_name),
@@ -301,12 +308,12 @@ def _of_claim(backlog: Backlog, expression: str, values: Values) -> Write:
 
 
 def hasten(server_name: str) -> bool:
-    """Have a server that is behind tried again with the next look; False for one that is up to date."""
+    """Have a server that is behind tried again at the next opportunity. Return False if it is up to date."""
     return _set_due(server_name, 0, "attribute_exists(due_ms)", {})
 
 
 def postpone(server_name: str, due_ms: int, until_ms: int) -> bool:
-    """Put a server's time off if it still is `due_ms`; False if somebody else did."""
+    """Postpone a server's next try if it still is `due_ms`. Return False if another caller did."""
     return _set_due(server_name, until_ms, "due_ms = :before", {":before": due_ms})
 
 
@@ -322,7 +329,7 @@ def _set_due(server_name: str, due_ms: int, condition: str, values: Values) -> b
 
 
 def drop(server_name: str) -> int:
-    """Forget all that is owed to a server, whoever is at it; the number of logs of which something was."""
+    """Forget all that is owed to a server, even if a worker has the claim. Return the number of its logs."""
     owed: Iterable[Item] = dynamodb.query(
         TABLE,
         "server_name = :server AND begins_with(sk, :prefix)",

@@ -1,4 +1,6 @@
-"""Whether other servers answer: items `health` of the table `destinations`; none for a server that does."""
+"""Whether other servers answer: items `health` of the table `destinations`. A server that answers has
+none.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,11 @@ TABLE = "destinations"
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How a server answered last; times in milliseconds, all 0 for one that answers.
+    """How a server answered last. Times are in milliseconds, all 0 for a server that answers.
 
-    `failing_since_ms` is when it last stopped answering, `last_failure_ms` the latest failure. Before
-    `retry_at_ms` it isn't asked again; `interval_ms` is the wait that this came of. A server that only asked
-    to be left alone for a while has `retry_at_ms` alone.
+    `failing_since_ms` is when it stopped answering, `last_failure_ms` the latest failure. It isn't asked
+    again before `retry_at_ms`; `interval_ms` is the length of that wait. A server that only asked to be left
+    alone for a while has nothing but `retry_at_ms`.
     """
 
     failing_since_ms: int = 0
@@ -27,12 +29,12 @@ class Health:
 
 
 def read(server_name: str) -> Health:
-    """One read, eventually consistent."""
+    """Return a server's health. One read, eventually consistent."""
     return _parse(dynamodb.get(TABLE, _key(server_name), consistent=False))
 
 
 def read_many(server_names: Sequence[str]) -> dict[str, Health]:
-    """`read` for several servers, 100 in a request."""
+    """Return the health of several servers. One request for 100."""
     if not server_names:
         return {}
     keys = [_key(name) for name in server_names]
@@ -42,9 +44,9 @@ def read_many(server_names: Sequence[str]) -> dict[str, Health]:
 
 
 def write_failure(server_name: str, found: Health, started_ms: int) -> bool:
-    """Record a failure of a request begun at `started_ms`; False if one since then is recorded already.
+    """Record a failed request that began at `started_ms`.
 
-    So requests that fail side by side count as one failure.
+    Returns False if a failure since then is recorded already, so that concurrent failures count as one.
     """
     values = {
         ":failing_since": found.failing_since_ms,
@@ -65,7 +67,7 @@ def write_failure(server_name: str, found: Health, started_ms: int) -> bool:
 
 
 def hold(server_name: str, retry_at_ms: int) -> None:
-    """Leave a server alone until a time that it asked for, without counting a failure."""
+    """Have a server left alone until a time that it asked for, without counting a failure."""
     dynamodb.execute(
         dynamodb.update(
             TABLE, _key(server_name), "SET retry_at_ms = :retry_at", values={":retry_at": retry_at_ms}
@@ -74,7 +76,7 @@ def hold(server_name: str, retry_at_ms: int) -> None:
 
 
 def clear(server_name: str) -> None:
-    """The server answers."""
+    """Note that a server answers: delete its item."""
     dynamodb.execute(dynamodb.delete(TABLE, _key(server_name)))
 
 

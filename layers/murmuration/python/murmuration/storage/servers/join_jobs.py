@@ -1,7 +1,7 @@
-"""Joins of rooms that others are in, which may take longer than a request: one item each, in `transient`.
+"""Joins through other servers, which may take longer than a request: one item each in `transient`.
 
-A job is begun by the request of a client, and carried out by whoever claims it. While somebody is at work no
-other claims it; if they stop, their claim ends by itself. What came of it stays for those who wait.
+A client's request begins a job, and the worker that claims it carries it out. No other worker can claim it
+meanwhile; if the worker stops, its claim expires. The outcome is kept for those who wait.
 """
 
 from __future__ import annotations
@@ -26,12 +26,10 @@ LIFETIME_S = 3600
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Who is to join which room by which servers; `content` is what the join is to say.
+    """A user's join to a room through `servers`; `content` is the content of the join.
 
-    `afresh` has the state that those servers tell take the place of what is known here.
-
-    `outcome` is "" while it isn't over, then "joined" or "failed"; `error` has the status and the body of
-    the failure.
+    With `afresh` the state that those servers send replaces what is known here. `outcome` is "" until the job
+    ends, then "joined" or "failed"; `error` has the status and the body of the failure.
     """
 
     user_id: str
@@ -62,7 +60,7 @@ def _job(item: Item) -> Job:
 
 
 def begin(job: Job, now_ms: int) -> bool:
-    """Begin a job; False where the same is under way already, which is then to be waited for."""
+    """Begin a job. Return False if the same job is in progress: wait for that one."""
     item = {
         **_key(job.user_id, job.room_id),
         "user_id": job.user_id,
@@ -85,13 +83,16 @@ def begin(job: Job, now_ms: int) -> bool:
 
 
 def read(user_id: str, room_id: str) -> Job | None:
-    """The job as it stands; None where there is none."""
+    """Return the job as it stands; None if there is none."""
     item = dynamodb.get(TABLE, _key(user_id, room_id))
     return _job(item) if item is not None else None
 
 
 def claim(user_id: str, room_id: str, now_ms: int, until_ms: int) -> Job | None:
-    """Take a job on until then; None where it is over, somebody else's, or gone."""
+    """Claim a job until `until_ms`, and return it.
+
+    Returns None if it is over, claimed by another worker, or gone.
+    """
     try:
         item = dynamodb.execute(
             dynamodb.update(
@@ -114,8 +115,21 @@ def claim(user_id: str, room_id: str, now_ms: int, until_ms: int) -> Job | None:
     return _job(item) if item else None
 
 
+def renew(job: Job, until_ms: int) -> None:
+    """Hold a claim until then. Nothing where the job is over, or was begun anew meanwhile."""
+    dynamodb.try_execute(
+        dynamodb.update(
+            TABLE,
+            _key(job.user_id, job.room_id),
+            "SET until_ms = :until",
+            values={":until": until_ms, ":begun": job.begun_ms},
+            condition="begun_ms = :begun AND attribute_not_exists(outcome)",
+        )
+    )
+
+
 def finish(job: Job, outcome: str, error: JoinFailure | None = None) -> None:
-    """Say what came of a job, for those who wait for it. Nothing where it was begun anew meanwhile."""
+    """Store the outcome of a job for those who wait. Does nothing if the job was begun anew meanwhile."""
     values: dict[str, Storable] = {":outcome": outcome, ":begun": job.begun_ms}
     change = "SET outcome = :outcome"
     if error is not None:

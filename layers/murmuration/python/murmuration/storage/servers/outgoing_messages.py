@@ -26,7 +26,7 @@ _PLACES = 20
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message that waits: its place, and the content of its EDU as JSON."""
+    """A message that waits to be sent: its place, and the content of its EDU as JSON."""
 
     place: int
     edu: str
@@ -41,7 +41,9 @@ def _message_key(server_name: str, place: int) -> dict[str, str]:
 
 
 def put(server_name: str, messages: Sequence[Outgoing], claim_id: str) -> bool:
-    """Keep up to TRANSACTION_MESSAGES messages, once for each claim; False if too many wait already."""
+    """Store up to TRANSACTION_MESSAGES messages, once for each claim. Return False if too many wait
+    already.
+    """
     claim = dynamodb.put(
         "transient",
         {"id": claim_id, "expires": now_ms() // 1000 + CLAIM_SECONDS},
@@ -66,7 +68,7 @@ def put(server_name: str, messages: Sequence[Outgoing], claim_id: str) -> bool:
 
 
 def read(server_name: str, *, limit: int, most_bytes: int) -> tuple[list[Outgoing], bool]:
-    """The messages that a server is to get next, in order, and whether these are all."""
+    """Return the next messages for a server, in order, and whether these are all."""
     page = dynamodb.query_page(
         TABLE,
         "server_name = :server AND begins_with(sk, :prefix)",
@@ -83,7 +85,7 @@ def read(server_name: str, *, limit: int, most_bytes: int) -> tuple[list[Outgoin
 
 
 def read_some(server_name: str, places: Sequence[int]) -> list[Outgoing]:
-    """The messages at these places that weren't confirmed yet, in order."""
+    """Return the unconfirmed messages at these places, in order."""
     keys = [_message_key(server_name, place) for place in places]
     items = dynamodb.batch_get({TABLE: keys})[TABLE] if keys else []
     return sorted((Outgoing(_place(item), item["edu"]) for item in items), key=lambda it: it.place)
@@ -94,7 +96,7 @@ def _place(item: Mapping[str, str]) -> int:
 
 
 def remove(server_name: str, places: Sequence[int]) -> None:
-    """Forget messages that a server has; those that are gone already are no error."""
+    """Delete messages that a server has. Messages that are gone already are no error."""
     size = dynamodb.TRANSACTION_LIMIT - 1
     for start in range(0, len(places), size):
         _remove(server_name, places[start : start + size])
@@ -123,7 +125,7 @@ def _remove(server_name: str, places: Sequence[int]) -> None:
 
 
 def remove_all(server_name: str) -> None:
-    """Forget all messages for a server."""
+    """Delete all messages for a server."""
     while True:
         found, is_all = read(server_name, limit=100, most_bytes=4_000_000)
         remove(server_name, [message.place for message in found])

@@ -1,4 +1,4 @@
-"""Device lists of other servers' users that can't be had yet, until they are tried again (table `parked`)."""
+"""Remote users' device lists that can't be fetched yet, until they are tried again (table `parked`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LISTS = "device-lists"
 
 
 def park(user_id: str) -> None:
-    """Have a user's list tried again, each time twice as late: one read and one write."""
+    """Have a user's list tried again, each time after twice as long. One read and one write."""
     now, item = now_ms(), dynamodb.get(TABLE, _key(user_id))
     attempts = item["attempts"] if item is not None else 0
     parked = {
@@ -27,7 +27,7 @@ def park(user_id: str) -> None:
 
 
 def read_due(limit: int) -> list[tuple[str, int]]:
-    """The users whose lists are to be tried now, with the time at which they were due."""
+    """Return the users whose lists are to be tried now, with the time at which each was due."""
     items = dynamodb.query(
         TABLE,
         "pk = :pk AND due_ms <= :now",
@@ -51,7 +51,7 @@ def postpone(user_id: str, due_ms: int) -> bool:
 
 
 def remove(user_id: str) -> None:
-    """The list was had, or isn't wanted any more."""
+    """Delete the entry of a list that was fetched, or isn't needed any more."""
     dynamodb.execute(dynamodb.delete(TABLE, _key(user_id)))
 
 

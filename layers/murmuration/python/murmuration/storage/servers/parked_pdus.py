@@ -1,7 +1,6 @@
-"""PDUs that can't be judged yet, until they are or until they expire (table `parked`).
+"""PDUs that can't be checked yet, until they can or until they expire (table `parked`).
 
-All of them are in one partition, by room and event ID; the index `by-due` has them by the time at which they
-are to be tried again.
+They are in one partition, by room and event ID; the index `by-due` has them by the time of their next try.
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ class ParkedPdu:
 
     @property
     def is_given_up(self) -> bool:
-        """Whether it has waited for as long as a PDU is kept."""
+        """Whether it was parked for as long as a PDU is kept."""
         return self.expires_ms <= now_ms()
 
 
 def park(room_id: str, event_id: str, origin: str, pdu: Any) -> bool:
-    """Keep a PDU for later; False if it is parked already."""
+    """Park a PDU for later. Return False if it is parked already."""
     now = now_ms()
     item = {
         **_key(room_id, event_id),
@@ -56,7 +55,7 @@ def park(room_id: str, event_id: str, origin: str, pdu: Any) -> bool:
 
 
 def read_due(limit: int) -> list[ParkedPdu]:
-    """The PDUs that are to be tried now, or given up: those that wait longest first."""
+    """Return the PDUs to try now or to give up, those that were due first at the front."""
     items = dynamodb.query(
         TABLE,
         "pk = :pk AND due_ms <= :now",
@@ -68,7 +67,7 @@ def read_due(limit: int) -> list[ParkedPdu]:
 
 
 def postpone(parked: ParkedPdu) -> bool:
-    """Count an attempt and set the time of the next, twice as far away; False if somebody else did."""
+    """Count a try and set the time of the next one, twice as far away. Return False if another caller did."""
     write = dynamodb.update(
         TABLE,
         _key(parked.room_id, parked.event_id),
@@ -84,7 +83,7 @@ def postpone(parked: ParkedPdu) -> bool:
 
 
 def remove(room_id: str, event_id: str) -> None:
-    """Forget a PDU, as it was judged or given up."""
+    """Delete a PDU that was accepted, rejected or given up."""
     dynamodb.execute(dynamodb.delete(TABLE, _key(room_id, event_id)))
 
 

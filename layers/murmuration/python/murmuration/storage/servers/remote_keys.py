@@ -22,7 +22,7 @@ _ASKED = "asked"
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """A server's key, who gave it, and when it was received, in milliseconds."""
+    """A server's key, which server gave it, and when it was received, in milliseconds."""
 
     server_name: str
     key: VerifyKey
@@ -33,7 +33,7 @@ class StoredKey:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """When a server was asked for its keys and may be asked again (ms), and how often it failed in a row."""
+    """When a server was asked for its keys, when it may be asked again (ms), and its failures in a row."""
 
     at_ms: int = 0
     again_ms: int = 0
@@ -43,7 +43,7 @@ class Asked:
 def read_many(
     wanted: Iterable[tuple[str, str]],
 ) -> tuple[dict[tuple[str, str], StoredKey], dict[str, Asked]]:
-    """The keys that are known among (server, key ID), and when their servers were asked."""
+    """Return the stored keys among (server, key ID) pairs, and when their servers were asked."""
     pairs = list(wanted)
     keys: list[dict[str, str]] = [{"server_name": server, "sk": key_id} for server, key_id in pairs]
     keys += [{"server_name": server, "sk": _ASKED} for server in {server for server, _ in pairs}]
@@ -54,7 +54,7 @@ def read_many(
 
 
 def read_server(server_name: str, *, consistent: bool = False) -> tuple[list[StoredKey], Asked]:
-    """All keys of a server, and when it was asked. At most 1 MB."""
+    """Return all stored keys of a server, and when it was asked. At most 1 MB."""
     items = dynamodb.query_page(
         TABLE, "server_name = :server", {":server": server_name}, consistent=consistent
     ).items
@@ -63,10 +63,10 @@ def read_server(server_name: str, *, consistent: bool = False) -> tuple[list[Sto
 
 
 def write(keys: Iterable[StoredKey]) -> None:
-    """Keep keys, each only where it is better than what is there: a key that is known is never lost.
+    """Store keys. A stored key is replaced only by a better one, and is never lost.
 
-    The origin's word replaces what there is, but doesn't shorten the validity of a current key. A notary's
-    only adds a key, or lengthens the validity of the same one.
+    A key from its own server replaces the stored one, but doesn't shorten the validity of a current key. A
+    key from a notary is only added, or lengthens the validity of the same key.
     """
     parallel(*(lambda key=key: _write_one(key) for key in keys))
 

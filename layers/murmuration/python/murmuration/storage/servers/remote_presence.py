@@ -1,8 +1,8 @@
-"""In which small rooms other servers' users are together with users of this server who look at presence.
+"""The small rooms in which remote users share presence with local users.
 
-An item of the table `streams` for each such user: `user:<user>`, `presence-rooms`, with the `rooms`, the
-newest last. It is written when a local user comes online or joins. Of two who write at once one may be lost;
-who comes next writes it again. It may be out of date, so memberships are looked at by whoever uses it.
+An item of the table `streams` for each remote user: `user:<user>`, `presence-rooms`, with the `rooms`, the
+newest last. It is written when a local user comes online or joins. Of two concurrent writes one may be lost;
+the next one adds it again. The item may be out of date, so its readers check the memberships.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _key(user_id: str) -> dict[str, str]:
 
 
 def read_rooms(user_ids: Collection[str]) -> dict[str, list[str]]:
-    """The rooms of those of the users that have some; a round trip a hundred."""
+    """Return the rooms of those of the users that have any. One round trip for a hundred."""
     if not user_ids:
         return {}
     found = dynamodb.batch_get({streams.TABLE: [_key(user_id) for user_id in sorted(set(user_ids))]})
@@ -32,7 +32,7 @@ def read_rooms(user_ids: Collection[str]) -> dict[str, list[str]]:
 
 
 def add_rooms(rooms: Rooms) -> None:
-    """Note in which rooms, by user, they are seen. Costs writes only for what wasn't known."""
+    """Add rooms to the remote users seen in them. Writes only what isn't stored yet."""
     known = read_rooms(list(rooms))
     for user_id, seen_in in rooms.items():
         before = known.get(user_id, [])

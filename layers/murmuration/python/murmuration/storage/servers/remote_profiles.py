@@ -1,4 +1,4 @@
-"""Profiles of other servers' users, for some minutes after they were asked for (table `transient`)."""
+"""Profiles of remote users, for some minutes after they were fetched (table `transient`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEPT_MS = 5 * 60_000
 
 
 def read(user_id: str) -> ProfileFields | None:
-    """What the user's server said lately: the fields, none for an unknown user; None if it wasn't asked."""
+    """Return what the user's server answered lately: {} for an unknown user, None if it wasn't asked."""
     return fetch(Read(TABLE, _key(user_id), _parse, eventual=True))
 
 
@@ -30,7 +30,7 @@ def _parse(item: Item | None) -> ProfileFields | None:
 
 
 def write(user_id: str, fields: ProfileFields) -> None:
-    """Keep what the user's server said."""
+    """Store the profile that the user's server answered."""
     until_ms = now_ms() + KEPT_MS
     item = {
         **_key(user_id),

@@ -1,4 +1,4 @@
-"""Where servers are, as it was found: items `server#<name>` of the table `transient`."""
+"""The resolved addresses of servers: items `server#<name>` of the table `transient`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ TABLE = "transient"
 class Resolution:
     """What is known of one server name; all times in milliseconds.
 
-    `delegate` is what its well-known file said last; empty if it said nothing valid. That counts until
-    `ask_again_ms`; once an attempt fails, a delegate counts further until `stale_until_ms`. `failures` are
-    failed attempts in a row. `targets` are the SRV records of `targets_of`, until `targets_until_ms`.
+    `delegate` is what its well-known file said last; empty if it said nothing valid. It counts until
+    `ask_again_ms`; after a failed try it counts until `stale_until_ms`. `failures` counts failed tries in a
+    row. `targets` are the SRV records of `targets_of`, valid until `targets_until_ms`.
     """
 
     delegate: str = ""
@@ -29,12 +29,12 @@ class Resolution:
 
 
 def read(server_name: str) -> Resolution | None:
-    """What is known of a server. One read, eventually consistent: an older answer does no harm."""
+    """Return what is known of a server. One read, eventually consistent: an older answer does no harm."""
     return _parse(dynamodb.get(TABLE, _key(server_name), consistent=False))
 
 
 def write(server_name: str, found: Resolution) -> None:
-    """Keep what was found. Of two functions that ask at once the last one wins: both were told the same."""
+    """Store what was found. Of two concurrent writes the last one wins; both have the same answer."""
     last = max(found.ask_again_ms, found.stale_until_ms, found.targets_until_ms)
     item = {
         **_key(server_name),

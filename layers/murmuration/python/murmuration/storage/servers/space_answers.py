@@ -1,4 +1,4 @@
-"""What other servers told of spaces: items `space#<room ID>` of `transient`, for a few minutes."""
+"""Other servers' answers about spaces: items `space#<room ID>` of `transient`, kept for a few minutes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ MOST_BYTES = 300_000
 
 
 def read(room_ids: Sequence[str]) -> dict[str, JsonObject]:
-    """What is known by room ID: an answer, or an empty object where nobody had one. One round trip."""
+    """Return the stored answers by room ID; an empty object means that no server had one. One round trip."""
     reads = [Read(TABLE, _key(room_id), _parse, eventual=True) for room_id in room_ids]
     found = fetch_all(reads)
     return {room_id: each for room_id, each in zip(room_ids, found, strict=True) if each is not None}
 
 
 def write(room_id: str, answer: Body, lifetime_s: int) -> None:
-    """Keep an answer for `lifetime_s`; of two that came at once the later one stays."""
+    """Store an answer for `lifetime_s`. Of two concurrent writes the last one wins."""
     packed = zlib.compress(json.dumps(answer, separators=(",", ":")).encode())
     if len(packed) <= MOST_BYTES:
         item = {**_key(room_id), "answer": packed, "expires": now_ms() // 1000 + lifetime_s}

@@ -1,4 +1,4 @@
-"""How all other servers stand, for operators: reads the whole table `destinations`."""
+"""The state of all other servers, for operators. It reads the whole table `destinations`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from murmuration.storage.servers.backlogs import OWED, TABLE
 
 @dataclass(frozen=True, slots=True)
 class ServerStanding:
-    """A server that doesn't answer, asked to be left alone, or is behind; times are 0 where there is none."""
+    """A server that doesn't answer, asked to be left alone, or is behind. A time is 0 if it doesn't apply.
+
+    `rooms_owed` is the number of rooms whose events it lacks. `devices_owed` says whether it lacks messages
+    to its users' devices, or changes of this server's users' devices.
+    """
 
     server_name: str
     failing_since_ms: int = 0
     retry_at_ms: int = 0
     rooms_owed: int = 0
+    devices_owed: bool = False
 
 
 def scan_standings() -> Iterator[ServerStanding]:
-    """All servers that have an item; a server's items follow each other in a scan."""
+    """Yield every server that has an item. A scan returns a server's items one after another."""
     name, items = "", list[dict[str, object]]()
     for item in dynamodb.scan(TABLE):
         if item["server_name"].startswith("#"):
@@ -39,5 +44,6 @@ def _standing(server_name: str, items: list[dict[str, object]]) -> ServerStandin
     for item in items:
         if item["sk"] == "health":
             times = {name: int(str(item.get(name, 0))) for name in times}
-    owed = sum(str(item["sk"]).startswith(OWED) for item in items)
-    return ServerStanding(server_name, **times, rooms_owed=owed)
+    owed = [str(item["sk"])[len(OWED) :] for item in items if str(item["sk"]).startswith(OWED)]
+    rooms = [log_id for log_id in owed if log_id.startswith("!")]
+    return ServerStanding(server_name, **times, rooms_owed=len(rooms), devices_owed=len(rooms) < len(owed))

@@ -1,6 +1,6 @@
-"""Events that could not be had from other servers, and when to ask for them again (table `transient`).
+"""Events that no server could give, and when to ask again (table `transient`).
 
-The first failure counts for an hour, each further one for twice as long, up to two days.
+After the first failure nobody asks for an hour, after each further one for twice as long, up to two days.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOST_WRITES = 200
 
 
 def read(room_id: str, event_ids: Collection[str]) -> dict[str, tuple[int, int]]:
-    """By event ID, how often asking for an event failed and until when it isn't asked for (ms)."""
+    """Return, by event ID, the number of failures, and until when not to ask (ms)."""
     wanted = list(dict.fromkeys(event_ids))
     reads = [Read(TABLE, _key(room_id, event_id), _parse, eventual=True) for event_id in wanted]
     found = fetch_all(reads)
@@ -29,13 +29,13 @@ def read(room_id: str, event_ids: Collection[str]) -> dict[str, tuple[int, int]]
 
 
 def askable(room_id: str, event_ids: Collection[str]) -> list[str]:
-    """Those events that may be asked for now. One round trip."""
+    """Return those of the events that may be asked for now. One round trip."""
     now, known = now_ms(), read(room_id, event_ids)
     return [event_id for event_id in event_ids if event_id not in known or known[event_id][1] <= now]
 
 
 def remember(room_id: str, event_ids: Iterable[str]) -> None:
-    """Note that these events were asked for in vain. Two round trips."""
+    """Note that asking for these events failed. Two round trips."""
     wanted = list(dict.fromkeys(event_ids))[:MOST_WRITES]
     if not wanted:
         return
@@ -56,7 +56,7 @@ def remember(room_id: str, event_ids: Iterable[str]) -> None:
 
 
 def claim_backfill(room_id: str, wait_ms: int) -> bool:
-    """Whether a room may be backfilled now; if so, it may not for `wait_ms`. One write."""
+    """Return whether to backfill a room now; if so, nobody else does for `wait_ms`. One write."""
     now = now_ms()
     until = now + wait_ms
     return dynamodb.try_execute(
@@ -70,7 +70,7 @@ def claim_backfill(room_id: str, wait_ms: int) -> bool:
 
 
 def end_backfill(room_id: str) -> None:
-    """Let others backfill the room. One write."""
+    """Let others backfill the room again. One write."""
     dynamodb.execute(dynamodb.delete(TABLE, {"id": f"backfill#{room_id}"}))
 
 

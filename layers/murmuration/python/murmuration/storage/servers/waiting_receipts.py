@@ -24,7 +24,7 @@ _RECEIPT = "r_"
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The receipts of a room that wait."""
+    """The receipts of a room that wait to be sent."""
 
     room_id: str
     receipts: list[WaitingReceipt]
@@ -36,7 +36,7 @@ def _key(room_id: str) -> dict[str, str]:
 
 
 def as_waiting(receipt: Receipt) -> WaitingReceipt:
-    """Return what an EDU will need of a receipt."""
+    """Return the parts of a receipt that its EDU needs."""
     waiting: WaitingReceipt = {"user_id": receipt.user_id, "event_id": receipt.event_id, "ts": receipt.ts}
     if receipt.thread_id is not None:
         waiting["thread_id"] = receipt.thread_id
@@ -44,7 +44,10 @@ def as_waiting(receipt: Receipt) -> WaitingReceipt:
 
 
 def add(room_id: str, receipt: WaitingReceipt) -> None:
-    """Have a receipt sent with the next ones of its room; it replaces an older one of its user and thread."""
+    """Have a receipt sent with the next ones of its room.
+
+    It replaces an older one of the same user and thread.
+    """
     name = json.dumps([receipt["user_id"], receipt.get("thread_id")])
     attribute = _RECEIPT + hashlib.sha256(name.encode()).hexdigest()[:24]
     dynamodb.execute(
@@ -59,7 +62,7 @@ def add(room_id: str, receipt: WaitingReceipt) -> None:
 
 
 def read(limit: int) -> list[Waiting]:
-    """The receipts that wait, by room. Eventually consistent."""
+    """Return the waiting receipts, by room. Eventually consistent."""
     items = dynamodb.query(
         TABLE, "server_name = :receipts", {":receipts": PARTITION}, consistent=False, limit=limit
     )
@@ -74,7 +77,7 @@ def read(limit: int) -> list[Waiting]:
 
 
 def remove(waiting: Waiting) -> None:
-    """A room's receipts are on their way; if one came meanwhile, they stay for the next time."""
+    """Delete a room's receipts, which are being sent. If another one came meanwhile, all stay."""
     write = dynamodb.delete(
         TABLE,
         _key(waiting.room_id),

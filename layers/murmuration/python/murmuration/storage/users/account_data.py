@@ -21,10 +21,10 @@ from murmuration.storage.live import streams
 
 PREFIX = "data#"
 FEW_ROOMS, ITEMS_A_ROOM = 4, 10
-"""Up to how many rooms are asked for one by one; how many items a room has that is like others."""
+"""The most rooms to query one by one; and the number of items that a room is expected to have."""
 MAX_KEY_BYTES = 1024
 MAX_CONTENT_BYTES = 350_000
-"""What an item, limited to 400 KB, holds beside its key."""
+"""How large a content may be, beside its key in an item of at most 400 KB."""
 MOST = 10_000
 """How many pieces a user may have: each is a type, of the account or of one room."""
 MOST_BYTES = 10_000_000
@@ -32,7 +32,10 @@ MOST_BYTES = 10_000_000
 
 
 def data_key(room_id: str, data_type: str) -> str:
-    """The key within the user's stream; `room_id` is "" for the account's own. Raises InvalidParam."""
+    """Return the key within the user's stream; `room_id` is "" for the account's own data.
+
+    Raises InvalidParam.
+    """
     key = f"{PREFIX}{room_id}#{data_type}"
     if len(key.encode()) > MAX_KEY_BYTES:
         raise InvalidParam("The type of the account data is too long")
@@ -40,19 +43,19 @@ def data_key(room_id: str, data_type: str) -> str:
 
 
 def read(user_id: str, room_id: str, data_type: str) -> JsonObject | None:
-    """The content, or None where there is none."""
+    """Return the content of one type; None if there is none."""
     item = streams.get(streams.user_stream(user_id), data_key(room_id, data_type))
     return content_of(item) if item else None
 
 
 def read_room(user_id: str, room_id: str) -> dict[str, JsonObject]:
-    """All that a user keeps about a room, tags too: contents by type. One query."""
+    """Return all of a user's data about a room, tags included: contents by type. One query."""
     items = streams.read_prefix(streams.user_stream(user_id), data_key(room_id, ""))
     return {str(item["type"]): content_of(item) for item in items}
 
 
 def read_tags(user_id: str, room_ids: Sequence[str]) -> dict[str, set[str]]:
-    """The names of the tags that a user gave each of these rooms; one round trip a hundred rooms."""
+    """Return the names of the tags that a user gave each of these rooms. One round trip for a hundred."""
     contents = fetch_all([content_read(user_id, room_id, TAG) for room_id in room_ids])
     found: dict[str, set[str]] = {}
     for room_id, content in zip(room_ids, contents, strict=True):
@@ -62,9 +65,9 @@ def read_tags(user_id: str, room_ids: Sequence[str]) -> dict[str, set[str]]:
 
 
 def read_about_rooms(user_id: str, room_ids: Sequence[str]) -> dict[str, list[Item]]:
-    """All items of a user's stream about each of these rooms: their data, and their private receipts.
+    """Return the items of a user's stream about each of these rooms: data and private receipts.
 
-    Of many rooms all that the user has is read, where that isn't much more than what is asked for.
+    For many rooms it reads all of the user's items, if they aren't many more than those asked for.
     """
     found: dict[str, list[Item]] = {room_id: [] for room_id in room_ids}
     stream = streams.user_stream(user_id)
@@ -89,7 +92,10 @@ def read_about_rooms(user_id: str, room_ids: Sequence[str]) -> dict[str, list[It
 
 
 def read_account(user_id: str, first: str, most_bytes: int) -> tuple[list[Item], str | None]:
-    """The items of the account's own data from the key `first` on, and the key of what doesn't fit."""
+    """Return the items of the account's own data from the key `first` on, and the key to go on with.
+
+    The key is None if all items fit.
+    """
     return streams.read_some_of_prefix(streams.user_stream(user_id), data_key("", ""), first, most_bytes)
 
 
@@ -127,7 +133,7 @@ def content_of(item: StoredItem) -> JsonObject:
 
 
 def write(user_id: str, room_id: str, data_type: str, content: Content) -> None:
-    """Set the content. Raises TooLarge, also for a type or a byte too many, BadJson, InvalidParam."""
+    """Set the content. Raises TooLarge, also for one type or byte too many, BadJson, InvalidParam."""
     change(user_id, room_id, data_type, lambda _: content)
 
 
@@ -137,10 +143,10 @@ def change(
     data_type: str,
     make: Callable[[JsonObject | None], Content | None],
 ) -> None:
-    """Set the content to what `make` makes of the old one; None leaves it.
+    """Set the content to what `make` returns for the old one; if it returns None, change nothing.
 
-    Of changes at the same time none is lost: each is made of what the one before left behind. Raises
-    TooLarge, BadJson, InvalidParam, and what `make` raises.
+    Concurrent changes follow each other, so none is lost. Raises TooLarge, BadJson, InvalidParam, and what
+    `make` raises.
     """
     stream = streams.user_stream(user_id)
     counting: list[Write] = []

@@ -1,7 +1,7 @@
-"""Accounts, devices: the items `account` and `device#<id>` of the table `users`, and what hangs on a device.
+"""Accounts and devices: the items `account` and `device#<id>` of the table `users`.
 
-A device's item holds the hashes of its tokens. After a refresh the next pair waits in `next_access_hash`,
-`next_access_expires_ms`, `next_refresh_hash` and `next_nonce` until one of the pair is used.
+A device's item has the hashes of its tokens. After a refresh the next pair waits in `next_access_hash`,
+`next_access_expires_ms`, `next_refresh_hash` and `next_nonce` until one of the two is used.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ KEYS = "keys"
 STREAMS = "streams"
 DEVICE = "device#"
 CAPABILITIES = "capabilities#"
-"""What a client says that it can do (`client_capabilities`), by its device."""
+"""The sort key prefix of the capabilities that a device announced (`client_capabilities`)."""
 NEXT = ("next_access_hash", "next_access_expires_ms", "next_refresh_hash", "next_nonce")
 REMOVE_NEXT = f"REMOVE {', '.join(NEXT)}"
 
@@ -40,7 +40,7 @@ def device_read(key: Mapping[str, str]) -> Read[Item | None]:
 
 
 def device_id_of(item: StoredItem) -> str:
-    """The ID of the device that a device's item is of."""
+    """Return the ID of the device in a device's item."""
     return str(item["sk"]).removeprefix(DEVICE)
 
 
@@ -52,7 +52,9 @@ def read_account(user_id: str) -> Item | None:
 
 
 def is_findable_read(user_id: str) -> Read[bool]:
-    """Read whether an account is in use, so that others may find it."""
+    """Read whether other users may find an account: it exists, and is neither closed, suspended nor
+    locked.
+    """
     return Read(USERS, account_key(user_id), _is_findable)
 
 
@@ -61,7 +63,7 @@ def _is_findable(item: Item | None) -> bool:
 
 
 def read_account_and_device(user_id: str, device_id: str | None) -> tuple[Item | None, Item | None]:
-    """The account's and the device's item, in one request."""
+    """Return the account's and the device's item. One request."""
     keys = [account_key(user_id)] + ([device_key(user_id, device_id)] if device_id is not None else [])
     found = {item["sk"]: item for item in dynamodb.batch_get({USERS: keys})[USERS]}
     return found.get("account"), found.get(f"{DEVICE}{device_id}")
@@ -71,28 +73,28 @@ ACCOUNT = "account"
 
 
 def create_account_write(user_id: str, attributes: Attributes) -> Write:
-    """Claim `user_id`, by a write named ACCOUNT that is refused if it was ever in use."""
+    """Return the write, named ACCOUNT, that creates an account. It is refused if the ID was ever in use."""
     return dynamodb.put(
         USERS, {**account_key(user_id), **attributes}, condition="attribute_not_exists(user_id)"
     ).named(ACCOUNT)
 
 
 def check_password_unchanged(user_id: str, password_hash: str) -> Write:
-    """Refuses a transaction if the account's password changed meanwhile, or the account was deactivated."""
+    """Return the check that an account's password is unchanged and the account is active."""
     return dynamodb.check(
         USERS, account_key(user_id), "password_hash = :password", values={":password": password_hash}
     )
 
 
 def check_active(user_id: str) -> Write:
-    """Refuses a transaction if the account doesn't exist or was deactivated."""
+    """Return the check that an account exists and isn't deactivated."""
     return dynamodb.check(
         USERS, account_key(user_id), "attribute_exists(user_id) AND attribute_not_exists(deactivated_ms)"
     )
 
 
 def set_password(user_id: str, password_hash: str) -> None:
-    """Raises ConditionFailed for an account that doesn't exist or was deactivated."""
+    """Set an account's password. Raises ConditionFailed if it is unknown or deactivated."""
     dynamodb.execute(
         dynamodb.update(
             USERS,
@@ -105,7 +107,7 @@ def set_password(user_id: str, password_hash: str) -> None:
 
 
 def set_login_networks(user_id: str, networks: Sequence[str]) -> None:
-    """Note the networks from which the account's owner logged in; nothing for an account that is closed."""
+    """Store the networks from which the owner logged in; does nothing for a deactivated account."""
     with suppress(ConditionFailed):
         dynamodb.execute(
             dynamodb.update(
@@ -119,7 +121,7 @@ def set_login_networks(user_id: str, networks: Sequence[str]) -> None:
 
 
 def set_admin(user_id: str, admin: bool) -> None:
-    """Raises ConditionFailed for an account that doesn't exist or was deactivated."""
+    """Make an account an administrator's, or not. Raises ConditionFailed if it is unknown or deactivated."""
     dynamodb.execute(
         dynamodb.update(
             USERS,
@@ -134,7 +136,7 @@ def set_admin(user_id: str, admin: bool) -> None:
 def set_flag(user_id: str, flag: str, on: bool) -> None:
     """Set or remove the flag `locked` or `suspended` of an account.
 
-    Raises ConditionFailed for an account that doesn't exist, was deactivated, or is an administrator's.
+    Raises ConditionFailed if the account is unknown, deactivated, or an administrator's.
     """
     active = "attribute_exists(user_id) AND attribute_not_exists(deactivated_ms)"
     dynamodb.execute(
@@ -159,14 +161,14 @@ def copy_flags(user_id: str, flags: Sequence[str]) -> None:
 
 
 def scan_accounts() -> Iterator[Item]:
-    """Every account, in no order: reads the whole table."""
+    """Yield every account, in no order. Reads the whole table."""
     return dynamodb.scan(
         USERS, FilterExpression="sk = :account", ExpressionAttributeValues={":account": {"S": "account"}}
     )
 
 
 def deactivate(user_id: str, *, at_ms: int, erase: bool) -> None:
-    """Closes the account for good; the item stays, so that the name is never given out again."""
+    """Close an account for good. Its item stays, so that the user ID is never given out again."""
     dynamodb.execute(
         dynamodb.update(
             USERS,
@@ -180,9 +182,9 @@ def deactivate(user_id: str, *, at_ms: int, erase: bool) -> None:
 
 
 def purge_user_data(user_id: str) -> None:
-    """Removes profile, filters, keys and account data: all that isn't the account, its devices and rooms.
+    """Delete a user's profile, filters, keys and account data; account, devices and memberships stay.
 
-    What other servers are yet to be told of changed devices stays: up to a hundred device IDs.
+    The log of device changes stays too, for other servers that aren't told yet: up to a hundred device IDs.
     """
     filters, keys = concurrency.parallel(
         functools.partial(_query_keys, USERS, "user_id", user_id, "filter#"),
@@ -204,27 +206,30 @@ def read_device(user_id: str, device_id: str) -> Item | None:
 
 
 def read_devices(user_id: str) -> list[Item]:
-    """All devices of a user, by device ID."""
+    """Return all devices of a user, by device ID."""
     return dynamodb.query(
         USERS, "user_id = :user AND begins_with(sk, :prefix)", {":user": user_id, ":prefix": DEVICE}
     )
 
 
 def create_device_write(user_id: str, device_id: str, attributes: Attributes) -> Write:
-    """Adds a device that isn't there yet."""
+    """Return the write that adds a device. It fails if the device exists."""
     item = {**device_key(user_id, device_id), **attributes}
     return dynamodb.put(USERS, item, condition="attribute_not_exists(user_id)")
 
 
 def check_device(user_id: str, device_id: str) -> Write:
-    """Refuses a transaction, by the name "device", if there is no such device."""
+    """Return the check, named "device", that a device exists."""
     return dynamodb.check(USERS, device_key(user_id, device_id), "attribute_exists(user_id)").named("device")
 
 
 def replace_tokens_write(
     user_id: str, device_id: str, attributes: Attributes, remove: Sequence[str] = ()
 ) -> Write:
-    """Sets attributes of a device that exists; all other tokens of it, which `remove` names, go."""
+    """Return the write that sets attributes of an existing device and removes its other tokens.
+
+    `remove` names further attributes to remove.
+    """
     expression, names, values = _set(attributes)
     return dynamodb.update(
         USERS,
@@ -239,7 +244,10 @@ def replace_tokens_write(
 def offer_next_tokens(
     user_id: str, device_id: str, attributes: Attributes, *, refresh_hash: str, nonce: str | None
 ) -> None:
-    """Sets the pair that follows `refresh_hash`, over the pair made with `nonce`. Raises ConditionFailed."""
+    """Store the token pair that follows `refresh_hash`, in place of the pair made with `nonce`.
+
+    Raises ConditionFailed if either has changed.
+    """
     expression, names, values = _set(attributes)
     offered = "next_nonce = :nonce" if nonce is not None else "attribute_not_exists(next_nonce)"
     values |= {":refresh": refresh_hash} | ({":nonce": nonce} if nonce is not None else {})
@@ -256,7 +264,7 @@ def offer_next_tokens(
 
 
 def promote_next_tokens(device: StoredItem, seen: Attributes | None = None) -> bool:
-    """Make the pair that waits the device's only one; False if the device moved on meanwhile."""
+    """Make the waiting token pair the device's only one. Return False if the device changed meanwhile."""
     promoted = {name.removeprefix("next_"): device[name] for name in NEXT[:3]}
     expression, names, values = _set({**promoted, **(seen or {})})
     return dynamodb.try_execute(
@@ -272,7 +280,7 @@ def promote_next_tokens(device: StoredItem, seen: Attributes | None = None) -> b
 
 
 def update_device(user_id: str, device_id: str, attributes: Attributes) -> bool:
-    """Set attributes of a device; False if there's no such device."""
+    """Set attributes of a device. Return False if it doesn't exist."""
     expression, names, values = _set(attributes)
     return dynamodb.try_execute(
         dynamodb.update(
@@ -287,7 +295,7 @@ def update_device(user_id: str, device_id: str, attributes: Attributes) -> bool:
 
 
 def delete_device_items(user_id: str, device_ids: Iterable[str]) -> None:
-    """Removes devices, and so all their tokens, with what they said that they can do."""
+    """Delete devices, and so their tokens, and the capabilities that they announced."""
     keys = [
         {"user_id": user_id, "sk": prefix + each} for each in device_ids for prefix in (DEVICE, CAPABILITIES)
     ]
@@ -295,7 +303,7 @@ def delete_device_items(user_id: str, device_ids: Iterable[str]) -> None:
 
 
 def purge_device_data(user_id: str, device_id: str) -> None:
-    """Removes a device's keys, the messages that wait for it, and its connections of sliding sync."""
+    """Delete a device's keys, the messages that wait for it, and its sliding sync connections."""
     prefixes = (f"otk#{device_id}#", f"fallback#{device_id}#")
     found = concurrency.parallel(
         *(functools.partial(_query_keys, KEYS, "user_id", user_id, prefix) for prefix in prefixes)
@@ -307,7 +315,7 @@ def purge_device_data(user_id: str, device_id: str) -> None:
 
 
 def purge_stream(stream: str) -> None:
-    """Removes a stream's items; its head stays, so that a position once given out is never reached again."""
+    """Delete a stream's items. Its head stays, so that no position is given out twice."""
     keys = _query_keys(STREAMS, "stream_id", stream)
     dynamodb.batch_write([dynamodb.delete(STREAMS, key) for key in keys if key["sk"] != "head"])
 

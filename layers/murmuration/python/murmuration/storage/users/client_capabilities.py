@@ -1,4 +1,4 @@
-"""What users' clients say they can do: items `capabilities#<device>` of `users`, which go with the device."""
+"""Capabilities that clients announce: items `capabilities#<device>` of `users`, deleted with the device."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def key(user_id: str, device_id: str) -> dict[str, str]:
 
 
 def read(user_id: str) -> dict[str, Capabilities]:
-    """The sets of a user's devices, by hash."""
+    """Return the announced capabilities of a user's devices, by hash."""
     items = dynamodb.query(
         accounts.USERS,
         "user_id = :user AND begins_with(sk, :prefix)",
@@ -31,7 +31,7 @@ def read(user_id: str) -> dict[str, Capabilities]:
 
 
 def write(user_id: str, device_id: str, sha256: str, capabilities: Capabilities) -> bool:
-    """Have a device announce a set; False where there is no such device any more."""
+    """Store a device's capabilities. Return False if the device doesn't exist any more."""
     item = {
         **key(user_id, device_id),
         "hash": sha256,

@@ -1,11 +1,11 @@
-"""Delayed events: what users have this server send later (table `parked`).
+"""Delayed events: events that users have this server send later (table `parked`).
 
-The events of one user are one partition, which a hash of the user's ID names. A delay ID begins with that
-name, so it alone leads to its item, without telling whose it is. A scheduled event has `due_ms`, by which the
-index `by-due` finds it. A finalised one has `finalised_ms` instead, and expires.
+A hash of the user's ID names the partition of the user's events. A delay ID begins with that name, so the ID
+alone leads to its item, without revealing the user. A scheduled event has `due_ms`, by which the index
+`by-due` finds it. A finalised one has `finalised_ms` instead, and expires.
 
-A second partition has one small item for each scheduled event. By these a worker finds events whose message
-in the queue was lost.
+A second partition has one small item for each scheduled event. Through these a worker finds events whose
+message in the queue was lost.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MOST = 100
 RETENTION_MS = 7 * 86_400_000
 """How long a finalised event can be looked up."""
 GRACE_MS = 60_000
-"""How long after its time an event counts as forgotten."""
+"""How long after its time an event's message counts as lost."""
 WATCH_INTERVAL_MS = 5 * 60_000
 DELAYED, DEVICE = "delayed", "device"
 """The names of the write that changes an event, and of the check that its device exists."""
@@ -43,7 +43,7 @@ _KIND = "delayed_events"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a delayed event ended: it was sent, or failed with an error, or else was cancelled."""
+    """How a delayed event ended: sent (`event_id`), failed (`error`), or else cancelled."""
 
     at_ms: int
     event_id: str | None = None
@@ -52,9 +52,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class DelayedEvent:
-    """An event to be sent `delay_ms` after `since_ms`, when it was scheduled or restarted last.
+    """An event to be sent `delay_ms` after `since_ms`, when it was scheduled or last restarted.
 
-    `state_key` is None for what is no state. `outcome` is None while the event is scheduled.
+    `state_key` is None for a message event. `outcome` is None while the event is scheduled.
     """
 
     delay_id: str
@@ -70,12 +70,12 @@ class DelayedEvent:
 
     @property
     def due_ms(self) -> int:
-        """When the event is to be sent."""
+        """When the event is to be sent, in milliseconds."""
         return self.since_ms + self.delay_ms
 
     @property
     def is_farewell(self) -> bool:
-        """Whether it only takes back state about its own user, as the end of a call does."""
+        """Whether it only removes state about its own user, as at the end of a call."""
         if self.state_key is None or self.content:
             return False
         key = self.state_key.removeprefix("_")
@@ -91,11 +91,11 @@ class Page:
 
 
 class TooMany(Exception):
-    """The user has as many events scheduled as they may."""
+    """The user has as many scheduled events as are allowed."""
 
 
 def make_delay_id(user_id: str, secret: bytes) -> str:
-    """Return the delay ID of a user's event with this secret, which nobody may be able to guess."""
+    """Return the delay ID of a user's event for a secret that nobody can guess."""
     return f"{_partition(user_id)}.{_encode(secret)}"
 
 
@@ -113,7 +113,7 @@ def delayed_read(delay_id: str) -> Read[DelayedEvent | None]:
 
 
 def read_scheduled(user_id: str, limit: int, after: tuple[int, str] | None = None) -> Page:
-    """Return scheduled events of a user; `after` are the time and the ID of the last one known."""
+    """Return scheduled events of a user; `after` is the time and the ID of the last one already returned."""
     start = {**_key(after[1]), "due_ms": after[0]} if after is not None else None
     page = dynamodb.query_page(
         TABLE,
@@ -135,9 +135,9 @@ def _read_all_scheduled(user_id: str) -> list[DelayedEvent]:
 
 
 def schedule(event: DelayedEvent) -> DelayedEvent:
-    """Store an event; return the one that has this delay ID already, if the request was repeated.
+    """Store an event and return it; if the request was repeated, return the stored one.
 
-    Raises TooMany; ConditionFailed, with the name DEVICE, if the event's device is gone.
+    Raises TooMany, and ConditionFailed with the name DEVICE if the event's device is gone.
     """
     item: Item = {
         **_key(event.delay_id),
@@ -171,7 +171,7 @@ def schedule(event: DelayedEvent) -> DelayedEvent:
 
 
 def restart(event: DelayedEvent) -> bool:
-    """Begin an event's delay anew; return False if it isn't scheduled any more."""
+    """Restart an event's delay. Return False if it isn't scheduled any more."""
     now = now_ms()
     write = dynamodb.update(
         TABLE,
@@ -184,7 +184,7 @@ def restart(event: DelayedEvent) -> bool:
 
 
 def finalise_writes(event: DelayedEvent, outcome: Outcome, *, unless_restarted: bool = False) -> list[Write]:
-    """End an event, to be written in one transaction; the write DELAYED is refused if it has ended.
+    """Return the writes that end an event. The one named DELAYED is refused if it has ended already.
 
     With `unless_restarted` it is refused too if the event was restarted since it was read.
     """
@@ -218,7 +218,7 @@ def finalise_writes(event: DelayedEvent, outcome: Outcome, *, unless_restarted: 
 
 
 def finalise(event: DelayedEvent, outcome: Outcome, *, unless_restarted: bool = False) -> bool:
-    """End an event without sending anything; return False if it has ended, or was restarted."""
+    """End an event without sending it. Return False if it has ended or was restarted."""
     try:
         dynamodb.transact(finalise_writes(event, outcome, unless_restarted=unless_restarted))
     except ConditionFailed:
@@ -227,14 +227,14 @@ def finalise(event: DelayedEvent, outcome: Outcome, *, unless_restarted: bool = 
 
 
 def cancel_of_devices(user_id: str, device_ids: Collection[str]) -> None:
-    """Cancel the events that were scheduled on these devices, but for farewells."""
+    """Cancel the events that were scheduled on these devices, except farewells."""
     for event in _read_all_scheduled(user_id):
         if event.device_id in device_ids and not event.is_farewell:
             finalise(event, Outcome(now_ms()))
 
 
 def purge(user_id: str) -> None:
-    """Forget all events of a user whose devices are gone."""
+    """Delete all events of a user whose devices are gone."""
     found = dynamodb.query(TABLE, "pk = :pk", {":pk": _pk(_partition(user_id))}, attributes=("pk", "sk"))
     dynamodb.batch_write([dynamodb.delete(TABLE, key) for key in found])
 
@@ -243,7 +243,7 @@ def purge(user_id: str) -> None:
 
 
 def read_watched(limit: int) -> Page:
-    """Return scheduled events that it is time to look after; watches of ended events go."""
+    """Return scheduled events that are due for a check, and delete the watches of ended ones."""
     items = dynamodb.query(
         TABLE, "pk = :pk AND due_ms <= :now", {":pk": _WATCHED, ":now": now_ms()}, index=BY_DUE, limit=limit
     )
@@ -256,7 +256,7 @@ def read_watched(limit: int) -> Page:
 
 
 def watch_again(event: DelayedEvent) -> None:
-    """Have an event that is still scheduled looked after later."""
+    """Have an event that is still scheduled checked again later."""
     write = dynamodb.update(
         TABLE,
         _watch_key(event.delay_id),

@@ -1,8 +1,8 @@
-"""Pushers whose gateway doesn't answer: since when, when to try again, what they are yet to be told.
+"""Pushers whose gateway doesn't answer: since when, when to try again, and which notes wait.
 
-Such a pusher has one item in `transient`, and one message in the queue that carries its next attempt. What
-comes meanwhile waits in the item: the newest `MOST_PENDING` events. The item expires after a day; then the
-pusher is tried with the next event as if nothing had been.
+Such a pusher has one item in `transient`, and one message in the queue for its next attempt. Notes that come
+meanwhile wait in the item: the newest `MOST_PENDING`. The item expires after a day; then the pusher is tried
+with the next event as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ MOST_PENDING = 10
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """A pusher's failures: how many in a row, the first and the next attempt, what waits, the revision."""
+    """A pusher's failures: how many in a row, the first one, the next attempt, the waiting notes, the
+    revision.
+    """
 
     since_ms: int
     failures: int
@@ -37,7 +39,7 @@ class Failing:
     revision: int = 0
 
     def with_pending(self, more: Sequence[Note]) -> Failing:
-        """Return the same with more that waits, each thing once, the newest of all."""
+        """Return the same with more notes, each once; only the newest are kept."""
         known = [each for each in self.pending if each not in more]
         return replace(self, pending=tuple([*known, *more][-MOST_PENDING:]))
 
@@ -48,7 +50,7 @@ def failing_read(user_id: str, digest: str) -> Read[Failing | None]:
 
 
 def store(user_id: str, digest: str, failing: Failing) -> bool:
-    """Store failures that were changed; return False if somebody else changed them meanwhile."""
+    """Store changed failures. Return False if another worker changed them meanwhile."""
     item: Item = {
         **_key(user_id, digest),
         "since_ms": failing.since_ms,
@@ -62,7 +64,7 @@ def store(user_id: str, digest: str, failing: Failing) -> bool:
 
 
 def clear(user_id: str, digest: str, revision: int) -> bool:
-    """Forget failures that are over; return False if somebody else changed them meanwhile."""
+    """Delete failures that are over. Return False if another worker changed them meanwhile."""
     return _succeeds(dynamodb.delete(TABLE, _key(user_id, digest), **_unchanged(revision)))
 
 

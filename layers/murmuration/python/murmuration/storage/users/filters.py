@@ -23,7 +23,7 @@ def _key(user_id: str, filter_id: str) -> dict[str, str]:
 
 
 def write(user_id: str, filter_id: str, definition: str) -> None:
-    """Store a filter, as JSON; again is no change. Raises TooLarge for one filter too many."""
+    """Store a filter as JSON. Repeating it changes nothing. Raises TooLarge for one filter too many."""
     item = {**_key(user_id, filter_id), "definition": definition}
     count = counts.count_write(TABLE, {"user_id": user_id, "sk": counts.SK}, "filters", MOST)
     put = dynamodb.put(TABLE, item, condition="attribute_not_exists(sk)")

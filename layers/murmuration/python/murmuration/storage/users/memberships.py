@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, StoredItem, Write
 from murmuration.aws.reads import Read, fetch, fetch_all
 from murmuration.protocol.encoding.shapes import EventFields
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, UserId
 
 TABLE = "users"
 PREFIX = "membership#"
@@ -17,22 +21,21 @@ PREFIX = "membership#"
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """Where a user stands in a room.
+    """A user's membership in a room.
 
-    `ordinal` is the membership event's in the room's log, `since` that of the event which began this
-    membership (a profile change in a room goes on with it); both None for an invite to a room that this
-    server isn't in. `previous` is the membership before. `stripped_state` comes with invites and knocks.
-    Of a room that is known by an invite or knock alone there are `room_version` and `via`, the servers that
-    may help to leave it. Of a room that the user has forgotten no more is kept than that they aren't in it,
-    for their other devices to hear of it. `changed_ms` is when the membership began; None
-    where that wasn't noted.
+    `ordinal` is that of the membership event in the room's log; `since` is that of the event which began this
+    membership (a profile change doesn't begin a new one). Both are None for an invite to a room that this
+    server isn't in; then `room_version` and `via`, servers that may help to leave, are set. `previous` is the
+    membership before. `stripped_state` comes with invites and knocks. Of a forgotten room only the leaving is
+    kept, so that the user's other devices learn of it. `changed_ms` is when the membership began; None if
+    unknown.
     """
 
-    user_id: str
-    room_id: str
+    user_id: UserId
+    room_id: RoomId
     membership: str
     event_id: str
-    sender: str
+    sender: UserId
     ordinal: int | None
     since: int | None
     previous: str | None = None
@@ -44,7 +47,7 @@ class Membership:
 
     @property
     def is_outside(self) -> bool:
-        """Whether it came of no event of the room's log: this server wasn't in the room."""
+        """Whether this server wasn't in the room, so that the membership has no event in its log."""
         return self.ordinal is None
 
 
@@ -71,7 +74,7 @@ def from_item(item: StoredItem) -> Membership:
 
 
 def membership_read(user_id: str, room_id: str) -> Read[Membership | None]:
-    """Read a user's membership: None if they have none, or forgot the room."""
+    """Read a user's membership; None if they have none, or forgot the room."""
     return Read(TABLE, membership_key(user_id, room_id), _unless_forgotten)
 
 
@@ -80,25 +83,25 @@ def _unless_forgotten(item: Item | None) -> Membership | None:
 
 
 def read_membership(user_id: str, room_id: str) -> Membership | None:
-    """Return the user's membership: None if they have none, or forgot the room."""
+    """Return the user's membership; None if they have none, or forgot the room."""
     return fetch(membership_read(user_id, room_id))
 
 
 def read_kinds(user_id: str, room_ids: Sequence[str]) -> dict[str, str]:
-    """How a user stands in each of these rooms that they have a membership in; one round trip."""
+    """Return the user's memberships in these rooms, such as "join", by room ID. One round trip."""
     rows = fetch_all([membership_read(user_id, room_id) for room_id in room_ids])
     return {row.room_id: row.membership for row in rows if row is not None}
 
 
 def read_row(user_id: str, room_id: str) -> Membership | None:
-    """Return the user's membership, also of a room that they forgot; None if they have none."""
+    """Return the user's membership, even if they forgot the room; None if they have none."""
     return fetch(
         Read(TABLE, membership_key(user_id, room_id), lambda item: from_item(item) if item else None)
     )
 
 
 def read_memberships(user_id: str, *, consistent: bool = True, forgotten: bool = False) -> list[Membership]:
-    """All of a user's memberships, but for the rooms they forgot, unless these are asked for."""
+    """Return all of a user's memberships, without forgotten rooms unless `forgotten` is set."""
     items = dynamodb.query(
         TABLE,
         "user_id = :user AND begins_with(sk, :prefix)",
@@ -114,7 +117,7 @@ def read_joined_rooms(user_id: str) -> list[str]:
 
 
 def membership_write(membership: Membership) -> Write:
-    """Record a membership; one that goes on (a profile change) keeps its `since` and `previous`."""
+    """Return the write of a membership. If only the profile changed, `since` and `previous` stay."""
     if membership.previous == membership.membership:
         values = {
             ":event_id": membership.event_id,
@@ -137,7 +140,7 @@ def membership_write(membership: Membership) -> Write:
 
 
 def outside_write(membership: Membership, before: Membership | None) -> Write:
-    """Record a membership in a room that this server isn't in; fails if it isn't `before` any more."""
+    """Return the write of a membership in a room that this server isn't in; fails if `before` has changed."""
     if before is None:
         return dynamodb.put(TABLE, _item(membership), condition="attribute_not_exists(user_id)")
     return dynamodb.put(
@@ -172,12 +175,12 @@ def _dump(events: Sequence[EventFields]) -> str:
 
 
 def removal_write(user_id: str, room_id: str) -> Write:
-    """Have the user no membership in the room."""
+    """Return the write that deletes the user's membership in the room."""
     return dynamodb.delete(TABLE, membership_key(user_id, room_id))
 
 
 def forget_write(membership: Membership) -> Write:
-    """Forget a room, unless the membership changed meanwhile."""
+    """Return the write that forgets a room; fails if the membership changed meanwhile."""
     return dynamodb.update(
         TABLE,
         membership_key(membership.user_id, membership.room_id),

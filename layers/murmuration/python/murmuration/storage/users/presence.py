@@ -1,9 +1,8 @@
-"""Presence: an item of the table `streams` that has no place in a stream's order, one for each user.
+"""Presence: the item `user:<user>`, `presence` of the table `streams`, one for each user.
 
-It is `user:<user>`, `presence`. Its changes reach the Streams worker as those of a stream do, which tells
-whom they concern by *markers*: items `presence#<user>` of the streams of rooms, or of users. A marker says
-that somebody's presence changed, not to what; `via` is the room by which a user may know (empty: their
-presence list).
+It has no place in a stream's order. The Streams worker gets its changes and tells others by *markers*: items
+`presence#<user>` in the streams of rooms or users. A marker says only that somebody's presence changed; `via`
+is the room through which a user may see it (empty: their presence list).
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ MARKER = "presence#"
 
 
 def key(user_id: str) -> dict[str, str]:
-    """The key of a user's presence, in the table `streams`."""
+    """Return the key of a user's presence in the table `streams`."""
     return {"stream_id": streams.user_stream(user_id), "sk": KEY}
 
 
@@ -41,12 +40,12 @@ def from_item(item: StoredItem | None) -> Presence:
 
 
 def presence_read(user_id: str) -> Read[Presence]:
-    """Read a user's presence; that of somebody never seen if there is none."""
+    """Read a user's presence; for a user never seen, a default one."""
     return Read(streams.TABLE, key(user_id), from_item)
 
 
 def item_read(user_id: str) -> Read[Item | None]:
-    """Read the item of a user's presence, which `save` wants for the one that it replaces."""
+    """Read the item of a user's presence, for `save`."""
     return Read(streams.TABLE, key(user_id), lambda item: item)
 
 
@@ -55,7 +54,9 @@ def read(user_id: str) -> Item | None:
 
 
 def read_many(user_ids: Collection[str]) -> dict[str, Presence]:
-    """Those of these users that have one; consistent, a round trip a hundred."""
+    """Return the presence of those of these users that have one, consistently. One round trip for a
+    hundred.
+    """
     if not user_ids:
         return {}
     found = dynamodb.batch_get({streams.TABLE: [key(user_id) for user_id in sorted(user_ids)]})
@@ -63,9 +64,9 @@ def read_many(user_ids: Collection[str]) -> dict[str, Presence]:
 
 
 def save(user_id: str, before: StoredItem | None, after: Presence, written_ms: int) -> bool:
-    """Put `after` in place of the item `before`; whether that was still there.
+    """Replace the item `before` by `after`. Return whether `before` was still there.
 
-    `written_ms` is the time of the change: others are told if it's that of `after.changed_ms`.
+    `written_ms` is the time of this change: others are told of it if it equals `after.changed_ms`.
     """
     revision = before["revision"] if before is not None else 0
     item: Item = {
@@ -90,10 +91,10 @@ def save(user_id: str, before: StoredItem | None, after: Presence, written_ms: i
 
 @dataclass(frozen=True, slots=True)
 class NewPresence:
-    """A presence as it has just been stored.
+    """A presence that was just stored.
 
-    Others are told of it if it `changed`; a user who just `came` to an event stream is told what they missed.
-    `age_ms` is for how long others have been shown the same.
+    Others are told of it if it `changed`. A user who just `came` to an event stream is told what they missed.
+    `age_ms` is how long others have been shown the same.
     """
 
     presence: Presence
@@ -107,20 +108,20 @@ def marker(user_id: str, via: str) -> Item:
 
 
 def user_of(item: StoredItem) -> str | None:
-    """Return whose presence a marker in a stream is about; None for other items."""
+    """Return the user whose presence a marker in a stream is about; None for other items."""
     sk = str(item["sk"])
     return sk.removeprefix(MARKER) if sk.startswith(MARKER) else None
 
 
 def newest_of(items: Iterable[StoredItem]) -> dict[str, NewPresence]:
-    """Return the presences among new items of the table that others, or the user, are to be told of."""
+    """Return, of new items of the table, the presences that others or the user are to be told of."""
     return {user_id: new for user_id, new in stored_of(items).items() if new.changed or new.came}
 
 
 def stored_of(items: Iterable[StoredItem]) -> dict[str, NewPresence]:
     """Return the presences among new items of the table, by user.
 
-    Of several items of one user the last counts; what any of them is told for counts too.
+    Of several items of one user the last counts, with the reasons to tell of all of them.
     """
     found: dict[str, NewPresence] = {}
     for item in items:
@@ -136,5 +137,5 @@ def stored_of(items: Iterable[StoredItem]) -> dict[str, NewPresence]:
 
 
 def marked(items: Iterable[StoredItem]) -> dict[str, str]:
-    """The users whose presence these items of a stream say has changed, with what each may be known by."""
+    """Return the users whose presence changed by these items of a stream, each with its `via`."""
     return {item["sk"].removeprefix(MARKER): item["via"] for item in items if item["sk"].startswith(MARKER)}

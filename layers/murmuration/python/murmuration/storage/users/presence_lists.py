@@ -1,7 +1,7 @@
-"""Presence lists: whom a user wants to see, whether they may, and who wants to see the user.
+"""Presence lists: whom a user wants to see, whether that is granted, and who wants to see the user.
 
 Each entry is two items of the table `users`, written together: the observer's `presence-list#<observed>` and
-the observed's `presence-observer#<observer>`, both with the `state`: asked or granted.
+the observed user's `presence-observer#<observer>`, both with the `state`: asked or granted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _observer_key(observer: str, observed: str) -> dict[str, str]:
 
 
 def read_state(observer: str, observed: str) -> str | None:
-    """`asked`, `granted`, or None for neither."""
+    """Return `asked`, `granted`, or None for neither."""
     return state_of(dynamodb.get(TABLE, list_key(observer, observed)))
 
 
@@ -38,17 +38,17 @@ def is_granted(observer: str, observed: str) -> bool:
 
 
 def read_list(observer: str) -> dict[str, str]:
-    """Whom a user has on their list: state by user."""
+    """Return the users on a user's list, with the state of each."""
     return _read(observer, LIST)
 
 
 def read_observers(observed: str) -> dict[str, str]:
-    """Who has a user on their list: state by user."""
+    """Return the users who have a user on their list, with the state of each."""
     return _read(observed, OBSERVER)
 
 
 def read_asking(observed: str, observers: Collection[str]) -> list[str]:
-    """Those of some observers who ask for what hasn't been granted, sorted. One read."""
+    """Return those of the observers who asked and aren't granted yet, sorted. One read."""
     if not observers:
         return []
     keys = [_observer_key(observer, observed) for observer in observers]
@@ -57,7 +57,7 @@ def read_asking(observed: str, observers: Collection[str]) -> list[str]:
 
 
 def observers_among(items: Iterable[StoredItem]) -> list[str]:
-    """Return those who ask to see a user's presence, by items of the user's stream that changed."""
+    """Return who asks to see a user's presence, by changed items of the user's stream."""
     return [item["observer"] for item in items if "observer" in item]
 
 
@@ -69,12 +69,12 @@ def _read(user_id: str, prefix: str) -> dict[str, str]:
 
 
 def asking_writes(observer: str, observed: str) -> list[Write]:
-    """The writes by which somebody asks, again if need be; refused where it's granted."""
+    """Return the writes by which an observer asks. Asking again is allowed; refused if it is granted."""
     return _entry_writes(observer, observed, ASKED, "attribute_not_exists(sk) OR #state = :asked")
 
 
 def granting_writes(observer: str, observed: str) -> list[Write]:
-    """The writes that grant what was asked for; refused for anything else."""
+    """Return the writes that grant what was asked for; refused otherwise."""
     return _entry_writes(observer, observed, GRANTED, "#state = :asked")
 
 

@@ -24,7 +24,7 @@ ProfileFields = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A profile's fields, by name, as of `revision` (0: there is none)."""
+    """A profile's fields by name, at `revision` (0: there is no profile)."""
 
     fields: ProfileFields = field(default_factory=dict)
     revision: int = 0
@@ -46,12 +46,12 @@ def read_profile(user_id: str) -> Profile:
 
 
 def member_fields(item: StoredItem | None) -> dict[str, str]:
-    """The fields that membership events repeat, `displayname` and `avatar_url`, from a profile's item."""
+    """Return `displayname` and `avatar_url`, which membership events repeat, from a profile's item."""
     return {name: item[name] for name in MEMBER_FIELDS if name in item} if item else {}
 
 
 def member_fields_read(user_id: str) -> Read[dict[str, str]]:
-    """Read `member_fields` of a local user, together with others."""
+    """Read `member_fields` of a local user, for a batch."""
     return Read(USERS, profile_key(user_id), member_fields)
 
 
@@ -61,7 +61,7 @@ def read_member_fields(user_id: str) -> dict[str, str]:
 
 
 def profile_write(user_id: str, fields: ProfileFields, *, revision: int = 0) -> Write:
-    """Puts a profile's fields in place of those of `revision`; refused if the profile changed meanwhile."""
+    """Return the write that replaces a profile's fields; refused if its `revision` has changed."""
     item: Item = {**profile_key(user_id), "revision": revision + 1}
     item |= {name: fields[name] for name in MEMBER_FIELDS if name in fields}
     custom = {name: value for name, value in fields.items() if name not in MEMBER_FIELDS}
@@ -73,7 +73,10 @@ def profile_write(user_id: str, fields: ProfileFields, *, revision: int = 0) -> 
 
 
 def unchanged_check(user_id: str, shown: ProfileFields) -> Write:
-    """Refuses a transaction where what rooms are told of a profile isn't this any more."""
+    """Return the check that a profile's `displayname` and `avatar_url` are still those of `shown`.
+
+    A concurrent profile change updates only the rooms joined by then.
+    """
     conditions = [
         f"{name} = :{name}" if name in shown else f"attribute_not_exists({name})" for name in MEMBER_FIELDS
     ]

@@ -1,9 +1,8 @@
 """Pushers: which push gateways are told of a user's notifications, and for which devices.
 
 All pushers of a user are one item of the table `users`, changed by its revision. The same transaction marks
-the user's item in `listeners`: the worker that wakes a room's members reads those anyway, so that a room
-without pushers costs nothing for them. Items of `directory` find everybody who has a pusher with one push
-key.
+the user's item in `listeners`: the worker that wakes a room's members reads those items anyway, so a room
+without pushers costs nothing more. Items of `directory` find all users who have a pusher with one push key.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ ATTEMPTS = 20
 
 @dataclass(frozen=True, slots=True)
 class Pusher:
-    """One pusher. `data` is what the client gave, `made_ms` when; it ends with the device `device_id`."""
+    """A pusher. `data` is what the client gave, `made_ms` when. It is deleted with the device `device_id`."""
 
     app_id: str
     pushkey: str
@@ -52,7 +51,7 @@ class Pusher:
 
     @property
     def pair(self) -> tuple[str, str]:
-        """What names the pusher among those of its user."""
+        """The app ID and the push key, which identify the pusher among its user's."""
         return self.app_id, self.pushkey
 
     @property
@@ -62,7 +61,7 @@ class Pusher:
 
 @dataclass(frozen=True, slots=True)
 class Pushers:
-    """A user's pushers, and how often they changed."""
+    """A user's pushers, and the number of their changes."""
 
     pushers: tuple[Pusher, ...] = ()
     revision: int = 0
@@ -72,7 +71,7 @@ Change = Callable[[Sequence[Pusher]], Sequence[Pusher]]
 
 
 def digest_of(app_id: str, pushkey: str) -> str:
-    """A short name for a push key of an app."""
+    """Return a short name for a push key of an app."""
     return hashlib.sha256(json.dumps([app_id, pushkey]).encode()).hexdigest()[:32]
 
 
@@ -87,9 +86,10 @@ def read_pushers(user_id: str) -> Pushers:
 
 
 def set_pusher(user_id: str, pusher: Pusher) -> None:
-    """Add a pusher, or replace that with the same app and push key.
+    """Add a pusher, or replace the one with the same app and push key.
 
-    Raises TooLarge for one too many, UnknownToken if its device is gone: a pusher must not outlive it.
+    Raises TooLarge for one too many, UnknownToken if its device is gone, because a pusher must not outlive
+    it.
     """
 
     def change(before: Sequence[Pusher]) -> list[Pusher]:
@@ -106,7 +106,7 @@ def set_pusher(user_id: str, pusher: Pusher) -> None:
 
 
 def remove_pushers(user_id: str, pairs: Collection[tuple[str, str]], *, made_before_ms: int = 0) -> None:
-    """Remove pushers by app and push key; with `made_before_ms` only those that were set before then."""
+    """Remove pushers by app and push key; with `made_before_ms`, only those that were set before then."""
 
     def gone(each: Pusher) -> bool:
         return each.pair in pairs and (not made_before_ms or each.made_ms < made_before_ms)
@@ -120,7 +120,7 @@ def remove_of_devices(user_id: str, device_ids: Collection[str]) -> None:
 
 
 def users_of(app_id: str, pushkey: str) -> list[str]:
-    """Return who has a pusher with this app and push key: as many as may share one."""
+    """Return the users who have a pusher with this app and push key."""
     items = dynamodb.query(
         DIRECTORY, "pk = :pk", {":pk": _pk(digest_of(app_id, pushkey))}, limit=2 * MOST_OF_KEY
     )

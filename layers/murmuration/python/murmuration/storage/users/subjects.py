@@ -1,4 +1,4 @@
-"""Who at an identity provider is which of our users: `subject#…` items in `directory`, and their user's.
+"""Subjects of identity providers and the users that they are: items `subject#…` of `directory` and `users`.
 
 A subject belongs to one user; a user may have several.
 """
@@ -19,25 +19,25 @@ PREFIX = "subject#"
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Somebody as an identity provider knows them: the provider's ID here, and its name for them."""
+    """A person as an identity provider knows them: the provider's ID here, and its name for the person."""
 
     provider: str
     name: str
 
     @property
     def key(self) -> str:
-        """The same for the same subject; a provider's names may be longer than a key, and are its own."""
+        """The key of the subject: a hash, because a provider's names may be long."""
         return f"{PREFIX}{self.provider}#{hashlib.sha256(self.name.encode()).hexdigest()}"
 
 
 def read_owner(subject: Subject) -> str | None:
-    """The user that a subject is."""
+    """Return the user that belongs to a subject; None if nobody does."""
     item = dynamodb.get(DIRECTORY, {"pk": subject.key, "sk": "user"})
     return str(item["user_id"]) if item is not None else None
 
 
 def read_subjects(user_id: str) -> Sequence[str]:
-    """The IDs of the providers that know a user, one for each subject."""
+    """Return the IDs of the providers that know a user, one for each subject."""
     found = dynamodb.query(
         USERS, "user_id = :user AND begins_with(sk, :prefix)", {":user": user_id, ":prefix": PREFIX}
     )
@@ -48,7 +48,9 @@ LINK = "identity provider's user"
 
 
 def link_writes(subject: Subject, user_id: str) -> list[Write]:
-    """Make a subject a user. The write named LINK is refused if it is one already."""
+    """Return the writes that link a subject to a user. The one named LINK is refused if it is linked
+    already.
+    """
     return [
         dynamodb.put(
             DIRECTORY,
@@ -60,7 +62,7 @@ def link_writes(subject: Subject, user_id: str) -> list[Write]:
 
 
 def unlink_all(user_id: str) -> None:
-    """Forget all subjects of a user. Stopped halfway, the same call goes on."""
+    """Remove all subjects of a user. If it stopped halfway, calling it again goes on."""
     found = dynamodb.query(
         USERS, "user_id = :user AND begins_with(sk, :prefix)", {":user": user_id, ":prefix": PREFIX}
     )

@@ -1,4 +1,4 @@
-"""Users' addresses: `threepid#…` items in `directory` and with their user; and proofs on their way."""
+"""Users' addresses: items `threepid#…` of `directory` and `users`, and sessions that prove an address."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIFETIME_S = 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An address of a user's."""
+    """An email address or phone number of a user."""
 
     medium: str
     address: str
@@ -30,7 +30,7 @@ def read_owner(medium: str, address: str) -> str | None:
 
 
 def read_addresses(user_id: str) -> list[Address]:
-    """In the order of the addresses."""
+    """Return a user's addresses, sorted."""
     found = dynamodb.query(
         USERS, "user_id = :user AND begins_with(sk, :prefix)", {":user": user_id, ":prefix": PREFIX}
     )
@@ -43,7 +43,7 @@ ADDRESS = "address"
 
 
 def add_writes(user_id: str, found: Address) -> list[Write]:
-    """Make an address a user's. The write named ADDRESS is refused if it is somebody's."""
+    """Return the writes that give an address to a user. The one named ADDRESS is refused if it is taken."""
     key = _key(found.medium, found.address)
     item = {
         "medium": found.medium,
@@ -60,7 +60,7 @@ def add_writes(user_id: str, found: Address) -> list[Write]:
 
 
 def remove_writes(user_id: str, medium: str, address: str) -> list[Write]:
-    """Take an address away; the first write is refused where it isn't the user's."""
+    """Return the writes that remove an address. The first is refused if it isn't the user's."""
     key = _key(medium, address)
     return [
         dynamodb.delete(
@@ -78,15 +78,20 @@ def _key(medium: str, address: str) -> str:
 
 
 def read_validation(sid: str) -> Item | None:
-    """A session in which an address is proved: `address`, `secret_hash`, `token_hash`, (`validated_ms`) …"""
+    """Return the item of a session that proves an address: `address`, `secret_hash`, `token_hash`, and
+    others.
+
+    `validated_ms` is set once the address is proved.
+    """
     item = dynamodb.get(TRANSIENT, _session_key(sid))
     return item if item is not None and item["expires"] * 1000 > now_ms() else None
 
 
 def begin_validation(sid: str, attributes: Attributes, *, send_attempt: int) -> bool:
-    """Begin, or begin anew with a later attempt; False if this attempt, or a later one, was made before.
+    """Begin a session, or begin it again with a later attempt.
 
-    Each has a `token_hash` of its own, so that one whose answer was lost knows itself when it's sent again.
+    Returns False if this attempt or a later one was made before. Each attempt has its own `token_hash`, so a
+    write that is retried after a lost response recognises itself.
     """
     item = {
         **_session_key(sid),
@@ -110,7 +115,7 @@ def begin_validation(sid: str, attributes: Attributes, *, send_attempt: int) -> 
 
 
 def take_back(sid: str, token_hash: str) -> None:
-    """Uncount a send attempt whose mail could not be sent. A later attempt isn't touched."""
+    """Uncount an attempt whose mail could not be sent. A later attempt isn't touched."""
     with suppress(ConditionFailed):
         dynamodb.execute(
             dynamodb.update(
@@ -124,7 +129,7 @@ def take_back(sid: str, token_hash: str) -> None:
 
 
 def record_validation(sid: str, token_hash: str) -> None:
-    """Take note that the token was shown. Raises ConditionFailed where another one has replaced it."""
+    """Note that the token was shown. Raises ConditionFailed if another token replaced it."""
     dynamodb.execute(
         dynamodb.update(
             TRANSIENT,

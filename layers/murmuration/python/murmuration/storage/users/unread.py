@@ -1,7 +1,7 @@
-"""What push gateways told a user of that isn't read yet: the number on an app's icon.
+"""Unread events that push gateways were told of: the number on an app's icon.
 
-One item of the table `users`: by room the places of the events, each with its thread. The newest `MOST` are
-kept. It is for users with pushers only, and changes by its revision.
+One item of the table `users` has, by room, the places of the events with their threads. The newest `MOST` are
+kept. It exists for users with pushers only, and is changed by its revision.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def total(unread: Unread) -> int:
 
 
 def add(user_id: str, room_id: str, ordinal: int, thread: str) -> int:
-    """Note an event that the user is notified of; return how many are unread then. Twice counts once."""
+    """Add an event that the user is notified of, once, and return the number of unread events."""
 
     def change(unread: Unread) -> None:
         places = {*unread.get(room_id, ()), (ordinal, thread)}
@@ -48,9 +48,9 @@ def add(user_id: str, room_id: str, ordinal: int, thread: str) -> int:
 
 
 def mark_read(user_id: str, room_id: str, read_up_to: Mapping[str, int]) -> tuple[int, bool]:
-    """Take out what was read: the ordinal up to which, by thread; "" stands for all threads.
+    """Remove what was read: up to an ordinal for each thread; "" stands for all threads.
 
-    Returns how many are unread then, and whether that changed.
+    Returns the number of unread events, and whether it changed.
     """
 
     def change(unread: Unread) -> None:
@@ -68,12 +68,12 @@ def mark_read(user_id: str, room_id: str, read_up_to: Mapping[str, int]) -> tupl
 
 
 def forget_room(user_id: str, room_id: str) -> tuple[int, bool]:
-    """Take out all of a room that the user left; see `mark_read`."""
+    """Remove all events of a room that the user left. Returns what `mark_read` returns."""
     return mark_read(user_id, room_id, {"": 1 << 62})
 
 
 def forget(user_id: str) -> None:
-    """Forget all that is unread."""
+    """Delete the item."""
     dynamodb.execute(dynamodb.delete(TABLE, _key(user_id)))
 
 

@@ -1,7 +1,7 @@
-"""The words by which users of this server are found: items of the table `directory`.
+"""The words by which local users are found: items of the table `directory`.
 
-There is an item for each word of a user's name and ID, below its first character, so that a query finds the
-users with a word that begins in some way. A reader looks at the profile whether it still holds.
+Each word of a user's name and ID is an item in the partition of its first character, so a query finds the
+users with a word that begins with a prefix. A reader must check the profile, because an item may be outdated.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of a text without regard to case, the first `MOST_WORDS`."""
+    """Return the first `MOST_WORDS` words of a text, in lower case."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return list(dict.fromkeys(word[:MOST_CHARACTERS] for word in _WORD.findall(folded)))[:MOST_WORDS]
 
 
 def word_writes(user_id: str, display_name: str | None) -> list[Write]:
-    """Have a user found by the words of their display name and the local part of their ID."""
+    """Return the writes by which a user is found by their display name and the local part of their ID."""
     words = [*words_of(user_id[1:].partition(":")[0]), *words_of(display_name or "")]
     return [
         dynamodb.put(TABLE, {"pk": _pk(word), "sk": f"{word}#{user_id}"}) for word in dict.fromkeys(words)
@@ -34,12 +34,12 @@ def word_writes(user_id: str, display_name: str | None) -> list[Write]:
 
 
 def add_words(user_id: str, display_name: str | None) -> None:
-    """Carry out `word_writes`; what is there already stays."""
+    """Carry out `word_writes`. Words that are stored already stay."""
     dynamodb.batch_write(word_writes(user_id, display_name))
 
 
 def remove_words(user_id: str, before: str | None, now: str | None) -> None:
-    """Remove the words of a former display name that the present one, and the ID, don't have."""
+    """Remove the words of a former display name that neither the present one nor the ID has."""
     kept = {*words_of(user_id[1:].partition(":")[0]), *words_of(now or "")}
     dynamodb.batch_write(
         [
@@ -51,7 +51,7 @@ def remove_words(user_id: str, before: str | None, now: str | None) -> None:
 
 
 def find_by_prefix(prefix: str, limit: int) -> list[str]:
-    """Return users with a word that begins with `prefix`, in the order of these words; one query."""
+    """Return users with a word that begins with `prefix`, in the order of these words. One query."""
     items = dynamodb.query(
         TABLE,
         "pk = :pk AND begins_with(sk, :prefix)",

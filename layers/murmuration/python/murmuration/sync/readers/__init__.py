@@ -1,6 +1,6 @@
-"""`Reader`: what makes sections of the rooms for one API, by the positions that a sync keeps.
+"""`Reader`: makes the rooms' sections for one API, from the positions that a sync keeps.
 
-/sync's own is `sections.SYNC`; the founding drafts have others.
+/sync's own reader is `sections.SYNC`; the founding drafts have others.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
     from murmuration.sync.context import Context
     from murmuration.sync.joined import RoomPart
-    from murmuration.sync.json_types import AnswerSections, RoomSection
+    from murmuration.sync.readers.json_types import AnswerSections, RoomSection
 
 
 @dataclass(frozen=True, slots=True)
 class RoomNews:
-    """What was read of a joined room that moved; `position` is None where the client doesn't know the room.
+    """What was read of a changed joined room. `position` is None if the client doesn't know the room.
 
-    `items` are those of the room's stream that are new, `entries` current state that decides something.
+    `items` are the new items of the room's stream; `entries` is current state that decides what is shown.
     """
 
     room: Room
@@ -42,12 +42,12 @@ class RoomNews:
 
 
 class Reader(Protocol):
-    """Makes a room's section, None for nothing to tell. Sections have what their maker likes.
+    """Makes a room's section; each reader chooses the keys. None means that there is nothing to show.
 
-    One that isn't `for_beginners` has nothing to tell who has no position, but where to begin. One that
-    `tracks` has its clients' unread counts, keys, device lists and the presence of small rooms' members
-    looked at, as /sync does. `deciding` is state that it needs of each room that moved, `ahead` what it needs
-    of many rooms that the client doesn't know yet.
+    A reader that isn't `for_beginners` gives a client without a position only a position to begin with. One
+    that `tracks` has unread counts, keys, device lists and the presence in small rooms looked at, as /sync
+    does. `deciding` is state that it needs of each changed room; `ahead` is state that it needs of rooms that
+    are new to the client.
     """
 
     @property
@@ -63,25 +63,25 @@ class Reader(Protocol):
     def ahead(self) -> Sequence[StateKey]: ...
 
     def look(self) -> None:
-        """Note that the rooms' heads have been read. What is asked for from now on is no older."""
+        """Note that the rooms' heads have been read. Everything read from now on is at least as new."""
 
     def postpones(self, position: RoomPosition | None, /) -> bool:
-        """Return whether a room that moved has to wait for the next look."""
+        """Return whether a changed room has to wait for the next look."""
 
     def window(self, ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | None, /) -> Window:
-        """Read of the log up to the room's head what the section is to be made of."""
+        """Read the entries of the log up to the room's head from which the section is made."""
 
     def tell(self, ctx: Context, news: RoomNews, ephemeral: list[ClientEvent], part: RoomPart, /) -> None:
-        """Put into `part` what is to be told of a room that the user is in."""
+        """Put what is to be shown of a joined room into `part`."""
 
     def left(self, ctx: Context, room: Room, row: Membership, /) -> RoomSection | None:
-        """Return the section of a room that the user was in."""
+        """Return the section of a room that the user left."""
 
     def outside(self, ctx: Context, row: Membership, /) -> RoomSection | None:
-        """Return the section of a room that the user knows from outside: an invite, a knock, its end."""
+        """Return the section of an invite or a knock, or of its end."""
 
     def presence_state(self, state: str, /) -> str:
-        """Return the state of a presence in the words of the reader's API."""
+        """Return a presence state in the words of the reader's API."""
 
     def asking(self, ctx: Context, observers: Collection[str], /) -> AnswerSections:
-        """Return the sections about users who ask to see the user's presence, by name."""
+        """Return the sections about users who ask to see the user's presence."""

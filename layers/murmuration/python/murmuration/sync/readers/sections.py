@@ -17,7 +17,7 @@ from murmuration.sync.timeline import Window
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
-    from murmuration.sync.json_types import AnswerSections, RoomSection
+    from murmuration.sync.readers.json_types import AnswerSections, RoomSection
 
 
 class SyncSections:
@@ -29,7 +29,7 @@ class SyncSections:
     ahead = joined.AHEAD
 
     def look(self) -> None:
-        """Note nothing: /sync needs no time of reading."""
+        """Do nothing: /sync doesn't need the time of reading."""
 
     def postpones(self, _position: RoomPosition | None, /) -> bool:
         return False

@@ -1,10 +1,12 @@
-"""Unread counts: what a user's push rules say of the events after their read receipts, thread by thread.
+"""Unread counts: the user's push rules applied to the events after their read receipts, thread by thread.
 
-Counted when the user syncs, not when an event is sent: a message to a room of thousands costs its sender
-nothing for it. Counts travel in the token, so that a sync evaluates only what is new; a receipt of the
-user's own counts anew what lies behind it. All devices are to show the same counts: so where something
-changes what earlier events count for (rules, ignored users, a redaction, the user's name, the room's power
-levels or size), all that is unread is counted as a first sync counts it.
+Events are counted when the user syncs, not when they are sent: a message to a room of thousands costs its
+sender nothing for it. The counts are in the token, so a sync evaluates only new events; the user's own new
+receipt counts the events after it anew.
+
+All devices have to show the same counts. So if something changes how earlier events count (push rules,
+ignored users, a redaction, the user's name, the room's power levels or size), all unread events are counted
+as in a first sync.
 https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications
 """
 
@@ -24,7 +26,7 @@ from murmuration.rooms.reading.threads import thread_of
 from murmuration.rooms.room import Room
 from murmuration.storage.live.positions import MAIN, Counts, RoomPosition, total
 from murmuration.storage.live.receipts import READ_TYPES, Receipt, read_own, receipts_among
-from murmuration.storage.rooms import relations, room_items
+from murmuration.storage.rooms import countable_entries, relations, room_items
 from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.sync.context import Context
 from murmuration.sync.readers import RoomNews
@@ -34,14 +36,15 @@ if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
 
 MOST_COUNTED = 1000
-"""An unread stretch longer than this is counted from its newest events alone."""
+"""An unread stretch longer than this is counted from its newest events alone: so many ordinals, as the log
+has no gaps."""
 
 Receipts = Mapping[str, int]
 """The ordinal up to which the user has read, by thread: "" for an unthreaded receipt, MAIN, or a root."""
 
 
 def room_counts(ctx: Context, news: RoomNews, window: Window) -> Counts:
-    """A room's unread counts after what is new in it."""
+    """Return a room's unread counts after what is new in it."""
     room, position = news.room, news.position
     moved: Receipts = receipts_of(
         receipts_among([*news.items, *ctx.room_data.get(room.room_id, ())], READ_TYPES), ctx.user_id
@@ -50,8 +53,11 @@ def room_counts(ctx: Context, news: RoomNews, window: Window) -> Counts:
     if position is None:
         known = moved if ctx.base is None else _read_receipts(ctx, room)
         return _count_all(ctx, room, window, known, since)
+    is_outdated = ctx.outdated.has(ctx.hash(room.room_id))
+    if is_outdated or room.head.ordinal - position.ordinal >= MOST_COUNTED:
+        return _count_all(ctx, room, window, _read_receipts(ctx, room), since)
     entries = _between(room, window, position.ordinal)
-    if ctx.outdated.has(ctx.hash(room.room_id)) or _changes_earlier(ctx, room, position, entries):
+    if _changes_earlier(ctx, room, position, entries):
         return _count_all(ctx, room, window, _read_receipts(ctx, room), since)
     moved = with_own_events(moved, entries, ctx.user_id)
     counts = recount(ctx, room, position.unread, moved, position.ordinal)
@@ -59,18 +65,33 @@ def room_counts(ctx: Context, news: RoomNews, window: Window) -> Counts:
 
 
 def _count_all(ctx: Context, room: Room, window: Window, receipts: Receipts, since: int) -> Counts:
-    """What all receipts of the user leave unread, for a member `since` an ordinal."""
-    entries = _between(room, window, unread_from(room, receipts, since))
+    """Return the counts of all events that the user's receipts leave unread.
+
+    `since` is the ordinal from which the user has been a member.
+    """
+    after = max(unread_from(room, receipts, since), room.head.ordinal - MOST_COUNTED)
+    first = window.passed[0].ordinal if window.passed else room.head.ordinal + 1
+    entries = [entry for entry in window.passed if entry.ordinal > after]
+    if first > after + 1:
+        entries = [*_countable(ctx, room, after, first), *entries]
     return count(ctx, room, entries, with_own_events(receipts, entries, ctx.user_id))
 
 
 def _between(room: Room, window: Window, after: int) -> list[LogEntry]:
-    """The newest entries after an ordinal: what the window passed, and what lies before it."""
+    """Return all entries after an ordinal: those in the window, and those before it."""
     passed = [entry for entry in window.passed if entry.ordinal > after]
     first = window.passed[0].ordinal if window.passed else room.head.ordinal + 1
     if first <= after + 1:
         return passed
-    return [*newest(room, after, first), *passed][-MOST_COUNTED:]
+    return [*room_items.read_log(room.room_id, room.version, after=after, before=first), *passed]
+
+
+def _countable(ctx: Context, room: Room, after: int, before: int) -> list[LogEntry]:
+    """The entries with `after` < ordinal < `before`, in order, but for some that can't count for the user."""
+    may_count = ctx.push_rules.may_notify_of_others(MEMBER, ctx.user_id)
+    return countable_entries.read(
+        room.room_id, room.version, after=after, before=before, members_but=None if may_count else ctx.user_id
+    )
 
 
 def _read_receipts(ctx: Context, room: Room) -> Receipts:
@@ -85,9 +106,7 @@ def _read_receipts(ctx: Context, room: Room) -> Receipts:
 
 
 def _changes_earlier(ctx: Context, room: Room, position: RoomPosition, entries: Sequence[LogEntry]) -> bool:
-    """Whether these new events may change what earlier ones count for, or are more than are counted."""
-    if len(entries) >= MOST_COUNTED:
-        return True
+    """Return whether these new events, all since the position, change how earlier ones count."""
     own = (MEMBER, ctx.user_id)
     joined_before = room.head.joined
     for entry in entries:
@@ -108,7 +127,7 @@ def _changes_earlier(ctx: Context, room: Room, position: RoomPosition, entries: 
 
 
 def _renames(entry: LogEntry) -> bool:
-    """Whether a member event gives its user another display name."""
+    """Return whether a member event gives its user another display name."""
     return entry.event.content.get("displayname") != _replaced_content(entry).get("displayname")
 
 
@@ -118,30 +137,37 @@ def _replaced_content(entry: LogEntry) -> Content:
 
 
 def count(ctx: Context, room: Room, entries: Iterable[LogEntry], receipts: Receipts) -> Counts:
-    """Count the notifications and highlights among `entries` that `receipts` leave unread.
+    """Return the notifications and highlights among `entries` that `receipts` leave unread.
 
-    Redacted events don't count.
+    Redacted events don't count. Others' membership events count only where the user's rules may notify of
+    them at all, which most don't: so they need not be read (`_countable`).
     """
     counts: Counts = {}
     read_everywhere = receipts.get("", 0)
     context = _ContextMaker(ctx, room)
+    rules, user_id = ctx.push_rules, ctx.user_id
+    of_others = rules.may_notify_of_others(MEMBER, user_id)
     for entry in entries:
-        if entry.is_past or entry.event.sender == ctx.user_id or entry.event.sender in ctx.ignored:
+        event = entry.event
+        if entry.ordinal <= read_everywhere or entry.is_past or entry.redacted_because is not None:
             continue
-        if entry.redacted_because is not None or entry.is_past:
+        sender, event_type = event.sender, event.type
+        if sender == user_id or sender in ctx.ignored or not rules.may_notify(event_type):
             continue
-        thread = thread_of(entry.event)
-        if entry.ordinal <= max(read_everywhere, receipts.get(thread, 0)):
+        if event_type == MEMBER and not of_others and event.state_key != user_id:
             continue
-        outcome = evaluate(ctx.push_rules, _client_form(entry, room.room_id), context(entry.event.sender))
-        if outcome.notify or outcome.highlight:
+        thread = thread_of(event)
+        if entry.ordinal <= receipts.get(thread, 0):
+            continue
+        outcome = evaluate(rules, _client_form(entry, room.room_id), context(sender))
+        if outcome.notify:
             notifications, highlights = counts.get(thread, (0, 0))
-            counts[thread] = (notifications + outcome.notify, highlights + outcome.highlight)
+            counts[thread] = (notifications + 1, highlights + outcome.highlight)
     return counts
 
 
 def add(counts: Counts, more: Counts) -> Counts:
-    """Both together."""
+    """Return the sum of two counts."""
     threads = counts.keys() | more.keys()
     zero = (0, 0)
     return {
@@ -154,14 +180,14 @@ def add(counts: Counts, more: Counts) -> Counts:
 
 
 def recount(ctx: Context, room: Room, counts: Counts, moved: Receipts, up_to: int) -> Counts:
-    """`counts` of the log up to `up_to` after the receipts in `moved` changed.
+    """Return `counts` of the log up to `up_to` after the receipts in `moved` changed.
 
-    Receipts only move forward: what one of another kind left read before stays so, and no count rises.
+    Receipts only move forward, so no count rises.
     """
     counts = {thread: pair for thread, pair in counts.items() if pair != (0, 0)}
     if not counts or not moved:
         return counts
-    entries = newest(room, min(moved.values()), up_to + 1)
+    entries = _countable(ctx, room, max(min(moved.values()), up_to - MOST_COUNTED), up_to + 1)
     fresh = count(ctx, room, entries, moved)
     concerned = counts.keys() if "" in moved else counts.keys() & moved.keys()
     zero = (0, 0)
@@ -173,18 +199,10 @@ def recount(ctx: Context, room: Room, counts: Counts, moved: Receipts, up_to: in
     return {thread: pair for thread, pair in counts.items() if thread not in concerned} | lowered
 
 
-def newest(room: Room, after: int, before: int) -> list[LogEntry]:
-    """The newest entries with `after` < ordinal < `before`, in order: as many as are counted."""
-    entries = room_items.read_log(
-        room.room_id, room.version, after=after, before=before, limit=MOST_COUNTED, forward=False
-    )
-    return entries[::-1]
-
-
 def with_own_events(receipts: Receipts, entries: Iterable[LogEntry], user_id: str) -> Receipts:
-    """The receipts, moved by what the user sent: who writes in a thread has read it up to there.
+    """Return the receipts moved by the user's own messages: a sender has read the thread up to there.
 
-    Their membership events move nothing: a new display name comes to all their rooms at once.
+    Their membership events move nothing, because a new display name comes to all their rooms at once.
     """
     moved = dict(receipts)
     for entry in entries:
@@ -195,7 +213,7 @@ def with_own_events(receipts: Receipts, entries: Iterable[LogEntry], user_id: st
 
 
 def unread_from(room: Room, receipts: Receipts, since: int) -> int:
-    """Return the ordinal after which events may be unread, for a user who is a member `since` an ordinal.
+    """Return the ordinal after which events may be unread, for a member `since` an ordinal.
 
     A thread may have unread events from before the receipt of the main timeline. So if there is such a
     receipt, this reads the room's threads.
@@ -254,7 +272,7 @@ class _ContextMaker:
 
 
 def receipts_of(receipts: Iterable[Receipt], user_id: str) -> dict[str, int]:
-    """Return the furthest ordinal of the user's own among these receipts, by thread."""
+    """Return the furthest ordinal among the user's own receipts, by thread."""
     found: dict[str, int] = {}
     for receipt in receipts:
         if receipt.user_id == user_id:

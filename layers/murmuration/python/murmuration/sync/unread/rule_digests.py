@@ -1,8 +1,8 @@
-"""Digests of the rules that unread counts were counted by: a token keeps them, so that a change is noticed.
+"""Digests of the rules by which unread events were counted. A token keeps them, so that a change is noticed.
 
-One digest, under the name GENERAL, is of all that concerns every room: the user's changes to the push rules
-and the users they ignore. Rules that name one room have a digest for that room alone, so that muting one room
-has no other counted anew.
+One digest, named GENERAL, covers everything that concerns all rooms: the user's changes to the push rules and
+the users they ignore. Rules about one room have a digest for that room, so that muting one room doesn't count
+the others anew.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.push_rules.ruleset import Changes
 from murmuration.storage.live.positions import room_hash
 
@@ -27,7 +28,7 @@ Digests = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Outdated:
-    """The rooms whose unread counts were counted by other rules: all, or those with these hashes."""
+    """The rooms whose unread events were counted by other rules: all rooms, or those with these hashes."""
 
     every_room: bool = False
     rooms: frozenset[str] = frozenset()
@@ -36,8 +37,8 @@ class Outdated:
         return self.every_room or name in self.rooms
 
 
-def digests_of(user_id: str, changes: Changes, ignored: Iterable[str]) -> Digests:
-    """The digests of a user's changed push rules and of those they ignore."""
+def digests_of(user_id: UserId, changes: Changes, ignored: Iterable[str]) -> Digests:
+    """Return the digests of a user's changed push rules and ignored users."""
     own = changes.get("own", {})
     general: list[Any] = [changes.get("defaults", {}), sorted(ignored)]
     by_room: dict[str, list[Any]] = {}
@@ -50,12 +51,12 @@ def digests_of(user_id: str, changes: Changes, ignored: Iterable[str]) -> Digest
                 place += 1
             else:
                 by_room.setdefault(room_id, []).append([kind, place, rule])
-    digests = {room_hash(user_id, room_id): _digest(rules) for room_id, rules in by_room.items()}
+    digests = {room_hash(user_id, RoomId(room_id)): _digest(rules) for room_id, rules in by_room.items()}
     return {GENERAL: _digest(general), **digests}
 
 
 def outdated(before: Digests | None, now: Digests) -> Outdated:
-    """The rooms to count anew; none where it isn't known by what they were counted."""
+    """Return the rooms to count anew; none if it isn't known by which rules they were counted."""
     if before is None:
         return Outdated()
     if before.get(GENERAL) != now.get(GENERAL):
@@ -65,7 +66,7 @@ def outdated(before: Digests | None, now: Digests) -> Outdated:
 
 
 def _room_of(kind: str, rule: Rule) -> str | None:
-    """The only room that a rule can match in; None where it may match in several."""
+    """Return the only room in which a rule can match; None if it may match in several."""
     if kind == "room":
         return str(rule["rule_id"])
     for condition in rule.get("conditions", ()):

@@ -1,9 +1,9 @@
-"""What becomes of a transaction's ephemeral data, by its type.
+"""Hands a transaction's EDUs to the functions for their types.
 
-`CONSUMERS` is the table from an EDU's type to the function that takes all of a transaction's EDUs of this
-type, in order, with the server that sent them. A type that isn't in it is ignored, as the specification wants
-of unknown ones. What a consumer can't make sense of doesn't hold up the others, nor the server's next
-transaction; what can't be stored now has the server send the transaction again.
+`CONSUMERS` is the table from an EDU's type to its function, which gets all EDUs of this type in a
+transaction, in order, and the server that sent them. Types that aren't in it are ignored, as the
+specification wants. Contents that a consumer can't understand delay neither the others nor the server's next
+transaction. If something can't be stored now, the server has to send the transaction again.
 https://spec.matrix.org/v1.19/server-server-api/#edus
 """
 
@@ -97,10 +97,11 @@ CONTENTS_FAULT = (ArithmeticError, AttributeError, LookupError, TypeError, Value
 
 
 def take_edus(origin: str, edus: Sequence[Any]) -> None:
-    """Hand a transaction's EDUs to their consumers. What is malformed is ignored.
+    """Hand a transaction's EDUs to their consumers. Malformed ones are ignored.
 
-    Where the server's budget doesn't suffice, what is in `DROPPED` is dropped. The rest comes again: raises
-    LimitExceeded for it, and for too many messages, and what the storage raises.
+    If the server's budget doesn't suffice, EDUs of the types in `DROPPED` are dropped. Raises LimitExceeded
+    for others, so that the server sends them again, and for too many messages; raises what the storage
+    raises.
     """
     by_type: dict[str, list[Untrusted]] = {}
     for edu in edus:

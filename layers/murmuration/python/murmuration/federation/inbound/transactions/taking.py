@@ -1,7 +1,7 @@
-"""Taking a transaction: its PDUs are queued by room, and that is all. Nobody is asked, nothing is waited for.
+"""Taking a transaction: its PDUs are queued by room. No other server is asked, and nothing is waited for.
 
-The answer says nothing of single PDUs: a rejected or broken one must not have the others sent again. No
-memory of transaction IDs is needed, as each PDU is recognised by its event ID.
+The answer has no errors for single PDUs: a rejected or broken one must not make the sender repeat the others.
+Transaction IDs needn't be remembered, because each PDU is recognised by its event ID.
 https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid
 """
 

@@ -1,10 +1,10 @@
 """Working through queued PDUs: those of one room, in the order of the graph.
 
-- Known events are passed over, with one read for all.
+- Known events are skipped, with one read for all.
 - The keys for all signatures are looked up together, then each event is received (`receiving`).
-- What can't be judged now, as keys or other events can't be had, is parked and tried again later. So is what
-  the room's policy server gave no answer about, which is soft-failed until then.
-- Everything else that is wrong with an event has it dropped, and the others go on.
+- An event that can't be judged now, because keys or other events can't be fetched, is parked and tried again
+  later. So is an event about which the room's policy server gave no answer; it is soft-failed until then.
+- An event with any other fault is dropped, and the others go on.
 
 A worker may stop anywhere and run twice: each event is recognised by its ID, and the message comes again.
 """
@@ -229,10 +229,10 @@ class _Work:
 
 
 def lacks_keys(event: Event, keys: KeyRing) -> bool:
-    """Whether an event can't be judged for lack of keys, which may be had later.
+    """Whether an event can't be judged because keys are missing that may be available later.
 
-    So it is where a server that must have signed it has, with a key that isn't known, or known as current
-    but not until when the event was made. An event without such a signature is just invalid.
+    That is so if a required server has signed it with a key that isn't known, or whose known validity ends
+    before the event's time. An event without a required signature is simply invalid.
     """
     for server in required_signers(event):
         names = [(server, key_id) for key_id in key_ids_of(event.pdu, server)]

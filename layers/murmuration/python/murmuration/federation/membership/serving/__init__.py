@@ -1,1 +1,1 @@
-"""What other servers ask for their users: to join rooms that this server is in, to leave, knock, invite."""
+"""What other servers may do for their users: join rooms that this server is in, leave, knock and invite."""

@@ -19,7 +19,7 @@ from murmuration.settings import settings
 
 
 class KeysAlone:
-    """`RemoteServers` for an event that refers only to what is known here: nobody is asked but for keys."""
+    """`RemoteServers` for an event that refers only to events known here: it fetches nothing but keys."""
 
     def keys(self, wanted: Mapping[tuple[str, str], int]) -> KeyRing:
         return verify_keys(wanted)
@@ -40,8 +40,8 @@ class KeysAlone:
 def asked_room(origin: str, room_id: str) -> Room:
     """The room that another server asks about, as it is now.
 
-    Raises NotFound for a room that isn't known or in which nobody of this server is, Forbidden for a server
-    that the room's ACL denies and for a room without federation.
+    Raises NotFound for a room that isn't known or has no local user, Forbidden for a server that the room's
+    ACL denies, and for a room without federation.
     """
     if not fits_id(room_id):
         raise NotFound("No room has so long a name")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def send_knock(origin: str, room_id: str, event_id: str, pdu: Any) -> KnockAnswer:
-    """Take a knock; what the knocking user is shown of the room, as whole events.
+    """Take a knock; the answer has the room's main facts as whole events, for the user who knocks.
 
     Raises NotFound, InvalidParam, Forbidden, LimitExceeded, Unavailable.
     """

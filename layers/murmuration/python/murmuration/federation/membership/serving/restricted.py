@@ -27,10 +27,10 @@ MOST_ROOMS = 20
 
 
 def joining_content(batch: Append, user_id: str) -> Content:
-    """The content of a join by a user of another server, with the user of this one who vouches for it.
+    """The content of a join by a user of another server, with the local user who authorises it.
 
-    Raises Forbidden where the user is in none of the rooms whose members may join, UnableToAuthoriseJoin
-    where this server isn't in all of those rooms, UnableToGrantJoin where nobody of this server may vouch.
+    Raises Forbidden if the user is in none of the rooms whose members may join, UnableToAuthoriseJoin if this
+    server isn't in all of those rooms, UnableToGrantJoin if no local user may invite.
     """
     state = batch.state([JOIN_RULES_KEY, POWER_LEVELS_KEY, CREATE_KEY, (MEMBER, user_id)])
     rules, member = state.get(JOIN_RULES_KEY), state.get((MEMBER, user_id))

@@ -1,9 +1,9 @@
-"""A look at the rooms that rang, and at nothing else: what a called client usually needs.
+"""A look at only the rooms that rang: usually all that a called client needs.
 
-Its registration shows which rooms have news since the one before (`listeners.news_since`), and the mark says
-when the client was last shown all that there is. So neither its memberships nor the heads of its other rooms
-are read. All else has it look at everything: news of its own streams, memberships that changed, time that
-changes something by itself, other push rules, and each ten minutes what rings nobody.
+Its registration shows which rooms have news since the previous one (`listeners.news_since`), and the mark
+says when the client was last shown everything. So neither the memberships nor the heads of other rooms are
+read. Everything is looked at if there is news in the user's own streams, a membership or the push rules
+changed, or time alone changes something; and every ten minutes, for changes that ring nobody.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.positions import Positions
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import account_data, accounts, memberships, presence
+from murmuration.storage.users.memberships import Membership
 from murmuration.sync.first_look import FirstLook, Identity, find_filter, identity_of
 from murmuration.sync.marks import Place
 from murmuration.sync.unread import rule_digests
@@ -35,13 +36,13 @@ EVERYTHING_S = 600
 
 
 def is_due(place: Place | None) -> bool:
-    """Return whether a client that shows this place is to look at everything."""
+    """Return whether a client at this place has to look at everything."""
     return place is None or not place.nonce or now_ms() // 1000 - place.looked_s >= EVERYTHING_S
 
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """Who asks, and what is needed of them whatever they look at. All but the device may be a moment old."""
+    """Who asks, and what is needed of them for any look. All but the device may be a moment old."""
 
     identity: Identity
     push_changes: Changes
@@ -49,7 +50,7 @@ class Recognised:
 
 
 def recognise(token: AccessToken, since: str) -> Recognised:
-    """Verify a token, and read what its client has seen; one round trip. Raises UnknownToken."""
+    """Verify a token, and read what its client has seen. One round trip. Raises UnknownToken."""
     batch = Batch()
     device = batch.add(accounts.device_read(token.key))
     key = tokens.token_key(token.user_id, tokens.parse(since))
@@ -64,11 +65,11 @@ def recognise(token: AccessToken, since: str) -> Recognised:
 def look_at_rooms(
     token: AccessToken, known: Recognised, room_ids: Sequence[str], filter_text: str | None
 ) -> FirstLook | None:
-    """Read where these rooms stand, after the registration; one round trip.
+    """Read these rooms after the registration, in one round trip.
 
-    None where the client has to look at everything: its row wasn't found yet, the time of something it was
-    shown is over, its unread counts were counted by other rules, or it isn't in one of the rooms.
-    Raises InvalidParam, BadJson, NotFound for a filter.
+    Returns None if the client has to look at everything: its row wasn't found yet, something that it was
+    shown is over by now, its unread events were counted by other rules, or it isn't in one of the rooms.
+    Raises InvalidParam, BadJson, NotFound for an unknown filter.
     """
     base = known.identity.base
     if base is None or _is_outdated(token, base, known.push_changes):
@@ -76,6 +77,7 @@ def look_at_rooms(
     reads = [
         replace(memberships.membership_read(token.user_id, room_id), eventual=True) for room_id in room_ids
     ]
+    rows: list[Membership | None]
     rows, heads, sync_filter = concurrency.gather(
         functools.partial(fetch_all, reads),
         functools.partial(room_items.read_heads, room_ids),
@@ -97,7 +99,7 @@ def look_at_rooms(
 
 
 def _is_outdated(token: AccessToken, base: Positions, push_changes: Changes) -> bool:
-    """Whether time alone or another rule changes what was shown of any room or user."""
+    """Return whether time alone or another rule changes what was shown of any room or user."""
     now = now_ms()
     return (
         any(0 < until <= now for until in base.typing_until_ms.values())

@@ -1,8 +1,8 @@
-"""How a wait is stored in its user's item: as a list, because its names would be longer than what it says.
+"""The form of a wait in its user's item: a list, because attribute names would be longer than the values.
 
-Each wake writes the item twice, and a user's devices all have their waits in it. So it must stay below a
-kilobyte, which is what a write unit pays for. The list has until when the wait is good (seconds since the
-epoch), its nonce, its state, and its queue. Before, a wait was a map; those that are left are understood.
+Each wake writes the item twice, and the waits of all of a user's devices are in it. So it must stay below a
+kilobyte, for which a write unit pays. The list has the time until which the wait is good (seconds since the
+epoch), its nonce, its state, and its queue. Older waits are maps, which are still read.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ IS_NOT_NOTED = (
 
 
 def names(*wanted: str) -> dict[str, str]:
-    """The names in a condition of what a wait that is a map has."""
+    """Return the attribute names that a condition on an older wait, a map, needs."""
     return {f"#{name}": name for name in wanted}
 
 
 @dataclass(frozen=True, slots=True)
 class StoredWait:
-    """What is stored of a wait."""
+    """A stored wait."""
 
     until: int
     nonce: str
@@ -48,16 +48,16 @@ class StoredWait:
 
     @property
     def late_s(self) -> int:
-        """When a late ring comes; 0 for none."""
+        """When a late ring comes, in seconds since the epoch; 0 for none."""
         return self.state if self.state > RUNG else 0
 
     def value(self) -> list[Any]:
-        """The stored form."""
+        """Return the stored form."""
         return [self.until, self.nonce, self.state, _packed(self.queue)]
 
 
 def from_value(value: Sequence[Any] | Mapping[str, Any]) -> StoredWait:
-    """The wait that is stored so."""
+    """Return the wait for a stored form."""
     if not isinstance(value, Mapping):
         until, nonce, state, queue = value
         return StoredWait(until, nonce, state, _url(queue))
@@ -66,7 +66,7 @@ def from_value(value: Sequence[Any] | Mapping[str, Any]) -> StoredWait:
 
 
 def until_of(value: Sequence[Any] | Mapping[str, Any]) -> int:
-    """Until when a stored wait is good."""
+    """Return until when a stored wait is good."""
     return int(value["until"] if isinstance(value, Mapping) else value[0])
 
 

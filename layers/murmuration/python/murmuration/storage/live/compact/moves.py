@@ -1,10 +1,9 @@
-"""Moves: what a client was shown since its row of positions was written, as text within its marks.
+"""Moves: what a client was shown since its row of positions was written, as text in its marks.
 
-A called client is mostly shown news of one room. To write its positions anew would cost as much as all that
-is read for it, and its answer would wait for that. So the mark says where it stands in the rooms that moved
-since the row was written. A new row is written when the text becomes too long, or where something else of the
-positions has changed. Nothing in it is to be trusted: who makes one up is shown again, or never, what they
-may see anyhow.
+A called client mostly gets news of one room. Writing its positions anew would cost as much as all its reads,
+and its answer would wait for that. So the mark contains the positions in rooms that changed since the row was
+written. A new row is written when the text becomes too long, or when something else of the positions has
+changed. Nothing in it is trusted: a forger is shown again, or never, what they may see anyway.
 """
 
 from __future__ import annotations
@@ -23,7 +22,9 @@ _LARGEST = 1 << 53
 
 
 def encode(row: Positions, now: Positions) -> str | None:
-    """The text that makes of the row what a client has been shown now; None where there is none so short."""
+    """Return the text for what a client was shown beyond the row; None if it would be too long or isn't
+    possible.
+    """
     others = replace(now, rooms=row.rooms, typing_until_ms=row.typing_until_ms)
     if others != row or now.rooms.keys() != row.rooms.keys():
         return None
@@ -45,7 +46,7 @@ def encode(row: Positions, now: Positions) -> str | None:
 
 
 def apply(row: Positions, text: str) -> Positions:
-    """What a client has been shown by a row and moves since then. Text that says nothing changes nothing."""
+    """Return what a client was shown by a row and by moves since then. An invalid text changes nothing."""
     moved = row.copy()
     if not text:
         return moved

@@ -1,0 +1,71 @@
+"""What the accounts' endpoints answer, by keys, for mypy: nothing is checked at run time."""
+
+from __future__ import annotations
+
+from typing import NotRequired, TypedDict
+
+from murmuration.identity.tokens import TokenAnswer
+from murmuration.protocol.encoding.shapes import Answer, JsonObject
+
+
+class BareAnswer(TypedDict):
+    """The answer to a registration without a login."""
+
+    user_id: str
+    home_server: str
+
+
+class SessionAnswer(BareAnswer, TokenAnswer):
+    """The answer to a login or registration that began a session."""
+
+    device_id: str
+
+
+class LoginAnswer(SessionAnswer):
+    """The answer to today's login."""
+
+    well_known: NotRequired[Answer]
+
+
+class LoginFlow(TypedDict):
+    """A way to log in. `identity_providers` belongs to single sign-on, `get_login_token` to login tokens."""
+
+    type: str
+    identity_providers: NotRequired[list[dict[str, str]]]
+    get_login_token: NotRequired[bool]
+
+
+class LoginFlows(TypedDict):
+    """The answer to `GET /login`."""
+
+    flows: list[LoginFlow]
+
+
+class ClientDevice(TypedDict):
+    """A device as its user's clients see it. `last_seen_ts` is in milliseconds since the epoch."""
+
+    device_id: str
+    display_name: NotRequired[str]
+    last_seen_ip: NotRequired[str]
+    last_seen_ts: NotRequired[int]
+
+
+class ClientDevices(TypedDict):
+    """The answer to `GET /devices`."""
+
+    devices: list[ClientDevice]
+
+
+class Flows(TypedDict):
+    """A flow by the types of its stages."""
+
+    stages: list[str]
+
+
+class Challenge(TypedDict):
+    """What a client is told while stages are missing."""
+
+    flows: list[Flows]
+    params: dict[str, JsonObject]
+    session: str
+    completed: NotRequired[list[str]]

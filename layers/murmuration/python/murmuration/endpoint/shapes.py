@@ -1,0 +1,66 @@
+"""What Lambda hands to functions and gets from them, by keys, for mypy: nothing is checked at run time."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+
+class ProxyResponse(TypedDict):
+    """A function's answer to API Gateway. A body that is base64 stands for bytes."""
+
+    statusCode: int
+    headers: NotRequired[dict[str, str]]
+    body: NotRequired[str]
+    isBase64Encoded: NotRequired[bool]
+
+
+class PolicyStatement(TypedDict):
+    """Whether an authorizer lets a request pass."""
+
+    Action: str
+    Effect: Literal["Allow", "Deny"]
+    Resource: str
+
+
+class Policy(TypedDict):
+    """The policy in an authorizer's answer."""
+
+    Version: str
+    Statement: list[PolicyStatement]
+
+
+class AuthorizerAnswer(TypedDict):
+    """An authorizer's answer. The gateway's mapping template reads `context`."""
+
+    principalId: str
+    policyDocument: Policy
+    context: dict[str, str]
+
+
+class FailedRecord(TypedDict):
+    """A record that comes again: its message ID, or its sequence number in the stream."""
+
+    itemIdentifier: str
+
+
+class BatchResponse(TypedDict):
+    """A worker's answer: all records are done but these."""
+
+    batchItemFailures: list[FailedRecord]
+
+
+class StreamImages(TypedDict):
+    """A change of an item, with attributes in DynamoDB's notation."""
+
+    Keys: dict[str, Any]
+    SequenceNumber: str
+    NewImage: NotRequired[dict[str, dict[str, Any]] | None]
+    ApproximateCreationDateTime: NotRequired[float]
+    """In seconds since the epoch."""
+
+
+class StreamRecord(TypedDict):
+    """A record of DynamoDB Streams."""
+
+    eventName: Literal["INSERT", "MODIFY", "REMOVE"]
+    dynamodb: StreamImages

@@ -1,0 +1,61 @@
+"""What waits that ended leave in a user's listeners. Whoever writes the item takes a little of it out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from murmuration.aws.dynamodb import StoredItem
+from murmuration.clock import now_ms
+from murmuration.storage.live.compact.stored_waits import names, until_of
+
+OVER_S = 900
+"""How long after its end a wait stays in the item, to show that its queue is there."""
+LIFETIME_S = 10_800
+"""How long an item stays after its last change: longer than anyone waits without registering again."""
+WAIT, SOCKET, LAST, NEWS = "w#", "s#", "l#", "r#"
+"""What the names of attributes begin with."""
+
+
+def leftovers_of(item: StoredItem | None, but: str = "") -> dict[str, int]:
+    """Registrations that ended some time ago, a few: the item stays small by it."""
+    now = now_ms() // 1000
+    old = {
+        name: until_of(value)
+        for name, value in (item or {}).items()
+        if (name.startswith(WAIT) and name != but and until_of(value) < now - OVER_S)
+        or (name.startswith(SOCKET) and value["until"] < now - LIFETIME_S)
+    }
+    return dict(list(old.items())[:4])
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What takes attributes out of an item that are as they were read: parts of a write, all together."""
+
+    parts: Sequence[str]
+    condition: str
+    names: Mapping[str, str]
+    values: Mapping[str, int]
+
+
+def removal_of(leftovers: Mapping[str, int]) -> Removal:
+    """What takes leftovers out, unless one was registered anew."""
+    numbers = range(len(leftovers))
+    return Removal(
+        parts=[f"#old{number}" for number in numbers],
+        condition="".join(
+            f" AND (#old{number}[0] = :until{number} OR #old{number}.#until = :until{number})"
+            for number in numbers
+        ),
+        names={f"#old{number}": name for number, name in enumerate(leftovers)}
+        | (names("until") if leftovers else {}),
+        values={f":until{number}": until for number, until in enumerate(leftovers.values())},
+    )
+
+
+def traces_of(item: StoredItem | None) -> list[str]:
+    """What is noted of devices that have no wait any more, a few names: to take it away does no harm."""
+    item = item or {}
+    there = {name.split("#", 2)[2] for name in item if name.startswith(WAIT)}
+    return [name for name in item if name.startswith((LAST, NEWS)) and name[2:] not in there][:4]

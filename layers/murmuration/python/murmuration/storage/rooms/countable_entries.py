@@ -1,0 +1,36 @@
+"""The entries of a room's log that unread counts may go by.
+
+Less is read of each, and what others' memberships are about is left out where that can't count. In a large
+room that is most of what came since somebody joined.
+"""
+
+from __future__ import annotations
+
+from murmuration.aws import dynamodb
+from murmuration.protocol.room_versions import RoomVersion
+from murmuration.storage.rooms.room_items import LOG, LogEntry, log_entry_from_item, log_range
+
+_READ = ("ordinal", "event_id", "json", "redacted_because", "filled_below")
+"""The attributes that are read. What else an entry has is left at these values."""
+_NOT_READ = {"state_root": b"", "visibility": ""}
+
+
+def read(
+    room_id: str, version: RoomVersion, *, after: int, before: int, members_but: str | None
+) -> list[LogEntry]:
+    """Return the entries with `after` < ordinal < `before`, in order, with what a count goes by alone.
+
+    With `members_but` the membership events of other users than this one are left out.
+    """
+    arguments = log_range(room_id, after, before)
+    if arguments is None:
+        return []
+    condition, values = arguments
+    names = {"#ordinal": "ordinal"}
+    left_out = None
+    if members_but is not None:
+        left_out = "attribute_not_exists(#member) OR #member = :member"
+        names["#member"] = "member"
+        values = {**values, ":member": members_but}
+    items = dynamodb.query(LOG, condition, values, names=names, filter_expression=left_out, attributes=_READ)
+    return [log_entry_from_item({**_NOT_READ, **item}, version) for item in items]

@@ -1,0 +1,176 @@
+"""What others send and what clients scroll to, stopped at each write and then repeated: nothing is missing.
+
+The queue's worker has tests of its own (`test_stopping.py`). Here are the ways into the tables beside it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.faults import Way, fault
+from tests.federation.devices.conftest import encrypted_room, make_elsewhere
+from tests.federation.devices.elsewhere import Elsewhere
+from tests.federation.devices.test_ephemera import ephemeral, receipt_edu
+from tests.federation.devices.test_tracking import Told, devices, query
+from tests.federation.inbound import test_gaps
+from tests.federation.inbound.test_gaps import Clock, clock
+from tests.federation.inbound.test_transactions import said
+from tests.federation.network import Reply
+from tests.federation.peers import Worker
+from tests.in_process import Client
+from tests.keys.crypto import CrossSigning
+from tests.logged_in import log_in
+from tests.rooms.other_servers import Mirror, log_ids
+from tests.rooms.people import send
+
+__all__ = ["clock", "make_elsewhere"]
+LONG_HOURS, RETRY_HOURS = 50, 2
+
+
+@dataclass
+class Scene:
+    """Alice here, and Bob elsewhere, in an encrypted room."""
+
+    alice: Client
+    elsewhere: Elsewhere
+    room: Mirror
+    worker: Worker
+    clock: Clock
+
+    @property
+    def bob(self) -> str:
+        return self.elsewhere.bob
+
+    def deliver(self, *contents: dict[str, Any], kind: str = "m.device_list_update") -> None:
+        """A transaction, sent until it is taken, and the work that it orders."""
+        if self.elsewhere.tell(*contents, kind=kind).status != 200:
+            raise ConnectionError
+        self.worker.run()
+
+
+Do = Callable[[], Any]
+Look = Callable[[], Any]
+
+
+def update_of_a_device(scene: Scene) -> tuple[Do, Look]:
+    scene.elsewhere.log_in("PHONE")
+    devices(scene.alice, scene.bob)
+    told, update = Told(scene.alice), scene.elsewhere.log_in("TABLET")
+    return lambda: scene.deliver(update), lambda: (told.changed(), devices(scene.alice, scene.bob))
+
+
+def update_that_follows_nothing(scene: Scene) -> tuple[Do, Look]:
+    scene.elsewhere.log_in("PHONE")
+    devices(scene.alice, scene.bob)
+    told, update = Told(scene.alice), {**scene.elsewhere.log_in("TABLET"), "prev_id": []}
+    return lambda: scene.deliver(update), lambda: (told.changed(), devices(scene.alice, scene.bob))
+
+
+def signing_keys(scene: Scene) -> tuple[Do, Look]:
+    scene.elsewhere.log_in("PHONE")
+    query(scene.alice, scene.bob)
+    told, keys = Told(scene.alice), CrossSigning(scene.bob)
+    update = {"user_id": scene.bob, "master_key": keys.key("master")}
+    scene.elsewhere.signing = {"master": keys.key("master")}
+
+    def look() -> Any:
+        known = query(scene.alice, scene.bob)["master_keys"]
+        return told.changed(), known == {scene.bob: keys.key("master")}
+
+    return lambda: scene.deliver(update, kind="m.signing_key_update"), look
+
+
+def receipt(scene: Scene) -> tuple[Do, Look]:
+    event_id = send(scene.alice, scene.room.room_id)
+    content = receipt_edu(scene.room, scene.bob, event_id)
+
+    def look() -> Any:
+        return list(ephemeral(scene.alice, scene.room.room_id, "m.receipt")[event_id]["m.read"])
+
+    return lambda: scene.deliver(content, kind="m.receipt"), look
+
+
+def scrolling_back(scene: Scene) -> tuple[Do, Look]:
+    sent = [scene.room.message(scene.bob, f"m{number}") for number in range(25)]
+    scene.elsewhere.lies["get_missing_events"] = {"events": []}
+    scene.elsewhere.send(sent[-1])
+    scene.worker.run()
+
+    def look() -> Any:
+        scene.clock.advance(LONG_HOURS)
+        return said(scene.alice, scene.room), len(log_ids(scene.room.room_id))
+
+    return lambda: said(scene.alice, scene.room), look
+
+
+def parked_event(scene: Scene) -> tuple[Do, Look]:
+    scene.room.message(scene.bob, "lost")
+    late = scene.room.message(scene.bob, "late")
+    questions = ("get_missing_events", "state_ids", "state", "event", "event_auth")
+    scene.elsewhere.lies = dict.fromkeys(questions, Reply({}, 404))
+    scene.elsewhere.send(late)
+    scene.worker.run()
+    assert test_gaps.said(scene.alice, scene.room) == []
+    scene.elsewhere.lies = {}
+
+    def retry() -> None:
+        scene.clock.advance(RETRY_HOURS)
+        scene.worker.retry()
+
+    def look() -> list[str]:
+        retry()  # one that was put off, and not queued, is tried the next time
+        return test_gaps.said(scene.alice, scene.room)
+
+    return retry, look
+
+
+KINDS = (
+    update_of_a_device, update_that_follows_nothing, signing_keys, receipt, scrolling_back, parked_event,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("prepare", KINDS, ids=lambda it: it.__name__)
+def test_what_was_interrupted_and_repeated_is_done(
+    fresh_user_id: Callable[[str], str],
+    make_elsewhere: Callable[[], Elsewhere],
+    worker: Worker,
+    clock: Clock,
+    prepare: Callable[[Scene], tuple[Do, Look]],
+) -> None:
+    def begin() -> tuple[Do, Look]:
+        alice, elsewhere = log_in(fresh_user_id("alice"), "ALICE"), make_elsewhere()
+        return prepare(Scene(alice, elsewhere, encrypted_room(alice, elsewhere), worker, clock))
+
+    do, look = begin()
+    with fault(0) as whole:
+        do()
+    expected = _named(look())
+    assert whole.writes > 0
+    for number, way in itertools.product(range(1, whole.writes + 1), Way):
+        if way is Way.TWICE and whole.operations[number - 1] == "TransactWriteItems":
+            continue
+        do, look = begin()
+        with fault(number, way):
+            failed = _fails(do)
+        if failed:
+            do()
+        assert _named(look()) == expected, f"write {number} of {whole.operations} {way.value}"
+
+
+def _fails(do: Do) -> bool:
+    try:
+        do()
+    except Exception:  # noqa: BLE001 - whoever asked for it repeats it, whatever it was
+        return True
+    return False
+
+
+def _named(seen: Any) -> str:
+    """What was seen, without what differs from scene to scene."""
+    return re.sub(r"@bob:[\w.-]+", "bob", str(seen))
