@@ -141,7 +141,11 @@ def standing(
     `item` is the user's listeners as they were a moment ago. Should it have been rung since then, the ring
     stays in the queue for longer than this request takes and a client may stay away.
     """
-    wait = listeners.standing_wait(item, token.device_id, place.slot)
+    there = (token.device_id, place.slot)
+    waits = (
+        each for each in listeners.waits_in([item] if item else []) if (each.device_id, each.slot) == there
+    )
+    wait = next((each for each in waits if each.kept and not each.late), None)
     if wait is None or wait.until < now_ms() // 1000 + LEAST_STANDING_S or not _is_own(place, token):
         return None
     if wait.of_keys and not of_keys:

@@ -130,14 +130,6 @@ def last_queue(item: StoredItem | None, device_id: str, slot: str) -> str:
     return from_value(value).queue if value else ""
 
 
-def standing_wait(item: StoredItem | None, device_id: str, slot: str) -> Wait | None:
-    """Return a device's parked wait on a slot if it is still to be rung, and no late ring is on its way."""
-    if item is None:
-        return None
-    waits = (wait for wait in waits_in([item]) if (wait.device_id, wait.slot) == (device_id, slot))
-    return next((wait for wait in waits if wait.kept and not wait.late), None)
-
-
 def news_since(item: StoredItem | None, device_id: str, slot: str, nonce: str) -> frozenset[str] | None:
     """Return the rooms that rang for a device's registration, by the item before the next one; None for
     everything.
