@@ -17,6 +17,7 @@ import pytest
 from tests import slow
 
 if TYPE_CHECKING:
+    from murmuration.aws.calls import Answer, Call, Proceed
     from murmuration.identity.tokens import Requester
     from tests.in_process import Client
 
@@ -92,10 +93,16 @@ def dynamodb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process.wait()
 
 
+def _ring_nobody(call: Call, proceed: Proceed) -> Answer:
+    """Take the ring for a queue's worker where a test has no workers."""
+    return {} if (call.service, call.operation) == ("lambda", "Invoke") else proceed(call)
+
+
 @pytest.fixture(scope="session")
 def deployment(dynamodb_url: str) -> Iterator[None]:
     """The environment of a deployed function, and its tables."""
     from local_cloud import permissions
+    from local_cloud.aws import patch as services
     from local_cloud.names import QUEUE_URLS
     from murmuration import server_keys
     from murmuration.aws import calls, dynamodb
@@ -105,6 +112,9 @@ def deployment(dynamodb_url: str) -> Iterator[None]:
     from murmuration.storage.tables import TABLES
 
     permissions.install()
+    services.install(none := services.Services({}))  # its interceptor is to come before the next one
+    services.uninstall(none)
+    calls.intercept(_ring_nobody)
     environment = {
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
@@ -129,6 +139,7 @@ def deployment(dynamodb_url: str) -> Iterator[None]:
         for table in TABLES:
             dynamodb.client().create_table(**table.create_request(settings().table(table.name)))
         yield
+    calls.release(_ring_nobody)
     for accessor in (settings, aws.session, dynamodb.client):
         accessor.cache_clear()
     calls.forget()

@@ -15,8 +15,14 @@ from tests.federation.remote import Remote
 from tests.in_process import Answer, Client, segment
 from tests.rooms.people import V1, V3, create_room, path, refused
 
-OURS_TOO = ("/_matrix/federation/v1/openid/userinfo", "/.well-known/matrix/server")
-"""Services ask whose an OpenID token is, and find this server by its name."""
+ALWAYS = (
+    "/.well-known/matrix/server",
+    "/_matrix/federation/v1/openid/userinfo",
+    "/_matrix/federation/v1/version",
+    "/_matrix/key/v2/server",
+    "/_matrix/key/v2/server/{keyId}",
+)
+"""Services ask whose an OpenID token is. Whoever has old events of this server needs its keys."""
 
 
 @pytest.fixture
@@ -40,7 +46,7 @@ def _of_servers() -> list[tuple[str, str]]:
     found = []
     for function in discover():
         if isinstance(function.route, Http) and function.group.startswith("server_server"):
-            found += [each for each in function.route.all if each[1] not in OURS_TOO]
+            found += [each for each in function.route.all if each[1] not in ALWAYS]
     return found
 
 
@@ -51,6 +57,12 @@ def test_nothing_is_there_for_other_servers(remote: Remote, method: str, route: 
     body: Any = {} if method in ("POST", "PUT") else None
     headers = {"Authorization": remote.authorization(method, where, body)}
     refused(Client().request(method, where, body, headers=headers), 404, "M_UNRECOGNIZED")
+
+
+@pytest.mark.usefixtures("_off")
+@pytest.mark.parametrize("route", ["/_matrix/key/v2/server", "/_matrix/federation/v1/version"])
+def test_keys_and_version_are_told(route: str) -> None:
+    assert Client().get(route).status == 200
 
 
 Ask = Callable[[Client, str, str], Answer]

@@ -24,6 +24,13 @@ class Auth(Enum):
 
 
 _FOR_SERVERS = ("/_matrix/federation/", "/_matrix/key/")
+_ALWAYS = (
+    "/_matrix/federation/v1/openid/userinfo",
+    "/_matrix/federation/v1/version",
+    "/_matrix/key/v2/server",
+)
+"""Served even without federation. Services ask whose an OpenID token is. Whoever has old events of this
+server needs its keys to check them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +58,8 @@ class Http:
 
     @property
     def is_for_servers(self) -> bool:
-        """Whether only other servers call it. Whose an OpenID token is, services ask as well."""
-        return self.path.startswith(_FOR_SERVERS) and not self.path.endswith("/openid/userinfo")
+        """Whether it serves only servers that federate with this one."""
+        return self.path.startswith(_FOR_SERVERS) and self.path not in _ALWAYS
 
 
 @dataclass(frozen=True, slots=True)
