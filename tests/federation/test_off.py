@@ -19,10 +19,10 @@ ALWAYS = (
     "/.well-known/matrix/server",
     "/_matrix/federation/v1/openid/userinfo",
     "/_matrix/federation/v1/version",
-    "/_matrix/key/v2/server",
-    "/_matrix/key/v2/server/{keyId}",
 )
-"""Services ask whose an OpenID token is. Whoever has old events of this server needs its keys."""
+"""Services ask whose an OpenID token is, and find this server by its name."""
+KEYS = "/_matrix/key/"
+"""Whoever has old events of this server needs its keys."""
 
 
 @pytest.fixture
@@ -46,7 +46,9 @@ def _of_servers() -> list[tuple[str, str]]:
     found = []
     for function in discover():
         if isinstance(function.route, Http) and function.group.startswith("server_server"):
-            found += [each for each in function.route.all if each[1] not in ALWAYS]
+            found += [
+                each for each in function.route.all if each[1] not in ALWAYS and not each[1].startswith(KEYS)
+            ]
     return found
 
 
@@ -60,9 +62,17 @@ def test_nothing_is_there_for_other_servers(remote: Remote, method: str, route: 
 
 
 @pytest.mark.usefixtures("_off")
-@pytest.mark.parametrize("route", ["/_matrix/key/v2/server", "/_matrix/federation/v1/version"])
-def test_keys_and_version_are_told(route: str) -> None:
-    assert Client().get(route).status == 200
+def test_keys_and_version_are_told() -> None:
+    """Its own keys, also by the notary's endpoints, which ask no other server."""
+    assert Client().get("/_matrix/federation/v1/version").status == 200
+    assert Client().get("/_matrix/key/v2/server").status == 200
+    asked: Any = {"server_keys": {"example.org": {}, "other.example": {}}}
+    for answer in (
+        Client().post("/_matrix/key/v2/query", asked),
+        Client().get("/_matrix/key/v2/query/example.org"),
+    ):
+        assert answer.status == 200
+        assert [keys["server_name"] for keys in answer.json["server_keys"]] == ["example.org"]
 
 
 Ask = Callable[[Client, str, str], Answer]
@@ -135,8 +145,8 @@ def test_a_token_s_owner_is_told_all_the_same(
     token: Any = alice.post(f"{V3}/user/{segment(alice.user_id)}/openid/request_token", {}).json
     monkeypatch.setenv("MURMURATION_FEDERATION", "off")
     settings.cache_clear()
-    asked = Client().get(OURS_TOO[0], access_token=token["access_token"])
+    asked = Client().get(ALWAYS[1], access_token=token["access_token"])
     assert asked.json == {"sub": alice.user_id}
-    assert Client().get(OURS_TOO[1]).status == 200
+    assert Client().get(ALWAYS[0]).status == 200
     monkeypatch.undo()
     settings.cache_clear()

@@ -23,14 +23,9 @@ class Auth(Enum):
     """A request of another homeserver, signed by it."""
 
 
-_FOR_SERVERS = ("/_matrix/federation/", "/_matrix/key/")
-_ALWAYS = (
-    "/_matrix/federation/v1/openid/userinfo",
-    "/_matrix/federation/v1/version",
-    "/_matrix/key/v2/server",
-)
-"""Served even without federation. Services ask whose an OpenID token is. Whoever has old events of this
-server needs its keys to check them."""
+_FOR_SERVERS = "/_matrix/federation/"
+_ALWAYS = ("/_matrix/federation/v1/openid/userinfo", "/_matrix/federation/v1/version")
+"""Served even without federation: services ask whose an OpenID token is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +53,10 @@ class Http:
 
     @property
     def is_for_servers(self) -> bool:
-        """Whether it serves only servers that federate with this one."""
+        """Whether it serves only servers that federate with this one.
+
+        Keys are for all: whoever has old events of this server needs them to check signatures.
+        """
         return self.path.startswith(_FOR_SERVERS) and self.path not in _ALWAYS
 
 
