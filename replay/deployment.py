@@ -29,6 +29,7 @@ def fixture_stage(database_url: str, objects: Path) -> Stage:
         secrets={
             "signing-key": SIGNING_KEY,
             "viewer-secret": VIEWER_SECRET,
+            "queue-secret": "queue-secret-of-the-fixtures",
             "turn-secret": "turn-secret-of-the-fixtures",
         },
         variables=VARIABLES,
