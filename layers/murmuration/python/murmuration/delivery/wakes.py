@@ -90,15 +90,11 @@ def _may_concern_keys(entry: NewEntry) -> bool:
 
 
 class Urgency(IntEnum):
-    """When waiting clients are told of a change: not at all, within LATE_S, or at once.
-
-    With `CONNECTIONS` only WebSockets are told, late: other waits end by themselves in time.
-    """
+    """When waiting clients are told of a change: not at all, within LATE_S, or at once."""
 
     NEVER = 0
-    CONNECTIONS = 1
-    LATE = 2
-    NOW = 3
+    LATE = 1
+    NOW = 2
 
 
 def wake_for_stream_items(items: Sequence[StoredItem]) -> None:
@@ -133,7 +129,6 @@ def wake_for_stream_items(items: Sequence[StoredItem]) -> None:
     wake(
         told[Urgency.NOW],
         late=told[Urgency.LATE],
-        connections_late=told[Urgency.CONNECTIONS],
         not_of_keys=told[Urgency.NOW].keys() - concerned,
         keys=_changed_keys(items),
         news=news,
@@ -150,16 +145,14 @@ def _to_tell(room_id: str, changes: Sequence[Change]) -> tuple[tuple[str, ...], 
 
 
 def _urgency(change: Change, joined: int) -> Urgency:
-    """Return when a change in a stream rings; `members` is the number of the room's members, 1 for a user's
+    """Return when a change in a stream rings; `joined` is the number of the room's members, 1 for a user's
     stream.
 
-    Receipts and presence stay useful for a while, so they wait. Typing lasts seconds only. That it stopped is
-    told by the message that was typed; without a message, a mark ends when the typing would.
+    Receipts and presence stay useful for a while, so they wait. Typing lasts seconds only. Its end mostly
+    comes with the message that was typed, and then both ring once.
     """
-    if (typing := typing_among([change.item])) is not None:
-        if joined > EPHEMERAL_ROOM:
-            return Urgency.NEVER
-        return Urgency.NOW if change.user_id in typing.until else Urgency.CONNECTIONS
+    if typing_among([change.item]) is not None:
+        return Urgency.NOW if joined <= EPHEMERAL_ROOM else Urgency.NEVER
     if presence.user_of(change.item) is not None:
         return Urgency.LATE if joined <= EPHEMERAL_ROOM else Urgency.NEVER
     if receipts.is_receipt(change.item):
@@ -202,25 +195,23 @@ def wake(
     causes: Mapping[Target, str | None],
     *,
     late: Mapping[Target, str | None] | None = None,
-    connections_late: Mapping[Target, str | None] | None = None,
     keys: Mapping[Target, str] | None = None,
     not_of_keys: Collection[Target] = (),
     news: Mapping[Target, Collection[str]] | None = None,
 ) -> frozenset[str]:
     """Tell those of these (user, device) pairs who wait. EVERY_DEVICE stands for all of a user's devices.
 
-    Those in `late` are rung LATE_S later, unless they are in `causes` too or such a ring is on its way. For
-    those in `connections_late` only WebSockets are told, late. The values are the users who caused the
-    change, if known: they pay for each device that is rung. `keys` has the key counts to tell devices. `news`
-    has the rooms that concern each, if nothing else does: their clients look at these only. If a device
-    registers anew before that is noted, it is rung once more. Who waits for keys alone isn't rung late, nor
-    for those of `causes` that are `not_of_keys`. Returns the users who have pushers.
+    Those in `late` are rung LATE_S later, unless they are in `causes` too or such a ring is on its way. The
+    values are the users who caused the change, if known: they pay for each device that is rung. `keys` has
+    the key counts to tell devices. `news` has the rooms that concern each, if nothing else does: their
+    clients look at these only. If a device registers anew before that is noted, it is rung once more. Who
+    waits for keys alone isn't rung late, nor for those of `causes` that are `not_of_keys`. Returns the users
+    who have pushers.
     """
     late = late or {}
-    of_connections = {**(connections_late or {}), **late}
-    if not causes and not of_connections:
+    if not causes and not late:
         return frozenset()
-    items = listeners.read_items(sorted({user_id for user_id, _ in (*causes, *of_connections)}))
+    items = listeners.read_items(sorted({user_id for user_id, _ in (*causes, *late)}))
     rings: list[_Ring] = []
     notes: list[Call] = []
     missed: list[Wait] = []
@@ -272,8 +263,8 @@ def wake(
         push_later = functools.partial(push_late, socket) if not socket.late else None
         if concerns(socket, causes):
             note(socket, causes, functools.partial(connected.append, socket.connection_id), push_later)
-        elif concerns(socket, of_connections):
-            note(socket, of_connections, None, push_later)
+        elif concerns(socket, late):
+            note(socket, late, None, push_later)
     concurrency.parallel(*notes)
     missed += _ring_all(rings)
     order_pushes(connected)
