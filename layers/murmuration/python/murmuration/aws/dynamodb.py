@@ -190,10 +190,14 @@ def _batch_get_chunk(chunk: list[tuple[str, WireItem]], eventual: Sequence[str])
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Items of a query. `more` is the key to go on after; None at the end."""
+    """Items of a query. `more` is the key to go on after; None at the end.
+
+    `looked_at` counts the items before the filter.
+    """
 
     items: list[Item]
     more: Item | None = None
+    looked_at: int = 0
 
 
 def query_page(
@@ -233,7 +237,9 @@ def query_page(
     response = call("dynamodb", "Query", parameters)
     last = response.get("LastEvaluatedKey")
     return Page(
-        [from_attributes(item) for item in response["Items"]], from_attributes(last) if last else None
+        [from_attributes(item) for item in response["Items"]],
+        from_attributes(last) if last else None,
+        response["ScannedCount"],
     )
 
 

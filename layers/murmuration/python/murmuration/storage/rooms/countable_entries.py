@@ -7,6 +7,7 @@ room that is most of what came since somebody joined.
 from __future__ import annotations
 
 from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Item
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.storage.rooms.room_items import LOG, LogEntry, log_entry_from_item, log_range
 
@@ -16,9 +17,9 @@ _NOT_READ = {"state_root": b"", "visibility": ""}
 
 
 def read(
-    room_id: str, version: RoomVersion, *, after: int, before: int, members_but: str | None
+    room_id: str, version: RoomVersion, *, after: int, before: int, most: int, members_but: str | None
 ) -> list[LogEntry]:
-    """Return the entries with `after` < ordinal < `before`, in order, with what a count goes by alone.
+    """Return what a count goes by of the newest `most` entries with `after` < ordinal < `before`, in order.
 
     With `members_but` the membership events of other users than this one are left out.
     """
@@ -32,5 +33,20 @@ def read(
         left_out = "attribute_not_exists(#member) OR #member = :member"
         names["#member"] = "member"
         values = {**values, ":member": members_but}
-    items = dynamodb.query(LOG, condition, values, names=names, filter_expression=left_out, attributes=_READ)
-    return [log_entry_from_item({**_NOT_READ, **item}, version) for item in items]
+    found: list[Item] = []
+    page, looked_at = None, 0
+    while looked_at < most and (page is None or page.more is not None):
+        page = dynamodb.query_page(
+            LOG,
+            condition,
+            values,
+            names=names,
+            filter_expression=left_out,
+            attributes=_READ,
+            limit=most - looked_at,
+            forward=False,
+            after=page.more if page is not None else None,
+        )
+        found += page.items
+        looked_at += page.looked_at
+    return [log_entry_from_item({**_NOT_READ, **item}, version) for item in reversed(found)]

@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
 
 MOST_COUNTED = 1000
-"""An unread stretch longer than this is counted from its newest events alone: so many ordinals, as the log
-has no gaps."""
+"""If more events are unread, only this many of the newest are counted."""
 
 Receipts = Mapping[str, int]
 """The ordinal up to which the user has read, by thread: "" for an unthreaded receipt, MAIN, or a root."""
@@ -69,11 +68,11 @@ def _count_all(ctx: Context, room: Room, window: Window, receipts: Receipts, sin
 
     `since` is the ordinal from which the user has been a member.
     """
-    after = max(unread_from(room, receipts, since), room.head.ordinal - MOST_COUNTED)
+    after = unread_from(room, receipts, since)
     first = window.passed[0].ordinal if window.passed else room.head.ordinal + 1
-    entries = [entry for entry in window.passed if entry.ordinal > after]
+    entries = [entry for entry in window.passed if entry.ordinal > after][-MOST_COUNTED:]
     if first > after + 1:
-        entries = [*_countable(ctx, room, after, first), *entries]
+        entries = [*_countable(ctx, room, after, first, MOST_COUNTED - len(entries)), *entries]
     return count(ctx, room, entries, with_own_events(receipts, entries, ctx.user_id))
 
 
@@ -86,11 +85,19 @@ def _between(room: Room, window: Window, after: int) -> list[LogEntry]:
     return [*room_items.read_log(room.room_id, room.version, after=after, before=first), *passed]
 
 
-def _countable(ctx: Context, room: Room, after: int, before: int) -> list[LogEntry]:
-    """The entries with `after` < ordinal < `before`, in order, but for some that can't count for the user."""
+def _countable(ctx: Context, room: Room, after: int, before: int, most: int) -> list[LogEntry]:
+    """Return the newest `most` entries with `after` < ordinal < `before`, in order.
+
+    Some that can't count for the user are left out.
+    """
     may_count = ctx.push_rules.may_notify_of_others(MEMBER, ctx.user_id)
     return countable_entries.read(
-        room.room_id, room.version, after=after, before=before, members_but=None if may_count else ctx.user_id
+        room.room_id,
+        room.version,
+        after=after,
+        before=before,
+        most=most,
+        members_but=None if may_count else ctx.user_id,
     )
 
 
@@ -187,7 +194,7 @@ def recount(ctx: Context, room: Room, counts: Counts, moved: Receipts, up_to: in
     counts = {thread: pair for thread, pair in counts.items() if pair != (0, 0)}
     if not counts or not moved:
         return counts
-    entries = _countable(ctx, room, max(min(moved.values()), up_to - MOST_COUNTED), up_to + 1)
+    entries = _countable(ctx, room, min(moved.values()), up_to + 1, MOST_COUNTED)
     fresh = count(ctx, room, entries, moved)
     concerned = counts.keys() if "" in moved else counts.keys() & moved.keys()
     zero = (0, 0)
