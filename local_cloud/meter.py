@@ -110,7 +110,7 @@ def load(path: Path) -> tuple[dict[str, float], float]:
 
 
 def load_refused(path: Path) -> int:
-    """How many transactions DynamoDB refused, according to what `save` has written."""
+    """Return how many transactions DynamoDB refused, according to what `save` has written."""
     return int(json.loads(path.read_text())["refused_transactions"])
 
 

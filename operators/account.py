@@ -57,7 +57,7 @@ def _allowed(subject: str, check: Callable[[], Finding]) -> Finding:
 
 
 def check_concurrency(_server: Server, clients: Clients) -> Finding:
-    """How many functions may run at once in this account and region."""
+    """Return how many functions may run at once in this account and region."""
     limit = int(clients("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"])
     if limit < ENOUGH_CONCURRENCY:
         said = f"{limit} functions may run at once: set account_concurrency to that, and ask for more by"
@@ -66,7 +66,7 @@ def check_concurrency(_server: Server, clients: Clients) -> Finding:
 
 
 def check_requests(_server: Server, clients: Clients) -> Finding:
-    """How many requests a second all APIs of this account and region take."""
+    """Return how many requests a second all APIs of this account and region take."""
     limit = clients("apigateway").get_account().get("throttleSettings", {})
     rate, burst = float(limit.get("rateLimit", 0)), int(limit.get("burstLimit", 0))
     if rate < ENOUGH_REQUESTS:
@@ -76,7 +76,9 @@ def check_requests(_server: Server, clients: Clients) -> Finding:
 
 
 def check_protection(server: Server, clients: Clients) -> Finding:
-    """Whether somebody could delete tables or stack by mistake: a deployment is protected once it stands."""
+    """Return whether somebody could delete tables or stack by mistake: a deployment is protected once it
+    stands.
+    """
     from murmuration.storage.tables import TABLES
 
     dynamodb, cloudformation = clients("dynamodb"), clients("cloudformation")
@@ -96,7 +98,7 @@ def check_protection(server: Server, clients: Clients) -> Finding:
 
 
 def check_mail(_server: Server, clients: Clients) -> Finding:
-    """Whether SES sends to everybody: a new account's sends to addresses that were verified."""
+    """Return whether SES sends to everybody: a new account's sends to addresses that were verified."""
     from murmuration.settings import settings
 
     if not settings().mail_sender:

@@ -187,7 +187,7 @@ def _reached_at(server: Server, url: str) -> str:
 
 
 def check_federation(server: Server, url: str) -> Finding:
-    """Whether others who look for the server's name get its keys, and reach its federation API.
+    """Return whether others who look for the server's name get its keys, and reach its federation API.
 
     The key document must be signed with the keys that it lists, and have one of this server's. It may be some
     minutes old, so it may lack the newest.

@@ -34,7 +34,8 @@ BACK_TO_REST_API = "deploy with -c api=rest"
 
 
 def check_routes(server: Server, url: str, ask: Callable[[str], Answer] = fetch) -> Finding:
-    """Whether a name with a slash is looked for as a whole, which asks most of the API in front of functions.
+    """Return whether a name with a slash is looked for as a whole, which asks most of the API in front of
+    functions.
 
     An HTTP API decodes the path before it finds a route.
     """
@@ -60,7 +61,7 @@ def check_waits(
     ask: Callable[[str], Answer] = fetch,
     pause: Callable[[float], None] = time.sleep,
 ) -> Finding:
-    """Whether a client that has seen everything waits on its queue, and by which way.
+    """Return whether a client that has seen everything waits on its queue, and by which way.
 
     It waits a second on a queue that is made for it. The mark is made up: who makes one up waits on a queue
     whose name they know, and learns nothing else.

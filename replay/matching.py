@@ -1,16 +1,13 @@
-"""Comparing what came of an event with what must come of it.
+"""Compares the outcome of an event with the expected outcome.
 
-What is expected is JSON, and equal to what came, but for matchers, objects of one name:
+The expected outcome is JSON, and must equal the actual one, except where it has a matcher: an object with one
+of these keys.
 
-| matcher | what it takes |
-| --- | --- |
-| `{"$any": "string"}` | any value of a kind: string, integer, boolean, object, array, bytes, null |
-| `{"$match": "^\\\\$.{43}$"}` | a string in which the regular expression is found |
-| `{"$subset": {...}}` | an object with at least these members |
-| `{"$unordered": [...]}` | an array of these elements, in any order |
-| `{"$json": ...}` | a string that is JSON of such a value |
-| `{"$bytes": "<base64>"}` | bytes, these |
-| `{"$absent": true}` | a member that isn't there |
+| matcher | what it takes | | --- | --- | | `{"$any": "string"}` | any value of a kind: string, integer,
+boolean, object, array, bytes, null | | `{"$match": "^\\$.{43}$"}` | a string in which the regular expression
+is found | | `{"$subset": {...}}` | an object with at least these members | | `{"$unordered": [...]}` | an
+array of these elements, in any order | | `{"$json": ...}` | a string that is JSON of such a value | |
+`{"$bytes": "<base64>"}` | bytes, these | | `{"$absent": true}` | a member that isn't there |
 """
 
 from __future__ import annotations
@@ -61,7 +58,9 @@ def differences(expected: Any, actual: Any, where: str = "") -> Iterator[str]:
 
 
 def unmatched(expected: Sequence[Any], actual: Sequence[Any]) -> tuple[list[int], list[int]]:
-    """The indexes of the expected elements and of the actual ones that no pairing of the two leaves over."""
+    """Pair the expected elements with actual ones that match. Returns the indexes of those left over, of
+    each list.
+    """
     partner: dict[int, int] = {}
 
     def place(index: int, tried: set[int]) -> bool:

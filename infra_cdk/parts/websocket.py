@@ -22,7 +22,9 @@ def socket_functions(functions: Sequence[Function]) -> list[tuple[Function, WebS
 
 
 def make_socket_api(stack: Stack, settings: Settings) -> apigatewayv2.CfnApi:
-    """The API by itself: functions name it in their environment, so its routes come after them."""
+    """Make the API without routes: functions have its ID in their environment, so its routes are made
+    after them.
+    """
     return apigatewayv2.CfnApi(
         stack,
         "SocketApi",
@@ -78,5 +80,5 @@ def connections_arn(api: apigatewayv2.CfnApi) -> str:
 
 
 def callback_url(api: apigatewayv2.CfnApi) -> str:
-    """Where functions post messages to connections."""
+    """Return the URL at which functions post messages to connections."""
     return Fn.join("", ["https://", origin_domain(api.ref), f"/{STAGE}"])

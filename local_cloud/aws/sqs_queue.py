@@ -302,7 +302,7 @@ class Queue:
     # The rest
 
     def counts(self) -> tuple[int, int, int]:
-        """How many messages are visible, in flight, and delayed."""
+        """Return how many messages are visible, in flight, and delayed."""
         with self._changed:
             self._reveal()
             visible = sum(len(group.waiting) for group in self._groups.values())

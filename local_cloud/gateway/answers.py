@@ -80,7 +80,7 @@ def _policy(path: str) -> list[tuple[bytes, bytes]]:
 
 
 def is_signed(path: str, query: Mapping[str, str], bucket: str, now: datetime) -> bool:
-    """Whether the query signs the path for the bucket, and its time isn't over."""
+    """Return whether the query signs the path for the bucket, and its time isn't over."""
     try:
         signed_at = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
         ends = signed_at + timedelta(seconds=int(query["X-Amz-Expires"]))

@@ -90,7 +90,7 @@ def answer_unsigned(
 
 
 def _is_allowed(policy: str, name: str, headers: Mapping[str, str]) -> bool:
-    """Whether a queue's policy lets everybody receive who sends these headers, by HTTPS."""
+    """Return whether a queue's policy lets everybody receive who sends these headers, by HTTPS."""
     known = {
         "aws:UserAgent": headers.get("user-agent"),
         "aws:Referer": headers.get("referer"),

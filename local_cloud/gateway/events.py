@@ -80,7 +80,9 @@ def headers_of(
 
 
 def needs_uri_header(request: HttpRequest) -> bool:
-    """Whether the viewer function tells the URI in a header, because it might be rewritten on the way."""
+    """Return whether the viewer function tells the URI in a header, because it might be rewritten on the
+    way.
+    """
     return bool(request.query) or _PLAIN_PATH.fullmatch(request.path) is None
 
 

@@ -89,7 +89,9 @@ def place_of(request: HttpRequest, now_ms: int, *, at_edge: bool = False) -> Pla
 
 
 def is_internal(path: str) -> bool:
-    """Whether a path, in any spelling, is that of the queues or of uploads, which clients may not use."""
+    """Return whether a path, in any spelling, is that of the queues or of uploads, which clients may not
+    use.
+    """
     for _ in range(3):
         path = unquote(path)
     parts: list[str] = []

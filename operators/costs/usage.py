@@ -225,7 +225,7 @@ def online(life: Life, assumed: Assumptions) -> float:
 
 
 def receipts(life: Life, assumed: Assumptions) -> float:
-    """How many are sent in a month."""
+    """Return how many are sent in a month."""
     messages = life.users * life.messages_per_day * DAYS
     return messages * assumed.receipts_per_reader * (life.audience - 1) * online(life, assumed)
 
@@ -358,7 +358,7 @@ def _add_sliding(tally: _Tally, life: Life, waiting: Waiting, counts: Counts, me
 
 
 def _ended(pace: float) -> float:
-    """How many marks end in a second for one who is rung so often in a second."""
+    """Return how many marks end in a second for one who is rung so often in a second."""
     return pace / math.expm1(min(700.0, pace * REGISTERED_S)) if pace else 1 / REGISTERED_S
 
 

@@ -68,7 +68,8 @@ def prove_by_password(fields: Body, *, source_ip: str = "", expected: str | None
 
 
 def is_right_password(user_id: str, password: str, *, source_ip: str) -> bool:
-    """Whether it's the password of a user whom the request means without saying so; an attempt like others.
+    """Return whether it's the password of a user whom the request means without saying so; an attempt like
+    others.
 
     Raises UserDeactivated, LimitExceeded.
     """

@@ -62,7 +62,7 @@ def remember_network(account: StoredItem, source_ip: str) -> None:
 
 
 def _has_been_at(user_id: str, network: str) -> bool:
-    """Whether the user logged in from this network, or has a device that was last used there.
+    """Return whether the user logged in from this network, or has a device that was last used there.
 
     Reads the account and its devices, but only while the account is locked for strangers.
     """

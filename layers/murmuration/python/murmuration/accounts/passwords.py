@@ -43,7 +43,7 @@ def hash_password(password: str) -> str:
 
 
 def matches(password: str, password_hash: str | None) -> bool:
-    """Whether `password` is the one of `password_hash`, in constant time.
+    """Return whether `password` is the one of `password_hash`, in constant time.
 
     It takes as long without a hash, so the time doesn't show whether there is such an account.
     """

@@ -46,7 +46,8 @@ def create_registration_token(
 
 
 def check_validity(token: str | None, *, source_ip: str) -> dict[str, bool]:
-    """Whether `token` can be used for a registration now. Raises MissingParam, Forbidden, LimitExceeded.
+    """Return whether `token` can be used for a registration now. Raises MissingParam, Forbidden,
+    LimitExceeded.
 
     https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1registermloginregistration_tokenvalidity
     """

@@ -208,7 +208,7 @@ class Request:
         return size_of(self.headers if self._came_through_viewer() else {})
 
     def _came_through_viewer(self) -> bool:
-        """Whether the request bears the secret that the viewer side alone puts on requests."""
+        """Return whether the request bears the secret that the viewer side alone puts on requests."""
         shown = self.headers.get(VIEWER_SECRET_HEADER, "")
         parameter = settings().viewer_secret_parameter
         if not shown or not parameter:
@@ -454,7 +454,7 @@ def proxy_response(answer: Any, *, compressible: bool = False, reads: bool = Tru
 
 
 def compresses_itself() -> bool:
-    """Whether the API in front of the functions compresses what they answer."""
+    """Return whether the API in front of the functions compresses what they answer."""
     return settings().api == "rest"
 
 

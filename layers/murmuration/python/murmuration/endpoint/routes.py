@@ -108,7 +108,7 @@ class Schedule:
 
 
 def is_wanted(route: object, *, federation: bool) -> bool:
-    """Whether a function with this route belongs to a deployment that federates, or doesn't."""
+    """Return whether a function with this route belongs to a deployment that federates, or doesn't."""
     return federation or not getattr(route, "federation", False)
 
 

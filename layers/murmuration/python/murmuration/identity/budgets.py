@@ -211,7 +211,7 @@ def billing(route: str, *, estimate: float = ORDINARY, memory_mb: int = 512) -> 
 
 
 def is_billing() -> bool:
-    """Whether what is done now is billed."""
+    """Return whether what is done now is billed."""
     return _bill.get() is not None
 
 
@@ -264,7 +264,7 @@ def rings_owner(server_name: str) -> str:
 
 
 def in_ms(microdollars: float, owner: str = "") -> int:
-    """How long an amount takes to come back into an owner's bucket, in milliseconds."""
+    """Return how long an amount takes to come back into an owner's bucket, in milliseconds."""
     hourly: float = settings().hourly_budget
     if owner == FEDERATION:
         hourly = settings().federation_budget * 1_000_000 / MONTH_HOURS

@@ -38,7 +38,9 @@ class Limit:
         return round(1000 / self.per_second)
 
     def over_ms(self, full_ms: int, now: int, count: int = 1) -> int:
-        """How long `count` requests wait for a bucket that is full at `full_ms`; 0 or less: they needn't."""
+        """Return how long `count` requests wait for a bucket that is full at `full_ms`; 0 or less: they
+        needn't.
+        """
         return full_ms + count * self.interval_ms - now - self.burst * self.interval_ms
 
 

@@ -81,7 +81,7 @@ class AccessToken:
         return hash_secret(self.secret)
 
     def matches(self, secret_hash: object) -> bool:
-        """Whether `secret_hash`, as stored with the device, is this token's; in constant time."""
+        """Return whether `secret_hash`, as stored with the device, is this token's; in constant time."""
         return isinstance(secret_hash, str) and hmac.compare_digest(secret_hash, self.secret_hash)
 
 

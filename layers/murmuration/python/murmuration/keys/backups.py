@@ -149,7 +149,7 @@ def _put(user_id: str, name: str | None, keys: Mapping[SessionId, Mapping[str, A
 
 
 def is_better(new: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
-    """Whether a key replaces a stored one of its session.
+    """Return whether a key replaces a stored one of its session.
 
     Verified ones go first, then those that decrypt from an earlier message on, then those forwarded less.
     """

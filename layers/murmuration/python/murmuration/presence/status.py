@@ -81,7 +81,7 @@ def note_visit(user_id: str, device_id: str, wanted: str | None, item: StoredIte
 
 
 def is_visit_noted(device_id: str, wanted: str | None, item: StoredItem | None) -> bool:
-    """Whether `note_visit` would change nothing."""
+    """Return whether `note_visit` would change nothing."""
     known = presence.from_item(item)
     return _visited(known, device_id, wanted, now_ms()) is known
 

@@ -65,7 +65,7 @@ def parse_address(url: str) -> Address:
 
 
 def is_web_url(url: object) -> bool:
-    """Whether it is an http: or https: URL that `parse_address` takes."""
+    """Return whether it is an http: or https: URL that `parse_address` takes."""
     if not isinstance(url, str):
         return False
     try:

@@ -45,7 +45,7 @@ class EventFilter:
     related_by_rel_types: tuple[str, ...] | None = None
 
     def matches(self, event: EventFields, room_id: str | None = None) -> bool:
-        """Whether the event passes, but for its relations.
+        """Return whether the event passes, but for its relations.
 
         `room_id` is the room that it belongs to, where it doesn't say so itself. An event without a sender
         passes no list of senders.
@@ -93,7 +93,9 @@ class EventFilter:
         return self.related_by_senders is not None or self.related_by_rel_types is not None
 
     def matches_relations(self, relations: Iterable[tuple[str, str]]) -> bool:
-        """Whether one of the events that relate to an event, as (rel_type, sender), is as asked for."""
+        """Return whether one of the events that relate to an event, as (rel_type, sender), is as asked
+        for.
+        """
         return not self.needs_relations or any(
             _admits(rel_type, self.related_by_rel_types, ()) and _admits(sender, self.related_by_senders, ())
             for rel_type, sender in relations

@@ -162,19 +162,21 @@ class PowerLevels:
         return self._named("redact")
 
     def can_send(self, user_id: str, event_type: str, is_state: bool) -> bool:
-        """Whether the level suffices for that type of event; membership events have levels of their own."""
+        """Return whether the level suffices for that type of event; membership events have levels of their
+        own.
+        """
         return self.user_level(user_id) >= self.event_level(event_type, is_state)
 
     def can_invite(self, user_id: str) -> bool:
         return self.user_level(user_id) >= self.invite
 
     def can_kick(self, user_id: str, target_id: str) -> bool:
-        """Whether the level suffices to kick: it must also be above the target's."""
+        """Return whether the level suffices to kick: it must also be above the target's."""
         level = self.user_level(user_id)
         return level >= self.kick and self.user_level(target_id) < level
 
     def can_ban(self, user_id: str, target_id: str) -> bool:
-        """Whether the level suffices to ban: it must also be above the target's."""
+        """Return whether the level suffices to ban: it must also be above the target's."""
         level = self.user_level(user_id)
         return level >= self.ban and self.user_level(target_id) < level
 

@@ -70,11 +70,11 @@ class Presence:
         return OFFLINE if own == HIDDEN else own
 
     def watches(self, now_ms: int) -> bool:
-        """Whether the user is on an event stream, whatever others are shown."""
+        """Return whether the user is on an event stream, whatever others are shown."""
         return bool(self._live(now_ms))
 
     def watched(self, at_ms: int) -> bool:
-        """Whether the user was on an event stream at a time in the past, or has come to one since."""
+        """Return whether the user was on an event stream at a time in the past, or has come to one since."""
         return self.watches(at_ms) or self.away_ms > at_ms
 
     def ends_ms(self, now_ms: int) -> int:

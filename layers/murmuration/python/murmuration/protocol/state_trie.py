@@ -283,7 +283,9 @@ def conflicts(roots: Sequence[NodeId], fetch: Fetch) -> dict[StateKey, tuple[str
 
 
 def needed(roots: Iterable[NodeId], nodes: Mapping[NodeId, bytes]) -> dict[NodeId, bytes]:
-    """Those of `nodes` that `roots` lead to, where all that isn't among `nodes` is complete already."""
+    """Return those of `nodes` that `roots` lead to, where all that isn't among `nodes` is complete
+    already.
+    """
     found: dict[NodeId, bytes] = {}
     pending = list(roots)
     while pending:

@@ -26,7 +26,8 @@ def visibility_of(content: Content | None) -> Visibility:
 
 
 def may_see(visibility: Visibility, membership: str | None, *, joined_later: bool) -> bool:
-    """Whether a user may see what happened while the room had this visibility and they this membership.
+    """Return whether a user may see what happened while the room had this visibility and they this
+    membership.
 
     `joined_later`: whether they joined at any point after the event, even if they have left again.
     """
@@ -47,10 +48,10 @@ def may_see_event(
     membership_before: str | None,
     joined_later: bool,
 ) -> bool:
-    """Whether the user may see `event` (a PDU or client event), given the room's state before it.
+    """Return whether the user may see `event` (a PDU or client event), given the room's state before it.
 
-    Events that change the visibility or the user's own membership may be seen if either the state before
-    or the one after allows it.
+    Events that change the visibility or the user's own membership may be seen if either the state before or
+    the one after allows it.
     """
     visibilities: list[Visibility] = [visibility_before]
     memberships = [membership_before]
@@ -66,7 +67,7 @@ def may_see_event(
 
 
 def server_may_see(visibility: Visibility, memberships: Iterable[str | None]) -> bool:
-    """Whether a server that takes part in the room may be given an event.
+    """Return whether a server that takes part in the room may be given an event.
 
     `memberships` are those that the server's users had at the event.
     """

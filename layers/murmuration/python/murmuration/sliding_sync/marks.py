@@ -80,7 +80,7 @@ class Asking:
         return digest_of(self.body.decode())
 
     def should_wait(self, pos: str, timeout_ms: int) -> bool:
-        """Whether a request with this `pos` should have been parked before it came here."""
+        """Return whether a request with this `pos` should have been parked before it came here."""
         found = _MARK.fullmatch(pos)
         if found is None or timeout_ms < SHORTEST_TIMEOUT_MS:
             return False

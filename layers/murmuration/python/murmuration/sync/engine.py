@@ -327,7 +327,7 @@ class _Sync:
         return tokens.write(self.request.token.user_id, self.request.token.device_id, answer.positions)
 
     def _waits_on(self, answer: Answer) -> bool:
-        """Whether the client waits on by its registration: not if it comes again at once for more."""
+        """Return whether the client waits on by its registration: not if it comes again at once for more."""
         if self.wait is None or not self.looked_since:
             return False
         return not answer.has_news or (self.wait.kept and answer.is_complete)

@@ -103,7 +103,7 @@ def moved(ctx: Context, room: Room) -> bool:
 
 
 def is_shown(positions: Positions, name: str, room: Room) -> bool:
-    """Whether a client has been shown all of a joined room, its log and its stream."""
+    """Return whether a client has been shown all of a joined room, its log and its stream."""
     position = positions.rooms.get(name)
     return position is not None and position.ordinal >= room.head.ordinal and position.seq >= room.head.seq
 

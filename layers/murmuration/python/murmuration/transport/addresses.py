@@ -39,7 +39,7 @@ class Reach:
     private: bool = False
 
     def allows(self, address: IPAddress) -> bool:
-        """Whether a connection to `address` may be made."""
+        """Return whether a connection to `address` may be made."""
         if is_public(address):
             return self.public
         return self.private or (self.loopback and _plain(address).is_loopback)
@@ -57,7 +57,7 @@ class SocketAddress:
 
 
 def is_public(address: IPAddress) -> bool:
-    """Whether the address belongs to the public internet and to one host."""
+    """Return whether the address belongs to the public internet and to one host."""
     plain = _plain(address)
     if isinstance(plain, ipaddress.IPv4Address):
         return plain.is_global and not plain.is_multicast and not _within(plain, _NOT_PUBLIC_IPV4)

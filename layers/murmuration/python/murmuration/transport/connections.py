@@ -83,7 +83,7 @@ class TimedSocket:
         self._inner.close()
 
     def is_quiet(self) -> bool:
-        """Whether there is nothing to read: a kept connection with something to read was closed."""
+        """Return whether there is nothing to read: a kept connection with something to read was closed."""
         try:
             poll = select.poll()
             poll.register(self._inner, select.POLLIN)

@@ -16,7 +16,7 @@ class Deadline:
         self._end = time.monotonic() + seconds
 
     def is_over(self) -> bool:
-        """Whether no time is left."""
+        """Return whether no time is left."""
         return time.monotonic() >= self._end
 
     def left(self, most: float | None = None) -> float:

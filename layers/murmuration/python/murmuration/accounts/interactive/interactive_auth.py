@@ -351,7 +351,7 @@ def prove(session: str, flows: Sequence[Flow], kind: str, proof: Proved, *, life
 
 
 def is_session(session: str) -> bool:
-    """Whether `session` has the form of a session's ID."""
+    """Return whether `session` has the form of a session's ID."""
     return _SESSION.fullmatch(session) is not None
 
 

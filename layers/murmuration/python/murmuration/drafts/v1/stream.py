@@ -302,7 +302,7 @@ def paging_int(text: str | None, name: str, default: int) -> int:
 
 
 def page_limit(query: Mapping[str, str]) -> int:
-    """How many events of a room are asked for. Raises BadPagination."""
+    """Return how many events of a room are asked for. Raises BadPagination."""
     return min(paging_int(query.get("limit"), "limit", DEFAULT_LIMIT), MAX_LIMIT)
 
 

@@ -49,7 +49,7 @@ class EventForm:
     fields: tuple[tuple[str, ...], ...] | None = None
 
     def admits(self, event: Event) -> bool:
-        """Whether history shows the event by itself; what only updates another is inside that one."""
+        """Return whether history shows the event by itself; what only updates another is inside that one."""
         return not (self.updates and relations.is_update(event))
 
     def project(self, shown: dict[str, Any]) -> dict[str, Any]:

@@ -253,7 +253,7 @@ def _joined_at(room: Room, viewer: Viewer) -> int:
 
 
 def _superseded(room: Room, passed: Sequence[LogEntry]) -> frozenset[str]:
-    """Those state events that aren't current. Reads only where forks were resolved among them."""
+    """Return those state events that aren't current. Reads only where forks were resolved among them."""
     if not any(entry.resolved for entry in passed):
         return _replaced(passed)
     state = {entry.event.event_id: pair for entry in passed if (pair := entry.event.state_pair) is not None}
@@ -263,7 +263,7 @@ def _superseded(room: Room, passed: Sequence[LogEntry]) -> frozenset[str]:
 
 
 def _replaced(passed: Iterable[LogEntry]) -> frozenset[str]:
-    """Those state events that a later one replaces."""
+    """Return those state events that a later one replaces."""
     newest: dict[tuple[str, str], str] = {}
     replaced = set()
     for entry in passed:
@@ -275,7 +275,7 @@ def _replaced(passed: Iterable[LogEntry]) -> frozenset[str]:
 
 
 def late_events(depth: int, passed: Sequence[LogEntry]) -> dict[str, LogEntry]:
-    """Those of the newest events of a log that happened long before others that came earlier, by ID.
+    """Return those of the newest events of a log that happened long before others that came earlier, by ID.
 
     Where an event stands is told by its depth; `depth` is that of the room's newest end.
     """
@@ -297,7 +297,7 @@ def late_events(depth: int, passed: Sequence[LogEntry]) -> dict[str, LogEntry]:
 
 
 def _earlier(entry: LogEntry, by_id: Mapping[str, LogEntry]) -> list[LogEntry]:
-    """Those among some events that an event follows, and came before it."""
+    """Return those among some events that an event follows, and came before it."""
     found = (by_id[event_id] for event_id in entry.event.prev_events if event_id in by_id)
     return [each for each in found if each.ordinal < entry.ordinal]
 

@@ -52,7 +52,7 @@ class StreamingToken:
         return self.streaming.name if self.row is None else self.at(self.row)
 
     def is_about(self, room_id: str) -> bool:
-        """Whether the stream has the room's events, while the user is in it."""
+        """Return whether the stream has the room's events, while the user is in it."""
         return self.streaming.rooms is None or room_id in self.streaming.rooms
 
     def sync_filter(self, wanted: Filter, *, of_presence: bool) -> str:

@@ -100,12 +100,12 @@ def display_name(value: object) -> str | None:
 
 
 def is_stream_id(value: object) -> TypeGuard[int]:
-    """Whether a value can be the ID of an update."""
+    """Return whether a value can be the ID of an update."""
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 def fits(value: object, most_bytes: int) -> bool:
-    """Whether a value has JSON of at most so many bytes."""
+    """Return whether a value has JSON of at most so many bytes."""
     try:
         return len(canonical_json.encode(value, strict=False)) <= most_bytes
     except BadJson:

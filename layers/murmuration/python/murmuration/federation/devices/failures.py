@@ -20,7 +20,7 @@ def unavailable(message: str) -> Failure:
 
 
 def seconds_of(body: Body) -> float:
-    """How long other servers have, by the request's `timeout` in milliseconds. Raises BadJson."""
+    """Return how long other servers have, by the request's `timeout` in milliseconds. Raises BadJson."""
     timeout = body.get("timeout")
     if timeout is None:
         return DEFAULT_SECONDS

@@ -16,7 +16,7 @@ MOST_ALLOWED = 20
 
 
 def is_sendable(text: object) -> TypeGuard[str]:
-    """Whether it is a string with a form in UTF-8: JSON of others may have half surrogate pairs."""
+    """Return whether it is a string with a form in UTF-8: JSON of others may have half surrogate pairs."""
     if not isinstance(text, str):
         return False
     try:

@@ -34,7 +34,7 @@ MOST_TOKEN = 4_000
 
 
 def is_elsewhere(server: str | None) -> bool:
-    """Whether a client's `server` names another server than this one."""
+    """Return whether a client's `server` names another server than this one."""
     return server not in (None, "", settings().server_name)
 
 

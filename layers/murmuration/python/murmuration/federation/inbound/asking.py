@@ -133,7 +133,9 @@ class Asking:
         return told
 
     def state_events(self, event: Event, event_ids: Sequence[str]) -> Sequence[Pdu]:
-        """Those events of the state before `event`: one by one, or with the whole state if many are asked."""
+        """Return those events of the state before `event`: one by one, or with the whole state if many are
+        asked.
+        """
         wanted = unobtainable.askable(self.room_id, event_ids)
         self._vain |= dict.fromkeys(wanted)
         total = self._state_sizes.get(event.event_id, len(event_ids))
@@ -245,7 +247,7 @@ class Asking:
     # -- Answers -----------------------------------------------------------------------------------------
 
     def _only(self, pdus: object, wanted: Collection[str]) -> list[Pdu]:
-        """Those of the PDUs that were asked for: a server may not slip in others."""
+        """Return those of the PDUs that were asked for: a server may not slip in others."""
         return [pdu for event_id, pdu in self._parsed(pdus if isinstance(pdus, list) else [])
                 if event_id in wanted]  # fmt: skip
 

@@ -41,7 +41,7 @@ class RemoteServers(Protocol):
         """The IDs of the state before an event (`GET /state_ids`)."""
 
     def state_events(self, event: Event, event_ids: Sequence[str]) -> Sequence[Pdu]:
-        """Those events of the state before `event`, or of its auth chains, that aren't known here.
+        """Return those events of the state before `event`, or of its auth chains, that aren't known here.
 
         A few by `GET /event`, many by `GET /state`.
         """

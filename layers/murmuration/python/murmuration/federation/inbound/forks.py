@@ -44,7 +44,7 @@ class Forks:
         return self._known.get(event_id)
 
     def stored(self, event_ids: Iterable[str]) -> dict[str, StoredEvent]:
-        """Those of the events that are known; what wasn't looked up before takes two round trips."""
+        """Return those of the events that are known; what wasn't looked up before takes two round trips."""
         wanted = list(dict.fromkeys(event_ids))
         missing = [event_id for event_id in wanted if event_id not in self._known]
         if missing:

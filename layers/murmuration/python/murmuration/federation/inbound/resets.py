@@ -55,7 +55,7 @@ def find_reset(forks: Forks, head: RoomHead, event: Event, differences: Differen
 
 
 def _is_older(forks: Forks, before: Event, after: Event | None) -> bool:
-    """Whether state is gone, or what came earlier is current again: by the log, or else by depth."""
+    """Return whether state is gone, or what came earlier is current again: by the log, or else by depth."""
     if after is None:
         return True
     known = forks.stored([before.event_id, after.event_id])
@@ -66,7 +66,7 @@ def _is_older(forks: Forks, before: Event, after: Event | None) -> bool:
 
 
 def _is_revoked(forks: Forks, differences: Differences) -> bool:
-    """Whether what came along, and is new to the room, took something from somebody."""
+    """Return whether what came along, and is new to the room, took something from somebody."""
     new = [
         after.event_id
         for before, after in differences.values()

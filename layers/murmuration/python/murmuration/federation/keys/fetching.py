@@ -89,8 +89,8 @@ def verify_keys(
 
 
 def known_keys(wanted: Mapping[KeyName, int]) -> dict[KeyName, VerifyKey]:
-    """Those of the wanted keys that this process or the table has. At most one round trip; no server is
-    asked.
+    """Return those of the wanted keys that this process or the table has. At most one round trip; no
+    server is asked.
     """
     found = {name: stored for name in wanted if (stored := _memory.get(name)) is not None}
     if unknown := _short(wanted, found):
@@ -165,7 +165,7 @@ def _fetch(
 
 
 def _is_better(stored: StoredKey, known: StoredKey) -> bool:
-    """Whether a key that was just received replaces what is known, as the table decides it too."""
+    """Return whether a key that was just received replaces what is known, as the table decides it too."""
     same = stored.key.public_key == known.key.public_key
     longer = (stored.key.valid_until_ts or 0) > (known.key.valid_until_ts or 0)
     if stored.source == "notary":

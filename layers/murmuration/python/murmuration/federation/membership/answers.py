@@ -42,7 +42,7 @@ class Entry:
     events: Mapping[str, Event]
 
     def joined(self) -> int:
-        """How many members the room has."""
+        """Return how many members the room has."""
         return sum(1 for event_id in self.state.values() if self.events[event_id].membership == "join")
 
 
@@ -110,7 +110,7 @@ def _signed_join(given: object, join: Event) -> Event:
 
 
 def _accepted(events: Mapping[str, Event], keys: KeyRing) -> dict[str, Event]:
-    """Those of the events that are valid, by ID: none without all that authorise it."""
+    """Return those of the events that are valid, by ID: none without all that authorise it."""
     accepted: dict[str, Event] = {}
     for event in ancestors_first(events, authorising_ids):
         wanted = authorising_ids(event)

@@ -126,7 +126,7 @@ def _changes(room: Room | None, forks: Forks, entry: Entry, *, afresh: bool) -> 
 
 
 def _missing(room: Room | None, forks: Forks, event_ids: Sequence[str]) -> list[str]:
-    """Those of the events whose place in the room's graph isn't known."""
+    """Return those of the events whose place in the room's graph isn't known."""
     if room is None:
         return list(event_ids)
     known = forks.stored(event_ids)

@@ -109,7 +109,7 @@ def send(
 
 
 def is_unknown_endpoint(error: Refused) -> bool:
-    """Whether a server says that it doesn't have an endpoint, rather than something of the request."""
+    """Return whether a server says that it doesn't have an endpoint, rather than something of the request."""
     return error.errcode == "M_UNRECOGNIZED" or (error.status in (404, 405) and not error.errcode)
 
 

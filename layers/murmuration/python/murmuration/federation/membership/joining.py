@@ -76,7 +76,7 @@ def join_room(
 
 
 def is_elsewhere(room_id_or_alias: str) -> bool:
-    """Whether it is an alias of another server."""
+    """Return whether it is an alias of another server."""
     if not is_valid_room_alias(room_id_or_alias):
         return False
     return parse_room_alias(room_id_or_alias).server_name != settings().server_name

@@ -26,7 +26,9 @@ class RoomTooLarge(Forbidden):
 
 
 def limit_for(room_id: str) -> int:
-    """How many members the room may have when it is joined by another server; 0 if there is no bound."""
+    """Return how many members the room may have when it is joined by another server; 0 if there is no
+    bound.
+    """
     most = settings().federation_max_members
     head = room_items.read_head(room_id) if most else None
     return 0 if head is not None and head.is_resident else most

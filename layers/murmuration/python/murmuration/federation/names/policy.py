@@ -9,7 +9,9 @@ from murmuration.transport.addresses import Reach
 
 
 def is_allowed(server_name: str) -> bool:
-    """Whether this server asks `server_name` and answers it. The deny list wins over the allow list."""
+    """Return whether this server asks `server_name` and answers it. The deny list wins over the allow
+    list.
+    """
     config = settings()
     if not config.federation or _listed(server_name, config.federation_deny):
         return False
@@ -30,7 +32,7 @@ def reach() -> Reach:
 
 
 def _listed(server_name: str, patterns: tuple[str, ...]) -> bool:
-    """Whether one of the globs fits the name, or the name without its port."""
+    """Return whether one of the globs fits the name, or the name without its port."""
     from murmuration.protocol.identifiers import parse_server_name
 
     names = (server_name, parse_server_name(server_name).host)

@@ -61,7 +61,7 @@ def fetch(hostname: str) -> Delegation:
 
 
 def lifetime(headers: Mapping[str, str], now_s: float | None = None) -> int:
-    """How long an answer with these headers counts, in seconds, between 5 minutes and 48 hours."""
+    """Return how long an answer with these headers counts, in seconds, between 5 minutes and 48 hours."""
     control = headers.get("cache-control", "").lower()
     if re.search(r"(?:^|[\s,])no-(?:store|cache)\b", control):
         return SHORTEST_S

@@ -123,7 +123,9 @@ def _owe(room_id: str, ordinal: int, behind: dict[str, Backlog]) -> list[str]:
 
 
 def _recovered(names: Sequence[str], behind: dict[str, Backlog]) -> list[str]:
-    """Those servers that answer again, or have sent a request, since they failed. `names` are at rest."""
+    """Return those servers that answer again, or have sent a request, since they failed. `names` are at
+    rest.
+    """
     health.learn(names, anew=True)
     now = now_ms()
     return [name for name in names if not behind[name].refusals and health.of(name).retry_at_ms <= now]

@@ -60,7 +60,7 @@ class Content:
 
 
 def is_room(log_id: str) -> bool:
-    """Whether a log is a room's."""
+    """Return whether a log is a room's."""
     return log_id.startswith("!")
 
 

@@ -77,7 +77,7 @@ def resume(server_names: Iterable[str]) -> None:
 
 
 def is_resumption(message: JsonObject) -> bool:
-    """Whether a message is for one server that was behind."""
+    """Return whether a message is for one server that was behind."""
     return "server" in message
 
 

@@ -37,14 +37,16 @@ class Found:
 
 
 def is_ours(entry: LogEntry) -> bool:
-    """Whether this server distributes the event. Events that were filled in or purged are never sent."""
+    """Return whether this server distributes the event. Events that were filled in or purged are never
+    sent.
+    """
     if entry.is_past or entry.distributed or entry.purged:
         return False
     return entry.relayed or entry.event.sender_server == settings().server_name
 
 
 def may_hear(room: Room, servers: Sequence[str]) -> list[str]:
-    """Those of the servers that may get the room's events, by its m.federate and the operator's lists.
+    """Return those of the servers that may get the room's events, by its m.federate and the operator's lists.
 
     The room's ACL doesn't matter: it is about what servers send, and servers that it denies still get events
     while they are in the room.

@@ -105,7 +105,7 @@ def passing_id(made_ms: int, edus: Sequence[Edu]) -> str:
 
 
 def size(event: Event) -> int:
-    """How many of a transaction's bytes an event takes."""
+    """Return how many of a transaction's bytes an event takes."""
     return len(event.to_json().encode()) + 1
 
 

@@ -128,7 +128,7 @@ def refusal(error: Refused) -> MatrixError:
 
 
 def _is_small(body: Body) -> bool:
-    """Whether an error's body may be passed on."""
+    """Return whether an error's body may be passed on."""
     try:
         return len(canonical_json.encode(body, strict=False)) <= MOST_ERROR_BYTES
     except BadJson:

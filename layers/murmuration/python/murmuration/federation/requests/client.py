@@ -257,7 +257,7 @@ def _error_body(exchange: Exchange) -> Untrusted:
 
 
 def _retry_after_ms(header: str, body: Untrusted) -> int:
-    """How long a rate limit asks to wait, in milliseconds; a minute where it doesn't say."""
+    """Return how long a rate limit asks to wait, in milliseconds; a minute where it doesn't say."""
     if header.strip().isdecimal():
         return int(header.strip()[:9]) * 1000
     in_body = body.get("retry_after_ms")

@@ -48,7 +48,7 @@ def learn(server_names: Iterable[str], *, anew: bool = False) -> None:
 
 
 def may_ask(health: Health, *, for_user: bool) -> bool:
-    """Whether a server may be asked now. Where a user waits, a minute after a failure is enough."""
+    """Return whether a server may be asked now. Where a user waits, a minute after a failure is enough."""
     now = now_ms()
     if now >= health.retry_at_ms:
         return True

@@ -105,7 +105,9 @@ class _Walk:
         return found
 
     def read(self, event_ids: Iterable[str]) -> list[StoredEvent]:
-        """Those of the events that are known to be in the room. Events near them in the log are read too."""
+        """Return those of the events that are known to be in the room. Events near them in the log are
+        read too.
+        """
         wanted = [it for it in event_ids if fits_id(it)]
         unknown = [event_id for event_id in wanted if event_id not in self._known]
         if unknown and self._reads < _MOST_READS:

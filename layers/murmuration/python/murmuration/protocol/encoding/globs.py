@@ -57,6 +57,8 @@ def glob(
 
 
 def contains_phrase(text: str, phrase: str) -> bool:
-    """Whether `phrase`, which has no wildcards, stands in `text` between word boundaries, in any case."""
+    """Return whether `phrase`, which has no wildcards, stands in `text` between word boundaries, in any
+    case.
+    """
     expression = f"{_WORD_BOUNDARY}{re.escape(phrase.lower())}{_WORD_BOUNDARY}"
     return re.search(expression, text.lower()) is not None

@@ -128,7 +128,7 @@ def _credentials(parameters: dict[str, str]) -> Credentials:
 
 
 def is_signed(public_key: bytes, signature: bytes, messages: Iterable[bytes]) -> bool:
-    """Whether `signature` is the key's, of one of the messages."""
+    """Return whether `signature` is the key's, of one of the messages."""
     from nacl.bindings import crypto_sign_open
     from nacl.exceptions import CryptoError
 

@@ -31,7 +31,9 @@ def content_hash(pdu: JsonObject) -> str:
 
 
 def verify_content_hash(pdu: JsonObject) -> bool:
-    """Whether `hashes.sha256` is the event's content hash; False also when it is missing or malformed."""
+    """Return whether `hashes.sha256` is the event's content hash; False also when it is missing or
+    malformed.
+    """
     hashes = pdu.get("hashes")
     claimed = hashes.get("sha256") if isinstance(hashes, dict) else None
     if not isinstance(claimed, str):

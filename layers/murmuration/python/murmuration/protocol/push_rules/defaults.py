@@ -78,7 +78,7 @@ def default_rules(user_id: str, kind: Kind) -> list[Rule]:
 
 
 def is_default(rule_id: str) -> bool:
-    """Whether the ID is of the form kept for server-default rules."""
+    """Return whether the ID is of the form kept for server-default rules."""
     return rule_id.startswith(".")
 
 

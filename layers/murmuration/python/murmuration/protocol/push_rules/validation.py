@@ -90,7 +90,9 @@ def _scalar(value: object, name: str) -> None:
 
 
 def is_scalar(value: object) -> bool:
-    """Whether it is a non-compound value of canonical JSON, the only kind that exact conditions compare."""
+    """Return whether it is a non-compound value of canonical JSON, the only kind that exact conditions
+    compare.
+    """
     if isinstance(value, int) and not isinstance(value, bool):
         return -_LARGEST_INTEGER <= value <= _LARGEST_INTEGER
     return value is None or isinstance(value, str | bool)

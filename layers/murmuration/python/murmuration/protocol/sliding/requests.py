@@ -64,7 +64,7 @@ class RoomList:
     ranges: tuple[tuple[int, int], ...] | None
 
     def has_place(self, index: int) -> bool:
-        """Whether the room at this place of the list is asked for."""
+        """Return whether the room at this place of the list is asked for."""
         return self.ranges is None or any(first <= index <= last for first, last in self.ranges)
 
 
@@ -76,7 +76,7 @@ class RoomScope:
     rooms: frozenset[str]
 
     def has(self, lists: frozenset[str], room_id: str, *, is_subscribed: bool) -> bool:
-        """Whether the scope includes a room that appears in `lists`."""
+        """Return whether the scope includes a room that appears in `lists`."""
         if is_subscribed and (ALL in self.rooms or room_id in self.rooms):
             return True
         return bool(lists) and (ALL in self.lists or bool(lists & self.lists))

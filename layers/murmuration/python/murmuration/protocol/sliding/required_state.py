@@ -35,7 +35,7 @@ class RequiredState:
     lazy: bool = False
 
     def admits(self, pair: StateKey) -> bool:
-        """Whether the state event with this type and state key is wanted, but for lazy members."""
+        """Return whether the state event with this type and state key is wanted, but for lazy members."""
         event_type, state_key = pair
         if any(element in self.exclude for element in _matching(pair)):
             return False
@@ -44,7 +44,7 @@ class RequiredState:
         return any(element in self.include for element in _matching(pair))
 
     def covers(self, other: RequiredState) -> bool:
-        """Whether all that `other` wants is certainly wanted by this, too."""
+        """Return whether all that `other` wants is certainly wanted by this, too."""
         if not self.exclude <= other.exclude or (other.lazy and not self.lazy and not self._has_all_members):
             return False
         if self.lazy and not other.lazy:
@@ -91,18 +91,18 @@ Required = tuple[RequiredState, ...]
 
 
 def admits(required: Required, pair: StateKey) -> bool:
-    """Whether one of them wants this state."""
+    """Return whether one of them wants this state."""
     return any(each.admits(pair) for each in required)
 
 
 def is_lazy(required: Required) -> bool:
-    """Whether one of them loads members lazily."""
+    """Return whether one of them loads members lazily."""
     return any(each.lazy for each in required)
 
 
 @functools.lru_cache(maxsize=256)
 def covers(required: Required, others: Required) -> bool:
-    """Whether whatever `others` want is wanted by `required`, too."""
+    """Return whether whatever `others` want is wanted by `required`, too."""
     return all(any(each.covers(other) for each in required) for other in others)
 
 

@@ -76,7 +76,7 @@ class Known:
         return keys
 
     def is_allowed(self, event: Event, state: Mapping[StateKey, Event]) -> bool:
-        """Whether the authorisation rules allow the event in that state."""
+        """Return whether the authorisation rules allow the event in that state."""
         judged = (event.event_id, *[entry.event_id for entry in state.values()])
         verdict = self._verdicts.get(judged)
         if verdict is None:
@@ -105,5 +105,5 @@ class Known:
         return event_id in self._events
 
     def events(self, event_ids: Iterable[str]) -> list[Event]:
-        """Those of the loaded events that exist."""
+        """Return those of the loaded events that exist."""
         return [event for event_id in event_ids if (event := self._events[event_id]) is not None]

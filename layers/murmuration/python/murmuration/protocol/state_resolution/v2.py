@@ -137,7 +137,7 @@ class _Resolution:
 
 
 def is_power_event(event: Event) -> bool:
-    """Whether the event might remove someone's ability to do something in the room."""
+    """Return whether the event might remove someone's ability to do something in the room."""
     if event.type == MEMBER:
         return event.membership in ("leave", "ban") and event.sender != event.state_key
     return event.type in (POWER_LEVELS, JOIN_RULES)

@@ -81,7 +81,7 @@ def _wanted(by_room: Mapping[str, list[Any]]) -> tuple[dict[str, list[Any]], int
 
 
 def ends_an_invite(pdu: Any) -> bool:
-    """Whether a PDU may be the end of an invite or a knock of one of our users."""
+    """Return whether a PDU may be the end of an invite or a knock of one of our users."""
     if not isinstance(pdu, dict) or pdu.get("type") != MEMBER:
         return False
     content, user_id = pdu.get("content"), pdu.get("state_key")
@@ -91,7 +91,7 @@ def ends_an_invite(pdu: Any) -> bool:
 
 
 def _is_text(text: str) -> bool:
-    """Whether a string has no half of a surrogate pair, which has no UTF-8."""
+    """Return whether a string has no half of a surrogate pair, which has no UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -229,7 +229,7 @@ class _Work:
 
 
 def lacks_keys(event: Event, keys: KeyRing) -> bool:
-    """Whether an event can't be judged because keys are missing that may be available later.
+    """Return whether an event can't be judged because keys are missing that may be available later.
 
     That is so if a required server has signed it with a key that isn't known, or whose known validity ends
     before the event's time. An event without a required signature is simply invalid.

@@ -69,7 +69,7 @@ def require_own_user(origin: str, user_id: str) -> None:
 
 
 def is_ours(user_id: object) -> bool:
-    """Whether it is the ID of a user of this server, whether or not there is one."""
+    """Return whether it is the ID of a user of this server, whether or not there is one."""
     return (
         isinstance(user_id, str)
         and is_valid_user_id(user_id)
