@@ -3,11 +3,15 @@
 The expected outcome is JSON, and must equal the actual one, except where it has a matcher: an object with one
 of these keys.
 
-| matcher | what it takes | | --- | --- | | `{"$any": "string"}` | any value of a kind: string, integer,
-boolean, object, array, bytes, null | | `{"$match": "^\\$.{43}$"}` | a string in which the regular expression
-is found | | `{"$subset": {...}}` | an object with at least these members | | `{"$unordered": [...]}` | an
-array of these elements, in any order | | `{"$json": ...}` | a string that is JSON of such a value | |
-`{"$bytes": "<base64>"}` | bytes, these | | `{"$absent": true}` | a member that isn't there |
+| matcher | what it takes |
+| --- | --- |
+| `{"$any": "string"}` | any value of a kind: string, integer, boolean, object, array, bytes, null |
+| `{"$match": "^\\\\$.{43}$"}` | a string in which the regular expression is found |
+| `{"$subset": {...}}` | an object with at least these members |
+| `{"$unordered": [...]}` | an array of these elements, in any order |
+| `{"$json": ...}` | a string that is JSON of such a value |
+| `{"$bytes": "<base64>"}` | bytes, these |
+| `{"$absent": true}` | a member that isn't there |
 """
 
 from __future__ import annotations
