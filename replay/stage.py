@@ -91,7 +91,7 @@ class Stage(Backdrop):
         return {key: (entry["ContentType"], entry["Body"].read()) for key, entry in entries.items()}
 
     def adopt(self, world: World) -> None:
-        """Use the tables' present items as the world for the next event."""
+        """Begin the next event with the tables as they are now; `world` has these items."""
         self._standing, self._world = self.contents(), world
 
     def _change(self, before: Contents, after: Contents) -> None:

@@ -22,7 +22,7 @@ class UnknownWorld(Exception):
 
 @dataclass
 class World:
-    """The items, objects and connections that a replay begins with, at the time `clock` (in milliseconds).
+    """The items and objects that a replay begins with, at the time `clock` (in milliseconds).
 
     `names` are the names that fixtures use for its rooms, events and tokens; `objects` are (content type,
     bytes) by key. `gone` are the keys, by table, of items to remove when this world is laid over others.

@@ -209,9 +209,7 @@ class RestApi(Kept, CloudFormationModel):
 
 
 class RestDeployment(Kept, CloudFormationModel):
-    """A deployment of a REST API. moto's own is deleted with its API only, and after any stage that names
-    it.
-    """
+    """A deployment of a REST API. Deleting it does nothing: in moto it ends with its API."""
 
     kind = "AWS::ApiGateway::Deployment"
 

@@ -31,8 +31,8 @@ EDGE = Grant(tables={BUCKETS: "update"}, secrets={"viewer-secret": "get"}, objec
 
 
 def _billed(module: str, grant: Grant) -> Grant:
-    """Return the grant with what rate limits need: to write buckets, and to read the secret of
-    CloudFront's headers.
+    """Return the grant with what rate limits need: to write buckets, and to check that CloudFront sent a
+    request.
     """
     if module in UNBILLED:
         return grant

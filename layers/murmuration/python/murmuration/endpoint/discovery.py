@@ -38,7 +38,7 @@ OfRoute = TypeVar("OfRoute", bound=Routed)
 
 
 def stores_body(route: Route) -> bool:
-    """Return whether the gateway puts the bodies of a route's requests into the bucket by itself."""
+    """Return whether the gateway itself puts the bodies of a route's requests into the bucket."""
     return isinstance(route, Http) and route.stores_body
 
 

@@ -69,7 +69,9 @@ class Response:
 
 
 def query_of(event: LambdaEvent) -> dict[str, str]:
-    """Each query parameter's last value, without those that clients leave empty to say nothing."""
+    """Return each query parameter's last value. Empty ones are left out if clients send them to say
+    nothing.
+    """
     given = event.get("queryStringParameters") or {}
     return {name: value for name, value in given.items() if value or name not in ABSENT_WHEN_EMPTY}
 

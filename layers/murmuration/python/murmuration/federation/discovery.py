@@ -1,4 +1,4 @@
-"""What this server tells other servers of itself."""
+"""The information that this server publishes about itself for other servers."""
 
 from __future__ import annotations
 

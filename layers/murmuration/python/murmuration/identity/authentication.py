@@ -40,13 +40,12 @@ def verify(
     address: Address | None = None,
     even_locked: bool = False,
 ) -> Requester:
-    """Who `token` proves to be, given its device's item; they pay for the request from now on.
+    """Return the requester that `token` proves, given its device's item. They are billed for the request from
+    now on.
 
     Raises UnknownToken, UserLocked unless `even_locked`, UserSuspended where suspended users are refused,
-    LimitExceeded for a user whose budget is spent. Writes only on the first use of a
-    refreshed token, which revokes the tokens before it, and when the device was last seen
-    `SEEN_INTERVAL_MS` ago.
-    https://spec.matrix.org/v1.19/client-server-api/#refreshing-access-tokens
+    LimitExceeded for a user whose budget is spent. Writes only on the first use of a refreshed token, which
+    revokes the tokens before it, and if the device was last seen `SEEN_INTERVAL_MS` ago.
     """
     secret_hash = token.secret_hash
     is_next = device is not None and _equal(device.get("next_access_hash"), secret_hash)

@@ -103,7 +103,7 @@ _usual: dict[tuple[str, str], float] = {}
 
 
 class Bill:
-    """What one request costs, and who pays for it."""
+    """The cost of one request, and the bucket that it is taken from."""
 
     def __init__(self, route: str, estimate: float, memory_mb: int) -> None:
         self.usage = Usage()
@@ -119,7 +119,8 @@ class Bill:
         self._is_refused = False
 
     def charge_to(self, owner: str) -> None:
-        """Take the estimate from the bucket of `owner`, who is proved; only the first owner counts.
+        """Take the estimate from the bucket of `owner`, a user or server that is authenticated. Only the
+        first call counts.
 
         Raises LimitExceeded.
         """
@@ -160,7 +161,7 @@ class Bill:
             self._more += microdollars
 
     def cost(self) -> float:
-        """What the request has cost so far, in microdollars."""
+        """Return the cost of the request so far, in microdollars."""
         seconds = time.monotonic() - self._started
         return (
             REQUEST
@@ -216,7 +217,7 @@ def is_billing() -> bool:
 
 
 def charge_to(owner: str) -> None:
-    """Have `owner`, who is proved, pay for this request. Raises LimitExceeded."""
+    """Bill this request to `owner`, a user or server that is authenticated. Raises LimitExceeded."""
     bill = _bill.get()
     if bill is not None:
         bill.charge_to(owner)
@@ -233,7 +234,9 @@ def expect(microdollars: float) -> None:
 
 
 def expect_writes(sizes: Iterable[int], *, indexed: bool = False) -> None:
-    """Take what items of so many bytes cost that a transaction writes. Raises LimitExceeded, TooLarge."""
+    """Take the cost of a transaction that writes items of these sizes in bytes. Raises LimitExceeded,
+    TooLarge.
+    """
     each = 3 if indexed else 2
     expect(WRITE_UNIT * sum(each * max(1, ceil(size / 1024)) for size in sizes))
 
@@ -281,9 +284,9 @@ def burst() -> int:
 
 
 def take(owner: str, microdollars: float) -> None:
-    """Take an amount before the work. Raises LimitExceeded where the bucket hasn't got it.
+    """Take an amount from a bucket before the work. Raises LimitExceeded if the bucket holds less.
 
-    No write while this process has less than a quantum to move.
+    This process counts small amounts in memory, and only writes to the bucket in whole quanta.
     """
     quanta = _whole_quanta(owner, microdollars)
     if quanta <= 0:

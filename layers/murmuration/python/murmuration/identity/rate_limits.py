@@ -226,7 +226,7 @@ class Taking:
         return Read(TABLE, self._bucket.key, self.learn) if settings().rate_limits else None
 
     def learn(self, item: StoredItem | None) -> None:
-        """Take note of how the bucket stands."""
+        """Remember the bucket's level from its item."""
         self._full_ms = full_ms_of(item)
 
     def writes(self) -> list[Write]:

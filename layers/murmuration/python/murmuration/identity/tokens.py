@@ -33,7 +33,7 @@ ACCESS_LIFETIME_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """Who makes a request: verified."""
+    """The verified user and device that make a request."""
 
     user_id: UserId
     device_id: DeviceId
@@ -42,7 +42,7 @@ class Requester:
     is_suspended: bool = False
 
     def require_self(self, user_id: str) -> None:
-        """Raises Forbidden unless `user_id`, whose data is asked for, is the requester's own."""
+        """Raise Forbidden unless `user_id` is the requester's own."""
         if user_id != self.user_id:
             raise Forbidden("This is another user's; the access token is not theirs")
 
@@ -57,7 +57,9 @@ class AccessToken:
 
     @classmethod
     def parse(cls, text: str, kind: str = ACCESS) -> AccessToken:
-        """The token's claim. Raises UnknownToken where it can't be one of this server's."""
+        """Return the parts of the token, unverified. Raises UnknownToken if it can't be one of this
+        server's.
+        """
         body, _, checksum = text.rpartition(".")
         prefix, _, fields = body.partition("_")
         parts = fields.split(".")
@@ -77,7 +79,7 @@ class AccessToken:
 
     @property
     def secret_hash(self) -> str:
-        """What is stored of the secret."""
+        """Return the hash of the secret, as it is stored."""
         return hash_secret(self.secret)
 
     def matches(self, secret_hash: object) -> bool:
@@ -97,7 +99,7 @@ class RememberedToken(AccessToken):
 
 
 class TokenAnswer(TypedDict):
-    """What a client is told of its tokens; the last two belong to a client that can refresh them."""
+    """The tokens in an answer to a client; the last two are for clients that can refresh them."""
 
     access_token: str
     refresh_token: NotRequired[str]
@@ -133,7 +135,7 @@ class TokenPair:
         return cls(derive("access"), derive("refresh"), now + ACCESS_LIFETIME_MS)
 
     def attributes(self, prefix: str = "") -> Item:
-        """What the device's item keeps of the pair."""
+        """Return the attributes of the device's item that store the pair."""
         found: Item = {f"{prefix}access_hash": hash_secret(self.access_secret)}
         if self.refresh_secret is not None:
             found[f"{prefix}access_expires_ms"] = self.access_expires_ms
@@ -141,7 +143,7 @@ class TokenPair:
         return found
 
     def answer(self, user_id: str, device_id: str, *, now: int) -> TokenAnswer:
-        """What the client is told: `access_token`, and `refresh_token` with `expires_in_ms`."""
+        """Return the answer to the client: `access_token`, and `refresh_token` with `expires_in_ms`."""
         found: TokenAnswer = {"access_token": render_token(ACCESS, user_id, device_id, self.access_secret)}
         if self.refresh_secret is not None and self.access_expires_ms is not None:
             found["refresh_token"] = render_token(REFRESH, user_id, device_id, self.refresh_secret)
@@ -150,7 +152,7 @@ class TokenPair:
 
 
 def hash_secret(secret: str) -> str:
-    """What is stored of a token's secret; 192 random bits need no salt and no slow hash."""
+    """Return the hash that is stored of a token's secret; 192 random bits need no salt and no slow hash."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

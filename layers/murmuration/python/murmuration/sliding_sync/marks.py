@@ -99,7 +99,9 @@ def place(pos: str | None) -> Place | None:
 
 
 def slot_letter(connection_number: int, *, of_keys: bool) -> str:
-    """What the names of a connection's slots begin with; a wait for keys alone is rung for less."""
+    """Return the beginning of the names of a connection's slots. A wait for keys alone is rung for fewer
+    changes.
+    """
     return KEYS_LETTER if of_keys else LETTERS[connection_number % len(LETTERS)]
 
 

@@ -141,7 +141,8 @@ def joined_room(ctx: Context, room: Room, row: Membership, asked: Asked) -> Room
 
 
 def read_ahead(ctx: Context, asked: Sequence[tuple[Room, Asked]]) -> list[Asked]:
-    """Read together, for rooms that are new to the client, what each one's section would read by itself.
+    """Read together, for rooms that are new to the client, the items that each one's section would read
+    alone.
 
     If much of a room is asked for, its whole state without members is read: that costs less than many single
     items.

@@ -77,7 +77,9 @@ class SyncRequest:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """A sync's answer. At `ends_ms` (milliseconds) something in it ends by itself; 0 for never."""
+    """A sync's answer. `ends_ms` is when something shown in it ends without an event, in milliseconds; 0
+    for never.
+    """
 
     body: SyncAnswer
     ends_ms: int

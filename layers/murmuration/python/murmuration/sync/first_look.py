@@ -197,7 +197,7 @@ def find_filter(user_id: str, text: str | None) -> SyncFilter:
 
 
 def read_rooms(room_ids: Sequence[str], late: bool, surely: Collection[str] = ()) -> dict[str, Room]:
-    """Return the rooms as they are now; with `late` as they were a moment ago, except those in `surely`."""
+    """Return the rooms by consistent reads; with `late` by eventual ones, except those in `surely`."""
     some = [room_id for room_id in room_ids if room_id in surely] if late else []
     heads, newer = concurrency.gather(
         functools.partial(room_items.read_heads, room_ids, eventual=late),

@@ -89,7 +89,7 @@ def register(
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A new registration, and the rooms that rang for the last one: None for all that there is."""
+    """A new registration, and the rooms that rang the last one; None if any room may have news."""
 
     wait: Wait
     news: frozenset[str] | None

@@ -85,7 +85,10 @@ class Attempt:
         return auth
 
     def digest(self, user_id: str | None, *, bind_body: bool) -> str:
-        """What ends the ID of each session for this operation."""
+        """Return the digest of the operation, with which the ID of each of its sessions ends.
+
+        So a session is good for one operation only; with `bind_body`, for one body too.
+        """
         body = {name: value for name, value in self.body.items() if name != "auth"} if bind_body else {}
         operation = [self.method, self.path, user_id, body]
         digest = hashlib.sha256(canonical_json.encode(operation, strict=False)).digest()
@@ -256,7 +259,9 @@ def reauthenticate(attempt: Attempt, user_id: str, *, repeatable: bool = True) -
 
 
 def proofs_of(user_id: str) -> list[Flow]:
-    """The flows by which a user can prove to be there. No read where the deployment has only passwords."""
+    """Return the flows with which a user can authenticate again. Reads nothing if passwords are the only
+    way.
+    """
     from murmuration.settings import settings
 
     if not settings().identity_providers:

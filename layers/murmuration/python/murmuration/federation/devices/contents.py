@@ -1,6 +1,6 @@
-"""What other servers tell of their users' keys, checked, and cut to what this server keeps.
+"""Checks other servers' answers about their users' keys, and cuts them to what this server keeps.
 
-A single key or device that is wrong is left out, and the rest counts.
+A single key or device that is wrong is left out, and the rest is used.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def device_keys(user_id: str, device_id: object, value: object) -> KeyObject | N
 
 
 def signing_key(user_id: str, value: object, usage: str) -> KeyObject | None:
-    """A cross-signing key for this usage; None for what isn't one of that user's, or is too large."""
+    """Return a cross-signing key; None if it isn't one of that user's for this usage, or is too large."""
     if not isinstance(value, dict) or value.get("user_id") != user_id:
         return None
     usages, keys = value.get("usage"), value.get("keys")

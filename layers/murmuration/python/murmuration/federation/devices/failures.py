@@ -15,7 +15,7 @@ DEFAULT_SECONDS, LEAST_SECONDS, MOST_SECONDS = 10.0, 1.0, 22.0
 
 
 def unavailable(message: str) -> Failure:
-    """What `failures` says of a server."""
+    """Return the entry in `failures` for a server that couldn't be asked."""
     return {"errcode": "M_UNAVAILABLE", "error": message[:200]}
 
 

@@ -67,10 +67,10 @@ def _device(device_id: str, keys: KeyObject) -> UserDevice:
 
 
 def query_user_keys(origin: str, body: Body) -> KeysAnswer:
-    """The keys of those local users and devices that `body["device_keys"]` names; others are left out.
+    """Return the keys of the local users and devices that `body["device_keys"]` names; others are left out.
 
-    Signatures are those that everybody may see. Raises MissingParam, BadJson, InvalidParam, LimitExceeded,
-    TooLarge.
+    It includes only signatures that everybody may see. Raises MissingParam, BadJson, InvalidParam,
+    LimitExceeded, TooLarge.
     """
     wanted = _local(parse_query(body))
     _take(origin, len(wanted))

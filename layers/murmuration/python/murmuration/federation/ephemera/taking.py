@@ -73,7 +73,7 @@ class _Receipt:
 
 
 def take_receipts(origin: str, contents: Contents) -> None:
-    """Take a transaction's `m.receipt`: those that are for events which this server has."""
+    """Store the receipts of a transaction's `m.receipt` that are for events known to this server."""
     by_room: dict[str, list[_Receipt]] = {}
     left = MOST_RECEIPTS
     for content in contents:
@@ -140,7 +140,7 @@ def _of_our_events(room: Room, known: Sequence[tuple[_Receipt, int]]) -> list[tu
 
 
 def is_of(user_id: object, origin: str) -> bool:
-    """Return whether it is the ID of a user of that server."""
+    """Return whether `user_id` is a user ID of the server `origin`."""
     return isinstance(user_id, str) and is_valid_user_id(user_id) and server_of(user_id) == origin
 
 

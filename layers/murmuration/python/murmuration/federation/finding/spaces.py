@@ -59,7 +59,9 @@ class RemoteSpace:
 
     @classmethod
     def from_stored(cls, stored: JsonObject) -> RemoteSpace | None:
-        """What `to_stored` made; None for the empty object that stands for no answer."""
+        """Return the space from which `to_stored` made `stored`; None for the empty object, which means no
+        answer.
+        """
         if not stored:
             return None
         children = {child["room_id"]: child for child in stored["children"]}

@@ -72,7 +72,7 @@ class Asking:
     # -- The port ----------------------------------------------------------------------------------------
 
     def keys(self, wanted: Mapping[tuple[str, str], int]) -> KeyRing:
-        """Servers' keys; those that this looked up before aren't looked up again."""
+        """Return servers' keys. Keys that were looked up before aren't looked up again."""
         new = {name: until for name, until in wanted.items() if self._looked_up.get(name, -1) < until}
         if new:
             self._looked_up |= new
@@ -144,7 +144,7 @@ class Asking:
         return self._single_events(wanted)
 
     def before(self, event_ids: Sequence[str], limit: int) -> Sequence[Pdu]:
-        """Events and those before them, up to `limit` (`GET /backfill`)."""
+        """Return these events and earlier ones, up to `limit` (`GET /backfill`)."""
         path = client.path(*_V1, "backfill", self.room_id)
 
         def ask(server: str) -> list[Any]:
@@ -158,7 +158,9 @@ class Asking:
         return self._known_keys(self._ask(ask) or [])
 
     def closest(self, ts: int, *, forward: bool) -> str | None:
-        """The event that another server has closest to a time (milliseconds), on that side of it."""
+        """Return the event that another server has closest to the time `ts` (milliseconds), after or
+        before it.
+        """
         path = client.path(*_V1, "timestamp_to_event", self.room_id)
 
         def ask(server: str) -> str:
@@ -176,7 +178,7 @@ class Asking:
     # -- For the worker ----------------------------------------------------------------------------------
 
     def remember_failures(self) -> None:
-        """Note what was asked for and is still unknown, so that the next event doesn't ask again."""
+        """Record which events were asked for in vain, so that the next event doesn't ask for them again."""
         if not self._vain:
             return
         ids = [it for it in self._vain if " " not in it]

@@ -26,7 +26,7 @@ class StateIds:
 
 
 class RemoteServers(Protocol):
-    """Other servers in a room; each question may be answered with less than was asked for, or nothing."""
+    """The other servers in a room. Each method may return less than was asked for, or nothing."""
 
     def keys(self, wanted: Mapping[tuple[str, str], int]) -> KeyRing:
         """Servers' keys, by (server name, key ID); `wanted` tells until when each has to be valid (ms)."""

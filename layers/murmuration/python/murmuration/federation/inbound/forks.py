@@ -44,7 +44,7 @@ class Forks:
         return self._known.get(event_id)
 
     def stored(self, event_ids: Iterable[str]) -> dict[str, StoredEvent]:
-        """Return those of the events that are known; what wasn't looked up before takes two round trips."""
+        """Return the known ones of these events. Two round trips for those that weren't looked up before."""
         wanted = list(dict.fromkeys(event_ids))
         missing = [event_id for event_id in wanted if event_id not in self._known]
         if missing:
@@ -84,13 +84,15 @@ class Forks:
         return self.put(root, {pair: stored.event.event_id})
 
     def state(self, root: NodeId, pairs: Iterable[StateKey]) -> dict[StateKey, Event]:
-        """The events of a snapshot with these (type, state key) pairs, those there are."""
+        """Return the events of a snapshot with these (type, state key) pairs, without pairs that it lacks."""
         found = state_trie.get(root, list(dict.fromkeys(pairs)), self.fetch)
         events = self.events(found.values())
         return {pair: events[event_id] for pair, event_id in found.items() if event_id in events}
 
     def differences(self, before: NodeId, after: NodeId) -> dict[StateKey, tuple[Event | None, Event | None]]:
-        """Where two snapshots differ, each with the event of the one and of the other."""
+        """Return the pairs in which two snapshots differ, each with the event in `before` and the one in
+        `after`.
+        """
         changes = state_trie.diff(before, after, self.fetch)
         ids = [event_id for pair in changes.values() for event_id in pair if event_id is not None]
         events = self.events(ids)
@@ -153,7 +155,11 @@ class Forks:
         return root
 
     def resolution_writes(self, stored: Collection[NodeId]) -> list[Write]:
-        """What remembers the resolutions that came to snapshots which are stored, or among these."""
+        """Return the writes that store the results of state resolutions, so that later events needn't resolve
+        again.
+
+        Only results whose snapshot is stored already or is among `stored`.
+        """
         return [
             snapshots.resolution_write(self.room_id, states, root)
             for states, root in self._resolved.items()

@@ -44,7 +44,7 @@ _STATE_LIMIT = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What became of an event, and why if it wasn't accepted."""
+    """The outcome of receiving an event, with the reason if it wasn't accepted."""
 
     event_id: str
     kind: Kind
@@ -56,7 +56,7 @@ class Received:
 
 
 class Reception:
-    """The receiving of one event, and what is known for it: the facts of the checks on receipt."""
+    """Receives one event. Implements the facts that the checks on receipt ask for."""
 
     def __init__(
         self,
@@ -302,9 +302,9 @@ class Reception:
         return True
 
     def retired(self, event: Event) -> set[str]:
-        """Which of the room's newest events aren't any more, as an event of the past follows them.
+        """Return the forward extremities that cease to be ones because this event of the past follows them.
 
-        Those that the room's state depends on stay: the next event that comes will tell of the difference.
+        Those whose removal would change the room's state stay until the next event.
         """
         head = self.room.head
         gone = set(event.prev_events).intersection(head.extremities)
@@ -416,9 +416,9 @@ class Reception:
         return None
 
     def carry_out(self, changes: Changes, entry: LogEntry) -> LogEntry:
-        """If the event is a redaction, redact its target, or have it wait for that; it is shown if it does.
+        """If the event is a redaction, redact its target, or note it for a target that isn't known yet.
 
-        https://spec.matrix.org/v1.19/rooms/v12/#handling-redactions
+        Returns the entry, which is shown to clients if the target was redacted.
         """
         target_id = entry.event.redacts
         if target_id is None:

@@ -32,9 +32,9 @@ MOST_TOLD = 20
 
 
 def find_reset(forks: Forks, head: RoomHead, event: Event, differences: Differences) -> Reset:
-    """What an event of a fork brings back or takes away, with the events before and after; often nothing.
+    """Return the state that an event of a fork resets, each with the events before and after; mostly empty.
 
-    It costs reads only where something looks like a reset.
+    It reads only if the differences look like a reset.
     """
     if is_power_event(event):
         return {}

@@ -46,7 +46,7 @@ def _all_keys(parsed: ServerKeys) -> Iterator[VerifyKey]:
 
 
 def readable(documents: object) -> Iterator[tuple[str, Untrusted]]:
-    """(server name, document) of those in a notary's list that have the form of one."""
+    """Yield (server name, document) for the documents in a notary's list that have the right form."""
     for document in documents if isinstance(documents, list) else ():
         if isinstance(document, dict) and isinstance(document.get("server_name"), str):
             yield document["server_name"], document

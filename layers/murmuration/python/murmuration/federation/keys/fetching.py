@@ -89,8 +89,8 @@ def verify_keys(
 
 
 def known_keys(wanted: Mapping[KeyName, int]) -> dict[KeyName, VerifyKey]:
-    """Return those of the wanted keys that this process or the table has. At most one round trip; no
-    server is asked.
+    """Return the wanted keys that this process remembers or the table has. At most one round trip; asks no
+    server.
     """
     found = {name: stored for name in wanted if (stored := _memory.get(name)) is not None}
     if unknown := _short(wanted, found):
@@ -174,7 +174,10 @@ def _is_better(stored: StoredKey, known: StoredKey) -> bool:
 
 
 def remember_asking(servers: Iterable[str], failed: set[str], asked: Mapping[str, Asked]) -> None:
-    """Record that servers were asked, of which some `failed`; `asked` is what was recorded before."""
+    """Record that servers were asked for their keys, and which of them `failed`.
+
+    `asked` is the earlier record.
+    """
     from murmuration.aws.concurrency import parallel
 
     now = now_ms()

@@ -39,8 +39,8 @@ SETTLING_MS = 600_000
 def enter(entry: Entry, *, afresh: bool = False) -> None:
     """Write the room with the join. Doing it again changes nothing. Raises Unavailable.
 
-    `afresh` treats a room that this server is in like one that it wasn't in for a while: the state that was
-    told takes the place of what is known here, instead of being resolved with it.
+    `afresh` is for a room that this server is in already: the state in the other server's answer replaces the
+    state known here, as it does for a room that this server left, instead of being resolved with it.
     """
     room_id, version = entry.join.room_id, entry.join.room_version
     _keep_events(entry)

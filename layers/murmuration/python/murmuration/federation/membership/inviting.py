@@ -87,7 +87,9 @@ def create_room(requester: Requester, request: RoomRequest, *, txn_id: str | Non
 
 
 def invite_by(sender: str, room_id: str, user_id: str, content: Content) -> str:
-    """Invite a user of any server with this content; the event's ID. Raises as `invite_user` does."""
+    """Invite a user of any server with this content. Returns the event's ID. Raises what `invite_user`
+    raises.
+    """
     if member_index.is_local(user_id):
         check_takes_invites(user_id)
         return append(room_id, lambda batch: batch.add(Draft(MEMBER, sender, content, user_id))).event_id

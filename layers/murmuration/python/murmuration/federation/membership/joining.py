@@ -107,7 +107,7 @@ def find_alias(alias: str) -> tuple[str, list[str]]:
 
 
 def servers_for(user_id: str, room_id: str, via: Sequence[str] = ()) -> list[str]:
-    """The servers that may help a user to join or leave a room, the likeliest first.
+    """Return the servers that may help a user to join or leave a room, the likeliest first.
 
     They are those that the client named, the server of the user who sent the invite, those that were in the
     room when this server was, and the one in the room's ID.
@@ -129,9 +129,9 @@ def servers_for(user_id: str, room_id: str, via: Sequence[str] = ()) -> list[str
 def join_elsewhere(
     user_id: str, room_id: str, servers: Sequence[str], request: JoinRequest, *, afresh: bool = False
 ) -> str:
-    """Join a room through other servers, and return its ID. Raises what `join_room` does.
+    """Join a room through other servers, and return its ID. Raises what `join_room` raises.
 
-    With `afresh` the state from them replaces what is known here.
+    With `afresh` the state in their answer replaces the state known here.
     """
     for server in servers:
         if policy.is_allowed(server):

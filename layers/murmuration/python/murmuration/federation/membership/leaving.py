@@ -35,7 +35,9 @@ MOST_TRIES = 6
 
 
 def leave_room(user_id: str, room_id: str, *, reason: str | None = None, claim: Claim | None = None) -> None:
-    """Leave a room, reject an invite or take back a knock; one who has left stays so. Raises Forbidden."""
+    """Leave a room, reject an invite or take back a knock; does nothing for a user who has left. Raises
+    Forbidden.
+    """
     try:
         if operations.leave_room(user_id, room_id, reason=reason, claim=claim) is not False:
             return
@@ -47,7 +49,9 @@ def leave_room(user_id: str, room_id: str, *, reason: str | None = None, claim: 
 
 
 def reject_invite(user_id: str, room_id: str, event_id: str, *, claim: Claim | None = None) -> None:
-    """Reject the invite that an event is. Raises NotFound where it isn't, or isn't any more."""
+    """Reject the invite with this event ID. Raises NotFound if the event isn't an invite that is still
+    open.
+    """
     row = memberships.read_membership(user_id, room_id)
     if row is not None and row.is_outside and (row.event_id, row.membership) == (event_id, "invite"):
         _end(user_id, room_id, None)

@@ -51,7 +51,10 @@ def record(user_id: str, room_id: str, make: Callable[[Membership | None], Membe
 def outside_row(
     event: Event, membership: str, state: Sequence[StrippedState], via: Sequence[str]
 ) -> Membership:
-    """The row of an invite or knock; `state` is what is known of the room, `via` who may help to leave it."""
+    """Return the membership row of an invite or knock.
+
+    `state` is the room's stripped state, `via` are the servers that may help to leave the room.
+    """
     return Membership(
         user_id=UserId(event.state_key or ""),
         room_id=event.room_id,

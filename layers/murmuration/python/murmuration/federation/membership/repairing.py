@@ -17,10 +17,11 @@ PRESENT = ("join", "invite", "knock")
 
 
 def forget_room(room_id: str) -> Iterator[tuple[str, str]]:
-    """Have all users of this server leave a room and forget it.
+    """Make all users of this server leave a room and forget it.
 
-    Nothing more is taken of it then, and it is deleted when the time for empty rooms is over. Yields each
-    user and the error for which they couldn't leave, or "". Running it again goes on. Raises NotFound.
+    From then on no events of the room are accepted, and it is deleted after the usual time for empty rooms.
+    Yields each user, with the error if they couldn't leave, or "". After an interruption, run it again.
+    Raises NotFound.
     """
     head = Room.load(room_id).head
     for user_id in member_index.read_local(head, memberships=PRESENT):

@@ -1,4 +1,4 @@
-"""Which servers this one speaks with, by the operator's lists."""
+"""Decides with which servers this one communicates, by the operator's lists."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class NoRoute(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where to connect (`host`, a name or an IP literal without brackets, and `port`), and as whom.
+    """Where to connect: `host` (a name, or an IP literal without brackets) and `port`.
 
     `host_header` is the request's Host; the certificate must be for `certificate_name`.
     """

@@ -12,7 +12,7 @@ LONGEST_S = 24 * 3600
 
 
 class SrvError(Exception):
-    """The name servers didn't answer, so there may be records."""
+    """The name servers didn't answer, so it isn't known whether there are records."""
 
 
 class SrvRefused(Exception):

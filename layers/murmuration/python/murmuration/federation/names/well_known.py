@@ -43,7 +43,7 @@ class Delegation:
 
 
 def fetch(hostname: str) -> Delegation:
-    """The host's delegation. Follows redirects, of which each is checked. Raises WellKnownError."""
+    """Return the host's delegation. Redirects are followed after a check of each. Raises WellKnownError."""
     from murmuration.transport import following
 
     way = following.Way(policy.reach(), ca_file=settings().federation_ca)

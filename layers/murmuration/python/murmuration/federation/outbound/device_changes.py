@@ -64,9 +64,11 @@ def servers_of(user_id: str) -> set[str]:
 
 
 def read_owed(server_name: str, user_id: str, since: int) -> tuple[list[int], int]:
-    """The changes that a server is to get, from a number on, and up to where these were looked through.
+    """Return the numbers of the changes, from `since` on, that a server is to get, and the number to continue
+    from.
 
-    Of each device it is the newest. A server that shares no room with the user any more gets none.
+    Only the newest change of each device counts. A server that shares no room with the user any more gets
+    none.
     """
     from murmuration.federation.devices.sharing import shares_room
 

@@ -31,11 +31,11 @@ PASSED_MS = 60_000
 
 
 def send_new(room_id: str, ordinals: Sequence[int], servers: Sequence[str], made_ms: int) -> None:
-    """Send entries of a log to servers, but to those that are behind; who fails is behind from now on.
+    """Send new entries of a log to servers, except those that are behind. A server that fails is behind from
+    now on.
 
-    `room_id` is the ID of a room's log, or of a user's (`logs`).
-
-    May be done twice: it is the same transaction then, and other servers know events by their IDs.
+    `room_id` is the ID of a room's log, or of a user's (`logs`). May be done twice: the transaction ID is the
+    same then, and other servers recognise events by their IDs.
     """
     behind = backlogs.read_all(servers)
     up_to_date = [name for name in servers if name not in behind]
@@ -93,7 +93,9 @@ def send_messages(server_name: str) -> None:
 
 
 def send_passing(edus: Sequence[Edu], servers: Sequence[str], made_ms: int) -> None:
-    """Send EDUs that are of use only now, to those servers that are up to date. Nothing of it is kept."""
+    """Send EDUs that are only useful now to those of the servers that are up to date. They are never sent
+    later.
+    """
     if now_ms() - made_ms > PASSED_MS:
         return
     behind = backlogs.read_all(servers)

@@ -49,7 +49,7 @@ class Pending:
 
 @dataclass(slots=True)
 class Content:
-    """What is in a transaction."""
+    """The content of a transaction."""
 
     events: list[Event] = field(default_factory=list)
     edus: list[Edu] = field(default_factory=list)

@@ -51,7 +51,7 @@ def _by_group(servers: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
 
 
 def messages_to(server_name: str) -> Message:
-    """The message that has a server sent what waits for it from device to device."""
+    """Return the queue message that makes a worker send the to-device messages that wait for a server."""
     body = {"messages_to": server_name}
     return Message(body, f"new-{group_of(server_name)}", secrets.token_hex(16))
 

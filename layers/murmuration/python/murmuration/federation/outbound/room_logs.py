@@ -24,7 +24,7 @@ _events: LruCache[tuple[str, int], Event] = LruCache(64)
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Events for a server, in order; all before `until` is looked through, and if `is_all` the whole log."""
+    """Events for a server, in order. The log was read up to `until`, or to its end if `is_all`."""
 
     entries: Sequence[LogEntry]
     until: int
@@ -59,7 +59,7 @@ def may_hear(room: Room, servers: Sequence[str]) -> list[str]:
 
 
 def read_events(room_id: str, ordinals: Sequence[int]) -> list[Event]:
-    """The events at these places, those that exist, in order."""
+    """Return the events with these ordinals, in order, without missing ones."""
     missing = [ordinal for ordinal in ordinals if _events.get((room_id, ordinal)) is None]
     if missing:
         head = room_items.read_head(room_id)

@@ -110,7 +110,7 @@ def size(event: Event) -> int:
 
 
 class Outcome(enum.Enum):
-    """What came of sending a transaction."""
+    """The outcome of sending a transaction."""
 
     DELIVERED = "delivered"
     REFUSED = "refused"

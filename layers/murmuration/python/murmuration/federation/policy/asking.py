@@ -119,7 +119,7 @@ def _signed(server: PolicyServer, event: Event, answer: Untrusted) -> Event:
 
 
 def refusal(error: Refused) -> MatrixError:
-    """What a policy server refused with, in its own words."""
+    """Return the error with which a policy server refused, in its own words."""
     body = error.body
     if not error.errcode or len(error.errcode) > 100 or not _is_small(body):
         return Forbidden("The room's policy server does not allow this")

@@ -148,11 +148,13 @@ def stream(
     refusals: Container[int] = (),
     accept: str = JSON,
 ) -> Iterator[Answer]:
-    """An answer of status 200 to 299 as it arrives, for bodies too large to be held. Raises as `request`.
+    """Yield a successful answer (200 to 299) as it arrives, for bodies too large to be held. Raises as
+    `request`.
 
-    `failures` are further statuses that count as the server's failure, as if it weren't there; `answers` are
-    further ones that are no error. `refusals` are those of a missing server's (502 and the like) that count
-    as the server's own answer if an errcode comes with them. `accept` is the type of body that is asked for.
+    `failures` are further statuses that count as the server's failure, as if it didn't answer. `answers` are
+    further statuses that are no error. `refusals` are statuses of a server that doesn't answer (502 and the
+    like) that count as the server's own answer if an errcode comes with them. `accept` is the requested type
+    of the body.
     """
     policy.require_allowed(destination)
     if destination == settings().server_name:

@@ -1,8 +1,8 @@
-"""Which servers don't answer, and when they are asked again.
+"""Records which servers don't answer, and when to ask them again.
 
-The first failure makes a server wait 10 minutes, each further one 2 to 5 times longer, up to a day. Any
-answer ends that, and so does any valid request of the server's own. The record is in a table that all
-functions share; a process remembers for half a minute that a server is well.
+After the first failure, a server isn't asked for 10 minutes. Each further failure makes that 2 to 5 times
+longer, up to a day. Any answer of the server, or any valid request from it, ends the wait. The record is in a
+table that all functions share; a process remembers for half a minute that a server is well.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def of(server_name: str) -> Health:
 
 
 def learn(server_names: Iterable[str], *, anew: bool = False) -> None:
-    """Read how several servers answered last, those not read lately (`anew`: all); 100 in a request."""
+    """Read the health of several servers, except those read lately; with `anew` of all. One request for
+    each 100.
+    """
     now = now_ms()
     wanted = [
         name

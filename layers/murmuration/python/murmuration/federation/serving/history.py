@@ -34,7 +34,7 @@ _MOST_READS = 40
 
 
 def backfill(origin: str, room_id: str, event_ids: Sequence[str], limit: int) -> TransactionBody:
-    """These events and those before them, the newest first, up to `limit` (100 at most).
+    """Return these events and earlier ones, the newest first, up to `limit` (100 at most).
 
     Raises MissingParam, NotFound, Forbidden.
     """

@@ -269,7 +269,7 @@ def append(
 
 
 def nudge(stream: str) -> None:
-    """Have readers who wait on a stream look again, for a change that is stored elsewhere."""
+    """Make readers who wait on a stream look again, because of a change that is stored elsewhere."""
     append(stream, lambda: [{"sk": NUDGE}])
 
 

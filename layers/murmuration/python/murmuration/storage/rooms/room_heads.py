@@ -190,9 +190,9 @@ def settling_write(head: RoomHead, done: int, next_done: int) -> Write:
 
 
 def settled_write(head: RoomHead) -> Write:
-    """Return the write that notes that the current state is as `head` says.
+    """Return the write that notes that all items of the current state are written (see `RoomHead.unsettled`).
 
-    It gets a new version, because reads in between saw a mixture.
+    It raises the state's version, because reads in between saw old and new items mixed.
     """
     return dynamodb.update(
         ROOMS,

@@ -141,7 +141,7 @@ class _Outcomes:
             self.counts["parked"] += 1
 
     def drop_all(self, pdus: Sequence[Any], reason: str) -> Counter[str]:
-        """None of the PDUs is for this server. A parked one that isn't any more expires by itself."""
+        """Count all PDUs as dropped for this reason. A parked PDU among them isn't removed: it expires."""
         self.counts[reason] += len(pdus)
         return self.finish()
 

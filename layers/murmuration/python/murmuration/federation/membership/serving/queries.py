@@ -34,7 +34,7 @@ def query_directory(alias: str | None) -> Answer:
 
 
 def query_profile(user_id: str | None, field: str | None) -> Content:
-    """A user's profile, or one field of it. Raises MissingParam, InvalidParam, NotFound."""
+    """Return a user's profile, or one field of it. Raises MissingParam, InvalidParam, NotFound."""
     if user_id is None:
         raise MissingParam("The query parameter user_id is missing")
     profile = get_user_profile(user_id)

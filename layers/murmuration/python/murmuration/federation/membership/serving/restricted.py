@@ -27,7 +27,7 @@ MOST_ROOMS = 20
 
 
 def joining_content(batch: Append, user_id: str) -> Content:
-    """The content of a join by a user of another server, with the local user who authorises it.
+    """Return the content of a join by a user of another server, with the local user who authorises it.
 
     Raises Forbidden if the user is in none of the rooms whose members may join, UnableToAuthoriseJoin if this
     server isn't in all of those rooms, UnableToGrantJoin if no local user may invite.
