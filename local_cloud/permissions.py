@@ -1,4 +1,4 @@
-"""IAM as functions meet it: calls that the role of a function's module doesn't allow are refused.
+"""IAM as functions meet it: a call is refused if the role of the function's module doesn't allow it.
 
 The roles are the deployment's own (`infra_shared.grants`). Calls from outside a function, such as the local
 cloud's own reading of queues and streams, are allowed.
@@ -60,7 +60,7 @@ def module_of(handler: Any) -> str | None:
 
 
 def install() -> None:
-    """Check what is called from now on, but for botocore's clients that were made before."""
+    """Check calls from now on, except those of botocore clients that were made before."""
     global _installed
     if not _installed:
         _installed = True
@@ -72,7 +72,9 @@ def install() -> None:
 
 @contextmanager
 def suspended() -> Iterator[None]:
-    """Allow everything in this process meanwhile, for those who find out what is needed."""
+    """Allow every call in this process until the block ends, for tests that find out which permissions are
+    needed.
+    """
     global _enforced
     _enforced = False
     try:
@@ -88,7 +90,7 @@ def _check_call(call: Call, proceed: Proceed) -> Answer:
 
 
 def _check(params: Mapping[str, Any], model: Any, **_: Any) -> None:
-    """Raises botocore's ClientError as for IAM's refusal."""
+    """Raise botocore's ClientError, as for IAM's refusal, if the acting module may not do this."""
     if refusal := _refusal(model.service_model.service_name, model.name, params):
         from botocore.exceptions import ClientError
 
@@ -96,7 +98,7 @@ def _check(params: Mapping[str, Any], model: Any, **_: Any) -> None:
 
 
 def _refusal(service: str, operation: str, parameters: Mapping[str, Any]) -> str | None:
-    """Why the acting module's role doesn't allow a request; None if it does."""
+    """Return why the acting module's role doesn't allow a request; None if it does."""
     module = _module.get()
     if module is None or not _enforced:
         return None

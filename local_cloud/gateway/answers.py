@@ -36,7 +36,7 @@ _OVERRIDES = {
 
 
 class Answers:
-    """Serves the objects of one bucket to who shows a signed path."""
+    """Serves the objects of one bucket to clients with a signed path."""
 
     def __init__(self, s3: S3, bucket: str) -> None:
         self._s3 = s3

@@ -59,7 +59,7 @@ class ScheduleMapping:
 
 
 def scheduled_event(name: str) -> LambdaEvent:
-    """What EventBridge sends to a function of this name."""
+    """Return the event that EventBridge sends to the function of this name."""
     return {
         "version": "0",
         "id": str(uuid.uuid4()),

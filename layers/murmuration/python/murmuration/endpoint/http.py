@@ -69,9 +69,7 @@ class Response:
 
 
 def query_of(event: LambdaEvent) -> dict[str, str]:
-    """Return each query parameter's last value. Empty ones are left out if clients send them to say
-    nothing.
-    """
+    """Return each query parameter's last value, without those that mean nothing if they are empty."""
     given = event.get("queryStringParameters") or {}
     return {name: value for name, value in given.items() if value or name not in ABSENT_WHEN_EMPTY}
 

@@ -53,12 +53,12 @@ SETTLING_MS = 1000
 
 @dataclass(frozen=True, slots=True)
 class SyncRequest:
-    """What a client asks for; `filter` is a filter's ID or its JSON.
+    """The parameters of a sync; `filter` is a filter's ID or its JSON. `set_presence` is the presence to
+    record for this device; None if the API has no such parameter.
 
-    `set_presence` is the presence to record for this device; None if the API has no such parameter. Without
-    `to_device` no message to the device is read or deleted. The `reader` makes the rooms' sections. A `whole`
-    answer has all rooms, however large it gets. With `takes_text` the answer may contain `RawJson`. With a
-    `fingerprint` (`marks.fingerprint`) the client may be told to wait elsewhere, with a marked token.
+    Without `to_device` no message to the device is read or deleted. The `reader` makes the rooms' sections. A
+    `whole` answer has all rooms, however large it gets. With `takes_text` the answer may contain `RawJson`.
+    With a `fingerprint` (`marks.fingerprint`) the client may be told to wait elsewhere, with a marked token.
     """
 
     token: AccessToken
@@ -77,9 +77,7 @@ class SyncRequest:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """A sync's answer. `ends_ms` is when something shown in it ends without an event, in milliseconds; 0
-    for never.
-    """
+    """A sync's answer. At `ends_ms` (milliseconds; 0: never) something shown in it ends without an event."""
 
     body: SyncAnswer
     ends_ms: int

@@ -416,9 +416,10 @@ class Reception:
         return None
 
     def carry_out(self, changes: Changes, entry: LogEntry) -> LogEntry:
-        """If the event is a redaction, redact its target, or note it for a target that isn't known yet.
+        """If the event is a redaction, redact its target, or note the redaction for a target that isn't known
+        yet.
 
-        Returns the entry, which is shown to clients if the target was redacted.
+        Returns the entry, withheld from clients unless the redaction takes effect.
         """
         target_id = entry.event.redacts
         if target_id is None:

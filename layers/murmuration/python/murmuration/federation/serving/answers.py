@@ -49,7 +49,9 @@ def packed(value: Any, *, gzip: bool) -> Packed:
 
 
 def require_room_for(number: int, *, gzip: bool) -> None:
-    """Raise Unavailable if an answer of about `number` entries wouldn't fit. Call it before reading them."""
+    """Raise Unavailable if an answer of about `number` bytes wouldn't fit. Call it before making the
+    answer.
+    """
     if not gzip and number * 4 // 3 > MOST_PLAIN_BYTES:
         raise Unavailable("The answer would be too large to be sent uncompressed: ask for gzip")
     if number > MOST_PACKED_BYTES * COMPRESSED_TO:
