@@ -41,5 +41,5 @@ def add_zip(stack: Stack, files: Mapping[str, Path]) -> tuple[str, str]:
 
 
 def folder_files(folder: Path) -> dict[str, Path]:
-    """All files below `folder`, by their path in it."""
+    """Return all files below `folder`, by their path in it."""
     return {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}

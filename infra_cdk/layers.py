@@ -119,7 +119,7 @@ def build(into: Path = BUILD, *, say: Callable[[str], None] = print) -> Layers:
 
 
 def find_interpreter(version: str = PYTHON) -> str | None:
-    """The path of an interpreter of the runtime's version, or None."""
+    """Return the path of an interpreter of the runtime's version, or None."""
     if found := shutil.which(f"python{version}"):
         return found
     if shutil.which("uv"):
@@ -274,7 +274,9 @@ def _compact(value: Any) -> str:
 
 
 def shipped() -> list[str]:
-    """The names of the layer's packages: what pyproject.toml asks for, and what that needs on the runtime."""
+    """Return the names of the layer's packages: what pyproject.toml asks for, and what that needs on the
+    runtime.
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [Requirement(text).name for text in project["dependencies"]]
     wanted = [name for name in wanted if name not in NOT_SHIPPED] + list(SHIPPED_TOO)

@@ -26,7 +26,7 @@ LONGEST_REGION = 24
 
 
 def function_name(settings: Settings, function: Function) -> str:
-    """A function's physical name; one that would be too long ends in a digest of what is cut off."""
+    """Return a function's physical name; one that would be too long ends in a digest of what is cut off."""
     if isinstance(function.route, Queue):
         return worker_name(settings, function.route.name)
     name = f"{settings.prefix}-{api_name(function)}-{function.name.partition('-')[2]}"

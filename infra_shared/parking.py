@@ -62,7 +62,9 @@ def template(name: str, prefix: str = "") -> str:
 def operations(
     uri: Any, credentials: Any, headers: Mapping[str, str], *, at_edge: bool = False
 ) -> dict[str, Any]:
-    """The OpenAPI operations at `PATH`, or at `PATH_AT_EDGE`: GET for /sync, and POST for sliding sync."""
+    """Return the OpenAPI operations at `PATH`, or at `PATH_AT_EDGE`: GET for /sync, and POST for sliding
+    sync.
+    """
     return {
         method: operation(uri, credentials, headers, at_edge=at_edge, slides=method == "post")
         for method in ("get", "post")
@@ -72,7 +74,8 @@ def operations(
 def operation(
     uri: Any, credentials: Any, headers: Mapping[str, str], *, at_edge: bool = False, slides: bool = False
 ) -> dict[str, Any]:
-    """The OpenAPI operation for those who wait by /sync, or by sliding sync; it answers with `headers`.
+    """Return the OpenAPI operation for those who wait by /sync, or by sliding sync; it answers with
+    `headers`.
 
     `uri` is the queues' `arn:…:apigateway:…:sqs:path/<account>/<prefix>-wake-2-{queue}`, at the edge with
     `{queue}` for the whole name; `credentials` is the ARN of a role that lets API Gateway receive messages

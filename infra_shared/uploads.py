@@ -47,7 +47,7 @@ def path_parameters(path: str) -> list[dict[str, Any]]:
 
 
 def operation(path: str, uri: Any, credentials: Any, headers: Mapping[str, str]) -> dict[str, Any]:
-    """The OpenAPI operation for uploads at `path`, which answers with `headers`.
+    """Return the OpenAPI operation for uploads at `path`, which answers with `headers`.
 
     `uri` is the bucket's `arn:…:apigateway:…:s3:path/<bucket>/{folder}/{media}/{name}`, `credentials` the ARN
     of a role that may put objects below FOLDER.

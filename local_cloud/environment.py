@@ -25,7 +25,7 @@ _REAL_ACCOUNT = (
 
 
 def environment(config: Config, dynamodb_url: str | None) -> dict[str, str]:
-    """The variables that the deployed functions would have, for this local cloud."""
+    """Return the variables that the deployed functions would have, for this local cloud."""
     found = {
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,

@@ -45,7 +45,7 @@ def acting_for(module: str | None, queue: str | None = None) -> Iterator[None]:
 
 
 def queue_of(handler: Any) -> str | None:
-    """The queue that a function works through; None where it has none."""
+    """Return the queue that a function works through; None where it has none."""
     from murmuration.endpoint import Queue
 
     route = getattr(handler, "route", None)
@@ -53,7 +53,9 @@ def queue_of(handler: Any) -> str | None:
 
 
 def module_of(handler: Any) -> str | None:
-    """The module of a function's entry point, such as `client_server.rooms`; None for what isn't ours."""
+    """Return the module of a function's entry point, such as `client_server.rooms`; None for what isn't
+    ours.
+    """
     function = getattr(handler, "function", None)
     name = getattr(function, "__module__", "")
     return name.removeprefix("functions.").rpartition(".")[0] if name.startswith("functions.") else None

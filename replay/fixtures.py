@@ -54,7 +54,7 @@ class Fixture:
         return self.root / WORLDS
 
     def handler(self) -> Callable[[Any, Any], Any]:
-        """The function's entry point. Raises BadFixture."""
+        """Return the function's entry point. Raises BadFixture."""
         try:
             found: Callable[[Any, Any], Any] = importlib.import_module(self.module).handler
         except ModuleNotFoundError as error:

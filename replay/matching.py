@@ -35,7 +35,7 @@ KINDS: dict[str, Callable[[Any], bool]] = {
 
 
 def differences(expected: Any, actual: Any, where: str = "") -> Iterator[str]:
-    """One line for each place at which `actual` isn't as `expected`."""
+    """Yield one line for each place at which `actual` isn't as `expected`."""
     match expected:
         case {"$any": str(kind), **rest} if not rest:
             if not KINDS[kind](actual):

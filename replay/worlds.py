@@ -49,12 +49,12 @@ class World:
 
 
 def item_key(table: str, item: Mapping[str, Any]) -> ItemKey:
-    """The values of the item's key attributes."""
+    """Return the values of the item's key attributes."""
     return tuple(item[name] for name in key_names(table))
 
 
 def key_names(table: str) -> tuple[str, ...]:
-    """The names of the table's key attributes."""
+    """Return the names of the table's key attributes."""
     return _key_names()[table]
 
 

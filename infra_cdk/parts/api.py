@@ -324,5 +324,5 @@ def burst(rate: int) -> int:
 
 
 def origin_domain(api_id: str) -> str:
-    """The domain name that API Gateway gives an API."""
+    """Return the domain name that API Gateway gives an API."""
     return Fn.join("", [api_id, Fn.sub(".execute-api.${AWS::Region}.${AWS::URLSuffix}")])

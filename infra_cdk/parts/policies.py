@@ -36,7 +36,7 @@ def document(statements: Iterable[Statement]) -> Document:
 
 
 def allow(actions: Iterable[str], resources: Iterable[Any]) -> Statement:
-    """A statement that allows `actions` on `resources`."""
+    """Return a statement that allows `actions` on `resources`."""
     return {"Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
 
 
@@ -47,12 +47,12 @@ def assumed_by(service: str) -> Document:
 
 
 def arn(service: str, resource: str) -> dict[str, str]:
-    """The ARN of a resource of this account and region."""
+    """Return the ARN of a resource of this account and region."""
     return {"Fn::Sub": f"arn:${{AWS::Partition}}:{service}:${{AWS::Region}}:${{AWS::AccountId}}:{resource}"}
 
 
 def worker_arn(settings: Settings, queue: str) -> dict[str, str]:
-    """The ARN of the function that works through a queue."""
+    """Return the ARN of the function that works through a queue."""
     return arn("lambda", f"function:{worker_name(settings, queue)}")
 
 
@@ -118,5 +118,5 @@ class Resources:
 
 
 def inline(statements: Iterable[Statement]) -> list[Any]:
-    """A role's inline policy."""
+    """Return a role's inline policy."""
     return [{"policyName": "permissions", "policyDocument": document(statements)}]

@@ -42,7 +42,7 @@ def queue_functions(functions: Iterable[Function]) -> list[tuple[Function, Queue
 
 
 def fifo_names(functions: Iterable[Function]) -> set[str]:
-    """The logical names of the FIFO queues."""
+    """Return the logical names of the FIFO queues."""
     return {route.name for _, route in queue_functions(functions) if route.fifo}
 
 

@@ -74,7 +74,7 @@ def make_socket_routes(
 
 
 def connections_arn(api: apigatewayv2.CfnApi) -> str:
-    """The ARN of the connections of this API's stage, which functions may manage."""
+    """Return the ARN of the connections of this API's stage, which functions may manage."""
     account = Fn.sub("arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:")
     return Fn.join("", [account, api.ref, f"/{STAGE}/*/@connections/*"])
 

@@ -361,7 +361,7 @@ class Reader(ast.NodeVisitor):
 
 
 def names_batched(node: ast.AST, leaf_of: Callable[[ast.expr], Leaf | None]) -> frozenset[str]:
-    """The local variables that hold what goes to `batch_write` and to nothing else."""
+    """Return the local variables that hold what goes to `batch_write` and to nothing else."""
     batched: set[str] = set()
     otherwise: set[str] = set()
     assignments: list[ast.Assign | ast.AugAssign] = []

@@ -279,7 +279,7 @@ class Source:
         return found
 
     def changed_by(self, function: Definition) -> list[Definition]:
-        """The definitions at the top of its module that a function changes when it is called."""
+        """Return the definitions at the top of its module that a function changes when it is called."""
         names = set()
         for node in ast.walk(function.node):
             match node:

@@ -193,7 +193,7 @@ class Scope:
         return None if name.rpartition(".")[2] in ("Any", "object") else OTHERS
 
     def of(self, node: ast.expr, depth: int = 0) -> Type | None:
-        """The type of an expression's value; None if it isn't known."""
+        """Return the type of an expression's value; None if it isn't known."""
         if depth > DEPTH:
             return None
         match node:
@@ -306,7 +306,7 @@ class Scope:
         return None
 
     def callee(self, node: ast.expr, depth: int = 0) -> Definition | None:
-        """The function or class that an expression names."""
+        """Return the function or class that an expression names."""
         found = self.lookup(dotted(node)) if dotted(node) else None
         if isinstance(found, Definition):
             return found

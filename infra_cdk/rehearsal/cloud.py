@@ -128,7 +128,7 @@ class Deployed:
         return {found["FunctionName"]: found for found in functions}
 
     def tables(self) -> dict[str, dict[str, Any]]:
-        """Each table's description, by its name."""
+        """Return each table's description, by its name."""
         dynamodb = self.account.client("dynamodb")
         names = [name for name in dynamodb.list_tables()["TableNames"] if name.startswith(f"{self.prefix}-")]
         return {name: dynamodb.describe_table(TableName=name)["Table"] for name in names}

@@ -52,7 +52,7 @@ class Sqs:
         self._closed = False
 
     def queue(self, name: str) -> Queue:
-        """The queue called `name`. Raises AwsError."""
+        """Return the queue called `name`. Raises AwsError."""
         found = self._queues.get(name)
         if found is None:
             raise _error("NonExistentQueue", "The specified queue does not exist.", "QueueDoesNotExist")
@@ -290,7 +290,7 @@ def _batch(entries: list[Any], each: Callable[[Any], Parsed]) -> Parsed:
 
 
 def system_attributes(message: Message) -> dict[str, str]:
-    """The attributes that SQS gives a received message."""
+    """Return the attributes that SQS gives a received message."""
     found = {
         "ApproximateReceiveCount": str(message.receive_count),
         "SentTimestamp": str(int(message.sent * 1000)),

@@ -162,7 +162,7 @@ class Queue:
     # Receiving
 
     def receive(self, count: int, wait: float, visibility: float | None = None) -> list[Message]:
-        """Up to `count` messages, now in flight; waits up to `wait` seconds for the first."""
+        """Return up to `count` messages, now in flight; waits up to `wait` seconds for the first."""
         visibility = self.number("VisibilityTimeout", 30) if visibility is None else visibility
         deadline = time.monotonic() + wait
         with self._changed:

@@ -43,7 +43,7 @@ class Answers:
         self._bucket = bucket
 
     def serve(self, method: str, path: str, query: str, wanted_range: str = "") -> Response:
-        """The response to a request for a path below one of PREFIXES."""
+        """Return the response to a request for a path below one of PREFIXES."""
         if method == "OPTIONS":
             headers = [(name.lower().encode(), value.encode()) for name, value in CORS_HEADERS.items()]
             return 204, headers, b""

@@ -113,7 +113,9 @@ def _clf_time(second: int) -> str:
 
 
 def http_event(request: HttpRequest, match: Match, body: bytes, viewer_secret: str) -> LambdaEvent:
-    """The REST API's Lambda proxy event. Every body is base64: the API's binary media types are */*."""
+    """Return the REST API's Lambda proxy event. Every body is base64: the API's binary media types are
+    */*.
+    """
     headers, multi_headers = headers_of(request, viewer_secret, _REST_DOMAIN)
     query, multi_query = query_of(request.query)
     now_ms = _clock.tell()
@@ -166,7 +168,7 @@ def http_event(request: HttpRequest, match: Match, body: bytes, viewer_secret: s
 def websocket_context(
     request: HttpRequest, connection_id: str, connected_at: int, route: str, kind: str, **fields: Any
 ) -> dict[str, Any]:
-    """The `requestContext` of a WebSocket API's event; `kind` is CONNECT, MESSAGE or DISCONNECT."""
+    """Return the `requestContext` of a WebSocket API's event; `kind` is CONNECT, MESSAGE or DISCONNECT."""
     now = time.time()
     user_agent = next(
         (value.decode("latin-1") for name, value in request.headers if name == b"user-agent"), None

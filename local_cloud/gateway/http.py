@@ -259,7 +259,7 @@ def _range(request: HttpRequest) -> str:
 
 
 def request_of(scope: Message) -> HttpRequest:
-    """The request that an ASGI scope describes, its path percent-encoded as sent."""
+    """Return the request that an ASGI scope describes, its path percent-encoded as sent."""
     client = scope.get("client")
     return HttpRequest(
         scope.get("method", "GET"),

@@ -62,7 +62,7 @@ class Place:
 
 
 def place_of(request: HttpRequest, now_ms: int, *, at_edge: bool = False) -> Place | None:
-    """The place of a request for news that may wait; None for any other request."""
+    """Return the place of a request for news that may wait; None for any other request."""
     slides = request.method == "POST" and _SLIDING_PATH.fullmatch(request.path) is not None
     if not slides and (request.method != "GET" or not _SYNC_PATH.fullmatch(request.path)):
         return None

@@ -94,7 +94,7 @@ class Routes:
         return existing[1]
 
     def match(self, path: str, method: str) -> Match | None:
-        """The match for a raw path, or None."""
+        """Return the match for a raw path, or None."""
         parts = path.split("/")[1:]
         if parts and not parts[-1]:
             parts.pop()

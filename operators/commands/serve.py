@@ -158,7 +158,7 @@ def _path(name: str) -> Path | None:
 
 
 def logins(flows: str, providers: str, sender: str) -> tuple[dict[str, str], dict[str, str]]:
-    """The functions' settings and secrets for logging in. Raises OSError, SettingsError.
+    """Return the functions' settings and secrets for logging in. Raises OSError, SettingsError.
 
     Identity providers at home are fine here: private addresses, and plain HTTP on the loopback.
     """

@@ -47,7 +47,7 @@ ATTEMPTS = 8
 
 
 def get_login_flows() -> LoginFlows:
-    """The flows of a single stage: this API has no others.
+    """Return the flows of a single stage: this API has no others.
 
     https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3login
     """
@@ -131,7 +131,7 @@ def begin_session(
 
 
 def generate_login_token(requester: Requester, attempt: Attempt) -> Answer:
-    """A token with which another client of the requester's may log in, once.
+    """Return a token with which another client of the requester's may log in, once.
 
     Raises UserInteractiveAuthRequired each time, LimitExceeded and what `reauthenticate` raises.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv1loginget_token

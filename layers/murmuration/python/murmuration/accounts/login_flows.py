@@ -27,7 +27,8 @@ def _cached(config: Settings) -> tuple[Flow, ...]:
 
 
 def read_login_flows(text: str, *, mail: bool, providers: bool) -> tuple[Flow, ...]:
-    """The flows in the setting's text, or those that a deployment with these means has. Raises SettingsError.
+    """Return the flows in the setting's text, or those that a deployment with these means has. Raises
+    SettingsError.
 
     No flow may be the beginning of another: a login would end before the client that chose the longer one.
     """

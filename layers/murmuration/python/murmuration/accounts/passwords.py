@@ -19,7 +19,7 @@ MEMORY_LIMIT = 256 * 1024 * 1024
 
 
 def parse_password(value: object) -> str:
-    """A password from a request's body. Raises MissingParam, BadJson, InvalidParam."""
+    """Return a password from a request's body. Raises MissingParam, BadJson, InvalidParam."""
     if value is None:
         raise MissingParam("password is missing")
     if not isinstance(value, str):
@@ -30,7 +30,7 @@ def parse_password(value: object) -> str:
 
 
 def parse_new_password(value: object) -> str:
-    """A password that somebody wants to have. Raises WeakPassword for an empty one besides."""
+    """Return a password that somebody wants to have. Raises WeakPassword for an empty one besides."""
     password = parse_password(value)
     if not password:
         raise WeakPassword("The password must not be empty")
@@ -38,7 +38,7 @@ def parse_new_password(value: object) -> str:
 
 
 def hash_password(password: str) -> str:
-    """What is stored of a password: `scrypt$<log2 N>$<r>$<p>$<salt>$<hash>`."""
+    """Return what is stored of a password: `scrypt$<log2 N>$<r>$<p>$<salt>$<hash>`."""
     return _render(password, settings().password_cost, BLOCK_SIZE, PASSES, secrets.token_bytes(16))
 
 

@@ -185,7 +185,9 @@ def _flows() -> list[Flow]:
 
 
 def parse_username(username: object) -> str | None:
-    """The localpart for a username that a client wants, in lower case; None where the server is to choose."""
+    """Return the localpart for a username that a client wants, in lower case; None where the server is to
+    choose.
+    """
     if username is None:
         return None
     if not isinstance(username, str):
@@ -202,7 +204,7 @@ def _require_available(localpart: str) -> None:
 
 
 def user_id_of(localpart: str) -> str:
-    """The ID of this server's user with that localpart."""
+    """Return the ID of this server's user with that localpart."""
     return f"@{localpart}:{settings().server_name}"
 
 
@@ -292,5 +294,5 @@ def _bare_answer(user_id: str) -> BareAnswer:
 
 
 def random_localpart() -> str:
-    """A random localpart for a registration without a name."""
+    """Return a random localpart for a registration without a name."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(12))

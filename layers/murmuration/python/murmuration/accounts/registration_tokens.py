@@ -87,7 +87,7 @@ def claim(token: object, session: str) -> str:
 
 
 def use_write(token: str, session: str) -> Write:
-    """The write that turns a claim into a use, for the transaction that makes the account.
+    """Return the write that turns a claim into a use, for the transaction that makes the account.
 
     Raises Forbidden if the claim lapsed.
     """

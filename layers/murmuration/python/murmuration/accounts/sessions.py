@@ -48,7 +48,7 @@ class SessionRequest:
         return cls(device_id, name, _optional(body, "refresh_token", bool) or False, source_ip)
 
     def new_device(self, pair: TokenPair, *, now: int, is_admin: bool = False) -> Item:
-        """The attributes of a device that begins its life with this session."""
+        """Return the attributes of a device that begins its life with this session."""
         found = {**pair.attributes(), **self._seen(now), "created_ms": now}
         if self.display_name is not None:
             found["display_name"] = self.display_name
@@ -57,7 +57,7 @@ class SessionRequest:
         return found
 
     def known_device(self, pair: TokenPair, *, now: int) -> tuple[Item, list[str]]:
-        """The attributes that a device gets which was there before, and those that it loses."""
+        """Return the attributes that a device gets which was there before, and those that it loses."""
         found = {**pair.attributes(), **self._seen(now)}
         return found, [name for name in ("access_expires_ms", "refresh_hash") if name not in found]
 
@@ -82,7 +82,7 @@ def new_device_id() -> str:
 
 
 def session_answer(user_id: str, device_id: str, pair: TokenPair, *, now: int) -> SessionAnswer:
-    """What login and registration answer of a new session."""
+    """Return what login and registration answer of a new session."""
     bare: BareAnswer = {"user_id": user_id, "home_server": settings().server_name}
     return {**bare, "device_id": device_id, **pair.answer(user_id, device_id, now=now)}
 
@@ -97,7 +97,7 @@ def begin_write(
     is_admin: bool,
     now: int,
 ) -> Write:
-    """The write that begins a session; refused if `is_known` isn't so any more."""
+    """Return the write that begins a session; refused if `is_known` isn't so any more."""
     if is_known:
         attributes, removed = request.known_device(pair, now=now)
         return accounts.replace_tokens_write(user_id, device_id, attributes, removed)

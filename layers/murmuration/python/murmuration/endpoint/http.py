@@ -126,7 +126,7 @@ class Request:
         return query_of(self.event)
 
     def query_all(self, name: str) -> list[str]:
-        """Each value of the query parameter `name`, in the order sent."""
+        """Return each value of the query parameter `name`, in the order sent."""
         return list(self.query_values.get(name) or ())
 
     @property
@@ -135,14 +135,16 @@ class Request:
         return self.event.get("multiValueQueryStringParameters") or {}
 
     def query_required(self, name: str) -> str:
-        """The value of a query parameter that must be there. Raises MissingParam."""
+        """Return the value of a query parameter that must be there. Raises MissingParam."""
         value = self.query.get(name)
         if not value:
             raise MissingParam(f"The query parameter {name} is missing")
         return value
 
     def query_int(self, name: str, default: int, *, low: int = 0, high: int = MAX_INTEGER) -> int:
-        """A whole number from the query: at least `low`, and `high` for a larger one. Raises InvalidParam."""
+        """Return a whole number from the query: at least `low`, and `high` for a larger one. Raises
+        InvalidParam.
+        """
         text = self.query.get(name)
         if text is None:
             return default
@@ -164,7 +166,7 @@ class Request:
         return text == "true"
 
     def query_choice(self, name: str, allowed: tuple[str, ...], default: str | None = None) -> str:
-        """One of `allowed` from the query. Raises MissingParam without a default, InvalidParam."""
+        """Return one of `allowed` from the query. Raises MissingParam without a default, InvalidParam."""
         text = self.query.get(name, default)
         if text is None:
             raise MissingParam(f"The query parameter {name} is missing")
@@ -223,11 +225,13 @@ class Request:
         return base64.b64decode(raw) if self.event.get("isBase64Encoded") else raw.encode()
 
     def json(self) -> Any:
-        """The body as JSON; any value. Raises NotJson, BadJson."""
+        """Return the body as JSON; any value. Raises NotJson, BadJson."""
         return parse_json(self.body)
 
     def json_object(self, *, optional: bool = False) -> dict[str, Any]:
-        """The body as a JSON object; `optional` takes an empty body for `{}`. Raises NotJson, BadJson."""
+        """Return the body as a JSON object; `optional` takes an empty body for `{}`. Raises NotJson,
+        BadJson.
+        """
         if optional and not self.body.strip():
             return {}
         value = self.json()
@@ -236,11 +240,13 @@ class Request:
         return value
 
     def fields(self, *, optional: bool = False) -> Fields:
-        """The body's properties by type; `optional` takes an empty body for `{}`. Raises NotJson, BadJson."""
+        """Return the body's properties by type; `optional` takes an empty body for `{}`. Raises NotJson,
+        BadJson.
+        """
         return Fields(self.json_object(optional=optional))
 
     def form(self) -> dict[str, str]:
-        """The fields of a form that a browser posted, each one's last value. Raises InvalidParam."""
+        """Return the fields of a form that a browser posted, each one's last value. Raises InvalidParam."""
         from urllib.parse import parse_qsl
 
         try:
@@ -417,7 +423,7 @@ def _error_page(error: MatrixError) -> Response:
 
 
 def error_response(error: MatrixError) -> Response:
-    """The standard error response of `error`."""
+    """Return the standard error response of `error`."""
     headers = {}
     retry_after_ms = error.fields.get("retry_after_ms")
     if error.status == 429 and isinstance(retry_after_ms, int):

@@ -25,7 +25,7 @@ def headers_of(event: LambdaEvent) -> dict[str, str]:
 
 
 def path_parameters(event: LambdaEvent, uri: str | None) -> Mapping[str, str]:
-    """The path parameters as they were sent, percent-encoding kept.
+    """Return the path parameters as they were sent, percent-encoding kept.
 
     `uri` is the URI from the viewer function, if there is one. It is used if it fits the route that the
     gateway chose. A request that bypasses CloudFront may claim any URI, but only one of this route.

@@ -25,7 +25,7 @@ REFUSED = "refused"
 
 
 def size_of(headers: Mapping[str, str]) -> int:
-    """The size that the viewer side noted of a body. Raises MissingParam."""
+    """Return the size that the viewer side noted of a body. Raises MissingParam."""
     text = headers.get(SIZE_HEADER, "")
     if text.isdecimal() and len(text) < 16:
         return int(text)
@@ -40,7 +40,7 @@ def of_gateway(event: LambdaEvent, answer: ProxyResponse) -> ProxyResponse | Aut
 
 
 def placing(event: LambdaEvent, answer: ProxyResponse) -> AuthorizerAnswer:
-    """The authorizer's answer for an endpoint's. That is `object`, a key of three parts, and `answer`.
+    """Return the authorizer's answer for an endpoint's. That is `object`, a key of three parts, and `answer`.
 
     Every request is allowed, as a refusal by the gateway itself would have no status and words of ours.
     """

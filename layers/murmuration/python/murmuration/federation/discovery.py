@@ -18,10 +18,10 @@ def get_version() -> Answer:
 
 
 def get_wellknown() -> Answer:
-    """Where this server's name leads to: the address that clients use, with its port.
+    """Return where this server's name leads to: the address that clients use, with its port.
 
-    Without the port others would ask port 8448, where nothing listens. A name with a port of its own leads
-    to itself.
+    Without the port others would ask port 8448, where nothing listens. A name with a port of its own leads to
+    itself.
     https://spec.matrix.org/v1.19/server-server-api/#getwell-knownmatrixserver
     """
     if parse_server_name(settings().server_name).port is not None:

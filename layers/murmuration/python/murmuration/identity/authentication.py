@@ -28,7 +28,7 @@ Address = Callable[[], str]
 def authenticate(
     token: AccessToken, *, address: Address | None = None, even_locked: bool = False
 ) -> Requester:
-    """The user and device of `token`, once it is verified. One read. Raises what `verify` raises."""
+    """Return the user and device of `token`, once it is verified. One read. Raises what `verify` raises."""
     device = fetch(accounts.device_read(token.key))
     return verify(token, device, address=address, even_locked=even_locked)
 
@@ -62,7 +62,7 @@ def verify(
 
 
 def requester_of(user_id: UserId, device_id: DeviceId, device: StoredItem) -> Requester:
-    """The requester that a device's item describes."""
+    """Return the requester that a device's item describes."""
     return Requester(
         user_id,
         device_id,

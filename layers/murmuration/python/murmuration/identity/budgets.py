@@ -249,17 +249,17 @@ def add(microdollars: float) -> None:
 
 
 def address_owner(address: str) -> str:
-    """The owner of the bucket of an address without an account: a whole /64 of IPv6."""
+    """Return the owner of the bucket of an address without an account: a whole /64 of IPv6."""
     return f"address {network(address)}"
 
 
 def server_owner(server_name: str) -> str:
-    """The owner of the bucket of another server, for its requests and for work on what it sent."""
+    """Return the owner of the bucket of another server, for its requests and for work on what it sent."""
     return f"{SERVER}{server_name}"
 
 
 def rings_owner(server_name: str) -> str:
-    """The owner of another server's second bucket: it pays for rings, and has nothing refused."""
+    """Return the owner of another server's second bucket: it pays for rings, and has nothing refused."""
     return f"rings of {server_name}"
 
 
@@ -279,7 +279,7 @@ def _burst_ms(owner: str) -> int:
 
 
 def burst() -> int:
-    """The microdollars that a full bucket has."""
+    """Return the microdollars that a full bucket has."""
     return settings().hourly_budget * BURST_MS // HOUR_MS
 
 
@@ -398,7 +398,7 @@ def _remember(found: dict[K, V], key: K, value: V) -> None:
 
 
 def bucket(owner: str) -> Bucket:
-    """The bucket of an owner's money."""
+    """Return the bucket of an owner's money."""
     return Bucket(f"budget#{owner}")
 
 

@@ -176,17 +176,17 @@ def give_back(kind: str, key: str, taken_ms: int) -> None:
 
 
 def bucket(kind: str, key: str) -> Bucket:
-    """The bucket of `kind` that has exactly the key `key`."""
+    """Return the bucket of `kind` that has exactly the key `key`."""
     return Bucket(f"{kind}#{key}")
 
 
 def bucket_key(kind: str, key: str) -> str:
-    """The key of a bucket: for what is limited by address, the network that the address is in."""
+    """Return the key of a bucket: for what is limited by address, the network that the address is in."""
     return network(key) if kind in BY_ADDRESS else key
 
 
 def network(address: str) -> str:
-    """The network that counts as one client: an IPv4 address, or the /64 of an IPv6 address.
+    """Return the network that counts as one client: an IPv4 address, or the /64 of an IPv6 address.
 
     A client with one IPv6 address has all 2**64 addresses of its network. Text that is no address is returned
     unchanged.
@@ -230,7 +230,9 @@ class Taking:
         self._full_ms = full_ms_of(item)
 
     def writes(self) -> list[Write]:
-        """The write to commit with the others; none where rates aren't limited. Raises LimitExceeded."""
+        """Return the write to commit with the others; none where rates aren't limited. Raises
+        LimitExceeded.
+        """
         if not settings().rate_limits:
             return []
         now, before = now_ms(), self._full_ms

@@ -122,7 +122,7 @@ class TokenPair:
 
     @classmethod
     def following(cls, refresh_secret: str, nonce: str, *, now: int) -> TokenPair:
-        """The pair that `refresh_secret` is exchanged for: the same each time for the same `nonce`.
+        """Return the pair that `refresh_secret` is exchanged for: the same each time for the same `nonce`.
 
         So a refresh that is repeated, because its answer was lost or two went out at once, gives the same
         tokens. Nobody makes them without both the client's secret and the server's nonce.
@@ -161,7 +161,7 @@ def new_secret() -> str:
 
 
 def render_token(kind: str, user_id: str, device_id: str, secret: str) -> str:
-    """The token that clients are given."""
+    """Return the token that clients are given."""
     localpart = user_id[1:].partition(":")[0]
     body = f"{kind}_{_encode(localpart)}.{_encode(device_id)}.{secret}"
     return f"{body}.{_checksum(body)}"

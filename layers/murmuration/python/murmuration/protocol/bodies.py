@@ -46,7 +46,7 @@ def _limit_depth(value: Any) -> None:
 
 
 def required(body: Body, name: str) -> Any:
-    """A property that has to be there. Raises MissingParam."""
+    """Return a property that has to be there. Raises MissingParam."""
     if name not in body:
         raise MissingParam(f"{name} is missing")
     return body[name]
@@ -113,18 +113,18 @@ class Fields:
         return value
 
     def strings(self, name: str) -> list[str]:
-        """A list of strings, empty by default."""
+        """Return a list of strings, empty by default."""
         return strings_of(self.values.get(name, []), name)
 
     def object(self, name: str) -> dict[str, Any]:
-        """An object, empty by default."""
+        """Return an object, empty by default."""
         return object_of(self.values.get(name, {}), name)
 
     def optional_object(self, name: str) -> dict[str, Any] | None:
         return self.object(name) if self.values.get(name) is not None else None
 
     def objects(self, name: str) -> list[Fields]:
-        """The objects of a list, empty by default."""
+        """Return the objects of a list, empty by default."""
         value = self.values.get(name, [])
         if not isinstance(value, list):
             raise BadJson(f"{name} must be a list")

@@ -24,7 +24,7 @@ class MatrixError(Exception):
         self.fields = fields
 
     def body(self) -> Answer:
-        """The standard error response as a JSON object."""
+        """Return the standard error response as a JSON object."""
         return {"errcode": self.errcode, "error": self.message, **self.fields}
 
 

@@ -59,7 +59,9 @@ class EventFilter:
         )
 
     def apply(self, events: Iterable[AnyEvent]) -> list[AnyEvent]:
-        """The events that pass, in their order; `limit` is left to the caller, who knows which end counts."""
+        """Return the events that pass, in their order; `limit` is left to the caller, who knows which end
+        counts.
+        """
         return [event for event in events if self.matches(event)]
 
     def admits_type(self, event_type: object) -> bool:
@@ -102,7 +104,7 @@ class EventFilter:
         )
 
     def limit_within(self, *, default: int, maximum: int) -> int:
-        """The number of events to return at most."""
+        """Return the number of events to return at most."""
         return min(default if self.limit is None else self.limit, maximum)
 
 
@@ -133,7 +135,7 @@ class SyncFilter:
     room: RoomFilter = field(default_factory=RoomFilter)
 
     def project(self, event: AnyClientEvent) -> AnyClientEvent:
-        """The event with no more than `event_fields`."""
+        """Return the event with no more than `event_fields`."""
         if self.event_fields is None:
             return event
         projected: Any = {}
@@ -149,7 +151,7 @@ class SyncFilter:
 
 
 def parse_filter(value: object) -> SyncFilter:
-    """The filter of a /sync from its JSON; unknown properties are ignored.
+    """Return the filter of a /sync from its JSON; unknown properties are ignored.
 
     Raises BadJson where a list or object is something else, InvalidParam for a value that can't be.
     """
@@ -173,7 +175,7 @@ def parse_filter(value: object) -> SyncFilter:
 
 
 def parse_room_event_filter(value: object) -> EventFilter:
-    """The filter of /messages, /context or /search from its JSON; raises what `parse_filter` does."""
+    """Return the filter of /messages, /context or /search from its JSON; raises what `parse_filter` does."""
     return _parse_room_event_filter(_Reader(value, ""))
 
 

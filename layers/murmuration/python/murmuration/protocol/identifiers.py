@@ -89,7 +89,7 @@ class ServerNameParts(NamedTuple):
 
 
 def server_name_of(identifier: str) -> str | None:
-    """The part of a valid identifier after its first colon; None if it has no domain."""
+    """Return the part of a valid identifier after its first colon; None if it has no domain."""
     return identifier.partition(":")[2] or None
 
 

@@ -58,14 +58,16 @@ class Presence:
         return [device for device in self.devices.values() if device.until_ms > now_ms]
 
     def own(self, now_ms: int) -> str:
-        """The state as the user themselves sees it: hidden if any device asks for that, else the highest."""
+        """Return the state as the user themselves sees it: hidden if any device asks for that, else the
+        highest.
+        """
         states = [device.presence for device in self._live(now_ms)]
         if HIDDEN in states:
             return HIDDEN
         return max(states, key=availability, default=OFFLINE)
 
     def shown(self, now_ms: int) -> str:
-        """The state that others see."""
+        """Return the state that others see."""
         own = self.own(now_ms)
         return OFFLINE if own == HIDDEN else own
 
@@ -85,7 +87,7 @@ class Presence:
         return max(device.until_ms for device in self._live(now_ms) if device.presence == shown)
 
     def content(self, state: str, now_ms: int) -> PresenceContent:
-        """The content of an `m.presence` event in which the state is `state`, but for the profile."""
+        """Return the content of an `m.presence` event in which the state is `state`, but for the profile."""
         content: PresenceContent = {"presence": state}
         if self.last_active_ms:
             ago = max(0, now_ms - self.last_active_ms)
@@ -100,10 +102,12 @@ class Presence:
 
 
 def availability(state: str) -> int:
-    """A rank of how available a state is. Raising one's rank is an action of the user, lowering it isn't."""
+    """Return a rank of how available a state is. Raising one's rank is an action of the user, lowering it
+    isn't.
+    """
     return _AVAILABILITY[state]
 
 
 def as_today(state: str) -> str:
-    """A state in the words of today's specification."""
+    """Return a state in the words of today's specification."""
     return {FREE_FOR_CHAT: ONLINE, HIDDEN: OFFLINE}.get(state, state)

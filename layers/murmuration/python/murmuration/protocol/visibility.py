@@ -20,7 +20,9 @@ _VISIBILITIES: Final[tuple[Visibility, ...]] = get_args(Visibility)
 
 
 def visibility_of(content: Content | None) -> Visibility:
-    """What the content of an `m.room.history_visibility` event says; "shared" if absent or not understood."""
+    """Return what the content of an `m.room.history_visibility` event says; "shared" if absent or not
+    understood.
+    """
     value = content.get("history_visibility") if content is not None else None
     return next((known for known in _VISIBILITIES if known == value), DEFAULT_VISIBILITY)
 

@@ -78,7 +78,7 @@ class SlidingAnswer:
         return {"pos": pos, "lists": counts, "rooms": self.rooms, "extensions": self.extensions}
 
     def when_quiet(self) -> SlidingSyncAnswer:
-        """The next answer's JSON if nothing comes until then; its `pos` is empty."""
+        """Return the next answer's JSON if nothing comes until then; its `pos` is empty."""
         extensions: JsonDict = {}
         if "to_device" in self.extensions:
             extensions["to_device"] = {**self.extensions["to_device"], "events": []}

@@ -131,7 +131,7 @@ def quiet(answer: Mapping[str, Any]) -> str:
 
 
 def mark(pos: str, wait: Wait, asking: Asking, until_s: int, quiet_text: str) -> str:
-    """The marked form of a plain `pos`."""
+    """Return the marked form of a plain `pos`."""
     fields = (
         MARKED_POS + pos.removeprefix(PLAIN_POS).replace(".", "", 2),
         wait.slot,

@@ -79,7 +79,7 @@ def _within(address: IPAddress, networks: Sequence[Any]) -> bool:
 
 
 def resolve(host: str, port: int, reach: Reach, deadline: Deadline) -> list[SocketAddress]:
-    """The addresses of `host` that `reach` allows, IPv4 first, as the machine's own resolver has them.
+    """Return the addresses of `host` that `reach` allows, IPv4 first, as the machine's own resolver has them.
 
     Raises AddressRefused where there are only others, NotConnected where there is none or the resolver takes
     too long. The resolver can't be stopped: its thread ends by itself, and its answer is dropped.

@@ -152,7 +152,7 @@ class _Kept:
         self._by_peer: OrderedDict[Peer, list[Connection]] = OrderedDict()
 
     def take(self, peer: Peer) -> Connection | None:
-        """A connection that still seems to be open."""
+        """Return a connection that still seems to be open."""
         while True:
             with self._lock:
                 waiting = self._by_peer.get(peer)

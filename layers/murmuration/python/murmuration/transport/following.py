@@ -67,7 +67,7 @@ def get(
 
 
 def next_url(url: str, location: str) -> str:
-    """Where a redirect of `url` leads, without a fragment. Raises BadUrl."""
+    """Return where a redirect of `url` leads, without a fragment. Raises BadUrl."""
     try:
         return urljoin(url, location.strip()).partition("#")[0]
     except ValueError as error:

@@ -44,7 +44,7 @@ _FORMS: Mapping[str, tuple[str, str]] = {
 def get_page(
     kind: str, session: str | None, *, provider_id: str | None, cookies: str, source_ip: str
 ) -> Page:
-    """The page of a stage. Raises MissingParam, NotFound, LimitExceeded, Unavailable."""
+    """Return the page of a stage. Raises MissingParam, NotFound, LimitExceeded, Unavailable."""
     session = _check_session(session)
     if kind == SSO:
         return sso.stage_page(session, provider_id=provider_id, cookies=cookies, source_ip=source_ip)

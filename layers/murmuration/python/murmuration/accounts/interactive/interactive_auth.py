@@ -328,7 +328,7 @@ def advance(
 
 
 def new_session(digest: str) -> str:
-    """The ID of a new session for the operation with this digest."""
+    """Return the ID of a new session for the operation with this digest."""
     return f"{secrets.token_urlsafe(18)}.{digest}"
 
 

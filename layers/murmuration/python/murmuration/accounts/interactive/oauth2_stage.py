@@ -31,7 +31,7 @@ KEPT = ("operation", "device_id", "initial_device_display_name", "page")
 
 
 def begin(context: Context, auth: AuthFields) -> Begun:
-    """The URI to go to: the provider's, or where there are several, one where the user chooses.
+    """Return the URI to go to: the provider's, or where there are several, one where the user chooses.
 
     `user` may name who has to come back. Raises BadJson, Unavailable.
     """

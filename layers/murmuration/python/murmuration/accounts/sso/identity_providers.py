@@ -59,7 +59,7 @@ class IdentityProvider:
 
 
 def read_providers(text: str) -> tuple[IdentityProvider, ...]:
-    """The providers in the setting's text. Raises SettingsError, which names the one at fault."""
+    """Return the providers in the setting's text. Raises SettingsError, which names the one at fault."""
     if not text:
         return ()
     import json

@@ -96,7 +96,9 @@ def start(
 def request_uri(
     chosen: IdentityProvider, purpose: LoginPurpose, *, binding: str = "", register: bool = False
 ) -> str:
-    """The URI of a new authorisation request; any browser may follow it unless bound. Raises Unavailable."""
+    """Return the URI of a new authorisation request; any browser may follow it unless bound. Raises
+    Unavailable.
+    """
     request = openid_connect.Request.fresh()
     uri = openid_connect.authorization_uri(chosen, request, callback_url(), register=register)
     login_states.create(
@@ -117,7 +119,7 @@ def choice_page(links: Mapping[str, str]) -> Page:
 
 
 def callback_url() -> str:
-    """The redirect URI that this deployment's providers have to know."""
+    """Return the redirect URI that this deployment's providers have to know."""
     return settings().public_url + CALLBACK
 
 

@@ -57,7 +57,7 @@ class Identity:
 def authorization_uri(
     provider: IdentityProvider, request: Request, redirect_uri: str, *, register: bool = False
 ) -> str:
-    """Where the user's browser goes. Raises Unavailable where the provider can't be asked for that."""
+    """Return where the user's browser goes. Raises Unavailable where the provider can't be asked for that."""
     metadata = _metadata(provider)
     challenge = base64.urlsafe_b64encode(hashlib.sha256(request.verifier.encode()).digest()).rstrip(b"=")
     query = {

@@ -30,12 +30,14 @@ def canonical(medium: str, address: str) -> str:
 
 
 def owner(medium: str, address: str) -> str | None:
-    """The user whose address it is. Raises InvalidParam, ThreepidMediumNotSupported."""
+    """Return the user whose address it is. Raises InvalidParam, ThreepidMediumNotSupported."""
     return threepids.read_owner(medium, canonical(medium, address))
 
 
 def addresses(user_id: str) -> list[dict[str, Any]]:
-    """A user's addresses, as clients are told of them: `medium`, `address`, `validated_at`, `added_at`."""
+    """Return a user's addresses, as clients are told of them: `medium`, `address`, `validated_at`,
+    `added_at`.
+    """
     return [
         {
             "medium": found.medium,
@@ -60,8 +62,8 @@ def add(user_id: str, medium: str, address: str, *, validated_ms: int) -> None:
 
 
 def add_writes(user_id: str, medium: str, address: str, *, validated_ms: int) -> list[Write]:
-    """The writes that make an address the user's. The one named `threepids.ADDRESS` is refused if it is
-    taken.
+    """Return the writes that make an address the user's. The one named `threepids.ADDRESS` is refused if it
+    is taken.
 
     Raises InvalidParam, ThreepidMediumNotSupported.
     """

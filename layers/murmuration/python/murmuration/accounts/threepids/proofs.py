@@ -67,7 +67,8 @@ def refuse_phone_number() -> Answer:
 
 
 def prove_by_session(context: Context, auth: AuthFields) -> JsonObject:
-    """What the session in `threepid_creds` proved: an `address`, when (`at_ms`), for a password also whose.
+    """Return what the session in `threepid_creds` proved: an `address`, when (`at_ms`), for a password also
+    whose.
 
     Raises Forbidden where the link was not followed, or for something else; MissingParam, BadJson.
     """

@@ -88,7 +88,9 @@ def submit(sid: str, client_secret: str, token: str) -> None:
 
 
 def validated(sid: str, client_secret: str, purpose: str) -> Proved | None:
-    """What the session proved; None until it did, for another's session, or one for another purpose."""
+    """Return what the session proved; None until it did, for another's session, or one for another
+    purpose.
+    """
     found = threepids.read_validation(sid)
     if found is None or "validated_ms" not in found or found["purpose"] != purpose:
         return None
@@ -103,7 +105,9 @@ def end(sid: str) -> None:
 
 
 def get_submit_page() -> Page:
-    """A page that asks the user to press a button. Programs that scan mail follow links, but press none."""
+    """Return a page that asks the user to press a button. Programs that scan mail follow links, but press
+    none.
+    """
     return pages.page(
         "Confirm",
         f"<p>Somebody asked for this link to prove at {escape(settings().server_name)} that your e-mail "

@@ -12,7 +12,7 @@ LIFTED = ("age", "prev_content", "replaces_state", "redacted_because", "transact
 
 
 def as_v1(event: EventFields) -> JsonDict:
-    """An event in today's form for clients, with what v1's clients look for besides.
+    """Return an event in today's form for clients, with what v1's clients look for besides.
 
     `sender` and `unsigned` stay, as clients of either time ignore what they don't know.
     """
@@ -36,7 +36,7 @@ class Form:
         return as_v1(shown) if self.founding else shown
 
     def presence(self, event: EventFields) -> JsonDict:
-        """A presence event: it names its user in the content."""
+        """Return a presence event: it names its user in the content."""
         content = {"user_id": event["sender"], **event["content"]}
         return {"type": event["type"], "sender": event["sender"], "content": content}
 

@@ -8,7 +8,7 @@ ONCE = ("createRoom", "join", "send", "redact", "invite", "leave", "kick", "ban"
 
 
 def explain(method: str, path: str, resource: str) -> str | None:
-    """What to do instead, for a request that nothing serves; None where there is no more to say.
+    """Return what to do instead, for a request that nothing serves; None where there is no more to say.
 
     `resource` is the route that the path belongs to, `/{proxy+}` for none.
     """

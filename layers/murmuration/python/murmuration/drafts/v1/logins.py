@@ -58,7 +58,7 @@ Answer = dict[str, Any]
 
 
 def get_login_flows() -> Answer:
-    """Every flow by which one may log in, each with its stages where it has several."""
+    """Return every flow by which one may log in, each with its stages where it has several."""
     return _listed(login_flows())
 
 
@@ -108,7 +108,7 @@ def _credentials(answer: JsonObject) -> Answer:
 
 
 def get_register_flows() -> Answer:
-    """The flows by which a client may register. Raises Forbidden where registration is closed."""
+    """Return the flows by which a client may register. Raises Forbidden where registration is closed."""
     return _listed(_register_flows())
 
 
@@ -216,7 +216,7 @@ def _registered(chosen: IdentityProvider, identity: Identity, wanted: str | None
 
 
 def get_fallback_page(query: Mapping[str, str]) -> Page:
-    """A page that performs the whole login, by any flow, and tells the client by `onLogin`.
+    """Return a page that performs the whole login, by any flow, and tells the client by `onLogin`.
 
     `device_id` and `initial_device_display_name` go into the login.
     """
@@ -224,7 +224,7 @@ def get_fallback_page(query: Mapping[str, str]) -> Page:
 
 
 def fallback_page(data: Body) -> Page:
-    """The page, with what it begins or goes on with."""
+    """Return the page, with what it begins or goes on with."""
     content = (
         '<p id="status" role="status" aria-live="polite">This page needs JavaScript to log you in.</p>'
         '<p id="problem" role="alert"></p><div id="stage"></div>'

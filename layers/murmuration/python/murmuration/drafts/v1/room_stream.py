@@ -33,7 +33,8 @@ PAUSES_S = (0.25, 0.5, 1.0, 2.0)
 def get_room_events(
     token: AccessToken, room_id: str, start: str | None, timeout_ms: int, form: Form
 ) -> Answer | None:
-    """What came in a room after the token `start`, or from now on: `chunk`, and `start` and `end` tokens.
+    """Return what came in a room after the token `start`, or from now on: `chunk`, and `start` and `end`
+    tokens.
 
     None for members whose token is of the stream of all their rooms: that is where they find it. Raises
     UnknownToken, BadPagination, and Forbidden for who may not read the room as it is.

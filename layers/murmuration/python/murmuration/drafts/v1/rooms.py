@@ -29,7 +29,7 @@ def create_room(requester: Requester, body: Fields, txn_id: str | None) -> Answe
 
 
 def get_room_state(token: AccessToken, room_id: str) -> list[Answer]:
-    """A room's state events. Raises UnknownToken, Forbidden."""
+    """Return a room's state events. Raises UnknownToken, Forbidden."""
     return [as_v1(event) for event in state_reads.get_room_state(token, room_id)]
 
 

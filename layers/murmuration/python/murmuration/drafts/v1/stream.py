@@ -48,7 +48,8 @@ _NOTHING: Mapping[str, Any] = {"types": []}
 
 
 def get_events(token: AccessToken, query: Mapping[str, str], form: Form) -> Answer:
-    """What came after the token `from`: `chunk`, and `start` and `end` tokens; waits if there is nothing.
+    """Return what came after the token `from`: `chunk`, and `start` and `end` tokens; waits if there is
+    nothing.
 
     Without `from` it goes on from now. `timeout` is in milliseconds; `room_id` keeps to one room, which may
     be one that anyone may read. Raises UnknownToken, BadPagination, Forbidden.
@@ -127,7 +128,8 @@ class _Places:
         return cls(token, end, before, after or Positions())
 
     def go_on(self, room_id: str, budget: Budget) -> list[ClientEvent] | None:
-        """The events from where the client stood in a room, oldest first: the user's joining at the earliest.
+        """Return the events from where the client stood in a room, oldest first: the user's joining at the
+        earliest.
 
         As many as fit into the budget. None where that can't be told.
         """
@@ -159,7 +161,7 @@ class _Places:
         self.moved = True
 
     def next_token(self) -> str:
-        """The token behind what was given."""
+        """Return the token behind what was given."""
         if not self.moved:
             return self.end
         return tokens.write(self.token.user_id, self.token.device_id, self.after)
@@ -204,10 +206,10 @@ def _presence(body: Body, form: Form) -> list[dict[str, Any]]:
 
 
 def initial_sync(token: AccessToken, query: Mapping[str, str], form: Form) -> Answer:
-    """All rooms with their newest events and their state, who is there, and the stream's token, `end`.
+    """Return all rooms with their newest events and their state, who is there, and the stream's token, `end`.
 
-    `limit` is how many events of a room. Today's form has account data, too, and with `archived` the
-    rooms that the user has left. Raises UnknownToken, BadPagination.
+    `limit` is how many events of a room. Today's form has account data, too, and with `archived` the rooms
+    that the user has left. Raises UnknownToken, BadPagination.
     """
     limit, archived = page_limit(query), not form.founding and query.get("archived") == "true"
     wanted: dict[str, Any] = {"timeline": {"limit": limit}, "include_leave": archived}
@@ -247,7 +249,7 @@ def initial_sync(token: AccessToken, query: Mapping[str, str], form: Form) -> An
 
 
 def own_presence(user_id: str, form: Form) -> list[dict[str, Any]]:
-    """The event of the user's own presence, which comes with those of others."""
+    """Return the event of the user's own presence, which comes with those of others."""
     now = now_ms()
     return [form.presence(one.event(as_today(one.presence.shown(now)), now)) for one in look_at([user_id])]
 
@@ -289,7 +291,7 @@ def _ephemeral(
 
 
 def paging_int(text: str | None, name: str, default: int) -> int:
-    """A number of a page's request. Raises BadPagination."""
+    """Return a number of a page's request. Raises BadPagination."""
     if text is None:
         return default
     try:
@@ -307,5 +309,5 @@ def page_limit(query: Mapping[str, str]) -> int:
 
 
 def as_bad_pagination(error: InvalidParam) -> BadPagination:
-    """What today's endpoints call an invalid parameter, in v1's word."""
+    """Return what today's endpoints call an invalid parameter, in v1's word."""
     return BadPagination(error.message)

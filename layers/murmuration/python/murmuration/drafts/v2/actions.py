@@ -60,7 +60,7 @@ class Action:
 
     @classmethod
     def from_body(cls, body: Fields) -> Action:
-        """One of a batch. Raises MissingParam, BadJson, InvalidParam."""
+        """Return one of a batch. Raises MissingParam, BadJson, InvalidParam."""
         return cls(
             type=body.string("type"),
             content=object_of(required(body.values, "content"), "content"),
@@ -174,7 +174,7 @@ class PowerLevelPatch:
         return cls(path, value)
 
     def apply(self, current: Event | None) -> dict[str, Any]:
-        """The content after the change. Raises NotFound where there is no event to be changed."""
+        """Return the content after the change. Raises NotFound where there is no event to be changed."""
         if current is None:
             raise NotFound("The room has no power levels of which one could be changed")
         *outer, last = self.path

@@ -88,7 +88,8 @@ class Page:
 
 
 def initial_sync(token: AccessToken, text: str | None, wanted: Wanted, *, compact: bool = False) -> Answer:
-    """All of the stream's rooms, or what is new in them since the token; `presence`, and the token to go on.
+    """Return all of the stream's rooms, or what is new in them since the token; `presence`, and the token to
+    go on.
 
     Each of `rooms` has its `messages`, oldest first, and `state`; whether they're `incremental`; the `token`
     of what comes before them, where something does; how many `members` it has. In the compact form `events`
@@ -131,7 +132,8 @@ def _compact(section: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def scroll_back(token: AccessToken, room_id: str, text: str | None, wanted: Wanted) -> Answer:
-    """One room: `events`, `state`, whether they are `incremental`, and the `token` of what comes before.
+    """Return one room: `events`, `state`, whether they are `incremental`, and the `token` of what comes
+    before.
 
     With a streaming token it gives what is new since, if that's no more than wanted, and in `streaming` the
     token with which the stream goes on after that, without what the answer has of it. Raises UnknownToken,
@@ -195,7 +197,7 @@ def _moved(
 
 
 def read_page(view: View, position: RoomPosition | None, wanted: Wanted) -> Page:
-    """A room since a position, or from now on back. Raises Forbidden."""
+    """Return a room since a position, or from now on back. Raises Forbidden."""
     head, horizon = view.room.head, view.horizon()
     bottom = head.oldest - 1 if position is None else min(position.ordinal, horizon)
     reading = wanted.reading

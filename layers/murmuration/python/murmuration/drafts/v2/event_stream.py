@@ -61,7 +61,8 @@ def get_events(
     timeout_ms: int = DEFAULT_TIMEOUT_MS,
     out_of_order: bool = False,
 ) -> Answer:
-    """The events after a streaming token; it waits for some if there are none. Also the token to go on.
+    """Return the events after a streaming token; it waits for some if there are none. Also the token to go
+    on.
 
     `state` is other state that became current. `missed` has tokens for events that were left out, by room.
     `ephemeral` and `presence` have such events. `expired` says that the token's place isn't known any more
@@ -118,12 +119,12 @@ def _answer(body: Body) -> Answer:
 
 
 def presence_of(body: Body) -> list[JsonDict]:
-    """The events of a sync's answer about others' presence, and about who asks to see the user's."""
+    """Return the events of a sync's answer about others' presence, and about who asks to see the user's."""
     return [event for name in ("presence", INVITE) for event in body.get(name, {}).get("events", ())]
 
 
 def invitation(row: Membership) -> JsonDict:
-    """The user's invitation to a room, or their knock on it, with what it says of the room."""
+    """Return the user's invitation to a room, or their knock on it, with what it says of the room."""
     own, others = {}, []
     for event in row.stripped_state:
         if event.get("type") == MEMBER and event.get("state_key") == row.user_id:

@@ -38,7 +38,8 @@ class Filter:
 
 
 def parse(definition: Body) -> Filter:
-    """A filter from its JSON: `types`, `rooms` and their like as in today's filters, with wildcards in types.
+    """Return a filter from its JSON: `types`, `rooms` and their like as in today's filters, with wildcards in
+    types.
 
     `users` are those for presence, `updates` (true) and `relates_to` (0) what is to be inside of events,
     `format` is client or federation, `fields` are paths of what events are to have. Raises BadJson,
@@ -74,7 +75,9 @@ def define(user_id: str, definition: Body) -> str:
 
 
 def read(user_id: str, token: str | None) -> Filter:
-    """The filter that a user's token names; without a token that lets all pass. One read. Raises NotFound."""
+    """Return the filter that a user's token names; without a token that lets all pass. One read. Raises
+    NotFound.
+    """
     if token is None:
         return Filter()
     definition = storage.read(user_id, token) if _TOKEN.fullmatch(token) else None

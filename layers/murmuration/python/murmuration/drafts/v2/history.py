@@ -59,7 +59,8 @@ def make_reading(
 
 
 def paginate(token: AccessToken, room_id: str, start: str | None, reading: Reading) -> Answer:
-    """The events before a token's place, or before now: `events`, and the `token` for those before them.
+    """Return the events before a token's place, or before now: `events`, and the `token` for those before
+    them.
 
     The token of a page, from the overview, gives that page. Without a `token` in the answer nothing comes
     before. Raises UnknownToken, Forbidden, InvalidParam for what is no token.
@@ -88,7 +89,8 @@ def _parse_start(start: str, view: View, bottom: int) -> tuple[int, int]:
 
 
 def get_pages(token: AccessToken, room_id: str, reading: Reading) -> Answer:
-    """An overview of the room's pages of `limit` events that pass the filter: `tokens`, and `total` events.
+    """Return an overview of the room's pages of `limit` events that pass the filter: `tokens`, and `total`
+    events.
 
     The first page is that of the oldest events. The tokens name what there is now: what is sent later moves
     none of them. Of a room with more events than are counted (`MAX_COUNTED`, within `COUNTING_SCANS` MB) the
@@ -113,7 +115,7 @@ def get_pages(token: AccessToken, room_id: str, reading: Reading) -> Answer:
 def get_window(
     token: AccessToken, event_id: str, position: str, reading: Reading, state_filter: EventFilter
 ) -> Answer:
-    """An event with up to `limit` others: those before it, after it, or around it.
+    """Return an event with up to `limit` others: those before it, after it, or around it.
 
     `room_id`, `events`, the tokens `start` and `end` for going on either way, and the room's `state` after
     the last of the events. Raises UnknownToken, NotFound for an event that the requester may not see.
@@ -151,7 +153,7 @@ def _scan(view: View, reading: Reading, start: int, stop: int, *, forward: bool)
 
 
 def get_replies(token: AccessToken, event_id: str, start: str | None, reading: Reading) -> Answer:
-    """The newest events that relate to one without updating it, before a token's place.
+    """Return the newest events that relate to one without updating it, before a token's place.
 
     `chunk`, and the token `start` for those before them, where there are any. Raises UnknownToken,
     InvalidParam for what is no token, NotFound for an event that the requester may not see.

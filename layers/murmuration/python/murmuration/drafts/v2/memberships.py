@@ -63,7 +63,7 @@ def reject_invite(requester: Requester, event_id: str, action_id: str | None) ->
 
 
 def room_of_event(event_id: str) -> str:
-    """The room that an event is in. Raises NotFound."""
+    """Return the room that an event is in. Raises NotFound."""
     room_id = room_items.read_room_of(event_id) if fits_id(event_id) else None
     if room_id is None:
         raise NotFound("There is no such event")

@@ -41,7 +41,8 @@ class RoomSearch:
 
 
 def find_rooms(search: RoomSearch) -> Answer:
-    """A page of what a search found: `rooms`, their `total`, which `page` it is, the `token` of the next.
+    """Return a page of what a search found: `rooms`, their `total`, which `page` it is, the `token` of the
+    next.
 
     A room that was withdrawn since leaves its place empty. Raises InvalidParam for a token that isn't, or
     isn't any more, NotFound for another server's directory.

@@ -44,7 +44,7 @@ class StreamingToken:
     row: str | None
 
     def at(self, row: str) -> str:
-        """The token of another place in the same stream."""
+        """Return the token of another place in the same stream."""
         return f"{self.streaming.name}.{row.removeprefix('s_')}"
 
     @property
@@ -56,7 +56,7 @@ class StreamingToken:
         return self.streaming.rooms is None or room_id in self.streaming.rooms
 
     def sync_filter(self, wanted: Filter, *, of_presence: bool) -> str:
-        """The filter of a sync that looks at the stream's rooms and users, as far as they're `wanted`.
+        """Return the filter of a sync that looks at the stream's rooms and users, as far as they're `wanted`.
 
         The types of `wanted` are those of presence, too, where they are said to be.
         """
@@ -118,7 +118,9 @@ def _ids(body: Fields, name: str, sigil: str) -> list[str]:
 
 
 def parse(user_id: str, text: str) -> StreamingToken:
-    """A user's streaming token. One read. Raises NotFound for one that isn't theirs, or not any more."""
+    """Return a user's streaming token. One read. Raises NotFound for one that isn't theirs, or not any
+    more.
+    """
     match = _TOKEN.fullmatch(text)
     streaming = streamings.read(user_id, match[1]) if match else None
     if match is None or streaming is None:
@@ -127,12 +129,12 @@ def parse(user_id: str, text: str) -> StreamingToken:
 
 
 def parse_optional(user_id: str, text: str | None) -> StreamingToken | None:
-    """The same, or None for none."""
+    """Return the same, or None for none."""
     return None if text is None else parse(user_id, text)
 
 
 def giving(streaming: StreamingToken, event_ids: Collection[str]) -> Write:
-    """The write by which events that an answer has don't come down the stream."""
+    """Return the write by which events that an answer has don't come down the stream."""
     newest = list(dict.fromkeys(event_ids))[-MOST_GIVEN:]
     return streamings.note_given(streaming.streaming, {mark(event_id) for event_id in newest})
 

@@ -23,7 +23,7 @@ MOST_NAME = 256
 
 
 def from_device_list(user_id: str, answer: Untrusted) -> tuple[RemoteDevices, int | None]:
-    """A user's devices and the stream ID, of an answer to `GET /user/devices`."""
+    """Return a user's devices and the stream ID, of an answer to `GET /user/devices`."""
     devices, names = {}, {}
     listed = answer.get("devices")
     for entry in listed[:MOST_DEVICES] if isinstance(listed, list) else ():
@@ -48,7 +48,9 @@ def from_device_list(user_id: str, answer: Untrusted) -> tuple[RemoteDevices, in
 
 
 def from_query(user_id: str, answer: Untrusted) -> RemoteDevices:
-    """A user's devices, of an answer to `POST /user/keys/query`; none if the answer doesn't name the user."""
+    """Return a user's devices, of an answer to `POST /user/keys/query`; none if the answer doesn't name
+    the user.
+    """
     devices, names = {}, {}
     for device_id, value in list(_of(user_id, answer, "device_keys").items())[:MOST_DEVICES]:
         keys = device_keys(user_id, device_id, value)
@@ -73,7 +75,7 @@ def _of(user_id: str, answer: Untrusted, name: str) -> JsonObject:
 
 
 def device_keys(user_id: str, device_id: object, value: object) -> KeyObject | None:
-    """A device's keys without `unsigned`; None for what isn't that device's, or is too large."""
+    """Return a device's keys without `unsigned`; None for what isn't that device's, or is too large."""
     if not isinstance(value, dict) or not isinstance(device_id, str) or not is_valid_device_id(device_id):
         return None
     if (value.get("user_id"), value.get("device_id")) != (user_id, device_id):
@@ -95,7 +97,7 @@ def signing_key(user_id: str, value: object, usage: str) -> KeyObject | None:
 
 
 def display_name(value: object) -> str | None:
-    """The name of a device, cut to its length; None for what isn't one."""
+    """Return the name of a device, cut to its length; None for what isn't one."""
     return value[:MOST_NAME] if isinstance(value, str) and fits(value, 16 * MOST_NAME) else None
 
 

@@ -34,7 +34,8 @@ T = TypeVar("T")
 
 
 def get_user_devices(origin: str, user_id: str) -> UserDevices:
-    """A local user's devices that have keys, and the stream ID of the newest change, for who shares a room.
+    """Return a local user's devices that have keys, and the stream ID of the newest change, for who shares a
+    room.
 
     Raises InvalidParam, NotFound for other servers' users, Forbidden, LimitExceeded, TooLarge.
     """
@@ -84,10 +85,10 @@ def query_user_keys(origin: str, body: Body) -> KeysAnswer:
 
 
 def claim_user_keys(origin: str, body: Body) -> ClaimedKeys:
-    """A one-time key, or else the fallback key, of each device of local users that `body` names.
+    """Return a one-time key, or else the fallback key, of each device of local users that `body` names.
 
-    Where an answer hasn't room for all of them, the last devices are left out, and keep their keys.
-    Raises MissingParam, BadJson, InvalidParam, LimitExceeded.
+    Where an answer hasn't room for all of them, the last devices are left out, and keep their keys. Raises
+    MissingParam, BadJson, InvalidParam, LimitExceeded.
     """
     wanted = _local(parse_claims(body))
     _take(origin, sum(map(len, wanted.values())))

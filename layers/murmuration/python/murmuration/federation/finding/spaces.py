@@ -76,7 +76,9 @@ class RemoteSpace:
 
 
 def known_spaces(room_ids: Sequence[str]) -> dict[str, RemoteSpace | None]:
-    """The stored answers about these rooms; None for a room about which no server had one. One round trip."""
+    """Return the stored answers about these rooms; None for a room about which no server had one. One
+    round trip.
+    """
     stored = space_answers.read(list(dict.fromkeys(room_ids))) if room_ids else {}
     return {room_id: RemoteSpace.from_stored(each) for room_id, each in stored.items()}
 

@@ -80,7 +80,7 @@ class Asking:
         return {name: self._ring[name] for name in wanted if name in self._ring}
 
     def auth_chain(self, event: Event) -> Sequence[Pdu]:
-        """The auth chain of an event; empty if no server has it, or none had it lately."""
+        """Return the auth chain of an event; empty if no server has it, or none had it lately."""
         mark = f"auth_chain {event.event_id}"
         if not unobtainable.askable(self.room_id, [mark]):
             return []
@@ -90,7 +90,9 @@ class Asking:
         return self._known_keys(answer or [])
 
     def events_between(self, event: Event, known: Sequence[str]) -> Sequence[Pdu]:
-        """Events before `event` and after the `known` ones; empty if all that is missing failed lately."""
+        """Return events before `event` and after the `known` ones; empty if all that is missing failed
+        lately.
+        """
         found = event_store.read(event.prev_events, self.version, self.room_id)
         missing = [it for it in event.prev_events if it not in found or not found[it].is_placed]
         if not unobtainable.askable(self.room_id, missing):
@@ -111,7 +113,7 @@ class Asking:
         return self._known_keys((self._ask(ask, most=2) or [])[:MOST_EVENTS_BETWEEN])
 
     def state_ids_before(self, event: Event) -> StateIds | None:
-        """The IDs of the state before an event; None if no server answers, or none did lately."""
+        """Return the IDs of the state before an event; None if no server answers, or none did lately."""
         mark = f"state {event.event_id}"
         if not unobtainable.askable(self.room_id, [mark]):
             return None

@@ -34,7 +34,9 @@ def authorising_ids(event: Event) -> list[str]:
 
 
 def signing_times(events: Iterable[Event]) -> dict[tuple[str, str], int]:
-    """The keys that these events' signatures need, by (server, key ID), and when each was last used (ms)."""
+    """Return the keys that these events' signatures need, by (server, key ID), and when each was last used
+    (ms).
+    """
     times: dict[tuple[str, str], int] = {}
     for event in events:
         for name in keys_to_look_up(event):

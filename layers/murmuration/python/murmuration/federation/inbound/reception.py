@@ -82,7 +82,7 @@ class Reception:
         self._promoted = False
 
     def look_up(self) -> StoredEvent | None:
-        """The event, if it has its place already. Reads along what it refers to: two round trips."""
+        """Return the event, if it has its place already. Reads along what it refers to: two round trips."""
         event, room_id = self._event, self.room.room_id
         wanted = {self.event_id, *event.prev_events, *authorising_ids(event), *filter(None, [event.redacts])}
         stored, self.awaited = event_store.read_with_awaited(
@@ -140,7 +140,7 @@ class Reception:
     # -- The event's place in the graph ------------------------------------------------------------------
 
     def root_before(self, event: Event) -> NodeId:
-        """The snapshot of the state before the event."""
+        """Return the snapshot of the state before the event."""
         if self._root is None:
             self._root = self._find_root(event)
         return self._root

@@ -24,7 +24,7 @@ MAX_KEPT_BYTES = 16 * 1024
 def keys_of(
     document: Untrusted, server_name: str, source: Source, *, lenient: bool = False
 ) -> list[StoredKey]:
-    """The keys of a document, which its own server must have signed; current ones first.
+    """Return the keys of a document, which its own server must have signed; current ones first.
 
     Raises BadJson, InvalidSignature; if `lenient`, a wrong document has no keys instead.
     """

@@ -57,7 +57,8 @@ _memory: LruCache[KeyName, StoredKey] = LruCache(10_000)
 def verify_keys(
     wanted: Mapping[KeyName, int], *, urgent: bool = False, seconds: float = BULK_SECONDS
 ) -> dict[KeyName, VerifyKey]:
-    """The wanted keys that are known or can be fetched; `wanted` has for each how long it must be valid (ms).
+    """Return the wanted keys that are known or can be fetched; `wanted` has for each how long it must be
+    valid (ms).
 
     A key that isn't valid for so long is returned too if there is no better one; the caller decides by
     `VerifyKey.may_sign_event` or `may_sign_request` whether it counts. Invalid names are left out. One round
@@ -106,7 +107,7 @@ def forget() -> None:
 
 
 def fetch_from_origin(server_name: str, seconds: float = ORIGIN_SECONDS) -> list[StoredKey]:
-    """The keys that a server publishes; they are stored where they are better than what is.
+    """Return the keys that a server publishes; they are stored where they are better than what is.
 
     Raises RequestFailed; for a document that is wrong InvalidSignature or BadJson, both MatrixErrors.
     """

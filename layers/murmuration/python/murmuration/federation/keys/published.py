@@ -21,7 +21,7 @@ VALIDITY_MS = 48 * 3_600_000
 
 
 def get_server_keys() -> KeyDocument:
-    """The signed document of this server's keys."""
+    """Return the signed document of this server's keys."""
     server_keys.renew()
     now = now_ms()
     current, former = [server_keys.signing_key()], []

@@ -47,7 +47,9 @@ class Entry:
 
 
 def check_answer(answer: Untrusted, join: Event) -> Entry:
-    """The room in a server's answer, checked. Raises Malformed if it can't be the room that was joined."""
+    """Return the room in a server's answer, checked. Raises Malformed if it can't be the room that was
+    joined.
+    """
     version, room_id = join.room_version, join.room_id
     given_state = _events(answer.get("state"), version, room_id)
     given = {**_events(answer.get("auth_chain"), version, room_id), **given_state}

@@ -18,7 +18,7 @@ _MOST_REFUSALS = 3
 
 
 def passed_on(error: RequestFailed) -> MatrixError:
-    """The error for the client when another server refused or failed."""
+    """Return the error for the client when another server refused or failed."""
     if isinstance(error, RateLimited):
         return LimitExceeded("Another server asks for patience", retry_after_ms=error.retry_after_ms)
     if not isinstance(error, Refused):

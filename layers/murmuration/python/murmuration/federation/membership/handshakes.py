@@ -35,7 +35,7 @@ _COPIED = ("type", "room_id", "sender", "state_key", "prev_events", "auth_events
 
 
 def candidates(room_id: str, *groups: Any) -> list[str]:
-    """The servers that may help with a room, each once, the first groups first; not this one.
+    """Return the servers that may help with a room, each once, the first groups first; not this one.
 
     The last is the server in the room's ID, which rooms of version 12 don't have.
     """
@@ -48,7 +48,7 @@ def candidates(room_id: str, *groups: Any) -> list[str]:
 
 
 def make(server: str, membership: str, room_id: str, user_id: str, content: Content) -> Event:
-    """The event that `server` made a template of, with `content`, signed by this server.
+    """Return the event that `server` made a template of, with `content`, signed by this server.
 
     Raises RequestFailed; Malformed for a template that isn't of this room, user and membership; Forbidden.
     """
@@ -114,7 +114,7 @@ def is_unknown_endpoint(error: Refused) -> bool:
 
 
 def listed_answer(server: str, answer: object) -> Untrusted:
-    """The object in an answer of version 1: `[200, {…}]`. Raises Malformed."""
+    """Return the object in an answer of version 1: `[200, {…}]`. Raises Malformed."""
     if isinstance(answer, list) and len(answer) == 2 and isinstance(answer[1], dict):
         return dict(answer[1])
     raise Malformed(f"{server} gave no answer of version 1")

@@ -83,7 +83,7 @@ def is_elsewhere(room_id_or_alias: str) -> bool:
 
 
 def find_alias(alias: str) -> tuple[str, list[str]]:
-    """The room that an alias of another server points to, and servers that are in it.
+    """Return the room that an alias of another server points to, and servers that are in it.
 
     Raises NotFound, Forbidden, BadGateway.
     """

@@ -71,7 +71,9 @@ def outside_row(
 
 
 def ended_row(before: Membership, event: EventFields, sender: str, membership: str = "leave") -> Membership:
-    """The membership row of a user whose invite or knock has ended; `event` is in the form for clients."""
+    """Return the membership row of a user whose invite or knock has ended; `event` is in the form for
+    clients.
+    """
     return Membership(
         user_id=before.user_id,
         room_id=before.room_id,
@@ -89,7 +91,7 @@ def ended_row(before: Membership, event: EventFields, sender: str, membership: s
 
 
 def shown_event(event: Event) -> EventFields:
-    """An event without its place, as clients are shown it."""
+    """Return an event without its place, as clients are shown it."""
     return {
         **_own(event),
         "event_id": event.event_id,

@@ -27,7 +27,9 @@ def require_allowed(server_name: str) -> None:
 
 
 def reach() -> Reach:
-    """The addresses at which servers may be: public ones, and the loopback where a setting allows it."""
+    """Return the addresses at which servers may be: public ones, and the loopback where a setting allows
+    it.
+    """
     return Reach(loopback=settings().federation_loopback)
 
 

@@ -48,7 +48,7 @@ class Route:
 
 
 def resolve(server_name: str) -> tuple[Route, ...]:
-    """The routes to a server, to be tried in this order. Raises NoRoute.
+    """Return the routes to a server, to be tried in this order. Raises NoRoute.
 
     A literal or a name with a port costs nothing. Else a process that doesn't know the server reads once.
     """

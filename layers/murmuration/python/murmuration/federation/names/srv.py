@@ -28,7 +28,7 @@ class Records:
 
 
 def look_up(name: str) -> Records:
-    """The SRV records of `name`. Raises SrvError, SrvRefused."""
+    """Return the SRV records of `name`. Raises SrvError, SrvRefused."""
     import dns.exception
     import dns.resolver
 

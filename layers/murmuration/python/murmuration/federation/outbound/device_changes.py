@@ -49,7 +49,7 @@ def _federates() -> bool:
 
 
 def servers_of(user_id: str) -> set[str]:
-    """The other servers that share a room with a local user."""
+    """Return the other servers that share a room with a local user."""
     import functools
 
     from murmuration.aws import concurrency
@@ -80,7 +80,7 @@ def read_owed(server_name: str, user_id: str, since: int) -> tuple[list[int], in
 
 
 def read_edus(user_id: str, numbers: Sequence[int], since: int) -> list[Edu]:
-    """The EDUs of these changes, in order, for a server that got all changes before `since`."""
+    """Return the EDUs of these changes, in order, for a server that got all changes before `since`."""
     if not numbers:
         return []
     first = since or numbers[0]

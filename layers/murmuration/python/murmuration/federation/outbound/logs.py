@@ -65,7 +65,9 @@ def is_room(log_id: str) -> bool:
 
 
 def read_pending(server_name: str, owed: Owed, *, only_newest: bool) -> Pending:
-    """The places of a log that a server is to get; with `only_newest` just the newest event of a room."""
+    """Return the places of a log that a server is to get; with `only_newest` just the newest event of a
+    room.
+    """
     if owed.room_id == TO_DEVICE:
         return _pending_messages(server_name)
     if not is_room(owed.room_id):
@@ -84,7 +86,7 @@ def _pending_messages(server_name: str) -> Pending:
 
 
 def read_content(server_name: str, parts: Sequence[Part]) -> Content:
-    """The events and EDUs at the places of a transaction's parts, as far as they still exist."""
+    """Return the events and EDUs at the places of a transaction's parts, as far as they still exist."""
     content = Content()
     for part in parts:
         if part.room_id == TO_DEVICE:
@@ -98,7 +100,7 @@ def read_content(server_name: str, parts: Sequence[Part]) -> Content:
 
 
 def direct_to_device(encoded: str) -> Edu:
-    """The EDU of a message, whose content is given as JSON."""
+    """Return the EDU of a message, whose content is given as JSON."""
     return {"edu_type": "m.direct_to_device", "content": canonical_json.loads(encoded)}
 
 

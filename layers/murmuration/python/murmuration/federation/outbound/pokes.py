@@ -26,14 +26,14 @@ SERVERS_AT_ONCE = 100
 
 
 def group_of(server_name: str) -> int:
-    """The number of the group in which new events for a server are."""
+    """Return the number of the group in which new events for a server are."""
     return hashlib.sha256(server_name.encode()).digest()[0] % GROUPS
 
 
 def new_events(
     room_id: str, ordinals: Sequence[int], servers: Iterable[str], made_ms: int
 ) -> Iterator[Message]:
-    """The messages that have entries of a log sent to servers; `room_id` may be any log's (`logs`)."""
+    """Yield the messages that have entries of a log sent to servers; `room_id` may be any log's (`logs`)."""
     for number, names in _by_group(servers):
         body = {"room_id": room_id, "ordinals": list(ordinals), "servers": names, "made_ms": made_ms}
         yield Message(body, f"new-{number}", _digest([room_id, *map(str, ordinals), *names]))
@@ -57,7 +57,7 @@ def messages_to(server_name: str) -> Message:
 
 
 def passing(edus: Sequence[Edu], servers: Iterable[str], made_ms: int) -> Iterator[Message]:
-    """The messages that have EDUs sent to servers which are of no use to them later."""
+    """Yield the messages that have EDUs sent to servers which are of no use to them later."""
     for number, names in _by_group(servers):
         digest = _digest([json.dumps(edus, sort_keys=True), str(made_ms), *names])
         yield Message({"edus": list(edus), "servers": names, "made_ms": made_ms}, f"new-{number}", digest)

@@ -73,8 +73,8 @@ def read_events(room_id: str, ordinals: Sequence[int]) -> list[Event]:
 
 
 def read_owed(server_name: str, room_id: str, ordinal: int, *, only_newest: bool) -> Found:
-    """The entries of a room's log that a server is to get, from an ordinal on: a page, or the newest event
-    alone.
+    """Return the entries of a room's log that a server is to get, from an ordinal on: a page, or the
+    newest event alone.
     """
     head = room_items.read_head(room_id)
     nothing = Found((), ordinal, True)

@@ -71,7 +71,7 @@ class Transaction:
         return not any(part.ordinals for part in self.parts)
 
     def to_json(self) -> StoredTransaction:
-        """The form that `from_json` reads.
+        """Return the form that `from_json` reads.
 
         Whether this was all of a room isn't stored: while a backlog rests, events may be added without a
         note.
@@ -81,7 +81,7 @@ class Transaction:
 
     @classmethod
     def from_json(cls, kept: StoredTransaction) -> Transaction:
-        """The transaction that `to_json` wrote."""
+        """Return the transaction that `to_json` wrote."""
         parts = (
             Part(log_id, tuple(ordinals), until, since=since[0] if since else 0)
             for log_id, ordinals, until, *since in kept["parts"]
@@ -90,7 +90,7 @@ class Transaction:
 
 
 def body(made_ms: int, events: Sequence[Event], edus: Sequence[Edu] = ()) -> TransactionBody:
-    """The request's body. The events' `unsigned`, which is for this server's clients, is left out."""
+    """Return the request's body. The events' `unsigned`, which is for this server's clients, is left out."""
     pdus = [sendable(event.pdu) for event in events]
     content: TransactionBody = {"origin": settings().server_name, "origin_server_ts": made_ms, "pdus": pdus}
     if edus:
@@ -99,7 +99,7 @@ def body(made_ms: int, events: Sequence[Event], edus: Sequence[Edu] = ()) -> Tra
 
 
 def passing_id(made_ms: int, edus: Sequence[Edu]) -> str:
-    """The ID of a transaction that has only EDUs which aren't kept."""
+    """Return the ID of a transaction that has only EDUs which aren't kept."""
     text = canonical_json.encode([made_ms, list(edus)], strict=False)
     return encode_urlsafe(hashlib.sha256(text).digest())
 

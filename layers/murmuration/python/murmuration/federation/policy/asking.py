@@ -65,7 +65,7 @@ class Asked:
         self._outcome: Event | MatrixError | None = None
 
     def ask_to_sign(self, server: PolicyServer, event: Event) -> Event:
-        """The event with the policy server's signature.
+        """Return the event with the policy server's signature.
 
         Raises the MatrixError for which it isn't recommended; Undecided where the policy server gave no
         answer: it has to be asked again.

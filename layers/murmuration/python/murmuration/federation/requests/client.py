@@ -57,7 +57,9 @@ class Answer:
         self.headers = exchange.headers
 
     def chunks(self, max_bytes: int) -> Iterator[bytes]:
-        """The body piece by piece. Raises Unreachable if it breaks off, Malformed once it is too large."""
+        """Yield the body piece by piece. Raises Unreachable if it breaks off, Malformed once it is too
+        large.
+        """
         try:
             yield from self._exchange.chunks(max_bytes)
         except AnswerTooLarge as error:
@@ -67,7 +69,7 @@ class Answer:
             raise _unreachable(str(error), error) from error
 
     def json(self, max_bytes: int) -> Any:
-        """The body as JSON. Raises Unreachable, Malformed."""
+        """Return the body as JSON. Raises Unreachable, Malformed."""
         try:
             return canonical_json.loads(b"".join(self.chunks(max_bytes)))
         except NotJson as error:
@@ -87,7 +89,7 @@ def request(
     for_user: bool = False,
     signed: bool = True,
 ) -> Untrusted:
-    """The JSON object that `destination` answers.
+    """Return the JSON object that `destination` answers.
 
     `of_path` is percent-encoded, as `path` makes it. Each of `tries` may take `seconds`. `for_user` says that
     somebody waits, so that a server which failed over a minute ago is tried again. Raises Unreachable

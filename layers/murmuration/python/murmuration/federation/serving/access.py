@@ -12,7 +12,7 @@ from murmuration.storage.rooms.event_store import StoredEvent
 
 
 def open_room(room_id: str, origin: str) -> Room:
-    """The room, for a server that is in it now. Two or three reads, the second kept by state.
+    """Return the room, for a server that is in it now. Two or three reads, the second kept by state.
 
     Raises NotFound for a room that this server isn't in, Forbidden for a server that isn't, or that the
     room's ACL denies.
@@ -29,7 +29,7 @@ def open_room(room_id: str, origin: str) -> Room:
 
 
 def open_event(event_id: str, origin: str) -> tuple[Room, StoredEvent]:
-    """An event and its room, for a server that is in the room. Raises NotFound, Forbidden."""
+    """Return an event and its room, for a server that is in the room. Raises NotFound, Forbidden."""
     room_id = room_items.read_room_of(event_id) if fits_id(event_id) else None
     if room_id is None:
         raise NotFound("There is no such event")
@@ -38,7 +38,7 @@ def open_event(event_id: str, origin: str) -> tuple[Room, StoredEvent]:
 
 
 def find_event(room: Room, event_id: str) -> StoredEvent:
-    """An event of the room, if it isn't a rejected one. Raises NotFound."""
+    """Return an event of the room, if it isn't a rejected one. Raises NotFound."""
     found = event_store.read([event_id], room.version, room.room_id) if fits_id(event_id) else {}
     stored = found.get(event_id)
     if stored is None or stored.room_id != room.room_id or stored.kind == "rejected":

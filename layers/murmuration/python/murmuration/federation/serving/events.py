@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 def get_event(origin: str, event_id: str) -> TransactionBody:
-    """An event, as a transaction. Raises NotFound, Forbidden."""
+    """Return an event, as a transaction. Raises NotFound, Forbidden."""
     room, stored = open_event(event_id, origin)
     _require_kept(stored)
     return transaction(pdus_for(room, origin, [stored]))
 
 
 def get_event_auth(origin: str, room_id: str, event_id: str, *, gzip: bool) -> Packed:
-    """The auth chain of an event. Raises NotFound, Forbidden, LimitExceeded, Unavailable."""
+    """Return the auth chain of an event. Raises NotFound, Forbidden, LimitExceeded, Unavailable."""
     room = open_room(room_id, origin)
     stored = find_event(room, event_id)
     _require_kept(stored)

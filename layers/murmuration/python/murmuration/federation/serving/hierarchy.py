@@ -30,7 +30,7 @@ MOST_ALLOWED = 20
 
 
 def get_hierarchy(origin: str, room_id: str, *, suggested_only: bool) -> Answer:
-    """The room, the children that users of `origin` may see or join, and those that they may not.
+    """Return the room, the children that users of `origin` may see or join, and those that they may not.
 
     Children that this server doesn't take part in are left out: others know of them. Raises NotFound for a
     room that this server isn't in or that `origin`'s users may not see or join, Forbidden for a server that

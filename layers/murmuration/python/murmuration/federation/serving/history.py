@@ -47,7 +47,7 @@ def backfill(origin: str, room_id: str, event_ids: Sequence[str], limit: int) ->
 
 
 def get_missing_events(origin: str, room_id: str, body: Body) -> MissingEventsAnswer:
-    """The events before `latest_events` and behind `earliest_events`, the oldest first.
+    """Return the events before `latest_events` and behind `earliest_events`, the oldest first.
 
     Raises BadJson, MissingParam, NotFound, Forbidden.
     """
@@ -85,7 +85,9 @@ class _Walk:
         self._reads = 0
 
     def go(self, starts: Iterable[str], limit: int) -> list[StoredEvent]:
-        """Up to `limit` events, `starts` included. Soft-failed ones are among them if others follow them."""
+        """Return up to `limit` events, `starts` included. Soft-failed ones are among them if others follow
+        them.
+        """
         found: list[StoredEvent] = []
         waiting: list[tuple[int, int, str]] = []
         seen = set(self.stop)

@@ -47,7 +47,7 @@ def check_auth_events(event: Event, auth_events: Mapping[str, Event], rejected: 
 
 
 def create_event_id(event: Event) -> str:
-    """The ID of the create event that the event's room ID stands for, from room version 12 on."""
+    """Return the ID of the create event that the event's room ID stands for, from room version 12 on."""
     return "$" + event.room_id[1:]
 
 

@@ -11,7 +11,8 @@ from murmuration.protocol.room_versions import RoomVersion
 def auth_event_types(
     version: RoomVersion, event_type: str, sender: str, state_key: str | None, content: Content
 ) -> list[StateKey]:
-    """The (type, state key) pairs of the state events that an event's `auth_events` names, where they exist.
+    """Return the (type, state key) pairs of the state events that an event's `auth_events` names, where they
+    exist.
 
     From room version 12 on the create event is not among them, though `check_auth` needs it as well:
     `auth_state_types` has it.
@@ -28,7 +29,9 @@ def auth_event_types(
 def auth_state_types(
     version: RoomVersion, event_type: str, sender: str, state_key: str | None, content: Content
 ) -> list[StateKey]:
-    """The pairs of the state events that `check_auth` looks at: `auth_event_types` and the create event."""
+    """Return the pairs of the state events that `check_auth` looks at: `auth_event_types` and the create
+    event.
+    """
     pairs = auth_event_types(version, event_type, sender, state_key, content)
     return [(CREATE, ""), *pairs] if version.create_event_is_room_id else pairs
 

@@ -23,7 +23,7 @@ _encode = json.JSONEncoder(
 
 
 def encode(value: Any, *, strict: bool = True) -> bytes:
-    """The canonical JSON of `value`, in UTF-8.
+    """Return the canonical JSON of `value`, in UTF-8.
 
     `strict` refuses floats and integers beyond `MAX_INTEGER`, as room versions from 6 on and every signed
     object demand; without it (room versions 1 to 5) a float is written as Python writes it and any integer

@@ -34,7 +34,7 @@ def parse_path(path: str) -> tuple[str, ...]:
 
 
 def value_at(event: EventFields, names: tuple[str, ...]) -> Any:
-    """The value of the property that `names` lead to, or ABSENT."""
+    """Return the value of the property that `names` lead to, or ABSENT."""
     value: Any = event
     for name in names:
         if not isinstance(value, dict) or name not in value:

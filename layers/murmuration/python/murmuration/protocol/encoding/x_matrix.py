@@ -39,7 +39,7 @@ class Credentials:
 
 
 def signed_bytes(method: str, uri: str, origin: str, destination: str, content: Any = ABSENT) -> bytes:
-    """What is signed of a request. Floats and large integers of `content` are written as Python does.
+    """Return what is signed of a request. Floats and large integers of `content` are written as Python does.
 
     Events of old room versions have them. Raises BadJson for what has no JSON.
     """
@@ -61,7 +61,7 @@ def signed_bytes_as_sent(method: str, uri: str, origin: str, destination: str, b
 def authorization(
     key: SigningKey, method: str, uri: str, origin: str, destination: str, content: Any = ABSENT
 ) -> str:
-    """The Authorization header of a request. Raises BadJson for content that has no JSON."""
+    """Return the Authorization header of a request. Raises BadJson for content that has no JSON."""
     signature = key.sign(signed_bytes(method, uri, origin, destination, content))
     return (
         f'{SCHEME} origin="{origin}",destination="{destination}",'
@@ -70,7 +70,7 @@ def authorization(
 
 
 def parse_authorization(headers: Iterable[str]) -> list[Credentials]:
-    """The signatures in Authorization headers, each header or each scheme in a header being one.
+    """Return the signatures in Authorization headers, each header or each scheme in a header being one.
 
     Raises Unauthorized for none, for malformed ones, and for more than 10.
     """

@@ -76,7 +76,7 @@ class ServerKeys:
     valid_until_ts: int
 
     def get(self, key_id: str) -> VerifyKey | None:
-        """The key of that ID, in use or former."""
+        """Return the key of that ID, in use or former."""
         return self.verify_keys.get(key_id) or self.old_verify_keys.get(key_id)
 
 
@@ -114,7 +114,7 @@ def build_server_keys(
     valid_until_ts: int,
     old_verify_keys: Iterable[VerifyKey] = (),
 ) -> KeyDocument:
-    """The key document of this server, signed with each of its keys in use."""
+    """Return the key document of this server, signed with each of its keys in use."""
     keys = list(signing_keys)
     document: KeyDocument = {
         "server_name": server_name,

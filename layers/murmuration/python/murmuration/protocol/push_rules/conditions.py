@@ -52,7 +52,9 @@ class Conditions:
 
 
 def compile_rule(kind: Kind, rule: Rule) -> Conditions:
-    """The conditions that must all hold for a rule of this kind, those that its kind implies included."""
+    """Return the conditions that must all hold for a rule of this kind, those that its kind implies
+    included.
+    """
     rule_id = rule["rule_id"]
     if kind == "room":
         return Conditions(others=(lambda event, _: event.get("room_id") == rule_id,))
@@ -88,7 +90,9 @@ def _literal_of(condition: Condition) -> str | None:
 
 
 def compile_condition(condition: Condition) -> Matcher:
-    """A function that tells whether an event meets the condition; an unknown condition matches no event."""
+    """Return a function that tells whether an event meets the condition; an unknown condition matches no
+    event.
+    """
     compiler = _COMPILERS.get(condition.get("kind", ""))
     return compiler(condition) if compiler else _never
 

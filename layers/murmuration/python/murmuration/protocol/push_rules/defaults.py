@@ -61,7 +61,7 @@ def parse_kind(kind: str) -> Kind:
 
 
 def default_rules(user_id: str, kind: Kind) -> list[Rule]:
-    """The server-default rules of a kind, as the API shows them to a user who has changed nothing."""
+    """Return the server-default rules of a kind, as the API shows them to a user who has changed nothing."""
     return [
         {
             "rule_id": rule_id,

@@ -113,7 +113,7 @@ class SlidingRequest:
 
 
 def parse(body: Body, query: Mapping[str, str], user_id: str, *, is_merged: bool) -> SlidingRequest:
-    """The request that a body and the query are. Raises BadJson, InvalidParam."""
+    """Return the request that a body and the query are. Raises BadJson, InvalidParam."""
     lists = object_of(_given(body, "lists", {}), "lists")
     subscriptions = object_of(_given(body, "room_subscriptions", {}), "room_subscriptions")
     extensions = object_of(_given(body, "extensions", {}), "extensions")

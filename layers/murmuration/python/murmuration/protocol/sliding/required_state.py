@@ -107,7 +107,7 @@ def covers(required: Required, others: Required) -> bool:
 
 
 def members_of(required: Required) -> frozenset[str] | None:
-    """The users whose membership is wanted in any case; None for all members."""
+    """Return the users whose membership is wanted in any case; None for all members."""
     found: set[str] = set()
     for each in required:
         members = each.members
@@ -163,7 +163,7 @@ def load(text: str) -> Required:
 
 
 def parse(value: object, user_id: str) -> RequiredState:
-    """A required state: a list of pairs as clients send it today, or MSC4186's object.
+    """Return a required state: a list of pairs as clients send it today, or MSC4186's object.
 
     In the pairs `*` stands for all types or state keys, `$ME` for the user, and `$LAZY` for lazy members.
     Raises BadJson, InvalidParam.

@@ -155,7 +155,7 @@ def mark(identifier: str) -> str:
 
 
 def split(marks: str) -> tuple[str, ...]:
-    """The marks that a text of them has."""
+    """Return the marks that a text of them has."""
     return tuple(marks[start : start + MARK_LENGTH] for start in range(0, len(marks), MARK_LENGTH))
 
 

@@ -52,7 +52,7 @@ def _send(origin: str, room_id: str, parts: Sequence[Sequence[Any]], parked: boo
 
 
 def group_of(room_id: str) -> str:
-    """The group of a room: a room ID may have characters, and a length, that SQS doesn't take."""
+    """Return the group of a room: a room ID may have characters, and a length, that SQS doesn't take."""
     return hashlib.sha256(room_id.encode("utf-8", "surrogatepass")).hexdigest()
 
 

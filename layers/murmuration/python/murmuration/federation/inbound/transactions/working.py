@@ -70,7 +70,9 @@ def work(message: JsonObject) -> Counter[str]:
 
 
 def origin_of(message: JsonObject) -> str:
-    """The server that a message's work is for: the sender of the PDUs, or that of the device list's user."""
+    """Return the server that a message's work is for: the sender of the PDUs, or that of the device list's
+    user.
+    """
     if "device_list" in message:
         return member_index.server_of(message["device_list"])
     return str(message["origin"])

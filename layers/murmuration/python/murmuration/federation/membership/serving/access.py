@@ -38,7 +38,7 @@ class KeysAlone:
 
 
 def asked_room(origin: str, room_id: str) -> Room:
-    """The room that another server asks about, as it is now.
+    """Return the room that another server asks about, as it is now.
 
     Raises NotFound for a room that isn't known or has no local user, Forbidden for a server that the room's
     ACL denies, and for a room without federation.

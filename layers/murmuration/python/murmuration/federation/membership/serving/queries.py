@@ -18,7 +18,7 @@ MOST_SERVERS = 100
 
 
 def query_directory(alias: str | None) -> Answer:
-    """The room that an alias of this server points to, and servers that are in it.
+    """Return the room that an alias of this server points to, and servers that are in it.
 
     Raises MissingParam, InvalidParam, NotFound.
     """

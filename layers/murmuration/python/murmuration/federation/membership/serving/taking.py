@@ -68,7 +68,7 @@ def take(
 
 
 def checked_event(pdu: Any, version: RoomVersion, room_id: str, event_id: str, membership: str) -> Event:
-    """A membership event of the room with this membership. Raises InvalidParam."""
+    """Return a membership event of the room with this membership. Raises InvalidParam."""
     try:
         event = parse_pdu(pdu, version)
     except MatrixError as error:

@@ -40,7 +40,7 @@ class Removal:
 
 
 def removal_of(leftovers: Mapping[str, int]) -> Removal:
-    """What takes leftovers out, unless one was registered anew."""
+    """Return what takes leftovers out, unless one was registered anew."""
     numbers = range(len(leftovers))
     return Removal(
         parts=[f"#old{number}" for number in numbers],
@@ -55,7 +55,9 @@ def removal_of(leftovers: Mapping[str, int]) -> Removal:
 
 
 def traces_of(item: StoredItem | None) -> list[str]:
-    """What is noted of devices that have no wait any more, a few names: to take it away does no harm."""
+    """Return what is noted of devices that have no wait any more, a few names: to take it away does no
+    harm.
+    """
     item = item or {}
     there = {name.split("#", 2)[2] for name in item if name.startswith(WAIT)}
     return [name for name in item if name.startswith((LAST, NEWS)) and name[2:] not in there][:4]
