@@ -68,10 +68,9 @@ def prove_by_password(fields: Body, *, source_ip: str = "", expected: str | None
 
 
 def is_right_password(user_id: str, password: str, *, source_ip: str) -> bool:
-    """Return whether it's the password of a user whom the request means without saying so; an attempt like
-    others.
+    """Return whether `password` is that of the user `user_id`, for a request that doesn't name its user.
 
-    Raises UserDeactivated, LimitExceeded.
+    It counts as an attempt to log in, like any other. Raises UserDeactivated, LimitExceeded.
     """
     return _account_by_password(user_id, password, source_ip, is_known=False) is not None
 

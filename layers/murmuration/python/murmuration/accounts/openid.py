@@ -1,4 +1,4 @@
-"""OpenID tokens: with one a user proves to another service who they are.
+"""OpenID tokens, with which users prove their identity to other services.
 
 https://spec.matrix.org/v1.19/client-server-api/#openid
 """

@@ -142,9 +142,7 @@ class Request:
         return value
 
     def query_int(self, name: str, default: int, *, low: int = 0, high: int = MAX_INTEGER) -> int:
-        """Return a whole number from the query: at least `low`, and `high` for a larger one. Raises
-        InvalidParam.
-        """
+        """Return a whole number from the query, at least `low` and cut to `high`. Raises InvalidParam."""
         text = self.query.get(name)
         if text is None:
             return default
@@ -229,9 +227,7 @@ class Request:
         return parse_json(self.body)
 
     def json_object(self, *, optional: bool = False) -> dict[str, Any]:
-        """Return the body as a JSON object; `optional` takes an empty body for `{}`. Raises NotJson,
-        BadJson.
-        """
+        """Return the body as a JSON object; `optional`: {} for an empty body. Raises NotJson, BadJson."""
         if optional and not self.body.strip():
             return {}
         value = self.json()
@@ -240,9 +236,7 @@ class Request:
         return value
 
     def fields(self, *, optional: bool = False) -> Fields:
-        """Return the body's properties by type; `optional` takes an empty body for `{}`. Raises NotJson,
-        BadJson.
-        """
+        """Return the body's properties by type; `optional`: none if it is empty. Raises NotJson, BadJson."""
         return Fields(self.json_object(optional=optional))
 
     def form(self) -> dict[str, str]:

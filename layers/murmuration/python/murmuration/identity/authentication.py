@@ -46,6 +46,7 @@ def verify(
     Raises UnknownToken, UserLocked unless `even_locked`, UserSuspended where suspended users are refused,
     LimitExceeded for a user whose budget is spent. Writes only on the first use of a refreshed token, which
     revokes the tokens before it, and if the device was last seen `SEEN_INTERVAL_MS` ago.
+    https://spec.matrix.org/v1.19/client-server-api/#refreshing-access-tokens
     """
     secret_hash = token.secret_hash
     is_next = device is not None and _equal(device.get("next_access_hash"), secret_hash)

@@ -52,7 +52,8 @@ def get_page(
 
 
 def submit_page(kind: str, session: str | None, fields: Mapping[str, str], *, source_ip: str) -> Page:
-    """Check what was filled in: the stage is complete, or the form comes again with what was wrong.
+    """Check the submitted form. Returns the page that says that the stage is complete, or the form with the
+    error.
 
     Raises MissingParam, NotFound, LimitExceeded, and what a malformed stage raises.
     """

@@ -110,7 +110,9 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A stage that takes another request, or something done elsewhere; `fields` tell the client more."""
+    """The result of a stage that needs another request, or an action elsewhere; `fields` are for the
+    client's answer.
+    """
 
     fields: JsonObject = field(default_factory=dict)
 
@@ -123,20 +125,20 @@ Outcome = Proved | Begun
 
 @dataclass(frozen=True, slots=True)
 class Authorised:
-    """All stages of a flow are done; `proofs` are what each proved, by type."""
+    """All stages of a flow are complete; `proofs` has what each stage proved, by type."""
 
     session: str
     proofs: Mapping[str, Proved]
 
     @property
     def user_id(self) -> str:
-        """Whom the stages prove to be there; they agree on it."""
+        """The user whose identity the stages prove; they agree on it."""
         return next(str(proof["user_id"]) for proof in self.proofs.values() if "user_id" in proof)
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How far a session is: what was completed, and what came of the stage that a request was about."""
+    """The progress of a session: the completed stages, and the result of the stage in this request."""
 
     session: str
     flows: Sequence[Flow]
@@ -150,7 +152,7 @@ class Standing:
 
     @property
     def user_id(self) -> str | None:
-        """Whom the completed stages prove to be there."""
+        """The user whose identity the completed stages prove; None before one does."""
         return _proved_user(self.completed)
 
     @property
@@ -370,7 +372,7 @@ def complete_on_page(session: str, kind: str, proof: Proved) -> None:
 
 
 def complete_stage(session: str, kind: str, proof: Proved, *, lifetime_s: int = LIFETIME_S) -> None:
-    """Note that a stage was completed. Idempotent."""
+    """Record that a stage was completed. Idempotent."""
     for _ in range(ATTEMPTS):
         before = auth_sessions.read_session(session).completed
         if kind in dict(before):

@@ -108,7 +108,7 @@ def request_uri(
 
 
 def choice_page(links: Mapping[str, str]) -> Page:
-    """Lets a person choose one of the identity providers, by ID, that `links` lead to."""
+    """Return a page on which a person chooses one of the identity providers; `links` are their URIs by ID."""
     items = "".join(
         f'<li><a class="button" href="{escape(links[each.id])}">Continue with {escape(each.name)}</a></li>'
         for each in providers()
@@ -145,7 +145,7 @@ def finish(pending: LoginState | None, query: Mapping[str, str], cookies: str) -
 def identify(
     pending: LoginState, query: Mapping[str, str], cookies: str
 ) -> tuple[IdentityProvider, Identity]:
-    """Whom the provider sent back. Raises Forbidden, NotFound, Unavailable."""
+    """Return the provider, and the user that it sent back. Raises Forbidden, NotFound, Unavailable."""
     if pending.binding and not hmac.compare_digest(pending.binding, _binding(_cookie_in(cookies) or "")):
         raise Forbidden("This login was begun in another browser, or cookies are blocked.")
     chosen = provider(pending.provider)
@@ -211,7 +211,7 @@ def _address_of(redirect_url: str) -> Address:
 
 
 def stage_page(session: str, *, provider_id: str | None, cookies: str, source_ip: str) -> Page:
-    """Ask the user whether they began this, then (`provider_id` being chosen) go to their provider.
+    """Return a page that asks the user whether they began this, or, with a `provider_id`, go to the provider.
 
     Raises NotFound, Forbidden, LimitExceeded, Unavailable.
     """
@@ -242,7 +242,7 @@ def _finish_stage(session: str, chosen: IdentityProvider, identity: Identity) ->
 
 
 def done_page() -> Page:
-    """Tells the client that a stage is complete, as the specification has it."""
+    """Return the page that tells the client that a stage is complete, in the specification's form."""
     words = '<p role="status">This is confirmed. You can close this page and go back to your client.</p>'
     return pages.page("Thank you", words, script="auth_done.js")
 

@@ -35,9 +35,7 @@ def owner(medium: str, address: str) -> str | None:
 
 
 def addresses(user_id: str) -> list[dict[str, Any]]:
-    """Return a user's addresses, as clients are told of them: `medium`, `address`, `validated_at`,
-    `added_at`.
-    """
+    """Return a user's addresses in the form for clients: `medium`, `address`, `validated_at`, `added_at`."""
     return [
         {
             "medium": found.medium,
@@ -50,9 +48,9 @@ def addresses(user_id: str) -> list[dict[str, Any]]:
 
 
 def add(user_id: str, medium: str, address: str, *, validated_ms: int) -> None:
-    """Make an address the user's, on the proof that it's theirs. Idempotent.
+    """Add a proved address to a user's account. Idempotent.
 
-    Raises ThreepidInUse where it's another's, InvalidParam, ThreepidMediumNotSupported.
+    Raises ThreepidInUse if it is another user's, InvalidParam, ThreepidMediumNotSupported.
     """
     try:
         dynamodb.transact(add_writes(user_id, medium, address, validated_ms=validated_ms))

@@ -49,7 +49,9 @@ class EventForm:
     fields: tuple[tuple[str, ...], ...] | None = None
 
     def admits(self, event: Event) -> bool:
-        """Return whether history shows the event by itself; what only updates another is inside that one."""
+        """Return whether history shows the event alone. An event that only updates another is shown inside
+        that one.
+        """
         return not (self.updates and relations.is_update(event))
 
     def project(self, shown: dict[str, Any]) -> dict[str, Any]:
@@ -89,7 +91,7 @@ def render_event(
 
 
 def render_state(event: Event, viewer: Viewer, *, with_room_id: bool = True) -> dict[str, Any]:
-    """Return a state event of which no more is at hand than the event itself, in version 2's form."""
+    """Return a state event in version 2's form, if nothing but the event itself was read."""
     entry = LogEntry(ordinal=0, event=viewer.event_copy(event), state_root=b"", visibility="shared")
     shown = render_event(Seen(entry, None), viewer, with_room_id=with_room_id)
     del shown["unsigned"]["membership"]

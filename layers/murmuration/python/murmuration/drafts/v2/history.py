@@ -1,6 +1,6 @@
 """A room's history in version 2: pages of it, an overview of the pages, a window around an event, replies.
 
-Every answer has its events oldest first. What only updates another event comes inside that one.
+Every answer has its events oldest first. An event that only updates another is inside that one.
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """
 
@@ -39,7 +39,7 @@ _PAGE_TOKEN = re.compile(r"r(-?[0-9]{1,15})_(-?[0-9]{1,15})")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How a client wants events: which, how many at most, with what inside them."""
+    """The events that a client wants: which ones, at most how many, and which others inside them."""
 
     limit: int = DEFAULT_LIMIT
     filter: EventFilter = field(default_factory=EventFilter)
@@ -49,7 +49,7 @@ class Reading:
 def make_reading(
     token: AccessToken, filter_token: str | None, *, limit: int = DEFAULT_LIMIT, replies: int = -1
 ) -> Reading:
-    """What a request asks for; `replies` goes before what the filter says of them, if it isn't negative.
+    """Return what a request asks for. A `replies` that isn't negative overrides the filter's number.
 
     Raises NotFound for an unknown filter.
     """
@@ -62,8 +62,8 @@ def paginate(token: AccessToken, room_id: str, start: str | None, reading: Readi
     """Return the events before a token's place, or before now: `events`, and the `token` for those before
     them.
 
-    The token of a page, from the overview, gives that page. Without a `token` in the answer nothing comes
-    before. Raises UnknownToken, Forbidden, InvalidParam for what is no token.
+    A token from the overview returns its page. Without a `token` in the answer there are no earlier events.
+    Raises UnknownToken, Forbidden, InvalidParam for an invalid token.
     """
     view = open_view(token, room_id)
     horizon, bottom = view.horizon(), view.room.head.oldest - 1

@@ -420,6 +420,7 @@ class Reception:
         yet.
 
         Returns the entry, withheld from clients unless the redaction takes effect.
+        https://spec.matrix.org/v1.19/rooms/v12/#handling-redactions
         """
         target_id = entry.event.redacts
         if target_id is None:

@@ -1,6 +1,6 @@
 """Letting users of other servers join: stores the join event, and returns the room's state.
 
-https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
+https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid
 """
 
 from __future__ import annotations
