@@ -90,7 +90,7 @@ def _may_concern_keys(entry: NewEntry) -> bool:
 
 
 class Urgency(IntEnum):
-    """When waiting clients are told of a change: not at all, within LATE_S, or at once.
+    """How soon waiting clients are told of a change: not at all, within LATE_S, or at once.
 
     With `CONNECTIONS` only WebSockets are told, late: other waits end by themselves in time.
     """

@@ -18,7 +18,7 @@ def get_version() -> Answer:
 
 
 def get_wellknown() -> Answer:
-    """Return where this server's name leads to: the address that clients use, with its port.
+    """Return the address to which this server's name leads: the one that clients use, with its port.
 
     Without the port others would ask port 8448, where nothing listens. A name with a port of its own leads to
     itself.

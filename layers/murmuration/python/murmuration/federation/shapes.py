@@ -232,7 +232,7 @@ class RoomsPage(TypedDict):
 
 
 class DirectoryFilter(TypedDict, total=False):
-    """Which rooms a question about a directory is for."""
+    """The filter in a request for a page of the room directory."""
 
     generic_search_term: str
     room_types: list[str | None]

@@ -1,4 +1,4 @@
-"""Locked and suspended accounts: what each device's item says of its account, and who is refused for it.
+"""Locked and suspended accounts: the flags on each device's item, and which requests they refuse.
 
 https://spec.matrix.org/v1.19/client-server-api/#account-moderation
 """

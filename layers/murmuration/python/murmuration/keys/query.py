@@ -39,9 +39,8 @@ def parse_query(body: Body) -> dict[str, list[str]]:
 
 
 def split_by_server(wanted: Mapping[str, T]) -> tuple[dict[str, T], dict[str, dict[str, T]]]:
-    """Return what is wanted of local users, and of others by their server.
-
-    Raises InvalidParam where what should be a user ID isn't.
+    """Return the part of `wanted` about local users, and the rest by server. Raises InvalidParam for an
+    invalid user ID.
     """
     own = settings().server_name
     by_server: dict[str, dict[str, T]] = {}

@@ -1,4 +1,4 @@
-"""Who requests media, and how the request may be answered."""
+"""Requests for media: who makes them, and how they may be answered."""
 
 from __future__ import annotations
 

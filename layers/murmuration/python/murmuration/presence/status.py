@@ -177,7 +177,7 @@ def note_elsewhere(user_id: str, state: str, status_msg: str | None, active_ms: 
 
 
 def announce(user_id: str) -> None:
-    """Have everybody who may see a user told of them again, such as after a new display name."""
+    """Show a user's presence again to everybody who may see it, for example after a new display name."""
     _change(user_id, lambda before, now: replace(before, changed_ms=now))
 
 

@@ -1,4 +1,4 @@
-"""Checks of requests' bodies: what must be there, and of which type."""
+"""Checks that requests' bodies have the required properties, with the right types."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def strings_of(value: object, name: str) -> list[str]:
 
 
 def limit_size(value: object, name: str, limit: int) -> None:
-    """Raises TooLarge where `value` has more than `limit` bytes, and BadJson where it has no JSON."""
+    """Raise TooLarge if `value` has more than `limit` bytes, and BadJson if it can't be JSON."""
     size = len(canonical_json.encode(value, strict=False))
     if size > limit:
         raise TooLarge(f"{name} may have {limit} bytes, not {size}")

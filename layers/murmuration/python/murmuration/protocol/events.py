@@ -139,7 +139,7 @@ class Event:
 
     @property
     def unsigned(self) -> dict[str, Any]:
-        """What neither hash nor signature covers; empty if absent or no object."""
+        """The properties that neither hash nor signature covers; empty if absent or not an object."""
         unsigned = self.pdu.get("unsigned")
         return unsigned if isinstance(unsigned, dict) else {}
 

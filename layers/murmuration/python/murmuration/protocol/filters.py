@@ -45,10 +45,10 @@ class EventFilter:
     related_by_rel_types: tuple[str, ...] | None = None
 
     def matches(self, event: EventFields, room_id: str | None = None) -> bool:
-        """Return whether the event passes, but for its relations.
+        """Return whether the event passes the filter, except for its conditions on relations.
 
-        `room_id` is the room that it belongs to, where it doesn't say so itself. An event without a sender
-        passes no list of senders.
+        `room_id` is the event's room, if it doesn't say so itself. An event without a sender passes no list
+        of senders.
         """
         room_id = event.get("room_id", room_id)
         return (
@@ -59,8 +59,8 @@ class EventFilter:
         )
 
     def apply(self, events: Iterable[AnyEvent]) -> list[AnyEvent]:
-        """Return the events that pass, in their order; `limit` is left to the caller, who knows which end
-        counts.
+        """Return the events that pass, in their order. The caller applies `limit`, because only it knows
+        which end counts.
         """
         return [event for event in events if self.matches(event)]
 
@@ -74,7 +74,7 @@ class EventFilter:
 
     @property
     def admits_everything(self) -> bool:
-        """Whether every event passes, but for its relations."""
+        """Whether every event passes, except for conditions on relations."""
         return self.contains_url is None and all(
             admitted is None and not refused
             for admitted, refused in (
@@ -91,7 +91,7 @@ class EventFilter:
 
     @property
     def needs_relations(self) -> bool:
-        """Whether `matches_relations` has a say."""
+        """Whether `matches_relations` has to be asked too."""
         return self.related_by_senders is not None or self.related_by_rel_types is not None
 
     def matches_relations(self, relations: Iterable[tuple[str, str]]) -> bool:
@@ -110,7 +110,9 @@ class EventFilter:
 
 @dataclass(frozen=True, slots=True)
 class RoomFilter:
-    """What a client wants of rooms. `rooms` and `not_rooms` go before those of the four event filters."""
+    """A client's filter for rooms. `rooms` and `not_rooms` are applied before those of the four event
+    filters.
+    """
 
     rooms: tuple[str, ...] | None = None
     not_rooms: tuple[str, ...] = ()

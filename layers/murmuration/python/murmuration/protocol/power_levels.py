@@ -1,4 +1,4 @@
-"""Who may do what in a room: its m.room.power_levels event read with all its defaults.
+"""Decides who may do what in a room: its m.room.power_levels event read with all its defaults.
 
 https://spec.matrix.org/v1.19/client-server-api/#mroompower_levels
 """

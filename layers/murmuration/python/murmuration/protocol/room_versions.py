@@ -16,7 +16,7 @@ from murmuration.protocol.errors import UnsupportedRoomVersion
 
 
 class EventIDFormat(Enum):
-    """Where an event's ID comes from."""
+    """The way in which a room version makes the IDs of events."""
 
     SERVER_ASSIGNED = "server_assigned"
     """`$opaque:domain`, chosen by the sending server and carried in the PDU (1, 2)."""

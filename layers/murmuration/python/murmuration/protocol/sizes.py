@@ -69,7 +69,10 @@ class Budget:
         self.is_untouched = True
 
     def take(self, size: int) -> bool:
-        """Use `size` bytes, if they are left. The first thing always fits, so that each answer goes on."""
+        """Use `size` bytes and return True, or return False if fewer are left.
+
+        The first call always succeeds, so that each page of an answer has at least one entry.
+        """
         if size > self.left and not self.is_untouched:
             return False
         self.spend(size)

@@ -288,8 +288,8 @@ def conflicts(roots: Sequence[NodeId], fetch: Fetch) -> dict[StateKey, tuple[str
 
 
 def needed(roots: Iterable[NodeId], nodes: Mapping[NodeId, bytes]) -> dict[NodeId, bytes]:
-    """Return those of `nodes` that `roots` lead to, where all that isn't among `nodes` is complete
-    already.
+    """Return those of `nodes` that can be reached from `roots`. The other nodes that they refer to are
+    stored already.
     """
     found: dict[NodeId, bytes] = {}
     pending = list(roots)

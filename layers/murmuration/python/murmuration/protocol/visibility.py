@@ -20,8 +20,8 @@ _VISIBILITIES: Final[tuple[Visibility, ...]] = get_args(Visibility)
 
 
 def visibility_of(content: Content | None) -> Visibility:
-    """Return what the content of an `m.room.history_visibility` event says; "shared" if absent or not
-    understood.
+    """Return the visibility in the content of an `m.room.history_visibility` event; "shared" if absent or
+    unknown.
     """
     value = content.get("history_visibility") if content is not None else None
     return next((known for known in _VISIBILITIES if known == value), DEFAULT_VISIBILITY)

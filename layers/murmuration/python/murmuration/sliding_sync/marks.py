@@ -62,7 +62,9 @@ def digest_of(text: str) -> str:
 
 @dataclass(frozen=True)
 class Asking:
-    """What a request's answer goes by beside its `pos`: the body, and a fingerprint of the rest."""
+    """The parts of a request that its answer depends on besides its `pos`: the body, and a fingerprint of
+    the rest.
+    """
 
     fingerprint: str
     body: bytes

@@ -31,7 +31,7 @@ Entry = Mapping[str, Any]
 
 
 class Lookout:
-    """What a user may know of rooms. Each room is looked at once."""
+    """The facts that decide which rooms a user may see. Each room is looked at once."""
 
     def __init__(self, requester: Requester, deadline: Deadline, *, suggested_only: bool = False) -> None:
         self._requester = requester

@@ -93,7 +93,7 @@ def sync(request: SyncRequest) -> SyncAnswer:
 
 
 def news_since(token: AccessToken, since: str | None, filter_text: str | None) -> News | None:
-    """Return what is new after the token `since`, with a new token; None for nothing. Deletes no messages.
+    """Return the news after the token `since`, with a new token; None if there are none. Deletes no messages.
 
     Raises UnknownToken, InvalidParam, BadJson, NotFound.
     """

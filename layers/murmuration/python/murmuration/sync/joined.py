@@ -109,7 +109,7 @@ def is_shown(positions: Positions, name: str, room: Room) -> bool:
 
 
 def known_position(ctx: Context, room: Room, membership: Membership) -> RoomPosition | None:
-    """Return what was shown of the room; None if the user left and came back since."""
+    """Return the client's position in the room; None if the user left and came back since."""
     return unbroken(ctx.position(room.room_id), membership.since)
 
 
@@ -220,7 +220,7 @@ def window(ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | No
 
 
 def stream_items(room: Room, after: int) -> tuple[list[Item], int]:
-    """Return what is new in the room's stream, as much as fits into one answer, and the position after it."""
+    """Return new items of the room's stream, as many as fit into one answer, and the position after them."""
     if room.head.seq <= after:
         return [], room.head.seq
     return streams.read_some_after(streams.room_stream(room.room_id), after, room.head.seq, STREAM_BYTES)

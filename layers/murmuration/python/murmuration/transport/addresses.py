@@ -32,7 +32,7 @@ _NOT_PUBLIC_IPV4 = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Which addresses may be asked; `private` are all those that aren't public, the loopback too."""
+    """The IP addresses that may be asked; `private` allows all those that aren't public, the loopback too."""
 
     public: bool = True
     loopback: bool = False

@@ -32,9 +32,10 @@ KEPT = 200
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Where to connect and whose certificate must be there; names and IP literals without brackets.
+    """The address to connect to, and the name that its certificate must have; names and IP literals without
+    brackets.
 
-    `ca_file` names further certificate authorities, beside those of the system.
+    `ca_file` names further certificate authorities, besides those of the system.
     """
 
     host: str

@@ -67,7 +67,7 @@ def get(
 
 
 def next_url(url: str, location: str) -> str:
-    """Return where a redirect of `url` leads, without a fragment. Raises BadUrl."""
+    """Return the URL that a redirect of `url` leads to, without a fragment. Raises BadUrl."""
     try:
         return urljoin(url, location.strip()).partition("#")[0]
     except ValueError as error:

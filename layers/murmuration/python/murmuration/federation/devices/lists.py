@@ -117,7 +117,9 @@ def _ask(
 
 
 def keep(before: DeviceList, content: RemoteDevices, stream_ids: Sequence[int]) -> bool:
-    """Store what a server said, and tell the observers if it is new; False if `before` is out of date."""
+    """Store a server's answer, and tell the observers if it is new. Returns False if `before` is out of
+    date.
+    """
     # Before anything was stored somebody may have been given what was true until an update came.
     untold = before.content != content if before.content is not None else before.revision > 0
     if not remote_devices.store(before, content, stream_ids, now_ms=now_ms(), untold=untold):

@@ -1,4 +1,4 @@
-"""What other servers ask of local users' devices and keys.
+"""Answers other servers' requests about local users' devices and keys.
 
 https://spec.matrix.org/v1.19/server-server-api/#device-management
 https://spec.matrix.org/v1.19/server-server-api/#end-to-end-encryption

@@ -1,4 +1,4 @@
-"""Which users and servers share a room, by local users' memberships and the rooms' member indexes."""
+"""Finds which users and servers share a room, by local users' memberships and the rooms' member indexes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def shares_room(user_id: str, server: str) -> bool:
 
 
 def sharing_encrypted_room(user_id: str, others: Collection[str]) -> set[str]:
-    """Return those of other servers' users who are in an encrypted room together with a local user."""
+    """Return which of these remote users are in an encrypted room together with a local user."""
     rooms = memberships.read_joined_rooms(user_id)
     encrypted = sorted(room_items.read_rooms_with_state(rooms, ENCRYPTION_KEY)) if rooms and others else []
     left, found, reads = set(others), set[str](), 0

@@ -1,4 +1,4 @@
-"""Whether a room's ACL lets a server take part, with the compiled ACLs remembered."""
+"""Decides whether a room's ACL lets a server take part. Compiled ACLs are remembered."""
 
 from __future__ import annotations
 

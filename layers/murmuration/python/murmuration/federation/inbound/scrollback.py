@@ -39,10 +39,12 @@ def get_messages(token: AccessToken, room_id: str, request: PageRequest) -> Time
 
 
 def get_event_by_timestamp(token: AccessToken, room_id: str, ts: int, *, forward: bool) -> EventAtTime:
-    """`by_timestamp.get_event_by_timestamp`, with the past of other servers. Raises what that raises.
+    """Do the same as `by_timestamp.get_event_by_timestamp`, but fetch missing past events from other servers
+    first.
 
-    Where events are missing around that time, another server is asked which is the closest, and the past is
-    fetched until that one is there, as far as a request has the time. The next request goes on from there.
+    Raises what that raises. If events are missing around that time, another server is asked for the closest
+    event, and the past is fetched up to that one, as far as the request has time. The next request continues
+    there.
     """
     from murmuration.rooms.reading import by_timestamp
 

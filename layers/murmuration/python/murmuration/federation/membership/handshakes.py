@@ -1,6 +1,7 @@
-"""The handshakes by which a user of this server changes their membership in a room that others are in.
+"""Join, leave and knock through other servers, for users of this server in rooms that others are in.
 
-A server in the room makes a template, this server checks, completes and signs it, and sends it back.
+A server in the room makes a template of the event. This server checks, completes and signs it, and sends it
+back.
 https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
 """
 

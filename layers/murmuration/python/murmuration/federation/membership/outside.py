@@ -25,10 +25,10 @@ ATTEMPTS = 20
 
 
 def record(user_id: str, room_id: str, make: Callable[[Membership | None], Membership | None]) -> bool:
-    """Have the user the membership that `make` makes of the one before; their devices are told.
+    """Replace a user's membership by the one that `make` returns for it, and tell their devices. Returns
+    whether it changed.
 
-    `make` is called again after a lost race, and returns None where nothing is to change. Whether anything
-    did. Raises Unavailable.
+    `make` is called again after a lost race, and returns None if nothing is to change. Raises Unavailable.
     """
     for attempt in range(ATTEMPTS):
         before = memberships.read_row(user_id, room_id)

@@ -1,4 +1,4 @@
-"""The state that goes with invites and knocks between servers, by which a user knows the room.
+"""The state that servers send each other with invites and knocks, which describes the room to the user.
 
 Since version 1.16 of the specification these are whole events, so that the room can be identified by its
 create event. Older servers send stripped state, with four keys an event.

@@ -1,8 +1,8 @@
-"""The logs of which something may be owed to a server, each known by an ID:
+"""The logs from which something may have to be sent to a server, each with an ID:
 
 - a room's log, by the room's ID: events (`room_logs`)
 - the changes of a local user's devices, by the user's ID (`device_changes`)
-- what waits for the server from device to device, by TO_DEVICE (`storage.servers.outgoing_messages`)
+- to-device messages that wait for the server, by TO_DEVICE (`storage.servers.outgoing_messages`)
 
 A transaction names places in them, and its content is read each time that it is sent.
 """
@@ -43,7 +43,7 @@ class Pending:
 
     @property
     def has_edus(self) -> bool:
-        """Whether it is EDUs that are pending, and not events."""
+        """Whether the pending entries are EDUs, and not events."""
         return not is_room(self.log_id)
 
 

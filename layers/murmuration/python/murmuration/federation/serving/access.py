@@ -1,4 +1,4 @@
-"""Whether a server may ask about a room, and which of the room's events it names."""
+"""Decides whether a server may ask about a room, and about the events that its request names."""
 
 from __future__ import annotations
 

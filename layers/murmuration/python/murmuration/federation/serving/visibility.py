@@ -1,4 +1,4 @@
-"""Which events a server may see whole, and which only in redacted form.
+"""Decides which events a server may see whole, and which only in redacted form.
 
 The history visibility at an event decides, together with the memberships of the server's users at that event.
 A server in the room may see what its users could see. Events of an erased user are whole only for servers

@@ -1,4 +1,7 @@
-"""Which state an event is authorised by. https://spec.matrix.org/v1.19/server-server-api/#auth-events-selection"""
+"""Selects the state events that authorise an event.
+
+https://spec.matrix.org/v1.19/server-server-api/#auth-events-selection
+"""
 
 from __future__ import annotations
 

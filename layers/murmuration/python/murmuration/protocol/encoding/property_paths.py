@@ -1,4 +1,4 @@
-"""Dot-separated property paths, by which push rules and filters name a property of an event.
+"""Dot-separated property paths, with which push rules and filters name a property of an event.
 
 https://spec.matrix.org/v1.19/appendices/#dot-separated-property-paths
 """

@@ -39,9 +39,10 @@ class Credentials:
 
 
 def signed_bytes(method: str, uri: str, origin: str, destination: str, content: Any = ABSENT) -> bytes:
-    """Return what is signed of a request. Floats and large integers of `content` are written as Python does.
+    """Return the bytes of a request that are signed.
 
-    Events of old room versions have them. Raises BadJson for what has no JSON.
+    Floats and large integers of `content` are written as Python writes them, because events of old room
+    versions have them. Raises BadJson for content that can't be JSON.
     """
     signed = {"method": method, "uri": uri, "origin": origin, "destination": destination}
     if content is not ABSENT:

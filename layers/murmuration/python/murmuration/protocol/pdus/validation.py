@@ -209,7 +209,7 @@ def check_policy_server_signature(event: Event, policy_server: PolicyServer | No
 
 
 class Outcome(Enum):
-    """What becomes of an event that was not dropped."""
+    """The outcome of the checks for an event that wasn't dropped."""
 
     ACCEPTED = "accepted"
     SOFT_FAILED = "soft_failed"
@@ -218,9 +218,10 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The event, what becomes of it, and why if not accepted.
+    """The event, the outcome of its checks, and the reason if it wasn't accepted.
 
-    It is redacted if its content hash was wrong, and has the policy server's signature if that was asked.
+    The event is redacted if its content hash was wrong, and has the policy server's signature if that was
+    asked.
     """
 
     event: Event

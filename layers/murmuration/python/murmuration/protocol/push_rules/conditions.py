@@ -22,10 +22,10 @@ _DEFAULT_NOTIFICATION_LEVEL = 50
 
 @dataclass(frozen=True, slots=True)
 class PushContext:
-    """What the rules of one user need to know beside the event itself.
+    """The facts that the rules of one user need, in addition to the event.
 
-    `member_count` counts joined members. `notification_levels` is `notifications` of the room's power
-    levels; `sender_power_level` may be infinite. All are of the room's state at the event.
+    `member_count` counts joined members. `notification_levels` is `notifications` of the room's power levels;
+    `sender_power_level` may be infinite. All are of the room's state at the event.
     """
 
     user_id: str
@@ -41,9 +41,9 @@ Matcher: TypeAlias = Callable[[Event, PushContext], bool]
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What must hold for a rule: the conditions that the event's type alone decides, and all the others.
+    """The conditions of a rule: those that depend on the event's type alone, and all the others.
 
-    `state_keys` are those that the event must have: one that has another can't match.
+    `state_keys` are the state keys with which an event can match; None for any.
     """
 
     of_type: tuple[Matcher, ...] = ()

@@ -15,10 +15,10 @@ from murmuration.protocol.push_rules.defaults import KINDS, Action, Kind, Rule
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What becomes of an event for one user.
+    """The result of a user's push rules for an event.
 
-    `actions` are those of the rule that matched, as `/notifications` shows them. `tweaks` are what a push
-    gateway is told; `highlight` and `sound` are two of them. Without `notify` the others have no effect.
+    `actions` are those of the rule that matched, as `/notifications` shows them. `tweaks` are sent to a push
+    gateway; `highlight` and `sound` are two of them. Without `notify` the others have no effect.
     """
 
     rule_id: str | None = None

@@ -30,7 +30,7 @@ MAX_RULES = 1_000
 
 
 class RuleChange(TypedDict, total=False):
-    """What a user changed of one of the server's rules."""
+    """A user's changes to one of the server's rules."""
 
     enabled: bool
     actions: list[Action]

@@ -1,4 +1,4 @@
-"""Which state of a room a client wants.
+"""The required state of a sliding sync: the state of a room that a client wants.
 
 https://github.com/matrix-org/matrix-spec-proposals/blob/main/proposals/4186-simplified-sliding-sync.md
 """
@@ -119,7 +119,7 @@ def members_of(required: Required) -> frozenset[str] | None:
 
 @functools.lru_cache(maxsize=256)
 def combine(parts: frozenset[RequiredState]) -> Required:
-    """Return those of the parts that no other covers, in an order of their own."""
+    """Return the parts that no other part includes, in a fixed order."""
     kept: list[RequiredState] = []
     for part in sorted(parts, key=_order):
         if not any(each.covers(part) for each in kept):
@@ -142,13 +142,13 @@ def _sorted(elements: Iterable[Element]) -> list[Element]:
 
 
 def dump(required: Required) -> str:
-    """Return what is stored: the same text for the same required state."""
+    """Return the form for storage: the same text for the same required state."""
     return json.dumps([_as_json(each) for each in required], separators=(",", ":"))
 
 
 @functools.lru_cache(maxsize=256)
 def load(text: str) -> Required:
-    """Return what `dump` wrote."""
+    """Return the required state that `dump` wrote."""
     return tuple(
         RequiredState(
             frozenset((kind, key) for kind, key in include),

@@ -33,7 +33,7 @@ _CITABLE_TYPES = frozenset(
 
 
 class FullConflictedSet(NamedTuple):
-    """Events that are in the set, and events of which it is not known whether they are."""
+    """Events that are in the set, and events that may be in it."""
 
     certain: frozenset[str]
     doubtful: frozenset[str]

@@ -1,4 +1,6 @@
-"""What a resolution knows so far: events and unconflicted entries, looked up together and never twice."""
+"""The events and unconflicted entries that a resolution has looked up so far, several at once and none
+twice.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,8 @@ class UnconflictedState(Protocol):
         """Return the entries at those of `keys` that have one; never asked for a conflicting key."""
 
     def event_ids(self) -> Collection[str]:
-        """Return the event IDs of all entries; asked for only where the outcome hangs on which events they
-        cite.
+        """Return the event IDs of all entries. It is only called if the outcome depends on which events
+        they cite.
         """
 
 

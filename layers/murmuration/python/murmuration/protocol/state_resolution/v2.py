@@ -23,7 +23,7 @@ from murmuration.protocol.state_resolution.ordering import by_mainline, by_power
 
 
 def resolve_v2(version: RoomVersion, known: Known) -> dict[StateKey, str]:
-    """Return what the conflicting entries resolve to, apart from entries that are unconflicted."""
+    """Return the resolution of the conflicting entries: an event ID for each (type, state key)."""
     with_subgraph = version.state_resolution == "v2.1"
     found = full_conflicted_set(known, with_subgraph=with_subgraph)
     if found.doubtful and not known.few_unconflicted:

@@ -48,7 +48,7 @@ class RemoteDevices:
 
     @classmethod
     def decode(cls, data: bytes) -> RemoteDevices:
-        """Return what `encode` was given."""
+        """Return the devices of which `encode` returned `data`."""
         return cls(*json.loads(zlib.decompress(data)))
 
 

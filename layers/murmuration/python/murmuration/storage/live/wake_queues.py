@@ -61,7 +61,7 @@ def queue_id(secret: bytes, user_id: str, device_id: str, slot: str) -> str:
 
 
 def prefix() -> str:
-    """Return what the names of all wake queues begin with."""
+    """Return the beginning of the names of all wake queues."""
     return PREFIXES[settings().waits]
 
 
@@ -211,8 +211,8 @@ def _padded(text: str, size: int) -> str:
 
 
 def encode_keys(keys: KeyCountsSection) -> str:
-    """Return what /sync says of a device's keys, as mapping templates take it: JSON without braces, as
-    base64.
+    """Return the part of /sync about a device's keys in the form for mapping templates: JSON without
+    braces, as base64.
     """
     return encode_text(json.dumps(keys, separators=(",", ":"))[1:-1])
 

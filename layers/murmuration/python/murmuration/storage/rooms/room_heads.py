@@ -1,4 +1,7 @@
-"""A room's head: where its log stands, and what is counted of its members. One item of the table `rooms`."""
+"""A room's head: the newest places in its log, state and stream, and the counts of its members.
+
+It is one item of the table `rooms`.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Whether other servers answer: items `health` of the table `destinations`. A server that answers has
-none.
-"""
+"""The health of other servers: items `health` of the table `destinations`. A server that answers has none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rooms another server may ask about for its users."""
+"""Decides which rooms another server may ask about for its users."""
 
 from __future__ import annotations
 

@@ -38,13 +38,12 @@ def take(
     membership: str,
     check_room: Callable[[Room], None] = lambda _: None,
 ) -> tuple[Room, Event]:
-    """Take an event by which a user of `origin` changes their own membership; the room before it, the event.
+    """Accept an event in which a user of `origin` changes their own membership. Returns the room before it,
+    and the event.
 
-    A join for which a user of this server vouches gets this server's signature. `check_room` may refuse
-    before.
-
-    Raises NotFound, InvalidParam for an event that isn't what it must be, Forbidden where the room doesn't
-    allow it, UnableToAuthoriseJoin, LimitExceeded, Unavailable.
+    If a user of this server authorises the join, it gets this server's signature. `check_room` may raise an
+    error before. Raises NotFound, InvalidParam for a malformed or unexpected event, Forbidden if the room
+    doesn't allow it, UnableToAuthoriseJoin, LimitExceeded, Unavailable.
     """
     rate_limits.check("federation_membership", origin)
     room = asked_room(origin, room_id)
