@@ -131,7 +131,7 @@ class EventAnswer(TypedDict):
 
 
 class KnockAnswer(TypedDict):
-    """The answer to `send_knock`: the room's stripped state."""
+    """The answer to `send_knock`: state events that describe the room to the user."""
 
     knock_room_state: list[Pdu]
 

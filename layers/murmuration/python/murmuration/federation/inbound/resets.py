@@ -78,7 +78,9 @@ def _is_revoked(forks: Forks, differences: Differences) -> bool:
 
 
 def tell(room_id: str, event_id: str, reset: Reset) -> None:
-    """Tell the operator: by the log, and once an hour at most for a room by a dead letter, which alarms."""
+    """Report the reset to the operator: in the log, and by a dead letter, which alarms, at most once an
+    hour for a room.
+    """
     changed = [
         {"type": pair[0][:255], "state_key": pair[1][:255], "before": before.event_id, "after": _id(after)}
         for pair, (before, after) in list(reset.items())[:MOST_TOLD]

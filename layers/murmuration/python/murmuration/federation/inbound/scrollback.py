@@ -34,7 +34,10 @@ AT_ONCE = 5
 
 
 def get_messages(token: AccessToken, room_id: str, request: PageRequest) -> TimelinePage:
-    """`timeline.get_messages`, with the past of other servers. Raises what that raises."""
+    """Do the same as `timeline.get_messages`, but fetch missing past events from other servers first.
+
+    Raises what that raises.
+    """
     return timeline.get_messages(token, room_id, request, fill)
 
 

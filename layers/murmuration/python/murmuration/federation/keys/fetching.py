@@ -102,14 +102,14 @@ def known_keys(wanted: Mapping[KeyName, int]) -> dict[KeyName, VerifyKey]:
 
 
 def forget() -> None:
-    """Drop what this process knows; the table keeps it."""
+    """Forget the keys that this process remembers; the table keeps them."""
     _memory.clear()
 
 
 def fetch_from_origin(server_name: str, seconds: float = ORIGIN_SECONDS) -> list[StoredKey]:
-    """Return the keys that a server publishes; they are stored where they are better than what is.
+    """Return the keys that a server publishes. Those that are better than the stored ones are stored.
 
-    Raises RequestFailed; for a document that is wrong InvalidSignature or BadJson, both MatrixErrors.
+    Raises RequestFailed; for a wrong document InvalidSignature or BadJson, both MatrixErrors.
     """
     path = client.path("_matrix", "key", "v2", "server")
     document = client.request(

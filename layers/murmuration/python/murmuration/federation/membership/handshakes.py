@@ -110,7 +110,9 @@ def send(
 
 
 def is_unknown_endpoint(error: Refused) -> bool:
-    """Return whether a server says that it doesn't have an endpoint, rather than something of the request."""
+    """Return whether the error says that the server lacks the endpoint, and not that something in the
+    request is wrong.
+    """
     return error.errcode == "M_UNRECOGNIZED" or (error.status in (404, 405) and not error.errcode)
 
 

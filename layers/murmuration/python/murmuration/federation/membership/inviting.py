@@ -51,7 +51,7 @@ def invite_user(
 ) -> None:
     """Invite a user of any server who isn't in the room; the same invite again changes nothing.
 
-    Raises Forbidden, InvalidParam, LimitExceeded, and what the user's server answers.
+    Raises Forbidden, InvalidParam, LimitExceeded, and the error of the user's server.
     """
     parse_user_id(user_id)
     if member_index.is_local(user_id):

@@ -54,7 +54,7 @@ def join_room(
     """Join the room that an ID or alias names, once for a `txn_id`, and return its ID.
 
     `via` are servers that the client knows to be in it. Raises UnknownToken, NotFound, Forbidden,
-    LimitExceeded, GatewayTimeout while a join goes on, and the errors that other servers answer.
+    LimitExceeded, GatewayTimeout if the join takes longer than the request, and the errors of other servers.
     """
     named = request.room_id_or_alias
     if is_elsewhere(named):
@@ -76,7 +76,7 @@ def join_room(
 
 
 def is_elsewhere(room_id_or_alias: str) -> bool:
-    """Return whether it is an alias of another server."""
+    """Return whether the text is an alias of another server."""
     if not is_valid_room_alias(room_id_or_alias):
         return False
     return parse_room_alias(room_id_or_alias).server_name != settings().server_name

@@ -74,7 +74,7 @@ def leave_all_rooms(user_id: str) -> None:
 
 
 def leave_again(user_id: str, room_id: str, tries: int) -> None:
-    """Ask the room's servers again to take a leave that none of them took when the user left."""
+    """Send the room's servers a leave again that none of them accepted when the user left."""
     row = memberships.read_row(user_id, room_id)
     if row is None or not row.is_outside or row.membership != "leave":
         return

@@ -1,6 +1,6 @@
 """Users' memberships in rooms that this server isn't in: an invite, a knock, and how these end.
 
-They are rows of the users alone, as there is no room that they could be part of.
+They are only stored as rows of the users, because the rooms aren't stored here.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def ended_row(before: Membership, event: EventFields, sender: str, membership: s
 
 
 def shown_event(event: Event) -> EventFields:
-    """Return an event without its place, as clients are shown it."""
+    """Return an event in the form for clients, without a place in a log."""
     return {
         **_own(event),
         "event_id": event.event_id,

@@ -1,4 +1,4 @@
-"""An operator's repairs: giving a room up, and getting it again from other servers."""
+"""An operator's repairs: leaving a room with all users, and fetching it again from other servers."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def forget_room(room_id: str) -> Iterator[tuple[str, str]]:
 
 
 def rejoin_room(room_id: str, via: Sequence[str] = ()) -> list[str]:
-    """Fetch a room again from other servers, whose state replaces what is known here.
+    """Fetch a room again from other servers, whose state replaces the state known here.
 
     One local user joins again through a server in the room, `via` first. Then the users join whom that server
-    doesn't know as joined. Returns the users who are joined afterwards. The log stays, with a gap in it.
+    doesn't list as joined. Returns the users who are joined afterwards. The log stays, with a gap in it.
 
     Raises Forbidden if no local user is joined, NotFound for an unknown room or if no other server is known,
-    and the errors that other servers answer.
+    and the errors of other servers.
     """
     users = member_index.read_local(Room.load(room_id).head)
     if not users:

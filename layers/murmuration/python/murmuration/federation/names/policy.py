@@ -19,7 +19,7 @@ def is_allowed(server_name: str) -> bool:
 
 
 def require_allowed(server_name: str) -> None:
-    """Raises Forbidden for a server that `is_allowed` refuses."""
+    """Raise Forbidden for a server that `is_allowed` refuses."""
     if not settings().federation:
         raise Forbidden("This server does not federate")
     if not is_allowed(server_name):

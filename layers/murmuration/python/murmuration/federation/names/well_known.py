@@ -36,7 +36,7 @@ class WellKnownError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Delegation:
-    """The server name that a host delegates to, and for how many seconds that counts."""
+    """The server name that a host delegates to, and for how many seconds that is valid."""
 
     server_name: str
     lifetime_s: int

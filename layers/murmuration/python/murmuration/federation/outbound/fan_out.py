@@ -1,7 +1,7 @@
 """Sends new events to many servers at once.
 
-A server that gets them costs no write. One that doesn't is behind from then on (`storage.servers.backlogs`):
-it gets nothing here until it has caught up, and costs nothing but two reads.
+A server that accepts them costs no write. One that fails is behind from then on (`storage.servers.backlogs`):
+until it has caught up it is left out here, which costs two reads.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _send(name: str, transaction: Transaction, content: TransactionBody) -> bool
 
 
 def send_messages(server_name: str) -> None:
-    """Send a server its waiting to-device messages. If it is behind, note that they are owed to it.
+    """Send a server its waiting to-device messages. If it is behind, add them to its backlog instead.
 
     Messages that it confirmed are removed. If the worker stops before that, they are sent again, and the
     other server recognises them by their message IDs.

@@ -65,7 +65,7 @@ def is_room(log_id: str) -> bool:
 
 
 def read_pending(server_name: str, owed: Owed, *, only_newest: bool) -> Pending:
-    """Return the places of a log that a server is to get; with `only_newest` just the newest event of a
+    """Return the next places of a log to send to a server; with `only_newest` just the newest event of a
     room.
     """
     if owed.room_id == TO_DEVICE:
@@ -100,7 +100,7 @@ def read_content(server_name: str, parts: Sequence[Part]) -> Content:
 
 
 def direct_to_device(encoded: str) -> Edu:
-    """Return the EDU of a message, whose content is given as JSON."""
+    """Return the EDU of a message. Its content is given as JSON."""
     return {"edu_type": "m.direct_to_device", "content": canonical_json.loads(encoded)}
 
 

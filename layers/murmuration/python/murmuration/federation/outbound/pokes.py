@@ -33,7 +33,9 @@ def group_of(server_name: str) -> int:
 def new_events(
     room_id: str, ordinals: Sequence[int], servers: Iterable[str], made_ms: int
 ) -> Iterator[Message]:
-    """Yield the messages that have entries of a log sent to servers; `room_id` may be any log's (`logs`)."""
+    """Yield the messages that make workers send entries of a log to servers; `room_id` may be any log's
+    (`logs`).
+    """
     for number, names in _by_group(servers):
         body = {"room_id": room_id, "ordinals": list(ordinals), "servers": names, "made_ms": made_ms}
         yield Message(body, f"new-{number}", _digest([room_id, *map(str, ordinals), *names]))
@@ -57,7 +59,7 @@ def messages_to(server_name: str) -> Message:
 
 
 def passing(edus: Sequence[Edu], servers: Iterable[str], made_ms: int) -> Iterator[Message]:
-    """Yield the messages that have EDUs sent to servers which are of no use to them later."""
+    """Yield the messages that make workers send EDUs that are useless later."""
     for number, names in _by_group(servers):
         digest = _digest([json.dumps(edus, sort_keys=True), str(made_ms), *names])
         yield Message({"edus": list(edus), "servers": names, "made_ms": made_ms}, f"new-{number}", digest)
@@ -70,7 +72,7 @@ def order(messages: Sequence[Message]) -> None:
 
 
 def resume(server_names: Iterable[str]) -> None:
-    """Have servers that are behind tried now."""
+    """Make workers try servers that are behind now."""
     order(
         [Message({"server": name}, f"owed-{_digest([name])}", secrets.token_hex(16)) for name in server_names]
     )

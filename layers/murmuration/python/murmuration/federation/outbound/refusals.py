@@ -1,4 +1,4 @@
-"""How often a transaction is sent to a server that refuses it, and when."""
+"""Decides how often and when a transaction is sent again to a server that refuses it."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def is_ours(entry: LogEntry) -> bool:
 
 
 def may_hear(room: Room, servers: Sequence[str]) -> list[str]:
-    """Return those of the servers that may get the room's events, by its m.federate and the operator's lists.
+    """Return which of the servers may get the room's events, by its m.federate and the operator's lists.
 
     The room's ACL doesn't matter: it is about what servers send, and servers that it denies still get events
     while they are in the room.
@@ -73,8 +73,8 @@ def read_events(room_id: str, ordinals: Sequence[int]) -> list[Event]:
 
 
 def read_owed(server_name: str, room_id: str, ordinal: int, *, only_newest: bool) -> Found:
-    """Return the entries of a room's log that a server is to get, from an ordinal on: a page, or the
-    newest event alone.
+    """Return entries of a room's log to send to a server, from `ordinal` on: a page, or only the newest
+    event.
     """
     head = room_items.read_head(room_id)
     nothing = Found((), ordinal, True)

@@ -1,4 +1,4 @@
-"""Asks a policy server to sign an event, and says what its answer means.
+"""Asks a policy server to sign an event, and interprets its answer.
 
 https://spec.matrix.org/v1.19/server-server-api/#asking-for-a-policy-server-signature-on-an-event
 """

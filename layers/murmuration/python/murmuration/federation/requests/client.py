@@ -118,7 +118,7 @@ def request_value(
     for_user: bool = False,
     signed: bool = True,
 ) -> Any:
-    """`request` where the answer may be any JSON value, such as the lists of old paths."""
+    """Do the same as `request`, and return an answer of any JSON value, such as the lists of old paths."""
     with stream(
         destination,
         method,

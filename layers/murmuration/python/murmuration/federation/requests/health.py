@@ -26,7 +26,7 @@ _seen: LruCache[str, tuple[int, Health]] = LruCache(5000)
 
 
 def of(server_name: str) -> Health:
-    """How the server answered last. At most one read in half a minute and process."""
+    """Return the server's health: how it answered last. At most one read in half a minute and process."""
     now, remembered = now_ms(), _seen.get(server_name)
     if remembered is not None and now - remembered[0] < REMEMBERED_MS:
         return remembered[1]
@@ -58,7 +58,7 @@ def may_ask(health: Health, *, for_user: bool) -> bool:
 
 
 def failed(server_name: str, started_ms: int) -> None:
-    """The server didn't answer a request that was begun at `started_ms`."""
+    """Note that the server didn't answer a request that was begun at `started_ms`."""
     before, now = of(server_name), now_ms()
     grown = int(before.interval_ms * random.uniform(2, 5))
     interval = min(grown, LONGEST_MS) if before.failing_since_ms else int(FIRST_MS * random.uniform(1, 1.2))
@@ -70,7 +70,7 @@ def failed(server_name: str, started_ms: int) -> None:
 
 
 def held(server_name: str, wait_ms: int) -> None:
-    """The server asked to be left alone for a while."""
+    """Note that the server asked not to be sent requests for `wait_ms`."""
     now, before = now_ms(), of(server_name)
     retry_at = now + min(max(wait_ms, 1000), LONGEST_HOLD_MS)
     destinations.hold(server_name, retry_at)

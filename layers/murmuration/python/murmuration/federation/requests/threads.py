@@ -1,4 +1,6 @@
-"""Several servers asked at the same time, each in a thread of its own, as one that hangs holds up none."""
+"""Calls for several servers at the same time, each in a thread, so that one that hangs doesn't delay the
+others.
+"""
 
 from __future__ import annotations
 

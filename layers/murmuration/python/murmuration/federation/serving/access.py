@@ -47,12 +47,12 @@ def find_event(room: Room, event_id: str) -> StoredEvent:
 
 
 def take_state_request(origin: str) -> None:
-    """Count a question whose answer takes many reads. Raises LimitExceeded."""
+    """Take a request that needs many reads from the server's rate limit. Raises LimitExceeded."""
     rate_limits.check("federation_state", origin)
 
 
 def find_placed_event(room: Room, event_id: str) -> StoredEvent:
-    """`find_event` for an event before which the state is known. Raises NotFound."""
+    """Return an event of the room whose state before it is known, as `find_event` does. Raises NotFound."""
     stored = find_event(room, event_id)
     if not stored.is_placed:
         raise NotFound("The state before this event is not known")

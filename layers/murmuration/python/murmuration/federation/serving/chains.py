@@ -1,4 +1,4 @@
-"""Auth chains: what authorises events, what authorises that, and so on."""
+"""Auth chains: the events that authorise events, those that authorise them, and so on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One event, and what authorises it.
+"""One event, and its auth chain.
 
 https://spec.matrix.org/v1.19/server-server-api/#retrieving-events
 """
@@ -46,5 +46,5 @@ def _require_kept(stored: StoredEvent) -> None:
 
 
 def transaction(pdus: Sequence[Pdu]) -> TransactionBody:
-    """PDUs in the form in which answers have them."""
+    """Return the form in which answers have PDUs."""
     return {"origin": settings().server_name, "origin_server_ts": now_ms(), "pdus": pdus}

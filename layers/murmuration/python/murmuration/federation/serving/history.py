@@ -1,4 +1,4 @@
-"""Events of the past, by the graph: what comes before some events.
+"""Events of the past, by the graph: the events that come before given ones.
 
 https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
 """

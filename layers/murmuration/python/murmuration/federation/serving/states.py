@@ -34,7 +34,7 @@ def get_state(origin: str, room_id: str, event_id: str, *, gzip: bool) -> Packed
 
 
 def get_state_ids(origin: str, room_id: str, event_id: str, *, gzip: bool) -> Packed:
-    """`get_state` with the events' IDs alone."""
+    """Return what `get_state` returns, with the events' IDs instead of the events."""
     state, chain = _read(origin, room_id, event_id)
     ids, chain_ids = [it.event_id for it in state], [it.event_id for it in chain]
     answer: StateIdsAnswer = {"pdu_ids": ids, "auth_chain_ids": chain_ids}

@@ -43,7 +43,7 @@ Matcher: TypeAlias = Callable[[Event, PushContext], bool]
 class Conditions:
     """The conditions of a rule: those that depend on the event's type alone, and all the others.
 
-    `state_keys` are the state keys with which an event can match; None for any.
+    `state_keys` are the state keys with which an event can match; empty for any.
     """
 
     of_type: tuple[Matcher, ...] = ()

@@ -1,4 +1,4 @@
-"""Taking a transaction: its PDUs are queued by room. No other server is asked, and nothing is waited for.
+"""Accepts a transaction: its PDUs are queued by room. No other server is asked, and nothing is waited for.
 
 The answer has no errors for single PDUs: a rejected or broken one must not make the sender repeat the others.
 Transaction IDs needn't be remembered, because each PDU is recognised by its event ID.

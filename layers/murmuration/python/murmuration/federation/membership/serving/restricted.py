@@ -51,7 +51,7 @@ def joining_content(batch: Append, user_id: str) -> Content:
 
 
 def require_condition(user_id: str, room_ids: Sequence[str]) -> None:
-    """Raises Forbidden, or UnableToAuthoriseJoin, unless the user is in one of these rooms."""
+    """Raise Forbidden, or UnableToAuthoriseJoin, unless the user is in one of these rooms."""
     wanted = [room_id for room_id in dict.fromkeys(room_ids) if fits_id(room_id)][:MOST_ROOMS]
     known = 0
     for room_id in wanted:

@@ -82,7 +82,7 @@ def checked_event(pdu: Any, version: RoomVersion, room_id: str, event_id: str, m
 
 
 def check_signed(event: Event) -> None:
-    """Raises InvalidParam unless the event has its sender's server's signature, and its hash is right."""
+    """Raise InvalidParam unless the sender's server has signed the event, and its hash is right."""
     wanted = keys_to_look_up(event)
     try:
         check_signatures(event, verify_keys(dict.fromkeys(wanted, event.origin_server_ts)))
