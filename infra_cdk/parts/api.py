@@ -273,9 +273,9 @@ def _gateway_responses() -> dict[str, Any]:
 
 
 def make_api(stack: Stack, settings: Settings, functions: Iterable[Function], part: Part = "") -> Api:
-    """Make an API with its one stage. Its resources' logical IDs begin with `part`.
+    """Make an API with its one stage. The logical IDs of its resources begin with `part`.
 
-    A deployment is a copy of the API's routes, so each change of the document makes a new deployment.
+    A deployment is a copy of the API's routes, so each change of the OpenAPI document makes a new deployment.
     """
     return _make_rest(stack, settings, openapi(settings, functions, part), part)
 

@@ -338,7 +338,9 @@ class Source:
 
 
 def dotted(node: ast.AST) -> str:
-    """`a.b.c` of an expression that is a name or attributes of one; else "". A subscript's base is it."""
+    """Return `a.b.c` for an expression that is a name or attributes of one, else "". For a subscript, that
+    of its base.
+    """
     if isinstance(node, ast.Subscript):
         return dotted(node.value)
     if isinstance(node, ast.Name):

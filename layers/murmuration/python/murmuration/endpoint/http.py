@@ -155,7 +155,7 @@ class Request:
         return min(number, high)
 
     def query_bool(self, name: str, default: bool = False) -> bool:
-        """`true` or `false` from the query. Raises InvalidParam."""
+        """Return `true` or `false` from the query as a bool. Raises InvalidParam."""
         text = self.query.get(name)
         if text is None:
             return default

@@ -100,7 +100,7 @@ def error_page(error: MatrixError) -> Page:
 
 
 def escape(text: str) -> str:
-    """`text` for an element's content or an attribute's value in quotes."""
+    """Return `text` escaped for an element's content or an attribute's value in quotes."""
     return html.escape(text, quote=True)
 
 

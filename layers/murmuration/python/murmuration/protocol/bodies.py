@@ -53,14 +53,14 @@ def required(body: Body, name: str) -> Any:
 
 
 def object_of(value: object, name: str) -> dict[str, Any]:
-    """`value`, if it's an object. Raises BadJson."""
+    """Return `value` if it's an object. Raises BadJson."""
     if not isinstance(value, dict):
         raise BadJson(f"{name} must be an object")
     return value
 
 
 def strings_of(value: object, name: str) -> list[str]:
-    """`value`, if it's a list of strings. Raises BadJson."""
+    """Return `value` if it's a list of strings. Raises BadJson."""
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise BadJson(f"{name} must be a list of strings")
     return value

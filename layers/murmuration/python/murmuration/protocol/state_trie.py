@@ -200,7 +200,7 @@ def get(root: NodeId, keys: Iterable[StateKey], fetch: Fetch) -> dict[StateKey, 
 
 
 def get_many(queries: Sequence[tuple[NodeId, Iterable[StateKey]]], fetch: Fetch) -> list[dict[StateKey, str]]:
-    """`get` for several maps at once (of one room or several), with one fetch a level for all together."""
+    """Do `get` for several maps at once (of one room or several), with one fetch a level for all together."""
     found: list[dict[StateKey, str]] = [{} for _ in queries]
     # Per node: which query looks for which keys in it.
     level: dict[NodeId, list[tuple[int, StateKey, str]]] = {}

@@ -83,9 +83,11 @@ def _candidates(wanted: str | None) -> Iterator[str]:
 
 
 def legal_localpart(name: str) -> str | None:
-    """`name` in a user ID's characters: others become `=` and the hexadecimal of their UTF-8.
+    """Return `name` with characters that user IDs can't have written as `=` and the hexadecimal of their
+    UTF-8.
 
-    None where nothing legal comes of it. https://spec.matrix.org/v1.19/appendices/#mapping-from-other-character-sets
+    None if the result isn't a valid localpart.
+    https://spec.matrix.org/v1.19/appendices/#mapping-from-other-character-sets
     """
     lowered = unicodedata.normalize("NFKC", name.strip()).lower()
     made = "".join(

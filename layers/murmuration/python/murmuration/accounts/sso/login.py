@@ -181,7 +181,9 @@ def _hand_over(user_id: str, redirect_url: str) -> Page:
 
 
 def with_login_token(redirect_url: str, token: str) -> str:
-    """`redirect_url` with `loginToken` in its query, instead of any that it has; the rest stays unchanged."""
+    """Return `redirect_url` with `loginToken` in its query, instead of any that it has; the rest stays
+    unchanged.
+    """
     base, hash_sign, fragment = redirect_url.partition("#")
     path, _, query = base.partition("?")
     pairs = [

@@ -32,7 +32,7 @@ ORDER = "device_list"
 
 
 def order(user_ids: Iterable[str]) -> None:
-    """Have workers ask for the lists of these users."""
+    """Order workers to fetch the device lists of these users."""
     concurrency.parallel(*(functools.partial(_order, user_id) for user_id in user_ids))
 
 

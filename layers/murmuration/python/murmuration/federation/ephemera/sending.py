@@ -80,7 +80,7 @@ def _order_receipts(room_id: str, moved: Sequence[Receipt]) -> None:
 
 
 def send_waiting_receipts() -> None:
-    """Have the receipts of large rooms sent. Costs one small read where there are none."""
+    """Queue the waiting receipts of large rooms for sending. Costs one small read if there are none."""
     from murmuration.storage.servers import waiting_receipts
 
     if not settings().federation:

@@ -131,7 +131,7 @@ def _build(room: Room, sender: str, user_id: str, content: Content) -> tuple[Eve
 
 
 def _require_federation(room: Room, server: str) -> None:
-    """Raises Forbidden where a server's users can't be in the room."""
+    """Raise Forbidden where a server's users can't be in the room."""
     policy.require_allowed(server)
     state = room.events([CREATE_KEY, SERVER_ACL_KEY])
     if state[CREATE_KEY].content.get("m.federate") is False:
@@ -193,7 +193,7 @@ def _with_signature(server: str, event: Event, answered: object) -> Event:
 
 
 def _check_signature(server: str, event: Event) -> None:
-    """Raises InvalidSignature unless a known key of the server has signed the event."""
+    """Raise InvalidSignature unless a known key of the server has signed the event."""
     from murmuration.protocol.pdus.signing import InvalidSignature, verify_event
 
     wanted = {(server, key_id): event.origin_server_ts for key_id in key_ids_of(event.pdu, server)}

@@ -40,7 +40,7 @@ def get_event_auth(origin: str, room_id: str, event_id: str, *, gzip: bool) -> P
 
 
 def _require_kept(stored: StoredEvent) -> None:
-    """Raises NotFound for an event that was purged."""
+    """Raise NotFound for an event that was purged."""
     if stored.entry is not None and stored.entry.purged:
         raise NotFound("This server keeps no more of the event than its place")
 

@@ -40,17 +40,19 @@ def auth_state_types(
 
 
 def auth_event_types_of(event: Event) -> list[StateKey]:
-    """`auth_event_types` for an event that exists already."""
+    """Return `auth_event_types` for an event that exists already."""
     return auth_event_types(event.room_version, event.type, event.sender, event.state_key, event.content)
 
 
 def auth_state_types_of(event: Event) -> list[StateKey]:
-    """`auth_state_types` for an event that exists already."""
+    """Return `auth_state_types` for an event that exists already."""
     return auth_state_types(event.room_version, event.type, event.sender, event.state_key, event.content)
 
 
 def third_party_token(content: Content) -> str | None:
-    """`third_party_invite.signed.token` of a membership event's content, if it is there and a string."""
+    """Return `third_party_invite.signed.token` of a membership event's content, if it is there and a
+    string.
+    """
     invite = content.get("third_party_invite")
     signed = invite.get("signed") if isinstance(invite, dict) else None
     token = signed.get("token") if isinstance(signed, dict) else None

@@ -40,7 +40,7 @@ def encode(value: Any, *, strict: bool = True) -> bytes:
 
 
 def check_numbers(value: Any) -> None:
-    """Raises BadJson if a number anywhere in `value` is a float or beyond `MAX_INTEGER` in size."""
+    """Raise BadJson if a number anywhere in `value` is a float or beyond `MAX_INTEGER` in size."""
     pending: list[Any] = [(value,)]
     while pending:
         item = pending.pop()

@@ -83,7 +83,7 @@ def check_format(pdu: object, version: RoomVersion, *, limit_references: bool = 
 
 
 def check_field_sizes(event: Event) -> None:
-    """Raises TooLarge if `type` or `state_key` has more than 255 bytes."""
+    """Raise TooLarge if `type` or `state_key` has more than 255 bytes."""
     for field in (event.type, event.state_key or ""):
         if not field.isascii() and len(field.encode()) > MAX_FIELD_BYTES:
             raise TooLarge("The event's type or state_key is too long")

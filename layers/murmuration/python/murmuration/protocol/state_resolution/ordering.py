@@ -18,8 +18,8 @@ def by_power(
     """Return the events in reverse topological power ordering, earliest first; their auth events must be
     loaded.
 
-    The lexicographically smallest of the topological orderings, where an event is smaller than another if its
-    sender has the greater power, or the same and it is earlier, or also that and its ID is smaller.
+    It is the lexicographically smallest topological ordering. Events are compared by their sender's power,
+    the greater first, then by time, then by ID.
     """
     waits_for = {
         event_id: {cited for cited in event.auth_events if cited in events}

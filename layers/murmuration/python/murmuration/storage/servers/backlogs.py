@@ -308,7 +308,7 @@ def _of_claim(backlog: Backlog, expression: str, values: Values) -> Write:
 
 
 def hasten(server_name: str) -> bool:
-    """Have a server that is behind tried again at the next opportunity. Return False if it is up to date."""
+    """Make workers try a server that is behind at the next opportunity. Return False if it is up to date."""
     return _set_due(server_name, 0, "attribute_exists(due_ms)", {})
 
 
