@@ -198,7 +198,9 @@ _bill: ContextVar[Bill | None] = ContextVar("bill", default=None)
 
 @contextmanager
 def billing(route: str, *, estimate: float = ORDINARY, memory_mb: int = 512) -> Iterator[Bill | None]:
-    """Have what is done meanwhile in this context counted in a bill; None where rates aren't limited."""
+    """Count the cost of what this context does until the block ends. Yields the bill; None if rates aren't
+    limited.
+    """
     if not settings().rate_limits:
         yield None
         return

@@ -103,8 +103,8 @@ def render_events(
 ) -> list[JsonDict]:
     """Return events of one room in version 2's form, with their children as `form` asks.
 
-    Reads only where anything relates to the events, as they tell themselves: two or three round trips for
-    each level of updates, for all of them together.
+    If the events show that others relate to them, it takes two or three round trips for each level of
+    updates, for all events together; else it reads nothing.
     """
     if not seen:
         return []
