@@ -13,7 +13,10 @@ VERSION = "0.1.0"
 
 
 def get_version() -> Answer:
-    """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1version"""
+    """Return the name and the version of this server's software.
+
+    https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1version
+    """
     return {"server": {"name": NAME, "version": VERSION}}
 
 

@@ -136,7 +136,8 @@ class Bill:
                 raise
 
     def expect(self, microdollars: float) -> None:
-        """Take what the coming work costs, as far as it isn't taken yet. Forget what is refused.
+        """Take the cost of the coming work, less what was taken for it already. If that is refused, nothing
+        is taken.
 
         Raises LimitExceeded, TooLarge for more than a bucket ever holds.
         """

@@ -58,7 +58,7 @@ class Received:
 
 
 class Reception:
-    """Receives one event. Implements the facts that the checks on receipt ask for."""
+    """Receives one event, and reads the facts about the room that the checks on receipt ask for."""
 
     def __init__(
         self,
