@@ -50,7 +50,7 @@ _REFERENCE = re.compile(r"<(\w+)(?:\.(\w+))?>")
 
 
 def acknowledge(stack: Stack) -> None:
-    """Record the reasons for accepted findings. A finding without a reason stays one."""
+    """Tell cdk-nag which findings are accepted, each with its reason. All other findings still count."""
     rules = [Acknowledgment(id=rule, reason=reason) for rule, reason in REASONS.items()]
     Validations.of(stack).acknowledge(*rules)
     for child in stack.node.children:
@@ -79,7 +79,9 @@ def _resources(stack: Stack, role: iam.CfnRole) -> Iterator[str]:
 
 
 def _as_seen_from(stack: Stack, found: re.Match[str]) -> str:
-    """A reference as a nested stack has it: to what is outside of it, by a parameter that CDK makes."""
+    """Return a reference as cdk-nag writes it for a nested stack: one to a resource outside is a
+    parameter.
+    """
     parent = stack.nested_stack_parent
     outside = parent.node.try_find_child(found[1]) if parent is not None else None
     if outside is None or stack.node.try_find_child(found[1]) is not None:

@@ -1,4 +1,6 @@
-"""What `cdk` runs: `python -m infra_cdk.app`. Prints how many of its 500 resources the first stack has."""
+"""The CDK app, started with `python -m infra_cdk.app`. Prints how many of its 500 resources the first
+stack has.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,9 @@ from murmuration.endpoint import discover
 
 
 def make_app(context: Mapping[str, object] | None = None, **options: Any) -> App:
-    """An app without what the tests check already, which would cost each synthesis seconds.
+    """Return an app without the checks that the tests make already; they would cost each synthesis seconds.
 
-    Its templates aren't indented, which would take a third more of the 1 MB that each may have.
+    Its templates aren't indented: indentation would add a third to their size, and each may have 1 MB.
     """
     compact = {"@aws-cdk/core:suppressTemplateIndentation": True, **(context or {})}
     return App(builtin_cloud_formation_validation=False, tree_metadata=False, context=compact, **options)

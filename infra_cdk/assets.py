@@ -1,4 +1,4 @@
-"""Files that go to S3 before the deployment. Each is a zip that is the same whenever its content is."""
+"""Zip files that are uploaded to S3 before the deployment. The same content always makes the same zip."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def zip_files(path: Path, files: Mapping[str, Path]) -> None:
 
 
 def add_zip(stack: Stack, files: Mapping[str, Path]) -> tuple[str, str]:
-    """Add a zip of `files` to what is uploaded; its bucket and key."""
+    """Add a zip of `files` to the uploaded assets. Returns its bucket and key."""
     digest = hashlib.sha256()
     for name in sorted(files):
         content = files[name].read_bytes()
@@ -41,5 +41,5 @@ def add_zip(stack: Stack, files: Mapping[str, Path]) -> tuple[str, str]:
 
 
 def folder_files(folder: Path) -> dict[str, Path]:
-    """All files below `folder`, by their path in it."""
+    """Return all files below `folder`, by their path in it."""
     return {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}

@@ -1,8 +1,8 @@
-"""Which stack a function is in. A stack has room for 500 resources, and a template for 1 MB.
+"""Decides which stack a function is in. A stack has room for 500 resources, and a template for 1 MB.
 
-The first stack has what everything else refers to: tables, queues, APIs, the distribution. Of the functions
-it has the workers, the founding drafts', and the modules in `STAYING`. All others are in a nested stack by
-their API. A new file or module needs no entry here.
+The first stack has everything that other stacks refer to: tables, queues, APIs, the distribution. It also has
+the workers, the founding drafts' functions, and those of the modules in `STAYING`. All other functions are in
+nested stacks, one for each API. A new file or module needs no entry here.
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
 """
 
@@ -28,7 +28,7 @@ _NAMES = {"Clients": "client", "Federation": "federation"}
 
 
 def division_of(function: Function) -> Division:
-    """The nested stack that has a function; empty for the first stack."""
+    """Return the name of the nested stack that has a function; empty for the first stack."""
     api = function.group.partition(".")[0]
     if api == "server_server":
         return "Federation"
@@ -36,10 +36,11 @@ def division_of(function: Function) -> Division:
 
 
 def api_name(function: Function) -> str:
-    """What a function's physical name has for its API; with `-*` behind it, it stands for all of that API.
+    """Return the part of a function's physical name that stands for its API. Followed by `-*` it matches all
+    of them.
 
-    Functions of nested stacks are named otherwise than when they were in the first one, so that both can be
-    there during an upgrade.
+    A function in a nested stack has another name than it had in the first stack, so that both can exist
+    during an upgrade.
     """
     division = division_of(function)
     return _NAMES[division] if division else function.name.partition("-")[0]

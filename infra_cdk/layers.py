@@ -1,11 +1,12 @@
-"""Builds the two layers into `build/layers`: our code, and what it depends on, for Lambda's Python on arm64.
+"""Builds the two layers into `build/layers`: our code, and its dependencies, for Lambda's Python on arm64.
 
 `python -m infra_cdk.layers` does it; the CDK runs it before each synthesis (`build` in cdk.json). A layer
 whose inputs haven't changed is left alone.
 
-Cold starts decide what is in them. Modules are compiled ahead where the runtime's Python is at hand, and put
-off what isn't needed to begin with (`quickening`). Of botocore the layer has the services used, without
-documentation: the runtime's own copy looks through 400.
+The layers are made for short cold starts. Modules are compiled ahead where an interpreter of the runtime's
+version is installed, and imports that aren't needed at once are put off (`quickening`). The layer has only
+those services of botocore that are used, without documentation, because botocore searches through all it
+finds: the runtime's own copy has 400.
 """
 
 from __future__ import annotations
@@ -88,14 +89,16 @@ NO_PYTHON = (
 
 @dataclass(frozen=True)
 class Layers:
-    """Where the built layers are."""
+    """The folders of the built layers."""
 
     code: Path
     dependencies: Path
 
 
 def build(into: Path = BUILD, *, say: Callable[[str], None] = print) -> Layers:
-    """Build what has changed, or nothing. Raises CalledProcessError where pip fails."""
+    """Build the layers whose inputs have changed, and return where they are. Raises CalledProcessError if
+    pip fails.
+    """
     interpreter = find_interpreter()
     if interpreter is None:
         say(NO_PYTHON)
@@ -116,7 +119,7 @@ def build(into: Path = BUILD, *, say: Callable[[str], None] = print) -> Layers:
 
 
 def find_interpreter(version: str = PYTHON) -> str | None:
-    """The path of an interpreter of the runtime's version, or None."""
+    """Return the path of an interpreter of the runtime's version, or None."""
     if found := shutil.which(f"python{version}"):
         return found
     if shutil.which("uv"):
@@ -145,7 +148,9 @@ def _contents(folder: Path) -> Iterable[bytes]:
 
 
 def _cached(folder: Path, digest: str, make: Callable[[Path], None]) -> Path:
-    """`folder`, made anew unless made of the same inputs. Built aside, so a failure leaves the old one."""
+    """Return `folder`, made anew if its inputs (`digest`) changed. It is built aside, so a failure keeps
+    the old one.
+    """
     mark = folder.with_suffix(".digest")
     if folder.is_dir() and mark.exists() and mark.read_text() == digest:
         return folder
@@ -211,14 +216,16 @@ def _for_the_runtime() -> list[str]:
 
 
 def trim(site: Path) -> None:
-    """Make of the installed packages what functions get."""
+    """Remove from the installed packages what functions don't need."""
     trim_botocore(site / "botocore" / "data")
     for name in QUICKENED:
         quicken(site / name, MAY_WAIT)
 
 
 def trim_botocore(data: Path) -> None:
-    """Keep the services used, their newest version, and of each file what a client reads."""
+    """Keep only the services that are used, in their newest version, and only the files' parts that a
+    client reads.
+    """
     for entry in list(data.iterdir()):
         if not entry.is_dir():
             continue
@@ -267,7 +274,9 @@ def _compact(value: Any) -> str:
 
 
 def shipped() -> list[str]:
-    """The names of the layer's packages: what pyproject.toml asks for, and what that needs on the runtime."""
+    """Return the names of the layer's packages: what pyproject.toml asks for, and what that needs on the
+    runtime.
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [Requirement(text).name for text in project["dependencies"]]
     wanted = [name for name in wanted if name not in NOT_SHIPPED] + list(SHIPPED_TOO)
@@ -284,7 +293,9 @@ def shipped() -> list[str]:
 
 
 def locked() -> str:
-    """The part of the lock that the layer is made of. Raises LookupError for a package that it lacks."""
+    """Return the part of the lock file that the layer is made of. Raises LookupError for a package that it
+    lacks.
+    """
     entries: dict[str, str] = {}
     for entry in re.split(r"\n(?=\S)", LOCK.read_text()):
         if match := re.match(r"([A-Za-z0-9._-]+)==", entry):

@@ -13,9 +13,9 @@ GATEWAY_SECONDS = 29
 class Facts:
     """Deployment facts of a module; `memory` in megabytes (None: the deployment's setting), times in seconds.
 
-    The rest is for what comes from queues and streams: how many invocations at once by a stream's shard, and
-    how often a queue's message is tried before it goes to the dead letters. `visibility` is how long a
-    message that failed rests before it comes again (None: six times the timeout).
+    The other fields are for functions that read queues and streams: how many invocations run at once for a
+    shard of a stream, and how often a queue's message is tried before it goes to the dead letters.
+    `visibility` is how long a failed message waits until it is tried again (None: six times the timeout).
     """
 
     memory: int | None = None
@@ -42,7 +42,7 @@ EXCEPTIONS: Mapping[str, Facts] = {
 
 
 def facts(module: str) -> Facts:
-    """The facts of a module such as `client_server.rooms`."""
+    """Return the facts of a module such as `client_server.rooms`."""
     if module in EXCEPTIONS:
         return EXCEPTIONS[module]
     return Facts(timeout=60) if module.startswith("workers.") else Facts()
@@ -56,9 +56,9 @@ HOLDING: Mapping[str, int] = {
 
 
 def memory(function: str, default: int, *, held: bool) -> int:
-    """The megabytes of a function such as `client_server.rooms.create_room`, by the deployment's default.
+    """Return the megabytes of a function such as `client_server.rooms.create_room`.
 
-    `held` says that functions hold waiting clients.
+    `default` is the deployment's setting. `held` says that functions hold waiting clients.
     """
     module = facts(function.rpartition(".")[0])
     return (HOLDING.get(function) if held else None) or module.memory or default
@@ -110,7 +110,7 @@ WORKERS: Mapping[str, int] = {
 
 
 def reserved(account_concurrency: int, *, held: bool) -> Mapping[str, int]:
-    """How many invocations each function in `SHARES` may have at once, by its module and name.
+    """Return how many invocations each function in `SHARES` may have at once, by its module and name.
 
     `account_concurrency` is the account's quota; `held` says that waiting clients hold functions. Where that
     would leave less unreserved than AWS demands, nothing is reserved for workers, or nothing at all.

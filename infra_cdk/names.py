@@ -1,6 +1,6 @@
 """How resources are named: `<prefix>-<api>-<operation>` for functions, `<prefix>-<name>` for the rest.
 
-The worker of a queue is `<prefix>-queue-<queue>`: whoever queues something calls it by that.
+The worker of a queue is `<prefix>-queue-<queue>`: code that queues a message invokes it by that name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LONGEST_REGION = 24
 
 
 def function_name(settings: Settings, function: Function) -> str:
-    """A function's physical name; one that would be too long ends in a digest of what is cut off."""
+    """Return a function's physical name; one that would be too long ends in a digest of what is cut off."""
     if isinstance(function.route, Queue):
         return worker_name(settings, function.route.name)
     name = f"{settings.prefix}-{api_name(function)}-{function.name.partition('-')[2]}"
@@ -37,7 +37,7 @@ def function_name(settings: Settings, function: Function) -> str:
 
 
 def worker_name(settings: Settings, queue: str) -> str:
-    """The name of the function that works through a queue, by which `murmuration.settings` knows it."""
+    """Return the physical name of a queue's worker, as `murmuration.settings` builds it."""
     return f"{settings.prefix}-queue-{queue}"
 
 
@@ -46,14 +46,14 @@ def queue_name(settings: Settings, name: str, fifo: bool) -> str:
 
 
 def global_name(settings: Settings, name: str) -> Any:
-    """The name of what CloudFront has once for the whole account: deployments of two regions must differ."""
+    """Return a name for a CloudFront resource. Such names count for the whole account, so it contains the
+    region.
+    """
     return Fn.sub(f"{settings.prefix}-${{AWS::Region}}-{name}")
 
 
 def distribution_comment(settings: Settings) -> Any:
-    """The text by which one distribution is told from another in CloudFront's list; a long server name is
-    cut.
-    """
+    """Return the comment that identifies the distribution in CloudFront's list; a long server name is cut."""
     before = f"{settings.prefix} in "
     room = LONGEST_COMMENT - len(before) - LONGEST_REGION - len(": ")
     name = settings.server_name
@@ -62,6 +62,8 @@ def distribution_comment(settings: Settings) -> Any:
 
 
 def logical_id(*parts: str) -> str:
-    """A logical ID, such as `FunctionClientServerLogin`, of words that `.`, `-`, `_`, `/` or `$` part."""
+    """Return a logical ID, such as `FunctionClientServerLogin`, made of the words between `.`, `-`, `_`,
+    `/` and `$`.
+    """
     words = "-".join(parts).translate(str.maketrans("._/$", "----")).split("-")
     return "".join(word[:1].upper() + word[1:] for word in words)

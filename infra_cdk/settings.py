@@ -1,4 +1,4 @@
-"""What an operator decides, read from the CDK context: `cdk.json`, or `-c name=value` on the command line."""
+"""The settings that an operator chooses, read from the CDK context: `cdk.json`, or `-c name=value`."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _providers(value: Any) -> Any:
 
 
 def _is_within(name: str, zone: str) -> bool:
-    """Whether a host name is a zone's own or below it."""
+    """Return whether a host name is a zone's own or below it."""
     return name == zone or name.endswith(f".{zone}")
 
 
@@ -220,7 +220,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _logins_that_work(self) -> Settings:
-        """What the functions would refuse when somebody logs in is refused here."""
+        """Refuse settings with which the functions would fail as soon as somebody logs in."""
         from murmuration.accounts.login_flows import read_login_flows
         from murmuration.accounts.sso.identity_providers import read_providers
         from murmuration.settings import SettingsError as Refused
@@ -249,21 +249,23 @@ class Settings(BaseModel):
 
     @property
     def has_rest_beside(self) -> bool:
-        """Whether a REST API has what the functions' APIs can't do.
+        """Whether there is a REST API beside the HTTP APIs, for routes that those can't have.
 
-        An HTTP API has no route onto wake queues, and puts no upload into the bucket. Where clients wait at
-        the edge, the route onto wake queues has SQS's own paths.
+        An HTTP API can't receive from wake queues or put an upload into the bucket. Where clients wait at the
+        edge, the route to wake queues has the same paths as SQS.
         """
         return self.api == "http" or self.waits_at_edge
 
     @property
     def waits_at_edge(self) -> bool:
-        """Whether CloudFront asks the queues of parked clients itself."""
+        """Whether CloudFront itself receives from the queues of parked clients."""
         return self.waiting == "parked" and self.waits == "edge"
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """The host names that lead here: the domain, and the server name where the zone has it."""
+        """The host names that point to this deployment: the domain, and the server name if it is in the
+        zone.
+        """
         if not self.domain:
             return ()
         serves_name = self.zone and self.serve_server_name and _is_within(self.server_name, self.zone)
@@ -271,22 +273,25 @@ class Settings(BaseModel):
 
     @property
     def login_flows_text(self) -> str:
-        """The flows as functions read them."""
+        """The login flows in the form in which functions read them."""
         return " ".join(",".join(flow) for flow in self.login_flows)
 
     @property
     def identity_providers_text(self) -> str:
-        """The identity providers as functions read them."""
+        """The identity providers in the form in which functions read them."""
         return json.dumps(self.identity_providers, separators=(",", ":")) if self.identity_providers else ""
 
     @property
     def prefix(self) -> str:
-        """What each physical name starts with."""
+        """The beginning of each physical name."""
         return f"murmuration-{self.stage}"
 
 
 def read_settings(context: Mapping[str, object]) -> Settings:
-    """The settings in a CDK context, less its own flags (`@aws-cdk/…`, `aws:…`). Raises SettingsError."""
+    """Return the settings in a CDK context, ignoring the CDK's own flags (`@aws-cdk/…`, `aws:…`).
+
+    Raises SettingsError.
+    """
     ours = {name: value for name, value in context.items() if name[:1] != "@" and ":" not in name}
     try:
         return Settings.model_validate(ours)

@@ -35,7 +35,7 @@ from murmuration.endpoint import Function, is_wanted
 
 
 def make_stack(app: App, settings: Settings, functions: Sequence[Function], layers: Layers) -> Stack:
-    """The whole deployment. Raises DeploymentError for functions that can't be deployed."""
+    """Make the whole deployment. Raises DeploymentError for functions that can't be deployed."""
     stack = Stack(
         app,
         settings.prefix,
@@ -113,9 +113,10 @@ def _make_nested(
     after: Sequence[CfnResource],
     common: Any,
 ) -> Sequence[CfnResource]:
-    """The functions of a nested stack, which is made and changed after what is in `after`.
+    """Make a nested stack with its functions, after the resources in `after`.
 
-    Nothing refers to what is in it, as API Gateway finds functions by their names. Returns what comes last.
+    No resource refers to them, because API Gateway finds functions by their names. Returns the resources that
+    are made last.
     """
     within = [function for function in functions if division_of(function) == division]
     if not within:
@@ -140,7 +141,7 @@ OVERHEAD_BYTES = 6
 
 
 def retention(settings: Settings) -> Mapping[str, str]:
-    """The variables about how long messages are kept."""
+    """Return the environment variables that say how long messages are kept."""
     return {
         "RETENTION": "on",
         "RETENTION_DEFAULT_DAYS": str(settings.retention_default_days),
@@ -150,9 +151,10 @@ def retention(settings: Settings) -> Mapping[str, str]:
 
 
 def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
-    """The variables that every function finds; `murmuration.settings` reads them.
+    """Return the environment variables of every function; `murmuration.settings` reads them.
 
-    Raises DeploymentError for settings that have no room there: else Lambda would refuse the first function.
+    Raises DeploymentError if the settings are too long for them: otherwise Lambda would refuse the first
+    function.
     """
     values = {
         "SERVER_NAME": settings.server_name,
@@ -208,5 +210,5 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
 
 
 def _longest(value: Any) -> int:
-    """How many bytes a variable's value has; one that only the deployment knows has 130 at most."""
+    """Return the most bytes that a variable's value can have: 130 for one that only the deployment knows."""
     return len(value.encode()) if isinstance(value, str) and not Token.is_unresolved(value) else 130

@@ -1,7 +1,7 @@
-"""Which API has a path: CloudFront chooses one by these patterns.
+"""Decides which API has a path: CloudFront chooses one by these patterns.
 
-An API has room for so many paths only (`infra_cdk.parts.api`). A pattern is CloudFront's: `*` stands for any
-characters, `/` among them. The first pattern that fits counts, here as there.
+An API has room for a limited number of paths (`infra_cdk.parts.api`). A pattern is CloudFront's: `*` stands
+for any characters, including `/`. The first pattern that matches counts, both here and in CloudFront.
 https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/DownloadDistValuesCacheBehavior.html
 """
 
@@ -30,5 +30,5 @@ PARTS: tuple[Part, ...] = ("", "Drafts", "Federation", "Keys", "Media", "Rooms")
 
 
 def part_of(path: str) -> Part:
-    """The API that has a path, or a route's path with its parameters in braces."""
+    """Return the API that has a path. The path may be a route's, with its parameters in braces."""
     return next((part for pattern, part in PATTERNS if fnmatchcase(path, pattern)), "")

@@ -1,16 +1,17 @@
 """Waiting at the edge: CloudFront itself asks SQS for a parked client, and no API stands in between.
 
 Plain data, without the CDK, for the deployment and the local gateway alike. CloudFront's viewer function
-(`viewer.js`) makes of a /sync with a marked token a request of SQS's query protocol. It sends that to an
-origin group: SQS's endpoint, and behind it the REST API with the route onto the queues (`parking`), which
-CloudFront asks where SQS refuses. A queue that is gone (400) and a policy that doesn't help (403) are then
-answered as they are without this.
+(`viewer.js`) turns a /sync with a marked token into a request of SQS's query protocol. It sends that to an
+origin group: first to SQS's endpoint, and if SQS refuses, to the REST API with the route to the queues
+(`parking`). So a queue that is gone (400) and a policy that doesn't allow the request (403) are answered as
+they are without waiting at the edge.
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-making-api-requests-xml.html
 https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/high_availability_origin_failover.html
 
-A second function (`viewer_response.js`) makes the empty /sync of SQS's answer. It sees no body, but its
-length: rings are padded, so that an answer with one is longer than any without (`storage.live.wake_queues`).
-Where the length isn't told, the client is called: that is right at any time, and costs a request.
+A second function (`viewer_response.js`) turns SQS's answer into the empty /sync. It sees the answer's length
+but not its body. So rings are padded: an answer with a ring is longer than any without
+(`storage.live.wake_queues`). Where the length isn't known, the client is told to ask a function: that is
+always right, and costs a request.
 https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/functions-event-structure.html
 """
 
@@ -37,7 +38,7 @@ KEY_ALGORITHM = "signed_curve25519"
 
 
 def query(wait: str) -> Mapping[str, str]:
-    """The query of the request for `wait` seconds. No ring is taken out of its queue."""
+    """Return the query of the request that waits for `wait` seconds. It leaves rings in their queue."""
     return {
         "Action": "ReceiveMessage",
         "Version": "2012-11-05",

@@ -1,7 +1,8 @@
-"""What a request to AWS needs permission for, in the words of `grants`.
+"""Finds the permissions that a request to AWS needs, in the words of `grants`.
 
-Plain Python: the deployment makes IAM actions of these words, the local cloud and the recorder of tests read
-them from requests. So what tests exercise is what is granted, word for word.
+Plain Python, without the CDK. The deployment translates these words into IAM actions. The local cloud and the
+recorder of tests derive them from requests. So the deployment grants the same permissions that tests
+exercise.
 """
 
 from __future__ import annotations
@@ -110,11 +111,14 @@ _OBJECT_ACTIONS: Final = {
 
 
 class UnknownRequest(Exception):
-    """No word says what the request needs: `needs` and ACTIONS must learn it."""
+    """There is no word for the permission that a request needs: add one to `needs` and ACTIONS."""
 
 
 def needs(service: str, operation: str, parameters: Mapping[str, Any], prefix: str) -> Iterator[Need]:
-    """What a request needs. `service` and `operation` are botocore's names. Raises UnknownRequest."""
+    """Yield the permissions that a request needs. `service` and `operation` are botocore's names.
+
+    Raises UnknownRequest.
+    """
     match service:
         case "dynamodb":
             yield from _table_needs(operation, parameters, prefix)
@@ -140,12 +144,12 @@ def needs(service: str, operation: str, parameters: Mapping[str, Any], prefix: s
 
 
 def queue_action(operation: str) -> str | None:
-    """The word for one of SQS's operations; None where there is none."""
+    """Return the word for an operation of SQS; None if it needs no permission."""
     return _QUEUE_ACTIONS.get(operation)
 
 
 def logical_queue(physical: str, prefix: str) -> str:
-    """A queue's name without prefix and suffix."""
+    """Return a queue's logical name: its physical name without prefix and suffix."""
     return physical.removeprefix(f"{prefix}-").removesuffix(".fifo")
 
 
@@ -169,7 +173,7 @@ def _table_needs(operation: str, parameters: Mapping[str, Any], prefix: str) -> 
 
 
 def _object_needs(operation: str, parameters: Mapping[str, Any]) -> Iterator[Need]:
-    """Objects go by their key's first part: `local/…` is `local/*`."""
+    """Yield the permissions on objects. Only the first part of a key counts: `local/…` needs `local/*`."""
     if operation == "DeleteObjects":
         keys = [entry["Key"] for entry in parameters["Delete"]["Objects"]]
     else:
@@ -182,5 +186,5 @@ def _object_needs(operation: str, parameters: Mapping[str, Any]) -> Iterator[Nee
 
 
 def _copied_key(source: Any) -> str:
-    """The key in a CopySource, which botocore makes a path of."""
+    """Return the key in a CopySource. botocore writes bucket and key as one path."""
     return str(source["Key"]) if isinstance(source, Mapping) else str(source).lstrip("/").partition("/")[2]

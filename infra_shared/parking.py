@@ -49,9 +49,9 @@ WAIT_SECONDS = 29
 
 
 def template(name: str, prefix: str = "") -> str:
-    """The mapping template `name`, whose parameters' names begin with `prefix`.
+    """Return the mapping template `name`; its parameters' names begin with `prefix`.
 
-    A request is a form, so its template's lines are put together.
+    The template of a request makes a form, so its lines are joined.
     """
     text = (TEMPLATES / f"{name}.vtl").read_text().strip()
     if name.endswith("_request"):
@@ -62,7 +62,9 @@ def template(name: str, prefix: str = "") -> str:
 def operations(
     uri: Any, credentials: Any, headers: Mapping[str, str], *, at_edge: bool = False
 ) -> dict[str, Any]:
-    """The OpenAPI operations at `PATH`, or at `PATH_AT_EDGE`: GET for /sync, and POST for sliding sync."""
+    """Return the OpenAPI operations at `PATH`, or at `PATH_AT_EDGE`: GET for /sync, and POST for sliding
+    sync.
+    """
     return {
         method: operation(uri, credentials, headers, at_edge=at_edge, slides=method == "post")
         for method in ("get", "post")
@@ -72,7 +74,8 @@ def operations(
 def operation(
     uri: Any, credentials: Any, headers: Mapping[str, str], *, at_edge: bool = False, slides: bool = False
 ) -> dict[str, Any]:
-    """The OpenAPI operation for those who wait by /sync, or by sliding sync; it answers with `headers`.
+    """Return the OpenAPI operation for those who wait by /sync, or by sliding sync; it answers with
+    `headers`.
 
     `uri` is the queues' `arn:…:apigateway:…:sqs:path/<account>/<prefix>-wake-2-{queue}`, at the edge with
     `{queue}` for the whole name; `credentials` is the ARN of a role that lets API Gateway receive messages
@@ -126,15 +129,15 @@ class IntegrationResponse:
     converts_to_text: bool
 
     def fits(self, status: int) -> bool:
-        """Whether its pattern is that of a status which the integration answered with."""
+        """Return whether its pattern matches a status that the integration answered with."""
         return bool(self.pattern) and re.fullmatch(self.pattern, str(status)) is not None
 
 
 def integration_responses(integration: Mapping[str, Any]) -> tuple[IntegrationResponse, ...]:
-    """The responses of an OpenAPI integration as REST has them after an import.
+    """Return the responses of an OpenAPI integration that REST keeps after an import.
 
-    REST names a response by its method and status code, and has no two of one name. Of several in the
-    document the last is kept here, as the simulated account of the rehearsal keeps it.
+    REST identifies a response by its method and status code, so it keeps one for each. If the document has
+    several of the same identity, the last is kept here, as in the rehearsal's simulated account.
     https://docs.aws.amazon.com/apigateway/latest/api/API_PutIntegrationResponse.html
     """
     kept: dict[str, IntegrationResponse] = {}
@@ -154,7 +157,9 @@ def integration_responses(integration: Mapping[str, Any]) -> tuple[IntegrationRe
 
 
 def chosen_response(responses: tuple[IntegrationResponse, ...], status: int) -> IntegrationResponse | None:
-    """The response for what an integration answered; None where none fits, which REST answers with 500."""
+    """Return the response that fits an integration's status; None if none fits, which REST answers with
+    500.
+    """
     fitting = (response for response in responses if response.fits(status))
     default = next((response for response in responses if not response.pattern), None)
     return next(fitting, default)

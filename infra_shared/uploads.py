@@ -1,13 +1,13 @@
 """Uploads past a function's 6 MB: the REST API's integration with the bucket.
 
-Plain data, without the CDK, so that the local gateway runs the same. The viewer function sends an upload with
-a larger body than a function takes to `/uploads`, where the gateway first asks the function of the route, as
-an authorizer (`murmuration.endpoint.uploads` says what it answers), and then puts the body into the bucket,
-which refuses to write over an object. What the client is told comes from the authorizer, by a template.
+Plain data, without the CDK, so that the local gateway runs the same. If an upload's body is larger than a
+function accepts, the viewer function sends it to `/uploads`. There the gateway first asks the route's
+function, as an authorizer (`murmuration.endpoint.uploads` describes its answer). Then it puts the body into
+the bucket, which refuses to overwrite an object. A template makes the client's answer from the authorizer's.
 
-A refused upload has a key that the gateway's role may not write to: so its body is stored nowhere, and the
-client gets the status and the words that the function chose. The bucket's answer reaches the template as
-base64, as in `parking`.
+For a refused upload, the authorizer names a key to which the gateway's role may not write. So the body isn't
+stored, and the client gets the status and error that the function chose. The bucket's answer reaches the
+template as base64, as in `parking`.
 https://docs.aws.amazon.com/apigateway/latest/developerguide/integrating-api-with-aws-services-s3.html
 """
 
@@ -30,7 +30,7 @@ STATUSES = (400, 401, 403, 404, 409, 413, 429, 500, 503)
 
 
 def template() -> str:
-    """The mapping template of the answer."""
+    """Return the mapping template that makes the client's answer."""
     text = (TEMPLATES / "upload_response.vtl").read_text().strip()
     statuses = "\n".join(
         f'#if($context.authorizer.status == "{status}")\n'
@@ -41,13 +41,13 @@ def template() -> str:
 
 
 def path_parameters(path: str) -> list[dict[str, Any]]:
-    """The parameters in a path of API Gateway's syntax, as OpenAPI declares them."""
+    """Return OpenAPI declarations of the parameters in a path of API Gateway's syntax."""
     names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
     return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
 
 
 def operation(path: str, uri: Any, credentials: Any, headers: Mapping[str, str]) -> dict[str, Any]:
-    """The OpenAPI operation for uploads at `path`, which answers with `headers`.
+    """Return the OpenAPI operation for uploads at `path`, which answers with `headers`.
 
     `uri` is the bucket's `arn:…:apigateway:…:s3:path/<bucket>/{folder}/{media}/{name}`, `credentials` the ARN
     of a role that may put objects below FOLDER.
@@ -83,7 +83,7 @@ def operation(path: str, uri: Any, credentials: Any, headers: Mapping[str, str])
 
 
 def security_scheme(function_uri: Any, credentials: Any) -> dict[str, Any]:
-    """The authorizer, by the URI at which the gateway invokes its function; no answer of it is kept."""
+    """Return the authorizer, which the gateway invokes at `function_uri`. Its answers aren't cached."""
     return {
         "type": "apiKey",
         "name": "Authorization",

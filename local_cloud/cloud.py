@@ -143,7 +143,7 @@ class Cloud:
         return dynoxide.url
 
     def _meter(self) -> Meter | None:
-        """What counts from now on what is used, if it is asked for."""
+        """Return the meter, which counts usage from now on, if the configuration asks for it."""
         if not self.config.meter:
             return None
         meter = Meter(self.config.api)
@@ -277,13 +277,15 @@ class Cloud:
         self.sqs.queue(queue).send(failure_message(failure))
 
     def _add_worker(self, function: Function) -> None:
-        """Register a queue's function under the name by which it is rung."""
+        """Register a queue's function under the name by which it is invoked."""
         from murmuration.settings import settings
 
         self.invocations.add(settings().worker(function.route.name), function)
 
     def _ring_for_what_is_left(self, functions: list[Function]) -> None:
-        """Ring for messages from before the start: AWS would have swept while this machine was off."""
+        """Invoke the workers of queues with messages from before the start, as AWS's sweep would have
+        meanwhile.
+        """
         from murmuration.endpoint import Queue
         from murmuration.settings import settings
 
@@ -301,7 +303,9 @@ class Cloud:
         )
 
     def _parking(self) -> Parking:
-        """What sends clients to their wake queues; what waits there takes no concurrency."""
+        """Return the gateway's part that sends clients to their wake queues. Waiting there takes no
+        concurrency.
+        """
         threads = Lambdas(self.config.limits.connections)
         self._cleanup.callback(threads.close)
         at_edge = self.config.waits == "edge"
@@ -313,7 +317,7 @@ class Cloud:
         return parking
 
     def _queue_secret(self) -> str:
-        """What CloudFront adds to requests for queues."""
+        """Return the secret that CloudFront adds to requests for queues."""
         found = self.ssm.get_parameters({"Names": [environment.QUEUE_SECRET_PARAMETER]})
         return str(found["Parameters"][0]["Value"])
 

@@ -1,4 +1,4 @@
-"""What `murmuration serve` can be told, by option or by environment variable."""
+"""The configuration of `murmuration serve`, by option or by environment variable."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Config:
 
     @property
     def url(self) -> str:
-        """Where clients reach it."""
+        """The URL at which clients reach the server."""
         return (
             f"http://{'localhost' if self.host in ('127.0.0.1', '0.0.0.0', '::') else self.host}:{self.port}"  # noqa: S104
         )

@@ -74,7 +74,7 @@ class DataFolder:
 
     @property
     def database_url(self) -> Path:
-        """Where it is written, while the database runs, how to reach it."""
+        """The file that has the running database's URL."""
         return self.path / "dynamodb.url"
 
     @property
@@ -89,17 +89,17 @@ class DataFolder:
 
     @property
     def usage(self) -> Path:
-        """What the server used that ran here last with a meter."""
+        """The file with the usage of the last server that ran here with a meter."""
         return self.path / "usage.json"
 
     @property
     def objects(self) -> Path:
-        """Where the bodies of S3's objects are."""
+        """The folder with the bodies of S3's objects."""
         return self.path / "objects"
 
     @property
     def mail(self) -> Path:
-        """Where sent mail ends up, one .eml file each."""
+        """The folder of sent mail, one .eml file each."""
         return self.path / "mail"
 
 

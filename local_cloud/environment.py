@@ -25,7 +25,7 @@ _REAL_ACCOUNT = (
 
 
 def environment(config: Config, dynamodb_url: str | None) -> dict[str, str]:
-    """The variables that the deployed functions would have, for this local cloud."""
+    """Return the variables that the deployed functions would have, for this local cloud."""
     found = {
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
@@ -57,7 +57,9 @@ def environment(config: Config, dynamodb_url: str | None) -> dict[str, str]:
 
 
 def _federation(config: Config) -> dict[str, str]:
-    """Servers on this machine have no notary: one elsewhere couldn't reach them."""
+    """Return the settings of federation. Servers on this machine get no notary, because it couldn't reach
+    them.
+    """
     return {
         "MURMURATION_FEDERATION": "on" if config.federation_port else "off",
         "MURMURATION_FEDERATION_LOOPBACK": "on" if config.allow_loopback else "off",
@@ -67,7 +69,9 @@ def _federation(config: Config) -> dict[str, str]:
 
 
 def enter(variables: Mapping[str, str]) -> dict[str, str | None]:
-    """Set `variables` in this process, and drop what could reach a real account; returns what was there."""
+    """Set `variables` in this process, and remove those that could reach a real account. Returns the
+    values before.
+    """
     before = {name: os.environ.get(name) for name in (*variables, *_REAL_ACCOUNT)}
     os.environ.update(variables)
     for name in _REAL_ACCOUNT:

@@ -24,7 +24,7 @@ current_function: ContextVar[str | None] = ContextVar("current_function", defaul
 
 
 class Function(Protocol):
-    """What discovery finds; see `murmuration.endpoint.discovery.Function`."""
+    """A discovered function; see `murmuration.endpoint.discovery.Function`."""
 
     @property
     def name(self) -> str: ...
@@ -70,7 +70,7 @@ class FunctionError(Exception):
 
 
 class Lambdas:
-    """The threads that run functions: as many as needed up to `concurrency`; what exceeds it waits."""
+    """The threads that run functions: as many as needed up to `concurrency`; further invocations wait."""
 
     def __init__(self, concurrency: int) -> None:
         self._limit = concurrency
@@ -115,7 +115,9 @@ class Lambdas:
             self._jobs.put(None)
 
     def invoke(self, function: Function, event: LambdaEvent, timeout: float) -> Any:
-        """Run the function here and now; its answer. Raises FunctionError, having logged what it raised."""
+        """Run the function in this thread and return its answer. Raises FunctionError, having logged what
+        it raised.
+        """
         request_id = str(uuid.uuid4())
         token = current_function.set(function.name)
         started = time.monotonic()

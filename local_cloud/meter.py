@@ -42,19 +42,21 @@ class Meter:
             self._counts[name] += units
 
     def request(self, *, preflight: bool = False) -> None:
-        """A request has reached the edge, which answers a browser's preflight itself."""
+        """Count a request that reached the edge. The edge itself answers a browser's preflight."""
         for name in ("cloudfront_requests", "cloudfront_functions"):
             self.add(name)
         if not preflight:
             self.add(self._requests)
 
     def wait(self) -> None:
-        """A request of those counted waits in a REST API, on a queue."""
+        """Count a request that waits on a queue in a REST API. It is counted as a request too."""
         self._wait_on_a_queue()
         self.add("rest_requests")
 
     def wait_at_edge(self) -> None:
-        """A request of those counted waits on a queue without API Gateway; a second function answers it."""
+        """Count a request that waits on a queue without API Gateway; a second CloudFront function answers
+        it.
+        """
         self._wait_on_a_queue()
         self.add("cloudfront_functions")
 
@@ -65,22 +67,22 @@ class Meter:
             self._parked += 1
 
     def call_queue(self, operation: str) -> None:
-        """SQS is called; the making of queues is counted apart as well."""
+        """Count a call of SQS. Calls that make queues are also counted by themselves."""
         self.add("sqs_requests")
         with self._lock:
             self._queues_made += operation == "CreateQueue"
 
     def invocation(self, function: str, seconds: float) -> None:
-        """A function has run for so long."""
+        """Count a function's run of `seconds`."""
         self.add("lambda_requests")
         self.add("lambda_gb_seconds", seconds * MEMORY_GB)
         with self._lock:
             self._invocations[function] += 1
 
     def snapshot(self) -> dict[str, float]:
-        """Return the counts so far.
+        """Return the counts so far, by the prices' names.
 
-        Beside those by the prices' names: `parked`, `queues_made`, and the invocations by function.
+        In addition it has `parked`, `queues_made`, and the invocations by function.
         """
         with self._lock:
             functions = {f"invoked {name}": float(count) for name, count in self._invocations.items()}
@@ -93,7 +95,7 @@ class Meter:
             self._refused += 1
 
     def save(self, path: Path) -> None:
-        """Write what was counted, and how many seconds it took, to `path`."""
+        """Write the counts, and how many seconds they took, to `path`."""
         with self._lock:
             found = {
                 "seconds": time.monotonic() - self._started,
@@ -104,13 +106,13 @@ class Meter:
 
 
 def load(path: Path) -> tuple[dict[str, float], float]:
-    """The counts and seconds that `save` has written."""
+    """Return the counts and seconds that `save` wrote."""
     found = json.loads(path.read_text())
     return found["counts"], found["seconds"]
 
 
 def load_refused(path: Path) -> int:
-    """How many transactions DynamoDB refused, according to what `save` has written."""
+    """Return how many transactions DynamoDB refused, according to what `save` has written."""
     return int(json.loads(path.read_text())["refused_transactions"])
 
 

@@ -16,7 +16,7 @@ EDGE_ADDRESS: Final = "130.176.0.1"
 
 
 def domain(api_id: str) -> str:
-    """The execute-api domain name of an API."""
+    """Return the execute-api domain name of an API."""
     return f"{api_id}.execute-api.{REGION}.amazonaws.com"
 
 

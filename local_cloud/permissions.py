@@ -1,4 +1,4 @@
-"""IAM as functions meet it: calls that the role of a function's module doesn't allow are refused.
+"""IAM as functions meet it: a call is refused if the role of the function's module doesn't allow it.
 
 The roles are the deployment's own (`infra_shared.grants`). Calls from outside a function, such as the local
 cloud's own reading of queues and streams, are allowed.
@@ -45,7 +45,7 @@ def acting_for(module: str | None, queue: str | None = None) -> Iterator[None]:
 
 
 def queue_of(handler: Any) -> str | None:
-    """The queue that a function works through; None where it has none."""
+    """Return the queue that a function works through; None where it has none."""
     from murmuration.endpoint import Queue
 
     route = getattr(handler, "route", None)
@@ -53,14 +53,16 @@ def queue_of(handler: Any) -> str | None:
 
 
 def module_of(handler: Any) -> str | None:
-    """The module of a function's entry point, such as `client_server.rooms`; None for what isn't ours."""
+    """Return the module of a function's entry point, such as `client_server.rooms`; None for what isn't
+    ours.
+    """
     function = getattr(handler, "function", None)
     name = getattr(function, "__module__", "")
     return name.removeprefix("functions.").rpartition(".")[0] if name.startswith("functions.") else None
 
 
 def install() -> None:
-    """Check what is called from now on, but for botocore's clients that were made before."""
+    """Check calls from now on, except those of botocore clients that were made before."""
     global _installed
     if not _installed:
         _installed = True
@@ -72,7 +74,9 @@ def install() -> None:
 
 @contextmanager
 def suspended() -> Iterator[None]:
-    """Allow everything in this process meanwhile, for those who find out what is needed."""
+    """Allow every call in this process until the block ends, for tests that find out which permissions are
+    needed.
+    """
     global _enforced
     _enforced = False
     try:
@@ -88,7 +92,7 @@ def _check_call(call: Call, proceed: Proceed) -> Answer:
 
 
 def _check(params: Mapping[str, Any], model: Any, **_: Any) -> None:
-    """Raises botocore's ClientError as for IAM's refusal."""
+    """Raise botocore's ClientError, as for IAM's refusal, if the acting module may not do this."""
     if refusal := _refusal(model.service_model.service_name, model.name, params):
         from botocore.exceptions import ClientError
 
@@ -96,7 +100,7 @@ def _check(params: Mapping[str, Any], model: Any, **_: Any) -> None:
 
 
 def _refusal(service: str, operation: str, parameters: Mapping[str, Any]) -> str | None:
-    """Why the acting module's role doesn't allow a request; None if it does."""
+    """Return why the acting module's role doesn't allow a request; None if it does."""
     module = _module.get()
     if module is None or not _enforced:
         return None

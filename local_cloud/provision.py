@@ -1,6 +1,6 @@
-"""What a deployment creates once: tables, the media bucket, queues, and the secrets in SSM.
+"""The things that a deployment creates once: tables, the media bucket, queues, and the secrets in SSM.
 
-Each step leaves alone what is there, so it runs at every start.
+Existing ones are left alone, so this runs at every start.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FIFO = {"FifoQueue": "true", "ContentBasedDeduplication": "true"}
 
 
 def create_tables(client: Any, tables: Iterable[Any], *, prefix: str = PREFIX) -> None:
-    """Create the missing ones of `murmuration.storage.tables.TABLES`."""
+    """Create the tables of `murmuration.storage.tables.TABLES` that don't exist yet."""
     existing = set()
     page: dict[str, Any] = {}
     while True:
@@ -53,13 +53,15 @@ def create_bucket(s3: S3) -> None:
 
 
 def physical_queue(name: str, fifo: bool, *, prefix: str = PREFIX) -> str:
-    """A queue's name in SQS, from its logical name."""
+    """Return a queue's name in SQS, from its logical name."""
     physical = f"{prefix}-{name}"
     return f"{physical}.fifo" if fifo and not physical.endswith(".fifo") else physical
 
 
 def create_queues(sqs: Sqs, functions: Iterable[Function], *, prefix: str = PREFIX) -> None:
-    """The queue of each queue function, with the attributes its route asks for, and those of dead letters."""
+    """Create the queue of each queue function, with the attributes in its route, and the queues of dead
+    letters.
+    """
     from murmuration.endpoint import Queue
     from murmuration.endpoint.workers import DEAD_LETTERS
 
@@ -81,11 +83,11 @@ def create_queue(sqs: Sqs, name: str, attributes: dict[str, str]) -> None:
 
 
 def create_secrets(ssm: Ssm) -> str:
-    """The server's signing key, CloudFront's secrets for functions and for queues, made at the first start.
+    """Create the server's signing key and CloudFront's secrets for functions and for queues, if they don't
+    exist.
 
-    Returns the one for functions.
-
-    The signing key is written as `murmuration.server_keys` reads it: algorithm, version, seed.
+    Returns the secret for functions. The signing key is written as `murmuration.server_keys` reads it:
+    algorithm, version, seed.
     """
     seed = base64.b64encode(secrets.token_bytes(32)).decode().rstrip("=")
     version = "a_" + secrets.token_hex(3)
@@ -95,7 +97,7 @@ def create_secrets(ssm: Ssm) -> str:
 
 
 def set_parameters(ssm: Ssm, values: Mapping[str, str], *, prefix: str = PREFIX) -> None:
-    """Have these secrets, by logical name, be as they are given."""
+    """Write these secrets to SSM, by logical name."""
     for name, value in values.items():
         ssm.put_parameter(
             {"Name": f"/{prefix}/{name}", "Value": value, "Type": "SecureString", "Overwrite": True}

@@ -17,11 +17,11 @@ from local_cloud.gateway.websocket import WebSocketGateway, protocol
 
 
 class AddressInUse(Exception):
-    """Something else listens there; the message says where."""
+    """Another program listens at the address; the message says which address."""
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises AddressInUse."""
+    """Return a listening socket. Raises AddressInUse."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With the protocol named, asyncio sets TCP_NODELAY on what it accepts: else each answer waits 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

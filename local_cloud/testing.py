@@ -64,7 +64,7 @@ class LocalCloud:
     def start(self, patience: float = 60.0) -> None:
         """Start it and wait until it serves. Raises LocalCloudError.
 
-        The first time it takes another port if somebody was faster to take the one that was free.
+        If another process takes the free port that was chosen, the first start chooses another one.
         """
         for _ in range(3):
             try:
@@ -105,7 +105,7 @@ class LocalCloud:
         told.set()
 
     def stop(self, patience: float = 10.0) -> int | None:
-        """End it as Ctrl-C does; its exit status."""
+        """End it as Ctrl-C does, and return its exit status."""
         return self._end(signal.SIGTERM, patience)
 
     def kill9(self) -> None:
@@ -149,7 +149,7 @@ def local_cloud(
 
 
 def _clean_environment() -> dict[str, str]:
-    """This process's environment without what it has set up for functions of its own."""
+    """Return this process's environment without the variables that were set for functions in it."""
     return {
         name: value
         for name, value in os.environ.items()

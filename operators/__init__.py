@@ -1,1 +1,1 @@
-"""What the operator runs: the `murmuration` command, doctor, users, keys, costs."""
+"""The operator's commands: `murmuration` with doctor, users, keys, costs and others."""

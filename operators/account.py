@@ -1,4 +1,4 @@
-"""What `murmuration doctor` asks of the AWS account: quotas, protection, mail. It changes nothing."""
+"""The checks of `murmuration doctor` on the AWS account: quotas, protection, mail. It changes nothing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def make_client(service: str) -> Any:
 
 
 def checks(server: Server, clients: Clients = make_client) -> Iterator[Finding]:
-    """Ask the account, one question after the other. A server in a folder has none."""
+    """Yield the results of the checks on the account, one after another; none for a server in a folder."""
     if server.folder is not None:
         return
     for subject, check in (
@@ -46,7 +46,7 @@ def checks(server: Server, clients: Clients = make_client) -> Iterator[Finding]:
 
 
 def _allowed(subject: str, check: Callable[[], Finding]) -> Finding:
-    """What a check found. Who may not ask is told so; it's no fault of the server."""
+    """Return the finding of a check. If the operator lacks permission for it, that is a note, not a fault."""
     from botocore.exceptions import ClientError
 
     try:
@@ -57,7 +57,7 @@ def _allowed(subject: str, check: Callable[[], Finding]) -> Finding:
 
 
 def check_concurrency(_server: Server, clients: Clients) -> Finding:
-    """How many functions may run at once in this account and region."""
+    """Check how many functions may run at once in this account and region."""
     limit = int(clients("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"])
     if limit < ENOUGH_CONCURRENCY:
         said = f"{limit} functions may run at once: set account_concurrency to that, and ask for more by"
@@ -66,7 +66,7 @@ def check_concurrency(_server: Server, clients: Clients) -> Finding:
 
 
 def check_requests(_server: Server, clients: Clients) -> Finding:
-    """How many requests a second all APIs of this account and region take."""
+    """Check how many requests a second all APIs of this account and region accept."""
     limit = clients("apigateway").get_account().get("throttleSettings", {})
     rate, burst = float(limit.get("rateLimit", 0)), int(limit.get("burstLimit", 0))
     if rate < ENOUGH_REQUESTS:
@@ -76,7 +76,7 @@ def check_requests(_server: Server, clients: Clients) -> Finding:
 
 
 def check_protection(server: Server, clients: Clients) -> Finding:
-    """Whether somebody could delete tables or stack by mistake: a deployment is protected once it stands."""
+    """Check that nobody can delete the tables or the stack by mistake, as a deployment protects them."""
     from murmuration.storage.tables import TABLES
 
     dynamodb, cloudformation = clients("dynamodb"), clients("cloudformation")
@@ -96,7 +96,7 @@ def check_protection(server: Server, clients: Clients) -> Finding:
 
 
 def check_mail(_server: Server, clients: Clients) -> Finding:
-    """Whether SES sends to everybody: a new account's sends to addresses that were verified."""
+    """Check that SES may send to any address: for a new account it sends to verified addresses only."""
     from murmuration.settings import settings
 
     if not settings().mail_sender:

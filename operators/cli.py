@@ -12,7 +12,9 @@ from operators import commands
 
 
 def parser() -> argparse.ArgumentParser:
-    """The whole command line. A sub-command's module is imported here, so it must be cheap to import."""
+    """Return the parser of the whole command line. It imports every sub-command's module, so those must
+    import fast.
+    """
     top = argparse.ArgumentParser(
         prog="murmuration", description="A Matrix homeserver made of functions, on your machine."
     )
@@ -32,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; its exit status."""
+    """Run the command line. Returns its exit status."""
     args = parser().parse_args(arguments)
     status: int = args.run(args)
     return status

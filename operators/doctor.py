@@ -51,7 +51,7 @@ class Unreachable(Exception):
 
 
 def checks(server: Server, url: str) -> Iterator[Finding]:
-    """Carry out all checks, one after the other, each as it is asked for."""
+    """Carry out all checks, one by one as the caller asks for the next."""
     if server.is_running:
         yield from _http_checks(server, url.rstrip("/"))
     else:
@@ -138,7 +138,10 @@ def _name_url(server: Server, url: str) -> str:
 
 
 def check_wellknown_client(server: Server, url: str) -> Finding:
-    """https://spec.matrix.org/v1.19/client-server-api/#well-known-uris"""
+    """Check the file that leads clients from the server name to the server.
+
+    https://spec.matrix.org/v1.19/client-server-api/#well-known-uris
+    """
     subject = "well-known for clients"
     where = f"{_name_url(server, url)}/.well-known/matrix/client"
     answer = fetch(where)
@@ -154,7 +157,10 @@ def check_wellknown_client(server: Server, url: str) -> Finding:
 
 
 def check_wellknown_server(server: Server, url: str) -> Finding:
-    """https://spec.matrix.org/v1.19/server-server-api/#getwell-knownmatrixserver"""
+    """Check the file that leads other servers from the server name to the server.
+
+    https://spec.matrix.org/v1.19/server-server-api/#getwell-knownmatrixserver
+    """
     subject = "well-known for servers"
     where = f"{_name_url(server, url)}/.well-known/matrix/server"
     from murmuration.settings import settings
@@ -173,13 +179,13 @@ def check_wellknown_server(server: Server, url: str) -> Finding:
 
 
 def _delegate(answer: Answer) -> str | None:
-    """The server name that a well-known file leads to; None where there is none."""
+    """Return the server name in a well-known file's answer; None if there is none."""
     delegated = (answer.body or {}).get("m.server")
     return delegated if answer.status == 200 and isinstance(delegated, str) else None
 
 
 def _reached_at(server: Server, url: str) -> str:
-    """Where other servers ask this one: at what the server name leads to, as they find it."""
+    """Return the URL at which other servers reach this one, found from the server name as they do."""
     if server.folder is not None or ":" in server.server_name:
         return url
     delegated = _delegate(fetch(f"https://{server.server_name}/.well-known/matrix/server"))
@@ -187,7 +193,7 @@ def _reached_at(server: Server, url: str) -> str:
 
 
 def check_federation(server: Server, url: str) -> Finding:
-    """Whether others who look for the server's name get its keys, and reach its federation API.
+    """Check that other servers find this one by its name, get its keys, and reach its federation API.
 
     The key document must be signed with the keys that it lists, and have one of this server's. It may be some
     minutes old, so it may lack the newest.
@@ -284,7 +290,7 @@ def check_tables() -> Iterator[Finding]:
 
 
 def check_queues(server: Server) -> Iterator[Finding]:
-    """Messages that wait, and dead letters: what was given up."""
+    """Check queues for waiting messages, and for dead letters: messages that were given up."""
     from murmuration.aws import queues
 
     if server.folder is not None:
@@ -312,7 +318,7 @@ def _queue_urls(client: Any, prefix: str) -> Iterator[str]:
 
 
 def check_destinations() -> Iterator[Finding]:
-    """Other servers that don't answer. Some always are gone, so that is only a warning."""
+    """Check for other servers that don't answer. Some are always gone, so this is only a warning."""
     from murmuration.settings import settings
     from murmuration.storage.servers.standings import scan_standings
 

@@ -1,4 +1,4 @@
-"""Where an operator's command works: on a deployed server, or on the data folder of a local one.
+"""Sets up an operator's command to work on a deployed server, or on the data folder of a local one.
 
 This process gets the same settings as the server's functions get from their environment, so that commands
 call the same code.
@@ -23,7 +23,7 @@ PROBE = "client_server-sync"
 
 
 class NotOperable(Exception):
-    """There is no server to work on; the message says what is amiss."""
+    """There is no server to work on; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Server:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that say which server a command is for."""
+    """Add the options that say which server a command is for."""
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--data", type=Path, metavar="FOLDER", help="work on this data folder (./.murmuration)"
@@ -60,12 +60,14 @@ def add_action(
 
 
 def run_action(args: argparse.Namespace) -> int:
-    """Run the action that was chosen, as `operate` does."""
+    """Run the chosen action, as `operate` does."""
     return operate(args, lambda server: args.do(args, server))
 
 
 def operate(args: argparse.Namespace, command: Callable[[Server], int]) -> int:
-    """Run `command` on the server that `args` names; errors become a sentence and the exit status 1 or 2."""
+    """Run `command` on the server in `args`. Returns the exit status: after an error, prints a sentence,
+    and 1 or 2.
+    """
     from botocore.exceptions import BotoCoreError, ClientError
 
     from local_cloud.database.dynoxide import DynoxideError
@@ -89,7 +91,7 @@ def operate(args: argparse.Namespace, command: Callable[[Server], int]) -> int:
 
 @contextlib.contextmanager
 def connected(data: Path | None, prefix: str | None) -> Iterator[Server]:
-    """This process set up to work on a server, until the block ends. Raises NotOperable."""
+    """Set this process up to work on a server until the block ends. Raises NotOperable."""
     from murmuration.endpoint.ports import connect_ports
 
     connect_ports()
@@ -204,7 +206,7 @@ def _restore(before: Mapping[str, str | None]) -> None:
 
 
 def forget_clients() -> None:
-    """Let settings, clients and secrets be read anew: they are of one server, and another may follow."""
+    """Forget settings, clients and secrets, because they belong to one server and another may follow."""
     from murmuration import server_keys, settings
     from murmuration.aws import calls, dynamodb, parameters, queues
     from murmuration.aws import clients as aws
@@ -224,7 +226,7 @@ def forget_clients() -> None:
 
 
 def user_id_of(text: str, server: Server) -> str:
-    """The user ID that an operator means by `alice`, `@alice` or `@alice:example.org`. Raises NotOperable."""
+    """Return the user ID for `alice`, `@alice` or `@alice:example.org`. Raises NotOperable."""
     user_id = text if text.startswith("@") else f"@{text}"
     if ":" not in user_id:
         user_id = f"{user_id}:{server.server_name}"
@@ -234,7 +236,7 @@ def user_id_of(text: str, server: Server) -> str:
 
 
 def with_progress(things: Iterable[T], what: str) -> Iterator[T]:
-    """`things`, with a growing count on the terminal, if there is one."""
+    """Yield `things`, and show a growing count on the terminal, if there is one."""
     number = 0
     for number, thing in enumerate(things, 1):
         if sys.stderr.isatty() and number % 25 == 0:

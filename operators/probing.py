@@ -1,7 +1,7 @@
-"""What `murmuration doctor` tries from outside: whether AWS does what the deployment's settings rest on.
+"""Requests of `murmuration doctor` from outside that test whether AWS does what the settings rely on.
 
-Two settings choose cheaper ways of AWS's, `api=http` and `waits=edge`. Should an account or a region not take
-one, the finding says in one line which setting goes back. Nothing stays of what is tried.
+Two settings choose cheaper ways of AWS's: `api=http` and `waits=edge`. If an account or a region doesn't
+support one, the finding says in one line which setting to change back. The tests leave nothing behind.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BACK_TO_REST_API = "deploy with -c api=rest"
 
 
 def check_routes(server: Server, url: str, ask: Callable[[str], Answer] = fetch) -> Finding:
-    """Whether a name with a slash is looked for as a whole, which asks most of the API in front of functions.
+    """Check that a name with a slash is looked up as a whole, which depends most on the kind of API in use.
 
     An HTTP API decodes the path before it finds a route.
     """
@@ -60,10 +60,10 @@ def check_waits(
     ask: Callable[[str], Answer] = fetch,
     pause: Callable[[float], None] = time.sleep,
 ) -> Finding:
-    """Whether a client that has seen everything waits on its queue, and by which way.
+    """Check whether a client that has seen everything waits on its queue, and in which way.
 
-    It waits a second on a queue that is made for it. The mark is made up: who makes one up waits on a queue
-    whose name they know, and learns nothing else.
+    It waits a second on a queue that is made for this check, with a made-up mark. Clients may make up marks
+    too: they only wait then on a queue whose name they know, and learn nothing else.
     """
     from murmuration.aws.calls import call
     from murmuration.settings import settings
@@ -88,7 +88,9 @@ def check_waits(
 
 
 def _sync_url(url: str, queue: str) -> str:
-    """A /sync that waits a second on the queue, as a client's would that has seen everything."""
+    """Return the URL of a /sync that waits a second on the queue, like that of a client that has seen
+    everything.
+    """
     from murmuration.settings import settings
     from murmuration.storage.live.listeners import Wait
     from murmuration.sync import marks
@@ -103,7 +105,7 @@ def _sync_url(url: str, queue: str) -> str:
 
 
 def _waited(answer: Answer) -> Finding:
-    """What the answer to a wait tells of its way."""
+    """Return the finding that the answer to a wait leads to."""
     from murmuration.settings import settings
     from murmuration.storage.live.token_forms import CALLED, MARKED
 

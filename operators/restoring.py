@@ -1,8 +1,8 @@
-"""Restores a deployment's data beside it, as it was at one moment. Each step is skipped if it is done
-already.
+"""Restores a deployment's data as it was at one moment, as another deployment beside it.
 
-So after an interruption the same command continues. All tables are restored to the same second, because they
-would contradict each other otherwise. Tables whose items all expire are not restored: use makes them anew.
+Each step is skipped if it is done already, so after an interruption the same command continues. All tables
+are restored to the same second, because they would contradict each other otherwise. Tables whose items all
+expire are not restored: use makes them anew.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Say = Callable[[str], None]
 
 
 class NotRestorable(Exception):
-    """What is there stands in the way; the message says what to do."""
+    """An existing table or key prevents the restoration; the message says what to do."""
 
 
 def restore(source: str, target: str, at: datetime, clients: Clients, say: Say) -> None:
-    """Make the tables and the signing key of `target` from those of `source`, two prefixes.
+    """Make the tables and the signing key of the prefix `target` from those of the prefix `source`.
 
-    Raises NotRestorable where `target` has a table of another time, or another server's key.
+    Raises NotRestorable if `target` has a table of another time, or another server's key.
     """
     if source == target:
         raise NotRestorable(f"{target} is what is restored from: name another stage")
@@ -45,7 +45,7 @@ def restore(source: str, target: str, at: datetime, clients: Clients, say: Say) 
 
 
 def _begin(dynamodb: Any, source: str, target: str, at: datetime) -> bool:
-    """Have AWS restore a table, unless it does or did. Whether it was asked to."""
+    """Have AWS restore a table, unless it does or did already. Returns whether it was asked to."""
     try:
         there = dynamodb.describe_table(TableName=target)["Table"]
     except dynamodb.exceptions.ResourceNotFoundException:
@@ -82,7 +82,7 @@ def _finish(dynamodb: Any, table: Table, name: str) -> None:
 
 
 def _enable_backups(dynamodb: Any, name: str) -> None:
-    """Have AWS keep the table's past. It refuses for a while after a table was restored.
+    """Turn on point-in-time backups of the table. AWS refuses for a while after a table was restored.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateContinuousBackups.html
     """

@@ -1,4 +1,5 @@
-"""Replaying recorded events: a world of known items, a clock that stands still, a function, what came of it.
+"""Replays recorded events: calls a function in a world of known items, at a fixed time, and shows the
+outcome.
 
 `events_fixtures/README.md` describes the files.
 """

@@ -1,6 +1,6 @@
 """The backdrop: the environment and services that a function finds when it is called in this process.
 
-DynamoDB is the one at a URL; S3, SQS and SSM answer in process.
+DynamoDB is reached at a URL; S3, SQS and SSM are answered in this process.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ _LONG_LIVED = frozenset(("client", "session", "_client", "_threads", "_tls", "_w
 class Outcome:
     """The outcome of an event: the function's answer, and what it changed.
 
-    For an HTTP event `status`, `headers` (lower-case names) and `body` are as the client sees them: `body` is
-    a JSON value, or bytes. `items` are the written items by table, `deleted` the keys of deleted ones,
-    `objects` what was put into the bucket, `messages` what was sent by queue, `posts` what was sent to each
-    WebSocket connection, with None if it was closed.
+    For an HTTP event, `status`, `headers` (lower-case names) and `body` are as the client sees them: `body`
+    is a JSON value, or bytes. `items` are the items written, by table; `deleted` the keys of deleted items,
+    by table; `objects` the objects put into the bucket; `messages` the messages sent, by queue. `posts` has
+    what was sent to each WebSocket connection, with None if it was closed.
     """
 
     answer: Any
@@ -134,7 +134,7 @@ class Backdrop:
         }
 
     def clear_queues(self) -> None:
-        """Have the deployment's queues, with nothing in them."""
+        """Create the deployment's queues anew, empty."""
         self.sqs = Sqs()
         provision.create_queues(self.sqs, _functions(), prefix=self.prefix)
 
@@ -181,7 +181,7 @@ class Backdrop:
         clock: int | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> Outcome:
-        """Hand `event` to the function, at `clock`; its answer, and what it sent to queues.
+        """Hand `event` to the function at the time `clock`. Returns its answer and the messages that it sent.
 
         `settings` are the deployment's, such as `{"registration": "open"}`. Raises what the function raises.
         """
@@ -205,7 +205,7 @@ def _functions() -> tuple[Function, ...]:
 
 
 def _client_view(answer: Parsed) -> tuple[int, dict[str, str], Any]:
-    """Status, headers and body as the gateway sends them on. Raises MalformedAnswer."""
+    """Return the status, headers and body that the gateway sends to the client. Raises MalformedAnswer."""
     status, pairs, body = response_of(answer, Limits().lambda_payload_bytes)
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
     if headers["content-type"].partition(";")[0] == "application/json":
@@ -224,9 +224,9 @@ def _parsed(text: str | bytes) -> Any:
 
 
 def forget(*, everything: bool = False) -> None:
-    """Have the product's modules forget what they remember between requests, as a cold start does.
+    """Clear what the product's modules remember between requests, as after a cold start.
 
-    Clients are kept, unless `everything` is to go.
+    AWS clients are kept, unless `everything` is true.
     """
     from murmuration.cache import LruCache
 
@@ -241,7 +241,7 @@ def forget(*, everything: bool = False) -> None:
 
 @contextmanager
 def stopped_clock(now_ms: int | None) -> Iterator[None]:
-    """Let the product's clock stand at `now_ms`; None leaves it going."""
+    """Stop the product's clock at `now_ms` until the block ends; None lets it run."""
     from murmuration import clock
 
     if now_ms is None:

@@ -1,4 +1,4 @@
-"""The deployment that fixtures are of: its name, its settings, and secrets that aren't any."""
+"""The deployment that fixtures are recorded for: its name, its settings, and made-up secrets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VARIABLES = {
 
 
 def fixture_stage(database_url: str, objects: Path) -> Stage:
-    """The stage on which fixtures are replayed; `objects` is where the bucket's bodies are kept."""
+    """Return the stage on which fixtures are replayed; `objects` is the folder of the bucket's bodies."""
     return Stage(
         database_url,
         objects,

@@ -1,4 +1,4 @@
-"""Fixture files: a raw event, and beside it what must come of it."""
+"""Fixture files: a raw event, and beside it the expected outcome."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ class BadFixture(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Fixture:
-    """An event for a function, and what must come of it (the `*.expected.json`'s content, {} without one)."""
+    """An event for a function, and its expected outcome: the content of `*.expected.json`, or {} without
+    one.
+    """
 
     path: Path
     root: Path
@@ -52,7 +54,7 @@ class Fixture:
         return self.root / WORLDS
 
     def handler(self) -> Callable[[Any, Any], Any]:
-        """The function's entry point. Raises BadFixture."""
+        """Return the function's entry point. Raises BadFixture."""
         try:
             found: Callable[[Any, Any], Any] = importlib.import_module(self.module).handler
         except ModuleNotFoundError as error:
@@ -61,7 +63,7 @@ class Fixture:
 
 
 def fixtures_root(path: Path) -> Path:
-    """The folder of all fixtures, above `path`. Raises BadFixture."""
+    """Return the folder of all fixtures that contains `path`. Raises BadFixture."""
     for folder in path.resolve().parents:
         if folder.name == FOLDER:
             return folder
@@ -69,12 +71,12 @@ def fixtures_root(path: Path) -> Path:
 
 
 def expected_path(path: Path) -> Path:
-    """Where it is written what must come of the event in `path`."""
+    """Return the path of the file with the expected outcome of the event in `path`."""
     return path.with_suffix(_SUFFIX)
 
 
 def read_fixture(path: Path) -> Fixture:
-    """The fixture whose event is in `path`. Raises BadFixture."""
+    """Return the fixture whose event is in the file `path`. Raises BadFixture."""
     path = path.resolve()
     root = fixtures_root(path)
     beside = expected_path(path)
@@ -89,7 +91,9 @@ def read_fixture(path: Path) -> Fixture:
 
 
 def fill(value: Any, names: Mapping[str, str]) -> Any:
-    """`value` with each `{{name}}` in its strings replaced by what has the name. Raises BadFixture."""
+    """Return `value` with each `{{name}}` in its strings replaced by the value in `names`. Raises
+    BadFixture.
+    """
 
     def replace(found: re.Match[str]) -> str:
         if found[1] not in names:
@@ -108,7 +112,7 @@ def fill(value: Any, names: Mapping[str, str]) -> Any:
 
 
 def event_paths(root: Path) -> Iterator[Path]:
-    """The events' files below the folder of all fixtures, in order."""
+    """Yield the paths of all event files below `root`, in order."""
     for path in sorted(root.rglob("*.json")):
         if not path.name.endswith(_SUFFIX) and path.relative_to(root).parts[0] != WORLDS:
             yield path

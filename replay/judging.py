@@ -1,4 +1,4 @@
-"""Whether what came of a fixture's event is what must come of it."""
+"""Compares the outcome of a fixture's event with the expected outcome."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from replay.worlds import World, key_names
 
 
 def judge(fixture: Fixture, world: World, outcome: Outcome) -> list[str]:
-    """What is otherwise than expected, a line each. Raises BadFixture."""
+    """Return a line for each difference between the outcome and the expected one. Raises BadFixture."""
     return list(_judge(fill(fixture.expected, world.names), outcome))
 
 

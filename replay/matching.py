@@ -1,6 +1,7 @@
-"""Comparing what came of an event with what must come of it.
+"""Compares the outcome of an event with the expected outcome.
 
-What is expected is JSON, and equal to what came, but for matchers, objects of one name:
+The expected outcome is JSON, and must equal the actual one, except where it has a matcher: an object with one
+of these keys.
 
 | matcher | what it takes |
 | --- | --- |
@@ -34,7 +35,7 @@ KINDS: dict[str, Callable[[Any], bool]] = {
 
 
 def differences(expected: Any, actual: Any, where: str = "") -> Iterator[str]:
-    """One line for each place at which `actual` isn't as `expected`."""
+    """Yield one line for each place at which `actual` isn't as `expected`."""
     match expected:
         case {"$any": str(kind), **rest} if not rest:
             if not KINDS[kind](actual):
@@ -61,7 +62,9 @@ def differences(expected: Any, actual: Any, where: str = "") -> Iterator[str]:
 
 
 def unmatched(expected: Sequence[Any], actual: Sequence[Any]) -> tuple[list[int], list[int]]:
-    """The indexes of the expected elements and of the actual ones that no pairing of the two leaves over."""
+    """Pair the expected elements with actual ones that match. Returns the indexes of those left over, of
+    each list.
+    """
     partner: dict[int, int] = {}
 
     def place(index: int, tried: set[int]) -> bool:

@@ -1,4 +1,4 @@
-"""The stage: a backdrop whose tables, bucket and connections are set to a world, and watched.
+"""The stage: a backdrop whose tables, bucket and connections are set to a world before each event.
 
 A function's writes are found by comparing the tables before and after, and undone before the next event.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Stage(Backdrop):
     """Replays events, each in a world as if nothing had happened in it before.
 
-    `secrets` are the parameters that there are, by logical name.
+    `secrets` are the parameters in SSM, by logical name.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Stage(Backdrop):
     # -- The world -------------------------------------------------------------------------------------------
 
     def set(self, world: World) -> None:
-        """Have the tables be as in `world`, and nothing else in them."""
+        """Make the tables contain the items of `world` and nothing else."""
         if world is self._world:
             return
         self._change(self._standing, world.contents)
@@ -76,13 +76,13 @@ class Stage(Backdrop):
         self._world = world
 
     def contents(self) -> Contents:
-        """What all tables hold now."""
+        """Return the items of all tables."""
         from murmuration.storage.tables import TABLES
 
         return {table.name: found for table in TABLES if (found := _read(table.name))}
 
     def objects(self) -> dict[str, tuple[str, bytes]]:
-        """What the bucket holds now: (content type, bytes) by key."""
+        """Return the objects in the bucket: (content type, bytes) by key."""
         bucket = self._bucket()
         found = self.s3.list_objects_v2({"Bucket": bucket}).get("Contents", [])
         entries = {
@@ -91,7 +91,7 @@ class Stage(Backdrop):
         return {key: (entry["ContentType"], entry["Body"].read()) for key, entry in entries.items()}
 
     def adopt(self, world: World) -> None:
-        """Take what is there now for the world that the next event begins with."""
+        """Begin the next event with the tables as they are now; `world` has these items."""
         self._standing, self._world = self.contents(), world
 
     def _change(self, before: Contents, after: Contents) -> None:
@@ -108,7 +108,7 @@ class Stage(Backdrop):
             dynamodb.batch_write(writes)
 
     def dress(self) -> None:
-        """Have bucket, queues and connections be as in the world."""
+        """Make the bucket, queues and connections be as in the world."""
         self.clear_queues()
         self.connections = {key[0] for key in self._standing.get("connections", {})}
         for statement in ("DELETE FROM objects", "DELETE FROM uploads", "DELETE FROM parts"):
@@ -131,7 +131,8 @@ class Stage(Backdrop):
         clock: int | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> Outcome:
-        """Hand `event` to the function, at `clock`; what came of it. The world is then as it was before.
+        """Hand `event` to the function at the time `clock`, and return the outcome. Then the world is
+        restored.
 
         `settings` are the deployment's, such as `{"registration": "open"}`. Raises what the function raises.
         """

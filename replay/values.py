@@ -7,7 +7,7 @@ from typing import Any
 
 
 def to_json(value: Any) -> Any:
-    """The JSON form of a stored value."""
+    """Return the JSON form of a stored value."""
     match value:
         case bytes():
             return {"$bytes": base64.b64encode(value).decode()}
@@ -22,7 +22,7 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(value: Any) -> Any:
-    """The value that `to_json` made JSON of."""
+    """Return the stored value of which `to_json` returned this JSON form."""
     match value:
         case {"$bytes": str(text), **rest} if not rest:
             return base64.b64decode(text)

@@ -22,10 +22,10 @@ class UnknownWorld(Exception):
 
 @dataclass
 class World:
-    """What is there, as of `clock` (milliseconds since the epoch).
+    """The items and objects that a replay begins with, at the time `clock` (in milliseconds).
 
-    `names` are the names under which fixtures speak of its rooms, events and tokens; `objects` are (content
-    type, bytes) by key. `gone` are the keys, by table, of items that this world takes away from those below.
+    `names` are the names that fixtures use for its rooms, events and tokens; `objects` are (content type,
+    bytes) by key. `gone` are the keys, by table, of items to remove when this world is laid over others.
     """
 
     clock: int = 0
@@ -35,7 +35,9 @@ class World:
     objects: dict[str, tuple[str, bytes]] = field(default_factory=dict)
 
     def add(self, other: World) -> None:
-        """Lay `other` over this world: its items replace those with the same key, and what it lacks goes."""
+        """Lay `other` over this world: its items replace those with the same key, and the items in its
+        `gone` are removed.
+        """
         self.clock = max(self.clock, other.clock)
         self.names |= other.names
         self.objects |= other.objects
@@ -47,12 +49,12 @@ class World:
 
 
 def item_key(table: str, item: Mapping[str, Any]) -> ItemKey:
-    """The values of the item's key attributes."""
+    """Return the values of the item's key attributes."""
     return tuple(item[name] for name in key_names(table))
 
 
 def key_names(table: str) -> tuple[str, ...]:
-    """The names of the table's key attributes."""
+    """Return the names of the table's key attributes."""
     return _key_names()[table]
 
 
@@ -69,7 +71,9 @@ _names: dict[str, tuple[str, ...]] | None = None
 
 
 def read_worlds(names: Sequence[str], folder: Path) -> World:
-    """The worlds of these names, each laid over those that it includes. Raises UnknownWorld."""
+    """Return the worlds of these names as one, each laid over the worlds that it includes. Raises
+    UnknownWorld.
+    """
     whole = World()
     seen: set[str] = set()
 

@@ -1,9 +1,9 @@
 """Makes the deployment's secrets, called by CloudFormation: parameters of SSM, encrypted.
 
-What is there already is left alone, so a secret outlives every deployment; a new signing key would make the
-server a stranger to others. The answer holds the viewer secret, which CloudFormation hands to CloudFront and
-shows nobody (NoEcho), and that of the queues on which clients wait at the edge. A try has its
-secrets and media deleted with it.
+Existing secrets are left alone, so that each outlives every deployment: with a new signing key, other servers
+wouldn't recognise this one. The answer has two secrets, which CloudFormation passes on to CloudFront and
+shows nobody (NoEcho): the viewer secret, and that of the queues on which clients wait at the edge. When an
+ephemeral deployment is deleted, its secrets and media are deleted too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 
 class Properties(TypedDict):
-    """The properties of the custom resource; CloudFormation makes strings of them."""
+    """The properties of the custom resource. CloudFormation turns all values into strings."""
 
     Prefix: str
     Bucket: str
@@ -38,7 +38,9 @@ class Event(TypedDict):
 
 
 def handler(event: Event, _context: Any) -> None:
-    """Carry out a request of CloudFormation, and answer it whatever comes: else the stack waits an hour."""
+    """Carry out a request of CloudFormation. It is always answered, even after an error: else the stack
+    waits an hour.
+    """
     try:
         data = _carry_out(event["RequestType"], event["ResourceProperties"])
     except Exception as error:
@@ -68,7 +70,7 @@ def _signing_key() -> str:
 
 
 def _ensure(name: str, value: str) -> str:
-    """The value of a parameter, which is `value` if there was none."""
+    """Return the value of a parameter. A missing one is created with `value`."""
     ssm = boto3.client("ssm")
     try:
         ssm.put_parameter(Name=name, Value=value, Type="SecureString", Overwrite=False)

@@ -52,7 +52,9 @@ ANY = "x-amazon-apigateway-any-method"
 
 
 class Api(NamedTuple):
-    """An API, and its stage, without which it answers nobody. A stage shows a deployment's routes."""
+    """An API and its stage, which serves a deployment of the API's routes. Without a stage, an API answers
+    nobody.
+    """
 
     id: str
     path: str
@@ -62,7 +64,9 @@ class Api(NamedTuple):
 
 
 def make_invoker(stack: Stack, settings: Settings, functions: Iterable[Function]) -> iam.CfnRole:
-    """The one role by which API Gateway calls functions: a statement for each would break IAM's limits."""
+    """Make the one role with which API Gateway calls functions: a statement for each would exceed IAM's
+    limits.
+    """
     apis = sorted({api_name(function) for function in functions if not _is_worker(function)})
     targets = [arn("lambda", f"function:{settings.prefix}-{api}-*") for api in apis]
     return iam.CfnRole(
@@ -74,7 +78,7 @@ def make_invoker(stack: Stack, settings: Settings, functions: Iterable[Function]
 
 
 def make_waiter(stack: Stack, settings: Settings) -> None:
-    """The role by which API Gateway waits on devices' wake queues for those who are parked."""
+    """Make the role with which API Gateway receives from the wake queues of parked clients."""
     queues = arn("sqs", f"{settings.prefix}-{queue_prefix(settings)}*")
     iam.CfnRole(
         stack,
@@ -85,7 +89,7 @@ def make_waiter(stack: Stack, settings: Settings) -> None:
 
 
 def make_uploader(stack: Stack, bucket_arn: str) -> None:
-    """The role by which API Gateway stores uploads: below their folder, and nowhere else."""
+    """Make the role with which API Gateway stores uploads: it may write to their folder only."""
     iam.CfnRole(
         stack,
         UPLOADER,
@@ -118,7 +122,9 @@ def _is_worker(function: Function) -> bool:
 
 
 def invocation_uri(settings: Settings, function: Function) -> dict[str, str]:
-    """Where API Gateway finds a function: by name, so that functions may wait for the API's parts."""
+    """Return the URI with which API Gateway invokes a function. It has the function's name instead of a
+    reference, so that functions can depend on parts of the API.
+    """
     return {
         "Fn::Sub": "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/"
         "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}"
@@ -127,9 +133,10 @@ def invocation_uri(settings: Settings, function: Function) -> dict[str, str]:
 
 
 def openapi(settings: Settings, functions: Iterable[Function], part: Part = "") -> dict[str, Any]:
-    """The document of one of the APIs, without tokens of the CDK, so that it is the same at each synthesis.
+    """Return the OpenAPI document of the API `part`. It has no tokens of the CDK: each synthesis makes the
+    same one.
 
-    `part` says which. Raises DeploymentError for routes that API Gateway would refuse.
+    Raises DeploymentError for routes that API Gateway would refuse.
     """
 
     found = methods_by_path(functions, part)
@@ -147,7 +154,9 @@ def openapi(settings: Settings, functions: Iterable[Function], part: Part = "") 
 
 
 def openapi_beside(settings: Settings, functions: Iterable[Function]) -> dict[str, Any]:
-    """The document of the REST API beside the functions' APIs (`Settings.has_rest_beside`)."""
+    """Return the document of the REST API that a deployment with HTTP APIs has too (see
+    `Settings.has_rest_beside`).
+    """
     stored: dict[str, dict[str, Function]] = {}
     if settings.api == "http":
         for method, path, function in http_routes(functions):
@@ -184,7 +193,7 @@ def _scheme_name(method: str) -> str:
 
 
 def _schemes(settings: Settings, routes: Mapping[str, Mapping[str, Function]]) -> dict[str, Any]:
-    """The authorizers of routes that store bodies: the routes' own functions."""
+    """Return the authorizers for routes that store bodies: each is the route's own function."""
     credentials = {"Fn::GetAtt": [INVOKER, "Arn"]}
     return {
         _scheme_name(method): uploads.security_scheme(invocation_uri(settings, function), credentials)
@@ -195,7 +204,7 @@ def _schemes(settings: Settings, routes: Mapping[str, Mapping[str, Function]]) -
 
 
 def methods_by_path(functions: Iterable[Function], part: Part) -> dict[str, dict[str, Function]]:
-    """The function of each path and method of an API; for those that no other serves, the fallback.
+    """Return the function for each path and method of an API; methods without one get the fallback.
 
     Raises DeploymentError for routes that contradict each other.
     """
@@ -232,9 +241,9 @@ def _document(
 
 
 def count_nodes(paths: Iterable[str]) -> int:
-    """How many path nodes the paths make.
+    """Return how many path nodes an API needs for these paths.
 
-    Raises DeploymentError where parameters of one place differ in name.
+    Raises DeploymentError if two parameters at the same place have different names.
     """
     names: dict[str, str] = {}
     nodes: set[str] = set()
@@ -264,15 +273,15 @@ def _gateway_responses() -> dict[str, Any]:
 
 
 def make_api(stack: Stack, settings: Settings, functions: Iterable[Function], part: Part = "") -> Api:
-    """An API with its one stage; its resources' names begin with `part`.
+    """Make an API with its one stage. The logical IDs of its resources begin with `part`.
 
-    A deployment is a copy of the API, so each body needs one of its own.
+    A deployment is a copy of the API's routes, so each change of the OpenAPI document makes a new deployment.
     """
     return _make_rest(stack, settings, openapi(settings, functions, part), part)
 
 
 def make_beside(stack: Stack, settings: Settings, functions: Iterable[Function]) -> Api:
-    """The REST API beside the functions' APIs. Its resources have the names that deployments know."""
+    """Make the REST API that stands beside HTTP APIs. It keeps the logical IDs of earlier deployments."""
     return _make_rest(stack, settings, openapi_beside(settings, functions), "Parking")
 
 
@@ -310,10 +319,10 @@ def _make_rest(stack: Stack, settings: Settings, body: dict[str, Any], part: str
 
 
 def burst(rate: int) -> int:
-    """How many requests a method takes at once; no more than an account's quota has."""
+    """Return how many requests a method may take at once, at most the account's quota."""
     return min(2 * rate, MOST_BURST)
 
 
 def origin_domain(api_id: str) -> str:
-    """The domain name that API Gateway gives an API."""
+    """Return the domain name that API Gateway gives an API."""
     return Fn.join("", [api_id, Fn.sub(".execute-api.${AWS::Region}.${AWS::URLSuffix}")])

@@ -15,7 +15,7 @@ from infra_cdk.settings import Settings
 
 
 def make_budget(stack: Stack, settings: Settings) -> None:
-    """The budget, where there is an address to tell."""
+    """Make the budget, if the settings have a mail address for its warnings."""
     if not settings.alarm_email or not settings.monthly_budget:
         return
     kind = budgets.CfnBudget

@@ -25,9 +25,10 @@ https://docs.aws.amazon.com/Route53/latest/APIReference/API_AliasTarget.html
 
 
 def make_certificate(stack: Stack, settings: Settings) -> Any:
-    """The ARN of the certificate: that of the settings, or one for all hosts; None without a domain.
+    """Return the ARN of the certificate: the one in the settings, or a new one for all hosts; None without a
+    domain.
 
-    ACM puts the records that prove the names into the zone, and waits until it has seen them.
+    To validate a new one, ACM adds records to the zone and waits until it sees them.
     """
     if not settings.zone:
         return settings.certificate_arn or None
@@ -58,7 +59,7 @@ def make_certificate(stack: Stack, settings: Settings) -> Any:
 
 
 def make_records(stack: Stack, settings: Settings, distribution: cloudfront.CfnDistribution) -> None:
-    """Have each host lead to the distribution, by IPv4 and IPv6.
+    """Add DNS records that point each host to the distribution, for IPv4 and IPv6.
 
     The deployment fails if a record exists already, because somebody else may have made it.
     """

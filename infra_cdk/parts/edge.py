@@ -70,10 +70,11 @@ def make_edge(
     secrets: CfnCustomResource,
     bucket: s3.CfnBucket,
 ) -> cloudfront.CfnDistribution:
-    """The distribution, which finds an API by the path; `beside` has what `Settings.has_rest_beside` says.
+    """Make the distribution, which chooses an API by the path. `beside` is the API of
+    `Settings.has_rest_beside`.
 
-    With a domain it is changed when the APIs' stages are there. Without one, functions are told its address
-    and are made after it, while the stages come after the functions.
+    With a domain, it is updated after the APIs' stages. Without one, the functions' environment has its
+    address: it is made before them, and the stages after them.
     """
     viewer = cloudfront.CfnFunction(
         stack,
@@ -181,9 +182,9 @@ def make_edge(
 
 
 def viewer_code(settings: Settings) -> str:
-    """The viewer function's code, for the kind of API that it sends requests to, without its comments.
+    """Return the viewer function's code, without comments, for the kind of API to which it sends requests.
 
-    Where it chooses the origin of who may wait or of large uploads, that takes an import in the first line.
+    If it chooses an origin for waiting clients or for large uploads, its first line must be an import.
     https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/helper-functions-origin-modification.html
     """
     code = without_comments(VIEWER.read_text())
@@ -196,12 +197,12 @@ def viewer_code(settings: Settings) -> str:
 
 
 def without_comments(code: str) -> str:
-    """The code without lines that are comments: a function of CloudFront's may have 10 KB."""
+    """Return the code without its comment lines, because a CloudFront function may have 10 KB."""
     return "".join(line for line in code.splitlines(True) if not line.lstrip().startswith("//"))
 
 
 def _make_response_function(stack: Stack, settings: Settings) -> cloudfront.CfnFunction:
-    """The function that makes an empty /sync of what SQS answers."""
+    """Make the CloudFront function that turns SQS's answer into an empty /sync."""
     return cloudfront.CfnFunction(
         stack,
         "ViewerResponseFunction",
@@ -215,7 +216,7 @@ def _make_response_function(stack: Stack, settings: Settings) -> cloudfront.CfnF
 
 
 def _queues_origin(secrets: CfnCustomResource) -> cloudfront.CfnDistribution.OriginProperty:
-    """SQS's endpoint, with the secret that the queues' policies ask for.
+    """Return the origin that is SQS's endpoint. CloudFront adds the secret that the queues' policies require.
 
     https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/add-origin-custom-headers.html
     """
@@ -254,7 +255,9 @@ def _origin_name(part: Part) -> str:
 
 
 def _answers_origin(bucket: s3.CfnBucket) -> cloudfront.CfnDistribution.OriginProperty:
-    """The bucket, under the host for which functions sign; CloudFront adds no signature of its own."""
+    """Return the origin that is the bucket, under the host in the signed URLs. CloudFront adds no
+    signature of its own.
+    """
     return cloudfront.CfnDistribution.OriginProperty(
         id="answers",
         domain_name=bucket.attr_regional_domain_name,
@@ -265,7 +268,8 @@ def _answers_origin(bucket: s3.CfnBucket) -> cloudfront.CfnDistribution.OriginPr
 
 
 def _make_answers_policy(stack: Stack, settings: Settings) -> cloudfront.CfnOriginRequestPolicy:
-    """The query, which has the signature, and no header: not the client's access token either.
+    """Make the policy that forwards the query, which has the signature, and no header: not the access token
+    either.
 
     The bucket refuses a request with both. CloudFront drops Authorization unless a policy names it.
     """
@@ -283,7 +287,9 @@ def _make_answers_policy(stack: Stack, settings: Settings) -> cloudfront.CfnOrig
 
 
 def _make_cache_policy(stack: Stack, settings: Settings) -> cloudfront.CfnCachePolicy:
-    """For an hour, by the path alone. CloudFront's policies pass on the host, which API Gateway refuses."""
+    """Make the policy that caches by path, for an hour. AWS's own forward the Host header, which API
+    Gateway refuses.
+    """
     return cloudfront.CfnCachePolicy(
         stack,
         "CachePolicy",
@@ -313,9 +319,9 @@ def _make_headers_policy(
     name: str,
     cors: cloudfront.CfnResponseHeadersPolicy.CorsConfigProperty | None = None,
 ) -> cloudfront.CfnResponseHeadersPolicy:
-    """Tell browsers to come by HTTPS alone for a year: to this host, as others of its domain aren't ours.
+    """Make the policy that has browsers use HTTPS for a year. It leaves out subdomains, which may be others'.
 
-    With `cors` the answers also say which web pages may read them.
+    With `cors`, the answers also say which web pages may read them.
     """
     return cloudfront.CfnResponseHeadersPolicy(
         stack,
@@ -365,7 +371,7 @@ def _certificate(arn: Any) -> cloudfront.CfnDistribution.ViewerCertificateProper
 
 
 def public_url(settings: Settings, distribution: cloudfront.CfnDistribution) -> str:
-    """Where clients reach the server."""
+    """Return the URL at which clients reach the server."""
     if settings.domain:
         return f"https://{settings.domain}"
     return Fn.join("", ["https://", distribution.attr_domain_name])

@@ -1,12 +1,13 @@
-"""What starts the workers: event source mappings of streams, schedules, and the code that queues messages.
+"""Starts the workers: event source mappings of streams, and schedules. The code that queues messages starts
+the rest.
 
-A stream's batch that fails is halved until the faulty record is alone. After its attempts that record goes to
+A failed batch of a stream is halved until the faulty record is alone. After its attempts that record goes to
 the dead letters, and the stream goes on. Functions report which records of a batch failed, so the others
 aren't repeated.
 
 A queue has no mapping, because Lambda would poll it all the time. Its worker is invoked asynchronously and
-takes the messages itself. A failed call isn't repeated, and one that waits for long is dropped. The messages
-stay in the queue, and the sweep each minute finds them.
+takes the messages itself. A failed invocation isn't repeated, and one that waits too long is dropped. The
+messages stay in the queue, and a sweep each minute finds them.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ Tables = Mapping[str, dynamodb.CfnTable]
 def source_statements(
     settings: Settings, functions: Iterable[Function], tables: Tables, queues: Queues
 ) -> Mapping[str, list[Statement]]:
-    """What Lambda needs to read the sources on behalf of the functions, by module."""
+    """Return the permissions that Lambda needs to read the sources for the functions, by module."""
     found: dict[str, list[Statement]] = defaultdict(list)
     for function in functions:
         route = function.route

@@ -27,12 +27,12 @@ RUNTIME = f"python{PYTHON}"
 
 
 class DeploymentError(Exception):
-    """What discovery found can't be deployed; the message says why."""
+    """The discovered functions can't be deployed; the message says why."""
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """The functions of the stack, and what is needed to point at them."""
+    """The functions of the stack, and the values with which other resources refer to them."""
 
     settings: Settings
     functions: Sequence[Function]
@@ -49,7 +49,7 @@ class Deployed:
 
 
 def make_log_group(stack: Stack, settings: Settings) -> logs.CfnLogGroup:
-    """The log of all functions: one group, so that one query searches it."""
+    """Make the one log group for all functions, so that one query searches all logs."""
     group = logs.CfnLogGroup(
         stack,
         "Logs",
@@ -66,7 +66,10 @@ def may_log(group: logs.CfnLogGroup) -> Statement:
 
 
 def logging_config(group: logs.CfnLogGroup, settings: Settings) -> lambda_.CfnFunction.LoggingConfigProperty:
-    """JSON lines. Lambda's own lines at INFO, three an invocation, would cost more than most invocations."""
+    """Return the logging settings: JSON lines, without Lambda's own three at INFO.
+
+    Those would cost more than most invocations.
+    """
     system_level = settings.log_level if settings.log_level in ("DEBUG", "INFO") else "WARN"
     return lambda_.CfnFunction.LoggingConfigProperty(
         log_format="JSON",
@@ -77,7 +80,7 @@ def logging_config(group: logs.CfnLogGroup, settings: Settings) -> lambda_.CfnFu
 
 
 def make_layers(stack: Stack, settings: Settings, layers: Layers) -> list[str]:
-    """The ARNs of the layers' versions, in the order that functions list them."""
+    """Make the layers' versions and return their ARNs, in the order in which functions list them."""
     arns = []
     for name, folder in (("code", layers.code), ("dependencies", layers.dependencies)):
         bucket, key = assets.add_zip(stack, assets.folder_files(folder))
@@ -105,9 +108,9 @@ def make_functions(
     event_statements: Mapping[str, Sequence[Statement]],
     after: Sequence[CfnResource] = (),
 ) -> Deployed:
-    """Make the functions, a few at a time, and none before what is in `after`.
+    """Make the functions, a few at a time, and none before the resources in `after`.
 
-    `event_statements`: what event sources need, by module. Raises DeploymentError.
+    `event_statements` are the permissions that event sources need, by module. Raises DeploymentError.
     """
     modules = sorted({function.group for function in functions})
     if missing := [module for module in modules if module not in GRANTS]:
@@ -130,7 +133,7 @@ def make_functions(
 
 
 def make_role(stack: Stack, module: str, statements: Sequence[Statement]) -> iam.CfnRole:
-    """The role of a module's functions."""
+    """Make the role of a module's functions."""
     return iam.CfnRole(
         stack,
         logical_id("role", module),

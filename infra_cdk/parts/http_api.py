@@ -1,13 +1,14 @@
-"""The HTTP APIs: what REST APIs do for functions' routes, for two sevenths of the price.
+"""The HTTP APIs: they serve functions' routes as the REST APIs do, for two sevenths of the price.
 
 An HTTP API decodes the path before it finds a route, so the viewer function writes each `%` as `%25`. It
-knows no slash at a path's end, so the viewer function takes that off. It takes bodies for text by their
-content type, so the viewer function tells that in another header. Its own answers can't be reworded.
+doesn't ignore a slash at a path's end, so the viewer function removes that. It decides by the content type
+whether a body is text, so the viewer function passes the content type in another header. Its own answers
+can't be reworded.
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-vs-rest.html
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html
 
-Its events have format 1.0, which is that of REST APIs. Each path has the fallback function for the methods
-that it lacks, as in the REST APIs.
+Its events have format 1.0, the format of REST APIs. As in the REST APIs, each path has the fallback function
+for the methods that it lacks.
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
 """
 
@@ -40,9 +41,10 @@ STAGE = "$default"
 
 
 def http_openapi(settings: Settings, functions: Iterable[Function], part: Part = "") -> dict[str, Any]:
-    """The document of one of the APIs; see `infra_cdk.parts.api.openapi`.
+    """Return the OpenAPI document of one of the APIs; see `infra_cdk.parts.api.openapi`.
 
-    It lacks the routes that put bodies into the bucket: an HTTP API can't. The REST API beside has them.
+    It lacks the routes that put bodies into the bucket, which an HTTP API can't do. The REST API beside has
+    them.
     """
     served = [each for each in functions if not stores_body(each.route)]
     paths = methods_by_path(served, part)
@@ -79,7 +81,9 @@ def http_openapi(settings: Settings, functions: Iterable[Function], part: Part =
 
 
 def make_http_api(stack: Stack, settings: Settings, functions: Iterable[Function], part: Part = "") -> Api:
-    """An API with its one stage, which shows a deployment, a copy of the API, as with REST APIs."""
+    """Make an API with its one stage. As with REST APIs, the stage serves a deployment, which is a copy of
+    the routes.
+    """
     body = http_openapi(settings, functions, part)
     rate = settings.federation_requests_per_second if part == "Federation" else settings.requests_per_second
     api = apigatewayv2.CfnApi(stack, f"{part}HttpApi", body=body)

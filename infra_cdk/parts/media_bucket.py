@@ -1,4 +1,4 @@
-"""The bucket of media and large answers, and the headers with which CloudFront brings what is in it.
+"""The bucket of media and large answers, and the headers that CloudFront adds to what it serves from there.
 
 It is private, reached over TLS alone, and encrypted with S3's own keys.
 """
@@ -22,7 +22,9 @@ _SECURITY = ("Content-Security-Policy", "X-Content-Type-Options")
 
 
 def make_media_bucket(stack: Stack, settings: Settings) -> s3.CfnBucket:
-    """The bucket. Browsers may upload straight into it with a signed URL, which no function hands out yet."""
+    """Make the bucket. Its CORS rules allow browsers to upload with a signed URL, which no function hands
+    out yet.
+    """
     bucket = s3.CfnBucket(
         stack,
         "MediaBucket",
@@ -97,7 +99,7 @@ def make_media_bucket(stack: Stack, settings: Settings) -> s3.CfnBucket:
 
 
 def make_media_headers(stack: Stack, settings: Settings) -> Policy:
-    """Media of strangers are sandboxed wherever they come from; any web page may show them."""
+    """Make the policy that sandboxes media, because strangers upload them. Any web page may show them."""
     others = {name: value for name, value in SANDBOX.items() if name not in _SECURITY}
     return Policy(
         stack,
@@ -128,7 +130,9 @@ def make_media_headers(stack: Stack, settings: Settings) -> Policy:
 
 
 def any_origin() -> Policy.CorsConfigProperty:
-    """Let any web page read an answer, as the specification wants it of a homeserver."""
+    """Return the CORS headers that let any web page read an answer, as the specification requires of a
+    homeserver.
+    """
     return Policy.CorsConfigProperty(
         access_control_allow_credentials=False,
         access_control_allow_headers=Policy.AccessControlAllowHeadersProperty(items=["*"]),

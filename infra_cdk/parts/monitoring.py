@@ -1,4 +1,4 @@
-"""What tells the operator of trouble: a dashboard, and ten alarms at most, as many as are free of charge."""
+"""Monitoring for the operator: a dashboard, and at most ten alarms, which is how many are free of charge."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Alarm:
 
 
 def alarms(settings: Settings, functions: Sequence[Function]) -> list[Alarm]:
-    """The alarms. Raises DeploymentError if they would be too many to be free."""
+    """Return the alarms. Raises DeploymentError if there would be more than are free."""
     dead = [("dead-letters", False), ("dead-letters-fifo", True)]
     found = [
         Alarm(
@@ -135,7 +135,9 @@ def make_monitoring(
     functions: Sequence[Function],
     log_group: logs.CfnLogGroup,
 ) -> None:
-    """The alarms, where they go, and the dashboard, for the functions of all stacks."""
+    """Make the alarms, the topic that they are sent to, and the dashboard, for the functions of all
+    stacks.
+    """
     topic = _make_topic(stack, settings)
     chosen = alarms(settings, functions)
     if settings.api == "http":

@@ -31,34 +31,34 @@ class Document(TypedDict):
 
 
 def document(statements: Iterable[Statement]) -> Document:
-    """A policy of these statements."""
+    """Return a policy of these statements."""
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
 def allow(actions: Iterable[str], resources: Iterable[Any]) -> Statement:
-    """A statement that allows `actions` on `resources`."""
+    """Return a statement that allows `actions` on `resources`."""
     return {"Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
 
 
 def assumed_by(service: str) -> Document:
-    """The trust policy of a role that an AWS service takes."""
+    """Return the trust policy of a role that an AWS service assumes."""
     principal = {"Service": f"{service}.amazonaws.com"}
     return document([{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}])
 
 
 def arn(service: str, resource: str) -> dict[str, str]:
-    """The ARN of a resource of this account and region."""
+    """Return the ARN of a resource of this account and region."""
     return {"Fn::Sub": f"arn:${{AWS::Partition}}:{service}:${{AWS::Region}}:${{AWS::AccountId}}:{resource}"}
 
 
 def worker_arn(settings: Settings, queue: str) -> dict[str, str]:
-    """The ARN of the function that works through a queue."""
+    """Return the ARN of the function that works through a queue."""
     return arn("lambda", f"function:{worker_name(settings, queue)}")
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What the names in a grant stand for in this deployment."""
+    """Translates the names in a grant into resources of this deployment."""
 
     settings: Settings
     fifo_queues: Collection[str]
@@ -67,7 +67,7 @@ class Resources:
     """The connections of the WebSocket API; None where there is none."""
 
     def statements(self, grant: Grant) -> list[Statement]:
-        """The statements for a grant; resources that are allowed the same share one."""
+        """Return the statements for a grant. Resources with the same permissions share a statement."""
         shared: dict[tuple[str, ...], list[Any]] = defaultdict(list)
         for kind, words in grant.by_kind().items():
             for resource, actions in sorted(words.items()):
@@ -78,10 +78,11 @@ class Resources:
     def _targets(
         self, kind: str, resource: str, words: list[str]
     ) -> Iterator[tuple[list[Any], tuple[str, ...]]]:
-        """The ARNs and the actions on them. To ring is to invoke the function that works through a queue.
+        """Yield ARNs, each with the actions on it. To ring a queue is to invoke the function that works
+        through it.
 
-        Listing objects is a permission for the bucket itself. Who reads them needs it too: to anyone else S3
-        doesn't say that an object isn't there, but refuses.
+        Listing objects is a permission for the bucket itself. A role that reads objects needs it too: without
+        it, S3 answers that access is denied instead of saying that an object doesn't exist.
         """
         if kind == OBJECTS and {"list", "get"} & set(words):
             words = [word for word in words if word != "list"]
@@ -117,5 +118,5 @@ class Resources:
 
 
 def inline(statements: Iterable[Statement]) -> list[Any]:
-    """A role's inline policy."""
+    """Return a role's inline policy."""
     return [{"policyName": "permissions", "policyDocument": document(statements)}]

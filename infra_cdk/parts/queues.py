@@ -1,8 +1,8 @@
-"""The SQS queues of the queue functions, and the two queues where what keeps failing ends up.
+"""The SQS queues of the queue functions, and two queues for messages that failed too often (dead letters).
 
-A message that failed too often goes to the dead letters: FIFO queues to the FIFO one, the others, with the
-records of streams and scheduled events, to the other. SQS remembers where each came from, so a redrive sends
-each back to its own queue.
+Messages of FIFO queues go to the FIFO one of the two. Those of other queues go to the other one, as do
+records of streams and scheduled events. SQS remembers where each came from, so a redrive sends each back to
+its own queue.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def queue_functions(functions: Iterable[Function]) -> list[tuple[Function, Queue
 
 
 def fifo_names(functions: Iterable[Function]) -> set[str]:
-    """The logical names of the FIFO queues."""
+    """Return the logical names of the FIFO queues."""
     return {route.name for _, route in queue_functions(functions) if route.fifo}
 
 
@@ -76,7 +76,9 @@ def _make_queue(
     visibility_timeout: int | None = None,
     redrive_policy: Mapping[str, object] | None = None,
 ) -> sqs.CfnQueue:
-    """A queue. A FIFO queue's groups don't hold each other up: limits and duplicates are counted by group."""
+    """Make a queue. A FIFO queue's limits and duplicates count by message group, so groups don't hold each
+    other up.
+    """
     queue = sqs.CfnQueue(
         stack,
         logical_id("queue", name, *(["fifo"] if fifo and name == DEAD_LETTERS else [])),

@@ -1,7 +1,7 @@
 """The deployment's secrets: made once by a function that CloudFormation calls, kept by SSM free of charge.
 
-Neither the template nor a function's environment has a secret; functions read theirs when they need it. The
-one that CloudFront proves itself with goes to it by CloudFormation, unseen.
+Neither the template nor a function's environment has a secret: functions read them from SSM when needed. The
+secret that CloudFront adds to its requests is passed to it by CloudFormation, and shown nowhere.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ _SOURCE = Path(__file__).parent.parent / "on_deploy" / "make_secrets.py"
 def make_secrets(
     stack: Stack, settings: Settings, log_group: logs.CfnLogGroup, bucket: s3.CfnBucket
 ) -> tuple[lambda_.CfnFunction, CfnCustomResource]:
-    """The function that makes them, and the secrets.
+    """Make the custom resource of the secrets. Returns the function that makes them, and the resource.
 
-    `ViewerSecret` is what CloudFront proves itself with to functions, `QueueSecret` the same for queues.
+    Its attribute `ViewerSecret` proves to functions that a request came through CloudFront, `QueueSecret`
+    proves it to queues.
     """
     parameters = arn("ssm", f"parameter/{settings.prefix}/*")
     statements = [may_log(log_group), allow(["ssm:GetParameter", "ssm:PutParameter"], [parameters])]

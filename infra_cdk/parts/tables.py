@@ -1,7 +1,8 @@
 """The DynamoDB tables, as `murmuration.storage.tables` defines them.
 
-On demand, encrypted with keys that AWS owns (a key of one's own costs a dollar a month), kept when the stack
-goes. What expires by itself is rebuilt by use, so only the other tables can be restored to a point in time.
+They are billed on demand, encrypted with keys that AWS owns (a key of one's own costs a dollar a month), and
+kept when the stack is deleted. Tables whose items all expire are rebuilt by use, so only the other tables can
+be restored to a point in time.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from murmuration.storage.tables import TABLES, Table
 
 
 def make_tables(stack: Stack, settings: Settings) -> Mapping[str, dynamodb.CfnTable]:
-    """The tables by their logical names."""
+    """Make the tables, and return them by their logical names."""
     return {table.name: _make_table(stack, settings, table) for table in TABLES}
 
 
@@ -72,10 +73,10 @@ def _keys(schema: list[dict[str, str]]) -> list[dynamodb.CfnTable.KeySchemaPrope
 
 
 def keep(resource: CfnResource, settings: Settings) -> None:
-    """Keep what holds users' data when the stack goes, unless the deployment is a try.
+    """Keep a resource with users' data when the stack is deleted, unless the deployment is ephemeral.
 
-    What a deployment that fails has just made goes with it, empty as it is. Kept, it would be in the way of
-    the next attempt, which makes tables of the same names.
+    If the deployment that creates it fails, the new resource is deleted, still empty. If it were kept, the
+    next attempt couldn't create a table of the same name.
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html
     """
     options = resource.cfn_options

@@ -1,11 +1,12 @@
 """The order in which functions are made and changed: a few at a time, and workers before all others.
 
-Lambda's control plane takes 15 requests a second of an account, and each upgrade changes all functions, as it
-changes the layers. So each function waits for another, in as many chains as may be at work at once.
+Lambda's control plane takes 15 requests a second for an account, and each upgrade changes all functions,
+because the layers change. So the functions form chains in which each waits for the one before, with as many
+chains as functions may change at once.
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html#api-requests
 
-A deployment that stops halfway must still serve. Workers come first: they understand what functions of the
-version before have written, and what those of the new version will write.
+A deployment that stops halfway must still serve. So workers come first: they understand both what functions
+of the version before have written, and what those of the new version will write.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ AT_ONCE = 10
 def chain(
     functions: Sequence[Function], made: Mapping[str, lambda_.CfnFunction], first: Sequence[CfnResource] = ()
 ) -> Sequence[CfnResource]:
-    """Put functions into order, after those in `first`. `made` has them by their names. Returns the last."""
+    """Make each function depend on one before it, and the first ones on the resources in `first`.
+
+    `made` has the functions' resources by name. Returns the last resource of each chain.
+    """
     workers = [made[each.name] for each in functions if each.group.startswith("workers.")]
     others = [made[each.name] for each in functions if not each.group.startswith("workers.")]
     ends: Sequence[CfnResource] = first

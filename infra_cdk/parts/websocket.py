@@ -22,7 +22,9 @@ def socket_functions(functions: Sequence[Function]) -> list[tuple[Function, WebS
 
 
 def make_socket_api(stack: Stack, settings: Settings) -> apigatewayv2.CfnApi:
-    """The API by itself: functions name it in their environment, so its routes come after them."""
+    """Make the API without routes: functions have its ID in their environment, so its routes are made
+    after them.
+    """
     return apigatewayv2.CfnApi(
         stack,
         "SocketApi",
@@ -72,11 +74,11 @@ def make_socket_routes(
 
 
 def connections_arn(api: apigatewayv2.CfnApi) -> str:
-    """The ARN of the connections of this API's stage, which functions may manage."""
+    """Return the ARN of the connections of this API's stage, which functions may manage."""
     account = Fn.sub("arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:")
     return Fn.join("", [account, api.ref, f"/{STAGE}/*/@connections/*"])
 
 
 def callback_url(api: apigatewayv2.CfnApi) -> str:
-    """Where functions post messages to connections."""
+    """Return the URL at which functions post messages to connections."""
     return Fn.join("", ["https://", origin_domain(api.ref), f"/{STAGE}"])

@@ -1,8 +1,10 @@
-"""Makes modules quick to import, in the layers alone: what isn't needed to begin with waits until it is.
+"""Makes modules quick to import, in the layers alone: work that isn't needed at import is put off until it
+is.
 
-Imports move into functions (`imports`), regular expressions are compiled (`patterns`) and dataclasses made
-when first used. What the modules do stays the same; tests run on a quickened copy too. Half of the import of
-our own modules is the making of dataclasses, and a fifth of botocore's the compiling of regular expressions.
+Imports move into functions (`imports`), regular expressions are compiled when first used (`patterns`), and so
+are dataclasses made. The modules behave the same; tests run on a quickened copy too. Half of the import time
+of our own modules is the making of dataclasses, and a fifth of botocore's the compiling of regular
+expressions.
 """
 
 from __future__ import annotations
@@ -19,9 +21,9 @@ SUPPORT = Path(__file__).parent / "lazily.py"
 
 
 def quicken(folder: Path, targets: Collection[str]) -> None:
-    """Rewrite the modules of the package in `folder`; imports of `targets` are the ones that may wait.
+    """Rewrite the modules of the package in `folder`; only imports of `targets` are put off.
 
-    Docstrings go: nobody reads them there.
+    Docstrings are removed, since nobody reads them in a layer.
     """
     trees, packages = {}, {}
     for path in sorted(folder.rglob("*.py")):
@@ -39,12 +41,14 @@ def quicken(folder: Path, targets: Collection[str]) -> None:
 
 
 def add_support(site: Path) -> None:
-    """Put what quickened modules use where they will find it."""
+    """Put the run-time part (`lazily`) where quickened modules import it from."""
     shutil.copy(SUPPORT, site / SUPPORT.name)
 
 
 def put_off_dataclasses(tree: ast.Module) -> bool:
-    """Make `from dataclasses import dataclass` take ours; whether there was one."""
+    """Make `from dataclasses import dataclass` import ours instead. Returns whether the module has such an
+    import.
+    """
     for statement in tree.body:
         if isinstance(statement, ast.ImportFrom) and statement.module == "dataclasses":
             found = [alias for alias in statement.names if alias.name == "dataclass" and not alias.asname]
@@ -58,7 +62,7 @@ def put_off_dataclasses(tree: ast.Module) -> bool:
 
 
 def strip_docstrings(tree: ast.Module) -> None:
-    """Take out all docstrings."""
+    """Remove all docstrings."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             if ast.get_docstring(node, clean=False) is not None:

@@ -1,8 +1,8 @@
 """Rewrites modules so that chosen imports wait until a function needs them.
 
-What PEP 810's `lazy import` will do, done to the layer's copy of what others wrote: an import at the top of a
-module moves into the functions that use its name. Where a name is used while the module itself is being
-imported, the import stays. Who asks the module for such a name from outside still gets it (PEP 562).
+It does to a copy of the packages in the layer what PEP 810's `lazy import` will do: an import at the top of a
+module moves into the functions that use its name. If the name is used while the module itself is being
+imported, the import stays. Other modules that ask this one for the name still get it (PEP 562).
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ class _Import:
 def put_off_imports(
     tree: ast.Module, targets: Collection[str], package: str = "", *, is_package: bool = False
 ) -> bool:
-    """Put off a module's imports of `targets` and what is in them; whether there were any that can wait.
+    """Put off a module's imports of `targets` and of their submodules. Returns whether any import was put
+    off.
 
-    The module is one of `package`, or that itself. A package goes on importing its own modules: asking it for
-    one is what imports it.
+    The module belongs to `package`, or is that package (`is_package`). A package keeps the imports of its own
+    modules: they become its attributes by being imported.
     """
     if any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in tree.body):
         return False
@@ -100,7 +101,8 @@ def _outermost_functions(node: ast.AST) -> Iterator[Function]:
 
 
 def _names_used_at_import(tree: ast.Module, functions: Collection[Function]) -> set[str]:
-    """The names that importing the module evaluates, assigns or deletes: all outside of functions' bodies.
+    """Return the names that are evaluated, assigned or deleted while the module is imported: outside function
+    bodies.
 
     A name that `global` declares counts: a function may assign it.
     """
@@ -126,7 +128,9 @@ def _names_used_at_import(tree: ast.Module, functions: Collection[Function]) -> 
 
 
 def _rebinds(function: Function, name: str) -> bool:
-    """Whether `name` is something else somewhere in `function`: a parameter, a variable, a caught error."""
+    """Return whether `name` is something else somewhere in `function`: a parameter, a variable, a caught
+    error.
+    """
     for node in ast.walk(function):
         match node:
             case ast.arg(arg=found) | ast.ExceptHandler(name=found) if found == name:
@@ -142,7 +146,7 @@ def _rebinds(function: Function, name: str) -> bool:
 
 
 def _import_inside(block: list[ast.stmt], put_off: _Import) -> None:
-    """Import `put_off` in `block`, or in the one part of it that needs it, before what uses it."""
+    """Import `put_off` in `block` before its first use, or in the one inner block that needs it."""
     users = [statement for statement in block if _uses(statement, put_off.name)]
     if not users:
         return
@@ -169,7 +173,9 @@ def _count(node: ast.AST, name: str) -> int:
 
 
 def _getattr(put_off: Collection[_Import]) -> ast.FunctionDef:
-    """The module's `__getattr__`, which answers for the names that aren't there any more."""
+    """Return the module's `__getattr__`, which imports the names that were put off when they are asked
+    for.
+    """
     names = list(dict.fromkeys(found.name for found in put_off))
     cases = "\n".join(
         f"    if name == {name!r}:\n"

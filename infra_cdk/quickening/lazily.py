@@ -28,7 +28,9 @@ class Pattern:
 
 
 def dataclass(cls: Any = None, /, *, slots: bool = False, **options: Any) -> Any:  # noqa: ARG001
-    """A dataclass whose methods are made at its first instance, without slots: they need another class."""
+    """Make a dataclass whose methods are made with its first instance. It has no slots: those need another
+    class.
+    """
     decorate: Callable[[Any], Any] = lambda found: _postpone(found, options)  # noqa: E731
     return decorate if cls is None else decorate(cls)
 

@@ -15,13 +15,15 @@ METHODS = frozenset(
 
 
 def put_off_patterns(trees: Mapping[str, ast.Module]) -> set[str]:
-    """Change, in all of `trees` together, what can be; the names of the trees that changed."""
+    """Rewrite, in all of `trees` together, the patterns that can wait. Returns the names of the trees that
+    changed.
+    """
     used_otherwise = {name for tree in trees.values() for name in _used_otherwise(tree)}
     return {name for name, tree in trees.items() if _rewrite(tree, used_otherwise)}
 
 
 def _used_otherwise(tree: ast.AST) -> Iterable[str]:
-    """Names, attributes too, that are read for anything else than one of a pattern's methods."""
+    """Return the names and attributes that are used otherwise than to call a method of a pattern."""
     fine = {
         id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in METHODS
     }

@@ -1,4 +1,6 @@
-"""`python -m infra_cdk.reach [MODULE]`: what isn't granted or decided, or all that a module can reach."""
+"""`python -m infra_cdk.reach [MODULE]`: print missing grants and undecided calls, or all that a module can
+reach.
+"""
 
 from __future__ import annotations
 

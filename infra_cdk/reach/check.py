@@ -26,14 +26,16 @@ VERIFIED_BY = {
 
 @dataclass
 class Finding:
-    """What the functions of a module can reach, each with the way to it, and what can't be decided."""
+    """The permissions that the functions of a module need, each with the call path to it, and calls left
+    undecided.
+    """
 
     module: str
     needs: dict[Need, str] = field(default_factory=dict)
     undecided: set[str] = field(default_factory=set)
 
     def lacking(self) -> Iterator[tuple[Need, str]]:
-        """The needs that aren't granted, each with the way by which the code reaches it."""
+        """Yield the needed permissions that aren't granted, each with the path of calls that leads to it."""
         granted = GRANTS[self.module].needs() if self.module in GRANTS else set()
         for need, way in sorted(self.needs.items()):
             if not any(is_enough(grant, need) for grant in granted):
@@ -41,7 +43,10 @@ class Finding:
 
 
 def is_enough(grant: Need, need: Need) -> bool:
-    """Whether a grant covers a need; of objects, and of names that end with a star, as far as can be told."""
+    """Return whether a grant covers a need.
+
+    For objects, and for names that end with a star, it is compared as far as the source tells the name.
+    """
     if need.kind == OBJECTS or need.resource.endswith("*"):
         alike = need.kind == OBJECTS or grant.resource.startswith(need.resource[:-1])
         return alike and (grant.kind, grant.action) == (need.kind, need.action)
@@ -49,7 +54,7 @@ def is_enough(grant: Need, need: Need) -> bool:
 
 
 def findings(walk: Walk | None = None) -> list[Finding]:
-    """What each module of functions can reach, in a walk's source or in ours."""
+    """Return what the functions of each module can reach, in the source of `walk`; by default in our own."""
     walk = walk or Walk(Source())
     found: dict[str, Finding] = {}
     for name, module in walk.source.modules.items():
@@ -66,7 +71,9 @@ def findings(walk: Walk | None = None) -> list[Finding]:
 
 
 def roots(source: Source, handler: Definition) -> list[Definition]:
-    """Where a function begins: its code, and what the decorator that makes it a Lambda does before."""
+    """Return the definitions at which a function starts: its handler, and what the Lambda decorator calls
+    before it.
+    """
     found = [handler]
     for decorator in handler.node.decorator_list if isinstance(handler.node, Function) else ():
         if not isinstance(decorator, ast.Call):
@@ -91,7 +98,9 @@ def _auth_of(decorator: ast.Call) -> str:
 
 
 def complaints(found: list[Finding]) -> list[str]:
-    """A line for each need that isn't granted, with the file to edit, and for each that can't be decided."""
+    """Return a line for each need that isn't granted, with the file to edit, and for each call that is
+    undecided.
+    """
     lines = []
     for finding in found:
         for need, way in finding.lacking():

@@ -1,4 +1,4 @@
-"""What the walk can't decide, decided by hand; each with the reason. A test refuses unused entries."""
+"""Decisions made by hand where the walk can't decide, each with its reason. A test refuses unused entries."""
 
 from __future__ import annotations
 
@@ -86,7 +86,9 @@ NEVER: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
 
 
 def is_place(definition: str, place: str) -> bool:
-    """Whether an entry means a definition: its module's last name will do, `*` stands for all in it."""
+    """Return whether an entry names a definition. The last part of the module's name is enough; `*`
+    matches all in it.
+    """
     if place.endswith(":*"):
         definition, place = definition.partition(":")[0], place[:-2]
     return f".{definition}".endswith(f".{place}")

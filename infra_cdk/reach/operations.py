@@ -1,4 +1,4 @@
-"""The leaves of the walk: functions that ask AWS for something, and what permission each call needs."""
+"""The leaves of the walk: functions that send requests to AWS, and the permission that each call needs."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ Resource = str | Parameter | None
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A function that speaks to AWS."""
+    """A function that sends requests to AWS."""
 
     module: str
     name: str
@@ -97,7 +97,7 @@ class Leaves:
 
     @cached_property
     def wire(self) -> dict[str, str]:
-        """The modules that speak to AWS and do nothing else: their names, and their last names."""
+        """The modules that only send requests to AWS: their full names, each with its last part."""
         found = {}
         for name, module in self._source.modules.items():
             last = name.rpartition(".")[2]
@@ -118,7 +118,7 @@ class Leaves:
         return module in self.wire
 
     def of(self, found: Definition) -> Leaf | None:
-        """The leaf that a definition is; None for all others."""
+        """Return the leaf that this definition is; None if it is none."""
         last = self.wire.get(found.module)
         if last is not None and found.name in WIRE[last]:
             return Leaf(last, found.name, WIRE[last][found.name])
@@ -128,7 +128,7 @@ class Leaves:
 
     @cached_property
     def tables(self) -> frozenset[str]:
-        """The logical names of all tables: what the models' `Meta` say."""
+        """The logical names of all tables, from the models' `Meta` classes."""
         return frozenset(
             node.value.value
             for each in self._source.classes
@@ -140,7 +140,7 @@ class Leaves:
         )
 
     def needs(self, leaf: Leaf, call: ast.Call, shift: int, scope: Scope) -> Iterator[tuple[Resource, Need]]:
-        """What a call of a leaf needs, each with its resource."""
+        """Yield the permissions that a call of a leaf needs, each with its resource."""
         given = call.args[shift:]
         if leaf.name == CALLS:
             yield from self._called(given, scope)
@@ -168,7 +168,7 @@ class Leaves:
                         yield f"{value}/{name}" if known else None, need
 
     def _called(self, given: list[ast.expr], scope: Scope) -> Iterator[tuple[Resource, Need]]:
-        """What a service is asked for by its operation's name."""
+        """Yield the permission for a service's operation that is called by its name."""
         words = [each.value for each in given[:2] if isinstance(each, ast.Constant)]
         action = queue_action(str(words[1])) if len(words) == 2 and words[0] == "sqs" else None
         if action is None:
@@ -196,7 +196,9 @@ class Leaves:
     # -- Values --------------------------------------------------------------------------------------------
 
     def evaluate(self, node: ast.expr, scope: Scope, depth: int = 0) -> list[Resource]:
-        """The strings that an expression may be, parameters of its function, None for what isn't told."""
+        """Return the strings that an expression may be. A parameter of its function is a Parameter,
+        anything unknown None.
+        """
         if depth > 6:
             return [None]
         match node:
@@ -231,7 +233,7 @@ class Leaves:
         return [None]
 
     def _first_returned(self, call: ast.Call, scope: Scope, depth: int) -> list[Resource]:
-        """The first of what a function returns as a tuple."""
+        """Return the values of the first element of the tuples that a function returns."""
         found = scope.callee(call.func)
         if found is None or not found.is_function:
             return [None]

@@ -1,4 +1,4 @@
-"""Reads one definition: what it asks AWS for itself, and which definitions it names."""
+"""Reads one definition: the requests that it sends to AWS itself, and the definitions that it names."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ LIBRARIES = frozenset(("boto3", "botocore"))
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A definition; with `batched` the writes that it makes go out in batches: another permission."""
+    """A definition. If `batched`, the writes that it makes go out in batches, which need another
+    permission.
+    """
 
     definition: Definition
     batched: bool = False
@@ -55,7 +57,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """From a definition to one that it names; `call` where it is called there, with the arguments."""
+    """A definition names another one; `call` is the call with its arguments, if it is called there."""
 
     target: Node
     call: ast.Call | None = field(default=None, hash=False, compare=False)
@@ -65,7 +67,7 @@ class Edge:
 
 @dataclass
 class Facts:
-    """What a node does itself, and what it names."""
+    """The permissions that a node needs itself, and the definitions that it names."""
 
     needs: set[Need] = field(default_factory=set)
     parametric: set[tuple[str, str]] = field(default_factory=set)
@@ -158,7 +160,7 @@ class Reader(ast.NodeVisitor):
             self.visit(each)
 
     def visit_arg(self, node: ast.arg) -> None:
-        """Annotations call nothing."""
+        """Skip annotations: they call nothing."""
 
     def visit_Name(self, node: ast.Name) -> None:
         if not isinstance(node.ctx, ast.Load):
@@ -171,7 +173,7 @@ class Reader(ast.NodeVisitor):
             self._say(f"the module {found} is passed on")
 
     def _check(self, name: str) -> None:
-        """Say it if a name leads to what the walk can't follow."""
+        """Note it as undecided if the name leads to code that the walk can't follow."""
         if name in self._ambiguous:
             self._say(f"{name} may stand for several things")
         imports = self._source.modules[self._definition.module].imports | self._scope.imports
@@ -182,7 +184,7 @@ class Reader(ast.NodeVisitor):
             self._say(f"what {meant or library} comes to isn't told")
 
     def _of_class(self, name: str) -> Definition | None:
-        """What a name means among the statements of a class."""
+        """Return the definition that a name among a class's statements stands for."""
         owner = self._source.by_id.get(f"{self._definition.module}:{self._definition.owner}")
         if owner is None or self._definition.is_function:
             return None
@@ -201,7 +203,7 @@ class Reader(ast.NodeVisitor):
             self._reference(each)
 
     def _visit_base(self, node: ast.expr) -> None:
-        """Visit what an attribute is of. A module of ours that has it isn't passed on by that."""
+        """Visit the object whose attribute is used, unless it is a module of ours."""
         if not isinstance(self._scope.lookup(dotted(node)) if dotted(node) else None, str):
             self.visit(node)
 
@@ -251,7 +253,9 @@ class Reader(ast.NodeVisitor):
         self._single = before
 
     def _visit_getattr(self, node: ast.Call) -> None:
-        """Visit an attribute by its name; all methods that it may be where that isn't said."""
+        """Visit a `getattr` as the attribute that it names; if the name isn't known, as all methods that
+        it may be.
+        """
         base, name = node.args[:2]
         self._visit_all(node.args[1:])
         if isinstance(name, ast.Constant) and isinstance(name.value, str):
@@ -287,7 +291,9 @@ class Reader(ast.NodeVisitor):
         return self._leaves.of(found) if isinstance(found, Definition) else None
 
     def _resolve(self, node: ast.expr) -> list[Definition]:
-        """What an expression that is called or named may be; a receiver's unknown type is noted."""
+        """Return the definitions that a called or named expression may be; notes a receiver of unknown
+        type.
+        """
         name = dotted(node)
         found = self._scope.lookup(name) if name else None
         if isinstance(found, Definition):
@@ -316,7 +322,7 @@ class Reader(ast.NodeVisitor):
         return members
 
     def _is_field(self, name: str) -> bool:
-        """Whether some class has a field of this name, and none a property."""
+        """Return whether some class has a field of this name, and none a property."""
         return name in self._source.fields and not any(
             dotted(each).endswith("property")
             for method in self._source.methods.get(name, ())
@@ -325,7 +331,7 @@ class Reader(ast.NodeVisitor):
         )
 
     def _reference(self, found: Definition) -> None:
-        """Something is named without being called there."""
+        """Add an edge to a definition that is named without being called."""
         leaf = self._leaves.of(found)
         if found.name == MAKES_CLIENTS:
             self._say("it makes a client of its own")
@@ -355,7 +361,7 @@ class Reader(ast.NodeVisitor):
 
 
 def names_batched(node: ast.AST, leaf_of: Callable[[ast.expr], Leaf | None]) -> frozenset[str]:
-    """The local variables that hold what goes to `batch_write` and to nothing else."""
+    """Return the local variables that hold what goes to `batch_write` and to nothing else."""
     batched: set[str] = set()
     otherwise: set[str] = set()
     assignments: list[ast.Assign | ast.AugAssign] = []

@@ -1,4 +1,6 @@
-"""The source as definitions that names lead to: modules, functions, classes, constants."""
+"""Reads the source as a set of definitions (modules, functions, classes, constants) that are found by
+name.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ FUNCTIONS = ROOT / "functions"
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """Something that a name stands for. `owner` is the class of a method."""
+    """A function, class or constant. For a method, `owner` is its class."""
 
     module: str
     name: str
@@ -38,7 +40,7 @@ class Definition:
 
     @property
     def statement(self) -> ast.ClassDef:
-        """A class's statement. Raises TypeError for what is no class."""
+        """Return a class's statement. Raises TypeError if the definition isn't a class."""
         if not isinstance(self.node, ast.ClassDef):
             raise TypeError(f"{self.id} is no class")
         return self.node
@@ -49,7 +51,7 @@ class Definition:
 
     @property
     def is_overload(self) -> bool:
-        """Whether it is no more than a type of a function that is defined below it."""
+        """Whether it only declares a type (`@overload`) of a function that is defined below it."""
         return isinstance(self.node, Function) and any(
             dotted(each).rpartition(".")[2] == "overload" for each in self.node.decorator_list
         )
@@ -124,12 +126,12 @@ class Module:
 
 
 def _called(node: ast.expr) -> ast.expr:
-    """What is called, and called again with what comes of it: `a.b` of `a.b(1)(2)`."""
+    """Return the innermost function of nested calls: `a.b` for `a.b(1)(2)`."""
     return _called(node.func) if isinstance(node, ast.Call) else node
 
 
 def _assigned(node: ast.Assign | ast.AnnAssign) -> Iterator[tuple[str, ast.stmt]]:
-    """The names that a statement assigns, each with a statement that assigns it alone."""
+    """Yield the names that a statement assigns, each with a statement that assigns only that name."""
     for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
         if isinstance(target, ast.Name):
             yield target.id, node
@@ -143,7 +145,9 @@ def _assigned(node: ast.Assign | ast.AnnAssign) -> Iterator[tuple[str, ast.stmt]
 
 
 def imported(node: ast.AST, package: str) -> Iterator[tuple[str, str]]:
-    """The names that an import statement in a package binds, and what each stands for, dotted."""
+    """Yield the names that an import statement in a package binds, each with the dotted name that it
+    stands for.
+    """
     if isinstance(node, ast.Import):
         for alias in node.names:
             yield (alias.asname, alias.name) if alias.asname else (alias.name.partition(".")[0],) * 2
@@ -169,7 +173,9 @@ class Source:
                 self.modules[".".join(parts)] = Module(".".join(parts), path)
 
     def cached(self, read: Callable[[Definition, str], T], definition: Definition) -> T:
-        """What `read` makes of a definition and its package, read once. Nobody may change it."""
+        """Return what `read` returns for a definition and its package. It is called once, so nobody may
+        change the result.
+        """
         key = (read, id(definition.node), definition)
         if key not in self._read:
             self._read[key] = read(definition, self.modules[definition.module].package)
@@ -177,7 +183,9 @@ class Source:
         return found
 
     def find(self, dotted: str) -> Definition | str | None:
-        """What a dotted name stands for: a definition, the name of a module of ours, or None for others'."""
+        """Return what a dotted name stands for: a definition, the name of one of our modules, or None for
+        others' code.
+        """
         seen = set()
         while dotted not in seen:
             seen.add(dotted)
@@ -197,7 +205,7 @@ class Source:
         return None
 
     def member(self, owner: Definition, name: str) -> Definition | None:
-        """A class's method or attribute of this name, its own or inherited."""
+        """Return a class's own or inherited method or attribute of this name."""
         if not isinstance(owner.node, ast.ClassDef):
             return None
         for node in owner.node.body:
@@ -216,14 +224,14 @@ class Source:
         return None
 
     def bases(self, owner: Definition) -> list[Definition]:
-        """A class's base classes, those of ours."""
+        """Return a class's base classes that are in our source."""
         if not isinstance(owner.node, ast.ClassDef):
             return []
         found = [self.named(owner.module, dotted(base)) for base in owner.node.bases]
         return [each for each in found if isinstance(each, Definition) and each.is_class]
 
     def named(self, module: str, name: str) -> Definition | str | None:
-        """What a name that is used at a module's top stands for."""
+        """Return what a name stands for where it is used at the top of a module."""
         first, _, rest = name.partition(".")
         home = self.modules[module]
         if first in home.definitions:
@@ -237,7 +245,9 @@ class Source:
         return self.find(f"{start}.{rest}" if rest else start)
 
     def implementations(self, owner: Definition) -> list[Definition]:
-        """The classes that a value of a class may have: itself and those below, or who keep to a protocol."""
+        """Return the classes that a value of this type may have: the class, its subclasses, or a
+        protocol's implementations.
+        """
         statement = owner.statement
         if not any(dotted(base).rpartition(".")[2] == "Protocol" for base in statement.bases):
             return [owner, *self.subclasses.get(owner.id, ())]
@@ -269,7 +279,7 @@ class Source:
         return found
 
     def changed_by(self, function: Definition) -> list[Definition]:
-        """The definitions at the top of its module that a function changes when it is called."""
+        """Return the definitions at the top of its module that a function changes when it is called."""
         names = set()
         for node in ast.walk(function.node):
             match node:
@@ -328,7 +338,9 @@ class Source:
 
 
 def dotted(node: ast.AST) -> str:
-    """`a.b.c` of an expression that is a name or attributes of one; else "". A subscript's base is it."""
+    """Return `a.b.c` for an expression that is a name or attributes of one, else "". For a subscript, that
+    of its base.
+    """
     if isinstance(node, ast.Subscript):
         return dotted(node.value)
     if isinstance(node, ast.Name):

@@ -16,7 +16,9 @@ DEPTH = 12
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """Values of these classes of ours (none: of others'), or containers whose values are `inner`."""
+    """The type of a value: one of these classes of ours (none: a class of others), or a container of
+    `inner` values.
+    """
 
     classes: frozenset[str] = frozenset()
     inner: Type | None = None
@@ -26,7 +28,7 @@ OTHERS = Type()
 
 
 def union(*types: Type | None) -> Type | None:
-    """The type of what is one of these; None if one of them isn't known."""
+    """Return the type of a value that has one of these types; None if one of them isn't known."""
     classes: frozenset[str] = frozenset()
     inner: Type | None = None
     for each in types:
@@ -38,7 +40,7 @@ def union(*types: Type | None) -> Type | None:
 
 
 class Names:
-    """What a function's own names stand for, read once from its statements."""
+    """The meanings of a function's own names, read once from its statements."""
 
     def __init__(self, home: Definition, package: str) -> None:
         self.package = package
@@ -104,7 +106,7 @@ class Names:
 
 
 def _without_inner(function: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a function without what is in functions in it."""
+    """Yield the nodes of a function, without those of the functions defined in it."""
     todo: list[ast.AST] = [*ast.iter_child_nodes(function)]
     for node in todo:
         yield node
@@ -138,7 +140,7 @@ class Scope:
     # -- Names ---------------------------------------------------------------------------------------------
 
     def lookup(self, name: str) -> Definition | str | None:
-        """What a dotted name stands for, unless a local variable does."""
+        """Return what a dotted name stands for; None if it is a local variable."""
         first, _, rest = name.partition(".")
         if first in self.imports:
             start = self.imports[first]
@@ -150,7 +152,7 @@ class Scope:
     # -- Types ---------------------------------------------------------------------------------------------
 
     def of_annotation(self, node: ast.expr | None, depth: int = 0) -> Type | None:
-        """The type that an annotation says; None if it says nothing."""
+        """Return the type that an annotation names; None if it isn't known."""
         if node is None or depth > DEPTH:
             return None
         match node:
@@ -191,7 +193,7 @@ class Scope:
         return None if name.rpartition(".")[2] in ("Any", "object") else OTHERS
 
     def of(self, node: ast.expr, depth: int = 0) -> Type | None:
-        """The type of an expression's value; None if it isn't known."""
+        """Return the type of an expression's value; None if it isn't known."""
         if depth > DEPTH:
             return None
         match node:
@@ -304,7 +306,7 @@ class Scope:
         return None
 
     def callee(self, node: ast.expr, depth: int = 0) -> Definition | None:
-        """The function or class that an expression names."""
+        """Return the function or class that an expression names."""
         found = self.lookup(dotted(node)) if dotted(node) else None
         if isinstance(found, Definition):
             return found

@@ -1,8 +1,9 @@
-"""From a function through all that it may call to the storage operations: a graph of definitions.
+"""Builds the graph of definitions from a function through all that it may call, down to the storage
+operations.
 
-Whatever a definition names counts as called: a function that is passed on, an entry of a table, a property.
-A method is found by its receiver's type; where that isn't known and the name may lead to storage, the walk
-can't decide, and `decisions` must.
+Each definition that is named counts as called: a function that is passed on, an entry of a table, a property.
+A method is found by its receiver's type. If that isn't known and a method of this name may lead to storage,
+the walk can't decide, and `decisions` must have an entry.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class Walk:
         return self._facts[node]
 
     def parametric(self, node: Node) -> set[tuple[str, str]]:
-        """The parameters of a function that name a table, and what it or what it calls does to that."""
+        """Return the parameters of a function that name a table, each with what the function does to that
+        table.
+        """
         if node not in self._parametric:
             self._parametric[node] = found = set(self.facts(node).parametric)
             for edge in self.facts(node).edges:
@@ -51,14 +54,14 @@ class Walk:
         return self._parametric[node]
 
     def bound(self, node: Node) -> list[tuple[Edge, tuple[tuple[Resource, str], ...]]]:
-        """A node's edges, each with what its target does to the tables that the node gives it."""
+        """Return a node's edges, each with what its target does to the tables that this node passes to it."""
         if node not in self._bound:
             edges = self.facts(node).edges
             self._bound[node] = [(edge, tuple(self._bind(node, edge))) for edge in edges]
         return self._bound[node]
 
     def _bind(self, node: Node, edge: Edge) -> Iterator[tuple[Resource, str]]:
-        """What an edge's target does to the tables that `node` gives it."""
+        """Yield what an edge's target does to the tables that `node` passes to it."""
         wanted = self.parametric(edge.target)
         if not wanted:
             return
@@ -72,7 +75,7 @@ class Walk:
                     yield value, action
 
     def reach(self, roots: Iterable[Definition], module: str = "") -> Reached:
-        """All that functions of a module can reach from `roots`."""
+        """Return all that functions of a module can reach from `roots`."""
         reached = Reached(module)
         todo = [Node(root) for root in roots]
         reached.nodes.update((node, None) for node in todo)
@@ -106,7 +109,7 @@ class Walk:
             todo.append(target)
 
     def _entered_by(self, definition: str) -> list[str] | None:
-        """The modules whose functions alone come to a definition; None where any may."""
+        """Return the modules that may reach a definition, if `decisions` limit them; None if any may."""
         if definition not in self._entered:
             self._entered[definition] = next(
                 (by.split() for place, (by, _) in ENTERED_BY.items() if is_place(definition, place)), None
@@ -114,7 +117,7 @@ class Walk:
         return self._entered[definition]
 
     def batches(self, definition: Definition, leaf_of: Callable[[ast.expr], Leaf | None]) -> frozenset[str]:
-        """The local variables of a definition that hold what goes to `batch_write` and to nothing else."""
+        """Return the local variables of a definition that are passed to `batch_write` and to nothing else."""
         key = id(definition.node)
         if key not in self._batches:
             self._batches[key] = names_batched(definition.node, leaf_of)
@@ -132,7 +135,7 @@ class Walk:
 
     @cached_property
     def leading(self) -> frozenset[str]:
-        """The names of methods by which storage may be reached."""
+        """The names of methods through which storage may be reached."""
         names: set[str] = set()
         while True:
             more = {
@@ -162,7 +165,9 @@ class Walk:
 
 @dataclass
 class Reached:
-    """What a function comes to: its needs, each with where it arises, and how each node was come to."""
+    """What a function reaches: the permissions it needs, each with the node that needs it, and each node's
+    predecessor.
+    """
 
     module: str = ""
     needs: dict[Need, Node] = field(default_factory=dict)
@@ -170,7 +175,7 @@ class Reached:
     undecided: set[str] = field(default_factory=set)
 
     def way(self, need: Need) -> str:
-        """How a need comes about: the names on the way to it."""
+        """Return the path of names that leads to a need, from the need back to the function."""
         names = []
         node: Node | None = self.needs[need]
         while node is not None:
@@ -180,7 +185,9 @@ class Reached:
 
 
 def _is_never(module: str, node: Node, need: Need) -> bool:
-    """Whether `decisions` say that a module's functions never have a definition do this."""
+    """Return whether `decisions` say that this definition never needs this permission in the module's
+    functions.
+    """
     return any(
         f"{need.action} {need.resource}" == words
         and module in modules.split()
@@ -190,7 +197,7 @@ def _is_never(module: str, node: Node, need: Need) -> bool:
 
 
 def _argument(edge: Edge, name: str) -> ast.expr | None:
-    """What an edge's call gives for a parameter."""
+    """Return the argument that an edge's call passes for a parameter."""
     function = edge.target.definition.node
     if edge.call is None or not isinstance(function, Function):
         return None

@@ -34,7 +34,7 @@ Say = Callable[[str], None]
 
 
 class Wrong(Exception):
-    """Something went otherwise than it must; the message says what."""
+    """A check of the rehearsal failed; the message says which."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,7 +99,7 @@ def _deploy(cloud: Account, settings: dict[str, str], root: Path = ROOT) -> None
 
 
 def _exported(commit: str, folder: Path) -> Path:
-    """A folder with the source of a commit, as that of this checkout."""
+    """Return a folder with the source of a commit, laid out like this checkout."""
     folder.mkdir()
     archive = folder.with_suffix(".tar")
     command = ["git", "archive", f"--output={archive}", commit]
@@ -112,14 +112,16 @@ def _exported(commit: str, folder: Path) -> Path:
 
 
 def _check_kept(before: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]]) -> None:
-    """Raise Wrong if an upgrade made a table anew."""
+    """Raise Wrong if an upgrade replaced a table."""
     for name, table in before.items():
         if name not in now or now[name]["CreationDateTime"] != table["CreationDateTime"]:
             raise Wrong(f"the upgrade did not keep {name}")
 
 
 def _fail_halfway(cloud: Account) -> None:
-    """Deploy for keeps while a function can't be made: nothing may stay in the next attempt's way."""
+    """Deploy while one function can't be made, and check that nothing stays that would block the next
+    attempt.
+    """
     kept = SETTINGS | {"ephemeral": "false"}
     ssm = cloud.client("ssm")
     ssm.put_parameter(Name=REFUSED, Value=f"{PREFIX}-client_server-sync", Type="String")
@@ -135,7 +137,9 @@ def _fail_halfway(cloud: Account) -> None:
 
 
 def _ask_the_doctor(cloud: Account) -> None:
-    """Raise Wrong for what it finds amiss. Nobody answers requests, as the account has no CloudFront."""
+    """Raise Wrong if `murmuration doctor` finds a fault. It sends no requests: the account has no
+    CloudFront.
+    """
     _, said = cloud.murmuration("doctor", "--prefix", PREFIX)
     found = {line.split(":")[0].strip() for line in said.splitlines() if line.lstrip().startswith("ok")}
     for subject in ("signing key", "tables", "queues"):
@@ -144,9 +148,9 @@ def _ask_the_doctor(cloud: Account) -> None:
 
 
 def _restore(cloud: Account) -> None:
-    """Restore, and look what came of it.
+    """Restore the tables, and check the result.
 
-    Once: the simulated account gives a restored table the time at which it was asked, whatever was asked for.
+    This is done once: the simulated account restores to the time of the request, whatever time was asked for.
     """
     at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     status, said = cloud.murmuration("restore", "--at", at, "--stage", "back", "--prefix", PREFIX)

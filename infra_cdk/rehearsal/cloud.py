@@ -25,14 +25,14 @@ ACCOUNT = "123456789012"
 
 
 class CdkFailed(Exception):
-    """A CDK command failed; the message is what it said."""
+    """A CDK command failed; the message is its output."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """A simulated AWS account. `folder` holds the CDK's output and what is unpacked.
+    """A simulated AWS account. `folder` holds the CDK's output and unpacked zips.
 
-    `database_url` is a DynamoDB that functions work on: moto's own gets transactions wrong.
+    `database_url` is the DynamoDB that functions use, because moto's own gets transactions wrong.
     """
 
     url: str
@@ -53,7 +53,7 @@ class Account:
         }
 
     def cdk(self, command: str, *arguments: str, settings: Mapping[str, str], root: Path = ROOT) -> str:
-        """Run a CDK command with settings as its context, for the source in `root`; what it says.
+        """Run a CDK command on the source in `root`, with `settings` as its context. Returns its output.
 
         Raises CdkFailed.
         """
@@ -73,7 +73,7 @@ class Account:
         return said
 
     def murmuration(self, *arguments: str) -> tuple[int, str]:
-        """Run an operators' command; its exit status and what it says."""
+        """Run an operators' command. Returns its exit status and its output."""
         process = subprocess.run(  # noqa: S603
             [sys.executable, "-m", "operators.cli", *arguments],
             cwd=ROOT,
@@ -100,20 +100,22 @@ class Account:
 
 
 def _python_path(root: Path) -> str:
-    """Where Python finds the source in `root`, and nothing of another: folders of one name would be one."""
+    """Return a PYTHONPATH with only the source in `root`: a second folder of the same name would be mixed
+    up with it.
+    """
     ours = {ROOT, ROOT / "layers" / "murmuration" / "python"}
     others = [path for path in sys.path if path and Path(path).resolve() not in ours]
     return os.pathsep.join([str(root), str(root / "layers" / "murmuration" / "python"), *others])
 
 
 def _clean_environment() -> dict[str, str]:
-    """This process's, without what points to a real account."""
+    """Return this process's environment without the variables that point to a real account."""
     return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """What a deployment put into the account: read back from it, not from the template."""
+    """The deployed resources, read back from the account and not from the template."""
 
     account: Account
     prefix: str
@@ -126,13 +128,13 @@ class Deployed:
         return {found["FunctionName"]: found for found in functions}
 
     def tables(self) -> dict[str, dict[str, Any]]:
-        """Each table's description, by its name."""
+        """Return each table's description, by its name."""
         dynamodb = self.account.client("dynamodb")
         names = [name for name in dynamodb.list_tables()["TableNames"] if name.startswith(f"{self.prefix}-")]
         return {name: dynamodb.describe_table(TableName=name)["Table"] for name in names}
 
     def copy_tables(self) -> None:
-        """Make the tables, as they were deployed, in the DynamoDB that functions work on."""
+        """Create the deployed tables again in the DynamoDB that functions use."""
         database = self.account.client("dynamodb", self.account.database_url)
         for name, table in self.tables().items():
             indexes = [
@@ -149,7 +151,7 @@ class Deployed:
 
     @cached_property
     def routes(self) -> dict[tuple[str, str], str]:
-        """The function's name of each method and path of the REST and HTTP APIs."""
+        """Return the function's name for each method and path of the REST and HTTP APIs."""
         gateway = self.account.client("apigateway")
         apis = [found["id"] for found in gateway.get_rest_apis()["items"] if found["name"] == self.prefix]
         resources = gateway.get_paginator("get_resources")
@@ -221,7 +223,9 @@ class Deployed:
         }
 
     def invoke(self, name: str, event: Any) -> Any:
-        """Invoke a function by the code, layer, handler and environment that were deployed."""
+        """Invoke a function with the code, layers, handler and environment that were deployed. Returns its
+        answer.
+        """
         configuration = self.configurations[name]
         environment = {
             **configuration["Environment"]["Variables"],
@@ -241,7 +245,7 @@ class Deployed:
     def request(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
-        """Send a request through the deployed routes; the proxy response."""
+        """Send a request through the deployed routes. Returns the function's proxy response."""
         from local_cloud.gateway import events, http_api
         from local_cloud.gateway.events import HttpRequest
         from local_cloud.gateway.routes import Routes
@@ -262,7 +266,7 @@ class Deployed:
 
 @contextmanager
 def account(folder: Path, layers: Path) -> Iterator[Account]:
-    """A simulated account, for as long as it's used."""
+    """Run a simulated account until the block ends."""
     from local_cloud.data_folder import DataFolder
     from local_cloud.database.dynoxide import Dynoxide
 
@@ -315,5 +319,5 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 def fresh_stage() -> str:
-    """A stage name of its own."""
+    """Return a stage name that no other deployment has."""
     return f"r{uuid.uuid4().hex[:8]}"

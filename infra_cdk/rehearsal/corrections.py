@@ -1,4 +1,4 @@
-"""Where moto's CloudFormation does otherwise than AWS's, and the deployment depends on it."""
+"""Corrects moto's CloudFormation where it differs from AWS's in ways that matter to the deployment."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from infra_cdk.rehearsal.custom_resource import CustomResource
 
 
 def install() -> None:
-    """Correct it for this process."""
+    """Replace the parts of moto that are listed in `corrections`, for this process."""
     for owner, name, value in corrections():
         setattr(owner, name, value)
 
 
 def corrections() -> tuple[tuple[Any, str, Any], ...]:
-    """What takes the place of moto's own: of which object, which attribute, and by what."""
+    """Return the replacements: each an object of moto's, the name of its attribute, and the new value."""
     delete = _users_first(parsing.ResourceMap.delete)
     return (
         (parsing, "CustomModel", CustomResource),
@@ -39,7 +39,9 @@ def corrections() -> tuple[tuple[Any, str, Any], ...]:
 
 
 def _with_policy(delete: Callable[[Any], None], **meant: str) -> Callable[[Any], None]:
-    """A deletion that takes some policies for others; moto knows `Retain` alone."""
+    """Return a deletion that replaces some deletion policies by others (`meant`), as moto knows `Retain`
+    alone.
+    """
 
     def deleted(resources: Any) -> None:
         for found in resources._resource_json_map.values():
@@ -51,7 +53,7 @@ def _with_policy(delete: Callable[[Any], None], **meant: str) -> Callable[[Any],
 
 
 def _rolled_back(create: Callable[[Any], None], delete: Callable[[Any], None]) -> Callable[[Any], None]:
-    """A creation that takes back what it made when something can't be made; moto would leave it all."""
+    """Return a creation that deletes what it made if a resource can't be made. moto would leave it all."""
 
     def created(stack: Any) -> None:
         try:
@@ -70,7 +72,7 @@ def _rolled_back(create: Callable[[Any], None], delete: Callable[[Any], None]) -
 
 
 def _users_first(delete: Callable[[Any], None]) -> Callable[[Any], None]:
-    """A deletion of all resources, that begins with those that use others; moto knows no order."""
+    """Return a deletion that deletes a resource before the ones that it refers to. moto keeps no order."""
 
     def ordered(resources: Any) -> None:
         for name, found in list(resources._parsed_resources.items()):
@@ -83,8 +85,10 @@ def _users_first(delete: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 def _forgetful(update: Callable[..., None]) -> Callable[..., None]:
-    """An update that can make a resource again which an earlier one deleted. moto would take the deleted one
-    for it."""
+    """Return an update that can create a resource again that an earlier update deleted.
+
+    moto would mistake the deleted one for it.
+    """
 
     def updated(resources: Any, *arguments: Any, **named: Any) -> None:
         for name, found in list(resources._parsed_resources.items()):
@@ -96,7 +100,10 @@ def _forgetful(update: Callable[..., None]) -> Callable[..., None]:
 
 
 def _with_defaults(resolve: Callable[..., dict[str, str]]) -> Callable[..., dict[str, str]]:
-    """The values of an update's parameters: "as before" means the default, for one that had no value."""
+    """Return a function for the values of an update's parameters.
+
+    "As before" means the default value for a parameter that had no value before.
+    """
 
     def resolved(backend: Any, instance: Any, incoming_params: list[Mapping[str, Any]]) -> dict[str, str]:
         known = [

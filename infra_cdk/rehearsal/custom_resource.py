@@ -1,6 +1,6 @@
 """Custom resources in moto: calls the deployed function as CloudFormation does, and waits for its answer.
 
-moto would run it in Docker, beside the deployment, so that what needs its answer would not get it.
+moto would run the function in Docker and not wait for it, so resources that need its answer wouldn't get one.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class CustomResource(Kept, CloudFormationModel):
 
 
 def _answered(function: Any, event: dict[str, Any]) -> dict[str, Any]:
-    """What the function sends to the URL that it is given."""
+    """Return what the function sends to the response URL of its event."""
     answers: list[dict[str, Any]] = []
 
     class Receiver(BaseHTTPRequestHandler):
@@ -70,7 +70,7 @@ def _answered(function: Any, event: dict[str, Any]) -> dict[str, Any]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """It is not worth a line."""
+            """Log nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Receiver) as server, tempfile.TemporaryDirectory() as folder:
         threading.Thread(target=server.serve_forever, daemon=True).start()

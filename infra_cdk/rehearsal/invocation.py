@@ -1,4 +1,4 @@
-"""Invokes what was deployed in a process of its own: code, layers, handler and environment."""
+"""Invokes a deployed function in a process of its own, with its code, layers, handler and environment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class FunctionFailed(Exception):
 
 
 def unpack(content: bytes, below: Path) -> Path:
-    """The folder below `below` that holds a zip's files, which is made where it isn't there."""
+    """Return the folder below `below` with a zip's files. It is unpacked if it isn't there yet."""
     folder = below / hashlib.sha256(content).hexdigest()[:16]
     if not folder.exists():
         aside = folder.with_suffix(f".{os.getpid()}")
@@ -39,7 +39,7 @@ def invoke(
     *,
     below: Path,
 ) -> Any:
-    """The function's answer to `event`; zips are unpacked below `below`. Raises FunctionFailed."""
+    """Return the function's answer to `event`. Zips are unpacked below `below`. Raises FunctionFailed."""
     paths = [unpack(code, below), *(unpack(layer, below) / "python" for layer in layers)]
     process = subprocess.run(  # noqa: S603
         [sys.executable, str(SCRIPT), handler],

@@ -1,8 +1,8 @@
 """The resource types that moto's CloudFormation lacks, or makes without half of their properties.
 
-Importing this registers them: moto finds the subclasses of its CloudFormationModel, and the last of a type
-wins. Those that moto has a service for become real there; the others keep their properties and answer for
-their attributes, which is all that the stack asks of them.
+Importing this registers them: moto finds the subclasses of its CloudFormationModel, and the last one defined
+for a type is used. If moto simulates the service, the resource is really created there. The others only store
+their properties and answer for their attributes, which is all that the stack needs of them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Properties = Mapping[str, Any]
 
 
 class Kept:
-    """A resource that only has properties, and by default the parent of those that are more."""
+    """A resource that only stores its properties; also the base class of resources that do more."""
 
     kind: ClassVar[str]
     name_property: ClassVar[str] = ""
@@ -36,10 +36,10 @@ class Kept:
         """Create the resource."""
 
     def change(self) -> None:
-        """Make it as `properties` now are."""
+        """Update the resource to the present `properties`."""
 
     def delete(self, _account: str, _region: str) -> None:
-        """Unmake it."""
+        """Delete the resource."""
 
     @property
     def physical_resource_id(self) -> str:
@@ -119,7 +119,7 @@ REFUSED = "/rehearsal/refused-function"
 
 
 class CreationRefused(Exception):
-    """A resource could not be made, because the rehearsal wants to see what comes of it."""
+    """The resource wasn't created, on purpose: the rehearsal tests a deployment that fails."""
 
 
 def _refused(account: str, region: str) -> str:
@@ -131,7 +131,7 @@ def _refused(account: str, region: str) -> str:
 
 
 class LayerVersion(Kept, CloudFormationModel):
-    """moto's own has no name to be referred to by."""
+    """A layer's version that `Ref` can refer to; moto's own has no such name."""
 
     kind = "AWS::Lambda::LayerVersion"
     name_property = "LayerName"
@@ -140,7 +140,7 @@ class LayerVersion(Kept, CloudFormationModel):
         self.version = lambda_backend(self.account, self.region).publish_layer_version(dict(self.properties))
 
     def change(self) -> None:
-        """A change makes a new version; the old one stays for whoever uses it."""
+        """Publish a new version; the old one stays for functions that still use it."""
         self.create()
 
     def delete(self, _account: str, _region: str) -> None:
@@ -154,7 +154,7 @@ class LayerVersion(Kept, CloudFormationModel):
 
 
 class Function(Kept, CloudFormationModel):
-    """moto's own passes over layers, architecture and logging."""
+    """A function with its layers, architecture and logging, which moto's own ignores."""
 
     kind = "AWS::Lambda::Function"
     name_property = "FunctionName"
@@ -181,7 +181,7 @@ ANY = "x-amazon-apigateway-any-method"
 
 
 class RestApi(Kept, CloudFormationModel):
-    """moto's own passes over the body."""
+    """A REST API made from its OpenAPI body, which moto's own ignores."""
 
     kind = "AWS::ApiGateway::RestApi"
 
@@ -209,7 +209,7 @@ class RestApi(Kept, CloudFormationModel):
 
 
 class RestDeployment(Kept, CloudFormationModel):
-    """moto's own ends with its API, and with a stage that names it."""
+    """A deployment of a REST API. Deleting it does nothing: in moto it ends with its API."""
 
     kind = "AWS::ApiGateway::Deployment"
 
@@ -242,7 +242,9 @@ class RestStage(Kept, CloudFormationModel):
 
 
 class Api(Kept, CloudFormationModel):
-    """A WebSocket API, or an HTTP API with a body: moto's import knows no references and no ANY."""
+    """A WebSocket API, or an HTTP API made from its body: moto's own import knows no references and no
+    ANY.
+    """
 
     kind = "AWS::ApiGatewayV2::Api"
 
@@ -338,7 +340,7 @@ class SocketRoute(_PartOfSocketApi, CloudFormationModel):
 
 
 class HttpDeployment(_PartOfSocketApi, CloudFormationModel):
-    """moto's HTTP APIs have none: this one is its name."""
+    """A deployment of an HTTP API. moto has none for these, so it is just a name."""
 
     kind = "AWS::ApiGatewayV2::Deployment"
 

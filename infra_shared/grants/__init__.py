@@ -1,8 +1,9 @@
 """The permissions of all functions: which module may do what to which resource.
 
-Plain data, without the CDK. `policies` makes IAM policies of it, and everything else is refused. The words
-are those of `needs.ACTIONS`. Names are logical, an index is `table/index`, and a `*` at a name's end stands
-for the rest of it. `infra_cdk.reach` compares it with what the code can reach.
+Plain data, without the CDK. `policies` turns it into IAM policies; everything that isn't listed is refused.
+The words for actions are those of `needs.ACTIONS`. Names are logical, an index is `table/index`, and a `*` at
+the end of a name stands for any rest. `infra_cdk.reach` compares these permissions with what the code can
+reach.
 
 Permissions that follow from a function's route (reading its stream or queue, writing its log) are granted
 with the event source and not repeated here.
@@ -30,7 +31,9 @@ EDGE = Grant(tables={BUCKETS: "update"}, secrets={"viewer-secret": "get"}, objec
 
 
 def _billed(module: str, grant: Grant) -> Grant:
-    """The grant with what billing needs: to move a bucket, and to learn whose address CloudFront tells of."""
+    """Return the grant with what rate limits need: to write buckets, and to check that CloudFront sent a
+    request.
+    """
     if module in UNBILLED:
         return grant
     actions = {*grant.tables.get(BUCKETS, "").split(), "update"}
@@ -51,7 +54,7 @@ GRANTS: Mapping[str, Grant] = {
 
 
 def file_of(module: str) -> str:
-    """The file of the repository in which a module's permissions are, or belong where it has none yet."""
+    """Return the file that has a module's permissions; for a module without any, the file to add them to."""
     api = module.partition(".")[0]
     parts = (client_server, server_server, drafts, machinery)
     part = next(
@@ -62,7 +65,7 @@ def file_of(module: str) -> str:
 
 
 def covers(granted: Need, wanted: Need) -> bool:
-    """Whether the permission `granted` is enough for `wanted`."""
+    """Return whether the permission `granted` is enough for `wanted`."""
     if (granted.kind, granted.action) != (wanted.kind, wanted.action):
         return False
     if granted.resource.endswith("*"):
@@ -71,6 +74,6 @@ def covers(granted: Need, wanted: Need) -> bool:
 
 
 def allows(module: str, wanted: Need) -> bool:
-    """Whether a module, such as `client_server.rooms`, may do something."""
+    """Return whether a module, such as `client_server.rooms`, has a permission."""
     grant = GRANTS.get(module)
     return grant is not None and any(covers(granted, wanted) for granted in grant.needs())

@@ -63,7 +63,7 @@ class Grant:
         }
 
     def needs(self) -> set[Need]:
-        """Each single permission."""
+        """Return each single permission of the grant."""
         return {
             Need(kind, resource, action)
             for kind, words in self.by_kind().items()

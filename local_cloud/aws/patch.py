@@ -29,9 +29,9 @@ DYNAMODB = ("dynamodb", "dynamodb-streams")
 
 
 class AwsError(Exception):
-    """What an operation answers instead: the service's error code, a message, an HTTP status.
+    """The error with which an operation answers: the service's error code, a message, an HTTP status.
 
-    `shape` names the exception where it isn't called like the code, as with SQS.
+    `shape` names the exception if it isn't called like the code, as with SQS.
     """
 
     def __init__(self, code: str, message: str, status: int = 400, *, shape: str = "") -> None:
@@ -43,7 +43,7 @@ class AwsError(Exception):
 
 
 class Services:
-    """The services that answer here: for each service id in lower case, its operations by name.
+    """The operations that are answered in this process: for each service id in lower case, by name.
 
     `on_write` is called after each DynamoDB write, with the tables if they are known. With `moto_dynamodb`,
     moto answers DynamoDB as well.
@@ -67,7 +67,7 @@ _moto_lock = threading.Lock()
 
 
 def install(services: Services) -> None:
-    """Answer calls with `services` from now on. Clients made before the first call are not reached."""
+    """Answer calls with `services` from now on. Clients made before the first `install` aren't affected."""
     global _current, _installed
     _current = services
     if not _installed:
@@ -104,7 +104,7 @@ def _intercept(call: Call, proceed: Proceed) -> Answer:
 
 
 def _tables_written(call: Call) -> set[str]:
-    """The tables that a write names."""
+    """Return the tables that a call writes to."""
     if call.operation == "TransactWriteItems":
         items = call.parameters["TransactItems"]
         return {request["TableName"] for item in items for request in item.values()}

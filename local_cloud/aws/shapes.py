@@ -60,7 +60,7 @@ class WantedAttributes(OfQueue):
 
 
 class MessageEntry(TypedDict):
-    """A message to be sent."""
+    """A message in a request that sends several."""
 
     MessageBody: str
     MessageGroupId: NotRequired[str]
@@ -145,7 +145,7 @@ class ObjectKey(TypedDict):
 
 
 class Deletion(TypedDict):
-    """What DeleteObjects deletes."""
+    """The objects that a DeleteObjects request deletes."""
 
     Objects: Sequence[ObjectKey]
     Quiet: NotRequired[bool]
@@ -240,14 +240,14 @@ class MailBody(TypedDict, total=False):
 
 
 class MailMessage(TypedDict):
-    """A mail without its addresses."""
+    """A mail's subject and body; its addresses are in the request."""
 
     Subject: MailText
     Body: MailBody
 
 
 class Destination(TypedDict, total=False):
-    """Who gets a mail."""
+    """The addresses that get a mail."""
 
     ToAddresses: Sequence[str]
     CcAddresses: Sequence[str]

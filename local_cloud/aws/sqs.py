@@ -40,10 +40,10 @@ class Sqs:
     """All queues, by name."""
 
     def __init__(self, store: Store | None = None, *, repeats: bool = False) -> None:
-        """The messages of FIFO queues are kept in `store`, where one is given.
+        """Keep the messages of FIFO queues in `store`, if given.
 
-        With `repeats` each message of a worker's queue comes twice, as SQS may have it: the first time that
-        it is deleted it becomes visible instead.
+        With `repeats`, each message of a worker's queue comes twice, which SQS allows: when it is deleted for
+        the first time, it becomes visible instead.
         """
         self._store = store
         self._repeats = repeats
@@ -52,7 +52,7 @@ class Sqs:
         self._closed = False
 
     def queue(self, name: str) -> Queue:
-        """The queue called `name`. Raises AwsError."""
+        """Return the queue called `name`. Raises AwsError."""
         found = self._queues.get(name)
         if found is None:
             raise _error("NonExistentQueue", "The specified queue does not exist.", "QueueDoesNotExist")
@@ -62,7 +62,7 @@ class Sqs:
         return self.queue(params["QueueUrl"].rsplit("/", 1)[-1])
 
     def close(self) -> None:
-        """Send every waiting receiver home with nothing, those to come as well."""
+        """Let every waiting receiver return without messages, and all later ones too."""
         self._closed = True
         for queue in list(self._queues.values()):
             queue.close()
@@ -290,7 +290,7 @@ def _batch(entries: list[Any], each: Callable[[Any], Parsed]) -> Parsed:
 
 
 def system_attributes(message: Message) -> dict[str, str]:
-    """The attributes that SQS gives a received message."""
+    """Return the attributes that SQS gives a received message."""
     found = {
         "ApproximateReceiveCount": str(message.receive_count),
         "SentTimestamp": str(int(message.sent * 1000)),

@@ -37,7 +37,7 @@ class Journal:
         self._store.write("DELETE FROM messages WHERE queue = ?", (self._queue,))
 
     def read(self) -> Iterator[Message]:
-        """The messages in order, as if none had been received."""
+        """Yield the messages in order, as if none had been received."""
         rows = self._store.rows(
             "SELECT sequence, sent, grp, content FROM messages WHERE queue = ? ORDER BY sequence",
             (self._queue,),

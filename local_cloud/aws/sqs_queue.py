@@ -1,10 +1,12 @@
 """One SQS queue: visibility, delay, FIFO groups, deduplication, long polls, dead letters.
 
-A receiver waits on its queue's condition and costs nothing meanwhile. FIFO, as SQS does it: a group's
-messages come in order, and while some of them are in flight the group's others wait; a message sent twice
-with one deduplication id within five minutes is accepted and dropped, even when the first has been deleted
-since. Messages are in memory, and those of a FIFO queue on disk too, if it has a journal (`sqs_journal`). Of
-other queues: whoever queues must be able to derive the work again from DynamoDB.
+A receiver waits on its queue's condition and costs nothing meanwhile. FIFO works as in SQS. A group's
+messages come in order, and while one is in flight the group's others wait. If a message is sent twice with
+one deduplication id within five minutes, the second is accepted and dropped, even if the first has been
+deleted since.
+
+Messages are in memory. Those of a FIFO queue are on disk too, if it has a journal (`sqs_journal`). Code that
+uses other queues must be able to derive lost work again from DynamoDB.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ class Message:
 
     @property
     def sequence_number(self) -> str:
-        """As SQS writes it: 20 digits."""
+        """Return the sequence number as SQS writes it: 20 digits."""
         return f"{18_870_000_000_000_000_000 + self.sequence}"
 
 
@@ -62,7 +64,7 @@ def _by_sequence(message: Message) -> int:
 
 
 class Durable(Protocol):
-    """Where a queue's messages are kept."""
+    """The interface of the place where a queue's messages are kept."""
 
     def add(self, message: Message) -> None: ...
     def remove(self, message: Message) -> None: ...
@@ -160,7 +162,7 @@ class Queue:
     # Receiving
 
     def receive(self, count: int, wait: float, visibility: float | None = None) -> list[Message]:
-        """Up to `count` messages, now in flight; waits up to `wait` seconds for the first."""
+        """Return up to `count` messages, now in flight; waits up to `wait` seconds for the first."""
         visibility = self.number("VisibilityTimeout", 30) if visibility is None else visibility
         deadline = time.monotonic() + wait
         with self._changed:
@@ -252,7 +254,7 @@ class Queue:
                 self._offer(message)
 
     def _release(self, message: Message) -> None:
-        """The message is in flight no more; its group may go on."""
+        """Take the message out of flight, so that its group may go on."""
         key = message.group if self.fifo else None
         group = self._groups.get(key)
         if group is not None and message.receipt in self._receipts:
@@ -263,7 +265,9 @@ class Queue:
                 self._changed.notify()
 
     def delete(self, receipt: str) -> None:
-        """Delete what was received with `receipt`; a receipt from an earlier receive does nothing."""
+        """Delete the message that was received with `receipt`; a receipt from an earlier receive does
+        nothing.
+        """
         with self._changed:
             message = self._receipts.get(receipt)
             if message is None:
@@ -277,7 +281,9 @@ class Queue:
             del self._receipts[receipt]
 
     def repeat(self, receipt: str) -> bool:
-        """Offer a message again that was received once; False if it was received more often, or never."""
+        """Make a message visible again that was received once. Returns False if it was received more
+        often, or never.
+        """
         with self._changed:
             message = self._receipts.get(receipt)
             if message is None or message.receive_count > 1 or not message.visible_at:
@@ -302,7 +308,7 @@ class Queue:
     # The rest
 
     def counts(self) -> tuple[int, int, int]:
-        """How many messages are visible, in flight, and delayed."""
+        """Return how many messages are visible, in flight, and delayed."""
         with self._changed:
             self._reveal()
             visible = sum(len(group.waiting) for group in self._groups.values())
@@ -319,7 +325,7 @@ class Queue:
                 self._journal.clear()
 
     def close(self) -> None:
-        """Send waiting receivers home with nothing."""
+        """Let waiting receivers return without messages."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -16,10 +16,11 @@ _GONE = frozenset(("ExpiredIteratorException", "TrimmedDataAccessException"))
 
 
 class ApiStreamReader:
-    """One table's stream, for one thread. A record's position is its sequence number, or the last bits of it.
+    """Reads one table's stream, for one thread. A record's position is its sequence number, or the last bits
+    of it.
 
-    Shards are read one after another, those that were opened first before others. So records keep their
-    order where the database has one open shard for a table, as those for a laptop have.
+    Shards are read one after another, in the order in which they were opened. So records keep their order if
+    the table has one open shard at a time, as in databases for a laptop.
     """
 
     def __init__(self, table: str) -> None:
@@ -33,7 +34,7 @@ class ApiStreamReader:
         self._records: list[Record] = []
 
     def read(self, after: int, limit: int) -> list[Record]:
-        """Up to `limit` records past the position `after`, in order."""
+        """Return up to `limit` records past the position `after`, in order."""
         self._records = [record for record in self._records if record.position > after]
         try:
             self._fetch(after, limit)

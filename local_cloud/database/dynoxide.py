@@ -45,7 +45,9 @@ class DynoxideError(Exception):
 
 
 def find_binary() -> Path:
-    """The program, from MURMURATION_DYNOXIDE, npm's packages above this file or here, or the PATH."""
+    """Return the program's path: from MURMURATION_DYNOXIDE, npm's packages above this file or the current
+    folder, or PATH.
+    """
     if given := os.environ.get("MURMURATION_DYNOXIDE"):
         return Path(given)
     machine = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64"}.get(platform.machine().lower())

@@ -16,9 +16,9 @@ _FIVE_YEARS = 5 * 365 * 86_400
 
 
 def expired(database: Path, now: float) -> Iterator[tuple[str, str, dict[str, Any], str]]:
-    """Each expired item: its table, the attribute that says so, its key, the attribute's value.
+    """Yield each expired item: its table, the attribute with its time, its key, the attribute's value.
 
-    As DynamoDB, leaves items alone whose time is more than five years past.
+    As in DynamoDB, items whose time is more than five years past don't expire.
     """
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, isolation_level=None, timeout=10)
     try:
@@ -43,7 +43,7 @@ def expired(database: Path, now: float) -> Iterator[tuple[str, str, dict[str, An
 
 
 def sweep(database: Path, client: Any) -> int:
-    """Delete what has expired, unless it was given more time meanwhile; returns how many items."""
+    """Delete expired items, unless their time was prolonged meanwhile. Returns how many were deleted."""
     count = 0
     for table, attribute, key, value in expired(database, time.time()):
         try:

@@ -92,7 +92,7 @@ def run(commands: dict[str, list[str]], port: int, federation_port: int, ca: Pat
 
 
 def _serves(process: subprocess.Popen[bytes], *ports: int) -> bool:
-    """Whether the process listens on all ports, waited for."""
+    """Return whether the process listens on all ports, waited for."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline and process.poll() is None:
         if all(_listens(port) for port in ports):

@@ -1,4 +1,4 @@
-"""A certificate authority of one's own, for servers on this machine."""
+"""A certificate authority for servers on this machine."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Authority:
         return self._made[label]
 
     def context(self, *names: str) -> ssl.SSLContext:
-        """What a server with a certificate for these names speaks TLS with."""
+        """Return the TLS context of a server with a certificate for these names."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*self.files(*names))
         return context

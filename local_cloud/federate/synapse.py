@@ -18,9 +18,9 @@ disable_existing_loggers: false
 
 @dataclass(frozen=True, slots=True)
 class Synapse:
-    """`python` is that of the environment in which it is installed; `folder` holds all its data.
+    """A Synapse. `python` belongs to the environment in which it is installed; `folder` holds all its data.
 
-    `named_port` is the port in its name, where another program listens and passes on to it.
+    `named_port` is the port in its server name. Another program listens there and passes connections on.
     """
 
     python: Path
@@ -83,7 +83,9 @@ class Synapse:
 
 
 def _without_limits() -> dict[str, object]:
-    """Settings by which nobody is slowed down, and a server that was away is soon asked again."""
+    """Return settings without rate limits, and with short waits before a server that failed is tried
+    again.
+    """
     none = {"per_second": 10_000, "burst_count": 10_000}
     flat = ("rc_message", "rc_registration", "rc_admin_redaction", "rc_3pid_validation", "rc_joins_per_room")
     return {

@@ -36,14 +36,14 @@ _OVERRIDES = {
 
 
 class Answers:
-    """Serves the objects of one bucket to who shows a signed path."""
+    """Serves the objects of one bucket to clients with a signed path."""
 
     def __init__(self, s3: S3, bucket: str) -> None:
         self._s3 = s3
         self._bucket = bucket
 
     def serve(self, method: str, path: str, query: str, wanted_range: str = "") -> Response:
-        """The response to a request for a path below one of PREFIXES."""
+        """Return the response to a request for a path below one of PREFIXES."""
         if method == "OPTIONS":
             headers = [(name.lower().encode(), value.encode()) for name, value in CORS_HEADERS.items()]
             return 204, headers, b""
@@ -80,7 +80,7 @@ def _policy(path: str) -> list[tuple[bytes, bytes]]:
 
 
 def is_signed(path: str, query: Mapping[str, str], bucket: str, now: datetime) -> bool:
-    """Whether the query signs the path for the bucket, and its time isn't over."""
+    """Return whether the query signs the path for the bucket, and its time isn't over."""
     try:
         signed_at = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
         ends = signed_at + timedelta(seconds=int(query["X-Amz-Expires"]))

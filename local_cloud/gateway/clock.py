@@ -1,4 +1,4 @@
-"""The gateway's clock: when each request came."""
+"""The gateway's clock: the time at which each request arrived."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ MOST_AHEAD_MS = 50
 
 
 class Clock:
-    """Tells the milliseconds since the epoch, and no millisecond twice.
+    """Returns milliseconds since the epoch, and no millisecond twice.
 
-    The gateway takes requests one after another, but functions that are at work hold it up, so it may take
-    several in one millisecond. Their order is the order in which they came, and the times shall show it.
+    The gateway takes requests one after another. Running functions may hold it up, so that it takes several
+    in one millisecond. Their times are still different, so that they show the order in which the requests
+    came.
     """
 
     def __init__(self, now_ns: Callable[[], int] = time.time_ns) -> None:
@@ -23,7 +24,10 @@ class Clock:
         self._last_ms = 0
 
     def tell(self) -> int:
-        """The time now: a millisecond after the one told last, at least, within `MOST_AHEAD_MS`."""
+        """Return the time now, or if the last result isn't earlier, a millisecond after that.
+
+        It is never more than `MOST_AHEAD_MS` ahead of the real time.
+        """
         now_ms = self._now_ns() // 1_000_000
         with self._lock:
             if now_ms <= self._last_ms <= now_ms + MOST_AHEAD_MS:

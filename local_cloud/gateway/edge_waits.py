@@ -1,7 +1,8 @@
-"""Waiting at the edge: CloudFront asks SQS itself, and a function makes the empty /sync of its answer.
+"""Waiting at the edge: CloudFront asks SQS itself, and a function turns SQS's answer into the empty /sync.
 
 `EdgeParking` is CloudFront's origin group: SQS's endpoint, which is asked without a signature, and the REST
-API behind it where SQS refuses. `answer_of` is the deployment's `viewer_response.js`; a test runs both.
+API, which is asked if SQS refuses. `answer_of` does what the deployment's `viewer_response.js` does; a test
+runs both.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class EdgeParking(Parking):
     QUEUES = f"{PREFIX}-{edge_waits.QUEUE_PREFIX}"
 
     def __init__(self, sqs: Sqs, threads: Lambdas, secret: Callable[[], str]) -> None:
-        """`secret` gives what CloudFront adds to the requests for SQS."""
+        """`secret` returns the secret that CloudFront adds to requests for SQS."""
         super().__init__(sqs, threads)
         self._secret = secret
 
@@ -55,9 +56,9 @@ class EdgeParking(Parking):
 def answer_unsigned(
     sqs: Sqs, name: str, query: str, headers: Mapping[str, str]
 ) -> tuple[int, dict[str, str], bytes]:
-    """What SQS's endpoint answers to a GET without a signature for a queue: status, headers, XML.
+    """Return SQS's answer to a GET without a signature for a queue: status, headers, XML.
 
-    It carries out what the queue's policy lets everybody do, if the queue isn't encrypted.
+    It carries out what the queue's policy allows everybody, if the queue isn't encrypted.
     """
     fields = dict(parse_qsl(query, strict_parsing=True))
     try:
@@ -90,7 +91,7 @@ def answer_unsigned(
 
 
 def _is_allowed(policy: str, name: str, headers: Mapping[str, str]) -> bool:
-    """Whether a queue's policy lets everybody receive who sends these headers, by HTTPS."""
+    """Return whether a queue's policy allows everybody to receive who sends these headers, by HTTPS."""
     known = {
         "aws:UserAgent": headers.get("user-agent"),
         "aws:Referer": headers.get("referer"),
@@ -132,7 +133,7 @@ def _xml(status: int, text: str) -> tuple[int, dict[str, str], bytes]:
 def answer_of(
     status: int, headers: Mapping[str, str], body: bytes, parameters: Mapping[str, str], now_ms: int
 ) -> Response:
-    """The answer to a client that waited with these parameters, from what SQS answered."""
+    """Return the answer to a client that waited with these parameters, made from SQS's answer."""
     from murmuration.endpoint.http import CORS_HEADERS
 
     if status != 200 or headers.get("content-type", "").startswith("application/json"):

@@ -54,11 +54,11 @@ def _header_name(raw: bytes) -> str:
 def headers_of(
     request: HttpRequest, viewer_secret: str, host: str
 ) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """`headers` and `multiValueHeaders`: the client's, and those of CloudFront, its function and API
+    """Return `headers` and `multiValueHeaders`: the client's, and those of CloudFront, its function and API
     Gateway.
 
-    The client's address is the last but one of X-Forwarded-For: before it stands what the client itself
-    claims.
+    The client's address is the last but one of X-Forwarded-For; addresses before it come from the client
+    itself.
     """
     every: dict[str, list[str]] = {}
     forwarded = request.client
@@ -80,19 +80,23 @@ def headers_of(
 
 
 def needs_uri_header(request: HttpRequest) -> bool:
-    """Whether the viewer function tells the URI in a header, because it might be rewritten on the way."""
+    """Return whether the viewer function passes the URI in a header, because the URI might be rewritten on
+    the way.
+    """
     return bool(request.query) or _PLAIN_PATH.fullmatch(request.path) is None
 
 
 def header_bytes(request: HttpRequest) -> int:
-    """What counts against API Gateway's limit: the request line and all headers, the URI's among them."""
+    """Return the bytes that count against API Gateway's limit: the request line and all headers, the URI's
+    included.
+    """
     line = len(request.path) + len(request.query)
     headers = sum(len(name) + len(value) for name, value in request.headers)
     return (2 if needs_uri_header(request) else 1) * line + len(request.method) + headers
 
 
 def query_of(query: str) -> tuple[dict[str, str] | None, dict[str, list[str]] | None]:
-    """`queryStringParameters` and `multiValueQueryStringParameters`: decoded, grouped by name."""
+    """Return `queryStringParameters` and `multiValueQueryStringParameters`: decoded, grouped by name."""
     if not query:
         return None, None
     every: dict[str, list[str]] = {}
@@ -109,7 +113,9 @@ def _clf_time(second: int) -> str:
 
 
 def http_event(request: HttpRequest, match: Match, body: bytes, viewer_secret: str) -> LambdaEvent:
-    """The REST API's Lambda proxy event. Every body is base64: the API's binary media types are */*."""
+    """Return the REST API's Lambda proxy event. Every body is base64: the API's binary media types are
+    */*.
+    """
     headers, multi_headers = headers_of(request, viewer_secret, _REST_DOMAIN)
     query, multi_query = query_of(request.query)
     now_ms = _clock.tell()
@@ -162,7 +168,7 @@ def http_event(request: HttpRequest, match: Match, body: bytes, viewer_secret: s
 def websocket_context(
     request: HttpRequest, connection_id: str, connected_at: int, route: str, kind: str, **fields: Any
 ) -> dict[str, Any]:
-    """The `requestContext` of a WebSocket API's event; `kind` is CONNECT, MESSAGE or DISCONNECT."""
+    """Return the `requestContext` of a WebSocket API's event; `kind` is CONNECT, MESSAGE or DISCONNECT."""
     now = time.time()
     user_agent = next(
         (value.decode("latin-1") for name, value in request.headers if name == b"user-agent"), None

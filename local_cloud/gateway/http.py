@@ -171,10 +171,10 @@ class HttpGateway:
         close: bool = False,
         in_our_words: bool = False,
     ) -> None:
-        """The gateway's own answer of a kind (in GATEWAY_ANSWERS), with another `status` if given.
+        """Send the gateway's own answer of a kind (in GATEWAY_ANSWERS), with another `status` if given.
 
-        An HTTP API has words of its own, but not where CloudFront's viewer function refuses a request before
-        it, nor for large uploads, which go to a REST API.
+        An HTTP API words its answers differently. Requests that CloudFront's viewer function refuses, and
+        large uploads, which go to a REST API, get the REST API's words.
         """
         usual_status, answer = GATEWAY_ANSWERS[kind]
         if self._api == "http" and not in_our_words:
@@ -259,7 +259,7 @@ def _range(request: HttpRequest) -> str:
 
 
 def request_of(scope: Message) -> HttpRequest:
-    """The request that an ASGI scope describes, its path percent-encoded as sent."""
+    """Return the request that an ASGI scope describes, its path percent-encoded as sent."""
     client = scope.get("client")
     return HttpRequest(
         scope.get("method", "GET"),

@@ -42,7 +42,11 @@ MOST_BODY_BYTES = 4_600_000
 
 
 def refusal(request: HttpRequest) -> str | None:
-    """The kind of answer (in GATEWAY_ANSWERS) by which the viewer function refuses a request for its size."""
+    """Return the kind of answer (in GATEWAY_ANSWERS) with which the viewer function refuses a too large
+    request.
+
+    None if the request isn't too large.
+    """
     lengths = [value for name, value in request.headers if name == b"content-length"]
     if lengths and lengths[-1].isdigit() and int(lengths[-1]) > MOST_BODY_BYTES:
         return "REQUEST_TOO_LARGE"
@@ -50,9 +54,9 @@ def refusal(request: HttpRequest) -> str | None:
 
 
 def path_seen(path: str) -> str:
-    """The path by which a route is found: as sent, but for a slash at its end.
+    """Return the path by which a route is found: as sent, without a slash at its end.
 
-    The viewer function writes each `%` as `%25` and takes the slash off; the API decodes once.
+    The viewer function writes each `%` as `%25` and removes the slash; the API decodes once.
     """
     prepared = path.replace("%", "%25")
     if len(prepared) > 1 and prepared.endswith("/"):
@@ -61,14 +65,17 @@ def path_seen(path: str) -> str:
 
 
 def header_bytes(request: HttpRequest) -> int:
-    """What counts against the API's limit, with what the viewer function adds."""
+    """Return the bytes that count against the API's limit, with the headers that the viewer function adds."""
     types = sum(len(value) for name, value in request.headers if name == b"content-type")
     more = len(TYPE_HEADER) + len(BINARY) if types else 0
     return events.header_bytes(request) + 2 * request.path.count("%") + types + more
 
 
 def http_event(request: HttpRequest, match: Match, body: bytes, viewer_secret: str) -> LambdaEvent:
-    """The event in format 1.0. Parameters come decoded, more than once for who wrote each `%` as `%25`."""
+    """Return the event in format 1.0. As in an HTTP API, its parameters are decoded.
+
+    A client that wrote a `%` as `%25` itself finds them decoded twice.
+    """
     event = dict(events.http_event(_with_types(request), match, body, viewer_secret))
     path = path_seen(request.path)
     context = {**event["requestContext"], "path": path, "resourceId": None, "stage": STAGE}

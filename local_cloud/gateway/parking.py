@@ -50,9 +50,9 @@ Response = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a request waits: the queue, when its client was last seen, the integration's parameters.
+    """A place to wait: the queue, when its client was last seen, the integration's parameters.
 
-    `slides` says that it is one of sliding sync.
+    `slides` says that the request is one of sliding sync.
     """
 
     queue: str
@@ -62,7 +62,7 @@ class Place:
 
 
 def place_of(request: HttpRequest, now_ms: int, *, at_edge: bool = False) -> Place | None:
-    """The place of a request for news that may wait; None for any other request."""
+    """Return the place of a request for news that may wait; None for any other request."""
     slides = request.method == "POST" and _SLIDING_PATH.fullmatch(request.path) is not None
     if not slides and (request.method != "GET" or not _SYNC_PATH.fullmatch(request.path)):
         return None
@@ -89,7 +89,9 @@ def place_of(request: HttpRequest, now_ms: int, *, at_edge: bool = False) -> Pla
 
 
 def is_internal(path: str) -> bool:
-    """Whether a path, in any spelling, is that of the queues or of uploads, which clients may not use."""
+    """Return whether a path, in any spelling, is that of the queues or of uploads, which clients may not
+    use.
+    """
     for _ in range(3):
         path = unquote(path)
     parts: list[str] = []
@@ -102,7 +104,9 @@ def is_internal(path: str) -> bool:
 
 
 class Parking:
-    """The route's integration. Each client waits in a thread of its own, which costs nothing meanwhile."""
+    """The integration of the waiting route. Each client waits in a thread of its own, which costs nothing
+    meanwhile.
+    """
 
     AT_EDGE = False
     """Whether CloudFront asks SQS itself, and this only where it is refused."""
@@ -116,8 +120,10 @@ class Parking:
         """Told of each request that waits."""
 
     def place(self, request: HttpRequest) -> Place | None:
-        """Where the request waits, if it does. A mark from before the queues were lost, with all that had
-        been rung on them, is worth nothing."""
+        """Return where the request waits; None if it doesn't wait.
+
+        Queues are lost with the process, so a mark from before its start is ignored.
+        """
         place = place_of(request, time.time_ns() // 1_000_000, at_edge=self.AT_EDGE)
         return place if place is not None and place.seen_ms >= self._started_ms else None
 
@@ -130,7 +136,9 @@ class Parking:
         return integration
 
     async def wait(self, place: Place, body: bytes = b"") -> Response:
-        """The answer, when the queue has one or the time is over. `body` is the request's."""
+        """Wait until the queue has a ring or the time is over, and return the answer. `body` is the
+        request's.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Response] = loop.create_future()
         began = time.time_ns() // 1_000_000
@@ -168,7 +176,7 @@ class Parking:
         return int(chosen.status), headers, text.encode()
 
     def _receive(self, queue: str, form: str) -> tuple[int, str]:
-        """What SQS answers to a request in its query protocol, as API Gateway hands it on."""
+        """Return SQS's answer to a request in its query protocol, in the form that API Gateway passes on."""
         fields = {name: values[0] for name, values in parse_qs(form, strict_parsing=True).items()}
         if fields.pop("Action") != "ReceiveMessage" or fields.pop("Version") != "2012-11-05":
             raise ValueError("the template asks for something else than ReceiveMessage")
@@ -246,9 +254,10 @@ def render(
     body: str,
     context: dict[str, Any] | None = None,
 ) -> str:
-    """A mapping template's text for a request's `parameters`, or for an integration's answer `body`.
+    """Return the text of a mapping template for a request's `parameters`, or for an integration's answer
+    `body`.
 
-    `context` is more of `$context`, in which the template may set what it overrides.
+    `context` has further values of `$context`; the template may set those that override the answer's.
     """
     known = {"requestTimeEpoch": str(began_ms)} if context is None else context
     found: str = _parsed(template).merge(

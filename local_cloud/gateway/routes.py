@@ -1,8 +1,8 @@
-"""API Gateway's resource tree: which function answers a path, and what the path's parameters are.
+"""API Gateway's resource tree: it finds the function for a path, and the path's parameters.
 
-A static part beats `{name}`, which beats `{name+}`; the path is matched as sent, percent-encoding kept, so
-an encoded slash does not split a part. A trailing slash is ignored. Two siblings that are both parameters
-must have one name, as API Gateway refuses to create the second.
+A static part goes before `{name}`, which goes before `{name+}`. The path is matched as sent, with its
+percent-encoding, so an encoded slash doesn't split a part. A trailing slash is ignored. Two siblings that are
+both parameters must have the same name, as API Gateway refuses to create the second.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Routes:
         return existing[1]
 
     def match(self, path: str, method: str) -> Match | None:
-        """The match for a raw path, or None."""
+        """Return the match for a raw path, or None."""
         parts = path.split("/")[1:]
         if parts and not parts[-1]:
             parts.pop()

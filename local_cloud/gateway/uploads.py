@@ -1,7 +1,8 @@
 """Uploads that API Gateway puts into the bucket: the route's authorizer, and the integration with S3.
 
-`forwarded` decides as CloudFront's viewer function does (`infra_shared/viewer.js`; a test runs both). What is
-put, and what becomes of the bucket's answer, is the deployment's own document (`infra_shared.uploads`).
+`forwarded` decides as CloudFront's viewer function does (`infra_shared/viewer.js`; a test runs both). The
+request to the bucket and the answer to the client are made by the deployment's own OpenAPI document
+(`infra_shared.uploads`).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Response = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 
 def forwarded(request: HttpRequest) -> HttpRequest:
-    """The request as the viewer function hands it on: a large upload goes to the path of its own."""
+    """Return the request as the viewer function passes it on: a large upload gets another path."""
     headers = [(name, value) for name, value in request.headers if name != SIZE_HEADER]
     found = _UPLOAD_PATH.fullmatch(request.path)
     length = dict(headers).get(b"content-length", b"").decode("latin-1")
@@ -42,7 +43,7 @@ def forwarded(request: HttpRequest) -> HttpRequest:
 
 
 def authorizer_event(request: HttpRequest, match: Match, viewer_secret: str) -> LambdaEvent:
-    """What API Gateway asks an authorizer of the type REQUEST.
+    """Return the event that API Gateway sends to an authorizer of the type REQUEST.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-input.html
     """
@@ -76,7 +77,9 @@ class Uploads:
         return integration_responses(self._integration)
 
     def store(self, granted: dict[str, Any], body: bytes) -> Response:
-        """Put the body where an authorizer's answer says, if the role may; the response to the client."""
+        """Put the body where the authorizer's answer says, if the gateway's role may. Returns the response
+        to the client.
+        """
         said = {name: str(value) for name, value in granted["context"].items()}
         status, answer = self._put(said, body)
         chosen = chosen_response(self._responses, status)

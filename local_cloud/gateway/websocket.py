@@ -191,7 +191,7 @@ class WebSocketGateway:
             self._start("$disconnect", disconnect_event(context))
 
     async def _connect(self, socket: Socket) -> dict[str, Any]:
-        """What `$connect` answers; {"statusCode": 500} or 504 in its stead if it failed."""
+        """Return the answer of `$connect`; {"statusCode": 500} or 504 if it failed."""
         function = self._routes.get("$connect")
         if function is None:
             return {"statusCode": 200}

@@ -1,1 +1,3 @@
-"""Lambda's event source mappings and schedules: what calls the functions that no client calls."""
+"""Lambda's event source mappings and schedules: they invoke the functions that no client's request
+invokes.
+"""

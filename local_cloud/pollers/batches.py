@@ -1,4 +1,4 @@
-"""What Lambda makes of a batch function's answer, and how tests upset deliveries on purpose."""
+"""Interprets a batch function's answer as Lambda does, and disturbs deliveries on purpose for tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ Item = TypeVar("Item")
 
 
 def failed_identifiers(answer: Any, known: Sequence[str]) -> set[str]:
-    """The identifiers that `answer` reports as failed (ReportBatchItemFailures); all, if it is malformed.
+    """Return the identifiers that `answer` reports as failed (ReportBatchItemFailures); all if it is
+    malformed.
 
     https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
     """
@@ -32,9 +33,10 @@ def failed_identifiers(answer: Any, known: Sequence[str]) -> set[str]:
 
 
 def deliveries(items: Sequence[Item], chaos: Chaos) -> Iterator[Sequence[Item]]:
-    """How a batch is delivered: once; `twice`; or in `pieces` of one item, each piece twice over.
+    """Yield the deliveries of a batch: once; with `twice` two times; with `pieces` each item alone, two
+    times.
 
-    At-least-once delivery allows all of it, so a function must come to the same end.
+    At-least-once delivery allows all of these, so the result of a function must be the same.
     """
     if chaos == "pieces":
         for item in items:

@@ -1,4 +1,4 @@
-"""How far each stream function has come, kept across restarts."""
+"""The position up to which each stream function has read, kept across restarts."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class _Queue:
 
 
 class Invocations:
-    """The functions that may be invoked so, by their physical names."""
+    """The functions that can be invoked asynchronously, by their physical names."""
 
     def __init__(
         self, lambdas: Lambdas, *, timeout: float, chaos: Chaos = "none", at_once: int = AT_ONCE

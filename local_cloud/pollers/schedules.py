@@ -22,7 +22,9 @@ class UnknownSchedule(Exception):
 
 
 def interval(expression: str) -> float:
-    """The seconds between two calls of `rate(N unit)`. Raises UnknownSchedule, for cron expressions too."""
+    """Return the seconds between two calls of `rate(N unit)`. Raises UnknownSchedule, for cron expressions
+    too.
+    """
     match = re.fullmatch(r"rate\((\d+) (second|minute|hour|day)s?\)", expression)
     if match is None or match[1] == "0":
         raise UnknownSchedule(f"{expression!r}: the local cloud knows rate(N minutes), hours and days only")
@@ -59,7 +61,7 @@ class ScheduleMapping:
 
 
 def scheduled_event(name: str) -> LambdaEvent:
-    """What EventBridge sends to a function of this name."""
+    """Return the event that EventBridge sends to the function of this name."""
     return {
         "version": "0",
         "id": str(uuid.uuid4()),

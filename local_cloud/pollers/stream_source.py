@@ -1,7 +1,8 @@
-"""Reads the records of tables' streams from dynoxide's SQLite file, and tells when there are new ones.
+"""Reads the records of tables' streams from dynoxide's SQLite file, and notifies readers of new ones.
 
-The rows are read directly: GetRecords over HTTP costs fifty times as much, and its sequence numbers start
-again when a table's records are gone. A row's id orders all records by commit, and is never used twice.
+The rows are read directly, because GetRecords over HTTP costs fifty times as much, and its sequence numbers
+start again once a table's records are deleted. A row's id orders all records by commit, and is never used
+twice.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Record(NamedTuple):
 
 
 def sequence_number(position: int) -> str:
-    """A record's sequence number: 21 digits, as DynamoDB's have at least."""
+    """Return a record's sequence number: 21 digits, the least that DynamoDB's have."""
     return str(_SEQUENCE_BASE + position)
 
 
@@ -45,7 +46,7 @@ class Changes:
             self._condition.notify_all()
 
     def wait(self, seen: int, timeout: float) -> int:
-        """The counter, once it differs from `seen` or after `timeout` seconds."""
+        """Wait until the counter differs from `seen`, at most `timeout` seconds. Returns the counter."""
         with self._condition:
             self._condition.wait_for(lambda: self._version != seen or self._closed, timeout)
             return self._version
@@ -57,7 +58,7 @@ class Changes:
 
 
 class StreamReader:
-    """One table's stream, for one thread."""
+    """Reads one table's stream, for one thread."""
 
     def __init__(self, database: Path, table: str) -> None:
         self._connection = sqlite3.connect(
@@ -73,7 +74,7 @@ class StreamReader:
         self._scanned = 0
 
     def read(self, after: int, limit: int) -> list[Record]:
-        """Up to `limit` records past the position `after`, in order."""
+        """Return up to `limit` records past the position `after`, in order."""
         after = max(after, self._scanned)
         last = self._connection.execute("SELECT MAX(id) FROM _stream_records").fetchone()[0] or 0
         rows = self._connection.execute(
@@ -113,7 +114,7 @@ class StreamReader:
 
 
 def watch(database: Path, changes: Changes, stop: threading.Event, interval: float = 0.1) -> None:
-    """Notify of writes by other processes as well, until `stop`: a look at a counter in shared memory."""
+    """Count writes by other processes too, until `stop`, by polling a counter in shared memory."""
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, isolation_level=None, timeout=10)
     seen = None
     while not stop.wait(interval):
@@ -125,9 +126,9 @@ def watch(database: Path, changes: Changes, stop: threading.Event, interval: flo
 
 
 def trim(database: Path, done: int) -> int:
-    """Delete records older than a day and not past `done`, as DynamoDB does; returns how many went.
+    """Delete records that are older than a day and not past `done`, as DynamoDB does. Returns how many.
 
-    Each table's newest stays: dynoxide numbers the next one after it.
+    Each table's newest record stays, because dynoxide numbers the next one after it.
     """
     connection = sqlite3.connect(database, isolation_level=None, timeout=10)
     try:

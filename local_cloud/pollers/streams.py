@@ -27,7 +27,7 @@ log = logging.getLogger("local_cloud.streams")
 
 
 class Reader(Protocol):
-    """Where records come from."""
+    """The interface from which a mapping reads records."""
 
     def read(self, after: int, limit: int) -> list[Record]: ...
     def close(self) -> None: ...
@@ -47,7 +47,7 @@ class StreamSettings:
 
 
 class StreamMapping:
-    """One stream, one function, one thread: its shard's records in order."""
+    """The mapping of one stream to one function, in one thread, which takes the records in order."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class StreamMapping:
 
     @property
     def position(self) -> int:
-        """Everything up to here is done."""
+        """The position up to which all records are done."""
         return self._position
 
     def _run(self) -> None:
@@ -108,14 +108,16 @@ class StreamMapping:
             reader.close()
 
     def _gather(self, reader: Reader, records: list[Record]) -> list[Record]:
-        """Wait out the batch window for a batch that isn't full."""
+        """Wait until the batch window ends, if the batch isn't full, and return the batch."""
         if not self._settings.batch_window or len(records) >= self._settings.batch_size:
             return records
         self._stop.wait(self._settings.batch_window)
         return reader.read(self._position, self._settings.batch_size)
 
     def _process(self, records: Sequence[Record], attempt: int = 0) -> None:
-        """See `records` done, in order, whatever it takes; moves the checkpoint as they are."""
+        """Deliver `records`, in order, until all are done or given up. Moves the checkpoint with each
+        step.
+        """
         backoff = self._settings.first_backoff
         while records and not self._stop.is_set():
             done, raised = self._deliver(records)
@@ -137,7 +139,7 @@ class StreamMapping:
             backoff = min(backoff * 2, self._settings.longest_backoff)
 
     def _deliver(self, records: Sequence[Record]) -> tuple[int, bool]:
-        """Invoke the function; how many records from the start are done, and whether it raised."""
+        """Invoke the function. Returns how many records from the start are done, and whether it raised."""
         done = len(records)
         for piece in deliveries(records, self._chaos):
             numbers = [record.event["dynamodb"]["SequenceNumber"] for record in piece]
@@ -189,5 +191,5 @@ class StreamMapping:
 
 
 def failure_message(failure: dict[str, Any]) -> str:
-    """The body of the message that an on-failure queue gets."""
+    """Return the body of the message that goes to the failure queue."""
     return json.dumps(failure, separators=(",", ":"))

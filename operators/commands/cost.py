@@ -127,7 +127,7 @@ def _print_causes(args: argparse.Namespace) -> int:
 
 
 def _swept_queues() -> int:
-    """How many queues the functions that are there now work on, where the server federates."""
+    """Return how many queues the functions work on, in a server that federates."""
     from murmuration.endpoint import Queue
 
     return len({function.route.name for function in _functions() if isinstance(function.route, Queue)})

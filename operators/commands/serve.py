@@ -136,7 +136,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def federation_problem(args: argparse.Namespace) -> str | None:
-    """A sentence about a mistake in the options for other servers; None if there is none."""
+    """Return a sentence about a mistake in the options for other servers; None if there is none."""
     port, cert, key = args.federation_port, args.tls_cert, args.tls_key
     if port and not (port.isdecimal() and 0 < int(port) < 65_536):
         return f"--federation-port is {port!r}; it must be a number from 1 to 65535."
@@ -147,7 +147,7 @@ def federation_problem(args: argparse.Namespace) -> str | None:
 
 
 def database_problem(name: str) -> str | None:
-    """A sentence about a mistake in the option for the database; None if there is none."""
+    """Return a sentence about a mistake in the option for the database; None if there is none."""
     if name in ("dynoxide", "moto") or name.startswith(("http://", "https://")):
         return None
     return f"--dynamodb is {name!r}; it must be dynoxide, moto, or a URL that begins with http."
@@ -158,7 +158,7 @@ def _path(name: str) -> Path | None:
 
 
 def logins(flows: str, providers: str, sender: str) -> tuple[dict[str, str], dict[str, str]]:
-    """The functions' settings and secrets for logging in. Raises OSError, SettingsError.
+    """Return the functions' settings and secrets for logging in. Raises OSError, SettingsError.
 
     Identity providers at home are fine here: private addresses, and plain HTTP on the loopback.
     """

@@ -1,7 +1,8 @@
-"""What each thing that people and clients do asks of AWS, as it was counted on the local cloud.
+"""The types of the counts: how much each operation of people and clients uses of AWS.
 
-`make bill` counts it anew and prints both; a test holds what follows from these numbers within 15 % of what
-follows from the counted ones. Durations aren't counted: those of a laptop say nothing of AWS.
+They are counted on the local cloud. `make bill` counts anew and prints both. A test checks that the bill from
+these numbers is within 15 % of the bill from new counts. Durations aren't counted: those of a laptop say
+nothing of AWS.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """What one operation asks for: requests that functions answer, invocations, capacity units, calls of SQS.
+    """The needs of one operation: requests that functions answer, invocations, capacity units, calls of SQS.
 
-    `invocations` are all: those that answer the requests, and the workers'.
+    `invocations` counts the functions that answer the requests, and the workers.
     """
 
     requests: float = 0
@@ -46,7 +47,7 @@ class Op:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The operations of a server whose people are in so many rooms, and talk in rooms of so many people."""
+    """The needs of each operation, for a given number of rooms of each user and of people in a room."""
 
     send: Op
     """A message, whoever waits for it left out."""

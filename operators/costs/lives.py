@@ -1,4 +1,4 @@
-"""The ways of life whose bills are counted, tested and told of in the documents."""
+"""Examples of how people live with a server: their bills are counted, tested and shown in the documents."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ GROUPS = 8
 
 
 def sending(servers: float) -> Op:
-    """The additional needs of a message if so many other servers are in its room, and all answer.
+    """Return what a message needs in addition if `servers` other servers are in its room, and all answer.
 
     Counted in `tests/federation/test_sending_to_many.py`.
     """
@@ -33,17 +33,17 @@ def sending(servers: float) -> Op:
 
 
 def sliding_wait(rooms: float) -> Op:
-    """The needs of a request of sliding sync that is held until its time is over (`tests/budgets`)."""
+    """Return the needs of a sliding sync request that waits until its time is over (`tests/budgets`)."""
     return Op(1, 1, 13 + 1.1 * rooms, 0, 2)
 
 
 def sliding_wake(rooms: float) -> Op:
-    """What a request of sliding sync costs that brings a message."""
+    """Return the needs of a sliding sync request that returns a new message."""
     return Op(1, 1, 20 + 1.1 * rooms, 3, 3)
 
 
 def sliding_renewal(rooms: float) -> Op:
-    """What it costs to be parked by sliding sync when a mark has ended."""
+    """Return the needs of a sliding sync request that is parked again because its mark has ended."""
     return Op(1, 1, 21 + 1.5 * rooms, 1)
 
 
@@ -52,9 +52,9 @@ SLIDING_KEYS = Op(2, 2, 90, 4, 3)
 
 
 def counts(rooms: float, people: float, devices: float = 2) -> Counts:
-    """The needs of each operation if everybody is in so many rooms, and talks in one of so many people.
+    """Return the needs of each operation if each user is in `rooms` rooms and has `devices` devices.
 
-    Each has so many devices. That they were rung is noted in one write.
+    They talk in a room of `people` people. It counts one write for noting that a user's devices were rung.
     """
     noted = 1 / max(1.0, devices)
     told = people if people <= SMALL else 1

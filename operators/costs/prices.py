@@ -25,7 +25,7 @@ class Price:
     free: float = 0
 
     def of(self, units: float, *, free_tier: bool) -> float:
-        """What `units` in a month cost."""
+        """Return the dollars that `units` cost in a month."""
         return max(0.0, units - (self.free if free_tier else 0)) * self.dollars / self.per
 
 

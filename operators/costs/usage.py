@@ -49,7 +49,7 @@ PRESENCE_S = 240
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """How a server's people live: numbers for each of them, or on average."""
+    """The ways in which a server's people use it: numbers for each of them, or on average."""
 
     users: int
     messages_per_day: float = 50
@@ -77,13 +77,13 @@ class Life:
 
     @property
     def waiting_s(self) -> float:
-        """How long all devices wait, in a month."""
+        """The seconds that all devices wait, in a month."""
         return self.users * self.devices * self.hours_online * 3600 * DAYS
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What the deployment decides."""
+    """The deployment's settings that change its costs."""
 
     api: Literal["rest", "http"] = "http"
     """Which kind of API has the routes that functions answer."""
@@ -97,7 +97,7 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Assumptions:
-    """What nothing here can measure."""
+    """Values that can't be measured here."""
 
     memory_gb: float = 0.5
     warm_s: float = 0.08
@@ -144,7 +144,7 @@ class _Tally:
         self.causes.setdefault(cause, defaultdict(float))[name] += units
 
     def operations(self, cause: str, count: float, op: Op, *, functions: int = 2) -> None:
-        """`count` times what an operation uses, with its invocations spread over so many functions."""
+        """Add `count` times what an operation uses, with its invocations spread over so many functions."""
         self.edge(cause, count * op.requests, f"{self.setup.api}_requests")
         self.invoke(cause, count * op.invocations, functions=functions)
         self.add(cause, "dynamodb_reads", count * op.reads)
@@ -152,7 +152,7 @@ class _Tally:
         self.add(cause, "sqs_requests", count * op.queue)
 
     def edge(self, cause: str, count: float, api: str) -> None:
-        """Requests that reach one of the APIs, and the preflights before them."""
+        """Add requests that reach one of the APIs, and the preflights before them."""
         if api != "edge_requests":
             self.add(cause, api, count)
         preflights = count * self.assumed.web_share
@@ -161,7 +161,9 @@ class _Tally:
             self.add("preflights of browsers", name, preflights)
 
     def invoke(self, cause: str, count: float, *, functions: int, seconds: float | None = None) -> None:
-        """`count` invocations, spread over so many functions: how many are cold depends on the pace."""
+        """Add `count` invocations, spread over so many functions; how many start cold depends on how often
+        they come.
+        """
         assumed = self.assumed
         per_second = count / functions / (DAYS * assumed.waking_hours * 3600)
         cold = count * math.exp(-per_second * assumed.kept_warm_s)
@@ -179,7 +181,9 @@ def estimate(
     setup: Setup | None = None,
     counts: Counts | None = None,
 ) -> Usage:
-    """A month's usage of a server whose people live like this and wait for news in that way."""
+    """Return the monthly usage of a server whose people live like `life`, and whose clients wait like
+    `waiting`.
+    """
     total: defaultdict[str, float] = defaultdict(float)
     for used in estimate_causes(life, waiting, assumed, setup, counts).values():
         for name, units in used.items():
@@ -194,7 +198,7 @@ def estimate_causes(
     setup: Setup | None = None,
     counts: Counts | None = None,
 ) -> ByCause:
-    """The same by what it is used for. `counts` are those of `model` where none are given."""
+    """Return the same usage by cause. Without `counts`, those of `model` are used."""
     tally = _Tally(setup or Setup(), assumed)
     counts = counts or model.counts(life.rooms, life.audience, life.devices)
     messages = life.users * life.messages_per_day * DAYS
@@ -220,27 +224,27 @@ def estimate_causes(
 
 
 def online(life: Life, assumed: Assumptions) -> float:
-    """The part of devices that wait when a message comes."""
+    """Return the share of devices that wait when a message comes."""
     return min(1.0, life.hours_online / assumed.waking_hours)
 
 
 def receipts(life: Life, assumed: Assumptions) -> float:
-    """How many are sent in a month."""
+    """Return how many receipts are sent in a month."""
     messages = life.users * life.messages_per_day * DAYS
     return messages * assumed.receipts_per_reader * (life.audience - 1) * online(life, assumed)
 
 
 def acquaintances(life: Life) -> float:
-    """With how many people a user shares rooms."""
+    """Return the number of people with whom a user shares rooms."""
     return min(life.users, life.rooms * life.audience) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """How often devices are rung in a month: for what is urgent, and for what isn't, with nothing else first.
+    """How often devices are rung in a month: for urgent changes, and late, if no urgent change comes first.
 
-    `noted` is how often a late ring was ordered, whether it came to wake anybody or not. `keys` are those of
-    the urgent ones that are for encryption keys.
+    `noted` is how often a late ring was ordered, whether or not it woke anybody. `keys` are the urgent rings
+    that are for encryption keys.
     """
 
     urgent: float
@@ -250,10 +254,10 @@ class News:
 
 
 def news_of(life: Life, assumed: Assumptions, counts: Counts, messages: float) -> News:
-    """Rings for messages and typing, and late ones for receipts and presence where they ring at all.
+    """Return the rings for messages and typing, and the late ones for receipts and presence.
 
-    A late ring serves all that comes within `LATE_S`. It is for nothing where something urgent comes first.
-    Both are taken to come at random.
+    A late ring serves all changes within `LATE_S`. If an urgent change comes first, it wakes nobody. Both are
+    assumed to come at random times.
     """
     there, small = online(life, assumed), life.audience <= SMALL_ROOM
     if life.users == 1:
@@ -324,7 +328,7 @@ def _add_waiting(tally: _Tally, life: Life, waiting: Waiting, counts: Counts, ne
 
 
 def _more(op: Op, than: Op) -> Op:
-    """What an operation reads and writes more than another that has as many requests."""
+    """Return what an operation reads and writes more than another one with as many requests."""
     return Op(reads=op.reads - than.reads, writes=op.writes - than.writes)
 
 
@@ -358,7 +362,7 @@ def _add_sliding(tally: _Tally, life: Life, waiting: Waiting, counts: Counts, me
 
 
 def _ended(pace: float) -> float:
-    """How many marks end in a second for one who is rung so often in a second."""
+    """Return how many marks end in a second for a client that is rung `pace` times a second."""
     return pace / math.expm1(min(700.0, pace * REGISTERED_S)) if pace else 1 / REGISTERED_S
 
 
@@ -406,5 +410,5 @@ def _add_standing(tally: _Tally, life: Life, messages: float) -> None:
 
 
 def scaled(counts: Mapping[str, float], seconds: float) -> Usage:
-    """A month at the pace of a run that took `seconds`."""
+    """Return the usage of a month at the pace of a run that took `seconds`."""
     return {name: count * DAYS * 86_400 / seconds for name, count in counts.items()}

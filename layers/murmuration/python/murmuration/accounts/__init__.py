@@ -1,1 +1,1 @@
-"""Accounts: who there is, how they prove it, their devices and profiles."""
+"""Accounts: registration, login and other proofs of who a user is, users' devices and profiles."""

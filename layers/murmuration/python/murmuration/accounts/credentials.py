@@ -41,7 +41,7 @@ class Proof:
 
 
 def prove_by_password(fields: Body, *, source_ip: str = "", expected: str | None = None) -> Proof:
-    """The account whose identifier and password `fields` hold.
+    """Return the account whose identifier and password `fields` hold.
 
     `source_ip` is the client's address. `expected` is the user whom a token or another stage has already
     proved; the password has to be that user's. Every place that tries a password uses this function. So each
@@ -68,9 +68,9 @@ def prove_by_password(fields: Body, *, source_ip: str = "", expected: str | None
 
 
 def is_right_password(user_id: str, password: str, *, source_ip: str) -> bool:
-    """Whether it's the password of a user whom the request means without saying so; an attempt like others.
+    """Return whether `password` is that of the user `user_id`, for a request that doesn't name its user.
 
-    Raises UserDeactivated, LimitExceeded.
+    It counts as an attempt to log in, like any other. Raises UserDeactivated, LimitExceeded.
     """
     return _account_by_password(user_id, password, source_ip, is_known=False) is not None
 
@@ -95,8 +95,8 @@ def _stranger(fields: Body) -> str:
 
 
 def identified_user(fields: Body) -> str | None:
-    """The local user that `identifier` (or the older form, in `fields` themselves) names; None if there is
-    none.
+    """Return the local user that `identifier` (or the older form, in `fields` themselves) names; None if
+    there is none.
 
     An address is looked up. Raises MissingParam, BadJson.
     https://spec.matrix.org/v1.19/client-server-api/#identifier-types
@@ -132,7 +132,9 @@ def _owner(identifier: Fields) -> str | None:
 
 
 def local_user_id(user: str) -> str | None:
-    """The ID of the local user that a client calls `user`, in any case: a localpart or a whole user ID."""
+    """Return the ID of the local user that a client calls `user`, in any case: a localpart or a whole user
+    ID.
+    """
     server_name = settings().server_name
     localpart = user
     if user.startswith("@"):

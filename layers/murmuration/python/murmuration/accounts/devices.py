@@ -58,7 +58,7 @@ def update_device(requester: Requester, device_id: str, body: Body) -> Answer:
 
 
 def delete_device(requester: Requester, device_id: str, attempt: Attempt) -> Answer:
-    """Delete one device, which needn't be there, once the user proved to be there themselves.
+    """Delete one device, after the user has authenticated again. A device that doesn't exist is no error.
 
     Raises UserInteractiveAuthRequired and what `reauthenticate` raises.
     https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3devicesdeviceid
@@ -69,7 +69,7 @@ def delete_device(requester: Requester, device_id: str, attempt: Attempt) -> Ans
 
 
 def delete_devices(requester: Requester, attempt: Attempt) -> Answer:
-    """Delete the devices that the body lists, as `delete_device` does. Raises MissingParam, BadJson besides.
+    """Delete the devices that the body lists, as `delete_device` does. Also raises MissingParam, BadJson.
 
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3delete_devices
     """
@@ -93,7 +93,7 @@ def logout(requester: Requester) -> Answer:
 
 
 def logout_all(requester: Requester) -> Answer:
-    """Delete all devices, the requester's last: whose request stopped halfway can repeat it.
+    """Delete all devices, the requester's last, so that the request can be repeated if it stopped halfway.
 
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3logoutall
     """
@@ -102,7 +102,7 @@ def logout_all(requester: Requester) -> Answer:
 
 
 def remove_all_devices(user_id: str, *, spare: str | None = None, last: str | None = None) -> None:
-    """Delete a user's devices but the one to `spare`; the one named `last` comes after all others."""
+    """Delete a user's devices except `spare`. The device `last` is deleted after all others."""
     found = [accounts.device_id_of(item) for item in accounts.read_devices(user_id)]
     remove_devices(user_id, [each for each in found if each not in (spare, last)])
     if last is not None:

@@ -47,7 +47,7 @@ ATTEMPTS = 8
 
 
 def get_login_flows() -> LoginFlows:
-    """The flows of a single stage: this API has no others.
+    """Return the login flows that have a single stage, as this API knows no others.
 
     https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3login
     """
@@ -90,10 +90,10 @@ def login(body: Body, *, source_ip: str) -> LoginAnswer:
 def begin_session(
     user_id: str, request: SessionRequest, conditions: Sequence[Write], *, is_admin: bool | None = None
 ) -> SessionAnswer:
-    """Give a device new tokens, and take back all others of it; the device is made if it isn't there.
+    """Give a device new tokens, and revoke all its earlier ones. The device is created if it doesn't exist.
 
-    `conditions` have to hold of the account in the same transaction. Raises Forbidden where they don't, and
-    for a device ID that is a cross-signing key's; TooLarge where the account has too many devices in use.
+    `conditions` are checks of the account in the same transaction. Raises Forbidden if one fails, and for a
+    device ID that is a cross-signing key's; TooLarge if the account has too many devices in use.
     """
     device_id = request.device_id or sessions.new_device_id()
     for race in range(ATTEMPTS):
@@ -131,7 +131,7 @@ def begin_session(
 
 
 def generate_login_token(requester: Requester, attempt: Attempt) -> Answer:
-    """A token with which another client of the requester's may log in, once.
+    """Return a token with which another client of the requester's may log in, once.
 
     Raises UserInteractiveAuthRequired each time, LimitExceeded and what `reauthenticate` raises.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv1loginget_token

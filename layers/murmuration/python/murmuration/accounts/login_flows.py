@@ -27,9 +27,10 @@ def _cached(config: Settings) -> tuple[Flow, ...]:
 
 
 def read_login_flows(text: str, *, mail: bool, providers: bool) -> tuple[Flow, ...]:
-    """The flows in the setting's text, or those that a deployment with these means has. Raises SettingsError.
+    """Return the flows in the setting `text`; if it is empty, those that mail and identity providers allow.
 
-    No flow may be the beginning of another: a login would end before the client that chose the longer one.
+    No flow may be the beginning of another: a login would end before the client that chose the longer one is
+    done. Raises SettingsError.
     """
     if not text.split():
         return ((PASSWORD,), *(((OAUTH2,),) if providers else ()), *(_BY_MAIL if mail else ()))

@@ -25,12 +25,12 @@ NETWORKS = 8
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """What one attempt took: (kind, key, time) of each bucket."""
+    """The buckets from which one attempt was taken: (kind, key, time) of each."""
 
     taken: tuple[tuple[str, str, int], ...]
 
     def give_back(self) -> None:
-        """Give back what was taken: the password was right."""
+        """Put the attempt back into its buckets, because the password was right."""
         for kind, key, taken_ms in self.taken:
             rate_limits.give_back(kind, key, taken_ms)
 
@@ -38,8 +38,8 @@ class Guess:
 def take(user_id: str, source_ip: str, *, is_known: bool) -> Guess:
     """Count an attempt to log in as `user_id` before the password is checked. Raises LimitExceeded.
 
-    There need not be such a user: the limits are the same, so that strangers can't find out who has an
-    account. `is_known` says that the request proved in another way that it comes from the user.
+    The user may not exist: the limits are the same, so that strangers can't find out who has an account.
+    `is_known` says that the request has proved in another way that it comes from the user.
     """
     network = KNOWN_BY_TOKEN if is_known else rate_limits.network(source_ip)
     taken = []
@@ -62,7 +62,7 @@ def remember_network(account: StoredItem, source_ip: str) -> None:
 
 
 def _has_been_at(user_id: str, network: str) -> bool:
-    """Whether the user logged in from this network, or has a device that was last used there.
+    """Return whether the user logged in from this network, or has a device that was last used there.
 
     Reads the account and its devices, but only while the account is locked for strangers.
     """

@@ -1,4 +1,4 @@
-"""What users do with their accounts: a new password, the end.
+"""What users do with their accounts: set a new password, or deactivate the account.
 
 https://spec.matrix.org/v1.19/client-server-api/#legacy-account-management
 """
@@ -60,7 +60,7 @@ def change_password(requester: Requester | None, attempt: Attempt) -> Answer:
 
 
 def request_password_token(body: Fields, *, source_ip: str) -> dict[str, str]:
-    """Send a link to a user's address, by which they may set a new password: its session (`sid`).
+    """Mail a user a link with which they may set a new password. Returns its session (`sid`).
 
     Raises ThreepidNotFound and what `proofs.request_token` raises.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountpasswordemailrequesttoken
@@ -110,7 +110,7 @@ def close_account(user_id: str, *, erase: bool = False, last_device: str | None 
 
 
 def reset_password(user_id: str, password: str) -> None:
-    """Set a password on an operator's word, and log out all devices.
+    """Set a password for an operator, and log out all devices.
 
     Raises NotFound for an account that doesn't exist or was deactivated, WeakPassword, InvalidParam.
     """
@@ -122,9 +122,9 @@ def reset_password(user_id: str, password: str) -> None:
 
 
 def set_admin(user_id: str, admin: bool) -> None:
-    """Make a user an administrator of the server, or one no more, on all devices. Raises NotFound.
+    """Make a user an administrator of the server, or end that, on all devices. Raises NotFound.
 
-    Stopped halfway, the same call goes on.
+    If it stopped halfway, the same call completes it.
     """
     try:
         accounts.set_admin(user_id, admin)

@@ -1,4 +1,4 @@
-"""What administrators of the server do about accounts: look at their devices, lock them, suspend them.
+"""Administrators' actions on accounts: look at their devices, lock them, suspend them.
 
 https://spec.matrix.org/v1.19/client-server-api/#account-moderation
 """
@@ -61,7 +61,7 @@ def get_suspension(requester: Requester, user_id: str) -> dict[str, bool]:
 
 
 def set_suspension(requester: Requester, user_id: str, body: Fields) -> dict[str, bool]:
-    """Suspend an account, or end that. Raises MissingParam, BadJson and what `_set` raises."""
+    """Suspend an account, or end its suspension. Raises MissingParam, BadJson and what `_set` raises."""
     required(body.values, SUSPENDED)
     return {SUSPENDED: _set(requester, user_id, SUSPENDED, body.boolean(SUSPENDED, default=False))}
 

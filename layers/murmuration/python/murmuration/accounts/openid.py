@@ -1,4 +1,4 @@
-"""OpenID tokens: with one a user proves to another service who they are.
+"""OpenID tokens, with which users prove their identity to other services.
 
 https://spec.matrix.org/v1.19/client-server-api/#openid
 """
@@ -17,7 +17,7 @@ LIFETIME_S = 3600
 
 
 def request_openid_token(requester: Requester, user_id: str) -> Answer:
-    """A token that proves who the requester is, and nothing else.
+    """Return a token that proves who the requester is, and nothing else.
 
     Raises Forbidden for another user, LimitExceeded: some 200 tokens of a user are good at a time.
 
@@ -37,7 +37,7 @@ def request_openid_token(requester: Requester, user_id: str) -> Answer:
 
 
 def openid_user(token: str | None) -> str:
-    """The user whom an OpenID token proves. Raises MissingToken, UnknownToken.
+    """Return the user whom an OpenID token proves. Raises MissingToken, UnknownToken.
 
     https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1openiduserinfo
     """

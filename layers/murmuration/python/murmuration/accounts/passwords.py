@@ -1,4 +1,4 @@
-"""Passwords: scrypt with a salt of its own for each, the parameters kept beside the hash."""
+"""Hashes passwords with scrypt. Each has a salt of its own; the hash is stored with its parameters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MEMORY_LIMIT = 256 * 1024 * 1024
 
 
 def parse_password(value: object) -> str:
-    """A password from a request's body. Raises MissingParam, BadJson, InvalidParam."""
+    """Return a password from a request's body. Raises MissingParam, BadJson, InvalidParam."""
     if value is None:
         raise MissingParam("password is missing")
     if not isinstance(value, str):
@@ -30,7 +30,9 @@ def parse_password(value: object) -> str:
 
 
 def parse_new_password(value: object) -> str:
-    """A password that somebody wants to have. Raises WeakPassword for an empty one besides."""
+    """Return a new password from a request's body. Raises what `parse_password` raises; WeakPassword for
+    an empty one.
+    """
     password = parse_password(value)
     if not password:
         raise WeakPassword("The password must not be empty")
@@ -38,12 +40,12 @@ def parse_new_password(value: object) -> str:
 
 
 def hash_password(password: str) -> str:
-    """What is stored of a password: `scrypt$<log2 N>$<r>$<p>$<salt>$<hash>`."""
+    """Return the hash of a password for storage: `scrypt$<log2 N>$<r>$<p>$<salt>$<hash>`."""
     return _render(password, settings().password_cost, BLOCK_SIZE, PASSES, secrets.token_bytes(16))
 
 
 def matches(password: str, password_hash: str | None) -> bool:
-    """Whether `password` is the one of `password_hash`, in constant time.
+    """Return whether `password` is the one of `password_hash`, in constant time.
 
     It takes as long without a hash, so the time doesn't show whether there is such an account.
     """

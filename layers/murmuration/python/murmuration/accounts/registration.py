@@ -140,7 +140,7 @@ def check_username_availability(username: str | None, *, source_ip: str) -> dict
 
 
 def create_account(localpart: str, password: str, *, is_admin: bool = False) -> str:
-    """Make an account on an operator's word, and return its user ID.
+    """Make an account for an operator, and return its user ID.
 
     Raises InvalidUsername, UserInUse, WeakPassword, InvalidParam.
     """
@@ -158,9 +158,10 @@ def create_account(localpart: str, password: str, *, is_admin: bool = False) -> 
 
 
 def request_token(body: Fields, *, source_ip: str) -> dict[str, str]:
-    """Send a link to an address that is to be a new account's: the session (`sid`) in which it's proved.
+    """Mail a link to an address that is to belong to a new account. Returns the session (`sid`) that proves
+    the address.
 
-    Raises Forbidden where registration is closed, ThreepidInUse and what `proofs.request_token` raises.
+    Raises Forbidden if registration is closed, ThreepidInUse and what `proofs.request_token` raises.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3registeremailrequesttoken
     """
     from murmuration.accounts.threepids import proofs
@@ -185,7 +186,9 @@ def _flows() -> list[Flow]:
 
 
 def parse_username(username: object) -> str | None:
-    """The localpart for a username that a client wants, in lower case; None where the server is to choose."""
+    """Return the localpart for a username that a client wants, in lower case; None if the server is to
+    choose.
+    """
     if username is None:
         return None
     if not isinstance(username, str):
@@ -202,7 +205,7 @@ def _require_available(localpart: str) -> None:
 
 
 def user_id_of(localpart: str) -> str:
-    """The ID of this server's user with that localpart."""
+    """Return the ID of this server's user with that localpart."""
     return f"@{localpart}:{settings().server_name}"
 
 
@@ -264,9 +267,10 @@ def _create(
 def account_writes(
     user_id: str, display_name: str, password_hash: str | None, *, now: int, is_admin: bool = False
 ) -> list[Write]:
-    """Make an account with its profile; the write named `accounts.ACCOUNT` claims the user ID.
+    """Return the writes that make an account with its profile; the one named `accounts.ACCOUNT` claims the
+    user ID.
 
-    Without a password its owner logs in by other means.
+    Without a password its owner must log in by other means.
     """
     account: Item = {"kind": "user", "created_ms": now}
     if password_hash is not None:
@@ -292,5 +296,5 @@ def _bare_answer(user_id: str) -> BareAnswer:
 
 
 def random_localpart() -> str:
-    """A random localpart for a registration without a name."""
+    """Return a random localpart for a registration without a name."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(12))

@@ -46,7 +46,8 @@ def create_registration_token(
 
 
 def check_validity(token: str | None, *, source_ip: str) -> dict[str, bool]:
-    """Whether `token` can be used for a registration now. Raises MissingParam, Forbidden, LimitExceeded.
+    """Return whether `token` can be used for a registration now. Raises MissingParam, Forbidden,
+    LimitExceeded.
 
     https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1registermloginregistration_tokenvalidity
     """
@@ -86,7 +87,7 @@ def claim(token: object, session: str) -> str:
 
 
 def use_write(token: str, session: str) -> Write:
-    """The write that turns a claim into a use, for the transaction that makes the account.
+    """Return the write that turns a claim into a use, for the transaction that makes the account.
 
     Raises Forbidden if the claim lapsed.
     """

@@ -1,4 +1,4 @@
-"""Revoking an access token by itself: whose it is may not be logged in with it at the moment."""
+"""Revoking an access token by itself. The request may be authenticated with another of the user's tokens."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from murmuration.storage.users import accounts
 
 
 def revoke_token(requester: Requester, text: str) -> None:
-    """Delete the requester's device that an access token belongs to; one that is revoked already stays so.
+    """Delete the requester's device that an access token belongs to. Does nothing if it is deleted already.
 
-    A device has one session, so it goes with its token. Raises InvalidParam for what is no token of this
+    A device has one session, so it ends with its token. Raises InvalidParam if the text isn't a token of this
     server, Forbidden for another user's.
     """
     try:

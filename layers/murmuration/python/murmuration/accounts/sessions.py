@@ -29,7 +29,7 @@ _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @dataclass(frozen=True, slots=True)
 class SessionRequest:
-    """What a login or registration asks of the session that it begins."""
+    """The parameters of a login or registration that concern its new session."""
 
     device_id: str | None
     display_name: str | None
@@ -38,7 +38,7 @@ class SessionRequest:
 
     @classmethod
     def parse(cls, body: Body, source_ip: str) -> SessionRequest:
-        """From the body of a login or registration. Raises BadJson, InvalidParam."""
+        """Return the parameters in the body of a login or registration. Raises BadJson, InvalidParam."""
         device_id = _optional(body, "device_id", str) or None
         if device_id is not None:
             check_device_id(device_id)
@@ -48,7 +48,7 @@ class SessionRequest:
         return cls(device_id, name, _optional(body, "refresh_token", bool) or False, source_ip)
 
     def new_device(self, pair: TokenPair, *, now: int, is_admin: bool = False) -> Item:
-        """The attributes of a device that begins its life with this session."""
+        """Return the attributes of a device that is created with this session."""
         found = {**pair.attributes(), **self._seen(now), "created_ms": now}
         if self.display_name is not None:
             found["display_name"] = self.display_name
@@ -57,7 +57,9 @@ class SessionRequest:
         return found
 
     def known_device(self, pair: TokenPair, *, now: int) -> tuple[Item, list[str]]:
-        """The attributes that a device gets which was there before, and those that it loses."""
+        """Return the attributes that a device which exists already gets, and the names of those that are
+        removed.
+        """
         found = {**pair.attributes(), **self._seen(now)}
         return found, [name for name in ("access_expires_ms", "refresh_hash") if name not in found]
 
@@ -66,13 +68,15 @@ class SessionRequest:
 
 
 def check_device_id(device_id: str) -> None:
-    """Raises InvalidParam. A `#` would end the device ID in the keys of what belongs to it."""
+    """Raise InvalidParam for an invalid device ID. With a `#` it would be cut in keys, where a `#` ends
+    it.
+    """
     if not is_valid_device_id(device_id) or "#" in device_id:
         raise InvalidParam("This is not a valid device ID")
 
 
 def check_display_name(name: str) -> None:
-    """Raises InvalidParam."""
+    """Raise InvalidParam for an invalid display name."""
     if len(name) > MAX_DISPLAY_NAME:
         raise InvalidParam(f"A device's display name has at most {MAX_DISPLAY_NAME} characters")
 
@@ -82,7 +86,7 @@ def new_device_id() -> str:
 
 
 def session_answer(user_id: str, device_id: str, pair: TokenPair, *, now: int) -> SessionAnswer:
-    """What login and registration answer of a new session."""
+    """Return the answer of a login or registration about its new session."""
     bare: BareAnswer = {"user_id": user_id, "home_server": settings().server_name}
     return {**bare, "device_id": device_id, **pair.answer(user_id, device_id, now=now)}
 
@@ -97,7 +101,7 @@ def begin_write(
     is_admin: bool,
     now: int,
 ) -> Write:
-    """The write that begins a session; refused if `is_known` isn't so any more."""
+    """Return the write that begins a session. It is refused if `is_known` doesn't hold any more."""
     if is_known:
         attributes, removed = request.known_device(pair, now=now)
         return accounts.replace_tokens_write(user_id, device_id, attributes, removed)
@@ -146,7 +150,7 @@ def refresh(body: Body) -> TokenAnswer:
 
 
 def get_token_owner(requester: Requester) -> Answer:
-    """Whose the access token is.
+    """Return the user and the device that the access token belongs to.
 
     https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3accountwhoami
     """

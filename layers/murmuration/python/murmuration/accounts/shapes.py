@@ -1,4 +1,4 @@
-"""What the accounts' endpoints answer, by keys, for mypy: nothing is checked at run time."""
+"""The answers of the accounts' endpoints, by keys, for mypy: nothing is checked at run time."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Flows(TypedDict):
 
 
 class Challenge(TypedDict):
-    """What a client is told while stages are missing."""
+    """The answer to the client while stages are missing."""
 
     flows: list[Flows]
     params: dict[str, JsonObject]

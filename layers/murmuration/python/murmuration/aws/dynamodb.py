@@ -121,7 +121,7 @@ def deserialize(attribute: AttributeValue) -> Any:
 
 
 def to_attributes(item: StoredItem) -> WireItem:
-    """The item as DynamoDB's attribute values; most are strings."""
+    """Return the item as DynamoDB's attribute values; most are strings."""
     return {name: {"S": value} if type(value) is str else serialize(value) for name, value in item.items()}
 
 

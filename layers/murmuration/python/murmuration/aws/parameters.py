@@ -25,5 +25,5 @@ def read_secret(name: str) -> str:
 
 
 def forget() -> None:
-    """Have each parameter read anew on its next use."""
+    """Forget the cached parameters, so that each is read anew on its next use."""
     read_secret.cache_clear()

@@ -217,7 +217,7 @@ def ring(name: str, count: int = 1) -> None:
 
 
 def ring_later(name: str, delay_s: int) -> None:
-    """Have a queue's worker rung after so many seconds, by a row for the clock.
+    """Invoke a queue's worker after so many seconds, by a row for the clock.
 
     One row serves everything that is due in the same second.
     """

@@ -1,4 +1,4 @@
-"""What is sent through WebSockets in response to a client's request.
+"""The messages that are sent through WebSockets in response to a client's request.
 
 They exist for the type checker: import them under TYPE_CHECKING, because making these classes takes time.
 """

@@ -85,7 +85,7 @@ def wake_for_log_entries(items: Sequence[StoredItem]) -> frozenset[str]:
 
 
 def _may_concern_keys(entry: NewEntry) -> bool:
-    """Whether an event may change whose keys a member has to know: a message doesn't."""
+    """Return whether an event may change whose keys a member has to know: a message doesn't."""
     return entry.is_resolved or not entry.fields or "state_key" in entry.fields
 
 

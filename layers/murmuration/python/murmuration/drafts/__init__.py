@@ -1,1 +1,1 @@
-"""The founding drafts' client APIs. Nothing of today's imports them."""
+"""The client APIs of Matrix's founding drafts (2014 and 2015). No module of today's APIs imports them."""

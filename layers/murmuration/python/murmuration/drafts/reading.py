@@ -1,4 +1,4 @@
-"""What the readers of the founding drafts share."""
+"""Code that the readers of the founding drafts share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class FoundingPresence:
-    """Tells presence in the states of the founding documents, and who asks to see the user's presence."""
+    """Shows presence in the states of the founding documents, and who asks to see the user's presence."""
 
     def presence_state(self, state: str, /) -> str:
         return state

@@ -1,6 +1,6 @@
-"""The identity provider's callback: today's logins and the founding draft's come back to one address.
+"""The identity provider's callback: today's logins and those of the founding draft return to one address.
 
-This module stands above both, so that neither has to know the other.
+This module depends on both, so that neither depends on the other.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from murmuration.storage.auth import login_states
 
 
 def finish_sso(query: Mapping[str, str], *, cookies: str) -> Page:
-    """Take the stored state that the browser brings, and finish what it was stored for. A state is good once.
+    """Finish the login or stage whose stored state the browser brings. A state can be used once.
 
-    A request of the founding draft's is answered in its form, all else with a page. Raises Forbidden,
+    Requests of the founding draft are answered in its form, others with a page. Raises Forbidden,
     UserDeactivated, Unavailable.
     """
     pending = login_states.take(query.get("state", ""))

@@ -38,7 +38,7 @@ OfRoute = TypeVar("OfRoute", bound=Routed)
 
 
 def stores_body(route: Route) -> bool:
-    """Return whether the gateway puts the bodies of a route's requests into the bucket by itself."""
+    """Return whether the gateway itself puts the bodies of a route's requests into the bucket."""
     return isinstance(route, Http) and route.stores_body
 
 
@@ -57,7 +57,7 @@ def function_name(module: str) -> str:
 
 
 def module_names(root: Path, package: str = "functions") -> Iterator[str]:
-    """The dotted names of all modules below `root`, in order."""
+    """Yield the dotted names of all modules below `root`, in order."""
     for entry in sorted(root.iterdir()):
         if entry.is_dir() and not entry.name.startswith(("_", ".")):
             yield from module_names(entry, f"{package}.{entry.name}")
@@ -66,7 +66,7 @@ def module_names(root: Path, package: str = "functions") -> Iterator[str]:
 
 
 def discover(package: str = "functions") -> list[Function]:
-    """All functions, by module name. Raises AttributeError for a module without a routed `handler`."""
+    """Return all functions, by module name. Raises AttributeError for a module without a routed `handler`."""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError(f"no package {package!r}: run from the repository's top folder")

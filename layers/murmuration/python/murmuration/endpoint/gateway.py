@@ -1,4 +1,4 @@
-"""What API Gateway answers without asking a function, put in Matrix's words.
+"""The answers that API Gateway gives without asking a function, in Matrix's form.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
 """

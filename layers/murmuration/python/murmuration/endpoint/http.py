@@ -69,7 +69,7 @@ class Response:
 
 
 def query_of(event: LambdaEvent) -> dict[str, str]:
-    """Each query parameter's last value, without those that clients leave empty to say nothing."""
+    """Return each query parameter's last value, without those that mean nothing if they are empty."""
     given = event.get("queryStringParameters") or {}
     return {name: value for name, value in given.items() if value or name not in ABSENT_WHEN_EMPTY}
 
@@ -126,7 +126,7 @@ class Request:
         return query_of(self.event)
 
     def query_all(self, name: str) -> list[str]:
-        """Each value of the query parameter `name`, in the order sent."""
+        """Return each value of the query parameter `name`, in the order sent."""
         return list(self.query_values.get(name) or ())
 
     @property
@@ -135,14 +135,14 @@ class Request:
         return self.event.get("multiValueQueryStringParameters") or {}
 
     def query_required(self, name: str) -> str:
-        """The value of a query parameter that must be there. Raises MissingParam."""
+        """Return the value of a query parameter that must be there. Raises MissingParam."""
         value = self.query.get(name)
         if not value:
             raise MissingParam(f"The query parameter {name} is missing")
         return value
 
     def query_int(self, name: str, default: int, *, low: int = 0, high: int = MAX_INTEGER) -> int:
-        """A whole number from the query: at least `low`, and `high` for a larger one. Raises InvalidParam."""
+        """Return a whole number from the query, at least `low` and cut to `high`. Raises InvalidParam."""
         text = self.query.get(name)
         if text is None:
             return default
@@ -155,7 +155,7 @@ class Request:
         return min(number, high)
 
     def query_bool(self, name: str, default: bool = False) -> bool:
-        """`true` or `false` from the query. Raises InvalidParam."""
+        """Return `true` or `false` from the query as a bool. Raises InvalidParam."""
         text = self.query.get(name)
         if text is None:
             return default
@@ -164,7 +164,7 @@ class Request:
         return text == "true"
 
     def query_choice(self, name: str, allowed: tuple[str, ...], default: str | None = None) -> str:
-        """One of `allowed` from the query. Raises MissingParam without a default, InvalidParam."""
+        """Return one of `allowed` from the query. Raises MissingParam without a default, InvalidParam."""
         text = self.query.get(name, default)
         if text is None:
             raise MissingParam(f"The query parameter {name} is missing")
@@ -208,7 +208,7 @@ class Request:
         return size_of(self.headers if self._came_through_viewer() else {})
 
     def _came_through_viewer(self) -> bool:
-        """Whether the request bears the secret that the viewer side alone puts on requests."""
+        """Return whether the request bears the secret that the viewer side alone puts on requests."""
         shown = self.headers.get(VIEWER_SECRET_HEADER, "")
         parameter = settings().viewer_secret_parameter
         if not shown or not parameter:
@@ -223,11 +223,11 @@ class Request:
         return base64.b64decode(raw) if self.event.get("isBase64Encoded") else raw.encode()
 
     def json(self) -> Any:
-        """The body as JSON; any value. Raises NotJson, BadJson."""
+        """Return the body as JSON; any value. Raises NotJson, BadJson."""
         return parse_json(self.body)
 
     def json_object(self, *, optional: bool = False) -> dict[str, Any]:
-        """The body as a JSON object; `optional` takes an empty body for `{}`. Raises NotJson, BadJson."""
+        """Return the body as a JSON object; `optional`: {} for an empty body. Raises NotJson, BadJson."""
         if optional and not self.body.strip():
             return {}
         value = self.json()
@@ -236,11 +236,11 @@ class Request:
         return value
 
     def fields(self, *, optional: bool = False) -> Fields:
-        """The body's properties by type; `optional` takes an empty body for `{}`. Raises NotJson, BadJson."""
+        """Return the body's properties by type; `optional`: none if it is empty. Raises NotJson, BadJson."""
         return Fields(self.json_object(optional=optional))
 
     def form(self) -> dict[str, str]:
-        """The fields of a form that a browser posted, each one's last value. Raises InvalidParam."""
+        """Return the fields of a form that a browser posted, each one's last value. Raises InvalidParam."""
         from urllib.parse import parse_qsl
 
         try:
@@ -417,7 +417,7 @@ def _error_page(error: MatrixError) -> Response:
 
 
 def error_response(error: MatrixError) -> Response:
-    """The standard error response of `error`."""
+    """Return the standard error response of `error`."""
     headers = {}
     retry_after_ms = error.fields.get("retry_after_ms")
     if error.status == 429 and isinstance(retry_after_ms, int):
@@ -454,7 +454,7 @@ def proxy_response(answer: Any, *, compressible: bool = False, reads: bool = Tru
 
 
 def compresses_itself() -> bool:
-    """Whether the API in front of the functions compresses what they answer."""
+    """Return whether the API in front of the functions compresses what they answer."""
     return settings().api == "rest"
 
 

@@ -27,7 +27,7 @@ LIFETIME_S = 600
 
 @dataclass(frozen=True, slots=True)
 class Large:
-    """What becomes of a large body: the string to send, or the path where the client finds it."""
+    """A large body after `fit`: the string to send, or the path at which the client finds it."""
 
     body: str = ""
     encoded: bool = False
@@ -36,9 +36,10 @@ class Large:
 
 
 def fit(pieces: Iterable[str], *, compressible: bool, smallest: int | None = None) -> Large:
-    """Fit JSON of any length into an answer, or store it beside.
+    """Return JSON of any length as a body if it fits, else store it in the bucket and return its path.
 
-    JSON of `smallest` bytes and more is compressed if the client allows it, even where it would fit as it is.
+    JSON of `smallest` bytes and more is compressed if the client allows it, even if it would fit
+    uncompressed.
     """
     rest = iter(pieces)
     beginning: list[bytes] = []

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @functools.cache
 def logger() -> Logger:
-    """The JSON logger. Never pass it a token, password, key or message content."""
+    """Return the JSON logger. Never pass it a token, password, key or message content."""
     from aws_lambda_powertools import Logger
 
     return Logger(service="murmuration", level="INFO")

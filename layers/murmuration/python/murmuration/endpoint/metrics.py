@@ -88,7 +88,7 @@ Call = TypeVar("Call", bound=Callable[..., "BatchResponse"])
 
 
 def with_retries(call: Call) -> Call:
-    """Have a worker's `__call__` write how often it tried something once more, if it did: `Retries`."""
+    """Make a worker's `__call__` log how often it tried something again, if it did: `Retries`."""
 
     @functools.wraps(call)
     def counted(self: Any, event: LambdaEvent, context: Any = None) -> BatchResponse:

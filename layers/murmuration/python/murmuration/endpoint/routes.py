@@ -1,6 +1,6 @@
-"""What an endpoint declares of itself: where its events come from.
+"""The declarations of an endpoint: the source of its events.
 
-`infra_cdk` builds the deployment from these, `local_cloud` serves them; neither needs anything else.
+`infra_cdk` builds the deployment from these and `local_cloud` serves them, both without further declarations.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from enum import Enum
 
 
 class Auth(Enum):
-    """How a request proves who sends it."""
+    """The way in which a request proves who sends it."""
 
     NONE = "none"
     ACCESS_TOKEN = "access token"  # noqa: S105 - a scheme's name
@@ -108,7 +108,7 @@ class Schedule:
 
 
 def is_wanted(route: object, *, federation: bool) -> bool:
-    """Whether a function with this route belongs to a deployment that federates, or doesn't."""
+    """Return whether a function with this route belongs to a deployment that federates, or doesn't."""
     return federation or not getattr(route, "federation", False)
 
 

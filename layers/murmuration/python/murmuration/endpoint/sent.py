@@ -1,8 +1,8 @@
-"""What a request was when it was sent, where the gateway hands it on otherwise.
+"""The request as the client sent it, where API Gateway changes it before a function gets it.
 
-An HTTP API decodes the path before it finds a route, and parameters before a function has them. It takes a
-body for text if its content type says so. So CloudFront's viewer function tells the exact URI and the content
-type in headers of its own (`infra_shared/viewer.js`).
+An HTTP API decodes the path before it finds a route, and decodes parameters. It decides by the content type
+whether a body is text. So CloudFront's viewer function adds the exact URI and the content type in headers of
+its own (`infra_shared/viewer.js`).
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html
 """
 
@@ -25,7 +25,7 @@ def headers_of(event: LambdaEvent) -> dict[str, str]:
 
 
 def path_parameters(event: LambdaEvent, uri: str | None) -> Mapping[str, str]:
-    """The path parameters as they were sent, percent-encoding kept.
+    """Return the path parameters as they were sent, percent-encoding kept.
 
     `uri` is the URI from the viewer function, if there is one. It is used if it fits the route that the
     gateway chose. A request that bypasses CloudFront may claim any URI, but only one of this route.

@@ -1,4 +1,6 @@
-"""What Lambda hands to functions and gets from them, by keys, for mypy: nothing is checked at run time."""
+"""The events that Lambda hands to functions and their answers, by keys, for mypy: nothing is checked at
+run time.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 
 class ProxyResponse(TypedDict):
-    """A function's answer to API Gateway. A body that is base64 stands for bytes."""
+    """A function's answer to API Gateway. A body of bytes is base64."""
 
     statusCode: int
     headers: NotRequired[dict[str, str]]

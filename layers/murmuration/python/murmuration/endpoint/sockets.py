@@ -94,7 +94,10 @@ class SocketHandler:
 def socket_endpoint(
     key: str,
 ) -> Callable[[Callable[[SocketRequest], Mapping[str, str] | None]], SocketHandler]:
-    """Make a function the Lambda of a route: $connect, whose result are response headers, or another."""
+    """Return a decorator that makes a function the Lambda handler of the WebSocket route `key`.
+
+    For `$connect`, the function may return response headers.
+    """
 
     def decorate(function: Callable[[SocketRequest], Mapping[str, str] | None]) -> SocketHandler:
         return SocketHandler(function, WebSocket(key))

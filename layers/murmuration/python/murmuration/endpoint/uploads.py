@@ -1,8 +1,9 @@
 """Uploads that are too large for a function: API Gateway puts their bodies into the bucket.
 
-The function of such a route is the gateway's authorizer. It sees everything of the request but the body, and
-answers with the object's key and with what the client is told once that is stored; or with an error, and then
-with a key that the gateway may not write to. `infra_shared.uploads` has the gateway's part.
+For such a route, the gateway calls the function as an authorizer. The function sees the whole request except
+the body. It returns the object's key, and the answer that the client gets once the body is stored. To refuse
+the upload it returns an error, with a key to which the gateway may not write. `infra_shared.uploads` has the
+gateway's part.
 https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-use-lambda-authorizer.html
 """
 
@@ -24,7 +25,7 @@ REFUSED = "refused"
 
 
 def size_of(headers: Mapping[str, str]) -> int:
-    """The size that the viewer side noted of a body. Raises MissingParam."""
+    """Return the size that the viewer side noted of a body. Raises MissingParam."""
     text = headers.get(SIZE_HEADER, "")
     if text.isdecimal() and len(text) < 16:
         return int(text)
@@ -32,12 +33,14 @@ def size_of(headers: Mapping[str, str]) -> int:
 
 
 def of_gateway(event: LambdaEvent, answer: ProxyResponse) -> ProxyResponse | AuthorizerAnswer:
-    """An endpoint's answer in the form in which the gateway asks for it."""
+    """Return an endpoint's answer in the form that the gateway's event calls for: a response, or an
+    authorizer's answer.
+    """
     return placing(event, answer) if event.get("type") == "REQUEST" else answer
 
 
 def placing(event: LambdaEvent, answer: ProxyResponse) -> AuthorizerAnswer:
-    """The authorizer's answer for an endpoint's. That is `object`, a key of three parts, and `answer`.
+    """Return the authorizer's answer for an endpoint's. That is `object`, a key of three parts, and `answer`.
 
     Every request is allowed, as a refusal by the gateway itself would have no status and words of ours.
     """

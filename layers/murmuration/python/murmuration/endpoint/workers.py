@@ -146,12 +146,15 @@ def stream_worker(
 
 
 class QueueWorker:
-    """A Lambda entry point around a function of one message, whose body is a JSON object.
+    """A Lambda handler around a function that handles one message, whose body is a JSON object.
 
-    It is rung, takes messages out of its queue until there are none, and deletes those that it has done. What
-    fails stays hidden in the queue until its visibility timeout ends; a sweep rings for it then. SQS counts
-    the tries and moves what fails too often to the dead letters. A FIFO queue gives away nothing of a group
-    of which a message is hidden, so no two workers are at one group, and its order holds.
+    When it is invoked it receives messages from its queue until there are none, and deletes each that was
+    handled. A message that failed stays hidden in the queue until its visibility timeout ends; then a sweep
+    invokes the worker again. SQS counts the tries and moves a message that fails too often to the dead
+    letters.
+
+    While a message of a FIFO queue is hidden, SQS hands out no other message of its group. So no two workers
+    handle the same group at once, and the order is kept.
     """
 
     def __init__(self, function: Callable[[Any], None], route: Queue, *, once: bool = False) -> None:

@@ -26,13 +26,14 @@ REFUSAL = "The request's signature is not a valid one of the server that it name
 def authenticate(
     headers: Iterable[str], method: str, uri: str, body: bytes, *, address: Callable[[], str]
 ) -> tuple[str, Any]:
-    """The server that sent a request, and the JSON of its body (None without a body).
+    """Return the server that sent a request, and the JSON of its body (None without a body).
 
-    `headers` are its Authorization headers, `uri` its target as it was sent. Each signature must be the
-    origin's own: one of another server says nothing. One must be made with a key that is current now, and
-    none whose key is known may be wrong. Raises Unauthorized; Forbidden for a server that the operator's
-    lists exclude; NotJson for a body that isn't; LimitExceeded for an address that names many servers whose
-    keys aren't known.
+    `headers` are its Authorization headers, `uri` its target as it was sent. All signatures must claim the
+    same origin. At least one must be valid and by a key that is current now; an invalid one by such a key
+    refuses the request.
+
+    Raises Unauthorized; Forbidden for a server that the operator's lists exclude; NotJson for a body that
+    isn't JSON; LimitExceeded if `address` has named too many servers whose keys aren't known.
     """
     credentials = x_matrix.parse_authorization(headers)
     origin = _origin(credentials)

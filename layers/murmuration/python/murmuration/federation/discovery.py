@@ -1,4 +1,4 @@
-"""What this server tells other servers of itself."""
+"""The information that this server publishes about itself for other servers."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ VERSION = "0.1.0"
 
 
 def get_version() -> Answer:
-    """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1version"""
+    """Return the name and the version of this server's software.
+
+    https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1version
+    """
     return {"server": {"name": NAME, "version": VERSION}}
 
 
 def get_wellknown() -> Answer:
-    """Where this server's name leads to: the address that clients use, with its port.
+    """Return the address to which this server's name leads: the one that clients use, with its port.
 
-    Without the port others would ask port 8448, where nothing listens. A name with a port of its own leads
-    to itself.
+    Without the port others would ask port 8448, where nothing listens. A name with a port of its own leads to
+    itself.
     https://spec.matrix.org/v1.19/server-server-api/#getwell-knownmatrixserver
     """
     if parse_server_name(settings().server_name).port is not None:

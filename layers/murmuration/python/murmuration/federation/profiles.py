@@ -18,7 +18,7 @@ MOST_BYTES = 131_072
 
 
 def get_user_profile(user_id: str, address: str) -> Content:
-    """All fields of a user's profile, for a request from this address.
+    """Return all fields of a user's profile, for a request from this address.
 
     Raises InvalidParam, NotFound, Forbidden where the other server doesn't tell, BadGateway where it can't be
     asked, LimitExceeded for an address that has many servers asked.
@@ -33,7 +33,7 @@ def get_user_profile(user_id: str, address: str) -> Content:
 
 
 def get_profile_field(user_id: str, key: str, address: str) -> Answer:
-    """One field of a user's profile. Raises what `get_user_profile` does."""
+    """Return one field of a user's profile. Raises what `get_user_profile` does."""
     fields = get_user_profile(user_id, address)
     if key not in fields:
         raise NotFound("The user's profile has no such field")

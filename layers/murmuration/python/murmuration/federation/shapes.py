@@ -1,4 +1,4 @@
-"""What servers send each other, by the keys of the JSON objects, for mypy: nothing is checked at run time.
+"""The JSON objects that servers exchange, by their keys, for mypy: nothing is checked at run time.
 
 These are objects that this server sends, or has checked. What another server sent is `Untrusted` before that.
 Times are milliseconds since the epoch.
@@ -117,7 +117,7 @@ class JoinAnswer(TypedDict):
 
 
 class InviteRequest(TypedDict):
-    """What `PUT /invite` gets in version 2 of the API."""
+    """The body of `PUT /invite` in version 2 of the API."""
 
     room_version: str
     event: Pdu
@@ -131,7 +131,7 @@ class EventAnswer(TypedDict):
 
 
 class KnockAnswer(TypedDict):
-    """The answer to `send_knock`: state events by which the user knows the room."""
+    """The answer to `send_knock`: state events that describe the room to the user."""
 
     knock_room_state: list[Pdu]
 
@@ -232,7 +232,7 @@ class RoomsPage(TypedDict):
 
 
 class DirectoryFilter(TypedDict, total=False):
-    """Which rooms a question about a directory is for."""
+    """The filter in a request for a page of the room directory."""
 
     generic_search_term: str
     room_types: list[str | None]
@@ -309,7 +309,7 @@ class PdusMessage(TypedDict):
 
 
 class ResetNotice(TypedDict):
-    """What the operator is told of a state reset."""
+    """The notice to the operator about a state reset."""
 
     room_id: str
     event_id: str

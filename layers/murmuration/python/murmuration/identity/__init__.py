@@ -1,4 +1,4 @@
-"""Who makes a request: access tokens, their verification, rate limits and budgets.
+"""The requester of a request: access tokens, their verification, rate limits and budgets.
 
 How a user proves who they are is in `accounts`.
 """

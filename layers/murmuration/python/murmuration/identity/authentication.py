@@ -28,7 +28,7 @@ Address = Callable[[], str]
 def authenticate(
     token: AccessToken, *, address: Address | None = None, even_locked: bool = False
 ) -> Requester:
-    """The user and device of `token`, once it is verified. One read. Raises what `verify` raises."""
+    """Return the user and device of `token`, once it is verified. One read. Raises what `verify` raises."""
     device = fetch(accounts.device_read(token.key))
     return verify(token, device, address=address, even_locked=even_locked)
 
@@ -40,12 +40,12 @@ def verify(
     address: Address | None = None,
     even_locked: bool = False,
 ) -> Requester:
-    """Who `token` proves to be, given its device's item; they pay for the request from now on.
+    """Return the requester that `token` proves, given its device's item. They are billed for the request from
+    now on.
 
     Raises UnknownToken, UserLocked unless `even_locked`, UserSuspended where suspended users are refused,
-    LimitExceeded for a user whose budget is spent. Writes only on the first use of a
-    refreshed token, which revokes the tokens before it, and when the device was last seen
-    `SEEN_INTERVAL_MS` ago.
+    LimitExceeded for a user whose budget is spent. Writes only on the first use of a refreshed token, which
+    revokes the tokens before it, and if the device was last seen `SEEN_INTERVAL_MS` ago.
     https://spec.matrix.org/v1.19/client-server-api/#refreshing-access-tokens
     """
     secret_hash = token.secret_hash
@@ -63,7 +63,7 @@ def verify(
 
 
 def requester_of(user_id: UserId, device_id: DeviceId, device: StoredItem) -> Requester:
-    """The requester that a device's item describes."""
+    """Return the requester that a device's item describes."""
     return Requester(
         user_id,
         device_id,

@@ -103,7 +103,7 @@ _usual: dict[tuple[str, str], float] = {}
 
 
 class Bill:
-    """What one request costs, and who pays for it."""
+    """The cost of one request, and the bucket that it is taken from."""
 
     def __init__(self, route: str, estimate: float, memory_mb: int) -> None:
         self.usage = Usage()
@@ -119,7 +119,8 @@ class Bill:
         self._is_refused = False
 
     def charge_to(self, owner: str) -> None:
-        """Take the estimate from the bucket of `owner`, who is proved; only the first owner counts.
+        """Take the estimate from the bucket of `owner`, a user or server that is authenticated. Only the
+        first call counts.
 
         Raises LimitExceeded.
         """
@@ -135,7 +136,8 @@ class Bill:
                 raise
 
     def expect(self, microdollars: float) -> None:
-        """Take what the coming work costs, as far as it isn't taken yet. Forget what is refused.
+        """Take the cost of the coming work, less what was taken for it already. If that is refused, nothing
+        is taken.
 
         Raises LimitExceeded, TooLarge for more than a bucket ever holds.
         """
@@ -160,7 +162,7 @@ class Bill:
             self._more += microdollars
 
     def cost(self) -> float:
-        """What the request has cost so far, in microdollars."""
+        """Return the cost of the request so far, in microdollars."""
         seconds = time.monotonic() - self._started
         return (
             REQUEST
@@ -197,7 +199,9 @@ _bill: ContextVar[Bill | None] = ContextVar("bill", default=None)
 
 @contextmanager
 def billing(route: str, *, estimate: float = ORDINARY, memory_mb: int = 512) -> Iterator[Bill | None]:
-    """Have what is done meanwhile in this context counted in a bill; None where rates aren't limited."""
+    """Count the cost of what this context does until the block ends. Yields the bill; None if rates aren't
+    limited.
+    """
     if not settings().rate_limits:
         yield None
         return
@@ -211,12 +215,12 @@ def billing(route: str, *, estimate: float = ORDINARY, memory_mb: int = 512) -> 
 
 
 def is_billing() -> bool:
-    """Whether what is done now is billed."""
+    """Return whether what is done now is billed."""
     return _bill.get() is not None
 
 
 def charge_to(owner: str) -> None:
-    """Have `owner`, who is proved, pay for this request. Raises LimitExceeded."""
+    """Bill this request to `owner`, a user or server that is authenticated. Raises LimitExceeded."""
     bill = _bill.get()
     if bill is not None:
         bill.charge_to(owner)
@@ -233,7 +237,9 @@ def expect(microdollars: float) -> None:
 
 
 def expect_writes(sizes: Iterable[int], *, indexed: bool = False) -> None:
-    """Take what items of so many bytes cost that a transaction writes. Raises LimitExceeded, TooLarge."""
+    """Take the cost of a transaction that writes items of these sizes in bytes. Raises LimitExceeded,
+    TooLarge.
+    """
     each = 3 if indexed else 2
     expect(WRITE_UNIT * sum(each * max(1, ceil(size / 1024)) for size in sizes))
 
@@ -246,17 +252,17 @@ def add(microdollars: float) -> None:
 
 
 def address_owner(address: str) -> str:
-    """The owner of the bucket of an address without an account: a whole /64 of IPv6."""
+    """Return the owner of the bucket of an address without an account: a whole /64 of IPv6."""
     return f"address {network(address)}"
 
 
 def server_owner(server_name: str) -> str:
-    """The owner of the bucket of another server, for its requests and for work on what it sent."""
+    """Return the owner of the bucket of another server, for its requests and for work on what it sent."""
     return f"{SERVER}{server_name}"
 
 
 def rings_owner(server_name: str) -> str:
-    """The owner of another server's second bucket: it pays for rings, and has nothing refused."""
+    """Return the owner of another server's second bucket: it pays for rings, and has nothing refused."""
     return f"rings of {server_name}"
 
 
@@ -264,7 +270,7 @@ def rings_owner(server_name: str) -> str:
 
 
 def in_ms(microdollars: float, owner: str = "") -> int:
-    """How long an amount takes to come back into an owner's bucket, in milliseconds."""
+    """Return how long an amount takes to come back into an owner's bucket, in milliseconds."""
     hourly: float = settings().hourly_budget
     if owner == FEDERATION:
         hourly = settings().federation_budget * 1_000_000 / MONTH_HOURS
@@ -276,14 +282,14 @@ def _burst_ms(owner: str) -> int:
 
 
 def burst() -> int:
-    """The microdollars that a full bucket has."""
+    """Return the microdollars that a full bucket has."""
     return settings().hourly_budget * BURST_MS // HOUR_MS
 
 
 def take(owner: str, microdollars: float) -> None:
-    """Take an amount before the work. Raises LimitExceeded where the bucket hasn't got it.
+    """Take an amount from a bucket before the work. Raises LimitExceeded if the bucket holds less.
 
-    No write while this process has less than a quantum to move.
+    This process counts small amounts in memory, and only writes to the bucket in whole quanta.
     """
     quanta = _whole_quanta(owner, microdollars)
     if quanta <= 0:
@@ -395,7 +401,7 @@ def _remember(found: dict[K, V], key: K, value: V) -> None:
 
 
 def bucket(owner: str) -> Bucket:
-    """The bucket of an owner's money."""
+    """Return the bucket of an owner's money."""
     return Bucket(f"budget#{owner}")
 
 

@@ -1,4 +1,4 @@
-"""Locked and suspended accounts: what each device's item says of its account, and who is refused for it.
+"""Locked and suspended accounts: the flags on each device's item, and which requests they refuse.
 
 https://spec.matrix.org/v1.19/client-server-api/#account-moderation
 """
@@ -22,7 +22,7 @@ _refuses: ContextVar[bool] = ContextVar("refuses suspended users", default=False
 
 @contextmanager
 def refusing_suspended() -> Iterator[None]:
-    """Have suspended users refused whose tokens are verified meanwhile."""
+    """Refuse suspended users whose tokens are verified until the block ends."""
     token = _refuses.set(True)
     try:
         yield
@@ -31,7 +31,7 @@ def refusing_suspended() -> Iterator[None]:
 
 
 def check_device(device: StoredItem, *, even_locked: bool = False) -> None:
-    """Raises UserLocked for a device of a locked account, UserSuspended where suspended ones are refused."""
+    """Raise UserLocked for a device of a locked account, UserSuspended where suspended ones are refused."""
     if device.get(LOCKED) and not even_locked:
         raise UserLocked("This account has been locked", soft_logout=True)
     if device.get(SUSPENDED) and _refuses.get():

@@ -38,7 +38,9 @@ class Limit:
         return round(1000 / self.per_second)
 
     def over_ms(self, full_ms: int, now: int, count: int = 1) -> int:
-        """How long `count` requests wait for a bucket that is full at `full_ms`; 0 or less: they needn't."""
+        """Return how long `count` requests wait for a bucket that is full at `full_ms`; 0 or less: they
+        needn't.
+        """
         return full_ms + count * self.interval_ms - now - self.burst * self.interval_ms
 
 
@@ -174,17 +176,17 @@ def give_back(kind: str, key: str, taken_ms: int) -> None:
 
 
 def bucket(kind: str, key: str) -> Bucket:
-    """The bucket of `kind` that has exactly the key `key`."""
+    """Return the bucket of `kind` that has exactly the key `key`."""
     return Bucket(f"{kind}#{key}")
 
 
 def bucket_key(kind: str, key: str) -> str:
-    """The key of a bucket: for what is limited by address, the network that the address is in."""
+    """Return the key of a bucket: for what is limited by address, the network that the address is in."""
     return network(key) if kind in BY_ADDRESS else key
 
 
 def network(address: str) -> str:
-    """The network that counts as one client: an IPv4 address, or the /64 of an IPv6 address.
+    """Return the network that counts as one client: an IPv4 address, or the /64 of an IPv6 address.
 
     A client with one IPv6 address has all 2**64 addresses of its network. Text that is no address is returned
     unchanged.
@@ -224,11 +226,13 @@ class Taking:
         return Read(TABLE, self._bucket.key, self.learn) if settings().rate_limits else None
 
     def learn(self, item: StoredItem | None) -> None:
-        """Take note of how the bucket stands."""
+        """Remember the bucket's level from its item."""
         self._full_ms = full_ms_of(item)
 
     def writes(self) -> list[Write]:
-        """The write to commit with the others; none where rates aren't limited. Raises LimitExceeded."""
+        """Return the write to commit with the others; none where rates aren't limited. Raises
+        LimitExceeded.
+        """
         if not settings().rate_limits:
             return []
         now, before = now_ms(), self._full_ms

@@ -33,7 +33,7 @@ ACCESS_LIFETIME_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """Who makes a request: verified."""
+    """The verified user and device that make a request."""
 
     user_id: UserId
     device_id: DeviceId
@@ -42,7 +42,7 @@ class Requester:
     is_suspended: bool = False
 
     def require_self(self, user_id: str) -> None:
-        """Raises Forbidden unless `user_id`, whose data is asked for, is the requester's own."""
+        """Raise Forbidden unless `user_id` is the requester's own."""
         if user_id != self.user_id:
             raise Forbidden("This is another user's; the access token is not theirs")
 
@@ -57,7 +57,9 @@ class AccessToken:
 
     @classmethod
     def parse(cls, text: str, kind: str = ACCESS) -> AccessToken:
-        """The token's claim. Raises UnknownToken where it can't be one of this server's."""
+        """Return the parts of the token, unverified. Raises UnknownToken if it can't be one of this
+        server's.
+        """
         body, _, checksum = text.rpartition(".")
         prefix, _, fields = body.partition("_")
         parts = fields.split(".")
@@ -77,11 +79,11 @@ class AccessToken:
 
     @property
     def secret_hash(self) -> str:
-        """What is stored of the secret."""
+        """Return the hash of the secret, as it is stored."""
         return hash_secret(self.secret)
 
     def matches(self, secret_hash: object) -> bool:
-        """Whether `secret_hash`, as stored with the device, is this token's; in constant time."""
+        """Return whether `secret_hash`, as stored with the device, is this token's; in constant time."""
         return isinstance(secret_hash, str) and hmac.compare_digest(secret_hash, self.secret_hash)
 
 
@@ -97,7 +99,7 @@ class RememberedToken(AccessToken):
 
 
 class TokenAnswer(TypedDict):
-    """What a client is told of its tokens; the last two belong to a client that can refresh them."""
+    """The tokens in an answer to a client; the last two are for clients that can refresh them."""
 
     access_token: str
     refresh_token: NotRequired[str]
@@ -120,7 +122,7 @@ class TokenPair:
 
     @classmethod
     def following(cls, refresh_secret: str, nonce: str, *, now: int) -> TokenPair:
-        """The pair that `refresh_secret` is exchanged for: the same each time for the same `nonce`.
+        """Return the pair that `refresh_secret` is exchanged for: the same each time for the same `nonce`.
 
         So a refresh that is repeated, because its answer was lost or two went out at once, gives the same
         tokens. Nobody makes them without both the client's secret and the server's nonce.
@@ -133,7 +135,7 @@ class TokenPair:
         return cls(derive("access"), derive("refresh"), now + ACCESS_LIFETIME_MS)
 
     def attributes(self, prefix: str = "") -> Item:
-        """What the device's item keeps of the pair."""
+        """Return the attributes of the device's item that store the pair."""
         found: Item = {f"{prefix}access_hash": hash_secret(self.access_secret)}
         if self.refresh_secret is not None:
             found[f"{prefix}access_expires_ms"] = self.access_expires_ms
@@ -141,7 +143,7 @@ class TokenPair:
         return found
 
     def answer(self, user_id: str, device_id: str, *, now: int) -> TokenAnswer:
-        """What the client is told: `access_token`, and `refresh_token` with `expires_in_ms`."""
+        """Return the answer to the client: `access_token`, and `refresh_token` with `expires_in_ms`."""
         found: TokenAnswer = {"access_token": render_token(ACCESS, user_id, device_id, self.access_secret)}
         if self.refresh_secret is not None and self.access_expires_ms is not None:
             found["refresh_token"] = render_token(REFRESH, user_id, device_id, self.refresh_secret)
@@ -150,7 +152,7 @@ class TokenPair:
 
 
 def hash_secret(secret: str) -> str:
-    """What is stored of a token's secret; 192 random bits need no salt and no slow hash."""
+    """Return the hash that is stored of a token's secret; 192 random bits need no salt and no slow hash."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
@@ -159,7 +161,7 @@ def new_secret() -> str:
 
 
 def render_token(kind: str, user_id: str, device_id: str, secret: str) -> str:
-    """The token that clients are given."""
+    """Return the token that clients are given."""
     localpart = user_id[1:].partition(":")[0]
     body = f"{kind}_{_encode(localpart)}.{_encode(device_id)}.{secret}"
     return f"{body}.{_checksum(body)}"

@@ -40,7 +40,7 @@ def create_version(user_id: str, body: Body) -> str:
 
 
 def get_current_version(user_id: str) -> Answer:
-    """The latest backup. Raises NotFound."""
+    """Return the latest backup. Raises NotFound."""
     version = storage.read_current(user_id)
     if version is None:
         raise NotFound("No current backup version")
@@ -48,7 +48,7 @@ def get_current_version(user_id: str) -> Answer:
 
 
 def get_version(user_id: str, name: str) -> Answer:
-    """A backup. Raises NotFound."""
+    """Return a backup. Raises NotFound."""
     return _info(_existing(user_id, name))
 
 
@@ -149,7 +149,7 @@ def _put(user_id: str, name: str | None, keys: Mapping[SessionId, Mapping[str, A
 
 
 def is_better(new: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
-    """Whether a key replaces a stored one of its session.
+    """Return whether a key replaces a stored one of its session.
 
     Verified ones go first, then those that decrypt from an earlier message on, then those forwarded less.
     """
@@ -161,7 +161,7 @@ def _rank(key: Mapping[str, Any]) -> tuple[bool, int, int]:
 
 
 def get_keys(user_id: str, name: str | None) -> JsonText:
-    """All keys of a backup, as `{"rooms": {room ID: {"sessions": {session ID: key}}}}`.
+    """Return all keys of a backup, as `{"rooms": {room ID: {"sessions": {session ID: key}}}}`.
 
     Backups of 400,000 keys exist, so the keys are passed on as they are stored. Raises MissingParam, NotFound
     for an unknown backup.
@@ -197,7 +197,7 @@ def _all_rooms(keys: Iterable[tuple[SessionId, str]]) -> Iterator[str]:
 
 
 def get_room_keys(user_id: str, name: str | None, room_id: str) -> JsonText:
-    """A room's keys, as `{"sessions": {session ID: key}}`. Raises what `get_keys` does."""
+    """Return a room's keys, as `{"sessions": {session ID: key}}`. Raises what `get_keys` does."""
     _check_ids(room_id)
     version = _existing(user_id, _required_version(name))
     return JsonText(_one_room(storage.iterate_keys(user_id, version.number, room_id)))
@@ -213,7 +213,7 @@ def _one_room(keys: Iterable[tuple[SessionId, str]]) -> Iterator[str]:
 
 
 def get_session_key(user_id: str, name: str | None, room_id: str, session_id: str) -> JsonObject:
-    """A session's key. Raises NotFound too where there's none."""
+    """Return a session's key. Raises NotFound too where there's none."""
     key = _read(user_id, name, room_id, session_id).get((room_id, session_id))
     if key is None:
         raise NotFound("Key not found")

@@ -19,7 +19,7 @@ CLAIM = 10 * WRITE_UNIT
 
 
 def parse_claims(body: Body) -> dict[str, dict[str, str]]:
-    """The algorithm that `body["one_time_keys"]` names for each device, by user and device.
+    """Return the algorithm that `body["one_time_keys"]` names for each device, by user and device.
 
     Raises MissingParam, BadJson.
     """
@@ -32,7 +32,7 @@ def parse_claims(body: Body) -> dict[str, dict[str, str]]:
 
 
 def claim_local(wanted: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """A one-time or fallback key of each device, as `{user ID: {device ID: {key ID: key}}}`.
+    """Return a one-time or fallback key of each device, as `{user ID: {device ID: {key ID: key}}}`.
 
     `wanted` names an algorithm for each device. Devices without such a key are left out.
     """

@@ -27,7 +27,8 @@ class FoundKeys:
 
 
 def parse_query(body: Body) -> dict[str, list[str]]:
-    """The device IDs that `body["device_keys"]` names, by user; an empty list stands for all of a user's.
+    """Return the device IDs that `body["device_keys"]` names, by user; an empty list stands for all of a
+    user's.
 
     Raises MissingParam, BadJson.
     """
@@ -38,9 +39,8 @@ def parse_query(body: Body) -> dict[str, list[str]]:
 
 
 def split_by_server(wanted: Mapping[str, T]) -> tuple[dict[str, T], dict[str, dict[str, T]]]:
-    """What is wanted of local users, and of others by their server.
-
-    Raises InvalidParam where what should be a user ID isn't.
+    """Return the part of `wanted` about local users, and the rest by server. Raises InvalidParam for an
+    invalid user ID.
     """
     own = settings().server_name
     by_server: dict[str, dict[str, T]] = {}
@@ -50,7 +50,7 @@ def split_by_server(wanted: Mapping[str, T]) -> tuple[dict[str, T], dict[str, di
 
 
 def query_local(wanted: Mapping[str, Collection[str]], *, requester_id: str | None) -> FoundKeys:
-    """The keys of local users; of all their devices where none are named.
+    """Return the keys of local users; of all their devices where none are named.
 
     Without a requester (another server) or for another than the user, the user-signing key, and what it
     signed, stay private. Unknown users and devices are left out. One round trip, two if the requester has

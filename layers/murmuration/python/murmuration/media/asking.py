@@ -1,4 +1,4 @@
-"""Who requests media, and how the request may be answered."""
+"""Requests for media: who makes them, and how they may be answered."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Asked:
 
     @classmethod
     def by_anyone(cls, query: Mapping[str, str], headers: Mapping[str, str]) -> Asked:
-        """Return the request of an old endpoint without authentication, which redirects only if allowed by a
-        parameter.
+        """Return the request of an old endpoint without authentication.
 
-        Nothing is fetched for it. Raises InvalidParam.
+        It never fetches media from other servers, and redirects only if the parameter `allow_redirect` says
+        so. Raises InvalidParam.
         """
         _flag(query, "allow_remote", default=True)
         redirects = _flag(query, "allow_redirect", default=False)

@@ -34,7 +34,7 @@ COMING_MS = 900_000
 
 @dataclass(frozen=True, slots=True)
 class Coming:
-    """What is known of an upload before its body. `content_type` is the header, None if it is missing."""
+    """The facts about an upload before its body. `content_type` is the header, None if it is missing."""
 
     size: int
     content_type: str | None

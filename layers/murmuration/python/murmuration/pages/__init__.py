@@ -46,7 +46,7 @@ def page(
     cookie: str = "",
     kept_s: int = 0,
 ) -> Page:
-    """A page with HTML of ours in it, `title` being plain text.
+    """Return a page with HTML of ours in it, `title` being plain text.
 
     `script` is the name of a file beside this one, which finds `data`, any JSON value, in the element `data`.
     A page that is the same for everybody may be kept by caches for `kept_s` seconds; it sends nothing.
@@ -74,13 +74,13 @@ def page(
 
 
 def redirection(url: str, *, cookie: str = "") -> Page:
-    """A redirection to another page, by GET, which browsers don't cache."""
+    """Return a redirection to another page, by GET, which browsers don't cache."""
     headers = {"Location": url, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
     return Page(b"", 302, headers | ({"Set-Cookie": cookie} if cookie else {}))
 
 
 def json_answer(value: Any, status: int) -> Page:
-    """What a browser gets for the client that it belongs to."""
+    """Return what a browser gets for the client that it belongs to."""
     import json
 
     headers = {
@@ -92,7 +92,7 @@ def json_answer(value: Any, status: int) -> Page:
 
 
 def error_page(error: MatrixError) -> Page:
-    """What went wrong, in the error's own words."""
+    """Return what went wrong, in the error's own words."""
     words = error.message
     if isinstance(error, LimitExceeded):
         words = "There were too many attempts. Wait for a minute, then try again."
@@ -100,7 +100,7 @@ def error_page(error: MatrixError) -> Page:
 
 
 def escape(text: str) -> str:
-    """`text` for an element's content or an attribute's value in quotes."""
+    """Return `text` escaped for an element's content or an attribute's value in quotes."""
     return html.escape(text, quote=True)
 
 

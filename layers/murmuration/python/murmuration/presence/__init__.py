@@ -1,1 +1,1 @@
-"""Presence: who is online, who may know, and who is told."""
+"""Presence: users' states, who may see them, and how changes are announced."""

@@ -28,9 +28,9 @@ def change_list(
     grant: Sequence[str] = (),
     deny: Sequence[str] = (),
 ) -> None:
-    """Ask to see users or give that up; grant or deny it to those who asked. Repeating it is harmless.
+    """Ask to see users' presence or stop that; grant or deny it to users who asked. Repeating it is harmless.
 
-    Raises InvalidParam, and NotFound for a user who isn't local or hasn't asked; then nothing is done.
+    Raises InvalidParam, and NotFound for a user who isn't local or hasn't asked; then nothing is changed.
     """
     for other in (*invite, *grant):
         _check_here(other)

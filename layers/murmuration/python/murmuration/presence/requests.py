@@ -1,4 +1,4 @@
-"""What the endpoints about presence do, from their bodies to their answers."""
+"""The operations behind the endpoints about presence, from their bodies to their answers."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def note_visit(user_id: str, device_id: str, wanted: str | None, item: StoredIte
 
 
 def is_visit_noted(device_id: str, wanted: str | None, item: StoredItem | None) -> bool:
-    """Whether `note_visit` would change nothing."""
+    """Return whether `note_visit` would change nothing."""
     known = presence.from_item(item)
     return _visited(known, device_id, wanted, now_ms()) is known
 
@@ -177,7 +177,7 @@ def note_elsewhere(user_id: str, state: str, status_msg: str | None, active_ms: 
 
 
 def announce(user_id: str) -> None:
-    """Have everybody who may see a user told of them again, such as after a new display name."""
+    """Show a user's presence again to everybody who may see it, for example after a new display name."""
     _change(user_id, lambda before, now: replace(before, changed_ms=now))
 
 

@@ -1,4 +1,4 @@
-"""Who may see whose presence, and which state they see."""
+"""Decides who may see whose presence, and which state they see."""
 
 from __future__ import annotations
 

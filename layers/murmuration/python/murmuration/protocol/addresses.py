@@ -26,7 +26,7 @@ _NUMBER = re.compile(r"(0x[0-9a-f]*|[0-9]+)\.?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a URL leads. `host` is in ASCII, "" where there is none; `url` is the URL with that host."""
+    """A parsed URL. `host` is in ASCII, "" if there is none; `url` is the URL with that host."""
 
     scheme: str
     host: str
@@ -35,7 +35,9 @@ class Address:
 
     @property
     def shown(self) -> str:
-        """What tells a person where it leads: the host alone, or the scheme of an application's own."""
+        """The text that shows a person where the URL leads: the host alone, or the scheme of an
+        application's own.
+        """
         if not self.host:
             return f"{self.scheme}:"
         host = self.host if self.port is None else f"{self.host}:{self.port}"
@@ -65,7 +67,7 @@ def parse_address(url: str) -> Address:
 
 
 def is_web_url(url: object) -> bool:
-    """Whether it is an http: or https: URL that `parse_address` takes."""
+    """Return whether it is an http: or https: URL that `parse_address` takes."""
     if not isinstance(url, str):
         return False
     try:

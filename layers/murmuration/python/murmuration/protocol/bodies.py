@@ -1,4 +1,4 @@
-"""Checks of requests' bodies: what must be there, and of which type."""
+"""Checks that requests' bodies have the required properties, with the right types."""
 
 from __future__ import annotations
 
@@ -46,28 +46,28 @@ def _limit_depth(value: Any) -> None:
 
 
 def required(body: Body, name: str) -> Any:
-    """A property that has to be there. Raises MissingParam."""
+    """Return a property that has to be there. Raises MissingParam."""
     if name not in body:
         raise MissingParam(f"{name} is missing")
     return body[name]
 
 
 def object_of(value: object, name: str) -> dict[str, Any]:
-    """`value`, if it's an object. Raises BadJson."""
+    """Return `value` if it's an object. Raises BadJson."""
     if not isinstance(value, dict):
         raise BadJson(f"{name} must be an object")
     return value
 
 
 def strings_of(value: object, name: str) -> list[str]:
-    """`value`, if it's a list of strings. Raises BadJson."""
+    """Return `value` if it's a list of strings. Raises BadJson."""
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise BadJson(f"{name} must be a list of strings")
     return value
 
 
 def limit_size(value: object, name: str, limit: int) -> None:
-    """Raises TooLarge where `value` has more than `limit` bytes, and BadJson where it has no JSON."""
+    """Raise TooLarge if `value` has more than `limit` bytes, and BadJson if it can't be JSON."""
     size = len(canonical_json.encode(value, strict=False))
     if size > limit:
         raise TooLarge(f"{name} may have {limit} bytes, not {size}")
@@ -113,18 +113,18 @@ class Fields:
         return value
 
     def strings(self, name: str) -> list[str]:
-        """A list of strings, empty by default."""
+        """Return a list of strings, empty by default."""
         return strings_of(self.values.get(name, []), name)
 
     def object(self, name: str) -> dict[str, Any]:
-        """An object, empty by default."""
+        """Return an object, empty by default."""
         return object_of(self.values.get(name, {}), name)
 
     def optional_object(self, name: str) -> dict[str, Any] | None:
         return self.object(name) if self.values.get(name) is not None else None
 
     def objects(self, name: str) -> list[Fields]:
-        """The objects of a list, empty by default."""
+        """Return the objects of a list, empty by default."""
         value = self.values.get(name, [])
         if not isinstance(value, list):
             raise BadJson(f"{name} must be a list")

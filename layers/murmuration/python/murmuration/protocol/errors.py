@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class MatrixError(Exception):
-    """An error the client is told of: HTTP `status`, `errcode`, a sentence, and further body fields."""
+    """An error in the answer to a client: HTTP `status`, `errcode`, a sentence, and further body fields."""
 
     status: int = 400
     errcode: str = "M_UNKNOWN"
@@ -24,7 +24,7 @@ class MatrixError(Exception):
         self.fields = fields
 
     def body(self) -> Answer:
-        """The standard error response as a JSON object."""
+        """Return the standard error response as a JSON object."""
         return {"errcode": self.errcode, "error": self.message, **self.fields}
 
 
@@ -183,7 +183,7 @@ class BadAlias(MatrixError):
 
 
 class BadPagination(MatrixError):
-    """Client API v1's, for what a page is asked for with."""
+    """Client API v1's error for invalid parameters of a page."""
 
     errcode = "M_BAD_PAGINATION"
 
@@ -221,7 +221,7 @@ class BadGateway(MatrixError):
 
 
 class GatewayTimeout(MatrixError):
-    """Another server takes longer than the client can wait; the work goes on."""
+    """Another server takes longer than the client can wait. The work continues in the background."""
 
     status = 504
 
@@ -298,7 +298,7 @@ class TooLarge(MatrixError):
 
 
 class TooLargeToServe(TooLarge):
-    """Media that can't be sent in the way that is asked for, or that another server has too large."""
+    """The media can't be sent in the requested way, or another server's media are too large."""
 
     status = 502
 
@@ -322,7 +322,7 @@ class UnstableDelayTooLarge(DelayTooLarge):
 
 
 class UnknownPos(MatrixError):
-    """The place in a sliding sync isn't known any more: the client begins its connection anew."""
+    """The place in a sliding sync isn't known any more. The client has to begin its connection anew."""
 
     errcode = "M_UNKNOWN_POS"
 

@@ -41,11 +41,11 @@ class Event:
 
     @classmethod
     def from_json(cls, text: str | bytes, room_version: RoomVersion, event_id: str | None = None) -> Event:
-        """The event that `to_json` wrote."""
+        """Return the event that `to_json` wrote."""
         return cls(canonical_json.loads(text), room_version, event_id)
 
     def to_json(self) -> str:
-        """The PDU, `unsigned` included, as compact JSON for storage."""
+        """Return the PDU, `unsigned` included, as compact JSON for storage."""
         return canonical_json.encode(self.pdu, strict=False).decode()
 
     @property
@@ -139,12 +139,12 @@ class Event:
 
     @property
     def unsigned(self) -> dict[str, Any]:
-        """What neither hash nor signature covers; empty if absent or no object."""
+        """The properties that neither hash nor signature covers; empty if absent or not an object."""
         unsigned = self.pdu.get("unsigned")
         return unsigned if isinstance(unsigned, dict) else {}
 
     def redacted(self) -> Event:
-        """The event as a redaction leaves it: same ID, `unsigned` gone."""
+        """Return the event as a redaction leaves it: same ID, `unsigned` gone."""
         return Event(cast("Pdu", redact(self.pdu, self.room_version)), self.room_version, self.event_id)
 
     def _references(self, key: Literal["prev_events", "auth_events"]) -> tuple[str, ...]:

@@ -45,10 +45,10 @@ class EventFilter:
     related_by_rel_types: tuple[str, ...] | None = None
 
     def matches(self, event: EventFields, room_id: str | None = None) -> bool:
-        """Whether the event passes, but for its relations.
+        """Return whether the event passes the filter, except for its conditions on relations.
 
-        `room_id` is the room that it belongs to, where it doesn't say so itself. An event without a sender
-        passes no list of senders.
+        `room_id` is the event's room, if it doesn't say so itself. An event without a sender passes no list
+        of senders.
         """
         room_id = event.get("room_id", room_id)
         return (
@@ -59,7 +59,9 @@ class EventFilter:
         )
 
     def apply(self, events: Iterable[AnyEvent]) -> list[AnyEvent]:
-        """The events that pass, in their order; `limit` is left to the caller, who knows which end counts."""
+        """Return the events that pass, in their order. The caller applies `limit`, because only it knows
+        which end counts.
+        """
         return [event for event in events if self.matches(event)]
 
     def admits_type(self, event_type: object) -> bool:
@@ -72,7 +74,7 @@ class EventFilter:
 
     @property
     def admits_everything(self) -> bool:
-        """Whether every event passes, but for its relations."""
+        """Whether every event passes, except for conditions on relations."""
         return self.contains_url is None and all(
             admitted is None and not refused
             for admitted, refused in (
@@ -89,24 +91,28 @@ class EventFilter:
 
     @property
     def needs_relations(self) -> bool:
-        """Whether `matches_relations` has a say."""
+        """Whether `matches_relations` has to be asked too."""
         return self.related_by_senders is not None or self.related_by_rel_types is not None
 
     def matches_relations(self, relations: Iterable[tuple[str, str]]) -> bool:
-        """Whether one of the events that relate to an event, as (rel_type, sender), is as asked for."""
+        """Return whether one of the events that relate to an event, as (rel_type, sender), is as asked
+        for.
+        """
         return not self.needs_relations or any(
             _admits(rel_type, self.related_by_rel_types, ()) and _admits(sender, self.related_by_senders, ())
             for rel_type, sender in relations
         )
 
     def limit_within(self, *, default: int, maximum: int) -> int:
-        """The number of events to return at most."""
+        """Return the number of events to return at most."""
         return min(default if self.limit is None else self.limit, maximum)
 
 
 @dataclass(frozen=True, slots=True)
 class RoomFilter:
-    """What a client wants of rooms. `rooms` and `not_rooms` go before those of the four event filters."""
+    """A client's filter for rooms. `rooms` and `not_rooms` are applied before those of the four event
+    filters.
+    """
 
     rooms: tuple[str, ...] | None = None
     not_rooms: tuple[str, ...] = ()
@@ -131,7 +137,7 @@ class SyncFilter:
     room: RoomFilter = field(default_factory=RoomFilter)
 
     def project(self, event: AnyClientEvent) -> AnyClientEvent:
-        """The event with no more than `event_fields`."""
+        """Return the event with no more than `event_fields`."""
         if self.event_fields is None:
             return event
         projected: Any = {}
@@ -147,7 +153,7 @@ class SyncFilter:
 
 
 def parse_filter(value: object) -> SyncFilter:
-    """The filter of a /sync from its JSON; unknown properties are ignored.
+    """Return the filter of a /sync from its JSON; unknown properties are ignored.
 
     Raises BadJson where a list or object is something else, InvalidParam for a value that can't be.
     """
@@ -171,7 +177,7 @@ def parse_filter(value: object) -> SyncFilter:
 
 
 def parse_room_event_filter(value: object) -> EventFilter:
-    """The filter of /messages, /context or /search from its JSON; raises what `parse_filter` does."""
+    """Return the filter of /messages, /context or /search from its JSON; raises what `parse_filter` does."""
     return _parse_room_event_filter(_Reader(value, ""))
 
 

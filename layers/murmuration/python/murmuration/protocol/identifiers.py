@@ -89,7 +89,7 @@ class ServerNameParts(NamedTuple):
 
 
 def server_name_of(identifier: str) -> str | None:
-    """The part of a valid identifier after its first colon; None if it has no domain."""
+    """Return the part of a valid identifier after its first colon; None if it has no domain."""
     return identifier.partition(":")[2] or None
 
 
@@ -123,12 +123,12 @@ def parse_user_id(user_id: str) -> UserIdParts:
 
 
 def is_valid_user_id(user_id: str) -> bool:
-    """Whether `parse_user_id` takes it."""
+    """Return whether `parse_user_id` takes it."""
     return _try_split("@", user_id) is not None
 
 
 def is_compliant_user_id(user_id: str) -> bool:
-    """Whether a valid user ID may be shown to clients outside the context of an event.
+    """Return whether a valid user ID may be shown to clients outside the context of an event.
 
     Localparts that are empty or leave U+0021 to U+007E may not.
     """
@@ -137,7 +137,9 @@ def is_compliant_user_id(user_id: str) -> bool:
 
 
 def is_valid_new_localpart(localpart: str, server_name: str) -> bool:
-    """Whether a server may give a new user this localpart: today's characters, and the whole ID in bounds."""
+    """Return whether a server may give a new user this localpart: today's characters, and the whole ID in
+    bounds.
+    """
     fits = len(localpart) + len(server_name.encode()) + 2 <= MAX_IDENTIFIER_BYTES
     return fits and fullmatch(_NEW_USER_LOCALPART, localpart) is not None
 
@@ -160,7 +162,7 @@ def parse_room_id(room_id: str) -> RoomIdParts:
 
 
 def is_valid_room_id(room_id: str, version: RoomVersion | None = None) -> bool:
-    """Whether it is a room ID of the version's format; without a version, of either."""
+    """Return whether it is a room ID of the version's format; without a version, of either."""
     if version is None:
         return is_valid_room_id_hash(room_id) or _try_split("!", room_id) is not None
     if version.create_event_is_room_id:
@@ -169,7 +171,7 @@ def is_valid_room_id(room_id: str, version: RoomVersion | None = None) -> bool:
 
 
 def is_valid_room_id_hash(room_id: str) -> bool:
-    """Whether it is a room ID without a domain: the hash of a create event."""
+    """Return whether it is a room ID without a domain: the hash of a create event."""
     return room_id.startswith("!") and fullmatch(_URLSAFE_HASH, room_id[1:]) is not None
 
 
@@ -183,7 +185,7 @@ def parse_event_id(event_id: str) -> EventIdParts:
 
 
 def is_valid_event_id(event_id: str, version: RoomVersion | None = None) -> bool:
-    """Whether it is an event ID of the version's format; without a version, of any."""
+    """Return whether it is an event ID of the version's format; without a version, of any."""
     if not event_id.startswith("$"):
         return False
     if version is None:
@@ -209,12 +211,12 @@ def parse_key_id(key_id: str) -> KeyIdParts:
 
 
 def is_valid_server_key_id(key_id: str) -> bool:
-    """Whether it can be the ID of a server's Ed25519 key."""
+    """Return whether it can be the ID of a server's Ed25519 key."""
     return fullmatch(_SERVER_KEY_ID, key_id) is not None
 
 
 def is_valid_device_id(device_id: str) -> bool:
-    """Whether a client may have this device ID.
+    """Return whether a client may have this device ID.
 
     The specification leaves it opaque; empty ones, control characters and more than 255 bytes are refused.
     """

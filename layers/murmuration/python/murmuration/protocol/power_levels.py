@@ -1,4 +1,4 @@
-"""Who may do what in a room: its m.room.power_levels event read with all its defaults.
+"""Decides who may do what in a room: its m.room.power_levels event read with all its defaults.
 
 https://spec.matrix.org/v1.19/client-server-api/#mroompower_levels
 """
@@ -44,7 +44,8 @@ _MOST_DIGITS = 309
 
 
 def parse_level(value: object, version: RoomVersion) -> int:
-    """The integer that a value of the content stands for in that room version; raises ValueError if none.
+    """Return the integer that a value of the content stands for in that room version; raises ValueError if
+    none.
 
     Integers always; before version 10 also strings that are integers; before version 6 also floats, cut off
     at the decimal point. Nothing is beyond the range of binary64.
@@ -74,7 +75,8 @@ def _refuse_beyond_binary64(value: int) -> int:
 
 
 def creators_of(create: Event) -> frozenset[str]:
-    """The users who created the room: the create event's sender and, from version 12, `additional_creators`.
+    """Return the users who created the room: the create event's sender and, from version 12,
+    `additional_creators`.
 
     Before version 11 it is whom the content names as `creator`.
     """
@@ -108,7 +110,7 @@ class PowerLevels:
     def from_state(
         cls, create: Event | None, power_levels: Event | None, version: RoomVersion
     ) -> PowerLevels:
-        """The levels that two events of a room's state give; either may be missing."""
+        """Return the levels that two events of a room's state give; either may be missing."""
         return cls(
             power_levels.content if power_levels else None,
             creators_of(create) if create else frozenset(),
@@ -116,7 +118,7 @@ class PowerLevels:
         )
 
     def user_level(self, user_id: str) -> Level:
-        """The user's level, `INFINITE` for a creator from room version 12 on."""
+        """Return the user's level, `INFINITE` for a creator from room version 12 on."""
         if user_id in self._creators:
             if self._version.privileged_creators:
                 return INFINITE
@@ -126,19 +128,19 @@ class PowerLevels:
         return self._named("users_default") if level is None else level
 
     def event_level(self, event_type: str, is_state: bool) -> int:
-        """The level needed to send events of that type."""
+        """Return the level needed to send events of that type."""
         level = self._entry("events", event_type)
         if level is None:
             return self._named("state_default" if is_state else "events_default")
         return level
 
     def notification_level(self, key: str) -> int:
-        """The level needed to trigger the notification `key`, say "room" for an @room mention."""
+        """Return the level needed to trigger the notification `key`, say "room" for an @room mention."""
         level = self._entry("notifications", key)
         return DEFAULT_NOTIFICATION_LEVEL if level is None else level
 
     def named_users(self) -> frozenset[str]:
-        """The users whose level isn't the default one, or is but was given to them by name."""
+        """Return the users whose level isn't the default one, or is but was given to them by name."""
         return self._creators | self.entry_levels("users").keys()
 
     @property
@@ -162,19 +164,21 @@ class PowerLevels:
         return self._named("redact")
 
     def can_send(self, user_id: str, event_type: str, is_state: bool) -> bool:
-        """Whether the level suffices for that type of event; membership events have levels of their own."""
+        """Return whether the level suffices for that type of event; membership events have levels of their
+        own.
+        """
         return self.user_level(user_id) >= self.event_level(event_type, is_state)
 
     def can_invite(self, user_id: str) -> bool:
         return self.user_level(user_id) >= self.invite
 
     def can_kick(self, user_id: str, target_id: str) -> bool:
-        """Whether the level suffices to kick: it must also be above the target's."""
+        """Return whether the level suffices to kick: it must also be above the target's."""
         level = self.user_level(user_id)
         return level >= self.kick and self.user_level(target_id) < level
 
     def can_ban(self, user_id: str, target_id: str) -> bool:
-        """Whether the level suffices to ban: it must also be above the target's."""
+        """Return whether the level suffices to ban: it must also be above the target's."""
         level = self.user_level(user_id)
         return level >= self.ban and self.user_level(target_id) < level
 
@@ -188,11 +192,13 @@ class PowerLevels:
     # --- The content as written, for the rules on changing it
 
     def property_level(self, name: str) -> int | None:
-        """The level that the content gives one of `DEFAULT_LEVELS`; None if it doesn't say."""
+        """Return the level that the content gives one of `DEFAULT_LEVELS`; None if it doesn't say."""
         return self._parsed(self._content, name)
 
     def entry_levels(self, section: str) -> dict[str, int]:
-        """The levels that the content's `users`, `events` or `notifications` gives; not to be changed."""
+        """Return the levels that the content's `users`, `events` or `notifications` gives; not to be
+        changed.
+        """
         levels = self._entry_levels.get(section)
         if levels is None:
             entries = self._section(section)
@@ -202,7 +208,9 @@ class PowerLevels:
         return levels
 
     def malformed(self, names: Iterable[str]) -> Iterator[str]:
-        """Those of the properties and sections whose values are not power levels in this room version."""
+        """Yield those of the properties and sections whose values are not power levels in this room
+        version.
+        """
         content = self._content or {}
         for name in names:
             if name in content and not self._is_well_formed(content, name):

@@ -58,23 +58,25 @@ class Presence:
         return [device for device in self.devices.values() if device.until_ms > now_ms]
 
     def own(self, now_ms: int) -> str:
-        """The state as the user themselves sees it: hidden if any device asks for that, else the highest."""
+        """Return the state as the user themselves sees it: hidden if any device asks for that, else the
+        highest.
+        """
         states = [device.presence for device in self._live(now_ms)]
         if HIDDEN in states:
             return HIDDEN
         return max(states, key=availability, default=OFFLINE)
 
     def shown(self, now_ms: int) -> str:
-        """The state that others see."""
+        """Return the state that others see."""
         own = self.own(now_ms)
         return OFFLINE if own == HIDDEN else own
 
     def watches(self, now_ms: int) -> bool:
-        """Whether the user is on an event stream, whatever others are shown."""
+        """Return whether the user is on an event stream, whatever others are shown."""
         return bool(self._live(now_ms))
 
     def watched(self, at_ms: int) -> bool:
-        """Whether the user was on an event stream at a time in the past, or has come to one since."""
+        """Return whether the user was on an event stream at a time in the past, or has come to one since."""
         return self.watches(at_ms) or self.away_ms > at_ms
 
     def ends_ms(self, now_ms: int) -> int:
@@ -85,7 +87,7 @@ class Presence:
         return max(device.until_ms for device in self._live(now_ms) if device.presence == shown)
 
     def content(self, state: str, now_ms: int) -> PresenceContent:
-        """The content of an `m.presence` event in which the state is `state`, but for the profile."""
+        """Return the content of an `m.presence` event in which the state is `state`, but for the profile."""
         content: PresenceContent = {"presence": state}
         if self.last_active_ms:
             ago = max(0, now_ms - self.last_active_ms)
@@ -100,10 +102,12 @@ class Presence:
 
 
 def availability(state: str) -> int:
-    """A rank of how available a state is. Raising one's rank is an action of the user, lowering it isn't."""
+    """Return a rank of how available a state is. Raising one's rank is an action of the user, lowering it
+    isn't.
+    """
     return _AVAILABILITY[state]
 
 
 def as_today(state: str) -> str:
-    """A state in the words of today's specification."""
+    """Return a state in the words of today's specification."""
     return {FREE_FOR_CHAT: ONLINE, HIDDEN: OFFLINE}.get(state, state)

@@ -16,7 +16,7 @@ from murmuration.protocol.errors import UnsupportedRoomVersion
 
 
 class EventIDFormat(Enum):
-    """Where an event's ID comes from."""
+    """The way in which a room version makes the IDs of events."""
 
     SERVER_ASSIGNED = "server_assigned"
     """`$opaque:domain`, chosen by the sending server and carried in the PDU (1, 2)."""
@@ -123,7 +123,7 @@ DOMAIN_ROOM_VERSION = "11"
 
 
 def get_room_version(version_id: object) -> RoomVersion:
-    """The room version of that ID; raises UnsupportedRoomVersion for any other value, of any type."""
+    """Return the room version of that ID; raises UnsupportedRoomVersion for any other value, of any type."""
     version = ROOM_VERSIONS.get(version_id) if isinstance(version_id, str) else None
     if version is None:
         raise UnsupportedRoomVersion("This homeserver does not support that room version")

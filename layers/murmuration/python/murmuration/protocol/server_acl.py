@@ -26,7 +26,7 @@ class ServerAcl:
         self._deny = _globs(content.get("deny"))
 
     def allows(self, server_name: str) -> bool:
-        """Whether a server may take part. Its port is left out, and case doesn't matter."""
+        """Return whether a server may take part. Its port is left out, and case doesn't matter."""
         if not is_valid_server_name(server_name):
             return False
         host = parse_server_name(server_name).host.lower()

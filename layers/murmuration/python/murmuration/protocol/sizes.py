@@ -69,7 +69,10 @@ class Budget:
         self.is_untouched = True
 
     def take(self, size: int) -> bool:
-        """Use `size` bytes, if they are left. The first thing always fits, so that each answer goes on."""
+        """Use `size` bytes and return True, or return False if fewer are left.
+
+        The first call always succeeds, so that each page of an answer has at least one entry.
+        """
         if size > self.left and not self.is_untouched:
             return False
         self.spend(size)
@@ -82,7 +85,7 @@ class Budget:
 
 
 def count_fitting(values: Iterable[Any], budget: Budget) -> int:
-    """How many of the values fit, from the first on; at least one."""
+    """Return how many of the values fit, from the first on; at least one."""
     count = 0
     for value in values:
         if not budget.take(json_bytes(value) + 1):
@@ -92,7 +95,7 @@ def count_fitting(values: Iterable[Any], budget: Budget) -> int:
 
 
 def fit_events(events: Sequence[AnyClientEvent], budget: Budget) -> int:
-    """How many of the rendered events fit, from the first on; at least one.
+    """Return how many of the rendered events fit, from the first on; at least one.
 
     Bundled aggregations are counted after the events themselves. If there is no room for one, it is removed
     from its event; the client can ask for it with /relations.

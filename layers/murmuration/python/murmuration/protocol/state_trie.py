@@ -76,14 +76,14 @@ _Inner: TypeAlias = list[_Subtree]
 
 
 def build(room_id: str, state: Mapping[StateKey, str]) -> tuple[NodeId, dict[NodeId, bytes]]:
-    """The root of `state`, and its nodes."""
+    """Return the root of `state`, and its nodes."""
     return _store(room_id, _fragments_of(state), {}, _nothing)
 
 
 def update(
     room_id: str, root: NodeId, changes: Mapping[StateKey, str | None], fetch: Fetch
 ) -> tuple[NodeId, dict[NodeId, bytes]]:
-    """The root of `root`'s map with `changes` made (None deletes), and the nodes that it adds.
+    """Return the root of `root`'s map with `changes` made (None deletes), and the nodes that it adds.
 
     Reads one level after another; more only where deletions make nodes merge.
     """
@@ -129,7 +129,9 @@ class _Packing:
         self.to_open: set[NodeId] = set()
 
     def pack(self, prefix: str, fragments: Sequence[_Fragment]) -> tuple[NodeId, int]:
-        """The ID and the number of entries of the node for the region `prefix`, made of `fragments`."""
+        """Return the ID and the number of entries of the node for the region `prefix`, made of
+        `fragments`.
+        """
         first = fragments[0]
         if len(fragments) == 1 and isinstance(first, _Subtree):
             return first.node_id, first.size
@@ -193,12 +195,12 @@ def _open_paths(
 
 
 def get(root: NodeId, keys: Iterable[StateKey], fetch: Fetch) -> dict[StateKey, str]:
-    """The event IDs of those of `keys` that the map has."""
+    """Return the event IDs of those of `keys` that the map has."""
     return get_many([(root, keys)], fetch)[0]
 
 
 def get_many(queries: Sequence[tuple[NodeId, Iterable[StateKey]]], fetch: Fetch) -> list[dict[StateKey, str]]:
-    """`get` for several maps at once (of one room or several), with one fetch a level for all together."""
+    """Do `get` for several maps at once (of one room or several), with one fetch a level for all together."""
     found: list[dict[StateKey, str]] = [{} for _ in queries]
     # Per node: which query looks for which keys in it.
     level: dict[NodeId, list[tuple[int, StateKey, str]]] = {}
@@ -231,7 +233,7 @@ def _child_at(children: _Inner, path: str) -> _Subtree | None:
 
 
 def items(root: NodeId, fetch: Fetch) -> dict[StateKey, str]:
-    """The whole map."""
+    """Return the whole map."""
     state: dict[StateKey, str] = {}
     level: Collection[NodeId] = {root} - {EMPTY}
     while level:
@@ -247,12 +249,15 @@ def items(root: NodeId, fetch: Fetch) -> dict[StateKey, str]:
 
 
 def diff(before: NodeId, after: NodeId, fetch: Fetch) -> dict[StateKey, tuple[str | None, str | None]]:
-    """The keys whose event differs, each with its event before and after; skips subtrees both share."""
+    """Return the keys whose event differs, each with its event before and after; skips subtrees both
+    share.
+    """
     return {key: (old, new) for key, (old, new) in conflicts([before, after], fetch).items()}
 
 
 def conflicts(roots: Sequence[NodeId], fetch: Fetch) -> dict[StateKey, tuple[str | None, ...]]:
-    """The keys on which the maps don't all agree, each with its event in each map, in the order of `roots`.
+    """Return the keys on which the maps don't all agree, each with its event in each map, in the order of
+    `roots`.
 
     Reads no subtree that all of them share.
     """
@@ -283,7 +288,9 @@ def conflicts(roots: Sequence[NodeId], fetch: Fetch) -> dict[StateKey, tuple[str
 
 
 def needed(roots: Iterable[NodeId], nodes: Mapping[NodeId, bytes]) -> dict[NodeId, bytes]:
-    """Those of `nodes` that `roots` lead to, where all that isn't among `nodes` is complete already."""
+    """Return those of `nodes` that can be reached from `roots`. The other nodes that they refer to are
+    stored already.
+    """
     found: dict[NodeId, bytes] = {}
     pending = list(roots)
     while pending:
@@ -297,7 +304,9 @@ def needed(roots: Iterable[NodeId], nodes: Mapping[NodeId, bytes]) -> dict[NodeI
 
 
 def reachable(roots: Iterable[NodeId], fetch: Fetch) -> set[NodeId]:
-    """The IDs of all nodes that `roots` need, for a collector; reads the roots and inner nodes only."""
+    """Return the IDs of all nodes that `roots` need, for a collector; reads the roots and inner nodes
+    only.
+    """
     level = set(roots) - {EMPTY}
     marked = set(level)
     while level:

@@ -20,13 +20,16 @@ _VISIBILITIES: Final[tuple[Visibility, ...]] = get_args(Visibility)
 
 
 def visibility_of(content: Content | None) -> Visibility:
-    """What the content of an `m.room.history_visibility` event says; "shared" if absent or not understood."""
+    """Return the visibility in the content of an `m.room.history_visibility` event; "shared" if absent or
+    unknown.
+    """
     value = content.get("history_visibility") if content is not None else None
     return next((known for known in _VISIBILITIES if known == value), DEFAULT_VISIBILITY)
 
 
 def may_see(visibility: Visibility, membership: str | None, *, joined_later: bool) -> bool:
-    """Whether a user may see what happened while the room had this visibility and they this membership.
+    """Return whether a user may see what happened while the room had this visibility and they this
+    membership.
 
     `joined_later`: whether they joined at any point after the event, even if they have left again.
     """
@@ -47,10 +50,10 @@ def may_see_event(
     membership_before: str | None,
     joined_later: bool,
 ) -> bool:
-    """Whether the user may see `event` (a PDU or client event), given the room's state before it.
+    """Return whether the user may see `event` (a PDU or client event), given the room's state before it.
 
-    Events that change the visibility or the user's own membership may be seen if either the state before
-    or the one after allows it.
+    Events that change the visibility or the user's own membership may be seen if either the state before or
+    the one after allows it.
     """
     visibilities: list[Visibility] = [visibility_before]
     memberships = [membership_before]
@@ -66,7 +69,7 @@ def may_see_event(
 
 
 def server_may_see(visibility: Visibility, memberships: Iterable[str | None]) -> bool:
-    """Whether a server that takes part in the room may be given an event.
+    """Return whether a server that takes part in the room may be given an event.
 
     `memberships` are those that the server's users had at the event.
     """

@@ -11,7 +11,7 @@ from murmuration.storage.json_types import EventNote
 
 
 class Reading(TypedDict):
-    """What a user read of a room. `up_to` is the last ordinal that was read, by thread."""
+    """The events of a room that a user has read: `up_to` is the last ordinal, by thread."""
 
     room_id: str
     up_to: dict[str, int]

@@ -1,1 +1,1 @@
-"""Rooms: how they are created and changed, who is in them, and how they are read."""
+"""Rooms: creating and changing them, their members, and reading them."""

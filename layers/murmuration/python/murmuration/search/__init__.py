@@ -1,1 +1,1 @@
-"""Search in messages and for users, and the scan of several rooms that it and other lists use."""
+"""Searches in messages and for users, and the scan of several rooms that other lists use too."""

@@ -1,4 +1,4 @@
-"""What a search for messages answers.
+"""The answers of a search for messages.
 
 They exist for the type checker: import them under TYPE_CHECKING, because making these classes takes time.
 """

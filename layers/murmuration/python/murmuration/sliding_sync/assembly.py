@@ -78,7 +78,7 @@ class SlidingAnswer:
         return {"pos": pos, "lists": counts, "rooms": self.rooms, "extensions": self.extensions}
 
     def when_quiet(self) -> SlidingSyncAnswer:
-        """The next answer's JSON if nothing comes until then; its `pos` is empty."""
+        """Return the next answer's JSON if nothing comes until then; its `pos` is empty."""
         extensions: JsonDict = {}
         if "to_device" in self.extensions:
             extensions["to_device"] = {**self.extensions["to_device"], "events": []}
@@ -87,7 +87,7 @@ class SlidingAnswer:
         return {**self.as_json(""), "rooms": {}, "extensions": extensions}
 
     def moves_messages(self, since: str) -> bool:
-        """Whether the client's place in its messages isn't `since` any more."""
+        """Return whether the client's place in its messages isn't `since` any more."""
         return "to_device" in self.extensions and self.extensions["to_device"]["next_batch"] != since
 
     def for_rooms(self, name: str) -> dict[str, object]:

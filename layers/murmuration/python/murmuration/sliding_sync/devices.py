@@ -141,7 +141,7 @@ def device_changes(
 def is_behind(
     ctx: Context, state: ConnectionState, rows: Sequence[Membership], rooms: Mapping[str, Room]
 ) -> bool:
-    """Whether the client wasn't told of all changes in its rooms, up to their heads."""
+    """Return whether the client wasn't told of all changes in its rooms, up to their heads."""
     known = state.key_rooms or {}
     heads = [rooms[row.room_id] for row in rows if row.membership == "join" and row.room_id in rooms]
     return any(
@@ -152,7 +152,7 @@ def is_behind(
 
 
 def has_unsettled(rows: Sequence[Membership], rooms: Mapping[str, Room]) -> bool:
-    """Whether the state of one of the client's rooms is on its way."""
+    """Return whether the state of one of the client's rooms is on its way."""
     return any(
         rooms[row.room_id].head.unsettled is not None
         for row in rows

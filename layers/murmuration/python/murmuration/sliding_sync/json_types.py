@@ -65,7 +65,7 @@ class MessagesSection(TypedDict):
 
 
 class KeysSection(TypedDict):
-    """What an answer says of encryption."""
+    """The part of an answer about encryption keys."""
 
     device_one_time_keys_count: dict[str, int]
     device_unused_fallback_key_types: list[str]
@@ -73,7 +73,7 @@ class KeysSection(TypedDict):
 
 
 class SlidingSyncAnswer(TypedDict):
-    """What a sliding sync answers: `lists` by name, `rooms` by ID, `extensions` by name."""
+    """The answer of a sliding sync: `lists` by name, `rooms` by ID, `extensions` by name."""
 
     pos: str
     lists: dict[str, ListCount]

@@ -50,7 +50,7 @@ def is_listed(row: Membership) -> bool:
 
 
 def is_news(state: ConnectionState, row: Membership) -> bool:
-    """Return whether the client knows a room that the user has left, and wasn't told of the leaving."""
+    """Return whether the user has left a room that the client knows, and the client hasn't been told."""
     name = room_hash(row.user_id, row.room_id)
     if row.membership not in ("leave", "ban"):
         return False

@@ -62,7 +62,9 @@ def digest_of(text: str) -> str:
 
 @dataclass(frozen=True)
 class Asking:
-    """What a request's answer goes by beside its `pos`: the body, and a fingerprint of the rest."""
+    """The parts of a request that its answer depends on besides its `pos`: the body, and a fingerprint of
+    the rest.
+    """
 
     fingerprint: str
     body: bytes
@@ -80,7 +82,7 @@ class Asking:
         return digest_of(self.body.decode())
 
     def should_wait(self, pos: str, timeout_ms: int) -> bool:
-        """Whether a request with this `pos` should have been parked before it came here."""
+        """Return whether a request with this `pos` should have been parked before it came here."""
         found = _MARK.fullmatch(pos)
         if found is None or timeout_ms < SHORTEST_TIMEOUT_MS:
             return False
@@ -99,7 +101,9 @@ def place(pos: str | None) -> Place | None:
 
 
 def slot_letter(connection_number: int, *, of_keys: bool) -> str:
-    """What the names of a connection's slots begin with; a wait for keys alone is rung for less."""
+    """Return the beginning of the names of a connection's slots. A wait for keys alone is rung for fewer
+    changes.
+    """
     return KEYS_LETTER if of_keys else LETTERS[connection_number % len(LETTERS)]
 
 
@@ -129,7 +133,7 @@ def quiet(answer: Mapping[str, Any]) -> str:
 
 
 def mark(pos: str, wait: Wait, asking: Asking, until_s: int, quiet_text: str) -> str:
-    """The marked form of a plain `pos`."""
+    """Return the marked form of a plain `pos`."""
     fields = (
         MARKED_POS + pos.removeprefix(PLAIN_POS).replace(".", "", 2),
         wait.slot,

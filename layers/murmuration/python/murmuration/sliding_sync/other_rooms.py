@@ -52,10 +52,10 @@ def left_outside(row: Membership, *, is_merged: bool) -> RoomSection:
 def left_room(
     ctx: Context, room: Room, row: Membership, required: Required, limit: int, told_ms: int | None
 ) -> RoomSection:
-    """Return the section of a room that the user left or was removed from: what happened up to that.
+    """Return the section of a room that the user left or was removed from, with the events up to then.
 
-    A client that doesn't know the room gets its state of that time, if the user was in it. `told_ms` is when
-    the connection's last answer was made, None for its first.
+    If the user was in the room and the client doesn't know it, the section has the state of that time.
+    `told_ms` is when the connection's last answer was made; None for its first.
     """
     position = ctx.position(room.room_id)
     after = position.ordinal if position is not None else None

@@ -23,9 +23,9 @@ FEW = 8
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What changed of a room's state since the client was told of it. `state` is None if all is new.
+    """The changes of a room's state since the client's last answer.
 
-    `gone` are the pairs that the state no longer has.
+    `state` is None if all is new. `gone` are the pairs that the state no longer has.
     """
 
     state: Mapping[StateKey, Event] | None
@@ -156,6 +156,6 @@ def _at_head(room: Room, pairs: Iterable[StateKey]) -> dict[StateKey, Event]:
 
 
 def lacking(needed: Collection[str], position: RoomPosition | None) -> set[str]:
-    """Return those of the users whose member events the client wasn't sent."""
+    """Return the users whose member events the client hasn't been sent."""
     known = set(position.members) if position is not None else set()
     return {user_id for user_id in needed if mark(user_id) not in known}

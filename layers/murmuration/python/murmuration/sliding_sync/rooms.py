@@ -45,7 +45,7 @@ NEWEST = 50
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked for of one room: by lists and subscriptions, and by extensions.
+    """The request for one room: from lists and subscriptions, and from extensions.
 
     `known` is the required state that the client has so far. `is_direct` says that the user's account data
     list the room as a direct chat. `told_ms` is when the connection's last answer was made, None for its
@@ -66,7 +66,7 @@ class Asked:
 
 @dataclass(slots=True)
 class RoomPart:
-    """What is shown of one room: its section (None: nothing), its events for extensions, the new position.
+    """The result for one room: its section (None: nothing), its events for extensions, the new position.
 
     `config` is the required state that the client has afterwards; `shown` refers to it by a number.
     """
@@ -141,7 +141,8 @@ def joined_room(ctx: Context, room: Room, row: Membership, asked: Asked) -> Room
 
 
 def read_ahead(ctx: Context, asked: Sequence[tuple[Room, Asked]]) -> list[Asked]:
-    """Read together, for rooms that are new to the client, what each one's section would read by itself.
+    """Read together, for rooms that are new to the client, the items that each one's section would read
+    alone.
 
     If much of a room is asked for, its whole state without members is read: that costs less than many single
     items.

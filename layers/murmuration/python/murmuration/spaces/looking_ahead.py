@@ -31,7 +31,7 @@ Entry = Mapping[str, Any]
 
 
 class Lookout:
-    """What a user may know of rooms. Each room is looked at once."""
+    """The facts that decide which rooms a user may see. Each room is looked at once."""
 
     def __init__(self, requester: Requester, deadline: Deadline, *, suggested_only: bool = False) -> None:
         self._requester = requester
@@ -140,7 +140,11 @@ def _needs_asking(hint: Entry | None) -> bool:
 
 
 def visible_to(requester: Requester | None, entries: Iterable[Entry]) -> set[str]:
-    """Return those of these remote rooms that are open, or in which the user has part. One read."""
+    """Return which of these remote rooms the user may see: rooms open to them, and rooms that they are in or
+    invited to.
+
+    One read.
+    """
     rooms = {entry["room_id"]: entry for entry in entries}
     if requester is None:
         return {room_id for room_id, entry in rooms.items() if summaries.is_open_listing(entry)}

@@ -16,9 +16,9 @@ _KEPT_S = 3600
 
 
 class Changed(Exception):
-    """The bucket wasn't as the caller assumed, or didn't have enough.
+    """The bucket wasn't as the caller assumed, or holds too little.
 
-    `full_ms` is when it will be full; 0 if it is.
+    `full_ms` is the time at which it will be full; 0 if it is full.
     """
 
     def __init__(self, full_ms: int) -> None:

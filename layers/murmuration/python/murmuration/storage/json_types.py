@@ -43,7 +43,7 @@ class JoinFailure(TypedDict, total=False):
 
 
 class ReceiptData(TypedDict):
-    """What an m.receipt event says of one receipt. `ts` is in milliseconds."""
+    """The data of one receipt in an m.receipt event. `ts` is in milliseconds."""
 
     ts: int
     thread_id: NotRequired[str]
@@ -61,7 +61,7 @@ class StoredTransaction(TypedDict):
 
 
 class EventNote(TypedDict):
-    """An event that pushers are told of: its place, its thread, and the tweaks of the user's push rules."""
+    """An event to notify pushers of: its place, its thread, and the tweaks of the user's push rules."""
 
     room_id: str
     ordinal: int

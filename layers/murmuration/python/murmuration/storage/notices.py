@@ -1,4 +1,4 @@
-"""When the operator was last told of something: items `notice#<name>` of `transient`."""
+"""The times of the last notices to the operator: items `notice#<name>` of `transient`."""
 
 from __future__ import annotations
 

@@ -21,9 +21,8 @@ OpenGraph = Mapping[str, str | int]
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What is known about a URL: its properties, or why there are none.
-
-    Both are None while it is being asked.
+    """The properties of a URL, or the reason why there are none. Both are None while the URL is being
+    fetched.
     """
 
     properties: OpenGraph | None
@@ -31,7 +30,7 @@ class Preview:
 
 
 def read(digest: str, *, now_ms: int) -> Preview | None:
-    """Return what is known about a URL; None if nothing is. One read."""
+    """Return the stored preview of a URL; None if there is none. One read."""
     item = dynamodb.get(TABLE, _key(digest))
     if item is None or item["expires"] * 1000 <= now_ms:
         return None

@@ -16,7 +16,7 @@ from murmuration.storage.media import TABLE, Content, content_attributes, conten
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a file couldn't be fetched, as clients are told."""
+    """The error for clients that says why a file couldn't be fetched."""
 
     status: int
     errcode: str
@@ -25,7 +25,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class RemoteMedia:
-    """What is known about a remote file. `claimed_until_ms` is 0 if nobody is fetching it."""
+    """The record of a remote file. `claimed_until_ms` is 0 if nobody is fetching it."""
 
     content: Content | None
     failure: Failure | None
@@ -37,7 +37,7 @@ UNKNOWN = RemoteMedia(None, None, 0, 0)
 
 
 def read(server_name: str, media_id: str, *, now_ms: int) -> RemoteMedia:
-    """Return what is known about a remote file. One read."""
+    """Return the record of a remote file. One read."""
     item = dynamodb.get(TABLE, _key(server_name, media_id))
     return UNKNOWN if item is None or item["expires"] * 1000 <= now_ms else _parse(item)
 

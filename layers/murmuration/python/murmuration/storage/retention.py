@@ -1,7 +1,8 @@
-"""What a purge of history reads and writes.
+"""The reads and writes of a purge of history.
 
-In the table `rooms` each room has an item `retention`: the ordinal up to which everything is purged. A purge
-that had no time for all rooms goes on with the room that the item `place` of the partition `retention` names.
+In the table `rooms` each room has an item `retention`: the ordinal up to which everything is purged. If a
+purge had no time for all rooms, the item `place` of the partition `retention` names the room to continue
+with.
 """
 
 from __future__ import annotations
@@ -42,12 +43,12 @@ def read_heads(after: str | None) -> tuple[list[RoomHead], str | None]:
 
 
 def read_place() -> str | None:
-    """Return the place where the purge goes on; None for the beginning."""
+    """Return the room with which to continue a purge; None for the first one."""
     return fetch(Read(ROOMS, _PLACE, lambda item: item["after"] if item else None))
 
 
 def write_place(after: str | None) -> None:
-    """Note where the purge goes on."""
+    """Note the room with which to continue a purge."""
     if after is None:
         dynamodb.execute(dynamodb.delete(ROOMS, _PLACE))
     else:

@@ -176,7 +176,7 @@ class Destinations(Model):
 
 
 class ByDue(LocalSecondaryIndex[Any]):  # type: ignore[no-untyped-call]
-    """What is parked, in the order of its times."""
+    """The index of parked items by the time at which they are due."""
 
     class Meta:
         index_name = "by-due"
@@ -187,7 +187,7 @@ class ByDue(LocalSecondaryIndex[Any]):  # type: ignore[no-untyped-call]
 
 
 class Parked(Model):
-    """What waits for its time: PDUs that can't be checked yet, events to be sent later."""
+    """Items that wait for their time: PDUs that can't be checked yet, events to be sent later."""
 
     class Meta:
         table_name = "parked"
@@ -222,7 +222,9 @@ class Table:
 
     @property
     def is_backed_up(self) -> bool:
-        """Whether it has what use doesn't make anew, and so is kept as it was in each second of a month."""
+        """Whether it has items that use doesn't make anew, so that it can be restored to each second of
+        the last month.
+        """
         return self.ttl is None or self.lasts
 
     @property

@@ -32,7 +32,7 @@ ACCOUNT_BYTES = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What is new in the streams of the user and the device.
+    """The news in the streams of the user and the device.
 
     `key_counts` are (one-time keys by algorithm, algorithms with an unused fallback key); None if unchanged.
     `presence` has the users whose presence changed, each with its `via`; `asking` has those who asked to see

@@ -52,7 +52,7 @@ class Answer:
         return bool(self.sections or self.rooms or self.device_lists.changed or self.device_lists.left)
 
     def as_json(self, next_batch: str) -> SyncAnswer:
-        """Return the answer; the client goes on from `next_batch`."""
+        """Return the answer as JSON; `next_batch` is the token for the client's next request."""
         body = cast("SyncAnswer", {"next_batch": next_batch, **self.sections})
         if self.rooms:
             body["rooms"] = self.rooms

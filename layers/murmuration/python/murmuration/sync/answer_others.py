@@ -72,7 +72,11 @@ def _add_left(ctx: Context, answer: Answer, room: Room, section: RoomSection | N
 def keep_current(
     ctx: Context, answer: Answer, rows: Sequence[Membership], overlooked: Collection[str]
 ) -> None:
-    """Have the positions be of the rooms of these memberships, and of other ones but those overlooked."""
+    """Drop positions in rooms that aren't among these memberships, and set the marks of rooms the user isn't
+    in.
+
+    Rooms in `overlooked` get no mark, nor do invites of a user who blocks them.
+    """
     keep = {ctx.hash(row.room_id) for row in rows}
     answer.positions.rooms = {
         room: position for room, position in answer.positions.rooms.items() if room in keep
@@ -84,5 +88,5 @@ def keep_current(
 
 
 def marks_of_others(user_id: UserId, rows: Sequence[Membership]) -> dict[str, str]:
-    """Return the marks of rooms that a user isn't in, for the positions."""
+    """Return a mark of the user's membership, by room hash, for each room that they aren't joined to."""
     return {room_hash(user_id, row.room_id): mark(row.event_id) for row in rows if row.membership != "join"}

@@ -60,7 +60,7 @@ class Context:
         return room_hash(self.user_id, room_id)
 
     def position(self, room_id: RoomId) -> RoomPosition | None:
-        """Return what was shown of a joined room; None if it wasn't shown."""
+        """Return the client's position in a joined room; None if the room wasn't shown yet."""
         return self.base.rooms.get(self.hash(room_id)) if self.base is not None else None
 
     def viewer(self, membership: Membership, room: Room) -> Viewer:

@@ -53,12 +53,12 @@ SETTLING_MS = 1000
 
 @dataclass(frozen=True, slots=True)
 class SyncRequest:
-    """What a client asks for; `filter` is a filter's ID or its JSON.
+    """The parameters of a sync; `filter` is a filter's ID or its JSON. `set_presence` is the presence to
+    record for this device; None if the API has no such parameter.
 
-    `set_presence` is the presence to record for this device; None if the API has no such parameter. Without
-    `to_device` no message to the device is read or deleted. The `reader` makes the rooms' sections. A `whole`
-    answer has all rooms, however large it gets. With `takes_text` the answer may contain `RawJson`. With a
-    `fingerprint` (`marks.fingerprint`) the client may be told to wait elsewhere, with a marked token.
+    Without `to_device` no message to the device is read or deleted. The `reader` makes the rooms' sections. A
+    `whole` answer has all rooms, however large it gets. With `takes_text` the answer may contain `RawJson`.
+    With a `fingerprint` (`marks.fingerprint`) the client may be told to wait elsewhere, with a marked token.
     """
 
     token: AccessToken
@@ -77,7 +77,7 @@ class SyncRequest:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """A sync's answer. At `ends_ms` (milliseconds) something in it ends by itself; 0 for never."""
+    """A sync's answer. At `ends_ms` (milliseconds; 0: never) something shown in it ends without an event."""
 
     body: SyncAnswer
     ends_ms: int
@@ -93,7 +93,7 @@ def sync(request: SyncRequest) -> SyncAnswer:
 
 
 def news_since(token: AccessToken, since: str | None, filter_text: str | None) -> News | None:
-    """Return what is new after the token `since`, with a new token; None for nothing. Deletes no messages.
+    """Return the news after the token `since`, with a new token; None if there are none. Deletes no messages.
 
     Raises UnknownToken, InvalidParam, BadJson, NotFound.
     """
@@ -327,7 +327,7 @@ class _Sync:
         return tokens.write(self.request.token.user_id, self.request.token.device_id, answer.positions)
 
     def _waits_on(self, answer: Answer) -> bool:
-        """Whether the client waits on by its registration: not if it comes again at once for more."""
+        """Return whether the client waits on by its registration: not if it comes again at once for more."""
         if self.wait is None or not self.looked_since:
             return False
         return not answer.has_news or (self.wait.kept and answer.is_complete)

@@ -1,4 +1,6 @@
-"""A sync's first round trip: who asks, what they have seen, their memberships, and their streams' heads."""
+"""A sync's first round trip: the requester, their positions and memberships, and the heads of their
+streams.
+"""
 
 from __future__ import annotations
 
@@ -36,10 +38,10 @@ _filters: LruCache[tuple[str, str], SyncFilter] = LruCache(256)
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who asks, what they have seen (None for a first sync or an expired token), and the user's listeners.
+    """The requester, their positions (None for a first sync or an expired token), and the user's listeners.
 
-    `row` is the stored row of what they have seen. `is_ending` says that it has to be stored anew, `is_fresh`
-    that it was stored a moment ago.
+    `row` is the stored row of the positions. `is_ending` says that it has to be stored anew, `is_fresh` that
+    it was stored a moment ago.
     """
 
     requester: Requester
@@ -116,7 +118,7 @@ def look(
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What one round trip reads about a user who asks for news.
+    """The result of one round trip for a user who asks for news.
 
     `row` is the stored row of positions, and `listener` the user's listeners: both None if they were known
     already. `contents` are the account data of the requested types, without missing ones.
@@ -197,7 +199,7 @@ def find_filter(user_id: str, text: str | None) -> SyncFilter:
 
 
 def read_rooms(room_ids: Sequence[str], late: bool, surely: Collection[str] = ()) -> dict[str, Room]:
-    """Return the rooms as they are now; with `late` as they were a moment ago, except those in `surely`."""
+    """Return the rooms by consistent reads; with `late` by eventual ones, except those in `surely`."""
     some = [room_id for room_id in room_ids if room_id in surely] if late else []
     heads, newer = concurrency.gather(
         functools.partial(room_items.read_heads, room_ids, eventual=late),

@@ -74,7 +74,7 @@ STREAM_BYTES = 500_000
 
 @dataclass
 class RoomPart:
-    """What a sync says of one room: its section (None: nothing), and the client's position afterwards."""
+    """A sync's part about one room: its section (None: nothing), and the client's position afterwards."""
 
     position: RoomPosition
     section: RoomSection | None = None
@@ -103,13 +103,13 @@ def moved(ctx: Context, room: Room) -> bool:
 
 
 def is_shown(positions: Positions, name: str, room: Room) -> bool:
-    """Whether a client has been shown all of a joined room, its log and its stream."""
+    """Return whether a client has been shown all of a joined room, its log and its stream."""
     position = positions.rooms.get(name)
     return position is not None and position.ordinal >= room.head.ordinal and position.seq >= room.head.seq
 
 
 def known_position(ctx: Context, room: Room, membership: Membership) -> RoomPosition | None:
-    """Return what was shown of the room; None if the user left and came back since."""
+    """Return the client's position in the room; None if the user left and came back since."""
     return unbroken(ctx.position(room.room_id), membership.since)
 
 
@@ -208,7 +208,7 @@ def own_pair(ctx: Context) -> StateKey:
 
 
 def read_ahead(ctx: Context, rooms: Sequence[Room]) -> None:
-    """Read for many rooms at once what each one's section would read by itself."""
+    """Read for many rooms at once the items that each one's section would read alone."""
     prefetch(rooms, [*ctx.reader.ahead, own_pair(ctx)])
 
 
@@ -220,7 +220,7 @@ def window(ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | No
 
 
 def stream_items(room: Room, after: int) -> tuple[list[Item], int]:
-    """Return what is new in the room's stream, as much as fits into one answer, and the position after it."""
+    """Return new items of the room's stream, as many as fit into one answer, and the position after them."""
     if room.head.seq <= after:
         return [], room.head.seq
     return streams.read_some_after(streams.room_stream(room.room_id), after, room.head.seq, STREAM_BYTES)
@@ -304,7 +304,7 @@ def remember(marks: Sequence[str], user_ids: Iterable[str]) -> tuple[str, ...]:
 
 
 def shown_state(ctx: Context, viewer: Viewer, state: Mapping[StateKey, Event]) -> list[ClientEvent]:
-    """Return those state events that the filter admits, in the client's format."""
+    """Return the state events that the filter admits, in the client's format."""
     return [
         ctx.filter.project(client_events.state_event(event, viewer, with_room_id=False))
         for event in _wanted(ctx, state)
@@ -319,7 +319,7 @@ def _wanted(ctx: Context, state: Mapping[StateKey, Event]) -> Iterable[Event]:
 
 
 def state_section(ctx: Context, viewer: Viewer, state: Mapping[StateKey, Event]) -> EventsSection:
-    """Return the section of those state events that the filter admits. A long list may be JSON text."""
+    """Return the section of the state events that the filter admits. A long list may be JSON text."""
     if not ctx.takes_text or len(state) < MUCH_STATE or ctx.filter.event_fields is not None:
         return {"events": shown_state(ctx, viewer, state)}
     events = list(_wanted(ctx, state))

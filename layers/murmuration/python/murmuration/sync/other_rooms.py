@@ -143,7 +143,9 @@ def state_root_at(room: Room, ordinal: int) -> tuple[NodeId, int]:
 
 
 def is_overlooked(room: Room | None, row: Membership, late: bool) -> bool:
-    """Whether a late look doesn't show the room's log up to the user's leaving: the next one tells it."""
+    """Return whether a late look doesn't show the room's log up to the user's leaving: the next one tells
+    it.
+    """
     if row.is_outside:
         return False
     return late and (room is None or room.head.ordinal < (row.ordinal or 0))

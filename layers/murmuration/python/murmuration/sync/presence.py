@@ -1,4 +1,5 @@
-"""Presence in a sync: users whose presence changed, and users whose time as online is over.
+"""Presence in a sync: users whose presence changed, and users who were shown as online for a time that is
+over.
 
 https://spec.matrix.org/v1.19/client-server-api/#presence
 """
@@ -54,7 +55,7 @@ def members_there(ctx: Context, heads: Iterable[RoomHead]) -> dict[str, str]:
 
 
 def overdue(ctx: Context) -> dict[str, str]:
-    """Return the users who were shown as online and whose time is over, each with its `via`."""
+    """Return the users who were shown as online for a time that is over now, each with its `via`."""
     if ctx.base is None:
         return {}
     return {user_id: via for user_id, (until, via, _) in ctx.base.present.items() if until <= ctx.now_ms}

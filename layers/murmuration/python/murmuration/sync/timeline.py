@@ -179,12 +179,12 @@ def unshown_state(window: Window, members: Collection[str] | None = None) -> dic
 
 
 def state_delta(room: Room, after: int, root: NodeId) -> dict[StateKey, Event]:
-    """Return what changed between the state after the ordinal `after` and the snapshot `root`."""
+    """Return the state that changed between the ordinal `after` and the snapshot `root`."""
     return state_changes(room, after, root)[0]
 
 
 def state_changes(room: Room, after: int, root: NodeId) -> tuple[dict[StateKey, Event], frozenset[StateKey]]:
-    """Return what `state_delta` returns, and the pairs that are gone: a resolution of forks may remove
+    """Return the result of `state_delta`, and the pairs that are gone: a resolution of forks may remove
     state.
     """
     following = room_items.read_next(room.room_id, room.version, after)

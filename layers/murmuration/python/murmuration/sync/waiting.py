@@ -89,7 +89,7 @@ def register(
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A new registration, and the rooms that rang for the last one: None for all that there is."""
+    """A new registration, and the rooms that rang the last one; None if any room may have news."""
 
     wait: Wait
     news: frozenset[str] | None
@@ -126,7 +126,7 @@ def _next_slot(item: StoredItem | None, wait: Wait) -> str:
 
 
 def _is_own(place: Place, token: AccessToken) -> bool:
-    """Whether a place is one of this device's; only its holder was told the queue."""
+    """Return whether a place is one of this device's; only its holder was told the queue."""
     queue = wake_queues.queue_id(derived_key("wake queues"), token.user_id, token.device_id, place.slot)
     return hmac.compare_digest(place.queue, queue)
 

@@ -32,14 +32,14 @@ _NOT_PUBLIC_IPV4 = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Which addresses may be asked; `private` are all those that aren't public, the loopback too."""
+    """The IP addresses that may be asked; `private` allows all those that aren't public, the loopback too."""
 
     public: bool = True
     loopback: bool = False
     private: bool = False
 
     def allows(self, address: IPAddress) -> bool:
-        """Whether a connection to `address` may be made."""
+        """Return whether a connection to `address` may be made."""
         if is_public(address):
             return self.public
         return self.private or (self.loopback and _plain(address).is_loopback)
@@ -57,7 +57,7 @@ class SocketAddress:
 
 
 def is_public(address: IPAddress) -> bool:
-    """Whether the address belongs to the public internet and to one host."""
+    """Return whether the address belongs to the public internet and to one host."""
     plain = _plain(address)
     if isinstance(plain, ipaddress.IPv4Address):
         return plain.is_global and not plain.is_multicast and not _within(plain, _NOT_PUBLIC_IPV4)
@@ -79,7 +79,7 @@ def _within(address: IPAddress, networks: Sequence[Any]) -> bool:
 
 
 def resolve(host: str, port: int, reach: Reach, deadline: Deadline) -> list[SocketAddress]:
-    """The addresses of `host` that `reach` allows, IPv4 first, as the machine's own resolver has them.
+    """Return the addresses of `host` that `reach` allows, IPv4 first, as the machine's own resolver has them.
 
     Raises AddressRefused where there are only others, NotConnected where there is none or the resolver takes
     too long. The resolver can't be stopped: its thread ends by itself, and its answer is dropped.

@@ -32,9 +32,10 @@ KEPT = 200
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Where to connect and whose certificate must be there; names and IP literals without brackets.
+    """The address to connect to, and the name that its certificate must have; names and IP literals without
+    brackets.
 
-    `ca_file` names further certificate authorities, beside those of the system.
+    `ca_file` names further certificate authorities, besides those of the system.
     """
 
     host: str
@@ -83,7 +84,7 @@ class TimedSocket:
         self._inner.close()
 
     def is_quiet(self) -> bool:
-        """Whether there is nothing to read: a kept connection with something to read was closed."""
+        """Return whether there is nothing to read: a kept connection with something to read was closed."""
         try:
             poll = select.poll()
             poll.register(self._inner, select.POLLIN)
@@ -152,7 +153,7 @@ class _Kept:
         self._by_peer: OrderedDict[Peer, list[Connection]] = OrderedDict()
 
     def take(self, peer: Peer) -> Connection | None:
-        """A connection that still seems to be open."""
+        """Return a connection that still seems to be open."""
         while True:
             with self._lock:
                 waiting = self._by_peer.get(peer)

@@ -16,11 +16,11 @@ class Deadline:
         self._end = time.monotonic() + seconds
 
     def is_over(self) -> bool:
-        """Whether no time is left."""
+        """Return whether no time is left."""
         return time.monotonic() >= self._end
 
     def left(self, most: float | None = None) -> float:
-        """The seconds left, at most `most`. Raises TimedOut once there are none."""
+        """Return the seconds left, at most `most`. Raises TimedOut once there are none."""
         left = self._end - time.monotonic()
         if left <= 0:
             raise TimedOut("the time for the request is over")

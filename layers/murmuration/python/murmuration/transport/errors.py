@@ -1,4 +1,4 @@
-"""What can go wrong with a request to another server. No message holds a secret."""
+"""Errors of requests to other servers. No message holds a secret."""
 
 from __future__ import annotations
 

@@ -30,11 +30,15 @@ class Exchange:
         self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.getheaders()}
 
     def read(self, limit: int) -> bytes:
-        """The whole body. Raises TransportError; AnswerTooLarge once it has more than `limit` bytes."""
+        """Return the whole body. Raises TransportError; AnswerTooLarge once it has more than `limit`
+        bytes.
+        """
         return b"".join(self.chunks(limit))
 
     def chunks(self, limit: int) -> Iterator[bytes]:
-        """The body piece by piece, decompressed. Raises what `read` raises, in the middle if need be."""
+        """Yield the body piece by piece, decompressed. Raises what `read` raises, in the middle if need
+        be.
+        """
         size = 0
         for piece in self._decoded():
             size += len(piece)

@@ -1,6 +1,6 @@
-"""A URL that others gave, asked with GET, and the redirects that it leads to.
+"""Sends a GET request to a URL that others gave, and follows its redirects.
 
-Each hop is a URL of its own: its scheme, host and address are checked anew, and no credentials are sent. So a
+Each hop is treated as a new URL: its scheme, host and address are checked, and no credentials are sent. So a
 redirect reaches nothing that the first URL couldn't have named.
 """
 
@@ -67,7 +67,7 @@ def get(
 
 
 def next_url(url: str, location: str) -> str:
-    """Where a redirect of `url` leads, without a fragment. Raises BadUrl."""
+    """Return the URL that a redirect of `url` leads to, without a fragment. Raises BadUrl."""
     try:
         return urljoin(url, location.strip()).partition("#")[0]
     except ValueError as error:
@@ -90,7 +90,7 @@ def _split(url: str) -> SplitResult:
 
 
 def _peer(parts: SplitResult, way: Way) -> Peer:
-    """Raises BadUrl for plain HTTP where that isn't allowed."""
+    """Raise BadUrl for plain HTTP where that isn't allowed."""
     from murmuration.transport.connections import Peer
 
     hostname = parts.hostname or ""

@@ -44,7 +44,7 @@ _FORMS: Mapping[str, tuple[str, str]] = {
 def get_page(
     kind: str, session: str | None, *, provider_id: str | None, cookies: str, source_ip: str
 ) -> Page:
-    """The page of a stage. Raises MissingParam, NotFound, LimitExceeded, Unavailable."""
+    """Return the page of a stage. Raises MissingParam, NotFound, LimitExceeded, Unavailable."""
     session = _check_session(session)
     if kind == SSO:
         return sso.stage_page(session, provider_id=provider_id, cookies=cookies, source_ip=source_ip)
@@ -52,7 +52,8 @@ def get_page(
 
 
 def submit_page(kind: str, session: str | None, fields: Mapping[str, str], *, source_ip: str) -> Page:
-    """Check what was filled in: the stage is complete, or the form comes again with what was wrong.
+    """Check the submitted form. Returns the page that says that the stage is complete, or the form with the
+    error.
 
     Raises MissingParam, NotFound, LimitExceeded, and what a malformed stage raises.
     """

@@ -47,9 +47,9 @@ def prove_by_code(context: Context, auth: AuthFields) -> Outcome:
 
 
 def prove_by_link(context: Context, auth: AuthFields) -> Outcome:
-    """Send a link, or look whether it was followed. Raises LoginEmailUrlNotYet until then.
+    """Send a link, or check whether it was followed. Raises LoginEmailUrlNotYet until it was.
 
-    Raises Forbidden, MissingParam, BadJson, LimitExceeded besides.
+    Also raises Forbidden, MissingParam, BadJson, LimitExceeded.
     """
     if "email" in auth:
         return _send_link(context, auth)

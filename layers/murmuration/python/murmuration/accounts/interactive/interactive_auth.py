@@ -85,7 +85,10 @@ class Attempt:
         return auth
 
     def digest(self, user_id: str | None, *, bind_body: bool) -> str:
-        """What ends the ID of each session for this operation."""
+        """Return the digest of the operation, with which the ID of each of its sessions ends.
+
+        So a session is good for one operation only; with `bind_body`, for one body too.
+        """
         body = {name: value for name, value in self.body.items() if name != "auth"} if bind_body else {}
         operation = [self.method, self.path, user_id, body]
         digest = hashlib.sha256(canonical_json.encode(operation, strict=False)).digest()
@@ -107,7 +110,9 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A stage that takes another request, or something done elsewhere; `fields` tell the client more."""
+    """The result of a stage that needs another request, or an action elsewhere; `fields` are for the
+    client's answer.
+    """
 
     fields: JsonObject = field(default_factory=dict)
 
@@ -120,20 +125,20 @@ Outcome = Proved | Begun
 
 @dataclass(frozen=True, slots=True)
 class Authorised:
-    """All stages of a flow are done; `proofs` are what each proved, by type."""
+    """All stages of a flow are complete; `proofs` has what each stage proved, by type."""
 
     session: str
     proofs: Mapping[str, Proved]
 
     @property
     def user_id(self) -> str:
-        """Whom the stages prove to be there; they agree on it."""
+        """The user whose identity the stages prove; they agree on it."""
         return next(str(proof["user_id"]) for proof in self.proofs.values() if "user_id" in proof)
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How far a session is: what was completed, and what came of the stage that a request was about."""
+    """The progress of a session: the completed stages, and the result of the stage in this request."""
 
     session: str
     flows: Sequence[Flow]
@@ -147,7 +152,7 @@ class Standing:
 
     @property
     def user_id(self) -> str | None:
-        """Whom the completed stages prove to be there."""
+        """The user whose identity the completed stages prove; None before one does."""
         return _proved_user(self.completed)
 
     @property
@@ -256,7 +261,9 @@ def reauthenticate(attempt: Attempt, user_id: str, *, repeatable: bool = True) -
 
 
 def proofs_of(user_id: str) -> list[Flow]:
-    """The flows by which a user can prove to be there. No read where the deployment has only passwords."""
+    """Return the flows with which a user can authenticate again. Reads nothing if passwords are the only
+    way.
+    """
     from murmuration.settings import settings
 
     if not settings().identity_providers:
@@ -323,7 +330,7 @@ def advance(
 
 
 def new_session(digest: str) -> str:
-    """The ID of a new session for the operation with this digest."""
+    """Return the ID of a new session for the operation with this digest."""
     return f"{secrets.token_urlsafe(18)}.{digest}"
 
 
@@ -351,7 +358,7 @@ def prove(session: str, flows: Sequence[Flow], kind: str, proof: Proved, *, life
 
 
 def is_session(session: str) -> bool:
-    """Whether `session` has the form of a session's ID."""
+    """Return whether `session` has the form of a session's ID."""
     return _SESSION.fullmatch(session) is not None
 
 
@@ -365,7 +372,7 @@ def complete_on_page(session: str, kind: str, proof: Proved) -> None:
 
 
 def complete_stage(session: str, kind: str, proof: Proved, *, lifetime_s: int = LIFETIME_S) -> None:
-    """Note that a stage was completed. Idempotent."""
+    """Record that a stage was completed. Idempotent."""
     for _ in range(ATTEMPTS):
         before = auth_sessions.read_session(session).completed
         if kind in dict(before):

@@ -31,9 +31,10 @@ KEPT = ("operation", "device_id", "initial_device_display_name", "page")
 
 
 def begin(context: Context, auth: AuthFields) -> Begun:
-    """The URI to go to: the provider's, or where there are several, one where the user chooses.
+    """Return the URI to which the client sends its user: the provider's, or a page for choosing one of
+    several.
 
-    `user` may name who has to come back. Raises BadJson, Unavailable.
+    The request's `user` may name the user who must authenticate. Raises BadJson, Unavailable.
     """
     wanted = auth.get("user", context.user_id)
     if wanted is not None and not isinstance(wanted, str):

@@ -1,1 +1,1 @@
-"""Single sign-on: identity providers, the browser's way to them and back, whose account it is."""
+"""Single sign-on: identity providers, sending the browser to them and back, and their users' accounts."""

@@ -1,4 +1,4 @@
-"""Whose account an identity provider's user has here; the first login makes one."""
+"""The accounts of identity providers' users here; the first login makes one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-/+")
 
 
 def owner_of(provider: IdentityProvider, identity: Identity) -> str | None:
-    """The active user who is this subject; None if there is none. Raises UserDeactivated."""
+    """Return the active user for a subject of a provider; None if there is none. Raises UserDeactivated."""
     user_id = subjects.read_owner(Subject(provider.id, identity.subject))
     if user_id is not None:
         account = accounts.read_account(user_id)
@@ -36,7 +36,10 @@ def owner_of(provider: IdentityProvider, identity: Identity) -> str | None:
 
 
 def owner_or_new(provider: IdentityProvider, identity: Identity) -> str:
-    """The same; who was never here gets an account. Raises UserDeactivated, Forbidden, Unavailable."""
+    """Return the user for a subject of a provider, with a new account if there is none.
+
+    Raises UserDeactivated, Forbidden, Unavailable.
+    """
     return owner_of(provider, identity) or create(provider, identity)
 
 
@@ -80,9 +83,11 @@ def _candidates(wanted: str | None) -> Iterator[str]:
 
 
 def legal_localpart(name: str) -> str | None:
-    """`name` in a user ID's characters: others become `=` and the hexadecimal of their UTF-8.
+    """Return `name` with characters that user IDs can't have written as `=` and the hexadecimal of their
+    UTF-8.
 
-    None where nothing legal comes of it. https://spec.matrix.org/v1.19/appendices/#mapping-from-other-character-sets
+    None if the result isn't a valid localpart.
+    https://spec.matrix.org/v1.19/appendices/#mapping-from-other-character-sets
     """
     lowered = unicodedata.normalize("NFKC", name.strip()).lower()
     made = "".join(

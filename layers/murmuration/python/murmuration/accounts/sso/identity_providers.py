@@ -53,13 +53,13 @@ class IdentityProvider:
 
     @property
     def public(self) -> dict[str, str]:
-        """What clients are told of it."""
+        """Return the fields that clients are shown of it."""
         found = {"id": self.id, "name": self.name, "icon": self.icon, "brand": self.brand}
         return {name: value for name, value in found.items() if value}
 
 
 def read_providers(text: str) -> tuple[IdentityProvider, ...]:
-    """The providers in the setting's text. Raises SettingsError, which names the one at fault."""
+    """Return the providers in the setting's text. Raises SettingsError, which names the one at fault."""
     if not text:
         return ()
     import json
@@ -83,12 +83,12 @@ def _cached(text: str) -> tuple[IdentityProvider, ...]:
 
 
 def providers() -> tuple[IdentityProvider, ...]:
-    """This deployment's, in the order of its settings. Raises SettingsError."""
+    """Return this deployment's providers, in the order of its settings. Raises SettingsError."""
     return _cached(settings().identity_providers)
 
 
 def provider(provider_id: str) -> IdentityProvider:
-    """Raises NotFound."""
+    """Return the provider with this ID. Raises NotFound."""
     for each in providers():
         if each.id == provider_id:
             return each

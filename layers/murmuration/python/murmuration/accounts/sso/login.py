@@ -96,7 +96,9 @@ def start(
 def request_uri(
     chosen: IdentityProvider, purpose: LoginPurpose, *, binding: str = "", register: bool = False
 ) -> str:
-    """The URI of a new authorisation request; any browser may follow it unless bound. Raises Unavailable."""
+    """Return the URI of a new authorisation request; any browser may follow it unless bound. Raises
+    Unavailable.
+    """
     request = openid_connect.Request.fresh()
     uri = openid_connect.authorization_uri(chosen, request, callback_url(), register=register)
     login_states.create(
@@ -106,7 +108,7 @@ def request_uri(
 
 
 def choice_page(links: Mapping[str, str]) -> Page:
-    """Lets a person choose one of the identity providers, by ID, that `links` lead to."""
+    """Return a page on which a person chooses one of the identity providers; `links` are their URIs by ID."""
     items = "".join(
         f'<li><a class="button" href="{escape(links[each.id])}">Continue with {escape(each.name)}</a></li>'
         for each in providers()
@@ -117,7 +119,7 @@ def choice_page(links: Mapping[str, str]) -> Page:
 
 
 def callback_url() -> str:
-    """The redirect URI that this deployment's providers have to know."""
+    """Return the redirect URI that this deployment's providers have to know."""
     return settings().public_url + CALLBACK
 
 
@@ -143,7 +145,7 @@ def finish(pending: LoginState | None, query: Mapping[str, str], cookies: str) -
 def identify(
     pending: LoginState, query: Mapping[str, str], cookies: str
 ) -> tuple[IdentityProvider, Identity]:
-    """Whom the provider sent back. Raises Forbidden, NotFound, Unavailable."""
+    """Return the provider, and the user that it sent back. Raises Forbidden, NotFound, Unavailable."""
     if pending.binding and not hmac.compare_digest(pending.binding, _binding(_cookie_in(cookies) or "")):
         raise Forbidden("This login was begun in another browser, or cookies are blocked.")
     chosen = provider(pending.provider)
@@ -179,7 +181,9 @@ def _hand_over(user_id: str, redirect_url: str) -> Page:
 
 
 def with_login_token(redirect_url: str, token: str) -> str:
-    """`redirect_url` with `loginToken` in its query, instead of any that it has; the rest stays unchanged."""
+    """Return `redirect_url` with `loginToken` in its query, instead of any that it has; the rest stays
+    unchanged.
+    """
     base, hash_sign, fragment = redirect_url.partition("#")
     path, _, query = base.partition("?")
     pairs = [
@@ -209,7 +213,7 @@ def _address_of(redirect_url: str) -> Address:
 
 
 def stage_page(session: str, *, provider_id: str | None, cookies: str, source_ip: str) -> Page:
-    """Ask the user whether they began this, then (`provider_id` being chosen) go to their provider.
+    """Return a page that asks the user whether they began this, or, with a `provider_id`, go to the provider.
 
     Raises NotFound, Forbidden, LimitExceeded, Unavailable.
     """
@@ -240,7 +244,7 @@ def _finish_stage(session: str, chosen: IdentityProvider, identity: Identity) ->
 
 
 def done_page() -> Page:
-    """Tells the client that a stage is complete, as the specification has it."""
+    """Return the page that tells the client that a stage is complete, in the specification's form."""
     words = '<p role="status">This is confirmed. You can close this page and go back to your client.</p>'
     return pages.page("Thank you", words, script="auth_done.js")
 

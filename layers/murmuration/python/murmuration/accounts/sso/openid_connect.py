@@ -57,7 +57,9 @@ class Identity:
 def authorization_uri(
     provider: IdentityProvider, request: Request, redirect_uri: str, *, register: bool = False
 ) -> str:
-    """Where the user's browser goes. Raises Unavailable where the provider can't be asked for that."""
+    """Return the URI to which the user's browser goes. Raises Unavailable if the provider can't be asked
+    for its endpoints.
+    """
     metadata = _metadata(provider)
     challenge = base64.urlsafe_b64encode(hashlib.sha256(request.verifier.encode()).digest()).rstrip(b"=")
     query = {

@@ -30,12 +30,12 @@ def canonical(medium: str, address: str) -> str:
 
 
 def owner(medium: str, address: str) -> str | None:
-    """The user whose address it is. Raises InvalidParam, ThreepidMediumNotSupported."""
+    """Return the user whose address it is. Raises InvalidParam, ThreepidMediumNotSupported."""
     return threepids.read_owner(medium, canonical(medium, address))
 
 
 def addresses(user_id: str) -> list[dict[str, Any]]:
-    """A user's addresses, as clients are told of them: `medium`, `address`, `validated_at`, `added_at`."""
+    """Return a user's addresses in the form for clients: `medium`, `address`, `validated_at`, `added_at`."""
     return [
         {
             "medium": found.medium,
@@ -48,9 +48,9 @@ def addresses(user_id: str) -> list[dict[str, Any]]:
 
 
 def add(user_id: str, medium: str, address: str, *, validated_ms: int) -> None:
-    """Make an address the user's, on the proof that it's theirs. Idempotent.
+    """Add a proved address to a user's account. Idempotent.
 
-    Raises ThreepidInUse where it's another's, InvalidParam, ThreepidMediumNotSupported.
+    Raises ThreepidInUse if it is another user's, InvalidParam, ThreepidMediumNotSupported.
     """
     try:
         dynamodb.transact(add_writes(user_id, medium, address, validated_ms=validated_ms))
@@ -60,8 +60,8 @@ def add(user_id: str, medium: str, address: str, *, validated_ms: int) -> None:
 
 
 def add_writes(user_id: str, medium: str, address: str, *, validated_ms: int) -> list[Write]:
-    """The writes that make an address the user's. The one named `threepids.ADDRESS` is refused if it is
-    taken.
+    """Return the writes that make an address the user's. The one named `threepids.ADDRESS` is refused if it
+    is taken.
 
     Raises InvalidParam, ThreepidMediumNotSupported.
     """

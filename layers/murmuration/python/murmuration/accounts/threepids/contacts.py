@@ -59,7 +59,7 @@ def _add(requester: Requester, proved: validation.Proved) -> None:
 
 
 def get_addresses(requester: Requester) -> Answer:
-    """The requester's addresses.
+    """Return the requester's addresses.
 
     https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3account3pid
     """

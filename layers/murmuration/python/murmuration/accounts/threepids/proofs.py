@@ -67,9 +67,10 @@ def refuse_phone_number() -> Answer:
 
 
 def prove_by_session(context: Context, auth: AuthFields) -> JsonObject:
-    """What the session in `threepid_creds` proved: an `address`, when (`at_ms`), for a password also whose.
+    """Return what the session in `threepid_creds` proved: an `address`, when (`at_ms`), for a password also
+    its user.
 
-    Raises Forbidden where the link was not followed, or for something else; MissingParam, BadJson.
+    Raises Forbidden if the link wasn't followed, or was for another purpose; MissingParam, BadJson.
     """
     given = Fields(object_of(required(auth, "threepid_creds"), "threepid_creds"))
     sid, client_secret = given.string("sid"), given.string("client_secret")

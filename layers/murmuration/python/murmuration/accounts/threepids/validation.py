@@ -88,7 +88,9 @@ def submit(sid: str, client_secret: str, token: str) -> None:
 
 
 def validated(sid: str, client_secret: str, purpose: str) -> Proved | None:
-    """What the session proved; None until it did, for another's session, or one for another purpose."""
+    """Return the proof of the session; None if it has none, isn't this client's, or is for another
+    purpose.
+    """
     found = threepids.read_validation(sid)
     if found is None or "validated_ms" not in found or found["purpose"] != purpose:
         return None
@@ -103,7 +105,9 @@ def end(sid: str) -> None:
 
 
 def get_submit_page() -> Page:
-    """A page that asks the user to press a button. Programs that scan mail follow links, but press none."""
+    """Return a page that asks the user to press a button. Programs that scan mail follow links, but press
+    none.
+    """
     return pages.page(
         "Confirm",
         f"<p>Somebody asked for this link to prove at {escape(settings().server_name)} that your e-mail "
@@ -113,7 +117,7 @@ def get_submit_page() -> Page:
 
 
 def submit_page(sid: str, client_secret: str, token: str) -> Page:
-    """Takes the proof, and says so. Raises Forbidden."""
+    """Accept the token of a link as proof, and return a page that says so. Raises Forbidden."""
     submit(sid, client_secret, token)
     words = '<p role="status">This is confirmed. You can close this page and go back to your client.</p>'
     return pages.page("Thank you", words)

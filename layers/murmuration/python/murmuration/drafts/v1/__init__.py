@@ -1,1 +1,1 @@
-"""Client API v1, of 2014: its forms of events, its syncing, its clear refusals, over what there is today."""
+"""Client API v1, of 2014: its form of events, its syncing and its errors, on top of today's domains."""

@@ -1,4 +1,4 @@
-"""Events in the form that client API v1 gave them: more on the top level, the sender as `user_id`."""
+"""Events in the form of client API v1: more properties on the top level, the sender as `user_id`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ LIFTED = ("age", "prev_content", "replaces_state", "redacted_because", "transact
 
 
 def as_v1(event: EventFields) -> JsonDict:
-    """An event in today's form for clients, with what v1's clients look for besides.
+    """Return an event in today's form for clients, with the properties that v1's clients look for added.
 
-    `sender` and `unsigned` stay, as clients of either time ignore what they don't know.
+    `sender` and `unsigned` stay, because clients ignore properties that they don't know.
     """
     unsigned = event.get("unsigned", {})
     shown = {**event, **{name: unsigned[name] for name in LIFTED if name in unsigned}}
@@ -27,7 +27,7 @@ def as_v1(event: EventFields) -> JsonDict:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How a client wants its events: today's or v1's."""
+    """The form in which a client wants its events: today's or v1's."""
 
     founding: bool
 
@@ -36,7 +36,7 @@ class Form:
         return as_v1(shown) if self.founding else shown
 
     def presence(self, event: EventFields) -> JsonDict:
-        """A presence event: it names its user in the content."""
+        """Return a presence event: it names its user in the content."""
         content = {"user_id": event["sender"], **event["content"]}
         return {"type": event["type"], "sender": event["sender"], "content": content}
 

@@ -1,4 +1,4 @@
-"""A room's history, members and beginning, as client API v1 asks for them."""
+"""A room's history, members and initial sync, as client API v1 requests them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ MAX_PRESENCE = 100
 
 
 def get_messages(token: AccessToken, room_id: str, query: Mapping[str, str]) -> Answer:
-    """A page of the timeline: `chunk`, `start`, `end`. Raises UnknownToken, Forbidden, BadPagination."""
+    """Return a page of the timeline: `chunk`, `start`, `end`. Raises UnknownToken, Forbidden,
+    BadPagination.
+    """
     direction = query.get("dir", "b")
     if direction not in ("b", "f"):
         raise BadPagination("dir must be b or f")
@@ -52,7 +54,7 @@ def get_messages(token: AccessToken, room_id: str, query: Mapping[str, str]) -> 
 
 
 def get_members(token: AccessToken, room_id: str, query: Mapping[str, str]) -> Answer:
-    """The membership events, now or at the token `from`; `start` and `end` name the place.
+    """Return the membership events, now or at the token `from`; `start` and `end` name the place.
 
     Raises UnknownToken, Forbidden, BadPagination.
     """
@@ -66,7 +68,7 @@ def get_members(token: AccessToken, room_id: str, query: Mapping[str, str]) -> A
 
 
 def get_event(token: AccessToken, event_id: str, form: Form) -> Answer:
-    """One event, whichever room it is in. Raises UnknownToken, NotFound where they may not see it."""
+    """Return one event, whichever room it is in. Raises UnknownToken, NotFound if the user may not see it."""
     room_id = room_items.read_room_of(event_id) if fits_id(event_id) else None
     view = open_view(token, room_id or "!nowhere", otherwise=NotFound)
     seen = view.find(event_id)
@@ -74,9 +76,9 @@ def get_event(token: AccessToken, event_id: str, form: Form) -> Answer:
 
 
 def room_initial_sync(token: AccessToken, room_id: str, query: Mapping[str, str], form: Form) -> Answer:
-    """One room for a user who opens it: newest messages, state, presence of members, receipts.
+    """Return one room for a user who opens it: newest messages, state, presence of members, receipts.
 
-    A user who left gets it as it was then. A user who never was in it gets what anyone may see. Raises
+    A user who left gets the room as it was then. A user who never was in it gets what anyone may see. Raises
     UnknownToken, Forbidden, BadPagination.
     """
     limit = page_limit(query)

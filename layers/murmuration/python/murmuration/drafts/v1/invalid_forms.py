@@ -1,4 +1,4 @@
-"""What is wrong with a request whose path or method client API v1 rules out, in a sentence that helps."""
+"""Helpful errors for requests whose path or method client API v1 rules out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ ONCE = ("createRoom", "join", "send", "redact", "invite", "leave", "kick", "ban"
 
 
 def explain(method: str, path: str, resource: str) -> str | None:
-    """What to do instead, for a request that nothing serves; None where there is no more to say.
+    """Return a sentence that says what to do instead of a request that no endpoint serves; None if there is
+    none.
 
     `resource` is the route that the path belongs to, `/{proxy+}` for none.
     """

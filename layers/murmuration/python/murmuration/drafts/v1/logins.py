@@ -1,7 +1,7 @@
 """Login and registration by stages, as the founding draft of 2014 has them ("Registration and login").
 
-The stages and sessions are those of user-interactive authentication, in other words: what is completed makes
-`next` or, at the end, credentials. Registration is like login, but makes the account.
+The stages and sessions are those of user-interactive authentication, under other names: a completed stage is
+answered with `next` or, at the end, with credentials. Registration is like login, but makes the account.
 """
 
 from __future__ import annotations
@@ -58,12 +58,13 @@ Answer = dict[str, Any]
 
 
 def get_login_flows() -> Answer:
-    """Every flow by which one may log in, each with its stages where it has several."""
+    """Return every flow for logging in, with its stages if it has several."""
     return _listed(login_flows())
 
 
 def login(body: Body, *, source_ip: str) -> Answer:
-    """Submit a stage's credentials: the answer has the session and what to do, `next`, or credentials.
+    """Submit a stage's credentials. The answer has the session and what to do, the `next` stage, or
+    credentials.
 
     Raises Forbidden, LoginEmailUrlNotYet, UserDeactivated, LimitExceeded, Unknown for a type that isn't
     offered, MissingParam, BadJson, InvalidParam.
@@ -108,12 +109,12 @@ def _credentials(answer: JsonObject) -> Answer:
 
 
 def get_register_flows() -> Answer:
-    """The flows by which a client may register. Raises Forbidden where registration is closed."""
+    """Return the flows for registering. Raises Forbidden if registration is closed."""
     return _listed(_register_flows())
 
 
 def register(body: Body, *, source_ip: str) -> Answer:
-    """Submit a stage of a registration, as in `login`: the password's stage chooses the name, too.
+    """Submit a stage of a registration, as in `login`. The password's stage also has the user name.
 
     Without a `user` the server chooses one. Raises Forbidden, UserInUse, InvalidUsername, WeakPassword,
     LimitExceeded, Unknown, MissingParam, BadJson, InvalidParam.
@@ -167,10 +168,11 @@ def _register_flows() -> tuple[Flow, ...]:
 
 
 def finish_oauth2(pending: LoginState, query: Mapping[str, str], cookies: str) -> Page:
-    """Complete the stage whose user a provider sent back; answer as the request that began it would be.
+    """Complete the stage of a user whom a provider sent back. The answer is that of the request that began
+    it.
 
-    That is JSON, errors too, whatever the browser prefers: its client reads it. What the fallback page began
-    is answered with that page, which goes on by itself.
+    So it is JSON, for errors too: the client reads it, whatever the browser prefers. If the fallback page
+    began the stage, the answer is that page, which continues by itself.
     """
     status = 200
     try:
@@ -216,7 +218,8 @@ def _registered(chosen: IdentityProvider, identity: Identity, wanted: str | None
 
 
 def get_fallback_page(query: Mapping[str, str]) -> Page:
-    """A page that performs the whole login, by any flow, and tells the client by `onLogin`.
+    """Return a page that performs the whole login, by any flow, and passes the result to the client by
+    `onLogin`.
 
     `device_id` and `initial_device_display_name` go into the login.
     """
@@ -224,7 +227,7 @@ def get_fallback_page(query: Mapping[str, str]) -> Page:
 
 
 def fallback_page(data: Body) -> Page:
-    """The page, with what it begins or goes on with."""
+    """Return the fallback page with the data that it begins or continues with."""
     content = (
         '<p id="status" role="status" aria-live="polite">This page needs JavaScript to log you in.</p>'
         '<p id="problem" role="alert"></p><div id="stage"></div>'

@@ -1,6 +1,7 @@
-"""The stream of events of one room: of one that anyone may read, or from a place in its timeline.
+"""The stream of events of one room: a room that anyone may read, or a stream from a place in the room's
+timeline.
 
-Users who aren't in a room are not woken by its events. So this stream looks for news itself, for a short
+Users who aren't in a room are not woken by its events. So this stream itself looks for news, for a short
 time.
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3events_2
 """
@@ -33,10 +34,11 @@ PAUSES_S = (0.25, 0.5, 1.0, 2.0)
 def get_room_events(
     token: AccessToken, room_id: str, start: str | None, timeout_ms: int, form: Form
 ) -> Answer | None:
-    """What came in a room after the token `start`, or from now on: `chunk`, and `start` and `end` tokens.
+    """Return the events of a room after the token `start`, or from now on: `chunk`, and `start` and `end`
+    tokens.
 
-    None for members whose token is of the stream of all their rooms: that is where they find it. Raises
-    UnknownToken, BadPagination, and Forbidden for who may not read the room as it is.
+    None for a member whose token is of the stream of all their rooms, which has this room's events. Raises
+    UnknownToken, BadPagination, and Forbidden for a user who may not read the room now.
     """
     view = _open(token, room_id)
     if view.viewer.is_joined and (start is None or tokens.is_stream_token(start)):

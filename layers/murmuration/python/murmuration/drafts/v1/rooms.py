@@ -1,4 +1,4 @@
-"""Rooms as client API v1 makes them and shows them."""
+"""Rooms as client API v1 creates and shows them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from murmuration.settings import settings
 
 
 def create_room(requester: Requester, body: Fields, txn_id: str | None) -> Answer:
-    """Create a room; a repetition with the same `txn_id` returns the room that was made before.
+    """Create a room. A repetition with the same `txn_id` returns the room that was created before.
 
     The room is public unless the request says otherwise. The answer has its `room_id`, and the `room_alias`
     if one was asked for. Raises what creating a room raises.
@@ -29,7 +29,7 @@ def create_room(requester: Requester, body: Fields, txn_id: str | None) -> Answe
 
 
 def get_room_state(token: AccessToken, room_id: str) -> list[Answer]:
-    """A room's state events. Raises UnknownToken, Forbidden."""
+    """Return a room's state events. Raises UnknownToken, Forbidden."""
     return [as_v1(event) for event in state_reads.get_room_state(token, room_id)]
 
 
@@ -39,7 +39,9 @@ def post_message(token: AccessToken, room_id: str, event_type: str, content: Con
 
 
 def post_redaction(requester: Requester, room_id: str, event_id: str, content: Content) -> str:
-    """Redact an event, likewise; the redaction's ID. Raises what redacting raises."""
+    """Redact an event without a transaction ID, and return the redaction's ID. Raises what redacting
+    raises.
+    """
     return sending.redact_event(requester, room_id, event_id, _fresh_txn_id(), content)
 
 

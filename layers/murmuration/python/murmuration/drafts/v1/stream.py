@@ -1,7 +1,7 @@
-"""The one stream of events that /events gave, long-polled, and the way into it: /initialSync.
+"""The stream of all events, /events, which is long-polled, and /initialSync, with which it begins.
 
-Both look as a sync does. Where a sync would leave a gap in a room, this stream goes on from where the client
-stands, oldest first: what it gives is all there is for them, in order.
+Both read as a sync does. If a sync would leave a gap in a room, this stream continues at the client's
+position, oldest first, so the client gets every event in order.
 """
 
 from __future__ import annotations
@@ -48,10 +48,11 @@ _NOTHING: Mapping[str, Any] = {"types": []}
 
 
 def get_events(token: AccessToken, query: Mapping[str, str], form: Form) -> Answer:
-    """What came after the token `from`: `chunk`, and `start` and `end` tokens; waits if there is nothing.
+    """Return the events after the token `from`: `chunk`, and `start` and `end` tokens. Waits if there are
+    none.
 
-    Without `from` it goes on from now. `timeout` is in milliseconds; `room_id` keeps to one room, which may
-    be one that anyone may read. Raises UnknownToken, BadPagination, Forbidden.
+    Without `from` it continues from now. `timeout` is in milliseconds; `room_id` limits it to one room, which
+    may be one that anyone may read. Raises UnknownToken, BadPagination, Forbidden.
     """
     room_id = query.get("room_id")
     timeout_ms = paging_int(query.get("timeout"), "timeout", 0)
@@ -127,7 +128,8 @@ class _Places:
         return cls(token, end, before, after or Positions())
 
     def go_on(self, room_id: str, budget: Budget) -> list[ClientEvent] | None:
-        """The events from where the client stood in a room, oldest first: the user's joining at the earliest.
+        """Return the events from where the client stood in a room, oldest first: the user's joining at the
+        earliest.
 
         As many as fit into the budget. None where that can't be told.
         """
@@ -159,7 +161,7 @@ class _Places:
         self.moved = True
 
     def next_token(self) -> str:
-        """The token behind what was given."""
+        """Return the token behind what was given."""
         if not self.moved:
             return self.end
         return tokens.write(self.token.user_id, self.token.device_id, self.after)
@@ -204,10 +206,10 @@ def _presence(body: Body, form: Form) -> list[dict[str, Any]]:
 
 
 def initial_sync(token: AccessToken, query: Mapping[str, str], form: Form) -> Answer:
-    """All rooms with their newest events and their state, who is there, and the stream's token, `end`.
+    """Return all rooms with their newest events and their state, presence, and the stream's token, `end`.
 
-    `limit` is how many events of a room. Today's form has account data, too, and with `archived` the
-    rooms that the user has left. Raises UnknownToken, BadPagination.
+    `limit` is the number of events for each room. Today's form also has account data and, with `archived`,
+    the rooms that the user has left. Raises UnknownToken, BadPagination.
     """
     limit, archived = page_limit(query), not form.founding and query.get("archived") == "true"
     wanted: dict[str, Any] = {"timeline": {"limit": limit}, "include_leave": archived}
@@ -247,7 +249,7 @@ def initial_sync(token: AccessToken, query: Mapping[str, str], form: Form) -> An
 
 
 def own_presence(user_id: str, form: Form) -> list[dict[str, Any]]:
-    """The event of the user's own presence, which comes with those of others."""
+    """Return the event of the user's own presence, which is shown with that of others."""
     now = now_ms()
     return [form.presence(one.event(as_today(one.presence.shown(now)), now)) for one in look_at([user_id])]
 
@@ -289,7 +291,7 @@ def _ephemeral(
 
 
 def paging_int(text: str | None, name: str, default: int) -> int:
-    """A number of a page's request. Raises BadPagination."""
+    """Return a number in a page's query. Raises BadPagination."""
     if text is None:
         return default
     try:
@@ -302,10 +304,10 @@ def paging_int(text: str | None, name: str, default: int) -> int:
 
 
 def page_limit(query: Mapping[str, str]) -> int:
-    """How many events of a room are asked for. Raises BadPagination."""
+    """Return how many events of a room are asked for. Raises BadPagination."""
     return min(paging_int(query.get("limit"), "limit", DEFAULT_LIMIT), MAX_LIMIT)
 
 
 def as_bad_pagination(error: InvalidParam) -> BadPagination:
-    """What today's endpoints call an invalid parameter, in v1's word."""
+    """Return today's InvalidParam as v1's error for pages."""
     return BadPagination(error.message)

@@ -1,7 +1,8 @@
-"""Actions of version 2: what a client does in a room, once for each action ID, and is told of in the answer.
+"""Actions of version 2: changes that a client makes in a room, once for each action ID, with the event in the
+answer.
 
 An action ID is the client's own name for an action. It makes a repetition harmless, and marks the event for
-the client that sent it, in the answer and in its stream. Several events go out as one batch: all or none of
+the client that sent it, in the answer and in its stream. Several events are sent as one batch: all or none of
 them, in the order given, in one transaction.
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """
@@ -60,7 +61,7 @@ class Action:
 
     @classmethod
     def from_body(cls, body: Fields) -> Action:
-        """One of a batch. Raises MissingParam, BadJson, InvalidParam."""
+        """Return an action of a batch. Raises MissingParam, BadJson, InvalidParam."""
         return cls(
             type=body.string("type"),
             content=object_of(required(body.values, "content"), "content"),
@@ -71,13 +72,13 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The events that an action came to, in order."""
+    """The events that an action sent, in order."""
 
     requester: Requester
     entries: Sequence[LogEntry]
 
     def events(self, *, compact: bool = False) -> list[JsonDict]:
-        """Their form for the client: whole, or only what the server added."""
+        """Return the events in the client's form: whole, or only what the server added."""
         viewer = Viewer(self.requester.user_id, self.requester.device_id)
         shown = [render_event(Seen(entry, "join"), viewer) for entry in self.entries]
         if not compact:
@@ -86,12 +87,12 @@ class Done:
 
     @property
     def position(self) -> str:
-        """The token of the place in the room's history right after them."""
+        """Return the token of the place right after them in the room's history."""
         return position_token(max(entry.ordinal for entry in self.entries))
 
 
 def check_action_id(text: str | None) -> str | None:
-    """Raises InvalidParam for an action ID that is none."""
+    """Return the action ID, or None without one. Raises InvalidParam for an invalid one."""
     if text is not None and not 0 < len(text.encode()) <= MAX_ACTION_ID_BYTES:
         raise InvalidParam(f"An action ID has 1 to {MAX_ACTION_ID_BYTES} bytes")
     return text
@@ -99,7 +100,9 @@ def check_action_id(text: str | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """How a client wants its answer: `compact` or whole; `streaming` is a stream that needn't bring it."""
+    """The form of the answer that a client wants: `compact` or whole; `streaming` is a stream that may
+    leave its events out.
+    """
 
     compact: bool = False
     streaming: str | None = None
@@ -164,7 +167,10 @@ class PowerLevelPatch:
 
     @classmethod
     def from_body(cls, body: Fields) -> PowerLevelPatch:
-        """`key` is a string, or a list for a key within one. Raises MissingParam, BadJson."""
+        """Return the change that a body describes: `key` is a string, or a list for a key within an object.
+
+        Raises MissingParam, BadJson.
+        """
         key, value = required(body.values, "key"), required(body.values, "value")
         path = [key] if isinstance(key, str) else strings_of(key, "key")
         if not 0 < len(path) <= 2:
@@ -174,7 +180,7 @@ class PowerLevelPatch:
         return cls(path, value)
 
     def apply(self, current: Event | None) -> dict[str, Any]:
-        """The content after the change. Raises NotFound where there is no event to be changed."""
+        """Return the content after the change. Raises NotFound where there is no event to be changed."""
         if current is None:
             raise NotFound("The room has no power levels of which one could be changed")
         *outer, last = self.path

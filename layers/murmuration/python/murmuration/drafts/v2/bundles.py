@@ -49,7 +49,9 @@ class EventForm:
     fields: tuple[tuple[str, ...], ...] | None = None
 
     def admits(self, event: Event) -> bool:
-        """Whether history shows the event by itself; what only updates another is inside that one."""
+        """Return whether history shows the event alone. An event that only updates another is shown inside
+        that one.
+        """
         return not (self.updates and relations.is_update(event))
 
     def project(self, shown: dict[str, Any]) -> dict[str, Any]:
@@ -69,7 +71,7 @@ class _Family:
 def render_event(
     seen: Seen, viewer: Viewer, *, with_room_id: bool = True, federation: bool = False
 ) -> JsonDict:
-    """An event in version 2's form, without its children. Reads nothing.
+    """Return an event in version 2's form, without its children. Reads nothing.
 
     Deleted state has no `content`; `action_id` is the sender's own, for the client that gave it alone.
     """
@@ -89,7 +91,7 @@ def render_event(
 
 
 def render_state(event: Event, viewer: Viewer, *, with_room_id: bool = True) -> dict[str, Any]:
-    """A state event of which no more is at hand than the event itself, in version 2's form."""
+    """Return a state event in version 2's form, if nothing but the event itself was read."""
     entry = LogEntry(ordinal=0, event=viewer.event_copy(event), state_root=b"", visibility="shared")
     shown = render_event(Seen(entry, None), viewer, with_room_id=with_room_id)
     del shown["unsigned"]["membership"]
@@ -99,10 +101,10 @@ def render_state(event: Event, viewer: Viewer, *, with_room_id: bool = True) -> 
 def render_events(
     seen: Sequence[Seen], viewer: Viewer, form: EventForm, *, with_room_id: bool = True
 ) -> list[JsonDict]:
-    """Events of one room in version 2's form, with their children as `form` asks.
+    """Return events of one room in version 2's form, with their children as `form` asks.
 
-    Reads only where anything relates to the events, as they tell themselves: two or three round trips for
-    each level of updates, for all of them together.
+    If the events show that others relate to them, it takes two or three round trips for each level of
+    updates, for all events together; else it reads nothing.
     """
     if not seen:
         return []
@@ -199,7 +201,7 @@ class _Page:
         return found
 
     def render(self, seen: Seen, depth: int = 0) -> dict[str, Any]:
-        """An event with its children; `depth` is how many events it is within."""
+        """Return an event with its children; `depth` is how many events it is within."""
         federation = self.form.federation
         whole = render_event(seen, self.viewer, with_room_id=self.with_room_id, federation=federation)
         shown = self.form.project(whole)

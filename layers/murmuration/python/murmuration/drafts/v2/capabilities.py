@@ -26,7 +26,7 @@ TURN_SERVER = "m.cap.turnserver.v1"
 
 
 def hash_of(capabilities: Capabilities) -> str:
-    """The hash that names a set. Raises BadJson for what canonical JSON can't hold."""
+    """Return the hash that names a set. Raises BadJson for what canonical JSON can't hold."""
     encoded = canonical_json.encode(dict(capabilities))
     return unpadded_base64.encode_urlsafe(hashlib.sha256(encoded).digest())
 
@@ -35,7 +35,7 @@ def hash_of(capabilities: Capabilities) -> str:
 
 
 def server_capabilities(requester: Requester) -> dict[str, Any]:
-    """What the server can do for the requester, by name."""
+    """Return what the server can do for the requester, by name."""
     offered: dict[str, Any] = {name: {} for name in EXTENSIONS}
     if settings().turn_uris:
         offered[TURN_SERVER] = {}
@@ -43,12 +43,12 @@ def server_capabilities(requester: Requester) -> dict[str, Any]:
 
 
 def get_server_hash(requester: Requester) -> dict[str, str]:
-    """The hash of what the server can do for the requester."""
+    """Return the hash of what the server can do for the requester."""
     return {"sha256": hash_of(server_capabilities(requester))}
 
 
 def get_server_set(requester: Requester, sha256: str) -> Answer:
-    """The set behind a hash. Raises NotFound for one that isn't the requester's now."""
+    """Return the set behind a hash. Raises NotFound for one that isn't the requester's now."""
     found = server_capabilities(requester)
     if hash_of(found) != sha256:
         raise NotFound("That is not the hash of what this server can do for you")
@@ -89,13 +89,15 @@ def _announce(requester: Requester, sha256: str, capabilities: Capabilities) -> 
 
 
 def get_hashes(requester: Requester, user_id: str) -> dict[str, list[str]]:
-    """The hashes of a user's devices. Raises Forbidden for those who may not see the user's presence."""
+    """Return the hashes of a user's devices. Raises Forbidden for those who may not see the user's
+    presence.
+    """
     _require_sight(requester, user_id)
     return {"sha256": sorted(client_capabilities.read(user_id))}
 
 
 def get_set(requester: Requester, user_id: str, sha256: str) -> Answer:
-    """The set behind the hash of one of a user's devices. Raises Forbidden, NotFound."""
+    """Return the set behind the hash of one of a user's devices. Raises Forbidden, NotFound."""
     _require_sight(requester, user_id)
     found = client_capabilities.read(user_id).get(sha256)
     if found is None:

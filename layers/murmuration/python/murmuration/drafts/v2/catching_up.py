@@ -53,7 +53,9 @@ FEW_TYPES = 8
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a client wants of a room: which message events and how many at most, and which current state."""
+    """The parts of a room that a client wants: which message events, at most how many, and which current
+    state.
+    """
 
     messages: Filter
     state: Filter
@@ -61,7 +63,7 @@ class Wanted:
 
     @classmethod
     def read(cls, token: AccessToken, filter_token: str | None, state_token: str | None, most: int) -> Wanted:
-        """By the tokens of filters. Raises NotFound."""
+        """Return what the stored filters with these tokens ask for. Raises NotFound."""
         messages, state = gather(
             functools.partial(filters.read, token.user_id, filter_token),
             functools.partial(filters.read, token.user_id, state_token),
@@ -77,7 +79,7 @@ class Wanted:
 class Page:
     """Events of a room, oldest first, and state. `token` is for the events before those of a fresh page.
 
-    `entries` are the events' in the room's log.
+    `entries` are the events' entries in the room's log.
     """
 
     entries: list[LogEntry]
@@ -88,12 +90,12 @@ class Page:
 
 
 def initial_sync(token: AccessToken, text: str | None, wanted: Wanted, *, compact: bool = False) -> Answer:
-    """All of the stream's rooms, or what is new in them since the token; `presence`, and the token to go on.
+    """Return all of the stream's rooms, or their news since the token; also `presence`, and the next token.
 
     Each of `rooms` has its `messages`, oldest first, and `state`; whether they're `incremental`; the `token`
-    of what comes before them, where something does; how many `members` it has. In the compact form `events`
-    has each event once, by ID, and the other two have IDs. Without a token it begins a stream of everything.
-    Raises UnknownToken, NotFound for an unknown stream.
+    for earlier messages, if there are any; how many `members` it has. In the compact form `events` has each
+    event once, by ID, and the other two have IDs. Without a token it begins a stream of everything. Raises
+    UnknownToken, NotFound for an unknown stream.
     """
     stream = (
         streaming.parse(token.user_id, text)
@@ -131,11 +133,11 @@ def _compact(section: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def scroll_back(token: AccessToken, room_id: str, text: str | None, wanted: Wanted) -> Answer:
-    """One room: `events`, `state`, whether they are `incremental`, and the `token` of what comes before.
+    """Return one room: `events`, `state`, whether they are `incremental`, and the `token` for earlier events.
 
-    With a streaming token it gives what is new since, if that's no more than wanted, and in `streaming` the
-    token with which the stream goes on after that, without what the answer has of it. Raises UnknownToken,
-    Forbidden, NotFound for an unknown stream.
+    With a streaming token it returns the news since, if they are no more than wanted. `streaming` is then the
+    token with which the stream continues without the events in the answer. Raises UnknownToken, Forbidden,
+    NotFound for an unknown stream.
     """
     stream = streaming.parse_optional(token.user_id, text)
     view = open_view(token, room_id)
@@ -195,7 +197,7 @@ def _moved(
 
 
 def read_page(view: View, position: RoomPosition | None, wanted: Wanted) -> Page:
-    """A room since a position, or from now on back. Raises Forbidden."""
+    """Return the events of a room since a position, or the newest ones. Raises Forbidden."""
     head, horizon = view.room.head, view.horizon()
     bottom = head.oldest - 1 if position is None else min(position.ordinal, horizon)
     reading = wanted.reading
@@ -249,14 +251,14 @@ def _current_state(room: Room, wanted: EventFilter) -> list[StateEntry]:
 
 
 class Pages(Sections):
-    """The reader of an initialSync; with `presence` that of the rooms' members is wanted."""
+    """The reader of an initialSync. With `presence` it includes the presence of the rooms' members."""
 
     def __init__(self, wanted: Wanted, *, presence: bool) -> None:
         self.wanted = wanted
         self.presence = presence
 
     def window(self, _ctx: Context, room: Room, _viewer: Viewer, _position: RoomPosition | None, /) -> Window:
-        """Nothing yet: the pages are read where it is known that the room is the user's to see."""
+        """Return an empty window: pages are read later, when it is known that the user may see the room."""
         return Window((), room.head.ordinal + 1, room.head.state_root, limited=False, passed=())
 
     def joined(self, ctx: Context, news: RoomNews, ephemeral: list[ClientEvent], /) -> dict[str, Any] | None:

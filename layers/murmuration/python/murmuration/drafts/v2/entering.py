@@ -1,4 +1,4 @@
-"""Creating and joining rooms in version 2: what there is to see comes with the answer, where asked for.
+"""Creating and joining rooms in version 2. The answer shows the room, if the client asks for that.
 
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """
@@ -47,7 +47,7 @@ MAX_PRESENCE = 100
 
 @dataclass(frozen=True, slots=True)
 class ResponseConfig:
-    """What of the room the answer is to have, instead of the stream that `streaming` names."""
+    """The parts of the room to put into the answer; the stream `streaming` then leaves them out."""
 
     reading: Reading = field(default_factory=Reading)
     state: EventFilter = field(default_factory=EventFilter)
@@ -55,7 +55,10 @@ class ResponseConfig:
 
     @classmethod
     def from_body(cls, token: AccessToken, body: Fields) -> ResponseConfig | None:
-        """None where the client asks for nothing. Raises BadJson, and NotFound for unknown tokens."""
+        """Return the configuration in a body; None if the client asks for nothing.
+
+        Raises BadJson, and NotFound for unknown tokens.
+        """
         values = body.optional_object("response")
         if values is None:
             return None
@@ -71,9 +74,9 @@ class ResponseConfig:
 
 
 def create_room(token: AccessToken, requester: Requester, body: Fields, action_id: str | None) -> Answer:
-    """Create a room, once for an action ID: `room_id`, and the `response` that `body` asks for.
+    """Create a room, once for an action ID. Returns `room_id`, and the `response` that `body` asks for.
 
-    `body` is createRoom's as it is today, with `published` besides. Raises what creating a room raises.
+    `body` is that of today's createRoom, with `published` in addition. Raises what creating a room raises.
     """
     published = body.boolean("published", False)
     wanted = RoomRequest.from_body(body, visibility="public" if published else "private")
@@ -85,9 +88,9 @@ def create_room(token: AccessToken, requester: Requester, body: Fields, action_i
 def join_room(token: AccessToken, requester: Requester, body: Fields) -> Answer:
     """Join the room that `body` names by ID, alias, or the event of an invite.
 
-    Its `servers` are asked where this one isn't in the room. `room_id`, and the `response` that `body` asks
-    for. Raises MissingParam where nothing is named, BadJson, NotFound for an unknown room or invite,
-    Forbidden.
+    If this server isn't in the room, it joins through the `servers` in the body. Returns `room_id`, and the
+    `response` that `body` asks for. Raises MissingParam if the body names no room, BadJson, NotFound for an
+    unknown room or invite, Forbidden.
     """
     named = [name for name in NAMES if body.optional_string(name) is not None]
     if not named:

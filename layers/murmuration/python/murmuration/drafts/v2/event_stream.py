@@ -61,7 +61,7 @@ def get_events(
     timeout_ms: int = DEFAULT_TIMEOUT_MS,
     out_of_order: bool = False,
 ) -> Answer:
-    """The events after a streaming token; it waits for some if there are none. Also the token to go on.
+    """Return the events after a streaming token, and the next token. Waits for events if there are none.
 
     `state` is other state that became current. `missed` has tokens for events that were left out, by room.
     `ephemeral` and `presence` have such events. `expired` says that the token's place isn't known any more
@@ -118,12 +118,12 @@ def _answer(body: Body) -> Answer:
 
 
 def presence_of(body: Body) -> list[JsonDict]:
-    """The events of a sync's answer about others' presence, and about who asks to see the user's."""
+    """Return a sync's events about others' presence, and about users who ask to see the user's."""
     return [event for name in ("presence", INVITE) for event in body.get(name, {}).get("events", ())]
 
 
 def invitation(row: Membership) -> JsonDict:
-    """The user's invitation to a room, or their knock on it, with what it says of the room."""
+    """Return the user's invitation to a room, or their knock on it, with the room's stripped state."""
     own, others = {}, []
     for event in row.stripped_state:
         if event.get("type") == MEMBER and event.get("state_key") == row.user_id:
@@ -167,7 +167,7 @@ class EventStream(Sections):
         return position is None and self._streaming().entering_until_ms > now_ms()
 
     def window(self, _ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | None, /) -> Window:
-        """Of a room that the client doesn't know, from the user's joining on."""
+        """Return the window of a room; for a room that the client doesn't know, from the user's join on."""
         after = position.ordinal if position is not None else _joined_at(room, viewer)
         wanted = replace(self.wanted.events, limit=AT_ONCE)
         visible = functools.partial(seen_by, viewer)
@@ -253,7 +253,7 @@ def _joined_at(room: Room, viewer: Viewer) -> int:
 
 
 def _superseded(room: Room, passed: Sequence[LogEntry]) -> frozenset[str]:
-    """Those state events that aren't current. Reads only where forks were resolved among them."""
+    """Return those state events that aren't current. Reads only where forks were resolved among them."""
     if not any(entry.resolved for entry in passed):
         return _replaced(passed)
     state = {entry.event.event_id: pair for entry in passed if (pair := entry.event.state_pair) is not None}
@@ -263,7 +263,7 @@ def _superseded(room: Room, passed: Sequence[LogEntry]) -> frozenset[str]:
 
 
 def _replaced(passed: Iterable[LogEntry]) -> frozenset[str]:
-    """Those state events that a later one replaces."""
+    """Return those state events that a later one replaces."""
     newest: dict[tuple[str, str], str] = {}
     replaced = set()
     for entry in passed:
@@ -275,9 +275,9 @@ def _replaced(passed: Iterable[LogEntry]) -> frozenset[str]:
 
 
 def late_events(depth: int, passed: Sequence[LogEntry]) -> dict[str, LogEntry]:
-    """Those of the newest events of a log that happened long before others that came earlier, by ID.
+    """Return the newest events of a log that happened long before earlier entries of it, by ID.
 
-    Where an event stands is told by its depth; `depth` is that of the room's newest end.
+    An event's depth shows when it happened; `depth` is that of the room's newest event.
     """
     if not passed:
         return {}
@@ -297,7 +297,7 @@ def late_events(depth: int, passed: Sequence[LogEntry]) -> dict[str, LogEntry]:
 
 
 def _earlier(entry: LogEntry, by_id: Mapping[str, LogEntry]) -> list[LogEntry]:
-    """Those among some events that an event follows, and came before it."""
+    """Return those among some events that an event follows, and came before it."""
     found = (by_id[event_id] for event_id in entry.event.prev_events if event_id in by_id)
     return [each for each in found if each.ordinal < entry.ordinal]
 

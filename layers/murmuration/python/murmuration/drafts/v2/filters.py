@@ -27,7 +27,9 @@ _OF_EVENTS = ("types", "not_types", "rooms", "not_rooms", "senders", "not_sender
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which events a client wants, how, and whose presence and profile (`users`: None means everybody's)."""
+    """The events that a client wants, their form, and the users whose presence it wants (`users`; None:
+    all).
+    """
 
     events: EventFilter = field(default_factory=EventFilter)
     users: tuple[str, ...] | None = None
@@ -38,11 +40,11 @@ class Filter:
 
 
 def parse(definition: Body) -> Filter:
-    """A filter from its JSON: `types`, `rooms` and their like as in today's filters, with wildcards in types.
+    """Return a filter from its JSON: `types`, `rooms` and the like as in today's filters, with wildcards in
+    types.
 
-    `users` are those for presence, `updates` (true) and `relates_to` (0) what is to be inside of events,
-    `format` is client or federation, `fields` are paths of what events are to have. Raises BadJson,
-    InvalidParam.
+    `users` limits presence; `updates` (true) and `relates_to` (0) say what to put inside of events; `format`
+    is client or federation; `fields` are paths of the properties to keep. Raises BadJson, InvalidParam.
     """
     body = Fields(definition)
     shape = parse_filter(
@@ -64,7 +66,9 @@ def parse(definition: Body) -> Filter:
 
 
 def define(user_id: str, definition: Body) -> str:
-    """Keep a filter; its token, the same for the same filter. Raises BadJson, InvalidParam, TooLarge."""
+    """Store a filter and return its token, the same for the same filter. Raises BadJson, InvalidParam,
+    TooLarge.
+    """
     parse(definition)
     limit_size(definition, "A filter", MAX_BYTES)
     encoded = canonical_json.encode(dict(definition), strict=False)
@@ -74,7 +78,10 @@ def define(user_id: str, definition: Body) -> str:
 
 
 def read(user_id: str, token: str | None) -> Filter:
-    """The filter that a user's token names; without a token that lets all pass. One read. Raises NotFound."""
+    """Return the filter that a user's token names; without a token, a filter that admits all. One read.
+
+    Raises NotFound.
+    """
     if token is None:
         return Filter()
     definition = storage.read(user_id, token) if _TOKEN.fullmatch(token) else None

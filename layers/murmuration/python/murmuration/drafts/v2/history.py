@@ -1,6 +1,6 @@
 """A room's history in version 2: pages of it, an overview of the pages, a window around an event, replies.
 
-Every answer has its events oldest first. What only updates another event comes inside that one.
+Every answer has its events oldest first. An event that only updates another is inside that one.
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """
 
@@ -39,7 +39,7 @@ _PAGE_TOKEN = re.compile(r"r(-?[0-9]{1,15})_(-?[0-9]{1,15})")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How a client wants events: which, how many at most, with what inside them."""
+    """The events that a client wants: which ones, at most how many, and which others inside them."""
 
     limit: int = DEFAULT_LIMIT
     filter: EventFilter = field(default_factory=EventFilter)
@@ -49,7 +49,7 @@ class Reading:
 def make_reading(
     token: AccessToken, filter_token: str | None, *, limit: int = DEFAULT_LIMIT, replies: int = -1
 ) -> Reading:
-    """What a request asks for; `replies` goes before what the filter says of them, if it isn't negative.
+    """Return what a request asks for. A `replies` that isn't negative overrides the filter's number.
 
     Raises NotFound for an unknown filter.
     """
@@ -59,10 +59,11 @@ def make_reading(
 
 
 def paginate(token: AccessToken, room_id: str, start: str | None, reading: Reading) -> Answer:
-    """The events before a token's place, or before now: `events`, and the `token` for those before them.
+    """Return the events before a token's place, or before now: `events`, and the `token` for those before
+    them.
 
-    The token of a page, from the overview, gives that page. Without a `token` in the answer nothing comes
-    before. Raises UnknownToken, Forbidden, InvalidParam for what is no token.
+    A token from the overview returns its page. Without a `token` in the answer there are no earlier events.
+    Raises UnknownToken, Forbidden, InvalidParam for an invalid token.
     """
     view = open_view(token, room_id)
     horizon, bottom = view.horizon(), view.room.head.oldest - 1
@@ -88,7 +89,8 @@ def _parse_start(start: str, view: View, bottom: int) -> tuple[int, int]:
 
 
 def get_pages(token: AccessToken, room_id: str, reading: Reading) -> Answer:
-    """An overview of the room's pages of `limit` events that pass the filter: `tokens`, and `total` events.
+    """Return an overview of the room's pages of `limit` events that pass the filter: `tokens`, and `total`
+    events.
 
     The first page is that of the oldest events. The tokens name what there is now: what is sent later moves
     none of them. Of a room with more events than are counted (`MAX_COUNTED`, within `COUNTING_SCANS` MB) the
@@ -113,7 +115,7 @@ def get_pages(token: AccessToken, room_id: str, reading: Reading) -> Answer:
 def get_window(
     token: AccessToken, event_id: str, position: str, reading: Reading, state_filter: EventFilter
 ) -> Answer:
-    """An event with up to `limit` others: those before it, after it, or around it.
+    """Return an event with up to `limit` others: those before it, after it, or around it.
 
     `room_id`, `events`, the tokens `start` and `end` for going on either way, and the room's `state` after
     the last of the events. Raises UnknownToken, NotFound for an event that the requester may not see.
@@ -151,7 +153,7 @@ def _scan(view: View, reading: Reading, start: int, stop: int, *, forward: bool)
 
 
 def get_replies(token: AccessToken, event_id: str, start: str | None, reading: Reading) -> Answer:
-    """The newest events that relate to one without updating it, before a token's place.
+    """Return the newest events that relate to one without updating it, before a token's place.
 
     `chunk`, and the token `start` for those before them, where there are any. Raises UnknownToken,
     InvalidParam for what is no token, NotFound for an event that the requester may not see.

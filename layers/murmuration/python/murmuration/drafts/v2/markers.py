@@ -22,7 +22,7 @@ RECEIPTS: Mapping[str, str] = {
 
 
 def set_marker(token: AccessToken, room_id: str, marker: str, body: Fields) -> None:
-    """Mark all up to the event that `body` names, itself included; a marker never goes back.
+    """Mark all events up to the one that `body` names as read. A marker never moves back.
 
     Raises UnknownToken, Forbidden, NotFound for an event that the room doesn't have, InvalidParam for an
     unknown marker, MissingParam, BadJson.

@@ -1,4 +1,4 @@
-"""Changes of membership in version 2: by action IDs, and by the events that invites are.
+"""Changes of membership in version 2: with action IDs, and invites that are named by their events.
 
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """
@@ -41,9 +41,9 @@ def change_membership(
 
 
 def invite_user(requester: Requester, room_id: str, body: Fields, action_id: str | None) -> Answer:
-    """Invite a user; their `displayname` and `avatar_url`, where known.
+    """Invite a user. Returns their `displayname` and `avatar_url`, if known.
 
-    Raises what `change_membership` does.
+    Raises what `change_membership` raises.
     """
     change_membership("invite", requester, room_id, body, action_id)
     return dict(read_member_fields(body.string("user_id")))
@@ -56,14 +56,16 @@ def leave_room(requester: Requester, room_id: str, body: Fields, action_id: str 
 
 
 def reject_invite(requester: Requester, event_id: str, action_id: str | None) -> None:
-    """Reject an invite by its event. Raises NotFound where it is none to the requester, InvalidParam."""
+    """Reject an invite by its event ID. Raises NotFound if the event isn't an invite of the requester,
+    InvalidParam.
+    """
     room_id = room_of_event(event_id)
     claim = _claim("reject", requester, room_id, action_id)
     leaving.reject_invite(requester.user_id, room_id, event_id, claim=claim)
 
 
 def room_of_event(event_id: str) -> str:
-    """The room that an event is in. Raises NotFound."""
+    """Return the room that an event is in. Raises NotFound."""
     room_id = room_items.read_room_of(event_id) if fits_id(event_id) else None
     if room_id is None:
         raise NotFound("There is no such event")

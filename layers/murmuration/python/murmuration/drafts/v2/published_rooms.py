@@ -1,4 +1,4 @@
-"""The published rooms in version 2: searched once, then read page by page from what was found.
+"""The published rooms in version 2: a search is done once, and its result is then read page by page.
 
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """
@@ -32,7 +32,9 @@ _TOKEN = re.compile(r"([\w-]{16})\.([0-9]{1,4})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class RoomSearch:
-    """A search for published rooms. With a token the rest doesn't count: the first page chose it."""
+    """A search for published rooms. With a token the other fields are ignored: the first request chose
+    them.
+    """
 
     text: str | None = None
     server: str | None = None
@@ -41,10 +43,11 @@ class RoomSearch:
 
 
 def find_rooms(search: RoomSearch) -> Answer:
-    """A page of what a search found: `rooms`, their `total`, which `page` it is, the `token` of the next.
+    """Return a page of a search's result: `rooms`, their `total`, which `page` it is, the `token` of the
+    next.
 
-    A room that was withdrawn since leaves its place empty. Raises InvalidParam for a token that isn't, or
-    isn't any more, NotFound for another server's directory.
+    A room that was withdrawn since is left out of its page. Raises InvalidParam for a token that is invalid
+    or expired, NotFound for another server's directory.
     """
     if search.token is None:
         return _begin(search)

@@ -38,13 +38,13 @@ _TOKEN = re.compile(r"(v_[\w-]{16})(?:\.([\w-]{8,32}))?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class StreamingToken:
-    """A token that a client came with. `row` is its place; None if nothing was read with the token yet."""
+    """A token in a request. `row` is its place; None if nothing has been read with the token yet."""
 
     streaming: streamings.Streaming
     row: str | None
 
     def at(self, row: str) -> str:
-        """The token of another place in the same stream."""
+        """Return the token of another place in the same stream."""
         return f"{self.streaming.name}.{row.removeprefix('s_')}"
 
     @property
@@ -52,13 +52,13 @@ class StreamingToken:
         return self.streaming.name if self.row is None else self.at(self.row)
 
     def is_about(self, room_id: str) -> bool:
-        """Whether the stream has the room's events, while the user is in it."""
+        """Return whether the stream has the room's events, while the user is in it."""
         return self.streaming.rooms is None or room_id in self.streaming.rooms
 
     def sync_filter(self, wanted: Filter, *, of_presence: bool) -> str:
-        """The filter of a sync that looks at the stream's rooms and users, as far as they're `wanted`.
+        """Return the filter of a sync of the stream's rooms and users that `wanted` admits.
 
-        The types of `wanted` are those of presence, too, where they are said to be.
+        With `of_presence`, the types in `wanted` apply to presence too.
         """
         types = {} if wanted.events.types is None else {"types": wanted.events.types}
         types |= {"not_types": wanted.events.not_types} if wanted.events.not_types else {}
@@ -87,16 +87,17 @@ def _both(one: Sequence[str] | None, other: Sequence[str] | None) -> list[str] |
 
 
 def define(token: AccessToken, definition: Body) -> str:
-    """Begin a stream; its token. `rooms` (all) and `users` (none) are IDs, or "*" for all.
+    """Begin a stream and return its token. `rooms` (default all) and `users` (default none) are IDs, or "*"
+    for all.
 
-    Whose presence is told is among `users`, as far as they're in one of the rooms or on the presence list.
-    Raises UnknownToken, BadJson, InvalidParam, TooLarge.
+    Presence is shown of users in `users` who share one of the rooms or are on the presence list. Raises
+    UnknownToken, BadJson, InvalidParam, TooLarge.
     """
     return create(token, definition).text
 
 
 def create(token: AccessToken, definition: Body) -> StreamingToken:
-    """Begin a stream. Raises what `define` does."""
+    """Begin a stream and return its token as an object. Raises what `define` raises."""
     from murmuration.sync import engine
 
     limit_size(definition, "A stream's configuration", MAX_BYTES)
@@ -118,7 +119,7 @@ def _ids(body: Fields, name: str, sigil: str) -> list[str]:
 
 
 def parse(user_id: str, text: str) -> StreamingToken:
-    """A user's streaming token. One read. Raises NotFound for one that isn't theirs, or not any more."""
+    """Return a user's streaming token. One read. Raises NotFound if it is another user's or has expired."""
     match = _TOKEN.fullmatch(text)
     streaming = streamings.read(user_id, match[1]) if match else None
     if match is None or streaming is None:
@@ -127,21 +128,22 @@ def parse(user_id: str, text: str) -> StreamingToken:
 
 
 def parse_optional(user_id: str, text: str | None) -> StreamingToken | None:
-    """The same, or None for none."""
+    """Return the same as `parse`; None for no token."""
     return None if text is None else parse(user_id, text)
 
 
 def giving(streaming: StreamingToken, event_ids: Collection[str]) -> Write:
-    """The write by which events that an answer has don't come down the stream."""
+    """Return the write that makes the stream leave out events that an answer has."""
     newest = list(dict.fromkeys(event_ids))[-MOST_GIVEN:]
     return streamings.note_given(streaming.streaming, {mark(event_id) for event_id in newest})
 
 
 @contextmanager
 def entering(streaming: StreamingToken | None) -> Iterator[list[str]]:
-    """While a room is entered and shown in an answer, the stream leaves it; then what wasn't shown comes.
+    """Make the stream leave a room out while the user enters it and the answer shows it.
 
-    Yields the list of the shown events' IDs, to be filled.
+    Yields a list, to be filled with the IDs of the events in the answer. After that, the stream has all
+    others.
     """
     shown: list[str] = []
     if streaming is None:

@@ -30,10 +30,11 @@ Take = Callable[[Users, "Untrusted"], None]
 def ask_all(
     by_server: Mapping[str, Users], path: tuple[str, ...], name: str, seconds: float, take: Take
 ) -> dict[str, Failure]:
-    """Ask each server about its users, as the object `name` of a POST; returns the failures by server.
+    """Ask each server about its users, with a POST whose object `name` names them. Returns the failures by
+    server.
 
-    `take` gets each answer, in the thread in which it came. All are asked at the same time, and `seconds` is
-    for all of it.
+    `take` is called with each answer, in the thread that received it. All servers are asked at the same time,
+    and `seconds` is the time limit for all of them together.
     """
     deadline = Deadline(seconds)
     failures: dict[str, Failure] = {}

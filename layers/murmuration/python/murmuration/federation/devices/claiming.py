@@ -26,7 +26,7 @@ Keys = dict[str, dict[str, "KeyObject"]]
 
 
 def claim_keys(body: Body) -> Answer:
-    """A key of each device that `body["one_time_keys"]` names, as the response.
+    """Return a key of each device that `body["one_time_keys"]` names, as the response.
 
     A server that can't be asked is named in `failures`. Raises MissingParam, BadJson, InvalidParam.
     """

@@ -1,6 +1,6 @@
-"""What other servers tell of their users' keys, checked, and cut to what this server keeps.
+"""Checks other servers' answers about their users' keys, and cuts them to what this server keeps.
 
-A single key or device that is wrong is left out, and the rest counts.
+A single key or device that is wrong is left out, and the rest is used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MOST_NAME = 256
 
 
 def from_device_list(user_id: str, answer: Untrusted) -> tuple[RemoteDevices, int | None]:
-    """A user's devices and the stream ID, of an answer to `GET /user/devices`."""
+    """Return a user's devices and the stream ID, of an answer to `GET /user/devices`."""
     devices, names = {}, {}
     listed = answer.get("devices")
     for entry in listed[:MOST_DEVICES] if isinstance(listed, list) else ():
@@ -48,7 +48,9 @@ def from_device_list(user_id: str, answer: Untrusted) -> tuple[RemoteDevices, in
 
 
 def from_query(user_id: str, answer: Untrusted) -> RemoteDevices:
-    """A user's devices, of an answer to `POST /user/keys/query`; none if the answer doesn't name the user."""
+    """Return a user's devices, of an answer to `POST /user/keys/query`; none if the answer doesn't name
+    the user.
+    """
     devices, names = {}, {}
     for device_id, value in list(_of(user_id, answer, "device_keys").items())[:MOST_DEVICES]:
         keys = device_keys(user_id, device_id, value)
@@ -73,7 +75,7 @@ def _of(user_id: str, answer: Untrusted, name: str) -> JsonObject:
 
 
 def device_keys(user_id: str, device_id: object, value: object) -> KeyObject | None:
-    """A device's keys without `unsigned`; None for what isn't that device's, or is too large."""
+    """Return a device's keys without `unsigned`; None for what isn't that device's, or is too large."""
     if not isinstance(value, dict) or not isinstance(device_id, str) or not is_valid_device_id(device_id):
         return None
     if (value.get("user_id"), value.get("device_id")) != (user_id, device_id):
@@ -85,7 +87,7 @@ def device_keys(user_id: str, device_id: object, value: object) -> KeyObject | N
 
 
 def signing_key(user_id: str, value: object, usage: str) -> KeyObject | None:
-    """A cross-signing key for this usage; None for what isn't one of that user's, or is too large."""
+    """Return a cross-signing key; None if it isn't one of that user's for this usage, or is too large."""
     if not isinstance(value, dict) or value.get("user_id") != user_id:
         return None
     usages, keys = value.get("usage"), value.get("keys")
@@ -95,17 +97,17 @@ def signing_key(user_id: str, value: object, usage: str) -> KeyObject | None:
 
 
 def display_name(value: object) -> str | None:
-    """The name of a device, cut to its length; None for what isn't one."""
+    """Return the name of a device, cut to its length; None for what isn't one."""
     return value[:MOST_NAME] if isinstance(value, str) and fits(value, 16 * MOST_NAME) else None
 
 
 def is_stream_id(value: object) -> TypeGuard[int]:
-    """Whether a value can be the ID of an update."""
+    """Return whether a value can be the ID of an update."""
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 def fits(value: object, most_bytes: int) -> bool:
-    """Whether a value has JSON of at most so many bytes."""
+    """Return whether a value has JSON of at most so many bytes."""
     try:
         return len(canonical_json.encode(value, strict=False)) <= most_bytes
     except BadJson:

@@ -15,12 +15,12 @@ DEFAULT_SECONDS, LEAST_SECONDS, MOST_SECONDS = 10.0, 1.0, 22.0
 
 
 def unavailable(message: str) -> Failure:
-    """What `failures` says of a server."""
+    """Return the entry in `failures` for a server that couldn't be asked."""
     return {"errcode": "M_UNAVAILABLE", "error": message[:200]}
 
 
 def seconds_of(body: Body) -> float:
-    """How long other servers have, by the request's `timeout` in milliseconds. Raises BadJson."""
+    """Return how long other servers have, by the request's `timeout` in milliseconds. Raises BadJson."""
     timeout = body.get("timeout")
     if timeout is None:
         return DEFAULT_SECONDS

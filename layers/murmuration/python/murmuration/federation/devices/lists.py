@@ -38,10 +38,10 @@ Wanted = Mapping[str, Collection[str]]
 def look_up(
     requester_id: str, by_server: Mapping[str, Wanted], seconds: float
 ) -> tuple[dict[str, RemoteDevices], dict[str, Failure]]:
-    """The devices of other servers' users, and the failures by server.
+    """Return the devices of other servers' users, and the failures by server.
 
-    Of a user whose server fails, what was known last is given. One round trip for users whose lists are
-    fresh and who were asked for before.
+    If a user's server fails, the last known devices are returned. Takes one round trip for users whose lists
+    are fresh and whom the requester observes already.
     """
     users = [user_id for wanted in by_server.values() for user_id in wanted]
     known = _observed(requester_id, users)
@@ -117,7 +117,9 @@ def _ask(
 
 
 def keep(before: DeviceList, content: RemoteDevices, stream_ids: Sequence[int]) -> bool:
-    """Store what a server said, and tell the observers if it is new; False if `before` is out of date."""
+    """Store a server's answer, and tell the observers if it is new. Returns False if `before` is out of
+    date.
+    """
     # Before anything was stored somebody may have been given what was true until an update came.
     untold = before.content != content if before.content is not None else before.revision > 0
     if not remote_devices.store(before, content, stream_ids, now_ms=now_ms(), untold=untold):
@@ -130,7 +132,7 @@ def keep(before: DeviceList, content: RemoteDevices, stream_ids: Sequence[int]) 
 def tell(user_id: str, revision: int) -> None:
     """Tell the observers that a user's devices changed. May be done twice.
 
-    Each is told before they are dismissed, and dismissed only if they haven't asked anew since.
+    Each observer is removed after being told, unless they have asked for the list again since.
     """
 
     def tell_one(observer: str, nonce: str) -> None:
@@ -143,6 +145,6 @@ def tell(user_id: str, revision: int) -> None:
 
 
 def finish_telling(found: DeviceList) -> None:
-    """Tell those whom a worker that stopped halfway has left out."""
+    """Tell the observers that a worker left out because it stopped halfway."""
     if found.is_untold:
         tell(found.user_id, found.revision)

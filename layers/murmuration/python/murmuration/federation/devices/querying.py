@@ -24,10 +24,10 @@ Wanted = Mapping[str, Collection[str]]
 
 
 def query_keys(requester: Requester, body: Body) -> Answer:
-    """The keys of the users and devices that `body["device_keys"]` names, as the response.
+    """Return the keys of the users and devices that `body["device_keys"]` names.
 
-    A server that can't be asked is named in `failures`, and nothing else fails for it. Raises MissingParam,
-    BadJson, InvalidParam.
+    A server that can't be asked is named in `failures`; keys of other servers are returned all the same.
+    Raises MissingParam, BadJson, InvalidParam.
     """
     wanted = parse_query(body)
     seconds = seconds_of(body)

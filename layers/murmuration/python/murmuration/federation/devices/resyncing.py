@@ -32,7 +32,7 @@ ORDER = "device_list"
 
 
 def order(user_ids: Iterable[str]) -> None:
-    """Have workers ask for the lists of these users."""
+    """Order workers to fetch the device lists of these users."""
     concurrency.parallel(*(functools.partial(_order, user_id) for user_id in user_ids))
 
 
@@ -48,7 +48,7 @@ def make_stale(user_ids: Iterable[str]) -> None:
 
 
 def retry_parked_lists() -> None:
-    """Have those lists asked for again whose time has come. Costs one small read where none is parked."""
+    """Order new requests for the parked device lists that are due. Costs one small read if none is parked."""
     due = parked.read_due(MOST_AT_ONCE)
     order([user_id for user_id, due_ms in due if parked.postpone(user_id, due_ms)])
 

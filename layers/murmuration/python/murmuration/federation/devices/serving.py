@@ -1,4 +1,4 @@
-"""What other servers ask of local users' devices and keys.
+"""Answers other servers' requests about local users' devices and keys.
 
 https://spec.matrix.org/v1.19/server-server-api/#device-management
 https://spec.matrix.org/v1.19/server-server-api/#end-to-end-encryption
@@ -34,7 +34,8 @@ T = TypeVar("T")
 
 
 def get_user_devices(origin: str, user_id: str) -> UserDevices:
-    """A local user's devices that have keys, and the stream ID of the newest change, for who shares a room.
+    """Return a local user's devices that have keys, and the stream ID of the newest change, for who shares a
+    room.
 
     Raises InvalidParam, NotFound for other servers' users, Forbidden, LimitExceeded, TooLarge.
     """
@@ -67,10 +68,10 @@ def _device(device_id: str, keys: KeyObject) -> UserDevice:
 
 
 def query_user_keys(origin: str, body: Body) -> KeysAnswer:
-    """The keys of those local users and devices that `body["device_keys"]` names; others are left out.
+    """Return the keys of the local users and devices that `body["device_keys"]` names; others are left out.
 
-    Signatures are those that everybody may see. Raises MissingParam, BadJson, InvalidParam, LimitExceeded,
-    TooLarge.
+    It includes only signatures that everybody may see. Raises MissingParam, BadJson, InvalidParam,
+    LimitExceeded, TooLarge.
     """
     wanted = _local(parse_query(body))
     _take(origin, len(wanted))
@@ -84,10 +85,10 @@ def query_user_keys(origin: str, body: Body) -> KeysAnswer:
 
 
 def claim_user_keys(origin: str, body: Body) -> ClaimedKeys:
-    """A one-time key, or else the fallback key, of each device of local users that `body` names.
+    """Return a one-time key, or else the fallback key, of each device of local users that `body` names.
 
-    Where an answer hasn't room for all of them, the last devices are left out, and keep their keys.
-    Raises MissingParam, BadJson, InvalidParam, LimitExceeded.
+    Where an answer hasn't room for all of them, the last devices are left out, and keep their keys. Raises
+    MissingParam, BadJson, InvalidParam, LimitExceeded.
     """
     wanted = _local(parse_claims(body))
     _take(origin, sum(map(len, wanted.values())))

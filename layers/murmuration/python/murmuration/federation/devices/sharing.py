@@ -1,4 +1,4 @@
-"""Which users and servers share a room, by local users' memberships and the rooms' member indexes."""
+"""Finds which users and servers share a room, by local users' memberships and the rooms' member indexes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ MOST_READS = 2_000
 
 
 def shares_room(user_id: str, server: str) -> bool:
-    """Whether a user of the server is in a room with the local user, or has invited them. Two reads."""
+    """Return whether a user of the server is in a room with the local user, or has invited them. Two
+    reads.
+    """
     rows = memberships.read_memberships(user_id)
     if any(row.membership == "invite" and server_of(row.sender) == server for row in rows):
         return True
@@ -23,7 +25,7 @@ def shares_room(user_id: str, server: str) -> bool:
 
 
 def sharing_encrypted_room(user_id: str, others: Collection[str]) -> set[str]:
-    """Those of other servers' users who are in an encrypted room together with a local user."""
+    """Return which of these remote users are in an encrypted room together with a local user."""
     rooms = memberships.read_joined_rooms(user_id)
     encrypted = sorted(room_items.read_rooms_with_state(rooms, ENCRYPTION_KEY)) if rooms and others else []
     left, found, reads = set(others), set[str](), 0

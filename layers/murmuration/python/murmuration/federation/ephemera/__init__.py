@@ -1,5 +1,5 @@
-"""What passes between servers and isn't kept for long: typing notifications and receipts, both ways.
+"""Typing notifications, receipts and presence between servers, both ways: things that aren't kept for long.
 
-How much of it is sent and taken is bounded by the size of the room: in large rooms it would cost more than
-all messages.
+The size of the room limits how much is sent and accepted: in large rooms it would cost more than all
+messages.
 """

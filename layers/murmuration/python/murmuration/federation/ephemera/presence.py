@@ -1,8 +1,8 @@
-"""Presence across servers, both ways, if the operator wants it (`federated_presence`).
+"""Presence across servers, both ways, if the operator enables it (`federated_presence`).
 
-Out: a local user's presence goes to the servers in their rooms of up to 50 other servers, to a hundred
-servers at most. It is sent when it changes, and again every twenty minutes while it lasts, because other
-servers consider a user offline of whom they hear nothing for half an hour.
+Out: a local user's presence is sent to the other servers in their rooms, except rooms of more than 50 other
+servers, and to a hundred servers at most. It is sent when it changes. While it lasts it is sent again every
+twenty minutes, because a server shows a user as offline if it hears nothing of them for half an hour.
 
 In: only presence of users whom a local user may be looking at is stored (`presence/elsewhere.py`).
 https://spec.matrix.org/v1.19/server-server-api/#presence

@@ -80,7 +80,7 @@ def _order_receipts(room_id: str, moved: Sequence[Receipt]) -> None:
 
 
 def send_waiting_receipts() -> None:
-    """Have the receipts of large rooms sent. Costs one small read where there are none."""
+    """Queue the waiting receipts of large rooms for sending. Costs one small read if there are none."""
     from murmuration.storage.servers import waiting_receipts
 
     if not settings().federation:
@@ -117,7 +117,9 @@ def send_edus(edus: Sequence[Edu], servers: Iterable[str], made_ms: int) -> None
 
 
 def servers_in(room_id: str) -> tuple[str, ...]:
-    """The other servers in a room that may be told of what happens there; most members first."""
+    """Return the other servers in a room to which typing and receipts may be sent, those with the most
+    members first.
+    """
     known, now = _servers.get(room_id), now_ms()
     if known is not None and now - known[0] < REMEMBERED_MS:
         return known[1]

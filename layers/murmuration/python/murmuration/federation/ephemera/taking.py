@@ -73,7 +73,7 @@ class _Receipt:
 
 
 def take_receipts(origin: str, contents: Contents) -> None:
-    """Take a transaction's `m.receipt`: those that are for events which this server has."""
+    """Store the receipts of a transaction's `m.receipt` that are for events known to this server."""
     by_room: dict[str, list[_Receipt]] = {}
     left = MOST_RECEIPTS
     for content in contents:
@@ -140,7 +140,7 @@ def _of_our_events(room: Room, known: Sequence[tuple[_Receipt, int]]) -> list[tu
 
 
 def is_of(user_id: object, origin: str) -> bool:
-    """Whether it is the ID of a user of that server."""
+    """Return whether `user_id` is a user ID of the server `origin`."""
     return isinstance(user_id, str) and is_valid_user_id(user_id) and server_of(user_id) == origin
 
 
@@ -161,7 +161,7 @@ def _is_joined(room: Room, users: Sequence[str]) -> set[str]:
 
 
 def may_go_on(origin: str, count: int) -> bool:
-    """Whether a server is within its rate limit for EDUs; beyond it they are dropped."""
+    """Return whether a server is within its rate limit for EDUs; beyond it they are dropped."""
     try:
         rate_limits.check("federation_ephemera", origin, count)
     except LimitExceeded:

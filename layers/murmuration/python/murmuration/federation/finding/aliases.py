@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 
 def get_room_id_by_alias(alias: str, *, address: Callable[[], str]) -> AliasedRoom | Answer:
-    """The room that an alias points to, and servers by which to join it.
+    """Return the room that an alias points to, and servers through which to join it.
 
-    `address` is where the question comes from: anybody may ask. Raises InvalidParam, NotFound, LimitExceeded;
-    Forbidden for a server that the operator's lists exclude, BadGateway where it doesn't answer.
+    `address` is the requester's network address, which is limited because anybody may ask. Raises
+    InvalidParam, NotFound, LimitExceeded; Forbidden for a server that the operator's lists exclude;
+    BadGateway if it doesn't answer.
     """
     if not joining.is_elsewhere(alias):
         return aliases.get_room_id_by_alias(alias)

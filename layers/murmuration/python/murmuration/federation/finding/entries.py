@@ -16,7 +16,7 @@ MOST_ALLOWED = 20
 
 
 def is_sendable(text: object) -> TypeGuard[str]:
-    """Whether it is a string with a form in UTF-8: JSON of others may have half surrogate pairs."""
+    """Return whether it is a string with a form in UTF-8: JSON of others may have half surrogate pairs."""
     if not isinstance(text, str):
         return False
     try:
@@ -27,7 +27,7 @@ def is_sendable(text: object) -> TypeGuard[str]:
 
 
 def listing_of(told: object) -> RoomSummary | None:
-    """A room of another server's directory; None for what is no such thing."""
+    """Return a room of another server's directory; None for what is no such thing."""
     if not isinstance(told, dict):
         return None
     room_id, joined = told.get("room_id"), told.get("num_joined_members")
@@ -44,7 +44,7 @@ def listing_of(told: object) -> RoomSummary | None:
 
 
 def summary_of(told: object) -> RoomSummary | None:
-    """A room's summary as another server gives it; None for what is none."""
+    """Return a room's summary as another server gives it; None for what is none."""
     listed = listing_of(told)
     if listed is None or not isinstance(told, dict):
         return None

@@ -8,7 +8,9 @@ from murmuration.protocol.errors import GatewayTimeout, MatrixError
 
 
 def told(server: str, error: RequestFailed) -> MatrixError:
-    """The error for the client: 504 if the server took too long, else 502 or what it refused with."""
+    """Return the error for the client: 504 if the server took too long, else 502 or the server's own
+    refusal.
+    """
     if isinstance(error, TimedOut):
         return GatewayTimeout(f"{server} did not answer in time")
     return passed_on(error)

@@ -34,12 +34,12 @@ MOST_TOKEN = 4_000
 
 
 def is_elsewhere(server: str | None) -> bool:
-    """Whether a client's `server` names another server than this one."""
+    """Return whether a client's `server` names another server than this one."""
     return server not in (None, "", settings().server_name)
 
 
 def get_public_rooms(request: DirectoryRequest, user_id: str = "") -> Content:
-    """A page of the directory of this server, or of the server that the request names.
+    """Return a page of the directory of this server, or of the server that the request names.
 
     `user_id` is the user who asks; another server is asked only on behalf of a user. Raises InvalidParam,
     NotFound if this server doesn't federate, Forbidden for a server that the operator's lists exclude,
@@ -109,7 +109,7 @@ def _page(answer: Untrusted) -> RoomsPage:
 
 
 def serve_public_rooms(origin: str, request: DirectoryRequest) -> PublicRoomsPage:
-    """A page of this server's directory for another server; rooms without federation are left out.
+    """Return a page of this server's directory for another server; rooms without federation are left out.
 
     Raises InvalidParam, LimitExceeded.
     """

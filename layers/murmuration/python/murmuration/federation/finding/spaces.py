@@ -59,7 +59,9 @@ class RemoteSpace:
 
     @classmethod
     def from_stored(cls, stored: JsonObject) -> RemoteSpace | None:
-        """What `to_stored` made; None for the empty object that stands for no answer."""
+        """Return the space from which `to_stored` made `stored`; None for the empty object, which means no
+        answer.
+        """
         if not stored:
             return None
         children = {child["room_id"]: child for child in stored["children"]}
@@ -74,7 +76,9 @@ class RemoteSpace:
 
 
 def known_spaces(room_ids: Sequence[str]) -> dict[str, RemoteSpace | None]:
-    """The stored answers about these rooms; None for a room about which no server had one. One round trip."""
+    """Return the stored answers about these rooms; None for a room about which no server had one. One
+    round trip.
+    """
     stored = space_answers.read(list(dict.fromkeys(room_ids))) if room_ids else {}
     return {room_id: RemoteSpace.from_stored(each) for room_id, each in stored.items()}
 

@@ -1,4 +1,4 @@
-"""Whether a room's ACL lets a server take part, with the compiled ACLs remembered."""
+"""Decides whether a room's ACL lets a server take part. Compiled ACLs are remembered."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _acls: LruCache[tuple[str, str], ServerAcl] = LruCache(256)
 
 
 def is_allowed(room: Room, server_name: str) -> bool:
-    """Whether the room's current ACL allows a server. One read for each state of the room."""
+    """Return whether the room's current ACL allows a server. One read for each state of the room."""
     event = room.event(SERVER_ACL)
     if event is None:
         return True

@@ -72,7 +72,7 @@ class Asking:
     # -- The port ----------------------------------------------------------------------------------------
 
     def keys(self, wanted: Mapping[tuple[str, str], int]) -> KeyRing:
-        """Servers' keys; those that this looked up before aren't looked up again."""
+        """Return servers' keys. Keys that were looked up before aren't looked up again."""
         new = {name: until for name, until in wanted.items() if self._looked_up.get(name, -1) < until}
         if new:
             self._looked_up |= new
@@ -80,7 +80,7 @@ class Asking:
         return {name: self._ring[name] for name in wanted if name in self._ring}
 
     def auth_chain(self, event: Event) -> Sequence[Pdu]:
-        """The auth chain of an event; empty if no server has it, or none had it lately."""
+        """Return the auth chain of an event; empty if no server has it, or none had it lately."""
         mark = f"auth_chain {event.event_id}"
         if not unobtainable.askable(self.room_id, [mark]):
             return []
@@ -90,7 +90,9 @@ class Asking:
         return self._known_keys(answer or [])
 
     def events_between(self, event: Event, known: Sequence[str]) -> Sequence[Pdu]:
-        """Events before `event` and after the `known` ones; empty if all that is missing failed lately."""
+        """Return events before `event` and after the `known` ones; empty if all that is missing failed
+        lately.
+        """
         found = event_store.read(event.prev_events, self.version, self.room_id)
         missing = [it for it in event.prev_events if it not in found or not found[it].is_placed]
         if not unobtainable.askable(self.room_id, missing):
@@ -111,7 +113,7 @@ class Asking:
         return self._known_keys((self._ask(ask, most=2) or [])[:MOST_EVENTS_BETWEEN])
 
     def state_ids_before(self, event: Event) -> StateIds | None:
-        """The IDs of the state before an event; None if no server answers, or none did lately."""
+        """Return the IDs of the state before an event; None if no server answers, or none did lately."""
         mark = f"state {event.event_id}"
         if not unobtainable.askable(self.room_id, [mark]):
             return None
@@ -133,7 +135,9 @@ class Asking:
         return told
 
     def state_events(self, event: Event, event_ids: Sequence[str]) -> Sequence[Pdu]:
-        """Those events of the state before `event`: one by one, or with the whole state if many are asked."""
+        """Return those events of the state before `event`: one by one, or with the whole state if many are
+        asked.
+        """
         wanted = unobtainable.askable(self.room_id, event_ids)
         self._vain |= dict.fromkeys(wanted)
         total = self._state_sizes.get(event.event_id, len(event_ids))
@@ -142,7 +146,7 @@ class Asking:
         return self._single_events(wanted)
 
     def before(self, event_ids: Sequence[str], limit: int) -> Sequence[Pdu]:
-        """Events and those before them, up to `limit` (`GET /backfill`)."""
+        """Return these events and earlier ones, up to `limit` (`GET /backfill`)."""
         path = client.path(*_V1, "backfill", self.room_id)
 
         def ask(server: str) -> list[Any]:
@@ -156,7 +160,9 @@ class Asking:
         return self._known_keys(self._ask(ask) or [])
 
     def closest(self, ts: int, *, forward: bool) -> str | None:
-        """The event that another server has closest to a time (milliseconds), on that side of it."""
+        """Return the event that another server has closest to the time `ts` (milliseconds), after or
+        before it.
+        """
         path = client.path(*_V1, "timestamp_to_event", self.room_id)
 
         def ask(server: str) -> str:
@@ -174,7 +180,7 @@ class Asking:
     # -- For the worker ----------------------------------------------------------------------------------
 
     def remember_failures(self) -> None:
-        """Note what was asked for and is still unknown, so that the next event doesn't ask again."""
+        """Record which events were asked for in vain, so that the next event doesn't ask for them again."""
         if not self._vain:
             return
         ids = [it for it in self._vain if " " not in it]
@@ -245,7 +251,7 @@ class Asking:
     # -- Answers -----------------------------------------------------------------------------------------
 
     def _only(self, pdus: object, wanted: Collection[str]) -> list[Pdu]:
-        """Those of the PDUs that were asked for: a server may not slip in others."""
+        """Return those of the PDUs that were asked for: a server may not slip in others."""
         return [pdu for event_id, pdu in self._parsed(pdus if isinstance(pdus, list) else [])
                 if event_id in wanted]  # fmt: skip
 

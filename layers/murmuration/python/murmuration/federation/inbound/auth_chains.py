@@ -27,14 +27,16 @@ from murmuration.storage.rooms.event_store import StoredEvent
 
 
 def authorising_ids(event: Event) -> list[str]:
-    """The IDs of the events by which an event is judged: its auth events and its room's creation."""
+    """Return the IDs of the events that authorise an event: its auth events and its room's create event."""
     if event.room_version.create_event_is_room_id and not event.is_create:
         return [*event.auth_events, create_event_id(event)]
     return list(event.auth_events)
 
 
 def signing_times(events: Iterable[Event]) -> dict[tuple[str, str], int]:
-    """The keys that these events' signatures need, by (server, key ID), and when each was last used (ms)."""
+    """Return the keys that these events' signatures need, by (server, key ID), and when each was last used
+    (ms).
+    """
     times: dict[tuple[str, str], int] = {}
     for event in events:
         for name in keys_to_look_up(event):
@@ -43,7 +45,7 @@ def signing_times(events: Iterable[Event]) -> dict[tuple[str, str], int]:
 
 
 def valid_events(forks: Forks, pdus: Iterable[Pdu], *, limit_references: bool = True) -> dict[str, Event]:
-    """The events, by ID, of those PDUs that are of the room and its version's format."""
+    """Return the events, by ID, of the PDUs that belong to the room and have the format of its version."""
     events: dict[str, Event] = {}
     for pdu in pdus:
         try:
@@ -56,10 +58,10 @@ def valid_events(forks: Forks, pdus: Iterable[Pdu], *, limit_references: bool = 
 
 
 def bring_in(forks: Forks, pdus: Iterable[Pdu], remote: RemoteServers) -> list[str]:
-    """Keep those of these events that aren't known yet, as outliers or rejected; the IDs of all PDUs' events.
+    """Store the events that aren't known yet, as outliers or rejected. Returns the IDs of all PDUs' events.
 
-    Left out are those that don't belong to the room, that aren't signed as they should be, or whose own auth
-    events are neither known nor among them.
+    It leaves out events that don't belong to the room, that lack a valid signature, or whose own auth events
+    are neither known nor among them.
     """
     events = valid_events(forks, pdus)
     cited = {event_id for event in events.values() for event_id in authorising_ids(event)}

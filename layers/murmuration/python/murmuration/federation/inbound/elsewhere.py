@@ -26,22 +26,22 @@ class StateIds:
 
 
 class RemoteServers(Protocol):
-    """Other servers in a room; each question may be answered with less than was asked for, or nothing."""
+    """The other servers in a room. Each method may return less than was asked for, or nothing."""
 
     def keys(self, wanted: Mapping[tuple[str, str], int]) -> KeyRing:
         """Servers' keys, by (server name, key ID); `wanted` tells until when each has to be valid (ms)."""
 
     def auth_chain(self, event: Event) -> Sequence[Pdu]:
-        """The auth events of an event, theirs, and so on (`GET /event_auth`)."""
+        """Return the auth events of an event, theirs, and so on (`GET /event_auth`)."""
 
     def events_between(self, event: Event, known: Sequence[str]) -> Sequence[Pdu]:
-        """Events before `event` and after the `known` ones (`POST /get_missing_events`)."""
+        """Return events before `event` and after the `known` ones (`POST /get_missing_events`)."""
 
     def state_ids_before(self, event: Event) -> StateIds | None:
-        """The IDs of the state before an event (`GET /state_ids`)."""
+        """Return the IDs of the state before an event (`GET /state_ids`)."""
 
     def state_events(self, event: Event, event_ids: Sequence[str]) -> Sequence[Pdu]:
-        """Those events of the state before `event`, or of its auth chains, that aren't known here.
+        """Return those events of the state before `event`, or of its auth chains, that aren't known here.
 
         A few by `GET /event`, many by `GET /state`.
         """

@@ -40,11 +40,11 @@ class Forks:
         self._known.update(known)
 
     def known(self, event_id: str) -> StoredEvent | None:
-        """An event that was looked up."""
+        """Return an event that was looked up."""
         return self._known.get(event_id)
 
     def stored(self, event_ids: Iterable[str]) -> dict[str, StoredEvent]:
-        """Those of the events that are known; what wasn't looked up before takes two round trips."""
+        """Return the known ones of these events. Two round trips for those that weren't looked up before."""
         wanted = list(dict.fromkeys(event_ids))
         missing = [event_id for event_id in wanted if event_id not in self._known]
         if missing:
@@ -57,25 +57,25 @@ class Forks:
     # -- States ------------------------------------------------------------------------------------------
 
     def fetch(self, node_ids: Collection[NodeId]) -> Mapping[NodeId, bytes]:
-        """The nodes, stored or not."""
+        """Return the nodes, stored or not."""
         held = {node_id: self._nodes[node_id] for node_id in node_ids if node_id in self._nodes}
         missing = [node_id for node_id in node_ids if node_id not in held]
         return {**held, **(snapshots.fetch_from(self.room_id)(missing) if missing else {})}
 
     def build(self, state: Mapping[StateKey, str]) -> NodeId:
-        """The snapshot of a whole state."""
+        """Return the snapshot of a whole state."""
         root, nodes = state_trie.build(self.room_id, state)
         self._nodes |= nodes
         return root
 
     def put(self, root: NodeId, changes: Mapping[StateKey, str | None]) -> NodeId:
-        """The snapshot `root` with these changes."""
+        """Return the snapshot `root` with these changes."""
         after, nodes = state_trie.update(self.room_id, root, changes, self.fetch)
         self._nodes |= nodes
         return after
 
     def after(self, stored: StoredEvent) -> NodeId:
-        """The state after an event whose place is known: a rejected one leaves it as it was."""
+        """Return the state after an event whose place is known: a rejected one leaves it as it was."""
         root, pair = stored.state_root, stored.event.state_pair
         if root is None:
             raise ValueError(f"the state before {stored.event.event_id} is not known")
@@ -84,13 +84,15 @@ class Forks:
         return self.put(root, {pair: stored.event.event_id})
 
     def state(self, root: NodeId, pairs: Iterable[StateKey]) -> dict[StateKey, Event]:
-        """The events of a snapshot with these (type, state key) pairs, those there are."""
+        """Return the events of a snapshot with these (type, state key) pairs, without pairs that it lacks."""
         found = state_trie.get(root, list(dict.fromkeys(pairs)), self.fetch)
         events = self.events(found.values())
         return {pair: events[event_id] for pair, event_id in found.items() if event_id in events}
 
     def differences(self, before: NodeId, after: NodeId) -> dict[StateKey, tuple[Event | None, Event | None]]:
-        """Where two snapshots differ, each with the event of the one and of the other."""
+        """Return the pairs in which two snapshots differ, each with the event in `before` and the one in
+        `after`.
+        """
         changes = state_trie.diff(before, after, self.fetch)
         ids = [event_id for pair in changes.values() for event_id in pair if event_id is not None]
         events = self.events(ids)
@@ -100,15 +102,15 @@ class Forks:
         }
 
     def unstored(self, roots: Iterable[NodeId]) -> dict[NodeId, bytes]:
-        """The nodes of these snapshots that have yet to be stored."""
+        """Return the nodes of these snapshots that have yet to be stored."""
         return state_trie.needed(roots, self._nodes)
 
     def after_all(self, event_ids: Iterable[str]) -> list[NodeId]:
-        """The states after these events of the log, each once."""
+        """Return the states after these events of the log, each once."""
         return list(dict.fromkeys(self.after_each(event_ids).values()))
 
     def after_each(self, event_ids: Iterable[str]) -> dict[str, NodeId]:
-        """The state after each of these events of the log, by event ID.
+        """Return the state after each of these events of the log, by event ID.
 
         Of events that aren't state a warm process remembers it, so that many forks aren't read each time.
         """
@@ -129,7 +131,7 @@ class Forks:
     # -- Resolution --------------------------------------------------------------------------------------
 
     def resolve(self, roots: Iterable[NodeId]) -> NodeId:
-        """The snapshot of the state that these come to."""
+        """Return the snapshot of the state that these come to."""
         states = tuple(sorted(set(roots)))
         if len(states) <= 1:
             return states[0] if states else state_trie.EMPTY
@@ -153,7 +155,11 @@ class Forks:
         return root
 
     def resolution_writes(self, stored: Collection[NodeId]) -> list[Write]:
-        """What remembers the resolutions that came to snapshots which are stored, or among these."""
+        """Return the writes that store the results of state resolutions, so that later events needn't resolve
+        again.
+
+        Only results whose snapshot is stored already or is among `stored`.
+        """
         return [
             snapshots.resolution_write(self.room_id, states, root)
             for states, root in self._resolved.items()

@@ -8,7 +8,10 @@ from murmuration.protocol.events import Event
 
 
 def ancestors_first(events: Mapping[str, Event], cited: Callable[[Event], Sequence[str]]) -> list[Event]:
-    """`events` (by ID) so that each comes after those that it cites; what cites itself, somewhere."""
+    """Return `events` (by ID) in an order in which each comes after those that it cites.
+
+    An event that cites itself through others may be at any place.
+    """
     ordered: list[Event] = []
     begun: set[str] = set()
     for event_id in events:

@@ -38,14 +38,12 @@ def receive(
     relayed: bool = False,
     again: bool = False,
 ) -> Received:
-    """Take a PDU of the room; the outcome, also if it was received before.
+    """Receive a PDU of the room, and return the outcome, even if it was received before.
 
     `room`, settled, saves reading it. `relayed` says that this server distributes the event to the others.
-    With `again` an event is judged anew if the room's policy server gave no decision before.
-
-    Raises the MatrixError for which the event is dropped, NotFound for an unknown room or one without local
-    users, MissingEvents if events that it refers to can't be fetched, Unavailable if the room stays
-    contended.
+    With `again` an event is judged anew if the room's policy server gave no decision before. Raises the
+    MatrixError for which the event is dropped, NotFound for an unknown room or one without local users,
+    MissingEvents if events that it refers to can't be had, Unavailable if it stays contended.
     """
     return _receive(room_id, pdu, remote, fill_gaps=True, known=room, relayed=relayed, again=again)
 

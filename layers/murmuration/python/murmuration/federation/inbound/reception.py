@@ -1,4 +1,6 @@
-"""The reception of one event: what the checks ask about the room, and what becomes of the event in it."""
+"""Receives one event: the facts about the room that the checks need, and the writes that the outcome
+needs.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,7 @@ _STATE_LIMIT = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What became of an event, and why if it wasn't accepted."""
+    """The outcome of receiving an event, with the reason if it wasn't accepted."""
 
     event_id: str
     kind: Kind
@@ -56,7 +58,7 @@ class Received:
 
 
 class Reception:
-    """The receiving of one event, and what is known for it: the facts of the checks on receipt."""
+    """Receives one event, and reads the facts about the room that the checks on receipt ask for."""
 
     def __init__(
         self,
@@ -65,7 +67,9 @@ class Reception:
         remote: RemoteServers,
         receive_earlier: Callable[[Event], object] | None = None,
     ) -> None:
-        """`receive_earlier` receives an event that came before; without it none is asked for."""
+        """`receive_earlier` receives an event that came before this one; without it, missing ones aren't
+        fetched.
+        """
         self.room = room
         self.event_id = event.event_id
         self.remote = remote
@@ -82,7 +86,10 @@ class Reception:
         self._promoted = False
 
     def look_up(self) -> StoredEvent | None:
-        """The event, if it has its place already. Reads along what it refers to: two round trips."""
+        """Return the event if its place is known already; else None. Also reads the events that it refers to.
+
+        Takes two round trips.
+        """
         event, room_id = self._event, self.room.room_id
         wanted = {self.event_id, *event.prev_events, *authorising_ids(event), *filter(None, [event.redacts])}
         stored, self.awaited = event_store.read_with_awaited(
@@ -93,7 +100,7 @@ class Reception:
         return known if known is not None and known.is_placed else None
 
     def judge_again(self, stored: StoredEvent) -> None:
-        """Have an event that was left undecided enter the log, if the checks allow it by now."""
+        """Add an event that was left undecided to the log, if the checks allow it now."""
         self._root = stored.state_root
         self._promoted = True
 
@@ -140,7 +147,7 @@ class Reception:
     # -- The event's place in the graph ------------------------------------------------------------------
 
     def root_before(self, event: Event) -> NodeId:
-        """The snapshot of the state before the event."""
+        """Return the snapshot of the state before the event."""
         if self._root is None:
             self._root = self._find_root(event)
         return self._root
@@ -223,7 +230,7 @@ class Reception:
     # -- What becomes of it ------------------------------------------------------------------------------
 
     def conclude(self, judgement: Judgement) -> Received:
-        """Write what the checks came to. Raises ConditionFailed where another writer was quicker."""
+        """Write the result of the checks. Raises ConditionFailed if another writer was quicker."""
         event = judgement.event
         reason = judgement.reason.message if judgement.reason is not None else ""
         if judgement.outcome is Outcome.ACCEPTED:
@@ -243,7 +250,7 @@ class Reception:
         return Received(self.event_id, kind, reason, undecided)
 
     def keep(self, stored: StoredEvent) -> None:
-        """Keep an event outside the log."""
+        """Store an event outside the log."""
         root = stored.state_root or state_trie.EMPTY
         nodes = self.forks.unstored([root])
         writes = [*event_store.keep_writes(stored), *self.forks.resolution_writes([root])]
@@ -302,9 +309,9 @@ class Reception:
         return True
 
     def retired(self, event: Event) -> set[str]:
-        """Which of the room's newest events aren't any more, as an event of the past follows them.
+        """Return the forward extremities that cease to be ones because this event of the past follows them.
 
-        Those that the room's state depends on stay: the next event that comes will tell of the difference.
+        Those whose removal would change the room's state stay until the next event.
         """
         head = self.room.head
         gone = set(event.prev_events).intersection(head.extremities)
@@ -317,9 +324,9 @@ class Reception:
     def make_entry(
         self, changes: Changes, event: Event, ordinal: int, *, below: int | None = None
     ) -> LogEntry:
-        """The log entry of the event, which is accepted; with all that goes beside it added to `changes`.
+        """Return the log entry of the accepted event, and add the writes that go with it to `changes`.
 
-        `below` is for an event that is filled in: the ordinal of the one that came as new.
+        `below` is for an event that is filled in: the ordinal of the event that came as new.
         """
         root = self.root_before(event)
         before = self.state_at(root, _state_about(event))
@@ -416,8 +423,10 @@ class Reception:
         return None
 
     def carry_out(self, changes: Changes, entry: LogEntry) -> LogEntry:
-        """If the event is a redaction, redact its target, or have it wait for that; it is shown if it does.
+        """If the event is a redaction, redact its target, or note the redaction for a target that isn't known
+        yet.
 
+        Returns the entry, withheld from clients unless the redaction takes effect.
         https://spec.matrix.org/v1.19/rooms/v12/#handling-redactions
         """
         target_id = entry.event.redacts

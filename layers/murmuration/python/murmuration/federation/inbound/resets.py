@@ -32,9 +32,9 @@ MOST_TOLD = 20
 
 
 def find_reset(forks: Forks, head: RoomHead, event: Event, differences: Differences) -> Reset:
-    """What an event of a fork brings back or takes away, with the events before and after; often nothing.
+    """Return the state that an event of a fork resets, each with the events before and after; mostly empty.
 
-    It costs reads only where something looks like a reset.
+    It reads only if the differences look like a reset.
     """
     if is_power_event(event):
         return {}
@@ -55,7 +55,7 @@ def find_reset(forks: Forks, head: RoomHead, event: Event, differences: Differen
 
 
 def _is_older(forks: Forks, before: Event, after: Event | None) -> bool:
-    """Whether state is gone, or what came earlier is current again: by the log, or else by depth."""
+    """Return whether state is gone, or what came earlier is current again: by the log, or else by depth."""
     if after is None:
         return True
     known = forks.stored([before.event_id, after.event_id])
@@ -66,7 +66,7 @@ def _is_older(forks: Forks, before: Event, after: Event | None) -> bool:
 
 
 def _is_revoked(forks: Forks, differences: Differences) -> bool:
-    """Whether what came along, and is new to the room, took something from somebody."""
+    """Return whether what came along, and is new to the room, took something from somebody."""
     new = [
         after.event_id
         for before, after in differences.values()
@@ -78,7 +78,9 @@ def _is_revoked(forks: Forks, differences: Differences) -> bool:
 
 
 def tell(room_id: str, event_id: str, reset: Reset) -> None:
-    """Tell the operator: by the log, and once an hour at most for a room by a dead letter, which alarms."""
+    """Report the reset to the operator: in the log, and by a dead letter, which alarms, at most once an
+    hour for a room.
+    """
     changed = [
         {"type": pair[0][:255], "state_key": pair[1][:255], "before": before.event_id, "after": _id(after)}
         for pair, (before, after) in list(reset.items())[:MOST_TOLD]

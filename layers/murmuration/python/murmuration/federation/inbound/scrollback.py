@@ -34,15 +34,20 @@ AT_ONCE = 5
 
 
 def get_messages(token: AccessToken, room_id: str, request: PageRequest) -> TimelinePage:
-    """`timeline.get_messages`, with the past of other servers. Raises what that raises."""
+    """Do the same as `timeline.get_messages`, but fetch missing past events from other servers first.
+
+    Raises what that raises.
+    """
     return timeline.get_messages(token, room_id, request, fill)
 
 
 def get_event_by_timestamp(token: AccessToken, room_id: str, ts: int, *, forward: bool) -> EventAtTime:
-    """`by_timestamp.get_event_by_timestamp`, with the past of other servers. Raises what that raises.
+    """Do the same as `by_timestamp.get_event_by_timestamp`, but fetch missing past events from other servers
+    first.
 
-    Where events are missing around that time, another server is asked which is the closest, and the past is
-    fetched until that one is there, as far as a request has the time. The next request goes on from there.
+    Raises what that raises. If events are missing around that time, another server is asked for the closest
+    event, and the past is fetched up to that one, as far as the request has time. The next request continues
+    there.
     """
     from murmuration.rooms.reading import by_timestamp
 

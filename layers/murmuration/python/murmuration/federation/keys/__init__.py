@@ -1,4 +1,4 @@
-"""Servers' signing keys: other servers', fetched and kept, and this server's, published.
+"""Servers' signing keys: fetches and stores other servers' keys, and publishes this server's own.
 
-How a signature is made and checked is `protocol.signing`'s.
+Making and checking signatures is in `protocol.signing`.
 """

@@ -24,7 +24,7 @@ MAX_KEPT_BYTES = 16 * 1024
 def keys_of(
     document: Untrusted, server_name: str, source: Source, *, lenient: bool = False
 ) -> list[StoredKey]:
-    """The keys of a document, which its own server must have signed; current ones first.
+    """Return the keys of a document, which its own server must have signed; current ones first.
 
     Raises BadJson, InvalidSignature; if `lenient`, a wrong document has no keys instead.
     """
@@ -46,7 +46,7 @@ def _all_keys(parsed: ServerKeys) -> Iterator[VerifyKey]:
 
 
 def readable(documents: object) -> Iterator[tuple[str, Untrusted]]:
-    """(server name, document) of those in a notary's list that have the form of one."""
+    """Yield (server name, document) for the documents in a notary's list that have the right form."""
     for document in documents if isinstance(documents, list) else ():
         if isinstance(document, dict) and isinstance(document.get("server_name"), str):
             yield document["server_name"], document

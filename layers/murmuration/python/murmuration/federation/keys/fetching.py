@@ -57,7 +57,8 @@ _memory: LruCache[KeyName, StoredKey] = LruCache(10_000)
 def verify_keys(
     wanted: Mapping[KeyName, int], *, urgent: bool = False, seconds: float = BULK_SECONDS
 ) -> dict[KeyName, VerifyKey]:
-    """The wanted keys that are known or can be fetched; `wanted` has for each how long it must be valid (ms).
+    """Return the wanted keys that are known or can be fetched; `wanted` has for each how long it must be
+    valid (ms).
 
     A key that isn't valid for so long is returned too if there is no better one; the caller decides by
     `VerifyKey.may_sign_event` or `may_sign_request` whether it counts. Invalid names are left out. One round
@@ -89,8 +90,8 @@ def verify_keys(
 
 
 def known_keys(wanted: Mapping[KeyName, int]) -> dict[KeyName, VerifyKey]:
-    """Those of the wanted keys that this process or the table has. At most one round trip; no server is
-    asked.
+    """Return the wanted keys that this process remembers or the table has. At most one round trip; asks no
+    server.
     """
     found = {name: stored for name in wanted if (stored := _memory.get(name)) is not None}
     if unknown := _short(wanted, found):
@@ -101,14 +102,14 @@ def known_keys(wanted: Mapping[KeyName, int]) -> dict[KeyName, VerifyKey]:
 
 
 def forget() -> None:
-    """Drop what this process knows; the table keeps it."""
+    """Forget the keys that this process remembers; the table keeps them."""
     _memory.clear()
 
 
 def fetch_from_origin(server_name: str, seconds: float = ORIGIN_SECONDS) -> list[StoredKey]:
-    """The keys that a server publishes; they are stored where they are better than what is.
+    """Return the keys that a server publishes. Those that are better than the stored ones are stored.
 
-    Raises RequestFailed; for a document that is wrong InvalidSignature or BadJson, both MatrixErrors.
+    Raises RequestFailed; for a wrong document InvalidSignature or BadJson, both MatrixErrors.
     """
     path = client.path("_matrix", "key", "v2", "server")
     document = client.request(
@@ -165,7 +166,7 @@ def _fetch(
 
 
 def _is_better(stored: StoredKey, known: StoredKey) -> bool:
-    """Whether a key that was just received replaces what is known, as the table decides it too."""
+    """Return whether a key that was just received replaces what is known, as the table decides it too."""
     same = stored.key.public_key == known.key.public_key
     longer = (stored.key.valid_until_ts or 0) > (known.key.valid_until_ts or 0)
     if stored.source == "notary":
@@ -174,7 +175,10 @@ def _is_better(stored: StoredKey, known: StoredKey) -> bool:
 
 
 def remember_asking(servers: Iterable[str], failed: set[str], asked: Mapping[str, Asked]) -> None:
-    """Record that servers were asked, of which some `failed`; `asked` is what was recorded before."""
+    """Record that servers were asked for their keys, and which of them `failed`.
+
+    `asked` is the earlier record.
+    """
     from murmuration.aws.concurrency import parallel
 
     now = now_ms()

@@ -41,14 +41,14 @@ Wanted = Mapping[str, int | None]
 
 
 def query_server_keys(server_name: str, minimum_valid_until_ts: int | None, address: str) -> KeyDocuments:
-    """The key documents of one server. Raises InvalidParam, LimitExceeded."""
+    """Return the key documents of one server. Raises InvalidParam, LimitExceeded."""
     if not is_valid_server_name(server_name):
         raise InvalidParam("This is not a valid server name")
     return _query({server_name: {"": minimum_valid_until_ts}}, address)
 
 
 def query_keys(server_keys_wanted: Untrusted, address: str) -> KeyDocuments:
-    """The key documents of the servers wanted, by server and key ID. Raises BadJson, LimitExceeded."""
+    """Return the key documents of the servers wanted, by server and key ID. Raises BadJson, LimitExceeded."""
     if len(server_keys_wanted) > MOST_SERVERS:
         raise BadJson(f"A request may be about {MOST_SERVERS} servers")
     wanted = {
@@ -90,7 +90,7 @@ def _query(wanted: Mapping[str, Wanted], address: str) -> KeyDocuments:
 
 
 def _is_stale(wanted: Wanted, keys: list[StoredKey], asked: Asked) -> bool:
-    """Whether the server is to be asked: what is known falls short, and it wasn't asked just now."""
+    """Return whether the server is to be asked: what is known falls short, and it wasn't asked just now."""
     now = now_ms()
     if now < asked.again_ms:
         return False

@@ -21,7 +21,7 @@ VALIDITY_MS = 48 * 3_600_000
 
 
 def get_server_keys() -> KeyDocument:
-    """The signed document of this server's keys."""
+    """Return the signed document of this server's keys."""
     server_keys.renew()
     now = now_ms()
     current, former = [server_keys.signing_key()], []
@@ -34,7 +34,9 @@ def get_server_keys() -> KeyDocument:
 
 
 def own_keys() -> list[VerifyKey]:
-    """This server's keys, for checking what it signed itself: each as valid as others find it."""
+    """Return this server's keys, to check its own signatures: each is valid for as long as other servers
+    take it to be.
+    """
     now, valid = now_ms(), now_ms() + VALIDITY_MS
     current = server_keys.signing_key()
     return [

@@ -42,12 +42,14 @@ class Entry:
     events: Mapping[str, Event]
 
     def joined(self) -> int:
-        """How many members the room has."""
+        """Return how many members the room has."""
         return sum(1 for event_id in self.state.values() if self.events[event_id].membership == "join")
 
 
 def check_answer(answer: Untrusted, join: Event) -> Entry:
-    """The room in a server's answer, checked. Raises Malformed if it can't be the room that was joined."""
+    """Return the room in a server's answer, checked. Raises Malformed if it can't be the room that was
+    joined.
+    """
     version, room_id = join.room_version, join.room_id
     given_state = _events(answer.get("state"), version, room_id)
     given = {**_events(answer.get("auth_chain"), version, room_id), **given_state}
@@ -110,7 +112,7 @@ def _signed_join(given: object, join: Event) -> Event:
 
 
 def _accepted(events: Mapping[str, Event], keys: KeyRing) -> dict[str, Event]:
-    """Those of the events that are valid, by ID: none without all that authorise it."""
+    """Return those of the events that are valid, by ID: none without all that authorise it."""
     accepted: dict[str, Event] = {}
     for event in ancestors_first(events, authorising_ids):
         wanted = authorising_ids(event)

@@ -39,8 +39,8 @@ SETTLING_MS = 600_000
 def enter(entry: Entry, *, afresh: bool = False) -> None:
     """Write the room with the join. Doing it again changes nothing. Raises Unavailable.
 
-    `afresh` treats a room that this server is in like one that it wasn't in for a while: the state that was
-    told takes the place of what is known here, instead of being resolved with it.
+    `afresh` is for a room that this server is in already: the state in the other server's answer replaces the
+    state known here, as it does for a room that this server left, instead of being resolved with it.
     """
     room_id, version = entry.join.room_id, entry.join.room_version
     _keep_events(entry)
@@ -126,7 +126,7 @@ def _changes(room: Room | None, forks: Forks, entry: Entry, *, afresh: bool) -> 
 
 
 def _missing(room: Room | None, forks: Forks, event_ids: Sequence[str]) -> list[str]:
-    """Those of the events whose place in the room's graph isn't known."""
+    """Return those of the events whose place in the room's graph isn't known."""
     if room is None:
         return list(event_ids)
     known = forks.stored(event_ids)

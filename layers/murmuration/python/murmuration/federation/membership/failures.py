@@ -18,7 +18,7 @@ _MOST_REFUSALS = 3
 
 
 def passed_on(error: RequestFailed) -> MatrixError:
-    """The error for the client when another server refused or failed."""
+    """Return the error for the client when another server refused or failed."""
     if isinstance(error, RateLimited):
         return LimitExceeded("Another server asks for patience", retry_after_ms=error.retry_after_ms)
     if not isinstance(error, Refused):
@@ -33,7 +33,7 @@ def passed_on(error: RequestFailed) -> MatrixError:
 def first_answer(
     servers: Iterable[str], ask: Callable[[str], T], *, final: tuple[type[MatrixError], ...] = ()
 ) -> T:
-    """Ask servers one after the other; the first answer that isn't an error.
+    """Ask servers one after the other, and return the first answer that isn't an error.
 
     After an error that is `final` no other server is asked. Raises the most informative of the errors if all
     fail: a refusal rather than no answer. Raises BadGateway without servers.

@@ -1,6 +1,7 @@
-"""The handshakes by which a user of this server changes their membership in a room that others are in.
+"""Join, leave and knock through other servers, for users of this server in rooms that others are in.
 
-A server in the room makes a template, this server checks, completes and signs it, and sends it back.
+A server in the room makes a template of the event. This server checks, completes and signs it, and sends it
+back.
 https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
 """
 
@@ -35,7 +36,7 @@ _COPIED = ("type", "room_id", "sender", "state_key", "prev_events", "auth_events
 
 
 def candidates(room_id: str, *groups: Any) -> list[str]:
-    """The servers that may help with a room, each once, the first groups first; not this one.
+    """Return the servers that may help with a room, each once, the first groups first; not this one.
 
     The last is the server in the room's ID, which rooms of version 12 don't have.
     """
@@ -48,7 +49,7 @@ def candidates(room_id: str, *groups: Any) -> list[str]:
 
 
 def make(server: str, membership: str, room_id: str, user_id: str, content: Content) -> Event:
-    """The event that `server` made a template of, with `content`, signed by this server.
+    """Return the event that `server` made a template of, with `content`, signed by this server.
 
     Raises RequestFailed; Malformed for a template that isn't of this room, user and membership; Forbidden.
     """
@@ -109,12 +110,14 @@ def send(
 
 
 def is_unknown_endpoint(error: Refused) -> bool:
-    """Whether a server says that it doesn't have an endpoint, rather than something of the request."""
+    """Return whether the error says that the server lacks the endpoint, and not that something in the
+    request is wrong.
+    """
     return error.errcode == "M_UNRECOGNIZED" or (error.status in (404, 405) and not error.errcode)
 
 
 def listed_answer(server: str, answer: object) -> Untrusted:
-    """The object in an answer of version 1: `[200, {…}]`. Raises Malformed."""
+    """Return the object in an answer of version 1: `[200, {…}]`. Raises Malformed."""
     if isinstance(answer, list) and len(answer) == 2 and isinstance(answer[1], dict):
         return dict(answer[1])
     raise Malformed(f"{server} gave no answer of version 1")

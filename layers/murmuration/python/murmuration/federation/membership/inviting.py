@@ -51,7 +51,7 @@ def invite_user(
 ) -> None:
     """Invite a user of any server who isn't in the room; the same invite again changes nothing.
 
-    Raises Forbidden, InvalidParam, LimitExceeded, and what the user's server answers.
+    Raises Forbidden, InvalidParam, LimitExceeded, and the error of the user's server.
     """
     parse_user_id(user_id)
     if member_index.is_local(user_id):
@@ -87,7 +87,9 @@ def create_room(requester: Requester, request: RoomRequest, *, txn_id: str | Non
 
 
 def invite_by(sender: str, room_id: str, user_id: str, content: Content) -> str:
-    """Invite a user of any server with this content; the event's ID. Raises as `invite_user` does."""
+    """Invite a user of any server with this content. Returns the event's ID. Raises what `invite_user`
+    raises.
+    """
     if member_index.is_local(user_id):
         check_takes_invites(user_id)
         return append(room_id, lambda batch: batch.add(Draft(MEMBER, sender, content, user_id))).event_id
@@ -129,7 +131,7 @@ def _build(room: Room, sender: str, user_id: str, content: Content) -> tuple[Eve
 
 
 def _require_federation(room: Room, server: str) -> None:
-    """Raises Forbidden where a server's users can't be in the room."""
+    """Raise Forbidden where a server's users can't be in the room."""
     policy.require_allowed(server)
     state = room.events([CREATE_KEY, SERVER_ACL_KEY])
     if state[CREATE_KEY].content.get("m.federate") is False:
@@ -191,7 +193,7 @@ def _with_signature(server: str, event: Event, answered: object) -> Event:
 
 
 def _check_signature(server: str, event: Event) -> None:
-    """Raises InvalidSignature unless a known key of the server has signed the event."""
+    """Raise InvalidSignature unless a known key of the server has signed the event."""
     from murmuration.protocol.pdus.signing import InvalidSignature, verify_event
 
     wanted = {(server, key_id): event.origin_server_ts for key_id in key_ids_of(event.pdu, server)}

@@ -1,6 +1,6 @@
-"""Joining a room by other servers: the work itself, which a worker does, as it may take minutes.
+"""The work of joining a room through other servers. A worker does it, because it may take minutes.
 
-Each step can be done twice: a server takes the same user's join again, what is stored is stored once.
+Each step can be done twice: a server accepts the same user's join again, and nothing is stored twice.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class JoinMessage(TypedDict):
 
 
 def run(user_id: str, room_id: str) -> None:
-    """Carry out a job, unless it is over or another worker is at it.
+    """Carry out a job, unless it has ended or another worker has claimed it.
 
     The outcome is stored for the requests that wait. An unexpected error is raised after that.
     """
@@ -91,7 +91,7 @@ def _held(job: Job) -> Iterator[None]:
 
 
 def join(job: Job) -> None:
-    """Join the room by the first of the servers that lets the user in. Raises MatrixError."""
+    """Join the room through the first of the servers that allows it. Raises MatrixError."""
     most = limit_for(job.room_id)
 
     def by(server: str) -> Entry:

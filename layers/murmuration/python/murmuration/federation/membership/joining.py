@@ -54,7 +54,7 @@ def join_room(
     """Join the room that an ID or alias names, once for a `txn_id`, and return its ID.
 
     `via` are servers that the client knows to be in it. Raises UnknownToken, NotFound, Forbidden,
-    LimitExceeded, GatewayTimeout while a join goes on, and the errors that other servers answer.
+    LimitExceeded, GatewayTimeout if the join takes longer than the request, and the errors of other servers.
     """
     named = request.room_id_or_alias
     if is_elsewhere(named):
@@ -76,14 +76,14 @@ def join_room(
 
 
 def is_elsewhere(room_id_or_alias: str) -> bool:
-    """Whether it is an alias of another server."""
+    """Return whether the text is an alias of another server."""
     if not is_valid_room_alias(room_id_or_alias):
         return False
     return parse_room_alias(room_id_or_alias).server_name != settings().server_name
 
 
 def find_alias(alias: str) -> tuple[str, list[str]]:
-    """The room that an alias of another server points to, and servers that are in it.
+    """Return the room that an alias of another server points to, and servers that are in it.
 
     Raises NotFound, Forbidden, BadGateway.
     """
@@ -107,7 +107,7 @@ def find_alias(alias: str) -> tuple[str, list[str]]:
 
 
 def servers_for(user_id: str, room_id: str, via: Sequence[str] = ()) -> list[str]:
-    """The servers that may help a user to join or leave a room, the likeliest first.
+    """Return the servers that may help a user to join or leave a room, the likeliest first.
 
     They are those that the client named, the server of the user who sent the invite, those that were in the
     room when this server was, and the one in the room's ID.
@@ -129,9 +129,9 @@ def servers_for(user_id: str, room_id: str, via: Sequence[str] = ()) -> list[str
 def join_elsewhere(
     user_id: str, room_id: str, servers: Sequence[str], request: JoinRequest, *, afresh: bool = False
 ) -> str:
-    """Join a room through other servers, and return its ID. Raises what `join_room` does.
+    """Join a room through other servers, and return its ID. Raises what `join_room` raises.
 
-    With `afresh` the state from them replaces what is known here.
+    With `afresh` the state in their answer replaces the state known here.
     """
     for server in servers:
         if policy.is_allowed(server):

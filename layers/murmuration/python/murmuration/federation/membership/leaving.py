@@ -35,7 +35,9 @@ MOST_TRIES = 6
 
 
 def leave_room(user_id: str, room_id: str, *, reason: str | None = None, claim: Claim | None = None) -> None:
-    """Leave a room, reject an invite or take back a knock; one who has left stays so. Raises Forbidden."""
+    """Leave a room, reject an invite or take back a knock; does nothing for a user who has left. Raises
+    Forbidden.
+    """
     try:
         if operations.leave_room(user_id, room_id, reason=reason, claim=claim) is not False:
             return
@@ -47,7 +49,9 @@ def leave_room(user_id: str, room_id: str, *, reason: str | None = None, claim: 
 
 
 def reject_invite(user_id: str, room_id: str, event_id: str, *, claim: Claim | None = None) -> None:
-    """Reject the invite that an event is. Raises NotFound where it isn't, or isn't any more."""
+    """Reject the invite with this event ID. Raises NotFound if the event isn't an invite that is still
+    open.
+    """
     row = memberships.read_membership(user_id, room_id)
     if row is not None and row.is_outside and (row.event_id, row.membership) == (event_id, "invite"):
         _end(user_id, room_id, None)
@@ -70,7 +74,7 @@ def leave_all_rooms(user_id: str) -> None:
 
 
 def leave_again(user_id: str, room_id: str, tries: int) -> None:
-    """Ask the room's servers again to take a leave that none of them took when the user left."""
+    """Send the room's servers a leave again that none of them accepted when the user left."""
     row = memberships.read_row(user_id, room_id)
     if row is None or not row.is_outside or row.membership != "leave":
         return

@@ -1,8 +1,8 @@
-"""How large a room may be that a user of this server joins by another, as the operator set it.
+"""The operator's limits for the size of a room that a user of this server joins through another server.
 
-A large room costs money all day long. Servers tell how complex a room is before it is joined, if they know
-the question; how many members it has shows in their answer to the join. A room that this server is in costs
-nothing more by one more join, so the limits aren't for it.
+A large room costs money all day long. Many servers tell how complex a room is before it is joined. The number
+of its members is known from their answer to the join. Rooms that this server is in already aren't limited,
+because another join costs nothing more.
 """
 
 from __future__ import annotations
@@ -22,21 +22,23 @@ _MOST_TOLD = 10**9
 
 
 class RoomTooLarge(Forbidden):
-    """The room has more members than it may have. Another server would tell the same."""
+    """The room has more members than the limit. Other servers aren't asked: they would give the same
+    number.
+    """
 
 
 def limit_for(room_id: str) -> int:
-    """How many members the room may have when it is joined by another server; 0 if there is no bound."""
+    """Return how many members the room may have when it is joined through another server; 0 for no limit."""
     most = settings().federation_max_members
     head = room_items.read_head(room_id) if most else None
     return 0 if head is not None and head.is_resident else most
 
 
 def check_complexity(server: str, room_id: str, most: int) -> None:
-    """Raises Forbidden for a room whose state has more than twice as many events as it may have members.
+    """Raise Forbidden if `server` says that the room's state has more than twice `most` events.
 
-    It is the server's own word, so another may be asked. One that doesn't tell is not asked again here: the
-    members count when they are known.
+    The caller may ask another server then. A server that doesn't answer the question is no error: the members
+    are checked after the join's answer.
     """
     if not most:
         return
@@ -55,7 +57,7 @@ def check_complexity(server: str, room_id: str, most: int) -> None:
 
 
 def check_members(entry: Entry, most: int) -> None:
-    """Raises RoomTooLarge for a room with more members than the operator lets a room have."""
+    """Raise RoomTooLarge if the room has more than `most` members."""
     if most and (joined := entry.joined()) > most:
         raise RoomTooLarge(_refusal(f"it has {joined:,} members", most))
 

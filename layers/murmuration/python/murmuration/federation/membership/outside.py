@@ -1,6 +1,6 @@
 """Users' memberships in rooms that this server isn't in: an invite, a knock, and how these end.
 
-They are rows of the users alone, as there is no room that they could be part of.
+They are only stored as rows of the users, because the rooms aren't stored here.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ ATTEMPTS = 20
 
 
 def record(user_id: str, room_id: str, make: Callable[[Membership | None], Membership | None]) -> bool:
-    """Have the user the membership that `make` makes of the one before; their devices are told.
+    """Replace a user's membership by the one that `make` returns for it, and tell their devices. Returns
+    whether it changed.
 
-    `make` is called again after a lost race, and returns None where nothing is to change. Whether anything
-    did. Raises Unavailable.
+    `make` is called again after a lost race, and returns None if nothing is to change. Raises Unavailable.
     """
     for attempt in range(ATTEMPTS):
         before = memberships.read_row(user_id, room_id)
@@ -51,7 +51,10 @@ def record(user_id: str, room_id: str, make: Callable[[Membership | None], Membe
 def outside_row(
     event: Event, membership: str, state: Sequence[StrippedState], via: Sequence[str]
 ) -> Membership:
-    """The row of an invite or knock; `state` is what is known of the room, `via` who may help to leave it."""
+    """Return the membership row of an invite or knock.
+
+    `state` is the room's stripped state, `via` are the servers that may help to leave the room.
+    """
     return Membership(
         user_id=UserId(event.state_key or ""),
         room_id=event.room_id,
@@ -68,7 +71,9 @@ def outside_row(
 
 
 def ended_row(before: Membership, event: EventFields, sender: str, membership: str = "leave") -> Membership:
-    """The membership row of a user whose invite or knock has ended; `event` is in the form for clients."""
+    """Return the membership row of a user whose invite or knock has ended; `event` is in the form for
+    clients.
+    """
     return Membership(
         user_id=before.user_id,
         room_id=before.room_id,
@@ -86,7 +91,7 @@ def ended_row(before: Membership, event: EventFields, sender: str, membership: s
 
 
 def shown_event(event: Event) -> EventFields:
-    """An event without its place, as clients are shown it."""
+    """Return an event in the form for clients, without a place in a log."""
     return {
         **_own(event),
         "event_id": event.event_id,

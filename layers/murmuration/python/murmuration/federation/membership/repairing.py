@@ -1,4 +1,4 @@
-"""An operator's repairs: giving a room up, and getting it again from other servers."""
+"""An operator's repairs: leaving a room with all users, and fetching it again from other servers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ PRESENT = ("join", "invite", "knock")
 
 
 def forget_room(room_id: str) -> Iterator[tuple[str, str]]:
-    """Have all users of this server leave a room and forget it.
+    """Make all users of this server leave a room and forget it.
 
-    Nothing more is taken of it then, and it is deleted when the time for empty rooms is over. Yields each
-    user and the error for which they couldn't leave, or "". Running it again goes on. Raises NotFound.
+    From then on no events of the room are accepted, and it is deleted after the usual time for empty rooms.
+    Yields each user, with the error if they couldn't leave, or "". After an interruption, run it again.
+    Raises NotFound.
     """
     head = Room.load(room_id).head
     for user_id in member_index.read_local(head, memberships=PRESENT):
@@ -36,13 +37,13 @@ def forget_room(room_id: str) -> Iterator[tuple[str, str]]:
 
 
 def rejoin_room(room_id: str, via: Sequence[str] = ()) -> list[str]:
-    """Fetch a room again from other servers, whose state replaces what is known here.
+    """Fetch a room again from other servers, whose state replaces the state known here.
 
     One local user joins again through a server in the room, `via` first. Then the users join whom that server
-    doesn't know as joined. Returns the users who are joined afterwards. The log stays, with a gap in it.
+    doesn't list as joined. Returns the users who are joined afterwards. The log stays, with a gap in it.
 
     Raises Forbidden if no local user is joined, NotFound for an unknown room or if no other server is known,
-    and the errors that other servers answer.
+    and the errors of other servers.
     """
     users = member_index.read_local(Room.load(room_id).head)
     if not users:

@@ -17,7 +17,9 @@ from murmuration.storage.users.memberships import Membership
 
 
 def set_state(requester: Requester, room_id: str, event_type: str, state_key: str, content: Content) -> str:
-    """Set a piece of state; the event's ID. Raises what `sending.set_state` and the invited server do."""
+    """Set a piece of state, and return the event's ID. Raises what `sending.set_state` and the invited
+    server do.
+    """
     if event_type == MEMBER:
         event_id = _elsewhere(requester.user_id, room_id, state_key, content)
         if event_id is not None:

@@ -1,4 +1,4 @@
-"""The state that goes with invites and knocks between servers, by which a user knows the room.
+"""The state that servers send each other with invites and knocks, which describes the room to the user.
 
 Since version 1.16 of the specification these are whole events, so that the room can be identified by its
 create event. Older servers send stripped state, with four keys an event.
@@ -31,7 +31,9 @@ MOST_EVENTS = 100
 def full_state(
     state: Callable[[Iterable[StateKey]], Mapping[StateKey, Event]], sender: str | None = None
 ) -> list[Pdu]:
-    """The room's main facts as whole events, with the inviter's (`sender`) membership; the creation first."""
+    """Return the room's main facts as whole events, with the inviter's (`sender`) membership; the creation
+    first.
+    """
     pairs = [(event_type, "") for event_type in STRIPPED_TYPES]
     if sender is not None:
         pairs.append((MEMBER, sender))
@@ -41,7 +43,7 @@ def full_state(
 
 
 def received_state(given: object, version: RoomVersion, room_id: str) -> list[StrippedState]:
-    """The stripped state for clients, from what another server sent with an invite or knock.
+    """Return the stripped state for clients, from what another server sent with an invite or knock.
 
     In rooms whose ID is their create event's hash, the whole create event must be there and belong to the
     room. In other rooms stripped events are taken as they are. An event that claims to be whole is left out

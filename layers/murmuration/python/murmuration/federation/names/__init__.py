@@ -1,4 +1,4 @@
-"""From a server's name to where it is reached, and which servers are spoken with at all.
+"""Finds the hosts of a server by its name, and decides which servers are asked at all.
 
-No federation request is made here; `federation.requests` does that with what is found here.
+No federation request is made here; `federation.requests` does that with the hosts found here.
 """

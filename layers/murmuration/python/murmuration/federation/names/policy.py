@@ -1,4 +1,4 @@
-"""Which servers this one speaks with, by the operator's lists."""
+"""Decides with which servers this one communicates, by the operator's lists."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from murmuration.transport.addresses import Reach
 
 
 def is_allowed(server_name: str) -> bool:
-    """Whether this server asks `server_name` and answers it. The deny list wins over the allow list."""
+    """Return whether this server asks `server_name` and answers it. The deny list wins over the allow
+    list.
+    """
     config = settings()
     if not config.federation or _listed(server_name, config.federation_deny):
         return False
@@ -17,7 +19,7 @@ def is_allowed(server_name: str) -> bool:
 
 
 def require_allowed(server_name: str) -> None:
-    """Raises Forbidden for a server that `is_allowed` refuses."""
+    """Raise Forbidden for a server that `is_allowed` refuses."""
     if not settings().federation:
         raise Forbidden("This server does not federate")
     if not is_allowed(server_name):
@@ -25,12 +27,14 @@ def require_allowed(server_name: str) -> None:
 
 
 def reach() -> Reach:
-    """The addresses at which servers may be: public ones, and the loopback where a setting allows it."""
+    """Return the addresses at which servers may be: public ones, and the loopback where a setting allows
+    it.
+    """
     return Reach(loopback=settings().federation_loopback)
 
 
 def _listed(server_name: str, patterns: tuple[str, ...]) -> bool:
-    """Whether one of the globs fits the name, or the name without its port."""
+    """Return whether one of the globs fits the name, or the name without its port."""
     from murmuration.protocol.identifiers import parse_server_name
 
     names = (server_name, parse_server_name(server_name).host)

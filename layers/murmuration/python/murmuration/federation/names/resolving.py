@@ -36,7 +36,7 @@ class NoRoute(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where to connect (`host`, a name or an IP literal without brackets, and `port`), and as whom.
+    """Where to connect: `host` (a name, or an IP literal without brackets) and `port`.
 
     `host_header` is the request's Host; the certificate must be for `certificate_name`.
     """
@@ -48,7 +48,7 @@ class Route:
 
 
 def resolve(server_name: str) -> tuple[Route, ...]:
-    """The routes to a server, to be tried in this order. Raises NoRoute.
+    """Return the routes to a server, to be tried in this order. Raises NoRoute.
 
     A literal or a name with a port costs nothing. Else a process that doesn't know the server reads once.
     """

@@ -12,7 +12,7 @@ LONGEST_S = 24 * 3600
 
 
 class SrvError(Exception):
-    """The name servers didn't answer, so there may be records."""
+    """The name servers didn't answer, so it isn't known whether there are records."""
 
 
 class SrvRefused(Exception):
@@ -21,14 +21,16 @@ class SrvRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Targets (none if there are none) in the order to try them, and for how many seconds that counts."""
+    """The targets in the order to try them (none if there are no records), and for how many seconds they
+    are valid.
+    """
 
     targets: tuple[tuple[str, int], ...]
     lifetime_s: int
 
 
 def look_up(name: str) -> Records:
-    """The SRV records of `name`. Raises SrvError, SrvRefused."""
+    """Return the SRV records of `name`. Raises SrvError, SrvRefused."""
     import dns.exception
     import dns.resolver
 
@@ -48,7 +50,7 @@ def look_up(name: str) -> Records:
 
 
 def in_order(records: Iterable[tuple[int, int, str, int]]) -> list[tuple[str, int]]:
-    """(target, port) of records (priority, weight, target, port), in an order by RFC 2782, at most 8.
+    """Return the (target, port) of records (priority, weight, target, port), ordered by RFC 2782, at most 8.
 
     The lowest priority comes first; among equals a record comes first in proportion to its weight.
     """

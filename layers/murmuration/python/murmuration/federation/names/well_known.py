@@ -36,14 +36,14 @@ class WellKnownError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Delegation:
-    """The server name that a host delegates to, and for how many seconds that counts."""
+    """The server name that a host delegates to, and for how many seconds that is valid."""
 
     server_name: str
     lifetime_s: int
 
 
 def fetch(hostname: str) -> Delegation:
-    """The host's delegation. Follows redirects, of which each is checked. Raises WellKnownError."""
+    """Return the host's delegation. Redirects are followed after a check of each. Raises WellKnownError."""
     from murmuration.transport import following
 
     way = following.Way(policy.reach(), ca_file=settings().federation_ca)
@@ -61,7 +61,7 @@ def fetch(hostname: str) -> Delegation:
 
 
 def lifetime(headers: Mapping[str, str], now_s: float | None = None) -> int:
-    """How long an answer with these headers counts, in seconds, between 5 minutes and 48 hours."""
+    """Return how long an answer with these headers counts, in seconds, between 5 minutes and 48 hours."""
     control = headers.get("cache-control", "").lower()
     if re.search(r"(?:^|[\s,])no-(?:store|cache)\b", control):
         return SHORTEST_S

@@ -1,4 +1,4 @@
-"""Sends a server what is owed to it, in order. Each transaction waits until the one before is confirmed.
+"""Sends a server the events and EDUs that it hasn't got, in order. Each transaction waits for the one before.
 
 One worker at a time serves a server: it holds the claim of the server's backlog. A transaction is stored
 before it is sent, and sent again unchanged until the server confirms it, by whichever worker. A server that
@@ -38,7 +38,7 @@ ROOMS_AT_ONCE = 50
 
 
 def catch_up(server_name: str) -> None:
-    """Send a server what is owed to it, as far as it takes it now."""
+    """Send a server its backlog, until it is up to date or fails."""
     started = now_ms()
     backlog = backlogs.claim(server_name, secrets.token_hex(8), now_ms=started, until_ms=started + CLAIM_MS)
     if backlog is None:

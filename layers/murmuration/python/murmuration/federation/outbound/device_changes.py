@@ -49,7 +49,7 @@ def _federates() -> bool:
 
 
 def servers_of(user_id: str) -> set[str]:
-    """The other servers that share a room with a local user."""
+    """Return the other servers that share a room with a local user."""
     import functools
 
     from murmuration.aws import concurrency
@@ -64,9 +64,11 @@ def servers_of(user_id: str) -> set[str]:
 
 
 def read_owed(server_name: str, user_id: str, since: int) -> tuple[list[int], int]:
-    """The changes that a server is to get, from a number on, and up to where these were looked through.
+    """Return the numbers of the changes, from `since` on, that a server is to get, and the number to continue
+    from.
 
-    Of each device it is the newest. A server that shares no room with the user any more gets none.
+    Only the newest change of each device counts. A server that shares no room with the user any more gets
+    none.
     """
     from murmuration.federation.devices.sharing import shares_room
 
@@ -78,7 +80,7 @@ def read_owed(server_name: str, user_id: str, since: int) -> tuple[list[int], in
 
 
 def read_edus(user_id: str, numbers: Sequence[int], since: int) -> list[Edu]:
-    """The EDUs of these changes, in order, for a server that got all changes before `since`."""
+    """Return the EDUs of these changes, in order, for a server that got all changes before `since`."""
     if not numbers:
         return []
     first = since or numbers[0]

@@ -1,7 +1,7 @@
 """Sends new events to many servers at once.
 
-A server that gets them costs no write. One that doesn't is behind from then on (`storage.servers.backlogs`):
-it gets nothing here until it has caught up, and costs nothing but two reads.
+A server that accepts them costs no write. One that fails is behind from then on (`storage.servers.backlogs`):
+until it has caught up it is left out here, which costs two reads.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ PASSED_MS = 60_000
 
 
 def send_new(room_id: str, ordinals: Sequence[int], servers: Sequence[str], made_ms: int) -> None:
-    """Send entries of a log to servers, but to those that are behind; who fails is behind from now on.
+    """Send new entries of a log to servers, except those that are behind. A server that fails is behind from
+    now on.
 
-    `room_id` is the ID of a room's log, or of a user's (`logs`).
-
-    May be done twice: it is the same transaction then, and other servers know events by their IDs.
+    `room_id` is the ID of a room's log, or of a user's (`logs`). May be done twice: the transaction ID is the
+    same then, and other servers recognise events by their IDs.
     """
     behind = backlogs.read_all(servers)
     up_to_date = [name for name in servers if name not in behind]
@@ -70,7 +70,7 @@ def _send(name: str, transaction: Transaction, content: TransactionBody) -> bool
 
 
 def send_messages(server_name: str) -> None:
-    """Send a server its waiting to-device messages. If it is behind, note that they are owed to it.
+    """Send a server its waiting to-device messages. If it is behind, add them to its backlog instead.
 
     Messages that it confirmed are removed. If the worker stops before that, they are sent again, and the
     other server recognises them by their message IDs.
@@ -93,7 +93,9 @@ def send_messages(server_name: str) -> None:
 
 
 def send_passing(edus: Sequence[Edu], servers: Sequence[str], made_ms: int) -> None:
-    """Send EDUs that are of use only now, to those servers that are up to date. Nothing of it is kept."""
+    """Send EDUs that are only useful now to those of the servers that are up to date. They are never sent
+    later.
+    """
     if now_ms() - made_ms > PASSED_MS:
         return
     behind = backlogs.read_all(servers)
@@ -123,7 +125,9 @@ def _owe(room_id: str, ordinal: int, behind: dict[str, Backlog]) -> list[str]:
 
 
 def _recovered(names: Sequence[str], behind: dict[str, Backlog]) -> list[str]:
-    """Those servers that answer again, or have sent a request, since they failed. `names` are at rest."""
+    """Return those servers that answer again, or have sent a request, since they failed. `names` are at
+    rest.
+    """
     health.learn(names, anew=True)
     now = now_ms()
     return [name for name in names if not behind[name].refusals and health.of(name).retry_at_ms <= now]

@@ -1,8 +1,8 @@
-"""The logs of which something may be owed to a server, each known by an ID:
+"""The logs from which something may have to be sent to a server, each with an ID:
 
 - a room's log, by the room's ID: events (`room_logs`)
 - the changes of a local user's devices, by the user's ID (`device_changes`)
-- what waits for the server from device to device, by TO_DEVICE (`storage.servers.outgoing_messages`)
+- to-device messages that wait for the server, by TO_DEVICE (`storage.servers.outgoing_messages`)
 
 A transaction names places in them, and its content is read each time that it is sent.
 """
@@ -43,13 +43,13 @@ class Pending:
 
     @property
     def has_edus(self) -> bool:
-        """Whether it is EDUs that are pending, and not events."""
+        """Whether the pending entries are EDUs, and not events."""
         return not is_room(self.log_id)
 
 
 @dataclass(slots=True)
 class Content:
-    """What is in a transaction."""
+    """The content of a transaction."""
 
     events: list[Event] = field(default_factory=list)
     edus: list[Edu] = field(default_factory=list)
@@ -60,12 +60,14 @@ class Content:
 
 
 def is_room(log_id: str) -> bool:
-    """Whether a log is a room's."""
+    """Return whether a log is a room's."""
     return log_id.startswith("!")
 
 
 def read_pending(server_name: str, owed: Owed, *, only_newest: bool) -> Pending:
-    """The places of a log that a server is to get; with `only_newest` just the newest event of a room."""
+    """Return the next places of a log to send to a server; with `only_newest` just the newest event of a
+    room.
+    """
     if owed.room_id == TO_DEVICE:
         return _pending_messages(server_name)
     if not is_room(owed.room_id):
@@ -84,7 +86,7 @@ def _pending_messages(server_name: str) -> Pending:
 
 
 def read_content(server_name: str, parts: Sequence[Part]) -> Content:
-    """The events and EDUs at the places of a transaction's parts, as far as they still exist."""
+    """Return the events and EDUs at the places of a transaction's parts, as far as they still exist."""
     content = Content()
     for part in parts:
         if part.room_id == TO_DEVICE:
@@ -98,7 +100,7 @@ def read_content(server_name: str, parts: Sequence[Part]) -> Content:
 
 
 def direct_to_device(encoded: str) -> Edu:
-    """The EDU of a message, whose content is given as JSON."""
+    """Return the EDU of a message. Its content is given as JSON."""
     return {"edu_type": "m.direct_to_device", "content": canonical_json.loads(encoded)}
 
 

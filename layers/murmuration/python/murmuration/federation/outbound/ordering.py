@@ -1,7 +1,7 @@
-"""From new events of the room logs to the orders to send them: which events, and to whom.
+"""Turns new events of the room logs into orders to send them: which events, and to which servers.
 
-An event goes to the servers that are in the room before or after it, but for this one and the sender's own. A
-room with this server's users only costs nothing here: what the Streams worker knows of it already says so.
+An event goes to the servers that are in the room before or after it, except this one and the sender's own.
+For a room that has only this server's users this reads nothing: the new items themselves show it.
 """
 
 from __future__ import annotations

@@ -26,14 +26,16 @@ SERVERS_AT_ONCE = 100
 
 
 def group_of(server_name: str) -> int:
-    """The number of the group in which new events for a server are."""
+    """Return the number of the group in which new events for a server are."""
     return hashlib.sha256(server_name.encode()).digest()[0] % GROUPS
 
 
 def new_events(
     room_id: str, ordinals: Sequence[int], servers: Iterable[str], made_ms: int
 ) -> Iterator[Message]:
-    """The messages that have entries of a log sent to servers; `room_id` may be any log's (`logs`)."""
+    """Yield the messages that make workers send entries of a log to servers; `room_id` may be any log's
+    (`logs`).
+    """
     for number, names in _by_group(servers):
         body = {"room_id": room_id, "ordinals": list(ordinals), "servers": names, "made_ms": made_ms}
         yield Message(body, f"new-{number}", _digest([room_id, *map(str, ordinals), *names]))
@@ -51,13 +53,13 @@ def _by_group(servers: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
 
 
 def messages_to(server_name: str) -> Message:
-    """The message that has a server sent what waits for it from device to device."""
+    """Return the queue message that makes a worker send the to-device messages that wait for a server."""
     body = {"messages_to": server_name}
     return Message(body, f"new-{group_of(server_name)}", secrets.token_hex(16))
 
 
 def passing(edus: Sequence[Edu], servers: Iterable[str], made_ms: int) -> Iterator[Message]:
-    """The messages that have EDUs sent to servers which are of no use to them later."""
+    """Yield the messages that make workers send EDUs that are useless later."""
     for number, names in _by_group(servers):
         digest = _digest([json.dumps(edus, sort_keys=True), str(made_ms), *names])
         yield Message({"edus": list(edus), "servers": names, "made_ms": made_ms}, f"new-{number}", digest)
@@ -70,14 +72,14 @@ def order(messages: Sequence[Message]) -> None:
 
 
 def resume(server_names: Iterable[str]) -> None:
-    """Have servers that are behind tried now."""
+    """Make workers try servers that are behind now."""
     order(
         [Message({"server": name}, f"owed-{_digest([name])}", secrets.token_hex(16)) for name in server_names]
     )
 
 
 def is_resumption(message: JsonObject) -> bool:
-    """Whether a message is for one server that was behind."""
+    """Return whether a message is for one server that was behind."""
     return "server" in message
 
 

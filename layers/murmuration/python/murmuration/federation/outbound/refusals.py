@@ -1,4 +1,4 @@
-"""How often a transaction is sent to a server that refuses it, and when."""
+"""Decides how often and when a transaction is sent again to a server that refuses it."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ _FIRST_MS = 60_000
 
 
 def next_try_ms(refusals: int) -> int:
-    """When to send a transaction again that was refused so many times: after 1, 2, 4, 8 minutes."""
+    """Return when to send a transaction again that was refused `refusals` times: after 1, 2, 4, 8 minutes."""
     return now_ms() + int(_FIRST_MS * 2 ** (refusals - 1) * random.uniform(1, 1.2))

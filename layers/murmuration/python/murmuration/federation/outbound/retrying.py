@@ -1,4 +1,4 @@
-"""Has servers that are behind tried again when their time has come: once a minute, by the clock."""
+"""Makes workers try servers that are behind when they are due: once a minute, on a schedule."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST = 500
 
 
 def retry_due() -> None:
-    """Call a worker for each server whose time has come. Costs one small read where none is behind."""
+    """Call a worker for each server that is due. Costs one small read if none is behind."""
     if not settings().federation:
         return
     now = now_ms()

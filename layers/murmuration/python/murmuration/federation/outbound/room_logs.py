@@ -24,7 +24,7 @@ _events: LruCache[tuple[str, int], Event] = LruCache(64)
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Events for a server, in order; all before `until` is looked through, and if `is_all` the whole log."""
+    """Events for a server, in order. The log was read up to `until`, or to its end if `is_all`."""
 
     entries: Sequence[LogEntry]
     until: int
@@ -37,14 +37,16 @@ class Found:
 
 
 def is_ours(entry: LogEntry) -> bool:
-    """Whether this server distributes the event. Events that were filled in or purged are never sent."""
+    """Return whether this server distributes the event. Events that were filled in or purged are never
+    sent.
+    """
     if entry.is_past or entry.distributed or entry.purged:
         return False
     return entry.relayed or entry.event.sender_server == settings().server_name
 
 
 def may_hear(room: Room, servers: Sequence[str]) -> list[str]:
-    """Those of the servers that may get the room's events, by its m.federate and the operator's lists.
+    """Return which of the servers may get the room's events, by its m.federate and the operator's lists.
 
     The room's ACL doesn't matter: it is about what servers send, and servers that it denies still get events
     while they are in the room.
@@ -57,7 +59,7 @@ def may_hear(room: Room, servers: Sequence[str]) -> list[str]:
 
 
 def read_events(room_id: str, ordinals: Sequence[int]) -> list[Event]:
-    """The events at these places, those that exist, in order."""
+    """Return the events with these ordinals, in order, without missing ones."""
     missing = [ordinal for ordinal in ordinals if _events.get((room_id, ordinal)) is None]
     if missing:
         head = room_items.read_head(room_id)
@@ -71,8 +73,8 @@ def read_events(room_id: str, ordinals: Sequence[int]) -> list[Event]:
 
 
 def read_owed(server_name: str, room_id: str, ordinal: int, *, only_newest: bool) -> Found:
-    """The entries of a room's log that a server is to get, from an ordinal on: a page, or the newest event
-    alone.
+    """Return entries of a room's log to send to a server, from `ordinal` on: a page, or only the newest
+    event.
     """
     head = room_items.read_head(room_id)
     nothing = Found((), ordinal, True)

@@ -38,10 +38,10 @@ FAILURES = frozenset((*range(300, 400), 404, 405, *range(500, 600)))
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Entries of one log in a transaction, by their ordinals. All before `until` is done with them.
+    """Entries of one log in a transaction, by their ordinals. Once it is sent, the log is done up to `until`.
 
-    `room_id` is the ID of any log (`logs`). `touched` is set if that is all that was owed of it
-    (`backlogs.Move`). `since` is the first ordinal that was owed; 0 where it doesn't matter.
+    `room_id` is the ID of any log (`logs`). `touched` is set if nothing else of the log is left to send
+    (`backlogs.Move`). `since` is the first ordinal that was left to send; 0 if it doesn't matter.
     """
 
     room_id: str
@@ -60,7 +60,7 @@ class Transaction:
 
     @property
     def txn_id(self) -> str:
-        """The ID, which its events and time decide."""
+        """The ID, made of its events and its time."""
         text = canonical_json.encode(
             [self.made_ms, [[p.room_id, list(p.ordinals)] for p in self.parts]], strict=False
         )
@@ -71,7 +71,7 @@ class Transaction:
         return not any(part.ordinals for part in self.parts)
 
     def to_json(self) -> StoredTransaction:
-        """The form that `from_json` reads.
+        """Return the form that `from_json` reads.
 
         Whether this was all of a room isn't stored: while a backlog rests, events may be added without a
         note.
@@ -81,7 +81,7 @@ class Transaction:
 
     @classmethod
     def from_json(cls, kept: StoredTransaction) -> Transaction:
-        """The transaction that `to_json` wrote."""
+        """Return the transaction that `to_json` wrote."""
         parts = (
             Part(log_id, tuple(ordinals), until, since=since[0] if since else 0)
             for log_id, ordinals, until, *since in kept["parts"]
@@ -90,7 +90,7 @@ class Transaction:
 
 
 def body(made_ms: int, events: Sequence[Event], edus: Sequence[Edu] = ()) -> TransactionBody:
-    """The request's body. The events' `unsigned`, which is for this server's clients, is left out."""
+    """Return the request's body. The events' `unsigned`, which is for this server's clients, is left out."""
     pdus = [sendable(event.pdu) for event in events]
     content: TransactionBody = {"origin": settings().server_name, "origin_server_ts": made_ms, "pdus": pdus}
     if edus:
@@ -99,18 +99,18 @@ def body(made_ms: int, events: Sequence[Event], edus: Sequence[Edu] = ()) -> Tra
 
 
 def passing_id(made_ms: int, edus: Sequence[Edu]) -> str:
-    """The ID of a transaction that has only EDUs which aren't kept."""
+    """Return the ID of a transaction that has only EDUs that aren't stored."""
     text = canonical_json.encode([made_ms, list(edus)], strict=False)
     return encode_urlsafe(hashlib.sha256(text).digest())
 
 
 def size(event: Event) -> int:
-    """How many of a transaction's bytes an event takes."""
+    """Return how many of a transaction's bytes an event takes."""
     return len(event.to_json().encode()) + 1
 
 
 class Outcome(enum.Enum):
-    """What came of sending a transaction."""
+    """The outcome of sending a transaction."""
 
     DELIVERED = "delivered"
     REFUSED = "refused"
@@ -141,5 +141,5 @@ def send(server_name: str, txn_id: str, content: TransactionBody, *, seconds: fl
 
 
 def again_ms(server_name: str) -> int:
-    """When to try a server again that failed."""
+    """Return when to try a server again that failed."""
     return max(health.of(server_name).retry_at_ms, now_ms() + 1000)

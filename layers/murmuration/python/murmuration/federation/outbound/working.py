@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def work(message: JsonObject) -> None:
-    """Send what is new to the servers of a message, or what is owed to its one server."""
+    """Send new events and EDUs to the servers of a message, or the backlog to its one server."""
     if not settings().federation:
         return
     if pokes.is_resumption(message):

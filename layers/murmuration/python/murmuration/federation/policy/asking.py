@@ -1,4 +1,4 @@
-"""Asks a policy server to sign an event, and says what its answer means.
+"""Asks a policy server to sign an event, and interprets its answer.
 
 https://spec.matrix.org/v1.19/server-server-api/#asking-for-a-policy-server-signature-on-an-event
 """
@@ -65,7 +65,7 @@ class Asked:
         self._outcome: Event | MatrixError | None = None
 
     def ask_to_sign(self, server: PolicyServer, event: Event) -> Event:
-        """The event with the policy server's signature.
+        """Return the event with the policy server's signature.
 
         Raises the MatrixError for which it isn't recommended; Undecided where the policy server gave no
         answer: it has to be asked again.
@@ -119,7 +119,7 @@ def _signed(server: PolicyServer, event: Event, answer: Untrusted) -> Event:
 
 
 def refusal(error: Refused) -> MatrixError:
-    """What a policy server refused with, in its own words."""
+    """Return the error with which a policy server refused, in its own words."""
     body = error.body
     if not error.errcode or len(error.errcode) > 100 or not _is_small(body):
         return Forbidden("The room's policy server does not allow this")
@@ -128,7 +128,7 @@ def refusal(error: Refused) -> MatrixError:
 
 
 def _is_small(body: Body) -> bool:
-    """Whether an error's body may be passed on."""
+    """Return whether an error's body may be passed on."""
     try:
         return len(canonical_json.encode(body, strict=False)) <= MOST_ERROR_BYTES
     except BadJson:

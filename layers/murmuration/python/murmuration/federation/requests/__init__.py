@@ -1,4 +1,5 @@
 """Requests to other homeservers: signed, bounded, with a record of which servers don't answer.
 
-`client` is what the rest of the package asks through. What is asked, and what an answer means, isn't here.
+The rest of the package sends its requests with `client`. The meaning of requests and answers isn't known
+here.
 """

@@ -57,7 +57,9 @@ class Answer:
         self.headers = exchange.headers
 
     def chunks(self, max_bytes: int) -> Iterator[bytes]:
-        """The body piece by piece. Raises Unreachable if it breaks off, Malformed once it is too large."""
+        """Yield the body piece by piece. Raises Unreachable if it breaks off, Malformed once it is too
+        large.
+        """
         try:
             yield from self._exchange.chunks(max_bytes)
         except AnswerTooLarge as error:
@@ -67,7 +69,7 @@ class Answer:
             raise _unreachable(str(error), error) from error
 
     def json(self, max_bytes: int) -> Any:
-        """The body as JSON. Raises Unreachable, Malformed."""
+        """Return the body as JSON. Raises Unreachable, Malformed."""
         try:
             return canonical_json.loads(b"".join(self.chunks(max_bytes)))
         except NotJson as error:
@@ -87,7 +89,7 @@ def request(
     for_user: bool = False,
     signed: bool = True,
 ) -> Untrusted:
-    """The JSON object that `destination` answers.
+    """Return the JSON object that `destination` answers.
 
     `of_path` is percent-encoded, as `path` makes it. Each of `tries` may take `seconds`. `for_user` says that
     somebody waits, so that a server which failed over a minute ago is tried again. Raises Unreachable
@@ -116,7 +118,7 @@ def request_value(
     for_user: bool = False,
     signed: bool = True,
 ) -> Any:
-    """`request` where the answer may be any JSON value, such as the lists of old paths."""
+    """Do the same as `request`, and return an answer of any JSON value, such as the lists of old paths."""
     with stream(
         destination,
         method,
@@ -148,11 +150,13 @@ def stream(
     refusals: Container[int] = (),
     accept: str = JSON,
 ) -> Iterator[Answer]:
-    """An answer of status 200 to 299 as it arrives, for bodies too large to be held. Raises as `request`.
+    """Yield a successful answer (200 to 299) as it arrives, for bodies too large to be held. Raises as
+    `request`.
 
-    `failures` are further statuses that count as the server's failure, as if it weren't there; `answers` are
-    further ones that are no error. `refusals` are those of a missing server's (502 and the like) that count
-    as the server's own answer if an errcode comes with them. `accept` is the type of body that is asked for.
+    `failures` are further statuses that count as the server's failure, as if it didn't answer. `answers` are
+    further statuses that are no error. `refusals` are statuses of a server that doesn't answer (502 and the
+    like) that count as the server's own answer if an errcode comes with them. `accept` is the requested type
+    of the body.
     """
     policy.require_allowed(destination)
     if destination == settings().server_name:
@@ -257,7 +261,7 @@ def _error_body(exchange: Exchange) -> Untrusted:
 
 
 def _retry_after_ms(header: str, body: Untrusted) -> int:
-    """How long a rate limit asks to wait, in milliseconds; a minute where it doesn't say."""
+    """Return how long a rate limit asks to wait, in milliseconds; a minute where it doesn't say."""
     if header.strip().isdecimal():
         return int(header.strip()[:9]) * 1000
     in_body = body.get("retry_after_ms")

@@ -1,4 +1,4 @@
-"""How a request to another server can fail."""
+"""Errors of requests to other servers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ class RequestFailed(Exception):
 
 
 class Unreachable(RequestFailed):
-    """The server wasn't reached, or a proxy before it says that it isn't there. Counts as its failure."""
+    """The server wasn't reached, or a proxy before it says that it isn't there. Counts as the server's
+    failure.
+    """
 
 
 class TimedOut(Unreachable):
@@ -41,7 +43,7 @@ class Refused(RequestFailed):
 
 
 class RateLimited(Refused):
-    """429; the server is left alone for `retry_after_ms`."""
+    """The server answered with 429. It isn't asked again for `retry_after_ms`."""
 
     def __init__(self, body: Untrusted, retry_after_ms: int) -> None:
         super().__init__(429, body)

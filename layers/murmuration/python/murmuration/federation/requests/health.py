@@ -1,8 +1,8 @@
-"""Which servers don't answer, and when they are asked again.
+"""Records which servers don't answer, and when to ask them again.
 
-The first failure makes a server wait 10 minutes, each further one 2 to 5 times longer, up to a day. Any
-answer ends that, and so does any valid request of the server's own. The record is in a table that all
-functions share; a process remembers for half a minute that a server is well.
+After the first failure, a server isn't asked for 10 minutes. Each further failure makes that 2 to 5 times
+longer, up to a day. Any answer of the server, or any valid request from it, ends the wait. The record is in a
+table that all functions share; a process remembers for half a minute that a server is well.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _seen: LruCache[str, tuple[int, Health]] = LruCache(5000)
 
 
 def of(server_name: str) -> Health:
-    """How the server answered last. At most one read in half a minute and process."""
+    """Return the server's health: how it answered last. At most one read in half a minute and process."""
     now, remembered = now_ms(), _seen.get(server_name)
     if remembered is not None and now - remembered[0] < REMEMBERED_MS:
         return remembered[1]
@@ -36,7 +36,9 @@ def of(server_name: str) -> Health:
 
 
 def learn(server_names: Iterable[str], *, anew: bool = False) -> None:
-    """Read how several servers answered last, those not read lately (`anew`: all); 100 in a request."""
+    """Read the health of several servers, except those read lately; with `anew` of all. One request for
+    each 100.
+    """
     now = now_ms()
     wanted = [
         name
@@ -48,7 +50,7 @@ def learn(server_names: Iterable[str], *, anew: bool = False) -> None:
 
 
 def may_ask(health: Health, *, for_user: bool) -> bool:
-    """Whether a server may be asked now. Where a user waits, a minute after a failure is enough."""
+    """Return whether a server may be asked now. Where a user waits, a minute after a failure is enough."""
     now = now_ms()
     if now >= health.retry_at_ms:
         return True
@@ -56,7 +58,7 @@ def may_ask(health: Health, *, for_user: bool) -> bool:
 
 
 def failed(server_name: str, started_ms: int) -> None:
-    """The server didn't answer a request that was begun at `started_ms`."""
+    """Note that the server didn't answer a request that was begun at `started_ms`."""
     before, now = of(server_name), now_ms()
     grown = int(before.interval_ms * random.uniform(2, 5))
     interval = min(grown, LONGEST_MS) if before.failing_since_ms else int(FIRST_MS * random.uniform(1, 1.2))
@@ -68,7 +70,7 @@ def failed(server_name: str, started_ms: int) -> None:
 
 
 def held(server_name: str, wait_ms: int) -> None:
-    """The server asked to be left alone for a while."""
+    """Note that the server asked not to be sent requests for `wait_ms`."""
     now, before = now_ms(), of(server_name)
     retry_at = now + min(max(wait_ms, 1000), LONGEST_HOLD_MS)
     destinations.hold(server_name, retry_at)

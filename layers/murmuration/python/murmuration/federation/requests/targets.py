@@ -9,12 +9,16 @@ Query = Mapping[str, str | int | bool | Sequence[str] | None]
 
 
 def path(*parts: str) -> str:
-    """The path of these parts, each percent-encoded: `path("_matrix", "federation", "v1", "version")`."""
+    """Return the path of these parts, each percent-encoded: `path("_matrix", "federation", "v1",
+    "version")`.
+    """
     return "".join(f"/{quote(part, safe='')}" for part in parts)
 
 
 def target(of_path: str, query: Query | None = None) -> str:
-    """The path, and the query if it has anything: a list gives a name several times, None leaves it out."""
+    """Return the path, and the query if it has anything: a list gives a name several times, None leaves it
+    out.
+    """
     pairs = [
         (name, _text(each))
         for name, value in (query or {}).items()

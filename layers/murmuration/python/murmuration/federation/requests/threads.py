@@ -1,4 +1,6 @@
-"""Several servers asked at the same time, each in a thread of its own, as one that hangs holds up none."""
+"""Calls for several servers at the same time, each in a thread, so that one that hangs doesn't delay the
+others.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ MOST_THREADS = 32
 
 
 def side_by_side(call: Callable[[T], R], items: Iterable[T], *, most: int = MOST_THREADS) -> list[R]:
-    """What `call` returns for each item, in their order; `most` run at once. Raises what a call does."""
+    """Return what `call` returns for each item, in their order, with at most `most` calls at once.
+
+    Raises what a call raises.
+    """
     listed = list(items)
     if len(listed) <= 1:
         return [call(item) for item in listed]

@@ -1,4 +1,4 @@
-"""Whether a server may ask about a room, and which of the room's events it names."""
+"""Decides whether a server may ask about a room, and about the events that its request names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from murmuration.storage.rooms.event_store import StoredEvent
 
 
 def open_room(room_id: str, origin: str) -> Room:
-    """The room, for a server that is in it now. Two or three reads, the second kept by state.
+    """Return the room, for a server that is in it now. Two or three reads, the second kept by state.
 
     Raises NotFound for a room that this server isn't in, Forbidden for a server that isn't, or that the
     room's ACL denies.
@@ -29,7 +29,7 @@ def open_room(room_id: str, origin: str) -> Room:
 
 
 def open_event(event_id: str, origin: str) -> tuple[Room, StoredEvent]:
-    """An event and its room, for a server that is in the room. Raises NotFound, Forbidden."""
+    """Return an event and its room, for a server that is in the room. Raises NotFound, Forbidden."""
     room_id = room_items.read_room_of(event_id) if fits_id(event_id) else None
     if room_id is None:
         raise NotFound("There is no such event")
@@ -38,7 +38,7 @@ def open_event(event_id: str, origin: str) -> tuple[Room, StoredEvent]:
 
 
 def find_event(room: Room, event_id: str) -> StoredEvent:
-    """An event of the room, if it isn't a rejected one. Raises NotFound."""
+    """Return an event of the room, if it isn't a rejected one. Raises NotFound."""
     found = event_store.read([event_id], room.version, room.room_id) if fits_id(event_id) else {}
     stored = found.get(event_id)
     if stored is None or stored.room_id != room.room_id or stored.kind == "rejected":
@@ -47,12 +47,12 @@ def find_event(room: Room, event_id: str) -> StoredEvent:
 
 
 def take_state_request(origin: str) -> None:
-    """Count a question whose answer takes many reads. Raises LimitExceeded."""
+    """Take a request that needs many reads from the server's rate limit. Raises LimitExceeded."""
     rate_limits.check("federation_state", origin)
 
 
 def find_placed_event(room: Room, event_id: str) -> StoredEvent:
-    """`find_event` for an event before which the state is known. Raises NotFound."""
+    """Return an event of the room whose state before it is known, as `find_event` does. Raises NotFound."""
     stored = find_event(room, event_id)
     if not stored.is_placed:
         raise NotFound("The state before this event is not known")

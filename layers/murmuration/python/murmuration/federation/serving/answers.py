@@ -21,14 +21,14 @@ MOST_RAW_BYTES = 32_000_000
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """An answer's body, as JSON or in bytes, and the headers that tell of its coding."""
+    """An answer's body, as JSON or in bytes, and the headers about its encoding."""
 
     body: Any
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def packed(value: Any, *, gzip: bool) -> Packed:
-    """An answer, compressed where it is large and the asking server takes `gzip`.
+    """Return an answer, compressed if it is large and the requesting server accepts `gzip`.
 
     Raises Unavailable if it doesn't fit.
     """
@@ -49,7 +49,9 @@ def packed(value: Any, *, gzip: bool) -> Packed:
 
 
 def require_room_for(number: int, *, gzip: bool) -> None:
-    """Raises Unavailable where an answer of about so many bytes wouldn't fit. To be called beforehand."""
+    """Raise Unavailable if an answer of about `number` bytes wouldn't fit. Call it before making the
+    answer.
+    """
     if not gzip and number * 4 // 3 > MOST_PLAIN_BYTES:
         raise Unavailable("The answer would be too large to be sent uncompressed: ask for gzip")
     if number > MOST_PACKED_BYTES * COMPRESSED_TO:

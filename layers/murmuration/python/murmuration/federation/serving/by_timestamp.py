@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def get_event_by_timestamp(origin: str, room_id: str, ts: int, *, forward: bool) -> EventAtTime:
-    """The event closest to `ts` (milliseconds) that is not before it, or backward not after it.
+    """Return the event closest to `ts` (milliseconds) that is not before it, or backward not after it.
 
     An event's time says nothing of its content, so its visibility doesn't matter; events that no client is
     shown are left out. Raises NotFound, Forbidden.

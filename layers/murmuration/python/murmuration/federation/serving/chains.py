@@ -1,4 +1,4 @@
-"""Auth chains: what authorises events, what authorises that, and so on."""
+"""Auth chains: the events that authorise events, those that authorise them, and so on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_LEVELS = 200
 def auth_chain(
     room: Room, events: Iterable[Event], size: Size | None = None, *, known: Iterable[Event] = ()
 ) -> list[Event]:
-    """The auth chains of events, each event once, the nearest first. Two round trips for each level.
+    """Return the auth chains of events, each event once, the nearest first. Two round trips for each level.
 
     `known` are events that needn't be read. Raises Unavailable where the events exceed `size`.
     """

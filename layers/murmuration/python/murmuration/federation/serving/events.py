@@ -1,4 +1,4 @@
-"""One event, and what authorises it.
+"""One event, and its auth chain.
 
 https://spec.matrix.org/v1.19/server-server-api/#retrieving-events
 """
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 def get_event(origin: str, event_id: str) -> TransactionBody:
-    """An event, as a transaction. Raises NotFound, Forbidden."""
+    """Return an event, as a transaction. Raises NotFound, Forbidden."""
     room, stored = open_event(event_id, origin)
     _require_kept(stored)
     return transaction(pdus_for(room, origin, [stored]))
 
 
 def get_event_auth(origin: str, room_id: str, event_id: str, *, gzip: bool) -> Packed:
-    """The auth chain of an event. Raises NotFound, Forbidden, LimitExceeded, Unavailable."""
+    """Return the auth chain of an event. Raises NotFound, Forbidden, LimitExceeded, Unavailable."""
     room = open_room(room_id, origin)
     stored = find_event(room, event_id)
     _require_kept(stored)
@@ -40,11 +40,11 @@ def get_event_auth(origin: str, room_id: str, event_id: str, *, gzip: bool) -> P
 
 
 def _require_kept(stored: StoredEvent) -> None:
-    """Raises NotFound for an event that was purged."""
+    """Raise NotFound for an event that was purged."""
     if stored.entry is not None and stored.entry.purged:
         raise NotFound("This server keeps no more of the event than its place")
 
 
 def transaction(pdus: Sequence[Pdu]) -> TransactionBody:
-    """PDUs in the form in which answers have them."""
+    """Return the form in which answers have PDUs."""
     return {"origin": settings().server_name, "origin_server_ts": now_ms(), "pdus": pdus}

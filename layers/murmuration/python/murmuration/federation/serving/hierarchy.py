@@ -30,7 +30,7 @@ MOST_ALLOWED = 20
 
 
 def get_hierarchy(origin: str, room_id: str, *, suggested_only: bool) -> Answer:
-    """The room, the children that users of `origin` may see or join, and those that they may not.
+    """Return the room, the children that users of `origin` may see or join, and those that they may not.
 
     Children that this server doesn't take part in are left out: others know of them. Raises NotFound for a
     room that this server isn't in or that `origin`'s users may not see or join, Forbidden for a server that
@@ -70,7 +70,7 @@ def _children(origin: str, room_ids: Sequence[str], budget: Budget) -> tuple[lis
 
 
 def _load(room_ids: Iterable[str]) -> dict[str, Room]:
-    """Those of the rooms that this server is in, with what is asked of them, in two round trips."""
+    """Return those of the rooms that this server is in, with what is asked of them, in two round trips."""
     wanted = [room_id for room_id in dict.fromkeys(room_ids) if fits_id(room_id)]
     heads = fetch_all([room_items.head_read(room_id) for room_id in wanted])
     rooms = {str(head.room_id): Room(head) for head in heads if head is not None and head.is_resident}
@@ -79,7 +79,7 @@ def _load(room_ids: Iterable[str]) -> dict[str, Room]:
 
 
 def _may_know(origin: str, room: Room) -> bool:
-    """Whether somebody of `origin` may see or join the room, or is in it or invited to it.
+    """Return whether somebody of `origin` may see or join the room, or is in it or invited to it.
 
     Of a restricted room that is so if somebody of theirs is in one of the rooms whose members may join.
     """

@@ -1,4 +1,4 @@
-"""Events of the past, by the graph: what comes before some events.
+"""Events of the past, by the graph: the events that come before given ones.
 
 https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
 """
@@ -34,7 +34,7 @@ _MOST_READS = 40
 
 
 def backfill(origin: str, room_id: str, event_ids: Sequence[str], limit: int) -> TransactionBody:
-    """These events and those before them, the newest first, up to `limit` (100 at most).
+    """Return these events and earlier ones, the newest first, up to `limit` (100 at most).
 
     Raises MissingParam, NotFound, Forbidden.
     """
@@ -47,7 +47,7 @@ def backfill(origin: str, room_id: str, event_ids: Sequence[str], limit: int) ->
 
 
 def get_missing_events(origin: str, room_id: str, body: Body) -> MissingEventsAnswer:
-    """The events before `latest_events` and behind `earliest_events`, the oldest first.
+    """Return the events before `latest_events` and behind `earliest_events`, the oldest first.
 
     Raises BadJson, MissingParam, NotFound, Forbidden.
     """
@@ -85,7 +85,9 @@ class _Walk:
         self._reads = 0
 
     def go(self, starts: Iterable[str], limit: int) -> list[StoredEvent]:
-        """Up to `limit` events, `starts` included. Soft-failed ones are among them if others follow them."""
+        """Return up to `limit` events, `starts` included. Soft-failed ones are among them if others follow
+        them.
+        """
         found: list[StoredEvent] = []
         waiting: list[tuple[int, int, str]] = []
         seen = set(self.stop)
@@ -105,7 +107,9 @@ class _Walk:
         return found
 
     def read(self, event_ids: Iterable[str]) -> list[StoredEvent]:
-        """Those of the events that are known to be in the room. Events near them in the log are read too."""
+        """Return those of the events that are known to be in the room. Events near them in the log are
+        read too.
+        """
         wanted = [it for it in event_ids if fits_id(it)]
         unknown = [event_id for event_id in wanted if event_id not in self._known]
         if unknown and self._reads < _MOST_READS:

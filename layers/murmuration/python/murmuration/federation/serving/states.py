@@ -24,7 +24,7 @@ FEW = 30
 
 
 def get_state(origin: str, room_id: str, event_id: str, *, gzip: bool) -> Packed:
-    """The state before an event, and the auth chains of its events.
+    """Return the state before an event, and the auth chains of its events.
 
     Raises NotFound, Forbidden, LimitExceeded; Unavailable for a state that is too large to be sent.
     """
@@ -34,7 +34,7 @@ def get_state(origin: str, room_id: str, event_id: str, *, gzip: bool) -> Packed
 
 
 def get_state_ids(origin: str, room_id: str, event_id: str, *, gzip: bool) -> Packed:
-    """`get_state` with the events' IDs alone."""
+    """Return what `get_state` returns, with the events' IDs instead of the events."""
     state, chain = _read(origin, room_id, event_id)
     ids, chain_ids = [it.event_id for it in state], [it.event_id for it in chain]
     answer: StateIdsAnswer = {"pdu_ids": ids, "auth_chain_ids": chain_ids}
@@ -53,7 +53,9 @@ def _read(origin: str, room_id: str, event_id: str) -> tuple[list[Event], list[E
 
 
 def state_events(room: Room, root: NodeId) -> list[Event]:
-    """The events of a snapshot. Those that are current come from one query, the others are read by ID."""
+    """Return the events of a snapshot. Those that are current come from one query, the others are read by
+    ID.
+    """
     fetch = snapshots.fetch_from(room.room_id)
     ids = state_trie.items(root, fetch) if root != state_trie.EMPTY else {}
     found: dict[str, Event] = {}

@@ -1,4 +1,4 @@
-"""Which events a server may see whole, and which only in redacted form.
+"""Decides which events a server may see whole, and which only in redacted form.
 
 The history visibility at an event decides, together with the memberships of the server's users at that event.
 A server in the room may see what its users could see. Events of an erased user are whole only for servers
@@ -29,10 +29,10 @@ _MOST_USERS = 100
 
 
 def pdus_for(room: Room, origin: str, events: Sequence[StoredEvent]) -> list[Pdu]:
-    """The PDUs of events of one room, in their order; those that `origin` may not see are redacted.
+    """Return the PDUs of events of one room, in their order; those that `origin` may not see are redacted.
 
-    Those that were purged are left out. Reads nothing where history is shared. Else a few round trips for
-    all events together.
+    Those that were purged are left out. Reads nothing where history is shared. Else a few round trips for all
+    events together.
     """
     events = [stored for stored in events if stored.entry is None or not stored.entry.purged]
     before = {stored.event.event_id: _visibility(room, stored) for stored in events}

@@ -16,7 +16,7 @@ from murmuration.protocol.room_versions import RoomVersion
 
 
 def check_auth(event: Event, state: Mapping[StateKey, Event], *, template: bool = False) -> None:
-    """Raises AuthRuleViolation unless the rules of the event's room version allow it in that state.
+    """Raise AuthRuleViolation unless the rules of the event's room version allow it in that state.
 
     `state` has the state events of `auth_state_types_of(event)` that exist, and may have others. All rules
     apply but those about the event's own `auth_events`, which are `check_auth_events`'s. A `template` is an
@@ -30,7 +30,7 @@ def check_auth(event: Event, state: Mapping[StateKey, Event], *, template: bool 
 
 
 def check_auth_events(event: Event, auth_events: Mapping[str, Event], rejected: Collection[str]) -> None:
-    """Raises AuthRuleViolation unless the event's `auth_events` are what they should be, as a set.
+    """Raise AuthRuleViolation unless the event's `auth_events` are what they should be, as a set.
 
     `auth_events` has the events by ID, and from room version 12 on also the create event that the room ID
     names; with one of them missing the event is refused. `rejected` are the IDs of those that were rejected.
@@ -47,7 +47,7 @@ def check_auth_events(event: Event, auth_events: Mapping[str, Event], rejected: 
 
 
 def create_event_id(event: Event) -> str:
-    """The ID of the create event that the event's room ID stands for, from room version 12 on."""
+    """Return the ID of the create event that the event's room ID stands for, from room version 12 on."""
     return "$" + event.room_id[1:]
 
 

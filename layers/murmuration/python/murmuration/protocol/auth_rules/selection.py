@@ -1,4 +1,7 @@
-"""Which state an event is authorised by. https://spec.matrix.org/v1.19/server-server-api/#auth-events-selection"""
+"""Selects the state events that authorise an event.
+
+https://spec.matrix.org/v1.19/server-server-api/#auth-events-selection
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from murmuration.protocol.room_versions import RoomVersion
 def auth_event_types(
     version: RoomVersion, event_type: str, sender: str, state_key: str | None, content: Content
 ) -> list[StateKey]:
-    """The (type, state key) pairs of the state events that an event's `auth_events` names, where they exist.
+    """Return the (type, state key) pairs of the state events that an event's `auth_events` names, where they
+    exist.
 
     From room version 12 on the create event is not among them, though `check_auth` needs it as well:
     `auth_state_types` has it.
@@ -28,23 +32,27 @@ def auth_event_types(
 def auth_state_types(
     version: RoomVersion, event_type: str, sender: str, state_key: str | None, content: Content
 ) -> list[StateKey]:
-    """The pairs of the state events that `check_auth` looks at: `auth_event_types` and the create event."""
+    """Return the pairs of the state events that `check_auth` looks at: `auth_event_types` and the create
+    event.
+    """
     pairs = auth_event_types(version, event_type, sender, state_key, content)
     return [(CREATE, ""), *pairs] if version.create_event_is_room_id else pairs
 
 
 def auth_event_types_of(event: Event) -> list[StateKey]:
-    """`auth_event_types` for an event that exists already."""
+    """Return `auth_event_types` for an event that exists already."""
     return auth_event_types(event.room_version, event.type, event.sender, event.state_key, event.content)
 
 
 def auth_state_types_of(event: Event) -> list[StateKey]:
-    """`auth_state_types` for an event that exists already."""
+    """Return `auth_state_types` for an event that exists already."""
     return auth_state_types(event.room_version, event.type, event.sender, event.state_key, event.content)
 
 
 def third_party_token(content: Content) -> str | None:
-    """`third_party_invite.signed.token` of a membership event's content, if it is there and a string."""
+    """Return `third_party_invite.signed.token` of a membership event's content, if it is there and a
+    string.
+    """
     invite = content.get("third_party_invite")
     signed = invite.get("signed") if isinstance(invite, dict) else None
     token = signed.get("token") if isinstance(signed, dict) else None

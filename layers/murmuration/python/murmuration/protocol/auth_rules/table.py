@@ -101,7 +101,7 @@ class Facts:
         return rule if isinstance(rule, str) else "invite"
 
     def membership(self, user_id: str) -> str:
-        """The user's current membership, "leave" for one the room has never heard of."""
+        """Return the user's current membership, "leave" for one the room has never heard of."""
         member = self.state.get((MEMBER, user_id))
         return (member.membership if member else None) or "leave"
 
@@ -114,12 +114,12 @@ Condition: TypeAlias = Callable[[RoomVersion], bool]
 
 
 def allow(_facts: Facts) -> Verdict:
-    """The check of the rule "Otherwise, allow"."""
+    """Return the check of the rule "Otherwise, allow"."""
     return ALLOW
 
 
 def refuse(message: str) -> Check:
-    """The check of a rule "Otherwise, reject"."""
+    """Return the check of a rule "Otherwise, reject"."""
     refusal = Refusal(message)
     return lambda _facts: refusal
 
@@ -139,7 +139,9 @@ class RuleTable:
         self._by_version: dict[str, tuple[Check, ...]] = {}
 
     def checks(self, version: RoomVersion) -> tuple[Check, ...]:
-        """The checks that the room version has; a check's rule number is its place here, counted from 1."""
+        """Return the checks that the room version has; a check's rule number is its place here, counted
+        from 1.
+        """
         checks = self._by_version.get(version.id)
         if checks is None:
             checks = tuple(rule.check for rule in self._rules if rule.only_in(version))
@@ -147,7 +149,7 @@ class RuleTable:
         return checks
 
     def number(self, check: Check, version: RoomVersion) -> int:
-        """The number of one check's rule in that room version."""
+        """Return the number of one check's rule in that room version."""
         return self.checks(version).index(check) + 1
 
     def __call__(self, facts: Facts) -> Verdict:

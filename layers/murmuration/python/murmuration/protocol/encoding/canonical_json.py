@@ -23,7 +23,7 @@ _encode = json.JSONEncoder(
 
 
 def encode(value: Any, *, strict: bool = True) -> bytes:
-    """The canonical JSON of `value`, in UTF-8.
+    """Return the canonical JSON of `value`, in UTF-8.
 
     `strict` refuses floats and integers beyond `MAX_INTEGER`, as room versions from 6 on and every signed
     object demand; without it (room versions 1 to 5) a float is written as Python writes it and any integer
@@ -40,7 +40,7 @@ def encode(value: Any, *, strict: bool = True) -> bytes:
 
 
 def check_numbers(value: Any) -> None:
-    """Raises BadJson if a number anywhere in `value` is a float or beyond `MAX_INTEGER` in size."""
+    """Raise BadJson if a number anywhere in `value` is a float or beyond `MAX_INTEGER` in size."""
     pending: list[Any] = [(value,)]
     while pending:
         item = pending.pop()

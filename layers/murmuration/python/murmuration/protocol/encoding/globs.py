@@ -17,7 +17,7 @@ _WORD_BOUNDARY = f"(?:(?<!{_WORD})|(?!{_WORD}))"
 
 
 class Glob:
-    """A compiled pattern; build it with `glob`, which keeps those in use."""
+    """A compiled pattern; get it from `glob`, which caches those in use."""
 
     __slots__ = ("_case_sensitive", "_parts")
 
@@ -49,7 +49,8 @@ def _expression(part: str, question_mark: bool) -> list[str]:
 def glob(
     pattern: str, *, words: bool = False, case_sensitive: bool = False, question_mark: bool = True
 ) -> Glob:
-    """`pattern` as a matcher of whole texts; with `words`, of any part from word boundary to word boundary.
+    """Return `pattern` compiled to match whole texts; with `words`, any part of a text between word
+    boundaries.
 
     Without `question_mark`, `?` stands for itself.
     """
@@ -57,6 +58,8 @@ def glob(
 
 
 def contains_phrase(text: str, phrase: str) -> bool:
-    """Whether `phrase`, which has no wildcards, stands in `text` between word boundaries, in any case."""
+    """Return whether `phrase`, which has no wildcards, stands in `text` between word boundaries, in any
+    case.
+    """
     expression = f"{_WORD_BOUNDARY}{re.escape(phrase.lower())}{_WORD_BOUNDARY}"
     return re.search(expression, text.lower()) is not None

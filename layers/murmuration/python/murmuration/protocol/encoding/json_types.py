@@ -45,7 +45,7 @@ _UnsignedByName = TypedDict(
 
 
 class UnsignedData(_UnsignedByName, total=False):
-    """What a server adds to an event for one user's client. `age` is in milliseconds."""
+    """The properties that a server adds to an event for one user's client. `age` is in milliseconds."""
 
     age: int
     membership: str

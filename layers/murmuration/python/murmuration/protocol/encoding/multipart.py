@@ -17,7 +17,7 @@ class MultipartError(ValueError):
 
 
 def boundary_of(content_type: str) -> bytes:
-    """The boundary that a Content-Type names. Raises MultipartError for what isn't multipart/mixed."""
+    """Return the boundary that a Content-Type names. Raises MultipartError for what isn't multipart/mixed."""
     found = _BOUNDARY.search(content_type)
     if content_type.partition(";")[0].strip().lower() != "multipart/mixed" or found is None:
         raise MultipartError("the content type isn't multipart/mixed with a boundary")
@@ -25,7 +25,7 @@ def boundary_of(content_type: str) -> bytes:
 
 
 def build(boundary: str, parts: Sequence[tuple[Mapping[str, str], bytes]]) -> bytes:
-    """A body of these parts, each with its headers. `boundary` must not occur in them."""
+    """Return a body of these parts, each with its headers. `boundary` must not occur in them."""
     pieces = []
     for headers, data in parts:
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
@@ -45,7 +45,7 @@ class Reader:
         self._ended = False
 
     def next_part(self) -> dict[str, str] | None:
-        """The headers of the next part, with lower-case names; None after the last part.
+        """Return the headers of the next part, with lower-case names; None after the last part.
 
         The rest of the part before is skipped. Raises MultipartError.
         """
@@ -63,7 +63,9 @@ class Reader:
         return headers
 
     def body(self) -> Iterator[bytes]:
-        """The rest of this part, piece by piece. Raises MultipartError where the body ends within it."""
+        """Yield the rest of this part, piece by piece. Raises MultipartError where the body ends within
+        it.
+        """
         keep = len(self._delimiter) - 1
         while self._in_part:
             at = self._held.find(self._delimiter)

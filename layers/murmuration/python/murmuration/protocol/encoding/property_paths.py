@@ -1,4 +1,4 @@
-"""Dot-separated property paths, by which push rules and filters name a property of an event.
+"""Dot-separated property paths, with which push rules and filters name a property of an event.
 
 https://spec.matrix.org/v1.19/appendices/#dot-separated-property-paths
 """
@@ -34,7 +34,7 @@ def parse_path(path: str) -> tuple[str, ...]:
 
 
 def value_at(event: EventFields, names: tuple[str, ...]) -> Any:
-    """The value of the property that `names` lead to, or ABSENT."""
+    """Return the value of the property that `names` lead to, or ABSENT."""
     value: Any = event
     for name in names:
         if not isinstance(value, dict) or name not in value:

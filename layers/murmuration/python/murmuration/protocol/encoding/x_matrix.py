@@ -39,9 +39,10 @@ class Credentials:
 
 
 def signed_bytes(method: str, uri: str, origin: str, destination: str, content: Any = ABSENT) -> bytes:
-    """What is signed of a request. Floats and large integers of `content` are written as Python does.
+    """Return the bytes of a request that are signed.
 
-    Events of old room versions have them. Raises BadJson for what has no JSON.
+    Floats and large integers of `content` are written as Python writes them, because events of old room
+    versions have them. Raises BadJson for content that can't be JSON.
     """
     signed = {"method": method, "uri": uri, "origin": origin, "destination": destination}
     if content is not ABSENT:
@@ -61,7 +62,7 @@ def signed_bytes_as_sent(method: str, uri: str, origin: str, destination: str, b
 def authorization(
     key: SigningKey, method: str, uri: str, origin: str, destination: str, content: Any = ABSENT
 ) -> str:
-    """The Authorization header of a request. Raises BadJson for content that has no JSON."""
+    """Return the Authorization header of a request. Raises BadJson for content that has no JSON."""
     signature = key.sign(signed_bytes(method, uri, origin, destination, content))
     return (
         f'{SCHEME} origin="{origin}",destination="{destination}",'
@@ -70,7 +71,7 @@ def authorization(
 
 
 def parse_authorization(headers: Iterable[str]) -> list[Credentials]:
-    """The signatures in Authorization headers, each header or each scheme in a header being one.
+    """Return the signatures in Authorization headers, each header or each scheme in a header being one.
 
     Raises Unauthorized for none, for malformed ones, and for more than 10.
     """
@@ -128,7 +129,7 @@ def _credentials(parameters: dict[str, str]) -> Credentials:
 
 
 def is_signed(public_key: bytes, signature: bytes, messages: Iterable[bytes]) -> bool:
-    """Whether `signature` is the key's, of one of the messages."""
+    """Return whether `signature` is the key's, of one of the messages."""
     from nacl.bindings import crypto_sign_open
     from nacl.exceptions import CryptoError
 

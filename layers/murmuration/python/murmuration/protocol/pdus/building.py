@@ -44,7 +44,7 @@ def build_event(
     signing_key: SigningKey,
     **parts: Unpack[EventParts],
 ) -> Event:
-    """A complete event, hashed, signed, and checked against the format and the size limits.
+    """Return a complete event, hashed, signed, and checked against the format and the size limits.
 
     `parts` are those of `unsigned_pdu`. Raises TooLarge, or BadJson for content that the room version can't
     hold.
@@ -69,7 +69,7 @@ def unsigned_pdu(
     event_id: str | None = None,
     reference_hashes: Mapping[str, bytes] | None = None,
 ) -> UnsignedPdu:
-    """An event without its hash and signatures, such as a template for another server to complete.
+    """Return an event without its hash and signatures, such as a template for another server to complete.
 
     `room_id` is None for a create event whose hash is to be the room's ID. `redacts` goes where the room
     version keeps it. A depth beyond the version's limit becomes the limit. Room versions 1 and 2 alone need
@@ -111,7 +111,7 @@ def complete_event(pdu: JsonObject, server_name: str, signing_key: SigningKey, v
 
 
 def hash_and_sign(pdu: UnsignedPdu, server_name: str, signing_key: SigningKey, version: RoomVersion) -> Pdu:
-    """A copy of `pdu` with its content hash, and the server's signature beside any others."""
+    """Return a copy of `pdu` with its content hash, and the server's signature beside any others."""
     hashed: HashedPdu = {**pdu, "hashes": {"sha256": content_hash(pdu)}}
     return sign_event(hashed, server_name, signing_key, version)
 

@@ -43,12 +43,12 @@ _REQUIRED: dict[str, type] = {
 
 
 def max_depth(version: RoomVersion) -> int:
-    """The greatest `depth`, which events keep once the room has reached it."""
+    """Return the greatest `depth`, which events keep once the room has reached it."""
     return canonical_json.MAX_INTEGER if version.strict_canonical_json else 2**63 - 1
 
 
 def parse_pdu(pdu: object, version: RoomVersion, *, limit_references: bool = True) -> Event:
-    """The event that another server sent, if its format is right; raises BadJson or TooLarge.
+    """Return the event that another server sent, if its format is right; raises BadJson or TooLarge.
 
     `unsigned` is left out, because no signature covers it.
     """
@@ -57,7 +57,7 @@ def parse_pdu(pdu: object, version: RoomVersion, *, limit_references: bool = Tru
 
 
 def sendable(pdu: Pdu) -> Pdu:
-    """A PDU as other servers get it: without `unsigned`, which is for this server's clients."""
+    """Return a PDU as other servers get it: without `unsigned`, which is for this server's clients."""
     return cast("Pdu", {key: value for key, value in pdu.items() if key != "unsigned"})
 
 
@@ -83,7 +83,7 @@ def check_format(pdu: object, version: RoomVersion, *, limit_references: bool = 
 
 
 def check_field_sizes(event: Event) -> None:
-    """Raises TooLarge if `type` or `state_key` has more than 255 bytes."""
+    """Raise TooLarge if `type` or `state_key` has more than 255 bytes."""
     for field in (event.type, event.state_key or ""):
         if not field.isascii() and len(field.encode()) > MAX_FIELD_BYTES:
             raise TooLarge("The event's type or state_key is too long")

@@ -22,7 +22,7 @@ _OUTSIDE_REFERENCE_HASH = frozenset({"unsigned", "signatures"})
 
 
 def content_hash(pdu: JsonObject) -> str:
-    """The SHA-256 of the event without `unsigned`, `signatures` and `hashes`, in unpadded Base64.
+    """Return the SHA-256 of the event without `unsigned`, `signatures` and `hashes`, in unpadded Base64.
 
     Raises BadJson where the event has no canonical JSON; whether its numbers suit the room version is left to
     `event_format.check_format`.
@@ -31,7 +31,9 @@ def content_hash(pdu: JsonObject) -> str:
 
 
 def verify_content_hash(pdu: JsonObject) -> bool:
-    """Whether `hashes.sha256` is the event's content hash; False also when it is missing or malformed."""
+    """Return whether `hashes.sha256` is the event's content hash; False also when it is missing or
+    malformed.
+    """
     hashes = pdu.get("hashes")
     claimed = hashes.get("sha256") if isinstance(hashes, dict) else None
     if not isinstance(claimed, str):
@@ -43,7 +45,7 @@ def verify_content_hash(pdu: JsonObject) -> bool:
 
 
 def reference_hash(pdu: JsonObject, version: RoomVersion) -> bytes:
-    """The SHA-256 of the redacted event without `signatures` and `unsigned`: 32 bytes.
+    """Return the SHA-256 of the redacted event without `signatures` and `unsigned`: 32 bytes.
 
     Raises BadJson where the event has no canonical JSON.
     """
@@ -51,7 +53,8 @@ def reference_hash(pdu: JsonObject, version: RoomVersion) -> bytes:
 
 
 def event_id_for(pdu: JsonObject, version: RoomVersion) -> str:
-    """The event's ID: its `event_id` in room versions 1 and 2, else `$` and the encoded reference hash.
+    """Return the event's ID: its `event_id` in room versions 1 and 2, else `$` and the encoded reference
+    hash.
 
     Raises BadJson where there is none.
     """
@@ -67,7 +70,9 @@ def event_id_for(pdu: JsonObject, version: RoomVersion) -> str:
 
 
 def room_id_for(create_pdu: JsonObject, version: RoomVersion) -> str:
-    """The ID of the room that a create event starts, where it is the event's own hash (from version 12)."""
+    """Return the ID of the room that a create event starts, where it is the event's own hash (from version
+    12).
+    """
     return "!" + event_id_for(create_pdu, version)[1:]
 
 

@@ -46,7 +46,7 @@ class VerifyKey:
     expired_ts: int | None = None
 
     def may_sign_event(self, origin_server_ts: int, version: RoomVersion) -> bool:
-        """Whether a signature with this key counts on an event of that time.
+        """Return whether a signature with this key counts on an event of that time.
 
         A former key counts for events until it expired. A key in use counts until `valid_until_ts`, which
         room versions 1 to 4 ignore. https://spec.matrix.org/v1.19/rooms/v5/#signing-key-validity-period
@@ -56,7 +56,9 @@ class VerifyKey:
         return not version.enforce_key_validity or origin_server_ts <= (self.valid_until_ts or 0)
 
     def may_sign_request(self, now_ms: int) -> bool:
-        """Whether a federation request signed with this key may be accepted now: former keys never may."""
+        """Return whether a federation request signed with this key may be accepted now: former keys never
+        may.
+        """
         return self.valid_until_ts is not None and now_ms <= self.valid_until_ts
 
 
@@ -74,7 +76,7 @@ class ServerKeys:
     valid_until_ts: int
 
     def get(self, key_id: str) -> VerifyKey | None:
-        """The key of that ID, in use or former."""
+        """Return the key of that ID, in use or former."""
         return self.verify_keys.get(key_id) or self.old_verify_keys.get(key_id)
 
 
@@ -112,7 +114,7 @@ def build_server_keys(
     valid_until_ts: int,
     old_verify_keys: Iterable[VerifyKey] = (),
 ) -> KeyDocument:
-    """The key document of this server, signed with each of its keys in use."""
+    """Return the key document of this server, signed with each of its keys in use."""
     keys = list(signing_keys)
     document: KeyDocument = {
         "server_name": server_name,

@@ -36,7 +36,8 @@ _POWER_LEVELS = frozenset(
 
 
 def redact(pdu: JsonObject, version: RoomVersion) -> dict[str, Any]:
-    """A redacted copy of `pdu` (which stays as it is); nested values are shared with it, `unsigned` is gone.
+    """Return a redacted copy of `pdu` (which stays as it is); nested values are shared with it, `unsigned` is
+    gone.
 
     Content that is not an object is redacted to an empty one.
     """

@@ -53,7 +53,7 @@ class PublishedKey(TypedDict):
 
 
 class KeyDocument(TypedDict):
-    """What a server publishes about its keys. Times are milliseconds since the epoch."""
+    """The document that a server publishes about its keys. Times are milliseconds since the epoch."""
 
     server_name: str
     valid_until_ts: int

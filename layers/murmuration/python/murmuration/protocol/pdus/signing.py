@@ -57,7 +57,7 @@ class SigningKey:
         return unpadded_base64.encode(self.public_key)
 
     def sign(self, message: bytes) -> bytes:
-        """The 64-byte signature of `message`."""
+        """Return the 64-byte signature of `message`."""
         from nacl.bindings import crypto_sign
 
         return crypto_sign(message, self._private_key)[:_SIGNATURE_BYTES]
@@ -67,7 +67,8 @@ class SigningKey:
 
 
 def sign_json(obj: Object, server_name: str, key: SigningKey) -> Object:
-    """A copy of `obj` with the signature added to any it has; nested values other than signatures are shared.
+    """Return a copy of `obj` with the signature added to any it has; nested values other than signatures are
+    shared.
 
     Raises BadJson where the object has no canonical JSON.
     """
@@ -83,7 +84,8 @@ def verify_json(obj: JsonObject, server_name: str, key_id: str, public_key: byte
 
 
 def sign_event(pdu: HashedPdu, server_name: str, key: SigningKey, version: RoomVersion) -> Pdu:
-    """A copy of `pdu`, whose `hashes` must be there already, with the signature of its redacted form added.
+    """Return a copy of `pdu`, whose `hashes` must be there already, with the signature of its redacted form
+    added.
 
     Signs an event of another server as well (an invite, a restricted join): nothing else is changed.
     """
@@ -102,7 +104,7 @@ def verify_event(
 
 
 def key_ids_of(obj: JsonObject, server_name: str) -> list[str]:
-    """The key IDs, of algorithms understood, with which the server is said to have signed `obj`."""
+    """Return the key IDs, of algorithms understood, with which the server is said to have signed `obj`."""
     signatures = obj.get("signatures")
     by_server = signatures.get(server_name) if isinstance(signatures, dict) else None
     if not isinstance(by_server, dict):

@@ -59,10 +59,10 @@ def check_signatures(event: Event, keys: KeyRing) -> None:
 
 
 def required_signers(event: Event) -> frozenset[str]:
-    """The servers without whose signature the event is dropped.
+    """Return the servers without whose signature the event is dropped.
 
-    The sender's, except on an invite that came of a third-party invite, which another server may have sent
-    in the sender's name (the authorisation rules check the identity server's signature instead); in room
+    The sender's, except on an invite that came of a third-party invite, which another server may have sent in
+    the sender's name (the authorisation rules check the identity server's signature instead); in room
     versions 1 and 2 the one in the event ID as well.
     """
     servers = set()
@@ -74,7 +74,9 @@ def required_signers(event: Event) -> frozenset[str]:
 
 
 def keys_to_look_up(event: Event) -> set[tuple[str, str]]:
-    """The (server name, key ID) pairs that a key ring for this event's checks should have, where known."""
+    """Return the (server name, key ID) pairs that a key ring for this event's checks should have, where
+    known.
+    """
     servers = set(required_signers(event))
     if (authorising := authorising_server(event)) is not None:
         servers.add(authorising)
@@ -150,7 +152,9 @@ def check_authorising_signature(event: Event, keys: KeyRing) -> None:
 
 
 def authorising_server(event: Event) -> str | None:
-    """The server of the user in `join_authorised_via_users_server`, where that is a rule and a user ID."""
+    """Return the server of the user in `join_authorised_via_users_server`, where that is a rule and a user
+    ID.
+    """
     if not _is_authorised_by_a_user(event):
         return None
     user_id = event.content["join_authorised_via_users_server"]
@@ -172,7 +176,7 @@ class Undecided(MatrixError):
 
 
 def policy_server_of(policy: Event | None) -> PolicyServer | None:
-    """The policy server that the room's m.room.policy state event names, if the event is valid.
+    """Return the policy server that the room's m.room.policy state event names, if the event is valid.
 
     It counts only while a user of that server is joined to the room, which the caller has to check.
     https://spec.matrix.org/v1.19/server-server-api/#determining-if-a-policy-server-is-enabled-in-a-room
@@ -205,7 +209,7 @@ def check_policy_server_signature(event: Event, policy_server: PolicyServer | No
 
 
 class Outcome(Enum):
-    """What becomes of an event that was not dropped."""
+    """The outcome of the checks for an event that wasn't dropped."""
 
     ACCEPTED = "accepted"
     SOFT_FAILED = "soft_failed"
@@ -214,9 +218,10 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The event, what becomes of it, and why if not accepted.
+    """The event, the outcome of its checks, and the reason if it wasn't accepted.
 
-    It is redacted if its content hash was wrong, and has the policy server's signature if that was asked.
+    The event is redacted if its content hash was wrong, and has the policy server's signature if that was
+    asked.
     """
 
     event: Event
@@ -228,23 +233,24 @@ class RoomFacts(Protocol):
     """The questions of the checks about the room. Each is asked only when its check's turn comes."""
 
     def keys(self, event: Event) -> KeyRing:
-        """The keys of `keys_to_look_up`, as far as they can be had."""
+        """Return the keys of `keys_to_look_up`, as far as they can be had."""
 
     def auth_events(self, event: Event) -> tuple[Mapping[str, Event], Collection[str]]:
-        """The event's auth events (see `check_against_auth_events`), and the IDs of those that were
-        rejected."""
+        """Return the event's auth events (see `check_against_auth_events`), and the IDs of those that were
+        rejected.
+        """
 
     def state_before(self, event: Event) -> State:
-        """The room's state before the event."""
+        """Return the room's state before the event."""
 
     def current_state(self, event: Event) -> State:
-        """The room's current state."""
+        """Return the room's current state."""
 
     def policy_server(self, event: Event) -> PolicyServer | None:
-        """The policy server that the room uses now."""
+        """Return the policy server that the room uses now."""
 
     def ask_policy_server(self, server: PolicyServer, event: Event) -> Event:
-        """The event with a new signature of the policy server.
+        """Return the event with a new signature of the policy server.
 
         Raises the MatrixError by which it refuses, Undecided where it doesn't answer.
         """

@@ -22,10 +22,10 @@ _DEFAULT_NOTIFICATION_LEVEL = 50
 
 @dataclass(frozen=True, slots=True)
 class PushContext:
-    """What the rules of one user need to know beside the event itself.
+    """The facts that the rules of one user need, in addition to the event.
 
-    `member_count` counts joined members. `notification_levels` is `notifications` of the room's power
-    levels; `sender_power_level` may be infinite. All are of the room's state at the event.
+    `member_count` counts joined members. `notification_levels` is `notifications` of the room's power levels;
+    `sender_power_level` may be infinite. All are of the room's state at the event.
     """
 
     user_id: str
@@ -41,9 +41,9 @@ Matcher: TypeAlias = Callable[[Event, PushContext], bool]
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What must hold for a rule: the conditions that the event's type alone decides, and all the others.
+    """The conditions of a rule: those that depend on the event's type alone, and all the others.
 
-    `state_keys` are those that the event must have: one that has another can't match.
+    `state_keys` are the state keys with which an event can match; empty for any.
     """
 
     of_type: tuple[Matcher, ...] = ()
@@ -52,7 +52,9 @@ class Conditions:
 
 
 def compile_rule(kind: Kind, rule: Rule) -> Conditions:
-    """The conditions that must all hold for a rule of this kind, those that its kind implies included."""
+    """Return the conditions that must all hold for a rule of this kind, those that its kind implies
+    included.
+    """
     rule_id = rule["rule_id"]
     if kind == "room":
         return Conditions(others=(lambda event, _: event.get("room_id") == rule_id,))
@@ -88,7 +90,9 @@ def _literal_of(condition: Condition) -> str | None:
 
 
 def compile_condition(condition: Condition) -> Matcher:
-    """A function that tells whether an event meets the condition; an unknown condition matches no event."""
+    """Return a function that tells whether an event meets the condition; an unknown condition matches no
+    event.
+    """
     compiler = _COMPILERS.get(condition.get("kind", ""))
     return compiler(condition) if compiler else _never
 

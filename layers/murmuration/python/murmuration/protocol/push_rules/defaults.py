@@ -61,7 +61,7 @@ def parse_kind(kind: str) -> Kind:
 
 
 def default_rules(user_id: str, kind: Kind) -> list[Rule]:
-    """The server-default rules of a kind, as the API shows them to a user who has changed nothing."""
+    """Return the server-default rules of a kind, as the API shows them to a user who has changed nothing."""
     return [
         {
             "rule_id": rule_id,
@@ -78,7 +78,7 @@ def default_rules(user_id: str, kind: Kind) -> list[Rule]:
 
 
 def is_default(rule_id: str) -> bool:
-    """Whether the ID is of the form kept for server-default rules."""
+    """Return whether the ID is of the form kept for server-default rules."""
     return rule_id.startswith(".")
 
 

@@ -15,10 +15,10 @@ from murmuration.protocol.push_rules.defaults import KINDS, Action, Kind, Rule
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What becomes of an event for one user.
+    """The result of a user's push rules for an event.
 
-    `actions` are those of the rule that matched, as `/notifications` shows them. `tweaks` are what a push
-    gateway is told; `highlight` and `sound` are two of them. Without `notify` the others have no effect.
+    `actions` are those of the rule that matched, as `/notifications` shows them. `tweaks` are sent to a push
+    gateway; `highlight` and `sound` are two of them. Without `notify` the others have no effect.
     """
 
     rule_id: str | None = None
@@ -57,7 +57,7 @@ class CompiledRuleset:
         self._notifying: dict[str, bool] = {}
 
     def of_type(self, event_type: str) -> list[_CompiledRule]:
-        """The rules that may match events of a type, up to the first that matches them all."""
+        """Return the rules that may match events of a type, up to the first that matches them all."""
         found = self._by_type.get(event_type)
         if found is None:
             found = self._by_type[event_type] = list(self._matching(event_type))
@@ -92,7 +92,7 @@ _NOBODY: Final = PushContext("", None, 0, 0)
 
 
 def compile_ruleset(ruleset: Mapping[Kind, list[Rule]]) -> CompiledRuleset:
-    """A user's rules, as `ruleset_of` gives them, in the form in which `evaluate` takes them."""
+    """Return a user's rules, as `ruleset_of` gives them, in the form in which `evaluate` takes them."""
     return CompiledRuleset(
         [
             _CompiledRule(compile_rule(kind, rule), _outcome(rule))
@@ -104,7 +104,8 @@ def compile_ruleset(ruleset: Mapping[Kind, list[Rule]]) -> CompiledRuleset:
 
 
 def evaluate(rules: CompiledRuleset, event: Event, context: PushContext) -> Outcome:
-    """The outcome of the first rule that matches `event`, which has the format of the client-server API.
+    """Return the outcome of the first rule that matches `event`, which has the format of the client-server
+    API.
 
     A user is never notified of their own events.
     """

@@ -30,7 +30,7 @@ MAX_RULES = 1_000
 
 
 class RuleChange(TypedDict, total=False):
-    """What a user changed of one of the server's rules."""
+    """A user's changes to one of the server's rules."""
 
     enabled: bool
     actions: list[Action]
@@ -47,12 +47,14 @@ Ruleset: TypeAlias = dict[Kind, list[Rule]]
 
 
 def ruleset_of(user_id: str, changes: Changes) -> Ruleset:
-    """All rules by kind, each kind's most important first: what the API and `m.push_rules` call `global`."""
+    """Return all rules by kind, each kind's most important first: what the API and `m.push_rules` call
+    `global`.
+    """
     return {kind: rules_of_kind(user_id, changes, kind) for kind in KINDS}
 
 
 def rules_of_kind(user_id: str, changes: Changes, kind: Kind) -> list[Rule]:
-    """The rules of one kind, the most important first."""
+    """Return the rules of one kind, the most important first."""
     changed = changes.get("defaults", {}).get(kind, {})
     defaults: list[Rule] = [
         {**rule, **changed.get(rule["rule_id"], {})} for rule in default_rules(user_id, kind)
@@ -63,7 +65,7 @@ def rules_of_kind(user_id: str, changes: Changes, kind: Kind) -> list[Rule]:
 
 
 def get_rule(user_id: str, changes: Changes, kind: Kind, rule_id: str) -> Rule:
-    """One rule, or NotFound; its `enabled` and `actions` have API endpoints of their own."""
+    """Return one rule, or NotFound; its `enabled` and `actions` have API endpoints of their own."""
     for rule in rules_of_kind(user_id, changes, kind):
         if rule["rule_id"] == rule_id:
             return rule

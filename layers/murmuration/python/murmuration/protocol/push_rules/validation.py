@@ -35,7 +35,8 @@ def check_rule_id(kind: Kind, rule_id: str) -> None:
 
 
 def parse_rule(kind: Kind, rule_id: str, body: Body) -> Rule:
-    """The rule that `body` describes, with no more than the properties its kind has; not yet enabled or not.
+    """Return the rule that `body` describes, with no more than the properties its kind has; not yet enabled
+    or not.
 
     Raises MissingParam or InvalidParam.
     """
@@ -49,7 +50,7 @@ def parse_rule(kind: Kind, rule_id: str, body: Body) -> Rule:
 
 
 def parse_actions(actions: object) -> list[Action]:
-    """The actions without the historical ones, or InvalidParam."""
+    """Return the actions without the historical ones, or InvalidParam."""
     if not isinstance(actions, list):
         raise InvalidParam("'actions' must be a list")
     for action in actions:
@@ -90,7 +91,9 @@ def _scalar(value: object, name: str) -> None:
 
 
 def is_scalar(value: object) -> bool:
-    """Whether it is a non-compound value of canonical JSON, the only kind that exact conditions compare."""
+    """Return whether it is a non-compound value of canonical JSON, the only kind that exact conditions
+    compare.
+    """
     if isinstance(value, int) and not isinstance(value, bool):
         return -_LARGEST_INTEGER <= value <= _LARGEST_INTEGER
     return value is None or isinstance(value, str | bool)

@@ -1,7 +1,7 @@
-"""A request of sliding sync, in the form of today's clients and in that of the accepted MSC4186.
+"""A request of sliding sync, in the form of today's clients or in that of the accepted MSC4186.
 
-Nothing is remembered of a request: each one has all lists, subscriptions and extensions. The two forms
-differ in names and places; a request is taken for one of the newer form if it has anything of that.
+Each request repeats all its lists, subscriptions and extensions; the server remembers none of them. The two
+forms differ in names and places of properties. A request with any property of the newer form is read as that.
 https://github.com/matrix-org/matrix-spec-proposals/blob/main/proposals/4186-simplified-sliding-sync.md
 """
 
@@ -35,7 +35,7 @@ ALL = "*"
 
 @dataclass(frozen=True, slots=True)
 class RoomConfig:
-    """What is wanted of a room."""
+    """The parts of a room that a list or subscription asks for."""
 
     timeline_limit: int
     required: RequiredState
@@ -43,7 +43,7 @@ class RoomConfig:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which rooms a list has; None where it doesn't matter."""
+    """The filters for the rooms of a list; None for one that doesn't matter."""
 
     is_dm: bool | None = None
     is_encrypted: bool | None = None
@@ -57,14 +57,16 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class RoomList:
-    """A list: what is wanted of which rooms. `ranges` are inclusive; None for all rooms that pass."""
+    """A list: its filters, ranges and requested parts. `ranges` are inclusive; None for all rooms that
+    pass.
+    """
 
     config: RoomConfig
     filters: Filters
     ranges: tuple[tuple[int, int], ...] | None
 
     def has_place(self, index: int) -> bool:
-        """Whether the room at this place of the list is asked for."""
+        """Return whether the list's ranges include the room at this index."""
         return self.ranges is None or any(first <= index <= last for first, last in self.ranges)
 
 
@@ -76,7 +78,7 @@ class RoomScope:
     rooms: frozenset[str]
 
     def has(self, lists: frozenset[str], room_id: str, *, is_subscribed: bool) -> bool:
-        """Whether the scope includes a room that appears in `lists`."""
+        """Return whether the scope includes a room that appears in `lists`."""
         if is_subscribed and (ALL in self.rooms or room_id in self.rooms):
             return True
         return bool(lists) and (ALL in self.lists or bool(lists & self.lists))
@@ -84,7 +86,7 @@ class RoomScope:
 
 @dataclass(frozen=True, slots=True)
 class SlidingRequest:
-    """What a client asks for; an extension that isn't enabled is None or False.
+    """A request; an extension that isn't enabled is None or False.
 
     `to_device_since` is the place in the device's messages, "" for none yet. `is_merged` says that the answer
     is to be in the form of the accepted MSC.
@@ -107,13 +109,13 @@ class SlidingRequest:
 
     @property
     def is_of_keys(self) -> bool:
-        """Whether nothing is asked for but messages to the device, and changes of devices and keys."""
+        """Whether the request only asks for to-device messages, and changes of devices and keys."""
         of_rooms = self.account_data or self.receipts or self.typing
         return not (self.lists or self.subscriptions or of_rooms)
 
 
 def parse(body: Body, query: Mapping[str, str], user_id: str, *, is_merged: bool) -> SlidingRequest:
-    """The request that a body and the query are. Raises BadJson, InvalidParam."""
+    """Return the request that a body and the query are. Raises BadJson, InvalidParam."""
     lists = object_of(_given(body, "lists", {}), "lists")
     subscriptions = object_of(_given(body, "room_subscriptions", {}), "room_subscriptions")
     extensions = object_of(_given(body, "extensions", {}), "extensions")

@@ -1,4 +1,4 @@
-"""Which state of a room a client wants.
+"""The required state of a sliding sync: the state of a room that a client wants.
 
 https://github.com/matrix-org/matrix-spec-proposals/blob/main/proposals/4186-simplified-sliding-sync.md
 """
@@ -35,7 +35,7 @@ class RequiredState:
     lazy: bool = False
 
     def admits(self, pair: StateKey) -> bool:
-        """Whether the state event with this type and state key is wanted, but for lazy members."""
+        """Return whether the state event with this type and state key is wanted, but for lazy members."""
         event_type, state_key = pair
         if any(element in self.exclude for element in _matching(pair)):
             return False
@@ -44,7 +44,7 @@ class RequiredState:
         return any(element in self.include for element in _matching(pair))
 
     def covers(self, other: RequiredState) -> bool:
-        """Whether all that `other` wants is certainly wanted by this, too."""
+        """Return whether all that `other` wants is certainly wanted by this, too."""
         if not self.exclude <= other.exclude or (other.lazy and not self.lazy and not self._has_all_members):
             return False
         if self.lazy and not other.lazy:
@@ -91,23 +91,23 @@ Required = tuple[RequiredState, ...]
 
 
 def admits(required: Required, pair: StateKey) -> bool:
-    """Whether one of them wants this state."""
+    """Return whether one of them wants this state."""
     return any(each.admits(pair) for each in required)
 
 
 def is_lazy(required: Required) -> bool:
-    """Whether one of them loads members lazily."""
+    """Return whether one of them loads members lazily."""
     return any(each.lazy for each in required)
 
 
 @functools.lru_cache(maxsize=256)
 def covers(required: Required, others: Required) -> bool:
-    """Whether whatever `others` want is wanted by `required`, too."""
+    """Return whether whatever `others` want is wanted by `required`, too."""
     return all(any(each.covers(other) for each in required) for other in others)
 
 
 def members_of(required: Required) -> frozenset[str] | None:
-    """The users whose membership is wanted in any case; None for all members."""
+    """Return the users whose membership is wanted in any case; None for all members."""
     found: set[str] = set()
     for each in required:
         members = each.members
@@ -119,7 +119,7 @@ def members_of(required: Required) -> frozenset[str] | None:
 
 @functools.lru_cache(maxsize=256)
 def combine(parts: frozenset[RequiredState]) -> Required:
-    """Return those of the parts that no other covers, in an order of their own."""
+    """Return the parts that no other part includes, in a fixed order."""
     kept: list[RequiredState] = []
     for part in sorted(parts, key=_order):
         if not any(each.covers(part) for each in kept):
@@ -142,13 +142,13 @@ def _sorted(elements: Iterable[Element]) -> list[Element]:
 
 
 def dump(required: Required) -> str:
-    """Return what is stored: the same text for the same required state."""
+    """Return the form for storage: the same text for the same required state."""
     return json.dumps([_as_json(each) for each in required], separators=(",", ":"))
 
 
 @functools.lru_cache(maxsize=256)
 def load(text: str) -> Required:
-    """Return what `dump` wrote."""
+    """Return the required state that `dump` wrote."""
     return tuple(
         RequiredState(
             frozenset((kind, key) for kind, key in include),
@@ -163,7 +163,7 @@ def load(text: str) -> Required:
 
 
 def parse(value: object, user_id: str) -> RequiredState:
-    """A required state: a list of pairs as clients send it today, or MSC4186's object.
+    """Return a required state: a list of pairs as clients send it today, or MSC4186's object.
 
     In the pairs `*` stands for all types or state keys, `$ME` for the user, and `$LAZY` for lazy members.
     Raises BadJson, InvalidParam.

@@ -32,7 +32,7 @@ def resolve(
     *,
     rejected: Container[str] = frozenset(),
 ) -> dict[StateKey, str]:
-    """The resolution of one state set or more, each a map from (type, state key) to event ID.
+    """Return the resolution of one state set or more, each a map from (type, state key) to event ID.
 
     `fetch` and `rejected` are those of `resolve_conflicted`.
     """
@@ -61,7 +61,7 @@ def resolve_conflicted(
     rejected: Container[str] = frozenset(),
     few_unconflicted: bool = False,
 ) -> dict[StateKey, str]:
-    """What state sets that differ in `conflicts` resolve to, but for what they have in common.
+    """Return what state sets that differ in `conflicts` resolve to, but for what they have in common.
 
     `conflicts` gives, for each (type, state key) in which the sets are not all the same, the event ID in each
     set in turn, None where a set has no such entry. A key of `conflicts` that is not in the result has no
@@ -69,8 +69,8 @@ def resolve_conflicted(
 
     `fetch` returns those it has of the events asked for, and may return others that it expects to be asked
     for next (events ask for their auth events in turn). `rejected` has the IDs of events that were rejected
-    when they came in; it is asked about an event only once that has been fetched. `few_unconflicted`
-    says that to read all unconflicted entries is cheaper than to compute for a while how to do without.
+    when they came in; it is asked about an event only once that has been fetched. `few_unconflicted` says
+    that to read all unconflicted entries is cheaper than to compute for a while how to do without.
     """
     known = Known(fetch, conflicts, unconflicted, rejected, few_unconflicted=few_unconflicted)
     if version.state_resolution == "v1":

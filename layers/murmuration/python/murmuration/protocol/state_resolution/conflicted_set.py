@@ -33,14 +33,14 @@ _CITABLE_TYPES = frozenset(
 
 
 class FullConflictedSet(NamedTuple):
-    """Events that are in the set, and events of which it is not known whether they are."""
+    """Events that are in the set, and events that may be in it."""
 
     certain: frozenset[str]
     doubtful: frozenset[str]
 
 
 def full_conflicted_set(known: Known, *, with_subgraph: bool, exact: bool = False) -> FullConflictedSet:
-    """The full conflicted set of `known.conflicts`; with nothing doubtful if it is to be `exact`.
+    """Return the full conflicted set of `known.conflicts`; with nothing doubtful if it is to be `exact`.
 
     All its events are loaded, and the unconflicted entries that their authorisation looks at are looked up.
     """
@@ -96,11 +96,11 @@ class _Walk:
             layer = set(self._frontier) if exact else self._next_layer()
 
     def difference(self) -> frozenset[str]:
-        """The events that were found from conflicting entries, but not for every state set."""
+        """Return the events that were found from conflicting entries, but not for every state set."""
         return self._where(self._has_conflicting_above) - self._where(self._in_all)
 
     def subgraph(self) -> frozenset[str]:
-        """The events on paths between conflicting entries."""
+        """Return the events on paths between conflicting entries."""
         cited_by: dict[str, list[str]] = {}
         for event_id in self._reached.keys() - self._frontier:
             for cited in self._cites(event_id):

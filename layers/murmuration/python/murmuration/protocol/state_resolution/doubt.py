@@ -47,7 +47,7 @@ def independent_parts(known: Known, event_ids: Iterable[str]) -> list[frozenset[
 def possible_sets(
     known: Known, certain: Collection[str], doubtful: frozenset[str]
 ) -> Iterator[frozenset[str]] | None:
-    """All that the full conflicted set may be; None if it may be too many things.
+    """Return all that the full conflicted set may be; None if it may be too many things.
 
     What is not in it is in the auth chain of every state set, and so is whatever such an event cites.
     """

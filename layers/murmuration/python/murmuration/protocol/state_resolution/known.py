@@ -1,4 +1,6 @@
-"""What a resolution knows so far: events and unconflicted entries, looked up together and never twice."""
+"""The events and unconflicted entries that a resolution has looked up so far, several at once and none
+twice.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,12 @@ class UnconflictedState(Protocol):
     """The entries that all state sets have in common."""
 
     def get(self, keys: Collection[StateKey]) -> Mapping[StateKey, str]:
-        """The entries at those of `keys` that have one; never asked for a conflicting key."""
+        """Return the entries at those of `keys` that have one; never asked for a conflicting key."""
 
     def event_ids(self) -> Collection[str]:
-        """The event IDs of all entries; asked for only where the outcome hangs on which events they cite."""
+        """Return the event IDs of all entries. It is only called if the outcome depends on which events
+        they cite.
+        """
 
 
 class Known:
@@ -63,20 +67,20 @@ class Known:
             self._entries |= {**dict.fromkeys(missing), **self._unconflicted.get(missing)}
 
     def look_up_auth_entries(self, events: Iterable[Event]) -> list[str]:
-        """The unconflicted event IDs at all keys that the authorisation of these events looks at."""
+        """Return the unconflicted event IDs at all keys that the authorisation of these events looks at."""
         keys = {key for event in events for key in self.auth_keys(event)}
         self.look_up(keys)
         return [event_id for key in keys if (event_id := self._entries[key]) is not None]
 
     def auth_keys(self, event: Event) -> list[StateKey]:
-        """The keys of the state that the event's authorisation looks at."""
+        """Return the keys of the state that the event's authorisation looks at."""
         keys = self._auth_keys.get(event.event_id)
         if keys is None:
             keys = self._auth_keys[event.event_id] = auth_state_types_of(event)
         return keys
 
     def is_allowed(self, event: Event, state: Mapping[StateKey, Event]) -> bool:
-        """Whether the authorisation rules allow the event in that state."""
+        """Return whether the authorisation rules allow the event in that state."""
         judged = (event.event_id, *[entry.event_id for entry in state.values()])
         verdict = self._verdicts.get(judged)
         if verdict is None:
@@ -93,17 +97,17 @@ class Known:
         return self._unconflicted.event_ids()
 
     def unconflicted(self, key: StateKey) -> str | None:
-        """The unconflicted entry at a key, if there is one."""
+        """Return the unconflicted entry at a key, if there is one."""
         self.look_up((key,))
         return self._entries[key]
 
     def event(self, event_id: str) -> Event | None:
-        """An event that has been loaded; None if nobody has it."""
+        """Return an event that has been loaded; None if nobody has it."""
         return self._events[event_id]
 
     def is_loaded(self, event_id: str) -> bool:
         return event_id in self._events
 
     def events(self, event_ids: Iterable[str]) -> list[Event]:
-        """Those of the loaded events that exist."""
+        """Return those of the loaded events that exist."""
         return [event for event_id in event_ids if (event := self._events[event_id]) is not None]

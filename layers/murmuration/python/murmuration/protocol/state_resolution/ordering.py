@@ -15,10 +15,11 @@ from murmuration.protocol.state_resolution.known import Known
 def by_power(
     events: Mapping[str, Event], known: Known, create_of: Callable[[Event], Event | None]
 ) -> list[Event]:
-    """The events in reverse topological power ordering, earliest first; their auth events must be loaded.
+    """Return the events in reverse topological power ordering, earliest first; their auth events must be
+    loaded.
 
-    The lexicographically smallest of the topological orderings, where an event is smaller than another if its
-    sender has the greater power, or the same and it is earlier, or also that and its ID is smaller.
+    It is the lexicographically smallest topological ordering. Events are compared by their sender's power,
+    the greater first, then by time, then by ID.
     """
     waits_for = {
         event_id: {cited for cited in event.auth_events if cited in events}
@@ -47,7 +48,7 @@ def by_power(
 
 
 def by_mainline(events: Iterable[Event], power_levels_id: str | None, known: Known) -> list[Event]:
-    """The events in the mainline ordering based on an m.room.power_levels event, or none.
+    """Return the events in the mainline ordering based on an m.room.power_levels event, or none.
 
     Their auth events must be loaded.
     """

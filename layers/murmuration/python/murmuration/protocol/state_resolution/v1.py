@@ -17,7 +17,7 @@ from murmuration.protocol.state_resolution.known import Known
 
 
 def resolve_v1(known: Known) -> dict[StateKey, str]:
-    """What the conflicting entries resolve to."""
+    """Return the resolution of the conflicting entries: an event ID for each (type, state key)."""
     candidates = {key: {event_id for event_id in ids if event_id} for key, ids in known.conflicts.items()}
     known.load(event_id for ids in candidates.values() for event_id in ids)
     ordered = {key: sorted(known.events(ids), key=_least_deep_first) for key, ids in candidates.items()}

@@ -23,7 +23,7 @@ from murmuration.protocol.state_resolution.ordering import by_mainline, by_power
 
 
 def resolve_v2(version: RoomVersion, known: Known) -> dict[StateKey, str]:
-    """What the conflicting entries resolve to, apart from entries that are unconflicted."""
+    """Return the resolution of the conflicting entries: an event ID for each (type, state key)."""
     with_subgraph = version.state_resolution == "v2.1"
     found = full_conflicted_set(known, with_subgraph=with_subgraph)
     if found.doubtful and not known.few_unconflicted:
@@ -137,7 +137,7 @@ class _Resolution:
 
 
 def is_power_event(event: Event) -> bool:
-    """Whether the event might remove someone's ability to do something in the room."""
+    """Return whether the event might remove someone's ability to do something in the room."""
     if event.type == MEMBER:
         return event.membership in ("leave", "ban") and event.sender != event.state_key
     return event.type in (POWER_LEVELS, JOIN_RULES)

@@ -43,7 +43,7 @@ GRACE_MS = 24 * 60 * 60 * 1000
 
 
 def collect(*, budget_ms: int) -> int:
-    """Take each room with stray nodes one step further until the time is over.
+    """Collect stray nodes, one step of each marked room after another, until the time is over.
 
     Return the number of deleted nodes.
     """

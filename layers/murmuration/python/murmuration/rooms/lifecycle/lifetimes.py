@@ -18,10 +18,10 @@ _MOST = 2**53 - 1
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the server allows, in milliseconds.
+    """The server's limits for the lifetime of messages, in milliseconds.
 
-    `default` applies to rooms that ask for nothing; None keeps their messages for ever. What a room asks for
-    is brought into `shortest`..`longest`; `longest` None means no upper bound.
+    `default` applies to rooms that ask for nothing; None keeps their messages for ever. The lifetime that a
+    room asks for is brought into `shortest`..`longest`; `longest` None means no upper bound.
     """
 
     default: int | None = None

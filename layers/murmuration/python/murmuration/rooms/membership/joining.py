@@ -24,7 +24,7 @@ _PARAMETERS = ("reason", "third_party_signed")
 
 @dataclass(frozen=True, slots=True)
 class JoinRequest:
-    """Which room to join, and what the member event is to contain."""
+    """The room to join, and the content of the member event."""
 
     room_id_or_alias: str
     reason: str | None = None

@@ -90,7 +90,7 @@ class View:
         return room_items.read_log_entries([(room.room_id, until)], {room.room_id: room.version})[0]
 
     def see(self, entries: Sequence[LogEntry]) -> list[Seen]:
-        """Return those of the room's events that the user may see."""
+        """Return the room's events that the user may see."""
         return seen_by(self.viewer, entries)
 
     def find(self, event_id: str) -> Seen:

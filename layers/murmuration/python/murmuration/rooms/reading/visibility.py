@@ -1,4 +1,4 @@
-"""Which events of a room's log a user may see.
+"""Decides which events of a room's log a user may see.
 
 https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility
 """
@@ -141,9 +141,11 @@ def _end_of_last_stay(membership: Membership, version: RoomVersion) -> int | Non
 def seen_by(viewer: Viewer, entries: Sequence[LogEntry]) -> list[Seen]:
     """Return those of `entries` (of one room's log) that the viewer may see, in their order.
 
-    It reads nothing about events during the viewer's stay, or for a viewer in their first stay while history
-    is shared. Otherwise it takes three to five round trips for all entries together. The state before each
-    event decides: by the order of the log, except for events of forks and of the past.
+    The state before each event decides. That follows from the order of the log, except for events of forks
+    and of the past.
+
+    It reads nothing for events during the viewer's stay, or for a viewer in their first stay while history is
+    shared. Otherwise it takes three to five round trips for all entries together.
     """
     before = _memberships_before(viewer, [entry for entry in entries if not viewer.saw(entry)])
     until = viewer.joined_until

@@ -64,7 +64,7 @@ EXTREMITIES_LIMIT = 10
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What the sender decides of a new event.
+    """The properties of a new event that its sender chooses.
 
     `device_id` and `txn_id` are the sending client's; `delay_id` is set for a delayed event.
     """

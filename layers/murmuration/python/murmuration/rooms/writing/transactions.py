@@ -107,5 +107,5 @@ class Claim:
         return found.event_id if found else None
 
     def read(self) -> Read[Claimed | None]:
-        """Return what was sent with the transaction ID before; None for nothing."""
+        """Return the event that was sent with the transaction ID before; None if there is none."""
         return claims.read(self._name)

@@ -24,9 +24,10 @@ LoginPurpose = Mapping[str, str | bool | None]
 
 @dataclass(frozen=True, slots=True)
 class LoginState:
-    """What a provider was asked, and the purpose.
+    """A login at an identity provider in progress: the request to the provider, and the purpose.
 
-    `binding` is the hash of the browser's cookie; if it is empty, anyone who has the state may go on.
+    `binding` is the hash of the browser's cookie; if it is empty, anyone who has the state may finish the
+    login.
     """
 
     provider: str

@@ -17,7 +17,7 @@ def create(kind: str, token_hash: str, user_id: str, *, expires_ms: int) -> None
 
 
 def read(kind: str, token_hash: str) -> str | None:
-    """Return the user that the token stands for; None if it is unknown or expired."""
+    """Return the user to whom the token belongs; None if it is unknown or expired."""
     return _user(dynamodb.get(TABLE, _key(kind, token_hash)))
 
 

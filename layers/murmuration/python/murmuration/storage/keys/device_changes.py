@@ -78,8 +78,8 @@ def read(user_id: str, first: int, last: int | None = None) -> list[Change]:
 
 
 def append_writes(user_id: str, head: Head, changed: Sequence[str | None]) -> list[Write]:
-    """Return writes that add changes (device IDs, None for the cross-signing keys) if the log stands at
-    `head`.
+    """Return writes that add changes (device IDs, None for the cross-signing keys) after the entry `head` of
+    the log.
 
     The first write is the head's, and is named `changes`.
     """

@@ -1,4 +1,4 @@
-"""Who has to know that a user's devices or identity keys changed.
+"""Records changes of a user's devices or identity keys for everyone who has to know of them.
 
 A change is an item `devices#<user>` in the stream of each room that the user is joined to, and in the user's
 own stream for their other devices. The item in the user's stream names the entries of the log of changes that

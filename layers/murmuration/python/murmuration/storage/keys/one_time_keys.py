@@ -102,7 +102,7 @@ def newest_counts(items: Iterable[StoredItem]) -> dict[tuple[str, str], KeyCount
 
 
 def shown(counts: KeyCounts) -> KeyCountsSection:
-    """Return what /sync says of a device's keys."""
+    """Return the section of /sync about a device's key counts."""
     return {
         "device_one_time_keys_count": counts.one_time,
         "device_unused_fallback_key_types": sorted(counts.unused_fallback),

@@ -48,7 +48,7 @@ class RemoteDevices:
 
     @classmethod
     def decode(cls, data: bytes) -> RemoteDevices:
-        """Return what `encode` was given."""
+        """Return the devices of which `encode` returned `data`."""
         return cls(*json.loads(zlib.decompress(data)))
 
 
@@ -126,7 +126,10 @@ def read_observers(user_id: str) -> list[tuple[str, str]]:
 
 
 def observe(user_id: str, observer: str) -> None:
-    """Have a local user told of the next change. Call it before reading the list."""
+    """Note that a local user must be told of the next change of a remote user's devices.
+
+    Call it before reading the list, so that no change is missed.
+    """
     item = {**_key(user_id, OBSERVER + observer), "nonce": secrets.token_hex(8)}
     dynamodb.execute(dynamodb.put(TABLE, item))
 

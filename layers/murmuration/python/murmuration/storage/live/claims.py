@@ -46,7 +46,7 @@ def write(name: str, event_id: str, *, batch: Sequence[str] = ()) -> Write:
 
 
 def parse(item: StoredItem | None) -> Claimed | None:
-    """Return what a claim's item says."""
+    """Return the claim in an item."""
     return Claimed(str(item["event_id"]), tuple(item.get("events", ()))) if item else None
 
 

@@ -34,7 +34,7 @@ class Head:
 
     @property
     def steps(self) -> tuple[int, int]:
-        """How many steps the counts have passed: of messages, and of bytes."""
+        """Return how many whole steps the counts have reached: of messages, and of bytes."""
         return self.seq // STEP_MESSAGES, self.size // STEP_BYTES
 
 

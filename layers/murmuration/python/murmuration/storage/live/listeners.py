@@ -384,10 +384,10 @@ def release(wait: Wait) -> None:
 
 
 def add_socket(socket: Socket, until: int) -> None:
-    """Have a connection told of what comes from now on, until it is removed or until a time.
+    """Register a connection to be told of news, until it is removed or its time is over.
 
-    Raises LimitExceeded for one connection too many. It is added first and taken out again, so that the bound
-    holds for concurrent connections.
+    Raises LimitExceeded if the user has too many connections. It is added first and removed again then, so
+    that the limit holds for concurrent connections too.
     """
     item = dynamodb.execute(
         dynamodb.update(

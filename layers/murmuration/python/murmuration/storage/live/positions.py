@@ -27,7 +27,8 @@ MARK_LENGTH = 8
 
 @dataclass(frozen=True, slots=True)
 class RoomPosition:
-    """What was shown of a joined room: its log up to `ordinal`, its stream up to `seq`, the unread counts.
+    """A client's position in a joined room: its log up to `ordinal`, its stream up to `seq`, the unread
+    counts.
 
     `members` are marks of the members whose events were sent to a client that loads them lazily.
     """
@@ -94,7 +95,7 @@ class Positions:
         return zlib.compress(json.dumps(self.as_fields(), separators=(",", ":")).encode())
 
     def as_fields(self) -> list[Any]:
-        """Return what is stored, as JSON values."""
+        """Return the positions as JSON values for storage."""
         rooms = [
             [
                 room,
@@ -127,7 +128,7 @@ class Positions:
 
     @classmethod
     def from_fields(cls, values: Sequence[Any]) -> Positions:
-        """Return the positions from which `as_fields` made these values."""
+        """Return the positions of which `as_fields` returned these values."""
         rooms, *others = values
         fields, present, counted_by = others[:9], others[9], others[10] if len(others) > 10 else None
         positions = cls(
@@ -155,7 +156,7 @@ def mark(identifier: str) -> str:
 
 
 def split(marks: str) -> tuple[str, ...]:
-    """The marks that a text of them has."""
+    """Return the marks that a text of them has."""
     return tuple(marks[start : start + MARK_LENGTH] for start in range(0, len(marks), MARK_LENGTH))
 
 

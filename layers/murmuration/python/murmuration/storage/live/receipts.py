@@ -20,7 +20,7 @@ READ_TYPES = (READ, PRIVATE)
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """How far a user has read in a room, or in one thread of it, and at what time (milliseconds)."""
+    """The place up to which a user has read a room, or one thread of it, and at what time (milliseconds)."""
 
     room_id: str
     user_id: str

@@ -41,12 +41,12 @@ _ATTEMPTS = 8
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a client has of a joined room, beside its position.
+    """The part of a joined room that a client has, in addition to its position.
 
-    It has the newest `limit` events, or all events if it `is_whole`. Its state is that of `state_version`, as
-    far as the required state number `config` goes. `is_behind`: the user's data about the room may have
-    changed while the client didn't see the room. `is_miscounted`: so may have what its unread counts depend
-    on.
+    It has the newest `limit` events, or all events if it `is_whole`. Its state is that of `state_version`,
+    reduced to the required state with the number `config`. `is_behind`: the user's data about the room may
+    have changed while the client didn't see the room. `is_miscounted`: data that its unread counts depend on
+    may have changed then too.
     """
 
     limit: int
@@ -151,7 +151,7 @@ class ConnectionState:
 
     @classmethod
     def load(cls, data: bytes, written_ms: int) -> ConnectionState:
-        """Return what `dump` wrote."""
+        """Return the state that `dump` wrote."""
         positions, shown, configs, keys, counts, account_data_from = json.loads(zlib.decompress(data))
         return cls(
             positions=Positions.from_fields(positions),
@@ -201,7 +201,7 @@ def row_key(user_id: str, device_id: str, pos: str) -> dict[str, str]:
 
 
 def place_of(row: Item | None, user_id: str, device_id: str, conn_id: str, pos: str) -> Place:
-    """Return the place that a device's `pos` names, of which `row` was read. Raises UnknownPos."""
+    """Return the place that a device's `pos` names; `row` is its stored row. Raises UnknownPos."""
     number, row_number, nonce = _named(pos)
     if (
         row is None

@@ -1,4 +1,4 @@
-"""What a streaming token stands for: items `v_<name>` of the table `sync-tokens`.
+"""The stored configurations of streaming tokens: items `v_<name>` of the table `sync-tokens`.
 
 An item also has marks of the newest events that were returned by actions, so that the stream needn't repeat
 them. The marks are in two sets; new ones go into the newer set, and when that has `MANY`, the other set is

@@ -37,7 +37,9 @@ def device_stream(user_id: str, device_id: str) -> str:
 
 
 def owner_of(item: StoredItem) -> tuple[str, str]:
-    """Return whose stream an item is in: "room", "user" or "device", and the room, user, or user/device."""
+    """Return the owner of an item's stream: its kind ("room", "user" or "device"), and the room, user, or
+    user/device.
+    """
     kind, _, owner = str(item["stream_id"]).partition(":")
     return kind, owner
 
@@ -48,7 +50,7 @@ def seq_of(item: StoredItem) -> int:
 
 
 def seq_read(stream: str) -> Read[int]:
-    """Read the sequence number at which a user's or device's stream stands; a room's is in its head."""
+    """Read the newest sequence number of a user's or device's stream; that of a room is in its head."""
     return Read(TABLE, head_key(stream), head_seq)
 
 
@@ -269,7 +271,7 @@ def append(
 
 
 def nudge(stream: str) -> None:
-    """Have readers who wait on a stream look again, for a change that is stored elsewhere."""
+    """Make readers who wait on a stream look again, because of a change that is stored elsewhere."""
     append(stream, lambda: [{"sk": NUDGE}])
 
 

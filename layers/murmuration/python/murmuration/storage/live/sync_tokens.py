@@ -89,7 +89,7 @@ def positions_of(item: StoredItem | None, device_id: str) -> Positions | None:
 
 
 def is_fresh(item: StoredItem | None) -> bool:
-    """Whether a token's item was written a moment ago."""
+    """Return whether a token's item was written a moment ago."""
     return item is not None and item["expires"] >= now_ms() // 1000 + LIFETIME_S - FRESH_S
 
 

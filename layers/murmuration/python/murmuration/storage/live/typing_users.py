@@ -1,4 +1,4 @@
-"""Who types in a room: one item of the room's stream."""
+"""The users who type in a room: one item of the room's stream."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Typing:
 
 
 def from_item(item: StoredItem | None) -> Typing:
-    """Return what an item says; without an item nobody types."""
+    """Return the typing users in an item; none without an item."""
     return Typing(item["users"], item.get("devices", {})) if item is not None else Typing()
 
 
@@ -40,7 +40,7 @@ def _key(room_id: str) -> dict[str, str]:
 
 
 def typing_read(room_id: str) -> Read[Typing]:
-    """Read who types in a room."""
+    """Read the users who type in a room."""
     return Read(streams.TABLE, _key(room_id), from_item)
 
 

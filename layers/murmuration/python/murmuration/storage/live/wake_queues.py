@@ -61,7 +61,7 @@ def queue_id(secret: bytes, user_id: str, device_id: str, slot: str) -> str:
 
 
 def prefix() -> str:
-    """Return what the names of all wake queues begin with."""
+    """Return the beginning of the names of all wake queues."""
     return PREFIXES[settings().waits]
 
 
@@ -211,12 +211,14 @@ def _padded(text: str, size: int) -> str:
 
 
 def encode_keys(keys: KeyCountsSection) -> str:
-    """What /sync says of a device's keys, as mapping templates take it: JSON without braces, as base64."""
+    """Return the part of /sync about a device's keys in the form for mapping templates: JSON without
+    braces, as base64.
+    """
     return encode_text(json.dumps(keys, separators=(",", ":"))[1:-1])
 
 
 def encode_text(text: str) -> str:
-    """A piece of JSON as base64 without padding; spaces are added to its end."""
+    """Return a piece of JSON as base64 without padding; spaces are added to its end."""
     data = text.encode()
     data += b" " * (-len(data) % 3)
     return urlsafe_b64encode(data).decode()

@@ -1,9 +1,9 @@
 """Rooms that no local user is in any more, and the tombstones of those being deleted.
 
 In the table `rooms` the partition `empty` has a mark for each room that everybody left. A user who comes back
-doesn't remove the mark; the room's head tells whether the room is empty. The next last leaving renews the
-mark. A room that is being deleted has a tombstone instead of its head, without an ordinal: for everybody it
-is unknown, and no room of that ID can be made.
+doesn't remove the mark; the room's head tells whether the room is empty. When everybody has left again, the
+mark is renewed. A room that is being deleted has a tombstone instead of its head, without an ordinal. So
+nobody finds the room, and no new room gets its ID.
 """
 
 from __future__ import annotations

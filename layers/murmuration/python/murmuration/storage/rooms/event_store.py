@@ -185,7 +185,7 @@ class Follower(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """What a room has noted for an event that it doesn't know yet.
+    """Notes of a room about an event that it doesn't know yet.
 
     `redactions` are the IDs of redactions of it. `is_followed` says that an accepted event follows it, so it
     can't become a forward extremity; `follower` is that event's place, None in old items.
@@ -197,7 +197,7 @@ class Awaited:
 
 
 def read_awaited(room_id: str, event_ids: Iterable[str]) -> dict[str, Awaited]:
-    """Return what is noted for each of these events. One round trip for fifty events."""
+    """Return the notes about each of these events. One round trip for fifty events."""
     keys = {event_id: _awaited_keys(room_id, event_id) for event_id in event_ids}
     wanted = [key for pair in keys.values() for key in pair]
     items = {item["sk"]: item for item in dynamodb.batch_get({ROOMS: wanted})[ROOMS]} if wanted else {}

@@ -1,4 +1,6 @@
-"""Where a walk through a space goes on: items `hierarchy#<name>` of `transient`, kept for an hour."""
+"""The places where walks through a space continue: items `hierarchy#<name>` of `transient`, kept for an
+hour.
+"""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def add(report: Report) -> None:
 
 
 def read_all() -> list[Report]:
-    """Every report, the oldest first."""
+    """Return every report, the oldest first."""
     found = dynamodb.query(TABLE, "pk = :reports", {":reports": PARTITION})
     return [
         Report(

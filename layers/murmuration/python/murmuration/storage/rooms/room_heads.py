@@ -1,4 +1,7 @@
-"""A room's head: where its log stands, and what is counted of its members. One item of the table `rooms`."""
+"""A room's head: the newest places in its log, state and stream, and the counts of its members.
+
+It is one item of the table `rooms`.
+"""
 
 from __future__ import annotations
 
@@ -190,9 +193,9 @@ def settling_write(head: RoomHead, done: int, next_done: int) -> Write:
 
 
 def settled_write(head: RoomHead) -> Write:
-    """Return the write that notes that the current state is as `head` says.
+    """Return the write that notes that all items of the current state are written (see `RoomHead.unsettled`).
 
-    It gets a new version, because reads in between saw a mixture.
+    It raises the state's version, because reads in between saw old and new items mixed.
     """
     return dynamodb.update(
         ROOMS,

@@ -60,7 +60,7 @@ def remove_names(room_id: str) -> Iterator[int]:
 
 
 def remove_memberships(room_id: str) -> Iterator[int]:
-    """Delete the room's members, and local users' memberships, account data, tags and receipts of it."""
+    """Delete the room's members, and local users' memberships, account data, tags and receipts for it."""
     prefix, ours = state_prefix(MEMBER), f":{settings().server_name}"
     for items in _room_items(room_id, prefix):
         users = [user_id for item in items if (user_id := item["sk"].removeprefix(prefix)).endswith(ours)]

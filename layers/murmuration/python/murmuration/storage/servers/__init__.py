@@ -1,4 +1,4 @@
-"""What is stored of other servers: where they are, how they answered, their signing keys.
+"""The records about other servers: where they are, how they answered, their signing keys.
 
-What is stored of rooms that they share with this server isn't here.
+Items about rooms that they share with this server aren't here.
 """

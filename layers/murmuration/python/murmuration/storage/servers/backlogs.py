@@ -110,7 +110,7 @@ def read_all(server_names: Sequence[str]) -> dict[str, Backlog]:
 
 
 def read_owing(server_names: Sequence[str], room_id: str) -> set[str]:
-    """Return those of the servers to which something of a room is owed already."""
+    """Return which of the servers still have to be sent something of a room."""
     if not server_names:
         return set()
     items = dynamodb.batch_get({TABLE: [_owed_key(name, room_id) for name in server_names]})[TABLE]
@@ -118,7 +118,7 @@ def read_owing(server_names: Sequence[str], room_id: str) -> set[str]:
 
 
 def read_owed(server_name: str, *, limit: int | None = None) -> list[Owed]:
-    """Return what is owed to a server, by room."""
+    """Return the first unsent event of each log for a server, by room."""
     items = dynamodb.query(
         TABLE,
         "server_name = :server AND begins_with(sk, :prefix)",
@@ -224,11 +224,11 @@ def note_sending(backlog: Backlog, sending: StoredTransaction) -> None:
 
 
 def advance(backlog: Backlog, moves: Sequence[Move]) -> None:
-    """Note the progress in rooms, and that no transaction is unconfirmed.
+    """Note the progress in rooms, and that no transaction is unconfirmed. Raises ConditionFailed if the claim
+    is lost.
 
-    Raises ConditionFailed if the claim is lost.
-
-    A room whose events were all sent is removed, unless more came meanwhile: then it goes on from there.
+    A room whose events were all sent is removed. If more events came meanwhile, it stays, and the first of
+    them is next.
     """
     sent = _of_claim(backlog, "REMOVE sending, refusals", {":claim": backlog.claim})
     remaining = {move.room_id: move for move in moves}
@@ -308,7 +308,7 @@ def _of_claim(backlog: Backlog, expression: str, values: Values) -> Write:
 
 
 def hasten(server_name: str) -> bool:
-    """Have a server that is behind tried again at the next opportunity. Return False if it is up to date."""
+    """Make workers try a server that is behind at the next opportunity. Return False if it is up to date."""
     return _set_due(server_name, 0, "attribute_exists(due_ms)", {})
 
 

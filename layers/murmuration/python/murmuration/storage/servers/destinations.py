@@ -1,6 +1,4 @@
-"""Whether other servers answer: items `health` of the table `destinations`. A server that answers has
-none.
-"""
+"""The health of other servers: items `health` of the table `destinations`. A server that answers has none."""
 
 from __future__ import annotations
 
@@ -67,7 +65,7 @@ def write_failure(server_name: str, found: Health, started_ms: int) -> bool:
 
 
 def hold(server_name: str, retry_at_ms: int) -> None:
-    """Have a server left alone until a time that it asked for, without counting a failure."""
+    """Don't send a server requests until a time that it asked for. This doesn't count as a failure."""
     dynamodb.execute(
         dynamodb.update(
             TABLE, _key(server_name), "SET retry_at_ms = :retry_at", values={":retry_at": retry_at_ms}

@@ -83,7 +83,7 @@ def begin(job: Job, now_ms: int) -> bool:
 
 
 def read(user_id: str, room_id: str) -> Job | None:
-    """Return the job as it stands; None if there is none."""
+    """Return the job in its present state; None if there is none."""
     item = dynamodb.get(TABLE, _key(user_id, room_id))
     return _job(item) if item is not None else None
 
@@ -116,7 +116,7 @@ def claim(user_id: str, room_id: str, now_ms: int, until_ms: int) -> Job | None:
 
 
 def renew(job: Job, until_ms: int) -> None:
-    """Hold a claim until then. Nothing where the job is over, or was begun anew meanwhile."""
+    """Prolong a claim until `until_ms`. Does nothing if the job has ended, or was begun anew meanwhile."""
     dynamodb.try_execute(
         dynamodb.update(
             TABLE,

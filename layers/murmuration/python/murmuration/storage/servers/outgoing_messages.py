@@ -1,7 +1,7 @@
-"""Messages from devices to devices of other servers, until those have them (table `destinations`).
+"""To-device messages for users of other servers, kept until the servers have them (table `destinations`).
 
-    message#<place>      a message for a server: `edu`, the content of an `m.direct_to_device`
-    messages             how many there are
+    message#<place>  a message for a server: `edu`, the content of an `m.direct_to_device`
+    messages         how many there are
 
 A message's place is made of the time at which its request came, so they are in the order of being sent.
 """

@@ -14,7 +14,9 @@ _LISTS = "device-lists"
 
 
 def park(user_id: str) -> None:
-    """Have a user's list tried again, each time after twice as long. One read and one write."""
+    """Note that a user's list is to be fetched again, each time after twice as long. One read and one
+    write.
+    """
     now, item = now_ms(), dynamodb.get(TABLE, _key(user_id))
     attempts = item["attempts"] if item is not None else 0
     parked = {

@@ -18,7 +18,7 @@ KEPT_MS = 5 * 60_000
 
 
 def read(user_id: str) -> ProfileFields | None:
-    """Return what the user's server answered lately: {} for an unknown user, None if it wasn't asked."""
+    """Return the recent answer of the user's server: {} for an unknown user, None if there is none."""
     return fetch(Read(TABLE, _key(user_id), _parse, eventual=True))
 
 

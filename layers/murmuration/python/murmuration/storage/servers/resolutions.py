@@ -12,7 +12,7 @@ TABLE = "transient"
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What is known of one server name; all times in milliseconds.
+    """The result of resolving one server name; all times in milliseconds.
 
     `delegate` is what its well-known file said last; empty if it said nothing valid. It counts until
     `ask_again_ms`; after a failed try it counts until `stale_until_ms`. `failures` counts failed tries in a
@@ -29,7 +29,9 @@ class Resolution:
 
 
 def read(server_name: str) -> Resolution | None:
-    """Return what is known of a server. One read, eventually consistent: an older answer does no harm."""
+    """Return the stored resolution of a server name. One read, eventually consistent: an older answer does
+    no harm.
+    """
     return _parse(dynamodb.get(TABLE, _key(server_name), consistent=False))
 
 

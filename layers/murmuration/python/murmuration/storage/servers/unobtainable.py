@@ -29,7 +29,7 @@ def read(room_id: str, event_ids: Collection[str]) -> dict[str, tuple[int, int]]
 
 
 def askable(room_id: str, event_ids: Collection[str]) -> list[str]:
-    """Return those of the events that may be asked for now. One round trip."""
+    """Return which of the events may be asked for now. One round trip."""
     now, known = now_ms(), read(room_id, event_ids)
     return [event_id for event_id in event_ids if event_id not in known or known[event_id][1] <= now]
 

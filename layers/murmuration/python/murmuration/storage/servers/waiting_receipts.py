@@ -44,7 +44,7 @@ def as_waiting(receipt: Receipt) -> WaitingReceipt:
 
 
 def add(room_id: str, receipt: WaitingReceipt) -> None:
-    """Have a receipt sent with the next ones of its room.
+    """Store a receipt to be sent with the next ones of its room.
 
     It replaces an older one of the same user and thread.
     """

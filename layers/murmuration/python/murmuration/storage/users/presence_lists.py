@@ -48,7 +48,7 @@ def read_observers(observed: str) -> dict[str, str]:
 
 
 def read_asking(observed: str, observers: Collection[str]) -> list[str]:
-    """Return those of the observers who asked and aren't granted yet, sorted. One read."""
+    """Return which of the observers have asked and aren't granted yet, sorted. One read."""
     if not observers:
         return []
     keys = [_observer_key(observer, observed) for observer in observers]
@@ -57,7 +57,7 @@ def read_asking(observed: str, observers: Collection[str]) -> list[str]:
 
 
 def observers_among(items: Iterable[StoredItem]) -> list[str]:
-    """Return who asks to see a user's presence, by changed items of the user's stream."""
+    """Return the users who ask to see a user's presence, among changed items of the user's stream."""
     return [item["observer"] for item in items if "observer" in item]
 
 
@@ -69,12 +69,14 @@ def _read(user_id: str, prefix: str) -> dict[str, str]:
 
 
 def asking_writes(observer: str, observed: str) -> list[Write]:
-    """Return the writes by which an observer asks. Asking again is allowed; refused if it is granted."""
+    """Return the writes with which an observer asks. Asking again is allowed; they are refused if it is
+    granted already.
+    """
     return _entry_writes(observer, observed, ASKED, "attribute_not_exists(sk) OR #state = :asked")
 
 
 def granting_writes(observer: str, observed: str) -> list[Write]:
-    """Return the writes that grant what was asked for; refused otherwise."""
+    """Return the writes that grant an observer's request; they are refused if there is no request."""
     return _entry_writes(observer, observed, GRANTED, "#state = :asked")
 
 

@@ -51,7 +51,7 @@ class Pusher:
 
     @property
     def pair(self) -> tuple[str, str]:
-        """The app ID and the push key, which identify the pusher among its user's."""
+        """The app ID and the push key, which identify the pusher among the pushers of its user."""
         return self.app_id, self.pushkey
 
     @property

@@ -129,7 +129,10 @@ def take_back(sid: str, token_hash: str) -> None:
 
 
 def record_validation(sid: str, token_hash: str) -> None:
-    """Note that the token was shown. Raises ConditionFailed if another token replaced it."""
+    """Record that the owner of an address has presented the token that was sent there.
+
+    Raises ConditionFailed if another token replaced it.
+    """
     dynamodb.execute(
         dynamodb.update(
             TRANSIENT,

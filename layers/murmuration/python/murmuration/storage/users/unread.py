@@ -48,9 +48,9 @@ def add(user_id: str, room_id: str, ordinal: int, thread: str) -> int:
 
 
 def mark_read(user_id: str, room_id: str, read_up_to: Mapping[str, int]) -> tuple[int, bool]:
-    """Remove what was read: up to an ordinal for each thread; "" stands for all threads.
+    """Remove unread events up to an ordinal for each thread; "" stands for all threads.
 
-    Returns the number of unread events, and whether it changed.
+    Returns the number of unread events that are left, and whether it changed.
     """
 
     def change(unread: Unread) -> None:

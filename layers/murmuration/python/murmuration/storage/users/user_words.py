@@ -26,7 +26,7 @@ def words_of(text: str) -> list[str]:
 
 
 def word_writes(user_id: str, display_name: str | None) -> list[Write]:
-    """Return the writes by which a user is found by their display name and the local part of their ID."""
+    """Return the writes that make a user findable by their display name and the local part of their ID."""
     words = [*words_of(user_id[1:].partition(":")[0]), *words_of(display_name or "")]
     return [
         dynamodb.put(TABLE, {"pk": _pk(word), "sk": f"{word}#{user_id}"}) for word in dict.fromkeys(words)

@@ -42,7 +42,7 @@ def is_due(place: Place | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """Who asks, and what is needed of them for any look. All but the device may be a moment old."""
+    """The requester, with the items that any look needs. All but the device may be a moment old."""
 
     identity: Identity
     push_changes: Changes

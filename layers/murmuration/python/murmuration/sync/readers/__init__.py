@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RoomNews:
-    """What was read of a changed joined room. `position` is None if the client doesn't know the room.
+    """The items read of a changed joined room. `position` is None if the client doesn't know the room.
 
     `items` are the new items of the room's stream; `entries` is current state that decides what is shown.
     """

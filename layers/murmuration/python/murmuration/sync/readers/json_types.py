@@ -64,9 +64,9 @@ class AnswerSections(_PresenceInvites, total=False):
 
 
 class SyncAnswer(AnswerSections, total=False):
-    """What /sync answers. `rooms` has the rooms' sections by membership and room ID.
+    """The answer of /sync. `rooms` has the rooms' sections by membership and room ID.
 
-    `begun` means that the client was told nothing, and has a position from now on.
+    `begun` means that the answer has no news, and that the client has a position from now on.
     """
 
     next_batch: Required[str]

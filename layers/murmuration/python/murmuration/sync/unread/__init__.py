@@ -1,1 +1,1 @@
-"""Unread counts: how they are counted, and when all of them are counted anew."""
+"""Unread counts: how events are counted, and when all of a room's are counted anew."""

@@ -1,1 +1,1 @@
-"""Transactions of other servers: taken and queued at once, worked through room by room."""
+"""Transactions of other servers: accepted and queued at once, then processed room by room."""

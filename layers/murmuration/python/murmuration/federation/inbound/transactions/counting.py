@@ -1,4 +1,4 @@
-"""Counting what other servers send and this one doesn't take: a line of the log for each kind."""
+"""Counts what other servers send and this one doesn't accept: a line of the log for each reason."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 
 
 def count(reason: str, number: int, origin: str) -> None:
-    """Note that `number` PDUs of a server weren't taken, and why. Nothing for none."""
+    """Log that `number` PDUs of a server weren't accepted, and why. Logs nothing for 0."""
     if number:
         logging.getLogger("murmuration.federation").warning(
             "PDUs not taken: reason=%s number=%d origin=%s", reason, number, origin

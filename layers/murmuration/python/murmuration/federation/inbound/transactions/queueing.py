@@ -1,7 +1,7 @@
-"""The queue of PDUs, in which each room is a group: its PDUs are worked through by one worker at a time.
+"""The queue of PDUs. Each room is a group in it, so that one worker at a time processes the room's PDUs.
 
-A message has PDUs of one room from one server. Every message has a deduplication ID of its own, so none is
-taken for a repetition of an earlier one: whatever comes twice is recognised by its event ID.
+A message has PDUs of one room from one server. Every message has a new deduplication ID, so SQS never drops
+one as a duplicate: a PDU that comes twice is recognised by its event ID.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def _send(origin: str, room_id: str, parts: Sequence[Sequence[Any]], parked: boo
 
 
 def group_of(room_id: str) -> str:
-    """The group of a room: a room ID may have characters, and a length, that SQS doesn't take."""
+    """Return the group of a room. It is a hash, because SQS doesn't accept all room IDs as names of
+    groups.
+    """
     return hashlib.sha256(room_id.encode("utf-8", "surrogatepass")).hexdigest()
 
 

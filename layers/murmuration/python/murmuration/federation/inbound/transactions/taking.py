@@ -1,4 +1,4 @@
-"""Taking a transaction: its PDUs are queued by room. No other server is asked, and nothing is waited for.
+"""Accepts a transaction: its PDUs are queued by room. No other server is asked, and nothing is waited for.
 
 The answer has no errors for single PDUs: a rejected or broken one must not make the sender repeat the others.
 Transaction IDs needn't be remembered, because each PDU is recognised by its event ID.
@@ -81,7 +81,7 @@ def _wanted(by_room: Mapping[str, list[Any]]) -> tuple[dict[str, list[Any]], int
 
 
 def ends_an_invite(pdu: Any) -> bool:
-    """Whether a PDU may be the end of an invite or a knock of one of our users."""
+    """Return whether a PDU may be the end of an invite or a knock of one of our users."""
     if not isinstance(pdu, dict) or pdu.get("type") != MEMBER:
         return False
     content, user_id = pdu.get("content"), pdu.get("state_key")
@@ -91,7 +91,7 @@ def ends_an_invite(pdu: Any) -> bool:
 
 
 def _is_text(text: str) -> bool:
-    """Whether a string has no half of a surrogate pair, which has no UTF-8."""
+    """Return whether a string has no half of a surrogate pair, which has no UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -46,10 +46,10 @@ MOST_RETRIED = 100
 
 
 def work(message: JsonObject) -> Counter[str]:
-    """Take the PDUs of a message (`queueing`); returns how many were taken in which way.
+    """Receive the PDUs of a message (`queueing`). Returns how many had which outcome.
 
-    A message may also order that a device list is asked for (`federation.devices.resyncing`).
-    Raises Unavailable where the room is too busy, and what the storage raises: the message comes again.
+    A message may also order that a device list is fetched (`federation.devices.resyncing`). Raises
+    Unavailable if the room is too busy, and what the storage raises: then the message comes again.
     """
     if "device_list" in message:
         from murmuration.federation.devices.resyncing import resync
@@ -70,7 +70,9 @@ def work(message: JsonObject) -> Counter[str]:
 
 
 def origin_of(message: JsonObject) -> str:
-    """The server that a message's work is for: the sender of the PDUs, or that of the device list's user."""
+    """Return the server that a message is about: the sender of the PDUs, or the server of the device
+    list's user.
+    """
     if "device_list" in message:
         return member_index.server_of(message["device_list"])
     return str(message["origin"])
@@ -86,7 +88,8 @@ def _end_invites(pdus: Sequence[Any], origin: str, outcomes: _Outcomes) -> Count
 
 
 def retry_parked() -> int:
-    """Queue the parked PDUs whose time has come, and give up those that waited for a day; returns how many.
+    """Queue the parked PDUs that are due, and give up those that waited for a day. Returns how many were
+    queued.
 
     The next attempt is put off before the PDU is queued, so that two schedules don't queue it twice, and one
     that stops in between only delays it.
@@ -141,7 +144,7 @@ class _Outcomes:
             self.counts["parked"] += 1
 
     def drop_all(self, pdus: Sequence[Any], reason: str) -> Counter[str]:
-        """None of the PDUs is for this server. A parked one that isn't any more expires by itself."""
+        """Count all PDUs as dropped for this reason. A parked PDU among them isn't removed: it expires."""
         self.counts[reason] += len(pdus)
         return self.finish()
 
@@ -229,7 +232,7 @@ class _Work:
 
 
 def lacks_keys(event: Event, keys: KeyRing) -> bool:
-    """Whether an event can't be judged because keys are missing that may be available later.
+    """Return whether an event can't be judged because keys are missing that may be available later.
 
     That is so if a required server has signed it with a key that isn't known, or whose known validity ends
     before the event's time. An event without a required signature is simply invalid.

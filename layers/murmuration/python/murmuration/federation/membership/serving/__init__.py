@@ -1,1 +1,3 @@
-"""What other servers may do for their users: join rooms that this server is in, leave, knock and invite."""
+"""Requests of other servers for their users: joining rooms that this server is in, leaving, knocking and
+inviting.
+"""

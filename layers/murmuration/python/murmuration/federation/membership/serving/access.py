@@ -1,4 +1,4 @@
-"""Which rooms another server may ask about for its users."""
+"""Decides which rooms another server may ask about for its users."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class KeysAlone:
 
 
 def asked_room(origin: str, room_id: str) -> Room:
-    """The room that another server asks about, as it is now.
+    """Return the room that another server asks about, as it is now.
 
     Raises NotFound for a room that isn't known or has no local user, Forbidden for a server that the room's
     ACL denies, and for a room without federation.
@@ -55,13 +55,13 @@ def asked_room(origin: str, room_id: str) -> Room:
 
 
 def require_acl(server_name: str, room: Room) -> None:
-    """Raises Forbidden for a server that the room's ACL denies."""
+    """Raise Forbidden if the room's ACL denies the server."""
     if not acls.is_allowed(room, server_name):
         raise Forbidden(f"{server_name} is not allowed in this room")
 
 
 def require_own_user(origin: str, user_id: str) -> None:
-    """Raises InvalidParam for what is no user ID, Forbidden for a user of another server than `origin`."""
+    """Raise InvalidParam if it isn't a user ID, Forbidden if it is one of another server than `origin`."""
     if not is_valid_user_id(user_id):
         raise InvalidParam("That is not a user ID")
     if server_name_of(user_id) != origin:
@@ -69,7 +69,7 @@ def require_own_user(origin: str, user_id: str) -> None:
 
 
 def is_ours(user_id: object) -> bool:
-    """Whether it is the ID of a user of this server, whether or not there is one."""
+    """Return whether the user ID is one of this server; the user needn't exist."""
     return (
         isinstance(user_id, str)
         and is_valid_user_id(user_id)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 def invite(origin: str, room_id: str, event_id: str, body: Body) -> EventAnswer:
-    """Take an invite of version 2; the event with this server's signature.
+    """Accept an invite of version 2 of the API. Returns the event with this server's signature.
 
     Raises InvalidParam, MissingParam, BadJson, IncompatibleRoomVersion, Forbidden, InviteBlocked,
     LimitExceeded.
@@ -55,7 +55,7 @@ def invite(origin: str, room_id: str, event_id: str, body: Body) -> EventAnswer:
 
 
 def invite_v1(origin: str, room_id: str, event_id: str, pdu: EventFields) -> list[Any]:
-    """Take an invite of version 1, which only rooms of versions 1 and 2 have. Raises as `invite` does."""
+    """Accept an invite of version 1, which only rooms of versions 1 and 2 have. Raises as `invite` does."""
     unsigned = pdu.get("unsigned")
     state = unsigned.get("invite_room_state") if isinstance(unsigned, dict) else None
     return [200, {"event": _invite(origin, room_id, event_id, pdu, get_room_version("1"), state)}]

@@ -1,4 +1,4 @@
-"""Letting users of other servers join: the event is taken, and the room's state is told.
+"""Letting users of other servers join: stores the join event, and returns the room's state.
 
 https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid
 """
@@ -33,13 +33,13 @@ MEMBER_BYTES = 760
 def send_join(
     origin: str, room_id: str, event_id: str, pdu: Any, *, omit_members: bool = False, gzip: bool = False
 ) -> JoinAnswer:
-    """Take a join; the state before it, the auth chains, and the event as all others get it.
+    """Accept a join. Returns the state before it, the auth chains, and the event as all others get it.
 
-    With `omit_members` the state has no members but the heroes of a room without a name, and the chains have
-    nothing that is in the state. `gzip` says that the answer may be compressed.
+    With `omit_members` the state has no members except the heroes of a room without a name, and the chains
+    have nothing that is in the state. `gzip` says that the answer may be compressed.
 
-    Raises what `taking.take` does; Unavailable, before anything is taken, for a room whose state is too large
-    to be told.
+    Raises what `taking.take` does; Unavailable, before anything is stored, if the room's state is too large
+    to be sent.
     """
 
     def check_size(room: Room) -> None:

@@ -1,4 +1,4 @@
-"""Taking the knocks of users of other servers.
+"""Accepting the knocks of users of other servers.
 
 https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1send_knockroomideventid
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def send_knock(origin: str, room_id: str, event_id: str, pdu: Any) -> KnockAnswer:
-    """Take a knock; the answer has the room's main facts as whole events, for the user who knocks.
+    """Accept a knock. The answer has the room's main facts as whole events, for the user who knocks.
 
     Raises NotFound, InvalidParam, Forbidden, LimitExceeded, Unavailable.
     """

@@ -12,6 +12,6 @@ from murmuration.protocol.encoding.shapes import Answer
 
 
 def send_leave(origin: str, room_id: str, event_id: str, pdu: Any) -> Answer:
-    """Take a leave. Raises NotFound, InvalidParam, Forbidden, LimitExceeded, Unavailable."""
+    """Accept a leave. Raises NotFound, InvalidParam, Forbidden, LimitExceeded, Unavailable."""
     take(origin, room_id, event_id, pdu, "leave")
     return {}

@@ -1,4 +1,4 @@
-"""What other servers ask of aliases and users, mostly to join or invite.
+"""Answers other servers' queries about aliases and users, which they send mostly before a join or invite.
 
 https://spec.matrix.org/v1.19/server-server-api/#querying-for-information
 """
@@ -18,7 +18,7 @@ MOST_SERVERS = 100
 
 
 def query_directory(alias: str | None) -> Answer:
-    """The room that an alias of this server points to, and servers that are in it.
+    """Return the room that an alias of this server points to, and servers that are in it.
 
     Raises MissingParam, InvalidParam, NotFound.
     """
@@ -34,7 +34,7 @@ def query_directory(alias: str | None) -> Answer:
 
 
 def query_profile(user_id: str | None, field: str | None) -> Content:
-    """A user's profile, or one field of it. Raises MissingParam, InvalidParam, NotFound."""
+    """Return a user's profile, or one field of it. Raises MissingParam, InvalidParam, NotFound."""
     if user_id is None:
         raise MissingParam("The query parameter user_id is missing")
     profile = get_user_profile(user_id)

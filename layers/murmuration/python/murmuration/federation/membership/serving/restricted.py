@@ -27,7 +27,7 @@ MOST_ROOMS = 20
 
 
 def joining_content(batch: Append, user_id: str) -> Content:
-    """The content of a join by a user of another server, with the local user who authorises it.
+    """Return the content of a join by a user of another server, with the local user who authorises it.
 
     Raises Forbidden if the user is in none of the rooms whose members may join, UnableToAuthoriseJoin if this
     server isn't in all of those rooms, UnableToGrantJoin if no local user may invite.
@@ -51,7 +51,7 @@ def joining_content(batch: Append, user_id: str) -> Content:
 
 
 def require_condition(user_id: str, room_ids: Sequence[str]) -> None:
-    """Raises Forbidden, or UnableToAuthoriseJoin, unless the user is in one of these rooms."""
+    """Raise Forbidden, or UnableToAuthoriseJoin, unless the user is in one of these rooms."""
     wanted = [room_id for room_id in dict.fromkeys(room_ids) if fits_id(room_id)][:MOST_ROOMS]
     known = 0
     for room_id in wanted:

@@ -38,13 +38,12 @@ def take(
     membership: str,
     check_room: Callable[[Room], None] = lambda _: None,
 ) -> tuple[Room, Event]:
-    """Take an event by which a user of `origin` changes their own membership; the room before it, the event.
+    """Accept an event in which a user of `origin` changes their own membership. Returns the room before it,
+    and the event.
 
-    A join for which a user of this server vouches gets this server's signature. `check_room` may refuse
-    before.
-
-    Raises NotFound, InvalidParam for an event that isn't what it must be, Forbidden where the room doesn't
-    allow it, UnableToAuthoriseJoin, LimitExceeded, Unavailable.
+    If a user of this server authorises the join, it gets this server's signature. `check_room` may raise an
+    error before. Raises NotFound, InvalidParam for a malformed or unexpected event, Forbidden if the room
+    doesn't allow it, UnableToAuthoriseJoin, LimitExceeded, Unavailable.
     """
     rate_limits.check("federation_membership", origin)
     room = asked_room(origin, room_id)
@@ -68,7 +67,7 @@ def take(
 
 
 def checked_event(pdu: Any, version: RoomVersion, room_id: str, event_id: str, membership: str) -> Event:
-    """A membership event of the room with this membership. Raises InvalidParam."""
+    """Return a membership event of the room with this membership. Raises InvalidParam."""
     try:
         event = parse_pdu(pdu, version)
     except MatrixError as error:
@@ -83,7 +82,7 @@ def checked_event(pdu: Any, version: RoomVersion, room_id: str, event_id: str, m
 
 
 def check_signed(event: Event) -> None:
-    """Raises InvalidParam unless the event has its sender's server's signature, and its hash is right."""
+    """Raise InvalidParam unless the sender's server has signed the event, and its hash is right."""
     wanted = keys_to_look_up(event)
     try:
         check_signatures(event, verify_keys(dict.fromkeys(wanted, event.origin_server_ts)))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def make_join(origin: str, room_id: str, user_id: str, versions: Collection[str]) -> MembershipTemplate:
-    """The template of a join.
+    """Return the template of a join.
 
     Raises NotFound, Forbidden, InvalidParam, IncompatibleRoomVersion, UnableToAuthoriseJoin,
     UnableToGrantJoin, LimitExceeded.
@@ -30,12 +30,14 @@ def make_join(origin: str, room_id: str, user_id: str, versions: Collection[str]
 
 
 def make_knock(origin: str, room_id: str, user_id: str, versions: Collection[str]) -> MembershipTemplate:
-    """The template of a knock. Raises NotFound, Forbidden, InvalidParam, IncompatibleRoomVersion."""
+    """Return the template of a knock. Raises NotFound, Forbidden, InvalidParam, IncompatibleRoomVersion."""
     return _make(origin, room_id, user_id, "knock", versions)
 
 
 def make_leave(origin: str, room_id: str, user_id: str) -> MembershipTemplate:
-    """The template of a leave, also of an invite or knock. Raises NotFound, Forbidden, InvalidParam."""
+    """Return the template of a leave, also of an invite or knock. Raises NotFound, Forbidden,
+    InvalidParam.
+    """
     return _make(origin, room_id, user_id, "leave", None)
 
 

@@ -19,8 +19,8 @@ from murmuration.protocol.identifiers import is_valid_user_id
 def exchange(origin: str, room_id: str, body: Body) -> Answer:
     """Invite the user whom the body names, as the user of this server who invited the address.
 
-    Raises MissingParam, BadJson, InvalidParam, NotFound, Forbidden where the signature or the room doesn't
-    allow it, and what the invited user's server answers.
+    Raises MissingParam, BadJson, InvalidParam, NotFound, Forbidden if the signature or the room doesn't allow
+    it, and the error of the invited user's server.
     """
     rate_limits.check("federation_membership", origin)
     fields = Fields(dict(body))

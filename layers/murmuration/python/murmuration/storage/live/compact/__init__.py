@@ -1,1 +1,3 @@
-"""What is kept as short as it can be: a user's waits, and what a client was shown since a row was written."""
+"""Values that are stored as short texts: a user's waits, and what a client was shown since a row was
+written.
+"""

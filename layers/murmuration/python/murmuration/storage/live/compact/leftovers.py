@@ -1,4 +1,6 @@
-"""What waits that ended leave in a user's listeners. Whoever writes the item takes a little of it out."""
+"""The attributes that ended waits leave in a user's listeners. Each write of the item removes a few of
+them.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def leftovers_of(item: StoredItem | None, but: str = "") -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What takes attributes out of an item that are as they were read: parts of a write, all together."""
+    """The parts of a write that removes attributes of an item, all together and only if they are
+    unchanged.
+    """
 
     parts: Sequence[str]
     condition: str
@@ -40,7 +44,7 @@ class Removal:
 
 
 def removal_of(leftovers: Mapping[str, int]) -> Removal:
-    """What takes leftovers out, unless one was registered anew."""
+    """Return the removal of these leftovers; it fails if one of them was registered anew."""
     numbers = range(len(leftovers))
     return Removal(
         parts=[f"#old{number}" for number in numbers],
@@ -55,7 +59,9 @@ def removal_of(leftovers: Mapping[str, int]) -> Removal:
 
 
 def traces_of(item: StoredItem | None) -> list[str]:
-    """What is noted of devices that have no wait any more, a few names: to take it away does no harm."""
+    """Return a few names of attributes about devices that have no wait any more. They can be removed at
+    any time.
+    """
     item = item or {}
     there = {name.split("#", 2)[2] for name in item if name.startswith(WAIT)}
     return [name for name in item if name.startswith((LAST, NEWS)) and name[2:] not in there][:4]

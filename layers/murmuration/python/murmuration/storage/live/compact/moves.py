@@ -46,7 +46,7 @@ def encode(row: Positions, now: Positions) -> str | None:
 
 
 def apply(row: Positions, text: str) -> Positions:
-    """Return what a client was shown by a row and by moves since then. An invalid text changes nothing."""
+    """Return the positions in `row`, changed by the moves in `text`. An invalid text changes nothing."""
     moved = row.copy()
     if not text:
         return moved
