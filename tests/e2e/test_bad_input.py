@@ -178,7 +178,7 @@ def test_fields(stranger: World, function: Function) -> None:
         schema = specification.request_schema(operation)
         if schema is not None:
             if operation.description["requestBody"].get("required"):
-                refusals = (400, 401, 403) if function.name in REFUSES_ALL else (400, 401)
+                refusals: tuple[int, ...] = (400, 401, 403) if function.name in REFUSES_ALL else (400, 401)
                 refusals = (404,) if route.is_for_servers else refusals
                 assert stranger.check(method, path, b'{"a":') in refusals
             for body in broken(schema, WRONG):
