@@ -13,6 +13,7 @@ from unittest import mock
 import pytest
 
 from local_cloud.aws.sqs import Sqs
+from local_cloud.names import queue_url
 from local_cloud.permissions import acting_for
 from murmuration.aws import dynamodb
 from murmuration.delivery import wakes
@@ -268,7 +269,7 @@ class TestHeld:
         (name,) = sqs._queues
         wake_queues.ring(f"https://sqs.example.org/0/{name}", wake_queues.new_nonce(kept=False))
         with mock.patch.object(engine, "assemble", side_effect=engine.assemble) as looks:
-            assert has_nothing(syncing.peek(timeout=300))
+            assert has_nothing(syncing.peek(timeout=1500))
         is_fresh = sync_tokens.FRESH_S > 0
         assert looks.call_count == (1 if is_fresh else 2), "one after the registration, one before it"
         assert sqs.queue(name).counts() == (0, 0, 0)
@@ -281,7 +282,8 @@ class TestHeld:
         with ThreadPoolExecutor() as pool:
             answer = waits(pool, syncing)
             until(lambda: sqs._queues)
-            sqs._queues.clear()
+            for name in list(sqs._queues):
+                sqs.delete_queue({"QueueUrl": queue_url(name)})
             send(alice, room_id, "news")
             tell(room_id)
             assert bodies_of(answer.result(30), room_id) == ["news"]
