@@ -190,10 +190,7 @@ def _batch_get_chunk(chunk: list[tuple[str, WireItem]], eventual: Sequence[str])
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Items of a query. `more` is the key to go on after; None at the end.
-
-    `looked_at` counts the items before the filter.
-    """
+    """Items of a query, the key to go on after (None at the end), and how many items the filter was given."""
 
     items: list[Item]
     more: Item | None = None
@@ -235,12 +232,7 @@ def query_page(
         if value is not None:
             parameters[name] = value
     response = call("dynamodb", "Query", parameters)
-    last = response.get("LastEvaluatedKey")
-    return Page(
-        [from_attributes(item) for item in response["Items"]],
-        from_attributes(last) if last else None,
-        response["ScannedCount"],
-    )
+    return _page(response)
 
 
 def query(table: str, condition: str, values: Values, **options: Any) -> list[Item]:
@@ -260,10 +252,12 @@ def query(table: str, condition: str, values: Values, **options: Any) -> list[It
 def scan_page(table: str, **options: Any) -> Page:
     """Send one Scan request with DynamoDB's own `options`: up to 1 MB of items, eventually consistent."""
     response = call("dynamodb", "Scan", {"TableName": settings().table(table), **options})
-    last = response.get("LastEvaluatedKey")
-    return Page(
-        [from_attributes(item) for item in response["Items"]], from_attributes(last) if last else None
-    )
+    return _page(response)
+
+
+def _page(response: Parameters) -> Page:
+    items, last = [from_attributes(item) for item in response["Items"]], response.get("LastEvaluatedKey")
+    return Page(items, from_attributes(last) if last else None, response["ScannedCount"])
 
 
 def scan(table: str, **options: Any) -> Iterator[Item]:
