@@ -107,28 +107,24 @@ def _refusal(service: str, operation: str, parameters: Mapping[str, Any]) -> str
     from murmuration.settings import settings
 
     own, prefix = _queue.get(), settings().prefix
-    if service == "dynamodb" and operation in ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"):
+    if service == "dynamodb" and operation in _OFTEN_CALLED:
         # Nearly all calls are such, and few differ in what they need.
         named = {name: parameters[name] for name in ("TableName", "IndexName") if name in parameters}
-        return _refusal_of_item(module, own, operation, tuple(named.items()), prefix)
-    if service == "dynamodb" and operation == "BatchGetItem":
-        tables = tuple((table, "") for table in parameters["RequestItems"])
-        return _refusal_of_batch(module, own, tables, prefix)
+        if "RequestItems" in parameters:
+            named["RequestItems"] = tuple(parameters["RequestItems"])
+        return _refusal_by_names(module, own, operation, tuple(named.items()), prefix)
     return _refusal_of(module, own, service, operation, parameters, prefix)
 
 
-@functools.lru_cache(1024)
-def _refusal_of_item(
+_OFTEN_CALLED = ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "BatchGetItem")
+"""Operations whose needs follow from the names of tables and indexes alone."""
+
+
+@functools.lru_cache(2048)
+def _refusal_by_names(
     module: str, own: str | None, operation: str, named: tuple[tuple[str, Any], ...], prefix: str
 ) -> str | None:
     return _refusal_of(module, own, "dynamodb", operation, dict(named), prefix)
-
-
-@functools.lru_cache(1024)
-def _refusal_of_batch(
-    module: str, own: str | None, tables: tuple[tuple[str, str], ...], prefix: str
-) -> str | None:
-    return _refusal_of(module, own, "dynamodb", "BatchGetItem", {"RequestItems": dict(tables)}, prefix)
 
 
 def _refusal_of(

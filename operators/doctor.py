@@ -232,37 +232,45 @@ def _own_keys() -> set[bytes]:
 
     `check_signing_key` tells why they can't.
     """
-    from murmuration.aws import parameters
     from murmuration.server_keys import parse_signing_key
+
+    try:
+        return {parse_signing_key(line).public_key for line in _signing_key_lines() or ()}
+    except ValueError:
+        return set()
+
+
+def _signing_key_lines() -> list[str] | None:
+    """Return the lines of the parameter with the signing keys; None if it isn't there."""
+    from murmuration.aws import parameters
+    from murmuration.server_keys import PARAMETER
     from murmuration.settings import settings
 
     client = parameters.client()
+    name = settings().parameter(PARAMETER)
     try:
-        name = settings().parameter("signing-key")
-        text = client.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
-        return {parse_signing_key(line).public_key for line in text.splitlines()}
-    except (client.exceptions.ParameterNotFound, ValueError, IndexError):
-        return set()
+        found = client.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+    except client.exceptions.ParameterNotFound:
+        return None
+    return str(found).splitlines()
 
 
 # -- In AWS ----------------------------------------------------------------------------------------------
 
 
 def check_signing_key() -> Finding:
-    from murmuration.aws import parameters
-    from murmuration.server_keys import parse_signing_key
+    from murmuration.server_keys import PARAMETER, parse_signing_key
     from murmuration.settings import settings
 
-    client = parameters.client()
-    name = settings().parameter("signing-key")
-    try:
-        text = client.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
-        key = parse_signing_key(text.splitlines()[0])
-    except client.exceptions.ParameterNotFound:
+    lines = _signing_key_lines()
+    if lines is None:
         return Finding(Standing.FAILED, "signing key", "there is none: `murmuration keys make` makes it")
+    try:
+        key = parse_signing_key(lines[0])
     except (ValueError, IndexError):
+        name = settings().parameter(PARAMETER)
         return Finding(Standing.FAILED, "signing key", f"the parameter {name} is not a signing key")
-    return Finding(Standing.OK, "signing key", f"{key.key_id}, {len(text.splitlines()) - 1} former ones")
+    return Finding(Standing.OK, "signing key", f"{key.key_id}, {len(lines) - 1} former ones")
 
 
 def check_tables() -> Iterator[Finding]:

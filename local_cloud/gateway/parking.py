@@ -32,6 +32,7 @@ from local_cloud.gateway.events import HttpRequest, query_of
 from local_cloud.lambdas import Lambdas
 from local_cloud.names import PREFIX
 from murmuration.storage.live.token_forms import MARK
+from murmuration.sync.marks import LONGEST_ABSENCE_MS
 
 if TYPE_CHECKING:
     from local_cloud.aws.shapes import Receiving
@@ -43,7 +44,6 @@ _PARKED_BY = ("access_token", "filter", "set_presence", "use_state_after")
 _SLIDING_BY = ("access_token", "set_presence")
 INTERNAL = ("parked", "uploads")
 _LONGEST_WAIT = 20
-_LONGEST_ABSENCE_MS = 45_000
 
 Response = tuple[int, list[tuple[bytes, bytes]], bytes]
 
@@ -80,7 +80,7 @@ def place_of(request: HttpRequest, now_ms: int, *, at_edge: bool = False) -> Pla
     timeout_s = int(timeout) // 1000 if re.fullmatch("[0-9]{1,9}", timeout) else 0
     wait = min(_LONGEST_WAIT, timeout_s, int(mark[6]) - now_ms // 1000)
     fingerprint = hashlib.sha256("\n".join(asked).encode()).hexdigest()[:12]
-    if mark[5] != fingerprint or wait < 1 or now_ms - int(mark[9]) > _LONGEST_ABSENCE_MS:
+    if mark[5] != fingerprint or wait < 1 or now_ms - int(mark[9]) > LONGEST_ABSENCE_MS:
         return None
     parameters = {"wait": str(wait), "keep": mark[1], "call": f"{mark[2]}c_{mark[3]}", "keys": mark[7]}
     if slides:

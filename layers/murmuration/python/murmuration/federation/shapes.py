@@ -165,13 +165,6 @@ class MissingEventsAnswer(TypedDict):
     events: list[Pdu]
 
 
-class EventAtTime(TypedDict):
-    """The answer to `GET /timestamp_to_event`."""
-
-    event_id: str
-    origin_server_ts: int
-
-
 class RoomSummary(TypedDict):
     """A room as a directory or a space shows it."""
 

@@ -23,7 +23,7 @@ from murmuration.sliding_sync.look import Look, is_unchanged, look
 from murmuration.storage.live import listeners, sliding_positions
 from murmuration.storage.live.listeners import KEYS_LETTER, Wait
 from murmuration.sync import waiting
-from murmuration.sync.marks import LIFETIME_S, OVERHANG_S, SHORTEST_TIMEOUT_MS
+from murmuration.sync.marks import LIFETIME_S, OVERHANG_S, SHORTEST_TIMEOUT_MS, end_of
 
 if TYPE_CHECKING:
     from murmuration.sliding_sync.json_types import SlidingSyncAnswer
@@ -185,9 +185,7 @@ class _SlidingSync:
             at_once=self.wait is not None,
         )
         if quiet and self.wait is not None and self.asking is not None:
-            until = min(self.wait.until - OVERHANG_S, now_ms() // 1000 + LIFETIME_S)
-            if answer.changes_ms:
-                until = min(until, -(-answer.changes_ms // 1000))
+            until = min(self.wait.until - OVERHANG_S, end_of(answer.changes_ms))
             pos = marks.mark(pos, self.wait, self.asking, until, quiet)
         return answer.as_json(pos)
 

@@ -27,7 +27,8 @@ from murmuration.clock import now_ms
 from murmuration.storage.live import token_forms, wake_queues
 from murmuration.storage.live.listeners import KEYS_LETTER, Wait
 from murmuration.storage.live.token_forms import CALLED_POS, MARKED_POS, PLAIN_POS, REFUSED_POS
-from murmuration.sync.marks import SHORTEST_TIMEOUT_MS, Place, fingerprint
+from murmuration.sync import marks
+from murmuration.sync.marks import LONGEST_ABSENCE_MS, SHORTEST_TIMEOUT_MS, Place, fingerprint
 
 LETTERS = "qrs"
 """What the names of a connection's slots begin with. Apps have three connections; more of them share slots.
@@ -36,8 +37,6 @@ MOST_BYTES = 32_768
 """How long a body may be whose client is parked."""
 MOST_QUIET = 1_200
 """How long the text of a quiet answer may be: it is part of each URI."""
-LONGEST_ABSENCE_MS = 45_000
-"""As the viewer function has it: who was away for longer is sent to look."""
 WITHOUT = re.compile(r'"txn_id": *"[^"]*"')
 """What the digest leaves out: it is another one in each request, and means nothing."""
 HALF = re.compile("[a-m0-4A-M]")
@@ -149,8 +148,7 @@ def mark(pos: str, wait: Wait, asking: Asking, until_s: int, quiet_text: str) ->
 
 def called(marked: str, prefix: str = CALLED_POS) -> str:
     """Return what a mark becomes when its queue rings, or when it is refused, as the template makes it."""
-    row, slot, queue, *_ = marked.removeprefix(MARKED_POS).split(".")
-    return f"{prefix}{row}.{slot}.{queue}"
+    return marks.called(marked, prefix)
 
 
 def _json(value: Any) -> str:

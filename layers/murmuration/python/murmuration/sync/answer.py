@@ -58,9 +58,7 @@ class Answer:
             body["rooms"] = self.rooms
         if self.device_lists.changed or self.device_lists.left:
             body["device_lists"] = self.device_lists.as_json()
-        body["device_one_time_keys_count"] = self.positions.one_time_keys
-        body["device_unused_fallback_key_types"] = self.positions.fallback_keys
-        return body
+        return {**body, **self.key_counts()}
 
     def key_counts(self) -> KeyCountsSection:
         """Return the device's key counts, which every answer has."""

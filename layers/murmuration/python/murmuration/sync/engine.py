@@ -305,9 +305,7 @@ class _Sync:
         token = self.row if self.row and moved is not None else self._token(first, answer)
         body = answer.as_json(token)
         if self.wait is not None and self.wait.kept:
-            until = now_ms() // 1000 + marks.LIFETIME_S
-            if answer.changes_ms:
-                until = min(until, -(-answer.changes_ms // 1000))
+            until = marks.end_of(answer.changes_ms)
             keys = answer.key_counts()
             mark = functools.partial(marks.mark, looked_s=looked_s, moves=moved or "")
             body["next_batch"] = mark(token, self.wait, self.request.fingerprint, until, keys)

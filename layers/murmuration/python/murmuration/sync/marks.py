@@ -35,6 +35,8 @@ LIFETIME_S = 600
 OVERHANG_S = 60
 """How much longer than its mark a registration lasts."""
 SHORTEST_TIMEOUT_MS = 1000
+LONGEST_ABSENCE_MS = 45_000
+"""A client that last waited longer ago is sent to look. CloudFront's viewer function has the number too."""
 
 
 def fingerprint(values: Sequence[str], *, at_edge: bool = False) -> str:
@@ -78,6 +80,15 @@ def mark(
     return ".".join(fields)
 
 
+def end_of(changes_ms: int) -> int:
+    """Return when a mark that is made now ends, in seconds since the epoch.
+
+    `changes_ms` is when time alone changes something that was shown (milliseconds), 0 for never.
+    """
+    end = now_ms() // 1000 + LIFETIME_S
+    return min(end, -(-changes_ms // 1000)) if changes_ms else end
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """The slot on which a client waited, and the queue on which it was told to wait.
@@ -108,7 +119,10 @@ def place(token: str | None) -> Place | None:
     )
 
 
-def called(marked: str) -> str:
-    """Return the call that a mark becomes when its queue rings, as the mapping template makes it."""
-    row, slot, queue, *_ = marked.removeprefix(MARKED).split(".")
-    return f"{CALLED}{row}.{slot}.{queue}"
+def called(marked: str, kind: str = CALLED) -> str:
+    """Return the call that a mark becomes when its queue rings, as the mapping template makes it.
+
+    `kind` is what the call begins with. Sliding sync has other kinds.
+    """
+    row, slot, queue, *_ = marked.partition("_")[2].split(".")
+    return f"{kind}{row}.{slot}.{queue}"

@@ -12,7 +12,7 @@ from murmuration.protocol.errors import NotFound
 from murmuration.rooms.reading.by_timestamp import around, narrow
 
 if TYPE_CHECKING:
-    from murmuration.federation.shapes import EventAtTime
+    from murmuration.rooms.json_types import EventAtTime
 
 
 def get_event_by_timestamp(origin: str, room_id: str, ts: int, *, forward: bool) -> EventAtTime:
