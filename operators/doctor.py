@@ -138,7 +138,7 @@ def _name_url(server: Server, url: str) -> str:
 
 
 def check_wellknown_client(server: Server, url: str) -> Finding:
-    """Check the file that leads clients from the server name to the server.
+    """Check the well-known file by which clients find this server.
 
     https://spec.matrix.org/v1.19/client-server-api/#well-known-uris
     """

@@ -121,7 +121,7 @@ def _parked(stage: Stage, rooms: int, people: int, devices: int) -> dict[str, An
 
 
 def _of_each(stage: Stage, times: int, work: Callable[[int], object], without: Op, devices: int) -> Op:
-    """What one of so many waiting devices asks for when `work` rings it, which alone asks for `without`."""
+    """Return what one of the devices that `work` rings asks for. `work` itself asks for `without`."""
     total = Op()
     for number in range(times):
         total += stage.count(lambda number=number: work(number)).op - without  # type: ignore[misc]

@@ -46,7 +46,7 @@ def _postpone(cls: Any, options: dict[str, Any]) -> Any:
 
 
 def _complete(cls: Any) -> None:
-    """Make `cls` the dataclass that it is to be, after those that it inherits from.
+    """Turn `cls` into a dataclass, and the classes that it inherits from before it.
 
     The class is never without an `__init__`: another thread may make an instance at any moment.
     """

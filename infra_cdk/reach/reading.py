@@ -52,7 +52,7 @@ class Node:
     definition: Definition
     batched: bool = False
     single: bool = False
-    """Whether its reads go out one by one, which again is another permission."""
+    """Whether it sends each read in a request of its own. That needs another permission than a batch."""
 
 
 @dataclass(frozen=True, slots=True)

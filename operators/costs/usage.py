@@ -161,8 +161,9 @@ class _Tally:
             self.add("preflights of browsers", name, preflights)
 
     def invoke(self, cause: str, count: float, *, functions: int, seconds: float | None = None) -> None:
-        """Add `count` invocations, spread over so many functions; how many start cold depends on how often
-        they come.
+        """Add `count` invocations, spread evenly over a number of functions.
+
+        The rarer they are, the more of them start cold.
         """
         assumed = self.assumed
         per_second = count / functions / (DAYS * assumed.waking_hours * 3600)

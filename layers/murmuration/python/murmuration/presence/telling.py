@@ -28,8 +28,8 @@ from murmuration.storage.rooms.room_items import RoomHead
 from murmuration.storage.users import memberships, presence, presence_lists
 
 SMALL_ROOM = 20
-"""Up to this many members it is checked whether somebody is on a stream. In a larger room somebody will
-be."""
+"""In rooms with at most this many members it is checked whether a member is on a stream. In larger rooms
+one nearly always is."""
 MARKERS_AT_ONCE = 50
 
 

@@ -60,7 +60,10 @@ def members_needed(window: Window) -> set[str]:
 
 
 def wants_few(required: Required) -> bool:
-    """Return whether only a few exact pairs are required, besides lazily loaded members."""
+    """Return whether `required` names at most FEW state events, each by its exact type and state key.
+
+    Lazily loaded members don't count.
+    """
     pairs = _exact(required)
     return pairs is not None and len(pairs) <= FEW
 

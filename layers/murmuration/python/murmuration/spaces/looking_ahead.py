@@ -1,4 +1,4 @@
-"""The rooms that a walk comes to next, which are read and asked for together.
+"""Reads the next rooms of a walk together: local ones from the tables, others from other servers.
 
 This server knows best about rooms that it is in; for other rooms it takes what other servers tell.
 """

@@ -204,7 +204,7 @@ class _Sync:
         return self._answer(first, answer)
 
     def _visit(self, first: FirstLook) -> list[Callable[[], object]]:
-        """What notes that the device is here, if that is to be noted."""
+        """Return the call that notes the device's visit, in a list; an empty list if it was noted already."""
         token, wanted = self.request.token, self.request.set_presence
         if is_visit_noted(token.device_id, wanted, first.presence):
             return []

@@ -136,10 +136,9 @@ def standing(
 ) -> Wait | None:
     """Return the wait that still stands where a device was parked; None if it was rung, or ends soon.
 
-    One that is rung for keys alone is good for no other.
-
-    `item` is the user's listeners as they were a moment ago. Should it have been rung since then, the ring
-    stays in the queue for longer than this request takes and a client may stay away.
+    A wait that is rung for keys only is returned only if `of_keys` is true. `item` is the user's listeners as
+    they were a moment ago. If the wait has been rung since then, the client still finds the ring: it stays in
+    the queue for longer than this request takes and a client may stay away together.
     """
     there = (token.device_id, place.slot)
     waits = (

@@ -39,7 +39,7 @@ LARGE_ROOM = 1_000
 MOST_RECEIPTS = 200
 """Of one transaction."""
 MOST_ASKED = 100
-"""At most so many local members are looked at, whether one of them waits for news."""
+"""For how many local members it is checked at most whether one of them waits for news."""
 
 
 def take_typing(origin: str, contents: Contents) -> None:

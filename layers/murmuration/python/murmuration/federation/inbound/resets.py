@@ -66,7 +66,7 @@ def _is_older(forks: Forks, before: Event, after: Event | None) -> bool:
 
 
 def _is_revoked(forks: Forks, differences: Differences) -> bool:
-    """Return whether what came along, and is new to the room, took something from somebody."""
+    """Return whether the new state has a power event, such as a ban, that this server got only now."""
     new = [
         after.event_id
         for before, after in differences.values()

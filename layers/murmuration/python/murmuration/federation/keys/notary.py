@@ -90,7 +90,7 @@ def _query(wanted: Mapping[str, Wanted], address: str) -> KeyDocuments:
 
 
 def _is_stale(wanted: Wanted, keys: list[StoredKey], asked: Asked) -> bool:
-    """Return whether the server is to be asked: what is known falls short, and it wasn't asked just now."""
+    """Return whether to ask the server: known keys aren't enough, and it wasn't asked a moment ago."""
     now = now_ms()
     if now < asked.again_ms:
         return False

@@ -125,7 +125,10 @@ def _members(token: AccessToken, room_id: str, at: str | None) -> tuple[View, li
 
 
 def _entry_before(view: View, position: int) -> LogEntry | None:
-    """Return the entry right before a position; None if nothing comes after the position."""
+    """Return the log entry after which a position points; None if that is the room's newest.
+
+    Raises InvalidParam if the position is before the room's beginning.
+    """
     head = view.room.head
     if position >= head.ordinal:
         return None

@@ -233,9 +233,10 @@ def settle(wait: Wait, news: Collection[str] = (EVERYTHING,)) -> bool:
 
 
 def settle_all(rung: Sequence[tuple[Wait, Collection[str]]]) -> list[Wait]:
-    """Note that waits of one user were rung, each with what for: in one write, if all are as they were read.
+    """Note that waits of one user were rung, and for which rooms each.
 
-    Return those that are to be rung anew, as `settle` tells.
+    That is one write if none of them has changed since it was read. Return the waits that have to be rung
+    again, for which `settle` returns False.
     """
     if len(rung) > 1 and all(wait.kept for wait, _ in rung):
         try:
@@ -248,7 +249,7 @@ def settle_all(rung: Sequence[tuple[Wait, Collection[str]]]) -> list[Wait]:
 
 
 def _settling(rung: Sequence[tuple[Wait, Collection[str]]]) -> Write:
-    """The write that notes of several parked waits of one user that they were rung."""
+    """Return the write that notes that several parked waits of one user were rung."""
     changes, additions, conditions = [], [], []
     given = names("nonce")
     values: dict[str, Storable] = {}
@@ -310,7 +311,7 @@ def _with_news(
 ) -> tuple[bool, Item]:
     """Change a user's item, and note news for a device, if `wait` is its last registration still.
 
-    Leftovers are taken out by the way. Return whether that was done, and else the item as it is.
+    The same write removes leftovers. Return whether it succeeded, and the item as it is if it didn't.
     """
     last = "#last = :nonce"
     own = {"#last": LAST + wait.device_id, "#news": NEWS + wait.device_id}

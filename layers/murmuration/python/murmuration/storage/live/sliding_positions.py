@@ -182,7 +182,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A stored row: which of a connection's it is, and what it says. `pos` is in its plain form."""
+    """A stored row: its connection, its number there, and its content. `pos` is the plain form."""
 
     connection: Connection
     row_number: int

@@ -1,4 +1,4 @@
-"""The forms of tokens of /sync and of sliding sync's `pos`, and what stands behind a row in marks and calls.
+"""The text forms of /sync's tokens and of sliding sync's `pos`: a row's name, and what follows it.
 
     s_<row>                                                                  a plain token
     p_<row>.<slot>.<queue>.<fingerprint>.<until>.<quiet>.<seen>              a mark
@@ -33,10 +33,10 @@ SEEN = r"\d{13}"
 MARK = (
     rf"((l?)p_({ROW}\.{SLOT}\.({QUEUE}))\.({FINGERPRINT})\.({UNTIL})\.({QUIET})(?:\.({DIGEST}))?)\.({SEEN})"
 )
-"""A whole mark. Its groups: all but `seen`; whether it is one of sliding sync; what a call has of it; the
-queue; the fingerprint; until; what a quiet answer says; the digest of the body, in sliding sync; seen."""
+"""A whole mark. Its groups: all but `seen`; "l" for sliding sync, else ""; the part that a call keeps; queue;
+fingerprint; until; the text of a quiet answer; in sliding sync the digest of the body; seen."""
 ANY = re.compile(rf"(?:s_(?P<plain>{ROW})|[cp]_(?P<marked>{ROW})(?:\.{QUIET}){{0,8}})", re.ASCII)
-"""A token of any form; what stands behind the row isn't looked at."""
+"""A token of any form. The parts after the row may be anything."""
 NONCE = r"[\w-]{12}"
 LOOKED = r"[0-9a-f]{8}"
 PLACE = re.compile(
@@ -51,6 +51,6 @@ POS = re.compile(
     rf"|l[pcr]_(?P<number_2>\d)(?P<row_2>\d)(?P<nonce_2>[\w-]{{12}})(?:\.{QUIET}){{0,8}}",
     re.ASCII,
 )
-"""A pos of any form; what stands behind the row isn't looked at."""
+"""A pos of any form. The parts after the row may be anything."""
 POS_PLACE = re.compile(rf"l[pcr]_[\w-]{{14}}\.([q-t]\d)\.({QUEUE})(?:\.{QUIET})*", re.ASCII)
 """A mark, a call or a refusal of sliding sync, with the slot and the queue."""

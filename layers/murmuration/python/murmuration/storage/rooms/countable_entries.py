@@ -19,9 +19,10 @@ _NOT_READ = {"state_root": b"", "visibility": ""}
 def read(
     room_id: str, version: RoomVersion, *, after: int, before: int, most: int, members_but: str | None
 ) -> list[LogEntry]:
-    """Return what a count goes by of the newest `most` entries with `after` < ordinal < `before`, in order.
+    """Return the newest `most` entries with `after` < ordinal < `before`, in order.
 
-    With `members_but` the membership events of other users than this one are left out.
+    They have only the fields that counting needs. With `members_but` the membership events of all other users
+    are left out.
     """
     arguments = log_range(room_id, after, before)
     if arguments is None:

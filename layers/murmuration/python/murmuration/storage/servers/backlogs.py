@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 TABLE = "destinations"
 DUE = "#due"
-"""The partition of servers that are to be tried again. It is no server's name."""
+"""The partition key of the servers to try again. No server has this name."""
 OWED = "owed#"
 """The prefix of the sort keys of what is owed."""
 _BACKLOG = "backlog"

@@ -19,7 +19,7 @@ PREFIX = "subject#"
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A person as an identity provider knows them: the provider's ID here, and its name for the person."""
+    """A person at an identity provider: the ID of the provider, and the name by which it knows the person."""
 
     provider: str
     name: str

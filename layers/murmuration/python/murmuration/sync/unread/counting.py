@@ -88,7 +88,7 @@ def _between(room: Room, window: Window, after: int) -> list[LogEntry]:
 def _countable(ctx: Context, room: Room, after: int, before: int, most: int) -> list[LogEntry]:
     """Return the newest `most` entries with `after` < ordinal < `before`, in order.
 
-    Some that can't count for the user are left out.
+    Membership events of other users are left out if they can't count for this user.
     """
     may_count = ctx.push_rules.may_notify_of_others(MEMBER, ctx.user_id)
     return countable_entries.read(
