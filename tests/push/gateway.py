@@ -11,6 +11,7 @@ from typing import Any
 from local_cloud.permissions import acting_for
 from murmuration.aws import dynamodb
 from murmuration.delivery import wakes
+from murmuration.protocol.identifiers import RoomId
 from murmuration.push import evaluation, gateways
 from murmuration.storage.live import streams
 
@@ -83,7 +84,7 @@ class Workers:
         """Bring what is new in these rooms to the workers, and then what these ordered."""
         for room_id in room_ids:
             self._new_entries(room_id)
-            self._new_receipts(room_id)
+            self._new_receipts(RoomId(room_id))
         self.deliver()
 
     def deliver(self, *, late: bool = False) -> None:
@@ -105,7 +106,7 @@ class Workers:
             with acting_for("workers.streams"):
                 evaluation.order_pushes(items, wakes.wake_for_log_entries(items))
 
-    def _new_receipts(self, room_id: str) -> None:
+    def _new_receipts(self, room_id: RoomId) -> None:
         stream = streams.room_stream(room_id)
         items = streams.read_after(stream, self._receipts.get(stream, 0))
         if items:

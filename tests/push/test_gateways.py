@@ -11,6 +11,7 @@ import pytest
 from local_cloud.permissions import acting_for
 from murmuration import outbound
 from murmuration.clock import now_ms
+from murmuration.protocol.identifiers import UserId
 from murmuration.push import gateways
 from murmuration.storage.users import failing_pushers, unread
 from tests.in_process import Client, segment
@@ -168,7 +169,7 @@ def test_what_was_read_before_it_was_told_is_not_told(
     read(phone, room_id, event_id)
     workers.run(room_id)
     assert gateway.take() == []
-    assert unread.read_total(phone.user_id) == 0
+    assert unread.read_total(UserId(phone.user_id)) == 0
 
 
 def test_an_answer_of_ones_own_reads_what_came_before(

@@ -17,6 +17,7 @@ from murmuration.identity import budgets
 if TYPE_CHECKING:
     from murmuration.endpoint.http import Request
     from murmuration.endpoint.shapes import ProxyResponse
+    from murmuration.protocol.identifiers import ServerName
 
 BASE64 = 0.75
 """The bytes that a character of a body stands for which API Gateway sends as base64."""
@@ -42,7 +43,7 @@ def socket_billing(route: str) -> Iterator[None]:
 
 
 @contextmanager
-def server_billing(server_name: str, route: str) -> Iterator[None]:
+def server_billing(server_name: ServerName, route: str) -> Iterator[None]:
     """Bill a worker's work on another server's events to that server.
 
     The events are accepted already, so this work is never refused. If it puts the bucket into debt, the
@@ -73,7 +74,7 @@ def charge_address(request: Request, route: Http) -> None:
         budgets.charge_to(_address(request))
 
 
-def charge_server(origin: str) -> None:
+def charge_server(origin: ServerName) -> None:
     """Charge a request to the server that signed it. Raises LimitExceeded."""
     budgets.charge_to(budgets.server_owner(origin))
 

@@ -41,11 +41,12 @@ from murmuration.storage.users.unread import Unread, unread_read
 if TYPE_CHECKING:
     from murmuration.aws.dynamodb import StoredItem
     from murmuration.protocol.encoding.shapes import JsonObject
+    from murmuration.protocol.identifiers import RoomId, UserId
     from murmuration.push.json_types import PushOrder
     from murmuration.storage.json_types import EventNote
 
 QUEUE = "gateway-pushes"
-Message: TypeAlias = "tuple[PushOrder, str | None]"
+Message: TypeAlias = "tuple[PushOrder, UserId | None]"
 """A message for the queue, and the user who is charged for it; None for nobody."""
 MOST_TWEAK_BYTES = 4096
 _RTC = "org.matrix.msc4075"
@@ -63,12 +64,12 @@ What calls of Element X ring by has had several names (MSC4075).
 """
 
 
-def order_pushes(items: Sequence[StoredItem], users: Iterable[str]) -> None:
+def order_pushes(items: Sequence[StoredItem], users: Iterable[UserId]) -> None:
     """Order the pushes for new log entries to those of `users`, who have pushers."""
     reachable = frozenset(users)
     if not reachable:
         return
-    by_room: dict[str, list[NewEntry]] = {}
+    by_room: dict[RoomId, list[NewEntry]] = {}
     for entry in new_entries(items):
         if not entry.is_past and not entry.is_withheld and entry.encoded is not None:
             by_room.setdefault(entry.room_id, []).append(entry)
@@ -79,7 +80,7 @@ def order_pushes(items: Sequence[StoredItem], users: Iterable[str]) -> None:
             _order(_orders_in_room(room_id, concerned))
 
 
-def _concerning(user_id: str, entries: Sequence[NewEntry]) -> list[NewEntry]:
+def _concerning(user_id: UserId, entries: Sequence[NewEntry]) -> list[NewEntry]:
     """Return the entries that came while the user was in the room, and those about the user."""
     return [
         entry
@@ -91,7 +92,7 @@ def _concerning(user_id: str, entries: Sequence[NewEntry]) -> list[NewEntry]:
 class _Facts:
     """What the push rules of some users need to know of a room. One round trip."""
 
-    def __init__(self, room_id: str, user_ids: Iterable[str]) -> None:
+    def __init__(self, room_id: RoomId, user_ids: Iterable[UserId]) -> None:
         batch = Batch()
         self._head = batch.add(room_items.head_read(room_id))
         self._state = {
@@ -115,13 +116,13 @@ class _Facts:
         found, head = self._state[event_type, state_key].value, self.head
         return found(head.version).event if found is not None and head is not None else None
 
-    def is_ignored(self, user_id: str, sender: str) -> bool:
+    def is_ignored(self, user_id: UserId, sender: UserId) -> bool:
         return sender in ignored_users(self._ignored[user_id].value)
 
-    def unread_places(self, user_id: str, room_id: str) -> list[tuple[int, str]]:
+    def unread_places(self, user_id: UserId, room_id: RoomId) -> list[tuple[int, str]]:
         return self._unread[user_id].value[0].get(room_id, [])
 
-    def changes(self, user_id: str) -> ruleset.Changes:
+    def changes(self, user_id: UserId) -> ruleset.Changes:
         return cast("ruleset.Changes", self._rules[user_id].value or {})
 
 
@@ -134,7 +135,7 @@ def _order(messages: Iterable[Message]) -> None:
             charge(cause if is_local(cause) else server_owner(server_of(cause)), PUSH)
 
 
-def _orders_in_room(room_id: str, concerned: Mapping[str, Sequence[NewEntry]]) -> Iterator[Message]:
+def _orders_in_room(room_id: RoomId, concerned: Mapping[UserId, Sequence[NewEntry]]) -> Iterator[Message]:
     facts = _Facts(room_id, concerned)
     head = facts.head
     if head is None:
@@ -163,7 +164,7 @@ def _orders_in_room(room_id: str, concerned: Mapping[str, Sequence[NewEntry]]) -
                 yield _push(user_id, entry, outcome), entry.event.sender
 
 
-def _ends_unread(entry: LogEntry, user_id: str) -> bool:
+def _ends_unread(entry: LogEntry, user_id: UserId) -> bool:
     """Return whether an event shows that its user has read everything before: they sent it, or left the
     room.
     """
@@ -173,18 +174,18 @@ def _ends_unread(entry: LogEntry, user_id: str) -> bool:
     return event.sender == user_id
 
 
-def _readings(user_id: str, entry: LogEntry, places: Sequence[tuple[int, str]]) -> Iterator[Message]:
+def _readings(user_id: UserId, entry: LogEntry, places: Sequence[tuple[int, str]]) -> Iterator[Message]:
     thread = "" if entry.event.type == MEMBER else thread_of(entry.event)
     if any(ordinal <= entry.ordinal and thread in ("", of) for ordinal, of in places):
         yield _reading(user_id, entry.room_id, {thread: entry.ordinal}), None
 
 
-def _reading(user_id: str, room_id: str, read_up_to: Mapping[str, int]) -> PushOrder:
+def _reading(user_id: UserId, room_id: RoomId, read_up_to: Mapping[str, int]) -> PushOrder:
     """Return the message that lowers a user's unread count. `up_to` is the ordinal read up to, by thread."""
     return {"user_id": user_id, "read": {"room_id": room_id, "up_to": dict(read_up_to)}}
 
 
-def _push(user_id: str, entry: LogEntry, outcome: Outcome) -> PushOrder:
+def _push(user_id: UserId, entry: LogEntry, outcome: Outcome) -> PushOrder:
     """Return the message that makes a user's phones be told of an event."""
     event, tweaks = entry.event, outcome.tweaks
     if len(json.dumps(tweaks)) > MOST_TWEAK_BYTES:

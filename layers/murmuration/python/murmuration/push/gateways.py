@@ -32,6 +32,7 @@ from murmuration.storage.users.pushers import Pusher
 if TYPE_CHECKING:
     from murmuration.aws.queues import MessageBody
     from murmuration.protocol.encoding.shapes import JsonDict, JsonObject
+    from murmuration.protocol.identifiers import RoomId, UserId
     from murmuration.storage.json_types import EventNote, Note
 
 FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 5_000, 3_600_000
@@ -46,7 +47,7 @@ COUNTS_ONLY: Note = {"counts": True}
 
 def deliver(message: MessageBody) -> None:
     """Handle a message of the queue: a push, a lower unread count, or another attempt."""
-    user_id = str(message["user_id"])
+    user_id = message["user_id"]
     if "note" in message:
         _notify(user_id, message["note"])
     elif "read" in message:
@@ -55,7 +56,7 @@ def deliver(message: MessageBody) -> None:
         _retry(user_id, message["retry"], int(message["failures"]))
 
 
-def _notify(user_id: str, note: EventNote) -> None:
+def _notify(user_id: UserId, note: EventNote) -> None:
     """Tell all pushers of an event, unless the user has read it meanwhile.
 
     The event is counted as unread before the receipts are read, and a receipt is written before the unread
@@ -75,14 +76,14 @@ def _notify(user_id: str, note: EventNote) -> None:
         _tell(user_id, pusher, note)
 
 
-def _note_reading(user_id: str, room_id: str, up_to: Mapping[str, int]) -> None:
+def _note_reading(user_id: UserId, room_id: RoomId, up_to: Mapping[str, int]) -> None:
     _, changed = unread.mark_read(user_id, room_id, up_to)
     if changed:
         for pusher in pushers.read_pushers(user_id).pushers:
             _tell(user_id, pusher, COUNTS_ONLY)
 
 
-def _retry(user_id: str, digest: str, failures: int) -> None:
+def _retry(user_id: UserId, digest: str, failures: int) -> None:
     """Try a failing gateway again if its time has come. Of several such messages only one goes on."""
     pusher = next((each for each in pushers.read_pushers(user_id).pushers if each.digest == digest), None)
     failing = fetch(failing_read(user_id, digest))
@@ -94,7 +95,7 @@ def _retry(user_id: str, digest: str, failures: int) -> None:
         _attempt(user_id, pusher, failing, failing.pending)
 
 
-def _tell(user_id: str, pusher: Pusher, note: Note) -> None:
+def _tell(user_id: UserId, pusher: Pusher, note: Note) -> None:
     """Send a note to a pusher's gateway, or keep it for the next attempt while the gateway fails."""
     failing = fetch(failing_read(user_id, pusher.digest))
     for _ in range(ATTEMPTS):
@@ -106,7 +107,7 @@ def _tell(user_id: str, pusher: Pusher, note: Note) -> None:
     _attempt(user_id, pusher, failing, [*(failing.pending if failing else ()), note])
 
 
-def _attempt(user_id: str, pusher: Pusher, failing: Failing | None, notes: Sequence[Note]) -> None:
+def _attempt(user_id: UserId, pusher: Pusher, failing: Failing | None, notes: Sequence[Note]) -> None:
     """Tell a gateway these things in order, and note how that went.
 
     Calls of several workers overtake each other, and a phone shows the number that came last. So the number
@@ -133,7 +134,7 @@ def _attempt(user_id: str, pusher: Pusher, failing: Failing | None, notes: Seque
 
 
 def _note_failure(
-    user_id: str,
+    user_id: UserId,
     pusher: Pusher,
     failing: Failing | None,
     notes: Sequence[Note],
@@ -159,7 +160,7 @@ def _note_failure(
             return
 
 
-def _order_retry(user_id: str, digest: str, failing: Failing) -> None:
+def _order_retry(user_id: UserId, digest: str, failing: Failing) -> None:
     delay_s = min(LONGEST_DELAY_S, max(1, -(-(failing.retry_at_ms - now_ms()) // 1000)))
     body = {"user_id": user_id, "retry": digest, "failures": failing.failures}
     queues.send_later(QUEUE, body, delay_s)
@@ -178,7 +179,7 @@ class _Answer:
     told: int | None = None
 
 
-def _call(user_id: str, pusher: Pusher, note: Note) -> _Answer:
+def _call(user_id: UserId, pusher: Pusher, note: Note) -> _Answer:
     """Call the gateway. A note about an event that was redacted counts as sent."""
     content = _content(user_id, pusher, note)
     if content is None:
@@ -198,7 +199,7 @@ def _call(user_id: str, pusher: Pusher, note: Note) -> _Answer:
     )
 
 
-def _content(user_id: str, pusher: Pusher, note: Note) -> JsonObject | None:
+def _content(user_id: UserId, pusher: Pusher, note: Note) -> JsonObject | None:
     """Return the body for a gateway; None if the event can't be told of any more."""
     count = unread.read_total(user_id)
     counts = {"unread": count} if count or "counts" in note else {}
@@ -231,7 +232,7 @@ def _content(user_id: str, pusher: Pusher, note: Note) -> JsonObject | None:
     return told | _details(user_id, Room(head), event)
 
 
-def _details(user_id: str, room: Room, event: Event) -> JsonDict:
+def _details(user_id: UserId, room: Room, event: Event) -> JsonDict:
     """Return what a gateway is told of an event and its room."""
     name, alias = NAME_KEY, CANONICAL_ALIAS_KEY
     member = (MEMBER, event.sender)

@@ -5,21 +5,24 @@ They exist for the type checker: import them under TYPE_CHECKING, because making
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from murmuration.storage.json_types import EventNote
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, UserId
 
 
 class Reading(TypedDict):
     """The events of a room that a user has read: `up_to` is the last ordinal, by thread."""
 
-    room_id: str
+    room_id: RoomId
     up_to: dict[str, int]
 
 
 class PushOrder(TypedDict, total=False):
     """A message of the queue: it has the user, and either a note or what was read."""
 
-    user_id: str
+    user_id: UserId
     note: EventNote
     read: Reading

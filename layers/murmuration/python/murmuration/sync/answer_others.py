@@ -17,7 +17,7 @@ from murmuration.sync.context import Context
 from murmuration.sync.device_lists import after_leaving
 
 if TYPE_CHECKING:
-    from murmuration.protocol.identifiers import UserId
+    from murmuration.protocol.identifiers import RoomId, UserId
     from murmuration.sync.readers.json_types import RoomSection
 
 ROOMS_AT_ONCE = 100
@@ -26,9 +26,9 @@ ROOMS_AT_ONCE = 100
 
 def add_others(
     ctx: Context, answer: Answer, others: other_rooms.OtherRooms, rooms: dict[str, Room], budget: Budget
-) -> set[str]:
+) -> set[RoomId]:
     """Add the sections of rooms that the user isn't in. Return the rooms left for the next answer."""
-    refused: set[str] = set()
+    refused: set[RoomId] = set()
     invited = [row for row in others.invited if row.sender not in ctx.ignored]
     if answer.positions.blocks_invites:
         invited = []

@@ -43,6 +43,7 @@ from murmuration.sync.readers.sections import SYNC
 from murmuration.sync.unread import rule_digests
 
 if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, UserId
     from murmuration.sync.readers.json_types import RoomSection, SyncAnswer
 
 MAXIMUM_TIMEOUT_MS = 25_000
@@ -229,7 +230,7 @@ class _Sync:
             self._give_up()
             raise
 
-    def _register_next(self, place: marks.Place) -> Collection[str] | None:
+    def _register_next(self, place: marks.Place) -> Collection[RoomId] | None:
         """Register on the next slot, if it is free. Return the rooms that rang; None for everything."""
         found = waiting.register_next(self.request.token, place, marks.LIFETIME_S + marks.OVERHANG_S)
         if found is None:
@@ -238,7 +239,7 @@ class _Sync:
         return found.news
 
     def _look_at_news(
-        self, known: narrow_look.Recognised, place: marks.Place, news: Collection[str] | None
+        self, known: narrow_look.Recognised, place: marks.Place, news: Collection[RoomId] | None
     ) -> tuple[FirstLook, Answer] | None:
         """Look at the rooms that rang, or at everything, once registered; None for an expired token."""
         request = self.request
@@ -417,7 +418,7 @@ def assemble(
     return answer
 
 
-def _keep_untold(ctx: Context, answer: Answer, room_ids: Collection[str]) -> None:
+def _keep_untold(ctx: Context, answer: Answer, room_ids: Collection[RoomId]) -> None:
     """Have the next answer show the account data of rooms that this one leaves out."""
     untold = [item for room_id in room_ids for item in ctx.room_data.get(room_id, ())]
     answer.positions.user = min([answer.positions.user, *(streams.seq_of(item) - 1 for item in untold)])
@@ -425,14 +426,14 @@ def _keep_untold(ctx: Context, answer: Answer, room_ids: Collection[str]) -> Non
 
 def _add_joined(
     ctx: Context, answer: Answer, rooms: Sequence[tuple[Room, Membership]], budget: Budget
-) -> tuple[set[str], dict[str, str]]:
+) -> tuple[set[str], dict[UserId, str]]:
     """Add the sections of joined rooms. Return the rooms in the answer, and a room for each changed presence.
 
     Rooms that don't fit are left for the next answer. The rooms that the client heard of longest ago go
     first, so that none is left out for ever.
     """
     told: set[str] = set()
-    present: dict[str, str] = {}
+    present: dict[UserId, str] = {}
     to_look_at = [(room, row) for room, row in rooms if joined.moved(ctx, room)]
     wanted = [
         (room, row)
@@ -490,7 +491,9 @@ def _add_part(ctx: Context, answer: Answer, room: Room, part: joined.RoomPart) -
         answer.rooms.setdefault("join", {})[room.room_id] = part.section
 
 
-def _add_presence(ctx: Context, answer: Answer, told: Mapping[str, str], in_rooms: Collection[str]) -> None:
+def _add_presence(
+    ctx: Context, answer: Answer, told: Mapping[UserId, str], in_rooms: Collection[str]
+) -> None:
     if told or presence.overdue(ctx):
         events = presence.presence_events(ctx, answer.positions, told, in_rooms)
         if events:

@@ -12,7 +12,7 @@ import hmac
 import random
 import time
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from murmuration.aws.dynamodb import StoredItem
 from murmuration.clock import now_ms
@@ -22,6 +22,9 @@ from murmuration.storage.live import listeners, wake_queues
 from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.positions import Positions
 from murmuration.sync.marks import Place
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
 
 SLOTS = 10
 """The number of slots of each kind for a device.
@@ -92,7 +95,7 @@ class Registered:
     """A new registration, and the rooms that rang the last one; None if any room may have news."""
 
     wait: Wait
-    news: frozenset[str] | None
+    news: frozenset[RoomId] | None
 
 
 def register_next(token: AccessToken, place: Place, seconds: float) -> Registered | None:

@@ -14,6 +14,7 @@ from murmuration.identity import rate_limits
 from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import Forbidden, NotFound
 from murmuration.protocol.event_types import SERVER_ACL_KEY
+from murmuration.protocol.identifiers import RoomId, ServerName
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.reading import summaries
@@ -29,7 +30,7 @@ MOST_ALLOWED = 20
 """Of how many rooms that a join rule names the members are looked at."""
 
 
-def get_hierarchy(origin: str, room_id: str, *, suggested_only: bool) -> Answer:
+def get_hierarchy(origin: ServerName, room_id: RoomId, *, suggested_only: bool) -> Answer:
     """Return the room, the children that users of `origin` may see or join, and those that they may not.
 
     Children that this server doesn't take part in are left out: others know of them. Raises NotFound for a
@@ -48,13 +49,15 @@ def get_hierarchy(origin: str, room_id: str, *, suggested_only: bool) -> Answer:
     shown = summaries.summary_with_children(room, suggested_only=suggested_only)
     budget = Budget(LIST_BYTES)
     budget.spend(json_bytes(shown))
-    child_ids = dict.fromkeys(child["state_key"] for child in shown["children_state"])
+    child_ids = dict.fromkeys(RoomId(child["state_key"]) for child in shown["children_state"])
     child_ids.pop(room_id, None)
     children, inaccessible = _children(origin, list(child_ids)[:MOST_SUMMARIES], budget)
     return {"room": shown, "children": children, "inaccessible_children": inaccessible}
 
 
-def _children(origin: str, room_ids: Sequence[str], budget: Budget) -> tuple[list[Content], list[str]]:
+def _children(
+    origin: ServerName, room_ids: Sequence[RoomId], budget: Budget
+) -> tuple[list[Content], list[str]]:
     """Of these rooms, the summaries of those that `origin` may know of, and the IDs of those it may not."""
     children: list[Content] = []
     inaccessible: list[str] = []
@@ -69,7 +72,7 @@ def _children(origin: str, room_ids: Sequence[str], budget: Budget) -> tuple[lis
     return children, inaccessible
 
 
-def _load(room_ids: Iterable[str]) -> dict[str, Room]:
+def _load(room_ids: Iterable[RoomId]) -> dict[str, Room]:
     """Return those of the rooms that this server is in, with what is asked of them, in two round trips."""
     wanted = [room_id for room_id in dict.fromkeys(room_ids) if fits_id(room_id)]
     heads = fetch_all([room_items.head_read(room_id) for room_id in wanted])
@@ -78,7 +81,7 @@ def _load(room_ids: Iterable[str]) -> dict[str, Room]:
     return rooms
 
 
-def _may_know(origin: str, room: Room) -> bool:
+def _may_know(origin: ServerName, room: Room) -> bool:
     """Return whether somebody of `origin` may see or join the room, or is in it or invited to it.
 
     Of a restricted room that is so if somebody of theirs is in one of the rooms whose members may join.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from murmuration.protocol import state_trie
 from murmuration.protocol.event_types import MEMBER
@@ -17,6 +18,9 @@ from murmuration.rooms import current_state
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import room_items, snapshots
 from murmuration.storage.rooms.room_items import LogEntry, StateEntry
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId
 
 
 def state_after(
@@ -61,7 +65,7 @@ def state_at(room: Room, root: NodeId, before: int, current: Iterable[StateEntry
     return kept
 
 
-def read_state_events(room: Room, event_ids: Mapping[StateKey, str]) -> dict[StateKey, Event]:
+def read_state_events(room: Room, event_ids: Mapping[StateKey, EventId]) -> dict[StateKey, Event]:
     """Return the events of a state map, by type and state key."""
     events = room_items.read_events(event_ids.values(), room.version, room.room_id)
     return {pair: events[event_id] for pair, event_id in event_ids.items() if event_id in events}

@@ -6,9 +6,14 @@ https://spec.matrix.org/v1.19/client-server-api/#validation-of-mthread-relations
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from murmuration.protocol.errors import DuplicateAnnotation, Unknown
 from murmuration.rooms.writing.append import Append, Draft
 from murmuration.storage.rooms import relations, room_items
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId
 
 
 def check_relation(batch: Append, draft: Draft) -> None:
@@ -30,7 +35,7 @@ def check_relation(batch: Append, draft: Draft) -> None:
         _check_root(batch, parent_id)
 
 
-def _check_root(batch: Append, root_id: str) -> None:
+def _check_root(batch: Append, root_id: EventId) -> None:
     ordinal = batch.places([root_id]).get(root_id)
     if ordinal is None:
         return

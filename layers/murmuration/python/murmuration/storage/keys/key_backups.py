@@ -14,12 +14,13 @@ import functools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import NotFound, TooLarge, Unavailable
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.storage import counts
 from murmuration.storage.live.streams import ATTEMPTS, pause
 
@@ -33,7 +34,7 @@ CHUNK_KEYS = 90
 CHUNK_BYTES = 3_000_000
 T = TypeVar("T")
 
-SessionId = tuple[str, str]
+SessionId = tuple[RoomId, str]
 """A room ID, and a session ID within it."""
 BackedUpKey = Mapping[str, Any]
 """A session's key as a client backed it up. Only fields such as `first_message_index` are looked at."""
@@ -54,7 +55,7 @@ class Version:
 # -- Versions --------------------------------------------------------------------------------------------
 
 
-def create_version(user_id: str, algorithm: str, auth_data: JsonObject) -> int:
+def create_version(user_id: UserId, algorithm: str, auth_data: JsonObject) -> int:
     """Add a version, which becomes the current one, and return its number. Raises TooLarge for one too
     many.
     """
@@ -76,13 +77,13 @@ def create_version(user_id: str, algorithm: str, auth_data: JsonObject) -> int:
     return number
 
 
-def read_version(user_id: str, number: int) -> Version | None:
+def read_version(user_id: UserId, number: int) -> Version | None:
     """Return a version; a deleted one has `deleted` set. None if it never existed."""
     item = dynamodb.get(TABLE, _version_key(user_id, number))
     return _version(item) if item else None
 
 
-def read_current(user_id: str) -> Version | None:
+def read_current(user_id: UserId) -> Version | None:
     """Return the newest version that isn't deleted; None if there is none."""
     items = dynamodb.query(
         TABLE,
@@ -93,7 +94,7 @@ def read_current(user_id: str) -> Version | None:
     return next((_version(item) for item in items if not item["deleted"]), None)
 
 
-def update_auth_data(user_id: str, number: int, auth_data: JsonObject) -> None:
+def update_auth_data(user_id: UserId, number: int, auth_data: JsonObject) -> None:
     """Replace a version's `auth_data`. Raises ConditionFailed if the version is deleted or unknown."""
     dynamodb.execute(
         dynamodb.update(
@@ -106,7 +107,7 @@ def update_auth_data(user_id: str, number: int, auth_data: JsonObject) -> None:
     )
 
 
-def delete_version(user_id: str, number: int) -> None:
+def delete_version(user_id: UserId, number: int) -> None:
     """Mark a version as deleted, and delete its keys. Raises ConditionFailed if it never existed."""
     dynamodb.execute(
         dynamodb.update(
@@ -121,7 +122,7 @@ def delete_version(user_id: str, number: int) -> None:
     dynamodb.batch_write([dynamodb.delete(TABLE, key) for key in keys])
 
 
-def _version_key(user_id: str, number: int) -> dict[str, str]:
+def _version_key(user_id: UserId, number: int) -> dict[str, str]:
     return {"user_id": user_id, "sk": f"backup#version#{number:08}"}
 
 
@@ -144,7 +145,7 @@ def _encode(value: BackedUpKey) -> str:
 
 
 def read_keys(
-    user_id: str, number: int, room_id: str | None = None, session_id: str | None = None
+    user_id: UserId, number: int, room_id: RoomId | None = None, session_id: str | None = None
 ) -> dict[SessionId, JsonObject]:
     """Return the keys of a version: all, those of a room, or the one of a session."""
     return {
@@ -153,7 +154,9 @@ def read_keys(
     }
 
 
-def iterate_keys(user_id: str, number: int, room_id: str = "") -> Iterator[tuple[SessionId, str]]:
+def iterate_keys(
+    user_id: UserId, number: int, room_id: RoomId | Literal[""] = ""
+) -> Iterator[tuple[SessionId, str]]:
     """Yield the keys of a version or of one room in it, room by room, as the stored JSON texts."""
     prefix = _key_prefix(number) + (f"{room_id}#" if room_id else "")
     after = None
@@ -173,7 +176,7 @@ def iterate_keys(user_id: str, number: int, room_id: str = "") -> Iterator[tuple
 
 
 def put_keys(
-    user_id: str,
+    user_id: UserId,
     number: int,
     keys: Mapping[SessionId, BackedUpKey],
     is_better: Callable[[BackedUpKey, BackedUpKey], bool],
@@ -202,7 +205,7 @@ def _chunks(keys: Iterable[tuple[SessionId, str]]) -> Iterator[dict[SessionId, s
 
 
 def _put_chunk(
-    user_id: str,
+    user_id: UserId,
     number: int,
     chunk: Mapping[SessionId, str],
     is_better: Callable[[BackedUpKey, BackedUpKey], bool],
@@ -232,7 +235,7 @@ def _put_chunk(
 
 
 def delete_keys(
-    user_id: str, number: int, room_id: str | None = None, session_id: str | None = None
+    user_id: UserId, number: int, room_id: RoomId | None = None, session_id: str | None = None
 ) -> Version:
     """Delete keys and return the version afterwards: all keys, those of a room, or the one of a session.
 
@@ -245,7 +248,7 @@ def delete_keys(
 
 
 def _delete_chunk(
-    user_id: str, number: int, room_id: str | None, session_id: str | None
+    user_id: UserId, number: int, room_id: RoomId | None, session_id: str | None
 ) -> tuple[Version, bool]:
     version = _require_version(user_id, number)
     items = _read_items(user_id, number, room_id, session_id)
@@ -253,7 +256,7 @@ def _delete_chunk(
     return _change(user_id, version, deletes, added=-len(deletes)), len(items) > CHUNK_KEYS
 
 
-def _change(user_id: str, version: Version, writes: Sequence[Write], *, added: int) -> Version:
+def _change(user_id: UserId, version: Version, writes: Sequence[Write], *, added: int) -> Version:
     """Carry out changes of keys, and count them. Raises ConditionFailed where the version moved on."""
     if not writes:
         return version
@@ -270,7 +273,7 @@ def _change(user_id: str, version: Version, writes: Sequence[Write], *, added: i
     return Version(version.number, version.algorithm, version.auth_data, count, etag, False)
 
 
-def _require_version(user_id: str, number: int) -> Version:
+def _require_version(user_id: UserId, number: int) -> Version:
     version = read_version(user_id, number)
     if version is None or version.deleted:
         raise NotFound("Unknown backup version")
@@ -286,7 +289,7 @@ def _retry(change: Callable[[], T]) -> T:
     raise Unavailable("The backup is too busy; try again")
 
 
-def _session_key(user_id: str, number: int, room_id: str, session_id: str) -> dict[str, str]:
+def _session_key(user_id: UserId, number: int, room_id: RoomId, session_id: str) -> dict[str, str]:
     return {"user_id": user_id, "sk": f"{_key_prefix(number)}{room_id}#{session_id}"}
 
 
@@ -294,7 +297,7 @@ def _key_prefix(number: int) -> str:
     return f"backup#key#{number:08}#"
 
 
-def _read_items(user_id: str, number: int, room_id: str | None, session_id: str | None) -> list[Item]:
+def _read_items(user_id: UserId, number: int, room_id: RoomId | None, session_id: str | None) -> list[Item]:
     if room_id is not None and session_id is not None:
         item = dynamodb.get(TABLE, _session_key(user_id, number, room_id, session_id))
         return [item] if item else []
@@ -302,7 +305,9 @@ def _read_items(user_id: str, number: int, room_id: str | None, session_id: str 
     return [item for item in items if room_id in (None, item["room_id"])]
 
 
-def _query_keys(user_id: str, number: int, prefix: str = "", *, attributes: Sequence[str] = ()) -> list[Item]:
+def _query_keys(
+    user_id: UserId, number: int, prefix: str = "", *, attributes: Sequence[str] = ()
+) -> list[Item]:
     return dynamodb.query(
         TABLE,
         "user_id = :user AND begins_with(sk, :prefix)",

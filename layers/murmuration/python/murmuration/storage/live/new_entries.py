@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from murmuration.aws.dynamodb import StoredItem
 from murmuration.protocol.encoding.shapes import EventFields
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.state_trie import NodeId
 from murmuration.storage.rooms.room_items import LogEntry, log_entry_from_item
@@ -23,8 +24,8 @@ class NewEntry:
         self._item = item
 
     @property
-    def room_id(self) -> str:
-        return str(self._item["room_id"])
+    def room_id(self) -> RoomId:
+        return RoomId(str(self._item["room_id"]))
 
     @property
     def ordinal(self) -> int:
@@ -70,7 +71,7 @@ class NewEntry:
         return "device_id" in self._item
 
     @property
-    def member(self) -> str | None:
+    def member(self) -> UserId | None:
         """The user whose membership the event changes; None for other events."""
         return self._item.get("member") or None
 
@@ -86,7 +87,7 @@ class NewEntry:
         return decoded
 
     @property
-    def sender(self) -> str | None:
+    def sender(self) -> UserId | None:
         return self.fields.get("sender")
 
     @property

@@ -36,6 +36,7 @@ from murmuration.settings import settings
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import JsonObject
+    from murmuration.protocol.identifiers import DeviceId, UserId
     from murmuration.storage.json_types import KeyCountsSection
 
 LONGEST_WAIT_S = 20
@@ -54,7 +55,7 @@ Heard = Literal["", "ring", "made"]
 _urls: LruCache[str, str] = LruCache(10_000)
 
 
-def queue_id(secret: bytes, user_id: str, device_id: str, slot: str) -> str:
+def queue_id(secret: bytes, user_id: UserId, device_id: DeviceId, slot: str) -> str:
     """Return the part after the prefix of the name of a slot's queue."""
     label = f"wake queue\n{user_id}\n{device_id}\n{slot}".encode()
     return blake2b(label, key=secret, digest_size=ID_BYTES).hexdigest()

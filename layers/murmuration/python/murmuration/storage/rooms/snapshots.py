@@ -16,6 +16,7 @@ from murmuration.aws.dynamodb import Item, Write
 from murmuration.cache import LruCache
 from murmuration.clock import now_ms
 from murmuration.protocol import state_trie
+from murmuration.protocol.identifiers import RoomId
 from murmuration.protocol.state_trie import NodeId
 
 TABLE = "snapshots"
@@ -25,7 +26,7 @@ _NODE_ID_BYTES = 20
 _nodes: LruCache[tuple[str, NodeId], bytes] = LruCache(4096)
 
 
-def fetch_from(room_id: str) -> state_trie.Fetch:
+def fetch_from(room_id: RoomId) -> state_trie.Fetch:
     """Return the function that fetches nodes of one room: one BatchGetItem for those that aren't cached."""
 
     def fetch(node_ids: Collection[NodeId]) -> Mapping[NodeId, bytes]:
@@ -47,13 +48,13 @@ def fetch_from(room_id: str) -> state_trie.Fetch:
     return fetch
 
 
-def remember(room_id: str, nodes: Mapping[NodeId, bytes]) -> None:
+def remember(room_id: RoomId, nodes: Mapping[NodeId, bytes]) -> None:
     """Put nodes that were just written into the cache."""
     for node_id, node in nodes.items():
         _nodes.put((room_id, node_id), node)
 
 
-def node_writes(room_id: str, nodes: Mapping[NodeId, bytes]) -> list[Write]:
+def node_writes(room_id: RoomId, nodes: Mapping[NodeId, bytes]) -> list[Write]:
     """Return writes that store `nodes`. Repeating them only renews the time of writing."""
     written_ms = now_ms()
     return [
@@ -62,7 +63,7 @@ def node_writes(room_id: str, nodes: Mapping[NodeId, bytes]) -> list[Write]:
     ]
 
 
-def _key(room_id: str, node_id: bytes) -> dict[str, str | bytes]:
+def _key(room_id: RoomId, node_id: bytes) -> dict[str, str | bytes]:
     return {"room_id": room_id, "node_id": node_id}
 
 
@@ -73,13 +74,13 @@ def _resolution_id(roots: Collection[NodeId]) -> bytes:
     return _RESOLUTION + blake2b(b"".join(sorted(roots)), digest_size=_NODE_ID_BYTES).digest()
 
 
-def read_resolution(room_id: str, roots: Collection[NodeId]) -> NodeId | None:
+def read_resolution(room_id: RoomId, roots: Collection[NodeId]) -> NodeId | None:
     """Return the snapshot to which these (without duplicates) were resolved before; None if unknown."""
     item = dynamodb.get(TABLE, _key(room_id, _resolution_id(roots)))
     return item["root"] if item else None
 
 
-def resolution_write(room_id: str, roots: Collection[NodeId], root: NodeId) -> Write:
+def resolution_write(room_id: RoomId, roots: Collection[NodeId], root: NodeId) -> Write:
     """Return the write that stores to what `roots` resolve. Write it with the nodes of `root`, or after
     them.
     """
@@ -93,14 +94,14 @@ def resolution_write(room_id: str, roots: Collection[NodeId], root: NodeId) -> W
 class Stray:
     """A room that may have stray nodes: since when, and since when its resolutions are forgotten."""
 
-    room_id: str
+    room_id: RoomId
     mark: bytes
     since_ms: int
     forgotten_ms: int | None = None
 
     @property
     def key(self) -> dict[str, str | bytes]:
-        return _key(STRAYS, self.room_id.encode() + b"\0" + self.mark)
+        return _key(RoomId(STRAYS), self.room_id.encode() + b"\0" + self.mark)
 
 
 def stray_write(stray: Stray) -> Write:
@@ -144,7 +145,7 @@ def _stray(item: Item) -> Stray:
 # -- Collecting ------------------------------------------------------------------------------------------
 
 
-def forget_resolutions(room_id: str) -> None:
+def forget_resolutions(room_id: RoomId) -> None:
     """Delete the stored resolutions of a room, so that the snapshots they name may be deleted."""
     items = dynamodb.query(
         TABLE,
@@ -163,7 +164,7 @@ class StoredNode:
     written_ms: int
 
 
-def read_node_ids(room_id: str) -> Iterator[list[StoredNode]]:
+def read_node_ids(room_id: RoomId) -> Iterator[list[StoredNode]]:
     """Yield all nodes of a room, a page at a time."""
     after = None
     while True:
@@ -180,7 +181,7 @@ def read_node_ids(room_id: str) -> Iterator[list[StoredNode]]:
             return
 
 
-def node_removal(room_id: str, node: StoredNode) -> Write:
+def node_removal(room_id: RoomId, node: StoredNode) -> Write:
     """Return the write that deletes a node, unless it was written again."""
     return dynamodb.delete(
         TABLE,
