@@ -122,7 +122,7 @@ def test_context_profiles_groups_and_state(alice: Client, bob: Client, room_id: 
     before = [send(bob, room_id, f"before {number}") for number in range(3)]
     event_id = send(alice, room_id, "cheshire")
     after = relate(bob, room_id, event_id, "m.thread")
-    context = {"before_limit": 2, "after_limit": 1, "include_profile": True}
+    context: dict[str, Any] = {"before_limit": 2, "after_limit": 1, "include_profile": True}
     grouping = {"group_by": [{"key": "room_id"}, {"key": "sender"}]}
     answer = search(alice, "cheshire", event_context=context, groupings=grouping, include_state=True)
     told = answer["results"][0]["context"]
@@ -153,7 +153,7 @@ def test_groups_are_paged_by_themselves(alice: Client, bob: Client, room_id: str
     here, there = send(alice, room_id, "jabberwock"), send(alice, other, "jabberwock")
     his, last = send(bob, room_id, "jabberwock"), send(alice, room_id, "jabberwock")
     grouping = {"group_by": [{"key": "room_id"}, {"key": "sender"}]}
-    criteria = {"order_by": "recent", "groupings": grouping, "filter": {"limit": 1}}
+    criteria: dict[str, Any] = {"order_by": "recent", "groupings": grouping, "filter": {"limit": 1}}
     first = search(alice, "jabberwock", **criteria)
     assert found(first) == [last]
 
