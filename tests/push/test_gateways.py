@@ -16,7 +16,7 @@ from murmuration.storage.users import failing_pushers, unread
 from tests.in_process import Client, segment
 from tests.push.gateway import Gateway, Workers
 from tests.push.test_pushers import keys, set_pusher
-from tests.rooms.people import V3, create_room, invite, leave, ok, path, redact, relate, send, set_state
+from tests.rooms.people import V3, create_room, invite, join, leave, ok, path, redact, relate, send, set_state
 
 Make = Callable[..., Client]
 
@@ -121,6 +121,22 @@ def test_an_invite_is_told_to_whom_it_is_for(
     leave(phone, room)
     workers.run(room)
     assert counts(gateway.take()) == [0]
+
+
+def test_an_invite_that_was_taken_counts_no_more(
+    phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
+) -> None:
+    room = create_room(bob)
+    invite(bob, room, phone)
+    send(bob, room_id)
+    workers.run(room, room_id)
+    assert counts(gateway.take()) == [1, 2]
+    join(phone, room)
+    workers.run(room)
+    assert counts(gateway.take()) == [1]
+    ok(phone.put(f"{V3}/profile/{segment(phone.user_id)}/displayname", {"displayname": "Al"}))
+    workers.run(room, room_id)
+    assert gateway.take() == [], "another name shows nothing of what was read"
 
 
 def test_the_number_goes_up_and_after_reading_to_zero(

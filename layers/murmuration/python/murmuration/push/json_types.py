@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from murmuration.storage.json_types import EventNote
+from murmuration.storage.json_types import EventNote, InviteNote
 
 
 class Reading(TypedDict):
@@ -21,5 +21,5 @@ class PushOrder(TypedDict, total=False):
     """A message of the queue: it has the user, and either a note or what was read."""
 
     user_id: str
-    note: EventNote
+    note: EventNote | InviteNote
     read: Reading
