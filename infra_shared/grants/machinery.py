@@ -82,7 +82,7 @@ GRANTS: Mapping[str, Grant] = {
             "rooms": "batch_get get",
             "streams": "batch_get",
             "transient": "delete get put",
-            "users": "delete get put",
+            "users": "batch_get delete get put",
         },
     ),
     "workers.queues": Grant(

@@ -12,7 +12,7 @@ from local_cloud.permissions import acting_for
 from murmuration import outbound
 from murmuration.clock import now_ms
 from murmuration.push import gateways
-from murmuration.storage.users import failing_pushers, unread
+from murmuration.storage.users import accounts, failing_pushers, unread
 from tests.in_process import Client, segment
 from tests.push.gateway import Gateway, Workers
 from tests.push.test_pushers import keys, set_pusher
@@ -108,6 +108,20 @@ def test_ignored_users_ring_nobody(
     send(bob, room_id)
     workers.run(room_id)
     assert gateway.take() == []
+
+
+def test_the_phone_of_a_locked_account_is_told_nothing(
+    phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
+) -> None:
+    """It may be stolen. After the lock it goes on, with the right number."""
+    accounts.set_flag(phone.user_id, "locked", True)
+    send(bob, room_id, "secret")
+    workers.run(room_id)
+    assert gateway.take() == []
+    accounts.set_flag(phone.user_id, "locked", False)
+    send(bob, room_id)
+    workers.run(room_id)
+    assert counts(gateway.take()) == [2]
 
 
 def test_an_invite_is_told_to_whom_it_is_for(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from murmuration import outbound
 from murmuration.aws import queues
-from murmuration.aws.reads import fetch
+from murmuration.aws.reads import Batch, fetch
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.event_types import CANONICAL_ALIAS_KEY, MEMBER, NAME_KEY
@@ -26,7 +26,7 @@ from murmuration.rooms.room import Room
 from murmuration.settings import settings
 from murmuration.storage.live.receipts import read_own
 from murmuration.storage.rooms import room_items
-from murmuration.storage.users import failing_pushers, memberships, pushers, unread
+from murmuration.storage.users import accounts, failing_pushers, memberships, pushers, unread
 from murmuration.storage.users.failing_pushers import Failing, failing_read
 from murmuration.storage.users.memberships import Membership
 from murmuration.storage.users.pushers import Pusher
@@ -228,8 +228,15 @@ def _call(user_id: str, pusher: Pusher, note: Note) -> _Answer:
 
 
 def _content(user_id: str, pusher: Pusher, note: Note) -> JsonObject | None:
-    """Return the body for a gateway; None if the event can't be told of any more."""
-    count = unread.read_total(user_id)
+    """Return the body for a gateway; None if the event can't be told of any more, or the account is locked.
+
+    Accounts are locked when phones are stolen: these are told how much is unread, and nothing else.
+    """
+    batch = Batch()
+    is_locked = batch.add(accounts.is_locked_read(user_id))
+    places = batch.add(unread.unread_read(user_id))
+    batch.fetch()
+    count = unread.total(places.value[0])
     counts = {"unread": count} if count or "counts" in note else {}
     device = {
         "app_id": pusher.app_id,
@@ -239,6 +246,8 @@ def _content(user_id: str, pusher: Pusher, note: Note) -> JsonObject | None:
     }
     if "counts" in note:
         return {"counts": counts, "devices": [device], "prio": "low"}
+    if is_locked.value:
+        return None
     is_short = pusher.data.get("format") == "event_id_only"
     if "invite" in note:
         row = _invite(user_id, note)
