@@ -8,7 +8,7 @@ import pytest
 
 from murmuration.accounts.management import close_account
 from murmuration.protocol.sizes import Budget
-from murmuration.search import messages
+from murmuration.search import messages, newest_first
 from tests.in_process import Client
 from tests.rooms.people import (
     V3,
@@ -90,6 +90,16 @@ def test_a_scan_that_ends_early_says_so(alice: Client, room_id: str, monkeypatch
     answer = search(alice, "bandersnatch")
     assert found(answer) == []
     assert found(search(alice, "bandersnatch", answer["next_batch"])) == [event_id]
+
+
+def test_more_rooms_than_are_scanned_at_once(alice: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(newest_first, "MOST_ROOMS", 2)
+    sent = {send(alice, create_room(alice), "dodo") for _ in range(5)}
+    pages = [search(alice, "dodo")]
+    while "next_batch" in pages[-1]:
+        pages.append(search(alice, "dodo", pages[-1]["next_batch"]))
+    shown = [event_id for page in pages for event_id in found(page)]
+    assert (set(shown), len(shown)) == (sent, 5)
 
 
 def test_only_what_one_may_see(alice: Client, bob: Client, room_id: str) -> None:
