@@ -144,6 +144,7 @@ GRANTS: Mapping[str, Grant] = {
         secrets={"queue-secret": "get"},
         tables={
             "clock": "put",
+            "events": "batch_get",
             "listeners": "batch_get update",
             "room-log": "query",
             "rooms": "batch_get get query update",

@@ -12,6 +12,7 @@ from local_cloud.permissions import acting_for
 from murmuration import outbound
 from murmuration.clock import now_ms
 from murmuration.push import gateways
+from murmuration.storage.rooms import event_store
 from murmuration.storage.users import accounts, failing_pushers, unread
 from tests.in_process import Client, segment
 from tests.push.gateway import Gateway, Workers
@@ -226,12 +227,42 @@ def test_a_receipt_of_a_thread_leaves_the_others_unread(
     assert counts(gateway.take()) == [0]
 
 
+def test_what_is_redacted_counts_no_more(
+    phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
+) -> None:
+    first, second = send(bob, room_id), send(bob, room_id)
+    workers.run(room_id)
+    assert counts(gateway.take()) == [1, 2]
+    redact(bob, room_id, first)
+    workers.run(room_id)
+    assert counts(gateway.take()) == [1]
+    read(phone, room_id, second)
+    workers.run(room_id)
+    assert counts(gateway.take()) == [0]
+
+
+def test_a_redaction_that_did_not_count_takes_nothing_out(
+    phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
+) -> None:
+    """Other servers may send one that the room's rules don't allow."""
+    event_id = send(bob, room_id)
+    workers.run(room_id)
+    ((_, ordinal),) = event_store.read_ordinals([event_id], room_id).items()
+    workers.queue.append(
+        ({"user_id": phone.user_id, "read": {"room_id": room_id, "up_to": {}, "gone": ordinal}}, 0)
+    )
+    workers.deliver()
+    assert counts(gateway.take()) == [1]
+    assert unread.read_total(phone.user_id) == 1
+
+
 def test_what_is_redacted_before_it_is_told_is_not_told(
     phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
 ) -> None:
     redact(bob, room_id, send(bob, room_id))
     workers.run(room_id)
     assert [each["type"] for each in gateway.take()] == []
+    assert unread.read_total(phone.user_id) == 0
 
 
 def test_a_rejected_key_loses_its_pusher(

@@ -28,7 +28,7 @@ from murmuration.rooms.reading.threads import thread_of
 from murmuration.rooms.reading.visibility import ignored_users
 from murmuration.storage.live.new_entries import NewEntry, new_entries
 from murmuration.storage.live.receipts import READ_TYPES, receipts_among
-from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms import event_store, room_items
 from murmuration.storage.rooms.local_members import members_at
 from murmuration.storage.rooms.member_index import is_local
 from murmuration.storage.rooms.room_items import LogEntry, RoomHead
@@ -68,10 +68,14 @@ def _concerning(user_id: str, entries: Sequence[NewEntry]) -> list[NewEntry]:
 
 
 class _Facts:
-    """What the push rules of some users need to know of a room. One round trip."""
+    """What the push rules of some users need to know of a room. One round trip.
 
-    def __init__(self, room_id: str, user_ids: Iterable[str]) -> None:
+    `redacted` are the IDs of events that are redacted now.
+    """
+
+    def __init__(self, room_id: str, user_ids: Iterable[str], redacted: Iterable[str]) -> None:
         batch = Batch()
+        self._redacted = {each: batch.add(event_store.ordinal_read(each, room_id)) for each in redacted}
         self._head = batch.add(room_items.head_read(room_id))
         self._state = {
             pair: batch.add(room_items.stored_state_read(room_id, pair))
@@ -94,6 +98,9 @@ class _Facts:
         found, head = self._state[event_type, state_key].value, self.head
         return found(head.version).event if found is not None and head is not None else None
 
+    def ordinal_of(self, redacted: str) -> int | None:
+        return self._redacted[redacted].value
+
     def is_ignored(self, user_id: str, sender: str) -> bool:
         return sender in ignored_users(self._ignored[user_id].value)
 
@@ -105,7 +112,9 @@ class _Facts:
 
 
 def _orders_in_room(room_id: str, concerned: Mapping[str, Sequence[NewEntry]]) -> Iterator[Message]:
-    facts = _Facts(room_id, concerned)
+    new_ones = {new.ordinal: new for entries in concerned.values() for new in entries}
+    redacted = {new.redacts for new in new_ones.values() if new.redacts is not None}
+    facts = _Facts(room_id, concerned, redacted)
     head = facts.head
     if head is None:
         return
@@ -119,6 +128,9 @@ def _orders_in_room(room_id: str, concerned: Mapping[str, Sequence[NewEntry]]) -
             sender = entry.event.sender
             if _ends_unread(entry, user_id):
                 yield from _readings(user_id, entry, facts.unread_places(user_id, room_id))
+            place = facts.ordinal_of(new.redacts) if new.redacts is not None else None
+            if any(place == ordinal for ordinal, _ in facts.unread_places(user_id, room_id)):
+                yield reading(user_id, room_id, {}, gone=place), None
             if entry.redacted_because is not None or facts.is_ignored(user_id, sender):
                 continue
             context = PushContext(

@@ -26,6 +26,7 @@ from murmuration.rooms.room import Room
 from murmuration.settings import settings
 from murmuration.storage.live.receipts import read_own
 from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.room_heads import RoomHead
 from murmuration.storage.users import accounts, failing_pushers, memberships, pushers, unread
 from murmuration.storage.users.failing_pushers import Failing, failing_read
 from murmuration.storage.users.memberships import Membership
@@ -34,6 +35,7 @@ from murmuration.storage.users.pushers import Pusher
 if TYPE_CHECKING:
     from murmuration.aws.queues import MessageBody
     from murmuration.protocol.encoding.shapes import JsonDict, JsonObject
+    from murmuration.push.json_types import Reading
     from murmuration.storage.json_types import EventNote, InviteNote, Note
 
 FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 5_000, 3_600_000
@@ -56,7 +58,8 @@ def deliver(message: MessageBody) -> None:
         else:
             _notify(user_id, note)
     elif "read" in message:
-        _note_reading(user_id, message["read"]["room_id"], message["read"]["up_to"])
+        read: Reading = message["read"]
+        _note_reading(user_id, read["room_id"], read["up_to"], read.get("gone"))
     else:
         _retry(user_id, message["retry"], int(message["failures"]))
 
@@ -104,8 +107,10 @@ def _invite(user_id: str, note: InviteNote) -> Membership | None:
     return row if row is not None and row.event_id == note["invite"] else None
 
 
-def _note_reading(user_id: str, room_id: str, up_to: Mapping[str, int]) -> None:
-    _, changed = unread.mark_read(user_id, room_id, up_to)
+def _note_reading(user_id: str, room_id: str, up_to: Mapping[str, int], gone: int | None) -> None:
+    if gone is not None and _entry(room_id, gone)[1] is not None:
+        gone = None  # whoever sent the redaction wasn't allowed to
+    _, changed = unread.mark_read(user_id, room_id, up_to, gone=gone)
     if changed:
         for pusher in pushers.read_pushers(user_id).pushers:
             _tell(user_id, pusher, COUNTS_ONLY)
@@ -255,17 +260,23 @@ def _content(user_id: str, pusher: Pusher, note: Note) -> JsonObject | None:
             return None
         more = {} if is_short else outside_invites.details(row)
         return _about(note, row.event_id, row.room_id, counts, device) | more
-    head = room_items.read_head(note["room_id"])
-    entries = (
-        room_items.read_log_entries([(head.room_id, int(note["ordinal"]))], {head.room_id: head.version})
-        if head is not None
-        else []
-    )
-    if head is None or not entries or entries[0].redacted_because is not None:
+    head, event = _entry(note["room_id"], int(note["ordinal"]))
+    if head is None or event is None:
+        # It was counted before this look. Who redacts it looks at what is counted after that.
+        unread.mark_read(user_id, note["room_id"], {}, gone=int(note["ordinal"]))
         return None
-    event = entries[0].event
     told = _about(note, event.event_id, event.room_id, counts, device)
     return told if is_short else told | _details(user_id, Room(head), event)
+
+
+def _entry(room_id: str, ordinal: int) -> tuple[RoomHead | None, Event | None]:
+    """Return a room's head and the event at an ordinal; None for an event that was redacted, or is gone."""
+    head = room_items.read_head(room_id)
+    if head is None:
+        return None, None
+    entries = room_items.read_log_entries([(head.room_id, ordinal)], {head.room_id: head.version})
+    is_there = bool(entries) and entries[0].redacted_because is None
+    return head, entries[0].event if is_there else None
 
 
 def _about(

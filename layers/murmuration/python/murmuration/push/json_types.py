@@ -5,16 +5,20 @@ They exist for the type checker: import them under TYPE_CHECKING, because making
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from murmuration.storage.json_types import EventNote, InviteNote
 
 
 class Reading(TypedDict):
-    """The events of a room that a user has read: `up_to` is the last ordinal, by thread."""
+    """The events of a room that a user has read: `up_to` is the last ordinal, by thread.
+
+    `gone` is the ordinal of an event that was redacted.
+    """
 
     room_id: str
     up_to: dict[str, int]
+    gone: NotRequired[int]
 
 
 class PushOrder(TypedDict, total=False):

@@ -13,7 +13,7 @@ from murmuration.protocol.push_rules.evaluation import Outcome
 from murmuration.storage.rooms.member_index import is_local, server_of
 
 if TYPE_CHECKING:
-    from murmuration.push.json_types import PushOrder
+    from murmuration.push.json_types import PushOrder, Reading
 
 QUEUE = "gateway-pushes"
 Message: TypeAlias = "tuple[PushOrder, str | None]"
@@ -43,9 +43,17 @@ def order(messages: Iterable[Message]) -> None:
             charge(cause if is_local(cause) else server_owner(server_of(cause)), PUSH)
 
 
-def reading(user_id: str, room_id: str, read_up_to: Mapping[str, int]) -> PushOrder:
-    """Return the message that lowers a user's unread count. `up_to` is the ordinal read up to, by thread."""
-    return {"user_id": user_id, "read": {"room_id": room_id, "up_to": dict(read_up_to)}}
+def reading(
+    user_id: str, room_id: str, read_up_to: Mapping[str, int], *, gone: int | None = None
+) -> PushOrder:
+    """Return the message that lowers a user's unread count.
+
+    `read_up_to` is the ordinal read up to, by thread. `gone` is the ordinal of an event that was redacted.
+    """
+    read: Reading = {"room_id": room_id, "up_to": dict(read_up_to)}
+    if gone is not None:
+        read["gone"] = gone
+    return {"user_id": user_id, "read": read}
 
 
 def note_tweaks(outcome: Outcome, event_type: str) -> tuple[dict[str, Any], Literal["high", "low"]]:

@@ -76,7 +76,9 @@ class NewestFirst:
     ) -> None:
         wanted = [each for each in memberships if places is None or places.get(each.room_id) is not None]
         wanted, later = wanted[:MOST_ROOMS], wanted[MOST_ROOMS:]
-        self._later = {each.room_id: (places or {}).get(each.room_id, AT_END) for each in later}
+        self._later: dict[str, int] = {
+            each.room_id: (places or {}).get(each.room_id, AT_END) for each in later
+        }
         batch = Batch()
         heads = [batch.add(room_items.head_read(each.room_id)) for each in wanted]
         ignored = batch.add(account_data.content_read(user_id, "", IGNORED_USERS))
@@ -134,4 +136,5 @@ class NewestFirst:
 
     def places_left(self) -> dict[str, int]:
         """Return where to go on in each room that has more."""
-        return {each.room.room_id: each.place for each in self._rooms if not each.is_over} | self._later
+        left: dict[str, int] = {each.room.room_id: each.place for each in self._rooms if not each.is_over}
+        return left | self._later
