@@ -24,6 +24,7 @@ from murmuration.identity.rate_limits import LIMITS
 from tests.accounts import media_requests
 from tests.accounts.conftest import PASSWORD, password_auth
 from tests.accounts.limits_elsewhere import (
+    ask_for_complexity,
     find_alias_elsewhere,
     list_children,
     list_rooms,
@@ -252,6 +253,9 @@ def knock(stage: Stage) -> Answer:
 ROWS = [
     Row("federation_directory", "federation.finding.public_rooms.serve_public_rooms", by_server, list_rooms),
     Row("federation_directory", "federation.serving.hierarchy.get_hierarchy", by_server, list_children),
+    Row(
+        "federation_directory", "federation.serving.complexity.get_complexity", by_server, ask_for_complexity
+    ),
     Row(
         "remote_question",
         "federation.finding.public_rooms.get_public_rooms",
