@@ -9,7 +9,7 @@ from tests.federation.inbound.test_transactions import said
 from tests.federation.peers import Peer, Worker, share_room
 from tests.in_process import Client
 from tests.rooms.other_servers import log_ids
-from tests.rooms.people import V3, messages, ok, path, send
+from tests.rooms.people import V3, path, send
 
 V1 = "/_matrix/client/v1"
 
