@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from murmuration.rooms.room import Room
 from tests.federation.inbound.test_hostile_graphs import changed
 from tests.federation.inbound.test_transactions import said
 from tests.federation.peers import Peer, Worker, share_room
@@ -42,3 +45,28 @@ def test_times_that_cannot_be(alice: Client, peer: Peer, worker: Worker, version
         assert request.status == 200, request.body
     send(alice, mirror.room_id, "after")
     assert "after" in said(alice, mirror)
+
+
+@pytest.mark.parametrize("version", ["6", "8", "10", "11", "12"])
+@pytest.mark.parametrize("signed", [{}, {"mxid": "@eve:third.example", "token": "x", "signatures": {}}, None])
+def test_an_invite_that_only_pretends_to_be_by_address(
+    alice: Client, peer: Peer, worker: Worker, version: str, signed: Any
+) -> None:
+    """An invite by address needs no signature of its sender's server, but the identity server's.
+
+    If its content hash is wrong, it is redacted. In most versions what is left says nothing of an address,
+    so it would be an invite by anybody that nobody signed.
+    """
+    mirror = share_room(alice, peer, version=version)
+    eve = f"@eve:{peer.name}"
+    content = {"membership": "invite", "third_party_invite": {"signed": signed}}
+    for right_hash in (False, True):
+        draft = mirror.make(alice.user_id, "m.room.member", content, eve, learn=False)
+        forged = changed(peer, draft, origin_server_ts=draft.origin_server_ts + right_hash)
+        hashes = forged.pdu["hashes"] if right_hash else {"sha256": "A" * 43}
+        signatures = {peer.name: forged.pdu["signatures"][peer.name]}
+        for some in (signatures, {}):
+            peer.send({**forged.pdu, "hashes": hashes, "signatures": some})
+            worker.run()
+            assert Room.load(mirror.room_id).membership(eve) is None
+            assert forged.event_id not in log_ids(mirror.room_id)
