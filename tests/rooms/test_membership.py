@@ -190,7 +190,7 @@ def test_forgetting(alice, bob, public):
     leave(bob, public)
     ok(act(bob, public, "forget"))
     assert memberships.read_membership(bob.user_id, public) is None
-    refused(act(bob, public, "forget"), 404, "M_NOT_FOUND")
+    ok(act(bob, public, "forget"))  # by another device, or once more as the answer was lost
 
 
 def test_a_restricted_room_lets_in_the_members_of_another(alice, bob, make_client, public):

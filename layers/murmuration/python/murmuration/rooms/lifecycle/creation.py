@@ -39,13 +39,13 @@ from murmuration.protocol.event_types import (
     TOMBSTONE,
     TOPIC,
 )
-from murmuration.protocol.identifiers import parse_room_alias
 from murmuration.protocol.room_versions import (
     DOMAIN_ROOM_VERSION,
     ROOM_VERSIONS,
     RoomVersion,
     get_room_version,
 )
+from murmuration.rooms.lifecycle import aliases
 from murmuration.rooms.membership.invitees import check_invitees, refuse_addresses
 from murmuration.rooms.membership.member_content import member_content
 from murmuration.rooms.membership.operations import checked_content
@@ -251,9 +251,9 @@ def _alias(request: RoomRequest) -> str | None:
     if request.room_alias_name is None:
         return None
     alias = f"#{request.room_alias_name}:{settings().server_name}"
-    if not request.room_alias_name or ":" in request.room_alias_name:
+    if ":" in request.room_alias_name:
         raise InvalidParam("room_alias_name is an alias's local part, without # and :")
-    parse_room_alias(alias)
+    aliases.require_new(alias)
     return alias
 
 

@@ -212,10 +212,13 @@ def unban_user(
 
 
 def forget_room(user_id: str, room_id: str) -> None:
-    """Forget a room that the user has left. Raises Unknown if they haven't, NotFound."""
+    """Forget a room that the user has left; raises Unknown if they haven't.
+
+    A room in which the user has no part, such as one that was deleted, is forgotten already.
+    """
     membership = memberships.read_membership(user_id, room_id)
     if membership is None:
-        raise NotFound(f"You have no part in room {room_id}")
+        return
     if membership.membership not in ("leave", "ban"):
         raise Unknown(f"You are still part of room {room_id}: leave it first")
     dynamodb.execute(memberships.forget_write(membership))
