@@ -50,6 +50,7 @@ from murmuration.rooms.membership.invitees import check_invitees, refuse_address
 from murmuration.rooms.membership.member_content import member_content
 from murmuration.rooms.membership.operations import checked_content
 from murmuration.rooms.writing.append import Append, Draft, append
+from murmuration.rooms.writing.content_checks import check_content
 from murmuration.rooms.writing.sending import named_aliases
 from murmuration.rooms.writing.transactions import Claim
 from murmuration.settings import settings
@@ -276,6 +277,7 @@ def _drafts(creator: str, request: RoomRequest, version: RoomVersion, alias: str
             content = checked_content(creator, state_key, content, new_room=True)
         elif event_type == CANONICAL_ALIAS:
             _check_canonical_alias(content, alias)
+        check_content(event_type, content, is_state=True)
         yield state(event_type, content, state_key)
     if request.name is not None:
         yield state(NAME, {"name": request.name})
