@@ -86,8 +86,8 @@ class News:
 def sync(request: SyncRequest) -> SyncAnswer:
     """Return what the client has not seen: at once if there is something, else as soon as something comes.
 
-    Returns an empty answer after `timeout_ms`. Raises UnknownToken, InvalidParam, BadJson, NotFound for an
-    unknown filter, LimitExceeded if too many requests wait and there is nothing new.
+    Returns an empty answer after `timeout_ms`. Raises UnknownToken, InvalidParam, BadJson,
+    LimitExceeded if too many requests wait and there is nothing new.
     """
     return _Sync(request).run()
 
@@ -95,7 +95,7 @@ def sync(request: SyncRequest) -> SyncAnswer:
 def news_since(token: AccessToken, since: str | None, filter_text: str | None) -> News | None:
     """Return the news after the token `since`, with a new token; None if there are none. Deletes no messages.
 
-    Raises UnknownToken, InvalidParam, BadJson, NotFound.
+    Raises UnknownToken, InvalidParam, BadJson.
     """
     first = look(token, since, filter_text)
     answer = assemble(SyncRequest(token, since, filter_text), first)

@@ -69,7 +69,7 @@ def look_at_rooms(
 
     Returns None if the client has to look at everything: its row wasn't found yet, something that it was
     shown is over by now, its unread events were counted by other rules, or it isn't in one of the rooms.
-    Raises InvalidParam, BadJson, NotFound for an unknown filter.
+    Raises InvalidParam, BadJson.
     """
     base = known.identity.base
     if base is None or _is_outdated(token, base, known.push_changes):
