@@ -185,6 +185,20 @@ def test_cdk_is_given_settings_that_there_are(place: str, text: str, _: bool) ->
     read_settings(given)
 
 
+def test_cdks_commands_work_where_they_stand() -> None:
+    """The CDK runs our Python to know what to deploy, for `bootstrap` too. That needs the virtual
+    environment, and a server name: each command of a block has one, or the settings do.
+    """
+    for page in ("deploying.md", "aws_differences.md"):
+        text = (Path("docs") / page).read_text()
+        lines = [span for span, is_block in spans(text) if is_block]
+        first = next(place for place, line in enumerate(lines) if "npx cdk" in line)
+        assert "source .venv/bin/activate" in lines[:first], page
+        for block in re.findall(r"^ *```\w*\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE):
+            used = [line for line in block.splitlines() if "npx cdk" in line]
+            assert len({"server_name=" in line for line in used}) <= 1, block
+
+
 def known_to_cdk() -> str:
     """The text of the CDK's command line, which has the names of its options."""
     return (CDK.resolve().parent.parent / "lib" / "index.js").read_text()
