@@ -71,6 +71,12 @@ def _send(name: ServerName, transaction: Transaction, content: TransactionBody) 
     return False
 
 
+def send_all_messages(server_names: Sequence[ServerName]) -> None:
+    """Send servers their waiting to-device messages, all at the same time."""
+    health.learn(server_names)
+    side_by_side(send_messages, server_names, most=pokes.SERVERS_AT_ONCE)
+
+
 def send_messages(server_name: ServerName) -> None:
     """Send a server its waiting to-device messages. If it is behind, add them to its backlog instead.
 
@@ -90,7 +96,7 @@ def send_messages(server_name: ServerName) -> None:
             return
         logs.confirm(server_name, transaction.parts)
         if now_ms() - started_ms > BUDGET_MS:
-            pokes.order([pokes.messages_to(server_name)])
+            pokes.order(list(pokes.messages_to([server_name])))
             return
 
 

@@ -28,6 +28,7 @@ from murmuration.rooms.opening import open_room
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing import transactions
 from murmuration.rooms.writing.append import Append, Draft, append, append_known
+from murmuration.rooms.writing.content_checks import check_content
 from murmuration.rooms.writing.redactions import REDACTION_STATE, has_power, takes_effect
 from murmuration.rooms.writing.relation_checks import check_relation
 from murmuration.rooms.writing.transactions import Once
@@ -58,6 +59,8 @@ def send_message(
 
 def append_message(room: Room, draft: Draft, once: Once, taking: Taking) -> EventId:
     """Send a message event that is no redaction, and return its ID. Raises what `send_message` raises."""
+
+    check_content(draft.type, draft.content, is_state=False)
 
     def plan(batch: Append) -> EventId:
         check_relation(batch, draft)
@@ -94,6 +97,7 @@ def set_state(
     rate_limits.check("message", sender)
     if event_type == MEMBER:
         return set_membership(sender, room_id, UserId(state_key), content, once=once).event_id
+    check_content(event_type, content, is_state=True)
 
     def plan(batch: Append) -> EventId:
         current = batch.state([(event_type, state_key)])

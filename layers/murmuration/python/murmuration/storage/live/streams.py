@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 TABLE = "streams"
 HEAD = "head"
 NUDGE = "nudge"
+ROOM = "of_room"
+"""The attribute of a nudge that names a room in which the user's membership changed, without an event."""
 ATTEMPTS = 40
 
 
@@ -272,6 +274,11 @@ def append(
             continue
         return head + len(items)
     raise ConditionFailed()
+
+
+def rows_changed_among(items: Iterable[StoredItem]) -> list[Change]:
+    """Return the changes of users' streams that tell of a membership in a room that this server isn't in."""
+    return [each for each in changes_among(items) if each.kind == "user" and ROOM in each.item]
 
 
 def nudge(stream: str) -> None:

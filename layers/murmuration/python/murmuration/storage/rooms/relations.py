@@ -316,6 +316,12 @@ def _relation(item: Item) -> Relation:
     )
 
 
+def is_parent(room_id: RoomId, event_id: EventId) -> bool:
+    """Return whether an event of the room relates to this one."""
+    given = {":room": room_id, ":prefix": f"relation#{_escape(event_id)}#"}
+    return bool(dynamodb.query(ROOMS, "room_id = :room AND begins_with(sk, :prefix)", given, limit=1))
+
+
 def read_reply_counts(
     room_id: RoomId, threads: Sequence[str], users: Iterable[UserId]
 ) -> dict[tuple[str, str], int]:
