@@ -21,6 +21,7 @@ from murmuration.federation.requests.threads import side_by_side
 from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.events import Event
 from murmuration.protocol.pdus.event_format import parse_pdu
+from murmuration.protocol.pdus.hashing import verify_content_hash
 from murmuration.protocol.pdus.keys import KeyRing, VerifyKey
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.rooms.room import Room
@@ -144,6 +145,21 @@ class Asking:
         if len(wanted) > max(FEW_EVENTS, total * WHOLE_STATE_SHARE):
             return self._whole_state(event, set(wanted))
         return self._single_events(wanted)
+
+    def whole(self, event: Event) -> Pdu:
+        """Return an event whose content hash is wrong as its sender's server has it, if it is right there.
+
+        Otherwise returns it as it is: redacted, as it seems. The sender's server isn't asked again for hours.
+        """
+        mark = f"whole {event.event_id}"
+        known = event_store.placed_among([event.event_id], self.room_id)
+        if known or not unobtainable.askable(self.room_id, [mark]):
+            return event.pdu
+        found = self._single_event(event.sender_server, event.event_id)
+        if found is not None and verify_content_hash(found):
+            return found
+        self._vain[mark] = None
+        return event.pdu
 
     def before(self, event_ids: Sequence[str], limit: int) -> Sequence[Pdu]:
         """Return these events and earlier ones, up to `limit` (`GET /backfill`)."""
