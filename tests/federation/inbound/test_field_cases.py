@@ -97,6 +97,23 @@ def test_another_server_cannot_spoil_an_event(
     assert (peer.asked.count("event"), third.asked) == (1, [])
 
 
+def test_another_server_cannot_spoil_what_is_missing(
+    alice: Client, peer: Peer, third: Peer, worker: Worker
+) -> None:
+    mirror = share_room(alice, peer, third)
+    event = mirror.message(f"@bob:{peer.name}", "genuine")
+    redacted = mirror.message(f"@bob:{peer.name}", "to be redacted").redacted()
+    mirror.events[redacted.event_id] = redacted
+    own = mirror.message(f"@bob:{third.name}", "own")
+    spoilt = {**event.pdu, "content": {"msgtype": "m.text", "body": "changed on the way"}}
+    third.lies["get_missing_events"] = {"events": [spoilt, redacted.pdu]}
+    third.send(own)
+    worker.run()
+    contents = [it.event.content for it in room_items.read_log(mirror.room_id, mirror.version)][-3:]
+    assert contents == [event.content, {}, own.content]
+    assert (peer.asked, third.asked) == (["event", "event"], ["get_missing_events"])
+
+
 def test_nobody_is_asked_about_what_they_have_not_signed(
     alice: Client, peer: Peer, third: Peer, worker: Worker
 ) -> None:

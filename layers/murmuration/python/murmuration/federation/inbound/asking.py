@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from murmuration.federation.inbound.auth_chains import signing_times
@@ -23,6 +24,7 @@ from murmuration.protocol.events import Event
 from murmuration.protocol.pdus.event_format import parse_pdu
 from murmuration.protocol.pdus.hashing import verify_content_hash
 from murmuration.protocol.pdus.keys import KeyRing, VerifyKey
+from murmuration.protocol.pdus.validation import check_signatures
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
@@ -107,11 +109,12 @@ class Asking:
             "min_depth": 0,
         }
 
-        def ask(server: str) -> list[Any]:
+        def ask(server: str) -> tuple[str, list[Any]]:
             answer = self._request(server, "POST", path, body=body, max_bytes=MOST_BYTES)
-            return _list_in(answer, "events")
+            return server, _list_in(answer, "events")
 
-        return self._known_keys((self._ask(ask, most=2) or [])[:MOST_EVENTS_BETWEEN])
+        server, pdus = self._ask(ask, most=2) or ("", [])
+        return self._whole_ones(server, self._known_keys(pdus[:MOST_EVENTS_BETWEEN]))
 
     def state_ids_before(self, event: Event) -> StateIds | None:
         """Return the IDs of the state before an event; None if no server answers, or none did lately."""
@@ -160,6 +163,33 @@ class Asking:
             return found
         self._vain[mark] = None
         return event.pdu
+
+    def _whole_ones(self, server: str, pdus: Sequence[Pdu]) -> list[Pdu]:
+        """Return the PDUs that `server` gave, those with a wrong content hash as their senders' servers have
+        them.
+        """
+        spoilt: dict[int, Event] = {}
+        for number, pdu in enumerate(pdus):
+            with suppress(MatrixError):
+                event = parse_pdu(pdu, self.version)
+                if event.sender_server not in (server, settings().server_name) and self.is_spoilt(event):
+                    spoilt[number] = event
+        found = side_by_side(self.whole, list(spoilt.values()), most=SINGLE_AT_ONCE)
+        whole = dict(zip(spoilt, found, strict=True))
+        return [whole.get(number, pdu) for number, pdu in enumerate(pdus)]
+
+    def is_spoilt(self, event: Event) -> bool:
+        """Return whether an event's content hash is wrong, though its servers have signed it.
+
+        Its keys must have been looked up. Nobody is to be asked about an event that they haven't signed.
+        """
+        if verify_content_hash(event.pdu):
+            return False
+        try:
+            check_signatures(event, self._ring)
+        except MatrixError:
+            return False
+        return True
 
     def before(self, event_ids: Sequence[str], limit: int) -> Sequence[Pdu]:
         """Return these events and earlier ones, up to `limit` (`GET /backfill`)."""

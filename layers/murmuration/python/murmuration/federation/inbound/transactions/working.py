@@ -30,7 +30,7 @@ from murmuration.protocol.pdus.event_format import parse_pdu
 from murmuration.protocol.pdus.hashing import verify_content_hash
 from murmuration.protocol.pdus.keys import KeyRing
 from murmuration.protocol.pdus.signing import key_ids_of
-from murmuration.protocol.pdus.validation import check_signatures, required_signers
+from murmuration.protocol.pdus.validation import required_signers
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.settling import settle
 from murmuration.storage.rooms import event_store, member_index
@@ -210,7 +210,7 @@ class _Work:
             return
         try:
             again = self.outcomes.is_retry
-            received = receive(self.room.room_id, self._whole(event, keys), self.remote, room, again=again)
+            received = receive(self.room.room_id, self._whole(event), self.remote, room, again=again)
         except MissingEvents:
             self.outcomes.park(event.event_id, event.pdu)
         except Unavailable:
@@ -226,17 +226,13 @@ class _Work:
             else:
                 self.outcomes.judged(event.event_id, received.kind)
 
-    def _whole(self, event: Event, keys: KeyRing) -> Any:
+    def _whole(self, event: Event) -> Any:
         """Return an event's PDU, by its sender's server if another one sent it with a wrong content hash.
 
         Such an event is kept in its redacted form for ever. So a server that is quicker than the sender's own
-        could spoil its events for this server. Nobody is asked about an event that they haven't signed.
+        could spoil its events for this server.
         """
-        if event.sender_server == self.origin or verify_content_hash(event.pdu):
-            return event.pdu
-        try:
-            check_signatures(event, keys)
-        except MatrixError:
+        if event.sender_server == self.origin or not self.remote.is_spoilt(event):
             return event.pdu
         return self.remote.whole(event)
 
