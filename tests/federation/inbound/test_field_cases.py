@@ -114,6 +114,24 @@ def test_another_server_cannot_spoil_what_is_missing(
     assert (peer.asked, third.asked) == (["event", "event"], ["get_missing_events"])
 
 
+def test_another_server_cannot_spoil_the_state(
+    alice: Client, peer: Peer, third: Peer, worker: Worker
+) -> None:
+    levels = {"events": {"m.room.encryption": 0}}
+    mirror = share_room(alice, peer, third, power_level_content_override=levels)
+    sealed = mirror.make(f"@bob:{peer.name}", "m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"}, "")
+    lost = mirror.message(f"@bob:{third.name}", "lost")
+    own = mirror.message(f"@bob:{third.name}", "own", after=lost)
+    spoilt = {**sealed.pdu, "content": {}}
+    third.lies = {"get_missing_events": {"events": []}, "event": {"pdus": [spoilt]}}
+    peer.lies = {"get_missing_events": {"events": []}}
+    third.send(own)
+    worker.run()
+    kept = Room.load(mirror.room_id).event("m.room.encryption")
+    assert kept is not None
+    assert (kept.event_id, kept.content) == (sealed.event_id, sealed.content)
+
+
 def test_nobody_is_asked_about_what_they_have_not_signed(
     alice: Client, peer: Peer, third: Peer, worker: Worker
 ) -> None:

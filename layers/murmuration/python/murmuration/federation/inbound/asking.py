@@ -45,6 +45,8 @@ MOST_SERVERS = 3
 MOST_EVENTS_BETWEEN = 20
 MOST_SINGLE_EVENTS = 500
 SINGLE_AT_ONCE = 10
+MOST_SPOILT = 20
+"""Of how many events with a wrong content hash in one answer the senders' servers are asked."""
 FEW_EVENTS = 20
 """Up to so many missing events of a state are fetched one by one."""
 WHOLE_STATE_SHARE = 0.2
@@ -146,8 +148,10 @@ class Asking:
         self._vain |= dict.fromkeys(wanted)
         total = self._state_sizes.get(event.event_id, len(event_ids))
         if len(wanted) > max(FEW_EVENTS, total * WHOLE_STATE_SHARE):
-            return self._whole_state(event, set(wanted))
-        return self._single_events(wanted)
+            found = self._whole_state(event, set(wanted))
+        else:
+            found = self._single_events(wanted)
+        return self._whole_ones("", self._known_keys(found))
 
     def whole(self, event: Event) -> Pdu:
         """Return an event whose content hash is wrong as its sender's server has it, if it is right there.
@@ -166,10 +170,12 @@ class Asking:
 
     def _whole_ones(self, server: str, pdus: Sequence[Pdu]) -> list[Pdu]:
         """Return the PDUs that `server` gave, those with a wrong content hash as their senders' servers have
-        them.
+        them; of many such, which are redacted ones most likely, only the first.
         """
         spoilt: dict[int, Event] = {}
         for number, pdu in enumerate(pdus):
+            if len(spoilt) == MOST_SPOILT:
+                break
             with suppress(MatrixError):
                 event = parse_pdu(pdu, self.version)
                 if event.sender_server not in (server, settings().server_name) and self.is_spoilt(event):
