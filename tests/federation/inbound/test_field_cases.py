@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import UserId
 from murmuration.protocol.pdus.signing import sign_event
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import room_items
@@ -31,7 +32,7 @@ LARGE = (2**62, -(10**40), 10**400)
 def test_times_that_cannot_be(alice: Client, peer: Peer, worker: Worker, version: str, ts: int) -> None:
     """A time is a server's word, in old rooms of any size. Clients can read the room, and it goes on."""
     mirror = share_room(alice, peer, version=version)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     odd = changed(peer, mirror.message(bob, "odd", learn=False), origin_server_ts=ts)
     peer.send(odd, mirror.message(bob, "fine"))
     worker.run()
@@ -61,10 +62,10 @@ def test_an_invite_that_only_pretends_to_be_by_address(
     so it would be an invite by anybody that nobody signed.
     """
     mirror = share_room(alice, peer, version=version)
-    eve = f"@eve:{peer.name}"
+    eve = UserId(f"@eve:{peer.name}")
     content = {"membership": "invite", "third_party_invite": {"signed": signed}}
     for right_hash in (False, True):
-        draft = mirror.make(alice.user_id, "m.room.member", content, eve, learn=False)
+        draft = mirror.make(UserId(alice.user_id), "m.room.member", content, eve, learn=False)
         forged = changed(peer, draft, origin_server_ts=draft.origin_server_ts + right_hash)
         hashes = forged.pdu["hashes"] if right_hash else {"sha256": "A" * 43}
         signatures = {peer.name: forged.pdu["signatures"][peer.name]}
@@ -81,7 +82,7 @@ def test_another_server_cannot_spoil_an_event(
 ) -> None:
     """One that is quicker than the sender's own, and whose copy has another content, and so a wrong hash."""
     mirror = share_room(alice, peer, third)
-    event = mirror.message(f"@bob:{peer.name}", "genuine")
+    event = mirror.message(UserId(f"@bob:{peer.name}"), "genuine")
     if not is_there:
         mirror.secret.add(event.event_id)
     spoilt = {**event.pdu, "content": {"msgtype": "m.text", "body": "changed on the way"}}
@@ -101,10 +102,10 @@ def test_another_server_cannot_spoil_what_is_missing(
     alice: Client, peer: Peer, third: Peer, worker: Worker
 ) -> None:
     mirror = share_room(alice, peer, third)
-    event = mirror.message(f"@bob:{peer.name}", "genuine")
-    redacted = mirror.message(f"@bob:{peer.name}", "to be redacted").redacted()
+    event = mirror.message(UserId(f"@bob:{peer.name}"), "genuine")
+    redacted = mirror.message(UserId(f"@bob:{peer.name}"), "to be redacted").redacted()
     mirror.events[redacted.event_id] = redacted
-    own = mirror.message(f"@bob:{third.name}", "own")
+    own = mirror.message(UserId(f"@bob:{third.name}"), "own")
     spoilt = {**event.pdu, "content": {"msgtype": "m.text", "body": "changed on the way"}}
     third.lies["get_missing_events"] = {"events": [spoilt, redacted.pdu]}
     third.send(own)
@@ -119,9 +120,11 @@ def test_another_server_cannot_spoil_the_state(
 ) -> None:
     levels = {"events": {"m.room.encryption": 0}}
     mirror = share_room(alice, peer, third, power_level_content_override=levels)
-    sealed = mirror.make(f"@bob:{peer.name}", "m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"}, "")
-    lost = mirror.message(f"@bob:{third.name}", "lost")
-    own = mirror.message(f"@bob:{third.name}", "own", after=lost)
+    sealed = mirror.make(
+        UserId(f"@bob:{peer.name}"), "m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"}, ""
+    )
+    lost = mirror.message(UserId(f"@bob:{third.name}"), "lost")
+    own = mirror.message(UserId(f"@bob:{third.name}"), "own", after=lost)
     spoilt = {**sealed.pdu, "content": {}}
     third.lies = {"get_missing_events": {"events": []}, "event": {"pdus": [spoilt]}}
     peer.lies = {"get_missing_events": {"events": []}}
@@ -136,7 +139,7 @@ def test_nobody_is_asked_about_what_they_have_not_signed(
     alice: Client, peer: Peer, third: Peer, worker: Worker
 ) -> None:
     mirror = share_room(alice, peer, third)
-    event = mirror.message(f"@bob:{peer.name}", "genuine", learn=False)
+    event = mirror.message(UserId(f"@bob:{peer.name}"), "genuine", learn=False)
     third.send({**event.pdu, "content": {}, "signatures": {peer.name: third_signature(event, third)}})
     worker.run()
     assert log_ids(mirror.room_id).count(event.event_id) == 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.event_types import CREATE_KEY, POWER_LEVELS_KEY
@@ -19,10 +20,13 @@ from murmuration.rooms.room import Room
 from murmuration.rooms.writing.append import EXTREMITIES_LIMIT, Append, Draft, append
 from murmuration.storage.rooms.room_items import DUMMY_EVENT
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
+
 _STATE = [CREATE_KEY, POWER_LEVELS_KEY]
 
 
-def join_extremities(room_id: str, *, most: int = EXTREMITIES_LIMIT) -> None:
+def join_extremities(room_id: RoomId, *, most: int = EXTREMITIES_LIMIT) -> None:
     """Send a dummy event if the room has more than `most` forward extremities and a local user may send one.
 
     If the room stays contended, the next event tries again.
