@@ -186,11 +186,11 @@ def target(folder: Path) -> Iterator[Target]:
     """
     import murmuration.drafts.v2.event_stream
     import murmuration.media.finding
-    import murmuration.sync.engine
+    import murmuration.sync.waiting
     from murmuration.endpoint.logging import logger
 
     waits = (
-        (murmuration.sync.engine, "MAXIMUM_TIMEOUT_MS"),
+        (murmuration.sync.waiting, "MAXIMUM_TIMEOUT_MS"),
         (murmuration.drafts.v2.event_stream, "MAXIMUM_TIMEOUT_MS"),
         (murmuration.media.finding, "MAX_WAIT_MS"),
     )

@@ -328,7 +328,7 @@ def _ring_together(rings: Sequence[_Ring], missed: list[Wait]) -> None:
     for each in rings:
         if each.now is not None:
             each.now()
-    missed += listeners.settle_all([(each.wait, each.news) for each in rings if each.wait is not None])
+    missed += listeners.settle([(each.wait, each.news) for each in rings if each.wait is not None])
 
 
 def ring_late(wait: Wait, news: Collection[str] = (EVERYTHING,)) -> bool:

@@ -15,7 +15,7 @@ from murmuration.aws import concurrency
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.status import note_visit
-from murmuration.protocol.errors import LimitExceeded, MatrixError
+from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.sliding.requests import SlidingRequest
 from murmuration.sliding_sync import devices, marks
 from murmuration.sliding_sync.assembly import SlidingAnswer, assemble
@@ -28,8 +28,6 @@ from murmuration.sync.marks import LIFETIME_S, OVERHANG_S, SHORTEST_TIMEOUT_MS, 
 if TYPE_CHECKING:
     from murmuration.sliding_sync.json_types import SlidingSyncAnswer
 
-MAXIMUM_TIMEOUT_MS = 25_000
-"""API Gateway gives up after 29 s."""
 RENEWED_AFTER_MS = 10 * 86_400_000
 """A row that is still used after this time is stored anew, so that it doesn't expire."""
 
@@ -56,7 +54,7 @@ class _SlidingSync:
     def __init__(self, token: AccessToken, request: SlidingRequest, asking: marks.Asking | None) -> None:
         self.token = token
         self.request = request
-        self.deadline = time.monotonic() + min(request.timeout_ms, MAXIMUM_TIMEOUT_MS) / 1000
+        self.deadline = waiting.deadline_of(request.timeout_ms)
         self.patient = request.pos is not None and request.timeout_ms > 0
         self.place = marks.place(request.pos)
         self.asking = asking if asking is not None and self._may_park(asking) else None
@@ -101,15 +99,18 @@ class _SlidingSync:
             if self.wait is None and not self.refused:
                 self._register(found)
             if self.wait is None:
-                self._refuse()
+                waiting.check_empty_answer(request.timeout_ms, has_waited=self.waited)
                 break
             if self.looked_since and self.wait.kept:
                 if self._quiet(found, answer):
                     break
                 self._hold_instead()
                 continue
-            if self.looked_since and not self._hold(answer):
-                break
+            if self.looked_since:
+                self.waited = True
+                goes_on, self.wait, _ = waiting.hold(self.wait, answer.changes_ms, self.deadline)
+                if not goes_on:
+                    break
             found = look(self.token, request, found)
             answer = assemble(request, found)
             self.looked_since = True
@@ -161,21 +162,6 @@ class _SlidingSync:
         if not self.stood:
             self._give_up()
         self.wait, self.asking, self.stood = None, None, False
-
-    def _refuse(self) -> None:
-        """Raise LimitExceeded for a request that wants to wait and may not, and finds nothing new."""
-        if not self.waited and self.request.timeout_ms >= SHORTEST_TIMEOUT_MS:
-            raise LimitExceeded(
-                "Too many requests wait for news on this device", retry_after_ms=waiting.RETRY_AFTER_MS
-            )
-
-    def _hold(self, answer: SlidingAnswer) -> bool:
-        """Hold the request until it's worth another look; False when the time is over."""
-        self.waited = True
-        if self.wait is None:
-            return time.monotonic() < self.deadline
-        goes_on, self.wait, _ = waiting.hold(self.wait, answer.changes_ms, self.deadline)
-        return goes_on
 
     def _answer(self, found: Look, answer: SlidingAnswer) -> SlidingSyncAnswer:
         quiet = self._quiet(found, answer)

@@ -17,7 +17,7 @@ from murmuration.aws import concurrency
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.status import is_visit_noted, note_visit
-from murmuration.protocol.errors import LimitExceeded, MatrixError
+from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.sizes import Budget
 from murmuration.storage.live import listeners, streams
@@ -37,9 +37,6 @@ from murmuration.sync.unread import rule_digests
 
 if TYPE_CHECKING:
     from murmuration.sync.readers.json_types import SyncAnswer
-
-MAXIMUM_TIMEOUT_MS = 25_000
-"""API Gateway gives up after 29 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +127,7 @@ class _Sync:
         self.since = request.since
         self.row = tokens.parse(request.since) if request.since is not None else None
         self.called = request.since is not None and request.since.startswith(CALLED)
-        self.deadline = time.monotonic() + min(request.timeout_ms, MAXIMUM_TIMEOUT_MS) / 1000
+        self.deadline = waiting.deadline_of(request.timeout_ms)
         self.patient = self.since is not None and not request.full_state and request.timeout_ms > 0
         self.wait: Wait | None = None
         self.refused = False
@@ -160,10 +157,15 @@ class _Sync:
             if self.wait is None and not self.refused:
                 self._register(first.identity)
             if self.wait is None:
-                self._refuse()
+                waiting.check_empty_answer(request.timeout_ms, has_waited=self.waited)
                 break
-            if self.looked_since and (self.wait.kept or not self._hold(answer)):
-                break
+            if self.looked_since:
+                if self.wait.kept:
+                    break
+                self.waited = True
+                goes_on, self.wait, self.rang = waiting.hold(self.wait, answer.changes_ms, self.deadline)
+                if not goes_on:
+                    break
             first, answer = self._look_again(first)
             self.looked_since = True
         return self._answer(first, answer)
@@ -270,25 +272,6 @@ class _Sync:
         if self.wait is None:
             self.wait = waiting.register(identity.requester, identity.listener, "held", seconds)
         self.refused = self.wait is None
-
-    def _refuse(self) -> None:
-        """Raise LimitExceeded for a request that wants to wait and may not, and finds nothing new.
-
-        An empty answer at once would have its client ask again at once. A request that has waited, or didn't
-        want to wait for long, gets the empty answer.
-        """
-        if not self.waited and self.request.timeout_ms >= marks.SHORTEST_TIMEOUT_MS:
-            raise LimitExceeded(
-                "Too many requests wait for news on this device", retry_after_ms=waiting.RETRY_AFTER_MS
-            )
-
-    def _hold(self, answer: Answer) -> bool:
-        """Hold the request until it's worth another look; False when the time is over."""
-        self.waited = True
-        if self.wait is None:
-            return time.monotonic() < self.deadline
-        goes_on, self.wait, self.rang = waiting.hold(self.wait, answer.changes_ms, self.deadline)
-        return goes_on
 
     def _answer(self, first: FirstLook, answer: Answer) -> SyncAnswer:
         if self.wait is not None and self.wait.kept and self.called and not answer.has_news:

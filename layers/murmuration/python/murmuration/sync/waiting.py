@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from murmuration.aws.dynamodb import StoredItem
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import AccessToken, Requester
+from murmuration.protocol.errors import LimitExceeded
 from murmuration.server_keys import derived_key
 from murmuration.storage.live import listeners, wake_queues
 from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.positions import Positions
 from murmuration.storage.live.wake_queues import Heard
-from murmuration.sync.marks import Place
+from murmuration.sync.marks import SHORTEST_TIMEOUT_MS, Place
 
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId
@@ -39,8 +40,24 @@ LEAST_STANDING_S = 120
 """How much of a parked wait's time must be left for its client to wait by it again."""
 RETRY_AFTER_MS = 5_000
 """When a request that found no slot should come again."""
+MAXIMUM_TIMEOUT_MS = 25_000
+"""The longest that a request is held. API Gateway gives up after 29 s."""
 
 Kind = Literal["held", "parked"]
+
+
+def deadline_of(timeout_ms: int) -> float:
+    """Return until when a request may be held that begins now, in seconds of the monotonic clock."""
+    return time.monotonic() + min(timeout_ms, MAXIMUM_TIMEOUT_MS) / 1000
+
+
+def check_empty_answer(timeout_ms: int, *, has_waited: bool) -> None:
+    """Raise LimitExceeded unless a request that found no slot to wait on may be told that nothing is new.
+
+    It may if it has waited already, or didn't want to wait for long. Others would ask again at once.
+    """
+    if not has_waited and timeout_ms >= SHORTEST_TIMEOUT_MS:
+        raise LimitExceeded("Too many requests wait for news on this device", retry_after_ms=RETRY_AFTER_MS)
 
 
 def register(

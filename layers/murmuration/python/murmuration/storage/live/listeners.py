@@ -211,7 +211,7 @@ def _registration(wait: Wait, item: StoredItem | None) -> Write:
     )
 
 
-def settle(wait: Wait, news: Collection[str] = (EVERYTHING,)) -> bool:
+def _settle_one(wait: Wait, news: Collection[str]) -> bool:
     """Note that a wait has been rung, so that it isn't rung again, and for which rooms.
 
     Return whether that is enough.
@@ -235,11 +235,11 @@ def settle(wait: Wait, news: Collection[str] = (EVERYTHING,)) -> bool:
     return is_seen
 
 
-def settle_all(rung: Sequence[tuple[Wait, Collection[str]]]) -> list[Wait]:
+def settle(rung: Sequence[tuple[Wait, Collection[str]]]) -> list[Wait]:
     """Note that waits of one user were rung, and for which rooms each.
 
     That is one write if none of them has changed since it was read. Return the waits that have to be rung
-    again, for which `settle` returns False.
+    again: their devices have registered anew, and may not look at the news.
     """
     if len(rung) > 1 and all(wait.kept for wait, _ in rung):
         try:
@@ -248,7 +248,7 @@ def settle_all(rung: Sequence[tuple[Wait, Collection[str]]]) -> list[Wait]:
             pass
         else:
             return []
-    return [wait for wait, news in rung if not settle(wait, news)]
+    return [wait for wait, news in rung if not _settle_one(wait, news)]
 
 
 def _settling(rung: Sequence[tuple[Wait, Collection[str]]]) -> Write:
@@ -285,7 +285,8 @@ def note_late(wait: Wait, at_s: int, news: Collection[str] = (EVERYTHING,)) -> b
     Return whether that is enough.
 
     A later registration isn't touched. The wait ends soon after that ring, when the client registers again.
-    Its slot stays taken while the ring is in the queue. The answer means the same as that of `settle`.
+    Its slot stays taken while the ring is in the queue. The answer is False if the device has registered anew
+    and may not look at `news`: then ring the new registration.
     """
     rests = wait.value(until=now_ms() // 1000 + QUARANTINE_S, state=at_s)
     values: Values = {":wait": rests, ":rung": RUNG}
