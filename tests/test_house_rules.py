@@ -379,6 +379,54 @@ def test_a_file_is_one_endpoint() -> None:
     assert not wrong
 
 
+NO_VERBS = {
+    "The",
+    "Whether",
+    "What",
+    "When",
+    "A",
+    "An",
+    "Where",
+    "If",
+    "All",
+    "How",
+    "Which",
+    "Who",
+    "Those",
+    "Its",
+}
+ENDS_IN_S = {"Pass", "Process", "Address"}
+
+
+def begins_with_a_verb(docstring: str) -> bool:
+    """Whether a docstring begins with an imperative: "Return the room", not "The room"."""
+    word = re.split(r"[\s,.:;]", docstring, maxsplit=1)[0]
+    third_person = word.endswith("s") and word not in ENDS_IN_S
+    return word.isalpha() and word not in NO_VERBS and not third_person
+
+
+def test_docstrings_say_what_functions_do() -> None:
+    """Properties say what they are, and the authorisation rules quote the specification."""
+    wrong = []
+    for path in (*PACKAGE.rglob("*.py"), *FUNCTIONS.rglob("*.py")):
+        for node in ast.walk(tree(path)):
+            if not isinstance(node, ast.FunctionDef) or not (text := ast.get_docstring(node)):
+                continue
+            is_property = any("property" in ast.unparse(each) for each in node.decorator_list)
+            is_rule = node.returns is not None and ast.unparse(node.returns) == "Verdict"
+            if not is_property and not is_rule and not begins_with_a_verb(text):
+                wrong.append(f"{path.relative_to(REPOSITORY)}:{node.lineno} {text.splitlines()[0]}")
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    "text", ["The room.", "Returns it.", "https://example.org", "`a` is b.", "What is b."]
+)
+def test_a_docstring_without_a_verb_is_found(text: str) -> None:
+    assert begins_with_a_verb("Return it.")
+    assert not begins_with_a_verb(text)
+
+
 def test_handlers_are_short() -> None:
     wrong = []
     for name, path in modules(FUNCTIONS, "functions"):

@@ -76,7 +76,7 @@ def is_right_password(user_id: UserId, password: str, *, source_ip: str) -> bool
 
 
 def _account_by_password(who: str, password: str, source_ip: str, *, is_known: bool) -> StoredItem | None:
-    """The account of a user, or of a stranger who has none, if the password is right; else None."""
+    """Return the account of a user, or of a stranger who has none, if the password is right; else None."""
     guess = login_guesses.take(who, source_ip, is_known=is_known)
     account = accounts.read_account(UserId(who)) if who.startswith("@") else None
     if account is not None and "deactivated_ms" in account:
@@ -88,7 +88,7 @@ def _account_by_password(who: str, password: str, source_ip: str, *, is_known: b
 
 
 def _stranger(fields: Body) -> str:
-    """What stands for a user that can't be one of ours, as the key of their failures."""
+    """Return what stands for a user that can't be one of ours, as the key of their failures."""
     named = {name: fields.get(name) for name in ("identifier", "user", "medium", "address")}
     text = json.dumps(named, sort_keys=True, default=str)
     return f"?{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()}"

@@ -28,12 +28,17 @@ UNUSED_MS = 30 * 86_400_000
 
 
 def get_devices(requester: Requester) -> ClientDevices:
-    """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3devices"""
+    """Return the requester's devices.
+
+    https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3devices
+    """
     return {"devices": [_client_device(item) for item in accounts.read_devices(requester.user_id)]}
 
 
 def get_device(requester: Requester, device_id: DeviceId) -> ClientDevice:
-    """Raises NotFound. https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3devicesdeviceid"""
+    """Return a device of the requester's. Raises NotFound.
+    https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3devicesdeviceid
+    """
     item = accounts.read_device(requester.user_id, device_id)
     if item is None:
         raise NotFound("There is no such device")

@@ -156,7 +156,7 @@ def _take_login_token(token: object) -> UserId:
 
 
 def _well_known() -> Answer | None:
-    """The content of `well_known`; None if it tells clients no more than the server's name does."""
+    """Return the content of `well_known`; None if it tells clients no more than the server's name does."""
     config = settings()
     if config.public_url == f"https://{config.server_name}" and not config.identity_server_url:
         return None

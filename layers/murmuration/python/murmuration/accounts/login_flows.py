@@ -15,7 +15,7 @@ TYPES = (PASSWORD, OAUTH2, EMAIL_CODE, EMAIL_URL)
 
 
 def login_flows() -> tuple[Flow, ...]:
-    """This deployment's flows, the preferred one first. Raises SettingsError."""
+    """Return this deployment's flows, the preferred one first. Raises SettingsError."""
     return _cached(settings())
 
 

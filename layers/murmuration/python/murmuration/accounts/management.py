@@ -139,20 +139,22 @@ def set_admin(user_id: UserId, admin: bool) -> None:
 
 
 def _deactivated_before(requester: Requester | None) -> UserId | None:
-    """The requester, if a request for their deactivation stopped halfway: there's no password any more."""
+    """Return the requester, if a request for their deactivation stopped halfway: there's no password any
+    more.
+    """
     account = accounts.read_account(requester.user_id) if requester else None
     return account["user_id"] if account and "deactivated_ms" in account else None
 
 
 def _authorised(requester: Requester | None, attempt: Attempt, otherwise: Sequence[Flow] = ()) -> Authorised:
-    """By the requester's own proof; without one by a password, or else by `otherwise`."""
+    """Prove it by the requester's own proof; without one by a password, or else by `otherwise`."""
     if requester is not None:
         return reauthenticate(attempt, requester.user_id)
     return authorise(attempt, [(PASSWORD,), *otherwise], purpose="password")
 
 
 def _without_secret(attempt: Attempt, new_password: str) -> Attempt:
-    """The attempt with a keyed digest of the new password in its place.
+    """Return the attempt with a keyed digest of the new password in its place.
 
     A session's ID shows a digest of what it's for, and may be in logs and histories: whoever reads it there
     could otherwise try passwords until one fits.

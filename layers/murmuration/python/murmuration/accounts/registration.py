@@ -171,7 +171,8 @@ def request_token(body: Fields, *, source_ip: str) -> dict[str, str]:
 
 
 def _flows() -> list[Flow]:
-    """The flows on offer: where the server sends mail, also with an address that becomes the account's.
+    """Return the flows on offer: where the server sends mail, also with an address that becomes the
+    account's.
 
     None of them is the beginning of another: it would end before the client that chose the longer one.
     """
@@ -210,7 +211,9 @@ def user_id_of(localpart: str) -> UserId:
 
 
 def _registered_before(session: str, password: str, source_ip: str) -> UserId | None:
-    """The user that the session registered, if the password is theirs. Raises UserInUse, LimitExceeded."""
+    """Return the user that the session registered, if the password is theirs. Raises UserInUse,
+    LimitExceeded.
+    """
     user_id = auth_sessions.read_session(session).registered
     if user_id is None:
         return None

@@ -60,7 +60,7 @@ def gather(
 
 
 def gather(*calls: Callable[[], Any], at_once: bool = True) -> tuple[Any, ...]:
-    """`parallel` for calls whose results differ in type.
+    """Do the same as `parallel`, for calls whose results differ in type.
 
     Pass `at_once=False` where no more than one of them has anything to wait for: another thread would cost
     more than it spares. They are then made one after another.

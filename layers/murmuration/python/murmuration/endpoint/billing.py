@@ -109,7 +109,7 @@ def _address(request: Request) -> str:
 
 
 def _estimate(request: Request, route: Http) -> float:
-    """What to take before the work. What a client sends is stored, but for media, in the database."""
+    """Return what to take before the work. What a client sends is stored in the database, except media."""
     if request.method == "GET":
         return budgets.ORDINARY
     kilobytes = len(request.event.get("body") or "") / 1024

@@ -43,7 +43,7 @@ def stores_body(route: Route) -> bool:
 
 
 def http_routes(functions: Iterable[OfRoute]) -> Iterator[tuple[str, str, OfRoute]]:
-    """(method, path, function) of every HTTP route, the older ones of an endpoint too."""
+    """Yield (method, path, function) of every HTTP route, the older ones of an endpoint too."""
     for function in functions:
         if isinstance(function.route, Http):
             for method, path in function.route.all:
@@ -51,7 +51,9 @@ def http_routes(functions: Iterable[OfRoute]) -> Iterator[tuple[str, str, OfRout
 
 
 def function_name(module: str) -> str:
-    """`functions.client_server.room_send.send_message` -> `client_server-send_message`."""
+    """Return the function's name: `client_server-send_message` for
+    `functions.client_server.room_send.send_message`.
+    """
     parts = module.split(".")
     return f"{parts[1]}-{parts[-1]}"
 

@@ -432,7 +432,7 @@ def _unexpected(event: LambdaEvent, context: Any) -> Response:
 
 
 def proxy_response(answer: Any, *, compressible: bool = False, reads: bool = True) -> ProxyResponse:
-    """API Gateway's proxy response for a handler's answer: a Response, or a value that is the JSON body.
+    """Return API Gateway's proxy response for a handler's answer: a Response, or the value of a JSON body.
 
     JSON over a function's 6 MB goes out compressed if it's `compressible`. If it is too large even so, it is
     stored, and the client is redirected to it (`large_answers`): with 307 if the request only `reads`, else

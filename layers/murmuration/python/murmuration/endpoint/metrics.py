@@ -104,7 +104,7 @@ def with_retries(call: Call) -> Call:
 
 
 def _written_ms(record: JsonObject) -> float | None:
-    """When a record of a stream or a queue was written."""
+    """Return when a record of a stream or a queue was written."""
     if "dynamodb" in record:
         at = record["dynamodb"].get("ApproximateCreationDateTime")
         return None if at is None else float(at) * 1000

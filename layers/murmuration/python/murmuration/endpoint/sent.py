@@ -19,7 +19,7 @@ ABSENT_WHEN_EMPTY = frozenset(("after", "at", "before", "filter", "from", "serve
 
 
 def headers_of(event: LambdaEvent) -> dict[str, str]:
-    """Header values by lower-case name, the content type as it was sent."""
+    """Return the headers' values by lower-case name. The content type is as the client sent it."""
     found = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     if TYPE_HEADER in found:
         found["content-type"] = found.pop(TYPE_HEADER)
@@ -46,7 +46,7 @@ def path_parameters(event: LambdaEvent, uri: str | None) -> Mapping[str, str]:
 
 
 def _fitted(route: str, path: str) -> dict[str, str] | None:
-    """The parameters of a route's path in another; None where they don't fit each other."""
+    """Return the parameters of a route's path in another; None where they don't fit each other."""
     names, values = route.strip("/").split("/"), path.strip("/").split("/")
     if len(names) != len(values) or route.endswith("+}"):
         return None

@@ -111,7 +111,7 @@ def _item(record: StreamRecord) -> StreamItem:
 
 
 def _value(attribute: JsonObject) -> Any:
-    """The Python value of an attribute as a stream record has it: binary as base64 text."""
+    """Return the Python value of an attribute as a stream record has it: binary as base64 text."""
     ((kind, value),) = attribute.items()
     match kind:
         case "N":

@@ -56,7 +56,7 @@ def authenticate(
 
 
 def _origin(credentials: list[Credentials]) -> ServerName:
-    """The one server that all signatures are said to be of. Raises Unauthorized."""
+    """Return the one server that all signatures are said to be of. Raises Unauthorized."""
     origins = {each.origin for each in credentials}
     if len(origins) != 1:
         raise Unauthorized("The signatures are of several servers")
@@ -69,7 +69,7 @@ def _origin(credentials: list[Credentials]) -> ServerName:
 
 
 def _messages(method: str, uri: str, origin: ServerName, content: Any, body: bytes) -> list[bytes]:
-    """What may have been signed, the likeliest first.
+    """Return what may have been signed, the likeliest first.
 
     A proxy may drop a `?` without a query, which says the same. Servers may write numbers in another way
     than Python does, so the body as it was sent counts too.
@@ -85,7 +85,7 @@ def _messages(method: str, uri: str, origin: ServerName, content: Any, body: byt
 def _keys(
     origin: ServerName, credentials: list[Credentials], address: Callable[[], str]
 ) -> dict[str, VerifyKey]:
-    """The origin's keys by ID, as far as the signatures name them."""
+    """Return the origin's keys by ID, as far as the signatures name them."""
     now = now_ms()
     wanted = {(origin, each.key_id): now for each in credentials}
     known = fetching.known_keys(wanted)

@@ -53,7 +53,7 @@ def _remote(server: ServerName, user_id: UserId, address: str) -> Content:
 
 
 def _ask(server: ServerName, user_id: UserId) -> Content:
-    """What the server says; nothing for a user whom it doesn't know. Raises Forbidden, BadGateway."""
+    """Return what the server says; nothing for a user whom it doesn't know. Raises Forbidden, BadGateway."""
     from murmuration.federation.requests import client
     from murmuration.federation.requests.errors import Refused, RequestFailed
 
@@ -79,7 +79,7 @@ def _ask(server: ServerName, user_id: UserId) -> Content:
 
 
 def _checked(answer: Untrusted) -> Content:
-    """The fields that a profile may have, if they are as they must be; none of one that is too large."""
+    """Return the valid fields of a profile; none if it is too large."""
     fields = {name: value for name, value in answer.items() if _is_field(name, value)}
     try:
         check_size(fields)

@@ -340,7 +340,7 @@ def _count_for_all_servers(owner: str, microdollars: float) -> None:
 
 
 def _require_federation_budget() -> None:
-    """Raises LimitExceeded while other servers together are in debt, as far as this process knows.
+    """Raise LimitExceeded while other servers together are in debt, as far as this process knows.
 
     A process learns of it whenever it moves a quantum of theirs; so some requests of each process pass.
     """
@@ -363,7 +363,7 @@ def affords(owner: str, microdollars: float) -> bool:
 
 
 def _whole_quanta(owner: str, microdollars: float) -> int:
-    """The quanta to move now that `microdollars` have come to what this process has yet to move."""
+    """Return the quanta to move now that `microdollars` have come to what this process has yet to move."""
     with _lock:
         part = _parts.pop(owner, None)
         if part is None:

@@ -114,7 +114,8 @@ def _totals(version: Version) -> dict[str, Any]:
 
 
 def put_keys(user_id: UserId, name: str | None, body: Body) -> Answer:
-    """Store keys of several rooms, where they're better than what is stored; the backup's count and etag.
+    """Store keys of several rooms, where they're better than what is stored. Return the backup's count and
+    etag.
 
     Raises WrongRoomKeysVersion unless it's the current backup, NotFound, MissingParam, BadJson, InvalidParam,
     TooLarge.
@@ -174,7 +175,7 @@ def get_keys(user_id: UserId, name: str | None) -> JsonText:
 
 
 def _all_rooms(keys: Iterable[tuple[SessionId, str]]) -> Iterator[str]:
-    """The JSON of keys that come room by room, but for rooms with "#" in their IDs, which go last."""
+    """Yield the JSON of keys room by room. Rooms with "#" in their IDs go last."""
     yield '{"rooms":{'
     aside: dict[str, list[tuple[SessionId, str]]] = {}
 

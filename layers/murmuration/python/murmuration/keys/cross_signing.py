@@ -101,7 +101,7 @@ def _parse_key(value: object, purpose: Purpose, user_id: UserId) -> KeyObject:
 
 
 def _key_bytes(public: str) -> bytes | None:
-    """The 32 bytes of a public key in Base64, or None if it isn't one."""
+    """Return the 32 bytes of a public key in Base64, or None if it isn't one."""
     try:
         data = unpadded_base64.decode(public)
     except ValueError:
@@ -167,7 +167,9 @@ def upload_cross_signing_signatures(requester: Requester, body: Body) -> dict[st
 
 
 def _remote_identities(user_ids: Sequence[UserId]) -> list[Identity]:
-    """What is known of other servers' users, whose keys the requester has looked up before signing them."""
+    """Return what is known of other servers' users, whose keys the requester has looked up before signing
+    them.
+    """
     if not user_ids:
         return []
     found = remote_devices.read_lists(user_ids)
@@ -189,7 +191,9 @@ def _announce(signer: Identity, signatures: Sequence[Signature]) -> None:
 
 
 def _new_signatures(signer: Identity, owner: Identity | None, key: str, signed: KeyObject) -> list[Signature]:
-    """The signatures by `signer` on a key or device. Raises NotFound, InvalidParam, InvalidKeySignature."""
+    """Return the signatures by `signer` on a key or device. Raises NotFound, InvalidParam,
+    InvalidKeySignature.
+    """
     stored = _stored(signer, owner, key)
     if not signing.key_ids_of(signed, signer.user_id):
         raise InvalidKeySignature("The object bears no signature of the user's")
@@ -211,7 +215,7 @@ def _new_signatures(signer: Identity, owner: Identity | None, key: str, signed: 
 
 
 def _stored(signer: Identity, owner: Identity | None, key: str) -> KeyObject:
-    """What `key` names: a user's master key, or a device of the signer's own. Raises NotFound."""
+    """Return what `key` names: a user's master key, or a device of the signer's own. Raises NotFound."""
     if owner is not None and owner.exists:
         if owner is signer and key in signer.devices:
             return signer.devices[DeviceId(key)]
@@ -229,7 +233,7 @@ def _cross_signer(signer: Identity, purpose: Purpose) -> dict[str, str]:
 
 
 def _device_signers(signer: Identity, master: KeyObject, signed: KeyObject) -> dict[str, str]:
-    """The devices' keys with which the master key was signed, but for signatures known already."""
+    """Return the devices' keys with which the master key was signed, except signatures known already."""
     known = signer.with_signatures(public_key(master), master).get("signatures", {}).get(signer.user_id, {})
     made_by = {}
     for key_id in signing.key_ids_of(signed, signer.user_id):

@@ -63,7 +63,7 @@ def upload_device_keys(requester: Requester, device_keys: dict[str, Any]) -> Non
 
 
 def with_zero(counts: Mapping[str, int]) -> dict[str, int]:
-    """Counts as clients are shown them."""
+    """Return counts as clients are shown them."""
     return {ALWAYS_COUNTED: 0, **counts}
 
 
@@ -85,7 +85,7 @@ def _check_device_keys(requester: Requester, value: object) -> None:
 
 
 def _parse_keys(body: Body, name: str) -> dict[KeyId, Any]:
-    """One-time or fallback keys by algorithm and ID. Raises BadJson, InvalidParam, TooLarge."""
+    """Return one-time or fallback keys by algorithm and ID. Raises BadJson, InvalidParam, TooLarge."""
     given, keys = body.get(name), {}
     for full_id, value in object_of({} if given is None else given, name).items():
         algorithm, key_id = parse_key_id(full_id)

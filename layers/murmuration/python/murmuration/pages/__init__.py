@@ -117,7 +117,7 @@ def _digest(text: str) -> str:
 
 
 def _json(value: Any) -> str:
-    """JSON that can't end the element that it's in."""
+    """Return JSON that can't end the element that it's in."""
     import json
 
     return json.dumps(value).replace("<", "\\u003c").replace("&", "\\u0026")

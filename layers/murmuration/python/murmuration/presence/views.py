@@ -66,7 +66,7 @@ def get_status(viewer: UserId, user_id: UserId) -> tuple[Presence, str]:
 
 
 def may_see_remote(viewer: UserId, user_id: UserId) -> bool:
-    """Return whether a user shares a small room with a remote user whose presence is seen there."""
+    """Return whether a user is in one of the small rooms whose local members see a remote user's presence."""
     noted = remote_presence.read_rooms([user_id]).get(user_id, [])
     own = memberships.read_joined_rooms(viewer) if noted else ()
     return bool(member_index.rooms_joined_by(user_id, set(noted) & set(own)))

@@ -45,7 +45,9 @@ class Address:
 
 
 def parse_address(url: str) -> Address:
-    """Raises ValueError, which says what is wrong, for a URL that may mislead or can't be one."""
+    """Return the parts of a URL. Raises ValueError, which says what is wrong, for one that may mislead or
+    can't be one.
+    """
     scheme, colon, rest = url.partition(":")
     scheme = scheme.lower()
     if not colon or not _SCHEME.fullmatch(scheme) or scheme in _SCRIPTS:
@@ -77,7 +79,7 @@ def is_web_url(url: object) -> bool:
 
 
 def _ascii_host(host: str, *, literal: bool) -> str:
-    """A host as it is looked up; `literal` where it is an address in brackets. Raises ValueError."""
+    """Return a host as it is looked up; `literal` where it is an address in brackets. Raises ValueError."""
     if literal:
         return f"[{ipaddress.IPv6Address(host)}]"
     name = host if host.isascii() else ".".join(map(_ascii_label, host.split(".")))
@@ -89,7 +91,8 @@ def _ascii_host(host: str, *, literal: bool) -> str:
 
 
 def _ascii_label(label: str) -> str:
-    """A label of an international name, as https://www.rfc-editor.org/rfc/rfc3490 has it. Raises ValueError.
+    """Return a label of an international name, as https://www.rfc-editor.org/rfc/rfc3490 has it. Raises
+    ValueError.
 
     What isn't in its normal form already is refused: browsers disagree about what it stands for.
     """

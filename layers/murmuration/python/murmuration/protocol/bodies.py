@@ -19,7 +19,7 @@ MAX_DEPTH = 100
 
 
 def parse_json(data: bytes | str) -> Any:
-    """JSON that a client sent; any value.
+    """Return the value of the JSON that a client sent; any value.
 
     Raises NotJson; BadJson for what is nested too deep, and where a string holds half a surrogate pair, which
     has no UTF-8, so that it could be neither stored nor sent on.

@@ -24,13 +24,13 @@ class Event:
 
     Immutable by convention: neither the event nor its `pdu` is changed once made, as the ID is computed from
     it. The PDU is taken to be of the version's format (`event_format.check_format`): properties read it
-    unchecked, but for those inside `content`, where nothing can be relied on.
+    unchecked, except those inside `content`, where nothing can be relied on.
     """
 
     __slots__ = ("_auth_events", "_event_id", "_prev_events", "pdu", "rendered", "room_version")
 
     def __init__(self, pdu: Pdu, room_version: RoomVersion, event_id: EventId | None = None) -> None:
-        """`event_id` spares its computation to one who knows it already."""
+        """Parse a PDU. A caller that knows the `event_id` gives it, so that it isn't computed."""
         self.pdu = pdu
         self.room_version = room_version
         self._event_id = event_id

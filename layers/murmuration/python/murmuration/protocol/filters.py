@@ -263,7 +263,7 @@ def _parse_room_event_filter(reader: _Reader) -> EventFilter:
 
 
 def _parse_event_fields(fields: tuple[str, ...] | None) -> tuple[tuple[str, ...], ...] | None:
-    """The paths, without those that lie within another: that one brings them along."""
+    """Return the paths, without those that lie within another: that one brings them along."""
     if fields is None:
         return None
     paths = {parse_path(each) for each in fields}

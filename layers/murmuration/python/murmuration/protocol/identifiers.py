@@ -95,7 +95,7 @@ def server_name_of(identifier: str) -> ServerName | None:
 
 
 def parse_server_name(server_name: str) -> ServerNameParts:
-    """Takes a server name apart; raises InvalidParam."""
+    """Take a server name apart. Raises InvalidParam."""
     if not is_valid_server_name(server_name):
         raise InvalidParam("This is not a valid server name")
     host, separator, port = server_name.rpartition(":")
@@ -105,7 +105,7 @@ def parse_server_name(server_name: str) -> ServerNameParts:
 
 
 def is_valid_server_name(server_name: str) -> TypeGuard[ServerName]:
-    """https://spec.matrix.org/v1.19/appendices/#server-name"""
+    """Return whether a text is a server name. https://spec.matrix.org/v1.19/appendices/#server-name"""
     match = fullmatch(_SERVER_NAME, server_name)
     if match is None:
         return False
@@ -115,7 +115,7 @@ def is_valid_server_name(server_name: str) -> TypeGuard[ServerName]:
 
 
 def parse_user_id(user_id: str) -> UserIdParts:
-    """Takes a user ID apart, historical ones included; raises InvalidParam.
+    """Take a user ID apart, also a historical one. Raises InvalidParam.
 
     For IDs of events and of users that exist; a new user's localpart must pass `is_valid_new_localpart`.
     https://spec.matrix.org/v1.19/appendices/#historical-user-ids
@@ -146,17 +146,17 @@ def is_valid_new_localpart(localpart: str, server_name: str) -> bool:
 
 
 def parse_room_alias(alias: str) -> RoomAliasParts:
-    """Takes a room alias apart; raises InvalidParam."""
+    """Take a room alias apart. Raises InvalidParam."""
     return RoomAliasParts(*_split("#", alias, "room alias"))
 
 
 def is_valid_room_alias(alias: str) -> bool:
-    """https://spec.matrix.org/v1.19/appendices/#room-aliases"""
+    """Return whether a text is a room alias. https://spec.matrix.org/v1.19/appendices/#room-aliases"""
     return _try_split("#", alias) is not None
 
 
 def parse_room_id(room_id: str) -> RoomIdParts:
-    """Takes apart a room ID of either format; raises InvalidParam."""
+    """Take apart a room ID of either format. Raises InvalidParam."""
     if room_id.startswith("!") and fullmatch(_URLSAFE_HASH, room_id[1:]):
         return RoomIdParts(room_id[1:], None)
     return RoomIdParts(*_split("!", room_id, "room ID"))
@@ -177,7 +177,7 @@ def is_valid_room_id_hash(room_id: str) -> TypeGuard[RoomId]:
 
 
 def parse_event_id(event_id: str) -> EventIdParts:
-    """Takes apart an event ID of any format; raises InvalidParam."""
+    """Take apart an event ID of any format. Raises InvalidParam."""
     if event_id.startswith("$") and (
         fullmatch(_URLSAFE_HASH, event_id[1:]) or fullmatch(_STANDARD_HASH, event_id[1:])
     ):
@@ -204,7 +204,7 @@ def is_valid_event_id(event_id: str, version: RoomVersion | None = None) -> Type
 
 
 def parse_key_id(key_id: str) -> KeyIdParts:
-    """Takes apart the ID of a signing, device or one-time key; raises InvalidParam."""
+    """Take apart the ID of a signing, device or one-time key. Raises InvalidParam."""
     match = fullmatch(_KEY_ID, key_id)
     if match is None:
         raise InvalidParam("This is not a valid key ID")
@@ -225,17 +225,23 @@ def is_valid_device_id(device_id: str) -> TypeGuard[DeviceId]:
 
 
 def is_opaque_identifier(identifier: str) -> bool:
-    """https://spec.matrix.org/v1.19/appendices/#opaque-identifiers"""
+    """Return whether a text is an opaque identifier.
+
+    https://spec.matrix.org/v1.19/appendices/#opaque-identifiers
+    """
     return fullmatch(_OPAQUE, identifier) is not None
 
 
 def is_namespaced_identifier(identifier: str) -> bool:
-    """https://spec.matrix.org/v1.19/appendices/#common-namespaced-identifier-grammar"""
+    """Return whether a text is an identifier of the common namespaced grammar.
+
+    https://spec.matrix.org/v1.19/appendices/#common-namespaced-identifier-grammar
+    """
     return fullmatch(_NAMESPACED, identifier) is not None
 
 
 def _try_split(sigil: str, identifier: str) -> tuple[str, ServerName] | None:
-    """Localpart and server name, or None if it is no identifier of this sigil with a domain."""
+    """Return localpart and server name, or None if it is no identifier of this sigil with a domain."""
     match = fullmatch(_WITH_DOMAIN, identifier)
     if match is None or match[1] != sigil or not is_valid_server_name(match[3]) or not _fits(identifier):
         return None

@@ -103,7 +103,7 @@ class PowerLevels:
     __slots__ = ("_content", "_creators", "_entry_levels", "_version")
 
     def __init__(self, content: Content | None, creators: frozenset[UserId], version: RoomVersion) -> None:
-        """`content` is that of the m.room.power_levels event, None if the room has none."""
+        """Read the `content` of the m.room.power_levels event; None if the room has none."""
         self._content = content
         self._creators = creators
         self._version = version

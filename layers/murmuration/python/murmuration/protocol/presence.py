@@ -80,14 +80,14 @@ class Presence:
         return self.watches(at_ms) or self.away_ms > at_ms
 
     def ends_ms(self, now_ms: int) -> int:
-        """When what others see changes by itself; 0 if it doesn't."""
+        """Return when what others see changes by itself; 0 if it doesn't."""
         shown = self.shown(now_ms)
         if shown == OFFLINE:
             return 0
         return max(device.until_ms for device in self._live(now_ms) if device.presence == shown)
 
     def content(self, state: str, now_ms: int) -> PresenceContent:
-        """Return the content of an `m.presence` event in which the state is `state`, but for the profile."""
+        """Return the content of an `m.presence` event in which the state is `state`, without the profile."""
         content: PresenceContent = {"presence": state}
         if self.last_active_ms:
             ago = max(0, now_ms - self.last_active_ms)

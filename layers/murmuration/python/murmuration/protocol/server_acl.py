@@ -38,7 +38,7 @@ class ServerAcl:
 
 
 def _globs(patterns: object) -> list[Glob]:
-    """The valid patterns of a list. A longer one than any server name has matches nothing."""
+    """Return the valid patterns of a list. One that is longer than any server name matches nothing."""
     if not isinstance(patterns, list):
         return []
     texts: Iterable[str] = dict.fromkeys(each for each in patterns if isinstance(each, str))

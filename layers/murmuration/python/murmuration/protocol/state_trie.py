@@ -160,7 +160,7 @@ class _Packing:
 def _regions(
     prefix: str, fragments: Sequence[_Fragment], rank: int
 ) -> Iterator[tuple[str, Sequence[_Fragment]]]:
-    """The largest regions within `prefix` whose rank is lower than `rank`, with what lies in them."""
+    """Yield the largest regions within `prefix` whose rank is lower than `rank`, with what lies in them."""
     if _rank(_count(fragments)) < rank:
         yield prefix, fragments
         return
@@ -420,7 +420,7 @@ def _inner_content(children: _Inner) -> _Content:
 
 
 def _node_id(room_id: RoomId, content: _Content) -> NodeId:
-    """Hashes the text as it is before compression, whose output depends on the build of zlib."""
+    """Return the hash of the text before compression, whose output depends on the build of zlib."""
     room = room_id.encode("utf-8", "surrogatepass")
     message = b"%d:%b%b%d:%b%b" % (
         len(room),
@@ -470,7 +470,9 @@ def _json(value: object) -> bytes:
 
 
 def _event_hash(event_id: EventId) -> bytes | None:
-    """The hash that an event ID of room version 4 or later consists of; None if it is another kind of ID."""
+    """Return the hash that an event ID of room version 4 or later consists of; None if it is another kind of
+    ID.
+    """
     return urlsafe_b64decode(event_id[1:] + "=") if _HASHED_EVENT_ID.fullmatch(event_id) else None
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Reading(TypedDict):
-    """The events of a room that a user has read: `up_to` is the last ordinal, by thread.
+    """What a user has read of a room: `up_to` is the ordinal of the last event read, by thread.
 
     `gone` is the ordinal of an event that was redacted.
     """

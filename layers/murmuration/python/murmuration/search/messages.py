@@ -146,7 +146,7 @@ class _Start:
 
     @classmethod
     def parse(cls, requester: Requester, token: str | None) -> _Start:
-        """Raises InvalidParam for an unknown token."""
+        """Return the place that a token names. Raises InvalidParam for an unknown token."""
         if token is None:
             return cls()
         name, _, encoded = token.partition(".")

@@ -46,7 +46,7 @@ _MARK = re.compile(token_forms.MARK, re.ASCII)
 
 
 def _hash_code(text: str) -> int:
-    """Java's `String.hashCode()` of ASCII text."""
+    """Return what Java's `String.hashCode()` returns for ASCII text."""
     code = 0
     for character in text.encode():
         code = (31 * code + character) & 0xFFFFFFFF
@@ -147,7 +147,8 @@ def mark(pos: str, wait: Wait, asking: Asking, until_s: int, quiet_text: str) ->
 
 
 def called(marked: str, prefix: str = CALLED_POS) -> str:
-    """Return what a mark becomes when its queue rings, or when it is refused, as the template makes it."""
+    """Return the call that a mark becomes when its queue rings, or the refusal. API Gateway's mapping
+    template makes the same."""
     return marks.called(marked, prefix)
 
 

@@ -291,14 +291,18 @@ class _Sync:
         return body
 
     def _moves(self, first: FirstLook, answer: Answer) -> str | None:
-        """What the mark is to say of moves since the row was written; None where a row has to be written."""
+        """Return what the mark is to say of moves since the row was written; None where a row has to be
+        written.
+        """
         row = first.identity.row
         if row is None or first.identity.is_ending or self.wait is None or not self.wait.kept:
             return None
         return moves.encode(row, answer.positions)
 
     def _token(self, first: FirstLook, answer: Answer) -> str:
-        """The token whose row has what the client was shown. It is written, unless that is stored already."""
+        """Return the token whose row has what the client was shown. It is written, unless that is stored
+        already.
+        """
         if self.row is not None and answer.positions == first.identity.row:
             return self.row
         return tokens.write(self.request.token.user_id, self.request.token.device_id, answer.positions)

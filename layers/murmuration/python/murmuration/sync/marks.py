@@ -1,6 +1,6 @@
 """Marked tokens: everything that a client needs to wait on its queue without a function in between.
 
-`p_<row>.<slot>.<queue>.<fingerprint>.<until>.<keys>.<seen>` is a mark. Its parts are: the row of positions
+`p_<row>.<slot>.<queue>.<fingerprint>.<until>.<quiet>.<seen>` is a mark. Its parts are: the row of positions
 that a plain token names; the wake queue on which later changes ring, with the registration on it (its nonce,
 and when the client was last shown everything); a fingerprint of what the client asks for, because its answers
 fit only that; when the registration ends (seconds since the epoch); what /sync says of the device's keys, as

@@ -98,7 +98,7 @@ def read_window(
 def _window(
     room: Room, shown: Sequence[Seen], passed: Sequence[LogEntry], *, limited: bool, before: int
 ) -> Window:
-    """`shown` and `passed` come newest first."""
+    """Make the window. `shown` and `passed` come newest first."""
     first = (shown[-1].entry if limited and shown else passed[-1]) if passed else None
     return Window(
         seen=tuple(reversed(shown)),

@@ -69,7 +69,7 @@ def is_public(address: IPAddress) -> bool:
 
 
 def _plain(address: IPAddress) -> IPAddress:
-    """The IPv4 address of an IPv4-mapped IPv6 address; any other address as it is."""
+    """Return the IPv4 address of an IPv4-mapped IPv6 address; any other address as it is."""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
 

@@ -43,7 +43,7 @@ class Way:
 def get(
     url: str, way: Way, deadline: Deadline, *, headers: Mapping[str, str] | None = None
 ) -> Iterator[tuple[str, Exchange]]:
-    """The URL that the redirects ended at, and its answer of any other status.
+    """Yield the URL that the redirects ended at, and its answer of any other status.
 
     `headers` go to each hop, so they must hold no credentials. Raises BadUrl, TransportError.
     """
@@ -81,7 +81,7 @@ def next_url(url: str, location: str) -> str:
 
 
 def _split(url: str) -> SplitResult:
-    """The parts of a URL that can be asked. Raises BadUrl."""
+    """Return the parts of a URL that can be asked. Raises BadUrl."""
     try:
         url.encode("ascii")
         parts = urlsplit(url)

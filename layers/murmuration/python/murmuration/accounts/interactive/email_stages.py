@@ -101,7 +101,7 @@ def _send_link(context: Context, auth: AuthFields) -> Begun:
 
 
 def _recipient(context: Context, auth: AuthFields) -> tuple[UserId | None, str]:
-    """The user who wants to log in, None unless the address is theirs; and the address.
+    """Return the user who wants to log in (None unless the address is theirs) and the address.
 
     Raises MissingParam, BadJson, InvalidParam, Forbidden, LimitExceeded.
     """

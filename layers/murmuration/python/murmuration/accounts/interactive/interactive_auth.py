@@ -9,7 +9,7 @@ A new kind of stage is a function in `STAGES`. One that takes several requests a
 One that is completed elsewhere (a link in a mail, a page of a single sign-on) calls `complete_stage` from
 there, or `complete_on_page`; the client then sends the session alone.
 
-The founding draft's login by stages (`client_v1`) is the same by other words: it goes through `advance` too.
+The founding draft's login by stages (`client_v1`) is the same in other words: it goes through `advance` too.
 """
 
 from __future__ import annotations

@@ -194,7 +194,9 @@ def with_login_token(redirect_url: str, token: str) -> str:
 
 
 def _is_trusted(redirect_url: str) -> bool:
-    """A trusted client's URL may go on, but not within its host: `https://a.b` is no part of `https://a.bc`."""
+    """Return whether a URL begins with a trusted client's. It may go on, but not within the host:
+    `https://a.b` is no part of `https://a.bc`.
+    """
     return any(
         redirect_url == url
         or redirect_url.startswith((url if url.endswith("/") else f"{url}/", f"{url}?", f"{url}#"))
@@ -203,7 +205,7 @@ def _is_trusted(redirect_url: str) -> bool:
 
 
 def _address_of(redirect_url: str) -> Address:
-    """Where a client is. Raises InvalidParam for what no client can be at, or would mislead people."""
+    """Return where a client is. Raises InvalidParam for what no client can be at, or would mislead people."""
     try:
         return parse_address(redirect_url)
     except ValueError as error:
@@ -254,7 +256,9 @@ def done_page() -> Page:
 
 
 def _cookie_name() -> str:
-    """With the prefix that lets neither another host nor plain HTTP set it, where there is TLS."""
+    """Return the cookie's name with the prefix that lets neither another host nor plain HTTP set it, where
+    there is TLS.
+    """
     return "__Host-murmuration-login" if settings().public_url.startswith("https:") else "murmuration-login"
 
 

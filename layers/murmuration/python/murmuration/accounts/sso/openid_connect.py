@@ -128,7 +128,9 @@ def _metadata(provider: IdentityProvider) -> Untrusted:
 
 @functools.lru_cache(maxsize=32)
 def _discover(issuer: str) -> Untrusted:
-    """The provider's metadata, kept by the warm process: https://openid.net/specs/openid-connect-discovery-1_0.html"""
+    """Return the provider's metadata, kept by the warm process:
+    https://openid.net/specs/openid-connect-discovery-1_0.html
+    """
     found = _asked(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
     if found.get("issuer") != issuer:
         raise Unavailable("The identity provider calls itself something else than the settings do")
@@ -225,7 +227,9 @@ def _verified_claims(
 
 
 def _signed_claims(id_token: str, jwks_uri: str) -> Untrusted:
-    """The claims, if a key of the provider signed them; keys are fetched anew where none of the kept fits."""
+    """Return the claims, if a key of the provider signed them; keys are fetched anew where none of the kept
+    fits.
+    """
     from joserfc import jwt
     from joserfc.errors import JoseError
     from joserfc.jwk import KeySet

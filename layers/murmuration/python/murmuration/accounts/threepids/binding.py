@@ -20,7 +20,7 @@ _ADDRESS = re.compile(r"[^\s@<>,;:\"()\[\]\\\x00-\x1f\x7f]+@[^\s@<>,;:\"()\[\]\\
 
 
 def canonical(medium: str, address: str) -> str:
-    """The one form of an address under which it is stored, however it was written.
+    """Return the one form of an address under which it is stored, however it was written.
 
     Raises InvalidParam, ThreepidMediumNotSupported.
     """

@@ -1,6 +1,7 @@
 """The addresses of an account, as its user adds, sees and removes them.
 
-An address is added once a mail to it was read. Adding takes the user's proof to be there, too.
+An address is added once a mail to it was read. To add it, the user also has to prove that it is them
+(user-interactive authentication).
 https://spec.matrix.org/v1.19/client-server-api/#adding-account-administrative-contact-information
 """
 
@@ -67,9 +68,10 @@ def get_addresses(requester: Requester) -> Answer:
 
 
 def delete_address(requester: Requester, body: Fields) -> dict[str, str]:
-    """Remove an address from the requester's account, where it is there.
+    """Remove an address from the requester's account, if it has it.
 
-    Raises ThreepidMediumNotSupported, MissingParam, BadJson, InvalidParam.
+    Return that no identity server unbound it, as this server uses none. Raises ThreepidMediumNotSupported,
+    MissingParam, BadJson, InvalidParam.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3piddelete
     """
     binding.remove(requester.user_id, body.string("medium"), body.string("address"))

@@ -124,7 +124,7 @@ def submit_page(sid: str, client_secret: str, token: str) -> Page:
 
 
 def _session_of(medium: str, address: str, client_secret: str, purpose: Purpose) -> str:
-    """The same for the same request, so that asking again goes on with the session."""
+    """Return the session's ID. The same request has the same, so asking again goes on with the session."""
     joined = "\0".join((medium, address, client_secret, purpose))
     return urlsafe_b64encode(hashlib.sha256(joined.encode()).digest()[:24]).decode()
 

@@ -121,14 +121,16 @@ def room_initial_sync(token: AccessToken, room_id: RoomId, query: Mapping[str, s
 
 
 def _receipts(view: View) -> list[Item]:
-    """The items of the room's receipts, for members."""
+    """Return the items of the room's receipts, if the requester is a member."""
     if not view.viewer.is_joined:
         return []
     return streams.read_prefix(streams.room_stream(view.room.room_id), "receipt#")
 
 
 def _presence(view: View, state: list[Event], form: Form) -> list[JsonDict]:
-    """The presence of the first `MAX_PRESENCE` other members, but of those offline; for members."""
+    """Return the presence of the first `MAX_PRESENCE` other members who aren't offline, if the requester is a
+    member.
+    """
     if not view.viewer.is_joined:
         return []
     now = now_ms()

@@ -89,7 +89,7 @@ def login(body: Body, *, source_ip: str) -> Answer:
 
 
 def _go_on(standing: Standing, request: SessionRequest, kind: str) -> Answer:
-    """What a session's standing means to the client. Raises what its stage failed with."""
+    """Return what a session's standing means to the client. Raises what its stage failed with."""
     if standing.failure is not None:
         raise standing.failure
     if standing.begun is not None:
@@ -137,7 +137,7 @@ def register(body: Body, *, source_ip: str) -> Answer:
 
 
 def _register_by_password(body: Body, source_ip: str) -> Answer:
-    """The last stage of each flow that has it, and so today's registration."""
+    """Do the last stage of each flow that has it: register the user, as today's registration does."""
     if settings().registration == "token" and "session" not in body:
         raise Forbidden(f"{PASSWORD} is not the next stage of a flow")
     auth = {"type": DUMMY} | ({"session": body["session"]} if "session" in body else {})
@@ -199,7 +199,7 @@ def _finish_oauth2(pending: LoginState, query: Mapping[str, str], cookies: str) 
 
 
 def _logged_in(chosen: IdentityProvider, identity: Identity, wanted: str | None) -> UserId:
-    """The user who came back, if it's who was to; whoever comes without a name may be new."""
+    """Return the user who came back. It must be the expected one; whoever comes without a name may be new."""
     if wanted is None:
         return sso_accounts.owner_or_new(chosen, identity)
     owner = sso_accounts.owner_of(chosen, identity)

@@ -64,7 +64,7 @@ def get_room_events(
 
 
 def _open(token: AccessToken, room_id: RoomId) -> View:
-    """The room, for members or where anyone may read it. Raises UnknownToken, Forbidden."""
+    """Return the room, for members or where anyone may read it. Raises UnknownToken, Forbidden."""
     view = open_view(token, room_id)
     if not view.viewer.is_joined and not view.is_world_readable():
         raise unknown_room(room_id)
@@ -72,7 +72,7 @@ def _open(token: AccessToken, room_id: RoomId) -> View:
 
 
 def _position(view: View, start: str | None) -> int:
-    """Where the client stands; a token that says nothing about the room stands for now."""
+    """Return where the client stands; a token that says nothing about the room stands for now."""
     if start is None:
         return view.horizon()
     try:

@@ -89,7 +89,7 @@ def _checked(text: str | None) -> str | None:
 
 
 def _without_gaps(token: AccessToken, start: str, body: Body, form: Form) -> tuple[list[dict[str, Any]], str]:
-    """The events of a sync's answer in one list; the token behind them."""
+    """Return the events of a sync's answer in one list, and the token after them."""
     rooms = cast("Mapping[str, Mapping[RoomId, Any]]", body.get("rooms", {}))
     found: list[dict[str, Any]] = []
     end = str(body["next_batch"])
@@ -162,20 +162,20 @@ class _Places:
         self.moved = True
 
     def next_token(self) -> str:
-        """Return the token behind what was given."""
+        """Return the token after the events that were returned."""
         if not self.moved:
             return self.end
         return tokens.write(self.token.user_id, self.token.device_id, self.after)
 
 
 def _since_joining(events: list[ClientEvent], user_id: UserId) -> list[ClientEvent]:
-    """Of a room that the client didn't know: the user's joining, and what came after."""
+    """Yield, of a room that the client didn't know: the user's joining, and what came after."""
     joinings = _joinings(events, user_id)
     return events[joinings[-1] :] if joinings else events
 
 
 def _joinings(events: Sequence[EventFields], user_id: UserId) -> list[int]:
-    """Where the user joins; not where a member gets another name."""
+    """Return the places where the user joins, without those where a member only changes their name."""
     return [
         number
         for number, event in enumerate(events)
@@ -189,7 +189,7 @@ def _joinings(events: Sequence[EventFields], user_id: UserId) -> list[int]:
 def _invitation(
     section: Mapping[str, Any], room_id: RoomId, user_id: UserId, form: Form
 ) -> Iterator[dict[str, Any]]:
-    """The user's invitation to a room, with what it says of the room."""
+    """Yield the user's invitation to a room, with what it says of the room."""
     state = section["invite_state"]["events"]
     for event in state:
         if event["type"] == MEMBER and event.get("state_key") == user_id:
@@ -198,7 +198,9 @@ def _invitation(
 
 
 def _presence(body: Body, form: Form) -> list[dict[str, Any]]:
-    """The events of a sync's answer about others' presence, and, in v1, about who asks to see the user's."""
+    """Return the events of a sync's answer about others' presence, and, in v1, about who asks to see the
+    user's.
+    """
     sections = [body.get(name, {}).get("events", []) for name in ("presence", INVITE)]
     return [form.presence(event) for events in sections for event in events]
 
@@ -257,7 +259,7 @@ def own_presence(user_id: UserId, form: Form) -> list[dict[str, Any]]:
 
 
 def _membership(section: Mapping[str, Any], user_id: UserId) -> str:
-    """What the user of a room that they aren't in any more is there: `leave` or `ban`."""
+    """Return what the user of a room that they aren't in any more is there: `leave` or `ban`."""
     events = [*section["state_after"]["events"], *section["timeline"]["events"]]
     own = [event for event in events if event["type"] == MEMBER and event.get("state_key") == user_id]
     return str(own[-1]["content"]["membership"]) if own else "leave"

@@ -312,7 +312,7 @@ class _Actions:
         return batch.add(claim.mark(draft) if claim is not None else draft).event_id
 
     def _earlier(self) -> list[EventId] | None:
-        """The events that the action IDs stand for already; None where they are new.
+        """Return the events that the action IDs stand for already; None where they are new.
 
         Raises InvalidParam where they stand for something else than these actions together.
         """

@@ -41,7 +41,7 @@ _MAX_CHILD_BYTES = 1_500_000
 class EventForm:
     """How a client wants its events: with updates inside or not, with how many replies, as PDUs or not.
 
-    `fields` are the paths of what it wants of each (None: all), but for its children.
+    `fields` are the paths of what it wants of each (None: all), except its children.
     """
 
     updates: bool = True
@@ -151,7 +151,7 @@ class _Page:
         return [functools.partial(self._read, entry, group, limit) for group in wanted]
 
     def _read(self, entry: LogEntry, group: str, limit: int) -> None:
-        """The newest relations of a group from before the viewer left."""
+        """Read the newest relations of a group from before the viewer left, for `families`."""
         until = self.viewer.joined_until
         found = relations.read_relations(
             entry.room_id,
@@ -178,7 +178,9 @@ class _Page:
             family.start = position_token(family.replies[0].ordinal - 1)
 
     def _read_children(self, level: Sequence[LogEntry]) -> list[LogEntry]:
-        """The children that the viewer may see, within the bounds: those of the first events first."""
+        """Return the children that the viewer may see, those of the first events first, within the bounds of
+        a bundle.
+        """
         wanted: dict[int, None] = {}
         for entry in level:
             family = self.families.get(entry.event.event_id, _Family())

@@ -124,7 +124,7 @@ def initial_sync(token: AccessToken, text: str | None, wanted: Wanted, *, compac
 
 
 def _compact(section: Mapping[str, Any]) -> dict[str, Any]:
-    """The section with each event once. Those of the history say what they replaced, so they go first."""
+    """Return the section with each event once. Those of the history win: they say what they replaced."""
     events: JsonDict = {}
     for event in (*section["messages"], *section["state"]):
         events.setdefault(event["event_id"], event)
@@ -182,7 +182,7 @@ def _moved(
     view: View,
     position: RoomPosition | None,
 ) -> str:
-    """The stream's token behind what was shown of the room, where it has begun and is about the room."""
+    """Return the stream's token after what was shown of the room, if it has begun and is about the room."""
     head, about = view.room.head, stream.is_about(view.room.room_id)
     known = position is not None and position.ordinal >= head.ordinal
     if before is None or not about or known or not view.viewer.is_joined or head.unsettled is not None:
@@ -218,7 +218,7 @@ def read_page(view: View, position: RoomPosition | None, wanted: Wanted) -> Page
 
 
 def _state(view: View, position: RoomPosition | None, wanted: Filter) -> list[dict[str, Any]]:
-    """The room's state as it was when its head was read, or what of it changed since a position."""
+    """Return the room's state as it was when its head was read, or what of it changed since a position."""
     room = view.room
     if wanted.events.admits_nothing or not wanted.events.admits_room(room.room_id):
         return []

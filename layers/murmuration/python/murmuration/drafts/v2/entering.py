@@ -108,7 +108,7 @@ def join_room(token: AccessToken, requester: Requester, body: Fields) -> Answer:
 
 
 def _invited_to(requester: Requester, event_id: EventId) -> RoomId:
-    """The room that the requester was invited to by this event, if they didn't leave it since."""
+    """Return the room that the requester was invited to by this event, if they didn't leave it since."""
     room_id = room_of_event(event_id)
     invite = room_items.read_events([event_id], Room.load(room_id).version, room_id).get(event_id)
     row = memberships.read_membership(requester.user_id, room_id)
@@ -131,7 +131,7 @@ def _answer(token: AccessToken, config: ResponseConfig | None, enter: Callable[[
 def _show_room(
     token: AccessToken, room_id: RoomId, config: ResponseConfig, given: list[EventId]
 ) -> Mapping[str, Any]:
-    """A room for one who enters it: the newest `events`, oldest first, the current `state`, `members`.
+    """Return a room for one who enters it: the newest `events`, oldest first, the current `state`, `members`.
 
     `typing` are those who type, `presence` is that of members among the state, where they are there; `token`
     is for the events before, where there are any. Notes in `given` which of those events are in the answer
@@ -163,7 +163,7 @@ def _show_room(
 
 
 def _presence(state: Iterable[Event], view: View, now: int) -> list[ClientEvent]:
-    """The presence of the first `MAX_PRESENCE` other members among the state, but of those offline."""
+    """Return the presence of the first `MAX_PRESENCE` other members in the state who aren't offline."""
     joined = [event.member_id for event in state if event.membership == "join" and event.state_key]
     others = [user_id for user_id in joined if user_id not in {view.viewer.user_id, *view.viewer.ignored}]
     seen = views.look_at(others[:MAX_PRESENCE])

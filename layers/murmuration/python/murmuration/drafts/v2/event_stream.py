@@ -98,7 +98,7 @@ def get_events(
 
 
 def _answer(body: Body) -> Answer:
-    """What a sync's answer has for the client."""
+    """Return what a sync's answer has for the client."""
     if body.get("begun"):
         return {"expired": True}
     sections = [section for rooms in body.get("rooms", {}).values() for section in rooms.values()]
@@ -159,7 +159,7 @@ class EventStream(Sections):
         self._now = None
 
     def _streaming(self) -> streamings.Streaming:
-        """What the stream is told by actions: no older than what is known of the rooms."""
+        """Return what the stream is told by actions: no older than what is known of the rooms."""
         if self._now is None:
             kept = self.stream.streaming
             self._now = streamings.read(kept.user_id, kept.name) or kept
@@ -210,7 +210,7 @@ class EventStream(Sections):
     def _shown(
         self, window: Window, viewer: Viewer, superseded: frozenset[str], late: Mapping[EventId, LogEntry]
     ) -> list[JsonDict]:
-        """The events of a window that come down the stream."""
+        """Return the events of a window that come down the stream."""
         form = self.wanted.form
         given = frozenset().union(*self._streaming().given) if window.seen else frozenset()
         shown = []
@@ -226,7 +226,7 @@ class EventStream(Sections):
         return shown
 
     def _untold(self, news: RoomNews) -> list[JsonDict]:
-        """The state that became current in what was passed over, or by none of the events themselves."""
+        """Return the state that became current in what was passed over, or by none of the shown events."""
         room, window, position = news.room, news.window, news.position
         if position is None or not (window.limited or any(entry.resolved for entry in window.passed)):
             return []
@@ -239,7 +239,7 @@ class EventStream(Sections):
         ]
 
     def _scrollback(self, room: Room, viewer: Viewer) -> list[JsonDict]:
-        """The server's own event that says where a room's events begin to come down the stream."""
+        """Return the server's own event that says where a room's events begin to come down the stream."""
         event = {
             "type": SCROLLBACK,
             "sender": settings().server_name,
@@ -250,7 +250,7 @@ class EventStream(Sections):
 
 
 def _joined_at(room: Room, viewer: Viewer) -> int:
-    """The position right before the user's joining."""
+    """Return the position right before the user's joining."""
     return (viewer.since if viewer.since is not None else room.head.ordinal + 1) - 1
 
 
@@ -305,7 +305,7 @@ def _earlier(entry: LogEntry, by_id: Mapping[EventId, LogEntry]) -> list[LogEntr
 
 
 def _last_before(event: Event) -> str | None:
-    """The event that this one comes after: of those that it follows the last in the log."""
+    """Return the event that this one comes after: of those that it follows the last in the log."""
     previous = event.prev_events
     if len(previous) == 1:
         return previous[0]

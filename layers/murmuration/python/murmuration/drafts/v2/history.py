@@ -83,7 +83,7 @@ def paginate(token: AccessToken, room_id: RoomId, start: str | None, reading: Re
 
 
 def _parse_start(start: str, view: View, bottom: int) -> tuple[int, int]:
-    """The positions between which a token's events are."""
+    """Return the positions between which a token's events are."""
     if match := _PAGE_TOKEN.fullmatch(start):
         return int(match[1]), int(match[2])
     return bottom, view.position(start)
@@ -183,7 +183,7 @@ def get_replies(token: AccessToken, event_id: EventId, start: str | None, readin
 def _newest_replies(
     view: View, event_id: EventId, groups: frozenset[str], before: int | None, limit: int
 ) -> list[Relation]:
-    """Newest first."""
+    """Return the newest replies, newest first."""
     pages = parallel(
         *(
             functools.partial(
@@ -203,7 +203,7 @@ def _newest_replies(
 
 
 def _open_view_of(token: AccessToken, event_id: EventId) -> View:
-    """The room that an event is in. Raises UnknownToken, NotFound."""
+    """Return the room that an event is in. Raises UnknownToken, NotFound."""
     room_id = room_items.read_room_of(event_id) if fits_id(event_id) else None
     return open_view(token, room_id or RoomId(""), otherwise=NotFound)
 

@@ -65,7 +65,7 @@ def find_rooms(search: RoomSearch) -> Answer:
 
 
 def _begin(search: RoomSearch) -> dict[str, Any]:
-    """The first page; the others are kept."""
+    """Return the first page; the others are kept."""
     wanted = DirectoryRequest(server=search.server, search_term=search.text)
     found = find_public_rooms(wanted)[:MAX_ROOMS]
     limit = max(1, min(search.limit, MAX_LIMIT))
@@ -80,7 +80,7 @@ def _page(snapshot: DirectorySnapshot, number: int) -> Sequence[RoomId]:
 
 
 def _load(room_ids: Sequence[RoomId]) -> list[Room]:
-    """The rooms that there still are, in their order."""
+    """Return the rooms that there still are, in their order."""
     return [Room(head) for head in room_items.read_heads(room_ids).values() if head.joined > 0]
 
 
@@ -96,7 +96,9 @@ def _answer(rooms: Sequence[Room], snapshot: DirectorySnapshot, name: str, numbe
 
 
 def _shown(room: Room, budget: Budget) -> dict[str, Any]:
-    """What is shown of a room. State that is long, or doesn't fit into the answer any more, is left out."""
+    """Return what is shown of a room. State that is long, or doesn't fit into the answer any more, is left
+    out.
+    """
     state = [
         {"type": event.type, "state_key": "", "sender": event.sender, "content": event.content}
         for event in erasures.shown_outside(room, PUBLISHABLE).values()

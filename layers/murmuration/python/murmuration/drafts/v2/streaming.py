@@ -80,7 +80,7 @@ def _unless_all(users: Sequence[str] | None) -> Sequence[str] | None:
 
 
 def _both(one: Sequence[str] | None, other: Sequence[str] | None) -> list[str] | None:
-    """What is in both lists; None stands for all."""
+    """Return what is in both lists; None stands for all."""
     if one is None or other is None:
         both = one if other is None else other
         return None if both is None else list(both)

@@ -43,7 +43,7 @@ def claim_keys(body: Body) -> Answer:
 
 
 def _claim_remote(by_server: Mapping[ServerName, Claims], seconds: float) -> tuple[Keys, dict[str, Failure]]:
-    """Keys that other servers gave, and the failures by server."""
+    """Return the keys that other servers gave, and the failures by server."""
     from murmuration.federation.devices.asking import ask_all
 
     keys: Keys = {}
@@ -60,7 +60,7 @@ def _claim_remote(by_server: Mapping[ServerName, Claims], seconds: float) -> tup
 
 
 def _key(answer: Untrusted, user_id: UserId, device_id: DeviceId, algorithm: str) -> KeyObject:
-    """The key that an answer has for a device, by its ID; empty where there is none of that algorithm."""
+    """Return the key that an answer has for a device, by its ID; empty if it has none of that algorithm."""
     from murmuration.federation.devices.contents import fits
 
     value: Any = answer

@@ -87,7 +87,9 @@ def _observed(requester_id: UserId, users: Collection[UserId]) -> dict[UserId, D
 def _ask(
     requester_id: UserId, asked: Mapping[ServerName, Collection[UserId]], seconds: float
 ) -> tuple[dict[UserId, RemoteDevices], dict[str, Failure]]:
-    """What the servers say of these users, which is kept of those with whom the requester shares a room."""
+    """Return what the servers say of these users, which is kept of those with whom the requester shares a
+    room.
+    """
     from murmuration.federation.devices.asking import ask_all
 
     users = [user_id for some in asked.values() for user_id in some]

@@ -90,7 +90,7 @@ def _keep(server: ServerName, claim: str, edus: Iterator[str], received_ms: int)
 
 
 def _edus(digest: str, sender: UserId, event_type: str, events: Mapping[Target, Content]) -> Iterator[str]:
-    """The contents of the EDUs, as JSON: as many messages in each as fit."""
+    """Yield the contents of the EDUs, as JSON: as many messages in each as fit."""
     for number, messages in enumerate(_parts(events)):
         message_id = encode_urlsafe(
             hashlib.sha256(json.dumps([digest, sorted(messages), number]).encode()).digest()

@@ -108,7 +108,7 @@ def claim_user_keys(origin: ServerName, body: Body) -> ClaimedKeys:
 
 
 def _bounded(answer: T) -> T:
-    """The answer, if it fits. Raises TooLarge: other servers fetch nothing from a bucket."""
+    """Return the answer, if it fits. Raises TooLarge: other servers fetch nothing from a bucket."""
     if len(canonical_json.encode(answer, strict=False)) > LIST_BYTES:
         raise TooLarge("The answer is too large: ask about fewer users")
     return answer

@@ -91,7 +91,7 @@ def _after(found: DeviceList, updates: Contents, apply: Apply) -> Known | None:
 
 
 def _with_update(known: Known, update: Untrusted) -> Known | None:
-    """What is known after one update of a device; None if it doesn't follow what is known.
+    """Return what is known after one update of a device; None if it doesn't follow what is known.
 
     An update with a known ID is a repetition only if it says what is known. A server that was restored from a
     backup uses IDs again, and its updates may say something else.

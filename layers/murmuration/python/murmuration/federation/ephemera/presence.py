@@ -77,7 +77,7 @@ def _said(user_id: UserId, one: Presence, now: int) -> PresencePush:
 
 
 def _servers_of(user_id: UserId) -> Sequence[ServerName]:
-    """The servers that are told of a user, those in small rooms first."""
+    """Return the servers that are told of a user, those in small rooms first."""
     rooms = memberships.read_joined_rooms(user_id)
     heads = [head for head in room_items.read_heads(rooms[:MOST_ROOMS]).values() if head.federated]
     found: dict[ServerName, None] = {}
@@ -116,7 +116,7 @@ def _pushes(origin: ServerName, content: Untrusted) -> Iterator[PresencePush]:
 
 
 def _active_ms(push: PresencePush, now: int) -> int:
-    """When the user was last active; 0 where it isn't told."""
+    """Return when the user was last active; 0 where it isn't told."""
     if push.get("currently_active") is True and push["presence"] != OFFLINE:
         return now
     ago = push.get("last_active_ago")

@@ -93,7 +93,9 @@ def send_waiting_receipts() -> None:
 
 
 def _receipt_edus(room_id: RoomId, receipts: Sequence[WaitingReceipt]) -> list[Edu]:
-    """The EDUs of a room's receipts: as many as the user with the most threads has."""
+    """Return the EDUs of a room's receipts. One EDU has one receipt of each user, so a user with receipts
+    in several threads needs several.
+    """
     edus: list[dict[str, UserReceipt]] = []
     for receipt in receipts:
         user_id = receipt["user_id"]

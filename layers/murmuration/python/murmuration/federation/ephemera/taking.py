@@ -89,7 +89,7 @@ def take_receipts(origin: ServerName, contents: Contents) -> None:
 
 
 def _receipts(origin: ServerName, of_room: object) -> Iterator[_Receipt]:
-    """The read receipts of a server's users, out of what an EDU says of a room."""
+    """Yield the read receipts of a server's users, out of what an EDU says of a room."""
     read = of_room.get("m.read") if isinstance(of_room, dict) else None
     for user_id, receipt in read.items() if isinstance(read, dict) else ():
         if not is_of(user_id, origin) or not isinstance(receipt, dict):
@@ -145,7 +145,7 @@ def is_of(user_id: object, origin: ServerName) -> TypeGuard[UserId]:
 
 
 def _room(room_id: RoomId, origin: ServerName) -> Room | None:
-    """A room that this server is in and whose ACL allows the other server; None for any other."""
+    """Return a room that this server is in and whose ACL allows the other server; None for any other."""
     if not fits_id(room_id):
         return None
     try:

@@ -91,7 +91,7 @@ def _ask(server: ServerName, request: DirectoryRequest) -> Untrusted:
 
 
 def _page(answer: Untrusted) -> RoomsPage:
-    """Another server's page, reduced to the specification's fields. Raises Malformed if it is no page."""
+    """Return another server's page with the specification's fields alone. Raises Malformed if it is none."""
     chunk = answer.get("chunk")
     if not isinstance(chunk, list):
         raise Malformed("The answer has no list of rooms")

@@ -86,7 +86,7 @@ def known_spaces(room_ids: Sequence[RoomId]) -> dict[RoomId, RemoteSpace | None]
 def ask(
     wanted: Mapping[RoomId, Sequence[ServerName]], deadline: Deadline
 ) -> dict[RoomId, RemoteSpace | None]:
-    """Other servers' answers about rooms, by room ID; for each room its servers are asked in turn.
+    """Return other servers' answers about rooms, by room ID; for each room its servers are asked in turn.
 
     Up to ten rooms are asked about at once. The value is None if no server had an answer. A room whose turn
     didn't come before the deadline is missing. Answers are stored.
@@ -107,7 +107,7 @@ def _keep(room_id: RoomId, answer: RemoteSpace | None) -> None:
 def _ask_about(
     deadline: Deadline, wanted: tuple[RoomId, Sequence[ServerName]]
 ) -> tuple[RoomId, RemoteSpace | None, bool]:
-    """A room, what is told of it, and whether all were asked who should be."""
+    """Return a room, what is told of it, and whether all were asked who should be."""
     room_id, servers = wanted
     for server in servers[:MOST_SERVERS]:
         if deadline.is_over():
@@ -125,7 +125,7 @@ def _ask_about(
 
 
 def _parse(room_id: RoomId, answer: Untrusted) -> RemoteSpace:
-    """An answer, reduced to the specification's fields. Raises Malformed if it is about another room."""
+    """Return an answer with the specification's fields alone. Raises Malformed if it's about another room."""
     told = answer.get("room")
     room = summary_of(told)
     if room is None or not isinstance(told, dict) or room["room_id"] != room_id:
@@ -145,7 +145,7 @@ def _parse(room_id: RoomId, answer: Untrusted) -> RemoteSpace:
 
 
 def _children_state(told: object) -> list[SpaceChild]:
-    """The m.space.child events that an answer tells, with what makes a child, and no more than fits."""
+    """Return the m.space.child events of an answer, with the fields that matter, and no more than fit."""
     events = [
         child for each in (told if isinstance(told, list) else ()) if (child := _child(each)) is not None
     ]

@@ -245,7 +245,7 @@ class Asking:
     # -- Asking ------------------------------------------------------------------------------------------
 
     def _candidates(self) -> list[ServerName]:
-        """Whom to ask: the origin, then the servers with the most members."""
+        """Return whom to ask: the origin, then the servers with the most members."""
         if self._servers is None:
             counts = member_index.read_servers(self._head)
             ranked = sorted(counts, key=lambda server: (-counts[server], server))
@@ -255,7 +255,7 @@ class Asking:
         return self._servers
 
     def _ask(self, call: Callable[[ServerName], T], *, most: int = MOST_SERVERS) -> T | None:
-        """What the first of the servers that has an answer says; None if none does in time."""
+        """Ask servers one after another, and return the first answer; None if none answers in time."""
         for server in self._candidates()[:most]:
             if self._deadline.is_over():
                 break
@@ -318,7 +318,7 @@ class Asking:
         return found
 
     def _known_keys(self, pdus: Sequence[Pdu]) -> Sequence[Pdu]:
-        """The PDUs, once the keys for all of them together were looked up."""
+        """Return the PDUs, once the keys for all of them together were looked up."""
         events = []
         for pdu in pdus:
             try:
@@ -333,7 +333,7 @@ class Asking:
 
 
 def _list_in(answer: Untrusted, name: str) -> list[Any]:
-    """A list in an answer. Raises RequestFailed if it is none."""
+    """Return a list in an answer. Raises RequestFailed if it is none."""
     value = answer.get(name)
     if not isinstance(value, list):
         raise RequestFailed(f"the answer has no list {name}")
@@ -341,7 +341,7 @@ def _list_in(answer: Untrusted, name: str) -> list[Any]:
 
 
 def _ids_in(answer: Untrusted, name: str) -> list[EventId]:
-    """A list of event IDs in an answer, without what can't be one."""
+    """Return a list of event IDs in an answer, without what can't be one."""
     return [EventId(it) for it in _list_in(answer, name) if isinstance(it, str) and _fits(it)]
 
 

@@ -85,7 +85,7 @@ def bring_in(forks: Forks, pdus: Iterable[Pdu], remote: RemoteServers) -> list[s
 def _judge(
     forks: Forks, event: Event, known: Mapping[EventId, StoredEvent], keys: KeyRing
 ) -> StoredEvent | None:
-    """Checks 1 to 4; None for an event that is dropped, or that can't be judged."""
+    """Do the checks 1 to 4 and return the event. None if it is dropped, or can't be judged."""
     authorising = {it: known[it] for it in authorising_ids(event) if it in known}
     if len(authorising) < len(set(authorising_ids(event))):
         return None

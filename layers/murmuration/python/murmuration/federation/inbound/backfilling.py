@@ -76,7 +76,7 @@ class _Backfill:
                 self.done.append(reception.received)
 
     def _past(self, events: Mapping[EventId, Event]) -> list[Event]:
-        """The new ones among the events that are followed by what is known: the oldest first."""
+        """Return the new ones among the events that are followed by what is known: the oldest first."""
         known = self.forks.stored(events)
         new = {
             event_id: event
@@ -94,7 +94,7 @@ class _Backfill:
         return [event for event in ancestors_first(new, _previous) if event.event_id in past]
 
     def _judge(self, events: Sequence[Event]) -> list[_PastReception]:
-        """The events that aren't dropped, each judged knowing those before it: the newest first."""
+        """Return the events that aren't dropped, each judged knowing those before it: the newest first."""
         batch: dict[EventId, _PastReception] = {}
         for event in events:
             reception = _PastReception(self.room, event, self.remote, self.forks, batch)
@@ -199,7 +199,7 @@ class _PastReception(Reception):
         return None
 
     def carry_out(self, changes: Changes, entry: LogEntry) -> LogEntry:
-        """A target that comes along gets its place in redacted form, also if it is written only later."""
+        """Redact a target that is in the same batch: it is written in redacted form, now or later."""
         target = self.batch.get(entry.event.redacts or EventId(""))
         if target is None:
             return super().carry_out(changes, entry)

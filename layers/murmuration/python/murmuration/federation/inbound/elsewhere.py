@@ -32,7 +32,9 @@ class RemoteServers(Protocol):
     """The other servers in a room. Each method may return less than was asked for, or nothing."""
 
     def keys(self, wanted: Mapping[tuple[ServerName, str], int]) -> KeyRing:
-        """Servers' keys, by (server name, key ID); `wanted` tells until when each has to be valid (ms)."""
+        """Return servers' keys, by (server name, key ID); `wanted` tells until when each has to be valid
+        (ms).
+        """
 
     def auth_chain(self, event: Event) -> Sequence[Pdu]:
         """Return the auth events of an event, theirs, and so on (`GET /event_auth`)."""

@@ -71,8 +71,9 @@ class Reception:
         remote: RemoteServers,
         receive_earlier: Callable[[Event], object] | None = None,
     ) -> None:
-        """`receive_earlier` receives an event that came before this one; without it, missing ones aren't
-        fetched.
+        """Make the reception of an event.
+
+        `receive_earlier` receives an event that came before it. Without it, missing ones aren't fetched.
         """
         self.room = room
         self.event_id = event.event_id
@@ -168,7 +169,7 @@ class Reception:
         return self.forks.resolve(roots)
 
     def _missing(self, event: Event) -> list[EventId]:
-        """The events before this one whose own place isn't known."""
+        """Return the events before this one whose own place isn't known."""
         known = self.forks.stored(event.prev_events)
         here = {
             event_id
@@ -195,7 +196,7 @@ class Reception:
         self.forks = Forks(room_id, self.room.version)
 
     def _ask_state_before(self, event: Event, missing: Collection[EventId]) -> NodeId:
-        """The state before the event as another server has it: as far as its events are valid.
+        """Return the state before the event as another server has it: as far as its events are valid.
 
         Raises MissingEvents where much of that state can't be had, or it is no state of the room: else the
         event would be rejected for what another server got wrong.
@@ -401,7 +402,7 @@ class Reception:
         changes.also(*self.forks.resolution_writes([entry.state_root, after]))
 
     def _followed(self, event: Event) -> set[EventId]:
-        """The events that this one follows; behind such as never counted among the newest, those they do."""
+        """Return the events that this one follows, and what those of them follow that aren't in the log."""
         followed: set[EventId] = set()
         layer = list(event.prev_events)
         for _ in range(_WALK_LIMIT):
@@ -417,7 +418,7 @@ class Reception:
     # -- Redactions --------------------------------------------------------------------------------------
 
     def _redaction_of(self, event: Event) -> Event | None:
-        """The redaction that has waited for this event and takes effect on it."""
+        """Return the redaction that has waited for this event and takes effect on it."""
         waiting = self.forks.stored(self.awaited.redactions)
         for redaction in waiting.values():
             if redaction.kind == "accepted" and redaction.state_root is not None:
@@ -427,8 +428,7 @@ class Reception:
         return None
 
     def carry_out(self, changes: Changes, entry: LogEntry) -> LogEntry:
-        """If the event is a redaction, redact its target, or note the redaction for a target that isn't known
-        yet.
+        """Redact the event's target if it is a redaction. If the target isn't known yet, note the redaction.
 
         Returns the entry, withheld from clients unless the redaction takes effect.
         https://spec.matrix.org/v1.19/rooms/v12/#handling-redactions
@@ -455,5 +455,5 @@ class Reception:
 
 
 def _state_about(event: Event) -> list[StateKey]:
-    """The state that an event is judged by, and that its log entry tells of: read together."""
+    """Return the state that an event is judged by, and that its log entry tells of: read together."""
     return [*auth_state_types_of(event), HISTORY_VISIBILITY_KEY, *filter(None, [event.state_pair])]

@@ -117,7 +117,7 @@ class _Toward:
 
 
 def _missing(room: Room, low: int, high: int) -> list[EventId]:
-    """The events that are missing between two places, those nearest to `high` first.
+    """Return the events that are missing between two places, those nearest to `high` first.
 
     At the log's beginning that is what the oldest event follows, if the room doesn't begin with it.
     """
@@ -159,5 +159,7 @@ def _fetch(room: Room, wanted: list[EventId]) -> bool:
 
 
 def _mark(event_id: EventId) -> str:
-    """What is remembered of an event that wasn't there to be backfilled, as other questions may have it."""
+    """Return what is remembered of an event that wasn't there to be backfilled, as other questions may have
+    it.
+    """
     return f"past {event_id}"

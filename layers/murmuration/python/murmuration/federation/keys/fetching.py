@@ -122,7 +122,7 @@ def fetch_from_origin(server_name: ServerName, seconds: float = ORIGIN_SECONDS) 
 
 
 def _short(wanted: Mapping[KeyName, int], found: Mapping[KeyName, StoredKey]) -> list[KeyName]:
-    """The names among `wanted` whose key isn't known, or not to be valid for long enough.
+    """Return the names among `wanted` whose key isn't known, or not to be valid for long enough.
 
     A former key stays one: no answer makes it better. A key that was received just now is as good as it gets,
     even if it isn't valid as long as an event with a date in the future demands.
@@ -195,7 +195,7 @@ def remember_asking(
 
 
 def _from_origins(wanted: Mapping[KeyName, int], deadline: Deadline) -> list[StoredKey]:
-    """What the servers themselves publish, asked side by side, each twice at most."""
+    """Return what the servers themselves publish, asked side by side, each twice at most."""
 
     def ask(server: ServerName) -> list[StoredKey]:
         try:
@@ -208,7 +208,7 @@ def _from_origins(wanted: Mapping[KeyName, int], deadline: Deadline) -> list[Sto
 
 
 def _from_notaries(wanted: Mapping[KeyName, int], deadline: Deadline) -> list[StoredKey]:
-    """What the notaries have, each asked for what those before it didn't have."""
+    """Return what the notaries have, each asked for what those before it didn't have."""
     found: list[StoredKey] = []
     left = dict(wanted)
     requests = 0
@@ -229,7 +229,9 @@ def _from_notaries(wanted: Mapping[KeyName, int], deadline: Deadline) -> list[St
 
 
 def _ask_notary(notary: ServerName, wanted: Mapping[KeyName, int], deadline: Deadline) -> list[StoredKey]:
-    """The keys that a notary has, in documents that their own servers signed; none if it doesn't answer."""
+    """Return the keys that a notary has, in documents that their own servers signed; none if it doesn't
+    answer.
+    """
     servers: dict[ServerName, dict[str, KeyCriteria]] = {}
     for (server, key_id), until in wanted.items():
         servers.setdefault(server, {})[key_id] = {"minimum_valid_until_ts": until}

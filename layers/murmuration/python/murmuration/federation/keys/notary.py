@@ -122,7 +122,7 @@ def _fetch_all(servers: list[ServerName]) -> list[list[StoredKey]]:
 
 
 def _documents(keys: list[StoredKey], wanted: Wanted) -> list[str]:
-    """The documents that hold the wanted keys, the latest first; of all keys where none is named."""
+    """Return the documents that hold the wanted keys, the latest first; of all keys where none is named."""
     named = {key_id for key_id in wanted if key_id}
     chosen = [stored for stored in keys if stored.document and (not named or stored.key.key_id in named)]
     chosen.sort(key=lambda stored: -stored.received_ms)

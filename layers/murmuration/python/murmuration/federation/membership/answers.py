@@ -80,7 +80,7 @@ def check_answer(answer: Untrusted, join: Event) -> Entry:
 
 
 def _events(given: object, version: RoomVersion, room_id: RoomId) -> dict[EventId, Event]:
-    """The events among these that are of the version's format and of the room, by ID."""
+    """Return the events among these that are of the version's format and of the room, by ID."""
     if not isinstance(given, list) or len(given) > MOST_EVENTS:
         raise Malformed("The answer has no list of events, or too many")
     found: dict[EventId, Event] = {}
@@ -95,7 +95,7 @@ def _events(given: object, version: RoomVersion, room_id: RoomId) -> dict[EventI
 
 
 def _creation(state: Iterable[Event], version: RoomVersion) -> Event:
-    """The room's creation. Raises Malformed where there isn't one, or one of another version or room."""
+    """Return the room's creation. Raises Malformed if there is none, or if its version or room is another."""
     created = [event for event in state if event.is_create]
     if len(created) != 1:
         raise Malformed("The state has no creation, or several")
@@ -105,7 +105,7 @@ def _creation(state: Iterable[Event], version: RoomVersion) -> Event:
 
 
 def _signed_join(given: object, join: Event) -> Event:
-    """The join with the signatures that others added, if it is the very event that was sent."""
+    """Return the join with the signatures that others added, if it is the very event that was sent."""
     try:
         event = parse_pdu(given, join.room_version)
     except MatrixError:

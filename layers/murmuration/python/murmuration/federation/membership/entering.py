@@ -74,7 +74,7 @@ def _keep_events(entry: Entry) -> None:
 
 
 def _changes(room: Room | None, forks: Forks, entry: Entry, *, afresh: bool) -> Changes:
-    """The join on top of the room, with the state that was told before it."""
+    """Return the join on top of the room, with the state that was told before it."""
     join, room_id = entry.join, entry.join.room_id
     changes = Changes(join.room_version, room, room_id)
     root = forks.build(entry.state)

@@ -153,7 +153,7 @@ class InvitedServers:
 
 
 def _ask(server: ServerName, event: Event, state: Sequence[Pdu]) -> Event:
-    """The invite with the signature of the invited user's server. Raises RequestFailed."""
+    """Return the invite with the signature of the invited user's server. Raises RequestFailed."""
     parts = (event.room_id, event.event_id)
     body: InviteRequest = {
         "room_version": event.room_version.id, "event": event.pdu, "invite_room_state": list(state),
@@ -178,7 +178,7 @@ def _ask(server: ServerName, event: Event, state: Sequence[Pdu]) -> Event:
 
 
 def _with_signature(server: ServerName, event: Event, answered: object) -> Event:
-    """The event with the server's own signature, which must be right, and nothing else of the answer."""
+    """Return the event with the server's signature out of the answer. Raises Malformed."""
     given = answered.get("signatures") if isinstance(answered, dict) else None
     by_server = given.get(server) if isinstance(given, dict) else None
     if not isinstance(by_server, dict):

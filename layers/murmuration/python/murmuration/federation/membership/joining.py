@@ -190,7 +190,9 @@ def _failure(job: Job) -> MatrixError:
 
 
 def _who_may_vouch(user_id: UserId, room_id: RoomId) -> list[ServerName]:
-    """Servers that may let the user into a restricted room that this server is in, where it can't itself."""
+    """Return servers that may let the user into a restricted room that this server is in, where it can't
+    itself.
+    """
     try:
         room = Room.load(room_id)
     except NotFound:

@@ -112,7 +112,7 @@ def _ask_later(user_id: UserId, room_id: RoomId, tries: int) -> None:
 
 
 def _leave_elsewhere(row: Membership, reason: str | None) -> Event | None:
-    """The leave that a server in the room took; None where none did in time."""
+    """Leave with the help of a server in the room. Return the leave; None if no server took it in time."""
     content = {"reason": reason} if reason is not None else {}
     deadline = Deadline(TOTAL_SECONDS)
 
@@ -128,7 +128,7 @@ def _leave_elsewhere(row: Membership, reason: str | None) -> Event | None:
 
 
 def _local_leave(user_id: UserId, reason: str | None) -> EventFields:
-    """What clients are shown where no server has taken the leave."""
+    """Return what clients are shown where no server has taken the leave."""
     return {
         "type": MEMBER,
         "state_key": user_id,

@@ -53,7 +53,7 @@ def take_leave(pdu: Any, origin: ServerName) -> bool:  # noqa: ARG001 - the sign
 
 
 def _named(pdu: Any) -> tuple[UserId, RoomId]:
-    """The user and the room that a PDU is about; empty where it is no membership event."""
+    """Return the user and the room that a PDU is about; empty strings if it is no membership event."""
     if not isinstance(pdu, dict) or pdu.get("type") != MEMBER:
         return UserId(""), RoomId("")
     user_id, room_id = pdu.get("state_key"), pdu.get("room_id")
@@ -67,7 +67,7 @@ def _is_open(row: Membership) -> bool:
 
 
 def _checked(pdu: Any, row: Membership) -> Event | None:
-    """The event, if it ends this membership and is what it must be."""
+    """Return the event, if it ends this membership and is what it must be."""
     try:
         event = parse_pdu(pdu, ROOM_VERSIONS[row.room_version or ""])
         if event.membership not in ("leave", "ban") or row.event_id not in event.auth_events:

@@ -79,6 +79,6 @@ def _join(row: Membership, content: Content) -> EventId:
 
 
 def _event_id_of(before: Membership) -> EventId:
-    """The event that made the user's membership what it is now."""
+    """Return the event that made the user's membership what it is now."""
     row = memberships.read_row(before.user_id, before.room_id)
     return row.event_id if row is not None else before.event_id

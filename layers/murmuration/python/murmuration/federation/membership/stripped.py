@@ -94,7 +94,7 @@ def _is_stripped(event: Untrusted) -> bool:
 
 
 def _bounded(events: list[StrippedState]) -> list[StrippedState]:
-    """One event for each piece of state, as many as fit; the creation is always among the first."""
+    """Return one event for each piece of state, as many as fit; the creation is always among the first."""
     kept: dict[StateKey, StrippedState] = {}
     size = 0
     for event in sorted(events, key=lambda it: it["type"] != CREATE):

@@ -67,7 +67,7 @@ def resolve(server_name: ServerName) -> tuple[Route, ...]:
 
 
 def _recall(server_name: ServerName) -> Resolution:
-    """What this process knows, if that still counts; else what the table has, or nothing."""
+    """Return what this process knows, if that still counts; else what the table has, or nothing."""
     known, now = _known.get(server_name), now_ms()
     if known is not None and now < known.ask_again_ms:
         return known
@@ -80,7 +80,7 @@ def forget() -> None:
 
 
 def _direct(name: ServerNameParts, text: str) -> Route | None:
-    """The route to an IP literal, or to a name with a port; None for a name alone."""
+    """Return the route to an IP literal, or to a name with a port; None for a name alone."""
     literal = _literal(name.host)
     if literal is None and name.port is None:
         return None
@@ -91,7 +91,7 @@ def _direct(name: ServerNameParts, text: str) -> Route | None:
 
 
 def _literal(host: str) -> str | None:
-    """An IP literal without its brackets; None for a name."""
+    """Return an IP literal without its brackets; None for a name."""
     try:
         return str(ip_address(host.strip("[]")))
     except ValueError:
@@ -99,7 +99,7 @@ def _literal(host: str) -> str | None:
 
 
 def _with_delegate(server_name: ServerName, known: Resolution) -> Resolution:
-    """`known` with a delegation that counts now, or without one."""
+    """Return `known` with a delegation that counts now, or without one."""
     now = now_ms()
     if now < known.ask_again_ms:
         return known
@@ -116,7 +116,7 @@ def _with_delegate(server_name: ServerName, known: Resolution) -> Resolution:
 
 
 def _with_targets(server_name: ServerName, known: Resolution) -> Resolution:
-    """`known` with the SRV records that count now, if any are to be looked up."""
+    """Return `known` with the SRV records that count now, if any are to be looked up."""
     name = known.delegate or server_name
     if _direct(parse_server_name(name), name) is not None:
         return known
@@ -134,7 +134,7 @@ def _with_targets(server_name: ServerName, known: Resolution) -> Resolution:
 
 
 def _look_up(name: str) -> srv.Records:
-    """The records of the first service that has any. Raises SrvError, NoRoute.
+    """Return the records of the first service that has any. Raises SrvError, NoRoute.
 
     Some name servers fail for a name that they don't have, so the other service is looked up all the same.
     """

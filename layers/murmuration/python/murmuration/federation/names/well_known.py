@@ -73,7 +73,7 @@ def lifetime(headers: Mapping[str, str], now_s: float | None = None) -> int:
 
 
 def _until(date: str, now_s: float | None) -> int:
-    """The seconds until an HTTP date; 0 for what isn't one, as HTTP demands."""
+    """Return the seconds until an HTTP date; 0 for what isn't one, as HTTP demands."""
     import time
     from email.utils import parsedate_to_datetime
 
@@ -84,7 +84,7 @@ def _until(date: str, now_s: float | None) -> int:
 
 
 def _delegate(body: bytes) -> ServerName:
-    """The `m.server` of a body, whatever its content type. Raises WellKnownError."""
+    """Return the `m.server` of a body, whatever its content type. Raises WellKnownError."""
     try:
         value = canonical_json.loads(body)
     except NotJson as error:

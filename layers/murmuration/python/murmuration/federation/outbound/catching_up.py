@@ -94,7 +94,7 @@ def _send(server_name: ServerName, transaction: Transaction) -> Outcome:
 
 
 def _compose(backlog: Backlog) -> Transaction:
-    """The next transaction: of everything that is owed, or of the newest event of each room."""
+    """Return the next transaction: of everything that is owed, or of the newest event of each room."""
     only_newest = now_ms() - backlog.since_ms > EVERYTHING_MS
     owed = backlogs.read_owed(backlog.server_name, limit=ROOMS_AT_ONCE)
     found = [(one, logs.read_pending(backlog.server_name, one, only_newest=only_newest)) for one in owed]
@@ -114,13 +114,13 @@ def _compose(backlog: Backlog) -> Transaction:
 
 
 def _first_ms(of_log: tuple[Owed, Pending]) -> int:
-    """The time of the first event for a server in a room; 0 without any, and for what is no event."""
+    """Return the time of the first event for a server in a room; 0 without any, and for what is no event."""
     pending: Pending = of_log[1]
     return pending.first_ms
 
 
 def _part(owed: Owed, pending: Pending, count: int, left: int) -> Part:
-    """What goes into a transaction with room for so many events or EDUs, and bytes."""
+    """Return what goes into a transaction with room for so many events or EDUs, and bytes."""
     ordinals: list[int] = []
     for place, size in pending.places:
         left -= size

@@ -67,7 +67,7 @@ def is_room(log_id: LogId) -> TypeGuard[RoomId]:
 
 
 def _user_of(log_id: LogId) -> UserId:
-    """The user whose devices' log has this ID."""
+    """Return the user whose devices' log has this ID."""
     return UserId(log_id)
 
 

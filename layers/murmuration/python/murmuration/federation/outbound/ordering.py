@@ -106,7 +106,7 @@ def _may_hear(room: Room, names: frozenset[ServerName]) -> frozenset[ServerName]
 
 
 def _server_that_is_told(entry: NewEntry) -> ServerName | None:
-    """The server of another server's user whom an event has leave, or whose invite or knock it ends."""
+    """Return the server of a remote user who leaves by an event, or whose invite or knock it ends."""
     from murmuration.storage.rooms.member_index import server_of
 
     server = server_of(entry.member) if entry.member else None

@@ -107,7 +107,7 @@ def _leaves(entry: LogEntry, server_name: ServerName) -> bool:
 
 
 def _newest(head: RoomHead, ordinal: int) -> LogEntry | None:
-    """The newest of this server's events from an ordinal on."""
+    """Return the newest of this server's events from an ordinal on."""
     before = None
     for _ in range(PAGES_BACK):
         page = room_items.read_log_page(

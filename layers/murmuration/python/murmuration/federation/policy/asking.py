@@ -104,7 +104,7 @@ def _ask(server_name: ServerName, event: Event, *, for_user: bool) -> Untrusted:
 
 
 def _signed(server: PolicyServer, event: Event, answer: Untrusted) -> Event:
-    """The event with the one signature that is asked for, beside all that it has.
+    """Return the event with the one signature that is asked for, beside all that it has.
 
     Raises Forbidden without that signature, and where it isn't valid: the room may name an old key.
     """

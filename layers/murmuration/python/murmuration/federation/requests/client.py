@@ -119,7 +119,9 @@ def request_value(
     for_user: bool = False,
     signed: bool = True,
 ) -> Any:
-    """Do the same as `request`, and return an answer of any JSON value, such as the lists of old paths."""
+    """Do the same as `request`, for paths whose answer may be any JSON value: some of version 1 answer a
+    list.
+    """
     with stream(
         destination,
         method,
@@ -196,7 +198,7 @@ def stream(
 def _send(
     destination: ServerName, method: str, uri: str, body: Any, seconds: float, signed: bool, accept: str
 ) -> Exchange:
-    """The exchange over the first route that connects. Raises Unreachable."""
+    """Return the exchange over the first route that connects. Raises Unreachable."""
     from murmuration.transport.deadlines import Deadline
     from murmuration.transport.exchanges import send
 
@@ -238,7 +240,7 @@ def _peer(route: Route) -> Peer:
 def _check_status(
     destination: ServerName, exchange: Exchange, failures: Container[int], refusals: Container[int]
 ) -> None:
-    """Raises Unreachable, RateLimited, Refused for an answer that isn't a success."""
+    """Raise Unreachable, RateLimited or Refused for an answer that isn't a success."""
     status = exchange.status
     if 200 <= status < 300:
         return
@@ -253,7 +255,7 @@ def _check_status(
 
 
 def _error_body(exchange: Exchange) -> Untrusted:
-    """The JSON object of an error; empty where there is none."""
+    """Return the JSON object of an error; empty where there is none."""
     try:
         value = canonical_json.loads(exchange.read(MAX_ERROR_BYTES))
     except (TransportError, NotJson):

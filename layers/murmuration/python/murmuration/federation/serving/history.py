@@ -67,7 +67,7 @@ def get_missing_events(origin: ServerName, room_id: RoomId, body: Body) -> Missi
 
 
 def _fitting(room: Room, origin: ServerName, found: Sequence[StoredEvent]) -> list[Pdu]:
-    """The PDUs of the first events, as many as an answer has room for."""
+    """Return the PDUs of the first events, as many as an answer has room for."""
     size = Size(MOST_BYTES)
     kept = []
     for stored in found:

@@ -70,7 +70,7 @@ def pdus_for(room: Room, origin: ServerName, events: Sequence[StoredEvent]) -> l
 
 
 def _visibility(room: Room, stored: StoredEvent) -> Any:
-    """The history visibility before an event."""
+    """Return the history visibility before an event."""
     if stored.entry is not None:
         return visibility_of({"history_visibility": stored.entry.visibility})
     if stored.state_root is None:
@@ -82,7 +82,7 @@ def _visibility(room: Room, stored: StoredEvent) -> Any:
 
 
 def _memberships(room: Room, origin: ServerName, roots: Iterable[NodeId]) -> dict[NodeId, set[str]]:
-    """The memberships, other than leave, that the server's users had in each of these states.
+    """Return the memberships, other than leave, that the server's users had in each of these states.
 
     Users who are in the room now are looked up first. Only where none of them was joined is a whole state
     read, for users who have left since.
@@ -106,7 +106,7 @@ def _memberships(room: Room, origin: ServerName, roots: Iterable[NodeId]) -> dic
 
 
 def _said(room: Room, by_root: dict[NodeId, dict[StateKey, EventId]]) -> dict[NodeId, set[str]]:
-    """What the member events of each state say."""
+    """Return what the member events of each state say."""
     ids = list(dict.fromkeys(event_id for state in by_root.values() for event_id in state.values()))
     events = room_items.read_events(ids, room.version, room.room_id) if ids else {}
     said = {event_id: event.membership or "leave" for event_id, event in events.items()}

@@ -25,7 +25,7 @@ def check_membership(facts: Facts) -> Verdict:
 
 
 def _target(facts: Facts) -> UserId:
-    """The target user; the first rule has made sure that there is one."""
+    """Return the target user; the first rule has made sure that there is one."""
     return facts.event.member_id
 
 
@@ -59,7 +59,7 @@ def _first_join(facts: Facts) -> Verdict:
 
 
 def _founders(facts: Facts) -> frozenset[str]:
-    """Who may join before there are join rules: the creator, but not additional creators."""
+    """Return who may join before there are join rules: the creator, but not additional creators."""
     return frozenset({facts.create.sender}) if facts.version.implicit_room_creator else facts.creators()
 
 
@@ -198,7 +198,7 @@ def _restricted(version: RoomVersion) -> bool:
 
 
 def _if_membership(membership: str, rules: RuleTable) -> Rule:
-    """The rule that holds the rules for one membership."""
+    """Return the rule that holds the rules for one membership."""
 
     def check(facts: Facts) -> Verdict:
         return rules(facts) if facts.event.content.get("membership") == membership else None

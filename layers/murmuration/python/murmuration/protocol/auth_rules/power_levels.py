@@ -112,7 +112,7 @@ def _refuse_added(facts: Facts, section: str) -> Refusal | None:
 
 
 def _above(limit: int | float, levels: Iterable[tuple[str, int | None]]) -> str | None:
-    """The name of a level beyond the limit, if there is one; levels that are not given don't count."""
+    """Return the name of a level beyond the limit, if there is one; levels that are not given don't count."""
     return next((name for name, level in levels if level is not None and level > limit), None)
 
 
@@ -121,7 +121,7 @@ def _limited_sections(facts: Facts) -> tuple[str, ...]:
 
 
 def _entries(facts: Facts, section: str) -> tuple[dict[str, int], dict[str, int]]:
-    """The section's levels now, and as the event would have them."""
+    """Return the section's levels now, and as the event would have them."""
     return facts.power_levels.entry_levels(section), facts.new_levels.entry_levels(section)
 
 

@@ -54,7 +54,7 @@ def create_event_id(event: Event) -> EventId:
 def _refuse_auth_events(
     event: Event, auth_events: Mapping[EventId, Event], rejected: Collection[str]
 ) -> Refusal | None:
-    """The rules below "considering the event's auth_events"; each is one step here."""
+    """Return the rules below "considering the event's auth_events"; each is one step here."""
     if not all(event_id in auth_events for event_id in event.auth_events):
         return Refusal("An auth event is not known")
     entries = [auth_events[event_id] for event_id in event.auth_events]

@@ -45,7 +45,7 @@ class Refusal(NamedTuple):
     malformed: bool = False
 
     def under(self, number: int) -> Refusal:
-        """The same refusal, seen from the table above."""
+        """Return the same refusal, seen from the table above."""
         return self._replace(path=(number, *self.path))
 
     def violation(self) -> AuthRuleViolation:

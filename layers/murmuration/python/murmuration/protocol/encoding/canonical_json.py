@@ -58,9 +58,9 @@ def check_numbers(value: Any) -> None:
 
 
 def loads(data: bytes | str, *, whole_floats_as_integers: bool = False) -> Any:
-    """Parses JSON in UTF-8; NaN and the infinities are refused, the last of duplicate keys wins.
+    """Parse JSON in UTF-8. NaN and the infinities are refused, the last of duplicate keys wins.
 
-    So is a number like `1e999`, which has no float but infinity.
+    A number like `1e999`, whose only float is infinity, is refused too.
 
     A number with a fraction or an exponent becomes a float, which `encode` then refuses where it must: an
     event that holds one breaks the format of its room version, however whole the number. For objects other

@@ -92,7 +92,7 @@ class Reader:
             raise MultipartError("a delimiter's line goes on")
 
     def _until(self, end: bytes, prefix: bytes = b"") -> bytes:
-        """What comes before `end`, which is passed over; `prefix` counts as read already."""
+        """Return what comes before `end`, which is passed over; `prefix` counts as read already."""
         self._held = prefix + self._held
         while (at := self._held.find(end)) < 0:
             if len(self._held) > MAX_HEADER_BYTES:

@@ -21,7 +21,7 @@ _ESCAPED = re.compile(r"\\([.\\])")
 
 @lru_cache(maxsize=1024)
 def parse_path(path: str) -> tuple[str, ...]:
-    r"""The names that `path` leads through: `content.m\.relates_to` is ("content", "m.relates_to")."""
+    r"""Return the names that `path` leads through: `content.m\.relates_to` is ("content", "m.relates_to")."""
     names: list[str] = []
     position = 0
     while True:

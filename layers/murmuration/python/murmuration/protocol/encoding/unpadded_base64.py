@@ -9,17 +9,17 @@ _TO_URLSAFE = bytes.maketrans(b"+/", b"-_")
 
 
 def encode(data: bytes) -> str:
-    """Standard alphabet, no padding."""
+    """Encode in the standard alphabet, without padding."""
     return b2a_base64(data, newline=False).rstrip(b"=").decode("ascii")
 
 
 def encode_urlsafe(data: bytes) -> str:
-    """URL-safe alphabet, no padding."""
+    """Encode in the URL-safe alphabet, without padding."""
     return b2a_base64(data, newline=False).translate(_TO_URLSAFE, b"=").decode("ascii")
 
 
 def decode(text: str) -> bytes:
-    """Decodes either alphabet, with padding or without; raises ValueError for anything else.
+    """Decode either alphabet, with padding or without. Raises ValueError for anything else.
 
     Bits beyond the last whole byte may be set: the value is what the bytes are, not how they were written.
     """

@@ -89,7 +89,7 @@ def parse_authorization(headers: Iterable[str]) -> list[Credentials]:
 
 
 def _split(header: str) -> Iterable[dict[str, str]]:
-    """The parameters of each challenge of a header, by lower-case name."""
+    """Yield the parameters of each challenge of a header, by lower-case name."""
     position = 0
     parameters: dict[str, str] | None = None
     while position < len(header):

@@ -100,7 +100,7 @@ def unsigned_pdu(
 def complete_event(
     pdu: JsonObject, server_name: ServerName, signing_key: SigningKey, version: RoomVersion
 ) -> Event:
-    """Hashes and signs an event that has all but that, such as a template from `make_join` filled in.
+    """Hash and sign an event that lacks only that, such as a template from `make_join` filled in.
 
     A template's own `signatures` and `unsigned` are dropped. Raises BadJson or TooLarge if the result is not
     of the version's format.
@@ -123,7 +123,7 @@ def hash_and_sign(
 def _references(
     event_ids: Sequence[EventId], reference_hashes: Mapping[str, bytes] | None, version: RoomVersion
 ) -> list[Reference]:
-    """`event_ids` as the version's PDUs refer to events: IDs, or (ID, hashes) pairs."""
+    """Return `event_ids` as the version's PDUs refer to events: IDs, or (ID, hashes) pairs."""
     if not version.server_assigned_event_ids:
         return list(event_ids)
     if reference_hashes is None:

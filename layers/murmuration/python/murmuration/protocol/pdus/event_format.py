@@ -63,7 +63,7 @@ def sendable(pdu: Pdu) -> Pdu:
 
 
 def check_format(pdu: object, version: RoomVersion, *, limit_references: bool = True) -> Pdu:
-    """Checks a value against the version's event format, and returns it; raises BadJson or TooLarge.
+    """Check a value against the version's event format, and return it. Raises BadJson, TooLarge.
 
     `unsigned` may be anything. `type` and `state_key` may here have 255 characters: servers have let them
     into rooms at that length, so that longer ones in bytes are `check_field_sizes`'s. How many events it
@@ -145,7 +145,9 @@ def _is_hash_id(reference: object, version: RoomVersion) -> bool:
 
 
 def _is_id_and_hashes(reference: object, version: RoomVersion) -> bool:
-    """An [event ID, hashes] pair of room versions 1 and 2; the hashes are nowhere relied on."""
+    """Return whether a value is an [event ID, hashes] pair of room versions 1 and 2. Nothing relies on the
+    hashes.
+    """
     return (
         isinstance(reference, list)
         and len(reference) == 2

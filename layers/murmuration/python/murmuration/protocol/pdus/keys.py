@@ -81,7 +81,7 @@ class ServerKeys:
 
 
 def parse_server_keys(document: object, server_name: ServerName, received_ms: int) -> ServerKeys:
-    """Checks a key document that is to be `server_name`'s, received at `received_ms`.
+    """Check a key document that is to be `server_name`'s, received at `received_ms`, and return its keys.
 
     One of its `verify_keys` must have signed it, and no signature by one of them may be wrong. Keys of
     algorithms not understood are left out. Raises BadJson for a malformed document or another server's,
@@ -131,7 +131,7 @@ def build_server_keys(
 
 
 def _entries(document: JsonObject, name: str, *, required: bool = True) -> list[tuple[str, JsonObject]]:
-    """The keys of a document's section that are of a known algorithm; raises BadJson."""
+    """Return the keys of a document's section that are of a known algorithm; raises BadJson."""
     section = document.get(name)
     if section is None and not required:
         return []

@@ -67,7 +67,7 @@ def _redact_content(event_type: object, content: Content, version: RoomVersion) 
 
 @cache
 def _kept_content(version: RoomVersion) -> dict[str, frozenset[str]]:
-    """The content keys that survive, by event type."""
+    """Return the content keys that survive, by event type."""
     member = {"membership"}
     join_rules = {"join_rule"}
     if version.redaction_keeps_authorising_user:

@@ -39,7 +39,7 @@ class SigningKey:
     __slots__ = ("_private_key", "key_id", "public_key")
 
     def __init__(self, seed: bytes, version: str) -> None:
-        """`seed` is the 32-byte secret, `version` the part of the key ID after the colon; else ValueError."""
+        """Make a key of the 32-byte `seed`; `version` is its ID's part after the colon. Raises ValueError."""
         from nacl.bindings import crypto_sign_seed_keypair
 
         self.key_id = f"{ALGORITHM}:{version}"
@@ -76,7 +76,7 @@ def sign_json(obj: Object, server_name: ServerName, key: SigningKey) -> Object:
 
 
 def verify_json(obj: JsonObject, server_name: ServerName | UserId, key_id: str, public_key: bytes) -> None:
-    """Checks one signature of an object by one key of one server (or user), and raises InvalidSignature.
+    """Check one signature of an object by one key of one server (or user). Raises InvalidSignature.
 
     https://spec.matrix.org/v1.19/appendices/#checking-for-a-signature
     """
@@ -96,7 +96,7 @@ def sign_event(pdu: HashedPdu, server_name: ServerName, key: SigningKey, version
 def verify_event(
     pdu: JsonObject, server_name: ServerName, key_id: str, public_key: bytes, version: RoomVersion
 ) -> None:
-    """Checks one signature of an event's redacted form, and raises InvalidSignature.
+    """Check one signature of an event's redacted form. Raises InvalidSignature.
 
     Which servers must have signed, and which keys may be used, is `validation.check_signatures`'s.
     """

@@ -142,7 +142,7 @@ def check_against_current_state(event: Event, state: State) -> None:
 
 
 def check_authorising_signature(event: Event, keys: KeyRing) -> None:
-    """The authorisation rule that a server which authorised a restricted join has signed it (from version 8).
+    """Check that the server which authorised a restricted join has signed it (from version 8).
 
     Raises InvalidSignature. https://spec.matrix.org/v1.19/rooms/v8/#authorisation-rules (rule 4.2.1; 5.2.1 in
     version 12)
@@ -263,7 +263,7 @@ class RoomFacts(Protocol):
 def check_on_receipt(
     pdu: object, version: RoomVersion, facts: RoomFacts, *, limit_references: bool = True
 ) -> Judgement:
-    """All checks in order; raises the MatrixError for which the event is to be dropped."""
+    """Do all checks in order, and return the judgement. Raises a MatrixError for an event to be dropped."""
     event = check_format(pdu, version, limit_references=limit_references)
     keys = facts.keys(event)
     check_signatures(event, keys)

@@ -57,7 +57,7 @@ MASTER: Final = ".m.rule.master"
 
 
 def parse_kind(kind: str) -> Kind:
-    """`kind` as one of the kinds of rules, or NotFound."""
+    """Return `kind` as one of the kinds of rules. Raises NotFound."""
     if kind not in KINDS:
         raise NotFound(f"{kind[:40]!r} is not a kind of push rule: it must be one of {', '.join(KINDS)}")
     return kind

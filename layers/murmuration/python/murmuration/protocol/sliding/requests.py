@@ -154,7 +154,7 @@ def _looks_merged(body: Body, configs: list[Any]) -> bool:
 
 
 def _given(values: JsonObject, name: str, default: Any) -> Any:
-    """A property; null is as good as none."""
+    """Return a property; None if it is absent or null."""
     value = values.get(name)
     return default if value is None else value
 
@@ -182,7 +182,7 @@ def _whole(value: Any, name: str) -> int:
 
 
 def _timeout(value: Any) -> int:
-    """A number of the body, or digits of the query."""
+    """Return a number of the body, or digits of the query."""
     if isinstance(value, str):
         if not (value.isascii() and value.isdigit()):
             raise InvalidParam("timeout must be a whole number of milliseconds")
@@ -264,7 +264,7 @@ def _strings(values: JsonObject, name: str) -> tuple[str, ...] | None:
 
 
 def _types(values: JsonObject, name: str) -> tuple[str | None, ...] | None:
-    """Types of rooms; null stands for rooms without one."""
+    """Return types of rooms; null stands for rooms without one."""
     if values.get(name) is None:
         return None
     given = values[name]
@@ -279,7 +279,7 @@ def _types(values: JsonObject, name: str) -> tuple[str | None, ...] | None:
 
 
 def _extension(extensions: JsonObject, name: str) -> JsonObject | None:
-    """What an extension is asked for; None where it isn't enabled."""
+    """Return what an extension is asked for; None where it isn't enabled."""
     if extensions.get(name) is None:
         return None
     value = object_of(extensions[name], name)

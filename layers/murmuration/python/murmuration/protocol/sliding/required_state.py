@@ -39,7 +39,7 @@ class RequiredState:
     lazy: bool = False
 
     def admits(self, pair: StateKey) -> bool:
-        """Return whether the state event with this type and state key is wanted, but for lazy members."""
+        """Return whether the state event with this type and state key is wanted, apart from lazy members."""
         event_type, state_key = pair
         if any(element in self.exclude for element in _matching(pair)):
             return False

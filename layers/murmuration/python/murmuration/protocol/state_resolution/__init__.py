@@ -65,7 +65,7 @@ def resolve_conflicted(
     rejected: Container[str] = frozenset(),
     few_unconflicted: bool = False,
 ) -> dict[StateKey, EventId]:
-    """Return what state sets that differ in `conflicts` resolve to, but for what they have in common.
+    """Return what state sets that differ in `conflicts` resolve to, without what they have in common.
 
     `conflicts` gives, for each (type, state key) in which the sets are not all the same, the event ID in each
     set in turn, None where a set has no such entry. A key of `conflicts` that is not in the result has no

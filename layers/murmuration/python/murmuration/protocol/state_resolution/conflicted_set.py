@@ -86,7 +86,7 @@ class _Walk:
         self._frontier: set[EventId] = set(self._reached)
 
     def run(self, *, exact: bool) -> None:
-        """Walks until nothing below the last layer matters; if `exact`, from all entries to the very end."""
+        """Walk until nothing below the last layer matters; if `exact`, from all entries to the very end."""
         if exact:
             self._enter(self._known.all_unconflicted())
         layer = set(self._frontier)
@@ -117,14 +117,14 @@ class _Walk:
         return self._conflicting.union(self._where(self._has_conflicting_above)) & leading
 
     def _enter(self, event_ids: Iterable[EventId]) -> None:
-        """Begins at unconflicted entries too: they are in every state set's chain."""
+        """Begin at unconflicted entries too: they are in every state set's chain."""
         for event_id in event_ids:
             if event_id not in self._reached:
                 self._frontier.add(event_id)
             self._reached[event_id] = self._reached.get(event_id, 0) | self._all_chains
 
     def _pass_on(self, event_ids: Iterable[EventId]) -> None:
-        """Tells the auth events of these, and theirs in turn, what they are reached from."""
+        """Tell the auth events of these, and theirs in turn, what they are reached from."""
         pending = [event_id for event_id in event_ids if event_id not in self._frontier]
         while pending:
             event_id = pending.pop()
@@ -141,7 +141,7 @@ class _Walk:
                         pending.append(cited)
 
     def _next_layer(self) -> set[EventId]:
-        """The events to pass through next; none if what is below the last layer is settled.
+        """Return the events to pass through next; none if what is below the last layer is settled.
 
         Below an event in every chain, all events are. They matter still while the last layer has others,
         which may turn out to be among them; and (for the subgraph) below an event to which conflicting

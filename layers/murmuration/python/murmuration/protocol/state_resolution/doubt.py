@@ -23,7 +23,7 @@ _MOST_DOUBTS = 6
 
 
 def independent_parts(known: Known, event_ids: Iterable[EventId]) -> list[frozenset[EventId]]:
-    """Divides events so that no event is judged by state which those of another part may set.
+    """Divide events so that no event is judged by state which those of another part may set.
 
     The parts resolve by themselves to what all resolve to together: each (type, state key) is set by one part
     only, and in what order the parts are tried makes no difference.

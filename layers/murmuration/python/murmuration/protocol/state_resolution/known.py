@@ -62,7 +62,7 @@ class Known:
             self._events |= {**dict.fromkeys(missing), **self._fetch(missing)}
 
     def look_up(self, keys: Iterable[StateKey]) -> None:
-        """Looks up those of the unconflicted entries that are not known yet, in one go."""
+        """Look up those of the unconflicted entries that are not known yet, in one go."""
         missing = [key for key in dict.fromkeys(keys) if key not in self._entries]
         if missing:
             self._entries |= {**dict.fromkeys(missing), **self._unconflicted.get(missing)}

@@ -67,7 +67,8 @@ def by_mainline(events: Iterable[Event], power_levels_id: EventId | None, known:
 def _mainline_positions(
     heads: Iterable[EventId], mainline_id: EventId | None, known: Known
 ) -> dict[EventId, float]:
-    """The mainline position of each of `heads`, which are m.room.power_levels events; infinite if left out.
+    """Return the mainline position of each of `heads`, which are m.room.power_levels events; infinite if left
+    out.
 
     The mainline, and the chain of m.room.power_levels events from each head, are followed one step at a time
     and together, until each chain has met the mainline: no more than that is loaded.
@@ -99,7 +100,7 @@ def _mainline_positions(
 
 
 def _power_levels_below(event_ids: Iterable[EventId], known: Known) -> dict[EventId, EventId]:
-    """For each event, which must be loaded, the m.room.power_levels event that it cites, if it does."""
+    """Return the m.room.power_levels event that each event cites, if it does. The events must be loaded."""
     events = known.events(event_ids)
     known.load(cited for event in events for cited in event.auth_events)
     cited = ((event.event_id, _power_levels_of(event, known)) for event in events)
@@ -107,7 +108,7 @@ def _power_levels_below(event_ids: Iterable[EventId], known: Known) -> dict[Even
 
 
 def _sender_level(event: Event, known: Known, create: Event | None) -> Level:
-    """The power level of the event's sender by its own auth events."""
+    """Return the power level of the event's sender by its own auth events."""
     level = known.sender_levels.get(event.event_id)
     if level is None:
         cited = _power_levels_of(event, known)
@@ -118,6 +119,6 @@ def _sender_level(event: Event, known: Known, create: Event | None) -> Level:
 
 
 def _power_levels_of(event: Event, known: Known) -> EventId | None:
-    """The m.room.power_levels event among the event's auth events."""
+    """Return the m.room.power_levels event among the event's auth events."""
     cited = (known.event(event_id) for event_id in event.auth_events)
     return next((it.event_id for it in cited if it is not None and it.state_pair == POWER_LEVELS_KEY), None)

@@ -44,13 +44,13 @@ def resolve_v1(known: Known) -> dict[StateKey, EventId]:
 
 
 def _least_deep_first(event: Event) -> tuple[int, int]:
-    """Sorts by ascending depth, then descending SHA-1 of the event ID."""
+    """Return the key that sorts by ascending depth, then descending SHA-1 of the event ID."""
     digest = sha1(event.event_id.encode(), usedforsecurity=False).digest()
     return event.depth, -int.from_bytes(digest, "big")
 
 
 def _last_of_allowed_chain(events: list[Event], resolved: Mapping[StateKey, Event], known: Known) -> Event:
-    """Goes from each event to the next for as long as the state with the one before allows it."""
+    """Return the last of the first events, each of which is allowed by the state with the one before it."""
     last, *others = events
     for event in others:
         if not _is_allowed(event, {**resolved, _pair(last): last}, known):

@@ -44,7 +44,7 @@ def resolve_v2(version: RoomVersion, known: Known) -> dict[StateKey, EventId]:
 def _outcome_in_doubt(
     version: RoomVersion, known: Known, found: FullConflictedSet
 ) -> dict[StateKey, EventId] | None:
-    """The outcome of all that the full conflicted set may be; None if that is not one and the same."""
+    """Return the outcome, if it is the same whatever the full conflicted set is; else None."""
     events = found.certain | found.doubtful
     _Resolution(version, known, events).load_auth_events()
     outcome: dict[StateKey, EventId] = {}
@@ -70,7 +70,7 @@ class _Resolution:
         self._state: dict[StateKey, EventId] = {}
 
     def outcome(self) -> dict[StateKey, EventId]:
-        """The steps of the algorithm, as the specification numbers them; `load_auth_events` comes first."""
+        """Do the algorithm's steps, numbered as in the specification, after `load_auth_events`."""
         power_events = self._with_conflicted_chain(filter(is_power_event, self._events.values()))  # 1
         self._check_iteratively(by_power(power_events, self._known, self._create_of))  # 1, 2
         others = [event for event_id, event in self._events.items() if event_id not in power_events]  # 3
@@ -79,7 +79,7 @@ class _Resolution:
         return {key: it for key, it in self._state.items() if self._known.unconflicted(key) is None}  # 5
 
     def load_auth_events(self) -> None:
-        """Loads all that the events are judged by."""
+        """Load all that the events are judged by."""
         events = self._events.values()
         entries = self._known.look_up_auth_entries(events)
         needed = [] if self._starts_empty else entries
@@ -89,7 +89,7 @@ class _Resolution:
         self._known.load(needed)
 
     def _with_conflicted_chain(self, power_events: Iterator[Event]) -> dict[EventId, Event]:
-        """The events, and those of their auth chains that belong to the full conflicted set."""
+        """Return the events, and those of their auth chains that belong to the full conflicted set."""
         chosen: dict[EventId, Event] = {}
         pending = list(power_events)
         while pending:
@@ -100,13 +100,13 @@ class _Resolution:
         return chosen
 
     def _check_iteratively(self, events: list[Event]) -> None:
-        """Adds each event to the state if the rules allow it there, and passes over it if not."""
+        """Add each event to the state if the rules allow it there, and pass over it if not."""
         for event in events:
             if self._known.is_allowed(event, self._auth_state(event)):
                 self._state[event.type, event.state_key or ""] = event.event_id
 
     def _auth_state(self, event: Event) -> dict[StateKey, Event]:
-        """The state to judge an event by: where it has no entry, what the event itself cites serves."""
+        """Return the state to judge an event by. For what it lacks, the event's own auth events serve."""
         entries = {key: self._entry(key) for key in self._known.auth_keys(event)}
         known = self._known.event
         state = {key: it for key, entry in entries.items() if entry and (it := known(entry)) is not None}
@@ -118,7 +118,7 @@ class _Resolution:
         return state
 
     def _cited(self, event: Event) -> list[Event]:
-        """The auth events of an event that were not rejected, and its create event."""
+        """Return the auth events of an event that were not rejected, and its create event."""
         cited = [
             it for it in self._known.events(event.auth_events) if it.event_id not in self._known.rejected
         ]
@@ -126,14 +126,14 @@ class _Resolution:
         return cited if create is None else [*cited, create]
 
     def _entry(self, key: StateKey) -> EventId | None:
-        """The event ID that the partially resolved state has at a key."""
+        """Return the event ID that the partially resolved state has at a key."""
         entry = self._state.get(key)
         if entry is None and not self._starts_empty:
             return self._known.unconflicted(key)
         return entry
 
     def _create_of(self, event: Event) -> Event | None:
-        """The create event that an event cites, be it by its room ID."""
+        """Return the create event that an event cites, be it by its room ID."""
         if self._version.create_event_is_room_id:
             return self._known.event(create_event_id(event))
         cited = self._known.events(event.auth_events)

@@ -87,7 +87,7 @@ def hidden_senders(
 
 
 def shown_outside(room: Room, pairs: Iterable[StateKey]) -> dict[StateKey, Event]:
-    """Current state events as those see them who aren't in the room: without what erased users wrote.
+    """Return current state events as those see them who aren't in the room: without what erased users wrote.
 
     Reads them unless they are at hand, and the erased users of a room that has any.
     """

@@ -72,7 +72,7 @@ class _Range:
         )
 
     def sort(self, found: Iterable[Relation]) -> list[Relation]:
-        """In the direction's order, each event once."""
+        """Return the events in the direction's order, each once."""
         by_ordinal = {relation.ordinal: relation for relation in found}
         return [by_ordinal[ordinal] for ordinal in sorted(by_ordinal, reverse=not self.forward)]
 

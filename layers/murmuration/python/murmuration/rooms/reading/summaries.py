@@ -110,7 +110,7 @@ def _contents(room: Room) -> dict[str, Content]:
 
 
 def _plain_topic(content: Content) -> object:
-    """The topic as plain text. https://spec.matrix.org/v1.19/client-server-api/#mroomtopic"""
+    """Return the topic as plain text. https://spec.matrix.org/v1.19/client-server-api/#mroomtopic"""
     block = content.get("m.topic")
     texts = block.get("m.text") if isinstance(block, dict) else None
     for text in texts if isinstance(texts, list) else ():

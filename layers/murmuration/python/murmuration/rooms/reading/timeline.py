@@ -41,7 +41,8 @@ _SCANS = 4
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """A client's request for a page of a timeline. `start` and `end` are tokens, None for its edges."""
+    """A client's request for a page of a timeline. `start` and `end` are tokens; None means
+    the timeline's edge."""
 
     forward: bool
     start: str | None = None

@@ -252,7 +252,7 @@ class Changes:
         self.redact_state(redacted.event)
 
     def redact_state(self, redacted: Event) -> None:
-        """If the redacted event is current state, store its redacted form there too."""
+        """Store the event's redacted form in the current state too, if it is there."""
         pair = redacted.state_pair
         current = self._state_entries([pair]).get(pair) if pair else None
         if pair and current and current.event.event_id == redacted.event_id:

@@ -63,7 +63,10 @@ def check_profile(content: Content) -> None:
 
 
 def _check_mentions(mentions: object) -> None:
-    """https://spec.matrix.org/v1.19/client-server-api/#user-and-room-mentions"""
+    """Raise BadJson unless the mentions have the specified form.
+
+    https://spec.matrix.org/v1.19/client-server-api/#user-and-room-mentions
+    """
     if not isinstance(mentions, dict):
         raise BadJson("m.mentions must be an object")
     users = mentions.get("user_ids", [])

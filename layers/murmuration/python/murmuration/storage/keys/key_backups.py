@@ -105,7 +105,9 @@ def read_current(user_id: UserId) -> Version | None:
 
 
 def _alive(user_id: UserId, most: int) -> list[Version]:
-    """The newest versions that aren't deleted. One request for 100 versions, of which most users have few."""
+    """Return the newest versions that aren't deleted. One request for 100 versions, of which most users have
+    few.
+    """
     found: list[Version] = []
     after = None
     while True:

@@ -215,7 +215,7 @@ def place_of(row: Item | None, user_id: UserId, device_id: DeviceId, conn_id: st
 
 
 def _named(pos: str) -> tuple[int, int, str]:
-    """The connection's number, the row's number and the nonce in a `pos`. Raises UnknownPos."""
+    """Return the connection's number, the row's number and the nonce in a `pos`. Raises UnknownPos."""
     found = token_forms.POS.fullmatch(pos)
     if found is None:
         raise _unknown()

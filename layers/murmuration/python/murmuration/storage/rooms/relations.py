@@ -51,7 +51,8 @@ class Relation:
     """The event at `ordinal` relates to another one.
 
     `ts` is its origin_server_ts. `replaces` says of an m.replace that it has new content, or may have because
-    it is encrypted. `aside` is the log entry's `is_aside`.
+    it is encrypted. `aside` says that the state before the event differs from the room's
+    state at its place in the log.
     """
 
     ordinal: int

@@ -69,7 +69,7 @@ def write_failure(server_name: ServerName, found: Health, started_ms: int) -> bo
 
 
 def hold(server_name: ServerName, retry_at_ms: int) -> None:
-    """Don't send a server requests until a time that it asked for. This doesn't count as a failure."""
+    """Leave a server alone until a time that it asked for. This doesn't count as a failure."""
     dynamodb.execute(
         dynamodb.update(
             TABLE, _key(server_name), "SET retry_at_ms = :retry_at", values={":retry_at": retry_at_ms}

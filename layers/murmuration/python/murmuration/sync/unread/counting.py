@@ -103,7 +103,7 @@ def _countable(ctx: Context, room: Room, after: int, before: int, most: int) -> 
 
 
 def _read_receipts(ctx: Context, room: Room) -> Receipts:
-    """All read receipts of the user in a room that may leave something unread; two round trips."""
+    """Return all read receipts of the user in a room that may leave something unread; two round trips."""
     unthreaded, threads = concurrency.gather(
         functools.partial(read_own, ctx.user_id, room.room_id, [None, MAIN]),
         functools.partial(relations.read_threads, room.room_id),

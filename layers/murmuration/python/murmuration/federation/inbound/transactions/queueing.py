@@ -73,7 +73,7 @@ def _parts(fitting: Sequence[tuple[Any, int]]) -> Iterator[list[Any]]:
 
 
 def _size(pdu: Any) -> int | None:
-    """The bytes of a PDU in a message; None if it is too large or can't be in one."""
+    """Return the bytes of a PDU in a message; None if it is too large or can't be in one."""
     try:
         size = len(json.dumps(pdu, separators=(",", ":"), allow_nan=False))
     except (ValueError, RecursionError):

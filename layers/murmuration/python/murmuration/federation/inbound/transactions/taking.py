@@ -70,7 +70,9 @@ def _queue(origin: ServerName, pdus: list[Any]) -> None:
 
 
 def _wanted(by_room: Mapping[RoomId, list[Any]]) -> tuple[dict[RoomId, list[Any]], int]:
-    """The PDUs of rooms that this server is in, or by which an invite of our users ends; how many aren't."""
+    """Return the PDUs of rooms that this server is in, or by which an invite of our users ends, and the
+    number of the others.
+    """
     heads = fetch_all([room_items.head_read(room_id) for room_id in by_room])
     wanted: dict[RoomId, list[Any]] = {}
     for (room_id, pdus), head in zip(by_room.items(), heads, strict=True):

@@ -80,7 +80,7 @@ def origin_of(message: JsonObject) -> ServerName:
 
 
 def _end_invites(pdus: Sequence[Any], origin: ServerName, outcomes: _Outcomes) -> Counter[str]:
-    """What may concern a room that this server isn't in: the end of an invite or a knock of its users."""
+    """End invites and knocks of this server's users in a room that it isn't in, where the PDUs do that."""
     from murmuration.federation.membership.rescinding import take_leave
 
     ended = sum(take_leave(pdu, origin) for pdu in pdus)
@@ -123,7 +123,7 @@ class _Outcomes:
         return self._parked
 
     def judged(self, event_id: EventId, kind: str) -> None:
-        """An event is done with, in one way or another."""
+        """Note that an event is done with, in one way or another."""
         self.counts[kind] += 1
         if self._parked:
             parked_pdus.remove(self.room_id, event_id)
@@ -181,7 +181,7 @@ class _Work:
         self.remote.remember_failures()
 
     def _parse(self, pdus: Sequence[Any]) -> dict[EventId, Event]:
-        """The PDUs that are of the room's format, by event ID, in the order of their depth.
+        """Return the PDUs that are of the room's format, by event ID, in the order of their depth.
 
         Of several forms of one event the one with the right content hash counts.
         """
@@ -197,7 +197,7 @@ class _Work:
         return dict(sorted(events.items(), key=lambda item: (item[1].depth, item[1].origin_server_ts)))
 
     def _new(self, events: dict[EventId, Event]) -> dict[EventId, Event]:
-        """The events that have no place yet. A single one is looked up when it is received."""
+        """Return the events that have no place yet. A single one is looked up when it is received."""
         if len(events) < 2:
             return events
         known = event_store.placed_among(events, self.outcomes.room_id)

@@ -82,7 +82,7 @@ def send_join(
 
 
 def _without_members(room: Room, state: Mapping[StateKey, EventId]) -> dict[StateKey, EventId]:
-    """The state without its members, but for some where the room's name is made of theirs."""
+    """Return the state without its members, except some where the room's name is made of theirs."""
     heroes: set[str] = set()
     if not any(pair in state for pair in _NAMES):
         heroes.update(member_index.read_present(room.head, memberships=("join", "invite"), limit=HEROES))
@@ -90,7 +90,7 @@ def _without_members(room: Room, state: Mapping[StateKey, EventId]) -> dict[Stat
 
 
 def _auth_chain(forks: Forks, events: Iterable[Event]) -> dict[EventId, Event]:
-    """The events that authorise these, those that authorise them, and so on, by ID."""
+    """Return the events that authorise these, those that authorise them, and so on, by ID."""
     chain: dict[EventId, Event] = {}
     newest = list(events)
     while newest:

@@ -98,7 +98,8 @@ def check_signed(event: Event) -> None:
 
 
 def _vouched_for(room: Room, event: Event) -> Event:
-    """The event, with this server's signature if it is a join for which a user of ours is said to vouch.
+    """Return the event, with this server's signature if it is a join for which a user of ours is said to
+    vouch.
 
     The rooms whose members may join are looked at again. That the user may vouch is among the authorisation
     rules, which come next. Raises Forbidden, UnableToAuthoriseJoin.

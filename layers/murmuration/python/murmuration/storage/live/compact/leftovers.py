@@ -20,7 +20,7 @@ WAIT, SOCKET, LAST, NEWS = "w#", "s#", "l#", "r#"
 
 
 def leftovers_of(item: StoredItem | None, but: str = "") -> dict[str, int]:
-    """Registrations that ended some time ago, a few: the item stays small by it."""
+    """Return a few registrations that ended some time ago. To remove them keeps the item small."""
     now = now_ms() // 1000
     old = {
         name: until_of(value)

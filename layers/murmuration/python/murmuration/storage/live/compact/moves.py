@@ -64,7 +64,7 @@ def apply(row: Positions, text: str) -> Positions:
 
 
 def _number(value: Any) -> int:
-    """A number that can be stored. Raises ValueError."""
+    """Return a number that can be stored. Raises ValueError."""
     if type(value) is not int or not -_LARGEST < value < _LARGEST:
         raise ValueError("no number")
     return value

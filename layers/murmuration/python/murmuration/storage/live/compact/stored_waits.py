@@ -71,7 +71,9 @@ def until_of(value: Sequence[Any] | Mapping[str, Any]) -> int:
 
 
 def _packed(url: str) -> str | bytes:
-    """What is stored of a queue's URL: its ID, if all else follows from that; its name, if its URL does."""
+    """Return what is stored of a queue's URL: its ID, if all else follows from that; its name, if its URL
+    does.
+    """
     name = url.rpartition("/")[2]
     if queues.url_of_name(name) != url:
         return url
