@@ -97,8 +97,8 @@ _CHANGED = SETTINGS | {"memory": "1024", "api": "rest", "waits": "rest", "accoun
 def _wait_until_gone(left: Callable[[], Sequence[str]], pause: Callable[[float], None] = time.sleep) -> None:
     """Raise Wrong if something of the stack stays.
 
-    The simulated account deletes a stack within one request. The CDK repeats a request after five minutes, and
-    is then told that the stack is gone, while a busy machine is still deleting it.
+    The simulated account deletes a stack within one request. The CDK repeats a request after five minutes,
+    and is then told that the stack is gone, while a busy machine is still deleting it.
     """
     for _ in range(PATIENCE_S):
         if not left():
