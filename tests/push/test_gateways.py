@@ -11,6 +11,7 @@ import pytest
 from local_cloud.permissions import acting_for
 from murmuration import outbound
 from murmuration.clock import now_ms
+from murmuration.identity import budgets
 from murmuration.push import gateways
 from murmuration.storage.rooms import event_store
 from murmuration.storage.users import accounts, failing_pushers, unread
@@ -99,6 +100,34 @@ def test_a_mention_is_a_highlight_where_the_room_is_muted(
     workers.run(room_id)
     (told,) = gateway.take()
     assert told["devices"][0]["tweaks"]["highlight"] is True
+
+
+def test_a_slow_gateway_is_left_alone_for_a_while(
+    phone: Client,
+    bob: Client,
+    room_id: str,
+    gateway: Gateway,
+    workers: Workers,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Then it is told of all that came meanwhile. Its user pays for the time that it takes."""
+    paid: list[str] = []
+    monkeypatch.setattr(budgets, "charge", lambda owner, _: paid.append(owner))
+    monkeypatch.setattr(gateways, "SLOW_S", -1)
+    monkeypatch.setattr(gateways, "RESTS", 1_000_000)
+    sent = [send(bob, room_id, "one")]
+    workers.run(room_id)
+    sent += [send(bob, room_id, text) for text in ("two", "three")]
+    workers.run(room_id)
+    assert [each["event_id"] for each in gateway.take()] == sent[:1]
+    assert phone.user_id in paid
+    monkeypatch.setattr(gateways, "SLOW_S", 60)
+    later = now_ms() + 86_000_000
+    monkeypatch.setattr(gateways, "now_ms", lambda: later)
+    workers.deliver(late=True)
+    came = gateway.take()
+    assert [each["event_id"] for each in came if "event_id" in each] == sent[1:]
+    assert counts(came)[-1] == 3
 
 
 def test_ignored_users_ring_nobody(

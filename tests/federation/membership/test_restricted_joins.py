@@ -48,7 +48,8 @@ def test_without_it_there_is_no_room(alice: Client, host: Host, version: str, ki
     room = restricted_room(host, version)
 
     def spoil(answer: dict[str, Any]) -> None:
-        event = answer["event"] = {**answer["event"]}
+        event: Any = {**answer["event"]}
+        answer["event"] = event
         (key_id,) = event["signatures"][host.remote.name]
         event["signatures"] = {SERVER_NAME: event["signatures"][SERVER_NAME]}
         if kind in ("wrong", "unknown"):

@@ -8,6 +8,7 @@ https://spec.matrix.org/v1.19/push-gateway-api/
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from murmuration import outbound
 from murmuration.aws import queues
 from murmuration.aws.reads import Batch, fetch
 from murmuration.clock import now_ms
+from murmuration.identity import budgets
 from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.event_types import CANONICAL_ALIAS_KEY, MEMBER, NAME_KEY
 from murmuration.protocol.events import Event
@@ -42,6 +44,12 @@ FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 5_000, 3_600_000
 LONGEST_DELAY_S = 900
 """The longest time that SQS holds a message back."""
 ATTEMPTS = 5
+SECONDS = 5.0
+"""How long a gateway may take."""
+SLOW_S = 2.0
+RESTS = 20
+"""A gateway that took longer is left alone for so many times as long as it took."""
+MEMORY_GB = 0.5
 CORRECTIONS = 3
 """How often at most the number of unread events is told anew after a call."""
 COUNTS_ONLY: Note = {"counts": True}
@@ -153,6 +161,9 @@ def _attempt(user_id: str, pusher: Pusher, failing: Failing | None, notes: Seque
         if answer.failed:
             _note_failure(user_id, pusher, failing, to_tell[number:], answer.retry_after_ms)
             return
+        if answer.rest_ms and not answer.rejected:
+            _rest(user_id, pusher, failing, to_tell[number + 1 :], answer.rest_ms)
+            return
         if answer.rejected:
             pushers.remove_pushers(user_id, [pusher.pair], made_before_ms=started_ms)
             break
@@ -173,15 +184,30 @@ def _note_failure(
     notes: Sequence[Note],
     retry_after_ms: int,
 ) -> None:
-    """Record a failed attempt and order the next one.
-
-    If another worker recorded it, only the notes are added.
-    """
+    """Record a failed attempt and order the next one."""
     now = now_ms()
     failures = failing.failures + 1 if failing else 1
     pause = min(LONGEST_PAUSE_MS, max(retry_after_ms, FIRST_PAUSE_MS << min(failures - 1, 12)))
     since, revision = (failing.since_ms, failing.revision) if failing else (now, 0)
-    noted = Failing(since, failures, now + pause, (), revision).with_pending(notes)
+    _pause(user_id, pusher, Failing(since, failures, now + pause, (), revision), notes)
+
+
+def _rest(user_id: str, pusher: Pusher, failing: Failing | None, notes: Sequence[Note], rest_ms: int) -> None:
+    """Leave a slow gateway alone for a while, so that it doesn't occupy workers. More notes wait meanwhile.
+
+    The number of unread events is told then in any case.
+    """
+    now, revision = now_ms(), failing.revision if failing else 0
+    resting = Failing(now, 1, now + rest_ms, (), revision)
+    _pause(user_id, pusher, resting, [*notes, COUNTS_ONLY])
+
+
+def _pause(user_id: str, pusher: Pusher, pausing: Failing, notes: Sequence[Note]) -> None:
+    """Store until when a gateway isn't called, and order the next attempt.
+
+    If another worker stored something, only the notes are added to it.
+    """
+    noted = pausing.with_pending(notes)
     if failing_pushers.store(user_id, pusher.digest, noted):
         _order_retry(user_id, pusher.digest, noted)
         return
@@ -203,13 +229,15 @@ def _order_retry(user_id: str, digest: str, failing: Failing) -> None:
 class _Answer:
     """How a call went: it failed, or the push key is rejected; when the gateway wants to be asked again.
 
-    `told` is the number of unread events that it was told; None if it was told nothing.
+    `told` is the number of unread events that it was told; None if it was told nothing. A gateway that
+    answers slowly is left alone for `rest_ms`.
     """
 
     failed: bool = False
     rejected: bool = False
     retry_after_ms: int = 0
     told: int | None = None
+    rest_ms: int = 0
 
 
 def _call(user_id: str, pusher: Pusher, note: Note) -> _Answer:
@@ -217,18 +245,24 @@ def _call(user_id: str, pusher: Pusher, note: Note) -> _Answer:
     content = _content(user_id, pusher, note)
     if content is None:
         return _Answer()
-    url = pusher.data["url"]
+    url, began_s = pusher.data["url"], time.monotonic()
     try:
         check_gateway(url)
-        answer = outbound.post_json(url, {"notification": content}, private=settings().push_private_gateways)
+        answer = outbound.post_json(
+            url, {"notification": content}, private=settings().push_private_gateways, seconds=SECONDS
+        )
         if answer.status != 200:
             return _Answer(failed=True, retry_after_ms=answer.retry_after_ms)
         rejected = answer.json_object().get("rejected", [])
     except (MatrixError, outbound.OutboundError):
         return _Answer(failed=True)
+    finally:
+        took_s = time.monotonic() - began_s
+        budgets.charge(user_id, took_s * MEMORY_GB * budgets.GB_SECOND)
     return _Answer(
         rejected=isinstance(rejected, list) and pusher.pushkey in rejected,
         told=content["counts"].get("unread", 0),
+        rest_ms=int(took_s * 1000) * RESTS if took_s > SLOW_S else 0,
     )
 
 
