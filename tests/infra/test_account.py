@@ -9,6 +9,7 @@ from unittest import mock
 import pytest
 from botocore.exceptions import ClientError
 
+from murmuration.protocol.identifiers import ServerName
 from murmuration.settings import settings
 from murmuration.storage.tables import TABLES
 from operators import account
@@ -17,7 +18,7 @@ from operators.operating import Server
 
 TOPIC = "arn:aws:sns:eu-north-1:123456789012:murmuration-test-alarms"
 CONFIRMED = [f"{TOPIC}:1"]
-SERVER = Server("murmuration-test", "example.org", "https://example.org")
+SERVER = Server("murmuration-test", ServerName("example.org"), "https://example.org")
 
 
 class Account:
@@ -142,5 +143,5 @@ def test_who_may_not_ask_is_told_so() -> None:
 
 
 def test_a_server_in_a_folder_has_no_account() -> None:
-    local = Server("murmuration-local", "localhost", "http://localhost", Path())
+    local = Server("murmuration-local", ServerName("localhost"), "http://localhost", Path())
     assert list(account.checks(local, Account())) == []
