@@ -448,7 +448,8 @@ def _add_joined(
         some = to_look_at[start : start + ROOMS_AT_ONCE]
         if ctx.base is None and len(some) > 1:
             joined.read_ahead(ctx, [room for room, _ in some])
-        parts = concurrency.parallel(*(functools.partial(joined.joined_room, ctx, *pair) for pair in some))
+        seen = joined.with_own_data(ctx, some)
+        parts = concurrency.parallel(*(functools.partial(joined.joined_room, seen, *pair) for pair in some))
         full = False
         for (room, _), part in zip(some, parts, strict=True):
             if part is None:
