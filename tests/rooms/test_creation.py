@@ -254,7 +254,8 @@ def test_a_private_room_can_not_be_joined_uninvited(alice, bob):
 
 
 def test_null_stands_for_what_was_not_set(alice):
-    names = ("name", "topic", "preset", "visibility", "room_alias_name", "invite", "invite_3pid", "is_direct")
-    names += ("initial_state", "creation_content", "power_level_content_override", "room_version")
+    texts = ["name", "topic", "preset", "visibility", "room_alias_name", "room_version"]
+    others = ["invite", "invite_3pid", "is_direct", "initial_state", "creation_content"]
+    names = [*texts, *others, "power_level_content_override"]
     room_id = create_room(alice, **dict.fromkeys(names))
     assert ok(alice.get(path(room_id, "state", "m.room.join_rules"))) == {"join_rule": "invite"}

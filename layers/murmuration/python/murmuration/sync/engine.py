@@ -8,47 +8,37 @@ https://spec.matrix.org/v1.19/client-server-api/#syncing
 from __future__ import annotations
 
 import functools
-import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
-from murmuration.aws.reads import fetch_all
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.status import is_visit_noted, note_visit
 from murmuration.protocol.errors import LimitExceeded, MatrixError
-from murmuration.protocol.event_types import IGNORED_USERS, INVITE_PERMISSION
-from murmuration.protocol.sizes import Budget, RawJson, encode
-from murmuration.rooms.membership.invitees import blocks_invites
-from murmuration.rooms.reading.visibility import ignored_users
-from murmuration.rooms.room import Room
+from murmuration.protocol.sizes import Budget
 from murmuration.storage.live import listeners, streams
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.compact import moves
 from murmuration.storage.live.listeners import Wait
-from murmuration.storage.live.positions import Positions, RoomPosition, room_hash
+from murmuration.storage.live.positions import Positions
 from murmuration.storage.live.token_forms import CALLED
-from murmuration.storage.users import account_data
-from murmuration.storage.users.memberships import Membership
 from murmuration.sync import account, joined, marks, narrow_look, other_rooms, presence, waiting
 from murmuration.sync.answer import Answer
-from murmuration.sync.answer_others import ROOMS_AT_ONCE, add_others, keep_current, marks_of_others
+from murmuration.sync.answer_rooms import SETTLING_MS, add_joined, add_others, keep_current
 from murmuration.sync.context import Context
-from murmuration.sync.first_look import FirstLook, Identity, look, read_rooms
+from murmuration.sync.first_look import FirstLook, Identity, everything_seen, identify, look, read_rooms
 from murmuration.sync.readers import Reader
 from murmuration.sync.readers.sections import SYNC
 from murmuration.sync.unread import rule_digests
 
 if TYPE_CHECKING:
-    from murmuration.sync.readers.json_types import RoomSection, SyncAnswer
+    from murmuration.sync.readers.json_types import SyncAnswer
 
 MAXIMUM_TIMEOUT_MS = 25_000
 """API Gateway gives up after 29 s."""
-SETTLING_MS = 1000
-"""How soon to look again at a room whose state is being settled: nobody rings when that is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +47,8 @@ class SyncRequest:
     record for this device; None if the API has no such parameter.
 
     Without `to_device` no message to the device is read or deleted. The `reader` makes the rooms' sections. A
-    `whole` answer has all rooms, however large it gets. With `takes_text` the answer may contain `RawJson`.
+    `whole` answer has all rooms: those that don't fit are only named (`sync.answer_rooms`).
+    With `takes_text` the answer may contain `RawJson`.
     With a `fingerprint` (`marks.fingerprint`) the client may be told to wait elsewhere, with a marked token.
     """
 
@@ -115,30 +106,7 @@ def begin(token: AccessToken, filter_text: str) -> str:
 
 def _begin(token: AccessToken, first: FirstLook) -> str:
     """Return the token of a client for which everything so far counts as seen."""
-    types = (IGNORED_USERS, INVITE_PERMISSION)
-    room_ids = [row.room_id for row in first.memberships if row.membership == "join"]
-    rooms, found = concurrency.gather(
-        functools.partial(
-            read_rooms, [each for each in room_ids if first.filter.room.admits_room(each)], False
-        ),
-        functools.partial(
-            fetch_all, [account_data.content_read(token.user_id, "", data_type) for data_type in types]
-        ),
-    )
-    ignoring, permission = found
-    ignored = ignored_users(ignoring)
-    positions = Positions(
-        rooms={
-            room_hash(token.user_id, room.room_id): RoomPosition(room.head.ordinal, room.head.seq)
-            for room in rooms.values()
-            if room.head.unsettled is None
-        },
-        others=marks_of_others(token.user_id, first.memberships),
-        user=first.user_head,
-        ignored=sorted(ignored - {token.user_id}),
-        blocks_invites=blocks_invites(permission or {}),
-    )
-    return tokens.write(token.user_id, token.device_id, positions)
+    return tokens.write(token.user_id, token.device_id, everything_seen(first))
 
 
 class _Sync:
@@ -167,21 +135,18 @@ class _Sync:
         self.refused = False
         self.waited = False
         self.looked_since = False
+        self.rang: frozenset[str] = frozenset()
         self.looked_s = now_ms() // 1000  # when everything was looked at
 
     def run(self) -> SyncAnswer:
         request = self.request
         found = self._look_after_registering()
         if found is None:
-            first = look(request.token, self.since, request.filter)
+            first = self._first_look()
             if first.base is None and not request.reader.for_beginners:
                 return {"next_batch": _begin(request.token, first), "begun": True}
             self.patient = self.patient and first.base is not None
-            if self.patient and first.identity.is_fresh and not self.called:
-                self._register(first.identity)
-            if self.wait is not None:
-                first = look(request.token, self.since, request.filter, known=first.identity)
-                self.looked_since = True
+            self.looked_since = self.wait is not None
             beside = self._visit(first)
             if self.patient and not self.called and self.wait is None and not self.refused:
                 beside.append(functools.partial(self._register, first.identity))
@@ -198,10 +163,40 @@ class _Sync:
                 break
             if self.looked_since and (self.wait.kept or not self._hold(answer)):
                 break
-            first = look(request.token, self.since, request.filter, known=first.identity)
-            answer = assemble(request, first)
+            first, answer = self._look_again(first)
             self.looked_since = True
         return self._answer(first, answer)
+
+    def _first_look(self) -> FirstLook:
+        """Look at everything, after registering the wait of a client that was answered a moment ago."""
+        token, since, wanted = self.request.token, self.since, self.request.filter
+        if since is None or self.called or not self.patient or not tokens.is_fresh(since):
+            return look(token, since, wanted)
+        identity = identify(token, since)
+        if identity.base is not None:
+            self._register(identity)
+        try:
+            return look(token, since, wanted, known=identity if self.wait is not None else None)
+        except MatrixError:
+            self._give_up()
+            raise
+
+    def _look_again(self, before: FirstLook) -> tuple[FirstLook, Answer]:
+        """Look at the rooms that rang while the request was held, or at everything.
+
+        What else happens meanwhile rings again, or is seen by the client's next request, which looks at
+        everything.
+        """
+        request, rooms, self.rang = self.request, sorted(self.rang), frozenset()
+        if rooms and request.reader.tracks:
+            known = narrow_look.Recognised(before.identity, before.push_changes, before.presence)
+            narrow = narrow_look.look_at_rooms(request.token, known, rooms, request.filter, verifies=True)
+            if narrow is not None:
+                answer = assemble(request, narrow)
+                if answer.is_complete:
+                    return narrow, answer
+        first = look(request.token, self.since, request.filter, known=before.identity)
+        return first, assemble(request, first)
 
     def _visit(self, first: FirstLook) -> list[Callable[[], object]]:
         """Return the call that notes the device's visit, in a list; an empty list if it was noted already."""
@@ -291,7 +286,7 @@ class _Sync:
         self.waited = True
         if self.wait is None:
             return time.monotonic() < self.deadline
-        goes_on, self.wait = waiting.hold(self.wait, answer.changes_ms, self.deadline)
+        goes_on, self.wait, self.rang = waiting.hold(self.wait, answer.changes_ms, self.deadline)
         return goes_on
 
     def _answer(self, first: FirstLook, answer: Answer) -> SyncAnswer:
@@ -359,7 +354,7 @@ def assemble(
         reader=request.reader,
         takes_text=request.takes_text,
     )
-    answer = Answer(first.base.copy() if first.base is not None else Positions())
+    answer = Answer(first.base.copy() if first.base is not None else Positions(), names_all=request.whole)
     ctx.ignored = frozenset(answer.positions.ignored)
     others = other_rooms.changed(ctx, [row for row in first.memberships if row.membership != "join"])
     member_of = [row for row in first.memberships if row.membership == "join"]
@@ -375,11 +370,11 @@ def assemble(
     if any(room.head.unsettled for room in rooms.values()):
         answer.again_ms = ctx.now_ms + SETTLING_MS
     account.take(ctx, answer, changes)
-    budget = Budget(sys.maxsize if request.whole else answer.bytes_for_rooms())
+    budget = Budget(answer.bytes_for_rooms())
     counted_by = rule_digests.digests_of(ctx.user_id, ctx.push_changes, ctx.ignored)
     if ctx.reader.tracks and ctx.base is not None:
         ctx.outdated = rule_digests.outdated(ctx.base.counted_by, counted_by)
-    told, present = _add_joined(
+    told, present = add_joined(
         ctx, answer, [(rooms[row.room_id], row) for row in member_of if row.room_id in rooms], budget
     )
     untold = {row.room_id for row in member_of} - told
@@ -421,74 +416,6 @@ def _keep_untold(ctx: Context, answer: Answer, room_ids: Collection[str]) -> Non
     """Have the next answer show the account data of rooms that this one leaves out."""
     untold = [item for room_id in room_ids for item in ctx.room_data.get(room_id, ())]
     answer.positions.user = min([answer.positions.user, *(streams.seq_of(item) - 1 for item in untold)])
-
-
-def _add_joined(
-    ctx: Context, answer: Answer, rooms: Sequence[tuple[Room, Membership]], budget: Budget
-) -> tuple[set[str], dict[str, str]]:
-    """Add the sections of joined rooms. Return the rooms in the answer, and a room for each changed presence.
-
-    Rooms that don't fit are left for the next answer. The rooms that the client heard of longest ago go
-    first, so that none is left out for ever.
-    """
-    told: set[str] = set()
-    present: dict[str, str] = {}
-    to_look_at = [(room, row) for room, row in rooms if joined.moved(ctx, room)]
-    wanted = [
-        (room, row)
-        for room, row in to_look_at
-        if not ctx.reader.postpones(joined.known_position(ctx, room, row))
-    ]
-    if len(wanted) < len(to_look_at):
-        answer.again_ms = ctx.now_ms + SETTLING_MS
-    to_look_at = wanted
-    order = {name: number for number, name in enumerate(ctx.base.rooms if ctx.base is not None else ())}
-    to_look_at.sort(key=lambda pair: order.get(ctx.hash(pair[0].room_id), -1))
-    for start in range(0, len(to_look_at), ROOMS_AT_ONCE):
-        some = to_look_at[start : start + ROOMS_AT_ONCE]
-        if ctx.base is None and len(some) > 1:
-            joined.read_ahead(ctx, [room for room, _ in some])
-        seen = joined.with_own_data(ctx, some)
-        parts = concurrency.parallel(*(functools.partial(joined.joined_room, seen, *pair) for pair in some))
-        full = False
-        for (room, _), part in zip(some, parts, strict=True):
-            if part is None:
-                continue
-            if part.section is not None:
-                text = "".join(encode(part.section))
-                if not budget.take(len(text.encode())):
-                    full = True
-                    _leave_for_later(ctx, answer, room)
-                    continue
-                if ctx.takes_text:  # then nobody looks into it
-                    part.section = cast("RoomSection", RawJson(text))
-            told.add(room.room_id)
-            present |= part.presence
-            _add_part(ctx, answer, room, part)
-        if full:
-            for room, _ in to_look_at[start + ROOMS_AT_ONCE :]:
-                _leave_for_later(ctx, answer, room)
-            break
-    return told, present
-
-
-def _leave_for_later(ctx: Context, answer: Answer, room: Room) -> None:
-    """Leave a room for the next look. It has all of the state then, too, if that was asked for now."""
-    if ctx.full_state:
-        answer.positions.rooms.pop(ctx.hash(room.room_id), None)
-
-
-def _add_part(ctx: Context, answer: Answer, room: Room, part: joined.RoomPart) -> None:
-    """Add a joined room's part. The room moves to the end of the order in which rooms were shown."""
-    name = ctx.hash(room.room_id)
-    answer.positions.rooms.pop(name, None)
-    answer.positions.rooms[name] = part.position
-    answer.positions.typing_until_ms.pop(name, None)
-    if part.typing_until_ms:
-        answer.positions.typing_until_ms[name] = part.typing_until_ms
-    answer.device_lists |= part.device_lists
-    if part.section is not None:
-        answer.rooms.setdefault("join", {})[room.room_id] = part.section
 
 
 def _add_presence(ctx: Context, answer: Answer, told: Mapping[str, str], in_rooms: Collection[str]) -> None:
