@@ -226,6 +226,12 @@ def test_state_that_others_would_fail_on_is_refused(alice, room_id, event_type, 
     refused(later, 400, "M_BAD_JSON")
 
 
+@pytest.mark.parametrize("content", [{}, {"url": None}, {"url": ""}])
+def test_an_avatar_is_taken_away(alice, room_id, content):
+    set_state(alice, room_id, "m.room.avatar", {"url": "mxc://example.org/a"})
+    set_state(alice, room_id, "m.room.avatar", content)
+
+
 @pytest.mark.parametrize("allow", [["*"], ["example.org"], ["*.example", "EXAMPLE.*"]])
 def test_a_server_acl_that_lets_this_server_in_is_set(alice, room_id, allow):
     set_state(alice, room_id, "m.room.server_acl", {"allow": allow, "deny": ["evil.example"]})
