@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.identity.tokens import Requester
 from murmuration.media.headers import ETAG
 from murmuration.protocol.errors import InvalidParam
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
 
 DEFAULT_WAIT_MS = 20_000
 
@@ -51,7 +55,7 @@ class Asked:
         return cls("", wait, may_redirect=redirects, range=_range(headers), is_known=known)
 
     @classmethod
-    def by_server(cls, server_name: str, query: Mapping[str, str]) -> Asked:
+    def by_server(cls, server_name: ServerName, query: Mapping[str, str]) -> Asked:
         """Return another server's request, which gets this server's media only. Raises InvalidParam."""
         return cls(server_name, _timeout_ms(query))
 
