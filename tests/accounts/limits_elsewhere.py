@@ -22,6 +22,12 @@ def list_children(stage: Any) -> Answer:
     return called(lambda: hierarchy.get_hierarchy(by_server(stage), stage.room, suggested_only=False))
 
 
+def ask_for_complexity(stage: Any) -> Answer:
+    from murmuration.federation.serving import complexity
+
+    return called(lambda: complexity.get_complexity(by_server(stage), stage.room))
+
+
 def list_rooms_elsewhere(stage: Any) -> Answer:
     alice: Client = stage.alice
     return alice.get(f"{V3}/publicRooms", server="nowhere.invalid")

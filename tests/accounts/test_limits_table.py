@@ -24,6 +24,7 @@ from murmuration.identity.rate_limits import LIMITS
 from tests.accounts import media_requests
 from tests.accounts.conftest import PASSWORD, password_auth
 from tests.accounts.limits_elsewhere import (
+    ask_for_complexity,
     find_alias_elsewhere,
     list_children,
     list_rooms,
@@ -44,6 +45,7 @@ from tests.accounts.limits_of_servers import (
     hand_in,
     invite_elsewhere,
     invite_from_elsewhere,
+    invite_to_a_room_elsewhere,
     park_event,
     query_keys,
     send_ephemera,
@@ -89,6 +91,7 @@ NUMBERS = {
     "delayed_event_action": (1, 60),
     "openid_token": (0.05, 20),
     "federation_membership": (5, 200),
+    "federation_invite": (1 / 300, 20),
     "federation_pdu": (10, 500),
     "federation_parked": (0.1, 200),
     "federation_state": (0.5, 30),
@@ -253,6 +256,9 @@ ROWS = [
     Row("federation_directory", "federation.finding.public_rooms.serve_public_rooms", by_server, list_rooms),
     Row("federation_directory", "federation.serving.hierarchy.get_hierarchy", by_server, list_children),
     Row(
+        "federation_directory", "federation.serving.complexity.get_complexity", by_server, ask_for_complexity
+    ),
+    Row(
         "remote_question",
         "federation.finding.public_rooms.get_public_rooms",
         by_user,
@@ -297,6 +303,12 @@ ROWS = [
         "federation.membership.serving.third_party.exchange",
         by_server,
         exchange_invite,
+    ),
+    Row(
+        "federation_invite",
+        "federation.membership.serving.invites._record",
+        lambda stage: f"{by_server(stage)}|{stage.alice.user_id}",
+        invite_to_a_room_elsewhere,
     ),
     Row("federation_pdu", "federation.inbound.transactions.taking.take_transaction", by_server, send_events),
     Row("federation_parked", "federation.inbound.transactions.working.park", by_server, park_event),
