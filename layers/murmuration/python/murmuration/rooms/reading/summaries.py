@@ -70,7 +70,7 @@ def listing(room: Room) -> RoomListing:
         "topic": _plain_topic(contents["topic"]),
         "avatar_url": contents["avatar"].get("url"),
         "canonical_alias": contents["canonical_alias"].get("alias"),
-        "join_rule": contents["join_rules"].get("join_rule"),
+        "join_rule": _join_rule(contents["join_rules"]),
         "room_type": contents["create"].get("type"),
     }
     return {
@@ -80,6 +80,14 @@ def listing(room: Room) -> RoomListing:
         "guest_can_join": contents["guest_access"].get("guest_access") == "can_join",
         **texts_of(fields),
     }
+
+
+def _join_rule(content: Content) -> str:
+    """Return the join rule to show: that of the auth rules where there is none. Without one a reader would
+    take the room for public.
+    """
+    rule = content.get("join_rule")
+    return rule if isinstance(rule, str) and 0 < len(rule) <= MOST_CHARACTERS["join_rule"] else "invite"
 
 
 def texts_of(fields: Mapping[str, object]) -> ListedTexts:
@@ -149,9 +157,14 @@ def is_open(room: Room) -> bool:
 
 
 def is_open_listing(listed: Mapping[str, object]) -> bool:
-    """Return `is_open` for the listing of a room. Of other servers' rooms the version may be missing."""
+    """Return `is_open` for the listing of a room.
+
+    Of other servers' rooms the version may be missing, and the join rule: it is public then.
+    """
     version = ROOM_VERSIONS.get(str(listed.get("room_version")))
-    return listed["world_readable"] is True or _has_rule(_OPEN_RULES, listed.get("join_rule"), version)
+    return listed["world_readable"] is True or _has_rule(
+        _OPEN_RULES, listed.get("join_rule", "public"), version
+    )
 
 
 def _has_rule(
