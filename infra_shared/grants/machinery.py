@@ -81,7 +81,7 @@ GRANTS: Mapping[str, Grant] = {
             "room-log": "batch_get",
             "rooms": "batch_get get",
             "streams": "batch_get",
-            "transient": "delete get put",
+            "transient": "delete get put update",
             "users": "batch_get delete get put",
         },
     ),

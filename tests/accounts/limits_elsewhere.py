@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
+from murmuration.protocol.identifiers import RoomId, ServerName
 from tests.accounts.limits_of_servers import by_server, called
 from tests.in_process import Answer, Client, segment
 from tests.rooms.people import V3, path
@@ -45,3 +47,17 @@ def list_space_elsewhere(stage: Any) -> Answer:
 
 def summarise_elsewhere(client: Client) -> Answer:
     return client.get(f"/_matrix/client/v1/room_summary/{segment('!a:nowhere.invalid')}")
+
+
+def join_elsewhere(stage: Any) -> Answer:
+    from murmuration.aws import queues
+    from murmuration.federation.membership import joining
+    from murmuration.rooms.membership.joining import JoinRequest
+
+    user_id, room_id, server = (
+        stage.alice.user_id,
+        RoomId("!a:nowhere.invalid"),
+        ServerName("nowhere.invalid"),
+    )
+    with mock.patch.object(joining, "_wait"), mock.patch.object(queues, "send"):
+        return called(lambda: joining.join_elsewhere(user_id, room_id, [server], JoinRequest(room_id)))

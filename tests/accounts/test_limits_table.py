@@ -14,18 +14,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 import murmuration
 from murmuration import clock
-from murmuration.identity import rate_limits
+from murmuration.identity import patience, rate_limits
 from murmuration.identity.rate_limits import LIMITS
+from murmuration.protocol.identifiers import UserId
 from tests.accounts import media_requests
 from tests.accounts.conftest import PASSWORD, password_auth
 from tests.accounts.limits_elsewhere import (
     ask_for_complexity,
     find_alias_elsewhere,
+    join_elsewhere,
     list_children,
     list_rooms,
     list_rooms_elsewhere,
@@ -40,6 +43,7 @@ from tests.accounts.limits_of_servers import (
     ask_for_template,
     by_address,
     by_server,
+    called,
     exchange_invite,
     fetch_keys,
     hand_in,
@@ -76,6 +80,7 @@ NUMBERS = {
     "message": (0.2, 10),
     "redaction": (0.2, 10),
     "join": (0.1, 10),
+    "remote_join": (1 / 600, 4),
     "invite": (0.3, 10),
     "moderation": (1, 50),
     "room_creation": (0.016, 10),
@@ -87,6 +92,8 @@ NUMBERS = {
     "pusher": (0.1, 20),
     "user_directory": (1, 50),
     "search": (0.2, 20),
+    "notifications": (0.5, 30),
+    "long_work": (0.25, 16),
     "delayed_event": (0.5, 20),
     "delayed_event_action": (1, 60),
     "openid_token": (0.05, 20),
@@ -252,7 +259,19 @@ def knock(stage: Stage) -> Answer:
     return stage.alice.post(f"{V3}/knock/{segment(stage.room)}")
 
 
+def work_long(stage: Stage) -> Answer:
+    with patch.object(patience, "QUICK_S", -1), patience.working(lambda: stage.alice.user_id):
+        return called(patience.go_on)
+
+
 ROWS = [
+    Row("long_work", "identity.patience.go_on", by_user, work_long),
+    Row(
+        "notifications",
+        "push.notifications.get_notifications",
+        by_user,
+        lambda stage: stage.alice.get(f"{V3}/notifications"),
+    ),
     Row("federation_directory", "federation.finding.public_rooms.serve_public_rooms", by_server, list_rooms),
     Row("federation_directory", "federation.serving.hierarchy.get_hierarchy", by_server, list_children),
     Row(
@@ -283,6 +302,7 @@ ROWS = [
         by_address,
         find_alias_elsewhere,
     ),
+    Row("remote_join", "federation.membership.joining.join_elsewhere", by_user, join_elsewhere),
     Row("invite", "federation.membership.inviting.invite_user", by_user, invite_elsewhere),
     Row("invite", "federation.membership.states._invite", by_user, set_invite_elsewhere),
     Row(
@@ -495,7 +515,7 @@ def stage(
 
     alice, bob = make_client("alice"), make_client("bob")
     alice.source_ip = address()
-    accounts.set_password(alice.user_id, passwords.hash_password(PASSWORD))
+    accounts.set_password(UserId(alice.user_id), passwords.hash_password(PASSWORD))
     room = create_room(alice, preset="public_chat")
     invite(alice, room, bob)
     join(bob, room)

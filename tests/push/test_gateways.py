@@ -11,6 +11,8 @@ import pytest
 from local_cloud.permissions import acting_for
 from murmuration import outbound
 from murmuration.clock import now_ms
+from murmuration.identity import budgets
+from murmuration.protocol.identifiers import EventId, RoomId, UserId
 from murmuration.push import gateways
 from murmuration.storage.rooms import event_store
 from murmuration.storage.users import accounts, failing_pushers, unread
@@ -115,6 +117,34 @@ def test_a_mention_is_a_highlight_where_the_room_is_muted(
     assert told["devices"][0]["tweaks"]["highlight"] is True
 
 
+def test_a_slow_gateway_is_left_alone_for_a_while(
+    phone: Client,
+    bob: Client,
+    room_id: str,
+    gateway: Gateway,
+    workers: Workers,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Then it is told of all that came meanwhile. Its user pays for the time that it takes."""
+    paid: list[str] = []
+    monkeypatch.setattr(budgets, "charge", lambda owner, _: paid.append(owner))
+    monkeypatch.setattr(gateways, "SLOW_S", -1)
+    monkeypatch.setattr(gateways, "RESTS", 1_000_000)
+    sent = [send(bob, room_id, "one")]
+    workers.run(room_id)
+    sent += [send(bob, room_id, text) for text in ("two", "three")]
+    workers.run(room_id)
+    assert [each["event_id"] for each in gateway.take()] == sent[:1]
+    assert phone.user_id in paid
+    monkeypatch.setattr(gateways, "SLOW_S", 60)
+    later = now_ms() + 86_000_000
+    monkeypatch.setattr(gateways, "now_ms", lambda: later)
+    workers.deliver(late=True)
+    came = gateway.take()
+    assert [each["event_id"] for each in came if "event_id" in each] == sent[1:]
+    assert counts(came)[-1] == 3
+
+
 def test_ignored_users_ring_nobody(
     phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
 ) -> None:
@@ -129,11 +159,11 @@ def test_the_phone_of_a_locked_account_is_told_nothing(
     phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
 ) -> None:
     """It may be stolen. After the lock it goes on, with the right number."""
-    accounts.set_flag(phone.user_id, "locked", True)
+    accounts.set_flag(UserId(phone.user_id), "locked", True)
     send(bob, room_id, "secret")
     workers.run(room_id)
     assert gateway.take() == []
-    accounts.set_flag(phone.user_id, "locked", False)
+    accounts.set_flag(UserId(phone.user_id), "locked", False)
     send(bob, room_id)
     workers.run(room_id)
     assert counts(gateway.take()) == [2]
@@ -213,7 +243,7 @@ def test_what_was_read_before_it_was_told_is_not_told(
     read(phone, room_id, event_id)
     workers.run(room_id)
     assert gateway.take() == []
-    assert unread.read_total(phone.user_id) == 0
+    assert unread.read_total(UserId(phone.user_id)) == 0
 
 
 def test_an_answer_of_ones_own_reads_what_came_before(
@@ -256,10 +286,10 @@ def test_what_is_redacted_counts_no_more(
 
 
 def test_a_redaction_that_did_not_count_takes_nothing_out(
-    phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
+    phone: Client, bob: Client, room_id: RoomId, gateway: Gateway, workers: Workers
 ) -> None:
     """Other servers may send one that the room's rules don't allow."""
-    event_id = send(bob, room_id)
+    event_id = EventId(send(bob, room_id))
     workers.run(room_id)
     ((_, ordinal),) = event_store.read_ordinals([event_id], room_id).items()
     workers.queue.append(
@@ -267,7 +297,7 @@ def test_a_redaction_that_did_not_count_takes_nothing_out(
     )
     workers.deliver()
     assert counts(gateway.take()) == [1]
-    assert unread.read_total(phone.user_id) == 1
+    assert unread.read_total(UserId(phone.user_id)) == 1
 
 
 def test_what_is_redacted_before_it_is_told_is_not_told(
@@ -276,7 +306,7 @@ def test_what_is_redacted_before_it_is_told_is_not_told(
     redact(bob, room_id, send(bob, room_id))
     workers.run(room_id)
     assert [each["type"] for each in gateway.take()] == []
-    assert unread.read_total(phone.user_id) == 0
+    assert unread.read_total(UserId(phone.user_id)) == 0
 
 
 def test_a_rejected_key_loses_its_pusher(

@@ -12,9 +12,10 @@ from PIL import Image
 
 from murmuration import clock
 from murmuration.aws import dynamodb, objects
-from murmuration.identity import rate_limits
-from murmuration.identity.rate_limits import Limit
+from murmuration.identity import patience, rate_limits
+from murmuration.identity.rate_limits import LIMITS, Limit
 from murmuration.media import remote
+from murmuration.protocol.identifiers import ServerName
 from murmuration.settings import settings
 from murmuration.storage.media import Content
 from tests.federation.media.conftest import Library, two_parts
@@ -210,7 +211,7 @@ def test_what_is_too_large_is_not_kept(
     answer = get(alice, library)
     assert (answer.status, answer.json["errcode"]) == (502, "M_TOO_LARGE")
     listed = objects.client().list_objects_v2(
-        Bucket=settings().media_bucket, Prefix=remote.folder(library.name, "abc")
+        Bucket=settings().media_bucket, Prefix=remote.folder(ServerName(library.name), "abc")
     )
     assert listed["KeyCount"] == 0
 
@@ -237,13 +238,38 @@ def test_many_who_ask_at_once_fetch_once(alice: Client, library: Library) -> Non
     assert len(library.asked) == 1
 
 
+def test_who_holds_too_many_functions_waits_no_longer(
+    alice: Client, library: Library, limited: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other server hasn't answered yet when the request is refused."""
+    asked, refused = threading.Event(), threading.Event()
+
+    def slow(_: Received) -> Reply:
+        asked.set()
+        assert refused.wait(20)
+        return two_parts(PNG, DATA)
+
+    library.new = slow
+    now = clock.now_ms()
+    monkeypatch.setattr(rate_limits, "now_ms", lambda: now)
+    monkeypatch.setattr(patience, "QUICK_S", 0.2)
+    for _ in range(LIMITS["long_work"].burst):
+        rate_limits.check("long_work", alice.user_id)
+    answer = get(alice, library)
+    refused.set()
+    assert asked.is_set()
+    assert (answer.status, answer.json["errcode"]) == (429, "M_LIMIT_EXCEEDED")
+
+
 def test_a_fetch_that_was_stopped_is_begun_anew(
     alice: Client, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from murmuration.storage import remote_media
 
     now = clock.now_ms()
-    assert remote_media.claim(library.name, "abc", "dead", now_ms=now, until_ms=now + remote.CLAIM_MS)
+    assert remote_media.claim(
+        ServerName(library.name), "abc", "dead", now_ms=now, until_ms=now + remote.CLAIM_MS
+    )
     monkeypatch.setattr(remote, "now_ms", lambda: now + remote.CLAIM_MS + 1)
     library.new = lambda _: two_parts(PNG, DATA)
     assert get(alice, library).body == DATA
@@ -254,10 +280,12 @@ def test_a_late_fetch_leaves_what_another_fetched(alice: Client, library: Librar
 
     def overtaken(_: Received) -> Reply:
         later = clock.now_ms() + remote.CLAIM_MS + 1
-        assert remote_media.claim(library.name, "abc", "other", now_ms=later, until_ms=later + 1)
+        assert remote_media.claim(ServerName(library.name), "abc", "other", now_ms=later, until_ms=later + 1)
         content = Content("remote/x/other", "text/plain", None, 5, later)
         objects.put("remote/x/other", b"other", "text/plain")
-        remote_media.finish(library.name, "abc", "other", content, now_ms=later, expires_ms=later + 100_000)
+        remote_media.finish(
+            ServerName(library.name), "abc", "other", content, now_ms=later, expires_ms=later + 100_000
+        )
         return two_parts(PNG, DATA)
 
     library.new = overtaken
@@ -367,7 +395,7 @@ def test_thumbnails_are_made_here(alice: Client, bob: Client, library: Library) 
         with Image.open(BytesIO(answer.body)) as image:
             assert image.size == (96, 96)
     assert len(library.asked) == 1
-    folder = remote.folder(library.name, "abc")
+    folder = remote.folder(ServerName(library.name), "abc")
     assert objects.get(f"{folder}/crop-96x96") is not None, "it ends with the image"
 
 

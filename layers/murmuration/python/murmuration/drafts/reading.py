@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.protocol.events import StateKey
+from murmuration.rooms.room import Room
 from murmuration.storage.live.positions import RoomPosition
+from murmuration.storage.users.memberships import Membership
 from murmuration.sync import presence
 from murmuration.sync.context import Context
 from murmuration.sync.joined import RoomPart
@@ -17,6 +19,7 @@ from murmuration.sync.readers.sections import SyncSections
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
+    from murmuration.protocol.identifiers import UserId
     from murmuration.sync.readers.json_types import AnswerSections, RoomSection
 
 
@@ -55,10 +58,17 @@ class Sections(FoundingPresence):
         )
         part.presence |= present
 
+    def left(self, ctx: Context, rooms: Sequence[tuple[Room, Membership]], /) -> Sequence[RoomSection | None]:
+        return concurrency.parallel(*(functools.partial(self.left_room, ctx, *pair) for pair in rooms))
+
+    def left_room(self, ctx: Context, room: Room, row: Membership, /) -> RoomSection | None:
+        """Return the section of a room that the user left."""
+        raise NotImplementedError
+
     def joined(self, ctx: Context, news: RoomNews, ephemeral: list[ClientEvent], /) -> RoomSection | None:
         """Return the section of a room that the user is in."""
         raise NotImplementedError
 
-    def present(self, _news: RoomNews, /) -> Mapping[str, str]:
+    def present(self, _news: RoomNews, /) -> Mapping[UserId, str]:
         """Return users whose presence is shown even if it didn't change, with a room that they are in."""
         return {}

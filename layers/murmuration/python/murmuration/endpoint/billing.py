@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from murmuration.endpoint.routes import Auth, Http
-from murmuration.identity import budgets
+from murmuration.identity import budgets, patience
+from murmuration.transport import deadlines
 
 if TYPE_CHECKING:
     from murmuration.endpoint.http import Request
     from murmuration.endpoint.shapes import ProxyResponse
+    from murmuration.protocol.identifiers import ServerName, UserId
 
 BASE64 = 0.75
 """The bytes that a character of a body stands for which API Gateway sends as base64."""
@@ -27,7 +29,12 @@ def billing(request: Request, route: Http) -> Iterator[None]:
     """Bill the work inside the block to the owner of the request, once the owner is known."""
     memory_mb = int(getattr(request.context, "memory_limit_in_mb", 512))
     with budgets.billing(route.path, estimate=_estimate(request, route), memory_mb=memory_mb) as bill:
-        yield
+        if bill is None:
+            yield
+        else:
+            deadlines.connect(patience.go_on)
+            with patience.working(lambda: bill.owner or _address(request)):
+                yield
     if bill is not None:
         settle(bill, lambda: _address(request))
 
@@ -42,18 +49,31 @@ def socket_billing(route: str) -> Iterator[None]:
 
 
 @contextmanager
-def server_billing(server_name: str, route: str) -> Iterator[None]:
+def server_billing(server_name: ServerName, route: str) -> Iterator[None]:
     """Bill a worker's work on another server's events to that server.
 
     The events are accepted already, so this work is never refused. If it puts the bucket into debt, the
     server's next requests are refused.
     """
-    with budgets.billing(route) as bill:
+    with _billing_work(budgets.server_owner(server_name), route):
+        yield
+
+
+@contextmanager
+def user_billing(user_id: UserId, route: str, *, memory_mb: int = 512) -> Iterator[None]:
+    """Bill a worker's work for a user to them, as `server_billing` does for a server."""
+    with _billing_work(user_id, route, memory_mb=memory_mb):
+        yield
+
+
+@contextmanager
+def _billing_work(owner: str, route: str, *, memory_mb: int = 512) -> Iterator[None]:
+    with budgets.billing(route, memory_mb=memory_mb) as bill:
         try:
             yield
         finally:
             if bill is not None:
-                settle(bill, lambda: budgets.server_owner(server_name))
+                settle(bill, lambda: owner)
 
 
 def settle(bill: budgets.Bill, find_owner: Callable[[], str | None]) -> None:
@@ -73,7 +93,7 @@ def charge_address(request: Request, route: Http) -> None:
         budgets.charge_to(_address(request))
 
 
-def charge_server(origin: str) -> None:
+def charge_server(origin: ServerName) -> None:
     """Charge a request to the server that signed it. Raises LimitExceeded."""
     budgets.charge_to(budgets.server_owner(origin))
 

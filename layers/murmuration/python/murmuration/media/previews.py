@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from murmuration.aws import objects
 from murmuration.clock import now_ms
-from murmuration.identity import rate_limits
+from murmuration.identity import patience, rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.media import pages
 from murmuration.protocol.addresses import parse_address
@@ -84,6 +84,7 @@ def get_url_preview(requester: Requester, url: str) -> OpenGraph:
             return _ask(digest, asked)
         if time.monotonic() > deadline:
             raise LimitExceeded("The URL is being asked already", retry_after_ms=CLAIM_MS)
+        patience.go_on()
         time.sleep(WAIT_STEP_S)
 
 

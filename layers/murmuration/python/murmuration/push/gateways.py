@@ -8,6 +8,7 @@ https://spec.matrix.org/v1.19/push-gateway-api/
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from murmuration import outbound
 from murmuration.aws import queues
 from murmuration.aws.reads import Batch, fetch
 from murmuration.clock import now_ms
+from murmuration.identity import budgets
 from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.event_types import CANONICAL_ALIAS_KEY, MEMBER, NAME_KEY
 from murmuration.protocol.events import Event
@@ -35,6 +37,7 @@ from murmuration.storage.users.pushers import Pusher
 if TYPE_CHECKING:
     from murmuration.aws.queues import MessageBody
     from murmuration.protocol.encoding.shapes import JsonDict, JsonObject
+    from murmuration.protocol.identifiers import EventId, RoomId, UserId
     from murmuration.push.json_types import Reading
     from murmuration.storage.json_types import EventNote, InviteNote, Note
 
@@ -42,6 +45,12 @@ FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 5_000, 3_600_000
 LONGEST_DELAY_S = 900
 """The longest time that SQS holds a message back."""
 ATTEMPTS = 5
+SECONDS = 5.0
+"""How long a gateway may take."""
+SLOW_S = 2.0
+RESTS = 20
+"""A gateway that took longer is left alone for so many times as long as it took."""
+MEMORY_GB = 0.5
 CORRECTIONS = 3
 """How often at most the number of unread events is told anew after a call."""
 COUNTS_ONLY: Note = {"counts": True}
@@ -50,7 +59,7 @@ COUNTS_ONLY: Note = {"counts": True}
 
 def deliver(message: MessageBody) -> None:
     """Handle a message of the queue: a push, a lower unread count, or another attempt."""
-    user_id = str(message["user_id"])
+    user_id = message["user_id"]
     if "note" in message:
         note: EventNote | InviteNote = message["note"]
         if "invite" in note:
@@ -64,7 +73,7 @@ def deliver(message: MessageBody) -> None:
         _retry(user_id, message["retry"], int(message["failures"]))
 
 
-def _notify(user_id: str, note: EventNote) -> None:
+def _notify(user_id: UserId, note: EventNote) -> None:
     """Tell all pushers of an event, unless the user has read it meanwhile.
 
     The event is counted as unread before the receipts are read, and a receipt is written before the unread
@@ -84,7 +93,7 @@ def _notify(user_id: str, note: EventNote) -> None:
         _tell(user_id, pusher, note)
 
 
-def _notify_of_invite(user_id: str, note: InviteNote) -> None:
+def _notify_of_invite(user_id: UserId, note: InviteNote) -> None:
     """Tell all pushers of an invite to a room that this server isn't in, unless it has ended meanwhile.
 
     It is counted before its row is read. Whoever ends it orders a lower count after that, so none is left.
@@ -101,13 +110,13 @@ def _notify_of_invite(user_id: str, note: InviteNote) -> None:
         _tell(user_id, pusher, note)
 
 
-def _invite(user_id: str, note: InviteNote) -> Membership | None:
+def _invite(user_id: UserId, note: InviteNote) -> Membership | None:
     """Return the row of an invite; None if it is over."""
     row = memberships.read_membership(user_id, note["room_id"])
     return row if row is not None and row.event_id == note["invite"] else None
 
 
-def _note_reading(user_id: str, room_id: str, up_to: Mapping[str, int], gone: int | None) -> None:
+def _note_reading(user_id: UserId, room_id: RoomId, up_to: Mapping[str, int], gone: int | None) -> None:
     if gone is not None and _entry(room_id, gone)[1] is not None:
         gone = None  # whoever sent the redaction wasn't allowed to
     _, changed = unread.mark_read(user_id, room_id, up_to, gone=gone)
@@ -116,7 +125,7 @@ def _note_reading(user_id: str, room_id: str, up_to: Mapping[str, int], gone: in
             _tell(user_id, pusher, COUNTS_ONLY)
 
 
-def _retry(user_id: str, digest: str, failures: int) -> None:
+def _retry(user_id: UserId, digest: str, failures: int) -> None:
     """Try a failing gateway again if its time has come. Of several such messages only one goes on."""
     pusher = next((each for each in pushers.read_pushers(user_id).pushers if each.digest == digest), None)
     failing = fetch(failing_read(user_id, digest))
@@ -128,7 +137,7 @@ def _retry(user_id: str, digest: str, failures: int) -> None:
         _attempt(user_id, pusher, failing, failing.pending)
 
 
-def _tell(user_id: str, pusher: Pusher, note: Note) -> None:
+def _tell(user_id: UserId, pusher: Pusher, note: Note) -> None:
     """Send a note to a pusher's gateway, or keep it for the next attempt while the gateway fails."""
     failing = fetch(failing_read(user_id, pusher.digest))
     for _ in range(ATTEMPTS):
@@ -140,7 +149,7 @@ def _tell(user_id: str, pusher: Pusher, note: Note) -> None:
     _attempt(user_id, pusher, failing, [*(failing.pending if failing else ()), note])
 
 
-def _attempt(user_id: str, pusher: Pusher, failing: Failing | None, notes: Sequence[Note]) -> None:
+def _attempt(user_id: UserId, pusher: Pusher, failing: Failing | None, notes: Sequence[Note]) -> None:
     """Tell a gateway these things in order, and note how that went.
 
     Calls of several workers overtake each other, and a phone shows the number that came last. So the number
@@ -152,6 +161,9 @@ def _attempt(user_id: str, pusher: Pusher, failing: Failing | None, notes: Seque
         answer = _call(user_id, pusher, note)
         if answer.failed:
             _note_failure(user_id, pusher, failing, to_tell[number:], answer.retry_after_ms)
+            return
+        if answer.rest_ms and not answer.rejected:
+            _rest(user_id, pusher, failing, to_tell[number + 1 :], answer.rest_ms)
             return
         if answer.rejected:
             pushers.remove_pushers(user_id, [pusher.pair], made_before_ms=started_ms)
@@ -167,21 +179,38 @@ def _attempt(user_id: str, pusher: Pusher, failing: Failing | None, notes: Seque
 
 
 def _note_failure(
-    user_id: str,
+    user_id: UserId,
     pusher: Pusher,
     failing: Failing | None,
     notes: Sequence[Note],
     retry_after_ms: int,
 ) -> None:
-    """Record a failed attempt and order the next one.
-
-    If another worker recorded it, only the notes are added.
-    """
+    """Record a failed attempt and order the next one."""
     now = now_ms()
     failures = failing.failures + 1 if failing else 1
     pause = min(LONGEST_PAUSE_MS, max(retry_after_ms, FIRST_PAUSE_MS << min(failures - 1, 12)))
     since, revision = (failing.since_ms, failing.revision) if failing else (now, 0)
-    noted = Failing(since, failures, now + pause, (), revision).with_pending(notes)
+    _pause(user_id, pusher, Failing(since, failures, now + pause, (), revision), notes)
+
+
+def _rest(
+    user_id: UserId, pusher: Pusher, failing: Failing | None, notes: Sequence[Note], rest_ms: int
+) -> None:
+    """Leave a slow gateway alone for a while, so that it doesn't occupy workers. More notes wait meanwhile.
+
+    The number of unread events is told then in any case.
+    """
+    now, revision = now_ms(), failing.revision if failing else 0
+    resting = Failing(now, 1, now + rest_ms, (), revision)
+    _pause(user_id, pusher, resting, [*notes, COUNTS_ONLY])
+
+
+def _pause(user_id: UserId, pusher: Pusher, pausing: Failing, notes: Sequence[Note]) -> None:
+    """Store until when a gateway isn't called, and order the next attempt.
+
+    If another worker stored something, only the notes are added to it.
+    """
+    noted = pausing.with_pending(notes)
     if failing_pushers.store(user_id, pusher.digest, noted):
         _order_retry(user_id, pusher.digest, noted)
         return
@@ -193,7 +222,7 @@ def _note_failure(
             return
 
 
-def _order_retry(user_id: str, digest: str, failing: Failing) -> None:
+def _order_retry(user_id: UserId, digest: str, failing: Failing) -> None:
     delay_s = min(LONGEST_DELAY_S, max(1, -(-(failing.retry_at_ms - now_ms()) // 1000)))
     body = {"user_id": user_id, "retry": digest, "failures": failing.failures}
     queues.send_later(QUEUE, body, delay_s)
@@ -203,36 +232,44 @@ def _order_retry(user_id: str, digest: str, failing: Failing) -> None:
 class _Answer:
     """How a call went: it failed, or the push key is rejected; when the gateway wants to be asked again.
 
-    `told` is the number of unread events that it was told; None if it was told nothing.
+    `told` is the number of unread events that it was told; None if it was told nothing. A gateway that
+    answers slowly is left alone for `rest_ms`.
     """
 
     failed: bool = False
     rejected: bool = False
     retry_after_ms: int = 0
     told: int | None = None
+    rest_ms: int = 0
 
 
-def _call(user_id: str, pusher: Pusher, note: Note) -> _Answer:
+def _call(user_id: UserId, pusher: Pusher, note: Note) -> _Answer:
     """Call the gateway. A note about an event that was redacted counts as sent."""
     content = _content(user_id, pusher, note)
     if content is None:
         return _Answer()
-    url = pusher.data["url"]
+    url, began_s = pusher.data["url"], time.monotonic()
     try:
         check_gateway(url)
-        answer = outbound.post_json(url, {"notification": content}, private=settings().push_private_gateways)
+        answer = outbound.post_json(
+            url, {"notification": content}, private=settings().push_private_gateways, seconds=SECONDS
+        )
         if not 200 <= answer.status < 300:
             return _Answer(failed=True, retry_after_ms=answer.retry_after_ms)
         rejected = answer.json_object().get("rejected", [])
     except (MatrixError, outbound.OutboundError):
         return _Answer(failed=True)
+    finally:
+        took_s = time.monotonic() - began_s
+        budgets.charge(user_id, took_s * MEMORY_GB * budgets.GB_SECOND)
     return _Answer(
         rejected=isinstance(rejected, list) and pusher.pushkey in rejected,
         told=content["counts"].get("unread", 0),
+        rest_ms=int(took_s * 1000) * RESTS if took_s > SLOW_S else 0,
     )
 
 
-def _content(user_id: str, pusher: Pusher, note: Note) -> JsonObject | None:
+def _content(user_id: UserId, pusher: Pusher, note: Note) -> JsonObject | None:
     """Return the body for a gateway; None if the event can't be told of any more, or the account is locked.
 
     Accounts are locked when phones are stolen: these are told how much is unread, and nothing else.
@@ -270,7 +307,7 @@ def _content(user_id: str, pusher: Pusher, note: Note) -> JsonObject | None:
     return told if is_short else told | _details(user_id, Room(head), event)
 
 
-def _entry(room_id: str, ordinal: int) -> tuple[RoomHead | None, Event | None]:
+def _entry(room_id: RoomId, ordinal: int) -> tuple[RoomHead | None, Event | None]:
     """Return a room's head and the event at an ordinal; None for an event that was redacted, or is gone."""
     head = room_items.read_head(room_id)
     if head is None:
@@ -281,7 +318,7 @@ def _entry(room_id: str, ordinal: int) -> tuple[RoomHead | None, Event | None]:
 
 
 def _about(
-    note: EventNote | InviteNote, event_id: str, room_id: str, counts: JsonObject, device: JsonObject
+    note: EventNote | InviteNote, event_id: EventId, room_id: RoomId, counts: JsonObject, device: JsonObject
 ) -> JsonDict:
     """Return what gateways are told whatever the pusher's format is."""
     return {
@@ -293,7 +330,7 @@ def _about(
     }
 
 
-def _details(user_id: str, room: Room, event: Event) -> JsonDict:
+def _details(user_id: UserId, room: Room, event: Event) -> JsonDict:
     """Return what a gateway is told of an event and its room."""
     name, alias = NAME_KEY, CANONICAL_ALIAS_KEY
     member = (MEMBER, event.sender)

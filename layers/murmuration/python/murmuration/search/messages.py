@@ -26,6 +26,7 @@ from murmuration.protocol.errors import InvalidParam, MissingParam
 from murmuration.protocol.event_types import CREATE_KEY, MEMBER, MESSAGE, NAME, TOPIC
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter, parse_room_event_filter
+from murmuration.protocol.identifiers import RoomId
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
 from murmuration.rooms.reading.aggregations import bundle, matching_relations
 from murmuration.rooms.reading.client_events import Aggregations, client_event, state_event
@@ -42,6 +43,7 @@ from murmuration.storage.users import memberships
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
+    from murmuration.protocol.identifiers import UserId
     from murmuration.search.json_types import ResultContext, ResultGroup, SearchResult
 
 PURPOSE = "search"
@@ -237,7 +239,7 @@ def _find(requester: Requester, criteria: Criteria, begin: _Start) -> tuple[list
     return hits, scan.places_left()
 
 
-def _with_predecessors(wanted: EventFilter, own: set[str]) -> EventFilter:
+def _with_predecessors(wanted: EventFilter, own: set[RoomId]) -> EventFilter:
     """Return the filter with the rooms of the user that its rooms are upgrades of.
 
     Clients name the present room alone, and its older messages are in the rooms before.
@@ -245,13 +247,13 @@ def _with_predecessors(wanted: EventFilter, own: set[str]) -> EventFilter:
     if wanted.rooms is None:
         return wanted
     rooms = dict.fromkeys(wanted.rooms)
-    newest = [room_id for room_id in rooms if room_id in own]
+    newest = sorted(room_id for room_id in own if room_id in rooms)
     for _ in range(MOST_UPGRADES):
         heads = fetch_all([room_items.head_read(room_id) for room_id in newest])
         found = [Room(head) for head in heads if head is not None]
         prefetch(found, [CREATE_KEY])
-        before = {named for room in found if (named := _predecessor(room)) in own}
-        newest = sorted(before - rooms.keys())
+        named = {_predecessor(room) for room in found}
+        newest = sorted(room_id for room_id in own if room_id in named and room_id not in rooms)
         if not newest:
             break
         rooms |= dict.fromkeys(newest)
@@ -347,7 +349,7 @@ def _shown(seen: Seen, viewer: Viewer) -> ClientEvent:
     return client_event(seen.entry, viewer, membership=seen.membership)
 
 
-def _profiles(hit: _Hit, senders: Iterable[str]) -> dict[str, dict[str, str]]:
+def _profiles(hit: _Hit, senders: Iterable[UserId]) -> dict[str, dict[str, str]]:
     """Return the profiles that these users had when the event was sent; erased users have none."""
     state = pick_state_after(hit.room, hit.seen.entry, [(MEMBER, sender) for sender in sorted(senders)])
     shown = {user_id: hit.viewer.event_copy(event) for (_, user_id), event in state.items()}
@@ -387,7 +389,7 @@ def _page_groups(
 def _states(hits: Sequence[_Hit], budget: Budget) -> dict[str, list[ClientEvent]]:
     """Return the current state of the requester's rooms; of the members only the results' senders."""
     states: dict[str, list[ClientEvent]] = {}
-    senders: dict[str, set[str]] = {}
+    senders: dict[str, set[UserId]] = {}
     for hit in hits:
         senders.setdefault(hit.room.room_id, set()).add(hit.seen.entry.event.sender)
     for hit in hits:

@@ -16,6 +16,7 @@ from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.event_types import MEMBER
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.rooms.reading import summaries
 from murmuration.rooms.room import Room, prefetch
 from murmuration.settings import settings
@@ -30,7 +31,7 @@ MOST_ROOMS, MOST_MEMBERS = 50, 500
 MOST_PUBLISHED = 100
 """How many published rooms are looked at, to find those with members of other servers."""
 NAMES = {"displayname": "display_name", "avatar_url": "avatar_url"}
-Found = dict[str, Mapping[str, str]]
+Found = dict[UserId, Mapping[str, str]]
 """By user ID the fields `displayname` and `avatar_url` that there are."""
 
 
@@ -63,14 +64,14 @@ def search_user_directory(requester: Requester, body: Fields) -> Answer:
     return {"results": results, "limited": len(fitting) > limit or len(candidates) >= MOST_FOUND}
 
 
-def _fits(user_id: str, fields: Mapping[str, str], wanted: Iterable[str]) -> bool:
+def _fits(user_id: UserId, fields: Mapping[str, str], wanted: Iterable[str]) -> bool:
     local, _, server = user_id[1:].partition(":")
     words = [*user_words.words_of(local), *user_words.words_of(fields.get("displayname", ""))]
     words += user_words.words_of(server)
     return all(any(word.startswith(part) for word in words) for part in wanted)
 
 
-def _rank(user_id: str, fields: Mapping[str, str], term: str) -> tuple[bool, bool, bool, str]:
+def _rank(user_id: UserId, fields: Mapping[str, str], term: str) -> tuple[bool, bool, bool, str]:
     """Return the sort key: a match of the whole ID, then of the whole name, then users with a name, then
     by ID.
     """
@@ -80,7 +81,7 @@ def _rank(user_id: str, fields: Mapping[str, str], term: str) -> tuple[bool, boo
     return not whole, name.casefold() != folded, not name, user_id
 
 
-def _profiles(user_ids: Iterable[str]) -> Found:
+def _profiles(user_ids: Iterable[UserId]) -> Found:
     """Return the profiles of those local users whose accounts are in use. One round trip for a hundred items.
 
     The read is eventually consistent, which costs half as much.
@@ -97,7 +98,7 @@ def _profiles(user_ids: Iterable[str]) -> Found:
     return {user_id: fields.value for user_id, (findable, fields) in answers.items() if findable.value}
 
 
-def _members(user_id: str) -> Found:
+def _members(user_id: UserId) -> Found:
     """Return the remote members of a user's rooms, and of published rooms that are open to everybody.
 
     Nothing is read of rooms without remote members.
@@ -122,7 +123,7 @@ def _members(user_id: str) -> Found:
     return found
 
 
-def _read_published() -> list[str]:
+def _read_published() -> list[RoomId]:
     return directory.read_published()[:MOST_PUBLISHED] if settings().federation else []
 
 
@@ -141,7 +142,9 @@ def _members_of(room: Room, known: Found) -> Found:
     ]
     pairs = [(MEMBER, each) for each in others[: MOST_MEMBERS - len(known)]]
     found: Found = {}
-    for pair, entry in room_items.read_state_entries(room.room_id, room.version, pairs).items():
+    for entry in room_items.read_state_entries(room.room_id, room.version, pairs).values():
         content = entry.event.content
-        found[pair[1]] = {name: content[name] for name in NAMES if isinstance(content.get(name), str)}
+        found[entry.event.member_id] = {
+            name: content[name] for name in NAMES if isinstance(content.get(name), str)
+        }
     return found

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from murmuration.drafts.v1.events import Form
+from murmuration.identity import patience
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol.errors import BadPagination, InvalidParam
 from murmuration.protocol.filters import EventFilter
@@ -24,6 +25,7 @@ from murmuration.storage.live import sync_tokens as tokens
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import Answer
+    from murmuration.protocol.identifiers import RoomId
 
 AT_ONCE = 100
 LONGEST_WAIT_MS = 10_000
@@ -32,7 +34,7 @@ PAUSES_S = (0.25, 0.5, 1.0, 2.0)
 
 
 def get_room_events(
-    token: AccessToken, room_id: str, start: str | None, timeout_ms: int, form: Form
+    token: AccessToken, room_id: RoomId, start: str | None, timeout_ms: int, form: Form
 ) -> Answer | None:
     """Return the events of a room after the token `start`, or from now on: `chunk`, and `start` and `end`
     tokens.
@@ -55,12 +57,13 @@ def get_room_events(
         if scan.found or remaining <= 0:
             chunk = [form(event, room_id) for event in client_events(scan.found, view.viewer)]
             return {"chunk": chunk, "start": begun, "end": position_token(position)}
+        patience.go_on()
         time.sleep(min(remaining, PAUSES_S[min(looks, len(PAUSES_S) - 1)]))
         looks += 1
         view = _open(token, room_id)
 
 
-def _open(token: AccessToken, room_id: str) -> View:
+def _open(token: AccessToken, room_id: RoomId) -> View:
     """The room, for members or where anyone may read it. Raises UnknownToken, Forbidden."""
     view = open_view(token, room_id)
     if not view.viewer.is_joined and not view.is_world_readable():

@@ -20,8 +20,14 @@ from murmuration.identity import rate_limits
 from murmuration.identity.budgets import expect_writes
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.encoding.unpadded_base64 import encode_urlsafe
-from murmuration.protocol.errors import BadJson
-from murmuration.protocol.identifiers import is_valid_device_id, is_valid_user_id
+from murmuration.protocol.errors import BadJson, TooLarge
+from murmuration.protocol.identifiers import (
+    DeviceId,
+    ServerName,
+    UserId,
+    is_valid_device_id,
+    is_valid_user_id,
+)
 from murmuration.storage.live import to_device
 from murmuration.storage.live.to_device import Sending, Target
 from murmuration.storage.rooms.member_index import is_local, server_of
@@ -35,6 +41,8 @@ if TYPE_CHECKING:
 
 PART_BYTES = 60_000
 """Of the messages in one EDU; a single message may have more."""
+MOST_SERVERS = 1_000
+"""To how many servers one request may send messages."""
 MOST_EVENT_BYTES = 65_536
 MOST_ID = 32
 MOST_TYPE_BYTES = 255
@@ -46,30 +54,34 @@ _PART_BITS = 20
 
 
 def send(
-    transaction: str, sender: str, event_type: str, events: Mapping[Target, Content], received_ms: int
+    transaction: str, sender: UserId, event_type: str, events: Mapping[Target, Content], received_ms: int
 ) -> None:
     """Keep messages for devices of other servers, by their contents, and have them sent.
 
     It is done once for each `transaction`. `received_ms` is when the client's request came: messages to a
-    server go out in that order. Servers that the operator excludes get nothing.
+    server go out in that order. Servers that the operator excludes get nothing. Raises TooLarge and
+    LimitExceeded for too many servers: each that doesn't answer has to be waited for.
     """
     from murmuration.federation.outbound import pokes
 
-    by_server: dict[str, dict[Target, Content]] = {}
+    by_server: dict[ServerName, dict[Target, Content]] = {}
     for (user_id, device_id), content in events.items():
         if policy.is_allowed(server_of(user_id)):
             by_server.setdefault(server_of(user_id), {})[user_id, device_id] = content
 
-    def keep(server: str) -> None:
+    def keep(server: ServerName) -> None:
         edus = _edus(transaction.rpartition("#")[2], sender, event_type, by_server[server])
         _keep(server, f"{transaction}#{server}", edus, received_ms)
 
+    if len(by_server) > MOST_SERVERS:
+        raise TooLarge(f"A request may be for users of {MOST_SERVERS} other servers")
+    rate_limits.check("to_device_servers", sender, len(by_server))
     concurrency.parallel(*(functools.partial(keep, server) for server in by_server))
     # For a repetition too: the first attempt may have stopped before this.
-    pokes.order([pokes.messages_to(server) for server in sorted(by_server)])
+    pokes.order(list(pokes.messages_to(by_server)))
 
 
-def _keep(server: str, claim: str, edus: Iterator[str], received_ms: int) -> None:
+def _keep(server: ServerName, claim: str, edus: Iterator[str], received_ms: int) -> None:
     first = received_ms << _PART_BITS | int(hashlib.sha256(claim.encode()).hexdigest()[:2], 16) << 12
     messages = [Outgoing(first + number, edu) for number, edu in enumerate(edus)]
     for start in range(0, len(messages), TRANSACTION_MESSAGES):
@@ -77,7 +89,7 @@ def _keep(server: str, claim: str, edus: Iterator[str], received_ms: int) -> Non
         outgoing_messages.put(server, some, f"{claim}#{start}")
 
 
-def _edus(digest: str, sender: str, event_type: str, events: Mapping[Target, Content]) -> Iterator[str]:
+def _edus(digest: str, sender: UserId, event_type: str, events: Mapping[Target, Content]) -> Iterator[str]:
     """The contents of the EDUs, as JSON: as many messages in each as fit."""
     for number, messages in enumerate(_parts(events)):
         message_id = encode_urlsafe(
@@ -92,8 +104,8 @@ def _edus(digest: str, sender: str, event_type: str, events: Mapping[Target, Con
         yield canonical_json.encode(content, strict=False).decode()
 
 
-def _parts(events: Mapping[Target, Content]) -> Iterator[dict[str, dict[str, Content]]]:
-    part: dict[str, dict[str, Content]] = {}
+def _parts(events: Mapping[Target, Content]) -> Iterator[dict[UserId, dict[DeviceId, Content]]]:
+    part: dict[UserId, dict[DeviceId, Content]] = {}
     left = PART_BYTES
     for (user_id, device_id), content in events.items():
         size = len(canonical_json.encode(content, strict=False))
@@ -109,7 +121,7 @@ def _parts(events: Mapping[Target, Content]) -> Iterator[dict[str, dict[str, Con
 # -- In --------------------------------------------------------------------------------------------------
 
 
-def take_messages(origin: str, contents: Contents) -> None:
+def take_messages(origin: ServerName, contents: Contents) -> None:
     """Put a server's messages into the inboxes of their devices, in order, each once.
 
     Malformed messages, and those of another server's user, are left out. The cost of storing them is taken
@@ -123,7 +135,7 @@ def take_messages(origin: str, contents: Contents) -> None:
         to_device.send_in_order(sendings, functools.partial(expect_writes, indexed=True))
 
 
-def _sending(origin: str, content: Untrusted, received_ms: int) -> Sending | None:
+def _sending(origin: ServerName, content: Untrusted, received_ms: int) -> Sending | None:
     sender, event_type, message_id = (content.get(name) for name in ("sender", "type", "message_id"))
     messages = content.get("messages")
     if not isinstance(sender, str) or not is_valid_user_id(sender) or server_of(sender) != origin:
@@ -149,5 +161,5 @@ def _sending(origin: str, content: Untrusted, received_ms: int) -> Sending | Non
     return Sending(key, events, received_ms) if events else None
 
 
-def _is_reachable(user_id: str, by_device: object) -> bool:
+def _is_reachable(user_id: UserId, by_device: object) -> bool:
     return isinstance(by_device, dict) and is_valid_user_id(user_id) and is_local(user_id)

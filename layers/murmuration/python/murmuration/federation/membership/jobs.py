@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from murmuration.aws.calls import ServiceError
 from murmuration.clock import now_ms
@@ -25,14 +25,22 @@ from murmuration.federation.membership.limits import (
     limit_for,
 )
 from murmuration.federation.requests.errors import RequestFailed
-from murmuration.protocol.errors import MatrixError
+from murmuration.identity import rate_limits
+from murmuration.protocol.errors import GatewayTimeout, MatrixError
 from murmuration.protocol.event_types import CREATE_KEY
 from murmuration.rooms.lifecycle.upgrades import follow_upgrade
 from murmuration.storage.servers import join_jobs
 from murmuration.storage.servers.join_jobs import Job
+from murmuration.transport.deadlines import Deadline
+from murmuration.transport.errors import TimedOut
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 
 CLAIM_MS = 60_000
 """When a worker has died, others may begin after so long."""
+TOTAL_SECONDS = 300.0
+"""How long servers are asked, one after another; the last of them has its time besides."""
 RENEWED_SECONDS = 15.0
 """How often the claim is renewed while a worker lives: some fail to arrive, and it is busy now and then."""
 
@@ -40,12 +48,12 @@ RENEWED_SECONDS = 15.0
 class JoinMessage(TypedDict):
     """A message of the queue `remote-joins`: a join to carry out, or the attempt number of a leave."""
 
-    user_id: str
-    room_id: str
+    user_id: UserId
+    room_id: RoomId
     leave: NotRequired[int]
 
 
-def run(user_id: str, room_id: str) -> None:
+def run(user_id: UserId, room_id: RoomId) -> None:
     """Carry out a job, unless it has ended or another worker has claimed it.
 
     The outcome is stored for the requests that wait. An unexpected error is raised after that.
@@ -69,6 +77,8 @@ def run(user_id: str, room_id: str) -> None:
     else:
         log.warning("join done: room=%s ms=%d", room_id, now_ms() - now)
         join_jobs.finish(job, "joined")
+    finally:
+        rate_limits.give_back("remote_join", user_id, job.begun_ms)
 
 
 @contextmanager
@@ -92,14 +102,13 @@ def _held(job: Job) -> Iterator[None]:
 
 def join(job: Job) -> None:
     """Join the room through the first of the servers that allows it. Raises MatrixError."""
-    most = limit_for(job.room_id)
+    most, deadline = limit_for(job.room_id), Deadline(TOTAL_SECONDS)
 
-    def by(server: str) -> Entry:
+    def by(server: ServerName) -> Entry:
+        seconds = deadline.left(handshakes.JOIN_SECONDS)
         check_complexity(server, job.room_id, most)
         event = handshakes.make(server, "join", job.room_id, job.user_id, job.content)
-        answer = handshakes.send(
-            server, "join", event, seconds=handshakes.JOIN_SECONDS, max_bytes=handshakes.MAX_JOIN_BYTES
-        )
+        answer = handshakes.send(server, "join", event, seconds=seconds, max_bytes=handshakes.MAX_JOIN_BYTES)
         found = check_answer(answer, event)
         try:
             check_members(found, most)
@@ -108,17 +117,20 @@ def join(job: Job) -> None:
             raise
         return found
 
-    entry = first_answer(job.servers, by, final=(RoomTooLarge,))
+    try:
+        entry = first_answer(job.servers, by, final=(RoomTooLarge,))
+    except TimedOut as error:
+        raise GatewayTimeout("The servers in the room took too long") from error
     create = entry.events[entry.state[CREATE_KEY]]
     if "predecessor" in create.content:
         follow_upgrade(job.user_id, create)
     enter(entry, afresh=job.afresh)
 
 
-def _leave(servers: Sequence[str], job: Job) -> None:
+def _leave(servers: Sequence[ServerName], job: Job) -> None:
     """Leave again a room that is too large, as well as that goes."""
 
-    def by(server: str) -> None:
+    def by(server: ServerName) -> None:
         event = handshakes.make(server, "leave", job.room_id, job.user_id, {})
         handshakes.send(server, "leave", event)
 

@@ -22,6 +22,7 @@ from murmuration.storage.rooms import room_items
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import StrippedState
     from murmuration.protocol.filters import AnyEvent
+    from murmuration.protocol.identifiers import RoomId
     from murmuration.rooms.json_types import ListedTexts, RoomListing, RoomSummary, SpaceRoom
 
 SUMMARISED = tuple(
@@ -136,7 +137,7 @@ def _plain_topic(content: Content) -> object:
     return content.get("topic")
 
 
-def allowed_of(room: Room) -> list[str]:
+def allowed_of(room: Room) -> list[RoomId]:
     """Return the rooms whose members may join a restricted room; none for another room."""
     rules = room.event(JOIN_RULES)
     if rules is None or not _has_rule(_RESTRICTED_RULES, rules.content.get("join_rule"), room.version):
