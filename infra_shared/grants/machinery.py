@@ -81,8 +81,8 @@ GRANTS: Mapping[str, Grant] = {
             "room-log": "batch_get",
             "rooms": "batch_get get",
             "streams": "batch_get",
-            "transient": "delete get put",
-            "users": "delete get put",
+            "transient": "delete get put update",
+            "users": "batch_get delete get put",
         },
     ),
     "workers.queues": Grant(
@@ -144,6 +144,7 @@ GRANTS: Mapping[str, Grant] = {
         secrets={"queue-secret": "get"},
         tables={
             "clock": "put",
+            "events": "batch_get",
             "listeners": "batch_get update",
             "room-log": "query",
             "rooms": "batch_get get query update",

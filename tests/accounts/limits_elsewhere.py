@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 from tests.accounts.limits_of_servers import by_server, called
 from tests.in_process import Answer, Client, segment
@@ -22,6 +23,12 @@ def list_children(stage: Any) -> Answer:
     return called(lambda: hierarchy.get_hierarchy(by_server(stage), stage.room, suggested_only=False))
 
 
+def ask_for_complexity(stage: Any) -> Answer:
+    from murmuration.federation.serving import complexity
+
+    return called(lambda: complexity.get_complexity(by_server(stage), stage.room))
+
+
 def list_rooms_elsewhere(stage: Any) -> Answer:
     alice: Client = stage.alice
     return alice.get(f"{V3}/publicRooms", server="nowhere.invalid")
@@ -39,3 +46,13 @@ def list_space_elsewhere(stage: Any) -> Answer:
 
 def summarise_elsewhere(client: Client) -> Answer:
     return client.get(f"/_matrix/client/v1/room_summary/{segment('!a:nowhere.invalid')}")
+
+
+def join_elsewhere(stage: Any) -> Answer:
+    from murmuration.aws import queues
+    from murmuration.federation.membership import joining
+    from murmuration.rooms.membership.joining import JoinRequest
+
+    user_id, room_id, server = stage.alice.user_id, "!a:nowhere.invalid", "nowhere.invalid"
+    with mock.patch.object(joining, "_wait"), mock.patch.object(queues, "send"):
+        return called(lambda: joining.join_elsewhere(user_id, room_id, [server], JoinRequest(room_id)))

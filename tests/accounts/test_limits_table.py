@@ -14,17 +14,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 import murmuration
 from murmuration import clock
-from murmuration.identity import rate_limits
+from murmuration.identity import patience, rate_limits
 from murmuration.identity.rate_limits import LIMITS
 from tests.accounts import media_requests
 from tests.accounts.conftest import PASSWORD, password_auth
 from tests.accounts.limits_elsewhere import (
+    ask_for_complexity,
     find_alias_elsewhere,
+    join_elsewhere,
     list_children,
     list_rooms,
     list_rooms_elsewhere,
@@ -39,11 +42,13 @@ from tests.accounts.limits_of_servers import (
     ask_for_template,
     by_address,
     by_server,
+    called,
     exchange_invite,
     fetch_keys,
     hand_in,
     invite_elsewhere,
     invite_from_elsewhere,
+    invite_to_a_room_elsewhere,
     park_event,
     query_keys,
     send_ephemera,
@@ -74,6 +79,7 @@ NUMBERS = {
     "message": (0.2, 10),
     "redaction": (0.2, 10),
     "join": (0.1, 10),
+    "remote_join": (1 / 600, 4),
     "invite": (0.3, 10),
     "moderation": (1, 50),
     "room_creation": (0.016, 10),
@@ -85,10 +91,13 @@ NUMBERS = {
     "pusher": (0.1, 20),
     "user_directory": (1, 50),
     "search": (0.2, 20),
+    "notifications": (0.5, 30),
+    "long_work": (0.25, 16),
     "delayed_event": (0.5, 20),
     "delayed_event_action": (1, 60),
     "openid_token": (0.05, 20),
     "federation_membership": (5, 200),
+    "federation_invite": (1 / 300, 20),
     "federation_pdu": (10, 500),
     "federation_parked": (0.1, 200),
     "federation_state": (0.5, 30),
@@ -249,9 +258,24 @@ def knock(stage: Stage) -> Answer:
     return stage.alice.post(f"{V3}/knock/{segment(stage.room)}")
 
 
+def work_long(stage: Stage) -> Answer:
+    with patch.object(patience, "QUICK_S", -1), patience.working(lambda: stage.alice.user_id):
+        return called(patience.go_on)
+
+
 ROWS = [
+    Row("long_work", "identity.patience.go_on", by_user, work_long),
+    Row(
+        "notifications",
+        "push.notifications.get_notifications",
+        by_user,
+        lambda stage: stage.alice.get(f"{V3}/notifications"),
+    ),
     Row("federation_directory", "federation.finding.public_rooms.serve_public_rooms", by_server, list_rooms),
     Row("federation_directory", "federation.serving.hierarchy.get_hierarchy", by_server, list_children),
+    Row(
+        "federation_directory", "federation.serving.complexity.get_complexity", by_server, ask_for_complexity
+    ),
     Row(
         "remote_question",
         "federation.finding.public_rooms.get_public_rooms",
@@ -277,6 +301,7 @@ ROWS = [
         by_address,
         find_alias_elsewhere,
     ),
+    Row("remote_join", "federation.membership.joining.join_elsewhere", by_user, join_elsewhere),
     Row("invite", "federation.membership.inviting.invite_user", by_user, invite_elsewhere),
     Row("invite", "federation.membership.states._invite", by_user, set_invite_elsewhere),
     Row(
@@ -297,6 +322,12 @@ ROWS = [
         "federation.membership.serving.third_party.exchange",
         by_server,
         exchange_invite,
+    ),
+    Row(
+        "federation_invite",
+        "federation.membership.serving.invites._record",
+        lambda stage: f"{by_server(stage)}|{stage.alice.user_id}",
+        invite_to_a_room_elsewhere,
     ),
     Row("federation_pdu", "federation.inbound.transactions.taking.take_transaction", by_server, send_events),
     Row("federation_parked", "federation.inbound.transactions.working.park", by_server, park_event),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from murmuration.aws import calls
+from murmuration.aws.calls import Call, Proceed
+from murmuration.rooms import current_state, room
+from murmuration.storage.rooms import snapshots
+from murmuration.sync import answer, answer_rooms
 from tests.in_process import Client, segment
-from tests.rooms.people import V3, create_room, join, leave, ok, path, send
+from tests.rooms.people import V3, create_room, join, leave, ok, path, send, set_state
 
 MakeClient = Callable[..., Client]
 
@@ -64,6 +69,85 @@ def test_rooms_that_were_left_come_if_asked_for(alice: Client, make_client: Make
     shown = [event["event_id"] for event in found[left]["messages"]["chunk"]]
     assert event_id in shown
     assert later not in shown
+
+
+@pytest.fixture
+def counted() -> Iterator[list[str]]:
+    """The tables of all requests, while it's there; nothing is remembered from before."""
+    tables: list[str] = []
+
+    def count(call: Call, proceed: Proceed) -> Any:
+        if call.service == "dynamodb":
+            tables.append(f"{call.operation} {call.parameters.get('TableName', '')}")
+        return proceed(call)
+
+    for known in (current_state._remembered, room._states, snapshots._nodes):
+        known.clear()
+    calls.intercept(count)
+    yield tables
+    calls.release(count)
+
+
+def leave_some(alice: Client, bob: Client, count: int) -> list[str]:
+    """Rooms that bob has left, and whose state has changed since."""
+    room_ids = [create_room(alice, preset="public_chat", name="Before") for _ in range(count)]
+    for room_id in room_ids:
+        join(bob, room_id)
+        leave(bob, room_id)
+        set_state(alice, room_id, "m.room.name", {"name": "After"})
+    return room_ids
+
+
+def test_more_rooms_that_were_left_cost_two_requests_each(
+    alice: Client, make_client: MakeClient, counted: list[str]
+) -> None:
+    found = []
+    for count in (2, 6):
+        bob = make_client(f"bob{count}")
+        room_ids = leave_some(alice, bob, count)
+        for known in (current_state._remembered, room._states, snapshots._nodes):
+            known.clear()
+        counted.clear()
+        rooms = rooms_of(bob, archived="true")
+        found.append(len(counted))
+        names = [by_type(rooms[room_id]["state"])["m.room.name"] for room_id in room_ids]
+        assert names == [{"name": "Before"}] * count
+    assert found[1] - found[0] == 2 * 4, "the log and the state of each room, and all else together"
+
+
+def test_rooms_that_do_not_fit_are_only_named(
+    alice: Client, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = make_client("bob")
+    left = leave_some(alice, bob, 3)
+    stayed = [create_room(bob, topic="x" * 2_000) for _ in range(2)]
+    monkeypatch.setattr(answer, "ALL_ROOMS_BYTES", 12_000)
+    body = ok(bob.get(f"{V3}/initialSync", archived="true"))
+    rooms = {each["room_id"]: each for each in body["rooms"]}
+    assert {name: each["membership"] for name, each in rooms.items()} == {
+        **dict.fromkeys(left, "leave"),
+        **dict.fromkeys(stayed, "join"),
+    }
+    whole = [name for name, each in rooms.items() if "messages" in each]
+    assert 0 < len(whole) < len(rooms)
+    assert {name for name, each in rooms.items() if "state" in each} == set(whole)
+    event_id = send(bob, stayed[1])
+    chunk = ok(bob.get(f"{V3}/events", **{"from": body["end"], "timeout": 0}))["chunk"]
+    assert [event["event_id"] for event in chunk if event["type"] == "m.room.message"] == [event_id]
+    assert not [event for event in chunk if event["type"] == "m.room.create"], "nothing comes a second time"
+
+
+def test_rooms_that_are_not_made_in_time_are_only_named(
+    alice: Client, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = make_client("bob")
+    left = leave_some(alice, bob, 3)
+    stayed = create_room(bob)
+    monkeypatch.setattr(answer, "MAKING_S", -1)
+    monkeypatch.setattr(answer_rooms, "ROOMS_AT_ONCE", 1)
+    rooms = rooms_of(bob, archived="true")
+    assert [name for name, each in rooms.items() if "messages" in each] == [stayed]
+    assert {rooms[room_id]["membership"] for room_id in left} == {"leave"}
 
 
 def test_ones_own_presence_comes_with_it(alice: Client) -> None:

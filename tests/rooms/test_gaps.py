@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable
 from typing import Any
 from unittest import mock
 
@@ -17,7 +18,7 @@ from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.event_store import Follower
 from tests.in_process import Client
 from tests.rooms.other_servers import Mirror, current_state, log_ids
-from tests.rooms.people import V3, bodies, join, messages, ok, path, send, set_state
+from tests.rooms.people import V3, bodies, join, leave, messages, ok, path, send, set_state
 from tests.rooms.test_receiving import BOB, CAROL, EVE, head, open_room
 
 
@@ -212,3 +213,23 @@ def test_log_is_dense_but_for_gaps(alice: Client) -> None:
     entries = room_items.read_log(mirror.room_id, mirror.version)
     gaps = [after for before, after in itertools.pairwise(entries) if after.ordinal > before.ordinal + 1]
     assert [entry.after_gap for entry in gaps] == [True]
+
+
+@pytest.mark.parametrize("limit", [0, 10])
+def test_state_at_a_leaving_before_a_gap(
+    alice: Client, make_client: Callable[..., Client], limit: int
+) -> None:
+    mirror = open_room(alice)
+    dora = make_client("dora")
+    set_state(alice, mirror.room_id, "m.room.name", {"name": "Before"})
+    join(dora, mirror.room_id)
+    leave(dora, mirror.room_id)
+    mirror.catch_up()
+    said = [mirror.message(BOB, f"m{number}") for number in range(1, 4)]
+    mirror.hidden.update(event.event_id for event in said[:2])
+    assert mirror.kinds(said[2]) == ["accepted"]
+    set_state(alice, mirror.room_id, "m.room.name", {"name": "After"})
+    wanted = json.dumps({"room": {"include_leave": True, "timeline": {"limit": limit}}})
+    rooms = ok(dora.get(f"{V3}/sync", filter=wanted, use_state_after="true"))["rooms"]["leave"]
+    state = {event["type"]: event["content"] for event in rooms[mirror.room_id]["state_after"]["events"]}
+    assert state["m.room.name"] == {"name": "Before"}

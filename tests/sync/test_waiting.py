@@ -22,7 +22,7 @@ from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.settings import settings
 from murmuration.storage.live import listeners, streams, sync_tokens, wake_queues
 from murmuration.storage.rooms import room_items
-from murmuration.sync import engine, first_look, waiting
+from murmuration.sync import answer_rooms, engine, first_look, waiting
 from tests.in_process import Client
 from tests.logged_in import log_in
 from tests.rooms.people import V3, create_room, join, ok, path, send
@@ -391,7 +391,7 @@ class TestHeld:
         monkeypatch.setattr(wake_queues, "wait", arrive)
         assert bodies_of(syncing.peek(timeout=LONG), room_id) == ["news"]
         assert len(waited) == 1
-        assert 0 < waited[0] <= engine.SETTLING_MS / 1000
+        assert 0 < waited[0] <= answer_rooms.SETTLING_MS / 1000
 
     def test_registrations_of_devices_that_are_gone_are_cleared_away(
         self, room: tuple[Client, Client, str, Syncing]

@@ -12,8 +12,8 @@ from PIL import Image
 
 from murmuration import clock
 from murmuration.aws import dynamodb, objects
-from murmuration.identity import rate_limits
-from murmuration.identity.rate_limits import Limit
+from murmuration.identity import patience, rate_limits
+from murmuration.identity.rate_limits import LIMITS, Limit
 from murmuration.media import remote
 from murmuration.settings import settings
 from murmuration.storage.media import Content
@@ -235,6 +235,29 @@ def test_many_who_ask_at_once_fetch_once(alice: Client, library: Library) -> Non
         bodies = [each.result().body for each in (first, *others)]
     assert bodies == [DATA] * 4
     assert len(library.asked) == 1
+
+
+def test_who_holds_too_many_functions_waits_no_longer(
+    alice: Client, library: Library, limited: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other server hasn't answered yet when the request is refused."""
+    asked, refused = threading.Event(), threading.Event()
+
+    def slow(_: Received) -> Reply:
+        asked.set()
+        assert refused.wait(20)
+        return two_parts(PNG, DATA)
+
+    library.new = slow
+    now = clock.now_ms()
+    monkeypatch.setattr(rate_limits, "now_ms", lambda: now)
+    monkeypatch.setattr(patience, "QUICK_S", 0.2)
+    for _ in range(LIMITS["long_work"].burst):
+        rate_limits.check("long_work", alice.user_id)
+    answer = get(alice, library)
+    refused.set()
+    assert asked.is_set()
+    assert (answer.status, answer.json["errcode"]) == (429, "M_LIMIT_EXCEEDED")
 
 
 def test_a_fetch_that_was_stopped_is_begun_anew(

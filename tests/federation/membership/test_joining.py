@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 
+from functions.workers.joins import join_remote_room
 from murmuration.clock import now_ms
 from murmuration.federation.membership import joining
+from murmuration.identity import budgets, rate_limits
+from murmuration.protocol.errors import LimitExceeded
 from murmuration.protocol.events import Event
 from murmuration.protocol.pdus.signing import SigningKey
 from murmuration.rooms.room import Room
+from murmuration.settings import settings
 from murmuration.storage.rooms import member_index, room_items
 from murmuration.storage.servers import join_jobs
 from tests.federation.asking import VERSIONS
@@ -392,6 +396,45 @@ def test_a_job_is_done_once_at_a_time(alice: Client) -> None:
     join_jobs.finish(again, "joined")
     assert join_jobs.claim(job.user_id, job.room_id, 30_000, 40_000) is None
     assert join_jobs.begin(job, 30_000)
+
+
+def test_a_join_that_ends_lets_the_user_begin_another(
+    alice: Client, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room, now = host.room("11"), now_ms()
+    monkeypatch.setenv("MURMURATION_RATE_LIMITS", "on")
+    settings.cache_clear()
+    monkeypatch.setattr(rate_limits, "now_ms", lambda: now)
+    for _ in range(rate_limits.LIMITS["remote_join"].burst - 1):
+        rate_limits.check("remote_join", alice.user_id)
+    ok(join(alice, room.room_id, host.remote.name))
+    taken_ms = rate_limits.check("remote_join", alice.user_id)
+    with pytest.raises(LimitExceeded):
+        rate_limits.check("remote_join", alice.user_id)
+    rate_limits.give_back("remote_join", alice.user_id, taken_ms)
+    refused(join(alice, "!none:" + host.remote.name, host.remote.name), 404, "M_NOT_FOUND")
+    rate_limits.check("remote_join", alice.user_id)
+
+
+def test_servers_are_asked_for_minutes_and_no_longer(
+    alice: Client, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from murmuration.federation.membership import jobs as work
+
+    room = host.room("11")
+    monkeypatch.setattr(work, "TOTAL_SECONDS", -1)
+    refused(join(alice, room.room_id, host.remote.name), 504, "M_UNKNOWN")
+
+
+def test_the_user_pays_for_the_worker(alice: Client, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    paid: list[tuple[str, float]] = []
+    monkeypatch.setenv("MURMURATION_RATE_LIMITS", "on")
+    settings.cache_clear()
+    monkeypatch.setattr(budgets, "charge", lambda owner, amount: paid.append((owner, amount)))
+    join_remote_room.handler.function({"user_id": alice.user_id, "room_id": "!nothing:to.do"})
+    ((owner, amount),) = paid
+    assert owner == alice.user_id
+    assert amount > 0
 
 
 def test_the_claim_of_who_works_is_renewed(alice: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,13 +58,20 @@ def post_form(
     return _request("POST", url, urlencode(form).encode(), sent, private)
 
 
-def post_json(url: str, value: JsonObject, *, private: bool = False) -> Answer:
+def post_json(url: str, value: JsonObject, *, private: bool = False, seconds: float = SECONDS) -> Answer:
     """Post a JSON object, and return the answer. Raises OutboundError."""
     body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
-    return _request("POST", url, body, {"Content-Type": "application/json"}, private)
+    return _request("POST", url, body, {"Content-Type": "application/json"}, private, seconds)
 
 
-def _request(method: str, url: str, body: bytes | None, headers: Mapping[str, str], private: bool) -> Answer:
+def _request(
+    method: str,
+    url: str,
+    body: bytes | None,
+    headers: Mapping[str, str],
+    private: bool,
+    seconds: float = SECONDS,
+) -> Answer:
     from murmuration.transport.deadlines import Deadline
     from murmuration.transport.exchanges import send
 
@@ -81,7 +88,7 @@ def _request(method: str, url: str, body: bytes | None, headers: Mapping[str, st
         "Host": f"{host}:{parts.port}" if parts.port else host,
         **headers,
     }
-    with send(_peer(parts, private), method, target, sent, body, Deadline(SECONDS)) as answer:
+    with send(_peer(parts, private), method, target, sent, body, Deadline(seconds)) as answer:
         asked = answer.headers.get("retry-after", "").strip()
         pause_ms = int(asked) * 1000 if asked.isdecimal() and len(asked) < 7 else 0
         return Answer(answer.status, answer.read(MAX_BYTES), pause_ms)

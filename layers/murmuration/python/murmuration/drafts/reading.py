@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.protocol.events import StateKey
+from murmuration.rooms.room import Room
 from murmuration.storage.live.positions import RoomPosition
+from murmuration.storage.users.memberships import Membership
 from murmuration.sync import presence
 from murmuration.sync.context import Context
 from murmuration.sync.joined import RoomPart
@@ -54,6 +56,13 @@ class Sections(FoundingPresence):
             functools.partial(self.joined, ctx, news, ephemeral), functools.partial(self.present, news)
         )
         part.presence |= present
+
+    def left(self, ctx: Context, rooms: Sequence[tuple[Room, Membership]], /) -> Sequence[RoomSection | None]:
+        return concurrency.parallel(*(functools.partial(self.left_room, ctx, *pair) for pair in rooms))
+
+    def left_room(self, ctx: Context, room: Room, row: Membership, /) -> RoomSection | None:
+        """Return the section of a room that the user left."""
+        raise NotImplementedError
 
     def joined(self, ctx: Context, news: RoomNews, ephemeral: list[ClientEvent], /) -> RoomSection | None:
         """Return the section of a room that the user is in."""

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from murmuration.endpoint.routes import Auth, Http
-from murmuration.identity import budgets
+from murmuration.identity import budgets, patience
+from murmuration.transport import deadlines
 
 if TYPE_CHECKING:
     from murmuration.endpoint.http import Request
@@ -27,7 +28,12 @@ def billing(request: Request, route: Http) -> Iterator[None]:
     """Bill the work inside the block to the owner of the request, once the owner is known."""
     memory_mb = int(getattr(request.context, "memory_limit_in_mb", 512))
     with budgets.billing(route.path, estimate=_estimate(request, route), memory_mb=memory_mb) as bill:
-        yield
+        if bill is None:
+            yield
+        else:
+            deadlines.connect(patience.go_on)
+            with patience.working(lambda: bill.owner or _address(request)):
+                yield
     if bill is not None:
         settle(bill, lambda: _address(request))
 
@@ -48,12 +54,25 @@ def server_billing(server_name: str, route: str) -> Iterator[None]:
     The events are accepted already, so this work is never refused. If it puts the bucket into debt, the
     server's next requests are refused.
     """
-    with budgets.billing(route) as bill:
+    with _billing_work(budgets.server_owner(server_name), route):
+        yield
+
+
+@contextmanager
+def user_billing(user_id: str, route: str, *, memory_mb: int = 512) -> Iterator[None]:
+    """Bill a worker's work for a user to them, as `server_billing` does for a server."""
+    with _billing_work(user_id, route, memory_mb=memory_mb):
+        yield
+
+
+@contextmanager
+def _billing_work(owner: str, route: str, *, memory_mb: int = 512) -> Iterator[None]:
+    with budgets.billing(route, memory_mb=memory_mb) as bill:
         try:
             yield
         finally:
             if bill is not None:
-                settle(bill, lambda: budgets.server_owner(server_name))
+                settle(bill, lambda: owner)
 
 
 def settle(bill: budgets.Bill, find_owner: Callable[[], str | None]) -> None:

@@ -12,7 +12,7 @@ from murmuration.clock import now_ms
 from murmuration.federation.keys import fetching
 from murmuration.federation.names import policy
 from murmuration.federation.requests import health
-from murmuration.identity import rate_limits
+from murmuration.identity import budgets, rate_limits
 from murmuration.protocol.encoding import canonical_json, x_matrix
 from murmuration.protocol.encoding.x_matrix import Credentials
 from murmuration.protocol.errors import Unauthorized
@@ -89,5 +89,7 @@ def _keys(origin: str, credentials: list[Credentials], address: Callable[[], str
     known = fetching.known_keys(wanted)
     if not all(name in known and known[name].may_sign_request(now) for name in wanted):
         rate_limits.check("key_fetch", address())
+        # An address in debt has nothing more fetched for it, whatever servers it says that it is.
+        budgets.pay_now(budgets.address_owner(address()))
         known = fetching.verify_keys(wanted, urgent=True)
     return {key_id: key for (_, key_id), key in known.items()}

@@ -135,6 +135,11 @@ class Bill:
                 self._is_refused = True
                 raise
 
+    @property
+    def owner(self) -> str | None:
+        """Return who pays; None while nobody has proved to."""
+        return self._owner
+
     def expect(self, microdollars: float) -> None:
         """Take the cost of the coming work, less what was taken for it already. If that is refused, nothing
         is taken.
@@ -242,6 +247,14 @@ def expect_writes(sizes: Iterable[int], *, indexed: bool = False) -> None:
     """
     each = 3 if indexed else 2
     expect(WRITE_UNIT * sum(each * max(1, ceil(size / 1024)) for size in sizes))
+
+
+def pay_now(owner: str) -> None:
+    """Take what an ordinary request costs from a bucket, before it is known who makes it. Raises
+    LimitExceeded.
+    """
+    if is_billing():
+        take(owner, ORDINARY)
 
 
 def add(microdollars: float) -> None:

@@ -65,12 +65,16 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "proof_mail": Limit(1 / 60, 5),
         # By account: mails with which somebody may log in.
         "login_mail": Limit(1 / 60, 5),
+        # By user, server or address: requests that take long.
+        "long_work": Limit(0.25, 16),
         # By user.
         "login_token": Limit(1 / 60, 1),
         "openid_token": Limit(0.05, 20),
         "message": Limit(0.2, 10),
         "redaction": Limit(0.2, 10),
         "join": Limit(0.1, 10),
+        # Joins by other servers that are going on: one that ends is given back.
+        "remote_join": Limit(1 / 600, 4),
         "invite": Limit(0.3, 10),
         "moderation": Limit(1, 50),
         "room_creation": Limit(0.016, 10),
@@ -86,6 +90,8 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "report": Limit(1, 5),
         # By server: joins, leaves, knocks and invites of its users.
         "federation_membership": Limit(5, 200),
+        # By server and invited user: invites to rooms that this server isn't in.
+        "federation_invite": Limit(1 / 300, 20),
         # By server: events that it sends, those of them that can't be judged yet, and what it asks for.
         "federation_pdu": Limit(10, 500),
         "federation_parked": Limit(0.1, 200),
@@ -100,10 +106,13 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "federation_directory": Limit(2, 60),
         # By user, or by address for those without a token: what other servers are asked for them.
         "remote_question": Limit(0.5, 30),
+        # By user: other servers to which messages between devices go.
+        "to_device_servers": Limit(5, 3_000),
         "remote_question_from": Limit(0.2, 10),
         "pusher": Limit(0.1, 20),
         "user_directory": Limit(1, 50),
         "search": Limit(0.2, 20),
+        "notifications": Limit(0.5, 30),
         "delayed_event": Limit(0.5, 20),
         # Restarts, sends and cancellations of delayed events, by the user whose events they are.
         "delayed_event_action": Limit(1, 60),

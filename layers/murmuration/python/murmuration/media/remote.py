@@ -22,7 +22,7 @@ from math import ceil
 from murmuration.aws import objects
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
-from murmuration.identity import budgets, rate_limits
+from murmuration.identity import budgets, patience, rate_limits
 from murmuration.media.asking import Asked
 from murmuration.media.serving import INLINE_BYTES
 from murmuration.protocol.encoding.unpadded_base64 import encode_urlsafe
@@ -91,6 +91,7 @@ def _fetch_or_wait(server_name: str, media_id: str, asked: Asked, lost: str) -> 
         now = now_ms()
         if remote_media.claim(server_name, media_id, token, now_ms=now, until_ms=now + CLAIM_MS, lost=lost):
             return _fetch(server_name, media_id, token, asked, left)
+        patience.go_on()
         time.sleep(min(left, WAIT_STEP_S))
         found = remote_media.read(server_name, media_id, now_ms=now_ms())
         if found.content is not None and found.content.object != lost:

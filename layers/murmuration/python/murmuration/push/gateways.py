@@ -8,36 +8,48 @@ https://spec.matrix.org/v1.19/push-gateway-api/
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from murmuration import outbound
 from murmuration.aws import queues
-from murmuration.aws.reads import fetch
+from murmuration.aws.reads import Batch, fetch
 from murmuration.clock import now_ms
+from murmuration.identity import budgets
 from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.event_types import CANONICAL_ALIAS_KEY, MEMBER, NAME_KEY
 from murmuration.protocol.events import Event
-from murmuration.push.evaluation import QUEUE
+from murmuration.push import outside_invites
+from murmuration.push.ordering import QUEUE
 from murmuration.push.pushers import check_gateway
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
 from murmuration.storage.live.receipts import read_own
 from murmuration.storage.rooms import room_items
-from murmuration.storage.users import failing_pushers, pushers, unread
+from murmuration.storage.rooms.room_heads import RoomHead
+from murmuration.storage.users import accounts, failing_pushers, memberships, pushers, unread
 from murmuration.storage.users.failing_pushers import Failing, failing_read
+from murmuration.storage.users.memberships import Membership
 from murmuration.storage.users.pushers import Pusher
 
 if TYPE_CHECKING:
     from murmuration.aws.queues import MessageBody
     from murmuration.protocol.encoding.shapes import JsonDict, JsonObject
-    from murmuration.storage.json_types import EventNote, Note
+    from murmuration.push.json_types import Reading
+    from murmuration.storage.json_types import EventNote, InviteNote, Note
 
 FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 5_000, 3_600_000
 LONGEST_DELAY_S = 900
 """The longest time that SQS holds a message back."""
 ATTEMPTS = 5
+SECONDS = 5.0
+"""How long a gateway may take."""
+SLOW_S = 2.0
+RESTS = 20
+"""A gateway that took longer is left alone for so many times as long as it took."""
+MEMORY_GB = 0.5
 CORRECTIONS = 3
 """How often at most the number of unread events is told anew after a call."""
 COUNTS_ONLY: Note = {"counts": True}
@@ -48,9 +60,14 @@ def deliver(message: MessageBody) -> None:
     """Handle a message of the queue: a push, a lower unread count, or another attempt."""
     user_id = str(message["user_id"])
     if "note" in message:
-        _notify(user_id, message["note"])
+        note: EventNote | InviteNote = message["note"]
+        if "invite" in note:
+            _notify_of_invite(user_id, note)
+        else:
+            _notify(user_id, note)
     elif "read" in message:
-        _note_reading(user_id, message["read"]["room_id"], message["read"]["up_to"])
+        read: Reading = message["read"]
+        _note_reading(user_id, read["room_id"], read["up_to"], read.get("gone"))
     else:
         _retry(user_id, message["retry"], int(message["failures"]))
 
@@ -75,8 +92,33 @@ def _notify(user_id: str, note: EventNote) -> None:
         _tell(user_id, pusher, note)
 
 
-def _note_reading(user_id: str, room_id: str, up_to: Mapping[str, int]) -> None:
-    _, changed = unread.mark_read(user_id, room_id, up_to)
+def _notify_of_invite(user_id: str, note: InviteNote) -> None:
+    """Tell all pushers of an invite to a room that this server isn't in, unless it has ended meanwhile.
+
+    It is counted before its row is read. Whoever ends it orders a lower count after that, so none is left.
+    """
+    found = pushers.read_pushers(user_id).pushers
+    if not found:
+        unread.forget(user_id)
+        return
+    unread.add(user_id, note["room_id"], outside_invites.BEFORE_ALL, "")
+    if _invite(user_id, note) is None:
+        unread.mark_read(user_id, note["room_id"], {"": outside_invites.BEFORE_ALL})
+        return
+    for pusher in found:
+        _tell(user_id, pusher, note)
+
+
+def _invite(user_id: str, note: InviteNote) -> Membership | None:
+    """Return the row of an invite; None if it is over."""
+    row = memberships.read_membership(user_id, note["room_id"])
+    return row if row is not None and row.event_id == note["invite"] else None
+
+
+def _note_reading(user_id: str, room_id: str, up_to: Mapping[str, int], gone: int | None) -> None:
+    if gone is not None and _entry(room_id, gone)[1] is not None:
+        gone = None  # whoever sent the redaction wasn't allowed to
+    _, changed = unread.mark_read(user_id, room_id, up_to, gone=gone)
     if changed:
         for pusher in pushers.read_pushers(user_id).pushers:
             _tell(user_id, pusher, COUNTS_ONLY)
@@ -119,6 +161,9 @@ def _attempt(user_id: str, pusher: Pusher, failing: Failing | None, notes: Seque
         if answer.failed:
             _note_failure(user_id, pusher, failing, to_tell[number:], answer.retry_after_ms)
             return
+        if answer.rest_ms and not answer.rejected:
+            _rest(user_id, pusher, failing, to_tell[number + 1 :], answer.rest_ms)
+            return
         if answer.rejected:
             pushers.remove_pushers(user_id, [pusher.pair], made_before_ms=started_ms)
             break
@@ -139,15 +184,30 @@ def _note_failure(
     notes: Sequence[Note],
     retry_after_ms: int,
 ) -> None:
-    """Record a failed attempt and order the next one.
-
-    If another worker recorded it, only the notes are added.
-    """
+    """Record a failed attempt and order the next one."""
     now = now_ms()
     failures = failing.failures + 1 if failing else 1
     pause = min(LONGEST_PAUSE_MS, max(retry_after_ms, FIRST_PAUSE_MS << min(failures - 1, 12)))
     since, revision = (failing.since_ms, failing.revision) if failing else (now, 0)
-    noted = Failing(since, failures, now + pause, (), revision).with_pending(notes)
+    _pause(user_id, pusher, Failing(since, failures, now + pause, (), revision), notes)
+
+
+def _rest(user_id: str, pusher: Pusher, failing: Failing | None, notes: Sequence[Note], rest_ms: int) -> None:
+    """Leave a slow gateway alone for a while, so that it doesn't occupy workers. More notes wait meanwhile.
+
+    The number of unread events is told then in any case.
+    """
+    now, revision = now_ms(), failing.revision if failing else 0
+    resting = Failing(now, 1, now + rest_ms, (), revision)
+    _pause(user_id, pusher, resting, [*notes, COUNTS_ONLY])
+
+
+def _pause(user_id: str, pusher: Pusher, pausing: Failing, notes: Sequence[Note]) -> None:
+    """Store until when a gateway isn't called, and order the next attempt.
+
+    If another worker stored something, only the notes are added to it.
+    """
+    noted = pausing.with_pending(notes)
     if failing_pushers.store(user_id, pusher.digest, noted):
         _order_retry(user_id, pusher.digest, noted)
         return
@@ -169,13 +229,15 @@ def _order_retry(user_id: str, digest: str, failing: Failing) -> None:
 class _Answer:
     """How a call went: it failed, or the push key is rejected; when the gateway wants to be asked again.
 
-    `told` is the number of unread events that it was told; None if it was told nothing.
+    `told` is the number of unread events that it was told; None if it was told nothing. A gateway that
+    answers slowly is left alone for `rest_ms`.
     """
 
     failed: bool = False
     rejected: bool = False
     retry_after_ms: int = 0
     told: int | None = None
+    rest_ms: int = 0
 
 
 def _call(user_id: str, pusher: Pusher, note: Note) -> _Answer:
@@ -183,24 +245,37 @@ def _call(user_id: str, pusher: Pusher, note: Note) -> _Answer:
     content = _content(user_id, pusher, note)
     if content is None:
         return _Answer()
-    url = pusher.data["url"]
+    url, began_s = pusher.data["url"], time.monotonic()
     try:
         check_gateway(url)
-        answer = outbound.post_json(url, {"notification": content}, private=settings().push_private_gateways)
+        answer = outbound.post_json(
+            url, {"notification": content}, private=settings().push_private_gateways, seconds=SECONDS
+        )
         if answer.status != 200:
             return _Answer(failed=True, retry_after_ms=answer.retry_after_ms)
         rejected = answer.json_object().get("rejected", [])
     except (MatrixError, outbound.OutboundError):
         return _Answer(failed=True)
+    finally:
+        took_s = time.monotonic() - began_s
+        budgets.charge(user_id, took_s * MEMORY_GB * budgets.GB_SECOND)
     return _Answer(
         rejected=isinstance(rejected, list) and pusher.pushkey in rejected,
         told=content["counts"].get("unread", 0),
+        rest_ms=int(took_s * 1000) * RESTS if took_s > SLOW_S else 0,
     )
 
 
 def _content(user_id: str, pusher: Pusher, note: Note) -> JsonObject | None:
-    """Return the body for a gateway; None if the event can't be told of any more."""
-    count = unread.read_total(user_id)
+    """Return the body for a gateway; None if the event can't be told of any more, or the account is locked.
+
+    Accounts are locked when phones are stolen: these are told how much is unread, and nothing else.
+    """
+    batch = Batch()
+    is_locked = batch.add(accounts.is_locked_read(user_id))
+    places = batch.add(unread.unread_read(user_id))
+    batch.fetch()
+    count = unread.total(places.value[0])
     counts = {"unread": count} if count or "counts" in note else {}
     device = {
         "app_id": pusher.app_id,
@@ -210,25 +285,45 @@ def _content(user_id: str, pusher: Pusher, note: Note) -> JsonObject | None:
     }
     if "counts" in note:
         return {"counts": counts, "devices": [device], "prio": "low"}
-    head = room_items.read_head(note["room_id"])
-    entries = (
-        room_items.read_log_entries([(head.room_id, int(note["ordinal"]))], {head.room_id: head.version})
-        if head is not None
-        else []
-    )
-    if head is None or not entries or entries[0].redacted_because is not None:
+    if is_locked.value:
         return None
-    event = entries[0].event
-    told = {
-        "event_id": event.event_id,
-        "room_id": event.room_id,
+    is_short = pusher.data.get("format") == "event_id_only"
+    if "invite" in note:
+        row = _invite(user_id, note)
+        if row is None:
+            return None
+        more = {} if is_short else outside_invites.details(row)
+        return _about(note, row.event_id, row.room_id, counts, device) | more
+    head, event = _entry(note["room_id"], int(note["ordinal"]))
+    if head is None or event is None:
+        # It was counted before this look. Who redacts it looks at what is counted after that.
+        unread.mark_read(user_id, note["room_id"], {}, gone=int(note["ordinal"]))
+        return None
+    told = _about(note, event.event_id, event.room_id, counts, device)
+    return told if is_short else told | _details(user_id, Room(head), event)
+
+
+def _entry(room_id: str, ordinal: int) -> tuple[RoomHead | None, Event | None]:
+    """Return a room's head and the event at an ordinal; None for an event that was redacted, or is gone."""
+    head = room_items.read_head(room_id)
+    if head is None:
+        return None, None
+    entries = room_items.read_log_entries([(head.room_id, ordinal)], {head.room_id: head.version})
+    is_there = bool(entries) and entries[0].redacted_because is None
+    return head, entries[0].event if is_there else None
+
+
+def _about(
+    note: EventNote | InviteNote, event_id: str, room_id: str, counts: JsonObject, device: JsonObject
+) -> JsonDict:
+    """Return what gateways are told whatever the pusher's format is."""
+    return {
+        "event_id": event_id,
+        "room_id": room_id,
         "counts": counts,
         "prio": note["prio"],
         "devices": [{**device, "tweaks": note["tweaks"]}],
     }
-    if pusher.data.get("format") == "event_id_only":
-        return told
-    return told | _details(user_id, Room(head), event)
 
 
 def _details(user_id: str, room: Room, event: Event) -> JsonDict:

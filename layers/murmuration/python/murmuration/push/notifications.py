@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from murmuration import push_rules
 from murmuration.clock import now_ms
+from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.encoding.shapes import Answer, JsonObject
 from murmuration.protocol.errors import InvalidParam
@@ -44,10 +45,11 @@ def get_notifications(requester: Requester, *, start: str | None, limit: int, on
 
     `start` is an earlier answer's `next_token`. The scan for a page is bounded, so a page may be short or
     empty and still have a `next_token`. With a limit of 0 it is empty, and the token is `start`. Raises
-    InvalidParam for an unknown token.
+    InvalidParam for an unknown token, LimitExceeded.
     """
     if limit == 0:
         return {"notifications": [], **({"next_token": start} if start else {})}
+    rate_limits.check("notifications", requester.user_id)
     scan = _scan(requester, start)
     rules = compile_ruleset(push_rules.ruleset_for(requester.user_id))
     contexts: dict[str, _Context] = {}

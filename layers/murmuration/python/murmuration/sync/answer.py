@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -18,6 +19,10 @@ RESERVED_BYTES = 400_000
 """How much of an answer is reserved for presence and device lists, which are read last."""
 LEAST_ROOM_BYTES = 1_000_000
 """How much of an answer the rooms may take in any case."""
+ALL_ROOMS_BYTES = 16_000_000
+"""How much the rooms may take of an answer that names all of them."""
+MAKING_S = 12
+"""How long sections of rooms are made for one answer; API Gateway gives up after 29 s."""
 
 
 def no_sections() -> AnswerSections:
@@ -29,6 +34,9 @@ class Answer:
     """An answer that is being built, and the client's positions after it."""
 
     positions: Positions
+    names_all: bool = False
+    """Whether rooms that don't fit are in the answer by their membership alone."""
+    began_s: float = field(default_factory=time.monotonic)
     sections: AnswerSections = field(default_factory=no_sections)
     rooms: dict[str, dict[str, RoomSection]] = field(default_factory=dict)
     device_lists: DeviceLists = field(default_factory=DeviceLists)
@@ -45,7 +53,14 @@ class Answer:
 
     def bytes_for_rooms(self) -> int:
         """Return how many bytes rooms may take in the answer, beside what is in it."""
+        if self.names_all:
+            return ALL_ROOMS_BYTES
         return max(LEAST_ROOM_BYTES, LIST_BYTES - RESERVED_BYTES - json_bytes(self.sections))
+
+    @property
+    def is_late(self) -> bool:
+        """Return whether making sections took so long that the others have to wait for the next answer."""
+        return bool(self.rooms) and time.monotonic() - self.began_s > MAKING_S
 
     @property
     def has_news(self) -> bool:

@@ -8,29 +8,26 @@ https://spec.matrix.org/v1.19/client-server-api/#syncing
 from __future__ import annotations
 
 import functools
-import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.status import is_visit_noted, note_visit
 from murmuration.protocol.errors import LimitExceeded, MatrixError
-from murmuration.protocol.sizes import Budget, RawJson, encode
-from murmuration.rooms.room import Room
+from murmuration.protocol.sizes import Budget
 from murmuration.storage.live import listeners, streams
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.compact import moves
 from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.positions import Positions
 from murmuration.storage.live.token_forms import CALLED
-from murmuration.storage.users.memberships import Membership
 from murmuration.sync import account, joined, marks, narrow_look, other_rooms, presence, waiting
 from murmuration.sync.answer import Answer
-from murmuration.sync.answer_others import ROOMS_AT_ONCE, add_others, keep_current
+from murmuration.sync.answer_rooms import SETTLING_MS, add_joined, add_others, keep_current
 from murmuration.sync.context import Context
 from murmuration.sync.first_look import FirstLook, Identity, everything_seen, identify, look, read_rooms
 from murmuration.sync.readers import Reader
@@ -38,12 +35,10 @@ from murmuration.sync.readers.sections import SYNC
 from murmuration.sync.unread import rule_digests
 
 if TYPE_CHECKING:
-    from murmuration.sync.readers.json_types import RoomSection, SyncAnswer
+    from murmuration.sync.readers.json_types import SyncAnswer
 
 MAXIMUM_TIMEOUT_MS = 25_000
 """API Gateway gives up after 29 s."""
-SETTLING_MS = 1000
-"""How soon to look again at a room whose state is being settled: nobody rings when that is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +47,8 @@ class SyncRequest:
     record for this device; None if the API has no such parameter.
 
     Without `to_device` no message to the device is read or deleted. The `reader` makes the rooms' sections. A
-    `whole` answer has all rooms, however large it gets. With `takes_text` the answer may contain `RawJson`.
+    `whole` answer has all rooms: those that don't fit are only named (`sync.answer_rooms`).
+    With `takes_text` the answer may contain `RawJson`.
     With a `fingerprint` (`marks.fingerprint`) the client may be told to wait elsewhere, with a marked token.
     """
 
@@ -81,8 +77,8 @@ class News:
 def sync(request: SyncRequest) -> SyncAnswer:
     """Return what the client has not seen: at once if there is something, else as soon as something comes.
 
-    Returns an empty answer after `timeout_ms`. Raises UnknownToken, InvalidParam, BadJson, NotFound for an
-    unknown filter, LimitExceeded if too many requests wait and there is nothing new.
+    Returns an empty answer after `timeout_ms`. Raises UnknownToken, InvalidParam, BadJson,
+    LimitExceeded if too many requests wait and there is nothing new.
     """
     return _Sync(request).run()
 
@@ -90,7 +86,7 @@ def sync(request: SyncRequest) -> SyncAnswer:
 def news_since(token: AccessToken, since: str | None, filter_text: str | None) -> News | None:
     """Return the news after the token `since`, with a new token; None if there are none. Deletes no messages.
 
-    Raises UnknownToken, InvalidParam, BadJson, NotFound.
+    Raises UnknownToken, InvalidParam, BadJson.
     """
     first = look(token, since, filter_text)
     answer = assemble(SyncRequest(token, since, filter_text), first)
@@ -358,7 +354,7 @@ def assemble(
         reader=request.reader,
         takes_text=request.takes_text,
     )
-    answer = Answer(first.base.copy() if first.base is not None else Positions())
+    answer = Answer(first.base.copy() if first.base is not None else Positions(), names_all=request.whole)
     ctx.ignored = frozenset(answer.positions.ignored)
     others = other_rooms.changed(ctx, [row for row in first.memberships if row.membership != "join"])
     member_of = [row for row in first.memberships if row.membership == "join"]
@@ -374,11 +370,11 @@ def assemble(
     if any(room.head.unsettled for room in rooms.values()):
         answer.again_ms = ctx.now_ms + SETTLING_MS
     account.take(ctx, answer, changes)
-    budget = Budget(sys.maxsize if request.whole else answer.bytes_for_rooms())
+    budget = Budget(answer.bytes_for_rooms())
     counted_by = rule_digests.digests_of(ctx.user_id, ctx.push_changes, ctx.ignored)
     if ctx.reader.tracks and ctx.base is not None:
         ctx.outdated = rule_digests.outdated(ctx.base.counted_by, counted_by)
-    told, present = _add_joined(
+    told, present = add_joined(
         ctx, answer, [(rooms[row.room_id], row) for row in member_of if row.room_id in rooms], budget
     )
     untold = {row.room_id for row in member_of} - told
@@ -420,73 +416,6 @@ def _keep_untold(ctx: Context, answer: Answer, room_ids: Collection[str]) -> Non
     """Have the next answer show the account data of rooms that this one leaves out."""
     untold = [item for room_id in room_ids for item in ctx.room_data.get(room_id, ())]
     answer.positions.user = min([answer.positions.user, *(streams.seq_of(item) - 1 for item in untold)])
-
-
-def _add_joined(
-    ctx: Context, answer: Answer, rooms: Sequence[tuple[Room, Membership]], budget: Budget
-) -> tuple[set[str], dict[str, str]]:
-    """Add the sections of joined rooms. Return the rooms in the answer, and a room for each changed presence.
-
-    Rooms that don't fit are left for the next answer. The rooms that the client heard of longest ago go
-    first, so that none is left out for ever.
-    """
-    told: set[str] = set()
-    present: dict[str, str] = {}
-    to_look_at = [(room, row) for room, row in rooms if joined.moved(ctx, room)]
-    wanted = [
-        (room, row)
-        for room, row in to_look_at
-        if not ctx.reader.postpones(joined.known_position(ctx, room, row))
-    ]
-    if len(wanted) < len(to_look_at):
-        answer.again_ms = ctx.now_ms + SETTLING_MS
-    to_look_at = wanted
-    order = {name: number for number, name in enumerate(ctx.base.rooms if ctx.base is not None else ())}
-    to_look_at.sort(key=lambda pair: order.get(ctx.hash(pair[0].room_id), -1))
-    for start in range(0, len(to_look_at), ROOMS_AT_ONCE):
-        some = to_look_at[start : start + ROOMS_AT_ONCE]
-        if ctx.base is None and len(some) > 1:
-            joined.read_ahead(ctx, [room for room, _ in some])
-        parts = concurrency.parallel(*(functools.partial(joined.joined_room, ctx, *pair) for pair in some))
-        full = False
-        for (room, _), part in zip(some, parts, strict=True):
-            if part is None:
-                continue
-            if part.section is not None:
-                text = "".join(encode(part.section))
-                if not budget.take(len(text.encode())):
-                    full = True
-                    _leave_for_later(ctx, answer, room)
-                    continue
-                if ctx.takes_text:  # then nobody looks into it
-                    part.section = cast("RoomSection", RawJson(text))
-            told.add(room.room_id)
-            present |= part.presence
-            _add_part(ctx, answer, room, part)
-        if full:
-            for room, _ in to_look_at[start + ROOMS_AT_ONCE :]:
-                _leave_for_later(ctx, answer, room)
-            break
-    return told, present
-
-
-def _leave_for_later(ctx: Context, answer: Answer, room: Room) -> None:
-    """Leave a room for the next look. It has all of the state then, too, if that was asked for now."""
-    if ctx.full_state:
-        answer.positions.rooms.pop(ctx.hash(room.room_id), None)
-
-
-def _add_part(ctx: Context, answer: Answer, room: Room, part: joined.RoomPart) -> None:
-    """Add a joined room's part. The room moves to the end of the order in which rooms were shown."""
-    name = ctx.hash(room.room_id)
-    answer.positions.rooms.pop(name, None)
-    answer.positions.rooms[name] = part.position
-    answer.positions.typing_until_ms.pop(name, None)
-    if part.typing_until_ms:
-        answer.positions.typing_until_ms[name] = part.typing_until_ms
-    answer.device_lists |= part.device_lists
-    if part.section is not None:
-        answer.rooms.setdefault("join", {})[room.room_id] = part.section
 
 
 def _add_presence(ctx: Context, answer: Answer, told: Mapping[str, str], in_rooms: Collection[str]) -> None:

@@ -16,7 +16,7 @@ from murmuration.aws.reads import Batch, fetch, fetch_all
 from murmuration.cache import LruCache
 from murmuration.identity.authentication import verify
 from murmuration.identity.tokens import AccessToken, Requester
-from murmuration.protocol.errors import InvalidParam
+from murmuration.protocol.errors import InvalidParam, NotFound
 from murmuration.protocol.event_types import IGNORED_USERS, INVITE_PERMISSION, PUSH_RULES
 from murmuration.protocol.filters import SyncFilter, parse_filter
 from murmuration.protocol.push_rules.ruleset import Changes
@@ -30,7 +30,7 @@ from murmuration.storage.live.positions import Positions, RoomPosition, room_has
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import account_data, accounts, memberships, presence
 from murmuration.storage.users.memberships import Membership
-from murmuration.sync.answer_others import marks_of_others
+from murmuration.sync.answer_rooms import marks_of_others
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import JsonObject
@@ -109,7 +109,7 @@ def look(
 ) -> FirstLook:
     """Read everything at once. For a `known` identity verify the token again and read only the rest.
 
-    Raises UnknownToken, InvalidParam, BadJson, NotFound.
+    Raises UnknownToken, InvalidParam, BadJson.
     """
     row = tokens.token_key(token.user_id, tokens.parse(since)) if since is not None else None
     facts, sync_filter = concurrency.gather(
@@ -207,7 +207,10 @@ def find_filter(user_id: str, text: str | None) -> SyncFilter:
     if known is None:
         from murmuration.filters import read_filter
 
-        known = read_filter(user_id, text)
+        try:
+            known = read_filter(user_id, text)
+        except NotFound as error:
+            raise InvalidParam(error.message) from error
         _filters.put((user_id, text), known)
     return known
 

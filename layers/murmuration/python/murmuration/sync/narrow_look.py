@@ -74,7 +74,7 @@ def look_at_rooms(
     Returns None if the client has to look at everything: its row wasn't found yet, something that it was
     shown is over by now, its unread events were counted by other rules, or it isn't in one of the rooms.
     With `verifies` the token is verified again, because the client has waited since. Raises UnknownToken
-    then, InvalidParam, BadJson, NotFound for an unknown filter.
+    then, InvalidParam, BadJson.
     """
     base = known.identity.base
     if base is None or _is_outdated(token, base, known.push_changes):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from murmuration.aws import concurrency
+from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.filters import EventFilter
 from murmuration.protocol.state_trie import NodeId
+from murmuration.rooms import current_state
 from murmuration.rooms.reading import pagination, past_state
 from murmuration.rooms.reading.erasures import stripped_copy
+from murmuration.rooms.reading.past_state import Past
 from murmuration.rooms.reading.visibility import Seen, Viewer, seen_by
 from murmuration.rooms.room import Room
 from murmuration.storage.live.positions import mark
@@ -21,6 +26,7 @@ from murmuration.sync.context import Context
 from murmuration.sync.joined import fitting_timeline, room_account_data, state_section
 
 if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
     from murmuration.sync.readers.json_types import RoomSection
 
 
@@ -82,31 +88,93 @@ def left_outside(ctx: Context, row: Membership) -> RoomSection:
     }
 
 
-def left_room(ctx: Context, room: Room, row: Membership) -> RoomSection:
-    """Return the section of a room that the user left: what happened up to the leaving."""
+@dataclass(frozen=True, slots=True)
+class _Departure:
+    """What was read of a room that the user left, up to the ordinal `end`.
+
+    `state` is known already; `past` is yet to be read.
+    """
+
+    room: Room
+    end: int
+    viewer: Viewer
+    window: timeline.Window
+    events: list[ClientEvent]
+    state: dict[StateKey, Event]
+    past: Past
+
+
+def left_rooms(ctx: Context, rooms: Sequence[tuple[Room, Membership]]) -> list[RoomSection]:
+    """Return the sections of rooms that the user left: what happened up to the leaving.
+
+    Of each room at most the log and the current state are read by themselves, at the same time. What the
+    state was at the leaving is read for all rooms together.
+    """
+    found = concurrency.parallel(*(functools.partial(_look_back, ctx, *pair) for pair in rooms))
+    states = past_state.states_at([each.past for each in found])
+    return [_left_section(ctx, each, state) for each, state in zip(found, states, strict=True)]
+
+
+def _look_back(ctx: Context, room: Room, row: Membership) -> _Departure:
     position = ctx.position(room.room_id)
-    before = (row.ordinal or room.head.ordinal) + 1
+    # Who wasn't in the room right before is shown nothing of its state.
+    was_joined = row.previous == "join"
+    is_whole = was_joined and (ctx.full_state or position is None)
+    seen, current = concurrency.gather(
+        functools.partial(_last_events, ctx, room, row),
+        lambda: current_state.read_all(room) if is_whole else [],
+        at_once=is_whole,
+    )
+    viewer, window, events = seen
+    state: dict[StateKey, Event] = {}
+    root, before = window.root, window.start
+    if ctx.state_after:
+        root, before, own = _state_after_leaving(room, row, window)
+        state = own if was_joined else {}
+    if was_joined and position is not None and not is_whole and (window.limited or ctx.state_after):
+        state = timeline.state_delta(room, position.ordinal, root) | state
+    rest = [entry for entry in current if entry.event.state_pair not in state]
+    past = Past(room, root, before, rest)
+    return _Departure(room, row.ordinal or room.head.ordinal, viewer, window, events, state, past)
+
+
+def _last_events(
+    ctx: Context, room: Room, row: Membership
+) -> tuple[Viewer, timeline.Window, list[ClientEvent]]:
+    position = ctx.position(room.room_id)
     after = position.ordinal if position is not None else None
     viewer, window = last_window(ctx, room, row, after, ctx.filter.room.timeline)
     window, events = fitting_timeline(ctx, viewer, window)
-    root, at = (window.root, window.start) if not ctx.state_after else state_root_at(room, before)
-    state = {}
-    # Who wasn't in the room right before is shown nothing of its state.
-    was_joined = row.previous == "join"
-    if was_joined and (ctx.full_state or position is None):
-        state = past_state.full_state(room, root, at)
-    elif was_joined and position is not None and (window.limited or ctx.state_after):
-        state = timeline.state_delta(room, position.ordinal, root)
+    return viewer, window, events
+
+
+def _state_after_leaving(
+    room: Room, row: Membership, window: timeline.Window
+) -> tuple[NodeId, int, dict[StateKey, Event]]:
+    """Return a snapshot, the ordinal that it is before, and what of the state after the leaving is in
+    neither.
+    """
+    leaving = window.passed[-1] if window.passed else None
+    pair = leaving.event.state_pair if leaving is not None else None
+    is_plain = leaving is not None and not (leaving.resolved or leaving.is_past)
+    if leaving is None or pair is None or leaving.event.event_id != row.event_id or not is_plain:
+        return *state_root_at(room, (row.ordinal or room.head.ordinal) + 1), {}
+    return leaving.current_root, leaving.ordinal + 1, {pair: leaving.event}
+
+
+def _left_section(ctx: Context, left: _Departure, earlier: dict[StateKey, Event]) -> RoomSection:
+    room, window = left.room, left.window
+    state = earlier | left.state
     if not ctx.state_after:
         state |= timeline.unshown_state(window)
-    shown = before - 1 if position is None and not window.limited else None
+    shown = left.end if ctx.position(room.room_id) is None and not window.limited else None
     return {
         "timeline": {
-            "events": events,
+            "events": left.events,
             "limited": window.limited,
             "prev_batch": pagination.position_token(window.before_first, shown=shown),
         },
-        "state_after" if ctx.state_after else "state": state_section(ctx, viewer, state),
+        "state_after" if ctx.state_after else "state": state_section(ctx, left.viewer, state),
         "account_data": {"events": room_account_data(ctx, room.room_id)},
     }
 
@@ -138,8 +206,8 @@ def last_window(
 
 def state_root_at(room: Room, ordinal: int) -> tuple[NodeId, int]:
     """Return the snapshot of the state right before `ordinal`, and that ordinal."""
-    following = room_items.read_log(room.room_id, room.version, after=ordinal - 1, before=ordinal + 1)
-    return (following[0].current_root if following else room.head.state_root), ordinal
+    following = room_items.read_next(room.room_id, room.version, ordinal - 1)
+    return (following.current_root if following is not None else room.head.state_root), ordinal
 
 
 def is_overlooked(room: Room | None, row: Membership, late: bool) -> bool:

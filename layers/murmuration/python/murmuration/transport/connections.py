@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from murmuration.transport.addresses import Reach, SocketAddress, resolve
-from murmuration.transport.deadlines import Deadline
+from murmuration.transport.deadlines import LOOK_S, Deadline
 from murmuration.transport.errors import NotConnected, TransportError
 
 CONNECT_SECONDS = 5.0
@@ -71,8 +71,12 @@ class TimedSocket:
             view = view[self._inner.send(view[:65_536]) :]
 
     def receive_into(self, buffer: Any) -> int:
-        self._inner.settimeout(self.deadline.left())
-        return self._inner.recv_into(buffer)
+        while True:  # also while nothing comes, it is asked whether to wait on
+            self._inner.settimeout(self.deadline.left(LOOK_S))
+            try:
+                return self._inner.recv_into(buffer)
+            except TimeoutError:
+                continue
 
     def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
         return io.BufferedReader(_TimedReader(self), 65_536)

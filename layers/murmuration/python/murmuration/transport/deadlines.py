@@ -1,10 +1,20 @@
-"""The time by which a whole request must be over."""
+"""The time by which a whole request must be over, and whether it may take so long."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from murmuration.transport.errors import TimedOut
+
+LOOK_S = 1.0
+"""How often whoever waits for another server looks whether it may wait on."""
+_may_wait_on: list[Callable[[], None]] = []
+
+
+def connect(ask: Callable[[], None]) -> None:
+    """Have `ask` called in the middle of waiting; it raises an error that ends the waiting."""
+    _may_wait_on[:] = [ask]
 
 
 class Deadline:
@@ -24,4 +34,6 @@ class Deadline:
         left = self._end - time.monotonic()
         if left <= 0:
             raise TimedOut("the time for the request is over")
+        for ask in _may_wait_on:
+            ask()
         return left if most is None else min(left, most)

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from murmuration.drafts.v1.events import Form
+from murmuration.identity import patience
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol.errors import BadPagination, InvalidParam
 from murmuration.protocol.filters import EventFilter
@@ -55,6 +56,7 @@ def get_room_events(
         if scan.found or remaining <= 0:
             chunk = [form(event, room_id) for event in client_events(scan.found, view.viewer)]
             return {"chunk": chunk, "start": begun, "end": position_token(position)}
+        patience.go_on()
         time.sleep(min(remaining, PAUSES_S[min(looks, len(PAUSES_S) - 1)]))
         looks += 1
         view = _open(token, room_id)

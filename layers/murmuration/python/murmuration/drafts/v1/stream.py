@@ -209,7 +209,8 @@ def initial_sync(token: AccessToken, query: Mapping[str, str], form: Form) -> An
     """Return all rooms with their newest events and their state, presence, and the stream's token, `end`.
 
     `limit` is the number of events for each room. Today's form also has account data and, with `archived`,
-    the rooms that the user has left. Raises UnknownToken, BadPagination.
+    the rooms that the user has left. Rooms that don't fit have neither messages nor state: the client asks
+    for such a room by itself. Raises UnknownToken, BadPagination.
     """
     limit, archived = page_limit(query), not form.founding and query.get("archived") == "true"
     wanted: dict[str, Any] = {"timeline": {"limit": limit}, "include_leave": archived}
@@ -231,7 +232,7 @@ def initial_sync(token: AccessToken, query: Mapping[str, str], form: Form) -> An
     end = str(body["next_batch"])
     shown = [_room(room_id, section, end, form) for room_id, section in rooms.get("join", {}).items()]
     for room_id, section in rooms.get("leave", {}).items():
-        membership = _membership(section, token.user_id)
+        membership = section.get("membership") or _membership(section, token.user_id)
         shown.append(_room(room_id, section, end, form, membership))
     for room_id, section in rooms.get("invite", {}).items():
         for event in _invitation(section, room_id, token.user_id, form):
@@ -264,6 +265,8 @@ def _membership(section: Mapping[str, Any], user_id: str) -> str:
 def _room(
     room_id: str, section: Mapping[str, Any], end: str, form: Form, membership: str = "join"
 ) -> dict[str, Any]:
+    if "timeline" not in section:
+        return {"room_id": room_id, "membership": membership}
     timeline = section["timeline"]
     kept = {} if form.founding else {"account_data": section["account_data"]["events"]}
     return {
@@ -285,7 +288,7 @@ def _ephemeral(
     return [
         form(event, room_id)
         for room_id, section in joined.items()
-        for event in section["ephemeral"]["events"]
+        for event in section.get("ephemeral", {}).get("events", ())
         if wanted(event)
     ]
 

@@ -274,7 +274,7 @@ class Pages(Sections):
             return {}
         return dict.fromkeys(member_index.read_present(room.head), room.room_id)
 
-    def left(self, ctx: Context, room: Room, row: Membership, /) -> dict[str, Any] | None:
+    def left_room(self, ctx: Context, room: Room, row: Membership, /) -> dict[str, Any] | None:
         view = View(ctx.requester, room, ctx.viewer(row, room), row)
         if view.viewer.joined_until is None:
             return {"membership": row.membership}

@@ -188,7 +188,7 @@ class EventStream(Sections):
             section["missed"] = position_token(window.before_first)
         return section if any(section.values()) else None
 
-    def left(self, ctx: Context, room: Room, row: Membership, /) -> dict[str, Any] | None:
+    def left_room(self, ctx: Context, room: Room, row: Membership, /) -> dict[str, Any] | None:
         position = ctx.position(room.room_id)
         after = position.ordinal if position is not None else (row.ordinal or room.head.ordinal) - 1
         viewer, window = last_window(ctx, room, row, after, replace(self.wanted.events, limit=AT_ONCE))

@@ -20,7 +20,7 @@ from murmuration.identity import rate_limits
 from murmuration.identity.budgets import expect_writes
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.encoding.unpadded_base64 import encode_urlsafe
-from murmuration.protocol.errors import BadJson
+from murmuration.protocol.errors import BadJson, TooLarge
 from murmuration.protocol.identifiers import is_valid_device_id, is_valid_user_id
 from murmuration.storage.live import to_device
 from murmuration.storage.live.to_device import Sending, Target
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 PART_BYTES = 60_000
 """Of the messages in one EDU; a single message may have more."""
+MOST_SERVERS = 1_000
+"""To how many servers one request may send messages."""
 MOST_EVENT_BYTES = 65_536
 MOST_ID = 32
 MOST_TYPE_BYTES = 255
@@ -51,7 +53,8 @@ def send(
     """Keep messages for devices of other servers, by their contents, and have them sent.
 
     It is done once for each `transaction`. `received_ms` is when the client's request came: messages to a
-    server go out in that order. Servers that the operator excludes get nothing.
+    server go out in that order. Servers that the operator excludes get nothing. Raises TooLarge and
+    LimitExceeded for too many servers: each that doesn't answer has to be waited for.
     """
     from murmuration.federation.outbound import pokes
 
@@ -64,9 +67,12 @@ def send(
         edus = _edus(transaction.rpartition("#")[2], sender, event_type, by_server[server])
         _keep(server, f"{transaction}#{server}", edus, received_ms)
 
+    if len(by_server) > MOST_SERVERS:
+        raise TooLarge(f"A request may be for users of {MOST_SERVERS} other servers")
+    rate_limits.check("to_device_servers", sender, len(by_server))
     concurrency.parallel(*(functools.partial(keep, server) for server in by_server))
     # For a repetition too: the first attempt may have stopped before this.
-    pokes.order([pokes.messages_to(server) for server in sorted(by_server)])
+    pokes.order(list(pokes.messages_to(by_server)))
 
 
 def _keep(server: str, claim: str, edus: Iterator[str], received_ms: int) -> None:

@@ -25,14 +25,19 @@ from murmuration.federation.membership.limits import (
     limit_for,
 )
 from murmuration.federation.requests.errors import RequestFailed
-from murmuration.protocol.errors import MatrixError
+from murmuration.identity import rate_limits
+from murmuration.protocol.errors import GatewayTimeout, MatrixError
 from murmuration.protocol.event_types import CREATE_KEY
 from murmuration.rooms.lifecycle.upgrades import follow_upgrade
 from murmuration.storage.servers import join_jobs
 from murmuration.storage.servers.join_jobs import Job
+from murmuration.transport.deadlines import Deadline
+from murmuration.transport.errors import TimedOut
 
 CLAIM_MS = 60_000
 """When a worker has died, others may begin after so long."""
+TOTAL_SECONDS = 300.0
+"""How long servers are asked, one after another; the last of them has its time besides."""
 RENEWED_SECONDS = 15.0
 """How often the claim is renewed while a worker lives: some fail to arrive, and it is busy now and then."""
 
@@ -69,6 +74,8 @@ def run(user_id: str, room_id: str) -> None:
     else:
         log.warning("join done: room=%s ms=%d", room_id, now_ms() - now)
         join_jobs.finish(job, "joined")
+    finally:
+        rate_limits.give_back("remote_join", user_id, job.begun_ms)
 
 
 @contextmanager
@@ -92,14 +99,13 @@ def _held(job: Job) -> Iterator[None]:
 
 def join(job: Job) -> None:
     """Join the room through the first of the servers that allows it. Raises MatrixError."""
-    most = limit_for(job.room_id)
+    most, deadline = limit_for(job.room_id), Deadline(TOTAL_SECONDS)
 
     def by(server: str) -> Entry:
+        seconds = deadline.left(handshakes.JOIN_SECONDS)
         check_complexity(server, job.room_id, most)
         event = handshakes.make(server, "join", job.room_id, job.user_id, job.content)
-        answer = handshakes.send(
-            server, "join", event, seconds=handshakes.JOIN_SECONDS, max_bytes=handshakes.MAX_JOIN_BYTES
-        )
+        answer = handshakes.send(server, "join", event, seconds=seconds, max_bytes=handshakes.MAX_JOIN_BYTES)
         found = check_answer(answer, event)
         try:
             check_members(found, most)
@@ -108,7 +114,10 @@ def join(job: Job) -> None:
             raise
         return found
 
-    entry = first_answer(job.servers, by, final=(RoomTooLarge,))
+    try:
+        entry = first_answer(job.servers, by, final=(RoomTooLarge,))
+    except TimedOut as error:
+        raise GatewayTimeout("The servers in the room took too long") from error
     create = entry.events[entry.state[CREATE_KEY]]
     if "predecessor" in create.content:
         follow_upgrade(job.user_id, create)

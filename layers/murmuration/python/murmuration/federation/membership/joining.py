@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from murmuration.aws import queues
-from murmuration.clock import now_ms
 from murmuration.federation.membership import handshakes
 from murmuration.federation.membership.failures import passed_on
 from murmuration.federation.names import policy
 from murmuration.federation.requests import client
 from murmuration.federation.requests.errors import Refused, RequestFailed
+from murmuration.identity import rate_limits
 from murmuration.identity.authentication import authenticate
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol.bodies import limit_size
@@ -59,6 +59,7 @@ def join_room(
     named = request.room_id_or_alias
     if is_elsewhere(named):
         authenticate(token)
+        rate_limits.check("remote_question", token.user_id)
         room_id, servers = find_alias(named)
         request, via = replace(request, room_id_or_alias=room_id), [*via, *servers]
     try:
@@ -131,6 +132,7 @@ def join_elsewhere(
 ) -> str:
     """Join a room through other servers, and return its ID. Raises what `join_room` raises.
 
+    Some joins of a user may go on at a time, because each occupies a worker for minutes.
     With `afresh` the state in their answer replaces the state known here.
     """
     for server in servers:
@@ -145,8 +147,11 @@ def join_elsewhere(
     limit_size(content, "A membership", MAX_MEMBER_BYTES)
     allowed = [server for server in servers if policy.is_allowed(server)]
     job = Job(user_id, room_id, allowed, content, afresh=afresh)
-    if join_jobs.begin(job, now_ms()):
+    taken_ms = rate_limits.check("remote_join", user_id)
+    if join_jobs.begin(job, taken_ms):
         queues.send(QUEUE, {"user_id": user_id, "room_id": room_id})
+    else:
+        rate_limits.give_back("remote_join", user_id, taken_ms)
     return _wait(job)
 
 

@@ -7,10 +7,15 @@ from collections.abc import Sequence
 from murmuration.federation.membership import handshakes, outside, stripped
 from murmuration.federation.membership.failures import first_answer
 from murmuration.federation.membership.joining import find_alias, is_elsewhere, servers_for
-from murmuration.protocol.errors import MatrixError, NotFound
+from murmuration.identity import rate_limits
+from murmuration.protocol.errors import GatewayTimeout, MatrixError, NotFound
 from murmuration.rooms.membership import joining
 from murmuration.rooms.membership.member_content import member_content
 from murmuration.storage.users.memberships import Membership
+from murmuration.transport.deadlines import Deadline
+from murmuration.transport.errors import TimedOut
+
+TOTAL_SECONDS = 18.0
 
 
 def knock_on_room(
@@ -22,6 +27,7 @@ def knock_on_room(
     """
     named = room_id_or_alias
     if is_elsewhere(named):
+        rate_limits.check("remote_question", user_id)
         named, servers = find_alias(named)
         via = [*via, *servers]
     try:
@@ -37,17 +43,22 @@ def knock_on_room(
 
 def _knock(user_id: str, room_id: str, servers: Sequence[str], reason: str | None) -> None:
     content = member_content(user_id, "knock", reason=reason)
+    deadline = Deadline(TOTAL_SECONDS)
 
     def by(server: str) -> Membership:
+        seconds = deadline.left(handshakes.MAKE_SECONDS)
         event = handshakes.make(server, "knock", room_id, user_id, content)
-        answer = handshakes.send(server, "knock", event)
+        answer = handshakes.send(server, "knock", event, seconds=seconds)
         try:
             state = stripped.received_state(answer.get("knock_room_state"), event.room_version, room_id)
         except MatrixError:
             state = []  # they have taken the knock; what room it is, the user knows
         return outside.outside_row(event, "knock", state, [server])
 
-    row = first_answer(servers, by)
+    try:
+        row = first_answer(servers, by)
+    except TimedOut as error:
+        raise GatewayTimeout("The servers in the room took too long") from error
 
     def make(before: Membership | None) -> Membership | None:
         return None if before is not None and before.membership in ("join", "invite") else row

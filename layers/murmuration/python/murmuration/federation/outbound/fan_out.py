@@ -69,6 +69,12 @@ def _send(name: str, transaction: Transaction, content: TransactionBody) -> bool
     return False
 
 
+def send_all_messages(server_names: Sequence[str]) -> None:
+    """Send servers their waiting to-device messages, all at the same time."""
+    health.learn(server_names)
+    side_by_side(send_messages, server_names, most=pokes.SERVERS_AT_ONCE)
+
+
 def send_messages(server_name: str) -> None:
     """Send a server its waiting to-device messages. If it is behind, add them to its backlog instead.
 
@@ -88,7 +94,7 @@ def send_messages(server_name: str) -> None:
             return
         logs.confirm(server_name, transaction.parts)
         if now_ms() - started_ms > BUDGET_MS:
-            pokes.order([pokes.messages_to(server_name)])
+            pokes.order(list(pokes.messages_to([server_name])))
             return
 
 

@@ -52,10 +52,13 @@ def _by_group(servers: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
             yield number, names[start : start + SERVERS_AT_ONCE]
 
 
-def messages_to(server_name: str) -> Message:
-    """Return the queue message that makes a worker send the to-device messages that wait for a server."""
-    body = {"messages_to": server_name}
-    return Message(body, f"new-{group_of(server_name)}", secrets.token_hex(16))
+def messages_to(server_names: Iterable[str]) -> Iterator[Message]:
+    """Yield the queue messages that make workers send the to-device messages that wait for servers.
+
+    Many servers are in one message, so that those which don't answer are waited for at the same time.
+    """
+    for number, names in _by_group(server_names):
+        yield Message({"messages_to": names}, f"new-{number}", secrets.token_hex(16))
 
 
 def passing(edus: Sequence[Edu], servers: Iterable[str], made_ms: int) -> Iterator[Message]:

@@ -7,15 +7,14 @@ has changed since.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from murmuration.protocol import state_trie
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.state_trie import NodeId
 from murmuration.rooms import current_state
 from murmuration.rooms.room import Room
-from murmuration.storage.rooms import room_items, snapshots
+from murmuration.storage.rooms import event_store, room_items, snapshots
 from murmuration.storage.rooms.room_items import LogEntry, StateEntry
 
 
@@ -44,20 +43,45 @@ def full_state(
     return state_at(room, root, before, _current(room, None, members))
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The state that the pairs of `current` had in the snapshot `root`, before the ordinal `before`."""
+
+    room: Room
+    root: NodeId
+    before: int
+    current: Iterable[StateEntry]
+
+
 def state_at(room: Room, root: NodeId, before: int, current: Iterable[StateEntry]) -> dict[StateKey, Event]:
     """Return the state events that the pairs of `current` had in the snapshot `root`, before the ordinal
     `before`.
     """
-    kept: dict[StateKey, Event] = {}
-    changed: list[StateKey] = []
-    for entry in current:
-        if entry.ordinal is not None and entry.ordinal < before:
-            kept[_pair(entry)] = entry.event
-        else:
-            changed.append(_pair(entry))
-    if changed and root != state_trie.EMPTY:
-        earlier = state_trie.get(root, changed, snapshots.fetch_from(room.room_id))
-        kept |= read_state_events(room, earlier)
+    return states_at([Past(room, root, before, current)])[0]
+
+
+def states_at(wanted: Sequence[Past]) -> list[dict[StateKey, Event]]:
+    """Do `state_at` for several rooms, with as many round trips as for one."""
+    kept: list[dict[StateKey, Event]] = []
+    changed: list[list[StateKey]] = []
+    for past in wanted:
+        kept.append({})
+        changed.append([])
+        for entry in past.current:
+            if entry.ordinal is not None and entry.ordinal < past.before:
+                kept[-1][_pair(entry)] = entry.event
+            else:
+                changed[-1].append(_pair(entry))
+    queries = [(past.room.room_id, past.root, pairs) for past, pairs in zip(wanted, changed, strict=True)]
+    earlier = snapshots.get_of_rooms(queries)
+    events = event_store.read_events_of_rooms(
+        [
+            (past.room.room_id, past.room.version, found.values())
+            for past, found in zip(wanted, earlier, strict=True)
+        ]
+    )
+    for state, found, known in zip(kept, earlier, events, strict=True):
+        state |= {pair: known[event_id] for pair, event_id in found.items() if event_id in known}
     return kept
 
 

@@ -4,14 +4,16 @@
     backup#version#<number>                 a version: what it says of itself, count of keys, `etag`
     backup#key#<number>#<room>#<session>    a key
 
-Keys change only together with their version's count and `etag`, in one transaction: both are exact, and of
-two changes at the same time the later starts from what the other left. A deleted version leaves a mark.
+Keys change only together with their version's count, size and `etag`, in one transaction: these are exact,
+and of two changes at the same time the later starts from what the other left. A deleted version leaves a
+mark.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,6 +31,16 @@ if TYPE_CHECKING:
 TABLE = "keys"
 MOST_VERSIONS = 1_000
 """How many backups a user may ever make. Each leaves a mark, which is read to find the current one."""
+MOST_ALIVE = 100
+"""How many of them may be there at a time."""
+MOST_BYTES = 2_000_000_000
+"""How large the keys of one backup may be. 400,000 have some 400 MB."""
+KEY_BYTES = 300
+"""What a key takes besides itself."""
+USUAL_KEY_BYTES = 1_000
+"""What keys are taken for that were stored before their size was counted."""
+DELETING_S = 18
+"""How long keys are deleted in one request; API Gateway gives up after 29 s."""
 CHUNK_KEYS = 90
 CHUNK_BYTES = 3_000_000
 T = TypeVar("T")
@@ -49,6 +61,7 @@ class Version:
     count: int
     etag: int
     deleted: bool
+    size: int = 0
 
 
 # -- Versions --------------------------------------------------------------------------------------------
@@ -58,6 +71,8 @@ def create_version(user_id: str, algorithm: str, auth_data: JsonObject) -> int:
     """Add a version, which becomes the current one, and return its number. Raises TooLarge for one too
     many.
     """
+    if len(_alive(user_id, MOST_ALIVE)) == MOST_ALIVE:
+        raise TooLarge(f"A user may have {MOST_ALIVE} backups at a time; delete one")
     counted = counts.count_write(TABLE, {"user_id": user_id, "sk": "backup#count"}, "versions", MOST_VERSIONS)
     try:
         counter = dynamodb.execute(counted, returning="ALL_NEW")
@@ -69,6 +84,7 @@ def create_version(user_id: str, algorithm: str, auth_data: JsonObject) -> int:
         "algorithm": algorithm,
         "auth_data": _encode(auth_data),
         "count": 0,
+        "size": 0,
         "etag": 0,
         "deleted": False,
     }
@@ -84,13 +100,26 @@ def read_version(user_id: str, number: int) -> Version | None:
 
 def read_current(user_id: str) -> Version | None:
     """Return the newest version that isn't deleted; None if there is none."""
-    items = dynamodb.query(
-        TABLE,
-        "user_id = :user AND begins_with(sk, :prefix)",
-        {":user": user_id, ":prefix": "backup#version#"},
-        forward=False,
-    )
-    return next((_version(item) for item in items if not item["deleted"]), None)
+    return next(iter(_alive(user_id, 1)), None)
+
+
+def _alive(user_id: str, most: int) -> list[Version]:
+    """The newest versions that aren't deleted. One request for 100 versions, of which most users have few."""
+    found: list[Version] = []
+    after = None
+    while True:
+        page = dynamodb.query_page(
+            TABLE,
+            "user_id = :user AND begins_with(sk, :prefix)",
+            {":user": user_id, ":prefix": "backup#version#"},
+            forward=False,
+            limit=100,
+            after=after,
+        )
+        found += [_version(item) for item in page.items if not item["deleted"]]
+        after = page.more
+        if after is None or len(found) >= most:
+            return found[:most]
 
 
 def update_auth_data(user_id: str, number: int, auth_data: JsonObject) -> None:
@@ -107,7 +136,12 @@ def update_auth_data(user_id: str, number: int, auth_data: JsonObject) -> None:
 
 
 def delete_version(user_id: str, number: int) -> None:
-    """Mark a version as deleted, and delete its keys. Raises ConditionFailed if it never existed."""
+    """Mark a version as deleted, and delete its keys.
+
+    Raises ConditionFailed if it never existed, and Unavailable if there are more keys than can be deleted in
+    one request: a repetition deletes the others.
+    """
+    deadline = time.monotonic() + DELETING_S
     dynamodb.execute(
         dynamodb.update(
             TABLE,
@@ -117,8 +151,15 @@ def delete_version(user_id: str, number: int) -> None:
             condition="attribute_exists(user_id)",
         )
     )
-    keys = _query_keys(user_id, number, attributes=("user_id", "sk"))
-    dynamodb.batch_write([dynamodb.delete(TABLE, key) for key in keys])
+    after = None
+    while True:
+        page = _key_page(user_id, number, after=after, attributes=("user_id", "sk"))
+        dynamodb.batch_write([dynamodb.delete(TABLE, key) for key in page.items])
+        after = page.more
+        if after is None:
+            return
+        if time.monotonic() > deadline:
+            raise Unavailable("The backup is deleted, but not all of its keys yet; try again")
 
 
 def _version_key(user_id: str, number: int) -> dict[str, str]:
@@ -133,6 +174,7 @@ def _version(item: StoredItem) -> Version:
         item["count"],
         item["etag"],
         item["deleted"],
+        item.get("size", item["count"] * USUAL_KEY_BYTES),
     )
 
 
@@ -180,7 +222,7 @@ def put_keys(
 ) -> Version:
     """Store keys and return the version afterwards. A stored key is replaced if `is_better(new, stored)`.
 
-    Raises NotFound if the version doesn't exist any more, Unavailable.
+    Raises NotFound if the version doesn't exist any more, TooLarge for one that gets too large, Unavailable.
     """
     version = None
     for chunk in _chunks((session, _encode(key)) for session, key in keys.items()):
@@ -210,12 +252,17 @@ def _put_chunk(
     version = _require_version(user_id, number)
     # After the version, on which the transaction is conditioned.
     found = dynamodb.batch_get({TABLE: [_session_key(user_id, number, *session) for session in chunk]})
-    stored = {(item["room_id"], item["session_id"]): json.loads(item["key"]) for item in found[TABLE]}
+    stored = {(item["room_id"], item["session_id"]): item["key"] for item in found[TABLE]}
     better = {
         session: key
         for session, key in chunk.items()
-        if session not in stored or is_better(json.loads(key), stored[session])
+        if session not in stored or is_better(json.loads(key), json.loads(stored[session]))
     }
+    sizes = [len(key) + KEY_BYTES for key in better.values()]
+    replaced = [len(key) + KEY_BYTES for session, key in stored.items() if session in better]
+    grown = sum(sizes) - sum(replaced)
+    if grown > 0 and version.size + grown > MOST_BYTES:
+        raise TooLarge(f"A backup may have {MOST_BYTES:,} bytes")
     puts = [
         dynamodb.put(
             TABLE,
@@ -228,7 +275,7 @@ def _put_chunk(
         )
         for session, key in better.items()
     ]
-    return _change(user_id, version, puts, added=len(better.keys() - stored.keys()))
+    return _change(user_id, version, puts, added=len(better.keys() - stored.keys()), grown=grown)
 
 
 def delete_keys(
@@ -236,38 +283,53 @@ def delete_keys(
 ) -> Version:
     """Delete keys and return the version afterwards: all keys, those of a room, or the one of a session.
 
-    Raises NotFound if the version doesn't exist any more, Unavailable.
+    Raises NotFound if the version doesn't exist any more, and Unavailable, also if there are more keys than
+    can be deleted in one request: a repetition deletes the others.
     """
+    deadline = time.monotonic() + DELETING_S
+    after = None
     while True:
-        version, more = _retry(functools.partial(_delete_chunk, user_id, number, room_id, session_id))
-        if not more:
+        delete = functools.partial(_delete_chunk, user_id, number, room_id, session_id, after)
+        version, after = _retry(delete)
+        if after is None:
             return version
+        if time.monotonic() > deadline:
+            raise Unavailable("Not all of the keys are deleted yet; try again")
 
 
 def _delete_chunk(
-    user_id: str, number: int, room_id: str | None, session_id: str | None
-) -> tuple[Version, bool]:
+    user_id: str, number: int, room_id: str | None, session_id: str | None, after: Item | None
+) -> tuple[Version, Item | None]:
+    """Delete the next keys. Return the version afterwards, and after which key to go on."""
     version = _require_version(user_id, number)
-    items = _read_items(user_id, number, room_id, session_id)
-    deletes = [dynamodb.delete(TABLE, {"user_id": user_id, "sk": item["sk"]}) for item in items[:CHUNK_KEYS]]
-    return _change(user_id, version, deletes, added=-len(deletes)), len(items) > CHUNK_KEYS
+    if room_id is not None and session_id is not None:
+        found, more = _read_items(user_id, number, room_id, session_id), None
+    else:
+        prefix = "" if room_id is None else f"{room_id}#"
+        page = _key_page(user_id, number, prefix, after=after, limit=CHUNK_KEYS)
+        found, more = page.items, page.more
+    items = [item for item in found if room_id in (None, item["room_id"])]
+    deletes = [dynamodb.delete(TABLE, {"user_id": user_id, "sk": item["sk"]}) for item in items]
+    size = sum(len(item["key"]) + KEY_BYTES for item in items)
+    return _change(user_id, version, deletes, added=-len(deletes), grown=-size), more
 
 
-def _change(user_id: str, version: Version, writes: Sequence[Write], *, added: int) -> Version:
+def _change(user_id: str, version: Version, writes: Sequence[Write], *, added: int, grown: int) -> Version:
     """Carry out changes of keys, and count them. Raises ConditionFailed where the version moved on."""
     if not writes:
         return version
     count, etag = version.count + added, version.etag + 1
+    size = max(0, version.size + grown) if count else 0
     move = dynamodb.update(
         TABLE,
         _version_key(user_id, version.number),
-        "SET #count = :count, etag = :etag",
-        names={"#count": "count"},
-        values={":count": count, ":etag": etag, ":old": version.etag, ":false": False},
+        "SET #count = :count, #size = :size, etag = :etag",
+        names={"#count": "count", "#size": "size"},
+        values={":count": count, ":size": size, ":etag": etag, ":old": version.etag, ":false": False},
         condition="etag = :old AND deleted = :false",
     )
     dynamodb.transact([move, *writes])
-    return Version(version.number, version.algorithm, version.auth_data, count, etag, False)
+    return Version(version.number, version.algorithm, version.auth_data, count, etag, False, size)
 
 
 def _require_version(user_id: str, number: int) -> Version:
@@ -302,10 +364,28 @@ def _read_items(user_id: str, number: int, room_id: str | None, session_id: str 
     return [item for item in items if room_id in (None, item["room_id"])]
 
 
-def _query_keys(user_id: str, number: int, prefix: str = "", *, attributes: Sequence[str] = ()) -> list[Item]:
+def _query_keys(user_id: str, number: int, prefix: str = "") -> list[Item]:
     return dynamodb.query(
         TABLE,
         "user_id = :user AND begins_with(sk, :prefix)",
         {":user": user_id, ":prefix": _key_prefix(number) + prefix},
+    )
+
+
+def _key_page(
+    user_id: str,
+    number: int,
+    prefix: str = "",
+    *,
+    after: Item | None,
+    limit: int | None = None,
+    attributes: Sequence[str] = (),
+) -> dynamodb.Page:
+    return dynamodb.query_page(
+        TABLE,
+        "user_id = :user AND begins_with(sk, :prefix)",
+        {":user": user_id, ":prefix": _key_prefix(number) + prefix},
+        after=after,
+        limit=limit,
         attributes=attributes,
     )

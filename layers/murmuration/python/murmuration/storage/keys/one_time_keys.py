@@ -22,7 +22,7 @@ from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
 from murmuration.clock import now_ms
 from murmuration.protocol.encoding import canonical_json
-from murmuration.protocol.errors import InvalidParam, Unavailable
+from murmuration.protocol.errors import InvalidParam, TooLarge, Unavailable
 from murmuration.storage.live import streams
 from murmuration.storage.users import accounts
 
@@ -36,6 +36,8 @@ COUNTS_KEY = "otk"
 CLAIMED_SECONDS = 30 * 86_400
 UPLOAD_LIMIT = 80
 """How many one-time keys one transaction stores."""
+MOST_KEYS, MOST_ALGORITHMS = 5_000, 16
+"""How many one-time keys a device may have at a time. An upload reads them all, a sync tells their counts."""
 FALLBACK_LIMIT = 16
 """How many fallback keys an upload may have: they go with the first of its one-time keys."""
 
@@ -123,7 +125,7 @@ def upload(
     """Store keys (JSON values), and return the device's counts afterwards. Known keys are left alone.
 
     Raises InvalidParam if another one-time key with the same ID is stored or there are too many fallback
-    keys; DeviceGone, Unavailable.
+    keys; TooLarge, DeviceGone, Unavailable.
     """
     if len(fallback) > FALLBACK_LIMIT:
         raise InvalidParam(f"An upload may have {FALLBACK_LIMIT} fallback keys")
@@ -159,6 +161,11 @@ def _upload_chunk(
     counts = KeyCounts(totals, sorted(unused | {algorithm for algorithm, _ in new_fallback}))
     if not new and not new_fallback and counts == state.counts:
         return counts
+    if new and (len(stored) + len(new) > MOST_KEYS or len(totals) > MOST_ALGORITHMS):
+        raise TooLarge(f"A device may have {MOST_KEYS} one-time keys, of {MOST_ALGORITHMS} algorithms")
+    algorithms = old_fallback.keys() | {algorithm for algorithm, _ in new_fallback}
+    if new_fallback and len(algorithms) > FALLBACK_LIMIT:
+        raise TooLarge(f"A device may have fallback keys of {FALLBACK_LIMIT} algorithms")
     order = f"{state.head + 1:012}"
     puts = [_one_time_put(user_id, device_id, order, key, value) for key, value in new.items()]
     puts += [_fallback_put(user_id, device_id, key, value) for key, value in new_fallback.items()]

@@ -59,6 +59,33 @@ def read(event_ids: Collection[str], version: RoomVersion, room_id: str) -> dict
     return complete(room_items.locate(event_ids, room_id), version)
 
 
+def read_events_of_rooms(
+    wanted: Sequence[tuple[str, RoomVersion, Collection[str]]],
+) -> list[dict[str, Event]]:
+    """Return, for each room, its events with these IDs that are known. Two round trips for all rooms."""
+    keys = [key for room_id, _, event_ids in wanted for key in room_items.place_keys(event_ids, room_id)]
+    items = dynamodb.batch_get({EVENTS: keys})[EVENTS] if keys else []
+    found: list[dict[str, Event]] = []
+    logged: list[tuple[str, int]] = []
+    for room_id, version, event_ids in wanted:
+        places = room_items.places_among(items, event_ids, room_id)
+        own = {event_id: place for event_id, place in places.items() if place["room_id"] == room_id}
+        logged += [(room_id, place["ordinal"]) for place in own.values() if "ordinal" in place]
+        found.append(
+            {
+                event_id: Event.from_json(place["json"], version, event_id)
+                for event_id, place in own.items()
+                if "json" in place
+            }
+        )
+    entries = room_items.read_log_entries(logged, {room_id: version for room_id, version, _ in wanted})
+    by_place: dict[tuple[str, str], Event]
+    by_place = {(entry.room_id, entry.event.event_id): entry.event for entry in entries}
+    for (room_id, _, event_ids), events in zip(wanted, found, strict=True):
+        events |= {each: by_place[room_id, each] for each in event_ids if (room_id, each) in by_place}
+    return found
+
+
 def placed_among(event_ids: Collection[str], room_id: str) -> set[str]:
     """Return those of the events whose place in the room's graph is known. One round trip."""
     places = room_items.locate(event_ids, room_id)

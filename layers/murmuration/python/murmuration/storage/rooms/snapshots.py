@@ -7,7 +7,8 @@ nodes to which nothing refers; `rooms.lifecycle.collection` tells how these are 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import functools
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -16,6 +17,7 @@ from murmuration.aws.dynamodb import Item, Write
 from murmuration.cache import LruCache
 from murmuration.clock import now_ms
 from murmuration.protocol import state_trie
+from murmuration.protocol.events import StateKey
 from murmuration.protocol.state_trie import NodeId
 
 TABLE = "snapshots"
@@ -45,6 +47,37 @@ def fetch_from(room_id: str) -> state_trie.Fetch:
         return found
 
     return fetch
+
+
+def get_of_rooms(
+    queries: Sequence[tuple[str, NodeId, Collection[StateKey]]],
+) -> list[dict[StateKey, str]]:
+    """Return the event IDs that these (type, state key) pairs have in a snapshot of each room.
+
+    There is one round trip a level of the tries, whatever the number of rooms. Raises MissingNodes.
+    """
+    nodes: dict[tuple[str, NodeId], bytes | None] = {}
+
+    def find(room_id: str, node_ids: Collection[NodeId]) -> Mapping[NodeId, bytes]:
+        known = {each: nodes.get((room_id, each)) or _nodes.get((room_id, each)) for each in node_ids}
+        return {node_id: node for node_id, node in known.items() if node is not None}
+
+    while True:
+        found: list[dict[StateKey, str]] = []
+        missing: list[tuple[str, NodeId]] = []
+        for room_id, root, pairs in queries:
+            try:
+                found.append(state_trie.get(root, pairs, functools.partial(find, room_id)))
+            except state_trie.MissingNodes as error:
+                missing += [(room_id, node_id) for node_id in error.node_ids]
+                if nodes.keys() >= set(missing):
+                    raise
+        if not missing:
+            return found
+        nodes |= dict.fromkeys(missing)
+        for item in dynamodb.batch_get({TABLE: [_key(*each) for each in missing]})[TABLE]:
+            nodes[item["room_id"], item["node_id"]] = item["node"]
+            remember(item["room_id"], {item["node_id"]: item["node"]})
 
 
 def remember(room_id: str, nodes: Mapping[NodeId, bytes]) -> None:

@@ -74,8 +74,8 @@ class Reader(Protocol):
     def tell(self, ctx: Context, news: RoomNews, ephemeral: list[ClientEvent], part: RoomPart, /) -> None:
         """Put what is to be shown of a joined room into `part`."""
 
-    def left(self, ctx: Context, room: Room, row: Membership, /) -> RoomSection | None:
-        """Return the section of a room that the user left."""
+    def left(self, ctx: Context, rooms: Sequence[tuple[Room, Membership]], /) -> Sequence[RoomSection | None]:
+        """Return the sections of rooms that the user left, in order."""
 
     def outside(self, ctx: Context, row: Membership, /) -> RoomSection | None:
         """Return the section of an invite or a knock, or of its end."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from murmuration.protocol.presence import as_today
@@ -42,8 +42,8 @@ class SyncSections:
     ) -> None:
         joined.tell(ctx, news, ephemeral, part)
 
-    def left(self, ctx: Context, room: Room, row: Membership, /) -> RoomSection | None:
-        return other_rooms.left_room(ctx, room, row)
+    def left(self, ctx: Context, rooms: Sequence[tuple[Room, Membership]], /) -> Sequence[RoomSection | None]:
+        return other_rooms.left_rooms(ctx, rooms)
 
     def outside(self, ctx: Context, row: Membership, /) -> RoomSection | None:
         if row.membership in ("invite", "knock"):

@@ -1,0 +1,71 @@
+"""How many functions one client may hold at a time with work that takes long.
+
+Most requests take well under a second. One may take `QUICK_S`, whatever it waits for: another server, a web
+site, somebody else's work, a long search. To go on after that it takes from a bucket of its owner: the user,
+the other server, or the network address of who has proved to be neither. So whoever has a slow server of
+their own asked again and again holds a few functions, and the requests beyond end with LimitExceeded.
+
+Requests that wait for news have slots instead (`storage.live.listeners`). Workers are bounded by their
+concurrency.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from murmuration.identity import rate_limits
+from murmuration.protocol.errors import LimitExceeded
+
+QUICK_S = 4.0
+"""How long any request may take."""
+
+
+class _Work:
+    """One request's work, in all of its threads."""
+
+    def __init__(self, find_owner: Callable[[], str]) -> None:
+        self._find_owner = find_owner
+        self._began_s = time.monotonic()
+        self._lock = threading.Lock()
+        self._refusal: LimitExceeded | None = None
+        self._may_be_long = False
+
+    def go_on(self) -> None:
+        """Take from the owner's bucket, once the work isn't quick any more. Raises LimitExceeded."""
+        if self._may_be_long or time.monotonic() - self._began_s < QUICK_S:
+            return
+        with self._lock:
+            if self._refusal is not None:
+                raise self._refusal
+            if self._may_be_long:
+                return
+            try:
+                rate_limits.check("long_work", self._find_owner())
+            except LimitExceeded as error:
+                self._refusal = error
+                raise
+            self._may_be_long = True
+
+
+_work: ContextVar[_Work | None] = ContextVar("work", default=None)
+
+
+@contextmanager
+def working(find_owner: Callable[[], str]) -> Iterator[None]:
+    """Bound the work that this context does. `find_owner` names who pays for it, once it takes long."""
+    token = _work.set(_Work(find_owner))
+    try:
+        yield
+    finally:
+        _work.reset(token)
+
+
+def go_on() -> None:
+    """Ask, in the middle of work that may take long, whether to go on with it. Raises LimitExceeded."""
+    work = _work.get()
+    if work is not None:
+        work.go_on()

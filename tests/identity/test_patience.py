@@ -1,0 +1,57 @@
+"""Requests that take long: how many of them one client may have."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from murmuration import clock
+from murmuration.identity import patience, rate_limits
+from murmuration.identity.rate_limits import LIMITS
+from murmuration.protocol.errors import LimitExceeded
+from murmuration.settings import settings
+
+pytestmark = pytest.mark.usefixtures("deployment")
+
+
+NAMES = (f"somebody {number}" for number in itertools.count(1))
+
+
+@pytest.fixture
+def owner(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
+    """Somebody with a full bucket; the clock stands still, and nothing counts as quick."""
+    name, now = next(NAMES), clock.now_ms()
+    monkeypatch.setenv("MURMURATION_RATE_LIMITS", "on")
+    settings.cache_clear()
+    monkeypatch.setattr(rate_limits, "now_ms", lambda: now)
+    monkeypatch.setattr(patience, "QUICK_S", -1)
+    yield lambda: name
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def test_long_work_takes_from_the_bucket_once_a_request(owner: Callable[[], str]) -> None:
+    for _ in range(LIMITS["long_work"].burst):
+        with patience.working(owner):
+            for _ in range(3):
+                patience.go_on()
+    with patience.working(owner):
+        for _ in range(2):
+            with pytest.raises(LimitExceeded):
+                patience.go_on()
+    with patience.working(lambda: f"another than {owner()}"):
+        patience.go_on()
+
+
+def test_quick_work_takes_nothing(owner: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "QUICK_S", 60)
+    monkeypatch.setattr(rate_limits, "check", lambda *_: pytest.fail("it takes from a bucket"))
+    with patience.working(owner):
+        patience.go_on()
+
+
+def test_workers_are_not_bounded(owner: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate_limits, "check", lambda *_: pytest.fail("it takes from a bucket"))
+    patience.go_on()
