@@ -27,7 +27,7 @@ from murmuration.protocol.bodies import Fields
 from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import BadJson, MissingParam, NotFound, UserDeactivated
 from murmuration.settings import settings
-from murmuration.storage.users import accounts, delayed_events, subjects
+from murmuration.storage.users import accounts, delayed_events, profiles, subjects, user_words
 
 
 def change_password(requester: Requester | None, attempt: Attempt) -> Answer:
@@ -104,6 +104,8 @@ def close_account(user_id: str, *, erase: bool = False, last_device: str | None 
         erase_in_rooms(user_id)
     subjects.unlink_all(user_id)
     binding.remove_all(user_id)
+    # Before the profile goes, from which the words follow.
+    user_words.remove_all(user_id, profiles.read_profile(user_id).fields.get("displayname"))
     accounts.purge_user_data(user_id)
     devices.remove_all_devices(user_id)
     delayed_events.purge(user_id)
