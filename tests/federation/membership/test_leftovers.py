@@ -11,6 +11,7 @@ from local_cloud.permissions import acting_for, module_of
 from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
 from murmuration.federation.devices import resyncing
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.rooms.lifecycle import deletion
 from murmuration.storage.keys import remote_devices
 from murmuration.storage.rooms import event_store
@@ -56,7 +57,7 @@ def test_its_outliers_go_with_it(
     other = host.room("11")
     join(alice, other, host)
     authorising = [each for event in room.state.values() for each in event.auth_events]
-    kinds = {each.kind for each in event_store.read(authorising, room.version, room.room_id).values()}
+    kinds = {each.kind for each in event_store.read(authorising, room.version, RoomId(room.room_id)).values()}
     assert kinds == {"outlier"}
     assert len(events_of(room.room_id)) > len(room.state)
     before = sorted(events_of(other.room_id))
@@ -69,16 +70,17 @@ def test_its_outliers_go_with_it(
 def test_device_lists_that_nobody_needs_go_after_it(
     alice: Client, room: HostedRoom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = remote_devices.begin(room.creator)
-    remote_devices.observe(room.creator, alice.user_id)
+    owner = UserId(room.creator)
+    before = remote_devices.begin(owner)
+    remote_devices.observe(owner, alice.user_id)
     content = remote_devices.RemoteDevices()
     assert remote_devices.store(before, content, [1], now_ms=now_ms(), untold=False)
     ok(alice.post(path(room.room_id, "leave")))
-    resyncing.resync(room.creator)
-    assert list(remote_devices.read_lists([room.creator])) == [room.creator], "it counts as fresh"
+    resyncing.resync(owner)
+    assert list(remote_devices.read_lists([owner])) == [owner], "it counts as fresh"
     delete_empty_rooms(monkeypatch)
-    (parked,) = [item for item in dynamodb.scan("parked") if item["sk"] == room.creator]
+    (parked,) = [item for item in dynamodb.scan("parked") if item["sk"] == owner]
     assert parked["due_ms"] <= now_ms() + 60_000
-    resyncing.resync(room.creator)
-    assert remote_devices.read_lists([room.creator]) == {}
-    assert remote_devices.read_observers(room.creator) == []
+    resyncing.resync(owner)
+    assert remote_devices.read_lists([owner]) == {}
+    assert remote_devices.read_observers(owner) == []

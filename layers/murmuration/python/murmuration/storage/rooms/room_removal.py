@@ -15,6 +15,7 @@ from contextlib import suppress
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, Values, Write
 from murmuration.protocol.event_types import MEMBER
+from murmuration.protocol.identifiers import EventId, RoomId, UserId
 from murmuration.settings import settings
 from murmuration.storage.keys import remote_devices
 from murmuration.storage.live import streams
@@ -23,7 +24,7 @@ from murmuration.storage.rooms.room_items import EVENTS, HEAD, LOG, ROOMS, state
 from murmuration.storage.servers import parked_device_lists
 from murmuration.storage.users.memberships import removal_write
 
-Part = Callable[[str], Iterator[int]]
+Part = Callable[[RoomId], Iterator[int]]
 """Removes one part of the room with the given ID."""
 KEPT, STATE = "kept#", "state#"
 """What the sort keys of these items of a room begin with."""
@@ -43,7 +44,7 @@ def _pages(table: str, condition: str, values: Values, attributes: Sequence[str]
             return
 
 
-def _room_items(room_id: str, prefix: str) -> Iterator[list[Item]]:
+def _room_items(room_id: RoomId, prefix: str) -> Iterator[list[Item]]:
     condition = "room_id = :room AND begins_with(sk, :prefix)"
     return _pages(ROOMS, condition, {":room": room_id, ":prefix": prefix}, _NAMING)
 
@@ -59,7 +60,7 @@ def _deletions(table: str, keys: Sequence[Item]) -> list[Write]:
 # -- What others find the room by ------------------------------------------------------------------------
 
 
-def remove_names(room_id: str) -> Iterator[int]:
+def remove_names(room_id: RoomId) -> Iterator[int]:
     """Delete the room's aliases, and its place in the public list."""
     dynamodb.execute(directory.withdraw_write(room_id))
     for alias in directory.read_room_aliases(room_id):
@@ -71,7 +72,7 @@ def remove_names(room_id: str) -> Iterator[int]:
         yield 1
 
 
-def remove_memberships(room_id: str) -> Iterator[int]:
+def remove_memberships(room_id: RoomId) -> Iterator[int]:
     """Delete the room's members, and local users' memberships, account data, tags and receipts for it.
 
     The device lists of other servers' members are looked at anew. Those are deleted whose users share no room
@@ -91,18 +92,18 @@ def remove_memberships(room_id: str) -> Iterator[int]:
         yield len(writes) + len(items) + outliers
 
 
-def _doubt_device_lists(user_ids: Sequence[str]) -> None:
+def _doubt_device_lists(user_ids: Sequence[UserId]) -> None:
     """Have the tracked device lists of these users fetched again, or deleted if nobody needs them."""
     tracked = remote_devices.read_lists(user_ids) if settings().federation else ()
     concurrency.parallel(*(functools.partial(_doubt_device_list, user_id) for user_id in tracked))
 
 
-def _doubt_device_list(user_id: str) -> None:
+def _doubt_device_list(user_id: UserId) -> None:
     if remote_devices.mark_stale(user_id):
         parked_device_lists.park(user_id)
 
 
-def _kept_by(user_id: str, room_id: str) -> list[Write]:
+def _kept_by(user_id: UserId, room_id: RoomId) -> list[Write]:
     """Delete what a user's own stream has of the room."""
     stream = streams.user_stream(user_id)
     condition = "stream_id = :stream AND begins_with(sk, :prefix)"
@@ -119,14 +120,14 @@ def _kept_by(user_id: str, room_id: str) -> list[Write]:
 # -- Its events and its state ----------------------------------------------------------------------------
 
 
-def _remove_outliers(room_id: str, event_ids: Iterable[str]) -> int:
+def _remove_outliers(room_id: RoomId, event_ids: Iterable[EventId]) -> int:
     """Delete those of the events that are outliers, and all outliers that authorise them. Return how many.
 
     No item of the room names all outliers: they are found by the events that name them, before those go. The
     outliers nearest the room's beginning go first, so what is left after an interruption is found again.
     """
-    depths: dict[str, int] = {}
-    seen, wanted = set[str](), set(event_ids)
+    depths: dict[EventId, int] = {}
+    seen, wanted = set[EventId](), set(event_ids)
     while wanted:
         seen |= wanted
         found = {
@@ -142,21 +143,21 @@ def _remove_outliers(room_id: str, event_ids: Iterable[str]) -> int:
     return len(ordered)
 
 
-def _authorising(items: Iterable[Item]) -> Iterator[str]:
+def _authorising(items: Iterable[Item]) -> Iterator[EventId]:
     """Yield the IDs of stored events' auth events. In the first room versions each has a hash beside it."""
     for item in items:
         for named in json.loads(item["json"])["auth_events"] if "json" in item else ():
-            yield named if isinstance(named, str) else named[0]
+            yield EventId(named if isinstance(named, str) else named[0])
 
 
-def _of_state(items: Sequence[Item]) -> Iterator[str]:
+def _of_state(items: Sequence[Item]) -> Iterator[EventId]:
     """Yield the IDs of the state events among a room's items, and those of the events that authorise them."""
     state = [item for item in items if item["sk"].startswith(STATE)]
     yield from (item["event_id"] for item in state)
     yield from _authorising(state)
 
 
-def remove_log(room_id: str) -> Iterator[int]:
+def remove_log(room_id: RoomId) -> Iterator[int]:
     """Delete the room's log, the places of its events, and outliers that authorise them."""
     attributes = ("room_id", "ordinal", "event_id", "json")
     for items in _pages(LOG, "room_id = :room", {":room": room_id}, attributes):
@@ -167,7 +168,7 @@ def remove_log(room_id: str) -> Iterator[int]:
         yield 2 * len(items) + outliers
 
 
-def remove_kept_events(room_id: str) -> Iterator[int]:
+def remove_kept_events(room_id: RoomId) -> Iterator[int]:
     """Delete the events outside the log that have a place, and outliers that authorise them."""
     for items in _room_items(room_id, KEPT):
         event_ids = [item["sk"].removeprefix(KEPT) for item in items]
@@ -177,7 +178,7 @@ def remove_kept_events(room_id: str) -> Iterator[int]:
         yield 2 * len(items) + outliers
 
 
-def _places(room_id: str, event_ids: Sequence[str]) -> list[dict[str, str]]:
+def _places(room_id: RoomId, event_ids: Sequence[EventId]) -> list[dict[str, str]]:
     """Return the keys of the items with the events' places, and with the rooms of events."""
     keys = room_items.place_keys(event_ids, room_id)
     if notes := [event_id for event_id in event_ids if room_items.room_note_writes(event_id, room_id)]:
@@ -186,7 +187,7 @@ def _places(room_id: str, event_ids: Sequence[str]) -> list[dict[str, str]]:
     return keys
 
 
-def remove_snapshots(room_id: str) -> Iterator[int]:
+def remove_snapshots(room_id: RoomId) -> Iterator[int]:
     """Delete the snapshots of the room's state, and its marks of stray nodes."""
     for items in _pages(
         snapshots.TABLE, "room_id = :room", {":room": room_id}, attributes=("room_id", "node_id")
@@ -200,7 +201,7 @@ def remove_snapshots(room_id: str) -> Iterator[int]:
             yield 1
 
 
-def remove_stream(room_id: str) -> Iterator[int]:
+def remove_stream(room_id: RoomId) -> Iterator[int]:
     """Delete the items of the room's stream: receipts, typing and the like."""
     stream = streams.room_stream(room_id)
     for items in _pages(streams.TABLE, "stream_id = :stream", {":stream": stream}, ("stream_id", "sk")):
@@ -208,7 +209,7 @@ def remove_stream(room_id: str) -> Iterator[int]:
         yield len(items)
 
 
-def remove_state(room_id: str) -> Iterator[int]:
+def remove_state(room_id: RoomId) -> Iterator[int]:
     """Delete the current state, relations, and all other items of the room except its head, and outliers."""
     for items in _pages(ROOMS, "room_id = :room", {":room": room_id}, _NAMING):
         if keys := [_key(item) for item in items if item["sk"] != HEAD]:
