@@ -168,6 +168,8 @@ class Settings(BaseModel):
     requests aren't signed, so the queues let everybody receive who knows a secret, and aren't encrypted. In
     them are numbers of registrations only.
     """
+    stored_forms: Literal["now", "before"] = "now"
+    """In which form items are written: as this release does it, or as the one before did."""
     api: Literal["http", "rest"] = "http"
     """Which APIs have functions' routes. An HTTP API costs two sevenths of a REST API."""
     memory: Annotated[int, Field(ge=128, le=10_240)] = 512

@@ -166,6 +166,7 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "WAITING": settings.waiting,
         "WAITS": "edge" if settings.waits_at_edge else "rest",
         "API": settings.api,
+        "STORED_FORMS": settings.stored_forms if settings.stored_forms != "now" else "",
         "MEDIA_MAX_BYTES": str(settings.media_max_bytes),
         "MEDIA_QUOTA_BYTES": str(settings.media_quota_bytes),
         "REMOTE_MEDIA_MAX_BYTES": str(settings.remote_media_max_bytes),

@@ -111,7 +111,8 @@ GRANTS: Mapping[str, Grant] = {
         tables={
             "directory": "delete",
             "events": "batch_get batch_write",
-            "parked": "delete update",
+            "keys": "batch_get update",
+            "parked": "delete get put update",
             "parked/by-due": "query",
             "room-log": "batch_write put query update",
             "rooms": "batch_get batch_write delete get put query scan update",

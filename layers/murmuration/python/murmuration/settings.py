@@ -50,7 +50,9 @@ class Settings:
     `event_delay_max` later; with 0 none may. Calls go by the LiveKit service at `livekit_service_url`. With
     `metrics` the functions write metrics into their logs. `api` is the kind of API in front of the functions:
     a REST API compresses answers and stores large uploads, an HTTP API does neither. `waits` is what stands
-    between CloudFront and the queues of parked clients: a REST API, or at the `edge` nothing.
+    between CloudFront and the queues of parked clients: a REST API, or at the `edge` nothing. With
+    `stored_forms` at "before" items are written as the release before wrote them, so that its functions can
+    read them while an upgrade replaces them.
 
     Other servers are spoken with if `federation` is on, `federation_allow` is empty or has a glob that fits
     the server's name, and `federation_deny` has none. `key_notaries` are servers that are asked for the keys
@@ -70,6 +72,7 @@ class Settings:
     waiting: Literal["held", "parked"] = "parked"
     waits: Literal["edge", "rest"] = "edge"
     api: Literal["http", "rest"] = "http"
+    stored_forms: Literal["now", "before"] = "now"
     queue_urls: str = ""
     media_bucket: str = ""
     media_max_bytes: int = 10_000_000
@@ -179,6 +182,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         waiting=choice("WAITING", "parked", ("held", "parked")),  # type: ignore[arg-type]
         waits=choice("WAITS", "edge", ("edge", "rest")),  # type: ignore[arg-type]
         api=choice("API", "http", ("http", "rest")),  # type: ignore[arg-type]
+        stored_forms=choice("STORED_FORMS", "now", ("now", "before")),  # type: ignore[arg-type]
         queue_urls=value("QUEUE_URLS", ""),
         media_bucket=value("MEDIA_BUCKET", ""),
         media_max_bytes=number("MEDIA_MAX_BYTES", 10_000_000),
