@@ -54,7 +54,9 @@ def server_billing(server_name: str, route: str) -> Iterator[None]:
     The events are accepted already, so this work is never refused. If it puts the bucket into debt, the
     server's next requests are refused.
     """
-    with _billing_work(budgets.server_owner(server_name), route):
+    owner = budgets.server_owner(server_name)
+    deadlines.connect(patience.go_on)
+    with _billing_work(owner, route), patience.working(lambda: owner, for_server=True):
         yield
 
 
