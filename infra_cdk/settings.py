@@ -172,8 +172,13 @@ class Settings(BaseModel):
     """Which APIs have functions' routes. An HTTP API costs two sevenths of a REST API."""
     memory: Annotated[int, Field(ge=128, le=10_240)] = 512
     """Megabytes of a function, where `modules` says nothing else. The CPU comes in proportion."""
-    account_concurrency: Annotated[int, Field(ge=0)] = 1_000
-    """The account's quota of functions that run at once. Of less than about 300 nothing is reserved."""
+    account_concurrency: Annotated[int, Field(ge=0)] = 0
+    """How many functions may run at once in the account, by its quota; 0 while that isn't known.
+
+    Parts of it are reserved for functions that callers can occupy for long; of less than about 300 nothing
+    is. AWS refuses to reserve what the account doesn't have, and a new account may run ten functions at once.
+    So a first deployment reserves nothing, and `murmuration doctor` tells when there is enough.
+    """
     requests_per_second: Annotated[int, Field(ge=1, le=10_000)] = 2_000
     """What each method of each API answers at most: a stage's throttle counts by method, not in all.
 

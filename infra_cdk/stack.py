@@ -10,7 +10,7 @@ from aws_cdk import App, CfnOutput, CfnResource, Fn, NestedStack, Stack, Token
 from infra_cdk import acknowledgements
 from infra_cdk.division import NESTED, Division, division_of
 from infra_cdk.layers import Layers
-from infra_cdk.parts.api import make_api, make_beside, make_invoker, make_uploader, make_waiter
+from infra_cdk.parts.api import make_api, make_beside, make_invoker, make_uploader, make_waiter, one_by_one
 from infra_cdk.parts.budget import make_budget
 from infra_cdk.parts.edge import make_edge, public_url
 from infra_cdk.parts.event_sources import make_event_sources, source_statements
@@ -87,7 +87,9 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
     last = deployed.last
     for division in NESTED:
         last = _make_nested(stack, settings, division, functions, last, common)
-    for api in [*apis.values(), *([beside] if beside else [])]:
+    all_apis = [*apis.values(), *([beside] if beside else [])]
+    one_by_one(all_apis)
+    for api in all_apis:
         for resource in last:
             api.deployment.add_resource_dependency(resource)
     if socket_api is not None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from operators.doctor import Finding, Standing
-from operators.operating import Server
+from operators.operating import PROBE, Server
 
 ENOUGH_CONCURRENCY = 1_000
 """How many functions may run at once by AWS's default quota; parts of it are reserved for those that wait."""
@@ -26,10 +27,13 @@ Clients = Callable[[str], Any]
 
 
 def make_client(service: str) -> Any:
-    """A botocore client with this process's credentials and region."""
+    """A botocore client with this process's credentials and region.
+
+    Other tools of AWS read the region from AWS_REGION too, botocore from AWS_DEFAULT_REGION alone.
+    """
     from botocore.session import Session
 
-    return Session().create_client(service)
+    return Session().create_client(service, region_name=os.environ.get("AWS_REGION"))
 
 
 def checks(server: Server, clients: Clients = make_client) -> Iterator[Finding]:
@@ -56,13 +60,20 @@ def _allowed(subject: str, check: Callable[[], Finding]) -> Finding:
         return Finding(Standing.SKIPPED, subject, f"AWS does not tell: {code}")
 
 
-def check_concurrency(_server: Server, clients: Clients) -> Finding:
-    """Check how many functions may run at once in this account and region."""
-    limit = int(clients("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"])
+def check_concurrency(server: Server, clients: Clients) -> Finding:
+    """Check how many functions may run at once in this account and region, and whether those that clients can
+    occupy for long have a part of their own.
+    """
+    client = clients("lambda")
+    limit = int(client.get_account_settings()["AccountLimit"]["ConcurrentExecutions"])
+    said = f"{limit} functions may run at once"
     if limit < ENOUGH_CONCURRENCY:
-        said = f"{limit} functions may run at once: set account_concurrency to that, and ask for more by"
-        return Finding(Standing.WARNING, "concurrency", f"{said} `{RAISE_CONCURRENCY}`")
-    return Finding(Standing.OK, "concurrency", f"{limit} functions may run at once")
+        return Finding(Standing.WARNING, "concurrency", f"{said}: ask for more by `{RAISE_CONCURRENCY}`")
+    part = client.get_function_concurrency(FunctionName=f"{server.prefix}-{PROBE}")
+    if not part.get("ReservedConcurrentExecutions"):
+        setting = f'put "account_concurrency": {limit} into the context of cdk.json, and deploy once more'
+        return Finding(Standing.WARNING, "concurrency", f"{said}, and callers may occupy all: {setting}")
+    return Finding(Standing.OK, "concurrency", said)
 
 
 def check_requests(_server: Server, clients: Clients) -> Finding:

@@ -17,6 +17,7 @@ from operators.operating import Server
 TIMEOUT_S = 10
 MOST_SKEW_S = 5.0
 MOST_SERVERS = 10
+MISSING_KEY = "there is none: put your copy back; without one `murmuration keys make` makes a new key"
 
 
 class Standing(Enum):
@@ -56,11 +57,14 @@ def checks(server: Server, url: str) -> Iterator[Finding]:
         yield from _http_checks(server, url.rstrip("/"))
     else:
         yield Finding(Standing.SKIPPED, "requests", "no server is running on this data folder")
-    yield check_signing_key()
-    yield from check_tables()
-    yield from check_queues(server)
-    yield from check_destinations()
-    yield check_registration()
+    for subject, check in (
+        ("signing key", check_signing_key),
+        ("tables", check_tables),
+        ("queues", lambda: check_queues(server)),
+        ("other servers", check_destinations),
+        ("registration", check_registration),
+    ):
+        yield from _guarded(subject, check)
 
 
 def fetch(url: str) -> Answer:
@@ -90,7 +94,8 @@ def _http_checks(server: Server, url: str) -> Iterator[Finding]:
     try:
         answer = fetch(f"{url}/_matrix/client/versions")
     except Unreachable as error:
-        yield Finding(Standing.FAILED, "versions", f"{url} does not answer: {error}")
+        where = "" if server.folder else ". Does the domain's DNS point to the stack's output `Address`?"
+        yield Finding(Standing.FAILED, "versions", f"{url} does not answer: {error}{where}")
         return
     from operators.probing import check_routes, check_waits
 
@@ -103,14 +108,24 @@ def _http_checks(server: Server, url: str) -> Iterator[Finding]:
         ("routes", lambda: check_routes(server, url)),
         ("waits", lambda: check_waits(server, url)),
     ):
-        yield _guarded(subject, check)
+        yield from _guarded(subject, check)
 
 
-def _guarded(subject: str, check: Callable[[], Finding]) -> Finding:
+def _guarded(subject: str, check: Callable[[], Finding | Iterator[Finding]]) -> Iterator[Finding]:
+    """Yield what a check finds. If nobody answers it, or AWS refuses it, that is a fault, and the next check
+    is carried out all the same.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from murmuration.aws.calls import ServiceError
+
     try:
-        return check()
+        found = check()
+        yield from (found,) if isinstance(found, Finding) else found
     except Unreachable as error:
-        return Finding(Standing.FAILED, subject, f"nobody answers: {error}")
+        yield Finding(Standing.FAILED, subject, f"nobody answers: {error}")
+    except (BotoCoreError, ClientError, ServiceError) as error:
+        yield Finding(Standing.FAILED, subject, f"AWS: {error}")
 
 
 def check_versions(answer: Answer) -> Finding:
@@ -264,7 +279,7 @@ def check_signing_key() -> Finding:
 
     lines = _signing_key_lines()
     if lines is None:
-        return Finding(Standing.FAILED, "signing key", "there is none: `murmuration keys make` makes it")
+        return Finding(Standing.FAILED, "signing key", MISSING_KEY)
     try:
         key = parse_signing_key(lines[0])
     except (ValueError, IndexError):
@@ -285,7 +300,8 @@ def check_tables() -> Iterator[Finding]:
         try:
             found = client.describe_table(TableName=name)["Table"]
         except client.exceptions.ResourceNotFoundException:
-            yield Finding(Standing.FAILED, "tables", f"there is no {name}")
+            said = f"there is no {name}: see Restore in docs/deploying.md"
+            yield Finding(Standing.FAILED, "tables", said)
             continue
         streams = found.get("StreamSpecification", {}).get("StreamEnabled", False)
         if found["TableStatus"] not in ("ACTIVE", "UPDATING"):
@@ -313,7 +329,8 @@ def check_queues(server: Server) -> Iterator[Finding]:
         attributes = client.get_queue_attributes(QueueUrl=url, AttributeNames=wanted)["Attributes"]
         count = int(attributes[wanted[0]])
         if "dead" in name and count:
-            yield Finding(Standing.FAILED, "dead letters", f"{count} in {name}")
+            said = f"{count} in {name}: docs/runbook.md has what to do with them"
+            yield Finding(Standing.FAILED, "dead letters", said)
         elif "dead" not in name:
             waiting += count
     yield Finding(Standing.OK, "queues", f"{len(urls)}, in which {waiting} messages wait")

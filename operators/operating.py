@@ -148,7 +148,8 @@ def _local(path: Path) -> Iterator[Server]:
 
     folder = DataFolder(path)
     if not folder.environment.exists():
-        raise NotOperable(f"No server has run in {path} yet: name its folder with --data, or start it once.")
+        named = "name a deployment with --prefix, or a local server's folder with --data"
+        raise NotOperable(f"No server has run in {path} yet: {named}.")
     variables: dict[str, str] = json.loads(folder.environment.read_text())
     with contextlib.ExitStack() as cleanup:
         url, is_running = _database(folder, cleanup)

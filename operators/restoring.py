@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from murmuration.storage.tables import TABLES, Table
@@ -17,19 +17,22 @@ from murmuration.storage.tables import TABLES, Table
 RESTORED: tuple[Table, ...] = tuple(table for table in TABLES if table.is_backed_up)
 """The tables that AWS keeps for 35 days as they were in each second."""
 SIGNING_KEY = "signing-key"
+MADE_ANEW = frozenset(("viewer-secret", "queue-secret"))
+"""Secrets between the parts of one deployment, which makes its own."""
 ATTEMPTS, PAUSE_S = 60, 10
 Clients = Callable[[str], Any]
 Say = Callable[[str], None]
 
 
 class NotRestorable(Exception):
-    """An existing table or key prevents the restoration; the message says what to do."""
+    """Something prevents the restoration, however often it is tried; the message says what to do."""
 
 
 def restore(source: str, target: str, at: datetime, clients: Clients, say: Say) -> None:
-    """Make the tables and the signing key of the prefix `target` from those of the prefix `source`.
+    """Make the tables and the secrets of the prefix `target` from those of the prefix `source`.
 
-    Raises NotRestorable if `target` has a table of another time, or another server's key.
+    Raises NotRestorable if `source` has no such past, or if `target` has a table of another time, or another
+    server's key.
     """
     if source == target:
         raise NotRestorable(f"{target} is what is restored from: name another stage")
@@ -40,8 +43,8 @@ def restore(source: str, target: str, at: datetime, clients: Clients, say: Say) 
     for table in RESTORED:
         _finish(dynamodb, table, f"{target}-{table.name}")
         say(f"{target}-{table.name} is as it was at {at.isoformat()}")
-    _copy_key(clients("ssm"), source, target)
-    say("the signing key is copied")
+    for name in _copy_secrets(clients("ssm"), source, target):
+        say(f"the {name.replace('-', ' ') if name == SIGNING_KEY else f'secret {name}'} is copied")
 
 
 def _begin(dynamodb: Any, source: str, target: str, at: datetime) -> bool:
@@ -49,15 +52,38 @@ def _begin(dynamodb: Any, source: str, target: str, at: datetime) -> bool:
     try:
         there = dynamodb.describe_table(TableName=target)["Table"]
     except dynamodb.exceptions.ResourceNotFoundException:
-        dynamodb.restore_table_to_point_in_time(
-            SourceTableName=source, TargetTableName=target, RestoreDateTime=at
-        )
+        _ask(dynamodb, source, target, at)
         return True
     restored_at = there.get("RestoreSummary", {}).get("RestoreDateTime")
     if restored_at is None or int(restored_at.timestamp()) != int(at.timestamp()):
         what = f"of {restored_at.isoformat()}" if restored_at else "that was not restored"
         raise NotRestorable(f"{target} is a table {what}: delete it, or choose another stage")
     return False
+
+
+def _ask(dynamodb: Any, source: str, target: str, at: datetime) -> None:
+    """Ask AWS to restore a table. Raises NotRestorable if it never will."""
+    try:
+        dynamodb.restore_table_to_point_in_time(
+            SourceTableName=source, TargetTableName=target, RestoreDateTime=at
+        )
+    except dynamodb.exceptions.TableNotFoundException:
+        wrong = f"there is no table {source} in {dynamodb.meta.region_name}"
+        raise NotRestorable(f"{wrong}: name the deployment by --prefix and AWS_REGION") from None
+    except dynamodb.exceptions.PointInTimeRecoveryUnavailableException:
+        raise NotRestorable(f"AWS keeps no past of {source}: its point-in-time recovery is off") from None
+    except dynamodb.exceptions.InvalidRestoreTimeException:
+        found = dynamodb.describe_continuous_backups(TableName=source)["ContinuousBackupsDescription"]
+        known = found.get("PointInTimeRecoveryDescription", {})
+        earliest, latest = known.get("EarliestRestorableDateTime"), known.get("LatestRestorableDateTime")
+        between = f" from {_shown(earliest)} to {_shown(latest)}" if earliest and latest else ""
+        raise NotRestorable(
+            f"AWS can't restore {source} as it was at {_shown(at)}: choose a time{between}"
+        ) from None
+
+
+def _shown(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _finish(dynamodb: Any, table: Table, name: str) -> None:
@@ -104,14 +130,31 @@ def _wait(dynamodb: Any, name: str) -> None:
     dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 20, "MaxAttempts": 4_320})
 
 
-def _copy_key(ssm: Any, source: str, target: str) -> None:
-    """Let the restored server sign with the key by which others know it."""
-    text = ssm.get_parameter(Name=f"/{source}/{SIGNING_KEY}", WithDecryption=True)["Parameter"]["Value"]
-    name = f"/{target}/{SIGNING_KEY}"
-    try:
-        there = ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
-    except ssm.exceptions.ParameterNotFound:
-        ssm.put_parameter(Name=name, Value=text, Type="SecureString", Overwrite=False)
-        return
-    if there != text:
-        raise NotRestorable(f"{name} is another key than /{source}/{SIGNING_KEY}: delete it, and come again")
+def _copy_secrets(ssm: Any, source: str, target: str) -> list[str]:
+    """Copy the signing key, by which others know the server, and the secrets that its operator put into SSM.
+
+    Returns their names. A secret that `target` has already stays as it is. Raises NotRestorable if `source`
+    has no signing key, or `target` has another.
+    """
+    pages = ssm.get_paginator("get_parameters_by_path").paginate(
+        Path=f"/{source}", Recursive=True, WithDecryption=True
+    )
+    found = {
+        each["Name"].removeprefix(f"/{source}/"): each["Value"]
+        for page in pages
+        for each in page["Parameters"]
+    }
+    if SIGNING_KEY not in found:
+        raise NotRestorable(f"there is no /{source}/{SIGNING_KEY}: put your copy there, and come again")
+    copied = sorted(found.keys() - MADE_ANEW, key=lambda name: (name != SIGNING_KEY, name))
+    for name in copied:
+        parameter = f"/{target}/{name}"
+        try:
+            ssm.put_parameter(Name=parameter, Value=found[name], Type="SecureString", Overwrite=False)
+        except ssm.exceptions.ParameterAlreadyExists:
+            there = ssm.get_parameter(Name=parameter, WithDecryption=True)["Parameter"]["Value"]
+            if name == SIGNING_KEY and there != found[name]:
+                raise NotRestorable(
+                    f"{parameter} is another key than /{source}/{SIGNING_KEY}: delete it, and come again"
+                ) from None
+    return copied

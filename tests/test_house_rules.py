@@ -79,6 +79,10 @@ OURS = {
     ("GET", "/_matrix/client/{version}/rtc/transports"): "MSC4143",
     ("GET", "/_matrix/static/client/login"): "the specification has it in its text",
     ("POST", "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"): "sliding sync, as apps know it",
+    (
+        "GET",
+        "/_matrix/federation/unstable/rooms/{roomId}/complexity",
+    ): "Synapse's limit_remote_rooms asks there",
     ("GET", "/"): "the page for people who open the server's address",
     ("POST", "/uploads"): "where the viewer function sends large uploads of /_matrix/media/v3/upload",
     ("PUT", "/uploads/{serverName}/{mediaId}"): "the same of /_matrix/media/v3/upload/{serverName}/{mediaId}",
@@ -347,7 +351,11 @@ SPECIFICATIONS = (
     "https://github.com/matrix-org/matrix-spec-proposals/pull/",
 )
 """Today's, the repository with its founding drafts, and proposals that apps rely on already."""
-UNSPECIFIED = ("functions.workers", "functions.websocket")
+UNSPECIFIED = (
+    "functions.workers",
+    "functions.websocket",
+    "functions.server_server.directory.get_room_complexity",
+)
 """What the specification knows nothing of."""
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+import time
 import urllib.request
 from typing import Any, Literal, TypedDict
 
@@ -37,19 +38,28 @@ class Event(TypedDict):
     ResponseURL: str
 
 
-def handler(event: Event, _context: Any) -> None:
-    """Carry out a request of CloudFormation. It is always answered, even after an error: else the stack
-    waits an hour.
+TIME_TO_ANSWER_S = 20
+"""What is kept of the function's time, so that CloudFormation is answered before it is over."""
+
+
+class NotEmpty(Exception):
+    """The time was too short to delete all objects; the message says what to do."""
+
+
+def handler(event: Event, context: Any) -> None:
+    """Carry out a request of CloudFormation. It is always answered, even after an error: otherwise the stack
+    waits until CloudFormation gives up.
     """
+    until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - TIME_TO_ANSWER_S
     try:
-        data = _carry_out(event["RequestType"], event["ResourceProperties"])
+        data = _carry_out(event["RequestType"], event["ResourceProperties"], until)
     except Exception as error:
         _answer(event, "FAILED", {}, f"{type(error).__name__}: {error}"[:1000])
         raise
     _answer(event, "SUCCESS", data)
 
 
-def _carry_out(request: str, properties: Properties) -> dict[str, str]:
+def _carry_out(request: str, properties: Properties, until: float) -> dict[str, str]:
     prefix = properties["Prefix"]
     if request != "Delete":
         _ensure(f"/{prefix}/signing-key", _signing_key())
@@ -58,9 +68,9 @@ def _carry_out(request: str, properties: Properties) -> dict[str, str]:
             "QueueSecret": _ensure(f"/{prefix}/queue-secret", secrets.token_urlsafe(32)),
         }
     if properties["Ephemeral"] == "true":
+        _empty(properties["Bucket"], until)
         names = [f"/{prefix}/{name}" for name in ("signing-key", "viewer-secret", "queue-secret")]
         boto3.client("ssm").delete_parameters(Names=names)
-        _empty(properties["Bucket"])
     return {}
 
 
@@ -81,11 +91,19 @@ def _ensure(name: str, value: str) -> str:
     return value
 
 
-def _empty(bucket: str) -> None:
+def _empty(bucket: str, until: float) -> None:
+    """Delete all objects of the bucket, if it is still there. Raises NotEmpty if that takes longer than
+    `until`.
+    """
     s3 = boto3.client("s3")
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        if objects := [{"Key": found["Key"]} for found in page.get("Contents", ())]:
-            s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+    try:
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+            if objects := [{"Key": found["Key"]} for found in page.get("Contents", ())]:
+                if time.monotonic() > until:
+                    raise NotEmpty(f"the bucket {bucket} still has objects: delete the stack once more")
+                s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+    except s3.exceptions.NoSuchBucket:
+        return
 
 
 def _answer(event: Event, status: str, data: dict[str, str], reason: str = "") -> None:

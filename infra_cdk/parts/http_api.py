@@ -102,4 +102,4 @@ def make_http_api(stack: Stack, settings: Settings, functions: Iterable[Function
             throttling_rate_limit=rate, throttling_burst_limit=burst(rate)
         ),
     )
-    return Api(api.ref, "", deployment, stage)
+    return Api(api.ref, "", api, deployment, stage)

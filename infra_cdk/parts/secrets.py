@@ -19,6 +19,13 @@ from infra_cdk.parts.policies import allow, arn
 from infra_cdk.settings import Settings
 
 VIEWER_SECRET = "viewer-secret"  # noqa: S105 - a parameter's name
+LONGEST_RUN_S = 120
+LONGEST_WAIT_S = 300
+"""How long CloudFormation waits for the function's answer. Without a limit it would wait an hour for a lost
+one.
+
+https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-cloudformation-customresource.html
+"""
 _SOURCE = Path(__file__).parent.parent / "on_deploy" / "make_secrets.py"
 
 
@@ -50,10 +57,12 @@ def make_secrets(
         code=lambda_.CfnFunction.CodeProperty(s3_bucket=code_bucket, s3_key=key),
         role=make_role(stack, "make_secrets", statements).attr_arn,
         memory_size=256,
-        timeout=120,
+        timeout=LONGEST_RUN_S,
         logging_config=logging_config(log_group, settings),
     )
-    secrets = CfnCustomResource(stack, "Secrets", service_token=function.attr_arn)
+    secrets = CfnCustomResource(
+        stack, "Secrets", service_token=function.attr_arn, service_timeout=LONGEST_WAIT_S
+    )
     secrets.add_override("Type", "Custom::Secrets")
     secrets.add_property_override("Prefix", settings.prefix)
     secrets.add_property_override("Ephemeral", "true" if settings.ephemeral else "false")

@@ -90,8 +90,8 @@ def _rehearse(cloud: Account, say: Say, before: str | None) -> None:
     say("destroyed it")
 
 
-_CHANGED = SETTINGS | {"memory": "1024", "api": "rest", "waits": "rest"}
-"""The way back, with both of its settings."""
+_CHANGED = SETTINGS | {"memory": "1024", "api": "rest", "waits": "rest", "account_concurrency": "1000"}
+"""The way back, with both of its settings, in an account in which functions may have parts of their own."""
 
 
 def _deploy(cloud: Account, settings: dict[str, str], root: Path = ROOT) -> None:

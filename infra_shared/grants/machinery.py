@@ -82,7 +82,7 @@ GRANTS: Mapping[str, Grant] = {
             "rooms": "batch_get get",
             "streams": "batch_get",
             "transient": "delete get put update",
-            "users": "delete get put",
+            "users": "batch_get delete get put",
         },
     ),
     "workers.queues": Grant(
@@ -144,6 +144,7 @@ GRANTS: Mapping[str, Grant] = {
         secrets={"queue-secret": "get"},
         tables={
             "clock": "put",
+            "events": "batch_get",
             "listeners": "batch_get update",
             "room-log": "query",
             "rooms": "batch_get get query update",

@@ -32,7 +32,7 @@ RECEIVING: Mapping[str, str] = {
 GRANTS: Mapping[str, Grant] = {
     "server_server.directory": Grant(
         secrets=SECRETS,
-        tables={**SIGNED, "directory": "query", "rooms": "batch_get get query"},
+        tables={**SIGNED, "directory": "query", "rooms": "batch_get get query", "snapshots": "batch_get"},
     ),
     "server_server.invites": Grant(
         secrets=SECRETS,

@@ -1,4 +1,4 @@
-"""Restore a deployment's tables and signing key, as they were at a time, as another stage beside it.
+"""Restore a deployment's tables, as they were at a time, and its secrets, as another stage beside it.
 
 Run it again with the same words after an interruption: what is done is not done twice. At its end it says
 what remains to be done by hand.
@@ -7,16 +7,24 @@ what remains to be done by hand.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from datetime import UTC, datetime
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--at", required=True, type=_moment, help="a time, such as 2026-11-20T12:00:00Z")
-    parser.add_argument("--stage", required=True, help="the new deployment's stage, such as back")
+    parser.add_argument("--stage", required=True, type=_stage, help="the new deployment's, such as back")
     parser.add_argument(
         "--prefix", default="murmuration-prod", help="the deployment to restore (murmuration-prod)"
     )
+
+
+def _stage(text: str) -> str:
+    """A stage as the deployment's settings accept it. Raises ArgumentTypeError."""
+    if not re.fullmatch("[a-z][a-z0-9-]{0,15}", text):
+        raise argparse.ArgumentTypeError(f"{text} is no stage: use up to 16 of a-z, 0-9 and -, as in back")
+    return text
 
 
 def _moment(text: str) -> datetime:
@@ -31,10 +39,13 @@ def _moment(text: str) -> datetime:
 
 
 NEXT = """What remains, in this order:
-  npx cdk deploy -c domain= -c certificate_arn=        (takes the domain from {source})
-  npx cdk deploy -c stage={stage} --import-existing-resources
+  npx cdk deploy {options}-c domain= -c certificate_arn= -c zone= -c zone_id=
+                             (takes the domain from {source}; not needed where that is gone, or has none)
+  put "stage": "{stage}" into the context of cdk.json: later deployments are of it, too
+  npx cdk deploy --import-existing-resources
   aws s3 sync s3://BUCKET-OF-{source} s3://BUCKET-OF-{target}   (the stacks' outputs name the buckets)
-  point the domain to the new Address, and run `murmuration doctor --prefix {target}`"""
+  point the domain to the new Address (unless a zone of Route 53 is set)
+  murmuration doctor --prefix {target}"""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,5 +63,10 @@ def run(args: argparse.Namespace) -> int:
     except (BotoCoreError, ClientError) as error:
         print(f"AWS: {error}\nRun the same command again to go on.", file=sys.stderr)
         return 1
-    print(NEXT.format(source=args.prefix, stage=args.stage, target=target))
+    except KeyboardInterrupt:
+        print("\nInterrupted, but AWS isn't. Run the same command again to go on.", file=sys.stderr)
+        return 130
+    stage = args.prefix.removeprefix("murmuration-")
+    options = "" if stage == "prod" else f"-c stage={stage} "
+    print(NEXT.format(source=args.prefix, stage=args.stage, target=target, options=options))
     return 0

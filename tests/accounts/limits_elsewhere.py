@@ -9,6 +9,7 @@ from unittest import mock
 from murmuration.identity import patience
 from murmuration.protocol.errors import Refusal
 from murmuration.transport.errors import TimedOut
+from tests.accounts.conftest import password_auth
 from tests.accounts.limits_of_servers import by_server, called
 from tests.in_process import Answer, Client, segment
 from tests.rooms.people import V3, path
@@ -27,6 +28,12 @@ def list_children(stage: Any) -> Answer:
     from murmuration.federation.serving import hierarchy
 
     return called(lambda: hierarchy.get_hierarchy(by_server(stage), stage.room, suggested_only=False))
+
+
+def ask_for_complexity(stage: Any) -> Answer:
+    from murmuration.federation.serving import complexity
+
+    return called(lambda: complexity.get_complexity(by_server(stage), stage.room))
 
 
 def list_rooms_elsewhere(stage: Any) -> Answer:
@@ -104,3 +111,14 @@ def work_long_for_server(stage: Any) -> Answer:
 def ask_openid_token(stage: Any) -> Answer:
     alice: Client = stage.alice
     return alice.post(f"{V3}/user/{segment(alice.user_id)}/openid/request_token", {})
+
+
+def ask_token(stage: Any) -> Answer:
+    stage.configure(REGISTRATION="token")
+    stranger: Client = stage.stranger
+    return stranger.get("/_matrix/client/v1/register/m.login.registration_token/validity", token="x")
+
+
+def get_login_token(stage: Any) -> Answer:
+    alice: Client = stage.alice
+    return alice.post("/_matrix/client/v1/login/get_token", {"auth": password_auth(alice)})

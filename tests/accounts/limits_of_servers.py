@@ -92,6 +92,23 @@ def invite_from_elsewhere(stage: Stage) -> Answer:
     return called(lambda: invites.invite_v1(by_server(stage), "!none:example.org", "$event", {}))
 
 
+def invite_to_a_room_elsewhere(stage: Stage) -> Answer:
+    from murmuration.federation.membership.serving import invites
+    from murmuration.protocol.events import Event
+    from murmuration.protocol.room_versions import ROOM_VERSIONS
+
+    server = by_server(stage)
+    pdu: Any = {
+        "type": "m.room.member",
+        "room_id": f"!{next(_numbers)}:{server}",
+        "sender": f"@bob:{server}",
+        "state_key": stage.alice.user_id,
+        "content": {"membership": "invite"},
+        "origin_server_ts": 1,
+    }
+    return called(lambda: invites._record(server, Event(pdu, ROOM_VERSIONS["11"]), []))
+
+
 def exchange_invite(stage: Stage) -> Answer:
     from murmuration.federation.membership.serving import third_party
 

@@ -23,6 +23,12 @@ def test_versions_need_no_token_and_take_any():
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
+@pytest.mark.parametrize("feature", ["org.matrix.e2e_cross_signing", "org.matrix.msc3827.stable"])
+def test_features_that_clients_look_for_by_no_version(feature: str) -> None:
+    """Element in the browser verifies other users, and publishes spaces, by these names alone."""
+    assert Client().get("/_matrix/client/versions").json["unstable_features"][feature] is True
+
+
 def test_the_well_known_file(configure):
     path = "/.well-known/matrix/client"
     assert Client().get(path).json == {"m.homeserver": {"base_url": "https://example.org"}}

@@ -22,10 +22,13 @@ from murmuration import clock
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import LIMITS
 from tests.accounts import media_requests
-from tests.accounts.conftest import PASSWORD, password_auth
+from tests.accounts.conftest import PASSWORD
 from tests.accounts.limits_elsewhere import (
+    ask_for_complexity,
     ask_openid_token,
+    ask_token,
     find_alias_elsewhere,
+    get_login_token,
     join_by_alias_elsewhere,
     join_elsewhere,
     knock,
@@ -53,6 +56,7 @@ from tests.accounts.limits_of_servers import (
     hand_in,
     invite_elsewhere,
     invite_from_elsewhere,
+    invite_to_a_room_elsewhere,
     park_event,
     query_keys,
     send_ephemera,
@@ -101,6 +105,7 @@ NUMBERS = {
     "delayed_event_action": (1, 60),
     "openid_token": (0.05, 20),
     "federation_membership": (5, 200),
+    "federation_invite": (1 / 300, 20),
     "federation_pdu": (10, 500),
     "federation_parked": (0.1, 200),
     "federation_state": (0.5, 30),
@@ -220,19 +225,10 @@ def register_by_token(stage: Stage) -> Answer:
     return stage.stranger.post(f"{V1}/register", {"type": "m.login.registration_token", "token": "x"})
 
 
-def ask_token(stage: Stage) -> Answer:
-    stage.configure(REGISTRATION="token")
-    return stage.stranger.get("/_matrix/client/v1/register/m.login.registration_token/validity", token="x")
-
-
 def ask_for_proof(stage: Stage) -> Answer:
     stage.configure(MAIL_SENDER="server@example.org")
     body = {"client_secret": "secret", "email": stage.mail_address, "send_attempt": next(_numbers)}
     return stage.stranger.post(f"{V3}/register/email/requestToken", body)
-
-
-def get_login_token(stage: Stage) -> Answer:
-    return stage.alice.post("/_matrix/client/v1/login/get_token", {"auth": password_auth(stage.alice)})
 
 
 def go_to_provider(stage: Stage) -> Answer:
@@ -262,6 +258,9 @@ ROWS = [
     ),
     Row("federation_directory", "federation.finding.public_rooms.serve_public_rooms", by_server, list_rooms),
     Row("federation_directory", "federation.serving.hierarchy.get_hierarchy", by_server, list_children),
+    Row(
+        "federation_directory", "federation.serving.complexity.get_complexity", by_server, ask_for_complexity
+    ),
     Row(
         "remote_question",
         "federation.finding.public_rooms.get_public_rooms",
@@ -311,6 +310,12 @@ ROWS = [
         "federation.membership.serving.third_party.exchange",
         by_server,
         exchange_invite,
+    ),
+    Row(
+        "federation_invite",
+        "federation.membership.serving.invites._record",
+        lambda stage: f"{by_server(stage)}|{stage.alice.user_id}",
+        invite_to_a_room_elsewhere,
     ),
     Row("federation_pdu", "federation.inbound.transactions.taking.take_transaction", by_server, send_events),
     Row("federation_parked", "federation.inbound.transactions.working.park", by_server, park_event),

@@ -18,6 +18,7 @@ from murmuration.protocol.room_versions import ROOM_VERSIONS
 from tests.federation.network import Network, Received, Reply
 from tests.federation.remote import Remote
 
+AUTHORISER = "join_authorised_via_users_server"
 START_MS = 1_700_000_000_000
 _numbers = itertools.count(1)
 Change = Callable[[dict[str, Any]], Any]
@@ -196,6 +197,8 @@ class Host:
             if membership != "leave" and room.version.id not in query["ver"]:
                 return Reply({"errcode": "M_INCOMPATIBLE_ROOM_VERSION", "error": "?"}, 400)
             return Reply({"room_version": room.version.id, "event": room.template(rest[1], membership)})
+        if AUTHORISER in body["content"]:
+            body = sign_event(body, self.remote.name, self.remote.key, room.version)
         event = Event(body, room.version)
         before = list(room.state.values())
         try:

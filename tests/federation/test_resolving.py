@@ -73,6 +73,13 @@ BRANCHES = {
     "the next record where one doesn't answer": Branch(
         "N", ("b.N", 2), "N", "N", None, {"_matrix-fed._tcp.N": ["20 5 2 b.N.", "10 5 1 a.N."]}
     ),
+    "an old record where name servers fail for the new one": Branch(
+        "N", ("t.N", 4444), "N", "N", None,
+        {"_matrix-fed._tcp.N": "timeout", "_matrix._tcp.N": ["10 5 4444 t.N."]},
+    ),
+    "the next record where one has no port": Branch(
+        "N", ("b.N", 2), "N", "N", None, {"_matrix-fed._tcp.N": ["20 5 2 b.N.", "10 5 0 b.N."]}
+    ),
     "no answer about records": Branch("N", ("N", 8448), "N", "N", None, {"_matrix-fed._tcp.N": "timeout"}),
     "nothing": Branch("N", ("N", 8448), "N", "N"),
 }  # fmt: skip

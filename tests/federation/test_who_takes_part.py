@@ -28,7 +28,7 @@ from tests.rooms.people import create_room, path, refused, send, set_state
 from tests.sync.conftest import sqs
 
 __all__ = ["_viewer_secret", "alice", "peer", "sqs", "third", "worker"]
-V1, V2 = "/_matrix/federation/v1", "/_matrix/federation/v2"
+V1, V2, UNSTABLE = (f"/_matrix/federation/{version}" for version in ("v1", "v2", "unstable"))
 ACL = "m.room.server_acl"
 
 
@@ -89,6 +89,7 @@ ABOUT_ROOMS: dict[str, Ask] = {
     "get_room_state": lambda it: it.get("state", it.room_id, event_id=it.event_id),
     "get_room_state_ids": lambda it: it.get("state_ids", it.room_id, event_id=it.event_id),
     "get_space_hierarchy": lambda it: it.get("hierarchy", it.room_id),
+    "get_room_complexity": lambda it: it.get("rooms", it.room_id, "complexity", api=UNSTABLE),
     "send_invite": lambda it: it.invite(api=V2),
     "send_invite_v1": lambda it: it.invite(api=V1),
     "make_join": lambda it: it.get("make_join", it.room_id, f"@new:{it.peer.name}", ver=it.mirror.version.id),

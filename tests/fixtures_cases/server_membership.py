@@ -10,7 +10,7 @@ from typing import Any
 from tests.fixtures_cases import Cases
 from tests.fixtures_plots_federation import OTHER
 
-V1, V2 = "/_matrix/federation/v1", "/_matrix/federation/v2"
+V1, V2, UNSTABLE = (f"/_matrix/federation/{version}" for version in ("v1", "v2", "unstable"))
 CASES = Cases("server_server", "erin_at_the_door")
 WORKERS = Cases("workers/joins", "alice_waits_to_join")
 VERSIONS = "ver=11&ver=12"
@@ -176,6 +176,19 @@ DIRECTORY.add(
     "get_space_hierarchy/unknown_room",
     "There is no such room here.",
     f"GET {V1}/hierarchy/!nowhere:example.org",
+    server=OTHER,
+    expect="404 M_NOT_FOUND",
+)
+DIRECTORY.add(
+    "get_room_complexity/good",
+    "The lounge is open to all, and small.",
+    f"GET {UNSTABLE}/rooms/{{{{lounge}}}}/complexity",
+    server=OTHER,
+)
+DIRECTORY.add(
+    "get_room_complexity/unknown_room",
+    "There is no such room here.",
+    f"GET {UNSTABLE}/rooms/!nowhere:example.org/complexity",
     server=OTHER,
     expect="404 M_NOT_FOUND",
 )

@@ -12,6 +12,7 @@ from murmuration.identity import patience, rate_limits
 from murmuration.identity.rate_limits import LIMITS
 from murmuration.protocol.errors import LimitExceeded
 from murmuration.settings import settings
+from murmuration.transport.errors import TimedOut
 
 pytestmark = pytest.mark.usefixtures("deployment")
 
@@ -55,3 +56,18 @@ def test_quick_work_takes_nothing(owner: Callable[[], str], monkeypatch: pytest.
 def test_workers_are_not_bounded(owner: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate_limits, "check", lambda *_: pytest.fail("it takes from a bucket"))
     patience.go_on()
+
+
+def test_a_request_waits_for_others_no_longer_than_the_gateway_waits_for_it(
+    owner: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of many servers has time, but all together have no more than one."""
+    with patience.working(owner):
+        patience.wait_on()
+    monkeypatch.setattr(patience, "LONGEST_S", -1)
+    with patience.working(owner):
+        with pytest.raises(TimedOut):
+            patience.wait_on()
+        patience.go_on()  # other work has bounds of its own
+    with patience.working(owner, for_server=True):
+        patience.wait_on()

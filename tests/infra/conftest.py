@@ -30,11 +30,12 @@ SETTINGS = {
     "mail_sender": "noreply@example.org",
     "alarm_email": "operator@example.org",
     "turn_uris": "turn:turn.example.org",
+    "account_concurrency": "1000",
 }
 
 PREFIX = "murmuration-prod"
 REST = {"api": "rest", "waits": "rest"}
-TRY = {"stage": "try", "ephemeral": "true", "domain": "", "certificate_arn": ""}
+TRY = {"stage": "try", "ephemeral": "true", "domain": "", "certificate_arn": "", "account_concurrency": "0"}
 StackWith = Callable[..., "Synthesised"]
 
 

@@ -1,13 +1,14 @@
 """What an upgrade must respect of an earlier release's template: a small digest of it, recorded.
 
 `python -m tests.infra.released TEMPLATE` writes the digest of a synthesised template (and of the nested ones
-beside it) into `released.json`.
+beside it) into `released.json`. With `--lasting` it writes what may never be replaced into `lasting.json`.
+That is for resources that are new; one that is there already must stay as it was recorded.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 from tests.infra.conftest import Synthesised, read
 
 RECORDED = Path(__file__).with_name("released.json")
+LASTING_RECORDED = Path(__file__).with_name("lasting.json")
 NAMES = {
     "AWS::DynamoDB::Table": "TableName",
     "AWS::SQS::Queue": "QueueName",
@@ -34,6 +36,22 @@ FIXED = {
     "AWS::SQS::Queue": ("FifoQueue",),
 }
 """Properties whose change would replace the resource, with its data; new indexes' attributes too."""
+LASTING = frozenset(
+    (
+        "AWS::CloudFormation::Stack",
+        "AWS::CloudFront::Distribution",
+        "AWS::DynamoDB::Table",
+        "AWS::Logs::LogGroup",
+        "AWS::S3::Bucket",
+        "AWS::SNS::Topic",
+        "AWS::SQS::Queue",
+        "Custom::Secrets",
+    )
+)
+"""The types of what may never be replaced: it has data, an address, or somebody's confirmation. A nested
+stack's replacement would make functions whose names are still taken."""
+LASTING_API = "SocketApi"
+"""The API to which clients are connected; CloudFront stands before all others."""
 
 
 @dataclass(frozen=True)
@@ -69,19 +87,30 @@ def _resource(stack: str, resource: Mapping[str, Any]) -> Resource:
     )
 
 
-def recorded() -> dict[str, Resource]:
-    """The digest of the earlier release."""
-    found = json.loads(RECORDED.read_text())
+def lasting(found: Mapping[str, Resource]) -> dict[str, Resource]:
+    """What of a digest may never be replaced."""
+    return {name: each for name, each in found.items() if each.kind in LASTING or name == LASTING_API}
+
+
+def recorded(path: Path = RECORDED) -> dict[str, Resource]:
+    """The digest of the earlier release, or another recorded one."""
+    found = json.loads(path.read_text())
     return {name: Resource(**values) for name, values in found.items()}
 
 
 def main() -> None:
-    found = digest(read(Path(sys.argv[1])))
+    parser = argparse.ArgumentParser(prog="python -m tests.infra.released")
+    parser.add_argument("template", type=Path)
+    parser.add_argument("--lasting", action="store_true", help="record what may never be replaced")
+    args = parser.parse_args()
+    found, path = digest(read(args.template)), RECORDED
+    if args.lasting:
+        found, path = lasting(found), LASTING_RECORDED
     lines = [
         f"{json.dumps(name)}: {json.dumps({key: value for key, value in vars(each).items() if value})}"
         for name, each in sorted(found.items())
     ]
-    RECORDED.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 if __name__ == "__main__":

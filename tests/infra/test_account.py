@@ -22,9 +22,16 @@ class Account:
     """An account that answers what it was told; which tables were asked for is checked by their names."""
 
     def __init__(
-        self, *, concurrency: int = 1_000, rate: float = 10_000, protected: bool = True, mail: bool = True
+        self,
+        *,
+        concurrency: int = 1_000,
+        reserved: int = 160,
+        rate: float = 10_000,
+        protected: bool = True,
+        mail: bool = True,
     ) -> None:
-        self.concurrency, self.rate, self.protected, self.mail = concurrency, rate, protected, mail
+        self.concurrency, self.reserved = concurrency, reserved
+        self.rate, self.protected, self.mail = rate, protected, mail
         self.asked: list[str] = []
 
     def __call__(self, _service: str) -> Account:
@@ -32,6 +39,10 @@ class Account:
 
     def get_account_settings(self) -> Any:
         return {"AccountLimit": {"ConcurrentExecutions": self.concurrency}}
+
+    def get_function_concurrency(self, FunctionName: str) -> Any:
+        assert FunctionName == "murmuration-test-client_server-sync"
+        return {"ReservedConcurrentExecutions": self.reserved} if self.reserved else {}
 
     def get_account(self) -> Any:
         throttle = {"rateLimit": self.rate, "burstLimit": 5_000}
@@ -71,10 +82,24 @@ def test_a_new_account_is_told_what_to_ask_for() -> None:
     said = found(Account(concurrency=10, rate=1_000, protected=False, mail=False))
     assert {finding.standing for finding in said.values()} == {Standing.WARNING}
     assert "--quota-code L-B99A9384 --desired-value 1000" in said["concurrency"].sentence
-    assert "account_concurrency" in said["concurrency"].sentence
     assert "--service-code apigateway" in said["requests"].sentence
     assert '"protected": true' in said["protection"].sentence
     assert "production access" in said["mail"].sentence
+
+
+@pytest.mark.usefixtures("deployment")
+def test_an_account_that_has_grown_is_told_to_reserve_parts() -> None:
+    said = found(Account(concurrency=2_000, reserved=0))["concurrency"]
+    assert said.standing is Standing.WARNING
+    assert '"account_concurrency": 2000' in said.sentence
+    assert found(Account(concurrency=2_000))["concurrency"].standing is Standing.OK
+
+
+def test_clients_are_of_the_region_that_other_tools_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    assert account.make_client("ssm").meta.region_name == "us-east-1"
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    assert account.make_client("ssm").meta.region_name == "eu-central-1"
 
 
 @pytest.mark.usefixtures("deployment")

@@ -148,6 +148,70 @@ def test_another_servers_key_is_left_alone(account: Any) -> None:
     assert account("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"] == "another"
 
 
+def test_what_the_operator_put_into_ssm_is_copied_too(account: Any) -> None:
+    """Without these nobody could log in by a provider, or call by TURN. What each deployment makes isn't."""
+    ssm = account("ssm")
+    for name in ("turn-secret", "identity-provider-acme", "viewer-secret", "queue-secret"):
+        ssm.put_parameter(Name=f"/{SOURCE}/{name}", Value=f"the {name}", Type="SecureString")
+    ssm.put_parameter(Name=f"/{TARGET}/turn-secret", Value="another", Type="SecureString")
+    said: list[str] = []
+    for _ in range(2):
+        restore(SOURCE, TARGET, AT, clients(account, Failing(account("dynamodb"))), said.append)
+    check(account)
+    found = ssm.get_parameters_by_path(Path=f"/{TARGET}", Recursive=True, WithDecryption=True)["Parameters"]
+    assert {each["Name"].rpartition("/")[2]: each["Value"] for each in found} == {
+        "signing-key": "ed25519 a_1 c2VlZA",
+        "turn-secret": "another",
+        "identity-provider-acme": "the identity-provider-acme",
+    }
+    assert {each["Type"] for each in found} == {"SecureString"}
+    assert "the secret identity-provider-acme is copied" in said
+
+
+def test_who_lost_the_key_is_told_to_put_it_back(account: Any) -> None:
+    account("ssm").delete_parameter(Name=f"/{SOURCE}/signing-key")
+    with pytest.raises(NotRestorable, match="put your copy there"):
+        restore(SOURCE, TARGET, AT, clients(account, Failing(account("dynamodb"))), lambda _: None)
+
+
+@pytest.mark.parametrize(("error", "said"), [
+    ("TableNotFoundException", "there is no table murmuration-prod-"),
+    ("PointInTimeRecoveryUnavailableException", "keeps no past of murmuration-prod-"),
+    ("InvalidRestoreTimeException", "at 2026-11-20T12:00:00Z: choose a time from 20"),
+])  # fmt: skip
+def test_what_no_repetition_mends_is_said_plainly(
+    account: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: str, said: str
+) -> None:
+    dynamodb = account("dynamodb")
+
+    def refuse(**_: Any) -> None:
+        raise getattr(dynamodb.exceptions, error)({"Error": {"Code": error}}, "RestoreTableToPointInTime")
+
+    monkeypatch.setattr(dynamodb, "restore_table_to_point_in_time", refuse)
+    monkeypatch.setattr("operators.account.make_client", lambda service: dynamodb)
+    assert main(["restore", "--at", "2026-11-20T12:00:00Z", "--stage", "back"]) == 2
+    found = capsys.readouterr().err
+    assert said in found
+    assert "Run the same command again" not in found
+
+
+def test_who_interrupts_it_is_told_how_to_go_on(
+    account: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_service: str) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("operators.account.make_client", interrupted)
+    assert main(["restore", "--at", "2026-11-20T12:00:00Z", "--stage", "back"]) == 130
+    assert "Run the same command again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stage", ["Back", "a" * 17, "murmuration-back!"])
+def test_a_stage_that_can_not_be_deployed_is_refused(account: Any, stage: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["restore", "--at", "2026-11-20T12:00:00Z", "--stage", stage])
+
+
 def test_a_deployment_is_not_restored_over_itself(account: Any) -> None:
     assert main(["restore", "--at", "2026-11-20T12:00:00Z", "--stage", "prod"]) == 2
 

@@ -419,6 +419,22 @@ def test_a_deployment_is_worked_on_through_aws(deployed: None, capsys, monkeypat
         assert next(doctor.check_queues(server)).standing is Standing.FAILED
 
 
+def test_a_check_that_aws_refuses_does_not_end_the_others(deployed: None, monkeypatch) -> None:
+    from botocore.exceptions import ClientError
+
+    def refused() -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetParameter")
+
+    monkeypatch.setattr(doctor, "check_signing_key", refused)
+    server = Server("murmuration-test", "example.org", "https://example.org", is_running=False)
+    with operating.connected(None, "murmuration-test"):
+        found = {finding.subject: finding for finding in doctor.checks(server, server.public_url)}
+    assert found["signing key"].standing is Standing.FAILED
+    assert found["signing key"].sentence.startswith("AWS: ")
+    assert found["tables"].standing is Standing.OK
+    assert {"queues", "other servers", "registration"} <= found.keys()
+
+
 def test_a_deployment_that_is_not_there_is_told_of(monkeypatch, capsys) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
     monkeypatch.delenv("AWS_REGION", raising=False)

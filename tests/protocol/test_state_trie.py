@@ -328,6 +328,15 @@ class TestReachable:
         assert store.levels == [1]
 
 
+@pytest.mark.parametrize("size", [0, 1, 32, 33, 2048, 2049])
+def test_entries_are_counted_by_the_root_alone(size: int) -> None:
+    store = Store()
+    root = store.build({("m.x", str(number)): event_id(number) for number in range(size)})
+    store.forget_reads()
+    assert state_trie.count(root, store.fetch) == size
+    assert store.levels == ([1] if size else [])
+
+
 def test_a_missing_node_is_named():
     root, nodes = state_trie.build(ROOM, room_of(100))
     with pytest.raises(state_trie.MissingNodes) as raised:

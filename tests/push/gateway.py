@@ -11,7 +11,7 @@ from typing import Any
 from local_cloud.permissions import acting_for
 from murmuration.aws import dynamodb
 from murmuration.delivery import wakes
-from murmuration.push import evaluation, gateways
+from murmuration.push import evaluation, gateways, ordering, outside_invites
 from murmuration.storage.live import streams
 
 PATH = "/_matrix/push/v1/notify"
@@ -76,14 +76,21 @@ class Workers:
             self.send_later(name, body, 0)
 
     def send_later(self, name: str, body: Mapping[str, Any], delay_s: int) -> None:
-        assert name == evaluation.QUEUE
+        assert name == ordering.QUEUE
         self.queue.append((json.loads(json.dumps(body)), delay_s))
 
-    def run(self, *room_ids: str) -> None:
-        """Bring what is new in these rooms to the workers, and then what these ordered."""
+    def run(self, *room_ids: str, user_id: str = "") -> None:
+        """Bring what is new in these rooms, and in a user's stream, to the workers; then what these
+        ordered.
+        """
         for room_id in room_ids:
             self._new_entries(room_id)
             self._new_receipts(room_id)
+        if user_id:
+            stream = streams.user_stream(user_id)
+            items = streams.read_after(stream, 0)
+            with acting_for("workers.streams"):
+                outside_invites.note_outside_invites(items)
         self.deliver()
 
     def deliver(self, *, late: bool = False) -> None:

@@ -13,11 +13,12 @@ from murmuration import outbound
 from murmuration.clock import now_ms
 from murmuration.identity import budgets
 from murmuration.push import gateways
-from murmuration.storage.users import failing_pushers, unread
+from murmuration.storage.rooms import event_store
+from murmuration.storage.users import accounts, failing_pushers, unread
 from tests.in_process import Client, segment
 from tests.push.gateway import Gateway, Workers
 from tests.push.test_pushers import keys, set_pusher
-from tests.rooms.people import V3, create_room, invite, leave, ok, path, redact, relate, send, set_state
+from tests.rooms.people import V3, create_room, invite, join, leave, ok, path, redact, relate, send, set_state
 
 Make = Callable[..., Client]
 
@@ -139,6 +140,20 @@ def test_ignored_users_ring_nobody(
     assert gateway.take() == []
 
 
+def test_the_phone_of_a_locked_account_is_told_nothing(
+    phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
+) -> None:
+    """It may be stolen. After the lock it goes on, with the right number."""
+    accounts.set_flag(phone.user_id, "locked", True)
+    send(bob, room_id, "secret")
+    workers.run(room_id)
+    assert gateway.take() == []
+    accounts.set_flag(phone.user_id, "locked", False)
+    send(bob, room_id)
+    workers.run(room_id)
+    assert counts(gateway.take()) == [2]
+
+
 def test_an_invite_is_told_to_whom_it_is_for(
     phone: Client, bob: Client, gateway: Gateway, workers: Workers
 ) -> None:
@@ -150,6 +165,22 @@ def test_an_invite_is_told_to_whom_it_is_for(
     leave(phone, room)
     workers.run(room)
     assert counts(gateway.take()) == [0]
+
+
+def test_an_invite_that_was_taken_counts_no_more(
+    phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
+) -> None:
+    room = create_room(bob)
+    invite(bob, room, phone)
+    send(bob, room_id)
+    workers.run(room, room_id)
+    assert counts(gateway.take()) == [1, 2]
+    join(phone, room)
+    workers.run(room)
+    assert counts(gateway.take()) == [1]
+    ok(phone.put(f"{V3}/profile/{segment(phone.user_id)}/displayname", {"displayname": "Al"}))
+    workers.run(room, room_id)
+    assert gateway.take() == [], "another name shows nothing of what was read"
 
 
 def test_the_number_goes_up_and_after_reading_to_zero(
@@ -225,12 +256,42 @@ def test_a_receipt_of_a_thread_leaves_the_others_unread(
     assert counts(gateway.take()) == [0]
 
 
+def test_what_is_redacted_counts_no_more(
+    phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
+) -> None:
+    first, second = send(bob, room_id), send(bob, room_id)
+    workers.run(room_id)
+    assert counts(gateway.take()) == [1, 2]
+    redact(bob, room_id, first)
+    workers.run(room_id)
+    assert counts(gateway.take()) == [1]
+    read(phone, room_id, second)
+    workers.run(room_id)
+    assert counts(gateway.take()) == [0]
+
+
+def test_a_redaction_that_did_not_count_takes_nothing_out(
+    phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
+) -> None:
+    """Other servers may send one that the room's rules don't allow."""
+    event_id = send(bob, room_id)
+    workers.run(room_id)
+    ((_, ordinal),) = event_store.read_ordinals([event_id], room_id).items()
+    workers.queue.append(
+        ({"user_id": phone.user_id, "read": {"room_id": room_id, "up_to": {}, "gone": ordinal}}, 0)
+    )
+    workers.deliver()
+    assert counts(gateway.take()) == [1]
+    assert unread.read_total(phone.user_id) == 1
+
+
 def test_what_is_redacted_before_it_is_told_is_not_told(
     phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
 ) -> None:
     redact(bob, room_id, send(bob, room_id))
     workers.run(room_id)
     assert [each["type"] for each in gateway.take()] == []
+    assert unread.read_total(phone.user_id) == 0
 
 
 def test_a_rejected_key_loses_its_pusher(

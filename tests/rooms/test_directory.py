@@ -64,6 +64,14 @@ class TestAliases:
         ok(bob.post(path(room_id, "leave")))
         refused(bob.get(path(room_id, "aliases")), 403, "M_FORBIDDEN")
 
+    @pytest.mark.parametrize("localpart", ["", "two words", "tab\t", "line\nbreak", "no\u00a0break"])
+    def test_no_alias_is_made_without_a_name_or_with_white_space(self, alice: Client, localpart: str) -> None:
+        room_id, alias = create_room(alice), f"#{localpart}:example.org"
+        refused(claim(alice, alias, room_id), 400, "M_INVALID_PARAM")
+        answer = alice.post(f"{V3}/createRoom", {"room_alias_name": localpart})
+        refused(answer, 400, "M_INVALID_PARAM")
+        refused(alice.get(alias_path(alias)), 404, "M_NOT_FOUND")
+
     def test_alias_is_claimed_once(self, alice: Client) -> None:
         rooms, alias = [create_room(alice) for _ in range(6)], fresh_alias()
         with ThreadPoolExecutor(6) as threads:

@@ -184,13 +184,30 @@ def test_leaving_a_room_one_was_never_in(bob, public):
     refused(act(bob, "!unknown:example.org", "leave"), 403, "M_FORBIDDEN")
 
 
+@pytest.mark.parametrize(
+    "profile",
+    [
+        {"displayname": 5},
+        {"displayname": ["Bob"]},
+        {"displayname": "b" * 257},
+        {"avatar_url": {}},
+        {"avatar_url": "mxc://example.org/" + "a" * 1000},
+    ],
+)
+def test_a_malformed_profile_is_refused(bob, public, profile):
+    ok(act(bob, public, "join"))
+    where = path(public, "state", "m.room.member", bob.user_id)
+    refused(bob.put(where, {"membership": "join", **profile}), 400, "M_BAD_JSON")
+    ok(bob.put(where, {"membership": "join", "displayname": None, "avatar_url": None}))
+
+
 def test_forgetting(alice, bob, public):
     join(bob, public)
     refused(act(bob, public, "forget"), 400, "M_UNKNOWN")
     leave(bob, public)
     ok(act(bob, public, "forget"))
     assert memberships.read_membership(bob.user_id, public) is None
-    refused(act(bob, public, "forget"), 404, "M_NOT_FOUND")
+    ok(act(bob, public, "forget"))  # by another device, or once more as the answer was lost
 
 
 def test_a_restricted_room_lets_in_the_members_of_another(alice, bob, make_client, public):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from murmuration.aws import dynamodb
 from tests.in_process import Client, segment
 from tests.rooms.people import (
     V1,
@@ -350,6 +351,29 @@ class TestSending:
         parent = send(alice, room_id, "parent")
         first = ok(self.react(alice, room_id, parent, "+1", "same"))
         assert ok(self.react(alice, room_id, parent, "+1", "same")) == first
+
+    @pytest.mark.parametrize("key", [{}, {"key": 5}, {"key": None}, {"key": "k" * 501}])
+    def test_an_annotation_needs_a_key(self, alice: Client, room_id: str, key: dict[str, Any]) -> None:
+        relation = {"rel_type": "m.annotation", "event_id": send(alice, room_id), **key}
+        answer = alice.put(path(room_id, "send", "m.reaction", "a"), {"m.relates_to": relation})
+        refused(answer, 400, "M_BAD_JSON")
+
+    @pytest.mark.parametrize("rel_type", ["m.annotation", "m.reference", "m.replace", "m.thread"])
+    def test_nothing_relates_to_an_event_that_is_not_in_the_room(
+        self, alice: Client, room_id: str, rel_type: str
+    ) -> None:
+        for number, parent in enumerate((send(alice, create_room(alice)), "$" + "a" * 43)):
+            content = {"m.relates_to": {"rel_type": rel_type, "event_id": parent, "key": "a"}}
+            answer = alice.put(path(room_id, "send", "org.example.x", f"t{number}"), content)
+            refused(answer, 400, "M_UNKNOWN")
+
+    def test_an_event_may_relate_to_an_older_one_that_this_server_lacks(
+        self, alice: Client, room_id: str
+    ) -> None:
+        older = "$" + "b" * 43
+        known = {"room_id": room_id, "sk": f"relation#{older}#other#0000000000000001"}
+        dynamodb.execute(dynamodb.put("rooms", known))  # as an event of another server brings it
+        relate(alice, room_id, older, "m.reference")
 
     def test_threads_don_t_begin_with_related_events(self, alice: Client, room_id: str) -> None:
         root = send(alice, room_id, "root")

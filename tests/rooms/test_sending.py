@@ -10,7 +10,18 @@ import pytest
 from murmuration.aws import dynamodb
 from murmuration.storage.rooms import room_items
 from tests.in_process import Client
-from tests.rooms.people import create_room, join, messages, ok, path, redact, refused, send, set_state
+from tests.rooms.people import (
+    V3,
+    create_room,
+    join,
+    messages,
+    ok,
+    path,
+    redact,
+    refused,
+    send,
+    set_state,
+)
 
 
 def put(client: Client, room_id: str, txn_id: str, body: object, event_type: str = "m.room.message"):
@@ -177,6 +188,71 @@ def test_the_state_that_is_current_may_be_set_by_those_only_who_may_set_any(alic
 def test_what_nobody_could_set_is_a_bad_request(alice, room_id, event_type, content):
     answer = alice.put(path(room_id, "state", event_type, ""), content)
     assert (answer.status, answer.json["errcode"] in ("M_INVALID_PARAM", "M_BAD_JSON")) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("event_type", "content"),
+    [
+        ("m.room.name", {"name": 5}),
+        ("m.room.name", {"name": None}),
+        ("m.room.topic", {"topic": {"m.text": []}}),
+        ("m.room.avatar", {"url": ["mxc://example.org/a"]}),
+        ("m.room.tombstone", {"replacement_room": None}),
+        ("m.room.server_acl", {"allow": ["elsewhere.example"]}),
+        ("m.room.server_acl", {"allow": ["*"], "deny": ["example.*"]}),
+        ("m.room.server_acl", {}),
+        ("m.space.child", {"via": ["example.org"], "m.mentions": "all"}),
+    ],
+)
+def test_state_that_others_would_fail_on_is_refused(alice, room_id, event_type, content):
+    refused(alice.put(path(room_id, "state", event_type, ""), content), 400, "M_BAD_JSON")
+    initial = [{"type": event_type, "state_key": "", "content": content}]
+    refused(alice.post(f"{V3}/createRoom", {"initial_state": initial}), 400, "M_BAD_JSON")
+    later = alice.put(path(room_id, "state", event_type, "") + "?org.matrix.msc4140.delay=60000", content)
+    refused(later, 400, "M_BAD_JSON")
+
+
+@pytest.mark.parametrize("allow", [["*"], ["example.org"], ["*.example", "EXAMPLE.*"]])
+def test_a_server_acl_that_lets_this_server_in_is_set(alice, room_id, allow):
+    set_state(alice, room_id, "m.room.server_acl", {"allow": allow, "deny": ["evil.example"]})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"msgtype": "m.text", "body": 5},
+        {"msgtype": "m.text", "body": None},
+        {"msgtype": ["m.text"], "body": "a"},
+        {"msgtype": "m.text", "body": "a", "m.mentions": []},
+        {"msgtype": "m.text", "body": "a", "m.mentions": None},
+        {"msgtype": "m.text", "body": "a", "m.mentions": {"user_ids": "@bob:example.org"}},
+        {"msgtype": "m.text", "body": "a", "m.mentions": {"user_ids": [5]}},
+        {"msgtype": "m.text", "body": "a", "m.mentions": {"room": 1}},
+    ],
+)
+def test_messages_that_others_would_fail_on_are_refused(alice, room_id, content):
+    refused(put(alice, room_id, "t", content), 400, "M_BAD_JSON")
+
+
+def test_mentions_are_sent(alice, bob, room_id):
+    for number, mentions in enumerate(({}, {"room": True}, {"user_ids": [bob.user_id], "room": False})):
+        ok(put(alice, room_id, f"t{number}", {"msgtype": "m.text", "body": "a", "m.mentions": mentions}))
+
+
+@pytest.mark.parametrize(
+    "event_type",
+    [
+        "m.room.member",
+        "m.room.name",
+        "m.room.topic",
+        "m.room.avatar",
+        "m.room.server_acl",
+        "m.room.tombstone",
+    ],
+)
+def test_state_is_no_message(alice, room_id, event_type):
+    content = {"membership": "join", "allow": ["*"], "replacement_room": "!a:example.org"}
+    refused(put(alice, room_id, "t", content, event_type), 400, "M_INVALID_PARAM")
 
 
 def test_a_create_event_is_no_message(alice, room_id):

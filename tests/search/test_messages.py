@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from murmuration.accounts.management import close_account
 from murmuration.protocol.sizes import Budget
-from murmuration.search import messages
+from murmuration.search import messages, newest_first
 from tests.in_process import Client
 from tests.rooms.people import (
     V3,
@@ -91,6 +92,16 @@ def test_a_scan_that_ends_early_says_so(alice: Client, room_id: str, monkeypatch
     assert found(search(alice, "bandersnatch", answer["next_batch"])) == [event_id]
 
 
+def test_more_rooms_than_are_scanned_at_once(alice: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(newest_first, "MOST_ROOMS", 2)
+    sent = {send(alice, create_room(alice), "dodo") for _ in range(5)}
+    pages = [search(alice, "dodo")]
+    while "next_batch" in pages[-1]:
+        pages.append(search(alice, "dodo", pages[-1]["next_batch"]))
+    shown = [event_id for page in pages for event_id in found(page)]
+    assert (set(shown), len(shown)) == (sent, 5)
+
+
 def test_only_what_one_may_see(alice: Client, bob: Client, room_id: str) -> None:
     seen = send(alice, room_id, "snark")
     leave(bob, room_id)
@@ -121,7 +132,7 @@ def test_context_profiles_groups_and_state(alice: Client, bob: Client, room_id: 
     before = [send(bob, room_id, f"before {number}") for number in range(3)]
     event_id = send(alice, room_id, "cheshire")
     after = relate(bob, room_id, event_id, "m.thread")
-    context = {"before_limit": 2, "after_limit": 1, "include_profile": True}
+    context: dict[str, Any] = {"before_limit": 2, "after_limit": 1, "include_profile": True}
     grouping = {"group_by": [{"key": "room_id"}, {"key": "sender"}]}
     answer = search(alice, "cheshire", event_context=context, groupings=grouping, include_state=True)
     told = answer["results"][0]["context"]
@@ -134,6 +145,77 @@ def test_context_profiles_groups_and_state(alice: Client, bob: Client, room_id: 
     }
     types = {(event["type"], event["state_key"]) for event in answer["state"][room_id]}
     assert {("m.room.name", ""), ("m.room.member", alice.user_id)} <= types
+
+
+def test_results_bundle_what_relates_to_them(alice: Client, bob: Client, room_id: str) -> None:
+    other = create_room(alice)
+    root, edited = send(alice, room_id, "walrus root"), send(alice, other, "walrus")
+    relate(bob, room_id, root, "m.thread")
+    content = {"body": "* x", "msgtype": "m.text", "m.new_content": {"body": "x", "msgtype": "m.text"}}
+    edit = relate(alice, other, edited, "m.replace", **content)
+    shown = {each["result"]["event_id"]: each["result"] for each in search(alice, "walrus")["results"]}
+    assert shown[root]["unsigned"]["m.relations"]["m.thread"]["count"] == 1
+    assert shown[edited]["unsigned"]["m.relations"]["m.replace"]["event_id"] == edit
+
+
+def test_groups_are_paged_by_themselves(alice: Client, bob: Client, room_id: str) -> None:
+    other = create_room(alice)
+    here, there = send(alice, room_id, "jabberwock"), send(alice, other, "jabberwock")
+    his, last = send(bob, room_id, "jabberwock"), send(alice, room_id, "jabberwock")
+    grouping = {"group_by": [{"key": "room_id"}, {"key": "sender"}]}
+    criteria: dict[str, Any] = {"order_by": "recent", "groupings": grouping, "filter": {"limit": 1}}
+    first = search(alice, "jabberwock", **criteria)
+    assert found(first) == [last]
+
+    def rest(token: str) -> list[str]:
+        events = []
+        page: Any = {"next_batch": token}
+        while "next_batch" in page:
+            page = search(alice, "jabberwock", page["next_batch"], **criteria)
+            events += found(page)
+        return events
+
+    assert rest(first["next_batch"]) == [his, there, here]
+    assert rest(first["groups"]["room_id"][room_id]["next_batch"]) == [his, here]
+    assert rest(first["groups"]["sender"][alice.user_id]["next_batch"]) == [there, here]
+    criteria["filter"] = {"limit": 9}
+    whole = search(alice, "jabberwock", **criteria)
+    assert all("next_batch" not in group for some in whole["groups"].values() for group in some.values())
+
+
+def test_profiles_of_erased_users_are_hidden(alice: Client, bob: Client, make_client: Any) -> None:
+    room = create_room(alice, preset="public_chat")
+    join(bob, room)
+    send(bob, room, "hidden")
+    event_id = send(alice, room, "duchess")
+    close_account(bob.user_id, erase=True)
+    carol = make_client("carol")
+    join(carol, room)
+    for client, name in ((carol, {}), (alice, {"displayname": "bob"})):
+        answer = search(client, "duchess", event_context={"include_profile": True})
+        assert found(answer) == [event_id]
+        assert answer["results"][0]["context"]["profile_info"][bob.user_id] == name
+
+
+@pytest.mark.parametrize(
+    ("text", "term"),
+    [
+        ("cafe\u0301 noir", "caf\u00e9"),
+        ("\uff34\uff55", "tu"),
+        ("हिन्दी में", "हिन्दी"),
+        ("Straße", "STRASSE"),
+        ("สวัสดีครับ", "สวัสดี"),
+    ],
+)
+def test_words_of_all_scripts(alice: Client, room_id: str, text: str, term: str) -> None:
+    event_id = send(alice, room_id, text)
+    assert found(search(alice, term)) == [event_id]
+
+
+@pytest.mark.parametrize(("text", "term"), [("हम न दें", "हिन्दी"), ("cafe\u0301", "cafeteria")])
+def test_marks_belong_to_their_words(alice: Client, room_id: str, text: str, term: str) -> None:
+    send(alice, room_id, text)
+    assert found(search(alice, term)) == []
 
 
 @pytest.mark.parametrize(("size", "seconds", "read"), [(2_500, 60.0, 2), (10**6, -1.0, 0), (10**6, 60.0, 9)])
@@ -168,7 +250,8 @@ def test_wrong_requests(alice: Client, bob: Client, room_id: str) -> None:
     refused(alice.post(address, body(search_term=1)), 400, "M_BAD_JSON")
     refused(alice.post(address, body(search_term="a", order_by="x")), 400, "M_BAD_JSON")
     refused(alice.post(address, body(search_term="a", keys=["x"])), 400, "M_INVALID_PARAM")
-    refused(alice.post(address, body(search_term="a"), next_batch="x"), 400, "M_INVALID_PARAM")
+    for token in ("x", "", "x.x", "x.IWE"):
+        refused(alice.post(address, body(search_term="a"), next_batch=token), 400, "M_INVALID_PARAM")
     send(alice, room_id, "mock")
     send(alice, room_id, "mock")
     token = search(alice, "mock", filter={"limit": 1})["next_batch"]

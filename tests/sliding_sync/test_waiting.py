@@ -62,7 +62,7 @@ def test_a_wait_whose_queue_is_missing_keeps_its_slot(
     def wait(url: str, nonce: str, seconds: float) -> wake_queues.Heard:
         slots.append(url)
         heard = genuine(url, nonce, seconds)
-        if heard == "made":
+        if heard.what == "made":
             made.set()
         return heard
 

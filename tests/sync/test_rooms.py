@@ -23,6 +23,7 @@ from tests.rooms.people import (
     ok,
     path,
     redact,
+    refused,
     send,
     set_state,
 )
@@ -251,6 +252,15 @@ def test_each_section_has_its_own_filter_of_rooms(make_client: Make, version: st
     assert all(rooms[other_id][name]["events"] for name in ("timeline", "ephemeral", "account_data"))
 
 
+def test_the_format_of_federation_tells_the_event_id_too(make_client: Make) -> None:
+    alice = make_client("alice")
+    room_id = create_room(alice)
+    event_id = send(alice, room_id)
+    shown = timeline(Syncing(alice, filter={"event_format": "federation"}).room(room_id))[-1]
+    assert (shown["event_id"], shown["room_id"]) == (event_id, room_id)
+    assert {"auth_events", "prev_events", "hashes", "signatures"} <= set(shown)
+
+
 def test_stored_filter_by_its_id(make_client: Make) -> None:
     alice = make_client("alice")
     room_id = create_room(alice)
@@ -259,7 +269,8 @@ def test_stored_filter_by_its_id(make_client: Make) -> None:
     send(alice, room_id)
     answer = Syncing(alice).sync(filter=stored)
     assert types(timeline(answer["rooms"]["join"][room_id])) == ["m.room.message"]
-    assert alice.get("/_matrix/client/v3/sync", filter="nonsense").status in (400, 404)
+    for unknown in ("nonsense", "0"):
+        refused(alice.get(f"{V3}/sync", filter=unknown), 400, "M_INVALID_PARAM")
 
 
 def test_summary_names_heroes_where_the_room_has_no_name(make_client: Make) -> None:

@@ -347,6 +347,27 @@ def test_ignored_users(make_client: Make) -> None:
     assert count(fresh) == (0, 0)
 
 
+def test_ignored_users_neither_type_nor_read(make_client: Make) -> None:
+    alice, bob, room_id, syncing = room_of_two(make_client)
+    carol = make_client("carol")
+    invite(alice, room_id, carol)
+    join(carol, room_id)
+    event_id = send(bob, room_id)
+    ok(bob.put(own(bob, "account_data", "m.ignored_user_list"), {"ignored_users": {alice.user_id: {}}}))
+    syncing.sync()
+    for other in (alice, carol):
+        ok(other.put(path(room_id, "typing", other.user_id), {"typing": True, "timeout": 30_000}))
+        ok(other.post(path(room_id, "receipt", "m.read", event_id)))
+    for section in (syncing.room(room_id), Syncing(bob).room(room_id)):
+        assert ephemeral(section, "m.typing") == [{"user_ids": [carol.user_id]}]
+        [receipts] = ephemeral(section, "m.receipt")
+        assert list(receipts[event_id]["m.read"]) == [carol.user_id]
+    ok(bob.put(own(bob, "account_data", "m.ignored_user_list"), {"ignored_users": {}}))
+    assert ephemeral(Syncing(bob).room(room_id), "m.typing") == [
+        {"user_ids": sorted([alice.user_id, carol.user_id])}
+    ]
+
+
 def test_a_first_sync_shows_no_invites_of_ignored_users(make_client: Make) -> None:
     alice, bob, _, _ = room_of_two(make_client)
     room_id = create_room(alice, invite=[bob.user_id])

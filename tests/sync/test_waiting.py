@@ -156,10 +156,10 @@ class TestHeld:
         _, bob, _, syncing = room
         held, others_answered = [], threading.Event()
 
-        def hold(*_: Any) -> tuple[bool, None]:
+        def hold(*_: Any) -> waiting.Held:
             held.append(1)
             assert others_answered.wait(30)
-            return False, None
+            return waiting.Held(goes_on=False, wait=None, rooms=frozenset())
 
         monkeypatch.setattr(waiting, "hold", hold)
         answers: list[Any] = []
@@ -208,6 +208,68 @@ class TestHeld:
         (item,) = listeners.read_items([user])
         assert listeners.held_waits(item) == granted
 
+    def test_only_the_room_that_rang_is_looked_at(
+        self, room: tuple[Client, Client, str, Syncing], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What comes in another room before the next request is seen by that one."""
+        alice, bob, room_id, syncing = room
+        other = create_room(alice, preset="public_chat")
+        join(bob, other)
+        syncing.sync()
+        looks, holds = mock.Mock(wraps=first_look.look), mock.Mock(wraps=waiting.hold)
+        monkeypatch.setattr(engine, "look", looks)
+        monkeypatch.setattr(waiting, "hold", holds)
+        with ThreadPoolExecutor() as pool:
+            answer = waits(pool, syncing)
+            until(lambda: holds.called)
+            before = looks.call_count
+            send(alice, other, "not rung for yet")
+            send(alice, room_id, "news")
+            tell(room_id)
+            told = answer.result(10)
+        assert looks.call_count == before
+        assert list(told["rooms"]["join"]) == [room_id]
+        assert bodies_of(told, room_id) == ["news"]
+        later = ok(bob.get(f"{V3}/sync", since=told["next_batch"], timeout=LONG))
+        assert list(later["rooms"]["join"]) == [other]
+        assert bodies_of(later, other) == ["not rung for yet"]
+
+    def test_who_was_logged_out_while_they_waited_is_shown_no_news(
+        self, room: tuple[Client, Client, str, Syncing]
+    ) -> None:
+        alice, bob, room_id, syncing = room
+        with ThreadPoolExecutor() as pool:
+            answer = pool.submit(bob.get, f"{V3}/sync", since=syncing.since, timeout=LONG)
+            until(lambda: registrations(bob))
+            key = {"user_id": bob.user_id, "sk": f"device#{bob.device_id}"}
+            dynamodb.execute(dynamodb.delete("users", key))
+            send(alice, room_id, "news")
+            tell(room_id)
+            assert answer.result(10).json["errcode"] == "M_UNKNOWN_TOKEN"
+
+    def test_who_left_the_room_that_rang_sees_no_more_of_it(
+        self, room: tuple[Client, Client, str, Syncing]
+    ) -> None:
+        alice, bob, room_id, syncing = room
+        with ThreadPoolExecutor() as pool:
+            answer = waits(pool, syncing)
+            until(lambda: registrations(bob))
+            ok(alice.post(path(room_id, "kick"), {"user_id": bob.user_id}))
+            send(alice, room_id, "not for bob")
+            (wait,) = registrations(bob)
+            wake_queues.ring(wait.queue, wait.nonce, rooms=[room_id])
+            told = answer.result(10)
+        assert "join" not in told["rooms"]
+        assert bodies_of({"rooms": {"join": told["rooms"]["leave"]}}, room_id) == []
+
+    def test_a_request_that_fails_after_registering_takes_no_slot(
+        self, room: tuple[Client, Client, str, Syncing]
+    ) -> None:
+        _, bob, _, syncing = room
+        answer = bob.get(f"{V3}/sync", since=syncing.since, timeout=LONG, filter="unknown")
+        assert answer.status == 404
+        assert registrations(bob) == []
+
     @pytest.mark.parametrize("way", ["today's", "founding"])
     def test_the_old_event_stream_waits_by_the_same_slots(
         self, way: str, room: tuple[Client, Client, str, Syncing], monkeypatch: pytest.MonkeyPatch
@@ -223,7 +285,7 @@ class TestHeld:
         alice, _, room_id, syncing = room
         hold = waiting.hold
 
-        def late(*arguments: Any) -> tuple[bool, listeners.Wait | None]:
+        def late(*arguments: Any) -> waiting.Held:
             monkeypatch.undo()
             send(alice, room_id, "just now")
             tell(room_id)
@@ -263,9 +325,10 @@ class TestHeld:
     def test_a_ring_for_an_earlier_wait_is_thrown_away(
         self, room: tuple[Client, Client, str, Syncing], sqs: Sqs, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        *_, syncing = room
+        _, bob, _, syncing = room
         monkeypatch.setattr(waiting, "SLOTS", 1)
         assert has_nothing(syncing.peek(timeout=100))
+        until(lambda: registrations(bob) == [])  # a wait that ended early keeps its slot for a second
         (name,) = sqs._queues
         wake_queues.ring(f"https://sqs.example.org/0/{name}", wake_queues.new_nonce(kept=False))
         with mock.patch.object(engine, "assemble", side_effect=engine.assemble) as looks:
@@ -319,11 +382,11 @@ class TestHeld:
         dynamodb.execute(dynamodb.update("rooms", key, "SET unsettled = :b", values={":b": b"\0" * 32}))
         waited = []
 
-        def arrive(_queue: str, _nonce: str, seconds: float) -> bool:
+        def arrive(_queue: str, _nonce: str, seconds: float) -> wake_queues.Heard:
             waited.append(seconds)
             with acting_for(None):
                 dynamodb.execute(dynamodb.update("rooms", key, "REMOVE unsettled"))
-            return False
+            return wake_queues.Heard()
 
         monkeypatch.setattr(wake_queues, "wait", arrive)
         assert bodies_of(syncing.peek(timeout=LONG), room_id) == ["news"]
@@ -445,7 +508,7 @@ class TestParked:
         wakes.wake_for_stream_items([newest])
         assert newest["sk"] == streams.NUDGE
         assert registrations(bob) == []
-        assert wake_queues.wait(wait.queue, wait.nonce, 1)
+        assert wake_queues.wait(wait.queue, wait.nonce, 1).what == "ring"
 
     def test_news_need_no_registration(self, room: tuple[Client, Client, str, Syncing]) -> None:
         alice, bob, room_id, syncing = room

@@ -87,7 +87,7 @@ def test_a_queue_in_doubt_is_made_only_if_it_is_gone(asked: list[str], sqs: Sqs)
 def test_who_holds_a_wait_makes_the_queue_when_it_is_missed(asked: list[str], sqs: Sqs) -> None:
     url = wake_queues.ensure(QUEUE, lazily=True)
     assert asked == []
-    assert wake_queues.wait(url, "nonce", 5), "something may have been lost: look again"
+    assert wake_queues.wait(url, "nonce", 5).what == "made", "something may have been lost: look again"
     assert sqs.queue(url.rpartition("/")[2])
 
 
@@ -138,3 +138,22 @@ def test_a_queue_at_the_edge_lets_receive_who_knows_the_secret(
     start_anew(monkeypatch)
     assert wake_queues.ensure(QUEUE), "made again with the same attributes, it is the same"
     assert asked == ["CreateQueue", "CreateQueue"]
+
+
+@pytest.mark.parametrize(
+    ("rings", "rooms"),
+    [
+        ([["!a"]], {"!a"}),
+        ([["!a"], ["!b", "!é d~~"]], {"!a", "!b", "!é d~~"}),
+        ([["!a"], []], set()),
+        ([[]], set()),
+    ],
+    ids=["one ring", "two rings", "one of them for everything", "for everything"],
+)
+@pytest.mark.usefixtures("asked")
+def test_what_a_function_is_rung_for(rings: list[list[str]], rooms: set[str]) -> None:
+    url = wake_queues.ensure(QUEUE)
+    wake_queues.ring(url, "an earlier registration", rooms=["!earlier"])
+    for named in rings:
+        wake_queues.ring(url, "nonce", rooms=named)
+    assert wake_queues.wait(url, "nonce", 5) == wake_queues.Heard("ring", frozenset(rooms))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from murmuration.endpoint.workers import queue_worker
 from murmuration.protocol.encoding.shapes import JsonObject
-from murmuration.push.evaluation import QUEUE
 from murmuration.push.gateways import deliver
+from murmuration.push.ordering import QUEUE
 
 
 @queue_worker(QUEUE, fifo=False)

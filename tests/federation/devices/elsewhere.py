@@ -149,10 +149,10 @@ class Streams:
                 index="by-seq",
             )
             if items:
-                self._seen[name] = items[-1]["seq"]
                 with acting_for("workers.streams"):
                     order_device_changes(items)
                     order_ephemera(items)
+                self._seen[name] = items[-1]["seq"]  # not if it failed: the batch comes again
 
     def skip(self, *names: str) -> None:
         """Take what there is in these streams for told."""

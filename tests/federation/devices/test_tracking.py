@@ -197,6 +197,25 @@ def test_updates_that_follow_are_applied(
     assert elsewhere.asked.count("devices") == 1
 
 
+def test_a_restored_server_uses_ids_again(
+    alice: Client, elsewhere: Elsewhere, told: Told, worker: Worker
+) -> None:
+    elsewhere.log_in("PHONE")
+    devices(alice, elsewhere.bob)
+    elsewhere.tell(elsewhere.log_in("TABLET"))  # all is asked for, so this ID is known
+    worker.run()
+    elsewhere.tell(elsewhere.log_in("LOST"))
+    assert worker.run() == 0
+    assert told.changed() == {elsewhere.bob}
+    assert devices(alice, elsewhere.bob) == {"PHONE", "TABLET", "LOST"}
+    del elsewhere.devices["LOST"]
+    elsewhere.stream_id -= 1
+    elsewhere.tell(elsewhere.log_in("LAPTOP"))
+    assert worker.run() == 1
+    assert told.changed() == {elsewhere.bob}
+    assert devices(alice, elsewhere.bob) == {"PHONE", "TABLET", "LAPTOP"}
+
+
 def test_what_doesnt_follow_has_all_asked_for(
     alice: Client, elsewhere: Elsewhere, told: Told, worker: Worker
 ) -> None:

@@ -17,6 +17,7 @@ from tests.faults import Way, fault
 from tests.federation.devices.conftest import encrypted_room, make_elsewhere
 from tests.federation.devices.elsewhere import Elsewhere
 from tests.federation.devices.test_ephemera import ephemeral, receipt_edu
+from tests.federation.devices.test_messages import inbox
 from tests.federation.devices.test_tracking import Told, devices, query
 from tests.federation.inbound import test_gaps
 from tests.federation.inbound.test_gaps import Clock, clock
@@ -130,9 +131,50 @@ def parked_event(scene: Scene) -> tuple[Do, Look]:
     return retry, look
 
 
+def whole_transaction(scene: Scene) -> tuple[Do, Look]:
+    """Events of two rooms, of which one needs several messages in the queue, and EDUs that last."""
+    other = encrypted_room(scene.alice, scene.elsewhere)
+    first = [scene.room.message(scene.bob, f"m{number} {'x' * 60_000}") for number in range(5)]
+    second = [other.message(scene.bob, f"n{number}") for number in range(2)]
+    scene.elsewhere.log_in("PHONE")
+    devices(scene.alice, scene.bob)
+    told, update = Told(scene.alice), {**scene.elsewhere.log_in("TABLET"), "prev_id": []}
+    read = receipt_edu(scene.room, scene.bob, send(scene.alice, scene.room.room_id))
+    contents = {
+        "m.direct_to_device": scene.elsewhere.message({scene.alice.user_id: {"ALICE": {"n": 1}}}),
+        "m.device_list_update": update,
+        "m.receipt": read,
+    }
+    edus = [{"edu_type": kind, "content": content} for kind, content in contents.items()]
+
+    def deliver() -> None:
+        answer = scene.elsewhere.send(*first, *second, edus=edus)
+        if answer.status != 200:
+            assert answer.status >= 500
+            raise ConnectionError
+
+    def look() -> Any:
+        scene.worker.run()
+        rooms = [[text[:2] for text in said(scene.alice, it)] for it in (scene.room, other)]
+        logs = [
+            log_ids(it.room_id).count(event.event_id)
+            for it in (scene.room, other)
+            for event in first + second
+        ]
+        return (
+            rooms, logs, inbox(scene.alice), told.changed(), devices(scene.alice, scene.bob),
+            len(ephemeral(scene.alice, scene.room.room_id, "m.receipt")),
+        )  # fmt: skip
+
+    return deliver, look
+
+
 KINDS = (
-    update_of_a_device, update_that_follows_nothing, signing_keys, receipt, scrolling_back, parked_event,
+    whole_transaction, update_of_a_device, update_that_follows_nothing, signing_keys, receipt,
+    scrolling_back, parked_event,
 )  # fmt: skip
+QUEUING = frozenset((whole_transaction, update_that_follows_nothing, parked_event))
+"""Those that put something into the queue, where a stop may be too."""
 
 
 @pytest.mark.parametrize("prepare", KINDS, ids=lambda it: it.__name__)
@@ -151,7 +193,7 @@ def test_what_was_interrupted_and_repeated_is_done(
     with fault(0) as whole:
         do()
     expected = _named(look())
-    assert whole.writes > 0
+    assert ("SendMessage" in whole.operations) == (prepare in QUEUING)
     for number, way in itertools.product(range(1, whole.writes + 1), Way):
         if way is Way.TWICE and whole.operations[number - 1] == "TransactWriteItems":
             continue

@@ -114,6 +114,12 @@ def test_what_is_no_image_by_its_bytes_is_none(alice: Client, site: Site, body: 
     assert preview(alice, site.url("/x")).json == {}
 
 
+@pytest.mark.parametrize("source", ["http://[::1", "https://a.example:x/", "data:image/png;base64,AA", "//"])
+def test_an_image_at_what_is_no_url_is_left_out(alice: Client, site: Site, source: str) -> None:
+    site.page(f'<title>Tea</title><meta property="og:image" content="{source}">')
+    assert preview(alice, site.url()).json == {"og:title": "Tea"}
+
+
 @pytest.mark.parametrize("kind", ["application/pdf", "text/plain", ""])
 def test_other_files_say_nothing(alice: Client, site: Site, kind: str) -> None:
     site.pages["/f"] = Reply(b"<title>x</title>", headers={"Content-Type": kind})
@@ -162,6 +168,9 @@ def test_redirects_are_followed(alice: Client, site: Site) -> None:
     site.page('<meta property="og:title" content="Tea"><meta property="og:image" content="c.png">', "/a/b")
     site.pages["/a/c.png"] = Reply(picture(8, 8))
     assert preview(alice, site.url()).json["og:image:width"] == 8
+    site.pages["/old"] = Reply(b"", 302, {"Location": "/Größe und Maß".encode().decode("latin-1")})
+    site.page("<title>Sizes</title>", "/Gr%C3%B6%C3%9Fe%20und%20Ma%C3%9F")
+    assert preview(alice, site.url("/old")).json == {"og:title": "Sizes"}
     site.pages["/loop"] = Reply(b"", 302, {"Location": "/loop"})
     assert preview(alice, site.url("/loop")).status == 502
 
@@ -279,6 +288,13 @@ def test_the_image_of_a_preview_expires(alice: Client, site: Site) -> None:
         ("<title>unclosed", "", {"og:title": "unclosed"}),
         ("<!-- <title>x</title> --><title>y</title>", "", {"og:title": "y"}),
         ("<script>'<title>x</title>'</script><title>y</title>", "", {"og:title": "y"}),
+        ("<!--><title>y</title>", "", {"og:title": "y"}),
+        ("<p title=don't><title>it's</title>", "", {"og:title": "it's"}),
+        ("<a title='<title>x</title>'><title>y</title>", "", {"og:title": "y"}),
+        ("<link REL='Image_src icon' href='a&amp;b.png'>", "", {"og:image": "a&b.png"}),
+        ("1 < 2 <title>y</TITLE ><title>z</title>", "", {"og:title": "y"}),
+        ("<meta\nproperty = og:title\ncontent = x/>", "", {"og:title": "x/"}),
+        ("<meta property=og:title content='x'", "", {}),
         ("", "", {}),
     ],
 )
@@ -291,18 +307,53 @@ def test_pages(page: str, kind: str, found: dict[str, str]) -> None:
     [
         ("<title>Tée</title>".encode("latin-1"), "text/html; charset=ISO-8859-1"),
         (b'<meta charset="windows-1252"><title>T\xe9e</title>', "text/html"),
+        (b'<meta http-equiv=Content-Type content="text/html; charset=x-mac-roman"><title>T\x8ee</title>', ""),
+        (b"<?xml version='1.0' encoding='iso-8859-15'?><title>T\xe9e</title>", "application/xhtml+xml"),
         ("<title>Tée</title>".encode(), "text/html"),
+        ("<title>Tée</title>".encode("latin-1"), "text/html"),
         ("<title>Tée</title>".encode(), "text/html; charset=klingon"),
+        ("<meta charset=utf-16><title>Tée</title>".encode(), "text/html"),
         ("<title>Tée</title>".encode("utf-16"), "text/html; charset=utf-16"),
+        ("<title>Tée</title>".encode("utf-16"), "text/html"),
+        ("<title>Tée</title>".encode("utf-8-sig"), "text/html; charset=iso-8859-1"),
+        ("<title>Tée</title>ü".encode()[:-1], "text/html"),
     ],
 )
 def test_encodings(data: bytes, kind: str) -> None:
     assert pages.read_page(data, kind) == {"og:title": "Tée"}
 
 
-@pytest.mark.parametrize("endless", ["<", "<!--", "<![CDATA[", "<a b='", "&#", "<title>", "</", "<?"])
+@pytest.mark.parametrize(
+    ("label", "encoding"),
+    [("gb2312", "gb18030"), ("x-sjis", "cp932"), ("EUC-KR", "cp949"), ("big5", "big5hkscs"), ("euc-jp", "")],
+)
+def test_encodings_are_read_as_browsers_do(label: str, encoding: str) -> None:
+    data = "<title>中文</title>".encode(encoding or label)
+    assert pages.read_page(data, f"text/html; charset={label}") == {"og:title": "中文"}
+
+
+@pytest.mark.parametrize("label", ["punycode", "unicode_escape", "utf-7", "rot13", "hex", "undefined"])
+def test_encodings_that_no_page_has_are_not_used(label: str) -> None:
+    data = b"<title>Tea</title>-" + b"zzzzb" * (pages.MAX_PAGE_BYTES // 5)
+    assert pages.read_page(data, f"text/html; charset={label}") == {"og:title": "Tea"}
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        "<", "<a", "<a ", "<a b='", '<a b="\'', "<a ='", "</", "</a ", "<!", "<!--", "<!-- --", "<![CDATA[",
+        "<?", "<!DOCTYPE [<!", "<![", "<![if", "&#", "&#1", "<script>", "<script></script ", "<p title=",
+        "<meta x=y ",
+    ],
+)  # fmt: skip
 def test_pages_made_to_take_long_end(endless: str) -> None:
-    pages.read_page((endless * pages.MAX_PAGE_BYTES)[: pages.MAX_PAGE_BYTES].encode(), "")
+    page = "<title>Tea</title>" + endless * (pages.MAX_PAGE_BYTES // len(endless))
+    assert pages.read_page(page.encode(), "") == {"og:title": "Tea"}
+
+
+def test_a_number_that_is_too_long_for_python_is_none() -> None:
+    page = f"<title>&#{'1' * 9000};</title><meta name=description content='&#x{'f' * 9000};'>"
+    assert set(pages.read_page(page.encode(), "")) <= {"og:title", "og:description"}
 
 
 def test_values_are_bounded() -> None:

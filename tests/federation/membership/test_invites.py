@@ -9,12 +9,15 @@ import pytest
 
 from murmuration.federation.inbound.transactions import working
 from murmuration.federation.membership.rescinding import take_leave
+from murmuration.identity import rate_limits
+from murmuration.identity.rate_limits import Limit
 from murmuration.protocol.events import Event
 from murmuration.protocol.pdus.building import complete_event
 from murmuration.protocol.pdus.signing import SigningKey, sign_json, verify_event
 from murmuration.protocol.room_versions import ROOM_VERSIONS
 from murmuration.rooms.room import Room
 from murmuration.server_keys import signing_key
+from murmuration.settings import settings
 from murmuration.storage.users import memberships
 from tests.conftest import SERVER_NAME
 from tests.federation.asking import FED, VERSIONS, Peer, body_of
@@ -139,6 +142,24 @@ def test_a_second_invite_replaces_the_first(alice: Client, host: Host) -> None:
     assert first.event_id != second.event_id
     events = sync(alice)["rooms"]["invite"][room.room_id]["invite_state"]["events"]
     assert {"name": "Second"} in [event["content"] for event in events]
+
+
+def test_a_server_fills_nobody_s_list_with_invites(
+    alice: Client, host: Host, network: Network, fresh_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MURMURATION_RATE_LIMITS", "on")
+    settings.cache_clear()
+    monkeypatch.setattr(rate_limits, "LIMITS", {**rate_limits.LIMITS, "federation_invite": Limit(1e-6, 2)})
+    for number in range(3):
+        answer = invite(host, host.room("11"), alice.user_id)
+        if number < 2:
+            ok(answer)
+        else:
+            refused(answer, 429, "M_LIMIT_EXCEEDED")
+    assert len(ok(alice.get(f"{V3}/sync"))["rooms"]["invite"]) == 2
+    other = Host(Remote(f"other.{fresh_name}"), network)
+    ok(invite(other, other.room("11"), alice.user_id))
+    assert len(ok(alice.get(f"{V3}/sync"))["rooms"]["invite"]) == 3
 
 
 def test_who_takes_no_invites(alice: Client, host: Host) -> None:

@@ -28,6 +28,11 @@ def dollars(spent: Spent) -> float:
     return reads + PRICES["dynamodb_writes"].of(spent.write_units, free_tier=False)
 
 
+def of_a_minute() -> float:
+    """What the worker costs if a join takes it a minute, at 2 GB."""
+    return PRICES["lambda_gb_seconds"].of(2 * 60, free_tier=False)
+
+
 def join(alice: Client, room: HostedRoom, host: Host) -> Spent:
     with Meter() as counted:
         path = f"/_matrix/client/v3/join/{room.room_id}"
@@ -51,6 +56,7 @@ def test_what_a_join_takes(
     assert counts["TransactWriteItems"] <= members / 24 + 20
     assert sum(counts.values()) - counts["PutItem"] <= members / 15 + 50, counts
     assert dollars(spent) <= 0.05 * members / 10_000, spent.write_units
+    assert dollars(spent) + of_a_minute() <= 0.10
     assert Counter(host.asked) == {"unstable/rooms": 1, "v1/make_join": 1, "v2/send_join": 1}
     assert len(jobs) == 1
     assert Room.load(room.room_id).head.joined == members + 2

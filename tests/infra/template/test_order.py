@@ -150,3 +150,18 @@ def test_an_api_changes_once_its_functions_are_there(stack_with: StackWith, api:
             assert {names[each] for each in called} <= before[deployment]
             seen |= called
     assert len(seen) > 200
+
+
+@pytest.mark.parametrize("api", ["http", "rest"])
+def test_apis_and_their_deployments_are_made_one_by_one(stack_with: StackWith, api: str) -> None:
+    """API Gateway makes one REST API in three seconds and one deployment in five, for a whole account."""
+    stack = stack_with(**(REST if api == "rest" else {}))
+    before = _before(dependencies(stack))
+    for kinds in (
+        ("AWS::ApiGateway::RestApi", "AWS::ApiGatewayV2::Api"),
+        ("AWS::ApiGateway::Deployment", "AWS::ApiGatewayV2::Deployment"),
+    ):
+        made = [name for kind in kinds for name in stack.of_type(kind) if name != "SocketApi"]
+        assert len(made) == len(PARTS) + (api == "http")  # which has a REST API beside
+        ordered = sorted(made, key=lambda name: len(before[name] & set(made)))
+        assert [len(before[name] & set(made)) for name in ordered] == list(range(len(made)))

@@ -285,6 +285,12 @@ def test_what_can_be_held_for_long_starves_nothing_else(stack: Synthesised) -> N
     assert 1_000 - sum(found.values()) >= 300, "the rest of the functions have a good part for themselves"
 
 
+def test_a_first_deployment_reserves_nothing(stack_to_try: Synthesised) -> None:
+    """A new account may run ten functions at once, and AWS refuses to reserve any of them."""
+    assert Settings(server_name="example.org").account_concurrency == 0
+    assert reserved_in(stack_to_try) == {}
+
+
 @pytest.mark.parametrize(("quota", "held", "reserves"), [
     (1_000, True, True), (300, False, True), (300, True, False), (200, False, False), (10, False, False),
     (0, False, False),

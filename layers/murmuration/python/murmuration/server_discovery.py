@@ -20,9 +20,11 @@ UNSTABLE_FEATURES = {
     "org.matrix.simplified_msc3575": True,  # sliding sync
     "uk.half-shot.msc2666.query_mutual_rooms": True,  # mutual rooms
     "uk.half-shot.msc2666.query_mutual_rooms.stable": True,
+    "org.matrix.e2e_cross_signing": True,  # without it, Element in the browser verifies nobody
     "org.matrix.msc2285.stable": True,  # private read receipts
     "im.nheko.summary": True,  # a room's summary
     "org.matrix.msc3266": True,
+    "org.matrix.msc3827.stable": True,  # public rooms by type; without it, Element publishes no spaces
     "org.matrix.msc3916.stable": True,  # authenticated media
     "org.matrix.msc4133.stable": True,  # custom profile fields
     "uk.tcpip.msc4133.stable": True,

@@ -78,10 +78,13 @@ Interceptor = Callable[[Call, Proceed], Answer]
 _interceptors: tuple[Interceptor, ...] = ()
 
 
-def intercept(interceptor: Interceptor) -> None:
-    """Have all calls from now on pass through `interceptor`, after the interceptors set before."""
+def intercept(interceptor: Interceptor, *, first: bool = False) -> None:
+    """Have all calls from now on pass through `interceptor`, after the interceptors set before.
+
+    With `first` it comes before them, so it sees calls that one of them answers itself.
+    """
     global _interceptors
-    _interceptors = (*_interceptors, interceptor)
+    _interceptors = (interceptor, *_interceptors) if first else (*_interceptors, interceptor)
 
 
 def release(interceptor: Interceptor) -> None:

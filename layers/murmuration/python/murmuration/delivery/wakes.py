@@ -20,7 +20,7 @@ from murmuration.identity.budgets import REMOTE_WAKE, WAKE, affords, charge, rin
 from murmuration.protocol.event_types import FULLY_READ
 from murmuration.storage.keys import device_lists, one_time_keys
 from murmuration.storage.live import listeners, receipts, streams, wake_queues
-from murmuration.storage.live.listeners import EVERYTHING, Socket, Wait
+from murmuration.storage.live.listeners import EVERYTHING, MOST_TOPICS, Socket, Wait
 from murmuration.storage.live.new_entries import NewEntry, new_entries
 from murmuration.storage.live.streams import Change
 from murmuration.storage.live.typing_users import typing_among
@@ -250,7 +250,8 @@ def wake(
         later = None if not wait.kept else noting if wait.late else ringing_late
         if concerns(wait, causes):
             of_keys = (keys or {}).get((wait.user_id, wait.device_id), "")
-            ringing = functools.partial(wake_queues.ring, wait.queue, wait.nonce, of_keys)
+            named = () if wait.kept or EVERYTHING in told or len(told) > MOST_TOPICS else told
+            ringing = functools.partial(wake_queues.ring, wait.queue, wait.nonce, of_keys, rooms=named)
             note(wait, causes, ringing, later, told)
         elif wait.late and concerns(wait, late):
             notes.append(noting)

@@ -159,6 +159,12 @@ class AuthChainAnswer(TypedDict):
     auth_chain: list[Pdu]
 
 
+class ComplexityAnswer(TypedDict):
+    """The answer to `GET /rooms/{roomId}/complexity`, with a number for each way to measure it."""
+
+    v1: float
+
+
 class MissingEventsAnswer(TypedDict):
     """The answer to `POST /get_missing_events`."""
 

@@ -25,6 +25,8 @@ from murmuration.transport.errors import TimedOut
 
 QUICK_S = 4.0
 """How long any request may take."""
+LONGEST_S = 22.0
+"""How long a request may wait for others, all in all: API Gateway gives up after 29 s."""
 
 
 class _Work:
@@ -37,6 +39,12 @@ class _Work:
         self._lock = threading.Lock()
         self._refusal: Exception | None = None
         self._may_be_long = False
+
+    def wait_on(self) -> None:
+        """Raise what `wait_on` does."""
+        if not self._for_server and time.monotonic() - self._began_s > LONGEST_S:
+            raise TimedOut("the time for the whole request is over")
+        self.go_on()
 
     def go_on(self) -> None:
         """Take from the owner's bucket, once the work isn't quick any more. Raises what `go_on` does."""
@@ -81,3 +89,13 @@ def go_on() -> None:
     work = _work.get()
     if work is not None:
         work.go_on()
+
+
+def wait_on() -> None:
+    """Ask, in the middle of waiting for another server, whether to wait on.
+
+    There is time for each server by itself, but not for many, one after the other. Raises LimitExceeded for requests, TimedOut for workers and for requests that have waited too long.
+    """
+    work = _work.get()
+    if work is not None:
+        work.wait_on()

@@ -90,6 +90,8 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "report": Limit(1, 5),
         # By server: joins, leaves, knocks and invites of its users.
         "federation_membership": Limit(5, 200),
+        # By server and invited user: invites to rooms that this server isn't in.
+        "federation_invite": Limit(1 / 300, 20),
         # By server: events that it sends, those of them that can't be judged yet, and what it asks for.
         "federation_pdu": Limit(10, 500),
         "federation_parked": Limit(0.1, 200),

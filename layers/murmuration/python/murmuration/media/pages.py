@@ -1,24 +1,24 @@
 """The description that a web page gives of itself: OpenGraph properties, or else its title and description.
 
-Pages are untrusted: they are read up to a size and a time, and nothing in them is executed.
-https://ogp.me
+Pages are untrusted: they are read up to a size, and nothing in them is executed. Each character is passed
+once, so no page takes long. That is why Python's own parser isn't used: it begins anew where a tag or a
+comment has no end, and raises errors of its own.
+https://ogp.me, https://html.spec.whatwg.org/multipage/parsing.html
 """
 
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Iterator
-from html.parser import HTMLParser
+from html import unescape
+
+from murmuration.media.charsets import decode_page
 
 MAX_PAGE_BYTES = 393_216
 """How much of a page is read: what is asked for is in its head."""
-PARSING_S = 2.0
 MOST_PROPERTIES = 30
 MAX_VALUE = 1_000
-_PIECE = 4_096
-_META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]{1,40})", re.IGNORECASE)
-_HEADER_CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
+_MAX_ESCAPED = 4_000
+"""How much of a text with character references is looked at. Python refuses a longer number in one."""
 _OG = re.compile(r"(?:og|article|profile|book|video|music):[a-z0-9_:]{1,60}", re.ASCII)
 _OTHER_NAMES = {
     "title": "og:title",
@@ -31,84 +31,100 @@ _OTHER_NAMES = {
 }
 """What pages say in other words, for what they don't say in OpenGraph's."""
 
+# `++`, `*+` and `?+` never give characters back, so each pattern takes a time that is linear in its match.
+_NAME = re.compile(r"[a-z][^\s/>]*+", re.IGNORECASE)
+_REST_OF_TAG = re.compile(r"""(?:[^=>]++|=\s*+(?:"[^"]*+"|'[^']*+')?+)*+>""")
+_ATTRIBUTE = re.compile(r"""([^\s/=>"']++)(?:\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s>]*+)))?+""")
+_OF_TEXT = ("script", "style", "textarea", "title", "iframe", "xmp", "noembed", "noframes", "template")
+"""Elements of which everything up to the end tag is passed over."""
+_ENDS = {name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE) for name in _OF_TEXT}
+
 
 def read_page(data: bytes, content_type: str) -> dict[str, str]:
     """Return the properties of a page, such as `og:title`; {} if it has none."""
-    reader = _PageReader()
-    end = time.monotonic() + PARSING_S
-    for piece in _pieces(_decode(data, content_type)):
-        reader.feed(piece)
-        if reader.is_done or time.monotonic() > end:
-            break
-    else:
-        reader.close()  # a tag that the page's end cut off
+    reader = _PageReader(decode_page(data, content_type))
+    reader.run()
     return reader.properties()
 
 
-def _pieces(text: str) -> Iterator[str]:
-    for start in range(0, len(text), _PIECE):
-        yield text[start : start + _PIECE]
-
-
-def _decode(data: bytes, content_type: str) -> str:
-    """Return the text, in the encoding that the header or the page names, else in UTF-8."""
-    names = []
-    if found := _HEADER_CHARSET.search(content_type):
-        names.append(found[1])
-    if in_page := _META_CHARSET.search(data[:8_192]):
-        names.append(in_page[1].decode("ascii", "replace"))
-    for name in names:
-        try:
-            return data.decode(name, "replace")
-        except (LookupError, ValueError):
-            continue
-    return data.decode("utf-8", "replace")
-
-
-class _PageReader(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.is_done = False
+class _PageReader:
+    def __init__(self, text: str) -> None:
+        self._text = text
         self._said: dict[str, str] = {}
         self._otherwise: dict[str, str] = {}
-        self._in_title = False
-        self._title: list[str] = []
+        self._title = ""
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = {name: value or "" for name, value in attrs}
-        if tag == "title" and not self._title:
-            self._in_title = True
-        elif tag == "meta":
-            self._note(values)
-        elif tag == "link" and "image_src" in values.get("rel", "").split():
-            self._otherwise.setdefault("og:image", values.get("href", ""))
+    def run(self) -> None:
+        """Read tag by tag, until the page ends or has said enough."""
+        place = self._text.find("<")
+        while place >= 0 and len(self._said) < MOST_PROPERTIES:
+            place = self._text.find("<", self._pass(place + 1))
 
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "title":
-            self._in_title = False
+    def _pass(self, start: int) -> int:
+        """Take what the tag or comment that begins before `start` says, and return where it ends."""
+        text = self._text
+        if text.startswith("!--", start):
+            return _behind(text, "-->", start + 1)  # `<!-->` is a whole comment
+        if text.startswith(("!", "?", "/"), start):
+            return _behind(text, ">", start)
+        name = _NAME.match(text, start)
+        if name is None:
+            return start
+        rest = _REST_OF_TAG.match(text, name.end())
+        if rest is None:
+            return len(text)
+        return self._take(name[0].lower(), rest)
 
-    def handle_data(self, data: str) -> None:
-        if self._in_title and sum(map(len, self._title)) < MAX_VALUE:
-            self._title.append(data)
+    def _take(self, tag: str, rest: re.Match[str]) -> int:
+        """Take what an element says, and return where its tag ends, or its end tag begins."""
+        if tag == "meta":
+            self._note(_attributes(rest[0]))
+        elif tag == "link":
+            self._note_link(_attributes(rest[0]))
+        elif tag in _ENDS:
+            end = _ENDS[tag].search(self._text, rest.end())
+            last = end.start() if end else len(self._text)
+            if tag == "title" and not self._title:
+                self._title = _tidy(self._text[rest.end() : min(last, rest.end() + _MAX_ESCAPED)])
+            return last
+        return rest.end()
 
     def _note(self, values: dict[str, str]) -> None:
         name = (values.get("property") or values.get("name") or "").strip().lower()
         value = _tidy(values.get("content", ""))
-        if not value or self.is_done:
+        if not value:
             return
         if _OG.fullmatch(name):
             self._said.setdefault(name, value)
-            self.is_done = len(self._said) >= MOST_PROPERTIES
         elif name in _OTHER_NAMES:
             self._otherwise.setdefault(_OTHER_NAMES[name], value)
 
+    def _note_link(self, values: dict[str, str]) -> None:
+        if "image_src" in values.get("rel", "").lower().split():
+            self._otherwise.setdefault("og:image", _tidy(values.get("href", "")))
+
     def properties(self) -> dict[str, str]:
         found = {**self._otherwise, **self._said}
-        if title := _tidy("".join(self._title)):
-            found.setdefault("og:title", title)
+        if self._title:
+            found.setdefault("og:title", self._title)
         return {name: value for name, value in found.items() if value}
 
 
-def _tidy(text: str) -> str:
+def _behind(text: str, end: str, start: int) -> int:
+    """Return the place behind the next `end`; the text's end where there is none."""
+    found = text.find(end, start)
+    return found + len(end) if found >= 0 else len(text)
+
+
+def _attributes(rest: str) -> dict[str, str]:
+    """Return the attributes of a tag, whose values still have their character references."""
+    values: dict[str, str] = {}
+    for found in _ATTRIBUTE.finditer(rest):
+        values.setdefault(found[1].lower(), found[2] or found[3] or found[4] or "")
+    return values
+
+
+def _tidy(escaped: str) -> str:
     """Return the text as one line of bounded length that a JSON string can hold."""
+    text = unescape(escaped[:_MAX_ESCAPED])
     return " ".join(text.encode("utf-8", "replace").decode().split())[:MAX_VALUE]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urljoin, urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from murmuration.aws import objects
 from murmuration.clock import now_ms
@@ -140,13 +140,13 @@ def _look_at(url: str, deadline: Deadline) -> OpenGraph:
     said = dict(pages.read_page(data, kind))
     source = said.pop("og:image", "") or said.get("og:image:url", "") or said.get("og:image:secure_url", "")
     kept = {name: value for name, value in said.items() if not name.startswith("og:image")}
-    return {**kept, **(_image_at(urljoin(final, source), deadline) if source else {})}
+    return {**kept, **(_image_at(final, source, deadline) if source else {})}
 
 
-def _image_at(url: str, deadline: Deadline) -> OpenGraph:
-    """Return the properties of a page's image; {} if there is no image that can be shown."""
+def _image_at(page: str, source: str, deadline: Deadline) -> OpenGraph:
+    """Return the properties of the image that a page names; {} if there is no image that can be shown."""
     try:
-        asked = _normalized(url)
+        asked = _normalized(following.next_url(page, source))
         with following.get(asked, _way(), deadline, headers=HEADERS) as (_, answer):
             return _image(_read(answer, MAX_IMAGE_BYTES)) if answer.status == 200 else {}
     except (TransportError, InvalidParam):

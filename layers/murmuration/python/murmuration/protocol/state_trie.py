@@ -248,6 +248,11 @@ def items(root: NodeId, fetch: Fetch) -> dict[StateKey, str]:
     return state
 
 
+def count(root: NodeId, fetch: Fetch) -> int:
+    """Return how many entries the map has. Reads the root alone."""
+    return _count(_parts(_fetch_all([root], fetch)[root])) if root != EMPTY else 0
+
+
 def diff(before: NodeId, after: NodeId, fetch: Fetch) -> dict[StateKey, tuple[str | None, str | None]]:
     """Return the keys whose event differs, each with its event before and after; skips subtrees both
     share.

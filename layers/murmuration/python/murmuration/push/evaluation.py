@@ -6,16 +6,12 @@ The Streams workers call this after they have woken waiting clients. It orders w
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, cast
 
-from murmuration.aws import queues
 from murmuration.aws.reads import Answer, Batch
-from murmuration.identity.budgets import PUSH, charge, server_owner
 from murmuration.protocol.event_types import (
     CREATE_KEY,
-    ENCRYPTED,
     IGNORED_USERS,
     MEMBER,
     POWER_LEVELS_KEY,
@@ -26,14 +22,15 @@ from murmuration.protocol.power_levels import PowerLevels
 from murmuration.protocol.push_rules import ruleset
 from murmuration.protocol.push_rules.conditions import PushContext
 from murmuration.protocol.push_rules.evaluation import Outcome, compile_ruleset, evaluate
+from murmuration.push.ordering import Message, note_tweaks, order, reading
 from murmuration.rooms.reading.client_events import bare_event
 from murmuration.rooms.reading.threads import thread_of
 from murmuration.rooms.reading.visibility import ignored_users
 from murmuration.storage.live.new_entries import NewEntry, new_entries
 from murmuration.storage.live.receipts import READ_TYPES, receipts_among
-from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms import event_store, room_items
 from murmuration.storage.rooms.local_members import members_at
-from murmuration.storage.rooms.member_index import is_local, server_of
+from murmuration.storage.rooms.member_index import is_local
 from murmuration.storage.rooms.room_items import LogEntry, RoomHead
 from murmuration.storage.users import account_data
 from murmuration.storage.users.unread import Unread, unread_read
@@ -43,24 +40,6 @@ if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import JsonObject
     from murmuration.push.json_types import PushOrder
     from murmuration.storage.json_types import EventNote
-
-QUEUE = "gateway-pushes"
-Message: TypeAlias = "tuple[PushOrder, str | None]"
-"""A message for the queue, and the user who is charged for it; None for nobody."""
-MOST_TWEAK_BYTES = 4096
-_RTC = "org.matrix.msc4075"
-URGENT = (
-    ENCRYPTED,
-    "m.call.invite",
-    f"{_RTC}.rtc.notification",
-    f"{_RTC}.call.notify",
-    "m.rtc.notification",
-    "m.rtc.invite",
-)
-"""Types of events that a phone is told of at once, though their rule makes no sound: calls among them.
-
-What calls of Element X ring by has had several names (MSC4075).
-"""
 
 
 def order_pushes(items: Sequence[StoredItem], users: Iterable[str]) -> None:
@@ -76,7 +55,7 @@ def order_pushes(items: Sequence[StoredItem], users: Iterable[str]) -> None:
         concerned = {user_id: _concerning(user_id, some) for user_id in sorted(reachable)}
         concerned = {user_id: found for user_id, found in concerned.items() if found}
         if concerned:
-            _order(_orders_in_room(room_id, concerned))
+            order(_orders_in_room(room_id, concerned))
 
 
 def _concerning(user_id: str, entries: Sequence[NewEntry]) -> list[NewEntry]:
@@ -89,10 +68,14 @@ def _concerning(user_id: str, entries: Sequence[NewEntry]) -> list[NewEntry]:
 
 
 class _Facts:
-    """What the push rules of some users need to know of a room. One round trip."""
+    """What the push rules of some users need to know of a room. One round trip.
 
-    def __init__(self, room_id: str, user_ids: Iterable[str]) -> None:
+    `redacted` are the IDs of events that are redacted now.
+    """
+
+    def __init__(self, room_id: str, user_ids: Iterable[str], redacted: Iterable[str]) -> None:
         batch = Batch()
+        self._redacted = {each: batch.add(event_store.ordinal_read(each, room_id)) for each in redacted}
         self._head = batch.add(room_items.head_read(room_id))
         self._state = {
             pair: batch.add(room_items.stored_state_read(room_id, pair))
@@ -115,6 +98,9 @@ class _Facts:
         found, head = self._state[event_type, state_key].value, self.head
         return found(head.version).event if found is not None and head is not None else None
 
+    def ordinal_of(self, redacted: str) -> int | None:
+        return self._redacted[redacted].value
+
     def is_ignored(self, user_id: str, sender: str) -> bool:
         return sender in ignored_users(self._ignored[user_id].value)
 
@@ -125,17 +111,10 @@ class _Facts:
         return cast("ruleset.Changes", self._rules[user_id].value or {})
 
 
-def _order(messages: Iterable[Message]) -> None:
-    """Queue messages, and charge the users who caused them."""
-    found = list(messages)
-    queues.send_each(QUEUE, [message for message, _ in found])
-    for _, cause in found:
-        if cause is not None:
-            charge(cause if is_local(cause) else server_owner(server_of(cause)), PUSH)
-
-
 def _orders_in_room(room_id: str, concerned: Mapping[str, Sequence[NewEntry]]) -> Iterator[Message]:
-    facts = _Facts(room_id, concerned)
+    new_ones = {new.ordinal: new for entries in concerned.values() for new in entries}
+    redacted = {new.redacts for new in new_ones.values() if new.redacts is not None}
+    facts = _Facts(room_id, concerned, redacted)
     head = facts.head
     if head is None:
         return
@@ -149,6 +128,9 @@ def _orders_in_room(room_id: str, concerned: Mapping[str, Sequence[NewEntry]]) -
             sender = entry.event.sender
             if _ends_unread(entry, user_id):
                 yield from _readings(user_id, entry, facts.unread_places(user_id, room_id))
+            place = facts.ordinal_of(new.redacts) if new.redacts is not None else None
+            if any(place == ordinal for ordinal, _ in facts.unread_places(user_id, room_id)):
+                yield reading(user_id, room_id, {}, gone=place), None
             if entry.redacted_because is not None or facts.is_ignored(user_id, sender):
                 continue
             context = PushContext(
@@ -164,38 +146,31 @@ def _orders_in_room(room_id: str, concerned: Mapping[str, Sequence[NewEntry]]) -
 
 
 def _ends_unread(entry: LogEntry, user_id: str) -> bool:
-    """Return whether an event shows that its user has read everything before: they sent it, or left the
-    room.
+    """Return whether an event shows that its user has read everything before: they sent it, took an invite,
+    or left the room.
     """
     event = entry.event
-    if event.type == MEMBER:
-        return event.state_key == user_id and event.membership in ("leave", "ban")
-    return event.sender == user_id
+    if event.type != MEMBER:
+        return event.sender == user_id
+    before = entry.replaced["content"].get("membership") if entry.replaced is not None else None
+    return event.state_key == user_id and event.membership != before and event.membership != "invite"
 
 
 def _readings(user_id: str, entry: LogEntry, places: Sequence[tuple[int, str]]) -> Iterator[Message]:
     thread = "" if entry.event.type == MEMBER else thread_of(entry.event)
     if any(ordinal <= entry.ordinal and thread in ("", of) for ordinal, of in places):
-        yield _reading(user_id, entry.room_id, {thread: entry.ordinal}), None
-
-
-def _reading(user_id: str, room_id: str, read_up_to: Mapping[str, int]) -> PushOrder:
-    """Return the message that lowers a user's unread count. `up_to` is the ordinal read up to, by thread."""
-    return {"user_id": user_id, "read": {"room_id": room_id, "up_to": dict(read_up_to)}}
+        yield reading(user_id, entry.room_id, {thread: entry.ordinal}), None
 
 
 def _push(user_id: str, entry: LogEntry, outcome: Outcome) -> PushOrder:
     """Return the message that makes a user's phones be told of an event."""
-    event, tweaks = entry.event, outcome.tweaks
-    if len(json.dumps(tweaks)) > MOST_TWEAK_BYTES:
-        tweaks = {"highlight": True} if outcome.highlight else {}
-    urgent = outcome.highlight or outcome.sound is not None or event.type in URGENT
+    tweaks, prio = note_tweaks(outcome, entry.event.type)
     note: EventNote = {
         "room_id": entry.room_id,
         "ordinal": entry.ordinal,
-        "thread": thread_of(event),
+        "thread": thread_of(entry.event),
         "tweaks": tweaks,
-        "prio": "high" if urgent else "low",
+        "prio": prio,
     }
     return {"user_id": user_id, "note": note}
 
@@ -211,5 +186,5 @@ def note_receipts(items: Sequence[StoredItem]) -> None:
         thread, up_to = receipt.thread_id or "", receipt.ordinal
         places = unread[receipt.user_id].value[0].get(receipt.room_id, [])
         if any(ordinal <= up_to and thread in ("", of) for ordinal, of in places):
-            messages.append((_reading(receipt.user_id, receipt.room_id, {thread: up_to}), None))
-    _order(messages)
+            messages.append((reading(receipt.user_id, receipt.room_id, {thread: up_to}), None))
+    order(messages)

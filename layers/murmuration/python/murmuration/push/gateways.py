@@ -15,26 +15,30 @@ from typing import TYPE_CHECKING
 
 from murmuration import outbound
 from murmuration.aws import queues
-from murmuration.aws.reads import fetch
+from murmuration.aws.reads import Batch, fetch
 from murmuration.clock import now_ms
 from murmuration.identity import budgets
 from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.event_types import CANONICAL_ALIAS_KEY, MEMBER, NAME_KEY
 from murmuration.protocol.events import Event
-from murmuration.push.evaluation import QUEUE
+from murmuration.push import outside_invites
+from murmuration.push.ordering import QUEUE
 from murmuration.push.pushers import check_gateway
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
 from murmuration.storage.live.receipts import read_own
 from murmuration.storage.rooms import room_items
-from murmuration.storage.users import failing_pushers, pushers, unread
+from murmuration.storage.rooms.room_heads import RoomHead
+from murmuration.storage.users import accounts, failing_pushers, memberships, pushers, unread
 from murmuration.storage.users.failing_pushers import Failing, failing_read
+from murmuration.storage.users.memberships import Membership
 from murmuration.storage.users.pushers import Pusher
 
 if TYPE_CHECKING:
     from murmuration.aws.queues import MessageBody
     from murmuration.protocol.encoding.shapes import JsonDict, JsonObject
-    from murmuration.storage.json_types import EventNote, Note
+    from murmuration.push.json_types import Reading
+    from murmuration.storage.json_types import EventNote, InviteNote, Note
 
 FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 5_000, 3_600_000
 LONGEST_DELAY_S = 900
@@ -56,9 +60,14 @@ def deliver(message: MessageBody) -> None:
     """Handle a message of the queue: a push, a lower unread count, or another attempt."""
     user_id = str(message["user_id"])
     if "note" in message:
-        _notify(user_id, message["note"])
+        note: EventNote | InviteNote = message["note"]
+        if "invite" in note:
+            _notify_of_invite(user_id, note)
+        else:
+            _notify(user_id, note)
     elif "read" in message:
-        _note_reading(user_id, message["read"]["room_id"], message["read"]["up_to"])
+        read: Reading = message["read"]
+        _note_reading(user_id, read["room_id"], read["up_to"], read.get("gone"))
     else:
         _retry(user_id, message["retry"], int(message["failures"]))
 
@@ -83,8 +92,33 @@ def _notify(user_id: str, note: EventNote) -> None:
         _tell(user_id, pusher, note)
 
 
-def _note_reading(user_id: str, room_id: str, up_to: Mapping[str, int]) -> None:
-    _, changed = unread.mark_read(user_id, room_id, up_to)
+def _notify_of_invite(user_id: str, note: InviteNote) -> None:
+    """Tell all pushers of an invite to a room that this server isn't in, unless it has ended meanwhile.
+
+    It is counted before its row is read. Whoever ends it orders a lower count after that, so none is left.
+    """
+    found = pushers.read_pushers(user_id).pushers
+    if not found:
+        unread.forget(user_id)
+        return
+    unread.add(user_id, note["room_id"], outside_invites.BEFORE_ALL, "")
+    if _invite(user_id, note) is None:
+        unread.mark_read(user_id, note["room_id"], {"": outside_invites.BEFORE_ALL})
+        return
+    for pusher in found:
+        _tell(user_id, pusher, note)
+
+
+def _invite(user_id: str, note: InviteNote) -> Membership | None:
+    """Return the row of an invite; None if it is over."""
+    row = memberships.read_membership(user_id, note["room_id"])
+    return row if row is not None and row.event_id == note["invite"] else None
+
+
+def _note_reading(user_id: str, room_id: str, up_to: Mapping[str, int], gone: int | None) -> None:
+    if gone is not None and _entry(room_id, gone)[1] is not None:
+        gone = None  # whoever sent the redaction wasn't allowed to
+    _, changed = unread.mark_read(user_id, room_id, up_to, gone=gone)
     if changed:
         for pusher in pushers.read_pushers(user_id).pushers:
             _tell(user_id, pusher, COUNTS_ONLY)
@@ -233,8 +267,15 @@ def _call(user_id: str, pusher: Pusher, note: Note) -> _Answer:
 
 
 def _content(user_id: str, pusher: Pusher, note: Note) -> JsonObject | None:
-    """Return the body for a gateway; None if the event can't be told of any more."""
-    count = unread.read_total(user_id)
+    """Return the body for a gateway; None if the event can't be told of any more, or the account is locked.
+
+    Accounts are locked when phones are stolen: these are told how much is unread, and nothing else.
+    """
+    batch = Batch()
+    is_locked = batch.add(accounts.is_locked_read(user_id))
+    places = batch.add(unread.unread_read(user_id))
+    batch.fetch()
+    count = unread.total(places.value[0])
     counts = {"unread": count} if count or "counts" in note else {}
     device = {
         "app_id": pusher.app_id,
@@ -244,25 +285,45 @@ def _content(user_id: str, pusher: Pusher, note: Note) -> JsonObject | None:
     }
     if "counts" in note:
         return {"counts": counts, "devices": [device], "prio": "low"}
-    head = room_items.read_head(note["room_id"])
-    entries = (
-        room_items.read_log_entries([(head.room_id, int(note["ordinal"]))], {head.room_id: head.version})
-        if head is not None
-        else []
-    )
-    if head is None or not entries or entries[0].redacted_because is not None:
+    if is_locked.value:
         return None
-    event = entries[0].event
-    told = {
-        "event_id": event.event_id,
-        "room_id": event.room_id,
+    is_short = pusher.data.get("format") == "event_id_only"
+    if "invite" in note:
+        row = _invite(user_id, note)
+        if row is None:
+            return None
+        more = {} if is_short else outside_invites.details(row)
+        return _about(note, row.event_id, row.room_id, counts, device) | more
+    head, event = _entry(note["room_id"], int(note["ordinal"]))
+    if head is None or event is None:
+        # It was counted before this look. Who redacts it looks at what is counted after that.
+        unread.mark_read(user_id, note["room_id"], {}, gone=int(note["ordinal"]))
+        return None
+    told = _about(note, event.event_id, event.room_id, counts, device)
+    return told if is_short else told | _details(user_id, Room(head), event)
+
+
+def _entry(room_id: str, ordinal: int) -> tuple[RoomHead | None, Event | None]:
+    """Return a room's head and the event at an ordinal; None for an event that was redacted, or is gone."""
+    head = room_items.read_head(room_id)
+    if head is None:
+        return None, None
+    entries = room_items.read_log_entries([(head.room_id, ordinal)], {head.room_id: head.version})
+    is_there = bool(entries) and entries[0].redacted_because is None
+    return head, entries[0].event if is_there else None
+
+
+def _about(
+    note: EventNote | InviteNote, event_id: str, room_id: str, counts: JsonObject, device: JsonObject
+) -> JsonDict:
+    """Return what gateways are told whatever the pusher's format is."""
+    return {
+        "event_id": event_id,
+        "room_id": room_id,
         "counts": counts,
         "prio": note["prio"],
         "devices": [{**device, "tweaks": note["tweaks"]}],
     }
-    if pusher.data.get("format") == "event_id_only":
-        return told
-    return told | _details(user_id, Room(head), event)
 
 
 def _details(user_id: str, room: Room, event: Event) -> JsonDict:

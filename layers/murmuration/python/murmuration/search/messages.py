@@ -7,22 +7,27 @@ https://spec.matrix.org/v1.19/client-server-api/#server-side-search
 
 from __future__ import annotations
 
+import functools
 import re
 import time
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from murmuration.aws import concurrency
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields
+from murmuration.protocol.encoding import unpadded_base64
 from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import InvalidParam, MissingParam
 from murmuration.protocol.event_types import MEMBER, MESSAGE, NAME, TOPIC
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter, parse_room_event_filter
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
-from murmuration.rooms.reading.client_events import client_event, state_event
+from murmuration.rooms.reading.aggregations import bundle
+from murmuration.rooms.reading.client_events import Aggregations, client_event, state_event
 from murmuration.rooms.reading.pagination import position_token
 from murmuration.rooms.reading.past_state import pick_state_after
 from murmuration.rooms.reading.timeline import Scan
@@ -51,7 +56,12 @@ CONTEXT_SECONDS = 5.0
 """After this time no more contexts are read. The scan may have taken as long, and a request may take 29 s."""
 MOST_WORDS, MOST_TERM_BYTES = 20, 1_000
 GROUPS = ("room_id", "sender")
-_WORD = re.compile(r"\w+")
+_MARKS = (
+    "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u06d6-\u06ed\u0900-\u0963\u0971-\u0dff"
+    "\u0e31-\u0e3a\u0e47-\u0e4e\u0eb1-\u0ebc\u0ec8-\u0ecd\u0f71-\u0f84\u102b-\u103e\u17b4-\u17d3"
+)
+"""Accents, and vowels that are written as marks. `re` doesn't count them among a word's characters."""
+_WORD = re.compile(rf"[\w{_MARKS}]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +122,7 @@ def _groups(fields: Fields) -> tuple[str, ...]:
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(text.casefold())
+    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +131,39 @@ class _Hit:
     viewer: Viewer
     seen: Seen
     rank: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Where a page begins: the places in the rooms, None for their ends, and the group that it is of.
+
+    A group is a sender or a room. Its token is that of all results, a dot and the group's name in Base64.
+    """
+
+    places: Mapping[str, int] | None = None
+    sender: str = ""
+
+    @classmethod
+    def parse(cls, requester: Requester, token: str | None) -> _Start:
+        """Raises InvalidParam for an unknown token."""
+        if token is None:
+            return cls()
+        name, _, encoded = token.partition(".")
+        places = scan_places.read(requester.user_id, PURPOSE, name)
+        try:
+            group = unpadded_base64.decode(encoded).decode()
+        except ValueError:
+            places, group = None, ""
+        if places is None:
+            raise InvalidParam("next_batch is not a token of a search, or has expired")
+        if group.startswith("!"):
+            places = {room_id: place for room_id, place in places.items() if room_id == group}
+        return cls(places, group if group.startswith("@") else "")
+
+    @staticmethod
+    def token(name: str, group: str) -> str:
+        """Return the token of a group's next page, or of all groups' if it is empty."""
+        return f"{name}.{unpadded_base64.encode_urlsafe(group.encode())}" if group else name
 
 
 def search(requester: Requester, body: Fields, start: str | None) -> Answer:
@@ -133,38 +176,38 @@ def search(requester: Requester, body: Fields, start: str | None) -> Answer:
     if criteria is None:
         return {"search_categories": {}}
     rate_limits.check("search", requester.user_id)
-    hits, left = _find(requester, criteria, start)
+    begin = _Start.parse(requester, start)
+    hits, left = _find(requester, criteria, begin)
     if criteria.by_rank:
         hits.sort(key=lambda hit: -hit.rank)
     budget = Budget(LIST_BYTES)
     results = []
+    related = _aggregations(hits)
     context, deadline = criteria.context, time.monotonic() + CONTEXT_SECONDS
     for hit in hits:
         if time.monotonic() > deadline:
             context = None
-        result = _result(requester, context, hit)
+        result = _result(requester, context, hit, related)
         if not budget.take(json_bytes(result)):
             result.pop("context", None)
             budget.spend(json_bytes(result))
             context = None  # to read others that don't fit either would take long
         results.append(result)
     found: Answer = {"count": len(hits), "highlights": list(criteria.words), "results": results}
-    if left:
-        found["next_batch"] = scan_places.write(requester.user_id, PURPOSE, left)
+    more = scan_places.write(requester.user_id, PURPOSE, left) if left else ""
+    if more:
+        found["next_batch"] = _Start.token(more, begin.sender)
     if criteria.groups:
-        found["groups"] = {name: _grouped(hits, name) for name in criteria.groups}
+        groups = {name: _grouped(hits, name) for name in criteria.groups}
+        _page_groups(groups, left, more, begin)
+        found["groups"] = groups
     if criteria.include_state:
         found["state"] = _states(hits, budget)
     return {"search_categories": {"room_events": found}}
 
 
-def _find(requester: Requester, criteria: Criteria, start: str | None) -> tuple[list[_Hit], dict[str, int]]:
+def _find(requester: Requester, criteria: Criteria, begin: _Start) -> tuple[list[_Hit], dict[str, int]]:
     """Return the events of a page, newest first, and the places where the scan goes on."""
-    places = None
-    if start is not None:
-        places = scan_places.read(requester.user_id, PURPOSE, start)
-        if places is None:
-            raise InvalidParam("next_batch is not a token of a search, or has expired")
     wanted = criteria.event_filter
     limit = wanted.limit_within(default=DEFAULT, maximum=MOST)
     hits: list[_Hit] = []
@@ -175,11 +218,13 @@ def _find(requester: Requester, criteria: Criteria, start: str | None) -> tuple[
         for each in memberships.read_memberships(requester.user_id)
         if each.membership in ("join", "leave", "ban") and wanted.admits_room(each.room_id)
     ]
-    scan = NewestFirst(requester.user_id, requester.device_id, rooms, places, encrypted=False)
+    scan = NewestFirst(requester.user_id, requester.device_id, rooms, begin.places, encrypted=False)
     size = 0
     for room, viewer, seen in scan:
         event = seen.entry.event
         if seen.entry.redacted_because is not None or not wanted.matches(event.pdu, room.room_id):
+            continue
+        if begin.sender and event.sender != begin.sender:
             continue
         rank = _rank(criteria, event)
         if rank:
@@ -218,8 +263,26 @@ def _texts(keys: Iterable[str], event: Event) -> list[str]:
     return [text for text in texts if isinstance(text, str)]
 
 
-def _result(requester: Requester, context: tuple[int, int, bool] | None, hit: _Hit) -> SearchResult:
-    shown = client_event(hit.seen.entry, hit.viewer, membership=hit.seen.membership)
+def _aggregations(hits: Sequence[_Hit]) -> Aggregations:
+    """Return the bundled aggregations of the events. Reads nothing for events that nothing relates to."""
+    rooms: dict[str, list[_Hit]] = {}
+    for hit in hits:
+        rooms.setdefault(hit.room.room_id, []).append(hit)
+    found = concurrency.parallel(
+        *(
+            functools.partial(bundle, [each.seen.entry for each in some], some[0].viewer)
+            for some in rooms.values()
+        )
+    )
+    return {event_id: bundled for bundles in found for event_id, bundled in bundles.items()}
+
+
+def _result(
+    requester: Requester, context: tuple[int, int, bool] | None, hit: _Hit, related: Aggregations
+) -> SearchResult:
+    entry, membership = hit.seen
+    relations = related.get(entry.event.event_id)
+    shown = client_event(entry, hit.viewer, membership=membership, relations=relations)
     result: SearchResult = {"rank": hit.rank, "result": shown}
     if context is not None:
         result["context"] = _context_of(requester, hit, *context)
@@ -255,15 +318,16 @@ def _shown(seen: Seen, viewer: Viewer) -> ClientEvent:
 
 
 def _profiles(hit: _Hit, senders: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Return the profiles that these users had when the event was sent."""
+    """Return the profiles that these users had when the event was sent; erased users have none."""
     state = pick_state_after(hit.room, hit.seen.entry, [(MEMBER, sender) for sender in sorted(senders)])
+    shown = {user_id: hit.viewer.event_copy(event) for (_, user_id), event in state.items()}
     return {
         user_id: {
             name: event.content[name]
             for name in ("displayname", "avatar_url")
             if isinstance(event.content.get(name), str)
         }
-        for (_, user_id), event in state.items()
+        for user_id, event in shown.items()
     }
 
 
@@ -275,6 +339,19 @@ def _grouped(hits: Sequence[_Hit], name: str) -> dict[str, ResultGroup]:
         group = groups.setdefault(value, {"order": len(groups) + 1, "results": []})
         group["results"].append(event.event_id)
     return groups
+
+
+def _page_groups(
+    groups: Mapping[str, Mapping[str, ResultGroup]], left: Mapping[str, int], more: str, begin: _Start
+) -> None:
+    """Add `next_batch` to the groups that may have more: those of rooms that aren't at their end.
+
+    In pages of one sender's events, rooms have no token of their own: it would be for two groups at once.
+    """
+    for name, some in groups.items():
+        for value, group in some.items():
+            if more and (value in left and not begin.sender if name == "room_id" else True):
+                group["next_batch"] = _Start.token(more, value)
 
 
 def _states(hits: Sequence[_Hit], budget: Budget) -> dict[str, list[ClientEvent]]:

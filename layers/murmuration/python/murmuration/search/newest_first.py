@@ -19,6 +19,9 @@ from murmuration.storage.users.memberships import Membership
 
 FIRST_PAGE, PAGE = 20, 200
 MOST_ROOMS = 1000
+"""How many rooms are scanned at once. The others' turn comes when these have no more."""
+AT_END = 10**15
+"""A place behind every event."""
 MOST_ENTRIES = 10_000
 SECONDS = 5.0
 
@@ -58,8 +61,8 @@ class NewestFirst:
     """A scan of rooms' logs that yields the visible events, newest first by their senders' clocks.
 
     Within a room they come in the order of the log. `places` says where to begin in each room; without it, at
-    the end. Without `encrypted`, encrypted rooms are left out. It ends when there are no more events, or
-    after `SECONDS` or `MOST_ENTRIES` events: then `places_left` says where to go on.
+    the end. Without `encrypted`, encrypted rooms are left out. It ends when there are no more events in the
+    first `MOST_ROOMS`, or after `SECONDS` or `MOST_ENTRIES` events: `places_left` says where to go on.
     """
 
     def __init__(
@@ -71,11 +74,11 @@ class NewestFirst:
         *,
         encrypted: bool = True,
     ) -> None:
-        wanted = [
-            each
-            for each in memberships[:MOST_ROOMS]
-            if places is None or places.get(each.room_id) is not None
-        ]
+        wanted = [each for each in memberships if places is None or places.get(each.room_id) is not None]
+        wanted, later = wanted[:MOST_ROOMS], wanted[MOST_ROOMS:]
+        self._later: dict[str, int] = {
+            each.room_id: (places or {}).get(each.room_id, AT_END) for each in later
+        }
         batch = Batch()
         heads = [batch.add(room_items.head_read(each.room_id)) for each in wanted]
         ignored = batch.add(account_data.content_read(user_id, "", IGNORED_USERS))
@@ -94,7 +97,9 @@ class NewestFirst:
                 ignored=ignored_users(ignored.value),
                 erasures=head.erasures,
             )
-            place = head.ordinal + 1 if places is None else places[membership.room_id]
+            place = head.ordinal + 1
+            if places is not None:
+                place = min(place, places[membership.room_id])
             if viewer.joined_until is not None:
                 place = min(place, viewer.joined_until + 1)
             self._rooms.append(_Room(room, viewer, place))
@@ -131,4 +136,5 @@ class NewestFirst:
 
     def places_left(self) -> dict[str, int]:
         """Return where to go on in each room that has more."""
-        return {each.room.room_id: each.place for each in self._rooms if not each.is_over}
+        left: dict[str, int] = {each.room.room_id: each.place for each in self._rooms if not each.is_over}
+        return left | self._later

@@ -174,7 +174,7 @@ class _SlidingSync:
         self.waited = True
         if self.wait is None:
             return time.monotonic() < self.deadline
-        goes_on, self.wait = waiting.hold(self.wait, answer.changes_ms, self.deadline)
+        goes_on, self.wait, _ = waiting.hold(self.wait, answer.changes_ms, self.deadline)
         return goes_on
 
     def _answer(self, found: Look, answer: SlidingAnswer) -> SlidingSyncAnswer:

@@ -5,7 +5,7 @@ They exist for the type checker: import them under TYPE_CHECKING, because making
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict, final
 
 from murmuration.protocol.encoding.shapes import Content
 
@@ -60,6 +60,7 @@ class StoredTransaction(TypedDict):
     parts: list[list[Any]]
 
 
+@final
 class EventNote(TypedDict):
     """An event to notify pushers of: its place, its thread, and the tweaks of the user's push rules."""
 
@@ -70,13 +71,24 @@ class EventNote(TypedDict):
     prio: Literal["high", "low"]
 
 
+@final
+class InviteNote(TypedDict):
+    """An invite to a room that this server isn't in, by the ID of its event; else as `EventNote`."""
+
+    room_id: str
+    invite: str
+    tweaks: dict[str, Any]
+    prio: Literal["high", "low"]
+
+
+@final
 class CountsNote(TypedDict):
     """A note that contains nothing but the unread count."""
 
     counts: Literal[True]
 
 
-Note = EventNote | CountsNote
+Note = EventNote | InviteNote | CountsNote
 
 
 class UnreadCounts(TypedDict):

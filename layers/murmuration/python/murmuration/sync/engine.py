@@ -14,27 +14,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
-from murmuration.aws.reads import fetch_all
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.status import is_visit_noted, note_visit
 from murmuration.protocol.errors import LimitExceeded, MatrixError
-from murmuration.protocol.event_types import IGNORED_USERS, INVITE_PERMISSION
 from murmuration.protocol.sizes import Budget
-from murmuration.rooms.membership.invitees import blocks_invites
-from murmuration.rooms.reading.visibility import ignored_users
 from murmuration.storage.live import listeners, streams
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.compact import moves
 from murmuration.storage.live.listeners import Wait
-from murmuration.storage.live.positions import Positions, RoomPosition, room_hash
+from murmuration.storage.live.positions import Positions
 from murmuration.storage.live.token_forms import CALLED
-from murmuration.storage.users import account_data
 from murmuration.sync import account, joined, marks, narrow_look, other_rooms, presence, waiting
 from murmuration.sync.answer import Answer
-from murmuration.sync.answer_rooms import SETTLING_MS, add_joined, add_others, keep_current, marks_of_others
+from murmuration.sync.answer_rooms import SETTLING_MS, add_joined, add_others, keep_current
 from murmuration.sync.context import Context
-from murmuration.sync.first_look import FirstLook, Identity, look, read_rooms
+from murmuration.sync.first_look import FirstLook, Identity, everything_seen, identify, look, read_rooms
 from murmuration.sync.readers import Reader
 from murmuration.sync.readers.sections import SYNC
 from murmuration.sync.unread import rule_digests
@@ -82,8 +77,8 @@ class News:
 def sync(request: SyncRequest) -> SyncAnswer:
     """Return what the client has not seen: at once if there is something, else as soon as something comes.
 
-    Returns an empty answer after `timeout_ms`. Raises UnknownToken, InvalidParam, BadJson, NotFound for an
-    unknown filter, LimitExceeded if too many requests wait and there is nothing new.
+    Returns an empty answer after `timeout_ms`. Raises UnknownToken, InvalidParam, BadJson,
+    LimitExceeded if too many requests wait and there is nothing new.
     """
     return _Sync(request).run()
 
@@ -91,7 +86,7 @@ def sync(request: SyncRequest) -> SyncAnswer:
 def news_since(token: AccessToken, since: str | None, filter_text: str | None) -> News | None:
     """Return the news after the token `since`, with a new token; None if there are none. Deletes no messages.
 
-    Raises UnknownToken, InvalidParam, BadJson, NotFound.
+    Raises UnknownToken, InvalidParam, BadJson.
     """
     first = look(token, since, filter_text)
     answer = assemble(SyncRequest(token, since, filter_text), first)
@@ -111,30 +106,7 @@ def begin(token: AccessToken, filter_text: str) -> str:
 
 def _begin(token: AccessToken, first: FirstLook) -> str:
     """Return the token of a client for which everything so far counts as seen."""
-    types = (IGNORED_USERS, INVITE_PERMISSION)
-    room_ids = [row.room_id for row in first.memberships if row.membership == "join"]
-    rooms, found = concurrency.gather(
-        functools.partial(
-            read_rooms, [each for each in room_ids if first.filter.room.admits_room(each)], False
-        ),
-        functools.partial(
-            fetch_all, [account_data.content_read(token.user_id, "", data_type) for data_type in types]
-        ),
-    )
-    ignoring, permission = found
-    ignored = ignored_users(ignoring)
-    positions = Positions(
-        rooms={
-            room_hash(token.user_id, room.room_id): RoomPosition(room.head.ordinal, room.head.seq)
-            for room in rooms.values()
-            if room.head.unsettled is None
-        },
-        others=marks_of_others(token.user_id, first.memberships),
-        user=first.user_head,
-        ignored=sorted(ignored - {token.user_id}),
-        blocks_invites=blocks_invites(permission or {}),
-    )
-    return tokens.write(token.user_id, token.device_id, positions)
+    return tokens.write(token.user_id, token.device_id, everything_seen(first))
 
 
 class _Sync:
@@ -163,21 +135,18 @@ class _Sync:
         self.refused = False
         self.waited = False
         self.looked_since = False
+        self.rang: frozenset[str] = frozenset()
         self.looked_s = now_ms() // 1000  # when everything was looked at
 
     def run(self) -> SyncAnswer:
         request = self.request
         found = self._look_after_registering()
         if found is None:
-            first = look(request.token, self.since, request.filter)
+            first = self._first_look()
             if first.base is None and not request.reader.for_beginners:
                 return {"next_batch": _begin(request.token, first), "begun": True}
             self.patient = self.patient and first.base is not None
-            if self.patient and first.identity.is_fresh and not self.called:
-                self._register(first.identity)
-            if self.wait is not None:
-                first = look(request.token, self.since, request.filter, known=first.identity)
-                self.looked_since = True
+            self.looked_since = self.wait is not None
             beside = self._visit(first)
             if self.patient and not self.called and self.wait is None and not self.refused:
                 beside.append(functools.partial(self._register, first.identity))
@@ -194,10 +163,40 @@ class _Sync:
                 break
             if self.looked_since and (self.wait.kept or not self._hold(answer)):
                 break
-            first = look(request.token, self.since, request.filter, known=first.identity)
-            answer = assemble(request, first)
+            first, answer = self._look_again(first)
             self.looked_since = True
         return self._answer(first, answer)
+
+    def _first_look(self) -> FirstLook:
+        """Look at everything, after registering the wait of a client that was answered a moment ago."""
+        token, since, wanted = self.request.token, self.since, self.request.filter
+        if since is None or self.called or not self.patient or not tokens.is_fresh(since):
+            return look(token, since, wanted)
+        identity = identify(token, since)
+        if identity.base is not None:
+            self._register(identity)
+        try:
+            return look(token, since, wanted, known=identity if self.wait is not None else None)
+        except MatrixError:
+            self._give_up()
+            raise
+
+    def _look_again(self, before: FirstLook) -> tuple[FirstLook, Answer]:
+        """Look at the rooms that rang while the request was held, or at everything.
+
+        What else happens meanwhile rings again, or is seen by the client's next request, which looks at
+        everything.
+        """
+        request, rooms, self.rang = self.request, sorted(self.rang), frozenset()
+        if rooms and request.reader.tracks:
+            known = narrow_look.Recognised(before.identity, before.push_changes, before.presence)
+            narrow = narrow_look.look_at_rooms(request.token, known, rooms, request.filter, verifies=True)
+            if narrow is not None:
+                answer = assemble(request, narrow)
+                if answer.is_complete:
+                    return narrow, answer
+        first = look(request.token, self.since, request.filter, known=before.identity)
+        return first, assemble(request, first)
 
     def _visit(self, first: FirstLook) -> list[Callable[[], object]]:
         """Return the call that notes the device's visit, in a list; an empty list if it was noted already."""
@@ -287,7 +286,7 @@ class _Sync:
         self.waited = True
         if self.wait is None:
             return time.monotonic() < self.deadline
-        goes_on, self.wait = waiting.hold(self.wait, answer.changes_ms, self.deadline)
+        goes_on, self.wait, self.rang = waiting.hold(self.wait, answer.changes_ms, self.deadline)
         return goes_on
 
     def _answer(self, first: FirstLook, answer: Answer) -> SyncAnswer:

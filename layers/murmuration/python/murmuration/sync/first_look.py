@@ -12,22 +12,25 @@ from typing import TYPE_CHECKING, cast
 
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item, StoredItem
-from murmuration.aws.reads import Batch, fetch
+from murmuration.aws.reads import Batch, fetch, fetch_all
 from murmuration.cache import LruCache
 from murmuration.identity.authentication import verify
 from murmuration.identity.tokens import AccessToken, Requester
-from murmuration.protocol.errors import InvalidParam
-from murmuration.protocol.event_types import PUSH_RULES
+from murmuration.protocol.errors import InvalidParam, NotFound
+from murmuration.protocol.event_types import IGNORED_USERS, INVITE_PERMISSION, PUSH_RULES
 from murmuration.protocol.filters import SyncFilter, parse_filter
 from murmuration.protocol.push_rules.ruleset import Changes
+from murmuration.rooms.membership.invitees import blocks_invites
+from murmuration.rooms.reading.visibility import ignored_users
 from murmuration.rooms.room import Room
 from murmuration.storage.live import listeners, streams
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.compact import moves
-from murmuration.storage.live.positions import Positions
+from murmuration.storage.live.positions import Positions, RoomPosition, room_hash
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import account_data, accounts, memberships, presence
 from murmuration.storage.users.memberships import Membership
+from murmuration.sync.answer_rooms import marks_of_others
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import JsonObject
@@ -40,8 +43,7 @@ _filters: LruCache[tuple[str, str], SyncFilter] = LruCache(256)
 class Identity:
     """The requester, their positions (None for a first sync or an expired token), and the user's listeners.
 
-    `row` is the stored row of the positions. `is_ending` says that it has to be stored anew, `is_fresh` that
-    it was stored a moment ago.
+    `row` is the stored row of the positions. `is_ending` says that it has to be stored anew.
     """
 
     requester: Requester
@@ -49,7 +51,19 @@ class Identity:
     listener: StoredItem | None
     row: Positions | None = None
     is_ending: bool = False
-    is_fresh: bool = False
+
+
+def identify(token: AccessToken, since: str) -> Identity:
+    """Verify a token, and read its client's place and the user's listeners. One round trip.
+
+    Raises UnknownToken.
+    """
+    batch = Batch()
+    device = batch.add(accounts.device_read(token.key))
+    row = batch.add(tokens.row_read(tokens.token_key(token.user_id, tokens.parse(since)), eventual=True))
+    listener = batch.add(listeners.item_read(token.user_id))
+    batch.fetch()
+    return identity_of(verify(token, device.value), row.value, token.device_id, since, listener.value)
 
 
 def identity_of(
@@ -62,7 +76,7 @@ def identity_of(
     """Return the identity of who asks with the token `since`, whose row is `item`."""
     row = tokens.positions_of(item, device_id)
     base = moves.apply(row, tokens.moves_in(since)) if row is not None else None
-    return Identity(requester, base, listener, row, tokens.is_ending(item), tokens.is_fresh(item))
+    return Identity(requester, base, listener, row, tokens.is_ending(item))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +109,13 @@ def look(
 ) -> FirstLook:
     """Read everything at once. For a `known` identity verify the token again and read only the rest.
 
-    Raises UnknownToken, InvalidParam, BadJson, NotFound.
+    Raises UnknownToken, InvalidParam, BadJson.
     """
     row = tokens.token_key(token.user_id, tokens.parse(since)) if since is not None else None
     facts, sync_filter = concurrency.gather(
         functools.partial(read_facts, token, row, is_known=known is not None),
         functools.partial(find_filter, token.user_id, filter_text),
-        at_once=_is_read(token.user_id, filter_text or ""),
+        at_once=is_filter_read(token.user_id, filter_text or ""),
     )
     if known is None:
         known = identity_of(facts.requester, facts.row, token.device_id, since or "", facts.listener)
@@ -175,7 +189,7 @@ def read_facts(
     )
 
 
-def _is_read(user_id: str, text: str) -> bool:
+def is_filter_read(user_id: str, text: str) -> bool:
     """Return whether a filter has to be read."""
     return bool(text) and not text.lstrip().startswith("{") and _filters.get((user_id, text)) is None
 
@@ -193,7 +207,10 @@ def find_filter(user_id: str, text: str | None) -> SyncFilter:
     if known is None:
         from murmuration.filters import read_filter
 
-        known = read_filter(user_id, text)
+        try:
+            known = read_filter(user_id, text)
+        except NotFound as error:
+            raise InvalidParam(error.message) from error
         _filters.put((user_id, text), known)
     return known
 
@@ -207,3 +224,26 @@ def read_rooms(room_ids: Sequence[str], late: bool, surely: Collection[str] = ()
         at_once=bool(some),
     )
     return {name: Room(head) for name, head in (heads | newer).items()}
+
+
+def everything_seen(first: FirstLook) -> Positions:
+    """Return the positions of a client for which everything so far counts as seen. One round trip."""
+    user_id = first.requester.user_id
+    admitted = first.filter.room.admits_room
+    room_ids = [row.room_id for row in first.memberships if row.membership == "join"]
+    types = (IGNORED_USERS, INVITE_PERMISSION)
+    rooms, (ignoring, permission) = concurrency.gather(
+        functools.partial(read_rooms, [room_id for room_id in room_ids if admitted(room_id)], False),
+        functools.partial(fetch_all, [account_data.content_read(user_id, "", each) for each in types]),
+    )
+    return Positions(
+        rooms={
+            room_hash(user_id, room.room_id): RoomPosition(room.head.ordinal, room.head.seq)
+            for room in rooms.values()
+            if room.head.unsettled is None
+        },
+        others=marks_of_others(user_id, first.memberships),
+        user=first.user_head,
+        ignored=sorted(ignored_users(ignoring) - {user_id}),
+        blocks_invites=blocks_invites(permission or {}),
+    )

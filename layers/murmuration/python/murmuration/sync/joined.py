@@ -412,14 +412,16 @@ def ephemeral_events(
 ) -> tuple[list[ClientEvent], int]:
     """Return the ephemeral events, and when the typing in them ends (0: nobody types)."""
     events = []
-    read = receipts.receipt_event([*items, *ctx.room_data.get(room_id, ())], ctx.user_id)
+    given = [*items, *ctx.room_data.get(room_id, ())]
+    read = receipts.receipt_event(given, ctx.user_id, ignored=ctx.ignored)
     if read is not None:
         events.append(read)
-    shown, until = typing.typing_event(typing_among(items), ctx.now_ms)
+    shown, until = typing.typing_event(typing_among(items), ctx.now_ms, ignored=ctx.ignored)
     if shown is None and ctx.base is not None:
         until = ctx.base.typing_until_ms.get(ctx.hash(room_id), 0)
         if 0 < until <= ctx.now_ms:
-            shown, until = typing.typing_event(fetch(typing_read(room_id)), ctx.now_ms)
+            stored = fetch(typing_read(room_id))
+            shown, until = typing.typing_event(stored, ctx.now_ms, ignored=ctx.ignored)
     if shown is not None and (position is not None or shown["content"]["user_ids"]):
         events.append(shown)
     return [event for event in events if ctx.filter.room.ephemeral.matches(event, room_id)], until

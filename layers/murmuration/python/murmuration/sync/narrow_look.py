@@ -15,7 +15,7 @@ from typing import cast
 
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
-from murmuration.aws.reads import Batch, fetch_all
+from murmuration.aws.reads import Batch
 from murmuration.clock import now_ms
 from murmuration.identity.authentication import verify
 from murmuration.identity.tokens import AccessToken
@@ -26,8 +26,7 @@ from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.positions import Positions
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import account_data, accounts, memberships, presence
-from murmuration.storage.users.memberships import Membership
-from murmuration.sync.first_look import FirstLook, Identity, find_filter, identity_of
+from murmuration.sync.first_look import FirstLook, Identity, find_filter, identity_of, is_filter_read
 from murmuration.sync.marks import Place
 from murmuration.sync.unread import rule_digests
 
@@ -63,27 +62,37 @@ def recognise(token: AccessToken, since: str) -> Recognised:
 
 
 def look_at_rooms(
-    token: AccessToken, known: Recognised, room_ids: Sequence[str], filter_text: str | None
+    token: AccessToken,
+    known: Recognised,
+    room_ids: Sequence[str],
+    filter_text: str | None,
+    *,
+    verifies: bool = False,
 ) -> FirstLook | None:
     """Read these rooms after the registration, in one round trip.
 
     Returns None if the client has to look at everything: its row wasn't found yet, something that it was
     shown is over by now, its unread events were counted by other rules, or it isn't in one of the rooms.
-    Raises InvalidParam, BadJson, NotFound for an unknown filter.
+    With `verifies` the token is verified again, because the client has waited since. Raises UnknownToken
+    then, InvalidParam, BadJson.
     """
     base = known.identity.base
     if base is None or _is_outdated(token, base, known.push_changes):
         return None
-    reads = [
-        replace(memberships.membership_read(token.user_id, room_id), eventual=True) for room_id in room_ids
-    ]
-    rows: list[Membership | None]
-    rows, heads, sync_filter = concurrency.gather(
-        functools.partial(fetch_all, reads),
-        functools.partial(room_items.read_heads, room_ids),
+    batch = Batch()
+    device = batch.add(accounts.device_read(token.key)) if verifies else None
+    reads = [memberships.membership_read(token.user_id, room_id) for room_id in room_ids]
+    rows = batch.add_all([replace(read, eventual=not verifies) for read in reads])
+    found = batch.add_all([room_items.head_read(room_id) for room_id in room_ids])
+    _, sync_filter = concurrency.gather(
+        batch.fetch,
         functools.partial(find_filter, token.user_id, filter_text),
+        at_once=is_filter_read(token.user_id, filter_text or ""),
     )
-    joined = [row for row in rows if row is not None and row.membership == "join"]
+    if device is not None:
+        verify(token, device.value)
+    joined = [row.value for row in rows if row.value is not None and row.value.membership == "join"]
+    heads = [head.value for head in found if head.value is not None]
     if len(joined) < len(room_ids) or len(heads) < len(room_ids):
         return None
     return FirstLook(
@@ -94,7 +103,7 @@ def look_at_rooms(
         device_head=base.device,
         push_changes=known.push_changes,
         presence=known.presence,
-        rooms={name: Room(head) for name, head in heads.items()},
+        rooms={head.room_id: Room(head) for head in heads},
     )
 
 

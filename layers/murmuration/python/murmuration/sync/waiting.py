@@ -12,7 +12,7 @@ import hmac
 import random
 import time
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from murmuration.aws.dynamodb import StoredItem
 from murmuration.clock import now_ms
@@ -21,6 +21,7 @@ from murmuration.server_keys import derived_key
 from murmuration.storage.live import listeners, wake_queues
 from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.positions import Positions
+from murmuration.storage.live.wake_queues import Heard
 from murmuration.sync.marks import Place
 
 SLOTS = 10
@@ -163,17 +164,29 @@ def ensure_queue(wait: Wait) -> None:
     wake_queues.ensure(wake_queues.id_of(wait.queue), known=wait.queue, doubtful=True)
 
 
-def hold(wait: Wait, changes_ms: int, deadline: float) -> tuple[bool, Wait | None]:
+class Held(NamedTuple):
+    """The end of a hold.
+
+    `goes_on` says that another look is worth it. `wait` is the wait if it is still valid: a ring uses it up.
+    `rooms` are the only rooms that rang; empty if anything may have news.
+    """
+
+    goes_on: bool
+    wait: Wait | None
+    rooms: frozenset[str]
+
+
+def hold(wait: Wait, changes_ms: int, deadline: float) -> Held:
     """Hold a request until a ring, a change by time alone, or the deadline (monotonic).
 
-    Returns whether another look is worth it, and the wait if it is still valid: a ring uses it up.
     `changes_ms` is since the epoch, 0 for never.
     """
     seconds = deadline - time.monotonic()
     if changes_ms:
         seconds = min(seconds, max(0.0, (changes_ms - now_ms()) / 1000))
-    heard = wake_queues.wait(wait.queue, wait.nonce, seconds) if seconds > 0 else ""
-    return bool(heard) or time.monotonic() < deadline, None if heard == "ring" else wait
+    heard = wake_queues.wait(wait.queue, wait.nonce, seconds) if seconds > 0 else Heard()
+    goes_on = bool(heard.what) or time.monotonic() < deadline
+    return Held(goes_on, None if heard.what == "ring" else wait, heard.rooms)
 
 
 def typing_end_ms(positions: Positions) -> int:

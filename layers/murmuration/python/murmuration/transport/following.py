@@ -6,11 +6,12 @@ redirect reaches nothing that the first URL couldn't have named.
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from murmuration.transport.deadlines import Deadline
 from murmuration.transport.errors import TransportError
@@ -58,12 +59,17 @@ def get(
         }
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         with send(_peer(parts, way), "GET", target, sent, None, deadline) as exchange:
-            location = exchange.headers.get("location", "")
+            location = _escaped(exchange.headers.get("location", ""))
             if exchange.status not in REDIRECTS or not location:
                 yield url, exchange
                 return
         url = next_url(url, location)
     raise BadUrl(f"it redirects more than {MOST_REDIRECTS} times")
+
+
+def _escaped(location: str) -> str:
+    """Return a header's value with spaces and non-ASCII characters escaped, as browsers follow it."""
+    return quote(location.strip().encode("latin-1", "replace"), safe=string.punctuation)
 
 
 def next_url(url: str, location: str) -> str:

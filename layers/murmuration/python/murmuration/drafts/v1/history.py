@@ -113,7 +113,7 @@ def room_initial_sync(token: AccessToken, room_id: str, query: Mapping[str, str]
         )
         shown["account_data"] = [{"type": kind, "content": content} for kind, content in kept.items()]
         shown["presence"] = [*own, *shown["presence"]]
-    read = receipt_event(items, view.viewer.user_id)
+    read = receipt_event(items, view.viewer.user_id, ignored=view.viewer.ignored)
     if read is not None:
         shown["receipts"] = [form(read, room_id)]
     return shown

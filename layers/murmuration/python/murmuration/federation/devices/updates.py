@@ -85,15 +85,25 @@ def _after(found: DeviceList, updates: Contents, apply: Apply) -> Known | None:
 
 
 def _with_update(known: Known, update: Untrusted) -> Known | None:
-    """What is known after one update of a device; None if it doesn't follow what is known."""
+    """What is known after one update of a device; None if it doesn't follow what is known.
+
+    An update with a known ID is a repetition only if it says what is known. A server that was restored from a
+    backup uses IDs again, and its updates may say something else.
+    """
     content, stream_ids = known
     stream_id, device_id, before = update.get("stream_id"), update.get("device_id"), update.get("prev_id")
-    if stream_id in stream_ids and is_stream_id(stream_id):
-        return known
     if not is_stream_id(stream_id) or not isinstance(device_id, str) or not is_valid_device_id(device_id):
         return None
+    after = _with_device(content, device_id, update)
+    if stream_id in stream_ids:
+        return known if after == content else None
     if not isinstance(before, list) or not before or any(each not in stream_ids for each in before):
         return None
+    return after, [*stream_ids, int(str(stream_id))]
+
+
+def _with_device(content: RemoteDevices, device_id: str, update: Untrusted) -> RemoteDevices:
+    """Return the list with a device as an update tells it."""
     devices = {name: keys for name, keys in content.devices.items() if name != device_id}
     names = {name: shown for name, shown in content.names.items() if name != device_id}
     keys = device_keys(str(update["user_id"]), device_id, update.get("keys"))
@@ -101,7 +111,7 @@ def _with_update(known: Known, update: Untrusted) -> Known | None:
         devices[device_id] = keys
         if shown := display_name(update.get("device_display_name")):
             names[device_id] = shown
-    return replace(content, devices=devices, names=names), [*stream_ids, int(str(stream_id))]
+    return replace(content, devices=devices, names=names)
 
 
 def _with_signing_keys(known: Known, update: Untrusted) -> Known | None:

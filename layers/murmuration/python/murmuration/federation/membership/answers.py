@@ -22,6 +22,7 @@ from murmuration.protocol.pdus.event_format import parse_pdu
 from murmuration.protocol.pdus.keys import KeyRing
 from murmuration.protocol.pdus.validation import (
     check_against_auth_events,
+    check_authorising_signature,
     check_content_hash,
     check_signatures,
 )
@@ -48,16 +49,22 @@ class Entry:
 
 def check_answer(answer: Untrusted, join: Event) -> Entry:
     """Return the room in a server's answer, checked. Raises Malformed if it can't be the room that was
-    joined.
+    joined, or if the server didn't sign a join for which one of its users is said to vouch.
     """
     version, room_id = join.room_version, join.room_id
     given_state = _events(answer.get("state"), version, room_id)
     given = {**_events(answer.get("auth_chain"), version, room_id), **given_state}
     create = _creation(given_state.values(), version)
     join = _signed_join(answer.get("event"), join)
-    accepted = _accepted(given, verify_keys(signing_times([*given.values(), join])))
+    keys = verify_keys(signing_times([*given.values(), join]))
+    accepted = _accepted(given, keys)
     if create.event_id not in accepted:
         raise Malformed("The room's creation is not valid")
+    try:
+        check_authorising_signature(join, keys)
+    except MatrixError as error:
+        # The others in the room would reject the join, and with it all that the user does there.
+        raise Malformed(f"Nobody has vouched for the join: {error.message}") from error
     state: dict[StateKey, str] = {}
     for event_id in given_state:
         event = accepted.get(event_id)

@@ -10,13 +10,12 @@ from __future__ import annotations
 from murmuration.federation.membership.answers import Entry
 from murmuration.federation.requests import client
 from murmuration.federation.requests.errors import RequestFailed
+from murmuration.federation.serving.complexity import EVENTS_PER_COMPLEXITY
 from murmuration.protocol.errors import Forbidden
 from murmuration.settings import settings
 from murmuration.storage.rooms import room_items
 
 SECONDS = 5.0
-EVENTS_PER_COMPLEXITY = 500
-"""Servers count the events of the state, and tell that number divided by this."""
 _MOST_TOLD = 10**9
 """A number that a server told is shown to a user up to this."""
 

@@ -38,7 +38,7 @@ def record(user_id: str, room_id: str, make: Callable[[Membership | None], Membe
         try:
             streams.append(
                 streams.user_stream(user_id),
-                lambda: [{"sk": streams.NUDGE}],
+                lambda: [{"sk": streams.NUDGE, streams.ROOM: room_id}],
                 more=[memberships.outside_write(row, before)],
             )
         except ConditionFailed:

@@ -134,15 +134,23 @@ def _with_targets(server_name: str, known: Resolution) -> Resolution:
 
 
 def _look_up(name: str) -> srv.Records:
-    """The records of the first service that has any. Raises SrvError, NoRoute."""
-    records = srv.Records((), FIRST_RETRY_MS // 1000)
+    """The records of the first service that has any. Raises SrvError, NoRoute.
+
+    Some name servers fail for a name that they don't have, so the other service is looked up all the same.
+    """
+    records, failed = srv.Records((), FIRST_RETRY_MS // 1000), None
     for service in SERVICES:
         try:
             records = srv.look_up(f"{service}.{name}")
         except SrvRefused as error:
             raise NoRoute(str(error)) from error
+        except SrvError as error:
+            failed = error
+            continue
         if records.targets:
-            break
+            return records
+    if failed is not None:
+        raise failed
     return records
 
 

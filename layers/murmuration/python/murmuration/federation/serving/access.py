@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from murmuration.aws.reads import fetch_all
 from murmuration.federation.inbound import acls
 from murmuration.identity import rate_limits
 from murmuration.protocol.errors import Forbidden, NotFound
+from murmuration.protocol.event_types import SERVER_ACL_KEY
 from murmuration.rooms.lookup import fits_id
-from murmuration.rooms.room import Room
-from murmuration.storage.rooms import event_store, room_items
+from murmuration.rooms.reading import summaries
+from murmuration.rooms.room import Room, prefetch
+from murmuration.storage.rooms import event_store, member_index, room_items
 from murmuration.storage.rooms.event_store import StoredEvent
+
+MOST_ALLOWED = 20
+"""Of how many rooms that a join rule names the members are looked at."""
 
 
 def open_room(room_id: str, origin: str) -> Room:
@@ -57,3 +65,47 @@ def find_placed_event(room: Room, event_id: str) -> StoredEvent:
     if not stored.is_placed:
         raise NotFound("The state before this event is not known")
     return stored
+
+
+# -- Servers that need not be in the room ------------------------------------------------------------------
+
+
+def open_known_room(room_id: str, origin: str) -> Room:
+    """Return a room that users of `origin` may see or join (`may_know`).
+
+    Raises NotFound for another room and for one that this server isn't in, Forbidden for a server that the
+    room's ACL denies.
+    """
+    room = load_rooms([room_id]).get(room_id)
+    if room is None:
+        raise NotFound("There is no such room")
+    if not acls.is_allowed(room, origin):
+        raise Forbidden("The room's access control list denies your server")
+    if not may_know(room, origin):
+        raise NotFound("There is no such room")
+    return room
+
+
+def load_rooms(room_ids: Iterable[str]) -> dict[str, Room]:
+    """Return those of the rooms that this server is in, with what `may_know` asks, in two round trips."""
+    wanted = [room_id for room_id in dict.fromkeys(room_ids) if fits_id(room_id)]
+    heads = fetch_all([room_items.head_read(room_id) for room_id in wanted])
+    rooms = {str(head.room_id): Room(head) for head in heads if head is not None and head.is_resident}
+    prefetch(list(rooms.values()), [*summaries.SUMMARISED, SERVER_ACL_KEY])
+    return rooms
+
+
+def may_know(room: Room, origin: str) -> bool:
+    """Return whether somebody of `origin` may see or join the room, or is in it or invited to it.
+
+    Of a restricted room that is so if somebody of theirs is in one of the rooms whose members may join.
+    """
+    if not room.federates:
+        return False
+    if summaries.is_open(room):
+        return True
+    if member_index.read_of_server(room.head, origin, limit=1):
+        return True
+    allowed = [each for each in dict.fromkeys(summaries.allowed_of(room)) if fits_id(each)][:MOST_ALLOWED]
+    heads = fetch_all([room_items.head_read(room_id) for room_id in allowed])
+    return any(Room(head).is_server_joined(origin) for head in heads if head is not None and head.is_resident)

@@ -5,28 +5,21 @@ https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1hierarchy
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from murmuration.aws.reads import fetch_all
 from murmuration.federation.inbound import acls
+from murmuration.federation.serving.access import load_rooms, may_know, open_known_room
 from murmuration.identity import rate_limits
 from murmuration.protocol.encoding.shapes import Answer
-from murmuration.protocol.errors import Forbidden, NotFound
-from murmuration.protocol.event_types import SERVER_ACL_KEY
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
-from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.reading import summaries
-from murmuration.rooms.room import Room, prefetch
-from murmuration.storage.rooms import member_index, room_items
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import Content
 
 MOST_SUMMARIES = 200
 """How many children are told of; the others can be asked for one by one."""
-MOST_ALLOWED = 20
-"""Of how many rooms that a join rule names the members are looked at."""
 
 
 def get_hierarchy(origin: str, room_id: str, *, suggested_only: bool) -> Answer:
@@ -37,14 +30,7 @@ def get_hierarchy(origin: str, room_id: str, *, suggested_only: bool) -> Answer:
     the room's ACL denies, LimitExceeded.
     """
     rate_limits.check("federation_directory", origin)
-    found = _load([room_id])
-    if room_id not in found:
-        raise NotFound("There is no such room")
-    room = found[room_id]
-    if not acls.is_allowed(room, origin):
-        raise Forbidden("The room's access control list denies your server")
-    if not _may_know(origin, room):
-        raise NotFound("There is no such room")
+    room = open_known_room(room_id, origin)
     shown = summaries.summary_with_children(room, suggested_only=suggested_only)
     budget = Budget(LIST_BYTES)
     budget.spend(json_bytes(shown))
@@ -58,8 +44,8 @@ def _children(origin: str, room_ids: Sequence[str], budget: Budget) -> tuple[lis
     """Of these rooms, the summaries of those that `origin` may know of, and the IDs of those it may not."""
     children: list[Content] = []
     inaccessible: list[str] = []
-    for room_id, room in _load(room_ids).items():
-        if not (acls.is_allowed(room, origin) and _may_know(origin, room)):
+    for room_id, room in load_rooms(room_ids).items():
+        if not (acls.is_allowed(room, origin) and may_know(room, origin)):
             inaccessible.append(room_id)
             continue
         summary = summaries.summary(room)
@@ -67,28 +53,3 @@ def _children(origin: str, room_ids: Sequence[str], budget: Budget) -> tuple[lis
             break
         children.append(summary)
     return children, inaccessible
-
-
-def _load(room_ids: Iterable[str]) -> dict[str, Room]:
-    """Return those of the rooms that this server is in, with what is asked of them, in two round trips."""
-    wanted = [room_id for room_id in dict.fromkeys(room_ids) if fits_id(room_id)]
-    heads = fetch_all([room_items.head_read(room_id) for room_id in wanted])
-    rooms = {str(head.room_id): Room(head) for head in heads if head is not None and head.is_resident}
-    prefetch(list(rooms.values()), [*summaries.SUMMARISED, SERVER_ACL_KEY])
-    return rooms
-
-
-def _may_know(origin: str, room: Room) -> bool:
-    """Return whether somebody of `origin` may see or join the room, or is in it or invited to it.
-
-    Of a restricted room that is so if somebody of theirs is in one of the rooms whose members may join.
-    """
-    if not room.federates:
-        return False
-    if summaries.is_open(room):
-        return True
-    if member_index.read_of_server(room.head, origin, limit=1):
-        return True
-    allowed = [each for each in dict.fromkeys(summaries.allowed_of(room)) if fits_id(each)][:MOST_ALLOWED]
-    heads = fetch_all([room_items.head_read(room_id) for room_id in allowed])
-    return any(Room(head).is_server_joined(origin) for head in heads if head is not None and head.is_resident)

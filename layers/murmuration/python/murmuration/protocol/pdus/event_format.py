@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from murmuration.protocol.pdus.shapes import Pdu
 
 MAX_PDU_BYTES = 65_536
-"""Of the whole event in canonical JSON, signatures and `unsigned` included."""
+"""Of the whole event in canonical JSON, signatures included. `unsigned` doesn't count: it isn't kept, each
+server writes its own, and what one adds must not make another drop the event."""
 MAX_FIELD_BYTES = 255
 """Of `type` and `state_key` in UTF-8; `sender`, `room_id` and `event_id` have the same limit as
 identifiers."""
@@ -64,9 +65,10 @@ def sendable(pdu: Pdu) -> Pdu:
 def check_format(pdu: object, version: RoomVersion, *, limit_references: bool = True) -> Pdu:
     """Checks a value against the version's event format, and returns it; raises BadJson or TooLarge.
 
-    `type` and `state_key` may here have 255 characters: servers have let them into rooms at that length, so
-    that longer ones in bytes are `check_field_sizes`'s. How many events it refers to is not limited where
-    the event comes in answer to a request for the past: old rooms have such with more.
+    `unsigned` may be anything. `type` and `state_key` may here have 255 characters: servers have let them
+    into rooms at that length, so that longer ones in bytes are `check_field_sizes`'s. How many events it
+    refers to is not limited where the event comes in answer to a request for the past: old rooms have such
+    with more.
     https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
     """
     if not isinstance(pdu, dict):
@@ -77,9 +79,10 @@ def check_format(pdu: object, version: RoomVersion, *, limit_references: bool = 
     _check_references(pdu, "auth_events", MAX_AUTH_EVENTS if limit_references else None, version)
     if len(pdu["type"]) > MAX_FIELD_BYTES or len(pdu.get("state_key", "")) > MAX_FIELD_BYTES:
         raise TooLarge("The event's type or state_key is too long")
-    if len(canonical_json.encode(pdu, strict=version.strict_canonical_json)) > MAX_PDU_BYTES:
+    checked = cast("Pdu", pdu)
+    if len(canonical_json.encode(sendable(checked), strict=version.strict_canonical_json)) > MAX_PDU_BYTES:
         raise TooLarge("The event is too large")
-    return cast("Pdu", pdu)
+    return checked
 
 
 def check_field_sizes(event: Event) -> None:
@@ -118,6 +121,9 @@ def _check_ids(pdu: JsonObject, version: RoomVersion) -> None:
         event_id = pdu.get("event_id")
         if not isinstance(event_id, str) or not is_valid_event_id(event_id, version):
             raise BadJson("The event's event_id is not of its room version")
+    elif "event_id" in pdu:
+        # It would be part of the hash that is the ID. Other servers drop such events, so nobody could follow.
+        raise BadJson("Events of this room version have no event_id")
     room_id = pdu.get("room_id")
     if version.create_event_is_room_id and pdu["type"] == CREATE and pdu.get("state_key") == "":
         return  # that there is a room_id is for the authorisation rules to reject

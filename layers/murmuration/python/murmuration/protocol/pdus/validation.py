@@ -64,9 +64,13 @@ def required_signers(event: Event) -> frozenset[str]:
     The sender's, except on an invite that came of a third-party invite, which another server may have sent in
     the sender's name (the authorisation rules check the identity server's signature instead); in room
     versions 1 and 2 the one in the event ID as well.
+
+    What counts is the event as it is kept: if its content hash is wrong, most versions redact the third-party
+    invite away, and what is left would be an invite that nobody has signed.
     """
     servers = set()
-    if not (event.membership == "invite" and "third_party_invite" in event.content):
+    by_address = event.membership == "invite" and "third_party_invite" in event.content
+    if not (by_address and "third_party_invite" in check_content_hash(event).content):
         servers.add(event.sender_server)
     if event.room_version.event_id_server_signature and (server := server_name_of(event.event_id)):
         servers.add(server)

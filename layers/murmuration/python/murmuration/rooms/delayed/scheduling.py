@@ -149,9 +149,11 @@ def _check(version: RoomVersion, event_type: str, state_key: str | None, content
     from murmuration.protocol.encoding import canonical_json
     from murmuration.protocol.errors import TooLarge
     from murmuration.protocol.pdus.event_format import MAX_FIELD_BYTES, MAX_PDU_BYTES
+    from murmuration.rooms.writing.content_checks import check_content
 
     if state_key is not None:
         sending.check_state_type(event_type)
+    check_content(event_type, content, is_state=state_key is not None)
     if len(event_type.encode()) > MAX_FIELD_BYTES or len((state_key or "").encode()) > MAX_FIELD_BYTES:
         raise TooLarge("The event's type or state_key is too long")
     if len(canonical_json.encode(dict(content), strict=version.strict_canonical_json)) > MAX_PDU_BYTES:

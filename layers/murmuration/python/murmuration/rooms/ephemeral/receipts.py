@@ -8,7 +8,7 @@ https://spec.matrix.org/v1.19/client-server-api/#receipts
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency, dynamodb
@@ -185,16 +185,21 @@ def _move_read_marker(user_id: str, room_id: str, event_id: str, ordinal: int) -
     account_data.change(user_id, room_id, FULLY_READ, make)
 
 
-def receipt_event(items: Iterable[Item], viewer_id: str) -> ClientEvent | None:
+def receipt_event(
+    items: Iterable[Item], viewer_id: str, *, ignored: Collection[str] = ()
+) -> ClientEvent | None:
     """Return the m.receipt event for the receipts among stream items; None without receipts.
 
-    Private receipts are shown to their own user only. The event has room for one receipt by event, type and
-    user. If a user has several in different threads, an unthreaded one wins, then that of the main timeline.
+    Private receipts are shown to their own user only, those of `ignored` users to nobody. The event has
+    room for one receipt by event, type and user. If a user has several in different threads, an unthreaded
+    one wins, then that of the main timeline.
     https://spec.matrix.org/v1.19/client-server-api/#mreceipt
     """
     content: dict[str, dict[str, dict[str, ReceiptData]]] = {}
     for receipt in sorted(receipts_among(items, (READ, PRIVATE, DELIVERED)), key=_generality):
         if receipt.receipt_type == PRIVATE and receipt.user_id != viewer_id:
+            continue
+        if receipt.user_id in ignored:
             continue
         of_type = content.setdefault(receipt.event_id, {}).setdefault(receipt.receipt_type, {})
         data: ReceiptData = {"ts": receipt.ts}

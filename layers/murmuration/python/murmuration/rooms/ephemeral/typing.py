@@ -113,13 +113,15 @@ def _types(stored: Typing, user_id: str, device_ids: Collection[str] | None, now
     return device_ids is None or device_id is None or device_id in device_ids
 
 
-def typing_event(stored: Typing | None, now: int) -> tuple[ClientEvent | None, int]:
+def typing_event(
+    stored: Typing | None, now: int, *, ignored: Collection[str] = ()
+) -> tuple[ClientEvent | None, int]:
     """Return the m.typing event at the time `now`, and when the first user stops (both milliseconds).
 
-    The event is None if `stored` is None; the time is 0 if nobody types.
+    `ignored` users don't count. The event is None if `stored` is None; the time is 0 if nobody types.
     """
     if stored is None:
         return None, 0
-    running = stored.running(now)
+    running = {user_id: end for user_id, end in stored.running(now).items() if user_id not in ignored}
     until = min(running.values(), default=0)
     return {"type": "m.typing", "content": {"user_ids": sorted(running)}}, until

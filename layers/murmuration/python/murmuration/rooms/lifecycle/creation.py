@@ -39,17 +39,18 @@ from murmuration.protocol.event_types import (
     TOMBSTONE,
     TOPIC,
 )
-from murmuration.protocol.identifiers import parse_room_alias
 from murmuration.protocol.room_versions import (
     DOMAIN_ROOM_VERSION,
     ROOM_VERSIONS,
     RoomVersion,
     get_room_version,
 )
+from murmuration.rooms.lifecycle import aliases
 from murmuration.rooms.membership.invitees import check_invitees, refuse_addresses
 from murmuration.rooms.membership.member_content import member_content
 from murmuration.rooms.membership.operations import checked_content
 from murmuration.rooms.writing.append import Append, Draft, append
+from murmuration.rooms.writing.content_checks import check_content
 from murmuration.rooms.writing.sending import named_aliases
 from murmuration.rooms.writing.transactions import Claim
 from murmuration.settings import settings
@@ -251,9 +252,9 @@ def _alias(request: RoomRequest) -> str | None:
     if request.room_alias_name is None:
         return None
     alias = f"#{request.room_alias_name}:{settings().server_name}"
-    if not request.room_alias_name or ":" in request.room_alias_name:
+    if ":" in request.room_alias_name:
         raise InvalidParam("room_alias_name is an alias's local part, without # and :")
-    parse_room_alias(alias)
+    aliases.require_new(alias)
     return alias
 
 
@@ -276,6 +277,7 @@ def _drafts(creator: str, request: RoomRequest, version: RoomVersion, alias: str
             content = checked_content(creator, state_key, content, new_room=True)
         elif event_type == CANONICAL_ALIAS:
             _check_canonical_alias(content, alias)
+        check_content(event_type, content, is_state=True)
         yield state(event_type, content, state_key)
     if request.name is not None:
         yield state(NAME, {"name": request.name})

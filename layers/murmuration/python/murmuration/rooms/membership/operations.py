@@ -32,6 +32,7 @@ from murmuration.rooms.membership.restricted_joins import authorising_user
 from murmuration.rooms.opening import unknown_room
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.append import Append, Draft, append, append_known
+from murmuration.rooms.writing.content_checks import check_profile
 from murmuration.rooms.writing.transactions import Claim, Once
 from murmuration.storage.users import memberships, profiles
 from murmuration.storage.users.profiles import read_member_fields
@@ -212,10 +213,13 @@ def unban_user(
 
 
 def forget_room(user_id: str, room_id: str) -> None:
-    """Forget a room that the user has left. Raises Unknown if they haven't, NotFound."""
+    """Forget a room that the user has left; raises Unknown if they haven't.
+
+    A room in which the user has no part, such as one that was deleted, is forgotten already.
+    """
     membership = memberships.read_membership(user_id, room_id)
     if membership is None:
-        raise NotFound(f"You have no part in room {room_id}")
+        return
     if membership.membership not in ("leave", "ban"):
         raise Unknown(f"You are still part of room {room_id}: leave it first")
     dynamodb.execute(memberships.forget_write(membership))
@@ -256,7 +260,7 @@ def set_membership(
     """Change a membership through the state endpoint, and return the event.
 
     Returns the current event if it says the same already. The event is sent once for `once`. Raises
-    InvalidParam for an unknown membership or an invalid user ID, Forbidden.
+    InvalidParam for an unknown membership or an invalid user ID, BadJson for a malformed profile, Forbidden.
     """
     checked = checked_content(sender, user_id, content)
 
@@ -278,13 +282,14 @@ def checked_content(sender: str, user_id: str, content: Content, *, new_room: bo
     """Return the content of a client's membership event, with the profile if it is about the sender.
 
     A client's `join_authorised_via_users_server` is removed; `authorised` adds this server's own. Raises
-    InvalidParam for an unknown membership or an invalid user ID, Forbidden for users that can't be invited. A
-    room that is being created can't invite users of other servers here.
+    InvalidParam for an unknown membership or an invalid user ID, BadJson for a malformed profile, Forbidden
+    for users that can't be invited. A room that is being created can't invite users of other servers here.
     """
     membership = content.get("membership")
     if membership not in ("join", "invite", "knock", "leave", "ban"):
         raise InvalidParam("membership must be one of join, invite, knock, leave, ban")
     parse_user_id(user_id)
+    check_profile(content)
     if membership == "invite":
         invitees.check_invitees(sender, [user_id], elsewhere=not new_room)
     given = {name: value for name, value in content.items() if name != AUTHORISER}

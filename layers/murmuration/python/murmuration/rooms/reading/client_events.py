@@ -56,11 +56,11 @@ def client_event(
 
     `membership` is the viewer's membership at the event (`Seen.membership`); None leaves it out. `relations`
     are the event's bundled aggregations. Pass `with_room_id=False` if the response names the room elsewhere.
-    The format "federation" is the PDU with this `unsigned`.
+    The format "federation" is the PDU with this `unsigned`, and with the ID by which clients know the event.
     """
     event = entry.event
     if event_format == "federation":
-        rendered = cast("ClientEvent", dict(event.pdu))
+        rendered = cast("ClientEvent", {**event.pdu, "event_id": event.event_id})
     else:
         rendered = bare_event(event, with_room_id=with_room_id)
     unsigned: UnsignedData = {"age": now_ms() - event.origin_server_ts}

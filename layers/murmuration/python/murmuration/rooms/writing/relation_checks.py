@@ -6,34 +6,50 @@ https://spec.matrix.org/v1.19/client-server-api/#validation-of-mthread-relations
 
 from __future__ import annotations
 
-from murmuration.protocol.errors import DuplicateAnnotation, Unknown
+from murmuration.protocol.errors import BadJson, DuplicateAnnotation, Unknown
 from murmuration.rooms.writing.append import Append, Draft
 from murmuration.storage.rooms import relations, room_items
 
+LONGEST_KEY = 500
+"""How many characters the key of an annotation may have."""
+
 
 def check_relation(batch: Append, draft: Draft) -> None:
-    """Raise DuplicateAnnotation for a repeated annotation, Unknown for a thread that can't begin at this
-    event.
+    """Raise DuplicateAnnotation for a repeated annotation, BadJson for one without a key, Unknown for a
+    relation to an event that isn't in the room and for a thread that can't begin at this event.
 
-    Reads only for annotations and events of threads.
+    Reads where the parent is, which the write needs too, and more only for annotations and events of threads.
     """
     related = relations.relation_in(draft.content)
     if related is None:
         return
     parent_id, rel_type = related
-    key = relations.annotation_key(draft.content)
-    if key is not None:
-        earlier = relations.read_annotation(batch.room_id, parent_id, draft.sender, draft.type, key)
-        if earlier is not None:
-            raise DuplicateAnnotation("You have annotated this event with this key already")
-    if rel_type == relations.THREAD:
-        _check_root(batch, parent_id)
-
-
-def _check_root(batch: Append, root_id: str) -> None:
-    ordinal = batch.places([root_id]).get(root_id)
+    if rel_type in (relations.UPDATES, relations.RELATES_TO):
+        return  # the founding draft lets them point anywhere
+    if rel_type == relations.ANNOTATION:
+        _check_annotation(batch, draft, parent_id)
+    ordinal = batch.places([parent_id]).get(parent_id)
     if ordinal is None:
-        return
+        _check_known(batch.room_id, parent_id)
+    elif rel_type == relations.THREAD:
+        _check_root(batch, ordinal)
+
+
+def _check_annotation(batch: Append, draft: Draft, parent_id: str) -> None:
+    key = relations.annotation_key(draft.content)
+    if key is None or len(key) > LONGEST_KEY:
+        raise BadJson(f"An annotation has a key, of at most {LONGEST_KEY} characters")
+    if relations.read_annotation(batch.room_id, parent_id, draft.sender, draft.type, key) is not None:
+        raise DuplicateAnnotation("You have annotated this event with this key already")
+
+
+def _check_known(room_id: str, parent_id: str) -> None:
+    """Let pass an event that this server lacks if others relate to it: so it is an older one of the room."""
+    if not relations.is_parent(room_id, parent_id):
+        raise Unknown("An event can't relate to one that isn't in the room")
+
+
+def _check_root(batch: Append, ordinal: int) -> None:
     roots = room_items.read_log_entries([(batch.room_id, ordinal)], {batch.room_id: batch.version})
     if relations.parents_of(roots):
         raise Unknown("A thread can't begin with an event that relates to another")

@@ -27,6 +27,7 @@ from murmuration.rooms.opening import open_room
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing import transactions
 from murmuration.rooms.writing.append import Append, Draft, append, append_known
+from murmuration.rooms.writing.content_checks import check_content
 from murmuration.rooms.writing.redactions import REDACTION_STATE, has_power, takes_effect
 from murmuration.rooms.writing.relation_checks import check_relation
 from murmuration.rooms.writing.transactions import Once
@@ -55,6 +56,8 @@ def send_message(token: AccessToken, room_id: str, event_type: str, txn_id: str,
 
 def append_message(room: Room, draft: Draft, once: Once, taking: Taking) -> str:
     """Send a message event that is no redaction, and return its ID. Raises what `send_message` raises."""
+
+    check_content(draft.type, draft.content, is_state=False)
 
     def plan(batch: Append) -> str:
         check_relation(batch, draft)
@@ -91,6 +94,7 @@ def set_state(
     rate_limits.check("message", sender)
     if event_type == MEMBER:
         return set_membership(sender, room_id, state_key, content, once=once).event_id
+    check_content(event_type, content, is_state=True)
 
     def plan(batch: Append) -> str:
         current = batch.state([(event_type, state_key)])

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from murmuration.aws.dynamodb import StoredItem
 from murmuration.protocol.encoding.shapes import EventFields
+from murmuration.protocol.event_types import REDACTION
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.state_trie import NodeId
 from murmuration.storage.rooms.room_items import LogEntry, log_entry_from_item
@@ -88,6 +89,14 @@ class NewEntry:
     @property
     def sender(self) -> str | None:
         return self.fields.get("sender")
+
+    @property
+    def redacts(self) -> str | None:
+        """The ID of the event that this one redacts; None if it is no redaction."""
+        if self.fields.get("type") != REDACTION:
+            return None
+        found = self.fields.get("redacts", self.fields["content"].get("redacts"))
+        return found if isinstance(found, str) else None
 
     @property
     def new_membership(self) -> str | None:

@@ -21,6 +21,8 @@ from murmuration.aws.reads import Read
 TABLE = "streams"
 HEAD = "head"
 NUDGE = "nudge"
+ROOM = "of_room"
+"""The attribute of a nudge that names a room in which the user's membership changed, without an event."""
 ATTEMPTS = 40
 
 
@@ -268,6 +270,11 @@ def append(
             continue
         return head + len(items)
     raise ConditionFailed()
+
+
+def rows_changed_among(items: Iterable[StoredItem]) -> list[Change]:
+    """Return the changes of users' streams that tell of a membership in a room that this server isn't in."""
+    return [each for each in changes_among(items) if each.kind == "user" and ROOM in each.item]
 
 
 def nudge(stream: str) -> None:

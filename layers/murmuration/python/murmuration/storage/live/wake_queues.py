@@ -4,7 +4,7 @@ A device has a few of them, its slots. Their names can't be guessed, because who
 wait on it without authentication. A message is the nonce of the registration that it answers. If the device's
 keys have changed, what /sync says of them follows between two `~`, for the answer that a mapping template
 makes. At its end is padding, because CloudFront's functions see only the length of an answer with a message
-(`_padded`).
+(`_padded`). A ring for a function that waits may name the rooms that have news instead.
 
 If clients wait at the edge (`settings().waits`), CloudFront itself asks SQS, and can't sign its requests. So
 these queues have a policy that lets everybody receive who knows a secret, which CloudFront adds
@@ -23,7 +23,8 @@ import os
 import secrets
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Literal
 
@@ -50,8 +51,20 @@ KEYS_RING_BYTES = 4096
 """The least bytes of a ring for changed keys. An answer with another ring is shorter: the message's handle
 has up to 1,024 bytes, and the rest around the ring a few hundred."""
 NO_QUEUE = "QueueDoesNotExist"
-Heard = Literal["", "ring", "made"]
+_NAMING = "~~"
+"""What stands between nonce and rooms in a ring that names them, as a JSON list."""
 _urls: LruCache[str, str] = LruCache(10_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What came while a function waited on a queue: a "ring", nothing, or the queue was gone and "made" anew.
+
+    `rooms` are the rooms that rang; empty if the client has to look at everything.
+    """
+
+    what: Literal["", "ring", "made"] = ""
+    rooms: frozenset[str] = frozenset()
 
 
 def queue_id(secret: bytes, user_id: str, device_id: str, slot: str) -> str:
@@ -145,17 +158,17 @@ def _policy(name: str) -> JsonObject:
 
 
 def wait(url: str, nonce: str, seconds: float) -> Heard:
-    """Wait on a queue for the ring with `nonce`. Return "ring" if it came, "" if the time is over.
+    """Wait on a queue for the ring with `nonce`, until the time is over.
 
-    It also returns "ring" if the queue is used for a later registration by now. A queue that is gone is made
-    again: then rings may be lost, and it returns "made". Rings for earlier registrations are deleted; a ring
-    for a later one is left in the queue.
+    It counts as a ring, too, if the queue is used for a later registration by now. A queue that is gone is
+    made again: rings may be lost by that. Rings for earlier registrations are deleted; a ring for a later one
+    is left in the queue.
     """
     deadline = time.monotonic() + seconds
     while True:
         remaining = deadline - time.monotonic()
         if remaining <= 0:
-            return ""
+            return Heard()
         try:
             response = call(
                 "sqs",
@@ -170,7 +183,7 @@ def wait(url: str, nonce: str, seconds: float) -> Heard:
             if error.code != NO_QUEUE:
                 raise
             _create(url.rpartition("/")[2])
-            return "made"
+            return Heard("made")
         rings = response.get("Messages", [])
         others = [ring["ReceiptHandle"] for ring in rings if is_later(_nonce_of(ring), nonce)]
         for handle in others:
@@ -183,8 +196,10 @@ def wait(url: str, nonce: str, seconds: float) -> Heard:
         ]
         if entries:
             call("sqs", "DeleteMessageBatch", {"QueueUrl": url, "Entries": entries})
-        if others or any(_nonce_of(ring) == nonce for ring in rings):
-            return "ring"
+        if others:
+            return Heard("ring")
+        if own := [ring for ring in rings if _nonce_of(ring) == nonce]:
+            return Heard("ring", _rooms_of(own))
 
 
 def new_nonce(*, kept: bool) -> str:
@@ -199,6 +214,12 @@ def is_later(nonce: str, than: str) -> bool:
 
 def _nonce_of(ring: Mapping[str, str]) -> str:
     return ring["Body"].partition("~")[0].partition(" ")[0]
+
+
+def _rooms_of(rings: Sequence[Mapping[str, str]]) -> frozenset[str]:
+    """Return the rooms that all of these rings name; none if one of them names none."""
+    named = [ring["Body"].partition(_NAMING)[2] for ring in rings]
+    return frozenset(room_id for text in named for room_id in json.loads(text)) if all(named) else frozenset()
 
 
 def _padded(text: str, size: int) -> str:
@@ -224,12 +245,15 @@ def encode_text(text: str) -> str:
     return urlsafe_b64encode(data).decode()
 
 
-def ring(url: str, nonce: str, keys: str = "", *, delay_s: int = 0) -> None:
+def ring(url: str, nonce: str, keys: str = "", *, delay_s: int = 0, rooms: Collection[str] = ()) -> None:
     """Ring for the registration with `nonce`, at once or after `delay_s`.
 
-    `keys` has the device's key counts if they have changed.
+    `keys` has the device's key counts if they have changed. `rooms` are the rooms that have news, for a
+    function that waits and needs to look at no more.
     """
     body = _padded(f"{nonce}~{keys}~", KEYS_RING_BYTES) if keys else _padded(nonce, RING_BYTES)
+    if rooms:
+        body = f"{nonce}{_NAMING}{json.dumps(sorted(rooms))}"
     message: Parameters = {"QueueUrl": url, "MessageBody": body}
     if delay_s:
         message["DelaySeconds"] = delay_s

@@ -313,6 +313,12 @@ def _relation(item: Item) -> Relation:
     )
 
 
+def is_parent(room_id: str, event_id: str) -> bool:
+    """Return whether an event of the room relates to this one."""
+    given = {":room": room_id, ":prefix": f"relation#{_escape(event_id)}#"}
+    return bool(dynamodb.query(ROOMS, "room_id = :room AND begins_with(sk, :prefix)", given, limit=1))
+
+
 def read_reply_counts(
     room_id: str, threads: Sequence[str], users: Iterable[str]
 ) -> dict[tuple[str, str], int]:

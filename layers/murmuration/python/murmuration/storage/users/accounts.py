@@ -62,6 +62,11 @@ def _is_findable(item: Item | None) -> bool:
     return item is not None and not {"deactivated_ms", "suspended", "locked"} & item.keys()
 
 
+def is_locked_read(user_id: str) -> Read[bool]:
+    """Read whether an account is locked."""
+    return Read(USERS, account_key(user_id), lambda item: bool(item and item.get("locked")))
+
+
 def read_account_and_device(user_id: str, device_id: str | None) -> tuple[Item | None, Item | None]:
     """Return the account's and the device's item. One request."""
     keys = [account_key(user_id)] + ([device_key(user_id, device_id)] if device_id is not None else [])

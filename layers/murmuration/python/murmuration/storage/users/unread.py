@@ -47,17 +47,20 @@ def add(user_id: str, room_id: str, ordinal: int, thread: str) -> int:
     return _change(user_id, change)[0]
 
 
-def mark_read(user_id: str, room_id: str, read_up_to: Mapping[str, int]) -> tuple[int, bool]:
-    """Remove unread events up to an ordinal for each thread; "" stands for all threads.
+def mark_read(
+    user_id: str, room_id: str, read_up_to: Mapping[str, int], *, gone: int | None = None
+) -> tuple[int, bool]:
+    """Remove unread events up to an ordinal for each thread, and the one at the ordinal `gone`.
 
-    Returns the number of unread events that are left, and whether it changed.
+    The thread "" stands for all threads. Returns the number of unread events that are left, and whether it
+    changed.
     """
 
     def change(unread: Unread) -> None:
         left = [
             (ordinal, thread)
             for ordinal, thread in unread.get(room_id, ())
-            if ordinal > max(read_up_to.get("", 0), read_up_to.get(thread, 0))
+            if ordinal != gone and ordinal > max(read_up_to.get("", -1), read_up_to.get(thread, -1))
         ]
         if left:
             unread[room_id] = left

@@ -93,6 +93,9 @@ def _invite(
 
 
 def _record(origin: str, event: Event, state: list[StrippedState]) -> None:
+    """Give the invited user the invite. Raises LimitExceeded: nobody's list is filled by another server."""
+    rate_limits.check("federation_invite", f"{origin}|{event.state_key}")
+
     def make(before: Membership | None) -> Membership | None:
         if before is not None and (before.event_id == event.event_id or before.membership == "join"):
             return None

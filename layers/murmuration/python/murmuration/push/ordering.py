@@ -1,0 +1,65 @@
+"""The messages of the queue `gateway-pushes`, and how they are put into it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from murmuration.aws import queues
+from murmuration.identity.budgets import PUSH, charge, server_owner
+from murmuration.protocol.event_types import ENCRYPTED
+from murmuration.protocol.push_rules.evaluation import Outcome
+from murmuration.storage.rooms.member_index import is_local, server_of
+
+if TYPE_CHECKING:
+    from murmuration.push.json_types import PushOrder, Reading
+
+QUEUE = "gateway-pushes"
+Message: TypeAlias = "tuple[PushOrder, str | None]"
+"""A message for the queue, and the user who is charged for it; None for nobody."""
+MOST_TWEAK_BYTES = 4096
+_RTC = "org.matrix.msc4075"
+URGENT = (
+    ENCRYPTED,
+    "m.call.invite",
+    f"{_RTC}.rtc.notification",
+    f"{_RTC}.call.notify",
+    "m.rtc.notification",
+    "m.rtc.invite",
+)
+"""Types of events that a phone is told of at once, though their rule makes no sound: calls among them.
+
+What calls of Element X ring by has had several names (MSC4075).
+"""
+
+
+def order(messages: Iterable[Message]) -> None:
+    """Queue messages, and charge the users who caused them."""
+    found = list(messages)
+    queues.send_each(QUEUE, [message for message, _ in found])
+    for _, cause in found:
+        if cause is not None:
+            charge(cause if is_local(cause) else server_owner(server_of(cause)), PUSH)
+
+
+def reading(
+    user_id: str, room_id: str, read_up_to: Mapping[str, int], *, gone: int | None = None
+) -> PushOrder:
+    """Return the message that lowers a user's unread count.
+
+    `read_up_to` is the ordinal read up to, by thread. `gone` is the ordinal of an event that was redacted.
+    """
+    read: Reading = {"room_id": room_id, "up_to": dict(read_up_to)}
+    if gone is not None:
+        read["gone"] = gone
+    return {"user_id": user_id, "read": read}
+
+
+def note_tweaks(outcome: Outcome, event_type: str) -> tuple[dict[str, Any], Literal["high", "low"]]:
+    """Return the tweaks that gateways get by the outcome of push rules, and how urgent the push is."""
+    tweaks = outcome.tweaks
+    if len(json.dumps(tweaks)) > MOST_TWEAK_BYTES:
+        tweaks = {"highlight": True} if outcome.highlight else {}
+    urgent = outcome.highlight or outcome.sound is not None or event_type in URGENT
+    return tweaks, "high" if urgent else "low"
