@@ -94,7 +94,8 @@ def go_on() -> None:
 def wait_on() -> None:
     """Ask, in the middle of waiting for another server, whether to wait on.
 
-    There is time for each server by itself, but not for many, one after the other. Raises LimitExceeded for requests, TimedOut for workers and for requests that have waited too long.
+    There is time for each server by itself, but not for many, one after the other. Raises LimitExceeded for
+    requests, TimedOut for workers and for requests that have waited too long.
     """
     work = _work.get()
     if work is not None:
