@@ -8,6 +8,7 @@ from unittest import mock
 
 from murmuration.identity import patience
 from murmuration.protocol.errors import Refusal
+from murmuration.protocol.identifiers import RoomId, ServerName
 from murmuration.transport.errors import TimedOut
 from tests.accounts.conftest import password_auth
 from tests.accounts.limits_of_servers import by_server, called
@@ -60,7 +61,11 @@ def join_elsewhere(stage: Any) -> Answer:
     from murmuration.federation.membership import joining
     from murmuration.rooms.membership.joining import JoinRequest
 
-    user_id, room_id, server = stage.alice.user_id, "!a:nowhere.invalid", "nowhere.invalid"
+    user_id, room_id, server = (
+        stage.alice.user_id,
+        RoomId("!a:nowhere.invalid"),
+        ServerName("nowhere.invalid"),
+    )
     with mock.patch.object(joining, "_wait"), mock.patch.object(queues, "send"):
         return called(lambda: joining.join_elsewhere(user_id, room_id, [server], JoinRequest(room_id)))
 

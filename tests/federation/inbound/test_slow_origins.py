@@ -8,6 +8,7 @@ import pytest
 
 from murmuration import clock
 from murmuration.identity import budgets, patience, rate_limits
+from murmuration.protocol.identifiers import UserId
 from murmuration.settings import settings
 from tests.federation.peers import Peer, Worker, share_room
 from tests.in_process import Client
@@ -37,7 +38,8 @@ def test_beyond_that_its_events_are_parked(
     owner = budgets.server_owner(peer.name)
     for _ in range(rate_limits.LIMITS["federation_work"].burst - left):
         rate_limits.check("federation_work", owner)
-    _, said = (mirror.message(f"@bob:{peer.name}", text) for text in ("missing", "hello"))
+    bob = UserId(f"@bob:{peer.name}")
+    _, said = (mirror.message(bob, text) for text in ("missing", "hello"))
     asked = len(peer.asked)
     peer.send(said)
     worker.run()

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Attributes, ConditionFailed, StoredItem, Write
 from murmuration.storage.live.streams import ATTEMPTS, pause
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
 
 TABLE = "media"
 
@@ -36,7 +40,7 @@ class Media:
     """
 
     media_id: str
-    user_id: str
+    user_id: UserId
     content: Content | None
     pending_until_ms: int | None
     begun: Content | None = None
@@ -79,7 +83,7 @@ def content_attributes(content: Content) -> Attributes:
     }
 
 
-def create(media_id: str, user_id: str, content: Content) -> None:
+def create(media_id: str, user_id: UserId, content: Content) -> None:
     """Add an ID with its content. Repeating it is no error. Raises ConditionFailed if the ID is taken."""
     item = {"media_id": media_id, "user_id": user_id, **content_attributes(content)}
     dynamodb.execute(
@@ -93,7 +97,7 @@ def create(media_id: str, user_id: str, content: Content) -> None:
     )
 
 
-def begin(media_id: str, user_id: str, content: Content, *, until_ms: int) -> None:
+def begin(media_id: str, user_id: UserId, content: Content, *, until_ms: int) -> None:
     """Add an ID whose content is to be in the bucket by `until_ms`.
 
     Raises ConditionFailed if the ID is taken.
@@ -140,7 +144,7 @@ def complete_begun(media: Media, content: Content) -> None:
 # -- A user's bytes --------------------------------------------------------------------------------------
 
 
-def take_bytes(user_id: str, count: int, *, most: int) -> bool:
+def take_bytes(user_id: UserId, count: int, *, most: int) -> bool:
     """Count bytes that a user is about to upload. Return False and count nothing if that exceeds `most`.
 
     It is a transaction, which counts once even if it is sent twice.
@@ -164,14 +168,14 @@ def take_bytes(user_id: str, count: int, *, most: int) -> bool:
     return True
 
 
-def give_back_bytes(user_id: str, count: int) -> None:
+def give_back_bytes(user_id: UserId, count: int) -> None:
     """Subtract bytes that were counted but not stored."""
     dynamodb.transact(
         [dynamodb.update(TABLE, _bytes_key(user_id), "ADD used :count", values={":count": -count})]
     )
 
 
-def _bytes_key(user_id: str) -> dict[str, str]:
+def _bytes_key(user_id: UserId) -> dict[str, str]:
     return {"media_id": f"bytes#{user_id}"}
 
 
@@ -256,7 +260,7 @@ def _thumbnail_key(media_id: str, name: str) -> dict[str, str]:
 # -- Pending uploads -------------------------------------------------------------------------------------
 
 
-def create_pending(media_id: str, user_id: str, *, now_ms: int, until_ms: int, limit: int) -> int | None:
+def create_pending(media_id: str, user_id: UserId, *, now_ms: int, until_ms: int, limit: int) -> int | None:
     """Add an ID without content, and return None.
 
     If the user has `limit` pending IDs already, return when the first of those ends (milliseconds since the
@@ -317,11 +321,11 @@ def _unlist(media: Media) -> Write:
     )
 
 
-def _list_key(user_id: str) -> dict[str, str]:
+def _list_key(user_id: UserId) -> dict[str, str]:
     return {"media_id": f"pending#{user_id}"}
 
 
-def _list_write(user_id: str, old: Mapping[str, int] | None, new: Mapping[str, int]) -> Write:
+def _list_write(user_id: UserId, old: Mapping[str, int] | None, new: Mapping[str, int]) -> Write:
     return dynamodb.put(
         TABLE,
         {**_list_key(user_id), "pending": dict(new)},

@@ -11,7 +11,7 @@ from murmuration.protocol.bodies import Fields
 from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.errors import Forbidden, InviteBlocked, ServerNotTrusted
 from murmuration.protocol.event_types import INVITE_PERMISSION
-from murmuration.protocol.identifiers import parse_user_id
+from murmuration.protocol.identifiers import UserId, parse_user_id
 from murmuration.settings import settings
 from murmuration.storage.users import account_data, memberships
 
@@ -19,14 +19,14 @@ MOST_INVITES = 500
 """How many invites a user may have that are open: with what they say of their rooms, up to 8 MB."""
 
 
-def invitee(body: Fields) -> str:
+def invitee(body: Fields) -> UserId:
     """Return the user that a request invites.
 
     Raises ServerNotTrusted for an address, MissingParam, BadJson.
     """
     if "user_id" not in body.values and "address" in body.values:
         refuse_addresses([body])
-    return body.string("user_id")
+    return body.user_id()
 
 
 def refuse_addresses(invites: Sequence[object]) -> None:
@@ -35,7 +35,7 @@ def refuse_addresses(invites: Sequence[object]) -> None:
         raise ServerNotTrusted("This server asks no identity server, so it invites nobody by their address")
 
 
-def check_invitees(inviter: str, user_ids: Iterable[str], *, elsewhere: bool = False) -> None:
+def check_invitees(inviter: UserId, user_ids: Iterable[UserId], *, elsewhere: bool = False) -> None:
     """Raise an error if one of the users can't be invited.
 
     Raises InvalidParam for an invalid user ID, Forbidden, InviteBlocked. With `elsewhere` users of other
@@ -55,7 +55,7 @@ def check_invitees(inviter: str, user_ids: Iterable[str], *, elsewhere: bool = F
     check_takes_invites(*invited)
 
 
-def check_takes_invites(*user_ids: str) -> None:
+def check_takes_invites(*user_ids: UserId) -> None:
     """Raise InviteBlocked if one of these local users blocks all invites, or has too many open ones.
 
     Each open invite is read by each of the user's syncs: somebody with many could sync no more.
