@@ -54,7 +54,7 @@ GRANTS: Mapping[str, Grant] = {
             "room-log": "batch_get put query update",
             "streams": "batch_get",
             "transient": "batch_get get put update",
-            "users": "check delete get put update",
+            "users": "check delete get put query update",
         },
     ),
     "client_server.devices": Grant(
@@ -274,7 +274,7 @@ GRANTS: Mapping[str, Grant] = {
             "parked": "put",
             "parked/by-due": "query",
             "streams": "batch_get get put update",
-            "users": "batch_get check delete get put update",
+            "users": "batch_get check delete get put query update",
         },
     ),
     "client_server.room_state": Grant(
@@ -303,7 +303,7 @@ GRANTS: Mapping[str, Grant] = {
             **TAKING,
             "directory": "delete get put update",
             "streams": "batch_get get put update",
-            "users": "delete get put update",
+            "users": "delete get put query update",
         },
         queues={"dead-letters": "find send"},
     ),

@@ -56,7 +56,7 @@ GRANTS: Mapping[str, Grant] = {
             "room-log": "batch_get put query update",
             "streams": "batch_get",
             "transient": "batch_get get put update",
-            "users": "batch_get delete get put update",
+            "users": "batch_get delete get put query update",
         },
     ),
     "workers.joins": Grant(
