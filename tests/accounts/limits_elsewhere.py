@@ -127,3 +127,11 @@ def ask_token(stage: Any) -> Answer:
 def get_login_token(stage: Any) -> Answer:
     alice: Client = stage.alice
     return alice.post("/_matrix/client/v1/login/get_token", {"auth": password_auth(alice)})
+
+
+def register_by_token(stage: Any) -> Answer:
+    stage.configure(REGISTRATION="token")
+    stranger: Client = stage.stranger
+    return stranger.post(
+        "/_matrix/client/api/v1/register", {"type": "m.login.registration_token", "token": "x"}
+    )

@@ -38,6 +38,7 @@ from tests.accounts.limits_elsewhere import (
     list_rooms,
     list_rooms_elsewhere,
     list_space_elsewhere,
+    register_by_token,
     send_to_device_elsewhere,
     set_field,
     summarise_elsewhere,
@@ -219,11 +220,6 @@ def register(stage: Stage) -> Answer:
 def begin_registration(stage: Stage) -> Answer:
     body = {"username": f"limited-{next(_numbers)}-{stage.alice.user_id[1:9]}", "password": PASSWORD}
     return stage.stranger.post(f"{V3}/register", body)
-
-
-def register_by_token(stage: Stage) -> Answer:
-    stage.configure(REGISTRATION="token")
-    return stage.stranger.post(f"{V1}/register", {"type": "m.login.registration_token", "token": "x"})
 
 
 def ask_for_proof(stage: Stage) -> Answer:
