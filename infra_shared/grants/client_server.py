@@ -104,7 +104,7 @@ GRANTS: Mapping[str, Grant] = {
             "keys": "batch_get batch_write check delete get put query update",
             "listeners": "batch_get",
             "rooms": "batch_get get query update",
-            "streams": "batch_get get put update",
+            "streams": "batch_get get put query update",
             "streams/by-seq": "query",
             "sync-tokens": "batch_get get",
             "transient": "batch_get get put update",

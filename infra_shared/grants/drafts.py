@@ -195,7 +195,7 @@ GRANTS: Mapping[str, Grant] = {
             **READING,
             "listeners": "batch_get update",
             "rooms": "batch_get get query",
-            "streams": "batch_get batch_write get put",
+            "streams": "batch_get batch_write get put query",
             "streams/by-seq": "query",
             "sync-tokens": "batch_get get put update",
             "users": "batch_get get query update",

@@ -99,7 +99,7 @@ GRANTS: Mapping[str, Grant] = {
             "connections": "delete get update",
             "listeners": "batch_get update",
             "parked": "delete get put",
-            "streams": "batch_get get put update",
+            "streams": "batch_get get put query update",
             "streams/by-seq": "query",
             "sync-tokens": "batch_get get put",
             "users": "batch_get delete get put query update",

@@ -202,6 +202,12 @@ def test_a_malformed_profile_is_refused(bob, public, profile):
     ok(bob.put(where, {"membership": "join", "displayname": None, "avatar_url": None}))
 
 
+@pytest.mark.parametrize("body", [b"", b"null", b" null\n", b"{}"])
+def test_an_empty_body_will_do(bob, public, body):
+    for action in ("join", "leave"):
+        ok(bob.request("POST", path(public, action), body))
+
+
 def test_forgetting(alice, bob, public):
     join(bob, public)
     refused(act(bob, public, "forget"), 400, "M_UNKNOWN")

@@ -196,6 +196,8 @@ def test_each_worker_has_its_source(stack: Synthesised) -> None:
     assert len(stack.of_type("AWS::Events::Rule")) == len(schedules)
     sockets = [function for function in functions() if isinstance(function.route, WebSocket)]
     assert len(stack.of_type("AWS::ApiGatewayV2::Route")) == len(sockets)
+    integrations = stack.properties("AWS::ApiGatewayV2::Integration")
+    assert [each["IntegrationMethod"] for each in integrations] == ["POST"] * len(sockets), "AWS demands it"
 
 
 def test_what_fails_too_often_is_kept(stack: Synthesised) -> None:

@@ -226,8 +226,8 @@ class Request:
         return parse_json(self.body)
 
     def json_object(self, *, optional: bool = False) -> dict[str, Any]:
-        """Return the body as a JSON object; `optional`: {} for an empty body. Raises NotJson, BadJson."""
-        if optional and not self.body.strip():
+        """Return the body, a JSON object; {} for an `optional` one that is empty or null. Raises NotJson."""
+        if optional and self.body.strip() in (b"", b"null"):
             return {}
         value = self.json()
         if not isinstance(value, dict):

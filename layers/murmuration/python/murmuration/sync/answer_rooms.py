@@ -61,7 +61,8 @@ def add_joined(
         some, rest = some_of(ctx, rest)
         if ctx.base is None and len(some) > 1:
             joined.read_ahead(ctx, [room for room, _ in some])
-        parts = concurrency.parallel(*(functools.partial(joined.joined_room, ctx, *pair) for pair in some))
+        seen = joined.with_own_data(ctx, some)
+        parts = concurrency.parallel(*(functools.partial(joined.joined_room, seen, *pair) for pair in some))
         for (room, row), part in zip(some, parts, strict=True):
             if part is None:
                 continue
