@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from murmuration.protocol.identifiers import ServerName, UserId
+
 T = TypeVar("T")
 
 PROBE = "client_server-sync"
@@ -31,7 +33,7 @@ class Server:
     """The server that a command works on. `folder` is None for a deployed one."""
 
     prefix: str
-    server_name: str
+    server_name: ServerName
     public_url: str
     folder: Path | None = None
     is_running: bool = True
@@ -226,14 +228,14 @@ def forget_clients() -> None:
     calls.forget()
 
 
-def user_id_of(text: str, server: Server) -> str:
+def user_id_of(text: str, server: Server) -> UserId:
     """Return the user ID for `alice`, `@alice` or `@alice:example.org`. Raises NotOperable."""
     user_id = text if text.startswith("@") else f"@{text}"
     if ":" not in user_id:
         user_id = f"{user_id}:{server.server_name}"
     if user_id.partition(":")[2] != server.server_name:
         raise NotOperable(f"{user_id} is not a user of {server.server_name}.")
-    return user_id
+    return UserId(user_id)
 
 
 def with_progress(things: Iterable[T], what: str) -> Iterator[T]:

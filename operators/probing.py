@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
+from murmuration.protocol.identifiers import DeviceId, UserId
 from operators.doctor import Answer, Finding, Standing, fetch
 from operators.operating import Server
 
@@ -97,7 +98,7 @@ def _sync_url(url: str, queue: str) -> str:
 
     now_s = int(time.time())
     asked = marks.fingerprint(("", "", "", "", ""), at_edge=settings().waits == "edge")
-    wait = Wait("", "", "p0", queue, "", now_s)
+    wait = Wait(UserId(""), DeviceId(""), "p0", queue, "", now_s)
     keys: KeyCountsSection = {"device_one_time_keys_count": {}, "device_unused_fallback_key_types": []}
     since = marks.mark(ROW, wait, asked, now_s + marks.LIFETIME_S, keys)
     query = urlencode({"since": since, "timeout": marks.SHORTEST_TIMEOUT_MS})

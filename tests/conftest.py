@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
+from murmuration.protocol.identifiers import UserId
 from tests import slow
 
 if TYPE_CHECKING:
@@ -172,18 +173,19 @@ def make_user(deployment: None, fresh_user_id: Callable[..., str]) -> Callable[.
     """Makes local users who are logged in on one device, without the expense of a password."""
     from murmuration.aws import dynamodb
     from murmuration.identity.tokens import Requester, hash_secret
-    from murmuration.protocol.identifiers import DeviceId, UserId
+    from murmuration.protocol.identifiers import DeviceId
     from murmuration.storage.users import profiles
     from murmuration.storage.users.accounts import device_key
 
     def make(name: str = "user", device_id: str = "DEVICE") -> Requester:
-        user_id = fresh_user_id(name)
+        user_id = UserId(fresh_user_id(name))
         dynamodb.batch_write(
             [
                 dynamodb.put("users", {"user_id": user_id, "sk": "account", "created_ms": 0}),
                 profiles.profile_write(user_id, {"displayname": name}),
                 dynamodb.put(
-                    "users", {**device_key(user_id, device_id), "access_hash": hash_secret("secret")}
+                    "users",
+                    {**device_key(user_id, DeviceId(device_id)), "access_hash": hash_secret("secret")},
                 ),
             ]
         )

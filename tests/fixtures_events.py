@@ -24,6 +24,7 @@ from local_cloud.pollers.stream_source import sequence_number
 from local_cloud.provision import physical_queue
 from murmuration.endpoint import Queue, discover, http_routes
 from murmuration.endpoint.discovery import function_name
+from murmuration.protocol.identifiers import ServerName
 from replay.deployment import PREFIX, VIEWER_SECRET
 from replay.fixtures import fill
 from replay.worlds import World, key_names
@@ -150,13 +151,13 @@ def _fifo_queues() -> frozenset[str]:
     return frozenset(route.name for route in routes_of if isinstance(route, Queue) and route.fifo)
 
 
-def _signed_header(server: str, method: str, uri: str, body: bytes) -> tuple[bytes, bytes]:
+def _signed_header(server: ServerName, method: str, uri: str, body: bytes) -> tuple[bytes, bytes]:
     """The Authorization header of a request that another server signs."""
     from murmuration.protocol.encoding import x_matrix
     from tests.rooms.other_servers import key_of
 
     content = json.loads(body) if body else x_matrix.ABSENT
-    value = x_matrix.authorization(key_of(server), method, uri, server, SERVER_NAME, content)
+    value = x_matrix.authorization(key_of(server), method, uri, server, ServerName(SERVER_NAME), content)
     return b"authorization", value.encode()
 
 

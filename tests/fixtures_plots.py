@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from murmuration.protocol.identifiers import RoomId, UserId
 from tests.fixtures_scene import PASSWORDS, Scene
 from tests.fixtures_worlds import plot
 
@@ -163,10 +164,12 @@ def alice_and_bob_in_a_public_room(scene: Scene) -> None:
 def alice_invited_to_bobs_room(scene: Scene) -> None:
     from murmuration.storage.users.memberships import read_membership
 
-    study = scene.create_room(
-        "bob", "study", preset="private_chat", name="Bob's study", invite=[scene.user_id("alice")]
+    study = RoomId(
+        scene.create_room(
+            "bob", "study", preset="private_chat", name="Bob's study", invite=[scene.user_id("alice")]
+        )
     )
-    invite = read_membership(scene.user_id("alice"), study)
+    invite = read_membership(UserId(scene.user_id("alice")), study)
     assert invite is not None
     scene.names["study_invite"] = invite.event_id
 

@@ -6,10 +6,11 @@ import json
 from typing import Any
 
 import tests.fixtures_plots  # noqa: F401 - its plots come first
+from murmuration.protocol.identifiers import ServerName
 from tests.fixtures_scene import Scene
 from tests.fixtures_worlds import plot
 
-OTHER = "other.example"
+OTHER = ServerName("other.example")
 DORA = f"@dora:{OTHER}"
 DAY_MS = 24 * 3_600_000
 

@@ -7,6 +7,7 @@ import zlib
 from typing import Any
 
 import tests.fixtures_plots  # noqa: F401 - its plots come first
+from murmuration.protocol.identifiers import EventId, RoomId, UserId
 from tests.fixtures_cases import SOCKET
 from tests.fixtures_cases.sliding_sync import WINDOW
 from tests.fixtures_scene import Scene, cross_signing, key_pair
@@ -171,7 +172,7 @@ def alice_has_a_window(scene: Scene) -> None:
     from murmuration.protocol.sliding.requests import parse
     from murmuration.sliding_sync.engine import sliding_sync
 
-    request = parse(WINDOW, {}, scene.user_id("alice"), is_merged=False)
+    request = parse(WINDOW, {}, UserId(scene.user_id("alice")), is_merged=False)
     scene.names["pos"] = scene.act(sliding_sync, scene.token("alice"), request)["pos"]
     scene.say("bob", scene.names["lounge"], "Are you there, Alice?", "question")
 
@@ -220,8 +221,8 @@ def strays_in_the_lounge(scene: Scene) -> None:
     from murmuration.protocol import state_trie
     from murmuration.rooms.writing import changes
 
-    lounge = scene.names["lounge"]
-    root, nodes = state_trie.build(lounge, {("m.room.topic", ""): "$" + "A" * 43})
+    lounge = RoomId(scene.names["lounge"])
+    root, nodes = state_trie.build(lounge, {("m.room.topic", ""): EventId("$" + "A" * 43)})
     scene.act(changes.store_nodes_first, lounge, root, nodes)
 
 
@@ -300,7 +301,7 @@ def another_server_is_behind(scene: Scene) -> None:
     from murmuration.storage.servers import backlogs, destinations
     from murmuration.storage.servers.destinations import Health
 
-    server, lounge, now = "behind.example", scene.names["lounge"], scene.clock
+    server, lounge, now = "behind.example", RoomId(scene.names["lounge"]), scene.clock
     retry_at = now + 600_000
     scene.act(destinations.write_failure, server, Health(now, now, retry_at, 600_000), now)
     scene.act(
@@ -357,7 +358,7 @@ def bob_hangs_up_later(scene: Scene) -> None:
         delay_id,
         bob.user_id,
         bob.device_id,
-        scene.names["lounge"],
+        RoomId(scene.names["lounge"]),
         "org.example.call",
         None,
         {"leave_reason": {"code": "delayed_leave"}},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 from replay.backdrop import forget
 from tests.fixtures_plots_federation import DORA, OTHER
 from tests.fixtures_scene import Scene
@@ -20,7 +21,7 @@ def complete(scene: Scene, template: dict[str, Any], name: str) -> None:
     from tests.rooms.other_servers import key_of
 
     version = ROOM_VERSIONS[template["room_version"]]
-    event = complete_event(template["event"], OTHER, key_of(OTHER), version)
+    event = complete_event(template["event"], ServerName(OTHER), key_of(OTHER), version)
     scene.names[name] = json.dumps(event.pdu, separators=(",", ":"))
     scene.names[f"{name}_id"] = event.event_id
 
@@ -108,13 +109,17 @@ def an_address_in_the_salon(scene: Scene) -> None:
     salon = scene.create_room("alice", "salon", preset="private_chat", name="The salon")
     scene.set_state("alice", salon, "m.room.third_party_invite", content, "token")
     signed = {"mxid": scene.user_id("bob"), "token": "token", "sender": scene.user_id("alice")}
-    scene.names["salon_signed"] = json.dumps(sign_json(signed, "id.example", key), separators=(",", ":"))
+    scene.names["salon_signed"] = json.dumps(
+        sign_json(signed, ServerName("id.example"), key), separators=(",", ":")
+    )
 
 
 @plot("Alice waits to join a room of a server that the operator denies.", "alice")
 def alice_waits_to_join(scene: Scene) -> None:
     from murmuration.storage.servers import join_jobs
 
-    job = join_jobs.Job(scene.user_id("alice"), f"!den:{OTHER}", [OTHER], {"membership": "join"})
+    job = join_jobs.Job(
+        UserId(scene.user_id("alice")), RoomId(f"!den:{OTHER}"), [ServerName(OTHER)], {"membership": "join"}
+    )
     scene.names["den"] = job.room_id
     scene.act(join_jobs.begin, job, scene.clock)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from murmuration.aws import dynamodb
 from murmuration.identity import tokens
+from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.storage.users import accounts
 from tests.in_process import Client
 
 
-def log_in(user_id: str, device_id: str = "DEVICE", *, display_name: str | None = None) -> Client:
+def log_in(user_id: UserId, device_id: str = "DEVICE", *, display_name: str | None = None) -> Client:
     """A client of `user_id`, whose account and device come to be if they aren't there."""
     secret = tokens.new_secret()
     device = {
-        **accounts.device_key(user_id, device_id),
+        **accounts.device_key(user_id, DeviceId(device_id)),
         "access_hash": tokens.hash_secret(secret),
         "display_name": display_name,
     }
     dynamodb.batch_write(
         [dynamodb.put("users", accounts.account_key(user_id)), dynamodb.put("users", device)]
     )
-    token = tokens.render_token(tokens.ACCESS, user_id, device_id, secret)
+    token = tokens.render_token(tokens.ACCESS, user_id, DeviceId(device_id), secret)
     return Client(token, user_id, device_id)
 
 

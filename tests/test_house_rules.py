@@ -38,7 +38,7 @@ MOST_HANDLER_LINES = 30
 FOUNDATION = ("murmuration.settings", "murmuration.clock", "murmuration.protocol")
 FLOORS = {
     "murmuration.protocol": ("murmuration.protocol",),
-    "murmuration.settings": ("murmuration.settings",),
+    "murmuration.settings": ("murmuration.settings", "murmuration.protocol.identifiers"),
     "murmuration.clock": ("murmuration.clock",),
     "murmuration.cache": ("murmuration.cache",),
     "murmuration.aws": (*FOUNDATION, "murmuration.cache", "murmuration.aws"),

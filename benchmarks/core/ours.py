@@ -11,6 +11,7 @@ from murmuration.protocol import state_trie
 from murmuration.protocol.auth_rules import AuthRuleViolation, check_auth
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import EventId, ServerName
 from murmuration.protocol.pdus.building import hash_and_sign
 from murmuration.protocol.pdus.hashing import event_id_for, verify_content_hash
 from murmuration.protocol.pdus.signing import SigningKey, verify_event
@@ -33,7 +34,7 @@ def forked_room(version: str, size: int) -> ForkedRoom:
 def event_work() -> dict[str, Work]:
     """Work on single events; one run is one pass over all of `messages`."""
     templates = messages()
-    signed = [hash_and_sign(pdu, SERVER, KEY, VERSION) for pdu in templates]
+    signed = [hash_and_sign(pdu, ServerName(SERVER), KEY, VERSION) for pdu in templates]
 
     def encode() -> None:
         for pdu in signed:
@@ -45,7 +46,7 @@ def event_work() -> dict[str, Work]:
 
     def sign() -> None:
         for pdu in templates:
-            hash_and_sign(pdu, SERVER, KEY, VERSION)
+            hash_and_sign(pdu, ServerName(SERVER), KEY, VERSION)
 
     def identify() -> None:
         for pdu in signed:
@@ -53,7 +54,7 @@ def event_work() -> dict[str, Work]:
 
     def verify() -> None:
         for pdu in signed:
-            verify_event(pdu, SERVER, KEY.key_id, KEY.public_key, VERSION)
+            verify_event(pdu, ServerName(SERVER), KEY.key_id, KEY.public_key, VERSION)
             if not verify_content_hash(pdu):
                 raise AssertionError("a good event did not verify")
 
@@ -101,16 +102,16 @@ class ResolvableRoom:
             self.nodes |= nodes
             self.roots.append(root)
 
-    def fetch(self, event_ids: Collection[str]) -> dict[str, Event]:
+    def fetch(self, event_ids: Collection[EventId]) -> dict[EventId, Event]:
         return {event_id: self.by_id[event_id] for event_id in event_ids if event_id in self.by_id}
 
     def fetch_nodes(self, node_ids: Collection[state_trie.NodeId]) -> dict[state_trie.NodeId, bytes]:
         return {node_id: self.nodes[node_id] for node_id in node_ids}
 
-    def resolve_maps(self) -> dict[StateKey, str]:
+    def resolve_maps(self) -> dict[StateKey, EventId]:
         return resolve(self.version, self.state_sets, self.fetch)
 
-    def resolve_tries(self) -> dict[StateKey, str]:
+    def resolve_tries(self) -> dict[StateKey, EventId]:
         """Only the entries in which the states differ."""
         conflicts = state_trie.conflicts(self.roots, self.fetch_nodes)
         return resolve_conflicted(self.version, conflicts, _Unconflicted(self, conflicts), self.fetch)
@@ -132,7 +133,7 @@ class ContestedRoom:
             self.engine.resolve(state_sets)
 
 
-def _copied(state: dict[StateKey, str]) -> dict[StateKey, str]:
+def _copied(state: dict[StateKey, Any]) -> dict[StateKey, Any]:
     entries = json.loads(json.dumps(list(state.items())))
     return {(event_type, state_key): event_id for (event_type, state_key), event_id in entries}
 
@@ -142,9 +143,9 @@ class _Unconflicted:
         self._room = room
         self._conflicts = conflicts
 
-    def get(self, keys: Collection[StateKey]) -> dict[StateKey, str]:
+    def get(self, keys: Collection[StateKey]) -> dict[StateKey, EventId]:
         return state_trie.get(self._room.roots[0], keys, self._room.fetch_nodes)
 
-    def event_ids(self) -> Collection[str]:
+    def event_ids(self) -> Collection[EventId]:
         entries = state_trie.items(self._room.roots[0], self._room.fetch_nodes)
         return [event_id for key, event_id in entries.items() if key not in self._conflicts]

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from operators.operating import NotOperable, Server, operate
 from operators.operating import add_arguments as add_server_arguments
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     return operate(args, {"list": _list, "make": _make, "rotate": _rotate}[args.action])
 
 
-def _fetch(server_name: str) -> int:
+def _fetch(server_name: ServerName) -> int:
     """Ask another server for its keys now, however lately it was asked or failed, and show them."""
     from murmuration.federation.keys import fetching
     from murmuration.federation.requests.errors import RequestFailed

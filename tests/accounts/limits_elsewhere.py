@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from unittest import mock
 
+from murmuration.protocol.identifiers import RoomId, ServerName
 from tests.accounts.limits_of_servers import by_server, called
 from tests.in_process import Answer, Client, segment
 from tests.rooms.people import V3, path
@@ -53,6 +54,10 @@ def join_elsewhere(stage: Any) -> Answer:
     from murmuration.federation.membership import joining
     from murmuration.rooms.membership.joining import JoinRequest
 
-    user_id, room_id, server = stage.alice.user_id, "!a:nowhere.invalid", "nowhere.invalid"
+    user_id, room_id, server = (
+        stage.alice.user_id,
+        RoomId("!a:nowhere.invalid"),
+        ServerName("nowhere.invalid"),
+    )
     with mock.patch.object(joining, "_wait"), mock.patch.object(queues, "send"):
         return called(lambda: joining.join_elsewhere(user_id, room_id, [server], JoinRequest(room_id)))

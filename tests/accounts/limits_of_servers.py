@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from murmuration.protocol.errors import LimitExceeded, MatrixError
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId
 from tests.in_process import Answer
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ def fetch_keys(stage: Stage) -> Answer:
 
     credentials: Any = [SimpleNamespace(key_id="ed25519:a")]
     with mock.patch.object(fetching, "verify_keys", return_value={}):
-        return called(lambda: authentication._keys("a.example", credentials, lambda: by_address(stage)))
+        return called(
+            lambda: authentication._keys(ServerName("a.example"), credentials, lambda: by_address(stage))
+        )
 
 
 def query_keys(stage: Stage) -> Answer:
@@ -45,12 +48,12 @@ def query_keys(stage: Stage) -> Answer:
     from murmuration.federation.names import policy
 
     with mock.patch.object(policy, "is_allowed", return_value=False):
-        return called(lambda: notary._query({"a.example": mock.Mock()}, by_address(stage)))
+        return called(lambda: notary._query({ServerName("a.example"): mock.Mock()}, by_address(stage)))
 
 
-def by_server(stage: Stage) -> str:
+def by_server(stage: Stage) -> ServerName:
     """The name of another server, of this stage alone."""
-    return f"{stage.alice.user_id[1:].partition(':')[0]}.example"
+    return ServerName(f"{stage.alice.user_id[1:].partition(':')[0]}.example")
 
 
 def send_events(stage: Stage) -> Answer:
@@ -62,34 +65,42 @@ def send_events(stage: Stage) -> Answer:
 def invite_elsewhere(stage: Stage) -> Answer:
     from murmuration.federation.membership import inviting
 
-    return called(lambda: inviting.invite_user(stage.alice.user_id, "!none:example.org", "@a:b.example"))
+    return called(
+        lambda: inviting.invite_user(
+            UserId(stage.alice.user_id), RoomId("!none:example.org"), UserId("@a:b.example")
+        )
+    )
 
 
 def set_invite_elsewhere(stage: Stage) -> Answer:
     from murmuration.federation.membership import states
 
     content = {"membership": "invite"}
-    alice = stage.alice.user_id
-    return called(lambda: states._invite(alice, "!none:example.org", "@a:b.example", content))
+    alice = UserId(stage.alice.user_id)
+    return called(lambda: states._invite(alice, RoomId("!none:example.org"), UserId("@a:b.example"), content))
 
 
 def ask_for_template(stage: Stage) -> Answer:
     from murmuration.federation.membership.serving import templates
 
     server = by_server(stage)
-    return called(lambda: templates.make_leave(server, "!none:example.org", f"@a:{server}"))
+    return called(lambda: templates.make_leave(server, RoomId("!none:example.org"), UserId(f"@a:{server}")))
 
 
 def hand_in(stage: Stage) -> Answer:
     from murmuration.federation.membership.serving import taking
 
-    return called(lambda: taking.take(by_server(stage), "!none:example.org", "$event", {}, "leave"))
+    return called(
+        lambda: taking.take(by_server(stage), RoomId("!none:example.org"), EventId("$event"), {}, "leave")
+    )
 
 
 def invite_from_elsewhere(stage: Stage) -> Answer:
     from murmuration.federation.membership.serving import invites
 
-    return called(lambda: invites.invite_v1(by_server(stage), "!none:example.org", "$event", {}))
+    return called(
+        lambda: invites.invite_v1(by_server(stage), RoomId("!none:example.org"), EventId("$event"), {})
+    )
 
 
 def invite_to_a_room_elsewhere(stage: Stage) -> Answer:
@@ -112,7 +123,7 @@ def invite_to_a_room_elsewhere(stage: Stage) -> Answer:
 def exchange_invite(stage: Stage) -> Answer:
     from murmuration.federation.membership.serving import third_party
 
-    return called(lambda: third_party.exchange(by_server(stage), "!none:example.org", {}))
+    return called(lambda: third_party.exchange(by_server(stage), RoomId("!none:example.org"), {}))
 
 
 def send_message_to_device(stage: Stage) -> Answer:
@@ -141,7 +152,7 @@ def send_ephemera(stage: Stage) -> Answer:
 def ask_for_devices(stage: Stage) -> Answer:
     from murmuration.federation.devices import serving
 
-    return called(lambda: serving.get_user_devices(by_server(stage), "@nobody:example.org"))
+    return called(lambda: serving.get_user_devices(by_server(stage), UserId("@nobody:example.org")))
 
 
 def ask_for_keys(stage: Stage) -> Answer:
@@ -154,7 +165,7 @@ def ask_for_keys(stage: Stage) -> Answer:
 def ask_for_profile(stage: Stage) -> Answer:
     from murmuration.federation import profiles
 
-    user_id = f"@u{next(_numbers)}:{by_server(stage)}"
+    user_id = UserId(f"@u{next(_numbers)}:{by_server(stage)}")
     with mock.patch.object(profiles, "_ask", return_value={}):
         return called(lambda: profiles.get_user_profile(user_id, by_address(stage)))
 
@@ -163,8 +174,8 @@ def park_event(stage: Stage) -> Answer:
     from murmuration.federation.inbound.transactions import working
 
     def park() -> None:
-        outcomes = working._Outcomes(stage.room, by_server(stage), parked=False)
-        outcomes.park("$event", {})
+        outcomes = working._Outcomes(RoomId(stage.room), by_server(stage), parked=False)
+        outcomes.park(EventId("$event"), {})
         if outcomes.counts["too_many_parked"]:
             raise LimitExceeded("It is dropped", retry_after_ms=1)
 

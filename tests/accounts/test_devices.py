@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from murmuration.aws import dynamodb
+from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
 from murmuration.storage.keys import device_lists
 from murmuration.storage.live import streams
 from murmuration.storage.users import accounts
@@ -50,7 +51,7 @@ def changes(monkeypatch):
     recorded = []
     original = device_lists.record_change
 
-    def record(user_id: str, **options: Any):
+    def record(user_id: UserId, **options: Any):
         recorded.append(user_id)
         original(user_id, **options)
 
@@ -115,7 +116,7 @@ def test_renaming_a_device_that_is_not_there(register):
     user = register()
     for body in ({"display_name": "x"}, {}):
         assert errcode(user.put(f"{DEVICES}/NONE", body)) == (404, "M_NOT_FOUND")
-    assert accounts.read_device(user.user_id, "NONE") is None
+    assert accounts.read_device(user.user_id, DeviceId("NONE")) is None
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_deleting_a_device_takes_its_tokens_keys_and_messages(register, log_in, 
 
 def test_positions_in_a_deleted_devices_stream_are_not_given_out_again(register, log_in):
     user = register()
-    stream = streams.device_stream(user.user_id, "D")
+    stream = streams.device_stream(user.user_id, DeviceId("D"))
     log_in(user, device_id="D")
     streams.append(stream, lambda: [{"sk": "message#1"}])
     user.delete(f"{DEVICES}/D", {"auth": password_auth(user)})
@@ -265,7 +266,7 @@ def test_rooms_are_told_of_changed_devices(register, log_in, change):
     """By a function that is allowed no more than its role allows."""
     user = register()
     tablet = log_in(user, device_id="TABLET")
-    room = streams.room_stream(create_room(user))
+    room = streams.room_stream(RoomId(create_room(user)))
     before = streams.read_head(room)
     answer = CHANGES[change](user, tablet)
     assert answer.status == 200, answer.body

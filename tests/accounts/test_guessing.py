@@ -13,6 +13,7 @@ import pytest
 from murmuration.accounts import login_guesses, passwords
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import LIMITS
+from murmuration.protocol.identifiers import UserId
 from murmuration.storage.users import accounts
 from tests.accounts.conftest import PASSWORD, password_auth
 from tests.in_process import Answer, Client
@@ -31,8 +32,8 @@ def make(fresh_user_id: Callable[..., str], address: Callable[[], str], clock: A
     """Makes users with a password and a device, at an address of their own."""
 
     def make() -> Client:
-        found = log_in(fresh_user_id())
-        accounts.set_password(found.user_id, passwords.hash_password(PASSWORD))
+        found = log_in(UserId(fresh_user_id()))
+        accounts.set_password(UserId(found.user_id), passwords.hash_password(PASSWORD))
         found.source_ip = address()
         return found
 

@@ -22,6 +22,7 @@ import murmuration
 from murmuration import clock
 from murmuration.identity import patience, rate_limits
 from murmuration.identity.rate_limits import LIMITS
+from murmuration.protocol.identifiers import UserId
 from tests.accounts import media_requests
 from tests.accounts.conftest import PASSWORD, password_auth
 from tests.accounts.limits_elsewhere import (
@@ -514,7 +515,7 @@ def stage(
 
     alice, bob = make_client("alice"), make_client("bob")
     alice.source_ip = address()
-    accounts.set_password(alice.user_id, passwords.hash_password(PASSWORD))
+    accounts.set_password(UserId(alice.user_id), passwords.hash_password(PASSWORD))
     room = create_room(alice, preset="public_chat")
     invite(alice, room, bob)
     join(bob, room)

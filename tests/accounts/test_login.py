@@ -11,6 +11,7 @@ import pytest
 from murmuration.accounts import passwords
 from murmuration.accounts.registration import create_account
 from murmuration.aws import dynamodb
+from murmuration.protocol.identifiers import DeviceId
 from murmuration.storage.users import accounts
 from tests.accounts.conftest import PASSWORD, password_auth
 from tests.in_process import Client
@@ -178,7 +179,7 @@ def test_a_login_without_refresh_token_takes_the_refresh_token_back(register, lo
     log_in(user, device_id="D")
     refused = Client().post("/_matrix/client/v3/refresh", {"refresh_token": first["refresh_token"]})
     assert errcode(refused) == (401, "M_UNKNOWN_TOKEN")
-    device = accounts.read_device(user.user_id, "D")
+    device = accounts.read_device(user.user_id, DeviceId("D"))
     assert device is not None
     assert "access_expires_ms" not in device
 
@@ -206,7 +207,7 @@ def test_a_device_id_may_not_be_that_of_a_cross_signing_key(register):
     dynamodb.execute(dynamodb.put("keys", item))
     answer = Client().post(LOGIN, by_password(user.user_id, device_id="MASTERKEY"))
     assert errcode(answer) == (403, "M_FORBIDDEN")
-    assert accounts.read_device(user.user_id, "MASTERKEY") is None
+    assert accounts.read_device(user.user_id, DeviceId("MASTERKEY")) is None
 
 
 def test_many_logins_on_one_device_at_once_leave_one_token(register):

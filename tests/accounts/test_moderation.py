@@ -12,6 +12,7 @@ from murmuration.accounts.login import begin_session
 from murmuration.accounts.management import close_account, set_admin
 from murmuration.accounts.sessions import SessionRequest
 from murmuration.protocol.errors import UserLocked
+from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.storage.users import accounts
 from tests.in_process import Client, segment
 from tests.rooms.people import (
@@ -36,7 +37,7 @@ PROFILE = "displayname"
 @pytest.fixture
 def admin(make_client: Make) -> Client:
     made = make_client("admin")
-    set_admin(made.user_id, True)
+    set_admin(UserId(made.user_id), True)
     return made
 
 
@@ -69,14 +70,14 @@ def test_a_locked_account_can_log_out_only(admin: Client, alice: Client) -> None
     ok(alice.get(f"{V3}/account/whoami"))
     put(admin, "lock", alice.user_id, True)
     ok(alice.post(f"{V3}/logout"))
-    assert accounts.read_devices(alice.user_id) == []
+    assert accounts.read_devices(UserId(alice.user_id)) == []
 
 
 def test_nobody_logs_in_to_a_locked_account(admin: Client, alice: Client) -> None:
     ok(put(admin, "lock", alice.user_id, True))
-    request = SessionRequest("NEW", None, False, "127.0.0.1")
+    request = SessionRequest(DeviceId("NEW"), None, False, "127.0.0.1")
     with pytest.raises(UserLocked):
-        begin_session(alice.user_id, request, [])
+        begin_session(UserId(alice.user_id), request, [])
 
 
 def test_a_lock_during_a_login_finds_the_new_device(
@@ -91,8 +92,8 @@ def test_a_lock_during_a_login_finds_the_new_device(
         return original(*arguments, **options)
 
     monkeypatch.setattr(sessions, "begin_write", lock_first)
-    begin_session(alice.user_id, SessionRequest("NEW", None, False, ""), [])
-    device = accounts.read_device(alice.user_id, "NEW")
+    begin_session(UserId(alice.user_id), SessionRequest(DeviceId("NEW"), None, False, ""), [])
+    device = accounts.read_device(UserId(alice.user_id), DeviceId("NEW"))
     assert device is not None
     assert device["locked"] is True
 
@@ -135,9 +136,9 @@ def test_a_suspended_user_reads_and_leaves_but_does_not_speak(
 @pytest.mark.parametrize("kind", ["lock", "suspend"])
 def test_whom_one_may_not(kind: str, admin: Client, alice: Client, make_client: Make) -> None:
     second = make_client("second")
-    set_admin(second.user_id, True)
+    set_admin(UserId(second.user_id), True)
     closed = make_client("closed")
-    close_account(closed.user_id)
+    close_account(UserId(closed.user_id))
     for call in (get, functools.partial(put, on=True)):
         refused(call(alice, kind, "@nobody:example.org"), 403, "M_FORBIDDEN")
         refused(call(admin, kind, second.user_id), 403, "M_FORBIDDEN")

@@ -18,6 +18,7 @@ from murmuration.identity.tokens import (
     render_token,
 )
 from murmuration.protocol.errors import UnknownToken
+from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.storage.users import accounts
 from tests.in_process import Client
 
@@ -68,7 +69,7 @@ def works(token):
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20),
 )
 def test_a_token_names_its_user_and_device(localpart, device_id):
-    token = render_token(ACCESS, f"@{localpart}:example.org", device_id, "secret-of_it")
+    token = render_token(ACCESS, UserId(f"@{localpart}:example.org"), device_id, "secret-of_it")
     parsed = AccessToken.parse(token)
     assert (parsed.user_id, parsed.device_id) == (f"@{localpart}:example.org", device_id)
     assert parsed.matches(hash_secret("secret-of_it"))
@@ -83,10 +84,10 @@ def test_garbage_is_no_token(text):
 
 
 def test_the_kinds_are_not_exchangeable_and_the_length_is_bounded():
-    token = render_token(REFRESH, "@a:example.org", "D", "secret")
+    token = render_token(REFRESH, UserId("@a:example.org"), DeviceId("D"), "secret")
     with pytest.raises(UnknownToken):
         AccessToken.parse(token)
-    long = render_token(ACCESS, "@a:example.org", "D" * 2000, "secret")
+    long = render_token(ACCESS, UserId("@a:example.org"), DeviceId("D" * 2000), "secret")
     with pytest.raises(UnknownToken):
         AccessToken.parse(long)
     assert errcode(Client(long).get(WHOAMI)) == (401, "M_UNKNOWN_TOKEN")
@@ -94,7 +95,7 @@ def test_the_kinds_are_not_exchangeable_and_the_length_is_bounded():
 
 def test_requests_without_or_with_a_wrong_token():
     assert errcode(Client().get(WHOAMI)) == (401, "M_MISSING_TOKEN")
-    for token in ("nonsense", render_token(ACCESS, "@nobody:example.org", "D", "x")):
+    for token in ("nonsense", render_token(ACCESS, UserId("@nobody:example.org"), DeviceId("D"), "x")):
         answer = Client(token).get(WHOAMI)
         assert errcode(answer) == (401, "M_UNKNOWN_TOKEN")
         assert answer.json["soft_logout"] is False
@@ -102,7 +103,7 @@ def test_requests_without_or_with_a_wrong_token():
 
 def test_the_secret_itself_is_stored_nowhere(pair):
     user, access, refresh_token = pair
-    stored = str(accounts.read_device(user.user_id, "DEVICE"))
+    stored = str(accounts.read_device(user.user_id, DeviceId("DEVICE")))
     for token in (access, refresh_token):
         assert token.split(".")[-2] not in stored
 
@@ -159,9 +160,9 @@ def test_a_repeated_refresh_gives_the_same_tokens(pair):
 def test_the_next_tokens_cannot_be_told_from_the_old_refresh_token(pair, monkeypatch):
     user, _, old = pair
     first = refresh(old).json
-    device = accounts.read_device(user.user_id, "DEVICE")
+    device = accounts.read_device(user.user_id, DeviceId("DEVICE"))
     assert device is not None
-    accounts.update_device(user.user_id, "DEVICE", {"next_nonce": "another"})
+    accounts.update_device(user.user_id, DeviceId("DEVICE"), {"next_nonce": "another"})
     assert refresh(old).json["access_token"] != first["access_token"]
 
 

@@ -15,6 +15,7 @@ from murmuration.aws import dynamodb
 from murmuration.cache import LruCache
 from murmuration.delivery import wakes
 from murmuration.presence import telling
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.sliding_sync import marks as sliding_marks
 from murmuration.storage.live import sync_tokens
 from murmuration.storage.live.token_forms import CALLED
@@ -199,14 +200,14 @@ def rung(make_client: MakeClient, *, more: bool = False) -> tuple[Client, str]:
         parked = ok(alice, "GET", f"{V3}/sync", since=since, timeout=30_000)["next_batch"]
         ok(bob, "PUT", send_path(rooms[0]), MESSAGE)
         with acting_for(None):
-            wakes.wake_for_log_entries(newest_entries(unquote(rooms[0])))
+            wakes.wake_for_log_entries(newest_entries(RoomId(unquote(rooms[0]))))
             if more:
-                wakes.wake({(alice.user_id, wakes.EVERY_DEVICE): None})
+                wakes.wake({(UserId(alice.user_id), wakes.EVERY_DEVICE): None})
         since = marks.called(parked)
     return alice, since
 
 
-def newest_entries(room_id: str) -> list[Any]:
+def newest_entries(room_id: RoomId) -> list[Any]:
     """What the Streams worker gets of a room's newest event."""
     head = room_items.read_head(room_id)
     assert head is not None
@@ -372,7 +373,7 @@ def tell_of_presence(make_client: MakeClient) -> Spent:
         ok(bob, "POST", f"{V3}/rooms/{room}/join", {})
     for each in (bob, alice):
         ok(each, "PUT", f"{V3}/presence/{segment(each.user_id)}/status", {"presence": "online"})
-    item = presence.read(alice.user_id)
+    item = presence.read(UserId(alice.user_id))
     assert item is not None
     forget()
     with Meter() as meter:

@@ -8,6 +8,7 @@ from unittest import mock
 from murmuration import outbound
 from murmuration.aws import dynamodb, queues
 from murmuration.delivery import wakes
+from murmuration.protocol.identifiers import RoomId
 from murmuration.push import evaluation, gateways
 from murmuration.rooms.delayed import delivery
 from murmuration.storage.rooms import room_items
@@ -71,7 +72,7 @@ def evaluate_rules(make_client: MakeClient) -> Spent:
     """What push adds to the Streams worker for a message, where one member has a pusher."""
     alice, bob, room = pair(make_client)
     ok(alice, "POST", f"{V3}/pushers/set", pusher())
-    items = newest(bob, room)
+    items = newest(bob, RoomId(room))
     concerned = wakes.wake_for_log_entries(items)
     with Meter() as meter, mock.patch.object(queues, "send_each") as send:
         evaluation.order_pushes(items, concerned)
@@ -83,7 +84,7 @@ def call_gateway(make_client: MakeClient) -> Spent:
     """What the worker spends that calls a gateway which answers."""
     alice, bob, room = pair(make_client)
     ok(alice, "POST", f"{V3}/pushers/set", pusher())
-    items = newest(bob, room)
+    items = newest(bob, RoomId(room))
     concerned = wakes.wake_for_log_entries(items)
     with mock.patch.object(queues, "send_each") as send:
         evaluation.order_pushes(items, concerned)
@@ -103,7 +104,7 @@ def pair(make_client: MakeClient) -> tuple[Client, Client, str]:
     return alice, bob, room
 
 
-def newest(sender: Client, room: str) -> list[dict[str, object]]:
+def newest(sender: Client, room: RoomId) -> list[dict[str, object]]:
     """The stream record of a message that is sent now."""
     event_id = ok(sender, "PUT", send_path(room), MESSAGE)["event_id"]
     place = room_items.locate([event_id], room)[event_id]

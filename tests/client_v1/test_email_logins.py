@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from murmuration.accounts.threepids import binding
+from murmuration.protocol.identifiers import UserId
 from tests.accounts.conftest import PASSWORD as WORDS
 from tests.accounts.conftest import Clock
 from tests.in_process import Answer, Client
@@ -46,7 +47,7 @@ def mailbox(configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> 
 def dora(register: Callable[..., Client], fresh_name: Callable[..., str]) -> tuple[Client, str]:
     """A user with an address."""
     user, address = register(), f"{fresh_name('dora')}@mail.example"
-    binding.add(user.user_id, "email", address, validated_ms=1)
+    binding.add(UserId(user.user_id), "email", address, validated_ms=1)
     return user, address
 
 
@@ -223,5 +224,5 @@ def test_both_stages_are_the_same_users(
 def test_a_closed_account_leaves_its_address(mailbox: Mailbox, dora: tuple[Client, str]) -> None:
     from murmuration.accounts.management import close_account
 
-    close_account(dora[0].user_id)
+    close_account(UserId(dora[0].user_id))
     assert binding.owner("email", dora[1]) is None

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from murmuration.accounts import registration_tokens
+from murmuration.protocol.identifiers import UserId
 from tests.accounts.browser import Browser, links
 from tests.accounts.conftest import PASSWORD as WORDS
 from tests.in_process import Answer, Client
@@ -201,7 +202,7 @@ def test_stages_come_one_after_the_other(
     from murmuration.storage.users import subjects
 
     subject = subjects.Subject(providers()[0].id, "alice")
-    dynamodb.transact(subjects.link_writes(subject, user.user_id))
+    dynamodb.transact(subjects.link_writes(subject, UserId(user.user_id)))
     begun = post(LOGIN, OAUTH2, session=first["session"]).json
     assert come_back(begun["uri"]).json["user_id"] == user.user_id
     # The session has done its work.
@@ -233,7 +234,7 @@ def test_the_first_stage_completed_away_goes_on_in_another_session(
     from murmuration.storage.users import subjects
 
     subject = subjects.Subject(providers()[0].id, "alice")
-    dynamodb.transact(subjects.link_writes(subject, user.user_id))
+    dynamodb.transact(subjects.link_writes(subject, UserId(user.user_id)))
     begun = post(LOGIN, OAUTH2).json
     back = come_back(begun["uri"]).json
     assert back["next"] == PASSWORD

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from murmuration.protocol.identifiers import UserId
 from tests.client_v1.people import V1, create, memberships, post, room, texts
 from tests.in_process import Client, segment
 from tests.rooms.conftest import alice, bob
@@ -282,7 +283,16 @@ def test_syncing_global(alice: Client, bob: Client) -> None:
     from murmuration.storage.users import presence
 
     ok(alice.get(f"{V1}/initialSync"))  # she is there now
-    tell([item for item in [presence.read(bob.user_id), presence.read(alice.user_id)] if item])
+    tell(
+        [
+            item
+            for item in [
+                presence.read(UserId(bob.user_id)),
+                presence.read(UserId(alice.user_id)),
+            ]
+            if item
+        ]
+    )
     body = ok(alice.get(f"{V1}/initialSync", limit=2))
     rooms = {entry["room_id"]: entry for entry in body["rooms"]}
     shown = rooms[room_id]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from murmuration.protocol.identifiers import DeviceId, UserId
 from tests.in_process import Client, segment
 from tests.logged_in import log_in
 from tests.rooms.people import bodies, create_room, join, messages, ok, path, refused, send
@@ -13,7 +14,7 @@ MakeClient = Callable[..., Client]
 
 
 def test_a_token_is_revoked_with_its_device(alice: Client) -> None:
-    tablet = log_in(alice.user_id, "TABLET")
+    tablet = log_in(UserId(alice.user_id), DeviceId("TABLET"))
     for _ in range(2):
         ok(alice.post(f"{V2}/account/revokeToken", {"access_token": tablet.token}))
     refused(tablet.get(f"{V3}/account/whoami"), 401, "M_UNKNOWN_TOKEN")
@@ -24,8 +25,8 @@ def test_a_token_is_revoked_with_its_device(alice: Client) -> None:
 
 
 def test_an_older_token_of_the_device_revokes_nothing(alice: Client) -> None:
-    older = log_in(alice.user_id, "TABLET")
-    newer = log_in(alice.user_id, "TABLET")
+    older = log_in(UserId(alice.user_id), DeviceId("TABLET"))
+    newer = log_in(UserId(alice.user_id), DeviceId("TABLET"))
     ok(alice.post(f"{V2}/account/revokeToken", {"access_token": older.token}))
     assert ok(newer.get(f"{V3}/account/whoami"))["device_id"] == "TABLET"
 
@@ -40,7 +41,7 @@ def test_anothers_token_is_not_ones_to_revoke(alice: Client, make_client: MakeCl
 
 
 def test_devices_and_accounts_are_deleted_as_today(alice: Client) -> None:
-    log_in(alice.user_id, "TABLET")
+    log_in(UserId(alice.user_id), DeviceId("TABLET"))
     assert ok(alice.get(f"{V2}/devices/TABLET"))["device_id"] == "TABLET"
     assert "flows" in alice.request("DELETE", f"{V2}/devices/TABLET", {}).json
     assert "flows" in alice.post(f"{V2}/account/deactivate").json

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.storage.users import memberships
 from tests.in_process import Answer, Client, segment
 from tests.rooms.people import (
@@ -250,7 +251,7 @@ def test_a_batch_may_have_memberships(alice: Client, make_client: MakeClient, ro
 
 
 def test_a_membership_that_goes_on_within_a_batch_began_with_it(
-    alice: Client, make_client: MakeClient, room_id: str
+    alice: Client, make_client: MakeClient, room_id: RoomId
 ) -> None:
     bob = make_client("bob")
     ok(alice.put(path(room_id, "state", "m.room.join_rules", ""), {"join_rule": "public"}))
@@ -260,7 +261,7 @@ def test_a_membership_that_goes_on_within_a_batch_began_with_it(
         return {"type": "m.room.member", "state_key": bob.user_id, "content": content}
 
     ok(batch(bob, room_id, join_as("Bob"), join_as("Bobby")))
-    row = memberships.read_membership(bob.user_id, room_id)
+    row = memberships.read_membership(UserId(bob.user_id), room_id)
     assert row is not None
     assert row.since is not None
     assert row.ordinal == row.since + 1

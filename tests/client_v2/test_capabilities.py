@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from murmuration.protocol.identifiers import DeviceId, UserId
 from tests.in_process import Client, segment
 from tests.logged_in import log_in
 from tests.rooms.people import create_room, join, ok, refused
@@ -57,7 +58,7 @@ def test_the_servers_set_is_behind_its_hash(alice: Client, monkeypatch: pytest.M
 
 
 def test_a_hash_is_refused_until_its_set_is_uploaded(alice: Client) -> None:
-    other = log_in(alice.user_id, "OTHER")
+    other = log_in(UserId(alice.user_id), DeviceId("OTHER"))
     sha256 = upload(other, {"x": {}})
     refused(announce(alice, "unknown"), 404, "M_NOT_FOUND")
     ok(announce(alice, sha256))
@@ -66,7 +67,7 @@ def test_a_hash_is_refused_until_its_set_is_uploaded(alice: Client) -> None:
 
 def test_others_see_the_hashes_and_ask_for_the_sets(alice: Client, bob: Client) -> None:
     first = upload(alice, VOIP)
-    second = upload(log_in(alice.user_id, "OTHER"), {"x": {}})
+    second = upload(log_in(UserId(alice.user_id), DeviceId("OTHER")), {"x": {}})
     assert hashes(bob, alice) == sorted([first, second])
     where = f"{V2}/users/{segment(alice.user_id)}/capabilities"
     assert ok(bob.get(f"{where}/{first}")) == VOIP
@@ -91,7 +92,7 @@ def test_the_hashes_are_part_of_presence(alice: Client, bob: Client) -> None:
 
 
 def test_a_device_takes_its_set_with_it(alice: Client, bob: Client) -> None:
-    other = log_in(alice.user_id, "OTHER")
+    other = log_in(UserId(alice.user_id), DeviceId("OTHER"))
     kept, gone = upload(alice, VOIP), upload(other, {"x": {}})
     ok(other.post(f"{V3}/logout"))
     assert hashes(bob, alice) == [kept]

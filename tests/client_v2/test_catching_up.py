@@ -10,6 +10,7 @@ import pytest
 
 from murmuration.aws import dynamodb
 from murmuration.drafts.v2 import catching_up
+from murmuration.protocol.identifiers import UserId
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.users import memberships
 from tests.client_v2.streams import (
@@ -255,7 +256,7 @@ def test_an_expired_place_gives_all_again(alice: Client, room_id: str) -> None:
     stream = Streaming(alice)
     stream.begin()
     row = "s_" + stream.token.partition(".")[2]
-    dynamodb.execute(dynamodb.delete(tokens.TABLE, tokens.token_key(alice.user_id, row)))
+    dynamodb.execute(dynamodb.delete(tokens.TABLE, tokens.token_key(UserId(alice.user_id), row)))
     [room] = stream.begin()["rooms"]
     assert not room["incremental"]
 

@@ -10,6 +10,7 @@ import pytest
 from murmuration.aws import dynamodb
 from murmuration.drafts.v2 import event_stream as domain
 from murmuration.presence import telling
+from murmuration.protocol.identifiers import UserId
 from murmuration.storage.live import streamings
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.users import presence
@@ -135,7 +136,7 @@ def test_an_expired_place_says_so_and_goes_on_from_now(alice: Client, room_id: s
     stream.begin()
     send(alice, room_id, "lost")
     row = "s_" + stream.token.partition(".")[2]
-    dynamodb.execute(dynamodb.delete(tokens.TABLE, tokens.token_key(alice.user_id, row)))
+    dynamodb.execute(dynamodb.delete(tokens.TABLE, tokens.token_key(UserId(alice.user_id), row)))
     answer = stream.go_on(timeout=LONG)
     assert (answer["expired"], answer["events"]) == (True, [])
     send(alice, room_id, "seen")
@@ -144,7 +145,7 @@ def test_an_expired_place_says_so_and_goes_on_from_now(alice: Client, room_id: s
 
 def test_a_stream_in_use_lives_on(alice: Client) -> None:
     token = define_stream(alice)
-    streaming_item = streamings.read(alice.user_id, token)
+    streaming_item = streamings.read(UserId(alice.user_id), token)
     assert streaming_item is not None
     soon = streaming_item.expires - streamings.LIFETIME_S + 100
     values = {":soon": soon}
@@ -152,7 +153,7 @@ def test_a_stream_in_use_lives_on(alice: Client) -> None:
         dynamodb.update(streamings.TABLE, streaming_item.key, "SET expires = :soon", values=values)
     )
     event_stream(alice, token)
-    renewed = streamings.read(alice.user_id, token)
+    renewed = streamings.read(UserId(alice.user_id), token)
     assert renewed is not None
     assert renewed.expires >= streaming_item.expires
 
@@ -262,7 +263,7 @@ def test_presence_is_that_of_the_streams_users_and_filtered_by_type(
     only = define_filter(bob, types=["m.room.*"])
     event_stream(bob, both.token)  # he is there now
     ok(alice.put(f"/_matrix/client/v3/presence/{alice.user_id}/status", {"presence": "unavailable"}))
-    telling.tell([item for item in [presence.read(alice.user_id)] if item])
+    telling.tell([item for item in [presence.read(UserId(alice.user_id))] if item])
     [told] = event_stream(bob, both.token)["presence"]
     assert (told["sender"], told["content"]["presence"]) == (alice.user_id, "unavailable")
     assert "presence" not in event_stream(bob, both.token, filter=only)

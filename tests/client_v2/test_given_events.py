@@ -11,6 +11,7 @@ import pytest
 from murmuration.clock import now_ms
 from murmuration.drafts.v2 import event_stream as domain
 from murmuration.drafts.v2 import streaming
+from murmuration.protocol.identifiers import UserId
 from murmuration.rooms.membership import joining
 from murmuration.storage.live import streamings
 from murmuration.sync import engine, first_look
@@ -132,7 +133,7 @@ def test_an_answer_that_never_came_holds_up_no_longer_than_a_request(
     bob: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stream = Streaming(bob)
-    streamings.note_entering(streaming.parse(bob.user_id, stream.token).streaming, now_ms() + 60_000)
+    streamings.note_entering(streaming.parse(UserId(bob.user_id), stream.token).streaming, now_ms() + 60_000)
     create_room(bob)
     assert stream.events() == []
     later = now_ms() + 61_000

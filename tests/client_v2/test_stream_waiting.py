@@ -13,6 +13,7 @@ from local_cloud.aws.sqs import Sqs
 from murmuration.clock import now_ms
 from murmuration.delivery import wakes
 from murmuration.drafts.v2 import streaming
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.storage.live import listeners, streamings
 from murmuration.storage.rooms import room_items
 from tests.client_v2.streams import (
@@ -40,7 +41,7 @@ LONG = 20_000
 """A timeout, in milliseconds, that no test waits out."""
 
 
-def tell(room_id: str) -> None:
+def tell(room_id: RoomId) -> None:
     """What the Streams worker does after an event of the room."""
     head = room_items.read_head(room_id)
     assert head is not None
@@ -55,10 +56,12 @@ def until(condition: Callable[[], Any], seconds: float = 10) -> None:
 
 
 def waiting(client: Client) -> list[listeners.Wait]:
-    return list(listeners.waits_in(listeners.read_items([client.user_id])))
+    return list(listeners.waits_in(listeners.read_items([UserId(client.user_id)])))
 
 
-def test_the_stream_waits_until_something_happens(bob: Client, alice: Client, room_id: str, sqs: Sqs) -> None:
+def test_the_stream_waits_until_something_happens(
+    bob: Client, alice: Client, room_id: RoomId, sqs: Sqs
+) -> None:
     stream = Streaming(bob)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(stream.events, timeout=LONG)
@@ -69,7 +72,7 @@ def test_the_stream_waits_until_something_happens(bob: Client, alice: Client, ro
 
 
 def test_an_event_between_look_and_wait_is_not_missed(
-    bob: Client, alice: Client, room_id: str, sqs: Sqs
+    bob: Client, alice: Client, room_id: RoomId, sqs: Sqs
 ) -> None:
     from murmuration.sync import waiting as sync_waiting
 
@@ -86,7 +89,7 @@ def test_an_event_between_look_and_wait_is_not_missed(
 
 
 def test_what_is_not_for_this_stream_does_not_end_the_wait(
-    bob: Client, alice: Client, room_id: str, sqs: Sqs
+    bob: Client, alice: Client, room_id: RoomId, sqs: Sqs
 ) -> None:
     stream = Streaming(bob)
     only = define_filter(bob, types=["m.room.message"])
@@ -105,7 +108,7 @@ def test_what_is_not_for_this_stream_does_not_end_the_wait(
         assert bodies(answer.result(10)["events"]) == ["this"]
 
 
-def test_one_stream_may_be_waited_on_twice(bob: Client, alice: Client, room_id: str, sqs: Sqs) -> None:
+def test_one_stream_may_be_waited_on_twice(bob: Client, alice: Client, room_id: RoomId, sqs: Sqs) -> None:
     token = define_stream(bob)
     with ThreadPoolExecutor(2) as pool:
         answers = [pool.submit(event_stream, bob, token, LONG) for _ in range(2)]
@@ -116,7 +119,7 @@ def test_one_stream_may_be_waited_on_twice(bob: Client, alice: Client, room_id: 
 
 
 def test_what_an_answer_gives_does_not_end_the_wait(
-    bob: Client, alice: Client, room_id: str, sqs: Sqs
+    bob: Client, alice: Client, room_id: RoomId, sqs: Sqs
 ) -> None:
     stream = Streaming(bob)
     with ThreadPoolExecutor(1) as pool:
@@ -136,7 +139,7 @@ def test_what_an_answer_gives_does_not_end_the_wait(
 def test_a_room_that_waits_for_its_answer_comes_without_a_ring(bob: Client, sqs: Sqs) -> None:
     """The answer with the room was lost: nobody rings when its time is over."""
     stream = Streaming(bob)
-    kept = streaming.parse(bob.user_id, stream.token).streaming
+    kept = streaming.parse(UserId(bob.user_id), stream.token).streaming
     streamings.note_entering(kept, now_ms() + 1500)
     create_room(bob)
     assert stream.events(timeout=LONG)[0]["type"] == "m.homeserver.scrollback"

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from murmuration.drafts.v2 import event_stream as domain
+from murmuration.protocol.identifiers import RoomId
 from murmuration.storage.rooms import room_items
 from tests.client_v2.streams import V2, Streaming, scrollback
 from tests.in_process import Client
@@ -32,7 +33,7 @@ PAGE = 3
 class Log:
     """A room as it is: its events in order, and how far each person who left may see."""
 
-    room_id: str
+    room_id: RoomId
     events: list[str] = field(default_factory=list)
     pairs: dict[str, tuple[str, str]] = field(default_factory=dict)
     joined: set[str] = field(default_factory=set)
@@ -124,7 +125,7 @@ class StreamsMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.clients = {person: type(self).make(person) for person in PEOPLE}
-        self.logs = [Log(create_room(self.clients["alice"], preset="public_chat")) for _ in ROOMS]
+        self.logs = [Log(RoomId(create_room(self.clients["alice"], preset="public_chat"))) for _ in ROOMS]
         for log in self.logs:
             log.joined.add("alice")
             log.catch_up()

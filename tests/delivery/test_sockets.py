@@ -14,6 +14,7 @@ from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
 from murmuration.delivery import sockets, wakes
 from murmuration.presence.status import STAY_MS
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.presence import HIDDEN, OFFLINE, ONLINE
 from murmuration.storage.live import connections, listeners
 from murmuration.storage.rooms import room_items
@@ -72,7 +73,7 @@ def room(make_client: Make) -> tuple[Client, Client, str]:
     return alice, bob, room_id
 
 
-def tell(room_id: str) -> None:
+def tell(room_id: RoomId) -> None:
     head = room_items.read_head(room_id)
     assert head is not None
     wakes.wake_for_log_entries([{"room_id": room_id, "state_root": head.state_root}])
@@ -108,7 +109,7 @@ def test_refused_handshakes(
     assert connections.read("x") is None
 
 
-def test_updates_follow_the_token(wire: Wire, room: tuple[Client, Client, str]) -> None:
+def test_updates_follow_the_token(wire: Wire, room: tuple[Client, Client, RoomId]) -> None:
     alice, bob, room_id = room
     syncing = Syncing(bob)
     syncing.sync()
@@ -197,7 +198,7 @@ def test_who_stopped_halfway_ends_the_connection(
 
 
 def test_gone_connections_are_forgotten(
-    wire: Wire, room: tuple[Client, Client, str], monkeypatch: pytest.MonkeyPatch
+    wire: Wire, room: tuple[Client, Client, RoomId], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, bob, room_id = room
     stream = Stream(wire, bob)
@@ -208,7 +209,7 @@ def test_gone_connections_are_forgotten(
     tell(room_id)
     wire.run_pushes()
     assert connections.read(stream.id) is None
-    assert list(listeners.sockets_in(listeners.read_items([bob.user_id]))) == []
+    assert list(listeners.sockets_in(listeners.read_items([UserId(bob.user_id)]))) == []
     tell(room_id)
     assert wire.run_pushes() == 0
 
@@ -233,7 +234,7 @@ def test_disconnect(wire: Wire, make_client: Make) -> None:
     event = {"requestContext": {"connectionId": stream.id}}
     assert invoke(disconnect.handler, event)["statusCode"] == 200
     assert invoke(disconnect.handler, event)["statusCode"] == 200
-    assert list(listeners.sockets_in(listeners.read_items([bob.user_id]))) == []
+    assert list(listeners.sockets_in(listeners.read_items([UserId(bob.user_id)]))) == []
 
 
 @pytest.mark.parametrize("comes_back", [True, False])
@@ -246,10 +247,10 @@ def test_who_does_not_come_back_goes_offline(
     invoke(disconnect.handler, {"requestContext": {"connectionId": first.id}})
     if comes_back:
         Stream(wire, bob, "two")
-    before = presence.from_item(presence.read(bob.user_id))
+    before = presence.from_item(presence.read(UserId(bob.user_id)))
     assert before.shown(now_ms()) == ONLINE
     wire.run_pushes()
-    after = presence.from_item(presence.read(bob.user_id))
+    after = presence.from_item(presence.read(UserId(bob.user_id)))
     assert after.shown(now_ms()) == (ONLINE if comes_back else OFFLINE)
     assert (after.changed_ms == before.changed_ms) == comes_back
 
@@ -262,7 +263,7 @@ def test_what_a_device_says_counts_for_its_connection(
         ok(bob.put(path, {"presence": state}))
 
     def seen(after_ms: int = 0) -> str:
-        return presence.from_item(presence.read(bob.user_id)).own(now_ms() + after_ms)
+        return presence.from_item(presence.read(UserId(bob.user_id))).own(now_ms() + after_ms)
 
     bob = make_client()
     stream = Stream(wire, bob)
@@ -275,10 +276,10 @@ def test_what_a_device_says_counts_for_its_connection(
     wire.run_pushes()
     assert seen(2 * STAY_MS) == HIDDEN
     ok(bob.post(f"{V3}/logout"))
-    assert not presence.from_item(presence.read(bob.user_id)).watches(now_ms())
+    assert not presence.from_item(presence.read(UserId(bob.user_id))).watches(now_ms())
 
 
-def test_a_logged_out_device_is_told_nothing(wire: Wire, room: tuple[Client, Client, str]) -> None:
+def test_a_logged_out_device_is_told_nothing(wire: Wire, room: tuple[Client, Client, RoomId]) -> None:
     alice, bob, room_id = room
     stream = Stream(wire, bob)
     wire.run_pushes()

@@ -10,6 +10,7 @@ import pytest
 from local_cloud.aws.sqs import Sqs
 from murmuration.clock import now_ms
 from murmuration.delivery import wakes
+from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
 from murmuration.settings import settings
 from murmuration.storage.live import connections, listeners, streams, wake_queues
 from murmuration.storage.live.listeners import Socket
@@ -64,7 +65,7 @@ class TestParked:
         (wait,) = registrations(bob)
         for event_id in (first, second):
             read(alice, room_id, event_id)
-            tell_of_stream(streams.room_stream(room_id))
+            tell_of_stream(streams.room_stream(RoomId(room_id)))
             assert rings(sqs, wait) == (0, 1)
         (noted,) = registrations(bob)
         assert (noted.nonce, noted.late) == (wait.nonce, True)
@@ -79,13 +80,13 @@ class TestParked:
         syncing.sync(timeout=LONG)
         (wait,) = registrations(bob)
         read(alice, room_id, event_id)
-        tell_of_stream(streams.room_stream(room_id))
+        tell_of_stream(streams.room_stream(RoomId(room_id)))
         send(alice, room_id, "b")
-        tell(room_id)
+        tell(RoomId(room_id))
         assert rings(sqs, wait) == (1, 1)
         assert registrations(bob) == []
-        (item,) = listeners.read_items([bob.user_id])
-        rests = listeners.taken_slots(item, bob.device_id)[wait.slot]
+        (item,) = listeners.read_items([UserId(bob.user_id)])
+        rests = listeners.taken_slots(item, DeviceId(bob.device_id))[wait.slot]
         assert rests >= wait.until - 700 + listeners.QUARANTINE_S - 5, "its slot rests until both are gone"
 
     def test_a_late_ring_comes(self, room: Three, sqs: Sqs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,14 +97,14 @@ class TestParked:
         (wait,) = registrations(bob)
         monkeypatch.setattr(wakes, "LATE_S", 1)
         read(alice, room_id, event_id)
-        tell_of_stream(streams.room_stream(room_id))
+        tell_of_stream(streams.room_stream(RoomId(room_id)))
         found = sqs.queue(wait.queue.rpartition("/")[2])
         rung = [message.body for message in found.receive(1, wait=10, visibility=0)]
         assert [body.partition(" ")[0] for body in rung] == [wait.nonce]
 
     def test_in_a_direct_chat_a_receipt_rings_at_once(self, make_client: Make, sqs: Sqs) -> None:
         alice, bob = make_client("alice"), make_client("bob")
-        room_id = create_room(alice, preset="public_chat")
+        room_id = RoomId(create_room(alice, preset="public_chat"))
         join(bob, room_id)
         event_id = send(alice, room_id, "a")
         syncing = Syncing(bob)
@@ -149,7 +150,9 @@ class TestParked:
             "presence": {"sk": f"presence#{alice.user_id}", "via": room_id},
             "device list": {"sk": "devices", "user_id": alice.user_id},
         }
-        wakes.wake_for_stream_items([{"stream_id": streams.room_stream(room_id), "seq": 1, **items[change]}])
+        wakes.wake_for_stream_items(
+            [{"stream_id": streams.room_stream(RoomId(room_id)), "seq": 1, **items[change]}]
+        )
         assert rings(sqs, wait) == expected
 
     @pytest.mark.parametrize(
@@ -161,14 +164,17 @@ class TestParked:
         syncing.sync()
         syncing.sync(timeout=LONG)
         (wait,) = registrations(bob)
-        tablet, stream = log_in(bob.user_id, "TABLET"), streams.user_stream(bob.user_id)
+        tablet, stream = (
+            log_in(UserId(bob.user_id), DeviceId("TABLET")),
+            streams.user_stream(UserId(bob.user_id)),
+        )
         if change == "read marker":
             ok(tablet.post(path(room_id, "read_markers"), {"m.fully_read": event_id}))
         elif change == "account data":
             ok(tablet.put(f"{V3}/user/{segment(bob.user_id)}/account_data/x", {"a": 1}))
         else:
             ok(alice.put(f"{V3}/sendToDevice/x/1", {"messages": {bob.user_id: {"*": {"a": 1}}}}))
-            stream = streams.device_stream(bob.user_id, bob.device_id)
+            stream = streams.device_stream(UserId(bob.user_id), DeviceId(bob.device_id))
         tell_of_stream(stream)
         assert rings(sqs, wait) == expected
 
@@ -176,7 +182,7 @@ class TestParked:
         alice, bob, room_id, syncing = room
         syncing.sync(timeout=LONG)
         (wait,) = registrations(bob)
-        stream = streams.room_stream(room_id)
+        stream = streams.room_stream(RoomId(room_id))
         wakes.wake_for_stream_items(
             [
                 {
@@ -207,12 +213,17 @@ def test_a_wait_that_is_held_is_not_rung_late(room: Three, sqs: Sqs) -> None:
     alice, bob, room_id, _ = room
     url = f"https://sqs.example.org/0/{settings().queue('wake-x')}"
     wait = listeners.Wait(
-        bob.user_id, bob.device_id, "h0", url, wake_queues.new_nonce(kept=False), 4_000_000_000
+        UserId(bob.user_id),
+        DeviceId(bob.device_id),
+        "h0",
+        url,
+        wake_queues.new_nonce(kept=False),
+        4_000_000_000,
     )
     assert listeners.register(wait, None)[0]
     event_id = send(alice, room_id, "a")
     read(alice, room_id, event_id)
-    tell_of_stream(streams.room_stream(room_id))
+    tell_of_stream(streams.room_stream(RoomId(room_id)))
     assert not sqs._queues
     assert [(each.nonce, each.late) for each in registrations(bob)] == [(wait.nonce, False)]
 
@@ -221,24 +232,24 @@ def test_a_connection_is_looked_at_later_once(room: Three, sqs: Sqs) -> None:
     alice, bob, room_id, _ = room
     sqs.create_queue({"QueueName": settings().queue(wakes.PUSHES)})
     until = 4_000_000_000
-    listeners.add_socket(Socket(bob.user_id, bob.device_id, "abc"), until)
+    listeners.add_socket(Socket(UserId(bob.user_id), DeviceId(bob.device_id), "abc"), until)
     for body in ("a", "b"):
         read(alice, room_id, send(alice, room_id, body))
-        tell_of_stream(streams.room_stream(room_id))
+        tell_of_stream(streams.room_stream(RoomId(room_id)))
         assert sqs.queue(settings().queue(wakes.PUSHES)).counts() == (0, 0, 1)
-    tell(room_id)
+    tell(RoomId(room_id))
     assert sqs.queue(settings().queue(wakes.PUSHES)).counts() == (1, 0, 1)
-    listeners.remove_socket(bob.user_id, "abc")
-    listeners.note_late_push(Socket(bob.user_id, bob.device_id, "abc"), until)
-    assert list(listeners.sockets_in(listeners.read_items([bob.user_id]))) == []
+    listeners.remove_socket(UserId(bob.user_id), "abc")
+    listeners.note_late_push(Socket(UserId(bob.user_id), DeviceId(bob.device_id), "abc"), until)
+    assert list(listeners.sockets_in(listeners.read_items([UserId(bob.user_id)]))) == []
     assert connections.LIFETIME_S > wakes.LATE_S
 
 
 def test_a_connection_is_told_that_typing_has_ended(room: Three, sqs: Sqs) -> None:
     alice, bob, room_id, _ = room
     sqs.create_queue({"QueueName": settings().queue(wakes.PUSHES)})
-    listeners.add_socket(Socket(bob.user_id, bob.device_id, "abc"), 4_000_000_000)
+    listeners.add_socket(Socket(UserId(bob.user_id), DeviceId(bob.device_id), "abc"), 4_000_000_000)
     for typing, expected in ((True, (1, 0, 0)), (False, (2, 0, 0))):
         ok(alice.put(path(room_id, "typing", alice.user_id), {"typing": typing}))
-        tell_of_stream(streams.room_stream(room_id))
+        tell_of_stream(streams.room_stream(RoomId(room_id)))
         assert sqs.queue(settings().queue(wakes.PUSHES)).counts() == expected

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
@@ -19,6 +19,9 @@ from local_cloud.testing import LocalCloud
 from murmuration.accounts.sso.login import CALLBACK
 from tests.e2e.chrome import Chrome, chrome
 from tests.identity_provider import CLIENT_SECRET, PASSWORDS, identity_provider
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
 
 pytestmark = pytest.mark.long
 
@@ -42,7 +45,7 @@ class Site:
         found: dict[str, Any] = self.call("POST", f"{V3}/register", body).json()
         return found
 
-    def give_address(self, user_id: str, address: str) -> None:
+    def give_address(self, user_id: UserId, address: str) -> None:
         """As an operator, who may: it's proved by no mail."""
         from murmuration.accounts.threepids import binding
         from operators.operating import connected

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
@@ -15,6 +15,9 @@ from murmuration.protocol.pdus.building import complete_event
 from murmuration.protocol.room_versions import ROOM_VERSIONS
 from tests.federation.remote import Remote
 from tests.in_process import Answer, Client, segment
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
 
 SECRET = "the viewer side's"
 VERSIONS = ("1", "6", "10", "11", "12")
@@ -30,7 +33,7 @@ class Peer:
         self._numbers = iter(range(1, 10_000))
 
     @property
-    def name(self) -> str:
+    def name(self) -> ServerName:
         return self.remote.name
 
     def user(self, name: str = "rory") -> str:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from murmuration.protocol.auth_rules import auth_event_types, check_auth
 from murmuration.protocol.events import Event, StateKey
-from murmuration.protocol.identifiers import RoomId, UserId
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId
 from murmuration.protocol.pdus.building import complete_event, unsigned_pdu
 from murmuration.protocol.pdus.hashing import reference_hash
 from murmuration.protocol.pdus.signing import SigningKey, sign_event
@@ -32,7 +32,7 @@ class HostedRoom:
         self.began_ms = START_MS + 1_000_000 * next(_numbers)
         self.version = ROOM_VERSIONS[version]
         self.creator = f"@owner:{remote.name}"
-        self.events: dict[str, Event] = {}
+        self.events: dict[EventId, Event] = {}
         self.state: dict[StateKey, Event] = {}
         self.newest: Event | None = None
         self.room_id = "" if self.version.create_event_is_room_id else f"!r{next(_numbers)}:{remote.name}"
@@ -41,7 +41,7 @@ class HostedRoom:
             content["creator"] = self.creator
         create = self.add("m.room.create", content, "")
         self.room_id = create.room_id
-        self.member(self.creator, "join")
+        self.member(UserId(self.creator), "join")
         levels = {
             "state_default": 50,
             "users": {} if self.version.privileged_creators else {self.creator: 100},
@@ -55,11 +55,11 @@ class HostedRoom:
         content: Mapping[str, Any],
         state_key: str | None = None,
         *,
-        sender: str = "",
+        sender: UserId | None = None,
         key: SigningKey | None = None,
         take: bool = True,
     ) -> Event:
-        sender = sender or self.creator
+        sender = sender or UserId(self.creator)
         pairs = auth_event_types(self.version, event_type, sender, state_key, content)
         server = sender.partition(":")[2]
         more: dict[str, Any] = {}
@@ -75,7 +75,9 @@ class HostedRoom:
             origin_server_ts=self.began_ms + 1000 * len(self.events),
             **more,
         )  # fmt: skip
-        event = complete_event({**pdu, "origin": server}, server, key or self.remote.key, self.version)
+        event = complete_event(
+            {**pdu, "origin": server}, ServerName(server), key or self.remote.key, self.version
+        )
         if take:
             self.take(event)
         return event
@@ -90,7 +92,7 @@ class HostedRoom:
         if event.state_pair is not None:
             self.state[event.state_pair] = event
 
-    def member(self, user_id: str, membership: str, *, sender: str = "", **more: Any) -> Event:
+    def member(self, user_id: UserId, membership: str, *, sender: UserId | None = None, **more: Any) -> Event:
         content = {"membership": membership}
         return self.add("m.room.member", content, user_id, sender=sender or user_id, **more)
 
@@ -101,7 +103,7 @@ class HostedRoom:
         event = self.state.get(("m.room.member", user_id))
         return event.membership if event else None
 
-    def template(self, user_id: str, membership: str) -> dict[str, Any]:
+    def template(self, user_id: UserId, membership: str) -> dict[str, Any]:
         content = {"membership": membership}
         pairs = auth_event_types(self.version, "m.room.member", user_id, user_id, content)
         cited = [self.state[pair].event_id for pair in pairs if pair in self.state]
@@ -117,7 +119,7 @@ class HostedRoom:
         }  # fmt: skip
 
     def auth_chain(self, events: list[Event]) -> list[Any]:
-        found: dict[str, Event] = {}
+        found: dict[EventId, Event] = {}
         todo = [event_id for event in events for event_id in event.auth_events]
         while todo:
             event_id = todo.pop()
@@ -150,7 +152,7 @@ class Host:
 
     def answer(self, received: Received) -> Reply:
         url = urlsplit(received.target)
-        parts = [unquote(part) for part in url.path.split("/")][1:]
+        parts = [UserId(unquote(part)) for part in url.path.split("/")][1:]
         if parts[:2] != ["_matrix", "federation"]:
             return self.remote.answer(received)
         api, what, rest = parts[2], parts[3], parts[4:]
@@ -188,7 +190,7 @@ class Host:
             return Reply([200, reply.body])
         return reply
 
-    def _membership(self, what: str, rest: list[str], body: Any, query: Mapping[str, list[str]]) -> Reply:
+    def _membership(self, what: str, rest: list[UserId], body: Any, query: Mapping[str, list[str]]) -> Reply:
         verb, membership = what.split("_")
         room = self.rooms.get(rest[0])
         if room is None:
@@ -222,5 +224,5 @@ class Host:
         self.invited.append(body)
         pdu = body if api == "v1" else body["event"]
         version = ROOM_VERSIONS["1" if api == "v1" else body["room_version"]]
-        answer = {"event": sign_event(pdu, self.remote.name, self.remote.key, version)}
+        answer = {"event": sign_event(pdu, ServerName(self.remote.name), self.remote.key, version)}
         return Reply([200, answer] if api == "v1" else answer)

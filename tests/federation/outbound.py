@@ -13,6 +13,7 @@ from local_cloud.permissions import acting_for, module_of
 from murmuration.aws import dynamodb
 from murmuration.federation.outbound.ordering import order_sending
 from murmuration.federation.outbound.pokes import OUTBOUND
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.settings import settings
 from murmuration.storage.servers import backlogs
 from tests.federation.network import Network, Received, Reply, TlsServer
@@ -136,10 +137,10 @@ class Workers:
 
 def room_with(alice: Client, *servers: str, **body: Any) -> Mirror:
     """A public room of Alice's in which each of the servers has a user."""
-    room_id = create_room(alice, preset="public_chat", **body)
+    room_id = RoomId(create_room(alice, preset="public_chat", **body))
     mirror = Mirror(room_id)
     for server in servers:
-        user_id = f"@user:{server}"
+        user_id = UserId(f"@user:{server}")
         assert mirror.kinds(mirror.member(user_id, user_id, "join")) == ["accepted"]
     return mirror
 

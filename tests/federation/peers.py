@@ -15,6 +15,7 @@ from murmuration.endpoint import discover
 from murmuration.federation.inbound.transactions.queueing import QUEUE
 from murmuration.protocol.encoding import x_matrix
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId
 from murmuration.settings import settings
 from tests.federation.network import Network, Received, Reply
 from tests.federation.remote import Remote, encode
@@ -88,7 +89,7 @@ class Peer(Remote):
 
     def _answer(self, what: str, parts: list[str], query: dict[str, list[str]], body: Any) -> Any:
         room = self.room
-        event_id = (query.get("event_id") or parts[-1:])[0]
+        event_id = EventId((query.get("event_id") or parts[-1:])[0])
         match what:
             case "event" if event_id in room.events and event_id not in room.secret:
                 return {"origin": self.name, "origin_server_ts": 1, "pdus": [room.events[event_id].pdu]}
@@ -114,7 +115,7 @@ class Peer(Remote):
         return None
 
 
-def make_peer(network: Network, name: str) -> Peer:
+def make_peer(network: Network, name: ServerName) -> Peer:
     made = Peer(name, key_of(name))
     made.serve(network)
     return made
@@ -122,11 +123,11 @@ def make_peer(network: Network, name: str) -> Peer:
 
 def share_room(alice: Client, *peers: Peer, version: str = "12", **body: Any) -> Mirror:
     """A room of Alice's in which `@bob` of each peer is, by events that they sent us."""
-    room_id = create_room(alice, preset="public_chat", room_version=version, **body)
+    room_id = RoomId(create_room(alice, preset="public_chat", room_version=version, **body))
     mirror = Mirror(room_id)
     for peer in peers:
         peer.mirror = mirror
-        bob = f"@bob:{peer.name}"
+        bob = UserId(f"@bob:{peer.name}")
         assert mirror.kinds(mirror.member(bob, bob, "join")) == ["accepted"]
     mirror.asked.clear()
     return mirror

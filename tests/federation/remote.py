@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from murmuration.protocol.encoding import canonical_json, x_matrix
+from murmuration.protocol.identifiers import ServerName
 from murmuration.protocol.pdus.keys import VerifyKey, build_server_keys
 from murmuration.protocol.pdus.signing import SigningKey
 from tests.conftest import SERVER_NAME
@@ -20,7 +21,7 @@ HOUR_MS = 3_600_000
 class Remote:
     """A server called `name`, reached by its name and port 8448."""
 
-    name: str
+    name: ServerName
     key: SigningKey = field(default_factory=lambda: SigningKey(b"r" * 32, "r1"))
     old: list[VerifyKey] = field(default_factory=list)
     valid_ms: int = 24 * HOUR_MS
@@ -43,7 +44,7 @@ class Remote:
     def authorization(
         self, method: str, uri: str, content: Any = x_matrix.ABSENT, destination: str = SERVER_NAME
     ) -> str:
-        return x_matrix.authorization(self.key, method, uri, self.name, destination, content)
+        return x_matrix.authorization(self.key, method, uri, self.name, ServerName(destination), content)
 
 
 def notary_of(documents: list[dict[str, Any]]) -> Any:

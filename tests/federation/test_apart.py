@@ -9,6 +9,7 @@ import pytest
 from local_cloud.testing import LocalCloud
 from murmuration.clock import now_ms
 from murmuration.federation.keys import fetching
+from murmuration.protocol.identifiers import ServerName
 from murmuration.storage.servers import remote_keys
 from operators import cli, operating
 from tests.federation.membership.test_two_clouds import V3, User, said
@@ -61,8 +62,8 @@ def meet_again(*clouds: LocalCloud) -> None:
     for one, other in (clouds, clouds[::-1]):
         with operating.connected(one.data, None):
             health.forget()
-            destinations.clear(other.server_name)
-            backlogs.hasten(other.server_name)
+            destinations.clear(ServerName(other.server_name))
+            backlogs.hasten(ServerName(other.server_name))
 
 
 @pytest.mark.parametrize("version", ["6", "12"])
@@ -100,7 +101,7 @@ def test_both_wrote_while_they_were_apart(two: list[LocalCloud], version: str) -
 def wait_to_ask_for_keys(asking: LocalCloud, asked: LocalCloud) -> None:
     """Wait until a server may ask another for keys again: not within a minute of the last time."""
     with operating.connected(asking.data, None):
-        last = remote_keys.read_many([(asked.server_name, "ed25519:any")])[1][asked.server_name]
+        last = remote_keys.read_many([(asked.server_name, "ed25519:any")])[1][ServerName(asked.server_name)]
     until(lambda: now_ms() > last.at_ms + fetching.URGENT_MS, fetching.URGENT_MS / 1000 + 30, pause=0.2)
 
 

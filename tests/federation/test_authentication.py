@@ -14,6 +14,7 @@ from murmuration.endpoint import Auth, Http, Request, discover, endpoint
 from murmuration.federation.keys import fetching
 from murmuration.federation.requests import health
 from murmuration.protocol.encoding import x_matrix
+from murmuration.protocol.identifiers import ServerName
 from murmuration.protocol.pdus.keys import VerifyKey
 from murmuration.protocol.pdus.signing import SigningKey
 from murmuration.settings import settings
@@ -43,7 +44,7 @@ def _viewer_secret(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def remote(network: Network, fresh_name: str) -> Remote:
+def remote(network: Network, fresh_name: ServerName) -> Remote:
     made = Remote(fresh_name)
     made.serve(network)
     return made
@@ -130,7 +131,9 @@ def test_the_body_is_part_of_it(remote: Remote, content: Any) -> None:
 )
 def test_a_body_that_was_signed_as_it_was_sent(remote: Remote, body: bytes) -> None:
     """Servers that write numbers in another way than Python, or names twice, signed those very bytes."""
-    message = x_matrix.signed_bytes_as_sent("PUT", URIS[0], remote.name, SERVER_NAME, body)
+    message = x_matrix.signed_bytes_as_sent(
+        "PUT", URIS[0], ServerName(remote.name), ServerName(SERVER_NAME), body
+    )
     signature = base64.b64encode(remote.key.sign(message)).decode().rstrip("=")
     header = f'X-Matrix origin="{remote.name}",destination="{SERVER_NAME}",key="ed25519:r1",sig="{signature}"'
     assert send(header, URIS[0], body)[0] == 200
@@ -147,7 +150,7 @@ def test_a_body_that_is_not_json(remote: Remote, body: bytes, errcode: str) -> N
 
 
 def test_another_servers_valid_signature_says_nothing(network: Network, remote: Remote) -> None:
-    other = Remote(f"other-{remote.name}", SigningKey(b"o" * 32, "r1"))
+    other = Remote(ServerName(f"other-{remote.name}"), SigningKey(b"o" * 32, "r1"))
     other.serve(network)
     theirs = other.authorization("PUT", URIS[0])
     assert send(theirs, URIS[0])[0] == 200
@@ -170,7 +173,7 @@ def test_several_signatures_of_one_server(remote: Remote) -> None:
 
 
 @pytest.mark.parametrize("destination", ["other.example", "EXAMPLE.ORG", ""])
-def test_a_request_for_another_server(remote: Remote, destination: str) -> None:
+def test_a_request_for_another_server(remote: Remote, destination: ServerName) -> None:
     assert send(remote.authorization("PUT", URIS[0], destination=destination), URIS[0])[0] == 401
 
 
@@ -180,7 +183,7 @@ def test_a_request_without_a_destination(remote: Remote) -> None:
 
 
 @pytest.mark.parametrize("origin", [SERVER_NAME, "not a name", "a/b", "nobody.example"])
-def test_an_origin_that_has_no_keys(network: Network, origin: str) -> None:
+def test_an_origin_that_has_no_keys(network: Network, origin: ServerName) -> None:
     signed = Remote(origin).authorization("PUT", URIS[0])
     status, answer = send(signed, URIS[0])
     assert (status, answer["errcode"]) == (401, "M_UNAUTHORIZED")
@@ -214,7 +217,7 @@ def test_each_endpoint_wants_a_signature(remote: Remote, method: str, route: str
         assert (answer.status, answer.json["errcode"]) == (401, "M_UNAUTHORIZED")
 
 
-def test_a_former_key_signs_no_requests(network: Network, fresh_name: str) -> None:
+def test_a_former_key_signs_no_requests(network: Network, fresh_name: ServerName) -> None:
     former = SigningKey(b"f" * 32, "f1")
     remote = Remote(fresh_name, old=[VerifyKey(former.key_id, former.public_key, expired_ts=1)])
     remote.serve(network)
@@ -283,10 +286,10 @@ def test_servers_that_the_operator_excludes(
 
 
 def test_a_valid_request_ends_a_backoff(remote: Remote) -> None:
-    destinations.write_failure(remote.name, destinations.Health(1, 1, 2**50, 600_000), 5)
+    destinations.write_failure(ServerName(remote.name), destinations.Health(1, 1, 2**50, 600_000), 5)
     health.forget()
     assert send(remote.authorization("PUT", URIS[0]), URIS[0])[0] == 200
-    assert destinations.read(remote.name) == destinations.Health()
+    assert destinations.read(ServerName(remote.name)) == destinations.Health()
 
 
 def test_what_it_costs(remote: Remote) -> None:

@@ -23,6 +23,7 @@ from murmuration.federation.requests.errors import (
 )
 from murmuration.protocol.encoding import x_matrix
 from murmuration.protocol.errors import Forbidden
+from murmuration.protocol.identifiers import ServerName
 from murmuration.settings import settings
 from murmuration.storage.servers import destinations
 from tests.conftest import SERVER_NAME
@@ -39,7 +40,7 @@ def server(network: Network, fresh_name: str) -> TlsServer:
     return made
 
 
-def test_what_is_sent(server: TlsServer, fresh_name: str) -> None:
+def test_what_is_sent(server: TlsServer, fresh_name: ServerName) -> None:
     body = {"ü": [1, 1.5, 2**60]}
     query = {"a": "+ &", "b": ["1", "2"], "c": None, "d": True}
     answer = client.request(fresh_name, "PUT", PATH, query=query, body=body)
@@ -53,24 +54,26 @@ def test_what_is_sent(server: TlsServer, fresh_name: str) -> None:
     names = f'origin="{SERVER_NAME}",destination="{fresh_name}",key="ed25519:test"'
     assert header.startswith(f'X-Matrix {names},sig="')
     (found,) = x_matrix.parse_authorization([header])
-    message = x_matrix.signed_bytes_as_sent("PUT", received.target, SERVER_NAME, fresh_name, received.body)
+    message = x_matrix.signed_bytes_as_sent(
+        "PUT", received.target, ServerName(SERVER_NAME), fresh_name, received.body
+    )
     assert x_matrix.is_signed(server_keys.signing_key().public_key, found.signature, [message])
 
 
-def test_a_connection_is_kept(server: TlsServer, fresh_name: str) -> None:
+def test_a_connection_is_kept(server: TlsServer, fresh_name: ServerName) -> None:
     for _ in range(5):
         client.request(fresh_name, "GET", PATH)
     assert (len(server.received), server.connections) == (5, 1)
 
 
-def test_a_kept_connection_that_was_closed_is_replaced(server: TlsServer, fresh_name: str) -> None:
+def test_a_kept_connection_that_was_closed_is_replaced(server: TlsServer, fresh_name: ServerName) -> None:
     server.handler = lambda _: Reply({"ok": True}, headers={"Connection": "close"})
     for _ in range(3):
         assert client.request(fresh_name, "GET", PATH) == {"ok": True}
     assert destinations.read(fresh_name) == destinations.Health()
 
 
-def test_compressed_answers(server: TlsServer, fresh_name: str) -> None:
+def test_compressed_answers(server: TlsServer, fresh_name: ServerName) -> None:
     large = {"large": "x" * 1_000_000}
     server.handler = lambda _: compressed(large)
     assert client.request(fresh_name, "GET", PATH) == large
@@ -78,7 +81,7 @@ def test_compressed_answers(server: TlsServer, fresh_name: str) -> None:
         client.request(fresh_name, "GET", PATH, max_bytes=1000)
 
 
-def test_a_large_answer_is_streamed(server: TlsServer, fresh_name: str) -> None:
+def test_a_large_answer_is_streamed(server: TlsServer, fresh_name: ServerName) -> None:
     server.handler = lambda _: Reply(b"x" * 3_000_000)
     with client.stream(fresh_name, "GET", PATH) as answer:
         pieces = [len(piece) for piece in answer.chunks(4_000_000)]
@@ -104,7 +107,7 @@ FAILURES: dict[str, tuple[Callable[[], Reply], type[RequestFailed], bool]] = {
 
 
 @pytest.mark.parametrize("case", FAILURES)
-def test_failures_have_types(server: TlsServer, fresh_name: str, case: str) -> None:
+def test_failures_have_types(server: TlsServer, fresh_name: ServerName, case: str) -> None:
     reply, kind, counts = FAILURES[case]
     server.handler = lambda _: reply()
     with pytest.raises(kind) as failed:
@@ -113,7 +116,7 @@ def test_failures_have_types(server: TlsServer, fresh_name: str, case: str) -> N
     assert (destinations.read(fresh_name).failing_since_ms > 0) is counts
 
 
-def test_a_refusal_has_the_servers_words(server: TlsServer, fresh_name: str) -> None:
+def test_a_refusal_has_the_servers_words(server: TlsServer, fresh_name: ServerName) -> None:
     body = {"errcode": "M_INCOMPATIBLE_ROOM_VERSION", "error": "no", "room_version": "12"}
     server.handler = lambda _: Reply(body, 400)
     with pytest.raises(Refused) as refused:
@@ -121,12 +124,12 @@ def test_a_refusal_has_the_servers_words(server: TlsServer, fresh_name: str) -> 
     assert (refused.value.status, refused.value.errcode, refused.value.body) == (400, body["errcode"], body)
 
 
-def test_an_old_list_answer(server: TlsServer, fresh_name: str) -> None:
+def test_an_old_list_answer(server: TlsServer, fresh_name: ServerName) -> None:
     server.handler = lambda _: Reply([200, {"a": 1}])
     assert client.request_value(fresh_name, "GET", PATH) == [200, {"a": 1}]
 
 
-def test_a_server_that_sends_a_byte_now_and_then(network: Network, fresh_name: str) -> None:
+def test_a_server_that_sends_a_byte_now_and_then(network: Network, fresh_name: ServerName) -> None:
     """The time limit is the whole request's: each byte would start another anew. No thread is left behind."""
     listener = socket.create_server(("127.0.0.1", 0))
     context = network.authority.context(fresh_name)
@@ -150,7 +153,7 @@ def test_a_server_that_sends_a_byte_now_and_then(network: Network, fresh_name: s
     listener.close()
 
 
-def fail(network: Network, name: str, **options: Any) -> int:
+def fail(network: Network, name: ServerName, **options: Any) -> int:
     """How many connections a request takes that must fail."""
     down = network.serve(lambda _: Reply({}, 503), name)
     network.at(name, 8448, down)
@@ -160,7 +163,7 @@ def fail(network: Network, name: str, **options: Any) -> int:
 
 
 def test_backoff_grows_to_a_day_and_an_answer_ends_it(
-    network: Network, fresh_name: str, moving_clock: Clock
+    network: Network, fresh_name: ServerName, moving_clock: Clock
 ) -> None:
     waits = []
     for _ in range(8):
@@ -181,7 +184,7 @@ def test_backoff_grows_to_a_day_and_an_answer_ends_it(
 
 
 def test_for_a_user_a_server_is_tried_again_after_a_minute(
-    network: Network, fresh_name: str, moving_clock: Clock
+    network: Network, fresh_name: ServerName, moving_clock: Clock
 ) -> None:
     assert fail(network, fresh_name) == 1
     assert fail(network, fresh_name, for_user=True) == 0
@@ -191,7 +194,7 @@ def test_for_a_user_a_server_is_tried_again_after_a_minute(
     assert fail(network, fresh_name, for_user=True) == 0
 
 
-def test_failures_side_by_side_count_once(network: Network, fresh_name: str) -> None:
+def test_failures_side_by_side_count_once(network: Network, fresh_name: ServerName) -> None:
     started = int(time.time() * 1000)
     for _ in range(5):
         health.failed(fresh_name, started)
@@ -199,7 +202,7 @@ def test_failures_side_by_side_count_once(network: Network, fresh_name: str) -> 
     assert destinations.read(fresh_name).interval_ms <= 1.2 * health.FIRST_MS
 
 
-def test_the_record_is_shared(network: Network, fresh_name: str) -> None:
+def test_the_record_is_shared(network: Network, fresh_name: ServerName) -> None:
     fail(network, fresh_name)
     health.forget()
     with pytest.raises(BackingOff) as waiting:
@@ -213,7 +216,12 @@ def test_the_record_is_shared(network: Network, fresh_name: str) -> None:
      ({"Retry-After": "99999999"}, {}, 3600), ({"Retry-After": "soon"}, {"retry_after_ms": "x"}, 60)],
 )  # fmt: skip
 def test_a_rate_limit_is_honoured_and_no_failure(
-    server: TlsServer, fresh_name: str, moving_clock: Clock, headers: dict[str, str], body: Any, seconds: int
+    server: TlsServer,
+    fresh_name: ServerName,
+    moving_clock: Clock,
+    headers: dict[str, str],
+    body: Any,
+    seconds: int,
 ) -> None:
     server.handler = lambda _: Reply({"errcode": "M_LIMIT_EXCEEDED", **body}, 429, headers)
     with pytest.raises(RateLimited):
@@ -230,7 +238,7 @@ def test_a_rate_limit_is_honoured_and_no_failure(
 
 
 def test_whom_the_operator_excludes(
-    server: TlsServer, fresh_name: str, monkeypatch: pytest.MonkeyPatch
+    server: TlsServer, fresh_name: ServerName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MURMURATION_FEDERATION_DENY", "*.example")
     settings.cache_clear()
@@ -241,4 +249,4 @@ def test_whom_the_operator_excludes(
 
 def test_this_server_does_not_ask_itself(network: Network) -> None:
     with pytest.raises(Unreachable):
-        client.request(SERVER_NAME, "GET", PATH)
+        client.request(ServerName(SERVER_NAME), "GET", PATH)

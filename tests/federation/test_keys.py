@@ -10,6 +10,7 @@ import pytest
 
 from murmuration.federation.keys import fetching
 from murmuration.federation.keys.fetching import verify_keys
+from murmuration.protocol.identifiers import RoomId, ServerName
 from murmuration.protocol.pdus.keys import VerifyKey, build_server_keys
 from murmuration.protocol.pdus.signing import SigningKey, sign_json
 from murmuration.protocol.room_versions import ROOM_VERSIONS
@@ -19,7 +20,7 @@ from tests.federation.conftest import Clock
 from tests.federation.network import Network, Reply
 from tests.federation.remote import HOUR_MS, Remote, notary_of
 
-NOTARY = "notary.example"
+NOTARY = ServerName("notary.example")
 FORMER = SigningKey(b"f" * 32, "former")
 
 
@@ -28,7 +29,7 @@ def now() -> int:
 
 
 @pytest.fixture
-def remote(network: Network, fresh_name: str) -> Remote:
+def remote(network: Network, fresh_name: ServerName) -> Remote:
     """A server with a current key `r1` and a former one."""
     made = Remote(fresh_name, old=[VerifyKey(FORMER.key_id, FORMER.public_key, expired_ts=1000)])
     made.serve(network)
@@ -49,8 +50,8 @@ def test_current_and_former_keys(remote: Remote) -> None:
     found = verify_keys({current: now(), former: 0})
     assert found[current].may_sign_request(now())
     assert not found[former].may_sign_request(now())
-    assert found[former].may_sign_event(999, ROOM_VERSIONS["10"])
-    assert not found[former].may_sign_event(1001, ROOM_VERSIONS["10"])
+    assert found[former].may_sign_event(999, ROOM_VERSIONS[RoomId("10")])
+    assert not found[former].may_sign_event(1001, ROOM_VERSIONS[RoomId("10")])
     assert remote.server is not None
     assert len(remote.server.received) == 1, "both were in one document"
     fetching.forget()
@@ -59,13 +60,22 @@ def test_current_and_former_keys(remote: Remote) -> None:
 
 
 def test_own_keys_are_not_asked_for(network: Network) -> None:
-    found = verify_keys({(SERVER_NAME, "ed25519:test"): now(), (SERVER_NAME, "ed25519:other"): now()})
+    found = verify_keys(
+        {(ServerName(SERVER_NAME), "ed25519:test"): now(), (ServerName(SERVER_NAME), "ed25519:other"): now()}
+    )
     assert list(found) == [(SERVER_NAME, "ed25519:test")]
 
 
 def test_what_can_be_no_key_is_left_out(network: Network) -> None:
     assert (
-        verify_keys({("a b", "ed25519:1"): 0, ("a.example", "rsa:1"): 0, ("a.example", "ed25519:ü"): 0}) == {}
+        verify_keys(
+            {
+                (ServerName("a b"), "ed25519:1"): 0,
+                (ServerName("a.example"), "rsa:1"): 0,
+                (ServerName("a.example"), "ed25519:ü"): 0,
+            }
+        )
+        == {}
     )
 
 
@@ -93,20 +103,24 @@ def wrong_documents(remote: Remote) -> dict[str, Any]:
     other = SigningKey(b"e" * 32, "r1")
     unsigned = {name: value for name, value in good.items() if name != "signatures"}
     longer = {**copy.deepcopy(good), "valid_until_ts": 2**50}
-    of_another = build_server_keys("else.example", [remote.key], now() + HOUR_MS)
+    of_another = build_server_keys(ServerName("else.example"), [remote.key], now() + HOUR_MS)
     return {
         "unsigned": unsigned,
         "changed": longer,
-        "signed by another server": sign_json(unsigned, "else.example", remote.key),
-        "signed by a key not in it": sign_json(unsigned, remote.name, SigningKey(b"z" * 32, "z1")),
-        "signed by another key of the same ID": sign_json(unsigned, remote.name, other),
+        "signed by another server": sign_json(unsigned, ServerName("else.example"), remote.key),
+        "signed by a key not in it": sign_json(
+            unsigned, ServerName(remote.name), SigningKey(b"z" * 32, "z1")
+        ),
+        "signed by another key of the same ID": sign_json(unsigned, ServerName(remote.name), other),
         "of another server": of_another,
         "of another server, claimed": {**of_another, "server_name": remote.name},
-        "no keys": sign_json({**unsigned, "verify_keys": {}}, remote.name, remote.key),
+        "no keys": sign_json({**unsigned, "verify_keys": {}}, ServerName(remote.name), remote.key),
         "a short key": sign_json(
-            {**unsigned, "verify_keys": {"ed25519:r1": {"key": "AAAA"}}}, remote.name, remote.key
+            {**unsigned, "verify_keys": {"ed25519:r1": {"key": "AAAA"}}}, ServerName(remote.name), remote.key
         ),
-        "a time that is none": sign_json({**unsigned, "valid_until_ts": "soon"}, remote.name, remote.key),
+        "a time that is none": sign_json(
+            {**unsigned, "valid_until_ts": "soon"}, ServerName(remote.name), remote.key
+        ),
         "lists": {"server_name": remote.name, "verify_keys": [], "old_verify_keys": [], "valid_until_ts": 1},
     }
 
@@ -128,7 +142,7 @@ def test_a_lying_key_server(network: Network, remote: Remote, case: str) -> None
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_lying_notary(
-    network: Network, fresh_name: str, monkeypatch: pytest.MonkeyPatch, case: str
+    network: Network, fresh_name: ServerName, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     """Its own signature doesn't make a document the server's."""
     gone = Remote(fresh_name)
@@ -145,16 +159,16 @@ def test_a_notary_that_talks_nonsense(
 ) -> None:
     serve_notary(network, monkeypatch, [])
     network.at(NOTARY, 8448, network.serve(lambda _: Reply(answer), NOTARY))
-    assert verify_keys({(fresh_name, "ed25519:r1"): now()}) == {}
+    assert verify_keys({(ServerName(fresh_name), "ed25519:r1"): now()}) == {}
 
 
 def test_a_notary_knows_servers_that_are_gone(
-    network: Network, fresh_name: str, monkeypatch: pytest.MonkeyPatch
+    network: Network, fresh_name: ServerName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = Remote(fresh_name, valid_ms=-HOUR_MS)
     notary = serve_notary(network, monkeypatch, [gone.document()])
     (key,) = verify_keys({(gone.name, "ed25519:r1"): 5000}).values()
-    assert key.may_sign_event(5000, ROOM_VERSIONS["10"])
+    assert key.may_sign_event(5000, ROOM_VERSIONS[RoomId("10")])
     assert not key.may_sign_request(now())
     assert notary.asked == [{"server_keys": {gone.name: {"ed25519:r1": {"minimum_valid_until_ts": 5000}}}}]
 
@@ -163,9 +177,9 @@ def test_a_notary_gives_no_keys_that_were_not_asked_for(
     network: Network, remote: Remote, fresh_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So it can't slip in a key of a server that is up."""
-    forged = build_server_keys(remote.name, [SigningKey(b"e" * 32, "evil")], now() + HOUR_MS)
+    forged = build_server_keys(ServerName(remote.name), [SigningKey(b"e" * 32, "evil")], now() + HOUR_MS)
     serve_notary(network, monkeypatch, [forged])
-    verify_keys({(f"gone-{fresh_name}", "ed25519:1"): now()})
+    verify_keys({(ServerName(f"gone-{fresh_name}"), "ed25519:1"): now()})
     evil = (remote.name, "ed25519:evil")
     assert evil not in fetching.known_keys({evil: 0})
 
@@ -177,10 +191,13 @@ def test_a_notary_does_not_replace_what_the_server_said(
     wanted = {(remote.name, "ed25519:r1"): now()}
     (good,) = verify_keys(wanted).values()
     evil = SigningKey(b"e" * 32, "r1")
-    forged = build_server_keys(remote.name, [evil], now() + 99 * HOUR_MS)
+    forged = build_server_keys(ServerName(remote.name), [evil], now() + 99 * HOUR_MS)
     x = SigningKey(b"x" * 32, "x")
     retired = build_server_keys(
-        remote.name, [x], now() + HOUR_MS, [VerifyKey("ed25519:r1", good.public_key, expired_ts=1)]
+        ServerName(remote.name),
+        [x],
+        now() + HOUR_MS,
+        [VerifyKey("ed25519:r1", good.public_key, expired_ts=1)],
     )
     serve_notary(network, monkeypatch, [forged, retired])
     assert remote.server is not None
@@ -196,22 +213,22 @@ def test_a_shorter_validity_replaces_no_longer_one(remote: Remote, moving_clock:
     wanted = {(remote.name, "ed25519:r1"): now()}
     (good,) = verify_keys(wanted).values()
     remote.valid_ms = HOUR_MS
-    fetching.fetch_from_origin(remote.name)
+    fetching.fetch_from_origin(ServerName(remote.name))
     fetching.forget()
     assert verify_keys(wanted) == {(remote.name, "ed25519:r1"): good}
 
 
 def test_the_server_replaces_what_a_notary_said(
-    network: Network, fresh_name: str, monkeypatch: pytest.MonkeyPatch, moving_clock: Clock
+    network: Network, fresh_name: ServerName, monkeypatch: pytest.MonkeyPatch, moving_clock: Clock
 ) -> None:
     remote = Remote(fresh_name)
     forged = build_server_keys(fresh_name, [SigningKey(b"e" * 32, "r1")], now() + HOUR_MS)
     serve_notary(network, monkeypatch, [forged])
-    wanted = {(fresh_name, "ed25519:r1"): now()}
+    wanted = {(ServerName(fresh_name), "ed25519:r1"): now()}
     assert verify_keys(wanted)[fresh_name, "ed25519:r1"].public_key != remote.key.public_key
     remote.serve(network)
     moving_clock.advance(7200)
-    assert verify_keys({(fresh_name, "ed25519:r1"): now() + 7_200_000})[
+    assert verify_keys({(ServerName(fresh_name), "ed25519:r1"): now() + 7_200_000})[
         fresh_name, "ed25519:r1"
     ].public_key == (remote.key.public_key)
 
@@ -220,7 +237,7 @@ def test_keys_of_eight_hundred_servers_take_two_requests_to_notaries(
     network: Network, fresh_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those that the notaries don't know are asked themselves."""
-    remotes = [Remote(f"s{number}.{fresh_name}") for number in range(800)]
+    remotes = [Remote(ServerName(f"s{number}.{fresh_name}")) for number in range(800)]
     notary = serve_notary(network, monkeypatch, [remote.document() for remote in remotes[5:]])
     for remote in remotes[:5]:
         remote.serve(network)
@@ -232,11 +249,13 @@ def test_keys_of_eight_hundred_servers_take_two_requests_to_notaries(
     assert len(notary.asked) <= 2
 
 
-def test_a_server_that_fails_is_left_alone(network: Network, fresh_name: str, moving_clock: Clock) -> None:
+def test_a_server_that_fails_is_left_alone(
+    network: Network, fresh_name: ServerName, moving_clock: Clock
+) -> None:
     remote = Remote(fresh_name)
     server = remote.serve(network)
     server.handler = lambda _: Reply({}, 503)
-    wanted = {(fresh_name, "ed25519:r1"): now()}
+    wanted = {(ServerName(fresh_name), "ed25519:r1"): now()}
     for _ in range(3):
         assert verify_keys(wanted) == {}
         fetching.forget()

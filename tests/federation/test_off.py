@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,9 @@ from tests.federation.network import Network
 from tests.federation.remote import Remote
 from tests.in_process import Answer, Client, segment
 from tests.rooms.people import V1, V3, create_room, path, refused
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
 
 ALWAYS = (
     "/.well-known/matrix/server",
@@ -26,7 +29,7 @@ KEYS = "/_matrix/key/"
 
 
 @pytest.fixture
-def remote(network: Network, fresh_name: str) -> Remote:
+def remote(network: Network, fresh_name: ServerName) -> Remote:
     made = Remote(fresh_name)
     made.serve(network)
     return made

@@ -12,6 +12,7 @@ from murmuration.federation.names import resolving, well_known
 from murmuration.federation.names.resolving import NoRoute
 from murmuration.federation.requests import client, health
 from murmuration.federation.requests.errors import Unreachable
+from murmuration.protocol.identifiers import ServerName
 from murmuration.transport import following
 from tests.federation.conftest import Clock
 from tests.federation.network import Network, Received, Reply, TlsServer
@@ -89,8 +90,8 @@ BRANCHES = {
 def test_each_branch(network: Network, fresh_name: str, case: str) -> None:
     branch = BRANCHES[case]
 
-    def named(text: str) -> str:
-        return text.replace("N", fresh_name)
+    def named(text: str) -> ServerName:
+        return ServerName(text.replace("N", fresh_name))
 
     # An address is no fresh name: other tests may have asked it in vain.
     health.forget()
@@ -124,7 +125,7 @@ def test_a_certificate_for_another_name_is_refused(network: Network, fresh_name:
     for name, records in branch.records.items():
         network.records[name.replace("N", fresh_name)] = [each.replace("N", fresh_name) for each in records]
     with pytest.raises(Unreachable, match="SSL"):
-        client.request(branch.name.replace("N", fresh_name), "GET", VERSION, signed=False)
+        client.request(ServerName(branch.name.replace("N", fresh_name)), "GET", VERSION, signed=False)
     assert server.received == []
 
 
@@ -148,7 +149,7 @@ NOT_A_DELEGATION: dict[str, Callable[[], Reply]] = {
 
 
 @pytest.mark.parametrize("case", NOT_A_DELEGATION)
-def test_a_wrong_delegation_counts_as_none(network: Network, fresh_name: str, case: str) -> None:
+def test_a_wrong_delegation_counts_as_none(network: Network, fresh_name: ServerName, case: str) -> None:
     host = network.serve(lambda _: NOT_A_DELEGATION[case](), fresh_name)
     network.at(fresh_name, 443, host)
     (route,) = resolving.resolve(fresh_name)
@@ -156,7 +157,7 @@ def test_a_wrong_delegation_counts_as_none(network: Network, fresh_name: str, ca
     assert len(host.received) <= following.MOST_REDIRECTS + 1
 
 
-def test_redirects_are_followed_five_times(network: Network, fresh_name: str) -> None:
+def test_redirects_are_followed_five_times(network: Network, fresh_name: ServerName) -> None:
     def answer(received: Received) -> Reply:
         step = int(received.target.rpartition("/")[2]) if received.target.startswith("/step") else 0
         if step == 5:
@@ -177,15 +178,15 @@ def test_redirects_are_followed_five_times(network: Network, fresh_name: str) ->
      "64:ff9b::a00:1", "2002:a00:1::", "2001:0:1::", "ff02::1", "::", "fec0::1", "::10.0.0.1"],
 )  # fmt: skip
 def test_an_address_that_is_not_public_is_never_asked(
-    network: Network, fresh_name: str, address: str
+    network: Network, fresh_name: ServerName, address: str
 ) -> None:
     """By name, by redirect, by delegation and by record."""
-    inside = f"inside.{fresh_name}"
+    inside = ServerName(f"inside.{fresh_name}")
     network.hosts[inside, 443] = network.hosts[inside, 8448] = (address, 443)
     host = network.serve(lambda _: Reply({}, 302, {"Location": f"https://{inside}/"}), fresh_name)
     network.at(fresh_name, 443, host)
     network.records[f"_matrix-fed._tcp.{fresh_name}"] = [f"1 1 8448 {inside}."]
-    for name in (f"{inside}:8448", inside, fresh_name):
+    for name in (ServerName(f"{inside}:8448"), inside, fresh_name):
         with pytest.raises(Unreachable, match="isn't public"):
             client.request(name, "GET", VERSION, signed=False)
 
@@ -194,7 +195,7 @@ def test_an_address_that_is_not_public_is_never_asked(
     "name", ["127.0.0.1:9", "[::1]:9", "127.0.0.1", "[::ffff:127.0.0.1]", "2130706433:9"]
 )
 def test_the_loopback_is_asked_only_by_a_setting(
-    network: Network, name: str, monkeypatch: pytest.MonkeyPatch
+    network: Network, name: ServerName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from murmuration.settings import settings
 
@@ -209,12 +210,12 @@ def test_the_loopback_is_asked_only_by_a_setting(
 @pytest.mark.parametrize(
     "name", ["", "a b", "a/b", "a.example:0", "a.example:70000", "[::1", "user@a.example"]
 )
-def test_what_is_no_server_name(network: Network, name: str) -> None:
+def test_what_is_no_server_name(network: Network, name: ServerName) -> None:
     with pytest.raises(NoRoute):
         resolving.resolve(name)
 
 
-def test_a_record_that_says_no(network: Network, fresh_name: str) -> None:
+def test_a_record_that_says_no(network: Network, fresh_name: ServerName) -> None:
     network.records[f"_matrix-fed._tcp.{fresh_name}"] = ["0 0 0 ."]
     with pytest.raises(NoRoute):
         resolving.resolve(fresh_name)
@@ -246,7 +247,7 @@ def _host(network: Network, name: str, answers: list[Reply]) -> TlsServer:
 
 
 def test_delegations_are_kept_for_all_functions(
-    network: Network, fresh_name: str, moving_clock: Clock
+    network: Network, fresh_name: ServerName, moving_clock: Clock
 ) -> None:
     host = _host(network, fresh_name, [delegation("a.example:1"), delegation("b.example:1")])
     for _ in range(3):
@@ -258,7 +259,7 @@ def test_delegations_are_kept_for_all_functions(
 
 
 def test_a_stale_delegation_counts_while_the_host_fails(
-    network: Network, fresh_name: str, moving_clock: Clock
+    network: Network, fresh_name: ServerName, moving_clock: Clock
 ) -> None:
     host = _host(network, fresh_name, [delegation("a.example:1"), Reply({}, 503)])
     assert resolving.resolve(fresh_name)[0].host == "a.example"
@@ -269,7 +270,9 @@ def test_a_stale_delegation_counts_while_the_host_fails(
     assert resolving.resolve(fresh_name)[0].host == fresh_name, "the host says that there is none now"
 
 
-def test_a_stale_delegation_ends_after_a_week(network: Network, fresh_name: str, moving_clock: Clock) -> None:
+def test_a_stale_delegation_ends_after_a_week(
+    network: Network, fresh_name: ServerName, moving_clock: Clock
+) -> None:
     _host(network, fresh_name, [delegation("a.example:1"), Reply({}, 503)])
     resolving.resolve(fresh_name)
     moving_clock.advance(8 * 86_400 + 1)
@@ -277,7 +280,7 @@ def test_a_stale_delegation_ends_after_a_week(network: Network, fresh_name: str,
 
 
 def test_failures_are_remembered_for_two_minutes_rising_to_an_hour(
-    network: Network, fresh_name: str, moving_clock: Clock
+    network: Network, fresh_name: ServerName, moving_clock: Clock
 ) -> None:
     host = _host(network, fresh_name, [Reply({}, 404)])
     resolving.resolve(fresh_name)

@@ -11,6 +11,7 @@ import pytest
 from murmuration.aws import dynamodb
 from murmuration.federation.outbound import transactions
 from murmuration.federation.requests import health
+from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 from murmuration.storage.servers import backlogs, destinations
 from tests.budgets.meter import Meter
 from tests.federation.conftest import Clock
@@ -28,8 +29,12 @@ HOUR = 3600
 
 def is_behind(peer: Peer) -> bool:
     """Whether anything is kept of the server beside its health."""
-    found = backlogs.read(peer.name) is not None
-    assert found is bool(backlogs.read_owed(peer.name)) is (peer.name in dict(backlogs.read_waiting()))
+    found = backlogs.read(ServerName(peer.name)) is not None
+    assert (
+        found
+        is bool(backlogs.read_owed(ServerName(peer.name)))
+        is (peer.name in dict(backlogs.read_waiting()))
+    )
     return found
 
 
@@ -69,10 +74,10 @@ def test_whoever_leaves_is_told_and_then_no_more(
 
 def test_whose_invite_is_taken_back_is_told(alice: Client, workers: Workers, peer: Peer) -> None:
     """The server is in no room of ours; nothing else goes there."""
-    room_id = create_room(alice)
+    room_id = RoomId(create_room(alice))
     user_id = f"@user:{peer.name}"
     mirror = Mirror(room_id)
-    assert mirror.kinds(mirror.member(alice.user_id, user_id, "invite")) == ["accepted"]
+    assert mirror.kinds(mirror.member(UserId(alice.user_id), user_id, "invite")) == ["accepted"]
     workers.run(room_id)
     assert peer.tried == [], "the invite itself goes to it by a request of its own"
     ok(alice.post(path(room_id, "kick"), {"user_id": user_id}))
@@ -82,7 +87,7 @@ def test_whose_invite_is_taken_back_is_told(alice: Client, workers: Workers, pee
 
 def test_events_of_others_are_not_sent(alice: Client, workers: Workers, peer: Peer, fresh_name: str) -> None:
     mirror = room_of(alice, workers, peer)
-    user_id = f"@user:other-{fresh_name}"
+    user_id = UserId(f"@user:other-{fresh_name}")
     mirror.send(mirror.member(user_id, user_id, "join"), mirror.message(user_id, "mine"))
     workers.order(mirror.room_id)
     assert workers.messages() == []
@@ -94,7 +99,7 @@ def test_relayed_event_goes_to_all_but_its_sender(
     """As a join by this server's help does."""
     joining, other = make_peer(), make_peer()
     mirror = room_of(alice, workers, joining, other)
-    mirror.send(mirror.message(f"@user:{joining.name}", "by our help"))
+    mirror.send(mirror.message(UserId(f"@user:{joining.name}"), "by our help"))
     key: Key = {"room_id": mirror.room_id, "ordinal": max(_ordinals(mirror.room_id))}
     dynamodb.execute(dynamodb.update("room-log", key, "SET relayed = :yes", values={":yes": True}))
     workers.run(mirror.room_id)
@@ -127,7 +132,7 @@ def test_who_joined_after_an_event_does_not_get_it(
     mirror = room_of(alice, workers, there)
     send(alice, mirror.room_id, "before")
     mirror.catch_up()
-    user_id = f"@user:{late.name}"
+    user_id = UserId(f"@user:{late.name}")
     assert mirror.kinds(mirror.member(user_id, user_id, "join")) == ["accepted"]
     send(alice, mirror.room_id, "after")
     workers.run(mirror.room_id)
@@ -235,11 +240,11 @@ def test_backoff_grows_and_a_dead_server_costs_nothing(
     assert workers.invocations - before <= 2
     waits = []
     for _ in range(10):
-        found = destinations.read(dead.name)
+        found = destinations.read(ServerName(dead.name))
         waits.append(found.interval_ms)
         moving_clock.advance(found.interval_ms / 1000 - 2)
         workers.tick()
-        assert destinations.read(dead.name) == found, "too early"
+        assert destinations.read(ServerName(dead.name)) == found, "too early"
         moving_clock.advance(3)
         workers.tick()
     assert waits[0] < 13 * 60_000
@@ -258,7 +263,7 @@ def test_errors_of_the_server_are_failures(
     workers.run(room_id)
     workers.tick()
     assert len(peer.tried) == 1
-    assert destinations.read(peer.name).failing_since_ms
+    assert destinations.read(ServerName(peer.name)).failing_since_ms
     peer.answer = None
     moving_clock.advance(13 * 60)
     workers.tick()
@@ -273,7 +278,7 @@ def test_rate_limit_is_honoured_and_no_failure(
     peer.answer = lambda _: Reply({"errcode": "M_LIMIT_EXCEEDED"}, 429, {"Retry-After": "90"})
     send(alice, room_id, "later")
     workers.run(room_id)
-    assert destinations.read(peer.name).failing_since_ms == 0
+    assert destinations.read(ServerName(peer.name)).failing_since_ms == 0
     peer.answer = None
     moving_clock.advance(80)
     workers.tick()
@@ -292,7 +297,7 @@ def test_what_is_refused_counts_as_delivered_after_some_tries(
     workers.run(room_id)
     send(alice, room_id, "good")
     workers.run(room_id)
-    assert destinations.read(peer.name).failing_since_ms == 0
+    assert destinations.read(ServerName(peer.name)).failing_since_ms == 0
     for _ in range(10):
         moving_clock.advance(20 * 60)
         workers.tick()
@@ -311,7 +316,7 @@ def test_request_of_the_server_ends_its_backoff(
     network.at(peer.name, 8448, peer.server)  # type: ignore[arg-type]
     workers.tick()
     assert peer.bodies == []
-    health.well(peer.name)  # what the authentication of a request does
+    health.well(ServerName(peer.name))  # what the authentication of a request does
     workers.tick()
     assert peer.bodies == ["missed"]
 
@@ -374,7 +379,7 @@ def test_two_workers_at_one_server(
     assert arrived.wait(30)
     from murmuration.federation.outbound import catching_up
 
-    catching_up.catch_up(peer.name)  # the other worker has the claim
+    catching_up.catch_up(ServerName(peer.name))  # the other worker has the claim
     send(alice, room_id, "third")
     workers.order(room_id)
     records = workers.messages()

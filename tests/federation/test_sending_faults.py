@@ -12,6 +12,7 @@ import pytest
 from functions.workers.sending import send_transactions
 from murmuration.federation.outbound import transactions
 from murmuration.federation.outbound.transactions import Outcome
+from murmuration.protocol.identifiers import ServerName
 from murmuration.storage.servers import backlogs
 from tests.faults import Way, fault
 from tests.federation.conftest import Clock
@@ -28,7 +29,7 @@ class Story:
         self.alice = alice
         self.workers = workers
         self.chance = random.Random(seed)
-        self.servers = [f"s{number}-{seed}-{name}" for number in range(3)]
+        self.servers = [ServerName(f"s{number}-{seed}-{name}") for number in range(3)]
         self.rooms = [room_with(alice, *self.servers).room_id for _ in range(2)]
         workers.skip(*self.rooms)
         self.said: dict[str, list[str]] = {room_id: [] for room_id in self.rooms}

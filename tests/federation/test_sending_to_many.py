@@ -13,6 +13,7 @@ from murmuration.clock import now_ms
 from murmuration.federation.outbound import fan_out, transactions
 from murmuration.federation.outbound.ordering import order_sending
 from murmuration.federation.requests import health
+from murmuration.protocol.identifiers import RoomId, ServerName
 from murmuration.storage.rooms import member_index
 from murmuration.storage.servers import backlogs
 from tests.budgets.meter import Meter
@@ -22,7 +23,7 @@ from tests.in_process import Client
 from tests.rooms.people import create_room, send
 
 
-def add_servers(room_id: str, *names: str) -> None:
+def add_servers(room_id: RoomId, *names: ServerName) -> None:
     """Have servers count as joined."""
     keys = [member_index._server_key(room_id, name) for name in names]
     dynamodb.batch_write([dynamodb.put("rooms", {**key, "joined": 1}) for key in keys])
@@ -45,7 +46,7 @@ def test_slow_server_holds_up_nobody_for_long(
     send(alice, room_id, "first")
     workers.run(room_id)
     assert quick.bodies == ["first"]
-    assert backlogs.read(slow.name) is not None
+    assert backlogs.read(ServerName(slow.name)) is not None
     send(alice, room_id, "second")
     workers.run(room_id)
     go_on.set()
@@ -55,10 +56,10 @@ def test_slow_server_holds_up_nobody_for_long(
 
 def test_room_that_is_closed_to_others(alice: Client, workers: Workers, peer: Peer) -> None:
     """Whoever may be noted as joined: its create event says that it doesn't federate."""
-    closed = create_room(alice, creation_content={"m.federate": False})
+    closed = RoomId(create_room(alice, creation_content={"m.federate": False}))
     key = {"room_id": closed, "sk": "head"}
     dynamodb.execute(dynamodb.update("rooms", key, "SET federated = :yes", values={":yes": True}))
-    add_servers(closed, peer.name)
+    add_servers(closed, ServerName(peer.name))
     send(alice, closed, "among us")
     workers.order(closed)
     assert workers.messages() == []
@@ -83,7 +84,7 @@ def test_local_rooms_cost_nothing(alice: Client, workers: Workers) -> None:
 def test_budget_of_a_message_to_500_servers(alice: Client, workers: Workers, make_peer: Any) -> None:
     peer = make_peer()
     mirror = room_of(alice, workers, peer)
-    names = [f"s{number}-{peer.name}" for number in range(499)]
+    names = [ServerName(f"s{number}-{peer.name}") for number in range(499)]
     add_servers(mirror.room_id, *names)
     workers.order(mirror.room_id)
     send(alice, mirror.room_id, "to all")
@@ -121,10 +122,10 @@ def test_server_that_answers_slowly_is_left_alone_for_a_while(
     workers.run(room_id)
     monkeypatch.setattr(transactions, "SLOW_S", 60)
     assert slow.bodies == quick.bodies == ["first"]
-    assert health.of(slow.name).retry_at_ms > now_ms()
-    assert not health.of(slow.name).failing_since_ms
+    assert health.of(ServerName(slow.name)).retry_at_ms > now_ms()
+    assert not health.of(ServerName(slow.name)).failing_since_ms
     for text in ("second", "third"):
         send(alice, room_id, text)
         workers.run(room_id)
     assert slow.bodies == ["first"]
-    assert backlogs.read(slow.name) is not None
+    assert backlogs.read(ServerName(slow.name)) is not None

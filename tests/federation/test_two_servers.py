@@ -14,6 +14,7 @@ import pytest
 from local_cloud.database.dynoxide import DynoxideError, find_binary
 from local_cloud.federate.certificates import Authority
 from local_cloud.testing import LocalCloud, LocalCloudError
+from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 from murmuration.protocol.pdus.keys import parse_server_keys
 from tests.federation.clouds import start
 
@@ -48,7 +49,7 @@ def test_keys_and_version_are_served_over_tls(two: list[LocalCloud], authority: 
     peer = Peer(two[0], authority)
     status, document = peer.request("GET", "/_matrix/key/v2/server")
     assert status == 200
-    assert parse_server_keys(document, two[0].server_name, 0).verify_keys
+    assert parse_server_keys(document, ServerName(two[0].server_name), 0).verify_keys
     assert peer.request("GET", "/_matrix/federation/v1/version")[1]["server"]["name"] == "Murmuration"
     assert peer.request("GET", "/.well-known/matrix/server")[1] == {"m.server": two[0].server_name}
 
@@ -59,7 +60,7 @@ def test_one_fetches_the_others_keys(two: list[LocalCloud], authority: Authority
     status, answer = Peer(first, authority).request("GET", f"/_matrix/key/v2/query/{second.server_name}")
     assert status == 200
     (document,) = answer["server_keys"]
-    assert parse_server_keys(document, second.server_name, 0).verify_keys
+    assert parse_server_keys(document, ServerName(second.server_name), 0).verify_keys
     assert set(document["signatures"]) == {first.server_name, second.server_name}
 
 
@@ -156,14 +157,14 @@ def test_a_message_goes_from_a_client_to_another_server(
         return Reply({"pdus": {}}, status if "/send/" in received.target else 404)
 
     peer = TlsServer(authority, ("localhost",), take)
-    name = f"localhost:{peer.port}"
+    name = ServerName(f"localhost:{peer.port}")
     cloud = start(tmp_path, authority, registration="open")
     try:
         alice = register(cloud, "alice")
-        room_id = alice.create_room(preset="public_chat")
+        room_id = RoomId(alice.create_room(preset="public_chat"))
         with operating.connected(tmp_path, None):
             mirror = other_servers.Mirror(room_id)
-            assert mirror.kinds(mirror.member(f"@bob:{name}", f"@bob:{name}", "join")) == ["accepted"]
+            assert mirror.kinds(mirror.member(UserId(f"@bob:{name}"), f"@bob:{name}", "join")) == ["accepted"]
         for number in range(3):
             alice.send(room_id, f"hello {number}")
         until(lambda: len(taken) == 3, 60)

@@ -17,6 +17,7 @@ from murmuration.endpoint import Auth, Http, discover
 from murmuration.federation.inbound.transactions import edus, working
 from murmuration.federation.outbound import room_logs
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 from murmuration.protocol.pdus.building import complete_event
 from murmuration.rooms.room import Room
 from tests.budgets.meter import Meter
@@ -38,13 +39,13 @@ class Scene:
 
     client: Client
     peer: Peer
-    room_id: str
+    room_id: RoomId
     event_id: str
     mirror: Mirror
 
     @property
-    def user(self) -> str:
-        return f"@bob:{self.peer.name}"
+    def user(self) -> UserId:
+        return UserId(f"@bob:{self.peer.name}")
 
     def get(self, *parts: str, api: str = V1, **query: Any) -> Answer:
         return self.peer.call("GET", "/".join([api, *map(segment, parts)]), **query)
@@ -52,19 +53,19 @@ class Scene:
     def put(self, body: Any, *parts: str, api: str = V1) -> Answer:
         return self.peer.call("PUT", "/".join([api, *map(segment, parts)]), body)
 
-    def member(self, membership: str, user_id: str, sender: str = "") -> Event:
+    def member(self, membership: str, user_id: UserId, sender: UserId | None = None) -> Event:
         return self.mirror.member(sender or user_id, user_id, membership, learn=False)
 
     def hand_in(self, what: str, *, api: str = V2) -> Answer:
         """send_join and the like."""
-        event = self.member(what, f"@new:{self.peer.name}")
+        event = self.member(what, UserId(f"@new:{self.peer.name}"))
         return self.put(event.pdu, f"send_{what}", self.room_id, event.event_id, api=api)
 
     def invite(self, *, api: str) -> Answer:
-        draft = self.member("invite", self.client.user_id, self.user).pdu
+        draft = self.member("invite", UserId(self.client.user_id), self.user).pdu
         bare = {name: value for name, value in draft.items() if name not in ("hashes", "signatures")}
         pdu = {**bare, "origin": self.peer.name}
-        event = complete_event(pdu, self.peer.name, self.peer.key, self.mirror.version)
+        event = complete_event(pdu, ServerName(self.peer.name), self.peer.key, self.mirror.version)
         body = event.pdu if api == V1 else {"event": event.pdu, "room_version": self.mirror.version.id}
         return self.put(body, "invite", self.room_id, event.event_id, api=api)
 
@@ -141,10 +142,10 @@ def called_by_servers() -> dict[str, str]:
 
 
 def make_scene(client: Client, peer: Peer, version: str = "12", **body: Any) -> Scene:
-    room_id = create_room(client, preset="public_chat", room_version=version, **body)
+    room_id = RoomId(create_room(client, preset="public_chat", room_version=version, **body))
     mirror = peer.mirror = Mirror(room_id)
     if body.get("creation_content", {}).get("m.federate") is not False:
-        bob = f"@bob:{peer.name}"
+        bob = UserId(f"@bob:{peer.name}")
         assert mirror.kinds(mirror.member(bob, bob, "join")) == ["accepted"]
     return Scene(client, peer, room_id, send(client, room_id, "hello"), mirror)
 
@@ -201,7 +202,7 @@ def test_events_of_a_denied_server_are_ignored(
 ) -> None:
     """It counts who sends them, not whose they are; also if they were queued before."""
     scene = make_scene(alice, peer)
-    scene.mirror.send(scene.member("join", f"@bob:{third.name}"))
+    scene.mirror.send(scene.member("join", UserId(f"@bob:{third.name}")))
     scene.mirror.catch_up()
     message = scene.mirror.message(scene.user, "hello")
     peer.send(message)
@@ -229,17 +230,17 @@ def test_ephemeral_data_of_a_denied_server_is_ignored(alice: Client, peer: Peer,
     set_state(alice, scene.room_id, ACL, {"allow": ["*"], "deny": [peer.name]})
     edu = {"edu_type": edu_type, "content": EDUS_ABOUT_ROOMS[edu_type](scene)}
     with Meter() as meter:
-        edus.take_edus(peer.name, [edu])
+        edus.take_edus(ServerName(peer.name), [edu])
     assert meter.spent.write_units == 0, str(meter.spent)
 
 
 def test_to_whom_our_events_go(alice: Client, peer: Peer, third: Peer) -> None:
     mirror = share_room(alice, peer, third)
-    both = [peer.name, third.name]
+    both = [ServerName(peer.name), ServerName(third.name)]
     assert room_logs.may_hear(Room.load(mirror.room_id), both) == both
     set_state(alice, mirror.room_id, ACL, {"allow": ["*"], "deny": [peer.name]})
     assert room_logs.may_hear(Room.load(mirror.room_id), both) == both, "who is in the room is told"
-    local = create_room(alice, creation_content={"m.federate": False})
+    local = RoomId(create_room(alice, creation_content={"m.federate": False}))
     assert room_logs.may_hear(Room.load(local), both) == []
 
 

@@ -6,7 +6,10 @@ import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
 
 SOCKET = "c29ja2V0b2Zob21l"
 UNKNOWN_TOKEN = "mma_YWxpY2U.UEhPTkU.bm90IGEgdG9rZW4gb2YgaGVycyE.101b2ab6"
@@ -36,7 +39,7 @@ class Case:
     body: Any = None
     worlds: tuple[str, ...] = ()
     by: str | None = None
-    server: str | None = None
+    server: ServerName | None = None
     expect: str = "200"
     headers: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from murmuration.aws import dynamodb
+from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.storage.users.accounts import device_key
 from tests.in_process import Answer, Client, segment
 from tests.rooms.people import V3, create_room, ok, path
@@ -31,7 +32,10 @@ def _own(user: Client, *rest: str) -> str:
 
 def to_device(make_client: MakeClient) -> tuple[Client, Callable[[], Answer]]:
     user, other = make_client(), make_client()
-    devices = [{**device_key(other.user_id, f"D{number}"), "access_hash": "x"} for number in range(DEVICES)]
+    devices = [
+        {**device_key(UserId(other.user_id), DeviceId(f"D{number}")), "access_hash": "x"}
+        for number in range(DEVICES)
+    ]
     dynamodb.batch_write([dynamodb.put("users", device) for device in devices])
     body = {"messages": {other.user_id: {"*": {"x": "x" * 64_000}}}}
     return user, lambda: user.put(f"{V3}/sendToDevice/m.x/{next(_numbers)}", body)

@@ -13,6 +13,7 @@ from murmuration.clock import now_ms
 from murmuration.delivery import wakes
 from murmuration.identity import budgets
 from murmuration.identity.tokens import ACCESS, render_token
+from murmuration.protocol.identifiers import DeviceId, RoomId, ServerName, UserId
 from murmuration.storage.live import listeners, streams
 from murmuration.storage.live.listeners import Socket
 from murmuration.storage.rooms import room_items
@@ -44,7 +45,7 @@ def leave(owner: str, microdollars: float) -> None:
 
 def test_a_token_that_is_not_known_costs_its_user_nothing(clock: Clock, make_client: Make):
     alice = make_client()
-    forged = render_token(ACCESS, alice.user_id, alice.device_id, "guessed")
+    forged = render_token(ACCESS, UserId(alice.user_id), DeviceId(alice.device_id), "guessed")
     for uri in ("/account/whoami", "/sync", "/joined_rooms"):
         before = spent(alice.user_id, clock.now)
         assert Client(forged).get(V3 + uri).status == 401
@@ -53,16 +54,19 @@ def test_a_token_that_is_not_known_costs_its_user_nothing(clock: Clock, make_cli
 
 def test_messages_to_many_devices_are_paid_for_before_any_is_sent(clock: Clock, make_client: Make):
     alice, bob = make_client("alice"), make_client("bob")
-    devices = [{**device_key(bob.user_id, f"D{number}"), "access_hash": "x"} for number in range(40)]
+    devices = [
+        {**device_key(UserId(bob.user_id), DeviceId(f"D{number}")), "access_hash": "x"}
+        for number in range(40)
+    ]
     dynamodb.batch_write([dynamodb.put("users", device) for device in devices])
     cost = 40 * 3 * 63 * budgets.WRITE_UNIT
     leave(alice.user_id, cost * 0.9)
     body = {"messages": {bob.user_id: {"*": {"x": "x" * 64_000}}}}
     refused(alice.put(f"{V3}/sendToDevice/m.x/1", body), 429, "M_LIMIT_EXCEEDED")
-    assert streams.read_head(streams.device_stream(bob.user_id, "D7")) == 0
+    assert streams.read_head(streams.device_stream(UserId(bob.user_id), DeviceId("D7"))) == 0
     budgets.charge(alice.user_id, -cost)
     ok(alice.put(f"{V3}/sendToDevice/m.x/1", body))
-    assert streams.read_head(streams.device_stream(bob.user_id, "D7")) == 1
+    assert streams.read_head(streams.device_stream(UserId(bob.user_id), DeviceId("D7"))) == 1
 
 
 def test_keys_of_a_backup_are_paid_for_before_any_is_stored(clock: Clock, make_client: Make):
@@ -114,7 +118,7 @@ class Waiting:
 
     def add(self, client: Client, count: int = 1) -> None:
         for number in range(count):
-            socket = Socket(client.user_id, client.device_id, f"{client.user_id}/{number}")
+            socket = Socket(UserId(client.user_id), DeviceId(client.device_id), f"{client.user_id}/{number}")
             listeners.add_socket(socket, now_ms() // 1000 + 600)
 
 
@@ -129,7 +133,7 @@ def newest(stream: str) -> list[dict[str, Any]]:
 
 def test_whoever_sends_pays_for_those_who_are_woken(clock: Clock, make_client: Make, waiting: Waiting):
     alice, bob = make_client("alice"), make_client("bob")
-    room_id = create_room(alice, preset="public_chat")
+    room_id = RoomId(create_room(alice, preset="public_chat"))
     join(bob, room_id)
     waiting.add(bob, 5)
     ok(alice.put(path(room_id, "send", "m.room.message", "1"), {"body": "x"}))
@@ -148,7 +152,7 @@ def test_whoever_changes_a_stream_pays_for_those_who_are_woken(
     kind: str, clock: Clock, make_client: Make, waiting: Waiting
 ):
     alice, bob = make_client("alice"), make_client("bob")
-    room_id = create_room(alice, preset="public_chat")
+    room_id = RoomId(create_room(alice, preset="public_chat"))
     join(bob, room_id)
     waiting.add(bob)
     stream = streams.room_stream(room_id)
@@ -161,7 +165,7 @@ def test_whoever_changes_a_stream_pays_for_those_who_are_woken(
         keys = {"user_id": alice.user_id, "device_id": alice.device_id, "algorithms": [], "keys": {}}
         ok(alice.post(f"{V3}/keys/upload", {"device_keys": {**keys, "signatures": {}}}))
     else:
-        stream = streams.device_stream(bob.user_id, bob.device_id)
+        stream = streams.device_stream(UserId(bob.user_id), DeviceId(bob.device_id))
         ok(alice.put(f"{V3}/sendToDevice/m.x/1", {"messages": {bob.user_id: {bob.device_id: {}}}}))
     items = newest(stream)
     cost = charged(alice.user_id, clock, lambda: wakes.wake_for_stream_items(items))
@@ -172,7 +176,7 @@ def test_whoever_changes_a_stream_pays_for_those_who_are_woken(
 BOB = "@bob:elsewhere.example"
 
 
-def remote_event(room_id: str) -> dict[str, Any]:
+def remote_event(room_id: RoomId) -> dict[str, Any]:
     """The newest entry of a room's log, as if a user of another server had sent it."""
     head = room_items.read_head(room_id)
     assert head is not None
@@ -183,10 +187,10 @@ def remote_event(room_id: str) -> dict[str, Any]:
 
 def test_a_server_pays_for_those_whom_its_users_wake(clock: Clock, make_client: Make, waiting: Waiting):
     alice = make_client("alice")
-    room_id = create_room(alice)
+    room_id = RoomId(create_room(alice))
     waiting.add(alice, 5)
     entry = remote_event(room_id)
-    owner = budgets.rings_owner("elsewhere.example")
+    owner = budgets.rings_owner(ServerName("elsewhere.example"))
     cost = charged(owner, clock, lambda: wakes.wake_for_log_entries([entry]))
     assert cost == pytest.approx(5 * budgets.REMOTE_WAKE)
     assert len(waiting.told) == 5
@@ -199,15 +203,15 @@ def test_who_is_woken_by_a_server_without_a_budget_is_woken_late_and_once(
     late: list[str] = []
     monkeypatch.setattr(wakes, "push_late", lambda socket: late.append(socket.connection_id))
     alice = make_client("alice")
-    room_id = create_room(alice)
+    room_id = RoomId(create_room(alice))
     waiting.add(alice)
     entry = remote_event(room_id)
-    spend_all(owner := budgets.rings_owner("elsewhere.example"))
+    spend_all(owner := budgets.rings_owner(ServerName("elsewhere.example")))
     budgets._parts[owner] = budgets.QUANTUM - 1.0
     wakes.wake_for_log_entries([entry])
     assert (len(waiting.told), len(late)) == (0, 1)
-    assert budgets.affords(budgets.server_owner("elsewhere.example"), 2 * budgets.QUANTUM)
-    stream = streams.device_stream(alice.user_id, alice.device_id)
+    assert budgets.affords(budgets.server_owner(ServerName("elsewhere.example")), 2 * budgets.QUANTUM)
+    stream = streams.device_stream(UserId(alice.user_id), DeviceId(alice.device_id))
     message = {"stream_id": stream, "seq": 1, "sk": "message#x", "event": json.dumps({"sender": BOB})}
     wakes.wake_for_stream_items([message])
     assert (len(waiting.told), len(late)) == (0, 2)
@@ -217,7 +221,7 @@ def test_who_is_woken_by_a_server_without_a_budget_is_woken_late_and_once(
 
 def test_renaming_a_device_rings_nobody_else(clock: Clock, make_client: Make, waiting: Waiting):
     alice, bob = make_client("alice"), make_client("bob")
-    room_id = create_room(alice, preset="public_chat")
+    room_id = RoomId(create_room(alice, preset="public_chat"))
     join(bob, room_id)
     waiting.add(bob)
     ok(alice.put(f"{V3}/devices/{alice.device_id}", {"display_name": "Phone"}))
@@ -232,7 +236,7 @@ def test_typing_and_receipts_ring_nobody_in_a_large_room(
 ):
     monkeypatch.setattr(wakes, "EPHEMERAL_ROOM", 1)
     alice, bob = make_client("alice"), make_client("bob")
-    room_id = create_room(alice, preset="public_chat")
+    room_id = RoomId(create_room(alice, preset="public_chat"))
     join(bob, room_id)
     waiting.add(bob)
     ok(alice.put(path(room_id, "typing", alice.user_id), {"typing": True, "timeout": 30_000}))

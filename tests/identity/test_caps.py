@@ -14,6 +14,7 @@ from murmuration.accounts.sessions import SessionRequest
 from murmuration.clock import now_ms
 from murmuration.identity.rate_limits import LIMITS
 from murmuration.protocol.errors import LimitExceeded, TooLarge
+from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
 from murmuration.protocol.push_rules import ruleset
 from murmuration.rooms.ephemeral import receipts
 from murmuration.settings import settings
@@ -108,7 +109,7 @@ def test_backups(make_client: Make, monkeypatch: pytest.MonkeyPatch):
     refused(user.post(f"{V3}/room_keys/version", body), 413, "M_TOO_LARGE")
     ok(user.delete(f"{V3}/room_keys/version/{versions[-1]}"))
     assert ok(user.get(f"{V3}/room_keys/version"))["version"] == versions[-2]
-    mark = key_backups.read_version(user.user_id, int(versions[-1]))
+    mark = key_backups.read_version(UserId(user.user_id), int(versions[-1]))
     assert mark is not None
     assert (mark.deleted, mark.auth_data) == (True, {}), "a mark is small"
 
@@ -116,7 +117,7 @@ def test_backups(make_client: Make, monkeypatch: pytest.MonkeyPatch):
 def test_aliases_of_a_room(make_client: Make, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(directory, "MOST_ALIASES", MOST)
     user = make_client()
-    room_id, name = create_room(user), user.user_id[1:].partition(":")[0]
+    room_id, name = RoomId(create_room(user)), user.user_id[1:].partition(":")[0]
 
     def alias(number: int) -> str:
         return f"{V3}/directory/room/" + segment(f"#{name}-{number}:example.org")
@@ -160,15 +161,15 @@ def test_connections(make_client: Make, monkeypatch: pytest.MonkeyPatch):
 
     def add(number: int) -> bool:
         try:
-            listeners.add_socket(Socket(user.user_id, user.device_id, f"c{number}"), until)
+            listeners.add_socket(Socket(UserId(user.user_id), DeviceId(user.device_id), f"c{number}"), until)
         except LimitExceeded:
             return False
         return True
 
     assert [add(number) for number in range(MOST + 1)] == [True] * MOST + [False]
-    listeners.remove_socket(user.user_id, "c0")
+    listeners.remove_socket(UserId(user.user_id), "c0")
     assert add(9)
-    assert len(list(listeners.sockets_in(listeners.read_items([user.user_id])))) == MOST
+    assert len(list(listeners.sockets_in(listeners.read_items([UserId(user.user_id)])))) == MOST
 
 
 def test_openid_tokens(make_client: Make, monkeypatch: pytest.MonkeyPatch):
@@ -224,7 +225,7 @@ def test_bytes_of_account_data_that_are_written_at_once(make_client: Make, monke
 DAY_MS = 86_400_000
 
 
-def devices_of(user_id: str) -> list[str]:
+def devices_of(user_id: UserId) -> list[str]:
     return [accounts.device_id_of(item) for item in accounts.read_devices(user_id)]
 
 
@@ -232,29 +233,29 @@ def test_a_login_too_many_ends_what_was_unused_for_longest(
     make_client: Make, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(devices, "MOST", MOST)
-    user_id = make_client().user_id
+    user_id = UserId(make_client().user_id)
     now = now_ms()
     for name, days in (("OLD", 40), ("OLDER", 50)):
-        log_in(user_id, name)
-        accounts.update_device(user_id, name, {"last_seen_ms": now - days * DAY_MS})
-    accounts.update_device(user_id, "DEVICE", {"last_seen_ms": now})
-    begin = SessionRequest("NEW", None, False, "198.51.100.1")
+        log_in(user_id, DeviceId(name))
+        accounts.update_device(user_id, DeviceId(name), {"last_seen_ms": now - days * DAY_MS})
+    accounts.update_device(user_id, DeviceId("DEVICE"), {"last_seen_ms": now})
+    begin = SessionRequest(DeviceId("NEW"), None, False, "198.51.100.1")
     begin_session(user_id, begin, [accounts.check_active(user_id)])
     assert devices_of(user_id) == ["DEVICE", "NEW", "OLD"]
     begin_session(user_id, begin, [accounts.check_active(user_id)])
     assert devices_of(user_id) == ["DEVICE", "NEW", "OLD"], "a device that is there is none more"
-    accounts.update_device(user_id, "OLD", {"last_seen_ms": now - 29 * DAY_MS})
+    accounts.update_device(user_id, DeviceId("OLD"), {"last_seen_ms": now - 29 * DAY_MS})
     with pytest.raises(TooLarge):
         begin_session(user_id, SessionRequest(None, None, False, ""), [accounts.check_active(user_id)])
     assert devices_of(user_id) == ["DEVICE", "NEW", "OLD"], "what is used isn't ended"
 
 
 def test_more_devices_than_there_may_be_are_taken_back(make_client: Make, monkeypatch: pytest.MonkeyPatch):
-    user_id = make_client().user_id
+    user_id = UserId(make_client().user_id)
     for number in range(6):
-        log_in(user_id, f"OLD{number}")
-        accounts.update_device(user_id, f"OLD{number}", {"last_seen_ms": 1_000 + number})
+        log_in(user_id, DeviceId(f"OLD{number}"))
+        accounts.update_device(user_id, DeviceId(f"OLD{number}"), {"last_seen_ms": 1_000 + number})
     monkeypatch.setattr(devices, "MOST", MOST)
-    begin_session(user_id, SessionRequest("NEW", None, False, ""), [accounts.check_active(user_id)])
+    begin_session(user_id, SessionRequest(DeviceId("NEW"), None, False, ""), [accounts.check_active(user_id)])
     assert len(devices_of(user_id)) == MOST
     assert "NEW" in devices_of(user_id)

@@ -9,13 +9,14 @@ from unittest import mock
 import pytest
 from botocore.exceptions import ClientError
 
+from murmuration.protocol.identifiers import ServerName
 from murmuration.settings import settings
 from murmuration.storage.tables import TABLES
 from operators import account
 from operators.doctor import Finding, Standing
 from operators.operating import Server
 
-SERVER = Server("murmuration-test", "example.org", "https://example.org")
+SERVER = Server("murmuration-test", ServerName("example.org"), "https://example.org")
 
 
 class Account:
@@ -114,5 +115,5 @@ def test_who_may_not_ask_is_told_so() -> None:
 
 
 def test_a_server_in_a_folder_has_no_account() -> None:
-    local = Server("murmuration-local", "localhost", "http://localhost", Path())
+    local = Server("murmuration-local", ServerName("localhost"), "http://localhost", Path())
     assert list(account.checks(local, Account())) == []

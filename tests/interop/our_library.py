@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, cast
 
 from murmuration.protocol.auth_rules import AuthRuleViolation, auth_state_types_of, check_auth
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import EventId, ServerName
 from murmuration.protocol.pdus.hashing import content_hash
 from murmuration.protocol.pdus.signing import SigningKey, sign_event, sign_json
 from murmuration.protocol.room_versions import RoomVersion, get_room_version
@@ -25,7 +26,7 @@ class OurSigner:
     """Signs with our functions."""
 
     def sign_json(self, value: dict[str, Any], server_name: str) -> dict[str, Any]:
-        return sign_json(value, server_name, signing_key(server_name))
+        return sign_json(value, ServerName(server_name), signing_key(server_name))
 
     def public_key(self, server_name: str) -> str:
         return signing_key(server_name).public_base64
@@ -44,7 +45,7 @@ def hash_and_sign(version: str, template: Template) -> Pdu:
         "hashes": {**template.pdu.get("hashes", {}), "sha256": content_hash(template.pdu)},
     }
     for server_name in template.signers:
-        pdu = sign_event(pdu, server_name, signing_key(server_name), get_room_version(version))
+        pdu = sign_event(pdu, ServerName(server_name), signing_key(server_name), get_room_version(version))
     return pdu
 
 
@@ -72,7 +73,8 @@ class OurEngine:
         return event.event_id, allowed
 
     def resolve(self, state_sets: Sequence[StateMap]) -> StateMap:
-        return resolve(self.version, state_sets, self._fetch)
+        found = resolve(self.version, cast("Any", state_sets), self._fetch)
+        return cast("StateMap", found)
 
     def positions(self, state: StateMap) -> list[int]:
         """A state's events by their positions in `pdus`, in order."""
@@ -85,7 +87,7 @@ class OurEngine:
             return False
         return True
 
-    def _fetch(self, event_ids: Collection[str]) -> dict[str, Event]:
+    def _fetch(self, event_ids: Collection[EventId]) -> dict[EventId, Event]:
         return {event_id: self.events[event_id] for event_id in event_ids if event_id in self.events}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.events import Event
-from murmuration.protocol.identifiers import RoomId, UserId
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId
 from murmuration.protocol.pdus.building import build_event
 from murmuration.protocol.pdus.hashing import reference_hash
 from murmuration.protocol.pdus.redaction import redact
@@ -76,11 +76,11 @@ def test_synapse_receives_the_events_we_build(synapse: SynapseProcess, version: 
             auth_events=[event.event_id for event in (made[1:2] if is_room_id else made[:2])],
             depth=len(made) + 1,
             origin_server_ts=1_700_000_000_000,
-            server_name=LOCAL,
+            server_name=ServerName(LOCAL),
             signing_key=key,
             state_key=state_key,
             redacts=redacts,
-            event_id=f"${len(made)}:{LOCAL}" if room_version.server_assigned_event_ids else None,
+            event_id=EventId(f"${len(made)}:{LOCAL}") if room_version.server_assigned_event_ids else None,
             reference_hashes={event.event_id: reference_hash(event.pdu, room_version) for event in made},
         )
         assert synapse.ask("receive", version=version, pdu=event.pdu) == event.event_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from murmuration.protocol.identifiers import DeviceId
 from murmuration.storage.live import streams
 from tests.in_process import segment
 from tests.keys.crypto import KeyPair, device_keys
@@ -15,12 +16,12 @@ SYNC = "/_matrix/client/v3/sync"
 
 @pytest.fixture
 def alice(fresh_user_id):
-    return log_in(fresh_user_id("alice"), "ALICE")
+    return log_in(fresh_user_id("alice"), DeviceId("ALICE"))
 
 
 @pytest.fixture
 def bob(fresh_user_id):
-    return log_in(fresh_user_id("bob"), "BOB")
+    return log_in(fresh_user_id("bob"), DeviceId("BOB"))
 
 
 def encrypted_room(creator):
@@ -70,7 +71,7 @@ def test_new_keys_of_those_who_share_a_room(alice, bob, room, fresh_user_id):
 
 def test_own_keys_from_another_device(alice):
     since = synced(alice)
-    publish(log_in(alice.user_id, "ALICE2"))
+    publish(log_in(alice.user_id, DeviceId("ALICE2")))
     assert changes(alice, since) == ({alice.user_id}, set())
 
 
@@ -105,7 +106,7 @@ def test_messages_stay_unacknowledged(alice, bob, room):
     bob.put(path, {"messages": {alice.user_id: {"ALICE": {"n": 1}}}})
     since = synced(alice)
     changes(alice, since)
-    (item,) = streams.read_after(streams.device_stream(alice.user_id, "ALICE"), 0)
+    (item,) = streams.read_after(streams.device_stream(alice.user_id, DeviceId("ALICE")), 0)
     assert "event" in item
 
 

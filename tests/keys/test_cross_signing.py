@@ -9,6 +9,7 @@ import pytest
 
 from murmuration.accounts.passwords import hash_password
 from murmuration.aws import dynamodb
+from murmuration.protocol.identifiers import DeviceId, RoomId
 from murmuration.storage.keys import device_lists
 from murmuration.storage.live import streams
 from tests.keys.crypto import CrossSigning, KeyPair, device_keys
@@ -22,12 +23,12 @@ PASSWORD = "correct horse"
 
 @pytest.fixture
 def alice(fresh_user_id, deployment):
-    return with_password(log_in(fresh_user_id("alice"), "ALICE"))
+    return with_password(log_in(fresh_user_id("alice"), DeviceId("ALICE")))
 
 
 @pytest.fixture
 def bob(fresh_user_id, deployment):
-    return with_password(log_in(fresh_user_id("bob"), "BOB"))
+    return with_password(log_in(fresh_user_id("bob"), DeviceId("BOB")))
 
 
 def with_password(client):
@@ -149,7 +150,7 @@ def test_others_hear_of_new_keys(alice):
 
 
 def test_a_new_user_signing_key_alone_is_told_to_its_owner_only(alice, bob):
-    room_id = create_room(alice, preset="public_chat")
+    room_id = RoomId(create_room(alice, preset="public_chat"))
     join(bob, room_id)
     keys = publish(alice)
     own, shared = streams.user_stream(alice.user_id), streams.room_stream(room_id)
@@ -182,7 +183,7 @@ def test_a_key_that_the_master_key_did_not_sign_is_refused(alice):
 
 def test_a_key_with_the_id_of_a_device_is_refused(alice):
     keys = CrossSigning(alice.user_id)
-    log_in(alice.user_id, keys.master.public)
+    log_in(alice.user_id, DeviceId(keys.master.public))
     answer = alice.post(KEYS, keys.body())
     assert (answer.status, answer.json["errcode"]) == (403, "M_FORBIDDEN")
 

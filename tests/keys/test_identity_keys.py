@@ -6,6 +6,7 @@ import pytest
 
 from murmuration.aws import dynamodb
 from murmuration.keys.query import query_local
+from murmuration.protocol.identifiers import DeviceId, RoomId
 from murmuration.storage.keys import device_lists
 from murmuration.storage.live import streams
 from tests.keys.crypto import KeyPair, device_keys
@@ -17,12 +18,12 @@ QUERY = "/_matrix/client/v3/keys/query"
 
 @pytest.fixture
 def alice(fresh_user_id):
-    return log_in(fresh_user_id("alice"), "ALICE")
+    return log_in(fresh_user_id("alice"), DeviceId("ALICE"))
 
 
 @pytest.fixture
 def bob(fresh_user_id):
-    return log_in(fresh_user_id("bob"), "BOB", display_name="Bob's phone")
+    return log_in(fresh_user_id("bob"), DeviceId("BOB"), display_name="Bob's phone")
 
 
 def keys_of(client, pair=None):
@@ -60,7 +61,7 @@ def test_published_keys_are_found(alice, bob):
 
 
 def test_devices_can_be_named(alice, bob):
-    bob2 = log_in(bob.user_id, "BOB2")
+    bob2 = log_in(bob.user_id, DeviceId("BOB2"))
     publish(bob)
     keys = publish(bob2)
     found = query(alice, of={bob.user_id: ["BOB2", "NONE"]}, timeout=1000)
@@ -91,7 +92,7 @@ def test_keys_of_a_device_that_is_gone_are_not_shown(alice, bob):
 
 
 def test_many_users_at_once(alice, fresh_user_id):
-    users = [log_in(fresh_user_id("many"), "D") for _ in range(12)]
+    users = [log_in(fresh_user_id("many"), DeviceId("D")) for _ in range(12)]
     keys = {client.user_id: publish(client) for client in users}
     found = query(alice, of={client.user_id: [] for client in users})["device_keys"]
     assert {user_id: devices["D"]["keys"] for user_id, devices in found.items()} == {
@@ -116,7 +117,7 @@ def test_no_keys_of_deactivated_users(alice, bob):
 
 
 def test_a_change_is_told_in_joined_rooms_and_to_the_user(bob):
-    rooms = [f"!{number}-{bob.user_id[1:]}" for number in range(4)]
+    rooms = [RoomId(f"!{number}-{bob.user_id[1:]}") for number in range(4)]
     for room_id, membership in zip(rooms, ("join", "join", "leave", "invite"), strict=True):
         put_membership(bob.user_id, room_id, membership)
     publish(bob)

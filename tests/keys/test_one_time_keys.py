@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from murmuration.protocol.identifiers import DeviceId
 from murmuration.storage.keys import one_time_keys as storage
 from murmuration.storage.keys.one_time_keys import KeyCounts
 from murmuration.storage.live import streams
@@ -22,12 +23,12 @@ PAIR = KeyPair("BOB")
 
 @pytest.fixture
 def alice(fresh_user_id):
-    return log_in(fresh_user_id("alice"), "ALICE")
+    return log_in(fresh_user_id("alice"), DeviceId("ALICE"))
 
 
 @pytest.fixture
 def bob(fresh_user_id):
-    return log_in(fresh_user_id("bob"), "BOB")
+    return log_in(fresh_user_id("bob"), DeviceId("BOB"))
 
 
 def make_keys(client: Client, *names: str, fallback: bool = False):
@@ -172,9 +173,9 @@ def test_an_upload_sent_eight_times_at_once_is_stored_once(alice, bob):
 
 def test_a_repeated_upload_changes_nothing(bob):
     upload(bob, "a", fallback=["f"])
-    head = streams.read_head(streams.device_stream(bob.user_id, "BOB"))
+    head = streams.read_head(streams.device_stream(bob.user_id, DeviceId("BOB")))
     assert upload(bob, "a", fallback=["f"]).json == {"one_time_key_counts": {ALGORITHM: 1}}
-    assert streams.read_head(streams.device_stream(bob.user_id, "BOB")) == head
+    assert streams.read_head(streams.device_stream(bob.user_id, DeviceId("BOB"))) == head
 
 
 def test_a_key_uploaded_again_after_it_was_claimed_is_not_handed_out_again(alice, bob):
@@ -251,7 +252,7 @@ def test_a_new_fallback_key_replaces_the_old_and_is_unused(alice, bob):
 
 
 def test_each_change_of_the_counts_moves_the_devices_stream(alice, bob):
-    stream = streams.device_stream(bob.user_id, "BOB")
+    stream = streams.device_stream(bob.user_id, DeviceId("BOB"))
     seen = [streams.read_head(stream)]
     for change in (
         lambda: upload(bob, "a", fallback=["f"]),

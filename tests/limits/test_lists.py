@@ -9,6 +9,7 @@ import pytest
 
 from murmuration.aws import dynamodb
 from murmuration.keys import upload
+from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.rooms.writing import append
 from murmuration.storage.keys import identity_keys
 from tests.in_process import Client, segment
@@ -171,13 +172,13 @@ def test_device_keys_have_a_limit_that_real_ones_are_far_from(make_client: Make)
 def test_device_keys_from_before_the_limit_can_still_be_queried(make_client: Make) -> None:
     alice, bob = make_client("alice"), make_client("bob")
     for number in range(110):
-        device = f"D{number}"
+        device = DeviceId(f"D{number}")
         key = {"user_id": alice.user_id, "device_id": device, "algorithms": [], "keys": {}}
         key |= {"signatures": {}, "padding": "x" * 63_000}
         dynamodb.execute(
             dynamodb.put("users", {"user_id": alice.user_id, "sk": f"device#{device}", "access_hash": "x"})
         )
-        identity_keys.write_device(alice.user_id, device, key)
+        identity_keys.write_device(UserId(alice.user_id), device, key)
     found = ok(bob.post(f"{V3}/keys/query", {"device_keys": {alice.user_id: []}}))
     assert len(found["device_keys"][alice.user_id]) == 110
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from local_cloud.testing import LocalCloud, local_cloud
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId
 from operators import doctor, operating
 from operators.cli import main
 from operators.doctor import Answer, Standing, Unreachable
@@ -23,7 +24,7 @@ from operators.operating import NotOperable, Server
 
 pytestmark = pytest.mark.usefixtures("no_deployment")
 PASSWORD = "a long enough password"
-SERVER = Server("murmuration-test", "example.org", "https://matrix.example.org")
+SERVER = Server("murmuration-test", ServerName("example.org"), "https://matrix.example.org")
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +62,9 @@ class TestUsers:
         assert command("users", "make-admin", "carol", "--revoke")[0] == 0
         assert self.listed(command)["@carol:example.org"]["admin"] is None
 
-        before = self.account("@carol:example.org")
+        before = self.account(UserId("@carol:example.org"))
         assert command("users", "reset-password", "carol", given="another good password\n")[0] == 0
-        assert self.account("@carol:example.org")["password_hash"] != before["password_hash"]
+        assert self.account(UserId("@carol:example.org"))["password_hash"] != before["password_hash"]
 
         assert command("users", "deactivate", "carol", given="no\n")[0] == 1
         assert self.listed(command)["@carol:example.org"]["deactivated_ms"] is None
@@ -75,7 +76,7 @@ class TestUsers:
         lines = command("users", "list", "--json")[1].splitlines()
         return {found["user_id"]: found for found in map(json.loads, lines)}
 
-    def account(self, user_id: str) -> dict:
+    def account(self, user_id: UserId) -> dict:
         from murmuration.storage.users.accounts import read_account
 
         with operating.connected(self.folder, None):
@@ -112,8 +113,12 @@ def test_reports(command, folder: Path) -> None:
     from murmuration.storage.rooms import reports
 
     with operating.connected(folder, None):
-        reports.add(reports.Report(1, "@carol:example.org", "\x1b[2J", room_id="!room", event_id="$event"))
-        reports.add(reports.Report(2, "@carol:example.org", "", user_id="@mallory:example.org"))
+        reports.add(
+            reports.Report(
+                1, "@carol:example.org", "\x1b[2J", room_id=RoomId("!room"), event_id=EventId("$event")
+            )
+        )
+        reports.add(reports.Report(2, "@carol:example.org", "", user_id=UserId("@mallory:example.org")))
     status, output, _ = command("reports", "list")
     event, user = output.splitlines()
     assert status == 0
@@ -130,14 +135,24 @@ def test_destinations(command, folder: Path) -> None:
     from murmuration.storage.servers.destinations import Health
 
     with operating.connected(folder, None):
-        destinations.write_failure("dead.example", Health(1000, 2000, 3000, 4000), 5)
-        for room_id in ("!a", "!b"):
+        destinations.write_failure(ServerName("dead.example"), Health(1000, 2000, 3000, 4000), 5)
+        for room_id in (RoomId("!a"), RoomId("!b")):
             backlogs.open_backlog(
-                "dead.example", room_id, 1, now_ms=1, due_ms=2**50, sending={"made_ms": 1, "parts": []}
+                ServerName("dead.example"),
+                room_id,
+                1,
+                now_ms=1,
+                due_ms=2**50,
+                sending={"made_ms": 1, "parts": []},
             )
-        destinations.write_failure("other.example", Health(1000, 2000, 3000, 4000), 5)
+        destinations.write_failure(ServerName("other.example"), Health(1000, 2000, 3000, 4000), 5)
         backlogs.open_backlog(
-            "slow.example", ">", 0, now_ms=1, due_ms=2**50, sending={"made_ms": 1, "parts": []}
+            ServerName("slow.example"),
+            RoomId(">"),
+            0,
+            now_ms=1,
+            due_ms=2**50,
+            sending={"made_ms": 1, "parts": []},
         )
     status, output, _ = command("destinations", "list")
     dead, other, slow = output.splitlines()
@@ -154,7 +169,7 @@ def test_destinations(command, folder: Path) -> None:
     assert "within a minute" in command("destinations", "reset", "dead.example")[1]
     with operating.connected(folder, None):
         assert backlogs.read_waiting() == [("dead.example", 0)]
-        assert destinations.read("dead.example") == Health()
+        assert destinations.read(ServerName("dead.example")) == Health()
     assert command("destinations", "list")[1].startswith("dead.example  answers, events of 2 rooms")
     assert "2 rooms" in command("destinations", "reset", "dead.example", "--forget")[1]
     assert command("destinations", "list")[1] == ""
@@ -184,7 +199,7 @@ def test_keys_of_another_server_are_fetched(command, monkeypatch) -> None:
     from murmuration.protocol.pdus.keys import VerifyKey
     from murmuration.storage.servers.remote_keys import StoredKey
 
-    def fetch(server: str) -> list[StoredKey]:
+    def fetch(server: ServerName) -> list[StoredKey]:
         if server != "there.example":
             raise NoAnswer("nobody there")
         keys = [
@@ -298,7 +313,7 @@ class TestDoctor:
         """Where it is deployed, nothing listens at another port."""
         from murmuration.settings import Settings
 
-        monkeypatch.setattr("murmuration.settings.settings", lambda: Settings("example.org", ""))
+        monkeypatch.setattr("murmuration.settings.settings", lambda: Settings(ServerName("example.org"), ""))
         where = "https://example.org/.well-known/matrix/server"
         for answer, standing in (
             ({"m.server": "matrix.example.org:443"}, Standing.OK),
@@ -308,7 +323,7 @@ class TestDoctor:
         ):
             self.answer(where, answer)
             assert doctor.check_wellknown_server(SERVER, "https://matrix.example.org").standing is standing
-        local = Server("murmuration-test", "example.org", "https://matrix.example.org", Path())
+        local = Server("murmuration-test", ServerName("example.org"), "https://matrix.example.org", Path())
         assert doctor.check_wellknown_server(local, "https://m").standing is Standing.SKIPPED
 
     def test_servers_that_fail_are_listed(self, monkeypatch) -> None:
@@ -316,10 +331,12 @@ class TestDoctor:
         from murmuration.storage.servers import standings
         from murmuration.storage.servers.standings import ServerStanding
 
-        monkeypatch.setattr("murmuration.settings.settings", lambda: Settings("example.org", ""))
-        found = [ServerStanding(f"s{number}.example", 1000 + number, 1, number) for number in range(12)]
+        monkeypatch.setattr("murmuration.settings.settings", lambda: Settings(ServerName("example.org"), ""))
+        found = [
+            ServerStanding(ServerName(f"s{number}.example"), 1000 + number, 1, number) for number in range(12)
+        ]
         monkeypatch.setattr(
-            standings, "scan_standings", lambda: iter([*found, ServerStanding("well.example")])
+            standings, "scan_standings", lambda: iter([*found, ServerStanding(ServerName("well.example"))])
         )
         findings = list(doctor.check_destinations())
         assert {finding.standing for finding in findings} == {Standing.WARNING}
@@ -336,7 +353,7 @@ class TestDoctor:
         from murmuration.protocol.pdus.signing import SigningKey
         from murmuration.settings import Settings
 
-        config = Settings("example.org", "")
+        config = Settings(ServerName("example.org"), "")
         monkeypatch.setattr("murmuration.settings.settings", lambda: config)
         own, strange = SigningKey(b"k" * 32, "a_1"), SigningKey(b"x" * 32, "a_1")
         monkeypatch.setattr(doctor, "_own_keys", lambda: {own.public_key})
@@ -345,7 +362,7 @@ class TestDoctor:
             return doctor.check_federation(SERVER, "https://public").standing
 
         def keys(key: SigningKey) -> Any:
-            return build_server_keys("example.org", [key], int((time.time() + 86_400) * 1000))
+            return build_server_keys(ServerName("example.org"), [key], int((time.time() + 86_400) * 1000))
 
         wellknown = "https://example.org/.well-known/matrix/server"
         where, version = "https://m:443/_matrix/key/v2/server", "https://m:443/_matrix/federation/v1/version"
@@ -363,7 +380,7 @@ class TestDoctor:
         del self.answers[where]
         with pytest.raises(Unreachable):
             check()
-        config = Settings("example.org", "", federation=False)
+        config = Settings(ServerName("example.org"), "", federation=False)
         assert check() is Standing.SKIPPED
 
     def test_a_server_that_does_not_answer_fails(self) -> None:
@@ -409,7 +426,7 @@ def test_a_deployment_is_worked_on_through_aws(deployed: None, capsys, monkeypat
     assert "@frank:example.org" in capsys.readouterr().out
     assert main(["keys", "rotate", *prefix]) == 0
 
-    server = Server("murmuration-test", "example.org", "https://example.org")
+    server = Server("murmuration-test", ServerName("example.org"), "https://example.org")
     with operating.connected(None, "murmuration-test"):
         assert doctor.check_signing_key().standing is Standing.OK
         assert [found.standing for found in doctor.check_tables()] == [Standing.OK]
@@ -426,7 +443,7 @@ def test_a_check_that_aws_refuses_does_not_end_the_others(deployed: None, monkey
         raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetParameter")
 
     monkeypatch.setattr(doctor, "check_signing_key", refused)
-    server = Server("murmuration-test", "example.org", "https://example.org", is_running=False)
+    server = Server("murmuration-test", ServerName("example.org"), "https://example.org", is_running=False)
     with operating.connected(None, "murmuration-test"):
         found = {finding.subject: finding for finding in doctor.checks(server, server.public_url)}
     assert found["signing key"].standing is Standing.FAILED

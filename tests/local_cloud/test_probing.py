@@ -17,13 +17,14 @@ from local_cloud.gateway.edge_waits import EdgeParking
 from local_cloud.gateway.events import HttpRequest
 from local_cloud.gateway.parking import Parking, Response, place_of
 from local_cloud.lambdas import Lambdas
+from murmuration.protocol.identifiers import ServerName
 from murmuration.settings import settings
 from murmuration.storage.live import wake_queues
 from operators import probing
 from operators.doctor import Answer, Finding, Standing
 from operators.operating import Server
 
-SERVER = Server("murmuration-test", "example.org", "https://example.org")
+SERVER = Server("murmuration-test", ServerName("example.org"), "https://example.org")
 URL = "https://example.org"
 NOBODY: Response = (401, [], b'{"errcode": "M_MISSING_TOKEN", "error": "no token"}')
 """What the function of /sync answers, to which a request comes that doesn't wait."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from murmuration.protocol.identifiers import UserId
 from tests.in_process import Client
 
 
@@ -39,7 +40,7 @@ def work(deployment: None) -> Callable[..., None]:
 
     def work(*clients: Client) -> None:
         for client in clients:
-            item = presence.read(client.user_id)
+            item = presence.read(UserId(client.user_id))
             tell([item] if item is not None else [])
 
     return work

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from murmuration.delivery import wakes
+from murmuration.protocol.identifiers import UserId
 from murmuration.storage.live import listeners, streams
 from tests.in_process import Client, segment
 from tests.presence.test_presence import OLD, change_list, put, told
@@ -112,8 +113,8 @@ def test_who_waits_is_told_at_once(alice: Client, bob: Client) -> None:
     _, place = initial(bob)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(events, bob, place, timeout=LONG)
-        until(lambda: list(listeners.waits_in(listeners.read_items([bob.user_id]))))
+        until(lambda: list(listeners.waits_in(listeners.read_items([UserId(bob.user_id)]))))
         change_list(alice, invite=[bob.user_id])
-        stream = streams.user_stream(bob.user_id)
+        stream = streams.user_stream(UserId(bob.user_id))
         wakes.wake_for_stream_items(streams.read_after(stream, streams.read_head(stream) - 1))
         assert waiting.result(timeout=10)[0] == [invite_by(alice)]

@@ -9,6 +9,7 @@ import pytest
 
 from murmuration.presence.status import LAST_ACTIVE_STEP_MS, QUIET_MS, RENEWED_BELOW_MS, STAY_MS
 from murmuration.presence.telling import SMALL_ROOM
+from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
 from murmuration.storage.live import streams
 from murmuration.storage.users import presence
 from tests.in_process import Client, segment
@@ -40,7 +41,7 @@ def change_list(client: Client, **lists: Any) -> None:
     ok(client.post(f"{OLD}/presence/list/{segment(client.user_id)}", lists))
 
 
-def seq_of_room(room_id: str) -> int:
+def seq_of_room(room_id: RoomId) -> int:
     return streams.read_head(streams.room_stream(room_id))
 
 
@@ -89,9 +90,12 @@ def test_the_most_available_of_several_devices_counts(pair: Three, clock: Clock)
 
     alice, bob, _ = pair
     put(bob, "unavailable")
-    assert note_visit(bob.user_id, "PHONE", "online", presence.read(bob.user_id)) is False
+    assert (
+        note_visit(UserId(bob.user_id), DeviceId("PHONE"), "online", presence.read(UserId(bob.user_id)))
+        is False
+    )
     assert get(alice, bob)["presence"] == "online"
-    leave(bob.user_id, ["PHONE", "NOT-THERE"])
+    leave(UserId(bob.user_id), ["PHONE", "NOT-THERE"])
     assert get(alice, bob)["presence"] == "unavailable"
 
 
@@ -134,7 +138,7 @@ def test_sending_counts_as_an_action_noted_once_a_minute(pair: Three, clock: Clo
         status.note_sending([{"device_id": bob.device_id, "json": event}, {"json": "of another server"}])
 
     def revision() -> int:
-        item = presence.read(bob.user_id)
+        item = presence.read(UserId(bob.user_id))
         assert item is not None
         return int(item["revision"])
 
@@ -229,7 +233,7 @@ def test_asking_again_takes_nothing_back(make_client: Make, monkeypatch: pytest.
         transact(writes)
 
     monkeypatch.setattr(dynamodb, "transact", granted_first)
-    lists.change_list(alice.user_id, invite=[bob.user_id])
+    lists.change_list(UserId(alice.user_id), invite=[UserId(bob.user_id)])
     get(alice, bob)
 
 
@@ -294,10 +298,10 @@ def test_who_comes_back_learns_what_they_missed(pair: Three, clock: Clock, work:
     watching.sync()
     work(alice)
     clock.advance(2 * STAY_MS)
-    before = seq_of_room(room_id)
+    before = seq_of_room(RoomId(room_id))
     put(bob, "online")
     work(bob)
-    assert seq_of_room(room_id) == before, "nobody is there to be told"
+    assert seq_of_room(RoomId(room_id)) == before, "nobody is there to be told"
     watching.sync()
     work(alice)
     assert told(watching.sync()) == {bob.user_id: "online"}
@@ -315,10 +319,10 @@ def test_a_first_sync_shows_who_is_there(pair: Three, work: Work) -> None:
 def test_nobody_is_told_of_one_who_comes_unseen(pair: Three, clock: Clock, work: Work, state: str) -> None:
     alice, bob, room_id = pair
     put(alice, "online")
-    before = seq_of_room(room_id)
+    before = seq_of_room(RoomId(room_id))
     put(bob, state, OLD)
     work(bob)
-    assert seq_of_room(room_id) == before
+    assert seq_of_room(RoomId(room_id)) == before
     assert told(Syncing(bob).sync(set_presence="offline")) == {alice.user_id: "online"}
 
 
@@ -328,11 +332,11 @@ def test_what_a_hidden_user_does_is_not_noted(pair: Three, clock: Clock, work: W
     alice, bob, room_id = pair
     put(alice, "online")
     put(bob, "hidden", OLD)
-    before = seq_of_room(room_id)
+    before = seq_of_room(RoomId(room_id))
     clock.advance(QUIET_MS + 1)
-    note_action(bob.user_id, clock.now)
+    note_action(UserId(bob.user_id), clock.now)
     work(bob)
-    assert seq_of_room(room_id) == before
+    assert seq_of_room(RoomId(room_id)) == before
     assert get(alice, bob) == {"presence": "offline"}
 
 
@@ -344,10 +348,10 @@ def test_who_comes_and_changes_at_once_learns_what_they_missed(pair: Three, cloc
     clock.advance(1)
     watching = Syncing(alice)
     watching.sync()
-    came = presence.read(alice.user_id)
+    came = presence.read(UserId(alice.user_id))
     clock.advance(1)
     put(alice, "online", status_msg="back")
-    changed = presence.read(alice.user_id)
+    changed = presence.read(UserId(alice.user_id))
     assert came is not None
     assert changed is not None
     tell([came, changed])
@@ -360,17 +364,17 @@ def test_a_large_room_is_marked_without_asking_who_is_there(
     _, bob, room_id = pair
     for number in range(SMALL_ROOM - 1):
         join(make_client(f"member-{number}"), room_id)
-    before = seq_of_room(room_id)
+    before = seq_of_room(RoomId(room_id))
     put(bob, "online")
     work(bob)
-    assert seq_of_room(room_id) == before + 1
+    assert seq_of_room(RoomId(room_id)) == before + 1
 
 
 def test_few_people_in_many_rooms_are_told_in_their_own_streams(
     make_client: Make, pair: Three, clock: Clock, work: Work
 ) -> None:
     alice, bob, first = pair
-    rooms = [first, *(create_room(alice, preset="public_chat") for _ in range(3))]
+    rooms = [first, *(RoomId(create_room(alice, preset="public_chat")) for _ in range(3))]
     for room_id in rooms[1:]:
         join(bob, room_id)
     stranger = make_client("mallory")
@@ -378,10 +382,10 @@ def test_few_people_in_many_rooms_are_told_in_their_own_streams(
     for syncing in syncings:
         syncing.sync()
     work(alice, stranger)
-    before = [seq_of_room(room_id) for room_id in rooms]
+    before = [seq_of_room(RoomId(room_id)) for room_id in rooms]
     put(bob, "unavailable")
     work(bob)
-    assert [seq_of_room(room_id) for room_id in rooms] == before
+    assert [seq_of_room(RoomId(room_id)) for room_id in rooms] == before
     assert told(syncings[0].sync()) == {bob.user_id: "unavailable"}
     assert told(syncings[1].sync()) == {}
 
@@ -410,11 +414,11 @@ def test_telling_twice_does_no_harm_and_renewing_tells_nobody(pair: Three, clock
     work(bob)
     work(bob)
     assert told(watching.sync()) == {bob.user_id: "online"}
-    before = seq_of_room(room_id)
+    before = seq_of_room(RoomId(room_id))
     clock.advance(STAY_MS - RENEWED_BELOW_MS + 1)
     theirs.sync()
     work(bob)
-    assert seq_of_room(room_id) == before
+    assert seq_of_room(RoomId(room_id)) == before
 
 
 def test_a_profile_change_is_told(pair: Three, work: Work) -> None:
@@ -462,10 +466,10 @@ def test_a_quiet_users_action_is_told(pair: Three, clock: Clock, work: Work) -> 
     watching.sync()
     put(bob, "online")
     clock.advance(QUIET_MS + 1)
-    before = seq_of_room(room_id)
-    note_action(bob.user_id, clock.now)
+    before = seq_of_room(RoomId(room_id))
+    note_action(UserId(bob.user_id), clock.now)
     work(bob)
-    assert seq_of_room(room_id) == before + 1
+    assert seq_of_room(RoomId(room_id)) == before + 1
 
 
 def test_many_devices_at_once_lose_nothing(pair: Three) -> None:
@@ -475,8 +479,8 @@ def test_many_devices_at_once_lose_nothing(pair: Three) -> None:
 
     _, bob, _ = pair
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda n: set_status(bob.user_id, f"D{n}", "online", None), range(8)))
-    item = presence.read(bob.user_id)
+        list(pool.map(lambda n: set_status(UserId(bob.user_id), DeviceId(f"D{n}"), "online", None), range(8)))
+    item = presence.read(UserId(bob.user_id))
     assert item is not None
     assert set(item["devices"]) == {f"D{n}" for n in range(8)}
 

@@ -10,6 +10,7 @@ import pytest
 from murmuration.aws import dynamodb
 from murmuration.presence import telling
 from murmuration.presence.status import STAY_MS
+from murmuration.protocol.identifiers import UserId
 from murmuration.storage.users import presence
 from tests.in_process import Client, segment
 from tests.presence.conftest import Clock
@@ -59,7 +60,7 @@ def test_two_who_come_to_share_a_room_see_each_other(
     if large:  # somebody else is there, and sees Alice come
         join(make_client("carol"), room_id)
         join(make_client("dave"), room_id)
-        telling.tell([presence.read(alice.client.user_id) or {}])
+        telling.tell([presence.read(UserId(alice.client.user_id)) or {}])
     alice.sync()
     if invited:
         invite(alice.client, room_id, bob.client)

@@ -18,16 +18,17 @@ from typing import Any, NamedTuple
 
 from murmuration.protocol.auth_rules import auth_event_types, check_auth
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import EventId, UserId
 from murmuration.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 from murmuration.protocol.state_resolution import resolve
 
-ALICE = "@alice:example.org"
-ADMIN = "@admin:example.org"
-MOD = "@mod:example.org"
-BOB = "@bob:example.org"
-CAROL = "@carol:example.org"
-DAVE = "@dave:other.example"
-EVE = "@eve:other.example"
+ALICE = UserId("@alice:example.org")
+ADMIN = UserId("@admin:example.org")
+MOD = UserId("@mod:example.org")
+BOB = UserId("@bob:example.org")
+CAROL = UserId("@carol:example.org")
+DAVE = UserId("@dave:other.example")
+EVE = UserId("@eve:other.example")
 
 ALL_VERSIONS = tuple(ROOM_VERSIONS)
 
@@ -49,7 +50,7 @@ def message(event_type: str = "m.room.message", **content: Any) -> Piece:
     return Piece(event_type, None, content)
 
 
-def member(user_id: str, membership: str, **content: Any) -> Piece:
+def member(user_id: UserId, membership: str, **content: Any) -> Piece:
     return Piece("m.room.member", user_id, {"membership": membership, **content})
 
 
@@ -57,7 +58,7 @@ def join_rules(rule: str, **content: Any) -> Piece:
     return state("m.room.join_rules", join_rule=rule, **content)
 
 
-def power_levels(users: Mapping[str, Any] | None = None, **content: Any) -> Piece:
+def power_levels(users: Mapping[UserId, Any] | None = None, **content: Any) -> Piece:
     return Piece("m.room.power_levels", "", content if users is None else {"users": dict(users), **content})
 
 
@@ -70,14 +71,14 @@ def create(version: RoomVersion, creator: str = ALICE, **content: Any) -> Piece:
     return state("m.room.create", room_version=version.id, **named, **content)
 
 
-def event_id_of(version: RoomVersion, name: str) -> str:
-    return f"${name}:example.org" if version.server_assigned_event_ids else f"${name}"
+def event_id_of(version: RoomVersion, name: str) -> EventId:
+    return EventId(f"${name}:example.org") if version.server_assigned_event_ids else EventId(f"${name}")
 
 
 def make_event(
     version: RoomVersion,
     name: str,
-    sender: str,
+    sender: UserId,
     piece: Piece,
     *,
     prev: Sequence[str] = (),
@@ -118,9 +119,9 @@ class Room:
 
     def __init__(self, version: str = "12", **create_content: Any) -> None:
         self.version = ROOM_VERSIONS[version]
-        self.events: dict[str, Event] = {}
+        self.events: dict[EventId, Event] = {}
         self.rejected: set[str] = set()
-        self.state_after: dict[str, dict[StateKey, str]] = {}
+        self.state_after: dict[str, dict[StateKey, EventId]] = {}
         self.fetched: list[tuple[str, ...]] = []
         self._last = ""
         self.send("create", ALICE, create(self.version, **create_content), after=())
@@ -132,7 +133,7 @@ class Room:
     def send(
         self,
         name: str,
-        sender: str,
+        sender: UserId,
         piece: Piece,
         *,
         after: str | Sequence[str] | None = None,
@@ -161,11 +162,11 @@ class Room:
     def draft(
         self,
         name: str,
-        sender: str,
+        sender: UserId,
         piece: Piece,
         *,
         parents: Sequence[str],
-        before: Mapping[StateKey, str],
+        before: Mapping[StateKey, EventId],
         ts: int | None = None,
         auth: Sequence[str] | None = None,
     ) -> Event:
@@ -183,19 +184,19 @@ class Room:
             ts=1000 * len(self.events) if ts is None else ts,
         )
 
-    def name_of(self, event_id: str) -> str:
+    def name_of(self, event_id: EventId) -> str:
         return event_id[1:].partition(":")[0]
 
-    def states_after(self, *names: str) -> list[dict[StateKey, str]]:
+    def states_after(self, *names: str) -> list[dict[StateKey, EventId]]:
         return [self.state_after[name] for name in names]
 
-    def state_before(self, parents: Sequence[str]) -> dict[StateKey, str]:
+    def state_before(self, parents: Sequence[str]) -> dict[StateKey, EventId]:
         """The state before an event that follows these."""
         if not parents:
             return {}
         return self.resolve(*parents) if len(parents) > 1 else self.state_after[parents[0]]
 
-    def resolve(self, *names: str) -> dict[StateKey, str]:
+    def resolve(self, *names: str) -> dict[StateKey, EventId]:
         """The resolution of the states after these events."""
         return resolve(self.version, self.states_after(*names), self.fetch, rejected=self.rejected)
 
@@ -203,7 +204,7 @@ class Room:
         """`resolve`, in names."""
         return {key: self.name_of(event_id) for key, event_id in self.resolve(*names).items()}
 
-    def fetch(self, event_ids: Collection[str]) -> dict[str, Event]:
+    def fetch(self, event_ids: Collection[EventId]) -> dict[EventId, Event]:
         """Looks events up as a database would, and notes each such round trip in `fetched`."""
         self.fetched.append(tuple(event_ids))
         return {event_id: self.events[event_id] for event_id in event_ids if event_id in self.events}

@@ -6,6 +6,7 @@ from typing import Any
 
 from murmuration.protocol.auth_rules import auth_event_types
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import EventId, ServerName, UserId
 from murmuration.protocol.pdus.building import build_event
 from murmuration.protocol.pdus.hashing import reference_hash
 from murmuration.protocol.pdus.keys import VerifyKey
@@ -13,12 +14,12 @@ from murmuration.protocol.pdus.signing import SigningKey
 from murmuration.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 
 VERSIONS = list(ROOM_VERSIONS.values())
-SERVER, OTHER_SERVER = "example.org", "other.example"
+SERVER, OTHER_SERVER = ServerName("example.org"), ServerName("other.example")
 ALICE, BOB = f"@alice:{SERVER}", f"@bob:{OTHER_SERVER}"
 KEYS = {SERVER: SigningKey(b"a" * 32, "a"), OTHER_SERVER: SigningKey(b"b" * 32, "b")}
 START_MS = 1_700_000_000_000
 VALID_UNTIL_MS = START_MS + 1_000_000
-KEY_RING = {
+KEY_RING: dict[tuple[ServerName, str], VerifyKey] = {
     (server, key.key_id): VerifyKey(key.key_id, key.public_key, valid_until_ts=VALID_UNTIL_MS)
     for server, key in KEYS.items()
 }
@@ -29,7 +30,7 @@ class SmallRoom:
 
     def __init__(self, version: RoomVersion) -> None:
         self.version = version
-        self.events: dict[str, Event] = {}
+        self.events: dict[EventId, Event] = {}
         self.state: dict[StateKey, Event] = {}
         self.last: Event | None = None
         content = {"room_version": version.id}
@@ -46,7 +47,7 @@ class SmallRoom:
 
     def make(self, event_type: str, content: dict[str, Any], **changes: Any) -> Event:
         """An event that could be the room's next, signed by its sender's server."""
-        sender: str = changes.get("sender", ALICE)
+        sender: UserId = changes.get("sender", ALICE)
         pairs = auth_event_types(self.version, event_type, sender, changes.get("state_key"), content)
         server = sender.partition(":")[2]
         arguments: dict[str, Any] = {
@@ -60,7 +61,7 @@ class SmallRoom:
             "depth": len(self.events) + 1,
             "origin_server_ts": START_MS + len(self.events),
             "server_name": server,
-            "signing_key": KEYS[server],
+            "signing_key": KEYS[ServerName(server)],
         }
         if self.version.server_assigned_event_ids:
             arguments["event_id"] = f"$event{len(self.events)}:{server}"
@@ -77,6 +78,6 @@ class SmallRoom:
             self.state[event.state_pair] = event
         return event
 
-    def auth_events_of(self, event: Event) -> dict[str, Event]:
+    def auth_events_of(self, event: Event) -> dict[EventId, Event]:
         """What `check_against_auth_events` is to be given."""
         return {it: self.events[it] for it in (*event.auth_events, self.create.event_id)}

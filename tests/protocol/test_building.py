@@ -6,6 +6,7 @@ import pytest
 
 from murmuration.protocol.encoding import unpadded_base64
 from murmuration.protocol.errors import BadJson, TooLarge
+from murmuration.protocol.identifiers import RoomId, ServerName
 from murmuration.protocol.pdus.building import complete_event, hash_and_sign
 from murmuration.protocol.pdus.event_format import max_depth
 from murmuration.protocol.pdus.hashing import reference_hash, verify_content_hash
@@ -49,9 +50,9 @@ def test_references_are_those_of_the_version_s_format(version: RoomVersion) -> N
 
 def test_versions_1_and_2_need_the_reference_hashes() -> None:
     with pytest.raises(ValueError, match="reference hashes"):
-        SmallRoom(ROOM_VERSIONS["1"]).make("m.room.message", {}, reference_hashes=None)
+        SmallRoom(ROOM_VERSIONS[RoomId("1")]).make("m.room.message", {}, reference_hashes=None)
     with pytest.raises(BadJson):
-        SmallRoom(ROOM_VERSIONS["1"]).make("m.room.message", {}, event_id=None)
+        SmallRoom(ROOM_VERSIONS[RoomId("1")]).make("m.room.message", {}, event_id=None)
 
 
 @each_version
@@ -104,15 +105,17 @@ def test_a_template_is_completed(version: RoomVersion) -> None:
         {"signatures": [], "hashes": 1, "unsigned": None},
         {"signatures": {SERVER: {"a:b": "c"}}},
     ):
-        completed = complete_event({**template, **nonsense}, OTHER_SERVER, KEYS[OTHER_SERVER], version)
+        completed = complete_event(
+            {**template, **nonsense}, ServerName(OTHER_SERVER), KEYS[OTHER_SERVER], version
+        )
         assert completed.pdu == made.pdu
     for malformed in ({"prev_events": None}, {"sender": "bob"}, {"depth": -1}):
         with pytest.raises(BadJson):
-            complete_event({**template, **malformed}, OTHER_SERVER, KEYS[OTHER_SERVER], version)
+            complete_event({**template, **malformed}, ServerName(OTHER_SERVER), KEYS[OTHER_SERVER], version)
 
 
 def test_hashing_and_signing_keeps_other_signatures() -> None:
-    version = ROOM_VERSIONS["12"]
+    version = ROOM_VERSIONS[RoomId("12")]
     event = SmallRoom(version).make("m.room.message", {}, sender=ALICE)
-    both = hash_and_sign(event.pdu, OTHER_SERVER, KEYS[OTHER_SERVER], version)
+    both = hash_and_sign(event.pdu, ServerName(OTHER_SERVER), KEYS[OTHER_SERVER], version)
     assert set(both["signatures"]) == {SERVER, OTHER_SERVER}

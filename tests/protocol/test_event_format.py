@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import BadJson, MatrixError, TooLarge
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import RoomId
 from murmuration.protocol.pdus.event_format import (
     MAX_PDU_BYTES,
     check_field_sizes,
@@ -209,14 +210,14 @@ def test_only_events_of_versions_1_and_2_carry_their_id(version: RoomVersion) ->
 
 
 def test_only_a_create_event_of_version_12_has_no_room_id() -> None:
-    version = ROOM_VERSIONS["12"]
+    version = ROOM_VERSIONS[RoomId("12")]
     create = SmallRoom(version).create.pdu
     check_format(create, version)
     check_format({**create, "room_id": "!any"}, version)  # for the authorisation rules to reject
     with pytest.raises(BadJson):
         check_format({**create, "state_key": "other"}, version)
     with pytest.raises(BadJson):
-        check_format(create, ROOM_VERSIONS["11"])
+        check_format(create, ROOM_VERSIONS[RoomId("11")])
 
 
 @each_version

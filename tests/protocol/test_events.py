@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import EventId, RoomId
 from murmuration.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 
 from .small_rooms import ALICE, BOB, OTHER_SERVER, START_MS, VERSIONS, SmallRoom
@@ -39,11 +40,11 @@ def test_storage_keeps_an_event_whole(version: RoomVersion) -> None:
     restored = Event.from_json(stored, version)
     assert restored.pdu == {**event.pdu, "unsigned": {"age": 1}}
     assert restored.event_id == event.event_id
-    assert Event.from_json(stored.encode(), version, "$known").event_id == "$known"
+    assert Event.from_json(stored.encode(), version, EventId("$known")).event_id == "$known"
 
 
 def test_a_message_is_no_state() -> None:
-    event = SmallRoom(ROOM_VERSIONS["12"]).make("m.room.message", {"membership": "join"})
+    event = SmallRoom(ROOM_VERSIONS[RoomId("12")]).make("m.room.message", {"membership": "join"})
     assert (event.is_state, event.state_key, event.state_pair, event.membership) == (False, None, None, None)
 
 
@@ -60,7 +61,7 @@ def test_the_room_of_a_create_event(version: RoomVersion) -> None:
 
 @pytest.mark.parametrize("changes", [{"state_key": "other"}, {"type": "m.room.topic"}])
 def test_a_create_event_has_its_type_and_an_empty_state_key(changes: Any) -> None:
-    create = SmallRoom(ROOM_VERSIONS["12"]).create
+    create = SmallRoom(ROOM_VERSIONS[RoomId("12")]).create
     pdu: Any = {**create.pdu, **changes, "room_id": "!elsewhere"}
     event = Event(pdu, create.room_version)
     assert not event.is_create
@@ -102,5 +103,5 @@ def test_a_redacted_event_has_the_same_id(version: RoomVersion) -> None:
 
 
 def test_its_repr_names_it() -> None:
-    event = SmallRoom(ROOM_VERSIONS["12"]).create
+    event = SmallRoom(ROOM_VERSIONS[RoomId("12")]).create
     assert event.event_id in repr(event)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from murmuration.protocol.errors import BadJson, InvalidParam, MatrixError
 from murmuration.protocol.filters import EventFilter, SyncFilter, parse_filter, parse_room_event_filter
+from murmuration.protocol.identifiers import RoomId, UserId
 
 MESSAGE = {
     "type": "m.room.message",
@@ -50,7 +51,7 @@ class TestParsing:
             limit=10,
             types=("m.room.message",),
             not_rooms=("!726s6s6q:example.com",),
-            not_senders=("@spam:example.com",),
+            not_senders=(UserId("@spam:example.com"),),
         )
         assert parsed.presence.types == ("m.presence",)
         assert parsed.event_format == "client"
@@ -88,7 +89,7 @@ class TestParsing:
         assert parsed.room.include_leave is True
         assert parsed.event_format == "federation"
         # Global account data has no rooms.
-        assert parsed.account_data == EventFilter(3, ("a",), ("b",), ("@a:x",), ("@b:x",))
+        assert parsed.account_data == EventFilter(3, ("a",), ("b",), (UserId("@a:x"),), (UserId("@b:x"),))
 
     @pytest.mark.parametrize(
         "definition",
@@ -200,10 +201,10 @@ class TestMatching:
         assert not passes({"rooms": ["!here:x"], "not_rooms": ["!here:x"]}, here)
         # The events of a /sync don't name their room; who asks for a room's events checks it first.
         assert passes({"rooms": ["!there:x"]})
-        assert not parse_room_event_filter({"rooms": []}).admits_room("!here:x")
+        assert not parse_room_event_filter({"rooms": []}).admits_room(RoomId("!here:x"))
         room = parse_filter({"room": {"not_rooms": ["!here:x"]}}).room
-        assert not room.admits_room("!here:x")
-        assert room.admits_room("!there:x")
+        assert not room.admits_room(RoomId("!here:x"))
+        assert room.admits_room(RoomId("!there:x"))
 
     def test_urls(self):
         image = {"type": "m.room.message", "content": {"url": "mxc://x/y"}}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from murmuration.protocol.errors import BadJson
+from murmuration.protocol.identifiers import RoomId
 from murmuration.protocol.pdus import hashing
 from murmuration.protocol.pdus.redaction import redact
 from murmuration.protocol.room_versions import ROOM_VERSIONS, RoomVersion
@@ -81,7 +82,9 @@ def test_the_content_hash_covers_all_but_three_keys() -> None:
 def test_an_event_without_canonical_json_has_no_right_hash() -> None:
     assert not hashing.verify_content_hash({"hashes": {"sha256": MINIMAL_HASH}, "content": {"a": "\ud800"}})
     with pytest.raises(BadJson):
-        hashing.reference_hash({"type": "m.room.create", "content": {"a": "\ud800"}}, ROOM_VERSIONS["12"])
+        hashing.reference_hash(
+            {"type": "m.room.create", "content": {"a": "\ud800"}}, ROOM_VERSIONS[RoomId("12")]
+        )
 
 
 def naive_reference_hash(pdu: Mapping[str, Any], version: RoomVersion) -> bytes:
@@ -109,7 +112,7 @@ def test_event_ids_by_version(version: RoomVersion) -> None:
 
 
 def test_a_room_of_version_12_is_named_after_its_create_event() -> None:
-    room = SmallRoom(ROOM_VERSIONS["12"])
+    room = SmallRoom(ROOM_VERSIONS[RoomId("12")])
     create_id = hashing.event_id_for(room.create.pdu, room.version)
     assert (
         hashing.room_id_for(room.create.pdu, room.version)
@@ -120,4 +123,4 @@ def test_a_room_of_version_12_is_named_after_its_create_event() -> None:
 
 def test_an_event_of_version_1_without_an_id_has_none() -> None:
     with pytest.raises(BadJson):
-        hashing.event_id_for({"type": "m.room.message"}, ROOM_VERSIONS["1"])
+        hashing.event_id_for({"type": "m.room.message"}, ROOM_VERSIONS[RoomId("1")])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from murmuration.protocol import identifiers
 from murmuration.protocol.errors import InvalidParam
+from murmuration.protocol.identifiers import RoomId
 from murmuration.protocol.room_versions import ROOM_VERSIONS
 
 URLSAFE_HASH = "Rqnc-F-dvnEYJTyHq_iKxU2bZ1CI92-kuZq3a5lr5Zg"
@@ -164,8 +165,8 @@ def test_room_ids_of_both_formats(room_id: str, domain: str | None, old: bool, n
     assert identifiers.parse_room_id(room_id).server_name == domain
     assert identifiers.server_name_of(room_id) == domain
     assert identifiers.is_valid_room_id(room_id)
-    assert identifiers.is_valid_room_id(room_id, ROOM_VERSIONS["11"]) is old
-    assert identifiers.is_valid_room_id(room_id, ROOM_VERSIONS["12"]) is new
+    assert identifiers.is_valid_room_id(room_id, ROOM_VERSIONS[RoomId("11")]) is old
+    assert identifiers.is_valid_room_id(room_id, ROOM_VERSIONS[RoomId("12")]) is new
 
 
 @pytest.mark.parametrize(
@@ -185,7 +186,7 @@ def test_room_ids_of_both_formats(room_id: str, domain: str | None, old: bool, n
     ],
 )
 def test_not_room_ids(room_id: str) -> None:
-    for version in (None, ROOM_VERSIONS["1"], ROOM_VERSIONS["12"]):
+    for version in (None, ROOM_VERSIONS[RoomId("1")], ROOM_VERSIONS["12"]):
         assert not identifiers.is_valid_room_id(room_id, version)
     with pytest.raises(InvalidParam):
         identifiers.parse_room_id(room_id)

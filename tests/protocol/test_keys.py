@@ -6,13 +6,14 @@ import pytest
 
 from murmuration.protocol.encoding import unpadded_base64
 from murmuration.protocol.errors import BadJson
+from murmuration.protocol.identifiers import RoomId, ServerName
 from murmuration.protocol.pdus.keys import MAX_VALIDITY_MS, VerifyKey, build_server_keys, parse_server_keys
 from murmuration.protocol.pdus.signing import InvalidSignature, SigningKey, sign_json, verify_json
 from murmuration.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 
 from .small_rooms import VERSIONS
 
-SERVER = "example.org"
+SERVER = ServerName("example.org")
 NEW, NEWER, FORMER = (
     SigningKey(b"1" * 32, "new"),
     SigningKey(b"2" * 32, "newer"),
@@ -157,5 +158,5 @@ def test_the_former_keys_are_published_with_their_time() -> None:
 
 def test_a_key_without_times_counts_for_nothing_where_times_matter() -> None:
     key = VerifyKey("ed25519:x", NEW.public_key)
-    assert not key.may_sign_event(1, ROOM_VERSIONS["12"])
+    assert not key.may_sign_event(1, ROOM_VERSIONS[RoomId("12")])
     assert not key.may_sign_request(0)

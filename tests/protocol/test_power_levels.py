@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.power_levels import INFINITE, PowerLevels, creators_of, parse_level
 from murmuration.protocol.room_versions import ROOM_VERSIONS
 from tests.protocol.dag import ALICE, ALL_VERSIONS, BOB, CAROL, MOD, create, make_event, power_levels
@@ -28,24 +29,24 @@ def test_defaults(version, content):
     assert room.event_level("m.room.topic", is_state=True) == 50
     assert room.event_level("m.room.message", is_state=False) == 0
     assert room.notification_level("room") == 50
-    assert room.user_level(BOB) == 0
+    assert room.user_level(UserId(BOB)) == 0
 
 
 @pytest.mark.parametrize("version", OLDER)
 def test_a_creator_has_100_until_there_are_power_levels(version):
-    assert levels(version, None).user_level(ALICE) == 100
-    assert levels(version, {}).user_level(ALICE) == 0
-    assert levels(version, {"users_default": 7}).user_level(ALICE) == 7
-    assert levels(version, {"users": {ALICE: 50}}).user_level(ALICE) == 50
+    assert levels(version, None).user_level(UserId(ALICE)) == 100
+    assert levels(version, {}).user_level(UserId(ALICE)) == 0
+    assert levels(version, {"users_default": 7}).user_level(UserId(ALICE)) == 7
+    assert levels(version, {"users": {ALICE: 50}}).user_level(UserId(ALICE)) == 50
 
 
 @pytest.mark.parametrize("version", V12)
 def test_creators_have_infinite_power_from_version_12_on(version):
     for content in (None, {}, {"users": {ALICE: 50}}):
         room = levels(version, content, additional_creators=[BOB])
-        assert room.user_level(ALICE) == room.user_level(BOB) == INFINITE
-        assert room.user_level(BOB) > 2**53
-    assert levels(version, {"events": {"x": 2**53 - 1}}).can_send(ALICE, "x", is_state=True)
+        assert room.user_level(UserId(ALICE)) == room.user_level(BOB) == INFINITE
+        assert room.user_level(UserId(BOB)) > 2**53
+    assert levels(version, {"events": {"x": 2**53 - 1}}).can_send(UserId(ALICE), "x", is_state=True)
 
 
 @pytest.mark.parametrize("version", ALL_VERSIONS)
@@ -66,20 +67,20 @@ def test_what_the_event_says(version):
         },
     )
     assert room.user_level(MOD) == 60
-    assert room.user_level(BOB) == 1
+    assert room.user_level(UserId(BOB)) == 1
     assert not room.can_send(MOD, "m.room.topic", is_state=True)
     assert room.can_send(MOD, "m.room.name", is_state=True)
-    assert room.can_send(BOB, "m.room.message", is_state=False)
-    assert not room.can_send(BOB, "m.sticker", is_state=False)
+    assert room.can_send(UserId(BOB), "m.room.message", is_state=False)
+    assert not room.can_send(UserId(BOB), "m.sticker", is_state=False)
     assert (room.ban, room.kick, room.redact, room.invite) == (61, 60, 59, 61)
     assert room.can_redact(MOD)
-    assert not room.can_redact(BOB)
+    assert not room.can_redact(UserId(BOB))
     assert not room.can_invite(MOD)
     assert not room.can_ban(MOD, BOB)
     assert room.can_kick(MOD, BOB)
     assert not room.can_kick(MOD, MOD)
     assert room.can_notify(MOD, "room")
-    assert not room.can_notify(BOB, "room")
+    assert not room.can_notify(UserId(BOB), "room")
     assert room.notification_level("org.example.all") == 50
 
 
@@ -94,13 +95,13 @@ def test_who_the_creators_are(version):
 
 
 def test_without_a_create_event_nobody_is_creator():
-    assert PowerLevels.from_state(None, None, ROOM_VERSIONS["12"]).user_level(ALICE) == 0
+    assert PowerLevels.from_state(None, None, ROOM_VERSIONS[RoomId("12")]).user_level(UserId(ALICE)) == 0
 
 
 @pytest.mark.parametrize("version", ALL_VERSIONS)
 def test_malformed_values_read_as_if_absent(version):
     room = levels(version, {"users": {BOB: "high"}, "users_default": [], "events": 7, "ban": None})
-    assert room.user_level(BOB) == 0
+    assert room.user_level(UserId(BOB)) == 0
     assert room.event_level("m.room.topic", is_state=True) == 50
     assert room.ban == 50
 
@@ -124,28 +125,28 @@ def test_integers_in_every_format_that_a_version_takes(level):
     [("100", 100), ("000100", 100), ("+100", 100), ("-100", -100), (" +00100 ", 100), ("0" * 5000 + "7", 7)],
 )
 def test_strings(text, level):
-    assert parse_level(text, ROOM_VERSIONS["1"]) == level
-    assert parse_level(text, ROOM_VERSIONS["9"]) == level
+    assert parse_level(text, ROOM_VERSIONS[RoomId("1")]) == level
+    assert parse_level(text, ROOM_VERSIONS[RoomId("9")]) == level
     with pytest.raises(ValueError, match="power level"):
-        parse_level(text, ROOM_VERSIONS["10"])
+        parse_level(text, ROOM_VERSIONS[RoomId("10")])
 
 
 @pytest.mark.parametrize("text", ["", " ", "+", "+-1", "1.0", "1e3", "1_000", "0x10", "1 0", "9" * 5000, "٣"])
 def test_strings_that_are_no_integers(text):
     with pytest.raises(ValueError, match="integer"):
-        parse_level(text, ROOM_VERSIONS["1"])
+        parse_level(text, ROOM_VERSIONS[RoomId("1")])
 
 
 @pytest.mark.parametrize(
     ("value", "level"), [(50.57, 50), (5.114698e4, 51146), (-0.9, 0), (1e308, int(1e308))]
 )
 def test_floats(value, level):
-    assert parse_level(value, ROOM_VERSIONS["5"]) == level
+    assert parse_level(value, ROOM_VERSIONS[RoomId("5")]) == level
     with pytest.raises(ValueError, match="power level"):
-        parse_level(value, ROOM_VERSIONS["6"])
+        parse_level(value, ROOM_VERSIONS[RoomId("6")])
 
 
 @pytest.mark.parametrize("value", [None, True, [], {}, float("inf"), float("-inf"), float("nan"), 10**309])
 def test_values_that_no_version_takes(value):
     with pytest.raises(ValueError, match=r"power level|binary64"):
-        parse_level(value, ROOM_VERSIONS["1"])
+        parse_level(value, ROOM_VERSIONS[RoomId("1")])

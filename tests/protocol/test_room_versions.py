@@ -6,6 +6,7 @@ import pytest
 
 from murmuration import settings
 from murmuration.protocol.errors import UnsupportedRoomVersion
+from murmuration.protocol.identifiers import RoomId
 from murmuration.protocol.room_versions import (
     ROOM_VERSIONS,
     EventIDFormat,
@@ -46,7 +47,7 @@ def test_versions_1_to_12_are_there_and_12_is_the_default() -> None:
 
 @pytest.mark.parametrize("number", range(1, 13))
 def test_each_version_has_its_rules(number: int) -> None:
-    version = ROOM_VERSIONS[str(number)]
+    version = ROOM_VERSIONS[RoomId(str(number))]
     for name, numbers in EXPECTED.items():
         assert getattr(version, name) is (number in numbers), name
 
@@ -74,4 +75,4 @@ def test_other_versions_are_not_supported(version_id: object) -> None:
 
 
 def test_a_version_is_found_by_its_id() -> None:
-    assert get_room_version("11") is ROOM_VERSIONS["11"]
+    assert get_room_version("11") is ROOM_VERSIONS[RoomId("11")]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from murmuration.protocol.identifiers import ServerName
 from murmuration.protocol.server_acl import ServerAcl
 
 EVERYBODY = {"allow": ["*"]}
@@ -40,11 +41,11 @@ EVERYBODY = {"allow": ["*"]}
         (EVERYBODY, "not a name", False),
     ],
 )
-def test_who_may_take_part(content: dict[str, Any], server: str, allowed: bool) -> None:
+def test_who_may_take_part(content: dict[str, Any], server: ServerName, allowed: bool) -> None:
     assert ServerAcl(content).allows(server) is allowed
 
 
 def test_a_hostile_list_takes_no_time() -> None:
     """Patterns of many stars against a long name, and long patterns."""
     acl = ServerAcl({"allow": ["*"], "deny": ["*a" * 100 + "b"] * 500 + ["x" * 100_000]})
-    assert acl.allows("a" * 200 + ".example")
+    assert acl.allows(ServerName("a" * 200 + ".example"))

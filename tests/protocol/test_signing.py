@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from murmuration.protocol.encoding import canonical_json, unpadded_base64
 from murmuration.protocol.errors import BadJson, NotJson
+from murmuration.protocol.identifiers import RoomId, ServerName
 from murmuration.protocol.pdus.building import hash_and_sign
 from murmuration.protocol.pdus.signing import (
     InvalidSignature,
@@ -28,7 +29,7 @@ from .test_hashing import MINIMAL, MINIMAL_HASH, WITH_CONTENT, WITH_CONTENT_HASH
 # https://spec.matrix.org/v1.19/appendices/#cryptographic-test-vectors
 SEED = unpadded_base64.decode("YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1")
 KEY = SigningKey(SEED, "1")
-DOMAIN = "domain"
+DOMAIN = ServerName("domain")
 
 
 def signatures(signature: str) -> dict[str, Any]:
@@ -68,10 +69,10 @@ def test_the_specification_s_signed_json(value: dict[str, Any], signature: str) 
 )
 def test_the_specification_s_signed_events(pdu: Any, content_hash: str, signature: str) -> None:
     before = copy.deepcopy(pdu)
-    signed = hash_and_sign(pdu, DOMAIN, KEY, ROOM_VERSIONS["1"])
+    signed = hash_and_sign(pdu, DOMAIN, KEY, ROOM_VERSIONS[RoomId("1")])
     assert signed == {**pdu, "hashes": {"sha256": content_hash}, "signatures": signatures(signature)}
     assert pdu == before
-    verify_event(signed, DOMAIN, "ed25519:1", KEY.public_key, ROOM_VERSIONS["1"])
+    verify_event(signed, DOMAIN, "ed25519:1", KEY.public_key, ROOM_VERSIONS[RoomId("1")])
 
 
 def test_the_key_s_public_half() -> None:
@@ -95,12 +96,12 @@ def test_keys_that_cannot_be(seed: bytes, version: str) -> None:
 def test_signatures_add_up_and_the_object_stays_as_it_was() -> None:
     value = {"a": 1, "unsigned": {"age": 1}, "signatures": {OTHER_SERVER: {"ed25519:x": "AAAA"}}}
     before = copy.deepcopy(value)
-    signed = sign_json(sign_json(value, SERVER, KEYS[SERVER]), SERVER, KEY)
+    signed = sign_json(sign_json(value, SERVER, KEYS[SERVER]), ServerName(SERVER), KEY)
     assert value == before
-    assert key_ids_of(signed, SERVER) == ["ed25519:a", "ed25519:1"]
-    assert key_ids_of(signed, OTHER_SERVER) == ["ed25519:x"]
-    verify_json(signed, SERVER, "ed25519:a", KEYS[SERVER].public_key)
-    verify_json({**signed, "unsigned": {"age": 2}}, SERVER, "ed25519:1", KEY.public_key)
+    assert key_ids_of(signed, ServerName(SERVER)) == ["ed25519:a", "ed25519:1"]
+    assert key_ids_of(signed, ServerName(OTHER_SERVER)) == ["ed25519:x"]
+    verify_json(signed, ServerName(SERVER), "ed25519:a", KEYS[SERVER].public_key)
+    verify_json({**signed, "unsigned": {"age": 2}}, ServerName(SERVER), "ed25519:1", KEY.public_key)
 
 
 @pytest.mark.parametrize("public_key", [b"\1" + bytes(31), bytes(32), b"\xec" + b"\xff" * 30 + b"\x7f"])
@@ -188,9 +189,9 @@ def test_what_has_no_canonical_json_is_neither_signed_nor_verified(value: dict[s
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: f"v{version.id}")
 def test_a_second_server_signs_without_changing_the_event(version: RoomVersion) -> None:
     event = SmallRoom(version).make("m.room.message", {"body": "hello"})
-    both = sign_event(event.pdu, OTHER_SERVER, KEYS[OTHER_SERVER], version)
+    both = sign_event(event.pdu, ServerName(OTHER_SERVER), KEYS[OTHER_SERVER], version)
     assert {**both, "signatures": event.pdu["signatures"]} == event.pdu
-    for server in (SERVER, OTHER_SERVER):
+    for server in (ServerName(SERVER), ServerName(OTHER_SERVER)):
         key = KEYS[server]
         for pdu in (both, {**both, "content": {"body": "redactable"}}, {**both, "unsigned": {"age": 1}}):
             verify_event(pdu, server, key.key_id, key.public_key, version)

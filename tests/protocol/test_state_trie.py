@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from murmuration.protocol import state_trie
+from murmuration.protocol.identifiers import EventId, RoomId
 from murmuration.protocol.state_trie import EMPTY, NodeId, StateKey
 
-ROOM = "!room:example.org"
+ROOM = RoomId("!room:example.org")
 
 
 class Store:
@@ -34,24 +35,24 @@ class Store:
     def forget_reads(self) -> None:
         self.levels = []
 
-    def build(self, state: Mapping[StateKey, str], room_id: str = ROOM) -> NodeId:
+    def build(self, state: Mapping[StateKey, EventId], room_id: RoomId = ROOM) -> NodeId:
         root, nodes = state_trie.build(room_id, state)
         self.nodes |= nodes
         return root
 
     def update(
-        self, root: NodeId, changes: Mapping[StateKey, str | None]
+        self, root: NodeId, changes: Mapping[StateKey, EventId | None]
     ) -> tuple[NodeId, dict[NodeId, bytes]]:
         new_root, nodes = state_trie.update(ROOM, root, changes, self.fetch)
         self.nodes |= nodes
         return new_root, nodes
 
 
-def event_id(seed: object) -> str:
-    return "$" + urlsafe_b64encode(sha256(repr(seed).encode()).digest()).decode().rstrip("=")
+def event_id(seed: object) -> EventId:
+    return EventId("$" + urlsafe_b64encode(sha256(repr(seed).encode()).digest()).decode().rstrip("="))
 
 
-def room_of(size: int) -> dict[StateKey, str]:
+def room_of(size: int) -> dict[StateKey, EventId]:
     keys = [
         ("m.room.create", ""),
         ("m.room.power_levels", ""),
@@ -62,7 +63,9 @@ def room_of(size: int) -> dict[StateKey, str]:
     return {key: event_id(key) for key in keys}
 
 
-def after(state: Mapping[StateKey, str], changes: Mapping[StateKey, str | None]) -> dict[StateKey, str]:
+def after(
+    state: Mapping[StateKey, EventId], changes: Mapping[StateKey, EventId | None]
+) -> dict[StateKey, EventId]:
     changed = {**state, **changes}
     return {key: event for key, event in changed.items() if event is not None}
 
@@ -182,14 +185,14 @@ class TestForm:
     def test_rooms_never_share_nodes(self):
         state = room_of(1000)
         _, here = state_trie.build(ROOM, state)
-        _, there = state_trie.build("!other:example.org", state)
+        _, there = state_trie.build(RoomId("!other:example.org"), state)
         assert not here.keys() & there.keys()
 
     def test_the_stored_form_does_not_change(self):
         """Roots are kept for the life of a room: if this fails, stored rooms can't be read or compared."""
         root, _ = state_trie.build(ROOM, room_of(100))
         assert root.hex() == "cad24ba5181fe3ebb83400e0e58d43a5c69bdbfd"
-        root, _ = state_trie.build(ROOM, {("m.room.create", ""): "$1:example.org"})
+        root, _ = state_trie.build(ROOM, {("m.room.create", ""): EventId("$1:example.org")})
         assert root.hex() == "88b8bfb2824f3718a3013bb59135056b200bfbc7"
         stored = bytes.fromhex(
             "4cabc66b24f92ec4744c2d008ff165e9623a57b9f42f08e0e816b7d493a16b0144b46c63493bed6825b859a019ef368abb1a00bd47fed647cb64281fa351b5881d716dc839b243c065a118f8d420a475922c1e4bc318dfefabe70c9ee1b7a9a1e66bce1aede9b3474cdf6aa9b445fe8f1b7637c743c94bede0398ee4c678f54cf8e949976bd92e498df37497"
@@ -266,7 +269,7 @@ class TestCosts:
         store = Store()
         first = store.build(room_of(1000))
         second, _ = store.update(first, {("m.room.name", ""): event_id("name")})
-        other = store.build(room_of(20), room_id="!other:example.org")
+        other = store.build(room_of(20), room_id=RoomId("!other:example.org"))
         store.forget_reads()
         found = state_trie.get_many(
             [
@@ -311,7 +314,7 @@ class TestReachable:
     @pytest.mark.parametrize("size", [1, 33, 3000])
     def test_it_is_all_nodes_of_the_roots_and_no_other(self, size):
         root, nodes = state_trie.build(ROOM, room_of(size))
-        topic: dict[StateKey, str | None] = {("m.room.topic", ""): event_id(1)}
+        topic: dict[StateKey, EventId | None] = {("m.room.topic", ""): event_id(1)}
         changed, added = state_trie.update(ROOM, root, topic, Store(nodes).fetch)
         store = Store(nodes, added)
         assert state_trie.reachable([root], store.fetch) == nodes.keys()

@@ -8,6 +8,7 @@ import pytest
 from murmuration.protocol.auth_rules import AuthRuleViolation
 from murmuration.protocol.errors import BadJson, Forbidden, MatrixError, TooLarge
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName
 from murmuration.protocol.pdus.keys import KeyRing, VerifyKey
 from murmuration.protocol.pdus.signing import InvalidSignature, SigningKey, sign_event
 from murmuration.protocol.pdus.validation import (
@@ -43,7 +44,7 @@ from .small_rooms import (
 each_version = pytest.mark.parametrize("version", VERSIONS, ids=lambda version: f"v{version.id}")
 RESTRICTED = [version for version in VERSIONS if version.restricted_join_rule]
 POLICY_KEY = SigningKey(b"p" * 32, "policy_server")
-POLICY_SERVER = PolicyServer("policy.example", POLICY_KEY.public_base64)
+POLICY_SERVER = PolicyServer(ServerName("policy.example"), POLICY_KEY.public_base64)
 KEY_A, KEY_B = (KEYS[server] for server in (SERVER, OTHER_SERVER))
 
 
@@ -51,7 +52,7 @@ def unsigned(event: Event) -> Event:
     return Event({**event.pdu, "signatures": {}}, event.room_version)
 
 
-def also_signed(event: Event, server: str, key: SigningKey) -> Event:
+def also_signed(event: Event, server: ServerName, key: SigningKey) -> Event:
     return Event(sign_event(event.pdu, server, key, event.room_version), event.room_version)
 
 
@@ -65,7 +66,7 @@ def test_the_sender_s_server_must_have_signed(version: RoomVersion) -> None:
     assert keys_to_look_up(event) == {(OTHER_SERVER, KEY_B.key_id)}
     check_signatures(event, KEY_RING)
     check_signatures(event.redacted(), KEY_RING)
-    others = [unsigned(event), also_signed(unsigned(event), SERVER, KEY_A)]
+    others = [unsigned(event), also_signed(unsigned(event), ServerName(SERVER), KEY_A)]
     for wrong in others:
         with pytest.raises(InvalidSignature):
             check_signatures(wrong, KEY_RING)
@@ -82,7 +83,7 @@ def test_the_event_id_s_server_signs_as_well_in_versions_1_and_2(version: RoomVe
     assert required_signers(event) == {SERVER, OTHER_SERVER}
     with pytest.raises(InvalidSignature):
         check_signatures(event, KEY_RING)
-    check_signatures(also_signed(event, OTHER_SERVER, KEY_B), KEY_RING)
+    check_signatures(also_signed(event, ServerName(OTHER_SERVER), KEY_B), KEY_RING)
 
 
 @each_version
@@ -106,7 +107,7 @@ def test_an_invite_of_a_third_party_needs_no_signature_of_its_sender(version: Ro
 def test_unknown_and_expired_keys_are_skipped_and_wrong_ones_are_not(version: RoomVersion) -> None:
     event = SmallRoom(version).make("m.room.message", {})
     stranger = SigningKey(b"s" * 32, "stranger")
-    signed = also_signed(event, SERVER, stranger)
+    signed = also_signed(event, ServerName(SERVER), stranger)
     check_signatures(signed, KEY_RING)
 
     ring = {
@@ -181,7 +182,7 @@ def test_fields_too_long_in_bytes_reject(version: RoomVersion) -> None:
     room = SmallRoom(version)
     pdu: Any = {**room.make("m.room.message", {}).pdu, "type": "é" * 128}
     pdu["signatures"] = {}
-    event = Event(sign_event(pdu, SERVER, KEY_A, version), version)
+    event = Event(sign_event(pdu, ServerName(SERVER), KEY_A, version), version)
     with pytest.raises(TooLarge):
         check_against_auth_events(event, room.auth_events_of(event), set(), KEY_RING)
 
@@ -212,7 +213,7 @@ def test_who_authorises_a_restricted_join_signs_it(version: RoomVersion) -> None
     for unauthorised in (event, Event({**event.pdu, "signatures": forged}, version)):
         with pytest.raises(InvalidSignature):
             check_against_auth_events(unauthorised, room.auth_events_of(event), set(), KEY_RING)
-    signed = also_signed(event, SERVER, KEY_A)
+    signed = also_signed(event, ServerName(SERVER), KEY_A)
     assert keys_to_look_up(signed) == {(SERVER, KEY_A.key_id), (OTHER_SERVER, KEY_B.key_id)}
     check_against_auth_events(signed, room.auth_events_of(event), set(), KEY_RING)
     with pytest.raises(InvalidSignature):
@@ -241,7 +242,7 @@ def policy_event(room: SmallRoom, content: dict[str, Any], state_key: str = "") 
 
 
 def test_which_policy_server_a_room_names() -> None:
-    room = SmallRoom(ROOM_VERSIONS["12"])
+    room = SmallRoom(ROOM_VERSIONS[RoomId("12")])
     valid = {"via": POLICY_SERVER.server_name, "public_keys": {"ed25519": POLICY_SERVER.public_key}}
     assert policy_server_of(policy_event(room, valid)) == POLICY_SERVER
     assert policy_server_of(None) is None
@@ -263,7 +264,7 @@ def test_the_policy_server_must_have_signed(version: RoomVersion) -> None:
     check_policy_server_signature(also_signed(event, POLICY_SERVER.server_name, POLICY_KEY), POLICY_SERVER)
     for wrong in (
         event,
-        also_signed(event, SERVER, POLICY_KEY),
+        also_signed(event, ServerName(SERVER), POLICY_KEY),
         also_signed(event, POLICY_SERVER.server_name, KEY_A),
     ):
         with pytest.raises(InvalidSignature):
@@ -277,7 +278,7 @@ def test_the_policy_server_must_have_signed(version: RoomVersion) -> None:
 
 
 def test_only_the_room_s_policy_event_is_exempt() -> None:
-    room = SmallRoom(ROOM_VERSIONS["12"])
+    room = SmallRoom(ROOM_VERSIONS[RoomId("12")])
     check_policy_server_signature(policy_event(room, {}), POLICY_SERVER)
     for event in (policy_event(room, {}, state_key="other"), room.make("m.room.policy", {})):
         with pytest.raises(InvalidSignature):
@@ -285,8 +286,8 @@ def test_only_the_room_s_policy_event_is_exempt() -> None:
 
 
 def test_a_policy_signature_of_the_sender_s_own_server_is_no_obstacle() -> None:
-    event = SmallRoom(ROOM_VERSIONS["12"]).make("m.room.message", {})
-    signed = also_signed(event, SERVER, POLICY_KEY)
+    event = SmallRoom(ROOM_VERSIONS[RoomId("12")]).make("m.room.message", {})
+    signed = also_signed(event, ServerName(SERVER), POLICY_KEY)
     assert keys_to_look_up(signed) == {(SERVER, KEY_A.key_id)}
     check_signatures(signed, KEY_RING)
 
@@ -301,7 +302,7 @@ class Known:
         self.room = room
         self.before: Mapping[StateKey, Event] = dict(room.state)
         self.now: Mapping[StateKey, Event] = dict(room.state)
-        self.rejected: set[str] = set()
+        self.rejected: set[EventId] = set()
         self.policy: PolicyServer | None = None
         self.answer: MatrixError | SigningKey = Undecided("Nobody answers")
         self.asked: list[str] = []
@@ -310,7 +311,7 @@ class Known:
         self.asked.append("keys")
         return KEY_RING
 
-    def auth_events(self, event: Event) -> tuple[Mapping[str, Event], Collection[str]]:
+    def auth_events(self, event: Event) -> tuple[Mapping[EventId, Event], Collection[EventId]]:
         self.asked.append("auth_events")
         return self.room.auth_events_of(event), self.rejected
 
@@ -421,10 +422,10 @@ def test_what_rejects_and_what_soft_fails(version: RoomVersion) -> None:
 
 
 def test_a_create_event_of_version_12_with_a_room_id_is_rejected() -> None:
-    version = ROOM_VERSIONS["12"]
+    version = ROOM_VERSIONS[RoomId("12")]
     room = SmallRoom(version)
     create: Any = {**room.create.pdu, "room_id": room.room_id, "signatures": {}}
-    pdu = sign_event(create, SERVER, KEY_A, version)
+    pdu = sign_event(create, ServerName(SERVER), KEY_A, version)
     judgement = check_on_receipt(pdu, version, Known(SmallRoom(version)))
     assert judgement.outcome is Outcome.REJECTED
     assert isinstance(judgement.reason, AuthRuleViolation)

@@ -6,9 +6,10 @@ from itertools import product
 
 import pytest
 
+from murmuration.protocol.identifiers import UserId
 from murmuration.protocol.visibility import Visibility, may_see, may_see_event, server_may_see, visibility_of
 
-ME = "@me:example.org"
+ME = UserId("@me:example.org")
 MEMBERSHIPS = ("join", "invite", "leave", "ban", "knock", None)
 # The memberships that may see an event: of those who don't join later, and of those who do.
 ALLOWED: dict[Visibility, tuple[set[str | None], set[str | None]]] = {

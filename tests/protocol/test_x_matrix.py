@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from murmuration.protocol.encoding import x_matrix
 from murmuration.protocol.encoding.x_matrix import ABSENT, Credentials
 from murmuration.protocol.errors import Unauthorized
+from murmuration.protocol.identifiers import ServerName
 from murmuration.protocol.pdus.signing import SigningKey
 
 KEY = SigningKey(b"k" * 32, "k1")
 SIGNATURE = bytes(range(64))
 TEXT = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+Pw"
-FULL = Credentials("a.example:8448", "b.example", "ed25519:k1", SIGNATURE)
+FULL = Credentials(ServerName("a.example:8448"), ServerName("b.example"), "ed25519:k1", SIGNATURE)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,9 @@ def test_each_form_is_read(header: str) -> None:
 
 def test_an_older_server_names_no_destination() -> None:
     header = f'X-Matrix origin=a.example,key="ed25519:k1",sig="{TEXT}"'
-    assert x_matrix.parse_authorization([header]) == [Credentials("a.example", None, "ed25519:k1", SIGNATURE)]
+    assert x_matrix.parse_authorization([header]) == [
+        Credentials(ServerName("a.example"), None, "ed25519:k1", SIGNATURE)
+    ]
 
 
 def test_several_signatures() -> None:
@@ -81,7 +84,7 @@ def test_what_is_refused(headers: list[str]) -> None:
 
 
 def test_what_is_written() -> None:
-    header = x_matrix.authorization(KEY, "GET", "/a", "us.example", "them.example")
+    header = x_matrix.authorization(KEY, "GET", "/a", ServerName("us.example"), ServerName("them.example"))
     start, _, signature = header.partition(',sig="')
     assert start == 'X-Matrix origin="us.example",destination="them.example",key="ed25519:k1"'
     assert len(signature) == 87
@@ -103,11 +106,13 @@ _uris = st.lists(
 
 @given(st.sampled_from(["GET", "PUT", "POST"]), _uris, _json | st.just(ABSENT))
 def test_what_is_written_is_read_and_right(method: str, uri: str, content: Any) -> None:
-    header = x_matrix.authorization(KEY, method, uri, "us.example:1", "them.example", content)
+    header = x_matrix.authorization(
+        KEY, method, uri, ServerName("us.example:1"), ServerName("them.example"), content
+    )
     (found,) = x_matrix.parse_authorization([header])
-    message = x_matrix.signed_bytes(method, uri, found.origin, "them.example", content)
+    message = x_matrix.signed_bytes(method, uri, found.origin, ServerName("them.example"), content)
     assert x_matrix.is_signed(KEY.public_key, found.signature, [message])
-    other = x_matrix.signed_bytes(method, uri + "x", found.origin, "them.example", content)
+    other = x_matrix.signed_bytes(method, uri + "x", found.origin, ServerName("them.example"), content)
     assert not x_matrix.is_signed(KEY.public_key, found.signature, [other])
 
 

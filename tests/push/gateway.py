@@ -11,6 +11,7 @@ from typing import Any
 from local_cloud.permissions import acting_for
 from murmuration.aws import dynamodb
 from murmuration.delivery import wakes
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.push import evaluation, gateways, ordering, outside_invites
 from murmuration.storage.live import streams
 
@@ -85,9 +86,9 @@ class Workers:
         """
         for room_id in room_ids:
             self._new_entries(room_id)
-            self._new_receipts(room_id)
+            self._new_receipts(RoomId(room_id))
         if user_id:
-            stream = streams.user_stream(user_id)
+            stream = streams.user_stream(UserId(user_id))
             items = streams.read_after(stream, 0)
             with acting_for("workers.streams"):
                 outside_invites.note_outside_invites(items)
@@ -112,7 +113,7 @@ class Workers:
             with acting_for("workers.streams"):
                 evaluation.order_pushes(items, wakes.wake_for_log_entries(items))
 
-    def _new_receipts(self, room_id: str) -> None:
+    def _new_receipts(self, room_id: RoomId) -> None:
         stream = streams.room_stream(room_id)
         items = streams.read_after(stream, self._receipts.get(stream, 0))
         if items:

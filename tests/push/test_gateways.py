@@ -12,6 +12,7 @@ from local_cloud.permissions import acting_for
 from murmuration import outbound
 from murmuration.clock import now_ms
 from murmuration.identity import budgets
+from murmuration.protocol.identifiers import EventId, RoomId, UserId
 from murmuration.push import gateways
 from murmuration.storage.rooms import event_store
 from murmuration.storage.users import accounts, failing_pushers, unread
@@ -144,11 +145,11 @@ def test_the_phone_of_a_locked_account_is_told_nothing(
     phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
 ) -> None:
     """It may be stolen. After the lock it goes on, with the right number."""
-    accounts.set_flag(phone.user_id, "locked", True)
+    accounts.set_flag(UserId(phone.user_id), "locked", True)
     send(bob, room_id, "secret")
     workers.run(room_id)
     assert gateway.take() == []
-    accounts.set_flag(phone.user_id, "locked", False)
+    accounts.set_flag(UserId(phone.user_id), "locked", False)
     send(bob, room_id)
     workers.run(room_id)
     assert counts(gateway.take()) == [2]
@@ -228,7 +229,7 @@ def test_what_was_read_before_it_was_told_is_not_told(
     read(phone, room_id, event_id)
     workers.run(room_id)
     assert gateway.take() == []
-    assert unread.read_total(phone.user_id) == 0
+    assert unread.read_total(UserId(phone.user_id)) == 0
 
 
 def test_an_answer_of_ones_own_reads_what_came_before(
@@ -271,10 +272,10 @@ def test_what_is_redacted_counts_no_more(
 
 
 def test_a_redaction_that_did_not_count_takes_nothing_out(
-    phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
+    phone: Client, bob: Client, room_id: RoomId, gateway: Gateway, workers: Workers
 ) -> None:
     """Other servers may send one that the room's rules don't allow."""
-    event_id = send(bob, room_id)
+    event_id = EventId(send(bob, room_id))
     workers.run(room_id)
     ((_, ordinal),) = event_store.read_ordinals([event_id], room_id).items()
     workers.queue.append(
@@ -282,7 +283,7 @@ def test_a_redaction_that_did_not_count_takes_nothing_out(
     )
     workers.deliver()
     assert counts(gateway.take()) == [1]
-    assert unread.read_total(phone.user_id) == 1
+    assert unread.read_total(UserId(phone.user_id)) == 1
 
 
 def test_what_is_redacted_before_it_is_told_is_not_told(
@@ -291,7 +292,7 @@ def test_what_is_redacted_before_it_is_told_is_not_told(
     redact(bob, room_id, send(bob, room_id))
     workers.run(room_id)
     assert [each["type"] for each in gateway.take()] == []
-    assert unread.read_total(phone.user_id) == 0
+    assert unread.read_total(UserId(phone.user_id)) == 0
 
 
 def test_a_rejected_key_loses_its_pusher(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.storage.live import listeners, wake_queues
 from murmuration.storage.users.pushers import MOST
 from tests.in_process import Client
@@ -39,7 +40,7 @@ def keys(client: Client) -> list[str]:
 
 
 def is_marked(client: Client) -> bool:
-    return client.user_id in listeners.with_pushers(listeners.read_items([client.user_id]))
+    return client.user_id in listeners.with_pushers(listeners.read_items([UserId(client.user_id)]))
 
 
 def test_a_pusher_is_listed_as_it_was_set(alice: Client) -> None:
@@ -81,7 +82,7 @@ def test_another_user_keeps_the_key_only_by_append(alice: Client, bob: Client, a
 def test_a_pusher_ends_with_its_device(alice: Client) -> None:
     from tests.logged_in import log_in
 
-    other = log_in(alice.user_id, "OTHER")
+    other = log_in(UserId(alice.user_id), DeviceId("OTHER"))
     set_pusher(alice, pushkey="a")
     set_pusher(other, pushkey="b")
     ok(alice.post(f"{V3}/logout"))
@@ -91,9 +92,11 @@ def test_a_pusher_ends_with_its_device(alice: Client) -> None:
 
 def test_waiting_leaves_the_mark_where_it_is(alice: Client) -> None:
     set_pusher(alice)
-    wait = listeners.Wait(alice.user_id, "DEVICE", "1", "queue", wake_queues.new_nonce(kept=False), 1 << 33)
+    wait = listeners.Wait(
+        UserId(alice.user_id), DeviceId("DEVICE"), "1", "queue", wake_queues.new_nonce(kept=False), 1 << 33
+    )
     assert listeners.register(wait, None)[0]
-    (item,) = listeners.read_items([alice.user_id])
+    (item,) = listeners.read_items([UserId(alice.user_id)])
     assert item["expires"] == item["pushers"] > 4_000_000_000
 
 

@@ -13,6 +13,7 @@ from local_cloud.permissions import acting_for
 from murmuration.aws import dynamodb, queues
 from murmuration.clock import now_ms
 from murmuration.identity import rate_limits
+from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
 from murmuration.rooms.delayed import delivery, managing, orders
 from murmuration.storage.users import delayed_events
 from tests.in_process import Answer, Client, segment
@@ -95,12 +96,20 @@ def said(client: Client, room_id: str) -> list[str]:
     return bodies(messages(client, room_id, limit=100)["chunk"])
 
 
-def store(client: Client, room_id: str) -> str:
+def store(client: Client, room_id: RoomId) -> str:
     """Schedule an event without a request; its delay ID."""
-    delay_id = delayed_events.make_delay_id(client.user_id, b"%d" % next(_transactions))
+    delay_id = delayed_events.make_delay_id(UserId(client.user_id), b"%d" % next(_transactions))
     delayed_events.schedule(
         delayed_events.DelayedEvent(
-            delay_id, client.user_id, client.device_id, room_id, "m.x", None, {}, 60_000, now_ms()
+            delay_id,
+            UserId(client.user_id),
+            DeviceId(client.device_id),
+            room_id,
+            "m.x",
+            None,
+            {},
+            60_000,
+            now_ms(),
         )
     )
     return delay_id
@@ -114,12 +123,12 @@ class Stage(Protocol):
 
 
 def scheduling_one(stage: Stage) -> Answer:
-    return request_message(stage.alice, stage.room, 60_000)
+    return request_message(stage.alice, RoomId(stage.room), 60_000)
 
 
 def managing_one(action: str) -> Callable[[Stage], Answer]:
     """Somebody acts who was given a delay ID, and has no token."""
-    return lambda stage: manage(Client(), store(stage.alice, stage.room), action)
+    return lambda stage: manage(Client(), store(stage.alice, RoomId(stage.room)), action)
 
 
 def look_up(client: Client, delay_id: str, base: str = UNSTABLE) -> Answer:

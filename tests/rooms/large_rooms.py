@@ -8,6 +8,7 @@ from collections import Counter
 from murmuration.aws import dynamodb
 from murmuration.protocol import state_trie
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import EventId, RoomId
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import room_items, snapshots
@@ -22,17 +23,17 @@ def member_of(number: int) -> str:
     return f"@m{number}:s{number % SERVERS}.example"
 
 
-def fill(room_id: str, members: int) -> None:
+def fill(room_id: RoomId, members: int) -> None:
     """Have so many users of 800 other servers be joined, by what is stored of them.
 
     The snapshot has all of them, the items and the member index the first 2,000.
     """
     room = Room.load(room_id)
-    state: dict[StateKey, str] = {}
+    state: dict[StateKey, EventId] = {}
     writes: list[dynamodb.Write] = []
     for number in range(members):
         user_id = member_of(number)
-        event_id = f"$member-{number}-{'x' * 30}"
+        event_id = EventId(f"$member-{number}-{'x' * 30}")
         state["m.room.member", user_id] = event_id
         if number < _ITEMS:
             event = _member(room_id, room.version, user_id, event_id)
@@ -69,7 +70,7 @@ def fill(room_id: str, members: int) -> None:
     )
 
 
-def _member(room_id: str, version: RoomVersion, user_id: str, event_id: str) -> Event:
+def _member(room_id: str, version: RoomVersion, user_id: str, event_id: EventId) -> Event:
     pdu = {
         "type": "m.room.member",
         "room_id": room_id,

@@ -21,6 +21,7 @@ from murmuration.protocol.auth_rules import (
     check_auth,
 )
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId
 from murmuration.protocol.pdus.building import build_event
 from murmuration.protocol.pdus.hashing import reference_hash
 from murmuration.protocol.pdus.keys import VerifyKey
@@ -45,10 +46,10 @@ def key_of(server: str) -> SigningKey:
 class Mirror:
     """A room as other servers see it; also what they answer when asked about it (`RemoteServers`)."""
 
-    room_id: str
-    events: dict[str, Event] = field(default_factory=dict)
-    state_after: dict[str, dict[StateKey, str]] = field(default_factory=dict)
-    state_at: dict[str, dict[StateKey, str]] = field(default_factory=dict)
+    room_id: RoomId
+    events: dict[EventId, Event] = field(default_factory=dict)
+    state_after: dict[str, dict[StateKey, EventId]] = field(default_factory=dict)
+    state_at: dict[str, dict[StateKey, EventId]] = field(default_factory=dict)
     rejected: set[str] = field(default_factory=set)
     known: list[str] = field(default_factory=list)
     hidden: set[str] = field(default_factory=set)
@@ -82,20 +83,20 @@ class Mirror:
                 after[event.state_pair] = event.event_id
         self.state_after[event.event_id] = after
 
-    def resolve(self, event_ids: Iterable[str]) -> dict[StateKey, str]:
+    def resolve(self, event_ids: Iterable[str]) -> dict[StateKey, EventId]:
         """The state that those after these events come to."""
         states = [self.state_after[event_id] for event_id in event_ids]
         if not states:
             return {}
         return resolve(self.version, states, self.fetch, rejected=self.rejected)
 
-    def fetch(self, event_ids: Collection[str]) -> Mapping[str, Event]:
+    def fetch(self, event_ids: Collection[EventId]) -> Mapping[EventId, Event]:
         return {event_id: self.events[event_id] for event_id in event_ids if event_id in self.events}
 
-    def whole(self, state: Mapping[StateKey, str]) -> dict[StateKey, Event]:
+    def whole(self, state: Mapping[StateKey, EventId]) -> dict[StateKey, Event]:
         return {pair: self.events[event_id] for pair, event_id in state.items()}
 
-    def newest(self) -> list[str]:
+    def newest(self) -> list[EventId]:
         followed = {event_id for event in self.events.values() for event_id in event.prev_events}
         return [event_id for event_id in self.events if event_id not in followed]
 
@@ -103,7 +104,7 @@ class Mirror:
 
     def make(
         self,
-        sender: str,
+        sender: UserId,
         event_type: str,
         content: Mapping[str, Any],
         state_key: str | None = None,
@@ -116,7 +117,7 @@ class Mirror:
         """An event by `sender`, signed by their server, that follows `after` (None: the newest)."""
         if isinstance(after, (Event, str)):
             after = [after]
-        previous = [it.event_id if isinstance(it, Event) else it for it in (after or self.newest())]
+        previous = [it.event_id if isinstance(it, Event) else EventId(it) for it in (after or self.newest())]
         before = self.resolve(previous)
         pairs = auth_event_types(self.version, event_type, sender, state_key, content)
         cited = [before[pair] for pair in pairs if pair in before] if auth is None else list(auth)
@@ -145,18 +146,18 @@ class Mirror:
             self.learn(event)
         return event
 
-    def message(self, sender: str, text: str, **changes: Any) -> Event:
+    def message(self, sender: UserId, text: str, **changes: Any) -> Event:
         return self.make(sender, "m.room.message", {"msgtype": "m.text", "body": text}, **changes)
 
     def state(
-        self, sender: str, event_type: str, content: Mapping[str, Any], state_key: str = "", **changes: Any
+        self, sender: UserId, event_type: str, content: Mapping[str, Any], state_key: str = "", **changes: Any
     ) -> Event:
         return self.make(sender, event_type, content, state_key, **changes)
 
-    def topic(self, sender: str, text: str, **changes: Any) -> Event:
+    def topic(self, sender: UserId, text: str, **changes: Any) -> Event:
         return self.state(sender, "m.room.topic", {"topic": text}, **changes)
 
-    def member(self, sender: str, user_id: str, membership: str, **changes: Any) -> Event:
+    def member(self, sender: UserId, user_id: str, membership: str, **changes: Any) -> Event:
         return self.state(sender, "m.room.member", {"membership": membership}, user_id, **changes)
 
     # -- Sending them to us ------------------------------------------------------------------------------
@@ -170,12 +171,12 @@ class Mirror:
 
     # -- Being asked (RemoteServers) ---------------------------------------------------------------------
 
-    def keys(self, wanted: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], VerifyKey]:
-        ring = {}
+    def keys(self, wanted: Collection[tuple[str, str]]) -> Mapping[tuple[ServerName, str], VerifyKey]:
+        ring: dict[tuple[ServerName, str], VerifyKey] = {}
         for server, key_id in wanted:
             key = key_of(server)
             if key.key_id == key_id:
-                ring[server, key_id] = VerifyKey(key_id, key.public_key, valid_until_ts=_FAR)
+                ring[ServerName(server), key_id] = VerifyKey(key_id, key.public_key, valid_until_ts=_FAR)
         return ring
 
     def auth_chain(self, event: Event) -> list[Any]:
@@ -183,7 +184,7 @@ class Mirror:
         chain = self.chain_of(event.auth_events)
         return [self.events[event_id].pdu for event_id in chain if event_id not in self.secret]
 
-    def events_between(self, event: Event, known: Sequence[str]) -> list[Any]:
+    def events_between(self, event: Event, known: Sequence[EventId]) -> list[Any]:
         self.asked.append("events_between")
         behind = self.ancestors(known)
         between = self.ancestors(event.prev_events) - behind
@@ -197,21 +198,21 @@ class Mirror:
         state = list(self.state_at[event.event_id].values())
         return StateIds(state, self.chain_of(state))
 
-    def state_events(self, event: Event, event_ids: Sequence[str]) -> list[Any]:
+    def state_events(self, event: Event, event_ids: Sequence[EventId]) -> list[Any]:
         self.asked.append(f"state_events {len(event_ids)}")
         return [self.events[event_id].pdu for event_id in event_ids if event_id in self.events]
 
-    def chain_of(self, event_ids: Iterable[str]) -> list[str]:
+    def chain_of(self, event_ids: Iterable[str]) -> list[EventId]:
         return self._reach(event_ids, lambda event: event.auth_events)
 
     def ancestors(self, event_ids: Iterable[str]) -> set[str]:
         return set(self._reach(event_ids, lambda event: event.prev_events))
 
-    def _reach(self, event_ids: Iterable[str], cited: Any) -> list[str]:
-        found: dict[str, None] = {}
+    def _reach(self, event_ids: Iterable[str], cited: Any) -> list[EventId]:
+        found: dict[EventId, None] = {}
         pending = list(event_ids)
         while pending:
-            event_id = pending.pop()
+            event_id = EventId(pending.pop())
             if event_id in self.events and event_id not in found:
                 found[event_id] = None
                 pending += cited(self.events[event_id])
@@ -219,12 +220,12 @@ class Mirror:
 
     # -- Comparing ---------------------------------------------------------------------------------------
 
-    def names(self, state: Mapping[StateKey, str]) -> dict[StateKey, Any]:
+    def names(self, state: Mapping[StateKey, EventId]) -> dict[StateKey, Any]:
         """A state in what its events say."""
         return {pair: self.events[event_id].content for pair, event_id in state.items()}
 
 
-def current_state(room_id: str) -> dict[StateKey, str]:
+def current_state(room_id: RoomId) -> dict[StateKey, EventId]:
     """Our server's current state, which its items, counts and snapshot have to agree on."""
     room = Room.load(room_id)
     entries = room_items.read_state_of_type(room_id, room.version)
@@ -235,7 +236,7 @@ def current_state(room_id: str) -> dict[StateKey, str]:
     return items
 
 
-def log_ids(room_id: str) -> list[str]:
+def log_ids(room_id: RoomId) -> list[str]:
     """The IDs of the events in our server's log; checks that what came as new is dense, but for its gaps."""
     room = Room.load(room_id)
     entries = room_items.read_log(room_id, room.version)

@@ -9,6 +9,7 @@ from typing import Any
 
 from murmuration.protocol.auth_rules import AuthRuleViolation, check_auth
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import EventId, UserId
 from tests.rooms.other_servers import OTHER, Mirror
 
 BOB, CAROL, EVE = f"@bob:{OTHER}", f"@carol:{OTHER}", "@eve:third.example"
@@ -19,7 +20,7 @@ def random_event(mirror: Mirror, owner: str, rng: random.Random) -> Event:
     candidates = list(mirror.events)[-6:]
     after = rng.sample(candidates, min(len(candidates), rng.choice([1, 1, 1, 2, 2, 3])))
     people = [owner, BOB, CAROL, EVE]
-    sender, other = rng.choice(people), rng.choice([BOB, CAROL, EVE])
+    sender, other = UserId(rng.choice(people)), UserId(rng.choice([BOB, CAROL, EVE]))
     moved: dict[str, Any] = {
         "origin_server_ts": 1_900_000_000_000 + rng.randrange(10_000_000),
         "after": after,
@@ -46,7 +47,7 @@ class Reference:
     """What becomes of the events that come in one after another."""
 
     mirror: Mirror
-    kinds: dict[str, str] = field(default_factory=dict)
+    kinds: dict[EventId, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.kinds = dict.fromkeys(self.mirror.events, "accepted")
@@ -63,16 +64,16 @@ class Reference:
         self.kinds[event.event_id] = kind
         return kind
 
-    def current(self) -> dict[StateKey, str]:
+    def current(self) -> dict[StateKey, EventId]:
         return self.mirror.resolve(self.newest())
 
-    def newest(self) -> set[str]:
+    def newest(self) -> set[EventId]:
         """The accepted events that no accepted one follows, be it by way of such as don't count."""
         accepted = {event_id for event_id, kind in self.kinds.items() if kind == "accepted"}
         followed = {it for event_id in accepted for it in self._followed(event_id)}
         return accepted - followed
 
-    def _followed(self, event_id: str) -> Iterator[str]:
+    def _followed(self, event_id: EventId) -> Iterator[EventId]:
         for previous in self.mirror.events[event_id].prev_events:
             yield previous
             if self.kinds[previous] != "accepted":

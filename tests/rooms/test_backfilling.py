@@ -10,6 +10,7 @@ import pytest
 from murmuration.federation.inbound.backfilling import backfill
 from murmuration.protocol.errors import BadJson
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.pdus import event_format
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import room_items
@@ -26,8 +27,8 @@ def with_gap(alice: Client, version: str = "12") -> tuple[Mirror, list[Event], E
     """A room, what was said in it unheard by us, and what was heard again after that."""
     mirror = open_room(alice, version)
     lost = [mirror.message(BOB, str(number)) for number in range(3)]
-    lost += [mirror.member(EVE, EVE, "join"), mirror.message(EVE, "from eve")]
-    heard = mirror.message(EVE, "heard")
+    lost += [mirror.member(EVE, EVE, "join"), mirror.message(UserId(EVE), "from eve")]
+    heard = mirror.message(UserId(EVE), "heard")
     mirror.hidden.update(event.event_id for event in lost)
     assert mirror.kinds(heard) == ["accepted"]
     return mirror, lost, heard
@@ -40,18 +41,18 @@ def pdus(events: list[Event]) -> list[object]:
 @pytest.mark.parametrize("version", ["1", "12"])
 def test_past_gets_its_place_in_the_gap(alice: Client, version: str) -> None:
     mirror, lost, _ = with_gap(alice, version)
-    before = Room.load(mirror.room_id).head
+    before = Room.load(RoomId(mirror.room_id)).head
     state = current_state(mirror.room_id)
-    received = backfill(mirror.room_id, pdus(lost[::-1]), mirror)
+    received = backfill(RoomId(mirror.room_id), pdus(lost[::-1]), mirror)
     assert {(it.event_id, it.kind) for it in received} == {(it.event_id, "accepted") for it in lost}
     assert log_ids(mirror.room_id)[-6:-1] == [event.event_id for event in lost]
-    after = Room.load(mirror.room_id).head
+    after = Room.load(RoomId(mirror.room_id)).head
     assert (after.oldest, after.ordinal) == (before.oldest, before.ordinal)
     assert after.state_root == before.state_root
     assert len(before.extremities) == 2
     assert after.extremities == before.extremities[1:], "the past follows the other"
     assert current_state(mirror.room_id) == state
-    entries = room_items.read_log(mirror.room_id, mirror.version)
+    entries = room_items.read_log(RoomId(mirror.room_id), mirror.version)
     roots = {entry.event.event_id: entry.state_root for entry in entries}
     assert len({roots[event.event_id] for event in lost}) == 2, "the state changes with Eve's joining only"
     page = messages(alice, mirror.room_id, limit=100)["chunk"]
@@ -61,9 +62,9 @@ def test_past_gets_its_place_in_the_gap(alice: Client, version: str) -> None:
 def test_twice_and_at_once(alice: Client) -> None:
     mirror, lost, _ = with_gap(alice)
     with ThreadPoolExecutor(4) as threads:
-        results = list(threads.map(lambda _: backfill(mirror.room_id, pdus(lost), mirror), range(3)))
+        results = list(threads.map(lambda _: backfill(RoomId(mirror.room_id), pdus(lost), mirror), range(3)))
         assert sum(len(result) for result in results) == 5
-    assert backfill(mirror.room_id, pdus(lost), mirror) == []
+    assert backfill(RoomId(mirror.room_id), pdus(lost), mirror) == []
     assert len(set(log_ids(mirror.room_id))) == len(log_ids(mirror.room_id))
     send(alice, mirror.room_id, "and on")
 
@@ -72,14 +73,14 @@ def test_what_nothing_follows_is_no_past(alice: Client) -> None:
     mirror, lost, heard = with_gap(alice)
     fresh = mirror.message(BOB, "new", after=heard)
     before = log_ids(mirror.room_id)
-    assert backfill(mirror.room_id, pdus([fresh]), mirror) == []
+    assert backfill(RoomId(mirror.room_id), pdus([fresh]), mirror) == []
     assert log_ids(mirror.room_id) == before
     assert mirror.kinds(fresh) == ["accepted"]
     # Without what connects it to the log, older past is none yet either.
-    assert backfill(mirror.room_id, pdus(lost[:3]), mirror) == []
+    assert backfill(RoomId(mirror.room_id), pdus(lost[:3]), mirror) == []
     mirror.hidden.clear()
-    assert len(backfill(mirror.room_id, pdus(lost[3:]), mirror)) == 2
-    assert len(backfill(mirror.room_id, pdus(lost[:3]), mirror)) == 3
+    assert len(backfill(RoomId(mirror.room_id), pdus(lost[3:]), mirror)) == 2
+    assert len(backfill(RoomId(mirror.room_id), pdus(lost[:3]), mirror)) == 3
     ids = log_ids(mirror.room_id)
     assert ids[-7:-2] == [event.event_id for event in lost]
 
@@ -92,7 +93,7 @@ def test_bad_events_are_dropped_or_rejected(alice: Client) -> None:
     mirror.hidden.update((refused.event_id, lost.event_id))
     mirror.send(heard)
     forged = {**lost.pdu, "signatures": {}}
-    received = backfill(mirror.room_id, [None, forged, lost.pdu, refused.pdu], mirror)
+    received = backfill(RoomId(mirror.room_id), [None, forged, lost.pdu, refused.pdu], mirror)
     assert {(it.event_id, it.kind) for it in received} == {
         (lost.event_id, "accepted"),
         (refused.event_id, "rejected"),
@@ -107,8 +108,8 @@ def test_redacted_past_comes_redacted(alice: Client) -> None:
     heard = mirror.message(BOB, "heard")
     mirror.hidden.update((said.event_id, gone.event_id))
     mirror.send(heard)
-    assert len(backfill(mirror.room_id, pdus([gone, said]), mirror)) == 2
-    entries = {it.event.event_id: it for it in room_items.read_log(mirror.room_id, mirror.version)}
+    assert len(backfill(RoomId(mirror.room_id), pdus([gone, said]), mirror)) == 2
+    entries = {it.event.event_id: it for it in room_items.read_log(RoomId(mirror.room_id), mirror.version)}
     assert entries[said.event_id].event.content == {}
     assert not entries[gone.event_id].withheld
 
@@ -128,7 +129,7 @@ def test_past_may_refer_to_more_events_than_new_ones(alice: Client) -> None:
     assert mirror.kinds(heard) == ["accepted"]
     with pytest.raises(BadJson):
         mirror.send(wide)
-    assert [it.kind for it in backfill(mirror.room_id, [wide.pdu], mirror)] == ["accepted"]
+    assert [it.kind for it in backfill(RoomId(mirror.room_id), [wide.pdu], mirror)] == ["accepted"]
     assert bodies(messages(alice, mirror.room_id)["chunk"])[:2] == ["heard", "wide"]
 
 

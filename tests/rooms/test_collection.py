@@ -16,6 +16,7 @@ from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
 from murmuration.protocol import state_trie
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import EventId, RoomId
 from murmuration.protocol.room_versions import ROOM_VERSIONS
 from murmuration.protocol.state_trie import NodeId
 from murmuration.rooms.lifecycle import collection
@@ -30,7 +31,7 @@ from tests.rooms.people import create_room, send, set_state
 from tests.rooms.test_receiving import BOB, open_room, soft_failed_fork
 
 Make = Callable[..., Client]
-State = dict[tuple[str, str], str]
+State = dict[tuple[str, str], EventId]
 _numbers = itertools.count()
 
 
@@ -55,14 +56,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def room_state(size: int) -> State:
-    return {("m.room.member", f"@u{n}:example.org"): f"${random.randbytes(16).hex()}" for n in range(size)}
+    return {
+        ("m.room.member", f"@u{n}:example.org"): EventId(f"${random.randbytes(16).hex()}")
+        for n in range(size)
+    }
 
 
-def stored_nodes(room_id: str) -> set[NodeId]:
+def stored_nodes(room_id: RoomId) -> set[NodeId]:
     return {node.node_id for page in snapshots.read_node_ids(room_id) for node in page}
 
 
-def read_afresh(room_id: str, root: NodeId) -> State:
+def read_afresh(room_id: RoomId, root: NodeId) -> State:
     """A snapshot read from storage, with nothing remembered."""
     snapshots._nodes.clear()
     return state_trie.items(root, snapshots.fetch_from(room_id))
@@ -76,7 +80,7 @@ def strays_of(room_id: str) -> list[Stray]:
     return [stray for stray in snapshots.read_strays() if stray.room_id == room_id]
 
 
-def store_stray(room_id: str, size: int = 200) -> tuple[NodeId, dict[NodeId, bytes]]:
+def store_stray(room_id: RoomId, size: int = 200) -> tuple[NodeId, dict[NodeId, bytes]]:
     """The nodes of a writer that stopped before its transaction."""
     root, nodes = state_trie.build(room_id, room_state(size))
     changes.store_nodes_first(room_id, root, nodes)
@@ -85,7 +89,7 @@ def store_stray(room_id: str, size: int = 200) -> tuple[NodeId, dict[NodeId, byt
 
 class TestCosts:
     def test_state_of_a_large_room_takes_two_round_trips(self, alice: Client) -> None:
-        room_id = create_room(alice)
+        room_id = RoomId(create_room(alice))
         state = room_state(1000)
         root, nodes = state_trie.build(room_id, state)
         dynamodb.batch_write(snapshots.node_writes(room_id, nodes))
@@ -103,9 +107,9 @@ class TestCosts:
     def test_what_a_change_adds_does_not_grow_with_the_room(self, alice: Client) -> None:
         added = {}
         for size in (100, 1_000, 10_000):
-            room_id = create_room(alice)
+            room_id = RoomId(create_room(alice))
             root, nodes = state_trie.build(room_id, room_state(size))
-            change: dict[tuple[str, str], str | None] = {("m.room.topic", ""): "$" + "A" * 43}
+            change: dict[tuple[str, str], EventId | None] = {("m.room.topic", ""): EventId("$" + "A" * 43)}
             known = dict(nodes)
             _, new = state_trie.update(room_id, root, change, functools.partial(_pick, known))
             writes = snapshots.node_writes(room_id, new)
@@ -115,7 +119,7 @@ class TestCosts:
         assert added[10_000][0] < 2.5 * added[1_000][0]
 
     def test_message_adds_no_node(self, alice: Client) -> None:
-        room_id = create_room(alice)
+        room_id = RoomId(create_room(alice))
         before = stored_nodes(room_id)
         send(alice, room_id)
         assert stored_nodes(room_id) == before
@@ -128,7 +132,7 @@ class TestCollecting:
         assert strays_of(room_id) == []
 
     def test_what_a_stopped_writer_left_goes_in_three_steps(self, alice: Client, clock: Clock) -> None:
-        room_id = create_room(alice)
+        room_id = RoomId(create_room(alice))
         needed = stored_nodes(room_id)
         _, left = store_stray(room_id)
         assert len(stored_nodes(room_id)) == len(needed) + len(left)
@@ -146,18 +150,20 @@ class TestCollecting:
         mirror.send(ban, topic, refused)
         for number in range(3):
             set_state(alice, mirror.room_id, "m.room.name", {"name": str(number)})
-        roots = room_items.read_log_roots(mirror.room_id) | event_store.read_kept_roots(mirror.room_id)
-        assert len(event_store.read_kept_roots(mirror.room_id)) == 2
+        roots = room_items.read_log_roots(RoomId(mirror.room_id)) | event_store.read_kept_roots(
+            RoomId(mirror.room_id)
+        )
+        assert len(event_store.read_kept_roots(RoomId(mirror.room_id))) == 2
         states = {root: read_afresh(mirror.room_id, root) for root in roots}
         store_stray(mirror.room_id)
         for _ in range(3):
-            collection.collect_room(mirror.room_id, strays_of(mirror.room_id))
+            collection.collect_room(RoomId(mirror.room_id), strays_of(mirror.room_id))
             clock.pass_grace()
         assert {root: read_afresh(mirror.room_id, root) for root in roots} == states
         current_state(mirror.room_id)
 
     def test_purged_history_frees_its_snapshots(self, alice: Client, clock: Clock) -> None:
-        room_id = create_room(alice)
+        room_id = RoomId(create_room(alice))
         for number in range(6):
             set_state(alice, room_id, "m.room.topic", {"topic": str(number)})
         head = Room.load(room_id).head
@@ -174,7 +180,7 @@ class TestCollecting:
         send(alice, room_id, "and on")
 
     def test_resolutions_are_forgotten_not_followed(self, alice: Client, clock: Clock) -> None:
-        room_id = create_room(alice)
+        room_id = RoomId(create_room(alice))
         root, _ = store_stray(room_id)
         dynamodb.execute(snapshots.resolution_write(room_id, [b"a", b"b"], root))
         for _ in range(3):
@@ -184,7 +190,7 @@ class TestCollecting:
         assert root not in stored_nodes(room_id)
 
     def test_being_named_anew_begins_anew(self, alice: Client, clock: Clock) -> None:
-        room_id = create_room(alice)
+        room_id = RoomId(create_room(alice))
         store_stray(room_id)
         clock.pass_grace()
         seen = strays_of(room_id)
@@ -197,7 +203,7 @@ class TestCollecting:
         assert collection.collect_room(room_id, strays_of(room_id)) == 0
 
     def test_every_room_gets_its_turn(self, alice: Client, clock: Clock) -> None:
-        rooms = [create_room(alice) for _ in range(3)]
+        rooms = [RoomId(create_room(alice)) for _ in range(3)]
         left = [len(store_stray(room_id)[1]) for room_id in rooms]
         totals = []
         for _ in range(3):
@@ -211,7 +217,7 @@ def test_node_written_again_while_it_is_swept_stays(
     alice: Client, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Writers come to need the very snapshots that are just being deleted; none of them loses a node."""
-    room_id = create_room(alice)
+    room_id = RoomId(create_room(alice))
     orphans = [store_stray(room_id, size) for size in range(40, 100, 3)]
     clock.pass_grace()
     collection.collect_room(room_id, strays_of(room_id))
@@ -225,7 +231,7 @@ def test_node_written_again_while_it_is_swept_stays(
             event = StoredEvent(_any_event(room_id), room_id, "rejected", root)
             dynamodb.transact([*event_store.keep_writes(event), *snapshots.node_writes(room_id, nodes)])
 
-    def list_then_race(room_id: str) -> Iterator[list[StoredNode]]:
+    def list_then_race(room_id: RoomId) -> Iterator[list[StoredNode]]:
         """All is listed for deletion before any of it is written again."""
         pages = list(read_node_ids(room_id))
         begun.wait()
@@ -252,7 +258,7 @@ def test_node_written_again_while_it_is_swept_stays(
 
 def _any_event(room_id: str) -> Event:
     pdu: Any = {"type": "x", "room_id": room_id}
-    return Event(pdu, ROOM_VERSIONS["12"], f"$collected{next(_numbers)}-{room_id}")
+    return Event(pdu, ROOM_VERSIONS[RoomId("12")], EventId(f"$collected{next(_numbers)}-{room_id}"))
 
 
 def test_schedule(alice: Client, clock: Clock) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from murmuration.protocol.identifiers import RoomId
 from murmuration.protocol.room_versions import ROOM_VERSIONS
 from murmuration.settings import settings
 from murmuration.storage.rooms import directory, room_items
@@ -37,7 +38,7 @@ def test_a_preset_decides_who_may_come_in(alice, preset, join_rule, guest_access
 
 @pytest.mark.parametrize(("visibility", "join_rule"), [("public", "public"), ("private", "invite")])
 def test_visibility_stands_in_for_a_preset(alice, visibility, join_rule):
-    room_id = create_room(alice, visibility=visibility)
+    room_id = RoomId(create_room(alice, visibility=visibility))
     assert state(alice, room_id)["m.room.join_rules", ""]["join_rule"] == join_rule
     assert directory.is_published(room_id) == (visibility == "public")
 
@@ -55,16 +56,18 @@ def test_every_room_version_can_be_created_and_used(alice, bob, version):
 
 def test_the_parameters_become_state_in_the_specifications_order(alice, bob):
     name = f"room-{alice.user_id[7:].partition(':')[0]}"
-    room_id = create_room(
-        alice,
-        room_alias_name=name,
-        name="The room",
-        topic="What it is about",
-        invite=[bob.user_id],
-        is_direct=True,
-        creation_content={"m.federate": False, "type": "m.space", "creator": "@mallory:example.org"},
-        initial_state=[{"type": "org.example.colour", "content": {"is": "blue"}}],
-        power_level_content_override={"events_default": 7},
+    room_id = RoomId(
+        create_room(
+            alice,
+            room_alias_name=name,
+            name="The room",
+            topic="What it is about",
+            invite=[bob.user_id],
+            is_direct=True,
+            creation_content={"m.federate": False, "type": "m.space", "creator": "@mallory:example.org"},
+            initial_state=[{"type": "org.example.colour", "content": {"is": "blue"}}],
+            power_level_content_override={"events_default": 7},
+        )
     )
     head = room_items.read_head(room_id)
     assert head is not None

@@ -13,6 +13,7 @@ from local_cloud.permissions import acting_for, module_of
 from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import NotFound
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.rooms.lifecycle import deletion
 from murmuration.rooms.membership.operations import ban_user
 from murmuration.rooms.writing.append import Append, Draft, append
@@ -111,7 +112,7 @@ def left(alice: Client, bob: Client) -> str:
     return lively_room(alice, bob)
 
 
-def test_grace_who_left_reads_on(alice: Client, bob: Client, left: str, clock: Clock) -> None:
+def test_grace_who_left_reads_on(alice: Client, bob: Client, left: RoomId, clock: Clock) -> None:
     clock.pass_days(29)
     run()
     assert "first" in bodies(messages(bob, left)["chunk"])
@@ -121,7 +122,7 @@ def test_grace_who_left_reads_on(alice: Client, bob: Client, left: str, clock: C
     assert directory.is_published(left)
 
 
-def test_nothing_stays(alice: Client, bob: Client, left: str, clock: Clock) -> None:
+def test_nothing_stays(alice: Client, bob: Client, left: RoomId, clock: Clock) -> None:
     version = room_items.read_head(left)
     assert version is not None
     event_ids = [entry.event.event_id for entry in room_items.read_log(left, version.version)]
@@ -228,9 +229,9 @@ class TestMarking:
         self, alice: Client, bob: Client, make_client: Make, clock: Clock
     ) -> None:
         rule = {"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": "knock"}}
-        room_id = create_room(alice, initial_state=[rule])
+        room_id = RoomId(create_room(alice, initial_state=[rule]))
         carol = make_client("carol")
-        ban_user(alice.user_id, room_id, carol.user_id)
+        ban_user(UserId(alice.user_id), room_id, UserId(carol.user_id))
         leave(alice, room_id)
         ok(bob.post(f"{V3}/knock/{segment(room_id)}"))
         clock.pass_days(31)
@@ -238,13 +239,13 @@ class TestMarking:
         clock.pass_days(1)
         run()
         assert traces(room_id) == set()
-        assert memberships.read_membership(carol.user_id, room_id) is None
+        assert memberships.read_membership(UserId(carol.user_id), room_id) is None
 
     def test_a_deactivated_account_leaves_rooms_to_be_deleted(self, alice: Client) -> None:
         from murmuration.federation.membership.leaving import leave_all_rooms
 
         room_id = create_room(alice)
-        leave_all_rooms(alice.user_id)
+        leave_all_rooms(UserId(alice.user_id))
         assert mark_of(room_id) is not None
 
     def test_leaving_takes_no_round_trip_more(self, alice: Client, bob: Client, room_id: str) -> None:
@@ -269,7 +270,7 @@ class TestComingBack:
         assert ok(bob.get(f"{V3}/user/{segment(bob.user_id)}/rooms/{segment(left)}/tags"))["tags"]
 
     def test_the_grace_period_begins_anew(
-        self, alice: Client, bob: Client, left: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+        self, alice: Client, bob: Client, left: RoomId, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("murmuration.rooms.writing.changes.now_ms", clock.now_ms)
         clock.pass_days(29)
@@ -283,11 +284,13 @@ class TestComingBack:
         run()
         assert room_items.read_head(left) is None
 
-    def test_a_join_that_read_the_head_before_is_refused(self, bob: Client, left: str, clock: Clock) -> None:
+    def test_a_join_that_read_the_head_before_is_refused(
+        self, bob: Client, left: RoomId, clock: Clock
+    ) -> None:
         clock.pass_days(31)
 
         def plan(batch: Append) -> None:
-            batch.add(Draft("m.room.member", bob.user_id, {"membership": "join"}, bob.user_id))
+            batch.add(Draft("m.room.member", UserId(bob.user_id), {"membership": "join"}, bob.user_id))
             run()
 
         with pytest.raises(NotFound):
@@ -334,7 +337,7 @@ class TestComingBack:
         alice, *guests = [make_client(f"racer{number}") for number in range(4)]
         gone = []
         for _ in range(8):
-            room_id = create_room(alice, preset="public_chat")
+            room_id = RoomId(create_room(alice, preset="public_chat"))
             send(alice, room_id, "still here")
             leave(alice, room_id)
             clock.pass_days(31)
@@ -356,7 +359,9 @@ class TestComingBack:
 
 
 class TestStopping:
-    def test_halfway(self, alice: Client, left: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_halfway(
+        self, alice: Client, left: RoomId, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Stopped after some pages, which are small: the next run goes on."""
         read_page = dynamodb.query_page
 
@@ -373,7 +378,7 @@ class TestStopping:
 
         def stopping_after(count: int) -> Any:
             def wrap(part: room_removal.Part) -> room_removal.Part:
-                def removed(room_id: str) -> Iterator[int]:
+                def removed(room_id: RoomId) -> Iterator[int]:
                     for deleted in part(room_id):
                         yield deleted
                         left_over[0] -= room_id == left  # what other tests left goes as well
@@ -399,7 +404,7 @@ class TestStopping:
                 monkeypatch.setattr(room_removal, "PARTS", parts)
         assert traces(left) == set()
 
-    def test_out_of_time(self, alice: Client, left: str, clock: Clock) -> None:
+    def test_out_of_time(self, alice: Client, left: RoomId, clock: Clock) -> None:
         clock.pass_days(31)
         assert deletion.delete_empty_rooms(budget_ms=0) == 0
         assert room_items.read_head(left) is not None
@@ -412,7 +417,7 @@ class TestStopping:
         assert traces(left) == set()
 
     def test_between_tombstone_and_names(
-        self, alice: Client, left: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+        self, alice: Client, left: RoomId, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         clock.pass_days(31)
         mark = mark_of(left)
@@ -456,7 +461,7 @@ def test_others_keep_what_is_theirs(alice: Client, bob: Client, left: str, clock
 
 def test_an_alias_that_went_to_another_room_stays(alice: Client, clock: Clock) -> None:
     name = f"moved-{next(_numbers)}-{alice.user_id[7:].partition(':')[0]}"
-    old, new = create_room(alice, room_alias_name=name), create_room(alice)
+    old, new = RoomId(create_room(alice, room_alias_name=name)), create_room(alice)
     alias = f"#{name}:example.org"
     dynamodb.transact(directory.alias_move(alias, old, new)[:1])  # stopped halfway through
     leave(alice, old)
@@ -478,23 +483,23 @@ def test_events_outside_the_log_go_too(alice: Client, clock: Clock) -> None:
     ]
     assert kept
     empty = {":none": 0}
-    head = room_items.head_key(mirror.room_id)
+    head = room_items.head_key(RoomId(mirror.room_id))
     dynamodb.execute(
         dynamodb.update(
             room_items.ROOMS, head, "SET local_joined = :none, local_invited = :none", values=empty
         )
     )
-    dynamodb.execute(empty_rooms.mark_write(mirror.room_id, now_ms()))
+    dynamodb.execute(empty_rooms.mark_write(RoomId(mirror.room_id), now_ms()))
     clock.pass_days(31)
     run()
     clock.pass_days(1)
     run()
-    assert room_items.locate(kept, mirror.room_id) == {}
+    assert room_items.locate(kept, RoomId(mirror.room_id)) == {}
     assert traces(mirror.room_id) == set()
 
 
 def test_a_room_of_a_buried_name_is_not_made_anew(
-    alice: Client, left: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    alice: Client, left: RoomId, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock.pass_days(31)
     head = room_items.read_head(left)
@@ -505,7 +510,7 @@ def test_a_room_of_a_buried_name_is_not_made_anew(
 
 
 def test_rooms_are_kept_for_ever_where_that_is_set(
-    left: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    left: RoomId, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MURMURATION_EMPTY_ROOM_DAYS", "0")
     settings.cache_clear()
@@ -518,12 +523,12 @@ def test_rooms_are_kept_for_ever_where_that_is_set(
     assert room_items.read_head(left) is not None
 
 
-def test_schedule(alice: Client, left: str, clock: Clock) -> None:
+def test_schedule(alice: Client, left: RoomId, clock: Clock) -> None:
     """By the role that the function has."""
     from functions.workers.schedules.delete_empty_rooms import handler
 
     clock.pass_days(31)
-    mine = create_room(alice)
+    mine = RoomId(create_room(alice))
     for _ in range(2):
         with acting_for(module_of(handler)):
             handler({"source": "aws.events"}, None)

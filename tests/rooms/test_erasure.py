@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from murmuration.accounts.management import close_account
+from murmuration.protocol.identifiers import UserId
 from tests.budgets.meter import Meter
 from tests.in_process import Client, segment
 from tests.rooms.people import (
@@ -69,7 +70,7 @@ def room(alice: Client, make_client: Make) -> Room:
     ok(eve.put(f"{V3}/profile/{segment(eve.user_id)}/displayname", {"displayname": SECRET}))
     set_state(alice, room_id, "org.example.state", {"now": "mine"}, "old")
     redaction = ok(eve.put(path(room_id, "redact", send(eve, room_id), "r1"), {"reason": SECRET}))
-    close_account(eve.user_id, erase=True)
+    close_account(UserId(eve.user_id), erase=True)
     join(carol, room_id)
     send(alice, room_id, "the last")
     return Room(room_id, alice, eve, carol, message, root, [*sent, redaction["event_id"]])
@@ -157,7 +158,7 @@ def test_what_a_room_works_by_is_served_whole(alice: Client, make_client: Make) 
     levels = ok(eve.get(path(room_id, "state", "m.room.power_levels")))
     set_state(eve, room_id, "m.room.power_levels", {**levels, "invite": 40})
     join(alice, room_id)
-    close_account(eve.user_id, erase=True)
+    close_account(UserId(eve.user_id), erase=True)
     join(carol, room_id)
     create = ok(carol.get(path(room_id, "state", "m.room.create")))
     assert (create["room_version"], create["type"]) == ("10", "m.space")
@@ -180,7 +181,7 @@ def test_who_joined_before_the_erasure_keeps_seeing_it(alice: Client, make_clien
     for each in (early, gone):
         join(each, room_id)
     leave(gone, room_id)
-    close_account(eve.user_id, erase=True)
+    close_account(UserId(eve.user_id), erase=True)
     for each in (early, gone):
         assert ok(each.get(path(room_id, "event", message)))["content"]["body"] == SECRET
     leave(early, room_id)
@@ -197,7 +198,7 @@ def test_who_comes_back_sees_what_they_saw_then(alice: Client, make_client: Make
     during = send(eve, room_id, SECRET)
     leave(carol, room_id)
     after = send(eve, room_id, SECRET)
-    close_account(eve.user_id, erase=True)
+    close_account(UserId(eve.user_id), erase=True)
     join(carol, room_id)
     contents = [ok(carol.get(path(room_id, "event", each)))["content"] for each in (before, during, after)]
     assert [content.get("body") for content in contents] == [None, SECRET, None]
@@ -210,7 +211,7 @@ def test_who_is_not_in_a_world_readable_room(alice: Client, make_client: Make) -
     join(eve, room_id)
     send(eve, room_id, SECRET)
     assert SECRET in str(messages(guest, room_id))
-    close_account(eve.user_id, erase=True)
+    close_account(UserId(eve.user_id), erase=True)
     assert SECRET not in str(messages(guest, room_id))
 
 
@@ -225,7 +226,7 @@ def test_an_invite_tells_nothing_of_it(alice: Client, make_client: Make) -> None
     ok(eve.put(f"{V3}/profile/{segment(eve.user_id)}/displayname", {"displayname": SECRET}))
     invite(eve, room_id, carol)
     assert SECRET in str(Syncing(carol).sync()["rooms"]["invite"])
-    close_account(eve.user_id, erase=True)
+    close_account(UserId(eve.user_id), erase=True)
     for answer in (Syncing(carol).sync(), ok(carol.get(f"{OLD}/initialSync"))):
         assert room_id in str(answer)
         assert SECRET not in str(answer)
@@ -236,11 +237,11 @@ def test_without_erasure_nothing_changes(alice: Client, make_client: Make) -> No
     room_id = create_room(alice, preset="public_chat")
     join(eve, room_id)
     message = send(eve, room_id, SECRET)
-    close_account(eve.user_id)
+    close_account(UserId(eve.user_id))
     join(carol, room_id)
     with Meter() as unmarked:
         assert ok(carol.get(path(room_id, "event", message)))["content"]["body"] == SECRET
-    close_account(eve.user_id, erase=True)  # later, as an operator may
+    close_account(UserId(eve.user_id), erase=True)  # later, as an operator may
     dave = make_client("dave")
     join(dave, room_id)
     assert ok(dave.get(path(room_id, "event", message)))["content"] == {}
@@ -258,7 +259,7 @@ def test_rooms_that_were_left_and_forgotten(alice: Client, make_client: Make) ->
     redact(alice, room_id, taken_back)
     leave(eve, room_id)
     ok(eve.post(path(room_id, "forget")))
-    close_account(eve.user_id, erase=True)
+    close_account(UserId(eve.user_id), erase=True)
     join(carol, room_id)
     assert ok(carol.get(path(room_id, "event", message)))["content"] == {}
     assert "redacted_because" in ok(carol.get(path(room_id, "event", taken_back)))["unsigned"]
@@ -269,6 +270,6 @@ def test_a_redacted_copy_can_be_reported(alice: Client, make_client: Make) -> No
     room_id = create_room(alice, preset="public_chat")
     join(eve, room_id)
     message = send(eve, room_id, SECRET)
-    close_account(eve.user_id, erase=True)
+    close_account(UserId(eve.user_id), erase=True)
     join(carol, room_id)
     ok(carol.post(path(room_id, "report", message), {"reason": "spam"}))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import EventId, RoomId, UserId
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing import changes
 from tests.in_process import Client
@@ -29,7 +30,7 @@ class Believer:
         self.syncing = Syncing(client, filter={"room": {"timeline": {"limit": limit}}})
         self.room_id = room_id
         self.state_after = state_after
-        self.state: dict[StateKey, str] = {}
+        self.state: dict[StateKey, EventId] = {}
         self.shown: list[str] = []
 
     def sync(self) -> Any:
@@ -51,7 +52,7 @@ class Believer:
 def test_random_forks(make_client: Make, version: str, seed: int) -> None:
     rng = random.Random(f"{version}/{seed}")
     alice = make_client("alice")
-    mirror = open_room(alice, version, admins=(BOB, CAROL))
+    mirror = open_room(alice, version, admins=(UserId(BOB), UserId(CAROL)))
     reference = Reference(mirror)
     believers = [
         Believer(alice, mirror.room_id, limit=2),
@@ -66,7 +67,7 @@ def test_random_forks(make_client: Make, version: str, seed: int) -> None:
         event = random_event(mirror, alice.user_id, rng)
         assert mirror.kinds(event) == [reference.take(event)]
         now = current_state(mirror.room_id)
-        assert set(Room.load(mirror.room_id).head.extremities) == reference.newest()
+        assert set(Room.load(RoomId(mirror.room_id)).head.extremities) == reference.newest()
         assert now == reference.current()
         removed |= before.keys() - now.keys()
         before = now
@@ -84,13 +85,13 @@ def test_random_forks(make_client: Make, version: str, seed: int) -> None:
 
 def test_event_that_lost_is_not_taken_for_the_state(make_client: Make) -> None:
     alice = make_client("alice")
-    mirror = open_room(alice, admins=(BOB,))
+    mirror = open_room(alice, admins=(UserId(BOB),))
     base = mirror.newest()
-    mine = mirror.topic(alice.user_id, "mine", after=base, origin_server_ts=2_000_000_000_000)
+    mine = mirror.topic(UserId(alice.user_id), "mine", after=base, origin_server_ts=2_000_000_000_000)
     mirror.send(mine)
     believer = Believer(alice, mirror.room_id)
     believer.sync()
-    lost = mirror.topic(BOB, "his, too early", after=base)
+    lost = mirror.topic(UserId(BOB), "his, too early", after=base)
     mirror.send(lost)
     assert current_state(mirror.room_id)["m.room.topic", ""] == mine.event_id
     section = believer.sync()
@@ -107,7 +108,7 @@ def test_soft_failed_state_that_counts_after_all_is_told(make_client: Make) -> N
     mirror.send(ban, topic)
     believer = Believer(alice, mirror.room_id)
     believer.sync()
-    merge = mirror.message(CAROL, "saw both", after=[ban, topic])
+    merge = mirror.message(UserId(CAROL), "saw both", after=[ban, topic])
     mirror.send(merge)
     section = believer.sync()
     assert state(section)["m.room.topic", ""]["event_id"] == topic.event_id
@@ -118,13 +119,13 @@ def test_soft_failed_state_that_counts_after_all_is_told(make_client: Make) -> N
 def test_state_at_an_event_is_that_of_the_log(make_client: Make) -> None:
     """/context and /members tell the state as the room was, resolutions included."""
     alice = make_client("alice")
-    mirror = open_room(alice, admins=(BOB,))
+    mirror = open_room(alice, admins=(UserId(BOB),))
     base = mirror.newest()
-    early = mirror.topic(BOB, "early", after=base)
-    late = mirror.topic(alice.user_id, "late", after=base, origin_server_ts=2_000_000_000_000)
+    early = mirror.topic(UserId(BOB), "early", after=base)
+    late = mirror.topic(UserId(alice.user_id), "late", after=base, origin_server_ts=2_000_000_000_000)
     mirror.send(late, early)
-    seen = mirror.message(BOB, "seen", after=[early, late])
-    newest = mirror.topic(BOB, "newest", after=seen, origin_server_ts=2_000_000_001_000)
+    seen = mirror.message(UserId(BOB), "seen", after=[early, late])
+    newest = mirror.topic(UserId(BOB), "newest", after=seen, origin_server_ts=2_000_000_001_000)
     mirror.send(seen, newest)
     for event in (early, seen):
         context = ok(alice.get(path(mirror.room_id, "context", event.event_id), limit=0))
@@ -134,15 +135,15 @@ def test_state_at_an_event_is_that_of_the_log(make_client: Make) -> None:
 
 def long_split(alice: Client) -> tuple[Mirror, Event]:
     """Forty users join a room elsewhere while we hear nothing, and then one of them is heard."""
-    room_id = create_room(alice, preset="public_chat")
+    room_id = RoomId(create_room(alice, preset="public_chat"))
     mirror = Mirror(room_id)
     after: Any = mirror.newest()
-    mirror.send(mirror.message(alice.user_id, "ours", after=after))
+    mirror.send(mirror.message(UserId(alice.user_id), "ours", after=after))
     for number in range(40):
-        user_id = f"@u{number}:{OTHER}"
+        user_id = UserId(f"@u{number}:{OTHER}")
         after = mirror.member(user_id, user_id, "join", after=after)
         mirror.hidden.add(after.event_id)
-    return mirror, mirror.message(f"@u39:{OTHER}", "all at once", after=after)
+    return mirror, mirror.message(UserId(f"@u39:{OTHER}"), "all at once", after=after)
 
 
 def test_more_changed_state_than_a_transaction_holds(make_client: Make) -> None:
@@ -151,7 +152,7 @@ def test_more_changed_state_than_a_transaction_holds(make_client: Make) -> None:
     believer = Believer(alice, mirror.room_id)
     believer.sync()
     assert mirror.kinds(heard) == ["accepted"]
-    head = Room.load(mirror.room_id).head
+    head = Room.load(RoomId(mirror.room_id)).head
     assert (head.joined, head.unsettled) == (41, None)
     now = current_state(mirror.room_id)
     assert now == mirror.resolve(head.extremities)
@@ -170,11 +171,11 @@ def test_whoever_comes_next_brings_the_state_on_its_way_home(
     with monkeypatch.context() as stopped:
         stopped.setattr(changes, "settle", lambda room: room)
         assert mirror.kinds(heard) == ["accepted"]
-    assert Room.load(mirror.room_id).head.unsettled is not None
+    assert Room.load(RoomId(mirror.room_id)).head.unsettled is not None
     assert believer.sync() == {}
     with ThreadPoolExecutor(3) as threads:
         list(threads.map(lambda number: send(alice, mirror.room_id, str(number)), range(3)))
-    head = Room.load(mirror.room_id).head
+    head = Room.load(RoomId(mirror.room_id)).head
     assert (head.joined, head.unsettled) == (41, None)
     assert len(current_state(mirror.room_id)) > 40
     believer.sync()

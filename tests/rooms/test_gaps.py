@@ -12,6 +12,7 @@ import pytest
 
 from murmuration.federation.inbound.backfilling import backfill
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.gaps import Places
 from murmuration.storage.rooms import room_items
@@ -55,7 +56,7 @@ def test_gap_is_shown_and_filled(alice: Client, version: str) -> None:
     back = path(mirror.room_id, "messages")
     assert bodies(ok(alice.get(back, dir="b", **{"from": gap}))["chunk"]) == ["m1"]
     mirror.hidden.discard(said[2].event_id)
-    assert [it.kind for it in backfill(mirror.room_id, [said[2].pdu], mirror)] == ["accepted"]
+    assert [it.kind for it in backfill(RoomId(mirror.room_id), [said[2].pdu], mirror)] == ["accepted"]
     assert bodies(messages(alice, mirror.room_id)["chunk"]) == ["m4", "m3", "m1"]
     assert mirror.kinds(said[1]) == ["accepted"]
     assert bodies(messages(alice, mirror.room_id)["chunk"]) == ["m4", "m3", "m2", "m1"]
@@ -86,7 +87,7 @@ def test_late_event_between_two_that_were_filled_in(alice: Client) -> None:
     end = mirror.message(BOB, "end", after=[left, right])
     mirror.hidden.update(it.event_id for it in (left, right))
     mirror.send(first, end)
-    assert len(backfill(mirror.room_id, [left.pdu], mirror)) == 1
+    assert len(backfill(RoomId(mirror.room_id), [left.pdu], mirror)) == 1
     assert mirror.kinds(right) == ["accepted"]
     assert set(log_ids(mirror.room_id)[-3:-1]) == {left.event_id, right.event_id}
     assert log_ids(mirror.room_id)[-1] == end.event_id
@@ -94,14 +95,18 @@ def test_late_event_between_two_that_were_filled_in(alice: Client) -> None:
 
 def test_state_of_the_gap_is_that_of_the_graph(alice: Client) -> None:
     mirror = open_room(alice, admins=(BOB,))
-    lost = [mirror.topic(BOB, "unheard"), mirror.member(EVE, EVE, "join"), mirror.message(EVE, "from eve")]
-    heard = mirror.message(EVE, "heard")
+    lost = [
+        mirror.topic(BOB, "unheard"),
+        mirror.member(EVE, EVE, "join"),
+        mirror.message(UserId(EVE), "from eve"),
+    ]
+    heard = mirror.message(UserId(EVE), "heard")
     mirror.hidden.update(event.event_id for event in lost)
     assert mirror.kinds(heard) == ["accepted"]
     assert mirror.asked[-2:] == ["state_ids_before", "state_events 1"], "only what is unknown is fetched"
     state = current_state(mirror.room_id)
     _, since = section(alice, mirror.room_id)
-    assert len(backfill(mirror.room_id, [event.pdu for event in lost], mirror)) == 3
+    assert len(backfill(RoomId(mirror.room_id), [event.pdu for event in lost], mirror)) == 3
     assert current_state(mirror.room_id) == state
     topic = ok(alice.get(path(mirror.room_id, "state", "m.room.topic")))
     assert topic == {"topic": "unheard"}
@@ -116,7 +121,7 @@ def test_state_of_the_gap_is_that_of_the_graph(alice: Client) -> None:
 
 def test_time_and_redaction_find_their_way_across_gaps(alice: Client) -> None:
     mirror, said = missed(alice)
-    assert len(backfill(mirror.room_id, [event.pdu for event in said[1:3]], mirror)) == 2
+    assert len(backfill(RoomId(mirror.room_id), [event.pdu for event in said[1:3]], mirror)) == 2
     for event in (said[0], said[3]):
         found = ok(
             alice.get(
@@ -139,8 +144,8 @@ def test_time_and_redaction_find_their_way_across_gaps(alice: Client) -> None:
 class TestPlaces:
     def test_what_comes_between_finds_room_for_long(self, alice: Client) -> None:
         mirror, said = missed(alice)
-        end = Room.load(mirror.room_id).head.ordinal
-        places = Places(mirror.room_id)
+        end = Room.load(RoomId(mirror.room_id)).head.ordinal
+        places = Places(RoomId(mirror.room_id))
         last = Follower(end, end)
         taken = [end]
         for _ in range(2_000):
@@ -210,7 +215,7 @@ def test_nobody_is_woken_by_the_past(alice: Client) -> None:
 def test_log_is_dense_but_for_gaps(alice: Client) -> None:
     mirror, _ = missed(alice)
     log_ids(mirror.room_id)
-    entries = room_items.read_log(mirror.room_id, mirror.version)
+    entries = room_items.read_log(RoomId(mirror.room_id), mirror.version)
     gaps = [after for before, after in itertools.pairwise(entries) if after.ordinal > before.ordinal + 1]
     assert [entry.after_gap for entry in gaps] == [True]
 

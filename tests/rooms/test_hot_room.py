@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from murmuration.protocol.identifiers import RoomId
 from murmuration.storage.rooms import room_items
 from tests.in_process import Client
 from tests.rooms.people import create_room, join, send
@@ -14,7 +15,7 @@ WRITERS, EACH = 16, 3
 
 def test_sixteen_writers(make_client: Callable[..., Client]) -> None:
     owner, *others = [make_client(f"writer{number}") for number in range(WRITERS)]
-    room_id = create_room(owner, preset="public_chat")
+    room_id = RoomId(create_room(owner, preset="public_chat"))
     for other in others:
         join(other, room_id)
     before = room_items.read_head(room_id)

@@ -14,6 +14,7 @@ from murmuration.federation.inbound.backfilling import backfill
 from murmuration.federation.inbound.receiving import receive
 from murmuration.federation.names import policy
 from murmuration.protocol.errors import NotFound
+from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 from murmuration.rooms.membership.restricted_joins import authorising_user
 from murmuration.rooms.reading import servers
 from murmuration.rooms.room import Room
@@ -38,14 +39,12 @@ ENCRYPTED = {
 }
 
 
-def check_index(room_id: str) -> RoomHead:
+def check_index(room_id: RoomId) -> RoomHead:
     """Check that the index says what the member events say."""
     head = Room.load(room_id).head
     events = room_items.read_state_of_type(room_id, head.version, "m.room.member")
     present = {
-        it.event.state_key or "": it.event.membership
-        for it in events
-        if it.event.membership in ("join", "invite")
+        it.event.member_id: it.event.membership for it in events if it.event.membership in ("join", "invite")
     }
     joined = {user_id for user_id, membership in present.items() if membership == "join"}
     local = [kind for user_id, kind in present.items() if user_id.endswith(f":{SERVER_NAME}")]
@@ -54,14 +53,14 @@ def check_index(room_id: str) -> RoomHead:
     assert set(member_index.read_present(head, memberships=("join", "invite"))) == set(present)
     assert (head.local_joined, head.local_invited) == (local.count("join"), local.count("invite"))
     counts = Counter(member_index.server_of(user_id) for user_id in joined)
-    counts.pop(SERVER_NAME, None)
+    counts.pop(ServerName(SERVER_NAME), None)
     assert member_index.read_servers(head) == counts
-    for server in [*counts, "nobody.example"]:
+    for server in [*counts, ServerName("nobody.example")]:
         assert member_index.is_server_joined(head, server) == (server in counts)
     return head
 
 
-def unindex(room_id: str) -> None:
+def unindex(room_id: RoomId) -> None:
     """Make the room one from before there was an index."""
     items = dynamodb.query(ROOMS, "room_id = :room", {":room": room_id}, attributes=("room_id", "sk"))
     gone = [item for item in items if item["sk"].startswith(("present#", "server#"))]
@@ -110,11 +109,11 @@ def test_old_room_gets_its_index_with_the_next_event(alice: Client, bob: Client,
     mirror = open_room(alice, version)
     invite(alice, mirror.room_id, bob)
     unindex(mirror.room_id)
-    before = Room.load(mirror.room_id).head
+    before = Room.load(RoomId(mirror.room_id)).head
     assert (before.is_indexed, before.is_empty, before.is_resident) == (False, False, True)
     assert member_index.read_local(before) == [alice.user_id]
     assert member_index.read_servers(before) == {OTHER: 1}
-    assert local_members.members_at(mirror.room_id, None) == (alice.user_id,)
+    assert local_members.members_at(RoomId(mirror.room_id), None) == (alice.user_id,)
     send(alice, mirror.room_id)
     assert check_index(mirror.room_id).federated
     join(bob, mirror.room_id)
@@ -123,7 +122,7 @@ def test_old_room_gets_its_index_with_the_next_event(alice: Client, bob: Client,
 
 def test_index_is_built_of_one_state(alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who builds it from an old state is refused, and what was left over goes."""
-    room_id = create_room(alice, preset="public_chat")
+    room_id = RoomId(create_room(alice, preset="public_chat"))
     join(bob, room_id)
     unindex(room_id)
     late = Room.load(room_id).head
@@ -141,7 +140,7 @@ def test_index_is_built_of_one_state(alice: Client, bob: Client, monkeypatch: py
 def test_servers_by_which_to_join(alice: Client) -> None:
     mirror = open_room(alice)
     mirror.send(mirror.member(CAROL, CAROL, "join"), mirror.member(EVE, EVE, "join"))
-    room = Room.load(mirror.room_id)
+    room = Room.load(RoomId(mirror.room_id))
     assert servers.servers_in_room(room) == [OTHER, SERVER_NAME, "third.example"]
     assert servers.via(room) == [SERVER_NAME, OTHER, "third.example"]
     assert servers.via(room, limit=2) == [SERVER_NAME, OTHER]
@@ -164,13 +163,13 @@ class TestResidency:
         mirror = open_room(alice)
         leave(alice, mirror.room_id)
         mirror.catch_up()
-        before = Room.load(mirror.room_id).head
+        before = Room.load(RoomId(mirror.room_id)).head
         said = mirror.message(BOB, "unheard")
         with pytest.raises(NotFound):
-            receive(mirror.room_id, said.pdu, mirror)
+            receive(RoomId(mirror.room_id), said.pdu, mirror)
         with pytest.raises(NotFound):
-            backfill(mirror.room_id, [said.pdu], mirror)
-        assert Room.load(mirror.room_id).head == before
+            backfill(RoomId(mirror.room_id), [said.pdu], mirror)
+        assert Room.load(RoomId(mirror.room_id)).head == before
         assert not before.is_resident
 
     def test_no_local_join_on_stale_state(
@@ -180,13 +179,13 @@ class TestResidency:
         monkeypatch.setattr(policy, "settings", lambda: replace(settings(), federation=False))
         mirror = open_room(alice)
         leave(alice, mirror.room_id)
-        before = Room.load(mirror.room_id).head
+        before = Room.load(RoomId(mirror.room_id)).head
         refused(bob.post(path(mirror.room_id, "join")), 403, "M_FORBIDDEN")
         refused(alice.post(f"{V3}/knock/{mirror.room_id}"), 403, "M_FORBIDDEN")
-        assert Room.load(mirror.room_id).head == before
+        assert Room.load(RoomId(mirror.room_id)).head == before
 
     def test_room_of_local_users_alone_may_be_joined_again(self, alice: Client, bob: Client) -> None:
-        room_id = create_room(alice, preset="public_chat")
+        room_id = RoomId(create_room(alice, preset="public_chat"))
         leave(alice, room_id)
         join(bob, room_id)
         assert check_index(room_id).is_resident
@@ -195,17 +194,17 @@ class TestResidency:
         mirror = open_room(alice)
         invite(alice, mirror.room_id, bob)
         leave(alice, mirror.room_id)
-        assert not Room.load(mirror.room_id).head.is_empty
+        assert not Room.load(RoomId(mirror.room_id)).head.is_empty
         leave(bob, mirror.room_id)
-        assert Room.load(mirror.room_id).head.is_empty
+        assert Room.load(RoomId(mirror.room_id)).head.is_empty
 
     def test_room_without_ours_is_empty_however_many_others_there_are(self, alice: Client) -> None:
         mirror = open_room(alice)
         leave(alice, mirror.room_id)
         (mark,) = [room for room in empty_rooms.read_all() if room.room_id == mirror.room_id]
-        assert Room.load(mirror.room_id).head.joined == 1
+        assert Room.load(RoomId(mirror.room_id)).head.joined == 1
         empty_rooms.bury(mark, 1)
-        assert room_items.read_head(mirror.room_id) is None
+        assert room_items.read_head(RoomId(mirror.room_id)) is None
 
 
 @pytest.fixture
@@ -225,12 +224,12 @@ def costs(work: Callable[[], object]) -> tuple[int, float, float]:
 
 
 def test_nothing_reads_all_members_of_a_large_room(alice: Client, large: Mirror, bob: Client) -> None:
-    room_id = large.room_id
+    room_id = RoomId(large.room_id)
     since = ok(alice.get(f"{V3}/sync"))["next_batch"]
     head = Room.load(room_id).head
     assert costs(lambda: local_members.members_at(room_id, head.state_root))[1] <= 3
-    assert costs(lambda: member_index.is_server_joined(head, "s7.example"))[1] <= 1
-    assert member_index.is_server_joined(head, "s7.example")
+    assert costs(lambda: member_index.is_server_joined(head, ServerName("s7.example")))[1] <= 1
+    assert member_index.is_server_joined(head, ServerName("s7.example"))
     assert costs(lambda: member_index.read_servers(head))[1] <= 25
     assert len(member_index.read_servers(head)) == 801
     set_state(alice, room_id, "m.room.join_rules", {"join_rule": "restricted", "allow": []})
@@ -241,7 +240,7 @@ def test_nothing_reads_all_members_of_a_large_room(alice: Client, large: Mirror,
     found: list[str | None] = []
 
     def authorise() -> None:
-        append(room_id, lambda batch: found.append(_authorise(batch, bob.user_id)))
+        append(room_id, lambda batch: found.append(_authorise(batch, UserId(bob.user_id))))
 
     assert costs(authorise)[1] <= 20
     assert found == [alice.user_id]
@@ -252,7 +251,7 @@ def test_nothing_reads_all_members_of_a_large_room(alice: Client, large: Mirror,
     assert costs(lambda: ok(alice.get(f"{V3}/sync", since=since, filter=lazy)))[1] <= 60
 
 
-def _authorise(batch: Append, user_id: str) -> str | None:
+def _authorise(batch: Append, user_id: UserId) -> str | None:
     return authorising_user(batch, user_id)
 
 
@@ -260,18 +259,18 @@ def test_budget_of_a_received_message(large: Mirror) -> None:
     large.send(large.message(BOB, "x" * 500))
     said = large.message(BOB, "x" * 500)
     with Meter() as meter:
-        assert receive(large.room_id, said.pdu, large).kind == "accepted"
+        assert receive(RoomId(large.room_id), said.pdu, large).kind == "accepted"
     spent = meter.spent
     assert (spent.round_trips <= 5, spent.read_units <= 12, spent.write_units <= 8) == (True,) * 3, str(spent)
 
 
 def test_budget_of_a_received_join(large: Mirror) -> None:
     large.send(large.message(BOB, "first"))
-    joined = large.member("@new:s5.example", "@new:s5.example", "join")
+    joined = large.member(UserId("@new:s5.example"), "@new:s5.example", "join")
     with Meter() as meter:
-        assert receive(large.room_id, joined.pdu, large).kind == "accepted"
+        assert receive(RoomId(large.room_id), joined.pdu, large).kind == "accepted"
     spent = meter.spent
     assert (spent.round_trips <= 8, spent.read_units <= 25, spent.write_units <= 20) == (True,) * 3, str(
         spent
     )
-    assert member_index.read_servers(Room.load(large.room_id).head)["s5.example"] == 14
+    assert member_index.read_servers(Room.load(RoomId(large.room_id)).head)[ServerName("s5.example")] == 14

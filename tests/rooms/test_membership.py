@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from murmuration.federation.membership.leaving import leave_all_rooms
+from murmuration.protocol.identifiers import RoomId
 from murmuration.rooms.membership.operations import update_profile_in_rooms
 from murmuration.storage.users import memberships
 from tests.faults import Way, fault
@@ -70,7 +71,7 @@ def test_joining_by_alias(alice, bob):
 
 
 def test_an_invite_lets_in_and_shows_the_room(alice, bob):
-    room_id = create_room(alice, name="Invited to")
+    room_id = RoomId(create_room(alice, name="Invited to"))
     invite(alice, room_id, bob)
     row = memberships.read_membership(bob.user_id, room_id)
     assert row is not None
@@ -252,7 +253,7 @@ def test_who_vouches_for_a_join_is_not_the_clients_to_say(alice, bob, make_clien
 
 
 def test_a_new_name_reaches_every_room(alice, bob, public):
-    private = create_room(alice)
+    private = RoomId(create_room(alice))
     update_profile_in_rooms(alice.user_id, {"displayname": "Alice the Great"})
     update_profile_in_rooms(alice.user_id, {"displayname": "Alice the Great"})
     for room_id in (public, private):

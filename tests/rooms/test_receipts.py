@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.rooms.ephemeral.receipts import receipt_event
 from murmuration.storage.live import streams
 from tests.in_process import Client, segment
@@ -21,12 +22,12 @@ def post(client: Client, room_id: str, receipt_type: str, event_id: str, **body:
     return client.post(path(room_id, "receipt", receipt_type, event_id), body)
 
 
-def read_by(viewer: Client, room_id: str) -> Content:
+def read_by(viewer: Client, room_id: RoomId) -> Content:
     """The content of the m.receipt event of all that the viewer may know."""
     items = streams.read_after(streams.room_stream(room_id), 0)
     items += [
         item
-        for item in streams.read_after(streams.user_stream(viewer.user_id), 0)
+        for item in streams.read_after(streams.user_stream(UserId(viewer.user_id)), 0)
         if item.get("room_id") == room_id
     ]
     event = receipt_event(items, viewer.user_id)
@@ -40,7 +41,7 @@ def read_marker(client: Client, room_id: str) -> Any:
 
 
 class TestReceipts:
-    def test_receipt_is_known_to_all(self, alice: Client, bob: Client, room_id: str) -> None:
+    def test_receipt_is_known_to_all(self, alice: Client, bob: Client, room_id: RoomId) -> None:
         event_id = send(alice, room_id)
         assert ok(post(bob, room_id, "m.read", event_id)) == {}
         content = read_by(alice, room_id)
@@ -52,17 +53,19 @@ class TestReceipts:
         event_id = send(alice, room_id)
         ok(alice.request("POST", path(room_id, "receipt", "m.read", event_id)))
 
-    def test_private_receipts_are_the_owner_s_alone(self, alice: Client, bob: Client, room_id: str) -> None:
+    def test_private_receipts_are_the_owner_s_alone(
+        self, alice: Client, bob: Client, room_id: RoomId
+    ) -> None:
         event_id = send(alice, room_id)
         ok(post(bob, room_id, "m.read.private", event_id))
         assert set(read_by(bob, room_id)[event_id]) == {"m.read.private"}
         assert read_by(alice, room_id) == {}
         items = streams.read_after(streams.room_stream(room_id), 0)
         assert not any("m.read.private" in str(item) for item in items)
-        own = streams.read_after(streams.user_stream(bob.user_id), 0)
+        own = streams.read_after(streams.user_stream(UserId(bob.user_id)), 0)
         assert receipt_event(own, alice.user_id) is None
 
-    def test_receipts_only_move_forward(self, alice: Client, bob: Client, room_id: str) -> None:
+    def test_receipts_only_move_forward(self, alice: Client, bob: Client, room_id: RoomId) -> None:
         first, second = send(alice, room_id), send(alice, room_id)
         for receipt_type in ("m.read", "m.read.private"):
             ok(post(bob, room_id, receipt_type, second))
@@ -73,14 +76,14 @@ class TestReceipts:
         assert set(read_by(bob, room_id)) == {second}
 
     def test_public_receipt_may_lag_behind_the_private_one(
-        self, alice: Client, bob: Client, room_id: str
+        self, alice: Client, bob: Client, room_id: RoomId
     ) -> None:
         first, second = send(alice, room_id), send(alice, room_id)
         ok(post(bob, room_id, "m.read.private", second))
         ok(post(bob, room_id, "m.read", first))
         assert set(read_by(alice, room_id)) == {first}
 
-    def test_threads_have_receipts_of_their_own(self, alice: Client, bob: Client, room_id: str) -> None:
+    def test_threads_have_receipts_of_their_own(self, alice: Client, bob: Client, room_id: RoomId) -> None:
         root = send(alice, room_id)
         reply = relate(alice, room_id, root, "m.thread")
         reaction = relate(
@@ -98,7 +101,7 @@ class TestReceipts:
         assert reply not in read_by(alice, room_id)
 
     def test_unthreaded_receipt_goes_before_a_threaded_one(
-        self, alice: Client, bob: Client, room_id: str
+        self, alice: Client, bob: Client, room_id: RoomId
     ) -> None:
         event_id = send(alice, room_id)
         ok(post(bob, room_id, "m.read", event_id))
@@ -131,7 +134,7 @@ class TestReceipts:
             refused(post(alice, room_id, "m.read", event_id, thread_id=thread_id), 400, "M_INVALID_PARAM")
         refused(post(alice, room_id, "m.fully_read", root, thread_id="main"), 400, "M_INVALID_PARAM")
 
-    def test_fully_read_is_account_data(self, alice: Client, bob: Client, room_id: str) -> None:
+    def test_fully_read_is_account_data(self, alice: Client, bob: Client, room_id: RoomId) -> None:
         first, second = send(alice, room_id), send(alice, room_id)
         refused(read_marker(alice, room_id), 404, "M_NOT_FOUND")
         ok(post(alice, room_id, "m.fully_read", second))
@@ -153,7 +156,7 @@ class TestReceipts:
         refused(alice.request("POST", where, b"{"), 400, "M_NOT_JSON")
         refused(alice.request("POST", where, b"[]"), 400, "M_BAD_JSON")
 
-    def test_many_at_once_end_at_the_furthest(self, alice: Client, room_id: str) -> None:
+    def test_many_at_once_end_at_the_furthest(self, alice: Client, room_id: RoomId) -> None:
         sent = [send(alice, room_id) for _ in range(8)]
         with ThreadPoolExecutor(8) as threads:
             answers = list(threads.map(lambda event_id: post(alice, room_id, "m.read", event_id), sent))
@@ -162,7 +165,7 @@ class TestReceipts:
 
 
 class TestReadMarkers:
-    def test_all_three_at_once(self, alice: Client, bob: Client, room_id: str) -> None:
+    def test_all_three_at_once(self, alice: Client, bob: Client, room_id: RoomId) -> None:
         first, second, third = (send(alice, room_id) for _ in range(3))
         body = {"m.fully_read": first, "m.read": second, "m.read.private": third}
         assert ok(bob.post(path(room_id, "read_markers"), body)) == {}

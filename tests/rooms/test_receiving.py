@@ -15,6 +15,7 @@ from murmuration.federation.inbound.receiving import receive
 from murmuration.federation.inbound.reception import MOST_EXTREMITIES
 from murmuration.protocol.errors import InvalidParam, MatrixError, NotFound
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.pdus.signing import InvalidSignature
 from murmuration.protocol.room_versions import ROOM_VERSIONS
 from murmuration.rooms.room import Room
@@ -27,14 +28,16 @@ from tests.rooms.people import create_room, join, messages, ok, path, send, set_
 Make = Callable[..., Client]
 RESOLUTIONS = ("1", "2", "12")
 """Room versions with each algorithm of state resolution."""
-BOB, CAROL, EVE = f"@bob:{OTHER}", f"@carol:{OTHER}", "@eve:third.example"
+BOB, CAROL, EVE = UserId(f"@bob:{OTHER}"), UserId(f"@carol:{OTHER}"), UserId("@eve:third.example")
 
 
-def open_room(alice: Client, version: str = "12", *, admins: tuple[str, ...] = (), **body: Any) -> Mirror:
+def open_room(alice: Client, version: str = "12", *, admins: tuple[UserId, ...] = (), **body: Any) -> Mirror:
     """A public room of Alice's that Bob has joined from elsewhere."""
     levels = {"users": dict.fromkeys(admins, 100) | ({} if version == "12" else {alice.user_id: 100})}
-    room_id = create_room(
-        alice, preset="public_chat", room_version=version, power_level_content_override=levels, **body
+    room_id = RoomId(
+        create_room(
+            alice, preset="public_chat", room_version=version, power_level_content_override=levels, **body
+        )
     )
     mirror = Mirror(room_id)
     joined = [
@@ -45,18 +48,18 @@ def open_room(alice: Client, version: str = "12", *, admins: tuple[str, ...] = (
 
 
 def head(mirror: Mirror) -> room_items.RoomHead:
-    return Room.load(mirror.room_id).head
+    return Room.load(RoomId(mirror.room_id)).head
 
 
 def stored(mirror: Mirror, event: Event) -> event_store.StoredEvent | None:
-    return event_store.read([event.event_id], mirror.version, mirror.room_id).get(event.event_id)
+    return event_store.read([event.event_id], mirror.version, RoomId(mirror.room_id)).get(event.event_id)
 
 
 @pytest.mark.parametrize("version", list(ROOM_VERSIONS))
 def test_fork_in_every_version(alice: Client, version: str) -> None:
     mirror = open_room(alice, version, admins=(BOB,))
     said = mirror.message(BOB, "hello")
-    mine = mirror.topic(alice.user_id, "mine", after=said)
+    mine = mirror.topic(UserId(alice.user_id), "mine", after=said)
     his = mirror.topic(BOB, "his", after=said, origin_server_ts=mine.origin_server_ts + 5)
     name = mirror.state(BOB, "m.room.name", {"name": "named"}, after=his)
     assert mirror.kinds(said, mine, his, name) == ["accepted"] * 4
@@ -80,7 +83,7 @@ def test_local_event_follows_all_newest_ones(alice: Client) -> None:
     assert set(mirror.kinds(*forks)) == {"accepted"}
     assert head(mirror).extremities == tuple(event.event_id for event in forks)
     send(alice, mirror.room_id)
-    entry = room_items.read_log(mirror.room_id, mirror.version)[-1]
+    entry = room_items.read_log(RoomId(mirror.room_id), mirror.version)[-1]
     assert entry.event.prev_events == tuple(event.event_id for event in forks)
     assert head(mirror).extremities == (entry.event.event_id,)
 
@@ -93,7 +96,7 @@ def test_many_forks_are_joined_by_dummy_events_that_nobody_is_shown(alice: Clien
     assert len(head(mirror).extremities) <= 10
     dummies = [
         entry
-        for entry in room_items.read_log(mirror.room_id, mirror.version)
+        for entry in room_items.read_log(RoomId(mirror.room_id), mirror.version)
         if entry.event.type == "org.matrix.dummy_event"
     ]
     assert len(dummies) >= 9
@@ -166,7 +169,7 @@ def test_an_own_event_follows_the_oldest_and_the_newest_of_many(alice: Client) -
     forks = [mirror.message(BOB, str(number), after=base).event_id for number in range(14)]
     assert set(mirror.kinds(*(mirror.events[event_id] for event_id in forks))) == {"accepted"}
     ok(alice.post(path(mirror.room_id, "leave"), {}))
-    entry = room_items.read_log(mirror.room_id, mirror.version)[-1]
+    entry = room_items.read_log(RoomId(mirror.room_id), mirror.version)[-1]
     assert entry.event.prev_events == (*forks[:5], *forks[-5:])
     assert head(mirror).extremities == (*forks[5:-5], entry.event.event_id)
 
@@ -176,21 +179,21 @@ class TestDropped:
         mirror = open_room(alice)
         other = open_room(alice)
         with pytest.raises(InvalidParam):
-            receive(other.room_id, mirror.message(BOB, "hello").pdu, mirror)
+            receive(RoomId(other.room_id), mirror.message(BOB, "hello").pdu, mirror)
         with pytest.raises(NotFound):
-            receive("!nowhere:example.org", mirror.message(BOB, "hello").pdu, mirror)
+            receive(RoomId("!nowhere:example.org"), mirror.message(BOB, "hello").pdu, mirror)
 
     def test_second_create_event(self, alice: Client) -> None:
         mirror = open_room(alice, "11")
         pdu = mirror.make(BOB, "m.room.create", {"room_version": "11"}, "", learn=False, prev_events=[])
         with pytest.raises(InvalidParam):
-            receive(mirror.room_id, pdu.pdu, mirror)
+            receive(RoomId(mirror.room_id), pdu.pdu, mirror)
 
     @pytest.mark.parametrize("pdu", [None, 7, [], {}, {"type": "m.room.message"}, "x"])
     def test_what_is_no_event(self, alice: Client, pdu: Any) -> None:
         mirror = open_room(alice)
         with pytest.raises(MatrixError):
-            receive(mirror.room_id, pdu, mirror)
+            receive(RoomId(mirror.room_id), pdu, mirror)
 
     def test_wrong_signature(self, alice: Client) -> None:
         mirror = open_room(alice)
@@ -198,7 +201,7 @@ class TestDropped:
         pdu["signatures"][OTHER]["ed25519:1"] = "A" * 86
         before = head(mirror)
         with pytest.raises(InvalidSignature):
-            receive(mirror.room_id, pdu, mirror)
+            receive(RoomId(mirror.room_id), pdu, mirror)
         assert head(mirror) == before
         assert mirror.asked == []
 
@@ -208,8 +211,8 @@ def test_wrong_hash_leaves_the_redacted_form(alice: Client) -> None:
     event = mirror.message(BOB, "true words")
     pdu: Any = copy.deepcopy(event.pdu)
     pdu["content"]["body"] = "put into his mouth"
-    assert receive(mirror.room_id, pdu, mirror).kind == "accepted"
-    entry = room_items.read_log(mirror.room_id, mirror.version)[-1]
+    assert receive(RoomId(mirror.room_id), pdu, mirror).kind == "accepted"
+    entry = room_items.read_log(RoomId(mirror.room_id), mirror.version)[-1]
     assert (entry.event.event_id, entry.event.content) == (event.event_id, {})
 
 
@@ -267,9 +270,9 @@ def soft_failed_fork(alice: Client, version: str = "12") -> tuple[Mirror, Event,
     mirror = open_room(alice, version, admins=(CAROL,))
     own = {} if mirror.version.privileged_creators else {alice.user_id: 100}
     levels = {"users": {**own, CAROL: 100, BOB: 50}}
-    mirror.send(mirror.state(alice.user_id, "m.room.power_levels", levels))
+    mirror.send(mirror.state(UserId(alice.user_id), "m.room.power_levels", levels))
     base = mirror.newest()
-    ban = mirror.member(alice.user_id, BOB, "ban", after=base)
+    ban = mirror.member(UserId(alice.user_id), BOB, "ban", after=base)
     return mirror, ban, mirror.topic(BOB, "evaded", after=base)
 
 
@@ -284,7 +287,9 @@ class TestSoftFailed:
         assert log_ids(mirror.room_id)[-1] == ban.event_id
         assert ("m.room.topic", "") not in current_state(mirror.room_id)
         send(alice, mirror.room_id, "after the ban")
-        assert room_items.read_log(mirror.room_id, mirror.version)[-1].event.prev_events == (ban.event_id,)
+        assert room_items.read_log(RoomId(mirror.room_id), mirror.version)[-1].event.prev_events == (
+            ban.event_id,
+        )
 
     def test_the_other_way_round_it_is_accepted(self, alice: Client) -> None:
         mirror, ban, topic = soft_failed_fork(alice)
@@ -304,10 +309,10 @@ class TestSoftFailed:
     def test_one_that_follows_it_alone_takes_over_what_it_followed(self, alice: Client) -> None:
         mirror, _, _ = soft_failed_fork(alice)
         (base,) = head(mirror).extremities
-        ban = mirror.member(alice.user_id, BOB, "ban", after=base)
+        ban = mirror.member(UserId(alice.user_id), BOB, "ban", after=base)
         late = mirror.message(BOB, "evading", after=base)
         assert mirror.kinds(ban, late) == ["accepted", "soft_failed"]
-        on_ban = mirror.message(alice.user_id, "tip", after=ban)
+        on_ban = mirror.message(UserId(alice.user_id), "tip", after=ban)
         assert mirror.kinds(on_ban) == ["accepted"]
         # It follows what was soft-failed only, which follows the base: the tip stays.
         after = mirror.message(CAROL, "after the evading one", after=late)

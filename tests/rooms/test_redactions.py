@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.storage.rooms import event_store, room_items
 from tests.in_process import Client
 from tests.rooms.other_servers import OTHER, Mirror
@@ -18,7 +19,7 @@ from tests.sync.client import Syncing, timeline
 Make = Callable[..., Client]
 
 
-def redaction(mirror: Mirror, sender: str, target: Event, **changes: Any) -> Event:
+def redaction(mirror: Mirror, sender: UserId, target: Event, **changes: Any) -> Event:
     content: dict[str, Any] = {"reason": "bad"}
     if mirror.version.redacts_in_content:
         content["redacts"] = target.event_id
@@ -63,7 +64,7 @@ def test_redaction_first_waits_unseen(alice: Client) -> None:
 def test_without_the_power_it_does_nothing_and_isn_t_shown(alice: Client, first: str) -> None:
     mirror = open_room(alice)
     base = mirror.newest()
-    said = mirror.message(alice.user_id, "stays", after=base)
+    said = mirror.message(UserId(alice.user_id), "stays", after=base)
     gone = redaction(mirror, BOB, said, after=base)
     order = [said, gone] if first == "target" else [gone, said]
     assert mirror.kinds(*order) == ["accepted", "accepted"]
@@ -74,8 +75,8 @@ def test_without_the_power_it_does_nothing_and_isn_t_shown(alice: Client, first:
 
 def test_power_of_the_redaction_s_own_time(alice: Client) -> None:
     mirror = open_room(alice)
-    said = mirror.message(alice.user_id, "regrettable")
-    levels = mirror.state(alice.user_id, "m.room.power_levels", {"users": {BOB: 50}})
+    said = mirror.message(UserId(alice.user_id), "regrettable")
+    levels = mirror.state(UserId(alice.user_id), "m.room.power_levels", {"users": {BOB: 50}})
     gone = redaction(mirror, BOB, said)
     assert set(mirror.kinds(said, levels, gone)) == {"accepted"}
     assert shown(alice, mirror)[said.event_id]["content"] == {}
@@ -83,19 +84,19 @@ def test_power_of_the_redaction_s_own_time(alice: Client) -> None:
 
 def test_state_stays_current_in_redacted_form(alice: Client) -> None:
     mirror = open_room(alice)
-    named = mirror.topic(alice.user_id, "regrettable")
-    gone = redaction(mirror, alice.user_id, named)
+    named = mirror.topic(UserId(alice.user_id), "regrettable")
+    gone = redaction(mirror, UserId(alice.user_id), named)
     mirror.send(named, gone)
     assert ok(alice.get(path(mirror.room_id, "state", "m.room.topic"))) == {}
 
 
 def test_soft_failed_target_keeps_nothing_either(alice: Client) -> None:
     mirror, ban, topic = soft_failed_fork(alice, "1")
-    gone = redaction(mirror, alice.user_id, topic, after=ban)
+    gone = redaction(mirror, UserId(alice.user_id), topic, after=ban)
     assert mirror.kinds(ban, topic, gone) == ["accepted", "soft_failed", "accepted"]
-    kept = event_store.read([topic.event_id], mirror.version, mirror.room_id)[topic.event_id]
+    kept = event_store.read([topic.event_id], mirror.version, RoomId(mirror.room_id))[topic.event_id]
     assert (kept.kind, kept.event.content) == ("soft_failed", {})
-    merge = mirror.message(CAROL, "saw both", after=[gone, topic])
+    merge = mirror.message(UserId(CAROL), "saw both", after=[gone, topic])
     assert mirror.kinds(merge) == ["accepted"]
     assert ok(alice.get(path(mirror.room_id, "state", "m.room.topic"))) == {}
 
@@ -107,6 +108,6 @@ def test_target_of_another_room(alice: Client) -> None:
     gone = redaction(mirror, BOB, said)
     assert mirror.kinds(gone) == ["accepted"]
     assert gone.event_id not in shown(alice, mirror)
-    entry = room_items.read_log(other.room_id, other.version)[-1]
+    entry = room_items.read_log(RoomId(other.room_id), other.version)[-1]
     assert (entry.event.event_id, entry.event.content["body"]) == (said.event_id, "elsewhere")
     assert OTHER in BOB

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
+from murmuration.protocol.identifiers import EventId, RoomId
 from murmuration.rooms.lifecycle import collection, retention
 from murmuration.rooms.lifecycle.lifetimes import Limits, lifetime_of
 from murmuration.rooms.lifecycle.retention import DAY_MS
@@ -61,8 +62,8 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 def alone(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Has the purge go through these rooms alone: to scan all other tests' rooms takes too long."""
 
-    def go_through(*room_ids: str) -> None:
-        def read(after: str | None) -> tuple[list[RoomHead], str | None]:
+    def go_through(*room_ids: RoomId) -> None:
+        def read(after: RoomId | None) -> tuple[list[RoomHead], RoomId | None]:
             return ([] if after else list(room_items.read_heads(room_ids).values())), None
 
         monkeypatch.setattr(storage, "read_heads", read)
@@ -70,18 +71,18 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return go_through
 
 
-def room_of(client: Client, days: float | None = 7, **body: Any) -> str:
-    room_id = create_room(client, **body)
+def room_of(client: Client, days: float | None = 7, **body: Any) -> RoomId:
+    room_id = RoomId(create_room(client, **body))
     if days is not None:
         set_state(client, room_id, "m.room.retention", {"max_lifetime": int(days * DAY_MS)})
     return room_id
 
 
-def purge(room_id: str) -> int:
+def purge(room_id: RoomId) -> int:
     return retention.purge_room(Room.load(room_id), 2**60)
 
 
-def log_of(room_id: str) -> list[room_items.LogEntry]:
+def log_of(room_id: RoomId) -> list[room_items.LogEntry]:
     room = Room.load(room_id)
     return room_items.read_log(room_id, room.version)
 
@@ -161,7 +162,7 @@ class TestWhatGoes:
 class TestWhatIsLeft:
     def test_nothing_of_its_content(self, alice: Client, later: Any) -> None:
         room_id = room_of(alice)
-        gone = send(alice, room_id, "a secret" * 100)
+        gone = EventId(send(alice, room_id, "a secret" * 100))
         send(alice, room_id, "two")
         later(8)
         before = {entry.event.event_id: entry for entry in log_of(room_id)}
@@ -237,7 +238,7 @@ class TestTheWorker:
         send(alice, room_id, "two")
         later(8)
         assert retention.purge_rooms(budget_ms=0) == 0
-        storage.write_place("!zzz:nowhere")
+        storage.write_place(RoomId("!zzz:nowhere"))
         retention.purge_rooms(budget_ms=60_000)
         retention.purge_rooms(budget_ms=60_000)
         assert bodies(messages(alice, room_id)["chunk"]) == ["two"]

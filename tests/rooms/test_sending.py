@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from murmuration.aws import dynamodb
+from murmuration.protocol.identifiers import EventId
 from murmuration.storage.rooms import room_items
 from tests.in_process import Client
 from tests.rooms.people import (
@@ -74,7 +75,7 @@ def test_sixteen_senders_at_once_all_succeed_and_leave_no_gap(alice, make_client
     assert head is not None
     entries = room_items.read_log(room_id, head.version)
     assert [entry.ordinal for entry in entries] == list(range(1, head.ordinal + 1))
-    order = {entry.event.event_id: entry.ordinal for entry in entries}
+    order: dict[str, int] = {entry.event.event_id: entry.ordinal for entry in entries}
     for of_one in sent:
         assert [order[event_id] for event_id in of_one] == sorted(order[event_id] for event_id in of_one)
     for before, after in itertools.pairwise(entries):
@@ -286,7 +287,7 @@ def test_a_canonical_alias_must_point_here(alice, room_id):
 
 
 def test_a_redaction_leaves_nothing_of_the_content(alice, bob, room_id):
-    event_id = send(bob, room_id, "secret")
+    event_id = EventId(send(bob, room_id, "secret"))
     redaction = redact(bob, room_id, event_id)
     event = ok(alice.get(path(room_id, "event", event_id)))
     assert event["content"] == {}

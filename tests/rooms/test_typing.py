@@ -11,6 +11,7 @@ import pytest
 from murmuration.aws import dynamodb
 from murmuration.aws.reads import fetch
 from murmuration.clock import now_ms
+from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
 from murmuration.rooms.ephemeral import typing
 from murmuration.storage.live import streams
 from murmuration.storage.live.typing_users import typing_among, typing_read
@@ -35,19 +36,19 @@ def tell(client: Client, room_id: str, body: Any, user_id: str | None = None) ->
     return client.put(path(room_id, "typing", user_id or client.user_id), body)
 
 
-def typists(room_id: str, now: int) -> list[str]:
+def typists(room_id: RoomId, now: int) -> list[str]:
     return sorted(fetch(typing_read(room_id)).running(now))
 
 
 def test_typing_ends_by_itself(alice: Client, clock: Callable[[int], None]) -> None:
-    room_id = create_room(alice)
+    room_id = RoomId(create_room(alice))
     ok(tell(alice, room_id, {"typing": True, "timeout": 5000}))
     assert typists(room_id, 1_004_999) == [alice.user_id]
     assert typists(room_id, 1_005_000) == []
 
 
 def test_typing_ends_when_told(alice: Client, clock: Callable[[int], None]) -> None:
-    room_id = create_room(alice)
+    room_id = RoomId(create_room(alice))
     ok(tell(alice, room_id, {"typing": True}))
     assert typists(room_id, 1_029_999) == [alice.user_id]
     ok(tell(alice, room_id, {"typing": False}))
@@ -60,7 +61,7 @@ def test_typing_ends_when_told(alice: Client, clock: Callable[[int], None]) -> N
 def test_who_has_stopped_is_dropped_on_the_next_write(
     alice: Client, make_client: MakeClient, clock: Callable[[int], None]
 ) -> None:
-    room_id, bob = create_room(alice, preset="public_chat"), make_client("bob")
+    room_id, bob = RoomId(create_room(alice, preset="public_chat")), make_client("bob")
     join(bob, room_id)
     ok(tell(alice, room_id, {"typing": True, "timeout": 5000}))
     ok(tell(bob, room_id, {"typing": True, "timeout": 20_000}))
@@ -72,13 +73,13 @@ def test_who_has_stopped_is_dropped_on_the_next_write(
 
 
 def test_time_is_limited(alice: Client, clock: Callable[[int], None]) -> None:
-    room_id = create_room(alice)
+    room_id = RoomId(create_room(alice))
     ok(tell(alice, room_id, {"typing": True, "timeout": 10**12}))
     assert typists(room_id, 1_000_000 + typing.MAX_TIMEOUT_MS) == []
 
 
 def test_event(alice: Client, clock: Callable[[int], None]) -> None:
-    room_id = create_room(alice)
+    room_id = RoomId(create_room(alice))
     stream = streams.room_stream(room_id)
     assert typing.typing_event(typing_among(streams.read_after(stream, 0)), 1_000_000) == (None, 0)
     ok(tell(alice, room_id, {"typing": True, "timeout": 5000}))
@@ -90,7 +91,7 @@ def test_event(alice: Client, clock: Callable[[int], None]) -> None:
 
 
 def test_many_at_once_are_all_heard(alice: Client, make_client: MakeClient) -> None:
-    room_id = create_room(alice, preset="public_chat")
+    room_id = RoomId(create_room(alice, preset="public_chat"))
     others = [make_client("other") for _ in range(6)]
     for other in others:
         join(other, room_id)
@@ -106,7 +107,7 @@ def work_on_log(room_id: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["leave", "kick", "ban", "state"])
-def test_leaving_ends_it(alice: Client, bob: Client, room_id: str, way: str) -> None:
+def test_leaving_ends_it(alice: Client, bob: Client, room_id: RoomId, way: str) -> None:
     for each in (alice, bob):
         ok(tell(each, room_id, {"typing": True}))
     work_on_log(room_id)
@@ -125,8 +126,8 @@ def test_leaving_ends_it(alice: Client, bob: Client, room_id: str, way: str) -> 
 
 
 @pytest.mark.parametrize("way", ["logout", "logout/all"])
-def test_logging_out_ends_it(alice: Client, bob: Client, room_id: str, way: str) -> None:
-    other_room = create_room(bob)
+def test_logging_out_ends_it(alice: Client, bob: Client, room_id: RoomId, way: str) -> None:
+    other_room = RoomId(create_room(bob))
     for each, where in ((alice, room_id), (bob, room_id), (bob, other_room)):
         ok(tell(each, where, {"typing": True}))
     ok(bob.post(f"{V3}/{way}"))
@@ -134,11 +135,11 @@ def test_logging_out_ends_it(alice: Client, bob: Client, room_id: str, way: str)
     assert typists(other_room, now_ms()) == []
 
 
-def test_another_device_types_on(bob: Client, room_id: str) -> None:
+def test_another_device_types_on(bob: Client, room_id: RoomId) -> None:
     ok(tell(bob, room_id, {"typing": True}))
-    typing.end_on_devices(bob.user_id, ["ANOTHER"])
+    typing.end_on_devices(UserId(bob.user_id), [DeviceId("ANOTHER")])
     assert typists(room_id, now_ms()) == [bob.user_id]
-    typing.end_on_devices(bob.user_id, [bob.device_id])
+    typing.end_on_devices(UserId(bob.user_id), [DeviceId(bob.device_id)])
     assert typists(room_id, now_ms()) == []
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from murmuration.accounts.management import close_account
+from murmuration.protocol.identifiers import UserId
 from murmuration.protocol.sizes import Budget
 from murmuration.search import messages, newest_first
 from tests.in_process import Client
@@ -188,7 +189,7 @@ def test_profiles_of_erased_users_are_hidden(alice: Client, bob: Client, make_cl
     join(bob, room)
     send(bob, room, "hidden")
     event_id = send(alice, room, "duchess")
-    close_account(bob.user_id, erase=True)
+    close_account(UserId(bob.user_id), erase=True)
     carol = make_client("carol")
     join(carol, room)
     for client, name in ((carol, {}), (alice, {"displayname": "bob"})):

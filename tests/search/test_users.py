@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from murmuration.accounts.management import close_account
+from murmuration.protocol.identifiers import UserId
 from murmuration.storage.users import user_words
 from tests.in_process import Client, segment
 from tests.rooms.people import V1, V3, create_room, invite, join, leave, ok, refused
@@ -73,7 +74,7 @@ def test_a_former_name_is_forgotten(alice: Client, bob: Client, word: str) -> No
 
 def test_a_closed_account_is_not_found(alice: Client, bob: Client, word: str) -> None:
     name(bob, word)
-    close_account(bob.user_id)
+    close_account(UserId(bob.user_id))
     assert found(alice, word) == []
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from local_cloud.aws.sqs import Sqs
 from murmuration.delivery import wakes
+from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
 from murmuration.sliding_sync import marks as sliding_marks
 from murmuration.sync import marks as sync_marks
 from tests.in_process import Client
@@ -26,6 +27,10 @@ from tests.sliding_sync.test_parking import is_rung, slot_of
 from tests.sync.client import Syncing, bodies_of, has_nothing
 from tests.sync.test_waiting import LONG, registrations, tell, until
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
+
+
 Make = Callable[..., Client]
 pytestmark = pytest.mark.usefixtures("sqs")
 KEYS = "device_one_time_keys_count"
@@ -37,14 +42,14 @@ class People:
 
     alice: Client
     bob: Client
-    room_id: str
+    room_id: RoomId
     syncing: Syncing
     rooms: Sliding
     keys: Encryption
 
     def ring_device(self) -> None:
         """What the Streams worker does after a change in the device's stream."""
-        wakes.wake({(self.bob.user_id, self.bob.device_id): None})
+        wakes.wake({(UserId(self.bob.user_id), DeviceId(self.bob.device_id)): None})
 
     def claim_key(self) -> None:
         wanted = {self.bob.user_id: {self.bob.device_id: "signed_curve25519"}}
@@ -62,7 +67,9 @@ def people(make_client: Make) -> People:
         "one_time_keys": crypto.one_time_keys(bob.user_id, device, ["A", "B", "C"]),
     }
     ok(bob.post(f"{V3}/keys/upload", body))
-    found = People(alice, bob, room_id, Syncing(bob), Sliding(bob, extensions=ROOM_LIST), Encryption(bob))
+    found = People(
+        alice, bob, RoomId(room_id), Syncing(bob), Sliding(bob, extensions=ROOM_LIST), Encryption(bob)
+    )
     for each in (found.syncing, found.rooms, found.keys):
         each.sync()
     return found

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from murmuration.aws import dynamodb
+from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.storage.live import sliding_positions
 from murmuration.storage.live.positions import Positions, RoomPosition
 from murmuration.storage.live.sliding_positions import (
@@ -72,7 +73,7 @@ class TestPlaces:
     def test_another_connections_or_devices_is_refused(self, alice: Client, make_client: Make) -> None:
         pos = Sliding(alice).sync()["pos"]
         refused(Sliding(alice, "other").ask(pos=pos), 400, "M_UNKNOWN_POS")
-        refused(Sliding(log_in(alice.user_id, "PHONE")).ask(pos=pos), 400, "M_UNKNOWN_POS")
+        refused(Sliding(log_in(UserId(alice.user_id), DeviceId("PHONE"))).ask(pos=pos), 400, "M_UNKNOWN_POS")
         refused(Sliding(make_client("bob")).ask(pos=pos), 400, "M_UNKNOWN_POS")
 
     def test_an_expired_one_is_refused(self, alice: Client) -> None:
@@ -151,12 +152,16 @@ class TestBounds:
 
 class TestTheEnd:
     def test_logging_out_ends_them(self, alice: Client) -> None:
-        phone = log_in(alice.user_id, "PHONE")
+        phone = log_in(UserId(alice.user_id), DeviceId("PHONE"))
         sliding, other = Sliding(phone), Sliding(alice)
         sliding.sync()
         other.sync()
         ok(phone.post(f"{V3}/logout"))
         refused(sliding.ask(), 401, "M_UNKNOWN_TOKEN")
         assert {row["device_id"] for row in rows_of(alice) if "device_id" in row} == {alice.device_id}
-        refused(Sliding(log_in(alice.user_id, "PHONE")).ask(pos=sliding.pos), 400, "M_UNKNOWN_POS")
+        refused(
+            Sliding(log_in(UserId(alice.user_id), DeviceId("PHONE"))).ask(pos=sliding.pos),
+            400,
+            "M_UNKNOWN_POS",
+        )
         other.sync()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.sync import account
 from tests.in_process import Client
 from tests.keys import crypto
@@ -93,7 +94,7 @@ class TestToDevice:
         assert Encryption(bob).messages() == [1]
 
     def test_they_are_one_devices(self, alice: Client, bob: Client) -> None:
-        other = log_in(bob.user_id, "OTHER")
+        other = log_in(UserId(bob.user_id), DeviceId("OTHER"))
         tell(alice, other, n=1)
         assert Encryption(bob).messages() == []
         assert Encryption(other).messages() == [1]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from murmuration.aws import dynamodb
+from murmuration.protocol.identifiers import RoomId
 from murmuration.storage.rooms import room_items
 from tests.in_process import Client
 from tests.rooms.people import V3, create_room, invite, join, ok, path, send, set_state
@@ -43,7 +44,7 @@ class TestOrder:
         assert second not in answer["rooms"]
 
     def test_state_moves_a_room_in_the_list_but_not_its_bump_stamp(self, alice: Client) -> None:
-        room_id = create_room(alice)
+        room_id = RoomId(create_room(alice))
         sliding = Sliding(alice)
         stamp = sliding.room(room_id)["bump_stamp"]
         set_state(alice, room_id, "m.room.topic", {"topic": "x"})
@@ -64,7 +65,7 @@ class TestOrder:
         assert rooms_of(Sliding(bob, lists={"all": all_rooms(0)}).sync()) == {own}
 
     def test_rooms_from_before_times_were_noted_go_by_their_newest_event(self, alice: Client) -> None:
-        first, second = create_room(alice), create_room(alice)
+        first, second = RoomId(create_room(alice)), RoomId(create_room(alice))
         send(alice, first, "later")
         for room_id in (first, second):
             dynamodb.execute(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from murmuration.protocol.identifiers import UserId
 from tests.in_process import Client
 from tests.rooms.other_servers import Mirror, current_state
 from tests.rooms.random_forks import BOB
@@ -24,11 +25,11 @@ def alice(make_client: Make) -> Client:
 
 def lose_the_name(alice: Client, sliding: Sliding) -> tuple[Mirror, Any]:
     """Bob named the room while Alice had banned him elsewhere: the room's section before and after that."""
-    mirror = open_room(alice, admins=(BOB,))
+    mirror = open_room(alice, admins=(UserId(BOB),))
     base = mirror.newest()
-    mirror.send(mirror.state(BOB, "m.room.name", {"name": "Bob's"}, after=base))
+    mirror.send(mirror.state(UserId(BOB), "m.room.name", {"name": "Bob's"}, after=base))
     assert sliding.room(mirror.room_id)["name"] == "Bob's"
-    mirror.send(mirror.member(alice.user_id, BOB, "ban", after=base))
+    mirror.send(mirror.member(UserId(alice.user_id), BOB, "ban", after=base))
     assert NAME not in current_state(mirror.room_id)
     return mirror, sliding.room(mirror.room_id)
 

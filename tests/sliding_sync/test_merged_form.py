@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from murmuration.protocol.identifiers import DeviceId, UserId
 from tests.in_process import Client, segment
 from tests.logged_in import log_in
 from tests.rooms.people import create_room, invite, ok, path, refused, send
@@ -83,7 +84,11 @@ def test_pages_go_on_from_a_pos(alice: Client, route: str) -> None:
     assert len(ok(alice.get(relations, **{"from": pos, "dir": "f"}))["chunk"]) == 1
     refused(alice.get(where, **{"from": f"{pos[:-1]}~", "dir": "b"}), 400, "M_INVALID_PARAM")
     refused(alice.get(where, **{"from": f"{pos[:4]}{'x' * 12}", "dir": "b"}), 400, "M_INVALID_PARAM")
-    refused(log_in(alice.user_id, "OTHER").get(where, **{"from": pos, "dir": "b"}), 400, "M_INVALID_PARAM")
+    refused(
+        log_in(UserId(alice.user_id), DeviceId("OTHER")).get(where, **{"from": pos, "dir": "b"}),
+        400,
+        "M_INVALID_PARAM",
+    )
     unseen = create_room(alice)
     refused(alice.get(path(unseen, "messages"), **{"from": pos, "dir": "b"}), 400, "M_INVALID_PARAM")
 

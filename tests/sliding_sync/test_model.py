@@ -14,6 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from murmuration.protocol.identifiers import RoomId
 from murmuration.storage.rooms import room_items
 from tests.in_process import Client
 from tests.rooms.people import create_room, event_ids, join, leave, messages, ok, path, send, set_state
@@ -31,7 +32,7 @@ WIDE = [["*", "*"]]
 class Log:
     """A room as it is: its events in order, and how far each person who left may see."""
 
-    room_id: str
+    room_id: RoomId
     events: list[str] = field(default_factory=list)
     joined: set[str] = field(default_factory=set)
     until: dict[str, int] = field(default_factory=dict)
@@ -89,7 +90,7 @@ class SlidingMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.clients = {person: type(self).make(person) for person in PEOPLE}
         self.screens = {person: self._screen(client) for person, client in self.clients.items()}
-        self.logs = [Log(create_room(self.clients["alice"], preset="public_chat")) for _ in ROOMS]
+        self.logs = [Log(RoomId(create_room(self.clients["alice"], preset="public_chat"))) for _ in ROOMS]
         for log in self.logs:
             log.joined.add("alice")
             self._newest(log)

@@ -17,6 +17,7 @@ from local_cloud.permissions import acting_for
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Values
 from murmuration.delivery import wakes
+from murmuration.protocol.identifiers import RoomId
 from murmuration.settings import settings
 from murmuration.sliding_sync import assembly, engine, look, marks
 from murmuration.storage.live import wake_queues
@@ -109,7 +110,7 @@ def test_who_is_called_gets_the_news_with_the_next_mark(people: People, sqs: Sqs
     mark = park(sliding)
     for number in range(waiting.SLOTS - 1):
         send(alice, room_id, f"news {number}")
-        tell(room_id)
+        tell(RoomId(room_id))
         assert is_rung(sqs, mark)
         sliding.pos = marks.called(mark)
         answer = sliding.sync(timeout=LONG)
@@ -119,7 +120,7 @@ def test_who_is_called_gets_the_news_with_the_next_mark(people: People, sqs: Sqs
         (wait,) = registrations(bob)
         assert wait.slot == slot_of(mark) != slot_of(before)
     send(alice, room_id, "one too many")
-    tell(room_id)
+    tell(RoomId(room_id))
     sliding.pos = marks.called(mark)
     assert sliding.sync(timeout=LONG)["pos"].startswith("l0."), "all slots rest"
 
@@ -127,7 +128,7 @@ def test_who_is_called_gets_the_news_with_the_next_mark(people: People, sqs: Sqs
 def test_who_is_called_for_nothing_waits_on_after_one_look(people: People) -> None:
     *_, room_id, sliding = people
     mark = park(sliding)
-    tell(room_id)
+    tell(RoomId(room_id))
     sliding.pos = marks.called(mark)
     with mock.patch.object(engine, "assemble", side_effect=assembly.assemble) as looks:
         answer = sliding.peek(timeout=LONG)
@@ -144,7 +145,7 @@ def test_both_connections_of_a_device_have_slots_of_their_own(people: People, sq
     assert slot_of(first)[0] != slot_of(second)[0]
     assert len(registrations(bob)) == 2
     send(alice, room_id, "news")
-    tell(room_id)
+    tell(RoomId(room_id))
     assert is_rung(sqs, first)
     assert is_rung(sqs, second)
 
@@ -166,7 +167,7 @@ def test_another_body_is_answered_at_once_and_waits_on_the_same_queue(people: Pe
     assert answer["pos"].split(".")[6] != mark.split(".")[6], "it is good for the other body"
     assert registrations(bob) == [before]
     send(alice, room_id, "d")
-    tell(room_id)
+    tell(RoomId(room_id))
     assert is_rung(sqs, answer["pos"])
     sliding.pos = marks.called(answer["pos"])
     assert bodies(sliding.sync(opening, timeout=LONG)["rooms"][room_id]) == ["d"]
@@ -177,7 +178,7 @@ def test_a_wait_that_was_rung_stands_no_more(people: People) -> None:
     alice, bob, room_id, sliding = people
     mark = park(sliding)
     send(alice, room_id, "news")
-    tell(room_id)
+    tell(RoomId(room_id))
     assert registrations(bob) == []
     answer = sliding.sync(sliding.body(room_subscriptions={room_id: opened()}), timeout=LONG)
     assert bodies(answer["rooms"][room_id])[-1] == "news"
@@ -194,14 +195,14 @@ def test_a_message_between_the_registration_and_the_look_of_one_who_was_called(
     sliding.sync()
     mark = park(sliding)
     send(alice, room_id, "first")
-    tell(room_id)
+    tell(RoomId(room_id))
     is_unchanged = look.is_unchanged
 
     def late(first: look.Look) -> bool:
         found: bool = is_unchanged(first)
         with acting_for(None):
             send(alice, room_id, "second")
-        tell(room_id)
+        tell(RoomId(room_id))
         return found
 
     monkeypatch.setattr(engine, "is_unchanged", late)
@@ -265,7 +266,7 @@ def test_a_message_while_it_registers_is_not_missed(people: People) -> None:
         looks.append(1)
         if len(looks) == 1:
             send(alice, room_id, "just now")
-            tell(room_id)
+            tell(RoomId(room_id))
         return answer
 
     with mock.patch.object(engine, "assemble", assemble):
@@ -318,7 +319,7 @@ def test_a_client_whose_body_is_refused_is_held(people: People) -> None:
         answer = pool.submit(sliding.peek, timeout=LONG)
         until(lambda: [wait for wait in registrations(bob) if not wait.kept])
         send(alice, room_id, "news")
-        tell(room_id)
+        tell(RoomId(room_id))
         assert bodies(answer.result(10)["rooms"][room_id]) == ["news"]
 
 
@@ -336,7 +337,7 @@ def test_who_is_held_in_place_of_being_parked_hears_news(people: People) -> None
         answer = pool.submit(sliding.peek, timeout=LONG)
         until(lambda: [wait for wait in registrations(bob) if not wait.kept])
         send(alice, room_id, "news")
-        tell(room_id)
+        tell(RoomId(room_id))
         assert bodies(answer.result(10)["rooms"][room_id]) == ["news"]
 
 
@@ -376,7 +377,7 @@ def test_who_does_not_fit_into_a_mark_is_held(lists: Any, people: People) -> Non
         answer = pool.submit(sliding.peek, body, timeout=LONG)  # type: ignore[arg-type]
         until(lambda: [wait for wait in registrations(bob) if not wait.kept])
         send(alice, room_id, "news")
-        tell(room_id)
+        tell(RoomId(room_id))
         assert bodies(answer.result(10)["rooms"][room_id]) == ["news"]
     assert registrations(bob) == []
 
@@ -445,7 +446,7 @@ class TestOfKeys:
         alice, bob, room_id, sliding = people
         mark = park(sliding)
         send(alice, room_id, "news")
-        _tell_of_log(room_id, _ordinal(room_id) - 1)
+        _tell_of_log(room_id, _ordinal(RoomId(room_id)) - 1)
         assert is_rung(sqs, mark)
         assert not is_rung(sqs, encryption.pos or "")
         assert [wait.of_keys for wait in registrations(bob)] == [True]
@@ -455,7 +456,7 @@ class TestOfKeys:
         self, change: str, people: People, encryption: Encryption, sqs: Sqs
     ) -> None:
         alice, bob, room_id, _ = people
-        before = _ordinal(room_id)
+        before = _ordinal(RoomId(room_id))
         items: list[Any] = []
         if change == "state":
             set_state(alice, room_id, "m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"})
@@ -500,7 +501,7 @@ class TestOfKeys:
         assert kinds[slot_of(answer["pos"])] is False
 
 
-def _ordinal(room_id: str) -> int:
+def _ordinal(room_id: RoomId) -> int:
     head = room_items.read_head(room_id)
     assert head is not None
     return head.ordinal

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from murmuration.protocol.identifiers import UserId
 from murmuration.protocol.sliding import required_state
 from murmuration.protocol.sliding.required_state import RequiredState, admits, combine, covers, parse
 
-ME = "@me:example.org"
+ME = UserId("@me:example.org")
 TYPES = ("m.room.member", "m.room.name", "x")
 KEYS = ("", ME, "@you:example.org")
 PAIRS = [(event_type, key) for event_type in TYPES for key in KEYS]

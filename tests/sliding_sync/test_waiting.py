@@ -11,6 +11,7 @@ from unittest import mock
 import pytest
 
 from murmuration.aws import queues
+from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
 from murmuration.sliding_sync import assembly, engine
 from murmuration.storage.live import wake_queues
 from murmuration.storage.rooms import room_items
@@ -41,7 +42,7 @@ def waits(pool: ThreadPoolExecutor, sliding: Sliding, **query: Any) -> Future[An
     return pool.submit(sliding.peek, **({"timeout": LONG} | query))
 
 
-def test_a_message_wakes_who_waits(people: tuple[Client, Client, str, Sliding]) -> None:
+def test_a_message_wakes_who_waits(people: tuple[Client, Client, RoomId, Sliding]) -> None:
     alice, bob, room_id, sliding = people
     with ThreadPoolExecutor() as pool:
         answer = waits(pool, sliding)
@@ -53,7 +54,7 @@ def test_a_message_wakes_who_waits(people: tuple[Client, Client, str, Sliding]) 
 
 
 def test_a_wait_whose_queue_is_missing_keeps_its_slot(
-    people: tuple[Client, Client, str, Sliding], monkeypatch: pytest.MonkeyPatch
+    people: tuple[Client, Client, RoomId, Sliding], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in /sync. A new device has no queues, and few slots."""
     alice, bob, room_id, sliding = people
@@ -97,7 +98,7 @@ def test_news_without_a_ring_leave_no_slot_taken(people: tuple[Client, Client, s
 
 
 def test_a_message_between_the_look_and_the_wait_is_not_missed(
-    people: tuple[Client, Client, str, Sliding],
+    people: tuple[Client, Client, RoomId, Sliding],
 ) -> None:
     alice, _, room_id, sliding = people
     genuine, looks = assembly.assemble, []
@@ -115,7 +116,7 @@ def test_a_message_between_the_look_and_the_wait_is_not_missed(
     assert bodies(answer["rooms"][room_id]) == ["just now"]
 
 
-def test_both_connections_of_a_device_wait_at_once(people: tuple[Client, Client, str, Sliding]) -> None:
+def test_both_connections_of_a_device_wait_at_once(people: tuple[Client, Client, RoomId, Sliding]) -> None:
     alice, bob, room_id, sliding = people
     encryption = Encryption(bob)
     encryption.sync()
@@ -135,10 +136,10 @@ def test_both_connections_of_a_device_wait_at_once(people: tuple[Client, Client,
 def _ring_device(client: Client) -> None:
     from murmuration.delivery import wakes
 
-    wakes.wake({(client.user_id, client.device_id): None})
+    wakes.wake({(UserId(client.user_id), DeviceId(client.device_id)): None})
 
 
-def test_opening_a_room_while_another_request_waits(people: tuple[Client, Client, str, Sliding]) -> None:
+def test_opening_a_room_while_another_request_waits(people: tuple[Client, Client, RoomId, Sliding]) -> None:
     alice, bob, room_id, sliding = people
     for body in "abc":
         send(alice, room_id, body)
@@ -169,9 +170,9 @@ def test_without_a_pos_the_answer_comes_at_once(people: tuple[Client, Client, st
     assert registrations(bob) == []
 
 
-def test_an_invite_and_a_leaving_elsewhere_wake(people: tuple[Client, Client, str, Sliding]) -> None:
+def test_an_invite_and_a_leaving_elsewhere_wake(people: tuple[Client, Client, RoomId, Sliding]) -> None:
     alice, bob, room_id, sliding = people
-    invited = create_room(alice)
+    invited = RoomId(create_room(alice))
     sliding.lists["all"] = all_rooms(0)
     sliding.sync()
     with ThreadPoolExecutor() as pool:
@@ -192,7 +193,7 @@ def test_an_invite_and_a_leaving_elsewhere_wake(people: tuple[Client, Client, st
         assert found["lists"]["all"]["count"] == 1
 
 
-def _tell_member(room_id: str, member: Client) -> None:
+def _tell_member(room_id: RoomId, member: Client) -> None:
     from local_cloud.permissions import acting_for
     from murmuration.delivery import wakes
 
@@ -204,7 +205,7 @@ def _tell_member(room_id: str, member: Client) -> None:
 
 
 def test_more_requests_than_may_wait_are_sent_away(
-    people: tuple[Client, Client, str, Sliding], monkeypatch: pytest.MonkeyPatch
+    people: tuple[Client, Client, RoomId, Sliding], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, bob, room_id, sliding = people
     monkeypatch.setattr(waiting, "SLOTS", 1)

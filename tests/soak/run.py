@@ -21,6 +21,7 @@ import aiohttp
 from local_cloud.federate.certificates import Authority
 from local_cloud.testing import LocalCloud
 from murmuration.federation.requests import health
+from murmuration.protocol.identifiers import ServerName
 from murmuration.storage.servers import backlogs, destinations
 from operators import operating
 from tests.federation.clouds import federating
@@ -215,8 +216,8 @@ class _Soak:
             with operating.connected(cloud.data, None):
                 health.forget()
                 for other in self.clouds:
-                    destinations.clear(other.server_name)
-                    backlogs.hasten(other.server_name)
+                    destinations.clear(ServerName(other.server_name))
+                    backlogs.hasten(ServerName(other.server_name))
 
     async def _meet(self) -> None:
         """Wait until what was said is the same on all servers."""

@@ -10,6 +10,7 @@ from murmuration.aws import calls, dynamodb
 from murmuration.aws.calls import Answer, Call, Proceed, ServiceError
 from murmuration.aws.dynamodb import CONTENDED_ATTEMPTS, ConditionFailed
 from murmuration.protocol.errors import Unavailable
+from murmuration.protocol.identifiers import DeviceId, UserId
 from tests.keys.crypto import KeyPair, device_keys
 from tests.logged_in import log_in
 
@@ -103,7 +104,7 @@ def test_nobody_is_logged_out_because_requests_met(
     contention: Contention, fresh_user_id: Callable[..., str], times: int, status: int
 ) -> None:
     """A device's keys are stored on the condition that it is there; its item may just be being written."""
-    alice = log_in(fresh_user_id("alice"), "ALICE")
+    alice = log_in(UserId(fresh_user_id("alice")), DeviceId("ALICE"))
     contention.times, contention.operations = times, {"TransactWriteItems"}
     body = {"device_keys": device_keys(alice.user_id, "ALICE", KeyPair("ALICE"))}
     assert alice.post("/_matrix/client/v3/keys/upload", body).status == status

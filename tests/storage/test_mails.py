@@ -9,6 +9,7 @@ from moto import mock_aws
 from murmuration.aws import clients as aws
 from murmuration.aws import mail as mails
 from murmuration.protocol.errors import Unavailable
+from murmuration.protocol.identifiers import UserId
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def test_a_mail_has_all_its_parts(service) -> None:
     from moto.ses.models import ses_backends
 
     service.create_email_identity(EmailIdentity="server@example.org")
-    mails.send("server@example.org", "alice@mail.example", "Grüße", "plain ✉", "<p>rich</p>")
+    mails.send(UserId("server@example.org"), "alice@mail.example", "Grüße", "plain ✉", "<p>rich</p>")
     (sent,) = ses_backends[DEFAULT_ACCOUNT_ID]["eu-central-1"].sent_messages
     assert (sent.source, sent.destinations["ToAddresses"]) == ("server@example.org", ["alice@mail.example"])
     assert sent.subject == "Grüße"
@@ -37,4 +38,4 @@ def test_a_mail_has_all_its_parts(service) -> None:
 
 def test_a_sender_who_is_not_verified(service) -> None:
     with pytest.raises(Unavailable):
-        mails.send("stranger@example.org", "alice@mail.example", "x", "y")
+        mails.send(UserId("stranger@example.org"), "alice@mail.example", "x", "y")

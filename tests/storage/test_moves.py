@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from murmuration.protocol.identifiers import UserId
 from murmuration.storage.live.compact import moves
 from murmuration.storage.live.positions import Positions, RoomPosition, mark
 from murmuration.storage.live.token_forms import MARK, PLACE
@@ -53,7 +54,7 @@ def test_what_is_stored_needs_no_text() -> None:
     [
         replace(ROW, user=5),
         replace(ROW, unacknowledged=True),
-        replace(ROW, present={"@a:x": (1, "", "online")}),
+        replace(ROW, present={UserId("@a:x"): (1, "", "online")}),
         replace(ROW, others={}),
         replace(ROW, rooms={**ROW.rooms, "four": RoomPosition(1, 1)}),
         replace(ROW, rooms={"one": ROW.rooms["one"]}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
@@ -18,11 +18,16 @@ from tests.rooms.people import V3, ok, send
 from tests.sync.client import Syncing, bodies_of, has_nothing
 from tests.sync.test_waiting import LONG, Make, registrations, room, tell
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
+
 __all__ = ["room"]
 pytestmark = pytest.mark.usefixtures("sqs", "parked")
 
 
-def test_who_was_called_gets_the_news_with_the_next_mark(room: tuple[Client, Client, str, Syncing]) -> None:
+def test_who_was_called_gets_the_news_with_the_next_mark(
+    room: tuple[Client, Client, RoomId, Syncing],
+) -> None:
     alice, bob, room_id, syncing = room
     for number in range(waiting.SLOTS):
         marked = syncing.since or ""
@@ -42,7 +47,7 @@ def test_who_was_called_gets_the_news_with_the_next_mark(room: tuple[Client, Cli
 
 
 def test_who_was_called_for_nothing_waits_on_after_one_look(
-    room: tuple[Client, Client, str, Syncing], sqs: Sqs
+    room: tuple[Client, Client, RoomId, Syncing], sqs: Sqs
 ) -> None:
     """Their queue may have been gone; the next one is there."""
     _, bob, room_id, syncing = room
@@ -86,7 +91,7 @@ def test_a_change_while_the_registration_is_on_its_way(
 
 @pytest.mark.parametrize("is_noted", [True, False])
 def test_a_change_between_the_registration_and_the_look_of_one_who_was_called(
-    is_noted: bool, room: tuple[Client, Client, str, Syncing], monkeypatch: pytest.MonkeyPatch
+    is_noted: bool, room: tuple[Client, Client, RoomId, Syncing], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether the client looks at the room that rang, or at everything, as the ring wasn't noted yet."""
     alice, bob, room_id, syncing = room
@@ -107,7 +112,7 @@ def test_a_change_between_the_registration_and_the_look_of_one_who_was_called(
     assert shown + bodies_of(then, room_id) == ["first", "second"]
 
 
-def _then(sender: Client, room_id: str, look: Callable[..., Any]) -> Callable[..., Any]:
+def _then(sender: Client, room_id: RoomId, look: Callable[..., Any]) -> Callable[..., Any]:
     """The look, and right after it a message of which the worker tells."""
 
     def looking(*arguments: Any, **named: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.rooms.room import Room
 from murmuration.storage.live import sync_tokens
 from murmuration.storage.users import memberships
@@ -18,10 +19,10 @@ from tests.sync.client import Syncing, has_nothing, state, timeline
 Make = Callable[..., Client]
 
 
-def pair(make_client: Make) -> tuple[Client, Client, str, Syncing]:
+def pair(make_client: Make) -> tuple[Client, Client, RoomId, Syncing]:
     """Alice's room, which Bob is in, and Bob's place in the stream."""
     alice, bob = make_client("alice"), make_client("bob")
-    room_id = create_room(alice, preset="public_chat")
+    room_id = RoomId(create_room(alice, preset="public_chat"))
     join(bob, room_id)
     syncing = Syncing(bob)
     syncing.sync()
@@ -252,7 +253,7 @@ def test_what_follows_a_leave_that_a_look_overlooked_stays_hidden(
     alice, bob, room_id, syncing = pair(make_client)
     read = memberships.read_memberships
 
-    def overtaken(user_id: str, **options: Any) -> Any:
+    def overtaken(user_id: UserId, **options: Any) -> Any:
         rows = read(user_id, **options)
         monkeypatch.undo()
         leave(bob, room_id)
@@ -275,7 +276,7 @@ def test_what_a_look_leaves_out_of_a_room_comes_with_the_next(
     ok(bob.put(tag, {"order": 0.5}))
     read = memberships.read_memberships
 
-    def overtaken(user_id: str, **options: Any) -> Any:
+    def overtaken(user_id: UserId, **options: Any) -> Any:
         rows = read(user_id, **options)
         monkeypatch.undo()
         ok(bob.put(f"{V3}/profile/{segment(bob.user_id)}/displayname", {"displayname": "Robert"}))

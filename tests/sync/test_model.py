@@ -34,7 +34,7 @@ ROOMS = (0, 1)
 class Log:
     """A room as it is: its events in order, and how far each person who left may see."""
 
-    room_id: str
+    room_id: RoomId
     events: list[str] = field(default_factory=list)
     joined: set[str] = field(default_factory=set)
     until: dict[str, int] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class SyncMachine(RuleBasedStateMachine):
             person: Screen(Syncing(client, filter={"room": {"timeline": {"limit": 6}}}))
             for person, client in self.clients.items()
         }
-        self.logs = [Log(create_room(self.clients["alice"], preset="public_chat")) for _ in ROOMS]
+        self.logs = [Log(RoomId(create_room(self.clients["alice"], preset="public_chat"))) for _ in ROOMS]
         for log in self.logs:
             log.joined.add("alice")
             page = messages(self.clients["alice"], log.room_id, "f", limit=50)

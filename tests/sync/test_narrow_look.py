@@ -10,6 +10,7 @@ from local_cloud.permissions import acting_for
 from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
 from murmuration.delivery import wakes
+from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
 from murmuration.storage.live import listeners, streams, wake_queues
 from murmuration.storage.live.compact import leftovers
 from murmuration.storage.rooms import room_items
@@ -39,7 +40,7 @@ class Stage:
         with acting_for(None):
             send(self.alice, room_id, text)
 
-    def say_and_tell(self, room_id: str, text: str) -> None:
+    def say_and_tell(self, room_id: RoomId, text: str) -> None:
         self.say(room_id, text)
         tell(room_id)
 
@@ -58,7 +59,7 @@ class Stage:
     @property
     def is_rung(self) -> bool:
         """Whether the device's last registration has been rung."""
-        (item,) = listeners.read_items([self.bob.user_id])
+        (item,) = listeners.read_items([UserId(self.bob.user_id)])
         return any(wait.is_last for wait in listeners.called_in([item]))
 
 
@@ -85,11 +86,11 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 def test_the_room_that_rang_is_looked_at_and_no_other(stage: Stage, narrow: list[list[str]]) -> None:
     first, second = stage.rooms
-    stage.say_and_tell(first, "told")
+    stage.say_and_tell(RoomId(first), "told")
     stage.say(second, "not told of yet")
     assert stage.shown() == [["told"], []]
     assert narrow == [[first]]
-    tell(second)
+    tell(RoomId(second))
     assert stage.is_rung
     assert stage.shown() == [[], ["not told of yet"]]
 
@@ -97,7 +98,7 @@ def test_the_room_that_rang_is_looked_at_and_no_other(stage: Stage, narrow: list
 def test_what_comes_after_the_ring_is_noted_for_the_client(stage: Stage, narrow: list[list[str]]) -> None:
     first, second = stage.rooms
     for room_id in (first, second, first):
-        stage.say_and_tell(room_id, "news")
+        stage.say_and_tell(RoomId(room_id), "news")
     assert stage.shown() == [["news", "news"], ["news"]]
     assert narrow == [sorted(stage.rooms)]
 
@@ -114,12 +115,12 @@ def test_who_registers_anew_before_a_ring_is_noted(
         ring(*arguments, **named)
         monkeypatch.setattr(wake_queues, "ring", ring)
         if is_noted:
-            stage.say_and_tell(first, "noted")
+            stage.say_and_tell(RoomId(first), "noted")
         shown.extend(stage.shown())
 
     stage.say(second, "news")
     monkeypatch.setattr(wake_queues, "ring", ringing)
-    tell(second)
+    tell(RoomId(second))
     if is_noted:
         assert shown == [["noted"], []]
         assert stage.is_rung
@@ -141,10 +142,10 @@ def test_who_registers_anew_while_further_news_are_noted(
         shown.extend(stage.shown())
         return note_news(*arguments)
 
-    stage.say_and_tell(first, "news")
+    stage.say_and_tell(RoomId(first), "news")
     stage.say(second, "more")
     monkeypatch.setattr(listeners, "note_news", noting)
-    tell(second)
+    tell(RoomId(second))
     assert shown == [["news"], []]
     assert stage.is_rung
     assert stage.shown() == [[], ["more"]]
@@ -153,10 +154,10 @@ def test_who_registers_anew_while_further_news_are_noted(
 def test_a_repeated_call_looks_at_everything(stage: Stage, narrow: list[list[str]]) -> None:
     """Its answer was lost, and what rang for it isn't noted any more."""
     first, second = stage.rooms
-    stage.say_and_tell(first, "news")
+    stage.say_and_tell(RoomId(first), "news")
     before = stage.mark
     assert stage.shown() == [["news"], []]
-    stage.say_and_tell(second, "more")
+    stage.say_and_tell(RoomId(second), "more")
     stage.mark = before
     assert stage.shown() == [["news"], ["more"]]
     assert narrow == [[first]]
@@ -168,20 +169,20 @@ def test_what_concerns_more_than_a_room_has_everything_looked_at(
 ) -> None:
     first, second = stage.rooms
     bob = stage.bob
-    stage.say_and_tell(first, "news")
+    stage.say_and_tell(RoomId(first), "news")
     stream = ""
     if change == "account data":
         ok(bob.put(f"{V3}/user/{segment(bob.user_id)}/account_data/x", {"a": 1}))
-        stream = streams.user_stream(bob.user_id)
+        stream = streams.user_stream(UserId(bob.user_id))
     elif change == "to-device":
         ok(stage.alice.put(f"{V3}/sendToDevice/x/1", {"messages": {bob.user_id: {"*": {"a": 1}}}}))
-        stream = streams.device_stream(bob.user_id, bob.device_id)
+        stream = streams.device_stream(UserId(bob.user_id), DeviceId(bob.device_id))
     elif change == "invite":
         invited = ok(stage.alice.post(f"{V3}/createRoom", {"invite": [bob.user_id]}))["room_id"]
         tell_of_newest(invited)
     else:
-        ok(log_in(bob.user_id, "TABLET").post(path(second, "leave")))
-        tell_of_newest(second)
+        ok(log_in(UserId(bob.user_id), DeviceId("TABLET")).post(path(second, "leave")))
+        tell_of_newest(RoomId(second))
     if stream:
         head = streams.read_head(stream)
         wakes.wake_for_stream_items(streams.read_after(stream, head - 1))
@@ -192,7 +193,7 @@ def test_what_concerns_more_than_a_room_has_everything_looked_at(
     assert expected in answer if expected else answer["rooms"][change]
 
 
-def tell_of_newest(room_id: str) -> None:
+def tell_of_newest(room_id: RoomId) -> None:
     """What the Streams worker does after a room's newest event."""
     head = room_items.read_head(room_id)
     assert head is not None
@@ -207,7 +208,7 @@ def test_everything_is_looked_at_from_time_to_time(
     """What rings nobody comes then."""
     first, second = stage.rooms
     monkeypatch.setattr(narrow_look, "EVERYTHING_S", 0)
-    stage.say_and_tell(first, "news")
+    stage.say_and_tell(RoomId(first), "news")
     stage.say(second, "rang nobody")
     assert stage.shown() == [["news"], ["rang nobody"]]
     assert narrow == []
@@ -218,12 +219,12 @@ def test_what_time_has_changed_is_looked_at(stage: Stage, narrow: list[list[str]
     first, second = stage.rooms
     typing = path(second, "typing", stage.alice.user_id)
     ok(stage.alice.put(typing, {"typing": True, "timeout": 600}))
-    stream = streams.room_stream(second)
+    stream = streams.room_stream(RoomId(second))
     wakes.wake_for_stream_items(streams.read_after(stream, 0))
     typed = stage.called()["rooms"]["join"][second]["ephemeral"]["events"]
     assert typed[0]["content"] == {"user_ids": [stage.alice.user_id]}
     ends_ms = now_ms() + 600
-    stage.say_and_tell(first, "news")
+    stage.say_and_tell(RoomId(first), "news")
     while now_ms() <= ends_ms:
         pass
     answer = stage.called()
@@ -235,8 +236,8 @@ def test_what_time_has_changed_is_looked_at(stage: Stage, narrow: list[list[str]
 def test_of_many_rooms_everything_is_noted(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listeners, "MOST_TOPICS", 1)
     for room_id in stage.rooms:
-        stage.say_and_tell(room_id, "news")
-    (item,) = listeners.read_items([stage.bob.user_id])
+        stage.say_and_tell(RoomId(room_id), "news")
+    (item,) = listeners.read_items([UserId(stage.bob.user_id)])
     (wait,) = listeners.called_in([item])
     assert listeners.EVERYTHING in wait.news
     assert stage.shown() == [["news"], ["news"]]
@@ -245,18 +246,22 @@ def test_of_many_rooms_everything_is_noted(stage: Stage, monkeypatch: pytest.Mon
 def test_a_late_ring_tells_its_rooms(stage: Stage, narrow: list[list[str]]) -> None:
     first, _ = stage.rooms
     send(stage.alice, first, "before")
-    wakes.wake({}, late={(stage.bob.user_id, ""): None}, news={(stage.bob.user_id, ""): [first]})
+    wakes.wake(
+        {},
+        late={(UserId(stage.bob.user_id), DeviceId("")): None},
+        news={(UserId(stage.bob.user_id), DeviceId("")): [first]},
+    )
     assert stage.shown() == [["before"], []]
     assert narrow == [[first]]
 
 
 def test_what_a_device_that_is_gone_left_is_taken_away(stage: Stage) -> None:
-    tablet = log_in(stage.bob.user_id, "TABLET")
+    tablet = log_in(UserId(stage.bob.user_id), DeviceId("TABLET"))
     theirs = Syncing(tablet)
     theirs.sync()
     theirs.sync(timeout=LONG)
-    (item,) = listeners.read_items([stage.bob.user_id])
-    mine = listeners.taken_slots(item, "TABLET")
+    (item,) = listeners.read_items([UserId(stage.bob.user_id)])
+    mine = listeners.taken_slots(item, DeviceId("TABLET"))
     assert list(mine) == ["p0"]
     gone = {name: value for name, value in item.items() if name != "w#p0#TABLET"}
     assert leftovers.traces_of(item) == []

@@ -11,6 +11,7 @@ from local_cloud.names import QUEUE_URLS
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Attributes
 from murmuration.clock import now_ms
+from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
 from murmuration.settings import settings
 from murmuration.storage.live import listeners, wake_queues
 from murmuration.storage.live.compact import leftovers
@@ -37,7 +38,7 @@ def test_a_wait_of_before_is_understood(stage: Stage) -> None:
     (before,) = registrations(stage.bob)
     assert before == wait
     assert not listeners.register(wait, None)[0], "its slot is taken"
-    stage.say_and_tell(first, "news")
+    stage.say_and_tell(RoomId(first), "news")
     assert registrations(stage.bob) == []
     assert stage.shown() == [["news"], []]
 
@@ -47,11 +48,14 @@ def test_what_ended_is_taken_out_by_the_next_ring(
 ) -> None:
     first, _ = stage.rooms
     bob, ended = stage.bob, now_ms() // 1000 - leftovers.OVER_S - 1
-    old = [listeners.Wait(bob.user_id, "TABLET", f"p{number}", "q", "n", ended) for number in range(3)]
+    old = [
+        listeners.Wait(UserId(bob.user_id), DeviceId("TABLET"), f"p{number}", "q", "n", ended)
+        for number in range(3)
+    ]
     for wait in old:
         assert listeners.register(wait, None)[0]
-    stage.say_and_tell(first, "news")
-    (item,) = listeners.read_items([bob.user_id])
+    stage.say_and_tell(RoomId(first), "news")
+    (item,) = listeners.read_items([UserId(bob.user_id)])
     assert sorted(name for name in item if name.startswith("w#")) == [f"w#p0#{bob.device_id}"]
     assert stage.is_rung
 
@@ -59,8 +63,10 @@ def test_what_ended_is_taken_out_by_the_next_ring(
 def test_what_was_registered_anew_is_not_taken_out(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     first, _ = stage.rooms
     bob, now = stage.bob, now_ms() // 1000
-    old = listeners.Wait(bob.user_id, "TABLET", "p0", "https://q/q", "old", now - leftovers.OVER_S - 1)
-    new = listeners.Wait(bob.user_id, "TABLET", "p0", "https://q/q", "new", now + 60)
+    old = listeners.Wait(
+        UserId(bob.user_id), DeviceId("TABLET"), "p0", "https://q/q", "old", now - leftovers.OVER_S - 1
+    )
+    new = listeners.Wait(UserId(bob.user_id), DeviceId("TABLET"), "p0", "https://q/q", "new", now + 60)
     assert listeners.register(old, None)[0]
     ring = wake_queues.ring
 
@@ -70,7 +76,7 @@ def test_what_was_registered_anew_is_not_taken_out(stage: Stage, monkeypatch: py
 
     stage.say(first, "news")
     monkeypatch.setattr(wake_queues, "ring", ringing)
-    tell(first)
+    tell(RoomId(first))
     assert [wait.nonce for wait in registrations(bob)] == ["new"]
     assert stage.is_rung
 
@@ -89,23 +95,29 @@ def known_urls(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_the_item_of_three_devices_costs_one_unit(make_client: Make) -> None:
     """Each of them was called twice a moment ago."""
     stage = Stage(make_client)
-    devices = [stage.bob, *(log_in(stage.bob.user_id, name) for name in ("SECONDDEV1", "THIRDDEV12"))]
+    devices = [
+        stage.bob,
+        *(
+            log_in(UserId(stage.bob.user_id), name)
+            for name in (DeviceId("SECONDDEV1"), DeviceId("THIRDDEV12"))
+        ),
+    ]
     parked = {}
     for device in devices:
         syncing = Syncing(device)
         syncing.sync()
         parked[device.device_id] = syncing.peek(timeout=LONG)["next_batch"]
     for number in range(2):
-        stage.say_and_tell(stage.rooms[0], f"news {number}")
+        stage.say_and_tell(RoomId(stage.rooms[0]), f"news {number}")
         for device in devices:
             called = marks.called(parked[device.device_id])
             answer = ok(device.get(f"{V3}/sync", since=called, timeout=LONG))
             parked[device.device_id] = answer["next_batch"]
     stage.say(stage.rooms[0], "more")
     with Meter() as meter:
-        tell(stage.rooms[0])
+        tell(RoomId(stage.rooms[0]))
     assert registrations(stage.bob) == []
-    (item,) = listeners.read_items([stage.bob.user_id])
+    (item,) = listeners.read_items([UserId(stage.bob.user_id)])
     assert len([name for name in item if name.startswith("w#")]) >= 3 * len(devices)
     assert meter.spent.write_units == 1, "all three were rung and settled together"
 
@@ -115,7 +127,7 @@ def test_one_of_two_devices_registers_anew_while_both_are_rung(
 ) -> None:
     """Then each is settled by itself."""
     first, _ = stage.rooms
-    tablet = log_in(stage.bob.user_id, "TABLET")
+    tablet = log_in(UserId(stage.bob.user_id), DeviceId("TABLET"))
     syncing = Syncing(tablet)
     syncing.sync()
     syncing.peek(timeout=LONG)
@@ -129,8 +141,8 @@ def test_one_of_two_devices_registers_anew_while_both_are_rung(
 
     stage.say(first, "news")
     monkeypatch.setattr(wake_queues, "ring", ringing)
-    tell(first)
+    tell(RoomId(first))
     assert shown == [["news"], []]
-    (item,) = listeners.read_items([stage.bob.user_id])
+    (item,) = listeners.read_items([UserId(stage.bob.user_id)])
     assert "TABLET" in {wait.device_id for wait in listeners.called_in([item])}
     assert not any(wait.device_id == "TABLET" for wait in registrations(stage.bob))

@@ -10,6 +10,7 @@ import pytest
 
 from murmuration.aws import calls
 from murmuration.aws.calls import Answer, Call, Proceed
+from murmuration.protocol.identifiers import EventId, RoomId, UserId
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.protocol.push_rules.conditions import PushContext
 from murmuration.protocol.push_rules.ruleset import ruleset_of
@@ -35,9 +36,9 @@ def shown(client: Client, room_id: str) -> tuple[int, int]:
     return counts["notification_count"], counts["highlight_count"]
 
 
-def expected(client: Client, room_id: str, read: str) -> tuple[int, int]:
+def expected(client: Client, room_id: RoomId, read: EventId) -> tuple[int, int]:
     """What comes of going through the whole log, for one who has read up to an event."""
-    user_id = client.user_id
+    user_id = UserId(client.user_id)
     room = Room.load(room_id)
     levels = PowerLevels.from_state(
         room.event("m.room.create"), room.event("m.room.power_levels"), room.version
@@ -45,7 +46,7 @@ def expected(client: Client, room_id: str, read: str) -> tuple[int, int]:
     member = room.event("m.room.member", user_id)
     assert member is not None
     place = room_items.locate([read], room_id)[read]["ordinal"]
-    changes: Any = account_data.read(user_id, "", "m.push_rules") or {}
+    changes: Any = account_data.read(user_id, RoomId(""), "m.push_rules") or {}
     rules = ruleset_of(user_id, changes)
     actions = []
     for entry in room_items.read_log(room_id, room.version):
@@ -132,10 +133,10 @@ def test_counts_are_what_the_rules_make_of_each_event(make_client: Make, seed: i
     history = History(make_client, seed)
     for _ in range(12):
         history.step()
-    read = history.chance.choice(history.sent[:4])
+    read = EventId(history.chance.choice(history.sent[:4]))
     ok(history.bob.post(path(history.room_id, "receipt", "m.read", read)))
     for _ in range(3):
-        assert shown(history.bob, history.room_id) == expected(history.bob, history.room_id, read)
+        assert shown(history.bob, history.room_id) == expected(history.bob, RoomId(history.room_id), read)
         history.rule()
         history.step()
 

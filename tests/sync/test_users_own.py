@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from murmuration import clock
+from murmuration.protocol.identifiers import DeviceId, UserId
 from tests.budgets.meter import Meter
 from tests.in_process import Client, segment
 from tests.keys import crypto
@@ -98,7 +99,7 @@ def test_to_device_messages_stay_until_acknowledged(make_client: Make) -> None:
 
 def test_to_device_messages_go_to_one_device(make_client: Make) -> None:
     alice, bob = make_client("alice"), make_client("bob")
-    other = log_in(bob.user_id, "OTHER")
+    other = log_in(UserId(bob.user_id), DeviceId("OTHER"))
     ours, theirs = Syncing(bob), Syncing(other)
     ours.sync()
     theirs.sync()
@@ -114,7 +115,7 @@ def test_to_device_messages_go_to_one_device(make_client: Make) -> None:
 
 def test_another_devices_token_does_not_acknowledge(make_client: Make) -> None:
     alice, bob = make_client("alice"), make_client("bob")
-    other = log_in(bob.user_id, "OTHER")
+    other = log_in(UserId(bob.user_id), DeviceId("OTHER"))
     for number, device in enumerate(("DEVICE", "OTHER")):
         body: Any = {"messages": {bob.user_id: {device: {}}}}
         ok(alice.put(f"{V3}/sendToDevice/org.example/{number}", body))

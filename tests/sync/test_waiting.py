@@ -18,7 +18,7 @@ from local_cloud.permissions import acting_for
 from murmuration.aws import dynamodb
 from murmuration.delivery import wakes
 from murmuration.identity.tokens import Requester
-from murmuration.protocol.identifiers import DeviceId, UserId
+from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
 from murmuration.settings import settings
 from murmuration.storage.live import listeners, streams, sync_tokens, wake_queues
 from murmuration.storage.rooms import room_items
@@ -37,7 +37,7 @@ LONG = 20_000
 """A timeout, in milliseconds, that no test waits out."""
 
 
-def tell(room_id: str) -> None:
+def tell(room_id: RoomId) -> None:
     """What the Streams worker does after an event of the room."""
     head = room_items.read_head(room_id)
     assert head is not None
@@ -46,7 +46,7 @@ def tell(room_id: str) -> None:
 
 
 def registrations(client: Client) -> list[listeners.Wait]:
-    return list(listeners.waits_in(listeners.read_items([client.user_id])))
+    return list(listeners.waits_in(listeners.read_items([UserId(client.user_id)])))
 
 
 def until(condition: Callable[[], Any], seconds: float = 10) -> None:
@@ -84,7 +84,7 @@ def room(
 
 @pytest.mark.usefixtures("held")
 class TestHeld:
-    def test_a_ring_ends_the_wait(self, room: tuple[Client, Client, str, Syncing]) -> None:
+    def test_a_ring_ends_the_wait(self, room: tuple[Client, Client, RoomId, Syncing]) -> None:
         alice, bob, room_id, syncing = room
         with ThreadPoolExecutor() as pool:
             answer = waits(pool, syncing)
@@ -95,7 +95,7 @@ class TestHeld:
         assert registrations(bob) == []
 
     def test_who_was_a_member_at_some_event_of_a_batch_is_rung(
-        self, room: tuple[Client, Client, str, Syncing], make_client: Make
+        self, room: tuple[Client, Client, RoomId, Syncing], make_client: Make
     ) -> None:
         alice, bob, room_id, syncing = room
         carol = make_client("carol")
@@ -123,7 +123,7 @@ class TestHeld:
         assert has_nothing(answer)
         assert answer["next_batch"] == syncing.since
 
-    def test_all_who_wait_with_one_token_are_told(self, room: tuple[Client, Client, str, Syncing]) -> None:
+    def test_all_who_wait_with_one_token_are_told(self, room: tuple[Client, Client, RoomId, Syncing]) -> None:
         alice, bob, room_id, syncing = room
         with ThreadPoolExecutor() as pool:
             tabs = [waits(pool, syncing) for _ in range(5)]
@@ -133,7 +133,7 @@ class TestHeld:
             assert [bodies_of(tab.result(10), room_id) for tab in tabs] == [["news"]] * 5
 
     def test_more_tabs_than_slots(
-        self, room: tuple[Client, Client, str, Syncing], monkeypatch: pytest.MonkeyPatch
+        self, room: tuple[Client, Client, RoomId, Syncing], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Whoever finds no slot is told at once to come again later; news they get at once."""
         alice, bob, room_id, syncing = room
@@ -180,7 +180,7 @@ class TestHeld:
     ) -> None:
         _, bob, _, _ = room
         monkeypatch.setattr(waiting, "HELD_BY_USER", 3)
-        devices = [log_in(bob.user_id, f"DEVICE{number}") for number in range(4)]
+        devices = [log_in(UserId(bob.user_id), DeviceId(f"DEVICE{number}")) for number in range(4)]
         places = [Syncing(device) for device in devices]
         for place in places:
             place.sync()
@@ -196,7 +196,7 @@ class TestHeld:
     ) -> None:
         """Each knows nothing of the others beforehand; what is there after the write decides."""
         monkeypatch.setattr(waiting, "HELD_BY_USER", 3)
-        user = make_client("bob").user_id
+        user = UserId(make_client("bob").user_id)
 
         def register(number: int) -> bool:
             wait = waiting.register(Requester(UserId(user), DeviceId(f"DEVICE{number}")), None, "held", 20)
@@ -209,7 +209,7 @@ class TestHeld:
         assert listeners.held_waits(item) == granted
 
     def test_only_the_room_that_rang_is_looked_at(
-        self, room: tuple[Client, Client, str, Syncing], monkeypatch: pytest.MonkeyPatch
+        self, room: tuple[Client, Client, RoomId, Syncing], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What comes in another room before the next request is seen by that one."""
         alice, bob, room_id, syncing = room
@@ -235,7 +235,7 @@ class TestHeld:
         assert bodies_of(later, other) == ["not rung for yet"]
 
     def test_who_was_logged_out_while_they_waited_is_shown_no_news(
-        self, room: tuple[Client, Client, str, Syncing]
+        self, room: tuple[Client, Client, RoomId, Syncing]
     ) -> None:
         alice, bob, room_id, syncing = room
         with ThreadPoolExecutor() as pool:
@@ -280,7 +280,7 @@ class TestHeld:
         check_sent_away(bob.get(f"{base}/events", timeout=LONG, **{"from": syncing.since}))
 
     def test_a_change_between_the_look_and_the_wait(
-        self, room: tuple[Client, Client, str, Syncing], monkeypatch: pytest.MonkeyPatch
+        self, room: tuple[Client, Client, RoomId, Syncing], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         alice, _, room_id, syncing = room
         hold = waiting.hold
@@ -295,7 +295,7 @@ class TestHeld:
         assert bodies_of(syncing.peek(timeout=LONG), room_id) == ["just now"]
 
     def test_a_change_between_the_registration_and_the_look(
-        self, room: tuple[Client, Client, str, Syncing], monkeypatch: pytest.MonkeyPatch
+        self, room: tuple[Client, Client, RoomId, Syncing], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The look sees it; the ring that came for it disturbs nobody later."""
         alice, _, room_id, syncing = room
@@ -310,7 +310,7 @@ class TestHeld:
         assert bodies_of(syncing.sync(timeout=LONG), room_id) == ["just now"]
         assert has_nothing(syncing.peek(timeout=200))
 
-    def test_a_ring_without_news_goes_on_waiting(self, room: tuple[Client, Client, str, Syncing]) -> None:
+    def test_a_ring_without_news_goes_on_waiting(self, room: tuple[Client, Client, RoomId, Syncing]) -> None:
         alice, bob, room_id, syncing = room
         with ThreadPoolExecutor() as pool:
             answer = waits(pool, syncing)
@@ -337,7 +337,7 @@ class TestHeld:
         assert looks.call_count == (1 if is_fresh else 2), "one after the registration, one before it"
         assert sqs.queue(name).counts() == (0, 0, 0)
 
-    def test_a_queue_that_is_gone(self, room: tuple[Client, Client, str, Syncing], sqs: Sqs) -> None:
+    def test_a_queue_that_is_gone(self, room: tuple[Client, Client, RoomId, Syncing], sqs: Sqs) -> None:
         """Whoever rings makes it anew, and who waits on it looks again."""
         alice, _, room_id, syncing = room
         assert has_nothing(syncing.peek(timeout=100))
@@ -352,7 +352,7 @@ class TestHeld:
             assert bodies_of(answer.result(30), room_id) == ["news"]
 
     def test_a_queue_that_is_missing_is_made_once_and_waited_on(
-        self, room: tuple[Client, Client, str, Syncing], sqs: Sqs
+        self, room: tuple[Client, Client, RoomId, Syncing], sqs: Sqs
     ) -> None:
         """The wait keeps its slot: each look for another one would find no queue either."""
         alice, bob, room_id, syncing = room
@@ -374,7 +374,7 @@ class TestHeld:
         assert ended[0]["content"]["user_ids"] == []
 
     def test_a_room_whose_state_is_on_its_way_is_looked_at_again(
-        self, room: tuple[Client, Client, str, Syncing], monkeypatch: pytest.MonkeyPatch
+        self, room: tuple[Client, Client, RoomId, Syncing], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         alice, _, room_id, syncing = room
         send(alice, room_id, "news")
@@ -398,11 +398,13 @@ class TestHeld:
     ) -> None:
         _, bob, _, syncing = room
         for number in range(6):
-            old = listeners.Wait(bob.user_id, f"GONE{number}", "h0", "https://x/queue", "nonce", 1_000)
+            old = listeners.Wait(
+                UserId(bob.user_id), DeviceId(f"GONE{number}"), "h0", "https://x/queue", "nonce", 1_000
+            )
             assert listeners.register(old, None)[0]
         for _ in range(2):
             syncing.peek(timeout=50)
-        (item,) = listeners.read_items([bob.user_id])
+        (item,) = listeners.read_items([UserId(bob.user_id)])
         assert not [name for name in item if "GONE" in name]
 
     def test_only_the_device_concerned_is_rung(self, room: tuple[Client, Client, str, Syncing]) -> None:
@@ -448,7 +450,7 @@ class TestParked:
         assert until_s <= time.time() + 7
 
     def test_a_ring_stays_for_all_who_hold_the_mark(
-        self, room: tuple[Client, Client, str, Syncing], sqs: Sqs
+        self, room: tuple[Client, Client, RoomId, Syncing], sqs: Sqs
     ) -> None:
         alice, _, room_id, syncing = room
         queue = syncing.peek(timeout=LONG)["next_batch"].split(".")[2]
@@ -458,7 +460,9 @@ class TestParked:
         for _ in range(3):
             assert len(found.receive(1, wait=1, visibility=0)) == 1
 
-    def test_a_slot_that_rang_is_not_used_again_soon(self, room: tuple[Client, Client, str, Syncing]) -> None:
+    def test_a_slot_that_rang_is_not_used_again_soon(
+        self, room: tuple[Client, Client, RoomId, Syncing]
+    ) -> None:
         _, _, room_id, syncing = room
         slots = []
         for _ in range(3):
@@ -485,9 +489,9 @@ class TestParked:
     def test_queues_have_names_that_others_cannot_tell(self, make_client: Make) -> None:
         alice = make_client("alice")
         names = {
-            wake_queues.queue_id(secret, alice.user_id, device, slot)
+            wake_queues.queue_id(secret, UserId(alice.user_id), device, slot)
             for secret in (b"a", b"b")
-            for device in ("A", "B")
+            for device in (DeviceId("A"), DeviceId("B"))
             for slot in ("p0", "p1")
         }
         assert len(names) == 8
@@ -498,11 +502,11 @@ class TestParked:
         _, bob, _, syncing = room
         marked = syncing.peek(timeout=LONG)["next_batch"]
         (wait,) = registrations(bob)
-        tablet = log_in(bob.user_id, "TABLET")
+        tablet = log_in(UserId(bob.user_id), DeviceId("TABLET"))
         ok(tablet.post(f"{V3}/logout/all"))
         assert bob.get(f"{V3}/sync", since=marked, timeout=LONG).status == 401
         changed = dynamodb.query(
-            "streams", "stream_id = :s", {":s": streams.user_stream(bob.user_id)}, consistent=True
+            "streams", "stream_id = :s", {":s": streams.user_stream(UserId(bob.user_id))}, consistent=True
         )
         newest = max((item for item in changed if "seq" in item), key=lambda item: item["seq"])
         wakes.wake_for_stream_items([newest])

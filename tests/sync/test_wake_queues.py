@@ -15,6 +15,7 @@ from local_cloud.names import ACCOUNT, QUEUE_URLS
 from murmuration.aws import calls, queues
 from murmuration.aws.calls import Answer, Call, Proceed
 from murmuration.cache import LruCache
+from murmuration.protocol.identifiers import RoomId
 from murmuration.settings import settings
 from murmuration.storage.live import wake_queues
 
@@ -156,4 +157,4 @@ def test_what_a_function_is_rung_for(rings: list[list[str]], rooms: set[str]) ->
     wake_queues.ring(url, "an earlier registration", rooms=["!earlier"])
     for named in rings:
         wake_queues.ring(url, "nonce", rooms=named)
-    assert wake_queues.wait(url, "nonce", 5) == wake_queues.Heard("ring", frozenset(rooms))
+    assert wake_queues.wait(url, "nonce", 5) == wake_queues.Heard("ring", frozenset(map(RoomId, rooms)))

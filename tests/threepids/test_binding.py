@@ -9,10 +9,11 @@ import pytest
 
 from murmuration.accounts.threepids import binding
 from murmuration.protocol.errors import InvalidParam, ThreepidInUse, ThreepidMediumNotSupported
+from murmuration.protocol.identifiers import UserId
 
 
 def test_an_address_is_added_told_and_removed(fresh_user_id: Callable[..., str]) -> None:
-    user, other = fresh_user_id(), fresh_user_id()
+    user, other = UserId(fresh_user_id()), UserId(fresh_user_id())
     address = f"{user[1:].partition(':')[0]}@Mail.Example"
     binding.add(user, "email", address, validated_ms=5)
     binding.add(user, "email", address.upper(), validated_ms=6)
@@ -29,10 +30,10 @@ def test_an_address_is_added_told_and_removed(fresh_user_id: Callable[..., str])
 
 
 def test_of_many_at_once_one_gets_it(fresh_user_id: Callable[..., str]) -> None:
-    users = [fresh_user_id() for _ in range(8)]
+    users = [UserId(fresh_user_id()) for _ in range(8)]
     address = f"{users[0][1:].partition(':')[0]}@race.example"
 
-    def add(user: str) -> bool:
+    def add(user: UserId) -> bool:
         try:
             binding.add(user, "email", address, validated_ms=1)
         except ThreepidInUse:

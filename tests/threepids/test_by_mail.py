@@ -9,6 +9,7 @@ import pytest
 
 from murmuration.accounts.registration_tokens import create_registration_token
 from murmuration.accounts.threepids import binding
+from murmuration.protocol.identifiers import UserId
 from tests.accounts.conftest import PASSWORD
 from tests.client_v1.test_email_logins import Mailbox, dora, mailbox
 from tests.in_process import Answer, Client
@@ -85,13 +86,13 @@ class TestNewPassword:
         address = f"{fresh_name()}@mail.example"
         sid = ok(ask(f"{V3}/account/3pid", address))["sid"]
         follow(mailbox)
-        binding.add(dora[0].user_id, "email", address, validated_ms=1)
+        binding.add(UserId(dora[0].user_id), "email", address, validated_ms=1)
         refused(set_password(sid), 401, "M_FORBIDDEN")
 
     def test_by_an_address_that_was_removed(self, mailbox: Mailbox, dora: Dora) -> None:
         sid = ok(ask(CHANGE, dora[1]))["sid"]
         follow(mailbox)
-        binding.remove(dora[0].user_id, "email", dora[1])
+        binding.remove(UserId(dora[0].user_id), "email", dora[1])
         refused(set_password(sid), 401, "M_FORBIDDEN")
 
     @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ class TestRegistration:
         for _ in range(2):
             assert ok(self.register(name, proof(sid, session=session)))["user_id"] == f"@{name}:example.org"
         assert binding.owner("email", address) == f"@{name}:example.org"
-        [shown] = binding.addresses(f"@{name}:example.org")
+        [shown] = binding.addresses(UserId(f"@{name}:example.org"))
         assert shown["address"] == address
         refused(ask(REGISTER, address), 400, "M_THREEPID_IN_USE")
 
@@ -153,7 +154,7 @@ class TestRegistration:
     ) -> None:
         sid = ok(ask(REGISTER, address))["sid"]
         follow(mailbox)
-        binding.add(dora[0].user_id, "email", address, validated_ms=1)
+        binding.add(UserId(dora[0].user_id), "email", address, validated_ms=1)
         name = fresh_name()
         refused(self.register(name, proof(sid)), 400, "M_THREEPID_IN_USE")
         assert user_login(Client(user_id=f"@{name}:example.org"), PASSWORD).status == 403

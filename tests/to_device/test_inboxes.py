@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from murmuration.protocol.identifiers import DeviceId, ServerName, UserId
 from murmuration.storage.live import inboxes, streams, to_device
 from tests.budgets.meter import Meter
 from tests.in_process import Client
@@ -17,12 +18,12 @@ CONTENT_BYTES = 100
 
 @pytest.fixture
 def bob(fresh_user_id: Callable[[str], str]) -> Client:
-    return log_in(fresh_user_id("bob"), "BOB")
+    return log_in(UserId(fresh_user_id("bob")), DeviceId("BOB"))
 
 
 @pytest.fixture
 def alice(fresh_user_id: Callable[[str], str]) -> Client:
-    return log_in(fresh_user_id("alice"), "ALICE")
+    return log_in(UserId(fresh_user_id("alice")), DeviceId("ALICE"))
 
 
 def send(alice: Client, bob: Client, number: int, size: int = CONTENT_BYTES) -> None:
@@ -31,9 +32,9 @@ def send(alice: Client, bob: Client, number: int, size: int = CONTENT_BYTES) -> 
     assert alice.put(path, {"messages": {bob.user_id: {bob.device_id: content}}}).status == 200
 
 
-def send_remote(origin: str, bob: Client, numbers: range) -> None:
+def send_remote(origin: ServerName, bob: Client, numbers: range) -> None:
     """As messages of another server come in."""
-    target = (bob.user_id, bob.device_id)
+    target = (UserId(bob.user_id), DeviceId(bob.device_id))
     to_device.send_in_order(
         [
             to_device.Sending(
@@ -47,7 +48,7 @@ def send_remote(origin: str, bob: Client, numbers: range) -> None:
 
 
 def numbers(bob: Client) -> list[Any]:
-    found = to_device.read(bob.user_id, bob.device_id, 0, 1000)
+    found = to_device.read(UserId(bob.user_id), DeviceId(bob.device_id), 0, 1000)
     return [event["content"]["n"] for event in found.events]
 
 
@@ -76,7 +77,7 @@ def test_the_oldest_messages_go_when_they_are_too_large(
 def test_other_servers_messages_are_bounded_too(bob: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inboxes, "MOST_MESSAGES", 10)
     monkeypatch.setattr(inboxes, "STEP_MESSAGES", 5)
-    send_remote("there.example", bob, range(1, 41))
+    send_remote(ServerName("there.example"), bob, range(1, 41))
     assert numbers(bob) == list(range(31, 41))
 
 
@@ -87,7 +88,7 @@ def test_what_was_acknowledged_does_not_count(
     monkeypatch.setattr(inboxes, "STEP_MESSAGES", 5)
     for number in range(1, 9):
         send(alice, bob, number)
-    to_device.acknowledge(bob.user_id, bob.device_id, 8)
+    to_device.acknowledge(UserId(bob.user_id), DeviceId(bob.device_id), 8)
     for number in range(9, 19):
         send(alice, bob, number)
     assert numbers(bob) == list(range(9, 19))
@@ -112,7 +113,7 @@ def test_an_inbox_from_before_bytes_were_counted(
     alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its messages go by their number; none of them goes for bytes that nobody counted."""
-    stream = streams.device_stream(bob.user_id, bob.device_id)
+    stream = streams.device_stream(UserId(bob.user_id), DeviceId(bob.device_id))
     for number in range(1, 6):
         item = {
             "sk": f"{inboxes.PREFIX}old{number}",

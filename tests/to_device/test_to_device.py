@@ -12,6 +12,7 @@ from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
 from murmuration.endpoint import Request
 from murmuration.identity.tokens import Requester
+from murmuration.protocol.identifiers import DeviceId
 from murmuration.storage.live import streams
 from murmuration.storage.live import to_device as storage
 from tests.in_process import segment
@@ -22,12 +23,12 @@ _txn_ids = itertools.count()
 
 @pytest.fixture
 def alice(fresh_user_id):
-    return log_in(fresh_user_id("alice"), "ALICE")
+    return log_in(fresh_user_id("alice"), DeviceId("ALICE"))
 
 
 @pytest.fixture
 def bob(fresh_user_id):
-    return log_in(fresh_user_id("bob"), "BOB1")
+    return log_in(fresh_user_id("bob"), DeviceId("BOB1"))
 
 
 def send(sender, messages, *, txn_id=None, event_type="m.test"):
@@ -51,13 +52,13 @@ def test_a_message_arrives_as_an_event(alice, bob):
 
 
 def test_each_device_gets_its_own_message(alice, bob):
-    bob2 = log_in(bob.user_id, "BOB2")
+    bob2 = log_in(bob.user_id, DeviceId("BOB2"))
     send(alice, {bob.user_id: {"BOB1": {"for": 1}, "BOB2": {"for": 2}}, alice.user_id: {"ALICE": {"me": 1}}})
     assert [contents(client) for client in (bob, bob2, alice)] == [[{"for": 1}], [{"for": 2}], [{"me": 1}]]
 
 
 def test_a_star_means_every_device_that_is_not_named(alice, bob):
-    bob2 = log_in(bob.user_id, "BOB2")
+    bob2 = log_in(bob.user_id, DeviceId("BOB2"))
     send(alice, {bob.user_id: {"*": {"to": "all"}, "BOB2": {"to": "two"}}})
     assert (contents(bob), contents(bob2)) == ([{"to": "all"}], [{"to": "two"}])
 
@@ -70,7 +71,7 @@ def test_devices_and_users_that_do_not_exist_get_nothing(alice, bob, fresh_user_
     }
     assert send(alice, messages).status == 200
     assert contents(bob) == [{}]
-    assert streams.read_head(streams.device_stream(bob.user_id, "NONE")) == 0
+    assert streams.read_head(streams.device_stream(bob.user_id, DeviceId("NONE"))) == 0
 
 
 def test_messages_arrive_in_order_until_acknowledged(alice, bob):
@@ -81,9 +82,9 @@ def test_messages_arrive_in_order_until_acknowledged(alice, bob):
     assert inbox(bob, limit=3) == first, "what isn't acknowledged is delivered again"
     rest = inbox(bob, after=first.position)
     assert [event["content"]["n"] for event in rest.events] == [3, 4]
-    storage.acknowledge(bob.user_id, "BOB1", first.position)
+    storage.acknowledge(bob.user_id, DeviceId("BOB1"), first.position)
     assert [content["n"] for content in contents(bob)] == [3, 4]
-    storage.acknowledge(bob.user_id, "BOB1", rest.position)
+    storage.acknowledge(bob.user_id, DeviceId("BOB1"), rest.position)
     assert inbox(bob) == storage.Inbox([], rest.position)
     send(alice, {bob.user_id: {"BOB1": {"n": 5}}})
     assert [event["content"]["n"] for event in inbox(bob, after=rest.position).events] == [5]
@@ -94,17 +95,17 @@ def test_acknowledging_again_harms_nothing(alice, bob):
     position = inbox(bob).position
     send(alice, {bob.user_id: {"BOB1": {"n": 1}}})
     for _ in range(2):
-        storage.acknowledge(bob.user_id, "BOB1", position)
+        storage.acknowledge(bob.user_id, DeviceId("BOB1"), position)
     assert contents(bob) == [{"n": 1}]
 
 
 def test_other_items_of_the_stream_are_no_messages(alice, bob):
-    stream = streams.device_stream(bob.user_id, "BOB1")
+    stream = streams.device_stream(bob.user_id, DeviceId("BOB1"))
     streams.append(stream, lambda: [{"sk": "otk"}])
     send(alice, {bob.user_id: {"BOB1": {}}})
     found = inbox(bob)
     assert (len(found.events), found.position) == (1, 2)
-    storage.acknowledge(bob.user_id, "BOB1", found.position)
+    storage.acknowledge(bob.user_id, DeviceId("BOB1"), found.position)
     assert [item["sk"] for item in streams.read_after(stream, 0)] == ["otk"]
 
 
@@ -126,9 +127,9 @@ def test_a_flood_of_large_messages_comes_in_parts(alice, bob):
 
 def test_what_arrives_during_the_reading_waits_for_the_next(alice, bob):
     store(alice, bob, 0, 1_000)
-    head = streams.read_head(streams.device_stream(bob.user_id, "BOB1"))
+    head = streams.read_head(streams.device_stream(bob.user_id, DeviceId("BOB1")))
     store(alice, bob, 1, 1_001)
-    found = storage.read(bob.user_id, "BOB1", 0, 100, head=head)
+    found = storage.read(bob.user_id, DeviceId("BOB1"), 0, 100, head=head)
     assert ([event["content"]["n"] for event in found.events], found.position) == ([0], head)
 
 
@@ -256,7 +257,7 @@ def test_a_reader_waits_no_longer_than_its_most(alice, bob, monkeypatch):
 
 def test_a_reader_that_waited_leaves_other_changes_for_the_next(alice, bob, monkeypatch):
     """Numbers of keys that change during the wait were read before it: the position stays before them."""
-    stream = streams.device_stream(bob.user_id, "BOB1")
+    stream = streams.device_stream(bob.user_id, DeviceId("BOB1"))
     Clock(monkeypatch, 10_000, {10_100: lambda: streams.nudge(stream)})
     store(alice, bob, 0, 10_000)
     assert inbox(bob).position < streams.read_head(stream)
@@ -309,13 +310,13 @@ def test_a_repeated_request_delivers_once(alice, bob):
 
 def test_a_repetition_after_delivery_delivers_nothing(alice, bob):
     send(alice, {bob.user_id: {"BOB1": {}}}, txn_id="same")
-    storage.acknowledge(bob.user_id, "BOB1", inbox(bob).position)
+    storage.acknowledge(bob.user_id, DeviceId("BOB1"), inbox(bob).position)
     send(alice, {bob.user_id: {"BOB1": {}}}, txn_id="same")
     assert contents(bob) == []
 
 
 def test_transaction_ids_belong_to_a_device_and_an_event_type(alice, bob):
-    alice2 = log_in(alice.user_id, "ALICE2")
+    alice2 = log_in(alice.user_id, DeviceId("ALICE2"))
     for sender, event_type in ((alice, "m.a"), (alice2, "m.a"), (bob, "m.a"), (alice, "m.b")):
         send(sender, {bob.user_id: {"BOB1": {}}}, txn_id="same", event_type=event_type)
     assert len(contents(bob)) == 4

@@ -19,6 +19,7 @@ from aioice.turn import create_turn_endpoint
 from local_cloud.database.dynoxide import free_port
 from murmuration import voip
 from murmuration.aws import parameters
+from murmuration.protocol.identifiers import UserId
 from murmuration.settings import settings
 from tests.aws import mocked_aws
 from tests.logged_in import log_in
@@ -79,7 +80,7 @@ class Credentials:
 @pytest.fixture
 def handed_out(fresh_user_id: Callable[..., str], port: int) -> Credentials:
     """What a user's client gets."""
-    alice = log_in(fresh_user_id("alice"))
+    alice = log_in(UserId(fresh_user_id("alice")))
     with mocked_aws(MURMURATION_TURN_URIS=f"turn:127.0.0.1:{port}?transport=udp", MURMURATION_TURN_TTL="600"):
         name = settings().parameter(voip.SECRET)
         parameters.client().put_parameter(Name=name, Value=SECRET, Type="SecureString")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
 from murmuration.federation.finding import public_rooms
+from murmuration.protocol.identifiers import ServerName
 from murmuration.rooms.lifecycle.public_rooms import DirectoryRequest
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def handler(request: Request) -> PublicRoomsPage | Answer:
     wanted = DirectoryRequest(
         limit=request.query_int("limit", 0),
         since=request.query.get("since"),
-        server=request.query.get("server"),
+        server=request.query_as(ServerName, "server"),
     )
     if not public_rooms.is_elsewhere(wanted.server):
         return public_rooms.get_public_rooms(wanted)

@@ -6,7 +6,6 @@ https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3directoryroom
 from __future__ import annotations
 
 from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
-from murmuration.protocol.errors import BadJson, MissingParam
 from murmuration.rooms.lifecycle import aliases
 
 
@@ -18,10 +17,6 @@ from murmuration.rooms.lifecycle import aliases
     refuses_suspended=True,
 )
 def handler(request: Request) -> Answer:
-    body = request.json_object()
-    if "room_id" not in body:
-        raise MissingParam("room_id is missing")
-    if not isinstance(body["room_id"], str):
-        raise BadJson("room_id must be a room ID")
-    aliases.set_room_alias(request.requester, request.params["roomAlias"], body["room_id"])
+    room_id = request.fields().room_id()
+    aliases.set_room_alias(request.requester, request.params["roomAlias"], room_id)
     return {}

@@ -6,6 +6,7 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mutual_rooms
 from __future__ import annotations
 
 from murmuration.endpoint import Answer, Request, endpoint
+from murmuration.protocol.identifiers import UserId
 from murmuration.search import mutual_rooms
 
 
@@ -18,4 +19,4 @@ from murmuration.search import mutual_rooms
 def handler(request: Request) -> Answer:
     query = request.query
     start = query.get("from", query.get("batch_token"))
-    return mutual_rooms.get_mutual_rooms(request.requester, query.get("user_id"), start)
+    return mutual_rooms.get_mutual_rooms(request.requester, request.query_as(UserId, "user_id"), start)

@@ -11,6 +11,6 @@ from murmuration.rooms.membership.operations import unban_user
 )
 def handler(request: Request) -> Answer:
     body = request.fields()
-    user_id, reason = body.string("user_id"), body.optional_string("reason")
+    user_id, reason = body.user_id(), body.optional_string("reason")
     unban_user(request.requester.user_id, request.params["roomId"], user_id, reason=reason)
     return {}

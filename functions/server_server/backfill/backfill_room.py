@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from murmuration.endpoint import Answer, Auth, Request, endpoint
 from murmuration.federation.serving import history
+from murmuration.protocol.identifiers import EventId
 
 
 @endpoint("GET", "/_matrix/federation/v1/backfill/{roomId}", auth=Auth.SERVER)
 def handler(request: Request) -> Answer:
     limit = request.query_int("limit", history.MOST_BACKFILLED)
-    return history.backfill(request.origin, request.params["roomId"], request.query_all("v"), limit)
+    starts = [EventId(each) for each in request.query_all("v")]
+    return history.backfill(request.origin, request.params["roomId"], starts, limit)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from murmuration.endpoint import Auth, Request, Response, endpoint
 from murmuration.federation.serving import states
+from murmuration.protocol.identifiers import EventId
 
 
 @endpoint("GET", "/_matrix/federation/v1/state_ids/{roomId}", auth=Auth.SERVER)
 def handler(request: Request) -> Response:
-    event_id = request.query_required("event_id")
+    event_id = EventId(request.query_required("event_id"))
     answer = states.get_state_ids(
         request.origin, request.params["roomId"], event_id, gzip=request.accepts_gzip
     )

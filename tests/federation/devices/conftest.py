@@ -8,6 +8,7 @@ import pytest
 
 from murmuration.aws import parameters
 from murmuration.federation.ephemera import sending
+from murmuration.protocol.identifiers import DeviceId, ServerName, UserId
 from murmuration.settings import settings
 from tests.federation.devices.elsewhere import Elsewhere, Streams
 from tests.federation.inbound.conftest import worker  # noqa: F401 - a fixture
@@ -30,7 +31,7 @@ def _viewer_secret(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def alice(fresh_user_id: Callable[[str], str]) -> Client:
-    return log_in(fresh_user_id("alice"), "ALICE")
+    return log_in(UserId(fresh_user_id("alice")), DeviceId("ALICE"))
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def make_elsewhere(network: Network, fresh_name: str) -> Callable[..., Elsewhere
     numbers = iter(range(100))
 
     def make() -> Elsewhere:
-        name = f"e{next(numbers)}-{fresh_name}"
+        name = ServerName(f"e{next(numbers)}-{fresh_name}")
         made = Elsewhere(name, key_of(name))
         made.serve(network)
         return made

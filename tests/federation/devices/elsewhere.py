@@ -11,6 +11,7 @@ from local_cloud.permissions import acting_for
 from murmuration.aws import dynamodb
 from murmuration.federation.ephemera.sending import order_ephemera
 from murmuration.federation.outbound.device_changes import order_device_changes
+from murmuration.protocol.identifiers import UserId
 from tests.federation.network import Received, Reply
 from tests.federation.outbound import Workers
 from tests.federation.peers import Peer
@@ -34,8 +35,8 @@ class Elsewhere(Peer):
     transactions: list[dict[str, Any]] = field(default_factory=list)
 
     @property
-    def bob(self) -> str:
-        return f"@bob:{self.name}"
+    def bob(self) -> UserId:
+        return UserId(f"@bob:{self.name}")
 
     # -- Bob's devices -----------------------------------------------------------------------------------
 

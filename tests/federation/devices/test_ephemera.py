@@ -11,6 +11,7 @@ from functions.workers.sending import retry_destinations
 from local_cloud.permissions import acting_for, module_of
 from murmuration.federation.ephemera import sending, taking
 from murmuration.federation.outbound import fan_out
+from murmuration.protocol.identifiers import DeviceId, RoomId, ServerName, UserId
 from murmuration.storage.live import listeners
 from murmuration.storage.live.listeners import Socket
 from murmuration.storage.live.streams import room_stream
@@ -62,7 +63,9 @@ def waiting(alice: Client) -> None:
     """Alice has a socket, so she waits for news."""
     assert alice.user_id is not None
     assert alice.device_id is not None
-    listeners.add_socket(Socket(alice.user_id, alice.device_id, f"c-{alice.user_id}"), 2**33)
+    listeners.add_socket(
+        Socket(UserId(alice.user_id), DeviceId(alice.device_id), f"c-{alice.user_id}"), 2**33
+    )
 
 
 # -- Typing in -------------------------------------------------------------------------------------------
@@ -149,7 +152,7 @@ def test_in_a_larger_room_receipts_of_our_events_are_kept(
     alice: Client, elsewhere: Elsewhere, room: Mirror, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = send(alice, room.room_id, "read me")
-    elsewhere.send(theirs := room.message(elsewhere.bob, "not ours"))
+    elsewhere.send(theirs := room.message(UserId(elsewhere.bob), "not ours"))
     worker.run()
     monkeypatch.setattr(taking, "RECEIPTS_ROOM", 1)
     elsewhere.tell(receipt_edu(room, elsewhere.bob, ours), kind="m.receipt")
@@ -171,7 +174,7 @@ def test_unknown_types_and_nonsense_hold_up_nothing(
     alice: Client, elsewhere: Elsewhere, room: Mirror, worker: Worker
 ) -> None:
     edus: list[Any] = ["no object", {"edu_type": "m.unknown", "content": {}}, {"edu_type": "m.typing"}, {}]
-    event = room.message(elsewhere.bob, "hello")
+    event = room.message(UserId(elsewhere.bob), "hello")
     assert elsewhere.send(event, edus=edus).json == {"pdus": {}}
     assert worker.run() == 1
 
@@ -180,7 +183,7 @@ def test_unknown_types_and_nonsense_hold_up_nothing(
 
 
 def test_typing_goes_out(alice: Client, elsewhere: Elsewhere, room: Mirror, streams: Streams) -> None:
-    stream = room_stream(room.room_id)
+    stream = room_stream(RoomId(room.room_id))
     set_typing(alice, room.room_id, is_typing=True)
     streams.run(stream)
     set_typing(alice, room.room_id, is_typing=False)
@@ -198,7 +201,7 @@ def test_what_others_type_isnt_sent_on(
     event_id = send(alice, room.room_id, "read me")
     elsewhere.tell(type_edu(room, elsewhere.bob), kind="m.typing")
     elsewhere.tell(receipt_edu(room, elsewhere.bob, event_id), kind="m.receipt")
-    streams.order(room_stream(room.room_id))
+    streams.order(room_stream(RoomId(room.room_id)))
     assert streams.workers.messages() == []
 
 
@@ -207,7 +210,7 @@ def test_typing_stays_here_where_there_are_many_servers(
 ) -> None:
     monkeypatch.setattr(sending, "TYPING_SERVERS", 0)
     set_typing(alice, room.room_id, is_typing=True)
-    streams.run(room_stream(room.room_id))
+    streams.run(room_stream(RoomId(room.room_id)))
     assert elsewhere.transactions == []
 
 
@@ -218,11 +221,11 @@ def test_receipts_go_out_with_their_threads(
     streams: Streams,
     fresh_user_id: Callable[[str], str],
 ) -> None:
-    carol = log_in(fresh_user_id("carol"), "CAROL")
+    carol = log_in(UserId(fresh_user_id("carol")), DeviceId("CAROL"))
     join(carol, room.room_id)
     root = send(alice, room.room_id, "root")
     reply = relate(alice, room.room_id, root, "m.thread")
-    stream = room_stream(room.room_id)
+    stream = room_stream(RoomId(room.room_id))
     streams.skip(stream)
     read_up_to(carol, room.room_id, root)
     read_up_to(alice, room.room_id, root)
@@ -242,7 +245,7 @@ def test_private_receipts_stay_here(
     event_id = send(alice, room.room_id, "read me")
     path = f"/_matrix/client/v3/rooms/{segment(room.room_id)}/receipt/m.read.private/{segment(event_id)}"
     assert alice.post(path, {}).status == 200
-    streams.run(room_stream(room.room_id), f"user:{alice.user_id}")
+    streams.run(room_stream(RoomId(room.room_id)), f"user:{alice.user_id}")
     assert elsewhere.transactions == []
 
 
@@ -258,7 +261,7 @@ def test_in_a_room_of_many_servers_receipts_wait_for_each_other(
     for number in range(3):
         newest = send(alice, room.room_id, f"m{number}")
         read_up_to(alice, room.room_id, newest)
-        streams.run(room_stream(room.room_id))
+        streams.run(room_stream(RoomId(room.room_id)))
     assert elsewhere.transactions == []
     for _ in range(2):
         with acting_for(module_of(retry_destinations.handler)):
@@ -279,14 +282,14 @@ def test_receipts_of_a_room_of_very_many_servers_go_to_some(
 ) -> None:
     """Those with the most members there."""
     larger = make_elsewhere()
-    for user_id in (larger.bob, f"@carol:{larger.name}"):
+    for user_id in (larger.bob, UserId(f"@carol:{larger.name}")):
         assert room.kinds(room.member(user_id, user_id, "join")) == ["accepted"]
     workers.skip(room.room_id)
     monkeypatch.setattr(sending, "RECEIPT_SERVERS", 0)
     monkeypatch.setattr(sending, "MOST_RECEIPT_SERVERS", 1)
     sending.forget()
     read_up_to(alice, room.room_id, send(alice, room.room_id, "newest"))
-    streams.run(room_stream(room.room_id))
+    streams.run(room_stream(RoomId(room.room_id)))
     with acting_for(module_of(retry_destinations.handler)):
         retry_destinations.handler({})
     workers.run()
@@ -307,5 +310,5 @@ def test_a_dead_server_misses_it_and_is_owed_nothing(
 
     elsewhere.silent = True
     set_typing(alice, room.room_id, is_typing=True)
-    streams.run(room_stream(room.room_id))
-    assert backlogs.read(elsewhere.name) is None
+    streams.run(room_stream(RoomId(room.room_id)))
+    assert backlogs.read(ServerName(elsewhere.name)) is None

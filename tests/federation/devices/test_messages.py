@@ -15,6 +15,7 @@ from local_cloud.permissions import acting_for
 from murmuration.federation.devices import messages
 from murmuration.federation.outbound import fan_out, logs
 from murmuration.federation.requests import health
+from murmuration.protocol.identifiers import DeviceId, ServerName, UserId
 from murmuration.storage.live import streams as live_streams
 from murmuration.storage.live import to_device
 from murmuration.storage.servers import backlogs, outgoing_messages
@@ -35,7 +36,10 @@ def send(client: Client, wanted: Any, *, txn_id: str = "", event_type: str = "m.
 
 
 def inbox(client: Client) -> list[Any]:
-    return [event["content"] for event in to_device.read(client.user_id, client.device_id, 0, 1000).events]
+    return [
+        event["content"]
+        for event in to_device.read(UserId(client.user_id), DeviceId(client.device_id), 0, 1000).events
+    ]
 
 
 def got(elsewhere: Elsewhere) -> list[Any]:
@@ -55,7 +59,7 @@ def test_a_message_goes_to_its_devices(alice: Client, elsewhere: Elsewhere, work
     assert (content["sender"], content["type"]) == (alice.user_id, "m.room.encrypted")
     assert content["messages"] == wanted
     assert 0 < len(content["message_id"]) <= 32
-    assert outgoing_messages.read(elsewhere.name, limit=10, most_bytes=10**6) == ([], True)
+    assert outgoing_messages.read(ServerName(elsewhere.name), limit=10, most_bytes=10**6) == ([], True)
 
 
 def test_a_repetition_sends_nothing_again(alice: Client, elsewhere: Elsewhere, workers: Workers) -> None:
@@ -109,12 +113,12 @@ def test_an_outage_loses_nothing(alice: Client, elsewhere: Elsewhere, workers: W
     for number in range(3):
         send(alice, {elsewhere.bob: {"PHONE": {"n": number}}})
         workers.run()
-    assert backlogs.read(elsewhere.name) is not None
+    assert backlogs.read(ServerName(elsewhere.name)) is not None
     elsewhere.silent = False
-    health.well(elsewhere.name)
+    health.well(ServerName(elsewhere.name))
     workers.tick()
     assert [part[elsewhere.bob]["PHONE"]["n"] for part in got(elsewhere)] == [0, 1, 2]
-    assert backlogs.read(elsewhere.name) is None
+    assert backlogs.read(ServerName(elsewhere.name)) is None
     send(alice, {elsewhere.bob: {"PHONE": {"n": 3}}})
     workers.run()
     assert [part[elsewhere.bob]["PHONE"]["n"] for part in got(elsewhere)] == [0, 1, 2, 3]
@@ -128,9 +132,9 @@ def test_who_stops_before_confirming_sends_the_same_again(
     with monkeypatch.context() as patch, acting_for("workers.sending"):
         patch.setattr(logs, "confirm", lambda *_: (_ for _ in ()).throw(TimeoutError))
         with pytest.raises(TimeoutError):
-            fan_out.send_messages(elsewhere.name)
+            fan_out.send_messages(ServerName(elsewhere.name))
     with acting_for("workers.sending"):
-        fan_out.send_messages(elsewhere.name)
+        fan_out.send_messages(ServerName(elsewhere.name))
     first, second = elsewhere.contents("m.direct_to_device")
     assert first == second, "the same message ID, by which the other server knows it"
 
@@ -142,7 +146,7 @@ def test_what_waits_for_a_dead_server_is_bounded(
     elsewhere.silent = True
     for number in range(5):
         assert send(alice, {elsewhere.bob: {"PHONE": {"n": number}}}) == 200
-    waiting, is_all = outgoing_messages.read(elsewhere.name, limit=10, most_bytes=10**6)
+    waiting, is_all = outgoing_messages.read(ServerName(elsewhere.name), limit=10, most_bytes=10**6)
     assert (len(waiting), is_all) == (2, True)
     elsewhere.silent = False
     workers.run()
@@ -164,11 +168,11 @@ def test_messages_and_events_owed_go_together(
     workers.run()
     elsewhere.silent = False
     elsewhere.lies["send"] = Reply({"pdus": {}})
-    health.well(elsewhere.name)
+    health.well(ServerName(elsewhere.name))
     workers.tick()
     assert got(elsewhere) == [{elsewhere.bob: {"PHONE": {"n": 1}}}]
     assert sum(len(transaction["pdus"]) for transaction in elsewhere.transactions) == 1
-    assert backlogs.read(elsewhere.name) is None
+    assert backlogs.read(ServerName(elsewhere.name)) is None
 
 
 # -- In --------------------------------------------------------------------------------------------------
@@ -179,9 +183,9 @@ def test_a_message_arrives_once(alice: Client, elsewhere: Elsewhere) -> None:
     for _ in range(3):
         assert elsewhere.tell(content, content, kind="m.direct_to_device").json == {"pdus": {}}
     assert inbox(alice) == [{"n": 1}]
-    (event,) = to_device.read(alice.user_id, "ALICE", 0, 10).events
+    (event,) = to_device.read(UserId(alice.user_id), DeviceId("ALICE"), 0, 10).events
     assert event == {"type": "m.test", "sender": elsewhere.bob, "content": {"n": 1}}
-    to_device.acknowledge(alice.user_id, "ALICE", 10)
+    to_device.acknowledge(UserId(alice.user_id), DeviceId("ALICE"), 10)
     elsewhere.tell(content, kind="m.direct_to_device")
     assert inbox(alice) == []
 
@@ -196,7 +200,7 @@ def test_message_ids_are_each_servers_own(
 
 
 def test_many_arrive_in_order_and_a_star_means_all(alice: Client, elsewhere: Elsewhere) -> None:
-    others = [log_in(alice.user_id, f"D{number}") for number in range(40)]
+    others = [log_in(UserId(alice.user_id), DeviceId(f"D{number}")) for number in range(40)]
     contents = [elsewhere.message({alice.user_id: {"ALICE": {"n": number}}}) for number in range(60)]
     contents.insert(30, elsewhere.message({alice.user_id: {"*": {"n": "all"}, "ALICE": {"n": "named"}}}))
     elsewhere.tell(*contents, kind="m.direct_to_device")
@@ -271,8 +275,8 @@ def test_messages_are_limited_by_server(
 def test_however_it_is_repeated_each_comes_once(
     deployment: None, fresh_user_id: Callable[[str], str], transactions: list[list[int]]
 ) -> None:
-    alice = log_in(fresh_user_id("alice"), "ALICE")
-    origin = f"{alice.user_id[1:].partition(':')[0]}.example"
+    alice = log_in(UserId(fresh_user_id("alice")), DeviceId("ALICE"))
+    origin = ServerName(f"{alice.user_id[1:].partition(':')[0]}.example")
     first_seen: list[int] = []
     for transaction in transactions:
         contents = [
@@ -287,5 +291,5 @@ def test_however_it_is_repeated_each_comes_once(
         messages.take_messages(origin, contents)
         first_seen += [number for number in dict.fromkeys(transaction) if number not in first_seen]
     assert [each["n"] for each in inbox(alice)] == first_seen
-    head = live_streams.read_head(live_streams.device_stream(alice.user_id, "ALICE"))
+    head = live_streams.read_head(live_streams.device_stream(UserId(alice.user_id), DeviceId("ALICE")))
     assert head == len(first_seen)

@@ -11,6 +11,7 @@ from local_cloud.permissions import acting_for
 from murmuration.clock import now_ms
 from murmuration.federation.ephemera import presence as across
 from murmuration.presence.telling import tell
+from murmuration.protocol.identifiers import ServerName, UserId
 from murmuration.settings import settings
 from murmuration.storage.servers import remote_presence
 from murmuration.storage.users import presence
@@ -34,7 +35,7 @@ def wanted(room: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def work(*user_ids: str | None) -> None:
     """Do what the Streams worker does after these users' presence was written."""
-    found = [presence.read(str(user_id)) for user_id in user_ids]
+    found = [presence.read(UserId(str(user_id))) for user_id in user_ids]
     items = [item for item in found if item is not None]
     with acting_for("workers.streams"):
         tell(items)
@@ -83,7 +84,7 @@ def test_what_isnt_said_anew_is_over_after_half_an_hour(
 ) -> None:
     come(alice)
     elsewhere.tell(push(elsewhere.bob), kind="m.presence")
-    one = presence.from_item(presence.read(elsewhere.bob))
+    one = presence.from_item(presence.read(UserId(elsewhere.bob)))
     now = now_ms()
     assert (one.shown(now), one.shown(now + HALF_HOUR_MS)) == ("online", "offline")
 
@@ -91,8 +92,8 @@ def test_what_isnt_said_anew_is_over_after_half_an_hour(
 def test_by_default_it_is_not_taken(alice: Client, elsewhere: Elsewhere, room: Mirror) -> None:
     come(alice)
     assert elsewhere.tell(push(elsewhere.bob), kind="m.presence").status == 200
-    assert presence.read(elsewhere.bob) is None
-    assert remote_presence.read_rooms([elsewhere.bob]) == {}
+    assert presence.read(UserId(elsewhere.bob)) is None
+    assert remote_presence.read_rooms([UserId(elsewhere.bob)]) == {}
     assert status_of(alice, elsewhere.bob).status == 404
 
 
@@ -100,9 +101,9 @@ def test_nobody_looks_at_somebody_who_is_in_no_room_of_ours(
     alice: Client, elsewhere: Elsewhere, wanted: None
 ) -> None:
     come(alice)
-    stranger = f"@stranger:{elsewhere.name}"
+    stranger = UserId(f"@stranger:{elsewhere.name}")
     with Meter() as meter:
-        across.take_presence(elsewhere.name, [push(stranger)])
+        across.take_presence(ServerName(elsewhere.name), [push(stranger)])
     assert (meter.spent.round_trips, meter.spent.write_units) == (1, 0), str(meter.spent)
     assert presence.read(stranger) is None
 
@@ -114,10 +115,10 @@ def test_what_makes_no_sense_is_ignored(
     make_elsewhere().tell(push(elsewhere.bob), kind="m.presence")
     for content in ({}, {"push": 5}, {"push": [5, {"user_id": 5}]}, push(elsewhere.bob, "asleep")):
         assert elsewhere.tell(content, kind="m.presence").status == 200
-    assert presence.read(elsewhere.bob) is None
+    assert presence.read(UserId(elsewhere.bob)) is None
     strange = push(elsewhere.bob, status_msg=5, last_active_ago="long", currently_active="very")
     elsewhere.tell(strange, kind="m.presence")
-    one = presence.from_item(presence.read(elsewhere.bob))
+    one = presence.from_item(presence.read(UserId(elsewhere.bob)))
     assert (one.status_msg, one.last_active_ms) == (None, 0)
 
 
@@ -142,9 +143,9 @@ def test_only_those_who_share_the_room_see_it(
 
 def test_the_same_again_costs_no_write(alice: Client, elsewhere: Elsewhere, wanted: None) -> None:
     come(alice)
-    across.take_presence(elsewhere.name, [push(elsewhere.bob)])
+    across.take_presence(ServerName(elsewhere.name), [push(elsewhere.bob)])
     with Meter() as meter:
-        across.take_presence(elsewhere.name, [push(elsewhere.bob)])
+        across.take_presence(ServerName(elsewhere.name), [push(elsewhere.bob)])
     # Where Bob is seen, and his presence.
     assert (meter.spent.round_trips, meter.spent.write_units) == (2, 0), str(meter.spent)
 
@@ -200,14 +201,14 @@ def test_what_others_are_is_not_sent_on(
     assert len(told(elsewhere)) == before
 
 
-def _written(item: Any, user_id: str, minute: int) -> presence.NewPresence:
+def _written(item: Any, user_id: UserId, minute: int) -> presence.NewPresence:
     return presence.stored_of([{**item, "written_ms": item["changed_ms"] + minute * 60_000}])[user_id]
 
 
 def test_what_lasts_is_said_anew(alice: Client, wanted: None) -> None:
     """Whoever is there has their presence written every eleven minutes at least."""
     come(alice)
-    user_id = str(alice.user_id)
+    user_id = UserId(str(alice.user_id))
     item = presence.read(user_id)
     assert item is not None
     minutes = [

@@ -10,6 +10,7 @@ import pytest
 from murmuration.federation.devices import serving
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import Limit
+from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.settings import settings
 from murmuration.storage.auth import user_tokens
 from tests.federation.devices.elsewhere import Elsewhere
@@ -33,9 +34,9 @@ def test_all_devices_with_keys_for_who_shares_a_room(
     alice: Client, elsewhere: Elsewhere, room: Mirror
 ) -> None:
     keys = publish(alice)
-    laptop = log_in(alice.user_id, "LAPTOP", display_name="Alice's laptop")
+    laptop = log_in(UserId(alice.user_id), DeviceId("LAPTOP"), display_name="Alice's laptop")
     laptop_keys = publish(laptop)
-    log_in(alice.user_id, "WITHOUT-KEYS")
+    log_in(UserId(alice.user_id), DeviceId("WITHOUT-KEYS"))
     cross_signing = CrossSigning(alice.user_id)
     alice.post("/_matrix/client/v3/keys/device_signing/upload", cross_signing.body())
     answer = elsewhere.get("user", "devices", alice.user_id)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from murmuration.protocol.identifiers import UserId
 from murmuration.storage.live.streams import user_stream
 from tests.faults import Way, fault
 from tests.federation.devices.conftest import encrypted_room
@@ -43,7 +44,7 @@ class Scene:
 
 def messages_to_devices(scene: Scene) -> tuple[Do, Look]:
     """They are for devices of two servers, and for one here."""
-    laptop = log_in(scene.alice.user_id, "LAPTOP")
+    laptop = log_in(UserId(scene.alice.user_id), "LAPTOP")
     wanted = {
         scene.elsewhere.bob: {"PHONE": {"n": 1}, "TABLET": {"n": 2}},
         scene.third.bob: {"*": {"n": 3}},
@@ -70,7 +71,7 @@ def messages_to_devices(scene: Scene) -> tuple[Do, Look]:
 
 def change_of_a_device(scene: Scene) -> tuple[Do, Look]:
     publish(scene.alice)
-    stream = user_stream(scene.alice.user_id)
+    stream = user_stream(UserId(scene.alice.user_id))
     scene.streams.run(stream)
     rename(scene.alice, "Alice's")
 
@@ -121,7 +122,7 @@ def test_what_was_interrupted_and_repeated_is_done(
     prepare: Callable[[Scene], tuple[Do, Look]],
 ) -> None:
     def begin() -> tuple[Do, Look]:
-        alice, elsewhere = log_in(fresh_user_id("alice"), "ALICE"), make_elsewhere()
+        alice, elsewhere = log_in(UserId(fresh_user_id("alice")), "ALICE"), make_elsewhere()
         workers.skip(encrypted_room(alice, elsewhere).room_id)
         return prepare(Scene(alice, elsewhere, make_elsewhere(), workers, Streams(workers)))
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from murmuration.aws import dynamodb
 from murmuration.federation.devices import lists, updates
 from murmuration.federation.devices.meeting import note_members
+from murmuration.protocol.identifiers import DeviceId, ServerName, UserId
 from murmuration.storage.keys import remote_devices
 from murmuration.storage.keys.remote_devices import DeviceList, RemoteDevices
 from tests.federation.devices.elsewhere import Elsewhere
@@ -88,7 +89,7 @@ def test_who_shares_no_room_is_asked_for_each_time(alice: Client, elsewhere: Els
     elsewhere.log_in("PHONE")
     assert devices(alice, elsewhere.bob) == devices(alice, elsewhere.bob) == {"PHONE"}
     assert elsewhere.asked.count("query") == 2
-    assert remote_devices.read_lists([elsewhere.bob]) == {}
+    assert remote_devices.read_lists([UserId(elsewhere.bob)]) == {}
 
 
 def test_a_server_that_fails_is_named_and_spoils_no_other(
@@ -108,7 +109,7 @@ def test_what_was_known_is_given_while_a_server_is_away(
 ) -> None:
     elsewhere.log_in("PHONE")
     assert devices(alice, elsewhere.bob) == {"PHONE"}
-    remote_devices.mark_stale(elsewhere.bob)
+    remote_devices.mark_stale(UserId(elsewhere.bob))
     elsewhere.silent = True
     found = query(alice, elsewhere.bob)
     assert set(found["device_keys"][elsewhere.bob]) == {"PHONE"}
@@ -176,7 +177,7 @@ def test_updates_that_follow_are_applied(
     alice: Client, elsewhere: Elsewhere, told: Told, worker: Worker
 ) -> None:
     elsewhere.log_in("PHONE")
-    remote_devices.begin(elsewhere.bob)
+    remote_devices.begin(UserId(elsewhere.bob))
     worker.run()
     assert devices(alice, elsewhere.bob) == {"PHONE"}
     # The first update after a question has no known one before it: all is asked for.
@@ -248,7 +249,7 @@ def test_a_parked_list_is_asked_for_again(
     elsewhere.tell({**elsewhere.log_in("TABLET"), "prev_id": []})
     worker.run()
     elsewhere.silent = False
-    health.well(elsewhere.name)
+    health.well(ServerName(elsewhere.name))
     monkeypatch.setattr(parked_device_lists, "now_ms", lambda: clock.now_ms() + 120_000)
     assert worker.retry() == 1
     assert told.changed() == {elsewhere.bob}
@@ -286,7 +287,7 @@ def test_nobody_speaks_for_another_servers_user(
 def test_whom_nobody_tracks_costs_nothing(elsewhere: Elsewhere, room: Mirror, worker: Worker) -> None:
     elsewhere.tell(elsewhere.log_in("PHONE"))
     assert worker.run() == 0
-    assert remote_devices.read_lists([elsewhere.bob]) == {}
+    assert remote_devices.read_lists([UserId(elsewhere.bob)]) == {}
 
 
 def test_an_update_while_a_server_is_asked_is_not_lost(
@@ -310,8 +311,8 @@ def test_an_update_while_a_server_is_asked_is_not_lost(
 def test_each_who_asked_is_told_and_stays_told_of(
     alice: Client, elsewhere: Elsewhere, room: Mirror, worker: Worker, fresh_user_id: Callable[[str], str]
 ) -> None:
-    carol = log_in(fresh_user_id("carol"), "CAROL")
-    dora = log_in(fresh_user_id("dora"), "DORA")
+    carol = log_in(UserId(fresh_user_id("carol")), DeviceId("CAROL"))
+    dora = log_in(UserId(fresh_user_id("dora")), DeviceId("DORA"))
     for client in (carol, dora):
         join(client, room.room_id)
     people = [Told(client) for client in (alice, carol, dora)]
@@ -336,7 +337,7 @@ def test_who_stopped_before_telling_is_made_up_for(
 ) -> None:
     elsewhere.log_in("PHONE")
     devices(alice, elsewhere.bob)
-    remote_devices.mark_stale(elsewhere.bob)
+    remote_devices.mark_stale(UserId(elsewhere.bob))
     elsewhere.tell(elsewhere.log_in("TABLET"))
     worker.run()
     devices(alice, elsewhere.bob)
@@ -359,7 +360,7 @@ def test_who_comes_and_goes_is_asked_for_anew(
     worker.run()
     note_members([newest_entry(room)])
     assert worker.run() == 1
-    assert remote_devices.read_lists([elsewhere.bob]) == {}, "nobody shares a room with Bob"
+    assert remote_devices.read_lists([UserId(elsewhere.bob)]) == {}, "nobody shares a room with Bob"
     elsewhere.log_in("TABLET")
     elsewhere.send(room.member(elsewhere.bob, elsewhere.bob, "join"))
     worker.run()
@@ -389,7 +390,7 @@ DEVICES = st.sampled_from(["A", "B", "C"])
 @settings(max_examples=60)
 def test_whatever_is_lost_is_noticed(changes: list[tuple[str, bool]], data: st.DataObject) -> None:
     """Updates that arrive in order leave what the sender has; a gap is never taken for the whole."""
-    bob = "@bob:elsewhere.example"
+    bob = UserId("@bob:elsewhere.example")
     pairs = {name: KeyPair(name) for name in "ABC"}
     theirs: dict[str, Any] = {}
     known = RemoteDevices(), [1]

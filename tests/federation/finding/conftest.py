@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+from murmuration.protocol.identifiers import ServerName
 from tests.accounts.conftest import configure
 from tests.federation.asking import Peer, viewer_secret
 from tests.federation.network import Network, Received, Reply
@@ -92,7 +93,7 @@ class Elsewhere(Remote):
 @pytest.fixture
 def make_elsewhere(network: Network, viewer_secret: None, fresh_name: str) -> Callable[[str], Elsewhere]:
     def make(name: str) -> Elsewhere:
-        made = Elsewhere(f"{name}.{fresh_name}")
+        made = Elsewhere(ServerName(f"{name}.{fresh_name}"))
         made.serve(network)
         return made
 

@@ -10,6 +10,7 @@ import pytest
 
 from murmuration.clock import now_ms
 from murmuration.federation.finding import spaces
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.spaces import hierarchy, summaries
 from murmuration.storage.servers import space_answers
 from tests.budgets.meter import Meter
@@ -174,9 +175,9 @@ def test_our_own_word_comes_before_others(alice: Client, bob: Client, elsewhere:
 def test_a_room_that_we_have_left_is_asked_of_others(
     alice: Client, bob: Client, elsewhere: Elsewhere
 ) -> None:
-    room_id = create_room(alice, name="old", preset="public_chat")
+    room_id = RoomId(create_room(alice, name="old", preset="public_chat"))
     mirror = Mirror(room_id)
-    rory = f"@rory:{elsewhere.name}"
+    rory = UserId(f"@rory:{elsewhere.name}")
     mirror.send(mirror.member(rory, rory, "join"))
     root = space(alice, "root")
     child(alice, root, room_id, elsewhere.name)
@@ -308,7 +309,9 @@ def test_a_walk_by_an_older_release_goes_on(alice: Client) -> None:
 
     room_id = create_room(alice, name="here", preset="public_chat")
     places: Any = [(room_id, 1)]
-    name = hierarchy_places.write(alice.user_id, Walk("!root:example.org", 20, False, places, {room_id}))
+    name = hierarchy_places.write(
+        UserId(alice.user_id), Walk("!root:example.org", 20, False, places, {room_id})
+    )
     assert names(page(alice, "!root:example.org", **{"from": name})) == ["here"]
 
 
@@ -316,10 +319,10 @@ def test_a_walk_is_kept_whatever_its_size(monkeypatch: pytest.MonkeyPatch, deplo
     from murmuration.storage.rooms import hierarchy_places
     from murmuration.storage.rooms.hierarchy_places import Place, Walk
 
-    stack = [Place(f"!r{number}:x.example", 1, [f"s{number}.example"]) for number in range(50)]
+    stack = [Place(RoomId(f"!r{number}:x.example"), 1, [f"s{number}.example"]) for number in range(50)]
     monkeypatch.setattr(hierarchy_places, "MOST_BYTES", 30)
-    name = hierarchy_places.write("@a:b", Walk("!root:x.example", 1, False, stack, set()))
-    kept = hierarchy_places.read("@a:b", name)
+    name = hierarchy_places.write(UserId("@a:b"), Walk("!root:x.example", 1, False, stack, set()))
+    kept = hierarchy_places.read(UserId("@a:b"), name)
     assert kept is not None
     assert kept.stack == [place._replace(via=[]) for place in stack]
 

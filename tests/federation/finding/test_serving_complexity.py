@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from murmuration.federation.serving.complexity import EVENTS_PER_COMPLEXITY
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.storage.rooms import room_items, snapshots
 from tests.budgets.meter import Meter
 from tests.federation.asking import FED, Peer, body_of
@@ -26,7 +27,7 @@ def large_room(client: Client, events: int, **body: Any) -> str:
     return create_room(client, initial_state=state, **body)
 
 
-def state_events(room_id: str) -> int:
+def state_events(room_id: RoomId) -> int:
     head = room_items.read_head(room_id)
     assert head is not None
     return len(room_items.read_state_of_type(room_id, head.version))
@@ -36,7 +37,7 @@ def state_events(room_id: str) -> int:
 def test_the_number_of_state_events_counts(alice: Client, peer: Peer, events: int) -> None:
     room_id = large_room(alice, events, preset="public_chat")
     told = body_of(ask(peer, room_id))
-    assert told == {"v1": round(state_events(room_id) / EVENTS_PER_COMPLEXITY, 2)}
+    assert told == {"v1": round(state_events(RoomId(room_id)) / EVENTS_PER_COMPLEXITY, 2)}
     assert told["v1"] >= round(events / EVENTS_PER_COMPLEXITY, 2)
 
 
@@ -55,19 +56,19 @@ def test_it_costs_one_read_however_large_the_room_is(alice: Client, peer: Peer) 
 
 
 def test_who_may_see_or_join_a_room_is_told(alice: Client, peer: Peer) -> None:
-    private = create_room(alice, preset="private_chat")
+    private = RoomId(create_room(alice, preset="private_chat"))
     refused(ask(peer, private), 404, "M_NOT_FOUND")
     mirror = Mirror(private)
-    mirror.send(mirror.member(alice.user_id, peer.user(), "invite"))
+    mirror.send(mirror.member(UserId(alice.user_id), peer.user(), "invite"))
     assert ask(peer, private).status == 200
-    mirror.send(mirror.member(peer.user(), peer.user(), "leave"))
+    mirror.send(mirror.member(UserId(peer.user()), peer.user(), "leave"))
     refused(ask(peer, private), 404, "M_NOT_FOUND")
     set_state(alice, private, "m.room.history_visibility", {"history_visibility": "world_readable"})
     assert ask(peer, private).status == 200
-    club = create_room(alice, preset="public_chat")
+    club = RoomId(create_room(alice, preset="public_chat"))
     members = restricted(alice, "members", club)
     refused(ask(peer, members), 404, "M_NOT_FOUND")
-    admit(club, peer.user())
+    admit(club, UserId(peer.user()))
     assert ask(peer, members).status == 200
 
 

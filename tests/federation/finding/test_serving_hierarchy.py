@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from murmuration.federation.serving import hierarchy
+from murmuration.protocol.identifiers import RoomId, UserId
 from tests.federation.asking import FED, Peer, body_of
 from tests.federation.finding.conftest import Elsewhere
 from tests.in_process import Answer, Client, segment
@@ -14,9 +15,9 @@ from tests.rooms.other_servers import Mirror
 from tests.rooms.people import create_room, leave, ok, path, refused, set_state
 
 
-def space(client: Client, name: str, **body: Any) -> str:
+def space(client: Client, name: str, **body: Any) -> RoomId:
     more = {"preset": "public_chat", **body}
-    return create_room(client, name=name, creation_content={"type": "m.space"}, **more)
+    return RoomId(create_room(client, name=name, creation_content={"type": "m.space"}, **more))
 
 
 def child(client: Client, parent: str, room_id: str, **content: Any) -> None:
@@ -27,7 +28,7 @@ def ask(peer: Peer, room_id: str, **query: Any) -> Answer:
     return peer.get(f"{FED}/v1/hierarchy/{segment(room_id)}", **query)
 
 
-def admit(room_id: str, user_id: str, membership: str = "join") -> None:
+def admit(room_id: RoomId, user_id: UserId, membership: str = "join") -> None:
     """A user of another server comes into one of our rooms."""
     mirror = Mirror(room_id)
     mirror.send(mirror.member(user_id, user_id, membership))
@@ -90,28 +91,28 @@ def test_children_that_exclude_the_server(alice: Client, peer: Peer) -> None:
 
 
 def test_who_is_in_a_room_or_invited_may_know_of_it(alice: Client, peer: Peer) -> None:
-    invited, joined = (create_room(alice, preset="private_chat") for _ in range(2))
+    invited, joined = (RoomId(create_room(alice, preset="private_chat")) for _ in range(2))
     mirror = Mirror(invited)
-    mirror.send(mirror.member(alice.user_id, peer.user(), "invite"))
+    mirror.send(mirror.member(UserId(alice.user_id), peer.user(), "invite"))
     assert body_of(ask(peer, invited))["room"]["room_id"] == invited
     mirror = Mirror(joined)
-    mirror.send(mirror.member(alice.user_id, peer.user(), "invite"))
-    mirror.send(mirror.member(peer.user(), peer.user(), "join"))
+    mirror.send(mirror.member(UserId(alice.user_id), peer.user(), "invite"))
+    mirror.send(mirror.member(UserId(peer.user()), peer.user(), "join"))
     assert body_of(ask(peer, joined))["room"]["num_joined_members"] == 2
-    mirror.send(mirror.member(peer.user(), peer.user(), "leave"))
+    mirror.send(mirror.member(UserId(peer.user()), peer.user(), "leave"))
     refused(ask(peer, joined), 404, "M_NOT_FOUND")
 
 
 @pytest.mark.parametrize("rule", ["restricted", "knock_restricted"])
 def test_restricted_rooms(alice: Client, peer: Peer, rule: str) -> None:
-    club = create_room(alice, name="club", preset="public_chat")
+    club = RoomId(create_room(alice, name="club", preset="public_chat"))
     root = space(alice, "root")
     room_id = restricted(alice, "members", "!elsewhere:x.example", club, rule=rule)
     child(alice, root, room_id)
     if rule == "restricted":
         refused(ask(peer, room_id), 404, "M_NOT_FOUND")
         assert body_of(ask(peer, root))["inaccessible_children"] == [room_id]
-    admit(club, peer.user())
+    admit(club, UserId(peer.user()))
     (found,) = body_of(ask(peer, root))["children"]
     assert (found["join_rule"], found["allowed_room_ids"]) == (rule, ["!elsewhere:x.example", club])
     assert body_of(ask(peer, room_id))["room"]["name"] == "members"

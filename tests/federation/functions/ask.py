@@ -8,8 +8,10 @@ from murmuration.endpoint import Auth, Request, endpoint
 from murmuration.federation.requests import client
 
 
-@endpoint("POST", "/ask/{server}", auth=Auth.NONE)
+@endpoint("POST", "/ask/{serverName}", auth=Auth.NONE)
 def handler(request: Request) -> Mapping[str, object]:
     body = request.json_object()
     path = client.path("_matrix", "federation", "v1", "echo", body["word"])
-    return client.request(request.params["server"], "PUT", path, query=body["query"], body=body["content"])
+    return client.request(
+        request.params["serverName"], "PUT", path, query=body["query"], body=body["content"]
+    )

@@ -7,11 +7,11 @@ from typing import Any
 from murmuration.endpoint import Auth, Request, endpoint
 
 
-@endpoint("PUT", "/_matrix/federation/v1/echo/{word}", auth=Auth.SERVER)
+@endpoint("PUT", "/_matrix/federation/v1/echo/{tag}", auth=Auth.SERVER)
 def handler(request: Request) -> dict[str, Any]:
     return {
         "origin": request.origin,
-        "word": request.params["word"],
+        "word": request.params["tag"],
         "query": request.query,
         "content": request.content,
     }

@@ -8,6 +8,7 @@ import pytest
 
 from local_cloud.aws.sqs import Sqs
 from murmuration.aws import dynamodb, parameters
+from murmuration.protocol.identifiers import ServerName
 from murmuration.settings import settings
 from murmuration.storage.servers import parked_pdus
 from tests.federation.network import Network
@@ -31,13 +32,13 @@ def _viewer_secret(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def peer(network: Network, fresh_name: str) -> Peer:
-    return make_peer(network, fresh_name)
+    return make_peer(network, ServerName(fresh_name))
 
 
 @pytest.fixture
 def third(network: Network, fresh_name: str) -> Peer:
     """Another server, which only sees what it is asked."""
-    return make_peer(network, f"third-{fresh_name}")
+    return make_peer(network, ServerName(f"third-{fresh_name}"))
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from murmuration.federation.inbound.transactions.edus import take_edus
 from murmuration.identity import budgets, rate_limits
 from murmuration.identity.rate_limits import Limit
 from murmuration.protocol.errors import LimitExceeded
+from murmuration.protocol.identifiers import DeviceId, ServerName, UserId
 from murmuration.settings import settings
 from murmuration.storage.buckets import TABLE
 from murmuration.storage.live import to_device
@@ -37,7 +38,7 @@ def limits_on(alice: Client, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def spent_by(peer: Peer) -> float:
-    owner = budgets.server_owner(peer.name)
+    owner = budgets.server_owner(ServerName(peer.name))
     budgets._parts.setdefault(owner, 0.0)
     return spent(owner, now_ms())
 
@@ -45,7 +46,7 @@ def spent_by(peer: Peer) -> float:
 def test_a_server_pays_for_requests_and_for_its_events(alice: Client, peer: Peer, worker: Worker) -> None:
     mirror = share_room(alice, peer)
     before = spent_by(peer)
-    peer.send(mirror.message(f"@bob:{peer.name}", "hello"))
+    peer.send(mirror.message(UserId(f"@bob:{peer.name}"), "hello"))
     sent = spent_by(peer)
     assert before < sent < before + 200
     worker.run()
@@ -54,9 +55,9 @@ def test_a_server_pays_for_requests_and_for_its_events(alice: Client, peer: Peer
 
 def test_a_server_whose_budget_is_spent_is_told_to_wait(alice: Client, peer: Peer) -> None:
     mirror = share_room(alice, peer)
-    spend_all(owner := budgets.server_owner(peer.name))
+    spend_all(owner := budgets.server_owner(ServerName(peer.name)))
     budgets._parts[owner] = budgets.QUANTUM - 1.0
-    answer = peer.send(mirror.message(f"@bob:{peer.name}", "hello"))
+    answer = peer.send(mirror.message(UserId(f"@bob:{peer.name}"), "hello"))
     refused(answer, 429, "M_LIMIT_EXCEEDED")
     assert answer.json["retry_after_ms"] > 0
 
@@ -73,15 +74,15 @@ def test_past_the_monthly_budget_servers_wait_and_own_users_do_not(
 ) -> None:
     """What one server costs counts for all of them; after a while they are heard again."""
     mirror = share_room(alice, peer)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     monthly = settings().federation_budget * 1_000_000
-    budgets.charge(budgets.server_owner("another.example"), monthly / 10 + budgets.QUANTUM)
-    budgets.charge(budgets.server_owner("another.example"), 2 * budgets.QUANTUM)
+    budgets.charge(budgets.server_owner(ServerName("another.example")), monthly / 10 + budgets.QUANTUM)
+    budgets.charge(budgets.server_owner(ServerName("another.example")), 2 * budgets.QUANTUM)
     answer = peer.send(mirror.message(bob, "waits", learn=False))
     refused(answer, 429, "M_LIMIT_EXCEEDED")
     assert 0 < answer.json["retry_after_ms"] <= budgets.HOUR_MS
     send(alice, mirror.room_id, "the family goes on")
-    budgets.charge(budgets.server_owner("another.example"), -monthly / 20)
+    budgets.charge(budgets.server_owner(ServerName("another.example")), -monthly / 20)
     assert peer.send(mirror.message(bob, "comes later")).status == 200
 
 
@@ -91,8 +92,8 @@ def test_the_bound_for_all_servers_can_be_turned_off(
     monkeypatch.setenv("MURMURATION_FEDERATION_BUDGET", "0")
     settings.cache_clear()
     mirror = share_room(alice, peer)
-    budgets.charge(budgets.server_owner("another.example"), 10**9)
-    assert peer.send(mirror.message(f"@bob:{peer.name}", "hello")).status == 200
+    budgets.charge(budgets.server_owner(ServerName("another.example")), 10**9)
+    assert peer.send(mirror.message(UserId(f"@bob:{peer.name}"), "hello")).status == 200
 
 
 # -- What isn't an event ---------------------------------------------------------------------------------
@@ -110,7 +111,7 @@ def messages(peer: Peer, alice: Client, message_id: str, size: int) -> dict[str,
 
 
 def received(alice: Client) -> list[str]:
-    found = to_device.read(alice.user_id, alice.device_id, 0, 100)
+    found = to_device.read(UserId(alice.user_id), DeviceId(alice.device_id), 0, 100)
     return [event["content"]["id"] for event in found.events]
 
 
@@ -129,7 +130,7 @@ def test_messages_wait_for_a_budget_and_none_is_lost(alice: Client, peer: Peer) 
     dynamodb.batch_write(
         [dynamodb.put("users", {"user_id": alice.user_id, "sk": f"device#D{n:02}"}) for n in range(40)]
     )
-    owner = budgets.server_owner(peer.name)
+    owner = budgets.server_owner(ServerName(peer.name))
     have(owner, 1_000)
     edus = [messages(peer, alice, "small", 1), messages(peer, alice, "large", 30_000)]
     refused(peer.send(edus=edus), 429, "M_LIMIT_EXCEEDED")
@@ -144,7 +145,7 @@ def test_messages_that_no_budget_ever_allows_hold_up_no_others(alice: Client, pe
     dynamodb.batch_write(
         [dynamodb.put("users", {"user_id": alice.user_id, "sk": f"device#D{n:02}"}) for n in range(40)]
     )
-    have(budgets.server_owner(peer.name), budgets.burst())
+    have(budgets.server_owner(ServerName(peer.name)), budgets.burst())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(budgets, "burst", lambda: 2_000)
         assert peer.send(edus=[messages(peer, alice, "large", 30_000)]).status == 200
@@ -163,14 +164,14 @@ def test_messages_that_no_budget_ever_allows_hold_up_no_others(alice: Client, pe
     ],
 )
 def test_what_is_soon_stale_is_dropped_and_the_rest_comes_again(edu_type: str, is_dropped: bool) -> None:
-    owner = budgets.server_owner("elsewhere.example")
+    owner = budgets.server_owner(ServerName("elsewhere.example"))
     have(owner, 0)
     edus = [{"edu_type": edu_type, "content": {}} for _ in range(100)]
     with budgets.billing("send"):
         budgets._parts[owner] = 0.0
         budgets.charge_to(owner)
         if is_dropped:
-            take_edus("elsewhere.example", edus)
+            take_edus(ServerName("elsewhere.example"), edus)
         else:
             with pytest.raises(LimitExceeded):
-                take_edus("elsewhere.example", edus)
+                take_edus(ServerName("elsewhere.example"), edus)

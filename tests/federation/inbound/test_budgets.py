@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from murmuration.federation.inbound.transactions import working
+from murmuration.protocol.identifiers import UserId
 from murmuration.settings import settings
 from tests.budgets.meter import Meter, Spent
 from tests.federation.peers import Peer, Worker, share_room
@@ -31,7 +32,7 @@ def mirror(alice: Client, peer: Peer) -> Mirror:
     """A large room whose workers are warm: a message of the peer's came a moment ago."""
     made = share_room(alice, peer)
     fill(made.room_id, 10_000)
-    take(peer, made.message(f"@bob:{peer.name}", "warm"))
+    take(peer, made.message(UserId(f"@bob:{peer.name}"), "warm"))
     return made
 
 
@@ -49,7 +50,7 @@ def within(spent: Spent, trips: int, reads: float, writes: float) -> bool:
 
 
 def test_message(peer: Peer, mirror: Mirror) -> None:
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     tried = []
     for number in range(ATTEMPTS):
         tried.append(take(peer, mirror.message(bob, f"m{number}")))
@@ -61,7 +62,7 @@ def test_message(peer: Peer, mirror: Mirror) -> None:
 def test_change_of_a_member(peer: Peer, mirror: Mirror) -> None:
     tried = []
     for number in range(ATTEMPTS):
-        joining = f"@new{number}:{peer.name}"
+        joining = UserId(f"@new{number}:{peer.name}")
         tried.append(take(peer, mirror.member(joining, joining, "join")))
         if within(tried[-1], 8, 25, 20):
             return
@@ -69,7 +70,7 @@ def test_change_of_a_member(peer: Peer, mirror: Mirror) -> None:
 
 
 def test_what_is_known_costs_reads_alone(peer: Peer, mirror: Mirror) -> None:
-    event = mirror.message(f"@bob:{peer.name}", "twice")
+    event = mirror.message(UserId(f"@bob:{peer.name}"), "twice")
     take(peer, event)
     message = {"origin": peer.name, "room_id": mirror.room_id, "pdus": [event.pdu]}
     with Meter() as meter:
@@ -80,8 +81,8 @@ def test_what_is_known_costs_reads_alone(peer: Peer, mirror: Mirror) -> None:
 
 def test_transaction(peer: Peer, mirror: Mirror, worker: Worker) -> None:
     """Taking a transaction: the room's head, and the server's limit."""
-    peer.send(mirror.message(f"@bob:{peer.name}", "warm"))
-    event = mirror.message(f"@bob:{peer.name}", "hello")
+    peer.send(mirror.message(UserId(f"@bob:{peer.name}"), "warm"))
+    event = mirror.message(UserId(f"@bob:{peer.name}"), "hello")
     with Meter() as meter:
         assert peer.send(event).status == 200
     assert (meter.spent.round_trips, meter.spent.write_units) == (2, 1), str(meter.spent)

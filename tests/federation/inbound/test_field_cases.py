@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from murmuration.protocol.identifiers import UserId
 from murmuration.rooms.room import Room
 from tests.federation.inbound.test_hostile_graphs import changed
 from tests.federation.inbound.test_transactions import said
@@ -28,7 +29,7 @@ LARGE = (2**62, -(10**40), 10**400)
 def test_times_that_cannot_be(alice: Client, peer: Peer, worker: Worker, version: str, ts: int) -> None:
     """A time is a server's word, in old rooms of any size. Clients can read the room, and it goes on."""
     mirror = share_room(alice, peer, version=version)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     odd = changed(peer, mirror.message(bob, "odd", learn=False), origin_server_ts=ts)
     peer.send(odd, mirror.message(bob, "fine"))
     worker.run()
@@ -58,10 +59,10 @@ def test_an_invite_that_only_pretends_to_be_by_address(
     so it would be an invite by anybody that nobody signed.
     """
     mirror = share_room(alice, peer, version=version)
-    eve = f"@eve:{peer.name}"
+    eve = UserId(f"@eve:{peer.name}")
     content = {"membership": "invite", "third_party_invite": {"signed": signed}}
     for right_hash in (False, True):
-        draft = mirror.make(alice.user_id, "m.room.member", content, eve, learn=False)
+        draft = mirror.make(UserId(alice.user_id), "m.room.member", content, eve, learn=False)
         forged = changed(peer, draft, origin_server_ts=draft.origin_server_ts + right_hash)
         hashes = forged.pdu["hashes"] if right_hash else {"sha256": "A" * 43}
         signatures = {peer.name: forged.pdu["signatures"][peer.name]}

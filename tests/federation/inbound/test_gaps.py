@@ -9,6 +9,7 @@ import pytest
 from murmuration import clock as clock_module
 from murmuration.federation.inbound.transactions import working
 from murmuration.federation.keys import fetching
+from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 from murmuration.storage.rooms import event_store, room_items
 from murmuration.storage.servers import parked_pdus, unobtainable
 from tests.federation.network import Reply
@@ -22,7 +23,7 @@ GONE = Reply({"errcode": "M_NOT_FOUND", "error": "?"}, 404)
 
 def said(_: Client, mirror: Mirror) -> list[str]:
     """The messages in the log: a client that read them would have the past asked for."""
-    entries = room_items.read_log(mirror.room_id, mirror.version)
+    entries = room_items.read_log(RoomId(mirror.room_id), mirror.version)
     return [it.event.content["body"] for it in entries if it.event.type == "m.room.message"]
 
 
@@ -46,7 +47,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_missing_events_are_asked_for_once(alice: Client, peer: Peer, worker: Worker) -> None:
     mirror = share_room(alice, peer)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     sent = [mirror.message(bob, f"m{number}") for number in range(5)]
     peer.send(sent[-1])
     worker.run()
@@ -57,7 +58,7 @@ def test_missing_events_are_asked_for_once(alice: Client, peer: Peer, worker: Wo
 def test_a_gap_nobody_fills_costs_one_round(alice: Client, peer: Peer, worker: Worker) -> None:
     """The newer event is delivered with a gap; those that follow ask nothing more."""
     mirror = share_room(alice, peer)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     lost = mirror.message(bob, "lost")
     since = ok(alice.get(f"{V3}/sync"))["next_batch"]
     mirror.secret.add(lost.event_id)
@@ -82,7 +83,7 @@ def test_a_gap_nobody_fills_costs_one_round(alice: Client, peer: Peer, worker: W
 
 def test_an_event_with_a_bad_signature_is_not_pulled_again(alice: Client, peer: Peer, worker: Worker) -> None:
     mirror = share_room(alice, peer)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     bad = mirror.message(bob, "bad")
     bad.pdu["signatures"] = {peer.name: {peer.key.key_id: "A" * 86}}
     for number in range(3):
@@ -90,12 +91,12 @@ def test_an_event_with_a_bad_signature_is_not_pulled_again(alice: Client, peer: 
         worker.run()
     assert peer.asked.count("get_missing_events") == 1
     assert sorted(said(alice, mirror)) == ["m0", "m1", "m2"]
-    assert event_store.read([bad.event_id], mirror.version, mirror.room_id) == {}
+    assert event_store.read([bad.event_id], mirror.version, RoomId(mirror.room_id)) == {}
 
 
 def test_state_by_ids_fetches_only_what_is_unknown(alice: Client, peer: Peer, worker: Worker) -> None:
     mirror = share_room(alice, peer)
-    bob, carol = f"@bob:{peer.name}", f"@carol:{peer.name}"
+    bob, carol = UserId(f"@bob:{peer.name}"), UserId(f"@carol:{peer.name}")
     joined = mirror.member(carol, carol, "join")
     lost = mirror.message(bob, "lost")
     peer.lies["get_missing_events"] = {"events": []}
@@ -109,12 +110,12 @@ def test_state_by_ids_fetches_only_what_is_unknown(alice: Client, peer: Peer, wo
 
 def test_much_that_is_unknown_comes_with_the_whole_state(alice: Client, peer: Peer, worker: Worker) -> None:
     mirror = share_room(alice, peer)
-    people = [f"@p{number}:{peer.name}" for number in range(30)]
+    people = [UserId(f"@p{number}:{peer.name}") for number in range(30)]
     for person in people:
         mirror.member(person, person, "join")
     lost = mirror.message(people[0], "lost")
     peer.lies["get_missing_events"] = {"events": []}
-    peer.send(mirror.message(f"@bob:{peer.name}", "hello", after=lost))
+    peer.send(mirror.message(UserId(f"@bob:{peer.name}"), "hello", after=lost))
     worker.run()
     assert peer.asked == ["get_missing_events", "state_ids", "state"]
     assert said(alice, mirror) == ["hello"]
@@ -125,7 +126,7 @@ def test_another_server_is_asked_when_the_first_does_not_know(
     alice: Client, peer: Peer, third: Peer, worker: Worker
 ) -> None:
     mirror = share_room(alice, peer, third)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     mirror.message(bob, "lost")
     for what in ("get_missing_events", "state_ids"):
         peer.lies[what] = GONE
@@ -139,7 +140,7 @@ def test_what_cannot_be_judged_waits_and_is_tried_again(
     alice: Client, peer: Peer, worker: Worker, clock: Clock
 ) -> None:
     mirror = share_room(alice, peer)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     mirror.message(bob, "lost")
     for what in ("get_missing_events", "state_ids"):
         peer.lies[what] = GONE
@@ -163,10 +164,10 @@ def test_what_cannot_be_judged_waits_and_is_tried_again(
 
 def test_what_waited_for_a_day_is_given_up(alice: Client, peer: Peer, worker: Worker, clock: Clock) -> None:
     mirror = share_room(alice, peer)
-    mirror.message(f"@bob:{peer.name}", "lost")
+    mirror.message(UserId(f"@bob:{peer.name}"), "lost")
     for what in ("get_missing_events", "state_ids"):
         peer.lies[what] = GONE
-    peer.send(mirror.message(f"@bob:{peer.name}", "late"))
+    peer.send(mirror.message(UserId(f"@bob:{peer.name}"), "late"))
     worker.run()
     clock.advance(24.1)
     assert worker.retry() == 0
@@ -179,7 +180,7 @@ def test_lacking_keys_are_no_wrong_signature(
 ) -> None:
     """The keys of the sender's server can't be had: the event waits, and is taken once they can."""
     mirror = share_room(alice, peer, third)
-    mara = f"@bob:{third.name}"
+    mara = UserId(f"@bob:{third.name}")
     assert third.server is not None
     message = mirror.message(mara, "signed by a server that is away")
     third.server.handler = lambda _: Reply({}, 503)
@@ -190,7 +191,7 @@ def test_lacking_keys_are_no_wrong_signature(
     from murmuration.federation.requests import health
     from murmuration.storage.servers import destinations
 
-    destinations.clear(third.name)
+    destinations.clear(ServerName(third.name))
     health.forget()
     assert worker.retry() == 1
     assert said(alice, mirror) == ["signed by a server that is away"]
@@ -214,7 +215,7 @@ LIES: list[Any] = [
 def test_lying_servers(alice: Client, peer: Peer, worker: Worker, lie: Any) -> None:
     """Nothing is accepted, nothing breaks, and the room goes on."""
     mirror = share_room(alice, peer)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     before = current_state(mirror.room_id)
     mirror.message(bob, "lost")
     after = mirror.message(bob, "after")
@@ -222,7 +223,7 @@ def test_lying_servers(alice: Client, peer: Peer, worker: Worker, lie: Any) -> N
     peer.send(after)
     worker.run()
     assert (current_state(mirror.room_id), said(alice, mirror)) == (before, [])
-    assert after.event_id not in event_store.read([after.event_id], mirror.version, mirror.room_id), (
+    assert after.event_id not in event_store.read([after.event_id], mirror.version, RoomId(mirror.room_id)), (
         "it isn't rejected"
     )
     assert len(peer.asked) < 200

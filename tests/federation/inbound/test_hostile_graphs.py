@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId
 from murmuration.protocol.pdus.building import hash_and_sign
 from murmuration.protocol.pdus.event_format import max_depth, parse_pdu
 from murmuration.rooms.room import Room
@@ -26,21 +27,21 @@ MOST_QUESTIONS = 12
 
 def kind(mirror: Mirror, event: Event) -> str | None:
     """What became of an event; None for one that isn't known."""
-    found = event_store.read([event.event_id], mirror.version, mirror.room_id).get(event.event_id)
+    found = event_store.read([event.event_id], mirror.version, RoomId(mirror.room_id)).get(event.event_id)
     return found.kind if found is not None else None
 
 
 def changed(peer: Peer, event: Event, **changes: Any) -> Event:
     """The event with other fields, hashed and signed anew, whether or not they are of the format."""
     fields: Any = {name: value for name, value in event.pdu.items() if name not in ("signatures", "hashes")}
-    pdu = hash_and_sign(fields | changes, peer.name, peer.key, event.room_version)
+    pdu = hash_and_sign(fields | changes, ServerName(peer.name), peer.key, event.room_version)
     return Event(pdu, event.room_version)
 
 
 @pytest.mark.parametrize("version", ["6", "11", "12"])
 def test_authorised_by_what_was_rejected(alice: Client, peer: Peer, worker: Worker, version: str) -> None:
     mirror = share_room(alice, peer, version=version)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     levels = mirror.state(bob, "m.room.power_levels", {"users": {bob: 100}}, learn=False)
     good = mirror.message(bob, "good")
     bad = mirror.make(bob, "m.room.topic", {"topic": "mine"}, "", auth=[levels.event_id], learn=False)
@@ -58,12 +59,14 @@ def test_authorised_by_what_was_rejected(alice: Client, peer: Peer, worker: Work
 def test_references_to_another_room(alice: Client, peer: Peer, worker: Worker, version: str) -> None:
     """Authority and history of a room count in that room alone."""
     other = share_room(alice, peer, version=version)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     elsewhere = other.message(bob, "elsewhere")
     peer.send(elsewhere)
     worker.run()
     mirror = share_room(alice, peer, version=version)
-    power = room_items.read_state_of_type(other.room_id, other.version, "m.room.power_levels")[0].event
+    power = room_items.read_state_of_type(RoomId(other.room_id), other.version, "m.room.power_levels")[
+        0
+    ].event
     mine = {"auth_events": _references(mirror, [power.event_id])}
     stolen = changed(peer, mirror.message(bob, "x", learn=False), **mine)
     before = {"prev_events": _references(mirror, [elsewhere.event_id])}
@@ -95,12 +98,12 @@ WRONG: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("what", WRONG)
 def test_references_that_are_none(alice: Client, peer: Peer, worker: Worker, what: str) -> None:
     mirror = share_room(alice, peer)
-    draft = mirror.message(f"@bob:{peer.name}", "x", learn=False)
+    draft = mirror.message(UserId(f"@bob:{peer.name}"), "x", learn=False)
     given: Any = draft.pdu
     changes = {name: change(given[name]) for name, change in WRONG[what].items()}
     peer.lies = dict.fromkeys(QUESTIONS, Reply({}))
     peer.asked.clear()
-    peer.send(changed(peer, draft, **changes), mirror.message(f"@bob:{peer.name}", "fine"))
+    peer.send(changed(peer, draft, **changes), mirror.message(UserId(f"@bob:{peer.name}"), "fine"))
     worker.run()
     assert said(alice, mirror) == ["fine"]
     assert len(peer.asked) <= MOST_QUESTIONS, peer.asked
@@ -112,7 +115,7 @@ def test_events_that_cite_each_other_or_themselves(
 ) -> None:
     """In versions 1 and 2 servers choose the IDs, so there can be cycles."""
     mirror = share_room(alice, peer, version="1")
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     ids = [f"${name}{mirror.room_id[1:9]}:{peer.name}" for name in ("a", "b", "self")]
     cited = dict(zip(ids, [ids[1], ids[0], ids[2]], strict=True))
     draft = mirror.message(bob, "x", learn=False)
@@ -136,7 +139,7 @@ def test_events_that_cite_each_other_or_themselves(
 def test_the_greatest_depth(alice: Client, peer: Peer, worker: Worker, version: str) -> None:
     """It is taken, and what follows keeps it, so that others take that as well."""
     mirror = share_room(alice, peer, version=version)
-    draft = mirror.message(f"@bob:{peer.name}", "deep", learn=False)
+    draft = mirror.message(UserId(f"@bob:{peer.name}"), "deep", learn=False)
     deepest = max_depth(mirror.version)
     peer.send(changed(peer, draft, depth=deepest))
     if not mirror.version.strict_canonical_json:
@@ -144,15 +147,15 @@ def test_the_greatest_depth(alice: Client, peer: Peer, worker: Worker, version: 
         peer.send(changed(peer, draft, depth=deepest + 1, **more))
     worker.run()
     assert said(alice, mirror) == ["deep"]
-    event_id = send(alice, mirror.room_id, "deeper")
-    ours = event_store.read([event_id], mirror.version, mirror.room_id)[event_id].event
+    event_id = EventId(send(alice, mirror.room_id, "deeper"))
+    ours = event_store.read([event_id], mirror.version, RoomId(mirror.room_id))[event_id].event
     assert ours.depth == deepest
     assert parse_pdu(ours.pdu, mirror.version).event_id == event_id
 
 
 def test_each_order_comes_to_the_same(alice: Client, peer: Peer, worker: Worker) -> None:
     """Four events of a fork, in every order, each sent by itself and twice."""
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     for order in itertools.permutations(range(4)):
         mirror = share_room(alice, peer)
         first = mirror.message(bob, "0")
@@ -163,7 +166,7 @@ def test_each_order_comes_to_the_same(alice: Client, peer: Peer, worker: Worker)
             peer.send(events[number])
             worker.run()
         assert sorted(said(alice, mirror)) == ["0", "1", "2", "3"], order
-        assert Room.load(mirror.room_id).head.extremities == (events[3].event_id,)
+        assert Room.load(RoomId(mirror.room_id)).head.extremities == (events[3].event_id,)
         ids = log_ids(mirror.room_id)
         assert len(ids) == len(set(ids))
         assert current_state(mirror.room_id) == mirror.resolve(mirror.newest())
@@ -172,7 +175,7 @@ def test_each_order_comes_to_the_same(alice: Client, peer: Peer, worker: Worker)
 def test_of_several_forms_the_right_one_counts(alice: Client, peer: Peer, worker: Worker) -> None:
     """In one transaction an event comes unsigned, forged, and as it is."""
     mirror = share_room(alice, peer)
-    event = mirror.message(f"@bob:{peer.name}", "true")
+    event = mirror.message(UserId(f"@bob:{peer.name}"), "true")
     unsigned = {**event.pdu, "signatures": {}}
     forged = {**event.pdu, "content": {"msgtype": "m.text", "body": "forged"}}
     for pdus in itertools.permutations([unsigned, forged, event.pdu]):
@@ -183,12 +186,12 @@ def test_of_several_forms_the_right_one_counts(alice: Client, peer: Peer, worker
 
 def test_a_state_key_of_any_characters(alice: Client, peer: Peer, worker: Worker) -> None:
     mirror = share_room(alice, peer, power_level_content_override={"events": {"x": 0}})
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     keys = ["\x00", "a\x00b", " ", "#", "é" * 127, "\u202e", "x" * 255, "state#m.room.name"]
     states = [mirror.state(bob, "x", {"key": key}, key) for key in keys]
     peer.send(*states)
     worker.run()
     state = current_state(mirror.room_id)
     assert {pair[1] for pair in state if pair[0] == "x"} == set(keys)
-    other = create_room(alice)
+    other = RoomId(create_room(alice))
     assert current_state(other)

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 from murmuration.protocol.pdus.signing import key_ids_of, verify_event
 from murmuration.protocol.pdus.validation import check_content_hash
 from murmuration.rooms.room import Room
@@ -68,13 +69,13 @@ class Liar(Peer):
 
 def check_room(mirror: Mirror) -> None:
     """Every event is signed by its sender's server, and has its right hash or is redacted."""
-    version = Room.load(mirror.room_id).version
-    for entry in room_items.read_log(mirror.room_id, version):
+    version = Room.load(RoomId(mirror.room_id)).version
+    for entry in room_items.read_log(RoomId(mirror.room_id), version):
         event = entry.event
         server = event.sender.partition(":")[2]
         key = key_of(server)
-        assert key.key_id in key_ids_of(event.pdu, server)
-        verify_event(event.pdu, server, key.key_id, key.public_key, version)
+        assert key.key_id in key_ids_of(event.pdu, ServerName(server))
+        verify_event(event.pdu, ServerName(server), key.key_id, key.public_key, version)
         assert check_content_hash(event).pdu == event.pdu
         assert event.content.get("body") != "forged"
 
@@ -92,7 +93,7 @@ def test_a_server_that_lies_at_random(
     peer.__class__ = Liar
     peer.ways = ways  # type: ignore[attr-defined]
     peer.asked.clear()
-    honest = [mirror.message(f"@bob:{peer.name}", f"m{number}") for number in range(MESSAGES)]
+    honest = [mirror.message(UserId(f"@bob:{peer.name}"), f"m{number}") for number in range(MESSAGES)]
     pdus = []
     for number, how in sent:
         pdu = copy.deepcopy(honest[number].pdu)

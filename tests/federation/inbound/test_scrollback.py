@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from murmuration import clock as clock_module
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.storage.servers import unobtainable
 from tests.federation.inbound.test_transactions import said
 from tests.federation.network import Reply
@@ -30,7 +31,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_gap_is_filled_when_somebody_scrolls_there(alice: Client, peer: Peer, worker: Worker) -> None:
     mirror = share_room(alice, peer)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     sent = [mirror.message(bob, f"m{number}") for number in range(40)]
     peer.send(sent[0])
     worker.run()
@@ -48,7 +49,7 @@ def test_gap_is_filled_when_somebody_scrolls_there(alice: Client, peer: Peer, wo
 
 def test_what_nobody_has_is_asked_for_seldom(alice: Client, peer: Peer, worker: Worker, clock: Clock) -> None:
     mirror = share_room(alice, peer)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     lost, other = mirror.message(bob, "lost"), mirror.message(bob, "lost too", after=mirror.newest())
     mirror.secret |= {lost.event_id, other.event_id}
     peer.send(mirror.message(bob, "after"))
@@ -78,7 +79,7 @@ def test_nobody_is_asked_for_a_room_that_is_whole(alice: Client, peer: Peer) -> 
 def test_what_is_no_part_of_the_past_is_not_taken(alice: Client, peer: Peer, worker: Worker) -> None:
     """A server that answers with something else slips in nothing."""
     mirror = share_room(alice, peer)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     mirror.secret.add(mirror.message(bob, "lost").event_id)
     after = mirror.message(bob, "after")
     peer.send(after)
@@ -93,7 +94,7 @@ def test_what_is_no_part_of_the_past_is_not_taken(alice: Client, peer: Peer, wor
 def test_a_long_past_comes_page_by_page(alice: Client, peer: Peer, worker: Worker) -> None:
     """Each page may ask: nobody waits between them."""
     mirror = share_room(alice, peer)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     sent = [mirror.message(bob, f"m{number}") for number in range(130)]
     peer.lies["get_missing_events"] = {"events": []}
     peer.send(sent[-1])
@@ -112,14 +113,14 @@ def test_a_long_past_comes_page_by_page(alice: Client, peer: Peer, worker: Worke
 
 def test_who_comes_while_another_asks_comes_again(alice: Client, peer: Peer, worker: Worker) -> None:
     mirror = share_room(alice, peer)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     mirror.message(bob, "missed")
     peer.lies["get_missing_events"] = {"events": []}
     peer.send(mirror.message(bob, "new"))
     worker.run()
     newest = messages(alice, mirror.room_id, limit=1)
     assert bodies(newest["chunk"]) == ["new"]
-    assert unobtainable.claim_backfill(mirror.room_id, 60_000)
+    assert unobtainable.claim_backfill(RoomId(mirror.room_id), 60_000)
     peer.lies["backfill"] = {"pdus": []}
     asked = peer.asked.count("backfill")
     page = messages(alice, mirror.room_id, limit=1, **{"from": newest["end"]})
@@ -131,7 +132,7 @@ def test_who_comes_while_another_asks_comes_again(alice: Client, peer: Peer, wor
 def test_the_event_of_a_time_in_a_gap(alice: Client, peer: Peer, worker: Worker, direction: str) -> None:
     """The events of that time are fetched first."""
     mirror = share_room(alice, peer)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     sent = [mirror.message(bob, f"m{number}") for number in range(20)]
     peer.lies["get_missing_events"] = {"events": []}
     peer.send(sent[-1])
@@ -157,7 +158,7 @@ def test_the_past_is_fetched_until_the_event_of_a_time_is_there(
 ) -> None:
     """Another server says which it is. What isn't needed to reach it isn't asked for."""
     mirror = share_room(alice, peer)
-    sent = [mirror.message(f"@bob:{peer.name}", f"m{number}") for number in range(700)]
+    sent = [mirror.message(UserId(f"@bob:{peer.name}"), f"m{number}") for number in range(700)]
     peer.lies["get_missing_events"] = {"events": []}
     peer.send(sent[-1])
     worker.run()
@@ -185,7 +186,7 @@ def test_the_past_is_fetched_until_the_event_of_a_time_is_there(
 def test_lies_about_the_event_of_a_time(alice: Client, peer: Peer, worker: Worker, lie: Any) -> None:
     """What no event of the room is, or on the wrong side, changes nothing, and the search ends."""
     mirror = share_room(alice, peer)
-    sent = [mirror.message(f"@bob:{peer.name}", f"m{number}") for number in range(20)]
+    sent = [mirror.message(UserId(f"@bob:{peer.name}"), f"m{number}") for number in range(20)]
     peer.lies |= {"get_missing_events": {"events": []}, "timestamp_to_event": lie}
     peer.send(sent[-1])
     worker.run()

@@ -14,6 +14,7 @@ from murmuration.aws import dynamodb
 from murmuration.federation.outbound import room_logs
 from murmuration.federation.serving import answers, states
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId
 from murmuration.protocol.pdus.hashing import event_id_for
 from murmuration.rooms.room import Room
 from murmuration.storage import retention
@@ -30,7 +31,7 @@ def ids_of(mirror: Mirror, pdus: list[dict[str, Any]]) -> list[str]:
 
 
 def entries(mirror: Mirror) -> list[room_items.LogEntry]:
-    return room_items.read_log(mirror.room_id, mirror.version)
+    return room_items.read_log(RoomId(mirror.room_id), mirror.version)
 
 
 def history(peer: Peer, mirror: Mirror, *event_ids: str, limit: int = 100) -> list[dict[str, Any]]:
@@ -120,10 +121,10 @@ def test_state_before_an_event(alice: Client, peer: Peer) -> None:
     topics = [pdu["content"]["topic"] for pdu in whole["pdus"] if pdu["type"] == "m.room.topic"]
     assert topics == ["old"]
     chain = ok(peer.get("event_auth", mirror.room_id, event_id))["auth_chain"]
-    assert set(ids_of(mirror, chain)) == set(mirror.chain_of(auth(mirror, event_id)))
+    assert set(ids_of(mirror, chain)) == set(mirror.chain_of(auth(mirror, EventId(event_id))))
 
 
-def auth(mirror: Mirror, event_id: str) -> list[str]:
+def auth(mirror: Mirror, event_id: EventId) -> list[str]:
     """What authorises an event; from version 12 on the creation isn't named, but it does."""
     event = mirror.events[event_id]
     create = [mirror.room_id.replace("!", "$")] if not event.is_create else []
@@ -132,7 +133,7 @@ def auth(mirror: Mirror, event_id: str) -> list[str]:
 
 def test_backfill_goes_by_the_graph(alice: Client, peer: Peer, worker: Worker) -> None:
     mirror = share_room(alice, peer)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     base = send(alice, mirror.room_id, "base")
     mirror.catch_up()
     left = mirror.message(bob, "left", after=base)
@@ -173,24 +174,27 @@ def test_history_before_the_servers_users_joined_is_redacted(alice: Client, peer
     initial = [
         {"type": "m.room.history_visibility", "state_key": "", "content": {"history_visibility": "joined"}}
     ]
-    room_id = create_room(alice, preset="public_chat", room_version="12", initial_state=initial)
+    room_id = RoomId(create_room(alice, preset="public_chat", room_version="12", initial_state=initial))
     before = send(alice, room_id, "before")
     set_state(alice, room_id, "m.room.topic", {"topic": "still current"})
     mirror = Mirror(room_id)
     for each in (peer, third):
         each.mirror = mirror
-        bob = f"@bob:{each.name}"
+        bob = UserId(f"@bob:{each.name}")
         mirror.send(mirror.member(bob, bob, "join"))
     during = send(alice, room_id, "during")
     mirror.catch_up()
-    bob, carol = f"@bob:{peer.name}", f"@carol:{peer.name}"
+    bob, carol = UserId(f"@bob:{peer.name}"), UserId(f"@carol:{peer.name}")
     mirror.send(mirror.member(bob, bob, "leave"))
     gone = send(alice, room_id, "gone")
     mirror.catch_up()
     mirror.send(mirror.member(carol, carol, "join"))
     again = send(alice, room_id, "again")
     found = {event_id_for(pdu, mirror.version): pdu for pdu in history(peer, mirror, again)}
-    said = {event_id: found[event_id]["content"].get("body") for event_id in (before, during, gone, again)}
+    said = {
+        event_id: found[event_id]["content"].get("body")
+        for event_id in map(EventId, (before, during, gone, again))
+    }
     assert said == {before: None, during: "during", gone: None, again: "again"}
     topics = [pdu["content"].get("topic") for pdu in found.values() if pdu["type"] == "m.room.topic"]
     assert topics == ["still current"]
@@ -211,9 +215,9 @@ def test_what_an_erased_user_sent(
     gone = make_client("gone")
     join(gone, mirror.room_id)
     event_id = send(gone, mirror.room_id, "forget me")
-    erase_in_rooms(gone.user_id)
+    erase_in_rooms(UserId(gone.user_id))
     mirror.catch_up()
-    mirror.send(mirror.member(f"@bob:{third.name}", f"@bob:{third.name}", "join"))
+    mirror.send(mirror.member(UserId(f"@bob:{third.name}"), f"@bob:{third.name}", "join"))
     assert (body_of(peer, event_id), body_of(third, event_id)) == ("forget me", None)
     later = send(alice, mirror.room_id, "of others")
     assert body_of(third, later) == "of others"
@@ -229,15 +233,15 @@ def body_of(peer: Peer, event_id: str) -> str | None:
 def test_soft_failed_and_rejected_events(alice: Client, peer: Peer, worker: Worker) -> None:
     """A soft-failed event is given by its ID and to those who follow it, a rejected one never."""
     mirror = share_room(alice, peer)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     before = mirror.newest()
     from tests.rooms.people import path
 
     ok(alice.post(path(mirror.room_id, "ban"), {"user_id": bob}))
     mirror.catch_up()
     soft = mirror.message(bob, "sent before I knew", after=before)
-    wrong = mirror.message(f"@mallory:{peer.name}", "never here", learn=False)
-    carol = f"@carol:{peer.name}"
+    wrong = mirror.message(UserId(f"@mallory:{peer.name}"), "never here", learn=False)
+    carol = UserId(f"@carol:{peer.name}")
     joined = mirror.member(carol, carol, "join", after=mirror.newest()[:1])
     peer.send(joined)
     worker.run()
@@ -251,7 +255,7 @@ def test_soft_failed_and_rejected_events(alice: Client, peer: Peer, worker: Work
 
 def test_closest_event(alice: Client, peer: Peer) -> None:
     mirror = share_room(alice, peer)
-    sent = [send(alice, mirror.room_id, f"m{number}") for number in range(40)]
+    sent = [EventId(send(alice, mirror.room_id, f"m{number}")) for number in range(40)]
     times = {it.event.event_id: it.event.origin_server_ts for it in entries(mirror)}
     at = times[sent[20]]
     found = ok(peer.get("timestamp_to_event", mirror.room_id, ts=at, dir="f"))
@@ -357,13 +361,13 @@ def test_the_state_of_a_large_room_is_read_by_queries(alice: Client, peer: Peer)
     event_id = send(alice, mirror.room_id, "hello")
     told = ok(peer.get("state_ids", mirror.room_id, event_id=event_id))
     assert len(told["pdu_ids"]) >= 1_500
-    assert Room.load(mirror.room_id).head.joined >= 1_500
+    assert Room.load(RoomId(mirror.room_id)).head.joined >= 1_500
 
 
 def test_what_was_purged_is_not_served(alice: Client, peer: Peer) -> None:
     mirror = share_room(alice, peer)
     first, gone, newest = (send(alice, mirror.room_id, text) for text in ("one", "secret", "three"))
-    room = Room.load(mirror.room_id)
+    room = Room.load(RoomId(mirror.room_id))
     (entry,) = (it for it in room_items.read_log(room.room_id, room.version) if it.event.event_id == gone)
     dynamodb.execute(retention.purge_write(entry))
     for question in ("event", "event_auth"):
@@ -374,5 +378,7 @@ def test_what_was_purged_is_not_served(alice: Client, peer: Peer) -> None:
         assert first in told
         assert gone not in told
     assert ok(ask(peer, "state_ids", mirror.room_id, gone))["pdu_ids"]
-    owed = room_logs.read_owed(peer.name, mirror.room_id, entry.ordinal, only_newest=False)
+    owed = room_logs.read_owed(
+        ServerName(peer.name), RoomId(mirror.room_id), entry.ordinal, only_newest=False
+    )
     assert [it.event.event_id for it in owed.entries] == [newest]

@@ -15,6 +15,7 @@ import pytest
 from murmuration.aws import queues
 from murmuration.federation.inbound import resets
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import EventId, RoomId, UserId
 from murmuration.storage import notices
 from tests.in_process import Client
 from tests.rooms.other_servers import OTHER, Mirror, current_state
@@ -25,7 +26,7 @@ V2_1 = ("12",)
 BOTH = (*V2, *V2_1)
 JOIN_RULES, POWER_LEVELS = ("m.room.join_rules", ""), ("m.room.power_levels", "")
 TOPIC = ("m.room.topic", "")
-BOB, CAROL, DAVE = (f"@{name}:{OTHER}" for name in ("bob", "carol", "dave"))
+BOB, CAROL, DAVE = (UserId(f"@{name}:{OTHER}") for name in ("bob", "carol", "dave"))
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def zoe(make_client: Callable[..., Client]) -> Client:
 
 def shared(alice: Client, zoe: Client, version: str) -> Mirror:
     """A room of Alice's in which Zoe is, of this server, and Bob, Carol and Dave of another."""
-    room_id = create_room(alice, preset="public_chat", room_version=version)
+    room_id = RoomId(create_room(alice, preset="public_chat", room_version=version))
     join(zoe, room_id)
     mirror = Mirror(room_id)
     for user in (BOB, CAROL, DAVE):
@@ -56,7 +57,7 @@ def shared(alice: Client, zoe: Client, version: str) -> Mirror:
     return mirror
 
 
-def give_power(mirror: Mirror, sender: str, **levels: int) -> Event:
+def give_power(mirror: Mirror, sender: UserId, **levels: int) -> Event:
     """Power levels by `sender`, who may be a client's user, in which users of the other server have these."""
     state = mirror.resolve(mirror.newest())
     content = dict(mirror.events[state[POWER_LEVELS]].content)
@@ -64,7 +65,7 @@ def give_power(mirror: Mirror, sender: str, **levels: int) -> Event:
     return mirror.state(sender, "m.room.power_levels", {**content, "users": {**content["users"], **users}})
 
 
-def come_after_gap(mirror: Mirror, sender: str, told: dict[StateKey, Event | None]) -> Event:
+def come_after_gap(mirror: Mirror, sender: UserId, told: dict[StateKey, Event | None]) -> Event:
     """A message behind one that nobody has; its server tells the state before it with these changes."""
     lost = mirror.message(sender, "lost")
     mirror.hidden.add(lost.event_id)
@@ -115,7 +116,7 @@ def test_outdated_power_levels_that_a_chain_of_promotions_followed(
     """MSC4297's problem B: what made Carol a moderator needs what made Bob one, which neither fork has."""
     mirror = shared(alice, zoe, version)
     old = event_of(mirror, POWER_LEVELS)
-    first = give_power(mirror, alice.user_id, bob=100)
+    first = give_power(mirror, UserId(alice.user_id), bob=100)
     second = give_power(mirror, BOB, carol=50)
     topic = mirror.topic(CAROL, "by Carol, whose power both forks know")
     assert mirror.kinds(first, second, topic) == ["accepted"] * 3
@@ -159,10 +160,10 @@ def test_a_topic_of_yesterday(alice: Client, zoe: Client, version: str, letters:
 def test_clocks_that_are_wrong(alice: Client, zoe: Client, version: str, letters: list[Any]) -> None:
     """A fork has a topic with a timestamp in the far future. It wins once; later topics replace it."""
     mirror = shared(alice, zoe, version)
-    assert mirror.kinds(give_power(mirror, alice.user_id, bob=50)) == ["accepted"]
+    assert mirror.kinds(give_power(mirror, UserId(alice.user_id), bob=50)) == ["accepted"]
     base = mirror.newest()
     ahead = mirror.topic(BOB, "from 2100", after=base, origin_server_ts=4_102_444_800_000)
-    ours = mirror.topic(alice.user_id, "now", after=base)
+    ours = mirror.topic(UserId(alice.user_id), "now", after=base)
     assert mirror.kinds(ours, ahead) == ["accepted", "accepted"]
     assert current_state(mirror.room_id)[TOPIC] == ahead.event_id
     mirror.catch_up()
@@ -176,7 +177,7 @@ def test_who_was_banned_goes_on_from_before_the_ban(
 ) -> None:
     """A moderator who is banned forks the room before it: the ban stands, and so does the state."""
     mirror = shared(alice, zoe, version)
-    assert mirror.kinds(give_power(mirror, alice.user_id, bob=50)) == ["accepted"]
+    assert mirror.kinds(give_power(mirror, UserId(alice.user_id), bob=50)) == ["accepted"]
     base = mirror.newest()
     topic = set_state(alice, mirror.room_id, "m.room.topic", {"topic": "tea"})
     ok(alice.post(path(mirror.room_id, "ban"), {"user_id": BOB}))
@@ -197,7 +198,7 @@ def test_an_ally_follows_what_was_soft_failed(
 ) -> None:
     """A member's message refers to the banned user's fork. The ban still stands after the merge."""
     mirror = shared(alice, zoe, version)
-    assert mirror.kinds(give_power(mirror, alice.user_id, bob=50)) == ["accepted"]
+    assert mirror.kinds(give_power(mirror, UserId(alice.user_id), bob=50)) == ["accepted"]
     base = mirror.newest()
     ok(alice.post(path(mirror.room_id, "ban"), {"user_id": BOB}))
     mirror.catch_up()
@@ -213,7 +214,7 @@ def test_an_ally_follows_what_was_soft_failed(
 def test_a_revocation_is_no_reset(alice: Client, zoe: Client, version: str, letters: list[Any]) -> None:
     """A ban that was made meanwhile undoes what all of ours agreed on, and nobody is alarmed."""
     mirror = shared(alice, zoe, version)
-    assert mirror.kinds(give_power(mirror, alice.user_id, bob=90, carol=50)) == ["accepted"]
+    assert mirror.kinds(give_power(mirror, UserId(alice.user_id), bob=90, carol=50)) == ["accepted"]
     base = mirror.newest()
     topic = mirror.topic(CAROL, "mine", after=base)
     assert mirror.kinds(topic) == ["accepted"]
@@ -230,11 +231,11 @@ def test_an_alarm_for_a_room_comes_once_an_hour(
     mirror = shared(alice, zoe, version)
     pair = {("m.x", ""): (event_of(mirror, JOIN_RULES), None)}
     for _ in range(3):
-        resets.tell(mirror.room_id, "$event", pair)
+        resets.tell(RoomId(mirror.room_id), EventId("$event"), pair)
     assert len(letters) == 1
     later = notices.now_ms() + resets.QUIET_MS  # type: ignore[attr-defined]
     monkeypatch.setattr(notices, "now_ms", lambda: later)
-    resets.tell(mirror.room_id, "$event", pair)
+    resets.tell(RoomId(mirror.room_id), EventId("$event"), pair)
     assert len(letters) == 2
 
 

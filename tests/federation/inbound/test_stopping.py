@@ -12,6 +12,7 @@ from murmuration.aws import calls
 from murmuration.aws.calls import Answer, Call, Proceed
 from murmuration.federation.inbound.asking import Asking
 from murmuration.federation.inbound.transactions import working
+from murmuration.protocol.identifiers import UserId
 from tests.federation.inbound.test_transactions import said
 from tests.federation.peers import Peer, Worker, share_room
 from tests.in_process import Client
@@ -54,7 +55,7 @@ class Stop:
 def test_stopping_at_any_write(alice: Client, peer: Peer, after: bool) -> None:
     """Messages, a gap that is filled, a member who comes: the message comes again until it is done."""
     mirror = share_room(alice, peer)
-    bob, carol = f"@bob:{peer.name}", f"@carol:{peer.name}"
+    bob, carol = UserId(f"@bob:{peer.name}"), UserId(f"@carol:{peer.name}")
     for at in itertools.count(1):
         early = mirror.message(bob, f"early {at}")
         joined = mirror.member(carol, carol, "leave" if at % 2 == 0 else "join")
@@ -80,7 +81,7 @@ def test_running_twice_at_once(alice: Client, peer: Peer) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     mirror = share_room(alice, peer)
-    sent = [mirror.message(f"@bob:{peer.name}", f"m{number}") for number in range(6)]
+    sent = [mirror.message(UserId(f"@bob:{peer.name}"), f"m{number}") for number in range(6)]
     message = {"origin": peer.name, "room_id": mirror.room_id, "pdus": [it.pdu for it in sent]}
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(working.work, [message, message]))
@@ -92,7 +93,7 @@ def test_when_the_time_is_over_the_rest_is_queued_again(
     alice: Client, peer: Peer, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mirror = share_room(alice, peer)
-    sent = [mirror.message(f"@bob:{peer.name}", f"m{number}") for number in range(4)]
+    sent = [mirror.message(UserId(f"@bob:{peer.name}"), f"m{number}") for number in range(4)]
     message = {"origin": peer.name, "room_id": mirror.room_id, "pdus": [it.pdu for it in sent]}
     with monkeypatch.context() as patch:
         patch.setattr(working, "SECONDS", 0.0)
@@ -107,7 +108,7 @@ def test_nobody_is_asked_once_the_time_is_over(
 ) -> None:
     """What needs others then waits; the rest of the room goes on."""
     mirror = share_room(alice, peer)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     fine = mirror.message(bob, "fine")
     mirror.message(bob, "missing")
     late = mirror.message(bob, "late")
@@ -121,7 +122,7 @@ def test_a_redaction_that_comes_before_its_target(alice: Client, peer: Peer, wor
     mirror = share_room(alice, peer)
     set_state(alice, mirror.room_id, "m.room.topic", {"topic": "t"})
     mirror.catch_up()
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     first = mirror.message(bob, "take this back")
     redaction = mirror.make(bob, "m.room.redaction", {"redacts": first.event_id})
     peer.send(redaction, first)

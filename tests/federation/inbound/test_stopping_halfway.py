@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from murmuration.protocol.identifiers import DeviceId, UserId
 from tests.faults import Way, fault
 from tests.federation.devices.conftest import encrypted_room, make_elsewhere
 from tests.federation.devices.elsewhere import Elsewhere
@@ -45,7 +46,7 @@ class Scene:
     clock: Clock
 
     @property
-    def bob(self) -> str:
+    def bob(self) -> UserId:
         return self.elsewhere.bob
 
     def deliver(self, *contents: dict[str, Any], kind: str = "m.device_list_update") -> None:
@@ -186,7 +187,7 @@ def test_what_was_interrupted_and_repeated_is_done(
     prepare: Callable[[Scene], tuple[Do, Look]],
 ) -> None:
     def begin() -> tuple[Do, Look]:
-        alice, elsewhere = log_in(fresh_user_id("alice"), "ALICE"), make_elsewhere()
+        alice, elsewhere = log_in(UserId(fresh_user_id("alice")), DeviceId("ALICE")), make_elsewhere()
         return prepare(Scene(alice, elsewhere, encrypted_room(alice, elsewhere), worker, clock))
 
     do, look = begin()

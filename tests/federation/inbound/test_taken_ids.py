@@ -7,17 +7,18 @@ from typing import Any
 import pytest
 
 from murmuration.federation.inbound import acls
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import event_store, room_items, room_removal
 from tests.in_process import Client, segment
 from tests.rooms.other_servers import OTHER, Mirror
 from tests.rooms.people import create_room, ok, path
 
-EVE = f"@eve:{OTHER}"
+EVE = UserId(f"@eve:{OTHER}")
 
 
 def room_with_eve(alice: Client, version: str = "1") -> Mirror:
-    mirror = Mirror(create_room(alice, room_version=version, preset="public_chat"))
+    mirror = Mirror(RoomId(create_room(alice, room_version=version, preset="public_chat")))
     assert mirror.kinds(mirror.member(EVE, EVE, "join")) == ["accepted"]
     return mirror
 
@@ -43,8 +44,8 @@ def test_one_room_s_membership_says_nothing_about_another_s(alice: Client, fresh
     joined = rooms[0].member(EVE, EVE, "join", event_id=taken)
     left = rooms[1].member(EVE, EVE, "leave", event_id=taken)
     assert rooms[0].kinds(joined) == rooms[1].kinds(left) == ["accepted"]
-    assert Room.load(rooms[0].room_id).membership(EVE) == "join"
-    assert Room.load(rooms[1].room_id).membership(EVE) == "leave"
+    assert Room.load(RoomId(rooms[0].room_id)).membership(EVE) == "join"
+    assert Room.load(RoomId(rooms[1].room_id)).membership(EVE) == "leave"
     assert rooms[0].kinds(rooms[0].message(EVE, "here")) == ["accepted"]
     assert rooms[1].kinds(rooms[1].message(EVE, "here")) == ["rejected"]
 
@@ -59,23 +60,23 @@ def test_one_room_s_acl_is_not_another_s(alice: Client, fresh_name: str) -> None
         mirror.catch_up()
         acl = mirror.state(EVE, "m.room.server_acl", {"allow": allowed}, event_id=taken)
         assert mirror.kinds(acl) == ["accepted"]
-        found.append(acls.is_allowed(Room.load(mirror.room_id), "third.example"))
+        found.append(acls.is_allowed(Room.load(RoomId(mirror.room_id)), ServerName("third.example")))
     assert found == [True, False]
 
 
 def test_an_outlier_of_another_room_authorises_nothing(alice: Client, fresh_name: str) -> None:
     """An event kept outside the log is found in its room alone, and it is deleted with it alone."""
     rooms = [room_with_eve(alice, "1") for _ in range(2)]
-    taken = f"$soft-{fresh_name}:{OTHER}"
+    taken = EventId(f"$soft-{fresh_name}:{OTHER}")
     ok(alice.post(path(rooms[0].room_id, "ban"), {"user_id": EVE}))
     late = rooms[0].message(EVE, "too late", event_id=taken)
     assert rooms[0].kinds(late) == ["soft_failed"]
-    assert event_store.read([taken], rooms[1].version, rooms[1].room_id) == {}
+    assert event_store.read([taken], rooms[1].version, RoomId(rooms[1].room_id)) == {}
     assert rooms[1].kinds(rooms[1].message(EVE, "in time", event_id=taken)) == ["accepted"]
-    assert event_store.read([taken], rooms[0].version, rooms[0].room_id)[taken].kind == "soft_failed"
+    assert event_store.read([taken], rooms[0].version, RoomId(rooms[0].room_id))[taken].kind == "soft_failed"
     for remove in (room_removal.remove_kept_events, room_removal.remove_log):
         list(remove(rooms[0].room_id))
-    assert room_items.locate([taken], rooms[0].room_id) == {}
+    assert room_items.locate([taken], RoomId(rooms[0].room_id)) == {}
     assert room_items.read_room_of(taken) == rooms[1].room_id
     shown = ok(alice.get(path(rooms[1].room_id, "event", taken)))
     assert shown["content"]["body"] == "in time"

@@ -12,6 +12,7 @@ from murmuration.federation.inbound.transactions import taking, working
 from murmuration.federation.inbound.transactions.queueing import MOST_MESSAGE_BYTES
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import Limit
+from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 from murmuration.protocol.pdus.signing import SigningKey, sign_event
 from murmuration.settings import settings
 from murmuration.storage.rooms import event_store
@@ -32,7 +33,7 @@ def said(alice: Client, mirror: Mirror) -> list[str]:
 @pytest.mark.parametrize("version", ["1", "6", "10", "12"])
 def test_messages_of_another_server_arrive(alice: Client, peer: Peer, worker: Worker, version: str) -> None:
     mirror = share_room(alice, peer, version=version)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     sent = [mirror.message(bob, text) for text in ("one", "two", "three")]
     answer = peer.send(*reversed(sent))
     assert (answer.status, answer.json) == (200, {"pdus": {}})
@@ -49,7 +50,7 @@ def test_messages_of_another_server_arrive(alice: Client, peer: Peer, worker: Wo
 
 def test_one_broken_event_keeps_none_of_the_others(alice: Client, peer: Peer, worker: Worker) -> None:
     mirror = share_room(alice, peer)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     sent = [mirror.message(bob, f"m{number}") for number in range(43)]
     first = sent[0].pdu
     broken: list[Any] = [
@@ -73,7 +74,7 @@ def test_repeating_changes_and_writes_nothing(
     from tests.budgets.meter import Meter
 
     mirror = share_room(alice, peer)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     sent = [mirror.message(bob, text) for text in ("one", "two")]
     peer.send(*sent)
     worker.run()
@@ -107,7 +108,7 @@ def test_limits_of_a_transaction(peer: Peer, worker: Worker, content: Any, statu
 
 def test_four_megabytes_pass_in_several_messages(alice: Client, peer: Peer, worker: Worker) -> None:
     mirror = share_room(alice, peer)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     sent = [mirror.message(bob, f"{number} " + "ü\uffff" * 12_000) for number in range(50)]
     assert peer.send(*sent).status == 200
     sizes = []
@@ -128,7 +129,7 @@ def test_one_server_cannot_fill_the_queue(
     settings.cache_clear()
     limits = {**rate_limits.LIMITS, "federation_pdu": Limit(0.001, 5)}
     monkeypatch.setattr(rate_limits, "LIMITS", limits)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     sent = [mirror.message(bob, str(number)) for number in range(6)]
     assert peer.send(*sent[:3]).status == 200
     answer = peer.send(*sent[3:])
@@ -143,13 +144,13 @@ def test_one_server_cannot_fill_the_queue(
 
 def test_rooms_that_are_not_ours(alice: Client, peer: Peer, worker: Worker) -> None:
     mirror = share_room(alice, peer)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     left = mirror.message(bob, "to nobody")
     leave(alice, mirror.room_id)
     foreign = {**left.pdu, "room_id": "!unknown:elsewhere.example"}
     assert peer.send(left, foreign).json == {"pdus": {}}
     assert worker.run() == 0
-    assert event_store.read([left.event_id], mirror.version, mirror.room_id) == {}
+    assert event_store.read([left.event_id], mirror.version, RoomId(mirror.room_id)) == {}
     # One that was queued while somebody was still there isn't taken either.
     counts = working.work({"origin": peer.name, "room_id": mirror.room_id, "pdus": [left.pdu]})
     assert counts == {"not_our_room": 1}
@@ -162,7 +163,7 @@ def test_acl_is_of_the_sending_server(alice: Client, peer: Peer, third: Peer, wo
     acl = {"allow": ["*"], "deny": [third.name.upper()]}
     set_state(alice, mirror.room_id, "m.room.server_acl", acl)
     mirror.catch_up()
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     message = mirror.message(bob, "by way of a denied server")
     third.send(message)
     worker.run()
@@ -180,14 +181,14 @@ def test_another_servers_signature_is_not_the_senders(
 ) -> None:
     """Any server's valid signature used to count for the sender's, elsewhere."""
     mirror = share_room(alice, peer, third)
-    genuine = mirror.message(f"@bob:{peer.name}", "forged", learn=False)
+    genuine = mirror.message(UserId(f"@bob:{peer.name}"), "forged", learn=False)
     pdu = copy.deepcopy(genuine.pdu)
     pdu["signatures"] = {}
-    forged = sign_event(pdu, third.name, third.key, mirror.version)
+    forged = sign_event(pdu, ServerName(third.name), third.key, mirror.version)
     third.send(forged if isinstance(forged, dict) else pdu)
     worker.run()
     assert said(alice, mirror) == []
-    assert event_store.read([genuine.event_id], mirror.version, mirror.room_id) == {}
+    assert event_store.read([genuine.event_id], mirror.version, RoomId(mirror.room_id)) == {}
 
 
 @pytest.mark.parametrize("signatures", [{}, {"nobody.example": {"ed25519:1": "x" * 86}}])
@@ -195,17 +196,17 @@ def test_without_the_senders_signature_nothing_is_taken(
     alice: Client, peer: Peer, worker: Worker, signatures: Any
 ) -> None:
     mirror = share_room(alice, peer)
-    event = mirror.message(f"@bob:{peer.name}", "unsigned", learn=False)
+    event = mirror.message(UserId(f"@bob:{peer.name}"), "unsigned", learn=False)
     peer.send({**event.pdu, "signatures": signatures})
     worker.run()
     assert said(alice, mirror) == []
-    assert event_store.read([event.event_id], mirror.version, mirror.room_id) == {}
+    assert event_store.read([event.event_id], mirror.version, RoomId(mirror.room_id)) == {}
 
 
 def test_wrong_signature(alice: Client, peer: Peer, worker: Worker) -> None:
     mirror = share_room(alice, peer)
     key = SigningKey(b"w" * 32, "1")
-    event = mirror.message(f"@bob:{peer.name}", "wrong", learn=False, signing_key=key)
+    event = mirror.message(UserId(f"@bob:{peer.name}"), "wrong", learn=False, signing_key=key)
     peer.send(event)
     worker.run()
     assert said(alice, mirror) == []
@@ -214,32 +215,32 @@ def test_wrong_signature(alice: Client, peer: Peer, worker: Worker) -> None:
 
 def test_wrong_content_hash_keeps_the_redacted_form(alice: Client, peer: Peer, worker: Worker) -> None:
     mirror = share_room(alice, peer)
-    event = mirror.message(f"@bob:{peer.name}", "genuine")
+    event = mirror.message(UserId(f"@bob:{peer.name}"), "genuine")
     changed = {**event.pdu, "content": {"msgtype": "m.text", "body": "changed on the way"}}
     peer.send(changed)
     worker.run()
-    stored = event_store.read([event.event_id], mirror.version, mirror.room_id)[event.event_id]
+    stored = event_store.read([event.event_id], mirror.version, RoomId(mirror.room_id))[event.event_id]
     assert (stored.kind, stored.event.content) == ("accepted", {})
 
 
 def test_what_the_rules_forbid_is_rejected(alice: Client, peer: Peer, worker: Worker) -> None:
     """An error of a rule isn't taken for consent."""
     mirror = share_room(alice, peer)
-    bob = f"@bob:{peer.name}"
+    bob = UserId(f"@bob:{peer.name}")
     levels = {"users": "everybody"}
     wrong = mirror.state(bob, "m.room.power_levels", levels, learn=False)
-    stranger = mirror.message(f"@mallory:{peer.name}", "not in the room", learn=False)
+    stranger = mirror.message(UserId(f"@mallory:{peer.name}"), "not in the room", learn=False)
     fine = mirror.message(bob, "fine")
     peer.send(wrong, stranger, fine)
     worker.run()
     assert said(alice, mirror) == ["fine"]
-    kinds = event_store.read([wrong.event_id, stranger.event_id], mirror.version, mirror.room_id)
+    kinds = event_store.read([wrong.event_id, stranger.event_id], mirror.version, RoomId(mirror.room_id))
     assert [it.kind for it in kinds.values()] == ["rejected"] * 2
 
 
 def test_events_come_without_event_id_and_get_theirs(alice: Client, peer: Peer, worker: Worker) -> None:
     mirror = share_room(alice, peer)
-    event = mirror.message(f"@bob:{peer.name}", "by hash")
+    event = mirror.message(UserId(f"@bob:{peer.name}"), "by hash")
     assert "event_id" not in event.pdu
     peer.send(event)
     worker.run()

@@ -10,6 +10,7 @@ import pytest
 
 from murmuration.aws import parameters
 from murmuration.protocol.encoding.multipart import build
+from murmuration.protocol.identifiers import ServerName
 from murmuration.settings import settings
 from tests.federation.asking import SECRET, Peer
 from tests.federation.network import Network, Received, Reply
@@ -50,7 +51,7 @@ class Library(Remote):
 
 
 @pytest.fixture
-def library(bucket: str, network: Network, fresh_name: str) -> Library:
+def library(bucket: str, network: Network, fresh_name: ServerName) -> Library:
     made = Library(fresh_name)
     made.serve(network)
     return made
@@ -59,7 +60,7 @@ def library(bucket: str, network: Network, fresh_name: str) -> Library:
 @pytest.fixture
 def server(bucket: str, network: Network, fresh_name: str, monkeypatch: pytest.MonkeyPatch) -> Peer:
     """Another server that asks this one."""
-    remote = Remote(f"asks-{fresh_name}")
+    remote = Remote(ServerName(f"asks-{fresh_name}"))
     remote.serve(network)
     monkeypatch.setenv("MURMURATION_VIEWER_SECRET_PARAMETER", "/secret")
     monkeypatch.setattr(parameters, "read_secret", lambda _: SECRET)

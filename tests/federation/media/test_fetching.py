@@ -15,6 +15,7 @@ from murmuration.aws import dynamodb, objects
 from murmuration.identity import patience, rate_limits
 from murmuration.identity.rate_limits import LIMITS, Limit
 from murmuration.media import remote
+from murmuration.protocol.identifiers import ServerName
 from murmuration.settings import settings
 from murmuration.storage.media import Content
 from tests.federation.media.conftest import Library, two_parts
@@ -210,7 +211,7 @@ def test_what_is_too_large_is_not_kept(
     answer = get(alice, library)
     assert (answer.status, answer.json["errcode"]) == (502, "M_TOO_LARGE")
     listed = objects.client().list_objects_v2(
-        Bucket=settings().media_bucket, Prefix=remote.folder(library.name, "abc")
+        Bucket=settings().media_bucket, Prefix=remote.folder(ServerName(library.name), "abc")
     )
     assert listed["KeyCount"] == 0
 
@@ -266,7 +267,9 @@ def test_a_fetch_that_was_stopped_is_begun_anew(
     from murmuration.storage import remote_media
 
     now = clock.now_ms()
-    assert remote_media.claim(library.name, "abc", "dead", now_ms=now, until_ms=now + remote.CLAIM_MS)
+    assert remote_media.claim(
+        ServerName(library.name), "abc", "dead", now_ms=now, until_ms=now + remote.CLAIM_MS
+    )
     monkeypatch.setattr(remote, "now_ms", lambda: now + remote.CLAIM_MS + 1)
     library.new = lambda _: two_parts(PNG, DATA)
     assert get(alice, library).body == DATA
@@ -277,10 +280,12 @@ def test_a_late_fetch_leaves_what_another_fetched(alice: Client, library: Librar
 
     def overtaken(_: Received) -> Reply:
         later = clock.now_ms() + remote.CLAIM_MS + 1
-        assert remote_media.claim(library.name, "abc", "other", now_ms=later, until_ms=later + 1)
+        assert remote_media.claim(ServerName(library.name), "abc", "other", now_ms=later, until_ms=later + 1)
         content = Content("remote/x/other", "text/plain", None, 5, later)
         objects.put("remote/x/other", b"other", "text/plain")
-        remote_media.finish(library.name, "abc", "other", content, now_ms=later, expires_ms=later + 100_000)
+        remote_media.finish(
+            ServerName(library.name), "abc", "other", content, now_ms=later, expires_ms=later + 100_000
+        )
         return two_parts(PNG, DATA)
 
     library.new = overtaken
@@ -390,7 +395,7 @@ def test_thumbnails_are_made_here(alice: Client, bob: Client, library: Library) 
         with Image.open(BytesIO(answer.body)) as image:
             assert image.size == (96, 96)
     assert len(library.asked) == 1
-    folder = remote.folder(library.name, "abc")
+    folder = remote.folder(ServerName(library.name), "abc")
     assert objects.get(f"{folder}/crop-96x96") is not None, "it ends with the image"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from murmuration.protocol.identifiers import ServerName
 from tests.federation.asking import Peer, viewer_secret
 from tests.federation.hosting import Host
 from tests.federation.network import Network
@@ -17,7 +18,7 @@ __all__ = ["viewer_secret"]
 
 
 @pytest.fixture
-def remote(network: Network, viewer_secret: None, fresh_name: str) -> Remote:
+def remote(network: Network, viewer_secret: None, fresh_name: ServerName) -> Remote:
     made = Remote(fresh_name)
     made.serve(network)
     return made
@@ -41,7 +42,7 @@ def bob(make_client: Callable[..., Client]) -> Client:
 @pytest.fixture
 def host(network: Network, viewer_secret: None, fresh_name: str) -> Host:
     """A server with rooms of its own."""
-    return Host(Remote(f"host.{fresh_name}"), network)
+    return Host(Remote(ServerName(f"host.{fresh_name}")), network)
 
 
 @pytest.fixture

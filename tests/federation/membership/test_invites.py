@@ -12,6 +12,7 @@ from murmuration.federation.membership.rescinding import take_leave
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import Limit
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 from murmuration.protocol.pdus.building import complete_event
 from murmuration.protocol.pdus.signing import SigningKey, sign_json, verify_event
 from murmuration.protocol.room_versions import ROOM_VERSIONS
@@ -34,9 +35,9 @@ def sync(client: Client, since: str | None = None) -> Any:
     return ok(client.get(f"{V3}/sync", since=since))
 
 
-def invite(host: Host, room: HostedRoom, user_id: str, *, api: str = "v2", **changes: Any) -> Answer:
+def invite(host: Host, room: HostedRoom, user_id: UserId, *, api: str = "v2", **changes: Any) -> Answer:
     """The host invites one of this server's users."""
-    event = room.member(user_id, "invite", sender=room.creator)
+    event = room.member(user_id, "invite", sender=UserId(room.creator))
     return send_invite(host, room, event, api=api, **changes)
 
 
@@ -58,9 +59,9 @@ def test_a_user_is_invited(alice: Client, host: Host, version: str) -> None:
     room = host.room(version, rule="invite")
     room.add("m.room.name", {"name": "Tea"}, "")
     since = sync(alice)["next_batch"]
-    answer = body_of(invite(host, room, alice.user_id))
+    answer = body_of(invite(host, room, UserId(alice.user_id)))
     key = signing_key()
-    verify_event(answer["event"], SERVER_NAME, key.key_id, key.public_key, room.version)
+    verify_event(answer["event"], ServerName(SERVER_NAME), key.key_id, key.public_key, room.version)
     assert (
         Event(answer["event"], room.version).event_id == room.state["m.room.member", alice.user_id].event_id
     )
@@ -76,7 +77,7 @@ def test_a_user_is_invited(alice: Client, host: Host, version: str) -> None:
 def test_an_invited_user_joins(alice: Client, host: Host, version: str) -> None:
     """By the server that invited them, without the client naming one."""
     room = host.room(version, rule="invite")
-    body_of(invite(host, room, alice.user_id))
+    body_of(invite(host, room, UserId(alice.user_id)))
     ok(alice.post(f"{V3}/join/{segment(room.room_id)}"))
     assert room.membership(alice.user_id) == "join"
     body = sync(alice)
@@ -86,7 +87,7 @@ def test_an_invited_user_joins(alice: Client, host: Host, version: str) -> None:
 
 def test_an_invite_of_version_1(alice: Client, host: Host) -> None:
     room = host.room("1", rule="invite")
-    answer = body_of(invite(host, room, alice.user_id, api="v1"))
+    answer = body_of(invite(host, room, UserId(alice.user_id), api="v1"))
     assert answer[0] == 200
     assert SERVER_NAME in answer[1]["event"]["signatures"]
     assert room.room_id in sync(alice)["rooms"]["invite"]
@@ -99,20 +100,20 @@ def test_stripped_state_is_taken_from_older_servers(alice: Client, host: Host) -
         {"type": "m.room.topic", "state_key": 3, "sender": room.creator, "content": {}},
         "what",
     ]
-    body_of(invite(host, room, alice.user_id, invite_room_state=stripped))
+    body_of(invite(host, room, UserId(alice.user_id), invite_room_state=stripped))
     events = sync(alice)["rooms"]["invite"][room.room_id]["invite_state"]["events"]
     assert [event["type"] for event in events] == ["m.room.name", "m.room.member"]
 
 
 def test_version_12_needs_the_creation(alice: Client, host: Host) -> None:
     room, other = host.room("12", rule="invite"), host.room("12")
-    event = room.member(alice.user_id, "invite", sender=room.creator)
+    event = room.member(UserId(alice.user_id), "invite", sender=UserId(room.creator))
     create = other.state["m.room.create", ""].pdu
     stripped = {"type": "m.room.create", "state_key": "", "sender": room.creator, "content": {}}
     states: list[Any] = [[], None, [create], [stripped]]
     for state in states:
         refused(send_invite(host, room, event, invite_room_state=state), 400, "M_INVALID_PARAM")
-    assert memberships.read_membership(alice.user_id, room.room_id) is None
+    assert memberships.read_membership(UserId(alice.user_id), RoomId(room.room_id)) is None
 
 
 def test_state_that_is_not_what_was_signed_is_not_shown(alice: Client, host: Host) -> None:
@@ -124,19 +125,19 @@ def test_state_that_is_not_what_was_signed_is_not_shown(alice: Client, host: Hos
     unsigned = {**topic.pdu, "signatures": {}}
     nobodys = {"type": "m.room.avatar", "state_key": "", "sender": "nobody", "content": {}}
     whole = [room.state["m.room.create", ""].pdu, forged, unsigned, nobodys]
-    body_of(invite(host, room, alice.user_id, invite_room_state=whole))
+    body_of(invite(host, room, UserId(alice.user_id), invite_room_state=whole))
     events = sync(alice)["rooms"]["invite"][room.room_id]["invite_state"]["events"]
     assert [event["type"] for event in events] == ["m.room.create", "m.room.member"]
 
 
 def test_a_second_invite_replaces_the_first(alice: Client, host: Host) -> None:
     room = host.room("11", rule="invite")
-    body_of(invite(host, room, alice.user_id))
-    first = memberships.read_membership(alice.user_id, room.room_id)
-    room.member(alice.user_id, "leave", sender=room.creator)
+    body_of(invite(host, room, UserId(alice.user_id)))
+    first = memberships.read_membership(UserId(alice.user_id), RoomId(room.room_id))
+    room.member(UserId(alice.user_id), "leave", sender=UserId(room.creator))
     room.add("m.room.name", {"name": "Second"}, "")
-    body_of(invite(host, room, alice.user_id))
-    second = memberships.read_membership(alice.user_id, room.room_id)
+    body_of(invite(host, room, UserId(alice.user_id)))
+    second = memberships.read_membership(UserId(alice.user_id), RoomId(room.room_id))
     assert first is not None
     assert second is not None
     assert first.event_id != second.event_id
@@ -151,14 +152,14 @@ def test_a_server_fills_nobody_s_list_with_invites(
     settings.cache_clear()
     monkeypatch.setattr(rate_limits, "LIMITS", {**rate_limits.LIMITS, "federation_invite": Limit(1e-6, 2)})
     for number in range(3):
-        answer = invite(host, host.room("11"), alice.user_id)
+        answer = invite(host, host.room("11"), UserId(alice.user_id))
         if number < 2:
             ok(answer)
         else:
             refused(answer, 429, "M_LIMIT_EXCEEDED")
     assert len(ok(alice.get(f"{V3}/sync"))["rooms"]["invite"]) == 2
-    other = Host(Remote(f"other.{fresh_name}"), network)
-    ok(invite(other, other.room("11"), alice.user_id))
+    other = Host(Remote(ServerName(f"other.{fresh_name}")), network)
+    ok(invite(other, other.room("11"), UserId(alice.user_id)))
     assert len(ok(alice.get(f"{V3}/sync"))["rooms"]["invite"]) == 3
 
 
@@ -170,14 +171,14 @@ def test_who_takes_no_invites(alice: Client, host: Host) -> None:
         )
     )
     room = host.room("11", rule="invite")
-    refused(invite(host, room, alice.user_id), 403, "M_INVITE_BLOCKED")
-    assert memberships.read_membership(alice.user_id, room.room_id) is None
+    refused(invite(host, room, UserId(alice.user_id)), 403, "M_INVITE_BLOCKED")
+    assert memberships.read_membership(UserId(alice.user_id), RoomId(room.room_id)) is None
 
 
 def test_users_that_there_are_not(host: Host, fresh_user_id: Callable[..., str]) -> None:
     room = host.room("11", rule="invite")
-    refused(invite(host, room, fresh_user_id()), 403, "M_FORBIDDEN")
-    refused(invite(host, room, "@somebody:elsewhere.example"), 400, "M_INVALID_PARAM")
+    refused(invite(host, room, UserId(fresh_user_id())), 403, "M_FORBIDDEN")
+    refused(invite(host, room, UserId("@somebody:elsewhere.example")), 400, "M_INVALID_PARAM")
 
 
 NO_INVITES: Mapping[str, Mapping[str, Any]] = {
@@ -192,18 +193,18 @@ NO_INVITES: Mapping[str, Mapping[str, Any]] = {
 @pytest.mark.parametrize("what", NO_INVITES)
 def test_nothing_but_an_invite_is_signed(alice: Client, host: Host, what: str) -> None:
     room = host.room("11", rule="invite")
-    event = room.member(alice.user_id, "invite", sender=room.creator)
+    event = room.member(UserId(alice.user_id), "invite", sender=UserId(room.creator))
     pdu = {**event.pdu, **NO_INVITES[what]}
-    changed = complete_event(pdu, host.remote.name, host.remote.key, room.version)
+    changed = complete_event(pdu, ServerName(host.remote.name), host.remote.key, room.version)
     answer = send_invite(host, room, changed)
     refused(answer, 400, "M_INVALID_PARAM")
-    assert memberships.read_membership(alice.user_id, room.room_id) is None
+    assert memberships.read_membership(UserId(alice.user_id), RoomId(room.room_id)) is None
 
 
 def test_an_invite_without_a_right_signature(alice: Client, host: Host) -> None:
     room = host.room("11", rule="invite")
-    event = room.member(alice.user_id, "invite", sender=room.creator)
-    for signatures in ({}, {host.remote.name: {host.remote.key.key_id: "A" * 86}}):
+    event = room.member(UserId(alice.user_id), "invite", sender=UserId(room.creator))
+    for signatures in ({}, {str(host.remote.name): {host.remote.key.key_id: "A" * 86}}):
         wrong = Event({**event.pdu, "signatures": signatures}, room.version)
         refused(send_invite(host, room, wrong), 400, "M_INVALID_PARAM")
     changed = Event({**event.pdu, "content": {"membership": "invite", "x": 1}}, room.version, event.event_id)
@@ -212,9 +213,9 @@ def test_an_invite_without_a_right_signature(alice: Client, host: Host) -> None:
 
 def test_a_version_that_there_is_not(alice: Client, host: Host) -> None:
     room = host.room("11", rule="invite")
-    answer = invite(host, room, alice.user_id, room_version="org.example.99")
+    answer = invite(host, room, UserId(alice.user_id), room_version="org.example.99")
     refused(answer, 400, "M_INCOMPATIBLE_ROOM_VERSION")
-    refused(invite(host, room, alice.user_id, room_version=None), 400, "M_MISSING_PARAM")
+    refused(invite(host, room, UserId(alice.user_id), room_version=None), 400, "M_MISSING_PARAM")
 
 
 # -- Rejecting and rescinding ----------------------------------------------------------------------------
@@ -223,7 +224,7 @@ def test_a_version_that_there_is_not(alice: Client, host: Host) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_an_invite_is_rejected(alice: Client, host: Host, version: str) -> None:
     room = host.room(version, rule="invite")
-    body_of(invite(host, room, alice.user_id))
+    body_of(invite(host, room, UserId(alice.user_id)))
     since = sync(alice)["next_batch"]
     ok(alice.post(path(room.room_id, "leave")))
     assert room.membership(alice.user_id) == "leave"
@@ -243,7 +244,7 @@ def test_an_invite_of_a_dead_server_is_rejected_at_once(
     from functions.workers.joins.join_remote_room import handler
 
     room = host.room("11", rule="invite")
-    body_of(invite(host, room, alice.user_id))
+    body_of(invite(host, room, UserId(alice.user_id)))
     since = sync(alice)["next_batch"]
     host.lies["make_leave"] = lambda _: Reply({"errcode": "M_UNKNOWN", "error": "?"}, 500)
     ok(alice.post(path(room.room_id, "leave"), {"reason": "no"}))
@@ -267,24 +268,24 @@ def test_a_room_that_one_was_never_invited_to(alice: Client, host: Host) -> None
 
 def test_an_invite_is_taken_back(alice: Client, host: Host) -> None:
     room = host.room("11", rule="invite")
-    body_of(invite(host, room, alice.user_id))
+    body_of(invite(host, room, UserId(alice.user_id)))
     since = sync(alice)["next_batch"]
-    kick = room.member(alice.user_id, "leave", sender=room.creator)
-    assert take_leave(kick.pdu, host.remote.name)
+    kick = room.member(UserId(alice.user_id), "leave", sender=UserId(room.creator))
+    assert take_leave(kick.pdu, ServerName(host.remote.name))
     body = sync(alice, since)
     (shown,) = body["rooms"]["leave"][room.room_id]["timeline"]["events"]
     assert (shown["event_id"], shown["sender"]) == (kick.event_id, room.creator)
-    assert not take_leave(kick.pdu, host.remote.name)
+    assert not take_leave(kick.pdu, ServerName(host.remote.name))
 
 
 def test_an_invite_is_taken_back_in_a_transaction(alice: Client, host: Host) -> None:
     room = host.room("11", rule="invite")
-    body_of(invite(host, room, alice.user_id))
-    kick = room.member(alice.user_id, "leave", sender=room.creator)
+    body_of(invite(host, room, UserId(alice.user_id)))
+    kick = room.member(UserId(alice.user_id), "leave", sender=UserId(room.creator))
     pdus = [room.message("not for us").pdu, kick.pdu]
     counts = working.work({"origin": host.remote.name, "room_id": room.room_id, "pdus": pdus})
     assert counts == {"accepted": 1, "not_our_room": 1}
-    row = memberships.read_membership(alice.user_id, room.room_id)
+    row = memberships.read_membership(UserId(alice.user_id), RoomId(room.room_id))
     assert row is not None
     assert row.membership == "leave"
 
@@ -293,9 +294,9 @@ def test_what_does_not_take_an_invite_back(
     alice: Client, host: Host, network: Network, fresh_name: str
 ) -> None:
     room = host.room("11", rule="invite")
-    body_of(invite(host, room, alice.user_id))
-    kick = room.member(alice.user_id, "leave", sender=room.creator, take=False)
-    stranger = Remote(f"stranger.{fresh_name}", SigningKey(b"s" * 32, "s1"))
+    body_of(invite(host, room, UserId(alice.user_id)))
+    kick = room.member(UserId(alice.user_id), "leave", sender=UserId(room.creator), take=False)
+    stranger = Remote(ServerName(f"stranger.{fresh_name}"), SigningKey(b"s" * 32, "s1"))
     stranger.serve(network)
     sender = f"@eve:{stranger.name}"
     foreign = {**kick.pdu, "sender": sender, "auth_events": kick.pdu["auth_events"][:1]}
@@ -303,26 +304,26 @@ def test_what_does_not_take_an_invite_back(
         {**kick.pdu, "signatures": {}},
         {**kick.pdu, "room_id": "!other:example.org"},
         {**kick.pdu, "content": {"membership": "leave"}, "state_key": "@nobody:example.org"},
-        complete_event(foreign, stranger.name, stranger.key, room.version).pdu,
-        complete_event(kick.pdu, stranger.name, stranger.key, room.version).pdu,
+        complete_event(foreign, ServerName(stranger.name), stranger.key, room.version).pdu,
+        complete_event(kick.pdu, ServerName(stranger.name), stranger.key, room.version).pdu,
         room.message("hello").pdu,
         {},
         None,
         [],
     ]
     for pdu in wrong:
-        assert not take_leave(pdu, host.remote.name)
-    row = memberships.read_membership(alice.user_id, room.room_id)
+        assert not take_leave(pdu, ServerName(host.remote.name))
+    row = memberships.read_membership(UserId(alice.user_id), RoomId(room.room_id))
     assert row is not None
     assert row.membership == "invite"
 
 
 def test_an_old_leave_ends_no_newer_invite(alice: Client, host: Host) -> None:
     room = host.room("11", rule="invite")
-    body_of(invite(host, room, alice.user_id))
-    kick = room.member(alice.user_id, "leave", sender=room.creator)
-    body_of(invite(host, room, alice.user_id))
-    assert not take_leave(kick.pdu, host.remote.name)
+    body_of(invite(host, room, UserId(alice.user_id)))
+    kick = room.member(UserId(alice.user_id), "leave", sender=UserId(room.creator))
+    body_of(invite(host, room, UserId(alice.user_id)))
+    assert not take_leave(kick.pdu, ServerName(host.remote.name))
 
 
 # -- Our users invite ------------------------------------------------------------------------------------
@@ -330,11 +331,11 @@ def test_an_old_leave_ends_no_newer_invite(alice: Client, host: Host) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_user_of_another_server_is_invited(alice: Client, host: Host, version: str) -> None:
-    room_id = create_room(alice, preset="private_chat", room_version=version, name="Tea")
+    room_id = RoomId(create_room(alice, preset="private_chat", room_version=version, name="Tea"))
     guest = f"@guest:{host.remote.name}"
     ok(alice.post(path(room_id, "invite"), {"user_id": guest, "reason": "come"}))
     (body,) = host.invited
-    told = {pdu["type"]: Event(pdu, ROOM_VERSIONS[version]) for pdu in body["invite_room_state"]}
+    told = {pdu[RoomId("type")]: Event(pdu, ROOM_VERSIONS[version]) for pdu in body["invite_room_state"]}
     assert told["m.room.create"].room_id == room_id
     assert told["m.room.name"].content == {"name": "Tea"}
     event = Room.load(room_id).event("m.room.member", guest)
@@ -346,8 +347,8 @@ def test_a_user_of_another_server_is_invited(alice: Client, host: Host, version:
 
 
 def test_an_invited_guest_joins_a_closed_room(alice: Client, host: Host) -> None:
-    room_id = create_room(alice, preset="private_chat")
-    guest = f"@guest:{host.remote.name}"
+    room_id = RoomId(create_room(alice, preset="private_chat"))
+    guest = UserId(f"@guest:{host.remote.name}")
     ok(alice.post(path(room_id, "invite"), {"user_id": guest}))
     body_of(Peer(host.remote).go("join", room_id, guest))
     assert Room.load(room_id).membership(guest) == "join"
@@ -355,7 +356,7 @@ def test_an_invited_guest_joins_a_closed_room(alice: Client, host: Host) -> None
 
 def test_a_room_is_made_with_a_guest(alice: Client, host: Host) -> None:
     guest = f"@guest:{host.remote.name}"
-    room_id = create_room(alice, preset="trusted_private_chat", invite=[guest], is_direct=True)
+    room_id = RoomId(create_room(alice, preset="trusted_private_chat", invite=[guest], is_direct=True))
     event = Room.load(room_id).event("m.room.member", guest)
     assert event is not None
     assert event.content == {"membership": "invite", "is_direct": True}
@@ -384,8 +385,8 @@ def test_an_older_server_is_asked_by_version_1(alice: Client, host: Host) -> Non
 def test_an_invite_that_the_guests_server_refuses(
     alice: Client, host: Host, status: int, errcode: str, shown: tuple[int, str]
 ) -> None:
-    room_id = create_room(alice, preset="private_chat")
-    guest = f"@guest:{host.remote.name}"
+    room_id = RoomId(create_room(alice, preset="private_chat"))
+    guest = UserId(f"@guest:{host.remote.name}")
     host.lies["invite"] = lambda _: Reply({"errcode": errcode, "error": "No"}, status)
     refused(alice.post(path(room_id, "invite"), {"user_id": guest}), *shown)
     assert Room.load(room_id).membership(guest) is None
@@ -407,8 +408,8 @@ LIES: Mapping[str, Callable[[dict[str, Any]], Any]] = {
 
 @pytest.mark.parametrize("lie", LIES)
 def test_an_invite_that_is_not_signed(alice: Client, host: Host, lie: str) -> None:
-    room_id = create_room(alice, preset="private_chat")
-    guest = f"@guest:{host.remote.name}"
+    room_id = RoomId(create_room(alice, preset="private_chat"))
+    guest = UserId(f"@guest:{host.remote.name}")
     host.lies["invite"] = LIES[lie]
     refused(alice.post(path(room_id, "invite"), {"user_id": guest}), 502, "M_UNKNOWN")
     assert Room.load(room_id).membership(guest) is None
@@ -416,8 +417,8 @@ def test_an_invite_that_is_not_signed(alice: Client, host: Host, lie: str) -> No
 
 def test_an_invite_that_comes_back_changed(alice: Client, host: Host) -> None:
     """Only the signature is taken; if it is for the changed event it isn't ours."""
-    room_id = create_room(alice, preset="private_chat")
-    guest = f"@guest:{host.remote.name}"
+    room_id = RoomId(create_room(alice, preset="private_chat"))
+    guest = UserId(f"@guest:{host.remote.name}")
 
     def change(answer: dict[str, Any]) -> Any:
         changed = {**answer["event"], "state_key": "@other:example.org"}
@@ -427,7 +428,7 @@ def test_an_invite_that_comes_back_changed(alice: Client, host: Host) -> None:
     ok(alice.post(path(room_id, "invite"), {"user_id": guest}))
     room = Room.load(room_id)
     assert room.membership(guest) == "invite"
-    assert room.membership("@other:example.org") is None
+    assert room.membership(UserId("@other:example.org")) is None
 
 
 def test_who_may_not_invite(alice: Client, bob: Client, host: Host) -> None:
@@ -451,7 +452,7 @@ def test_a_user_knocks_and_is_let_in(alice: Client, host: Host, version: str) ->
     assert room.membership(alice.user_id) == "knock"
     shown = sync(alice)["rooms"]["knock"][room.room_id]["knock_state"]["events"]
     assert {"name": "Tea"} in [event["content"] for event in shown]
-    body_of(invite(host, room, alice.user_id))
+    body_of(invite(host, room, UserId(alice.user_id)))
     body = sync(alice)["rooms"]
     assert room.room_id in body["invite"]
     assert room.room_id not in body.get("knock", {})
@@ -469,9 +470,9 @@ def test_a_knock_is_taken_back(alice: Client, host: Host) -> None:
 def test_a_knock_is_refused_by_the_room(alice: Client, host: Host) -> None:
     room = host.room("11", rule="knock")
     ok(alice.post(f"{V3}/knock/{segment(room.room_id)}?via={host.remote.name}"))
-    kick = room.member(alice.user_id, "leave", sender=room.creator)
-    assert take_leave(kick.pdu, host.remote.name)
-    row = memberships.read_membership(alice.user_id, room.room_id)
+    kick = room.member(UserId(alice.user_id), "leave", sender=UserId(room.creator))
+    assert take_leave(kick.pdu, ServerName(host.remote.name))
+    row = memberships.read_membership(UserId(alice.user_id), RoomId(room.room_id))
     assert row is not None
     assert (row.membership, row.previous) == ("leave", "knock")
 
@@ -479,21 +480,21 @@ def test_a_knock_is_refused_by_the_room(alice: Client, host: Host) -> None:
 # -- Invites by address, aliases, profiles ---------------------------------------------------------------
 
 
-def third_party_room(alice: Client, key: SigningKey) -> str:
+def third_party_room(alice: Client, key: SigningKey) -> RoomId:
     content = {
         "display_name": "c…@example.com",
         "key_validity_url": "https://id.example/valid",
         "public_key": key.public_base64,
         "public_keys": [{"public_key": key.public_base64}],
     }
-    room_id = create_room(alice, preset="private_chat")
+    room_id = RoomId(create_room(alice, preset="private_chat"))
     ok(alice.put(path(room_id, "state", "m.room.third_party_invite", "token"), content))
     return room_id
 
 
 def exchange(host: Host, room_id: str, sender: str, key: SigningKey, **changes: Any) -> Answer:
     guest = f"@guest:{host.remote.name}"
-    signed = sign_json({"mxid": guest, "token": "token", "sender": sender}, "id.example", key)
+    signed = sign_json({"mxid": guest, "token": "token", "sender": sender}, ServerName("id.example"), key)
     body = {
         "type": "m.room.member",
         "room_id": room_id,
@@ -526,7 +527,7 @@ def test_an_address_that_is_not_proved(alice: Client, bob: Client, host: Host) -
     refused(exchange(host, room_id, alice.user_id, key, type="m.room.name"), 400, "M_INVALID_PARAM")
     refused(exchange(host, room_id, "@x:elsewhere.example", key), 400, "M_INVALID_PARAM")
     refused(exchange(host, room_id, alice.user_id, key, content={}), 400, "M_INVALID_PARAM")
-    assert Room.load(room_id).membership(f"@guest:{host.remote.name}") is None
+    assert Room.load(room_id).membership(UserId(f"@guest:{host.remote.name}")) is None
 
 
 def test_an_alias_is_told(alice: Client, host: Host) -> None:

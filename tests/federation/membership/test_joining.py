@@ -15,6 +15,7 @@ from murmuration.federation.membership import joining
 from murmuration.identity import budgets, rate_limits
 from murmuration.protocol.errors import LimitExceeded
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 from murmuration.protocol.pdus.signing import SigningKey
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
@@ -51,10 +52,10 @@ def test_a_user_joins_a_room_of_another_server(
     since = sync(alice)["next_batch"]
     assert ok(join(alice, room.room_id, host.remote.name)) == {"room_id": room.room_id}
     assert room.membership(alice.user_id) == "join"
-    ours = Room.load(room.room_id)
-    assert {entry.event.event_id for entry in room_items.read_state_of_type(room.room_id, room.version)} == {
-        event.event_id for event in room.state.values()
-    }
+    ours = Room.load(RoomId(room.room_id))
+    assert {
+        entry.event.event_id for entry in room_items.read_state_of_type(RoomId(room.room_id), room.version)
+    } == {event.event_id for event in room.state.values()}
     assert ours.head.extremities == (room.newest.event_id,) if room.newest else False
     assert set(member_index.read_present(ours.head)) == {alice.user_id, room.creator}
     assert member_index.read_servers(ours.head) == {host.remote.name: 1}
@@ -71,7 +72,7 @@ def test_what_is_said_there_goes_on_here(alice: Client, host: Host) -> None:
     ok(join(alice, room.room_id, host.remote.name))
     body = {"msgtype": "m.text", "body": "hello"}
     ok(alice.put(path(room.room_id, "send", "m.room.message", "t1"), body))
-    entries = room_items.read_log(room.room_id, room.version)
+    entries = room_items.read_log(RoomId(room.room_id), room.version)
     assert [entry.event.type for entry in entries] == ["m.room.member", "m.room.message"]
     assert [entry.distributed for entry in entries] == [True, False]  # the other server tells of the join
     assert entries[1].event.prev_events == (entries[0].event.event_id,)
@@ -107,7 +108,7 @@ def test_a_second_user_joins_here(alice: Client, bob: Client, host: Host) -> Non
     asked = len(host.asked)
     ok(join(bob, room.room_id, host.remote.name))
     assert len(host.asked) == asked
-    assert Room.load(room.room_id).head.local_joined == 2
+    assert Room.load(RoomId(room.room_id)).head.local_joined == 2
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_what_the_other_server_refuses(
     room = host.room()
     host.lies["make_join"] = lambda _: Reply({"errcode": errcode, "error": "No"}, status)
     refused(join(alice, room.room_id, host.remote.name), *shown)
-    assert room_items.read_head(room.room_id) is None
+    assert room_items.read_head(RoomId(room.room_id)) is None
     # A refusal isn't remembered: the next try asks again.
     del host.lies["make_join"]
     ok(join(alice, room.room_id, host.remote.name))
@@ -168,7 +169,7 @@ def test_a_template_that_lies_is_not_signed(alice: Client, host: Host, lie: str)
     host.lies["make_join"] = change
     refused(join(alice, room.room_id, host.remote.name), 502, "M_UNKNOWN")
     assert "v2/send_join" not in host.asked
-    assert room_items.read_head(room.room_id) is None
+    assert room_items.read_head(RoomId(room.room_id)) is None
 
 
 def drop_create(answer: dict[str, Any]) -> None:
@@ -209,7 +210,7 @@ def test_an_answer_that_lies_makes_no_room(alice: Client, host: Host, lie: str, 
         return copied
 
     refused(join(alice, room.room_id, host.remote.name), 502, "M_UNKNOWN")
-    assert room_items.read_head(room.room_id) is None
+    assert room_items.read_head(RoomId(room.room_id)) is None
 
 
 def json_copy(value: Any) -> Any:
@@ -226,19 +227,19 @@ def test_an_answer_of_another_room(alice: Client, host: Host) -> None:
 
     host.lies["send_join"] = change
     refused(join(alice, room.room_id, host.remote.name), 502, "M_UNKNOWN")
-    assert room_items.read_head(room.room_id) is None
-    assert room_items.read_head(other.room_id) is None
+    assert room_items.read_head(RoomId(room.room_id)) is None
+    assert room_items.read_head(RoomId(other.room_id)) is None
 
 
 def test_single_bad_events_are_left_out(alice: Client, host: Host, network: Network, fresh_name: str) -> None:
     """With what they authorise. The rest of the room is joined."""
     room = host.room("11")
     room.add("m.room.name", {"name": "Tea"}, "")
-    stranger = Remote(f"stranger.{fresh_name}", SigningKey(b"s" * 32, "s1"))
+    stranger = Remote(ServerName(f"stranger.{fresh_name}"), SigningKey(b"s" * 32, "s1"))
     stranger.serve(network)
-    user = f"@carl:{stranger.name}"
+    user = UserId(f"@carl:{stranger.name}")
     forged = room.member(user, "join", key=host.remote.key)  # not by its sender's server
-    needs_it = room.add("org.example.x", {}, "", sender=room.creator)
+    needs_it = room.add("org.example.x", {}, "", sender=UserId(room.creator))
     topic = room.add("m.room.topic", {"topic": "right"}, "")
 
     def change(answer: dict[str, Any]) -> Any:
@@ -251,9 +252,9 @@ def test_single_bad_events_are_left_out(alice: Client, host: Host, network: Netw
 
     host.lies["send_join"] = change
     ok(join(alice, room.room_id, host.remote.name))
-    ours = Room.load(room.room_id)
+    ours = Room.load(RoomId(room.room_id))
     assert ours.membership(user) is None
-    assert room_items.locate([forged.event_id], room.room_id) == {}
+    assert room_items.locate([forged.event_id], RoomId(room.room_id)) == {}
     name = ours.event("m.room.name")
     assert name is not None
     assert name.content == {"name": "Tea"}
@@ -261,7 +262,7 @@ def test_single_bad_events_are_left_out(alice: Client, host: Host, network: Netw
     assert kept is not None
     assert (kept.event_id, kept.content) == (topic.event_id, {})  # redacted, as its hash is wrong
     assert ours.event("org.example.x") is not None
-    assert needs_it.event_id in room_items.locate([needs_it.event_id], room.room_id)
+    assert needs_it.event_id in room_items.locate([needs_it.event_id], RoomId(room.room_id))
 
 
 def test_an_event_that_comes_back_changed_is_not_taken(alice: Client, host: Host) -> None:
@@ -273,7 +274,7 @@ def test_an_event_that_comes_back_changed_is_not_taken(alice: Client, host: Host
 
     host.lies["send_join"] = change
     ok(join(alice, room.room_id, host.remote.name))
-    (entry,) = room_items.read_log(room.room_id, room.version)
+    (entry,) = room_items.read_log(RoomId(room.room_id), room.version)
     assert (entry.event.type, entry.event.sender) == ("m.room.member", alice.user_id)
 
 
@@ -294,23 +295,23 @@ def test_a_room_that_is_too_large(alice: Client, host: Host, limit: int) -> None
     """It is left again, and isn't joined by the next server."""
     room = host.room("11")
     for number in range(limit):
-        room.member(f"@u{number}:{host.remote.name}", "join")
+        room.member(UserId(f"@u{number}:{host.remote.name}"), "join")
     answer = join(alice, room.room_id, host.remote.name)
     refused(answer, 403, "M_FORBIDDEN")
     assert "it has 3 members" in answer.json["error"]
     assert "federation_max_members" in answer.json["error"]
-    assert room_items.read_head(room.room_id) is None
+    assert room_items.read_head(RoomId(room.room_id)) is None
     assert room.membership(alice.user_id) == "leave"
 
 
 def test_a_room_that_is_too_large_is_joined_by_one_server_alone(
     alice: Client, host: Host, network: Network, fresh_name: str, limit: int
 ) -> None:
-    second = Host(Remote(f"second.{fresh_name}"), network)
+    second = Host(Remote(ServerName(f"second.{fresh_name}")), network)
     room = host.room("11")
     second.rooms[room.room_id] = room
     for number in range(limit):
-        room.member(f"@u{number}:{host.remote.name}", "join")
+        room.member(UserId(f"@u{number}:{host.remote.name}"), "join")
     refused(join(alice, room.room_id, host.remote.name, second.remote.name), 403, "M_FORBIDDEN")
     joins = [asked for it in (host, second) for asked in it.asked if asked.endswith("/send_join")]
     assert len(joins) == 1
@@ -342,7 +343,7 @@ def test_a_complexity_that_is_no_reason(alice: Client, host: Host, complexity: A
 def test_the_limit_is_on_by_default() -> None:
     from murmuration.settings import Settings
 
-    assert Settings("a.example", "").federation_max_members == 20_000
+    assert Settings(ServerName("a.example"), "").federation_max_members == 20_000
 
 
 def test_a_room_that_grew_is_not_left(alice: Client, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,13 +354,13 @@ def test_a_room_that_grew_is_not_left(alice: Client, host: Host, monkeypatch: py
     room = host.room("11")
     ok(join(alice, room.room_id, host.remote.name))
     for number in range(3):
-        room.member(f"@u{number}:{host.remote.name}", "join")
+        room.member(UserId(f"@u{number}:{host.remote.name}"), "join")
     monkeypatch.setenv("MURMURATION_FEDERATION_MAX_MEMBERS", "2")
     settings.cache_clear()
     host.complexity = 1.0
-    assert rejoin_room(room.room_id) == [alice.user_id]
+    assert rejoin_room(RoomId(room.room_id)) == [alice.user_id]
     assert room.membership(alice.user_id) == "join"
-    assert Room.load(room.room_id).head.joined == 5
+    assert Room.load(RoomId(room.room_id)).head.joined == 5
 
 
 # -- Jobs ------------------------------------------------------------------------------------------------
@@ -380,13 +381,15 @@ def test_a_join_that_takes_long_goes_on(
         refused(join(alice, room.room_id, host.remote.name), 504, "M_UNKNOWN")
     assert len(sent) == 1
     assert jobs == []
-    run(alice.user_id, room.room_id)
+    run(UserId(alice.user_id), RoomId(room.room_id))
     assert ok(join(alice, room.room_id, host.remote.name)) == {"room_id": room.room_id}
     assert room.room_id in sync(alice)["rooms"]["join"]
 
 
 def test_a_job_is_done_once_at_a_time(alice: Client) -> None:
-    job = join_jobs.Job(alice.user_id, "!a:b.example", ["b.example"], {"membership": "join"})
+    job = join_jobs.Job(
+        UserId(alice.user_id), RoomId("!a:b.example"), [ServerName("b.example")], {"membership": "join"}
+    )
     assert join_jobs.begin(job, 1000)
     assert not join_jobs.begin(job, 1001)
     assert join_jobs.claim(job.user_id, job.room_id, 2000, 10_000) is not None
@@ -441,7 +444,9 @@ def test_the_claim_of_who_works_is_renewed(alice: Client, monkeypatch: pytest.Mo
     """So it need not be long, and a worker that died keeps nobody waiting."""
     from murmuration.federation.membership import jobs as work
 
-    job = join_jobs.Job(alice.user_id, "!a:b.example", ["b.example"], {"membership": "join"})
+    job = join_jobs.Job(
+        UserId(alice.user_id), RoomId("!a:b.example"), [ServerName("b.example")], {"membership": "join"}
+    )
     assert join_jobs.begin(job, now_ms())
     was_renewed, renew = threading.Event(), join_jobs.renew
 
@@ -475,11 +480,13 @@ def test_a_job_done_twice_is_one_join(alice: Client, host: Host) -> None:
     from murmuration.federation.membership import jobs as work
 
     room = host.room("11")
-    job = join_jobs.Job(alice.user_id, room.room_id, [host.remote.name], {"membership": "join"})
+    job = join_jobs.Job(
+        UserId(alice.user_id), RoomId(room.room_id), [ServerName(host.remote.name)], {"membership": "join"}
+    )
     work.join(job)
-    first = Room.load(room.room_id)
+    first = Room.load(RoomId(room.room_id))
     work.join(job)
-    second = Room.load(room.room_id)
+    second = Room.load(RoomId(room.room_id))
     assert second.head.joined == first.head.joined == 2
     assert member_index.read_servers(second.head) == {host.remote.name: 1}
 
@@ -493,13 +500,13 @@ def test_back_into_a_room_that_went_on(alice: Client, host: Host) -> None:
     room.add("m.room.name", {"name": "Then"}, "")
     ok(join(alice, room.room_id, host.remote.name))
     ok(alice.post(path(room.room_id, "leave")))
-    (*_, left) = room_items.read_log(room.room_id, room.version)
+    (*_, left) = room_items.read_log(RoomId(room.room_id), room.version)
     room.take(left.event)
     room.add("m.room.name", {"name": "Now"}, "")
-    room.member(f"@new:{host.remote.name}", "join")
+    room.member(UserId(f"@new:{host.remote.name}"), "join")
     since = sync(alice)["next_batch"]
     ok(join(alice, room.room_id, host.remote.name))
-    ours = Room.load(room.room_id)
+    ours = Room.load(RoomId(room.room_id))
     assert room.newest is not None
     assert ours.head.extremities == (room.newest.event_id,)
     name = ours.event("m.room.name")
@@ -516,7 +523,7 @@ def test_back_into_a_room_that_went_on(alice: Client, host: Host) -> None:
 
 def test_a_room_of_ours_that_went_on_elsewhere(alice: Client, bob: Client, host: Host) -> None:
     """Nobody of this server is in it any more: its own state is of no use."""
-    room_id = create_room(alice, preset="public_chat", room_version="11")
+    room_id = RoomId(create_room(alice, preset="public_chat", room_version="11"))
     refused(join(bob, "!unknown:example.org"), 404, "M_NOT_FOUND")
     ok(join(bob, room_id))
     assert Room.load(room_id).head.local_joined == 2
@@ -526,9 +533,9 @@ def test_a_room_of_ours_that_went_on_elsewhere(alice: Client, bob: Client, host:
 def test_a_room_whose_state_takes_more_than_a_transaction(alice: Client, host: Host, members: int) -> None:
     room = host.room("11")
     for number in range(members):
-        room.member(f"@u{number}:{host.remote.name}", "join")
+        room.member(UserId(f"@u{number}:{host.remote.name}"), "join")
     ok(join(alice, room.room_id, host.remote.name))
-    ours = Room.load(room.room_id)
+    ours = Room.load(RoomId(room.room_id))
     assert ours.head.unsettled is None
     assert ours.head.joined == members + 2
     assert member_index.read_servers(ours.head) == {host.remote.name: members + 1}
@@ -546,6 +553,6 @@ def test_the_joined_event_is_ours_with_all_signatures(alice: Client, host: Host)
 
     host.lies["send_join"] = change
     ok(join(alice, room.room_id, host.remote.name))
-    (entry,) = room_items.read_log(room.room_id, room.version)
+    (entry,) = room_items.read_log(RoomId(room.room_id), room.version)
     assert isinstance(entry.event, Event)
     assert "vouching.example" in entry.event.pdu["signatures"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.rooms.room import Room
 from operators.costs.prices import PRICES
 from tests.budgets import meter
@@ -19,7 +20,7 @@ from tests.rooms.people import ok
 def large_room(host: Host, members: int) -> HostedRoom:
     room = host.room("11")
     for number in range(members):
-        room.member(f"@user-{number}-of-many:{host.remote.name}", "join")
+        room.member(UserId(f"@user-{number}-of-many:{host.remote.name}"), "join")
     return room
 
 
@@ -59,4 +60,4 @@ def test_what_a_join_takes(
     assert dollars(spent) + of_a_minute() <= 0.10
     assert Counter(host.asked) == {"unstable/rooms": 1, "v1/make_join": 1, "v2/send_join": 1}
     assert len(jobs) == 1
-    assert Room.load(room.room_id).head.joined == members + 2
+    assert Room.load(RoomId(room.room_id)).head.joined == members + 2

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from murmuration.aws import queues
+from murmuration.protocol.identifiers import UserId
 from murmuration.settings import settings
 from murmuration.storage.users import unread
 from tests.federation.hosting import Host, HostedRoom
@@ -56,7 +57,7 @@ def room(host: Host) -> HostedRoom:
 
 def invited(host: Host, room: HostedRoom, client: Client) -> str:
     """Let the room's creator invite a user; the invite's event ID."""
-    ok(invite(host, room, client.user_id))
+    ok(invite(host, room, UserId(client.user_id)))
     return room.state["m.room.member", client.user_id].event_id
 
 
@@ -116,7 +117,7 @@ def test_one_that_ended_before_it_was_told_rings_nobody(
     workers.queue.append(({"user_id": phone.user_id, "note": note}, 0))
     workers.deliver()
     assert gateway.take() == []
-    assert unread.read_total(phone.user_id) == 0
+    assert unread.read_total(UserId(phone.user_id)) == 0
 
 
 @pytest.mark.parametrize("name", ["m.ignored_user_list", "m.invite_permission_config", "rules", "nobody"])

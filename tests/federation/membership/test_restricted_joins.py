@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from murmuration.protocol.identifiers import RoomId, ServerName
 from murmuration.protocol.pdus.signing import SigningKey, sign_event
 from murmuration.storage.rooms import room_items
 from tests.conftest import SERVER_NAME
@@ -36,7 +37,7 @@ def restricted_room(host: Host, version: str) -> HostedRoom:
 def test_a_join_has_the_signature_of_who_vouches(alice: Client, host: Host, version: str) -> None:
     room = restricted_room(host, version)
     ok(join(alice, room.room_id, host.remote.name))
-    (entry,) = room_items.read_log(room.room_id, room.version)
+    (entry,) = room_items.read_log(RoomId(room.room_id), room.version)
     assert entry.event.content[AUTHORISER] == room.creator
     assert host.remote.name in entry.event.pdu["signatures"]
 
@@ -60,7 +61,7 @@ def test_without_it_there_is_no_room(alice: Client, host: Host, version: str, ki
 
     host.lies["send_join"] = spoil
     refused(join(alice, room.room_id, host.remote.name), 502, "M_UNKNOWN")
-    assert room_items.read_head(room.room_id) is None
+    assert room_items.read_head(RoomId(room.room_id)) is None
 
 
 @pytest.mark.parametrize("errcode", ["M_UNABLE_TO_AUTHORISE_JOIN", "M_UNABLE_TO_GRANT_JOIN"])
@@ -69,7 +70,7 @@ def test_many_servers_that_cannot_let_somebody_in(
 ) -> None:
     """They don't forbid it: however many there are, the next one is asked."""
     room = restricted_room(host, "11")
-    unable = [Host(Remote(f"{number}.{fresh_name}"), network) for number in range(5)]
+    unable = [Host(Remote(ServerName(f"{number}.{fresh_name}")), network) for number in range(5)]
     for each in unable:
         each.lies["make_join"] = lambda _: Reply({"errcode": errcode, "error": "No"}, 400)
     ok(join(alice, room.room_id, *(each.remote.name for each in unable), host.remote.name))

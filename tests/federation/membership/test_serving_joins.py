@@ -10,6 +10,7 @@ import pytest
 from murmuration.endpoint import Request
 from murmuration.federation.serving import answers
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId
 from murmuration.protocol.pdus.building import complete_event
 from murmuration.protocol.pdus.signing import SigningKey, verify_event
 from murmuration.protocol.room_versions import ROOM_VERSIONS
@@ -25,14 +26,14 @@ from tests.rooms.people import create_room, ok, path, refused
 NOBODY = "!nobody-knows:example.org"
 
 
-def members(room_id: str) -> set[str]:
+def members(room_id: RoomId) -> set[str]:
     return set(member_index.read_present(Room.load(room_id).head))
 
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_user_joins(alice: Client, peer: Peer, version: str, api: str) -> None:
-    room_id = create_room(alice, preset="public_chat", room_version=version, name="Tea")
+    room_id = RoomId(create_room(alice, preset="public_chat", room_version=version, name="Tea"))
     made = peer.make("join", room_id, peer.user())
     assert body_of(made)["room_version"] == version
     event = peer.complete(made)
@@ -66,14 +67,14 @@ def test_the_room_s_members_see_the_join(alice: Client, peer: Peer) -> None:
 
 
 def test_this_server_tells_the_others_of_the_join(alice: Client, peer: Peer) -> None:
-    room_id = create_room(alice, preset="public_chat")
+    room_id = RoomId(create_room(alice, preset="public_chat"))
     body_of(peer.go("join", room_id, peer.user()))
-    *_, entry = room_items.read_log(room_id, ROOM_VERSIONS["12"])
+    *_, entry = room_items.read_log(room_id, ROOM_VERSIONS[RoomId("12")])
     assert (entry.event.sender, entry.relayed) == (peer.user(), True)
 
 
 def test_a_join_sent_twice_is_one(alice: Client, peer: Peer) -> None:
-    room_id = create_room(alice, preset="public_chat")
+    room_id = RoomId(create_room(alice, preset="public_chat"))
     event = peer.complete(peer.make("join", room_id, peer.user()))
     first, second = (body_of(peer.send("join", room_id, event)) for _ in range(2))
     assert first == second
@@ -88,8 +89,8 @@ def test_members_may_be_left_out(alice: Client, bob: Client, peer: Peer) -> None
     assert answer["members_omitted"] is True
     assert answer["servers_in_room"] == [SERVER_NAME]
     assert {pdu["type"] for pdu in answer["state"]} & {"m.room.member"} == set()
-    told = {Event(pdu, ROOM_VERSIONS["12"]).event_id for pdu in answer["state"]}
-    chain = {Event(pdu, ROOM_VERSIONS["12"]).event_id for pdu in answer["auth_chain"]}
+    told = {Event(pdu, ROOM_VERSIONS["12"]).event_id for pdu in answer[RoomId("state")]}
+    chain = {Event(pdu, ROOM_VERSIONS["12"]).event_id for pdu in answer[RoomId("auth_chain")]}
     assert not told & chain
     assert {event_id for pdu in answer["state"] for event_id in pdu["auth_events"]} <= told | chain
 
@@ -157,20 +158,20 @@ WRONG: list[tuple[str, Mapping[str, Any]]] = [
 
 @pytest.mark.parametrize(("_what", "changes"), WRONG, ids=[what for what, _ in WRONG])
 def test_an_event_that_is_no_join(alice: Client, peer: Peer, _what: str, changes: Mapping[str, Any]) -> None:
-    room_id = create_room(alice, preset="public_chat", room_version="11")
+    room_id = RoomId(create_room(alice, preset="public_chat", room_version="11"))
     event = peer.complete(peer.make("join", room_id, peer.user()), **changes)
     refused(peer.send("join", room_id, event), 400, "M_INVALID_PARAM")
     assert members(room_id) == {alice.user_id}
 
 
 def test_an_event_without_its_server_s_signature(alice: Client, peer: Peer) -> None:
-    room_id = create_room(alice, preset="public_chat")
+    room_id = RoomId(create_room(alice, preset="public_chat"))
     event = peer.complete(peer.make("join", room_id, peer.user()))
     unsigned = Event({**event.pdu, "signatures": {}}, event.room_version)
     refused(peer.send("join", room_id, unsigned), 400, "M_INVALID_PARAM")
     made = peer.make("join", room_id, peer.user())
     other = SigningKey(b"x" * 32, "r1")
-    forged = complete_event(made.json["event"], peer.name, other, event.room_version)
+    forged = complete_event(made.json["event"], ServerName(peer.name), other, event.room_version)
     refused(peer.send("join", room_id, forged), 400, "M_INVALID_PARAM")
     assert members(room_id) == {alice.user_id}
 
@@ -180,7 +181,7 @@ def test_an_event_with_a_wrong_hash_or_id(alice: Client, peer: Peer) -> None:
     event = peer.complete(peer.make("join", room_id, peer.user()))
     changed = Event({**event.pdu, "content": {"membership": "join", "displayname": "?"}}, event.room_version)
     refused(peer.send("join", room_id, changed), 400, "M_INVALID_PARAM")
-    other = Event(event.pdu, event.room_version, "$" + "A" * 43)
+    other = Event(event.pdu, event.room_version, EventId("$" + "A" * 43))
     refused(peer.send("join", room_id, other), 400, "M_INVALID_PARAM")
 
 
@@ -195,10 +196,10 @@ def test_no_json_object(alice: Client, peer: Peer) -> None:
 # -- Restricted rooms ------------------------------------------------------------------------------------
 
 
-def restricted(alice: Client, *allowed: str, **more: Any) -> str:
+def restricted(alice: Client, *allowed: str, **more: Any) -> RoomId:
     allow = [{"type": "m.room_membership", "room_id": room_id} for room_id in allowed]
     rules = {"type": "m.room.join_rules", "content": {"join_rule": "restricted", "allow": allow}}
-    return create_room(alice, initial_state=[rules], room_version=more.pop("version", "11"), **more)
+    return RoomId(create_room(alice, initial_state=[rules], room_version=more.pop("version", "11"), **more))
 
 
 @pytest.mark.parametrize("version", ["8", "10", "12"])
@@ -212,7 +213,9 @@ def test_a_member_of_an_allowed_room_joins(alice: Client, peer: Peer, version: s
     event = peer.complete(made)
     answer = body_of(peer.send("join", room_id, event))
     key = signing_key()
-    verify_event(answer["event"], SERVER_NAME, key.key_id, key.public_key, ROOM_VERSIONS[version])
+    verify_event(
+        answer[RoomId("event")], ServerName(SERVER_NAME), key.key_id, key.public_key, ROOM_VERSIONS[version]
+    )
     assert peer.name in answer["event"]["signatures"]
     assert peer.user() in members(room_id)
 
@@ -247,7 +250,7 @@ def test_a_join_that_names_one_of_ours_is_not_signed_for_a_stranger(alice: Clien
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_user_leaves(alice: Client, peer: Peer, version: str) -> None:
-    room_id = create_room(alice, preset="public_chat", room_version=version)
+    room_id = RoomId(create_room(alice, preset="public_chat", room_version=version))
     for api in ("v1", "v2"):
         body_of(peer.go("join", room_id, peer.user()))
         event = peer.complete(peer.make("leave", room_id, peer.user()))
@@ -258,14 +261,14 @@ def test_a_user_leaves(alice: Client, peer: Peer, version: str) -> None:
 
 def test_a_user_knocks(alice: Client, peer: Peer) -> None:
     rules = {"type": "m.room.join_rules", "content": {"join_rule": "knock"}}
-    room_id = create_room(alice, initial_state=[rules], name="Tea")
+    room_id = RoomId(create_room(alice, initial_state=[rules], name="Tea"))
     answer = body_of(peer.go("knock", room_id, peer.user()))
     told = {pdu["type"]: pdu for pdu in answer["knock_room_state"]}
     assert told["m.room.name"]["content"] == {"name": "Tea"}
-    assert Event(told["m.room.create"], ROOM_VERSIONS["12"]).room_id == room_id
-    assert Room.load(room_id).membership(peer.user()) == "knock"
+    assert Event(told[RoomId("m.room.create")], ROOM_VERSIONS["12"]).room_id == room_id
+    assert Room.load(room_id).membership(UserId(peer.user())) == "knock"
     body_of(peer.go("leave", room_id, peer.user()))
-    assert Room.load(room_id).membership(peer.user()) == "leave"
+    assert Room.load(room_id).membership(UserId(peer.user())) == "leave"
 
 
 def test_a_room_that_takes_no_knocks(alice: Client, peer: Peer) -> None:
@@ -279,9 +282,9 @@ def test_another_server_s_signature_counts_for_nothing(
     alice: Client, peer: Peer, network: Any, fresh_name: str
 ) -> None:
     """A valid signature of any server was taken for the sender's by others."""
-    other = Remote(f"other.{fresh_name}", SigningKey(b"o" * 32, "o1"))
+    other = Remote(ServerName(f"other.{fresh_name}"), SigningKey(b"o" * 32, "o1"))
     other.serve(network)
-    room_id = create_room(alice, preset="public_chat")
+    room_id = RoomId(create_room(alice, preset="public_chat"))
     made = peer.make("join", room_id, peer.user())
     event = Peer(other).complete(made)
     refused(peer.send("join", room_id, event), 400, "M_INVALID_PARAM")
@@ -309,7 +312,7 @@ def test_a_join_whose_answer_would_be_too_large_is_not_taken(
     monkeypatch.setattr(answers, "MOST_PACKED_BYTES", 300 if limit == "MOST_PACKED_BYTES" else 4_200_000)
     monkeypatch.setattr(answers, "MOST_PLAIN_BYTES", 700)
     monkeypatch.setattr(Request, "accepts_gzip", limit == "MOST_PACKED_BYTES")
-    room_id = create_room(alice, preset="public_chat", name="Tea")
+    room_id = RoomId(create_room(alice, preset="public_chat", name="Tea"))
     event = peer.complete(peer.make("join", room_id, peer.user()))
     refused(peer.send("join", room_id, event), 503, "M_UNKNOWN")
     assert members(room_id) == {alice.user_id}

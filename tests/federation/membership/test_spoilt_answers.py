@@ -19,6 +19,7 @@ from murmuration.federation.requests import client
 from murmuration.federation.requests.errors import Malformed, RequestFailed
 from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 from murmuration.protocol.pdus.keys import KeyRing, VerifyKey
 from murmuration.protocol.pdus.signing import sign_json
 from murmuration.storage.servers import remote_keys
@@ -42,12 +43,12 @@ class Scene:
     answer: Any = None
 
     @property
-    def server(self) -> str:
+    def server(self) -> ServerName:
         return self.host.remote.name
 
     @property
-    def user_id(self) -> str:
-        return f"@u:{self.server}"
+    def user_id(self) -> UserId:
+        return UserId(f"@u:{self.server}")
 
     @property
     def state(self) -> list[Event]:
@@ -60,10 +61,10 @@ class Scene:
 
     def join(self) -> Event:
         self.answer = self.template()
-        return handshakes.make(self.server, "join", self.room.room_id, self.alice.user_id, {})
+        return handshakes.make(self.server, "join", RoomId(self.room.room_id), UserId(self.alice.user_id), {})
 
     def template(self) -> Any:
-        event = self.room.template(self.alice.user_id, "join")
+        event = self.room.template(UserId(self.alice.user_id), "join")
         return {"room_version": self.room.version.id, "event": event}
 
 
@@ -91,7 +92,9 @@ Take = Callable[[Any], object]
 def template(scene: Scene) -> tuple[Any, Take]:
     def take(answer: Any) -> object:
         scene.answer = answer
-        return handshakes.make(scene.server, "join", scene.room.room_id, scene.alice.user_id, {})
+        return handshakes.make(
+            scene.server, "join", RoomId(scene.room.room_id), UserId(scene.alice.user_id), {}
+        )
 
     return scene.template(), take
 
@@ -107,9 +110,9 @@ def shown_state(scene: Scene, given: list[Any]) -> tuple[Any, Take]:
     event = scene.join()
 
     def take(answer: Any) -> object:
-        state = stripped.received_state(answer, scene.room.version, scene.room.room_id)
+        state = stripped.received_state(answer, scene.room.version, RoomId(scene.room.room_id))
         row = outside.outside_row(event, "invite", state, [scene.server])
-        outside.record(scene.alice.user_id, scene.room.room_id, lambda _: row)
+        outside.record(UserId(scene.alice.user_id), RoomId(scene.room.room_id), lambda _: row)
         assert scene.alice.get(f"{V3}/sync").status == 200
         return row
 
@@ -142,7 +145,7 @@ def profile(scene: Scene) -> tuple[Any, Take]:
 
     def take(answer: Any) -> object:
         scene.answer = answer
-        return json.dumps(get_user_profile(f"@u{next(numbers)}:{scene.server}", "::1")).encode()
+        return json.dumps(get_user_profile(UserId(f"@u{next(numbers)}:{scene.server}"), "::1")).encode()
 
     return {"displayname": "Bob", "avatar_url": "mxc://a/b", "m.tz": "UTC"}, take
 
@@ -187,7 +190,7 @@ def listing(scene: Scene) -> tuple[Any, Take]:
 
 
 def space(scene: Scene) -> tuple[Any, Take]:
-    room_id = scene.room.room_id
+    room_id = RoomId(scene.room.room_id)
     child = {
         "type": "m.space.child", "state_key": room_id, "sender": scene.user_id, "origin_server_ts": 1,
         "content": {"via": [scene.server], "order": "a", "suggested": True},

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.rooms.room import Room
 from tests.federation.hosting import Host
 from tests.federation.membership.test_invites import invite, sync
@@ -22,7 +23,7 @@ def set_member(client: Client, room_id: str, user_id: str, membership: str, **mo
 
 @pytest.mark.parametrize("version", ["1", "6", "12"])
 def test_an_invite_is_signed_by_the_users_server(alice: Client, host: Host, version: str) -> None:
-    room_id = create_room(alice, room_version=version)
+    room_id = RoomId(create_room(alice, room_version=version))
     guest = f"@guest:{host.remote.name}"
     made = ok(set_member(alice, room_id, guest, "invite", reason="tea"))
     (asked,) = host.invited
@@ -36,7 +37,7 @@ def test_an_invite_is_signed_by_the_users_server(alice: Client, host: Host, vers
 
 
 def test_an_invite_that_the_users_server_refuses(alice: Client, host: Host) -> None:
-    room_id = create_room(alice)
+    room_id = RoomId(create_room(alice))
     host.lies["invite"] = lambda _: Reply({"errcode": "M_FORBIDDEN", "error": "No"}, 403)
     guest = f"@guest:{host.remote.name}"
     refused(set_member(alice, room_id, guest, "invite"), 403, "M_FORBIDDEN")
@@ -59,7 +60,7 @@ def test_what_is_no_user_is_not_invited(alice: Client, user_id: str) -> None:
 @pytest.mark.parametrize("version", ["1", "12"])
 def test_an_invite_is_rejected(alice: Client, host: Host, version: str) -> None:
     room = host.room(version, rule="invite")
-    invite(host, room, alice.user_id)
+    invite(host, room, UserId(alice.user_id))
     since = sync(alice)["next_batch"]
     made = ok(set_member(alice, room.room_id, alice.user_id, "leave", reason="no time"))
     assert room.membership(alice.user_id) == "leave"
@@ -72,7 +73,7 @@ def test_an_invite_is_rejected(alice: Client, host: Host, version: str) -> None:
 @pytest.mark.parametrize("version", ["1", "12"])
 def test_an_invite_is_accepted(alice: Client, host: Host, version: str) -> None:
     room = host.room(version, rule="invite")
-    invite(host, room, alice.user_id)
+    invite(host, room, UserId(alice.user_id))
     made = ok(set_member(alice, room.room_id, alice.user_id, "join"))
     assert room.membership(alice.user_id) == "join"
     assert room.state["m.room.member", alice.user_id].event_id == made["event_id"]
@@ -98,11 +99,11 @@ def test_each_way_out_of_an_invite(
     alice: Client, host: Host, leave: Callable[[Client, str, str], Answer]
 ) -> None:
     room = host.room("10", rule="invite")
-    invite(host, room, alice.user_id)
+    invite(host, room, UserId(alice.user_id))
     ok(leave(alice, room.room_id, alice.user_id))
     assert room.membership(alice.user_id) == "leave"
     assert room.room_id not in sync(alice).get("rooms", {}).get("invite", {})
     ok(alice.post(f"{V3}/rooms/{segment(room.room_id)}/forget"))
     assert room.room_id not in sync(alice).get("rooms", {}).get("leave", {})
-    invite(host, room, alice.user_id)
+    invite(host, room, UserId(alice.user_id))
     assert room.room_id in sync(alice)["rooms"]["invite"]

@@ -19,6 +19,7 @@ import pytest
 from murmuration import clock
 from murmuration.federation.membership import joining
 from murmuration.protocol.errors import MatrixError
+from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import member_index
 from murmuration.storage.servers import join_jobs
@@ -47,13 +48,13 @@ class Scene:
     host: Host
     alice: Client = field(init=False)
     theirs: HostedRoom = field(init=False)
-    ours: str = field(init=False)
+    ours: RoomId = field(init=False)
     since: str = field(init=False)
 
     def __post_init__(self) -> None:
         self.alice = self.make_client("alice")
         self.theirs = self.host.room("12", rule="knock")
-        self.ours = create_room(self.alice, preset="public_chat", room_version="12")
+        self.ours = RoomId(create_room(self.alice, preset="public_chat", room_version="12"))
         self.peer = Peer(self.host.remote)
         self.rory = self.peer.user()
         self.server = self.host.remote.name
@@ -64,15 +65,15 @@ class Scene:
 
     def invited(self) -> None:
         """Have the host invite Alice."""
-        event = self.theirs.member(self.alice.user_id, "invite", sender=self.theirs.creator)
+        event = self.theirs.member(UserId(self.alice.user_id), "invite", sender=UserId(self.theirs.creator))
         ok(send_invite(self.host, self.theirs, event))
         self.begin()
 
     def picture(self) -> str:
         """What Alice is told from now on and anew, and what is stored of both rooms, with names for IDs."""
         seen: list[Any] = [ok(self.alice.get(f"{V3}/sync", since=since)) for since in (self.since, None)]
-        for room_id in (self.ours, self.theirs.room_id):
-            row = memberships.read_membership(self.alice.user_id, room_id)
+        for room_id in (self.ours, RoomId(self.theirs.room_id)):
+            row = memberships.read_membership(UserId(self.alice.user_id), room_id)
             seen.append([row.membership, row.is_outside] if row is not None else None)
             try:
                 head = Room.load(room_id).head
@@ -128,7 +129,7 @@ def invite_rory(scene: Scene) -> Callable[[], Answer]:
 
 
 def be_invited(scene: Scene) -> Callable[[], Answer]:
-    event = scene.theirs.member(scene.alice.user_id, "invite", sender=scene.theirs.creator)
+    event = scene.theirs.member(UserId(scene.alice.user_id), "invite", sender=UserId(scene.theirs.creator))
     return lambda: send_invite(scene.host, scene.theirs, event)
 
 
@@ -148,10 +149,10 @@ def invite_is_taken_back(scene: Scene) -> Callable[[], Answer]:
     from murmuration.federation.membership.rescinding import take_leave
 
     scene.invited()
-    event = scene.theirs.member(scene.alice.user_id, "leave", sender=scene.theirs.creator)
+    event = scene.theirs.member(UserId(scene.alice.user_id), "leave", sender=UserId(scene.theirs.creator))
 
     def take() -> Answer:
-        take_leave(event.pdu, scene.server)
+        take_leave(event.pdu, ServerName(scene.server))
         return Answer(200, {}, b"{}")
 
     return take

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.rooms.room import Room
 from tests.conftest import SERVER_NAME
 from tests.federation.hosting import Host
@@ -46,7 +47,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_however_a_guest_is_invited_their_server_signs_first(alice: Client, host: Host, way: str) -> None:
-    room_id = create_room(alice)
+    room_id = RoomId(create_room(alice))
     guest = f"@guest:{host.remote.name}"
     ok(WAYS[way](alice, room_id, guest))
     assert len(host.invited) == 1
@@ -58,8 +59,8 @@ def test_however_a_guest_is_invited_their_server_signs_first(alice: Client, host
 
 @pytest.mark.parametrize("way", WAYS)
 def test_however_a_guest_is_invited_a_refusal_leaves_no_invite(alice: Client, host: Host, way: str) -> None:
-    room_id = create_room(alice)
-    guest = f"@guest:{host.remote.name}"
+    room_id = RoomId(create_room(alice))
+    guest = UserId(f"@guest:{host.remote.name}")
     host.lies["invite"] = lambda _: Reply({"errcode": "M_FORBIDDEN", "error": "No invites"}, 403)
     refused(WAYS[way](alice, room_id, guest), 403, "M_FORBIDDEN")
     assert Room.load(room_id).membership(guest) is None

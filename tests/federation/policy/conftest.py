@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import ServerName
 from murmuration.protocol.pdus.signing import SigningKey, sign_event
 from tests.federation.inbound.conftest import _viewer_secret, alice, worker
 from tests.federation.network import Network, Received, Reply
@@ -45,7 +46,7 @@ class PolicyServer(Peer):
 
     def signature(self, pdu: Mapping[str, Any]) -> str:
         bare: Any = {name: value for name, value in pdu.items() if name not in ("signatures", "unsigned")}
-        signed = sign_event(bare, self.name, self.policy_key, self.room.version)
+        signed = sign_event(bare, ServerName(self.name), self.policy_key, self.room.version)
         return str(signed["signatures"][self.name]["ed25519:policy_server"])
 
     def endorse(self, event: Event) -> Event:
@@ -67,14 +68,14 @@ class PolicyServer(Peer):
 
 @pytest.fixture
 def policy(network: Network, fresh_name: str) -> PolicyServer:
-    name = f"policy-{fresh_name}"
+    name = ServerName(f"policy-{fresh_name}")
     made = PolicyServer(name, key_of(name))
     made.serve(network)
     return made
 
 
 @pytest.fixture
-def peer(network: Network, fresh_name: str) -> Peer:
+def peer(network: Network, fresh_name: ServerName) -> Peer:
     return make_peer(network, fresh_name)
 
 

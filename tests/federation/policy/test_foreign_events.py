@@ -11,6 +11,7 @@ from murmuration.federation.inbound.receiving import receive
 from murmuration.federation.inbound.transactions import working
 from murmuration.federation.requests import health
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import event_store, room_items
 from murmuration.storage.servers import destinations, parked_pdus
@@ -36,12 +37,12 @@ def take(mirror: Mirror, *events: Event) -> list[str]:
 
 
 def kept(mirror: Mirror, event: Event) -> Any:
-    return event_store.read([event.event_id], mirror.version, mirror.room_id)[event.event_id]
+    return event_store.read([event.event_id], mirror.version, RoomId(mirror.room_id))[event.event_id]
 
 
 def come_round(policy: PolicyServer) -> None:
     """The policy server is there again, and nobody remembers that it wasn't."""
-    dynamodb.execute(dynamodb.delete(destinations.TABLE, destinations._key(policy.name)))
+    dynamodb.execute(dynamodb.delete(destinations.TABLE, destinations._key(ServerName(policy.name))))
     health.forget()
 
 
@@ -55,38 +56,38 @@ def bodies(client: Client, room_id: str) -> list[str]:
     return [it["content"]["body"] for it in messages(client, room_id)["chunk"] if "body" in it["content"]]
 
 
-def test_a_signed_event_is_taken_unasked(mirror: Mirror, policy: PolicyServer, bob: str) -> None:
+def test_a_signed_event_is_taken_unasked(mirror: Mirror, policy: PolicyServer, bob: UserId) -> None:
     event = policy.endorse(mirror.message(bob, "hello"))
     assert (take(mirror, event), policy.judged) == (["accepted"], [])
 
 
-def test_an_unsigned_event_is_signed_when_it_comes(mirror: Mirror, policy: PolicyServer, bob: str) -> None:
+def test_an_unsigned_event_is_signed_when_it_comes(mirror: Mirror, policy: PolicyServer, bob: UserId) -> None:
     """Once; the signature is kept with the event, beside all others."""
     event = mirror.message(bob, "hello")
     assert take(mirror, event, event) == ["accepted", "accepted"]
     assert policy.texts == ["hello"]
-    found = room_items.read_log(mirror.room_id, mirror.version)[-1].event
+    found = room_items.read_log(RoomId(mirror.room_id), mirror.version)[-1].event
     assert found.pdu == policy.endorse(event).pdu
 
 
 @pytest.mark.parametrize("of_policy_server", [False, True])
 def test_a_wrong_signature_is_replaced(
-    mirror: Mirror, policy: PolicyServer, bob: str, of_policy_server: bool
+    mirror: Mirror, policy: PolicyServer, bob: UserId, of_policy_server: bool
 ) -> None:
     """The key may have changed. What the sender's server signed stays, be it the policy server itself."""
-    sender = f"@bob:{policy.name}" if of_policy_server else bob
+    sender = UserId(f"@bob:{policy.name}") if of_policy_server else bob
     event = mirror.message(sender, "hello")
     given = event.pdu["signatures"]
     wrong = {**given.get(policy.name, {}), "ed25519:policy_server": "A" * 86}
     stale = Event({**event.pdu, "signatures": {**given, policy.name: wrong}}, mirror.version)
     assert take(mirror, stale) == ["accepted"]
-    found = room_items.read_log(mirror.room_id, mirror.version)[-1].event
+    found = room_items.read_log(RoomId(mirror.room_id), mirror.version)[-1].event
     assert found.pdu["signatures"] == policy.endorse(event).pdu["signatures"]
 
 
 @pytest.mark.parametrize("reply", [SPAM, {}, Reply({"errcode": "M_NOT_FOUND", "error": "?"}, 404)])
 def test_a_refused_event_is_soft_failed_for_good(
-    alice: Client, mirror: Mirror, policy: PolicyServer, peer: Peer, worker: Worker, bob: str, reply: Any
+    alice: Client, mirror: Mirror, policy: PolicyServer, peer: Peer, worker: Worker, bob: UserId, reply: Any
 ) -> None:
     policy.forbid("spam", reply)
     event = mirror.message(bob, "spam")
@@ -104,7 +105,7 @@ def test_a_refused_event_is_soft_failed_for_good(
 
 
 def test_the_event_that_names_it_needs_no_signature(
-    mirror: Mirror, policy: PolicyServer, peer: Peer, alice: Client, bob: str
+    mirror: Mirror, policy: PolicyServer, peer: Peer, alice: Client, bob: UserId
 ) -> None:
     policy.judge = lambda _: SPAM
     set_state(alice, mirror.room_id, "m.room.policy", {})
@@ -120,7 +121,7 @@ def test_the_event_that_names_it_needs_no_signature(
 
 
 def test_what_was_not_decided_is_decided_later(
-    alice: Client, mirror: Mirror, policy: PolicyServer, peer: Peer, worker: Worker, bob: str
+    alice: Client, mirror: Mirror, policy: PolicyServer, peer: Peer, worker: Worker, bob: UserId
 ) -> None:
     """Soft-failed while the policy server is down, and shown once it has signed; nothing is held up."""
     policy.judge = lambda _: DOWN
@@ -151,7 +152,7 @@ def test_what_was_not_decided_is_decided_later(
 
 
 def test_what_came_before_is_decided_later_too(
-    alice: Client, mirror: Mirror, policy: PolicyServer, peer: Peer, worker: Worker, bob: str
+    alice: Client, mirror: Mirror, policy: PolicyServer, peer: Peer, worker: Worker, bob: UserId
 ) -> None:
     """Events that are fetched, as one that came follows them, wait like those that were sent."""
     policy.judge = lambda _: DOWN
@@ -168,7 +169,7 @@ def test_what_came_before_is_decided_later_too(
 
 
 def test_what_fills_a_gap_is_decided_later_too(
-    mirror: Mirror, policy: PolicyServer, peer: Peer, worker: Worker, bob: str
+    mirror: Mirror, policy: PolicyServer, peer: Peer, worker: Worker, bob: UserId
 ) -> None:
     """It gets its place in the past, before what follows it."""
     first = mirror.message(bob, "first")
@@ -190,31 +191,31 @@ def test_what_fills_a_gap_is_decided_later_too(
     assert entry is not None
     assert entry.is_past
     assert log_ids(mirror.room_id)[-2:] == [first.event_id, second.event_id]
-    assert Room.load(mirror.room_id).head.extremities == (second.event_id,)
+    assert Room.load(RoomId(mirror.room_id)).head.extremities == (second.event_id,)
 
 
 def test_a_state_event_that_was_not_decided(
     mirror: Mirror, policy: PolicyServer, peer: Peer, worker: Worker, alice: Client
 ) -> None:
     """A join counts for nothing until it is signed, and then it does."""
-    carol = f"@carol:{peer.name}"
+    carol = UserId(f"@carol:{peer.name}")
     policy.judge = lambda _: DOWN
     event = mirror.member(carol, carol, "join")
     peer.send(event)
     worker.run()
-    assert Room.load(mirror.room_id).membership(carol) is None
+    assert Room.load(RoomId(mirror.room_id)).membership(carol) is None
     come_round(policy)
     policy.judge = lambda _: True
     make_due()
     worker.retry()
-    assert Room.load(mirror.room_id).membership(carol) == "join"
+    assert Room.load(RoomId(mirror.room_id)).membership(carol) == "join"
     assert current_state(mirror.room_id)["m.room.member", carol] == event.event_id
     joined = ok(alice.get(path(mirror.room_id, "joined_members")))["joined"]
     assert carol in joined
 
 
 def test_what_is_refused_when_it_is_asked_again(
-    alice: Client, mirror: Mirror, policy: PolicyServer, peer: Peer, worker: Worker, bob: str
+    alice: Client, mirror: Mirror, policy: PolicyServer, peer: Peer, worker: Worker, bob: UserId
 ) -> None:
     policy.judge = lambda _: DOWN
     event = mirror.message(bob, "spam")
@@ -231,7 +232,7 @@ def test_what_is_refused_when_it_is_asked_again(
 
 
 def test_who_was_banned_meanwhile_is_not_heard(
-    alice: Client, mirror: Mirror, policy: PolicyServer, peer: Peer, worker: Worker, bob: str
+    alice: Client, mirror: Mirror, policy: PolicyServer, peer: Peer, worker: Worker, bob: UserId
 ) -> None:
     """All checks are made again when the event is."""
     policy.judge = lambda pdu: DOWN if pdu["sender"] == bob else True
@@ -249,7 +250,7 @@ def test_who_was_banned_meanwhile_is_not_heard(
 
 
 def test_two_workers_decide_at_once(
-    mirror: Mirror, policy: PolicyServer, peer: Peer, worker: Worker, bob: str
+    mirror: Mirror, policy: PolicyServer, peer: Peer, worker: Worker, bob: UserId
 ) -> None:
     """One of them puts the event into the log, the other finds it there."""
     policy.judge = lambda _: DOWN
@@ -261,17 +262,17 @@ def test_two_workers_decide_at_once(
     def judge(_: Any) -> bool:
         if not nested:
             nested.append("begun")
-            nested.append(receive(mirror.room_id, event.pdu, mirror, again=True).kind)
+            nested.append(receive(RoomId(mirror.room_id), event.pdu, mirror, again=True).kind)
         return True
 
     policy.judge = judge
-    assert receive(mirror.room_id, event.pdu, mirror, again=True).kind == "accepted"
+    assert receive(RoomId(mirror.room_id), event.pdu, mirror, again=True).kind == "accepted"
     assert nested == ["begun", "accepted"]
     assert log_ids(mirror.room_id).count(event.event_id) == 1
 
 
 def test_one_that_is_down_is_asked_once(
-    mirror: Mirror, policy: PolicyServer, peer: Peer, worker: Worker, bob: str
+    mirror: Mirror, policy: PolicyServer, peer: Peer, worker: Worker, bob: UserId
 ) -> None:
     """It is left alone for a while then, like any server; of the events each is decided later."""
     policy.judge = lambda _: DOWN
@@ -288,7 +289,7 @@ def test_one_that_is_down_is_asked_once(
 
 def test_a_join_by_our_help(mirror: Mirror, policy: PolicyServer, peer: Peer) -> None:
     """Whoever joins can't have asked: this server does, before it tells the others."""
-    carol = f"@carol:{peer.name}"
+    carol = UserId(f"@carol:{peer.name}")
     made = ok(peer.get("make_join", mirror.room_id, carol, ver=["12"]))
     assert made["event"]["content"]["membership"] == "join"
     policy.forbid("join")
@@ -302,14 +303,14 @@ def test_a_join_by_our_help(mirror: Mirror, policy: PolicyServer, peer: Peer) ->
     assert (again.status, again.json["errcode"]) == (503, "M_UNKNOWN")
     come_round(policy)
     policy.judge = lambda _: True
-    dora = f"@dora:{peer.name}"
+    dora = UserId(f"@dora:{peer.name}")
     second = mirror.member(dora, dora, "join", learn=False)
     ok(peer.call("PUT", f"/_matrix/federation/v2/send_join/{mirror.room_id}/{second.event_id}", second.pdu))
-    found = room_items.read_log(mirror.room_id, mirror.version)[-1]
+    found = room_items.read_log(RoomId(mirror.room_id), mirror.version)[-1]
     assert (found.event.pdu, found.relayed) == (policy.endorse(second).pdu, True)
 
 
-def test_what_it_costs_in_a_large_room(mirror: Mirror, policy: PolicyServer, peer: Peer, bob: str) -> None:
+def test_what_it_costs_in_a_large_room(mirror: Mirror, policy: PolicyServer, peer: Peer, bob: UserId) -> None:
     """Whether a room uses a policy server is known by one small read, whatever its members."""
     fill(mirror.room_id, 2_000)
     for text in ("cold", "warm"):

@@ -9,6 +9,7 @@ import pytest
 
 from murmuration.federation.policy import asking
 from murmuration.protocol.errors import Unavailable
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.pdus.validation import PolicyServer as Named
 from murmuration.protocol.pdus.validation import check_policy_server_signature
 from murmuration.rooms.room import Room
@@ -25,7 +26,7 @@ from tests.rooms.people import create_room, join, ok, path, redact, refused, sen
 
 
 def newest(mirror: Mirror) -> Any:
-    return room_items.read_log(mirror.room_id, mirror.version)[-1].event
+    return room_items.read_log(RoomId(mirror.room_id), mirror.version)[-1].event
 
 
 def is_endorsed(event: Any, policy: PolicyServer) -> bool:
@@ -151,7 +152,7 @@ def test_when_a_room_uses_one(alice: Client, policy: PolicyServer) -> None:
     guard(alice, mirror, policy)
     send(alice, mirror.room_id, "nobody of the policy server is in the room")
     policy.mirror = mirror
-    user = f"@bob:{policy.name}"
+    user = UserId(f"@bob:{policy.name}")
     assert mirror.kinds(policy.endorse(mirror.member(user, user, "join"))) == ["accepted"]
     send(alice, mirror.room_id, "it has joined")
     wrongs: list[dict[str, Any]] = [
@@ -206,10 +207,10 @@ def test_a_busy_room_asks_once_for_each_message(alice: Client, mirror: Mirror, p
     slow = send(alice, mirror.room_id, "slow")
     assert policy.texts == ["slow", "quick"]
     assert log_ids(mirror.room_id)[-2:] == [others[0], slow]
-    assert set(Room.load(mirror.room_id).head.extremities) == {others[0], slow}
+    assert set(Room.load(RoomId(mirror.room_id)).head.extremities) == {others[0], slow}
     after = send(alice, mirror.room_id, "after")
     assert set(newest(mirror).prev_events) == {others[0], slow}
-    assert Room.load(mirror.room_id).head.extremities == (after,)
+    assert Room.load(RoomId(mirror.room_id)).head.extremities == (after,)
     mirror.catch_up()
     assert mirror.newest() == [after]
 
@@ -225,7 +226,7 @@ def test_a_change_of_state_has_it_asked_again(alice: Client, mirror: Mirror, pol
     policy.judge = judge
     send(alice, mirror.room_id, "slow")
     assert policy.texts == ["slow", "m.room.topic", "slow"]
-    assert Room.load(mirror.room_id).head.extremities == (log_ids(mirror.room_id)[-1],)
+    assert Room.load(RoomId(mirror.room_id)).head.extremities == (log_ids(mirror.room_id)[-1],)
 
 
 def test_several_at_once(alice: Client, mirror: Mirror, policy: PolicyServer) -> None:
@@ -241,7 +242,7 @@ def test_what_cannot_ask_sends_nothing(
     monkeypatch.setattr(policy_port, "_connected", [])
     before = log_ids(mirror.room_id)
     with pytest.raises(Unavailable):
-        append(mirror.room_id, lambda batch: batch.add(Draft("m.x", alice.user_id, {})))
+        append(RoomId(mirror.room_id), lambda batch: batch.add(Draft("m.x", UserId(alice.user_id), {})))
     assert log_ids(mirror.room_id) == before
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from local_cloud.federate.certificates import Authority
+from murmuration.protocol.identifiers import ServerName
 from murmuration.protocol.pdus.signing import SigningKey, sign_event
 from murmuration.protocol.room_versions import RoomVersion
 from tests.federation.network import Received, Reply, TlsServer
@@ -56,7 +57,7 @@ class PolicyServer:
         if FORBIDDEN in text:
             return Reply({"errcode": "M_FORBIDDEN", "error": "This looks like spam"}, 400, _JSON)
         bare: Any = {name: value for name, value in pdu.items() if name not in ("signatures", "unsigned")}
-        signed = sign_event(bare, self.name, self.key, self._version)
+        signed = sign_event(bare, ServerName(self.name), self.key, self._version)
         return Reply({self.name: signed["signatures"][self.name]}, headers=_JSON)
 
     def _pass_on(self, received: Received) -> Reply:

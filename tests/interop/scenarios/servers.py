@@ -16,6 +16,7 @@ from local_cloud.federate.certificates import Authority
 from local_cloud.federate.synapse import Synapse
 from local_cloud.testing import LocalCloud
 from murmuration.federation.requests import health
+from murmuration.protocol.identifiers import ServerName
 from murmuration.storage.servers import backlogs, destinations
 from operators import operating
 from tests.federation.clouds import federating
@@ -78,8 +79,8 @@ class Ours:
         with operating.connected(self.cloud.data, None):
             health.forget()
             for server in servers:
-                destinations.clear(server.server_name)
-                backlogs.hasten(server.server_name)
+                destinations.clear(ServerName(server.server_name))
+                backlogs.hasten(ServerName(server.server_name))
 
 
 class Theirs:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from murmuration.protocol.auth_rules import AuthRuleViolation, check_auth
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import UserId
 from murmuration.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 from tests.protocol.dag import (
     ADMIN,
@@ -27,6 +28,9 @@ from tests.protocol.dag import (
     member,
     power_levels,
 )
+
+if TYPE_CHECKING:
+    pass
 
 ALL = "1-12"
 LEVELS = {ADMIN: 100, MOD: 50}
@@ -53,7 +57,7 @@ class Case:
     """An event in a room; `rules` says by which rule each version refuses it, nothing if they allow it."""
 
     name: str
-    sender: str
+    sender: UserId
     piece: Piece
     rules: str = ""
     only: str = ALL
@@ -85,7 +89,7 @@ def room(version: RoomVersion, changes: Sequence[Piece | tuple[str, Piece]], **c
     for number, entry in enumerate(pieces):
         sender, piece = (ALICE, entry) if isinstance(entry, Piece) else entry
         name = "create" if number == 0 else f"state{number}"
-        event = make_event(version, name, sender, piece, prev=() if number == 0 else ("create",))
+        event = make_event(version, name, UserId(sender), piece, prev=() if number == 0 else ("create",))
         state[piece.type, piece.state_key or ""] = event
     return state
 

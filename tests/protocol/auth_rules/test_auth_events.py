@@ -15,6 +15,7 @@ from murmuration.protocol.auth_rules import (
     check_auth_events,
 )
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import EventId, RoomId
 from murmuration.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 from tests.protocol.auth_rules.cases import numbers, room, versions, with_extra
 from tests.protocol.dag import (
@@ -92,7 +93,7 @@ def test_a_create_event_has_no_auth_events(version):
 # --- The rules
 
 
-def well_authorised(version: RoomVersion) -> tuple[Event, dict[str, Event]]:
+def well_authorised(version: RoomVersion) -> tuple[Event, dict[EventId, Event]]:
     """An event by mod with the auth events that it should have, and all of the room by ID."""
     piece = topic("birds")
     state = room(version, [])
@@ -118,7 +119,7 @@ def adding(other: Event) -> Callable[[list[str]], list[str]]:
     return lambda ids: [*ids, other.event_id]
 
 
-def refused_by(event: Event, known: dict[str, Event], rejected: frozenset[str] = frozenset()) -> str:
+def refused_by(event: Event, known: dict[EventId, Event], rejected: frozenset[str] = frozenset()) -> str:
     with pytest.raises(AuthRuleViolation) as refused:
         check_auth_events(event, known, rejected)
     return refused.value.rule
@@ -155,7 +156,7 @@ def test_entries_that_do_not_belong(version, rule):
 
 
 def test_from_version_12_on_the_create_event_does_not_belong():
-    event, known = well_authorised(ROOM_VERSIONS["12"])
+    event, known = well_authorised(ROOM_VERSIONS[RoomId("12")])
     assert refused_by(with_auth(event, lambda ids: ["$create", *ids]), known) == "3.2"
 
 
@@ -185,8 +186,11 @@ def test_entries_of_another_room(version, rule):
 def test_a_room_that_no_accepted_create_event_made(version, rule):
     event, known = well_authorised(version)
     assert refused_by(event, known, frozenset({"$create"})) == rule
-    assert refused_by(event, {**known, "$create": make_event(version, "create", MOD, message())}) == rule
-    del known["$create"]
+    assert (
+        refused_by(event, {**known, EventId("$create"): make_event(version, "create", MOD, message())})
+        == rule
+    )
+    del known[EventId("$create")]
     assert refused_by(event, known) == rule
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from murmuration.protocol.auth_rules import AuthRuleViolation, check_auth
 from murmuration.protocol.errors import Forbidden
+from murmuration.protocol.identifiers import RoomId
 from murmuration.protocol.room_versions import ROOM_VERSIONS
 from tests.protocol.auth_rules.cases import LEVELS, Case, each, judge, numbers, room, with_extra
 from tests.protocol.dag import (
@@ -213,7 +214,7 @@ def test_redactions(case, version, rule):
 
 
 def test_a_violation_is_forbidden_and_says_why():
-    version = ROOM_VERSIONS["12"]
+    version = ROOM_VERSIONS[RoomId("12")]
     with pytest.raises(Forbidden) as refused:
         check_auth(make_event(version, "event", BOB, topic("birds")), room(version, []))
     assert refused.value.body() == {
@@ -233,7 +234,7 @@ def test_a_room_needs_a_create_event(version: str, rule: str):
 
 
 def test_from_version_12_on_the_create_event_is_the_one_that_the_room_id_names():
-    version = ROOM_VERSIONS["12"]
+    version = ROOM_VERSIONS[RoomId("12")]
     elsewhere = with_extra(message(), room_id="!elsewhere")
     with pytest.raises(AuthRuleViolation) as refused:
         check_auth(make_event(version, "event", BOB, elsewhere), room(version, []))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.protocol.auth_rules.cases import EVENTS, LEVELS, Case, each, judge
 from tests.protocol.dag import ADMIN, ALICE, BOB, CAROL, MOD, Piece, power_levels
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
+
 
 # mod, whose level is 50, may send power levels at all.
 NOW = {"users": LEVELS, "events": EVENTS}
 
 
-def changed(users: Mapping[str, Any] = LEVELS, events: Any = EVENTS, **content: Any) -> Piece:
+def changed(users: Mapping[UserId, Any] = LEVELS, events: Any = EVENTS, **content: Any) -> Piece:
     """The room's power levels with a change."""
     return power_levels(users, events=events, **content)
 
@@ -23,7 +27,7 @@ def with_level(name: str, level: int) -> Piece:
     return piece._replace(content={**piece.content, name: level})
 
 
-def malformed(name: str, content: dict[str, Any], rules: str, sender: str = ADMIN) -> Case:
+def malformed(name: str, content: dict[str, Any], rules: str, sender: UserId = ADMIN) -> Case:
     return Case(name, sender, Piece("m.room.power_levels", "", {**NOW, **content}), rules=rules)
 
 

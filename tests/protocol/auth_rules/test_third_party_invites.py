@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from murmuration.protocol.encoding import unpadded_base64
+from murmuration.protocol.identifiers import ServerName
 from murmuration.protocol.pdus.signing import SigningKey, sign_json
 from tests.protocol.auth_rules.cases import LEVELS, Case, each, judge
 from tests.protocol.dag import BOB, CAROL, MOD, Piece, member, power_levels, state
@@ -14,9 +15,10 @@ from tests.protocol.dag import BOB, CAROL, MOD, Piece, member, power_levels, sta
 KEY = SigningKey(b"\1" * 32, "0")
 OTHER_KEY = SigningKey(b"\2" * 32, "0")
 TOKEN = "a-token"
+IDENTITY_SERVER = ServerName("id.example")
 
 
-def signed(key: SigningKey = KEY, server: str = "id.example", **changes: Any) -> dict[str, Any]:
+def signed(key: SigningKey = KEY, server: ServerName = IDENTITY_SERVER, **changes: Any) -> dict[str, Any]:
     """What the identity server signed: that the identifier of that token is carol's."""
     content = {"mxid": CAROL, "token": TOKEN, **changes}
     return sign_json({name: value for name, value in content.items() if value is not None}, server, key)
@@ -76,7 +78,7 @@ CASES = [
     Case(
         "by one of several signatures",
         BOB,
-        invite(signed=sign_json(signed(OTHER_KEY), "id2.example", KEY)),
+        invite(signed=sign_json(signed(OTHER_KEY), ServerName("id2.example"), KEY)),
         state=[BY_ONE_KEY],
     ),
     Case(

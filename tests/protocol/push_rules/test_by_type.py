@@ -7,13 +7,14 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from murmuration.protocol.identifiers import UserId
 from murmuration.protocol.push_rules.conditions import PushContext
 from murmuration.protocol.push_rules.defaults import KINDS
 from murmuration.protocol.push_rules.evaluation import compile_ruleset, evaluate
 from murmuration.protocol.push_rules.ruleset import ruleset_of
 from tests.protocol.push_rules.plain import plain
 
-ME, BOB, ROOM = "@me:example.org", "@bob:example.org", "!room:example.org"
+ME, BOB, ROOM = UserId("@me:example.org"), "@bob:example.org", "!room:example.org"
 MEMBER = "m.room.member"
 TYPES = ["m.room.message", MEMBER, "m.room.topic", "m.reaction", "m.room.encrypted", "M.Room.Message"]
 MENTION = {"m.mentions": {"user_ids": [ME]}}

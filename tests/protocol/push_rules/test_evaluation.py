@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from murmuration.protocol.identifiers import UserId
 from murmuration.protocol.push_rules.conditions import PushContext
 from murmuration.protocol.push_rules.defaults import Kind
 from murmuration.protocol.push_rules.evaluation import compile_ruleset, evaluate
 from murmuration.protocol.push_rules.ruleset import Changes, put_rule, ruleset_of, set_actions, set_enabled
 
-ME, BOB, ROOM = "@me:example.org", "@bob:example.org", "!room:example.org"
+ME, BOB, ROOM = UserId("@me:example.org"), "@bob:example.org", "!room:example.org"
 
 
 def outcome(event, changes: Any = None, **facts):

@@ -7,6 +7,7 @@ import copy
 import pytest
 
 from murmuration.protocol.errors import InvalidParam, MissingParam, NotFound, Unknown
+from murmuration.protocol.identifiers import UserId
 from murmuration.protocol.push_rules.defaults import parse_kind
 from murmuration.protocol.push_rules.ruleset import (
     Changes,
@@ -19,7 +20,7 @@ from murmuration.protocol.push_rules.ruleset import (
     set_enabled,
 )
 
-ME = "@me:example.org"
+ME = UserId("@me:example.org")
 DEFAULT_OVERRIDES = [
     ".m.rule.master",
     ".m.rule.suppress_notices",
@@ -102,7 +103,7 @@ class TestReading:
         rules["override"][2]["actions"].clear()
         rules["override"][2]["conditions"][0]["pattern"] = "*"
         assert ruleset_of(ME, {}) != rules
-        assert ruleset_of("@you:x", {})["override"][2]["conditions"][0]["pattern"] == "m.room.member"
+        assert ruleset_of(UserId("@you:x"), {})["override"][2]["conditions"][0]["pattern"] == "m.room.member"
 
     def test_changes_to_rules_the_server_no_longer_has_are_ignored(self):
         changes: Changes = {"defaults": {"content": {".m.rule.contains_user_name": {"enabled": False}}}}

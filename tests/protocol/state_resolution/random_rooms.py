@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
@@ -21,6 +22,9 @@ from tests.protocol.dag import (
     power_levels,
     topic,
 )
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId, UserId
 
 USERS = (ALICE, BOB, CAROL, DAVE)
 RULES = ("public", "invite", "knock")
@@ -56,7 +60,7 @@ STEPS = st.builds(
 )
 
 
-def levels(room: Room, users: dict[str, int]) -> dict[str, int]:
+def levels(room: Room, users: dict[UserId, int]) -> dict[UserId, int]:
     """The users that may be listed: from version 12 on, not the creator."""
     return {
         user: it for user, it in users.items() if not (room.version.privileged_creators and user == ALICE)
@@ -105,7 +109,9 @@ def draw_room(version: str, steps: list[Step]) -> Room:
 
 
 @st.composite
-def conflicts(draw: st.DrawFn, versions: Sequence[str] = VERSIONS) -> tuple[Room, list[dict[StateKey, str]]]:
+def conflicts(
+    draw: st.DrawFn, versions: Sequence[str] = VERSIONS
+) -> tuple[Room, list[dict[StateKey, EventId]]]:
     """A room, and the states after some of its events."""
     room = draw_room(draw(st.sampled_from(versions)), draw(st.lists(STEPS, min_size=6, max_size=24)))
     names = list(room.state_after)
@@ -114,7 +120,7 @@ def conflicts(draw: st.DrawFn, versions: Sequence[str] = VERSIONS) -> tuple[Room
 
 
 @st.composite
-def impossible_conflicts(draw: st.DrawFn) -> tuple[Room, list[dict[StateKey, str]]]:
+def impossible_conflicts(draw: st.DrawFn) -> tuple[Room, list[dict[StateKey, EventId]]]:
     """A room, and state sets that no order of its events leads to, as another server might claim them."""
     room, drawn = draw(conflicts())
     state_sets = [dict(state) for state in drawn]

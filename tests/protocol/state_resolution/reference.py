@@ -17,20 +17,21 @@ from murmuration.protocol.auth_rules import (
     check_auth,
 )
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import EventId
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.protocol.room_versions import RoomVersion
 
-State = Mapping[StateKey, str]
-CREATE = ("m.room.create", "")
+State = Mapping[StateKey, EventId]
+CREATE = (EventId("m.room.create"), EventId(""))
 POWER_LEVELS = ("m.room.power_levels", "")
 
 
 def reference_resolve(
     version: RoomVersion,
     state_sets: Sequence[State],
-    events: Mapping[str, Event],
+    events: Mapping[EventId, Event],
     rejected: Collection[str] = (),
-) -> dict[StateKey, str]:
+) -> dict[StateKey, EventId]:
     if version.state_resolution == "v1":
         return resolve_1(state_sets, events)
     return Resolution2(version, state_sets, events, rejected).resolve()
@@ -41,7 +42,7 @@ class Resolution2:
         self,
         version: RoomVersion,
         state_sets: Sequence[State],
-        events: Mapping[str, Event],
+        events: Mapping[EventId, Event],
         rejected: Collection[str],
     ) -> None:
         self.version = version
@@ -52,16 +53,16 @@ class Resolution2:
 
     # --- Definitions
 
-    def unconflicted_state_map(self) -> dict[StateKey, str]:
+    def unconflicted_state_map(self) -> dict[StateKey, EventId]:
         first, *others = self.state_sets
         return {key: it for key, it in first.items() if all(other.get(key) == it for other in others)}
 
-    def conflicted_state_set(self) -> set[str]:
+    def conflicted_state_set(self) -> set[EventId]:
         unconflicted = self.unconflicted_state_map()
         return {it for state in self.state_sets for key, it in state.items() if key not in unconflicted}
 
-    def auth_chain(self, event_id: str) -> set[str]:
-        chain: set[str] = set()
+    def auth_chain(self, event_id: EventId) -> set[EventId]:
+        chain: set[EventId] = set()
         pending = [event_id]
         while pending:
             for auth_event in self.events[pending.pop()].auth_events:
@@ -70,14 +71,14 @@ class Resolution2:
                     pending.append(auth_event)
         return chain
 
-    def auth_difference(self) -> set[str]:
-        chains: list[set[str]] = [
+    def auth_difference(self) -> set[EventId]:
+        chains: list[set[EventId]] = [
             {it for event_id in state.values() for it in (event_id, *self.auth_chain(event_id))}
             for state in self.state_sets
         ]
-        return {it for it in set().union(*chains) if not all(it in chain for chain in chains)}
+        return {it for it in set[EventId]().union(*chains) if not all(it in chain for chain in chains)}
 
-    def conflicted_state_subgraph(self) -> set[str]:
+    def conflicted_state_subgraph(self) -> set[EventId]:
         conflicted = self.conflicted_state_set()
         return {
             between
@@ -86,11 +87,11 @@ class Resolution2:
             if conflicted & (self.auth_chain(between) | {between})
         }
 
-    def full_conflicted_set(self) -> set[str]:
+    def full_conflicted_set(self) -> set[EventId]:
         full = self.conflicted_state_set() | self.auth_difference()
         return full | self.conflicted_state_subgraph() if self.is_2_1 else full
 
-    def is_power_event(self, event_id: str) -> bool:
+    def is_power_event(self, event_id: EventId) -> bool:
         event = self.events[event_id]
         if event.type in ("m.room.power_levels", "m.room.join_rules"):
             return True
@@ -100,8 +101,8 @@ class Resolution2:
             and event.sender != event.state_key
         )
 
-    def reverse_topological_power_ordering(self, event_ids: set[str]) -> list[str]:
-        ordered: list[str] = []
+    def reverse_topological_power_ordering(self, event_ids: set[EventId]) -> list[EventId]:
+        ordered: list[EventId] = []
         while len(ordered) < len(event_ids):
             candidates = [
                 event_id
@@ -111,27 +112,27 @@ class Resolution2:
             ordered.append(min(candidates, key=self.power_rank))
         return ordered
 
-    def power_rank(self, event_id: str) -> tuple[Any, ...]:
+    def power_rank(self, event_id: EventId) -> tuple[Any, ...]:
         event = self.events[event_id]
         cited = {self.events[it].state_pair: self.events[it] for it in event.auth_events}
-        create = self.events["$create"] if self.is_2_1 else cited.get(CREATE)
+        create = self.events[EventId("$create")] if self.is_2_1 else cited.get(CREATE)
         levels = PowerLevels.from_state(create, cited.get(POWER_LEVELS), self.version)
         return -levels.user_level(event.sender), event.origin_server_ts, event_id
 
-    def power_levels_chain(self, event_id: str) -> list[str]:
+    def power_levels_chain(self, event_id: EventId) -> list[str]:
         """e1, e2, …: the power levels in the event's auth events, those in theirs, and so on."""
         chain: list[str] = []
-        below: str | None = event_id
+        below: EventId | None = event_id
         while below is not None:
             cited = self.events[below].auth_events
             below = next((it for it in cited if self.events[it].state_pair == POWER_LEVELS), None)
             chain += [below] if below is not None else []
         return chain
 
-    def mainline_ordering(self, event_ids: Iterable[str], power_levels: str | None) -> list[str]:
+    def mainline_ordering(self, event_ids: Iterable[EventId], power_levels: EventId | None) -> list[EventId]:
         mainline = [power_levels, *self.power_levels_chain(power_levels)] if power_levels else []
 
-        def rank(event_id: str) -> tuple[Any, ...]:
+        def rank(event_id: EventId) -> tuple[Any, ...]:
             on_mainline = (it for it in self.power_levels_chain(event_id) if it in mainline)
             closest = next(on_mainline, None)
             position = math.inf if closest is None else mainline.index(closest)
@@ -139,7 +140,7 @@ class Resolution2:
 
         return sorted(event_ids, key=rank)
 
-    def iterative_auth_checks(self, state: State, event_ids: Iterable[str]) -> dict[StateKey, str]:
+    def iterative_auth_checks(self, state: State, event_ids: Iterable[EventId]) -> dict[StateKey, EventId]:
         resolved = dict(state)
         for event_id in event_ids:
             event = self.events[event_id]
@@ -149,7 +150,7 @@ class Resolution2:
                 if it not in self.rejected
             }
             if self.is_2_1:
-                auth_state[CREATE] = self.events["$create"]
+                auth_state[CREATE] = self.events[EventId("$create")]
             for key in (CREATE, *auth_event_types_of(event)):
                 if key in resolved:
                     auth_state[key] = self.events[resolved[key]]
@@ -159,7 +160,7 @@ class Resolution2:
 
     # --- Algorithm
 
-    def resolve(self) -> dict[StateKey, str]:
+    def resolve(self) -> dict[StateKey, EventId]:
         unconflicted = self.unconflicted_state_map()
         if not self.conflicted_state_set():
             return unconflicted
@@ -173,19 +174,19 @@ class Resolution2:
         return {**self.iterative_auth_checks(partial, rest), **unconflicted}
 
 
-def resolve_1(state_sets: Sequence[State], events: Mapping[str, Event]) -> dict[StateKey, str]:
-    union: dict[StateKey, set[str]] = {}
+def resolve_1(state_sets: Sequence[State], events: Mapping[EventId, Event]) -> dict[StateKey, EventId]:
+    union: dict[StateKey, set[EventId]] = {}
     for state in state_sets:
         for key, event_id in state.items():
             union.setdefault(key, set()).add(event_id)
     result = {key: next(iter(ids)) for key, ids in union.items() if len(ids) == 1}
     conflicts = {key: ids for key, ids in union.items() if len(ids) > 1}
 
-    def order(event_id: str) -> tuple[int, bytes]:
+    def order(event_id: EventId) -> tuple[int, bytes]:
         inverted = bytes(255 - byte for byte in hashlib.sha1(event_id.encode()).digest())
         return events[event_id].depth, inverted
 
-    def allowed(event_id: str, state: State) -> bool:
+    def allowed(event_id: EventId, state: State) -> bool:
         event = events[event_id]
         return is_allowed(event, {key: events[it] for key, it in state.items()})
 

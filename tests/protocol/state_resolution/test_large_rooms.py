@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 import pytest
 
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import EventId, RoomId, UserId
 from murmuration.protocol.state_resolution import resolve, resolve_conflicted
 from tests.protocol.dag import (
     ALICE,
@@ -32,16 +33,16 @@ POWER_LEVELS = ("m.room.power_levels", "")
 class Watched:
     """Unconflicted state that notes what it is asked for."""
 
-    def __init__(self, entries: Mapping[StateKey, str]) -> None:
+    def __init__(self, entries: Mapping[StateKey, EventId]) -> None:
         self.entries = entries
         self.asked: list[Collection[StateKey]] = []
         self.read_whole = 0
 
-    def get(self, keys: Collection[StateKey]) -> dict[StateKey, str]:
+    def get(self, keys: Collection[StateKey]) -> dict[StateKey, EventId]:
         self.asked.append(keys)
         return {key: self.entries[key] for key in keys if key in self.entries}
 
-    def event_ids(self) -> Collection[str]:
+    def event_ids(self) -> Collection[EventId]:
         self.read_whole += 1
         return self.entries.values()
 
@@ -58,7 +59,7 @@ def crowded_room(version: str) -> Room:
     state = dict(room.state_after["carol"])
     auth = ["powers", "public"] if room.version.create_event_is_room_id else ["create", "powers", "public"]
     for number in range(MEMBERS):
-        user_id = f"@u{number}:other.example"
+        user_id = UserId(f"@u{number}:other.example")
         event = make_event(room.version, f"u{number}", user_id, member(user_id, "join"), auth=auth, depth=9)
         room.events[event.event_id] = event
         state["m.room.member", user_id] = event.event_id
@@ -66,7 +67,9 @@ def crowded_room(version: str) -> Room:
     return room
 
 
-def split(states: list[dict[StateKey, str]]) -> tuple[dict[StateKey, tuple[str | None, ...]], Watched]:
+def split(
+    states: list[dict[StateKey, EventId]],
+) -> tuple[dict[StateKey, tuple[EventId | None, ...]], Watched]:
     keys = {key for state in states for key in state}
     entries = {key: tuple(state.get(key) for state in states) for key in keys}
     conflicts = {key: ids for key, ids in entries.items() if len(set(ids)) > 1}
@@ -112,7 +115,7 @@ def test_two_halves_of_a_room_that_both_took_in_guests_do_not_read_the_whole_of_
     for half in ("left", "right"):
         room.send(half, BOB, message(), after="carol")
         for number in range(12):
-            guest = f"@{half}{number}:other.example"
+            guest = UserId(f"@{half}{number}:other.example")
             room.send(f"{half}-invite{number}", BOB, member(guest, "invite"))
             room.send(f"{half}{number}", guest, member(guest, "join"))
     conflicts, unconflicted = split(room.states_after("left11", "right11"))
@@ -125,7 +128,7 @@ def test_two_halves_of_a_room_that_both_took_in_guests_do_not_read_the_whole_of_
 
 def test_the_whole_state_is_read_only_if_the_outcome_hangs_on_it():
     """Whether `second` counts depends on whether anyone in the room came in under it."""
-    room = Room("11")
+    room = Room(RoomId("11"))
     room.send("powers", ALICE, power_levels({ALICE: 100, BOB: 50}))
     room.send("public", ALICE, join_rules("public"))
     room.send("bob", BOB, member(BOB, "join"))
@@ -188,9 +191,9 @@ def test_what_a_fetch_returns_beyond_what_was_asked_is_not_asked_for_again():
     room = crowded_room("12")
     room.send("alices", ALICE, topic("a"), after="carol")
     room.send("bobs", BOB, topic("b"), after="carol")
-    asked: list[Collection[str]] = []
+    asked: list[Collection[EventId]] = []
 
-    def fetch(event_ids: Collection[str]) -> Mapping[str, Event]:
+    def fetch(event_ids: Collection[EventId]) -> Mapping[EventId, Event]:
         asked.append(event_ids)
         return room.events
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,9 @@ from murmuration.protocol.state_resolution import resolve
 from tests.protocol.dag import Room
 from tests.protocol.state_resolution.random_rooms import conflicts, impossible_conflicts
 from tests.protocol.state_resolution.reference import reference_resolve
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId
 
 on_random_rooms = settings(
     max_examples=int(os.environ.get("MURMURATION_EXAMPLES", "40")),
@@ -53,7 +57,7 @@ def test_depends_on_no_order(drawn, rng):
     shuffled = [dict(rng.sample(list(state.items()), len(state))) for state in states]
     rng.shuffle(shuffled)
 
-    def fetch_much(event_ids: Collection[str]) -> Mapping[str, Event]:
+    def fetch_much(event_ids: Collection[EventId]) -> Mapping[EventId, Event]:
         return dict(events)
 
     assert resolve(room.version, shuffled, fetch_much, rejected=room.rejected) == first
@@ -107,5 +111,5 @@ def test_the_topic_chosen_is_one_that_its_sender_may_set_in_the_outcome(drawn):
         assert room.events[membership].membership != "ban"
 
 
-def outcome(room: Room, states: Sequence[Mapping[StateKey, str]]) -> dict[StateKey, str]:
+def outcome(room: Room, states: Sequence[Mapping[StateKey, EventId]]) -> dict[StateKey, EventId]:
     return resolve(room.version, states, room.fetch, rejected=room.rejected)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.state_resolution import resolve
 from tests.protocol.dag import (
     ALICE,
@@ -29,7 +30,7 @@ TOPIC = ("m.room.topic", "")
 
 def powers(room: Room, **levels: int):
     """Levels of 100 for alice, who from version 12 on has more and is not listed, and of others by name."""
-    users = {f"@{name}:example.org": level for name, level in levels.items()}
+    users = {UserId(f"@{name}:example.org"): level for name, level in levels.items()}
     return power_levels(users if room.version.privileged_creators else {ALICE: 100, **users})
 
 
@@ -43,7 +44,7 @@ def public_room(version: str, **levels: int) -> Room:
     return room
 
 
-def of(user_id: str) -> tuple[str, str]:
+def of(user_id: UserId) -> tuple[str, str]:
     return ("m.room.member", user_id)
 
 
@@ -356,7 +357,7 @@ def test_a_rejected_event_takes_part_but_authorises_nothing(version):
 
 def test_a_creator_outranks_everyone_in_a_race():
     """bob, of the highest level there can be, removes alice's moderators while she removes him."""
-    room = Room("12")
+    room = Room(RoomId("12"))
     room.send("powers", ALICE, power_levels({BOB: 2**53 - 1, CAROL: 50}))
     room.send("public", ALICE, join_rules("public"))
     room.send("bob", BOB, member(BOB, "join"))
@@ -366,7 +367,7 @@ def test_a_creator_outranks_everyone_in_a_race():
 
 
 def test_an_additional_creator_is_one_too():
-    room = Room("12", additional_creators=[BOB])
+    room = Room(RoomId("12"), additional_creators=[BOB])
     room.send("powers", ALICE, power_levels({CAROL: 100}))
     room.send("public", ALICE, join_rules("public"))
     room.send("bob", BOB, member(BOB, "join"))

@@ -10,6 +10,7 @@ import pytest
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import BadJson
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import RoomId
 from murmuration.protocol.pdus import hashing, redaction, signing
 from murmuration.protocol.room_versions import ROOM_VERSIONS
 from tests.interop.cases.events import Template
@@ -132,4 +133,4 @@ def test_where_synapse_departs_from_the_content_hash_we_keep_to_the_specificatio
         (added,) = {"age_ts", "outlier", "destinations"} & set(case["pdu"])
         without = {key: value for key, value in case["pdu"].items() if key != added}
         assert hashing.content_hash(without) == case["content_hash"]
-        assert Event(case["pdu"], ROOM_VERSIONS[version]).event_id == case["event_id"]
+        assert Event(case["pdu"], ROOM_VERSIONS[version]).event_id == case[RoomId("event_id")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +12,9 @@ from murmuration.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 from murmuration.protocol.state_resolution import Fetch, resolve, resolve_conflicted
 
 from .recorded import VERSIONS, load
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId
 
 CASES = [
     pytest.param(version, room, id=f"v{version}, seed {room['seed']}")
@@ -35,7 +38,7 @@ def restore(room: dict[str, Any], version: RoomVersion) -> list[Event]:
     return events
 
 
-def as_state(events: list[Event], positions: list[int]) -> dict[StateKey, str]:
+def as_state(events: list[Event], positions: list[int]) -> dict[StateKey, EventId]:
     return {pair: events[it].event_id for it in positions if (pair := events[it].state_pair)}
 
 
@@ -45,7 +48,7 @@ def test_resolved_states_agree(version: str, room: dict[str, Any]) -> None:
     events = restore(room, room_version)
     by_id = {event.event_id: event for event in events}
 
-    def fetch(event_ids: Collection[str]) -> dict[str, Event]:
+    def fetch(event_ids: Collection[EventId]) -> dict[EventId, Event]:
         return {event_id: by_id[event_id] for event_id in event_ids if event_id in by_id}
 
     assert room["resolutions"]
@@ -58,8 +61,8 @@ def test_resolved_states_agree(version: str, room: dict[str, Any]) -> None:
 
 
 def resolve_differences(
-    version: RoomVersion, state_sets: list[dict[StateKey, str]], fetch: Fetch
-) -> dict[StateKey, str]:
+    version: RoomVersion, state_sets: list[dict[StateKey, EventId]], fetch: Fetch
+) -> dict[StateKey, EventId]:
     """As for a caller who has to look up what the states have in common."""
     keys = {key for state in state_sets for key in state}
     entries = {key: tuple(state.get(key) for state in state_sets) for key in sorted(keys)}
@@ -69,10 +72,10 @@ def resolve_differences(
         return common
 
     class Unconflicted:
-        def get(self, keys: Collection[StateKey]) -> dict[StateKey, str]:
+        def get(self, keys: Collection[StateKey]) -> dict[StateKey, EventId]:
             return {key: common[key] for key in keys if key in common}
 
-        def event_ids(self) -> Collection[str]:
+        def event_ids(self) -> Collection[EventId]:
             return common.values()
 
     return common | resolve_conflicted(version, conflicts, Unconflicted(), fetch)

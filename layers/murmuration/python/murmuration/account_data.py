@@ -9,7 +9,7 @@ from murmuration.identity.tokens import Requester
 from murmuration.protocol.encoding.shapes import Answer, Content, JsonDict
 from murmuration.protocol.errors import InvalidParam, NotFound, ServerManaged, TooLarge
 from murmuration.protocol.event_types import FULLY_READ, PUSH_RULES, TAG
-from murmuration.protocol.identifiers import parse_room_id
+from murmuration.protocol.identifiers import RoomId, UserId, parse_room_id
 from murmuration.storage.users import account_data as storage
 
 SERVER_MANAGED = (FULLY_READ, PUSH_RULES)
@@ -17,7 +17,7 @@ MAX_TAG_BYTES = 255
 MAX_TAGS = 100
 
 
-def set_account_data(requester: Requester, user_id: str, data_type: str, content: Content) -> None:
+def set_account_data(requester: Requester, user_id: UserId, data_type: str, content: Content) -> None:
     """Set the account's data of one type. Raises Forbidden, ServerManaged, TooLarge, InvalidParam."""
     requester.require_self(user_id)
     _require_settable(data_type)
@@ -25,7 +25,7 @@ def set_account_data(requester: Requester, user_id: str, data_type: str, content
 
 
 def set_account_data_per_room(
-    requester: Requester, user_id: str, room_id: str, data_type: str, content: Content
+    requester: Requester, user_id: UserId, room_id: RoomId, data_type: str, content: Content
 ) -> None:
     """Set the account's data of one type about a room.
 
@@ -37,7 +37,7 @@ def set_account_data_per_room(
     storage.write(user_id, room_id, data_type, content)
 
 
-def get_account_data(requester: Requester, user_id: str, data_type: str) -> Content:
+def get_account_data(requester: Requester, user_id: UserId, data_type: str) -> Content:
     """Return the account's data of one type. Raises Forbidden, NotFound."""
     requester.require_self(user_id)
     if data_type == PUSH_RULES:
@@ -47,7 +47,9 @@ def get_account_data(requester: Requester, user_id: str, data_type: str) -> Cont
     return _found(storage.read(user_id, "", data_type))
 
 
-def get_account_data_per_room(requester: Requester, user_id: str, room_id: str, data_type: str) -> Content:
+def get_account_data_per_room(
+    requester: Requester, user_id: UserId, room_id: RoomId, data_type: str
+) -> Content:
     """Return the account's data of one type about a room. Raises Forbidden, InvalidParam, NotFound."""
     requester.require_self(user_id)
     parse_room_id(room_id)
@@ -68,14 +70,14 @@ def _found(content: Content | None) -> Content:
 # -- Tags ------------------------------------------------------------------------------------------------
 
 
-def get_room_tags(requester: Requester, user_id: str, room_id: str) -> Answer:
+def get_room_tags(requester: Requester, user_id: UserId, room_id: RoomId) -> Answer:
     """Return a user's tags of a room: `{"tags": {name: data}}`. Raises Forbidden, InvalidParam."""
     requester.require_self(user_id)
     parse_room_id(room_id)
     return {"tags": _tags(storage.read(user_id, room_id, TAG))}
 
 
-def set_room_tag(requester: Requester, user_id: str, room_id: str, tag: str, data: Content) -> None:
+def set_room_tag(requester: Requester, user_id: UserId, room_id: RoomId, tag: str, data: Content) -> None:
     """Put a tag on a room, or change its data. Raises Forbidden, InvalidParam, TooLarge."""
     requester.require_self(user_id)
     parse_room_id(room_id)
@@ -94,7 +96,7 @@ def set_room_tag(requester: Requester, user_id: str, room_id: str, tag: str, dat
     storage.change(user_id, room_id, TAG, with_tag)
 
 
-def delete_room_tag(requester: Requester, user_id: str, room_id: str, tag: str) -> None:
+def delete_room_tag(requester: Requester, user_id: UserId, room_id: RoomId, tag: str) -> None:
     """Remove a tag from a room; a missing tag is no error. Raises Forbidden, InvalidParam."""
     requester.require_self(user_id)
     parse_room_id(room_id)

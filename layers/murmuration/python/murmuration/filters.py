@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from typing import TYPE_CHECKING
 
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.encoding import canonical_json, unpadded_base64
@@ -15,11 +16,14 @@ from murmuration.protocol.errors import NotFound, TooLarge
 from murmuration.protocol.filters import SyncFilter, parse_filter
 from murmuration.storage.users import filters as storage
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
+
 MAX_BYTES = 65_536
 _ID = re.compile("[A-Za-z0-9_-]{22}")
 
 
-def define_filter(requester: Requester, user_id: str, definition: Body) -> str:
+def define_filter(requester: Requester, user_id: UserId, definition: Body) -> str:
     """Store a filter and return its ID. The same filter always has the same ID.
 
     Raises Forbidden, TooLarge, and BadJson or InvalidParam for an invalid filter.
@@ -34,18 +38,18 @@ def define_filter(requester: Requester, user_id: str, definition: Body) -> str:
     return filter_id
 
 
-def get_filter(requester: Requester, user_id: str, filter_id: str) -> JsonObject:
+def get_filter(requester: Requester, user_id: UserId, filter_id: str) -> JsonObject:
     """Return a filter as it was uploaded. Raises Forbidden, NotFound."""
     requester.require_self(user_id)
     return read_definition(user_id, filter_id)
 
 
-def read_filter(user_id: str, filter_id: str) -> SyncFilter:
+def read_filter(user_id: UserId, filter_id: str) -> SyncFilter:
     """Return a parsed filter. One read. Raises NotFound."""
     return parse_filter(read_definition(user_id, filter_id))
 
 
-def read_definition(user_id: str, filter_id: str) -> JsonObject:
+def read_definition(user_id: UserId, filter_id: str) -> JsonObject:
     """Return a filter's JSON. One read. Raises NotFound."""
     definition = storage.read(user_id, filter_id) if _ID.fullmatch(filter_id) else None
     if definition is None:

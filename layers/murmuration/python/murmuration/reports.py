@@ -10,14 +10,14 @@ from murmuration.identity import rate_limits
 from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.bodies import Fields, limit_size
 from murmuration.protocol.errors import NotFound
-from murmuration.protocol.identifiers import parse_user_id
+from murmuration.protocol.identifiers import EventId, RoomId, UserId, parse_user_id
 from murmuration.storage.rooms import reports as storage
 from murmuration.storage.rooms.reports import Report
 
 MAX_REASON_BYTES = 4_096
 
 
-def report_room(requester: Requester, room_id: str, body: Fields) -> None:
+def report_room(requester: Requester, room_id: RoomId, body: Fields) -> None:
     """Report a room, which the requester needn't be in.
 
     Raises NotFound, MissingParam, BadJson, TooLarge, LimitExceeded.
@@ -29,7 +29,7 @@ def report_room(requester: Requester, room_id: str, body: Fields) -> None:
     _add(Report(now_ms(), requester.user_id, reason, room_id=room_id))
 
 
-def report_event(token: AccessToken, room_id: str, event_id: str, body: Fields) -> None:
+def report_event(token: AccessToken, room_id: RoomId, event_id: EventId, body: Fields) -> None:
     """Report an event of a room that the requester is in.
 
     Raises UnknownToken, NotFound also if the requester isn't in the room, BadJson, TooLarge, LimitExceeded.
@@ -48,7 +48,7 @@ def report_event(token: AccessToken, room_id: str, event_id: str, body: Fields) 
     )
 
 
-def report_user(requester: Requester, user_id: str, body: Fields) -> None:
+def report_user(requester: Requester, user_id: UserId, body: Fields) -> None:
     """Report a user of this server.
 
     Raises NotFound, InvalidParam, MissingParam, BadJson, TooLarge, LimitExceeded.

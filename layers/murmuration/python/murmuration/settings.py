@@ -10,7 +10,10 @@ import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, cast
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
 
 DEFAULT_ROOM_VERSION = "12"
 ROOM_VERSIONS = tuple(str(number) for number in range(1, 13))
@@ -60,7 +63,7 @@ class Settings:
     and `federation_ca` names a file of further certificate authorities.
     """
 
-    server_name: str
+    server_name: ServerName
     public_url: str
     prefix: str = "murmuration-dev"
     registration: Literal["open", "closed", "token"] = "closed"
@@ -168,7 +171,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         parts = (word.strip() for word in value(name, default).split(","))
         return tuple(word for word in parts if word not in ("", "none"))
 
-    server_name = value("SERVER_NAME")
+    server_name = cast("ServerName", value("SERVER_NAME"))
     return Settings(
         server_name=server_name,
         public_url=value("PUBLIC_URL", f"https://{server_name}").rstrip("/"),

@@ -13,7 +13,7 @@ from murmuration.identity.tokens import Requester
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.encoding.shapes import Body, Content, JsonObject
 from murmuration.protocol.errors import BadJson, MissingParam, TooLarge
-from murmuration.protocol.identifiers import is_valid_device_id, parse_user_id
+from murmuration.protocol.identifiers import UserId, is_valid_device_id, parse_user_id
 from murmuration.settings import settings
 from murmuration.storage.live import to_device as storage
 from murmuration.storage.live.to_device import Target
@@ -21,7 +21,7 @@ from murmuration.storage.live.to_device import Target
 MAX_EVENT_BYTES = 65_536
 
 
-SendOn = Callable[[str, str, str, Mapping[Target, Content], int], None]
+SendOn = Callable[[str, UserId, str, Mapping[Target, Content], int], None]
 """Sends messages to other servers: the request's name, the sender, the type, the contents, and when it
 came."""
 
@@ -55,7 +55,7 @@ def send_to_device(
         send_on(key, requester.user_id, event_type, remote, received_ms)
 
 
-def _events(sender: str, event_type: str, body: Body) -> tuple[dict[Target, str], dict[Target, Content]]:
+def _events(sender: UserId, event_type: str, body: Body) -> tuple[dict[Target, str], dict[Target, Content]]:
     """Return the events for local users as JSON, and the contents for remote users.
 
     Raises MissingParam, BadJson, InvalidParam, TooLarge.
@@ -75,9 +75,9 @@ def _events(sender: str, event_type: str, body: Body) -> tuple[dict[Target, str]
             if not is_valid_device_id(device_id):
                 continue
             if is_local:
-                local[user_id, device_id] = encoded.decode()
+                local[UserId(user_id), device_id] = encoded.decode()
             else:
-                remote[user_id, device_id] = content
+                remote[UserId(user_id), device_id] = content
     return local, remote
 
 

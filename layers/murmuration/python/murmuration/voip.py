@@ -5,16 +5,20 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from typing import TYPE_CHECKING
 
 from murmuration.aws.parameters import read_secret
 from murmuration.clock import now_ms
 from murmuration.protocol.encoding.shapes import Answer
 from murmuration.settings import settings
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
+
 SECRET = "turn-secret"  # noqa: S105 - a parameter's name
 
 
-def get_turn_server(user_id: str) -> Answer:
+def get_turn_server(user_id: UserId) -> Answer:
     """Return credentials for the deployment's TURN servers; an empty object if it has none.
 
     The TURN server shares a secret with us and needs no account for each user: the username contains the time

@@ -20,7 +20,7 @@ from murmuration.protocol.errors import (
     ThreepidMediumNotSupported,
     UserDeactivated,
 )
-from murmuration.protocol.identifiers import is_valid_new_localpart, parse_user_id
+from murmuration.protocol.identifiers import UserId, is_valid_new_localpart, parse_user_id
 from murmuration.settings import settings
 from murmuration.storage.users import accounts
 
@@ -35,7 +35,7 @@ _WRONG = "Invalid username or password"
 class Proof:
     """An account whose owner proved to be there; `password_hash` is what the proof was made against."""
 
-    user_id: str
+    user_id: UserId
     password_hash: str
     is_admin: bool
 
@@ -67,7 +67,7 @@ def prove_by_password(fields: Body, *, source_ip: str = "", expected: str | None
     return Proof(account["user_id"], account["password_hash"], bool(account.get("admin")))
 
 
-def is_right_password(user_id: str, password: str, *, source_ip: str) -> bool:
+def is_right_password(user_id: UserId, password: str, *, source_ip: str) -> bool:
     """Return whether `password` is that of the user `user_id`, for a request that doesn't name its user.
 
     It counts as an attempt to log in, like any other. Raises UserDeactivated, LimitExceeded.
@@ -78,7 +78,7 @@ def is_right_password(user_id: str, password: str, *, source_ip: str) -> bool:
 def _account_by_password(who: str, password: str, source_ip: str, *, is_known: bool) -> StoredItem | None:
     """The account of a user, or of a stranger who has none, if the password is right; else None."""
     guess = login_guesses.take(who, source_ip, is_known=is_known)
-    account = accounts.read_account(who) if who.startswith("@") else None
+    account = accounts.read_account(UserId(who)) if who.startswith("@") else None
     if account is not None and "deactivated_ms" in account:
         raise UserDeactivated("This account has been deactivated")
     if not passwords.matches(password, account.get("password_hash") if account else None):
@@ -94,7 +94,7 @@ def _stranger(fields: Body) -> str:
     return f"?{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()}"
 
 
-def identified_user(fields: Body) -> str | None:
+def identified_user(fields: Body) -> UserId | None:
     """Return the local user that `identifier` (or the older form, in `fields` themselves) names; None if
     there is none.
 
@@ -122,7 +122,7 @@ def identified_user(fields: Body) -> str | None:
     return local_user_id(user)
 
 
-def _owner(identifier: Fields) -> str | None:
+def _owner(identifier: Fields) -> UserId | None:
     medium, address = identifier.string("medium"), identifier.string("address")
     from murmuration.accounts.threepids import binding
 
@@ -131,7 +131,7 @@ def _owner(identifier: Fields) -> str | None:
     return None
 
 
-def local_user_id(user: str) -> str | None:
+def local_user_id(user: str) -> UserId | None:
     """Return the ID of the local user that a client calls `user`, in any case: a localpart or a whole user
     ID.
     """
@@ -143,4 +143,4 @@ def local_user_id(user: str) -> str | None:
         localpart = parse_user_id(user).localpart
     # Beyond ASCII, lower case could make one of today's characters of another: the Kelvin sign becomes a k.
     localpart = localpart.lower() if localpart.isascii() else localpart
-    return f"@{localpart}:{server_name}" if is_valid_new_localpart(localpart, server_name) else None
+    return UserId(f"@{localpart}:{server_name}") if is_valid_new_localpart(localpart, server_name) else None

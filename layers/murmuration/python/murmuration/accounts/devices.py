@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from murmuration.accounts.shapes import ClientDevice, ClientDevices
     from murmuration.aws.dynamodb import StoredItem
     from murmuration.protocol.encoding.shapes import Answer, Body
+    from murmuration.protocol.identifiers import DeviceId, UserId
 
 MOST = 200
 """How many devices a user may have."""
@@ -31,7 +32,7 @@ def get_devices(requester: Requester) -> ClientDevices:
     return {"devices": [_client_device(item) for item in accounts.read_devices(requester.user_id)]}
 
 
-def get_device(requester: Requester, device_id: str) -> ClientDevice:
+def get_device(requester: Requester, device_id: DeviceId) -> ClientDevice:
     """Raises NotFound. https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3devicesdeviceid"""
     item = accounts.read_device(requester.user_id, device_id)
     if item is None:
@@ -39,7 +40,7 @@ def get_device(requester: Requester, device_id: str) -> ClientDevice:
     return _client_device(item)
 
 
-def update_device(requester: Requester, device_id: str, body: Body) -> Answer:
+def update_device(requester: Requester, device_id: DeviceId, body: Body) -> Answer:
     """Rename a device; nobody else is rung for it. Raises NotFound, BadJson, InvalidParam.
 
     https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3devicesdeviceid
@@ -57,7 +58,7 @@ def update_device(requester: Requester, device_id: str, body: Body) -> Answer:
     return {}
 
 
-def delete_device(requester: Requester, device_id: str, attempt: Attempt) -> Answer:
+def delete_device(requester: Requester, device_id: DeviceId, attempt: Attempt) -> Answer:
     """Delete one device, after the user has authenticated again. A device that doesn't exist is no error.
 
     Raises UserInteractiveAuthRequired and what `reauthenticate` raises.
@@ -101,7 +102,7 @@ def logout_all(requester: Requester) -> Answer:
     return {}
 
 
-def remove_all_devices(user_id: str, *, spare: str | None = None, last: str | None = None) -> None:
+def remove_all_devices(user_id: UserId, *, spare: str | None = None, last: DeviceId | None = None) -> None:
     """Delete a user's devices except `spare`. The device `last` is deleted after all others."""
     found = [accounts.device_id_of(item) for item in accounts.read_devices(user_id)]
     remove_devices(user_id, [each for each in found if each not in (spare, last)])
@@ -109,7 +110,7 @@ def remove_all_devices(user_id: str, *, spare: str | None = None, last: str | No
         remove_devices(user_id, [last])
 
 
-def remove_devices(user_id: str, device_ids: Iterable[str], *, is_revoked: bool = True) -> None:
+def remove_devices(user_id: UserId, device_ids: Iterable[DeviceId], *, is_revoked: bool = True) -> None:
     """Delete devices with their tokens, keys, pushers and messages; devices that don't exist are no error.
 
     If a device is revoked (and hasn't logged itself out), its scheduled events are cancelled, except those
@@ -131,7 +132,7 @@ def remove_devices(user_id: str, device_ids: Iterable[str], *, is_revoked: bool 
     streams.nudge(streams.user_stream(user_id))  # who waits comes, and learns that they are logged out
 
 
-def _purge(user_id: str, device_ids: Sequence[str], is_revoked: bool) -> None:
+def _purge(user_id: UserId, device_ids: Sequence[DeviceId], is_revoked: bool) -> None:
     concurrency.parallel(
         functools.partial(pushers.remove_of_devices, user_id, device_ids),
         *([functools.partial(delayed_events.cancel_of_devices, user_id, device_ids)] if is_revoked else []),
@@ -139,7 +140,7 @@ def _purge(user_id: str, device_ids: Sequence[str], is_revoked: bool) -> None:
     )
 
 
-def make_room(user_id: str) -> None:
+def make_room(user_id: UserId) -> None:
     """End devices that weren't used for long, the oldest first, if one more would be too many.
 
     Concurrent logins may each exceed the bound by one; the next login corrects that. Raises TooLarge if all
@@ -162,7 +163,7 @@ def _last_used_ms(item: StoredItem) -> int:
     return int(item.get("last_seen_ms", item.get("created_ms", 0)))
 
 
-def prepare_device_id(user_id: str, device_id: str) -> None:
+def prepare_device_id(user_id: UserId, device_id: DeviceId) -> None:
     """Prepare the device ID that a client chose for a new device: data that a former device left are deleted.
 
     Raises Forbidden for the ID of a cross-signing key.
@@ -175,19 +176,19 @@ def prepare_device_id(user_id: str, device_id: str) -> None:
     accounts.purge_device_data(user_id, device_id)
 
 
-def _end_presence(user_id: str, device_ids: Sequence[str]) -> None:
+def _end_presence(user_id: UserId, device_ids: Sequence[DeviceId]) -> None:
     from murmuration.presence.status import leave
 
     leave(user_id, device_ids)
 
 
-def _end_typing(user_id: str, device_ids: Sequence[str]) -> None:
+def _end_typing(user_id: UserId, device_ids: Sequence[DeviceId]) -> None:
     from murmuration.rooms.ephemeral.typing import end_on_devices
 
     end_on_devices(user_id, device_ids)
 
 
-def _record_change(user_id: str, device_ids: Sequence[str], *, quiet: bool = False) -> None:
+def _record_change(user_id: UserId, device_ids: Sequence[DeviceId], *, quiet: bool = False) -> None:
     from murmuration.storage.keys.device_lists import record_change
 
     record_change(user_id, devices=device_ids, quiet=quiet)

@@ -40,6 +40,7 @@ from murmuration.storage.users import accounts
 
 if TYPE_CHECKING:
     from murmuration.accounts.shapes import LoginAnswer, LoginFlow, LoginFlows, SessionAnswer
+    from murmuration.protocol.identifiers import UserId
 
 LOGIN_TOKEN = "m.login.token"  # noqa: S105 - a login type
 LOGIN_TOKEN_LIFETIME_MS = 120_000
@@ -88,7 +89,7 @@ def login(body: Body, *, source_ip: str) -> LoginAnswer:
 
 
 def begin_session(
-    user_id: str, request: SessionRequest, conditions: Sequence[Write], *, is_admin: bool | None = None
+    user_id: UserId, request: SessionRequest, conditions: Sequence[Write], *, is_admin: bool | None = None
 ) -> SessionAnswer:
     """Give a device new tokens, and revoke all its earlier ones. The device is created if it doesn't exist.
 
@@ -143,7 +144,7 @@ def generate_login_token(requester: Requester, attempt: Attempt) -> Answer:
     return {"login_token": token, "expires_in_ms": LOGIN_TOKEN_LIFETIME_MS}
 
 
-def _take_login_token(token: object) -> str:
+def _take_login_token(token: object) -> UserId:
     if token is None:
         raise MissingParam("token is missing")
     if not isinstance(token, str):

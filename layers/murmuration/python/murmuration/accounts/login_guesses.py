@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from murmuration.identity import rate_limits
 from murmuration.protocol.errors import LimitExceeded
+from murmuration.protocol.identifiers import UserId
 from murmuration.storage.users import accounts
 
 if TYPE_CHECKING:
@@ -35,21 +36,22 @@ class Guess:
             rate_limits.give_back(kind, key, taken_ms)
 
 
-def take(user_id: str, source_ip: str, *, is_known: bool) -> Guess:
-    """Count an attempt to log in as `user_id` before the password is checked. Raises LimitExceeded.
+def take(who: str, source_ip: str, *, is_known: bool) -> Guess:
+    """Count an attempt to log in as `who` before the password is checked. Raises LimitExceeded.
 
-    The user may not exist: the limits are the same, so that strangers can't find out who has an account.
-    `is_known` says that the request has proved in another way that it comes from the user.
+    `who` is a user ID, or what stands for the name of a stranger. The user may not exist: the limits are the
+    same, so that strangers can't find out who has an account. `is_known` says that the request has proved in
+    another way that it comes from the user.
     """
     network = KNOWN_BY_TOKEN if is_known else rate_limits.network(source_ip)
     taken = []
     if network:
-        key = f"{user_id}|{network}"
+        key = f"{who}|{network}"
         taken.append(("failed_login_from", key, rate_limits.check("failed_login_from", key)))
     try:
-        taken.append(("failed_login", user_id, rate_limits.check("failed_login", user_id)))
+        taken.append(("failed_login", who, rate_limits.check("failed_login", who)))
     except LimitExceeded:
-        if not is_known and not (network and _has_been_at(user_id, network)):
+        if not is_known and not (network and _has_been_at(UserId(who), network)):
             raise
     return Guess(tuple(taken))
 
@@ -61,7 +63,7 @@ def remember_network(account: StoredItem, source_ip: str) -> None:
         accounts.set_login_networks(account["user_id"], [network, *before][:NETWORKS])
 
 
-def _has_been_at(user_id: str, network: str) -> bool:
+def _has_been_at(user_id: UserId, network: str) -> bool:
     """Return whether the user logged in from this network, or has a device that was last used there.
 
     Reads the account and its devices, but only while the account is locked for strangers.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from murmuration import server_keys
 from murmuration.accounts import devices, passwords
@@ -28,6 +29,9 @@ from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import BadJson, MissingParam, NotFound, UserDeactivated
 from murmuration.settings import settings
 from murmuration.storage.users import accounts, delayed_events, subjects
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
 
 
 def change_password(requester: Requester | None, attempt: Attempt) -> Answer:
@@ -84,7 +88,7 @@ def deactivate_account(requester: Requester | None, attempt: Attempt) -> Answer:
     return {"id_server_unbind_result": "success"}
 
 
-def close_account(user_id: str, *, erase: bool = False, last_device: str | None = None) -> None:
+def close_account(user_id: UserId, *, erase: bool = False, last_device: str | None = None) -> None:
     """Close an account for good. If it stops halfway, the same call continues. Raises NotFound.
 
     With `erase`, users who join the account's rooms later get redacted copies of its events. It may be given
@@ -109,7 +113,7 @@ def close_account(user_id: str, *, erase: bool = False, last_device: str | None 
     delayed_events.purge(user_id)
 
 
-def reset_password(user_id: str, password: str) -> None:
+def reset_password(user_id: UserId, password: str) -> None:
     """Set a password for an operator, and log out all devices.
 
     Raises NotFound for an account that doesn't exist or was deactivated, WeakPassword, InvalidParam.
@@ -121,7 +125,7 @@ def reset_password(user_id: str, password: str) -> None:
     devices.remove_all_devices(user_id)
 
 
-def set_admin(user_id: str, admin: bool) -> None:
+def set_admin(user_id: UserId, admin: bool) -> None:
     """Make a user an administrator of the server, or end that, on all devices. Raises NotFound.
 
     If it stopped halfway, the same call completes it.
@@ -134,7 +138,7 @@ def set_admin(user_id: str, admin: bool) -> None:
         accounts.update_device(user_id, accounts.device_id_of(device), {"admin": admin})
 
 
-def _deactivated_before(requester: Requester | None) -> str | None:
+def _deactivated_before(requester: Requester | None) -> UserId | None:
     """The requester, if a request for their deactivation stopped halfway: there's no password any more."""
     account = accounts.read_account(requester.user_id) if requester else None
     return account["user_id"] if account and "deactivated_ms" in account else None

@@ -11,13 +11,13 @@ from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields, required
 from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound
-from murmuration.protocol.identifiers import is_valid_user_id
+from murmuration.protocol.identifiers import UserId, is_valid_user_id
 from murmuration.storage.live import streams
 from murmuration.storage.rooms.member_index import is_local
 from murmuration.storage.users import accounts
 
 
-def get_who_is(requester: Requester, user_id: str) -> Answer:
+def get_who_is(requester: Requester, user_id: UserId) -> Answer:
     """Return when and from where each of a user's devices was seen last: one's own, or for an administrator.
 
     Raises Forbidden, InvalidParam, NotFound.
@@ -38,7 +38,7 @@ def get_who_is(requester: Requester, user_id: str) -> Answer:
     return {"user_id": user_id, "devices": devices}
 
 
-def get_lock(requester: Requester, user_id: str) -> dict[str, bool]:
+def get_lock(requester: Requester, user_id: UserId) -> dict[str, bool]:
     """Return whether an account is locked.
 
     Raises Forbidden, InvalidParam for another server's user, NotFound.
@@ -46,13 +46,13 @@ def get_lock(requester: Requester, user_id: str) -> dict[str, bool]:
     return {LOCKED: _find(requester, user_id, LOCKED)}
 
 
-def set_lock(requester: Requester, user_id: str, body: Fields) -> dict[str, bool]:
+def set_lock(requester: Requester, user_id: UserId, body: Fields) -> dict[str, bool]:
     """Lock an account, or unlock it. Raises MissingParam, BadJson and what `_set` raises."""
     required(body.values, LOCKED)
     return {LOCKED: _set(requester, user_id, LOCKED, body.boolean(LOCKED, default=False))}
 
 
-def get_suspension(requester: Requester, user_id: str) -> dict[str, bool]:
+def get_suspension(requester: Requester, user_id: UserId) -> dict[str, bool]:
     """Return whether an account is suspended.
 
     Raises Forbidden, InvalidParam for another server's user, NotFound.
@@ -60,13 +60,13 @@ def get_suspension(requester: Requester, user_id: str) -> dict[str, bool]:
     return {SUSPENDED: _find(requester, user_id, SUSPENDED)}
 
 
-def set_suspension(requester: Requester, user_id: str, body: Fields) -> dict[str, bool]:
+def set_suspension(requester: Requester, user_id: UserId, body: Fields) -> dict[str, bool]:
     """Suspend an account, or end its suspension. Raises MissingParam, BadJson and what `_set` raises."""
     required(body.values, SUSPENDED)
     return {SUSPENDED: _set(requester, user_id, SUSPENDED, body.boolean(SUSPENDED, default=False))}
 
 
-def _find(requester: Requester, user_id: str, flag: str) -> bool:
+def _find(requester: Requester, user_id: UserId, flag: str) -> bool:
     """A flag of somebody's account. Raises Forbidden, InvalidParam for another server's user, NotFound."""
     _require_admin(requester)
     _require_local(user_id)
@@ -78,7 +78,7 @@ def _find(requester: Requester, user_id: str, flag: str) -> bool:
     return bool(account.get(flag))
 
 
-def _set(requester: Requester, user_id: str, flag: str, on: bool) -> bool:
+def _set(requester: Requester, user_id: UserId, flag: str, on: bool) -> bool:
     """Set a flag of an account and then of its devices; stopped halfway, the same request goes on.
 
     The devices' flags are what each request is held against, without a further read. Whoever waits is called.
@@ -102,6 +102,6 @@ def _require_admin(requester: Requester) -> None:
         raise Forbidden("You are not an administrator of this server")
 
 
-def _require_local(user_id: str) -> None:
+def _require_local(user_id: UserId) -> None:
     if not is_valid_user_id(user_id) or not is_local(user_id):
         raise InvalidParam("The user does not belong to this server")

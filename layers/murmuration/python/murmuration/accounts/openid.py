@@ -5,6 +5,8 @@ https://spec.matrix.org/v1.19/client-server-api/#openid
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from murmuration.clock import now_ms
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester, hash_secret, new_secret
@@ -13,10 +15,13 @@ from murmuration.protocol.errors import MissingToken, UnknownToken
 from murmuration.settings import settings
 from murmuration.storage.auth import user_tokens
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
+
 LIFETIME_S = 3600
 
 
-def request_openid_token(requester: Requester, user_id: str) -> Answer:
+def request_openid_token(requester: Requester, user_id: UserId) -> Answer:
     """Return a token that proves who the requester is, and nothing else.
 
     Raises Forbidden for another user, LimitExceeded: some 200 tokens of a user are good at a time.
@@ -36,7 +41,7 @@ def request_openid_token(requester: Requester, user_id: str) -> Answer:
     }
 
 
-def openid_user(token: str | None) -> str:
+def openid_user(token: str | None) -> UserId:
     """Return the user whom an OpenID token proves. Raises MissingToken, UnknownToken.
 
     https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1openiduserinfo

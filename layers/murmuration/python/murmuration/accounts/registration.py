@@ -34,7 +34,7 @@ from murmuration.protocol.errors import (
     UserInteractiveAuthRequired,
     UserInUse,
 )
-from murmuration.protocol.identifiers import is_valid_new_localpart
+from murmuration.protocol.identifiers import UserId, is_valid_new_localpart
 from murmuration.settings import settings
 from murmuration.storage.auth import auth_sessions
 from murmuration.storage.auth.auth_sessions import StoredSession
@@ -139,7 +139,7 @@ def check_username_availability(username: str | None, *, source_ip: str) -> dict
     return {"available": True}
 
 
-def create_account(localpart: str, password: str, *, is_admin: bool = False) -> str:
+def create_account(localpart: str, password: str, *, is_admin: bool = False) -> UserId:
     """Make an account for an operator, and return its user ID.
 
     Raises InvalidUsername, UserInUse, WeakPassword, InvalidParam.
@@ -204,12 +204,12 @@ def _require_available(localpart: str) -> None:
         raise UserInUse("This user ID is already taken")
 
 
-def user_id_of(localpart: str) -> str:
+def user_id_of(localpart: str) -> UserId:
     """Return the ID of this server's user with that localpart."""
-    return f"@{localpart}:{settings().server_name}"
+    return UserId(f"@{localpart}:{settings().server_name}")
 
 
-def _registered_before(session: str, password: str, source_ip: str) -> str | None:
+def _registered_before(session: str, password: str, source_ip: str) -> UserId | None:
     """The user that the session registered, if the password is theirs. Raises UserInUse, LimitExceeded."""
     user_id = auth_sessions.read_session(session).registered
     if user_id is None:
@@ -221,7 +221,7 @@ def _registered_before(session: str, password: str, source_ip: str) -> str | Non
     return user_id
 
 
-def _log_in(user_id: str, request: SessionRequest | None) -> BareAnswer:
+def _log_in(user_id: UserId, request: SessionRequest | None) -> BareAnswer:
     if request is None:
         return _bare_answer(user_id)
     from murmuration.accounts.login import begin_session
@@ -265,7 +265,7 @@ def _create(
 
 
 def account_writes(
-    user_id: str, display_name: str, password_hash: str | None, *, now: int, is_admin: bool = False
+    user_id: UserId, display_name: str, password_hash: str | None, *, now: int, is_admin: bool = False
 ) -> list[Write]:
     """Return the writes that make an account with its profile; the one named `accounts.ACCOUNT` claims the
     user ID.
@@ -284,14 +284,14 @@ def account_writes(
     ]
 
 
-def _address_writes(user_id: str, proof: JsonObject) -> list[Write]:
+def _address_writes(user_id: UserId, proof: JsonObject) -> list[Write]:
     """Make the proved address the user's; the write named `threepids.ADDRESS` claims it."""
     from murmuration.accounts.threepids import binding
 
     return binding.add_writes(user_id, binding.EMAIL, proof["address"], validated_ms=int(proof["at_ms"]))
 
 
-def _bare_answer(user_id: str) -> BareAnswer:
+def _bare_answer(user_id: UserId) -> BareAnswer:
     return {"user_id": user_id, "home_server": settings().server_name}
 
 

@@ -12,7 +12,7 @@ from murmuration.identity import moderation
 from murmuration.identity.tokens import REFRESH, AccessToken, Requester, TokenPair, new_secret
 from murmuration.protocol.encoding.shapes import Answer, Body
 from murmuration.protocol.errors import BadJson, InvalidParam, MissingParam, Unavailable, UnknownToken
-from murmuration.protocol.identifiers import is_valid_device_id
+from murmuration.protocol.identifiers import DeviceId, UserId, is_valid_device_id
 from murmuration.settings import settings
 from murmuration.storage.users import accounts
 
@@ -31,7 +31,7 @@ _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 class SessionRequest:
     """The parameters of a login or registration that concern its new session."""
 
-    device_id: str | None
+    device_id: DeviceId | None
     display_name: str | None
     refreshable: bool
     source_ip: str
@@ -67,7 +67,7 @@ class SessionRequest:
         return {"last_seen_ms": now} | ({"last_seen_ip": self.source_ip} if self.source_ip else {})
 
 
-def check_device_id(device_id: str) -> None:
+def check_device_id(device_id: DeviceId) -> None:
     """Raise InvalidParam for an invalid device ID. With a `#` it would be cut in keys, where a `#` ends
     it.
     """
@@ -81,22 +81,22 @@ def check_display_name(name: str) -> None:
         raise InvalidParam(f"A device's display name has at most {MAX_DISPLAY_NAME} characters")
 
 
-def new_device_id() -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(10))
+def new_device_id() -> DeviceId:
+    return DeviceId("".join(secrets.choice(_ALPHABET) for _ in range(10)))
 
 
-def session_answer(user_id: str, device_id: str, pair: TokenPair, *, now: int) -> SessionAnswer:
+def session_answer(user_id: UserId, device_id: DeviceId, pair: TokenPair, *, now: int) -> SessionAnswer:
     """Return the answer of a login or registration about its new session."""
     bare: BareAnswer = {"user_id": user_id, "home_server": settings().server_name}
     return {**bare, "device_id": device_id, **pair.answer(user_id, device_id, now=now)}
 
 
 def begin_write(
-    user_id: str,
+    user_id: UserId,
     request: SessionRequest,
     pair: TokenPair,
     *,
-    device_id: str,
+    device_id: DeviceId,
     is_known: bool,
     is_admin: bool,
     now: int,

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from murmuration.identity.tokens import TokenAnswer
 from murmuration.protocol.encoding.shapes import Answer, JsonObject
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import DeviceId, ServerName, UserId
 
 
 class BareAnswer(TypedDict):
     """The answer to a registration without a login."""
 
-    user_id: str
-    home_server: str
+    user_id: UserId
+    home_server: ServerName
 
 
 class SessionAnswer(BareAnswer, TokenAnswer):
     """The answer to a login or registration that began a session."""
 
-    device_id: str
+    device_id: DeviceId
 
 
 class LoginAnswer(SessionAnswer):
@@ -44,7 +47,7 @@ class LoginFlows(TypedDict):
 class ClientDevice(TypedDict):
     """A device as its user's clients see it. `last_seen_ts` is in milliseconds since the epoch."""
 
-    device_id: str
+    device_id: DeviceId
     display_name: NotRequired[str]
     last_seen_ip: NotRequired[str]
     last_seen_ts: NotRequired[int]

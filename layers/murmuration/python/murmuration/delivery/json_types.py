@@ -5,15 +5,18 @@ They exist for the type checker: import them under TYPE_CHECKING, because making
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from murmuration.protocol.encoding.shapes import JsonObject
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId
 
 
 class SentEvent(TypedDict, total=False):
     """The result of a request: the ID of the event that it sent; empty for a ping."""
 
-    event_id: str
+    event_id: EventId
 
 
 class SocketResponse(TypedDict):

@@ -28,7 +28,7 @@ from murmuration.protocol.errors import (
     TooLarge,
     Unrecognized,
 )
-from murmuration.protocol.identifiers import DeviceId, UserId
+from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
 from murmuration.storage.live import connections, listeners
 from murmuration.storage.live.connections import Connection
 from murmuration.storage.live.listeners import Socket
@@ -230,11 +230,11 @@ def _carry_out(connection: Connection, request: JsonObject) -> SentEvent:
             raise Unrecognized("The method must be one of ping, send, state")
 
 
-def _room_id(params: Untrusted) -> str:
+def _room_id(params: Untrusted) -> RoomId:
     from murmuration.rooms.lookup import fits_id
     from murmuration.rooms.opening import unknown_room
 
-    room_id = _text(params, "room_id")
+    room_id = RoomId(_text(params, "room_id"))
     if not fits_id(room_id):
         raise unknown_room(room_id)
     return room_id

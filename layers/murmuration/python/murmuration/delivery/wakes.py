@@ -18,6 +18,7 @@ from murmuration.aws import concurrency, queues
 from murmuration.clock import now_ms
 from murmuration.identity.budgets import REMOTE_WAKE, WAKE, affords, charge, rings_owner
 from murmuration.protocol.event_types import FULLY_READ
+from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
 from murmuration.storage.keys import device_lists, one_time_keys
 from murmuration.storage.live import listeners, receipts, streams, wake_queues
 from murmuration.storage.live.listeners import EVERYTHING, MOST_TOPICS, Socket, Wait
@@ -43,9 +44,9 @@ LATE_S = 15
 """How much later a ring comes for what isn't urgent, unless another ring brings it earlier."""
 PUSHES = "socket-pushes"
 """The queue of connections that may have something to be told."""
-EVERY_DEVICE = ""
+EVERY_DEVICE = DeviceId("")
 Call = Callable[[], None]
-Target = tuple[str, str]
+Target = tuple[UserId, DeviceId]
 """A user ID, and a device ID or EVERY_DEVICE."""
 
 
@@ -53,10 +54,10 @@ class SocketPush(TypedDict):
     """A message of the queue PUSHES; it has a user ID if the connection has ended."""
 
     connection_id: str
-    user_id: NotRequired[str]
+    user_id: NotRequired[UserId]
 
 
-def wake_for_log_entries(items: Sequence[StoredItem]) -> frozenset[str]:
+def wake_for_log_entries(items: Sequence[StoredItem]) -> frozenset[UserId]:
     """Tell the members of new events in their rooms, and users whose memberships the events change.
 
     Of several events of a room, the members after the last one are told; a user who left is told because of
@@ -64,7 +65,7 @@ def wake_for_log_entries(items: Sequence[StoredItem]) -> frozenset[str]:
     who have pushers.
     """
     entries = [entry for entry in new_entries(items) if not entry.is_past]
-    causes: dict[Target, str | None] = {
+    causes: dict[Target, UserId | None] = {
         (entry.member, EVERY_DEVICE): entry.sender for entry in entries if entry.member is not None
     }
     news = {target: {EVERYTHING} for target in causes}
@@ -103,7 +104,7 @@ def wake_for_stream_items(items: Sequence[StoredItem]) -> None:
     A quiet change rings nobody; `_urgency` says when the others ring. A device whose keys have changed gets
     the new counts with the ring.
     """
-    told: dict[Urgency, dict[Target, str | None]] = {urgency: {} for urgency in Urgency}
+    told: dict[Urgency, dict[Target, UserId | None]] = {urgency: {} for urgency in Urgency}
     concerned: set[Target] = set()
     news: dict[Target, set[str]] = {}
     by_stream: dict[str, list[Change]] = {}
@@ -113,14 +114,14 @@ def wake_for_stream_items(items: Sequence[StoredItem]) -> None:
     for changes in by_stream.values():
         kind, owner = changes[0].kind, changes[0].owner
         if kind == "room":
-            users, urgency = _to_tell(owner, changes)
+            users, urgency = _to_tell(RoomId(owner), changes)
             targets = [(user_id, EVERY_DEVICE) for user_id in users]
         elif kind == "user":
-            targets, urgency = [(owner, EVERY_DEVICE)], max(_urgency(change, 1) for change in changes)
+            targets, urgency = [(UserId(owner), EVERY_DEVICE)], max(_urgency(change, 1) for change in changes)
         else:
             user_id, _, device_id = owner.partition("/")
-            targets, urgency = [(user_id, device_id)], Urgency.NOW
-        cause = _cause(changes[-1], owner if kind == "user" else None)
+            targets, urgency = [(UserId(user_id), DeviceId(device_id))], Urgency.NOW
+        cause = _cause(changes[-1], UserId(owner) if kind == "user" else None)
         for target in targets:
             told[urgency].setdefault(target, cause)
             news.setdefault(target, set()).add(owner if kind == "room" else EVERYTHING)
@@ -135,7 +136,7 @@ def wake_for_stream_items(items: Sequence[StoredItem]) -> None:
     )
 
 
-def _to_tell(room_id: str, changes: Sequence[Change]) -> tuple[tuple[str, ...], Urgency]:
+def _to_tell(room_id: RoomId, changes: Sequence[Change]) -> tuple[tuple[UserId, ...], Urgency]:
     """Return the members of a room who are told of changes in its stream, and when each is told."""
     head = room_items.read_head(room_id)
     urgency = max(_urgency(each, head.joined) for each in changes) if head is not None else Urgency.NEVER
@@ -162,15 +163,15 @@ def _urgency(change: Change, joined: int) -> Urgency:
     return Urgency.LATE if change.data_type == FULLY_READ else Urgency.NOW
 
 
-def _cause(change: Change, owner: str | None) -> str | None:
+def _cause(change: Change, owner: UserId | None) -> UserId | None:
     """Return the user who caused a change in a stream: its item names them, or the sender of its message."""
     if change.event is not None:
-        sender: str | None = json.loads(change.event).get("sender")
+        sender: UserId | None = json.loads(change.event).get("sender")
         return sender
     return presence.user_of(change.item) or change.user_id or owner
 
 
-def _changed_keys(items: Sequence[StoredItem]) -> dict[tuple[str, str], str]:
+def _changed_keys(items: Sequence[StoredItem]) -> dict[Target, str]:
     """Return, by (user, device), the new counts of keys that a device's ring tells."""
     return {
         device: wake_queues.encode_keys(one_time_keys.shown(counts))
@@ -184,7 +185,7 @@ class _Ring:
     possible. A `wait` that is called now has to be settled, with the rooms that rang (`news`).
     """
 
-    cause: str | None
+    cause: UserId | None
     now: Call | None
     late: Call | None
     wait: Wait | None = None
@@ -192,13 +193,13 @@ class _Ring:
 
 
 def wake(
-    causes: Mapping[Target, str | None],
+    causes: Mapping[Target, UserId | None],
     *,
-    late: Mapping[Target, str | None] | None = None,
+    late: Mapping[Target, UserId | None] | None = None,
     keys: Mapping[Target, str] | None = None,
     not_of_keys: Collection[Target] = (),
     news: Mapping[Target, Collection[str]] | None = None,
-) -> frozenset[str]:
+) -> frozenset[UserId]:
     """Tell those of these (user, device) pairs who wait. EVERY_DEVICE stands for all of a user's devices.
 
     Those in `late` are rung LATE_S later, unless they are in `causes` too or such a ring is on its way. The
@@ -216,7 +217,7 @@ def wake(
     notes: list[Call] = []
     missed: list[Wait] = []
 
-    def concerns(one: Wait | Socket, targets: Mapping[Target, str | None]) -> bool:
+    def concerns(one: Wait | Socket, targets: Mapping[Target, UserId | None]) -> bool:
         return any((one.user_id, device) in targets for device in (EVERY_DEVICE, one.device_id))
 
     def news_of(wait: Wait) -> set[str]:
@@ -230,7 +231,7 @@ def wake(
 
     def note(
         one: Wait | Socket,
-        targets: Mapping[Target, str | None],
+        targets: Mapping[Target, UserId | None],
         now: Call | None,
         late: Call | None,
         told: Collection[str] = (),
@@ -270,7 +271,7 @@ def wake(
     missed += _ring_all(rings)
     order_pushes(connected)
     if missed:
-        again: dict[Target, str | None] = {(wait.user_id, wait.device_id): None for wait in missed}
+        again: dict[Target, UserId | None] = {(wait.user_id, wait.device_id): None for wait in missed}
         wake(again, news={(wait.user_id, wait.device_id): news_of(wait) for wait in missed})
     return listeners.with_pushers(items)
 
@@ -298,11 +299,11 @@ def _ring_all(rings: Sequence[_Ring]) -> list[Wait]:
         for server, devices in of_servers.items()
         if not affords(rings_owner(server), devices * REMOTE_WAKE)
     }
-    rung: Counter[str] = Counter()
+    rung: Counter[UserId] = Counter()
     calls: list[Call] = []
-    of_users: dict[str, list[_Ring]] = {}
+    of_users: dict[UserId, list[_Ring]] = {}
     for each in rings:
-        is_over = bool(each.cause) and server_of(each.cause or "") in spent
+        is_over = each.cause is not None and server_of(each.cause) in spent
         call = each.late if is_over or each.now is None else each.now
         if call is not None:
             if call is each.now and each.wait is not None:
@@ -356,6 +357,6 @@ def order_pushes(connection_ids: Sequence[str]) -> None:
     queues.send_each(PUSHES, [{"connection_id": connection_id} for connection_id in connection_ids])
 
 
-def order_leaving(user_id: str, connection_id: str, *, delay_s: int) -> None:
+def order_leaving(user_id: UserId, connection_id: str, *, delay_s: int) -> None:
     """Have a worker note later that a connection has ended, so that its user's presence ends too."""
     queues.send_later(PUSHES, {"connection_id": connection_id, "user_id": user_id}, delay_s)

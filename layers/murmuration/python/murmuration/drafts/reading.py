@@ -19,6 +19,7 @@ from murmuration.sync.readers.sections import SyncSections
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
+    from murmuration.protocol.identifiers import UserId
     from murmuration.sync.readers.json_types import AnswerSections, RoomSection
 
 
@@ -68,6 +69,6 @@ class Sections(FoundingPresence):
         """Return the section of a room that the user is in."""
         raise NotImplementedError
 
-    def present(self, _news: RoomNews, /) -> Mapping[str, str]:
+    def present(self, _news: RoomNews, /) -> Mapping[UserId, str]:
         """Return users whose presence is shown even if it didn't change, with a room that they are in."""
         return {}

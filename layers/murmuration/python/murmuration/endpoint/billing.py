@@ -18,6 +18,7 @@ from murmuration.transport import deadlines
 if TYPE_CHECKING:
     from murmuration.endpoint.http import Request
     from murmuration.endpoint.shapes import ProxyResponse
+    from murmuration.protocol.identifiers import ServerName, UserId
 
 BASE64 = 0.75
 """The bytes that a character of a body stands for which API Gateway sends as base64."""
@@ -48,7 +49,7 @@ def socket_billing(route: str) -> Iterator[None]:
 
 
 @contextmanager
-def server_billing(server_name: str, route: str) -> Iterator[None]:
+def server_billing(server_name: ServerName, route: str) -> Iterator[None]:
     """Bill a worker's work on another server's events to that server.
 
     The events are accepted already, so this work is never refused. If it puts the bucket into debt, the
@@ -59,7 +60,7 @@ def server_billing(server_name: str, route: str) -> Iterator[None]:
 
 
 @contextmanager
-def user_billing(user_id: str, route: str, *, memory_mb: int = 512) -> Iterator[None]:
+def user_billing(user_id: UserId, route: str, *, memory_mb: int = 512) -> Iterator[None]:
     """Bill a worker's work for a user to them, as `server_billing` does for a server."""
     with _billing_work(user_id, route, memory_mb=memory_mb):
         yield
@@ -92,7 +93,7 @@ def charge_address(request: Request, route: Http) -> None:
         budgets.charge_to(_address(request))
 
 
-def charge_server(origin: str) -> None:
+def charge_server(origin: ServerName) -> None:
     """Charge a request to the server that signed it. Raises LimitExceeded."""
     budgets.charge_to(budgets.server_owner(origin))
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import unquote
 
 from murmuration.clock import now_ms
@@ -16,7 +16,7 @@ from murmuration.endpoint.billing import add_answer, billing, charge_address, ch
 from murmuration.endpoint.metrics import request_metrics
 from murmuration.endpoint.ports import connect_ports
 from murmuration.endpoint.routes import Auth, Http
-from murmuration.endpoint.sent import URI_HEADER, headers_of, path_parameters
+from murmuration.endpoint.sent import URI_HEADER, headers_of, path_parameters, query_of
 from murmuration.protocol.bodies import Fields, parse_json
 from murmuration.protocol.encoding.canonical_json import MAX_INTEGER
 from murmuration.protocol.errors import (
@@ -34,9 +34,12 @@ from murmuration.protocol.sizes import JsonText, encode
 from murmuration.settings import settings
 
 if TYPE_CHECKING:
-    from murmuration.endpoint.shapes import AuthorizerAnswer, ProxyResponse
+    from murmuration.endpoint.shapes import AuthorizerAnswer, PathParams, ProxyResponse
     from murmuration.identity.tokens import AccessToken, Requester
     from murmuration.protocol.encoding.shapes import LambdaEvent
+    from murmuration.protocol.identifiers import ServerName
+
+T = TypeVar("T")
 
 VIEWER_SECRET_HEADER = "x-murmuration-viewer-secret"  # noqa: S105 - a header's name
 CORS_HEADERS = {
@@ -49,9 +52,6 @@ CORS_HEADERS = {
 
 MAX_PARAMETER_BYTES = 900
 """How long a path parameter may be at all: it must fit into a key. Identifiers have 255 bytes."""
-
-ABSENT_WHEN_EMPTY = frozenset(("after", "at", "before", "filter", "from", "server", "since", "to"))
-"""Query parameters that count as absent when their value is empty."""
 
 SMALLEST_COMPRESSED = 1_024
 """JSON of fewer characters is not compressed, as that gains little."""
@@ -68,12 +68,6 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def query_of(event: LambdaEvent) -> dict[str, str]:
-    """Return each query parameter's last value, without those that mean nothing if they are empty."""
-    given = event.get("queryStringParameters") or {}
-    return {name: value for name, value in given.items() if value or name not in ABSENT_WHEN_EMPTY}
-
-
 class Request:
     """A request, read lazily from the proxy event.
 
@@ -85,7 +79,7 @@ class Request:
         self.event = event
         self.context = context
         self._requester: Requester | None = None
-        self._origin: str | None = None
+        self._origin: ServerName | None = None
         self._content: Any = None
 
     @property
@@ -108,7 +102,7 @@ class Request:
         return str(self.event["resource"])
 
     @cached_property
-    def params(self) -> dict[str, str]:
+    def params(self) -> PathParams:
         """The path parameters. Raises InvalidParam where one isn't UTF-8, NotFound, TooLarge."""
         try:
             raw = path_parameters(self.event, self.headers.get(URI_HEADER))
@@ -119,11 +113,16 @@ class Request:
             if len(value.encode()) > MAX_PARAMETER_BYTES:
                 long = NotFound if self.method == "GET" else TooLarge
                 raise long(f"{name} has more than {MAX_PARAMETER_BYTES} bytes")
-        return found
+        return cast("PathParams", found)
 
     @cached_property
     def query(self) -> dict[str, str]:
         return query_of(self.event)
+
+    def query_as(self, kind: Callable[[str], T], name: str) -> T | None:
+        """Return a query parameter that is meant as an identifier of this kind; None if it's absent."""
+        value = self.query.get(name)
+        return None if value is None else kind(value)
 
     def query_all(self, name: str) -> list[str]:
         """Return each value of the query parameter `name`, in the order sent."""
@@ -315,7 +314,7 @@ class Request:
         charge_server(self._origin)
 
     @property
-    def origin(self) -> str:
+    def origin(self) -> ServerName:
         """The server that sent the request, verified before the handler ran."""
         if self._origin is None:
             raise Unauthorized("The request has no X-Matrix authorization")

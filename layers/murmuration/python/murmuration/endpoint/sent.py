@@ -14,6 +14,8 @@ from murmuration.protocol.encoding.shapes import LambdaEvent
 
 URI_HEADER = "x-murmuration-uri"
 TYPE_HEADER = "x-murmuration-content-type"
+ABSENT_WHEN_EMPTY = frozenset(("after", "at", "before", "filter", "from", "server", "since", "to"))
+"""Query parameters that count as absent when their value is empty."""
 
 
 def headers_of(event: LambdaEvent) -> dict[str, str]:
@@ -22,6 +24,12 @@ def headers_of(event: LambdaEvent) -> dict[str, str]:
     if TYPE_HEADER in found:
         found["content-type"] = found.pop(TYPE_HEADER)
     return found
+
+
+def query_of(event: LambdaEvent) -> dict[str, str]:
+    """Return each query parameter's last value, without those that mean nothing if they are empty."""
+    given = event.get("queryStringParameters") or {}
+    return {name: value for name, value in given.items() if value or name not in ABSENT_WHEN_EMPTY}
 
 
 def path_parameters(event: LambdaEvent, uri: str | None) -> Mapping[str, str]:

@@ -4,7 +4,43 @@ run time.
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import DeviceId, EventId, RoomId, ServerName, UserId
+
+
+class PathParams(TypedDict, total=False):
+    """The parameters of a path, by their names in routes: those that the route has."""
+
+    action: str
+    authType: str
+    backupVersion: str
+    delayId: str
+    deviceId: DeviceId
+    eventId: EventId
+    eventType: str
+    fileName: str
+    filterId: str
+    hash: str
+    idpId: str
+    keyName: str
+    kind: str
+    mediaId: str
+    receiptType: str
+    relType: str
+    roomAlias: str
+    roomId: RoomId
+    roomIdOrAlias: str
+    ruleId: str
+    serverName: ServerName
+    sessionId: str
+    stateKey: str
+    tag: str
+    txnId: str
+    type: str
+    userId: UserId
+    version: str
 
 
 class ProxyResponse(TypedDict):

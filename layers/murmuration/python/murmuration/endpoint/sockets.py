@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from murmuration.endpoint.billing import socket_billing
-from murmuration.endpoint.http import query_of
 from murmuration.endpoint.ports import connect_ports
 from murmuration.endpoint.routes import WebSocket
+from murmuration.endpoint.sent import query_of
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol.encoding.shapes import LambdaEvent
 from murmuration.protocol.errors import MatrixError, MissingToken

@@ -16,7 +16,7 @@ from murmuration.identity import budgets, rate_limits
 from murmuration.protocol.encoding import canonical_json, x_matrix
 from murmuration.protocol.encoding.x_matrix import Credentials
 from murmuration.protocol.errors import Unauthorized
-from murmuration.protocol.identifiers import is_valid_server_name
+from murmuration.protocol.identifiers import ServerName, is_valid_server_name
 from murmuration.protocol.pdus.keys import VerifyKey
 from murmuration.settings import settings
 
@@ -25,7 +25,7 @@ REFUSAL = "The request's signature is not a valid one of the server that it name
 
 def authenticate(
     headers: Iterable[str], method: str, uri: str, body: bytes, *, address: Callable[[], str]
-) -> tuple[str, Any]:
+) -> tuple[ServerName, Any]:
     """Return the server that sent a request, and the JSON of its body (None without a body).
 
     `headers` are its Authorization headers, `uri` its target as it was sent. All signatures must claim the
@@ -55,7 +55,7 @@ def authenticate(
     return origin, None if content is x_matrix.ABSENT else content
 
 
-def _origin(credentials: list[Credentials]) -> str:
+def _origin(credentials: list[Credentials]) -> ServerName:
     """The one server that all signatures are said to be of. Raises Unauthorized."""
     origins = {each.origin for each in credentials}
     if len(origins) != 1:
@@ -68,7 +68,7 @@ def _origin(credentials: list[Credentials]) -> str:
     return origin
 
 
-def _messages(method: str, uri: str, origin: str, content: Any, body: bytes) -> list[bytes]:
+def _messages(method: str, uri: str, origin: ServerName, content: Any, body: bytes) -> list[bytes]:
     """What may have been signed, the likeliest first.
 
     A proxy may drop a `?` without a query, which says the same. Servers may write numbers in another way
@@ -82,7 +82,9 @@ def _messages(method: str, uri: str, origin: str, content: Any, body: bytes) -> 
     return found
 
 
-def _keys(origin: str, credentials: list[Credentials], address: Callable[[], str]) -> dict[str, VerifyKey]:
+def _keys(
+    origin: ServerName, credentials: list[Credentials], address: Callable[[], str]
+) -> dict[str, VerifyKey]:
     """The origin's keys by ID, as far as the signatures name them."""
     now = now_ms()
     wanted = {(origin, each.key_id): now for each in credentials}

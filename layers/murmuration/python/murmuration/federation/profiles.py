@@ -10,14 +10,14 @@ from murmuration.identity import rate_limits
 from murmuration.profiles.fields import check_key, check_size
 from murmuration.protocol.encoding.shapes import Answer, Content, Untrusted
 from murmuration.protocol.errors import BadGateway, Forbidden, MatrixError, NotFound
-from murmuration.protocol.identifiers import parse_user_id
+from murmuration.protocol.identifiers import ServerName, UserId, parse_user_id
 from murmuration.settings import settings
 
 SECONDS = 10.0
 MOST_BYTES = 131_072
 
 
-def get_user_profile(user_id: str, address: str) -> Content:
+def get_user_profile(user_id: UserId, address: str) -> Content:
     """Return all fields of a user's profile, for a request from this address.
 
     Raises InvalidParam, NotFound, Forbidden where the other server doesn't tell, BadGateway where it can't be
@@ -32,7 +32,7 @@ def get_user_profile(user_id: str, address: str) -> Content:
     return fields
 
 
-def get_profile_field(user_id: str, key: str, address: str) -> Answer:
+def get_profile_field(user_id: UserId, key: str, address: str) -> Answer:
     """Return one field of a user's profile. Raises what `get_user_profile` does."""
     fields = get_user_profile(user_id, address)
     if key not in fields:
@@ -40,7 +40,7 @@ def get_profile_field(user_id: str, key: str, address: str) -> Answer:
     return {key: fields[key]}
 
 
-def _remote(server: str, user_id: str, address: str) -> Content:
+def _remote(server: ServerName, user_id: UserId, address: str) -> Content:
     from murmuration.storage.servers import remote_profiles
 
     known = remote_profiles.read(user_id)
@@ -52,7 +52,7 @@ def _remote(server: str, user_id: str, address: str) -> Content:
     return found
 
 
-def _ask(server: str, user_id: str) -> Content:
+def _ask(server: ServerName, user_id: UserId) -> Content:
     """What the server says; nothing for a user whom it doesn't know. Raises Forbidden, BadGateway."""
     from murmuration.federation.requests import client
     from murmuration.federation.requests.errors import Refused, RequestFailed

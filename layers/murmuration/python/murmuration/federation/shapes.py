@@ -7,11 +7,15 @@ Times are milliseconds since the epoch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NotRequired, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypeAlias, TypedDict
 
 from murmuration.protocol.encoding.shapes import Content, KeyObject
 from murmuration.protocol.pdus.shapes import KeyDocument, Pdu, UnsignedPdu
 from murmuration.protocol.presence import PresenceContent
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import DeviceId, EventId, RoomId, ServerName, UserId
+
 
 # -- Transactions ------------------------------------------------------------------------------------------
 
@@ -26,7 +30,7 @@ class Edu(TypedDict):
 class TransactionBody(TypedDict):
     """PDUs and EDUs of one server: what `PUT /send` gets, and `GET /event` and `/backfill` answer with."""
 
-    origin: str
+    origin: ServerName
     origin_server_ts: int
     pdus: Sequence[Pdu]
     edus: NotRequired[Sequence[Edu]]
@@ -35,8 +39,8 @@ class TransactionBody(TypedDict):
 class TypingContent(TypedDict):
     """The content of an `m.typing`."""
 
-    room_id: str
-    user_id: str
+    room_id: RoomId
+    user_id: UserId
     typing: bool
 
 
@@ -50,21 +54,21 @@ class ReceiptData(TypedDict, total=False):
 class UserReceipt(TypedDict):
     """A part of the content of an `m.receipt`: what one user has read of a room."""
 
-    event_ids: list[str]
+    event_ids: list[EventId]
     data: ReceiptData
 
 
 class PresencePush(PresenceContent):
     """A part of the content of an `m.presence`: one user's presence."""
 
-    user_id: str
+    user_id: UserId
 
 
 class DeviceListUpdate(TypedDict):
     """The content of an `m.device_list_update`: a changed device, and the updates before it."""
 
-    user_id: str
-    device_id: str
+    user_id: UserId
+    device_id: DeviceId
     stream_id: int
     prev_id: list[int]
     deleted: NotRequired[bool]
@@ -75,7 +79,7 @@ class DeviceListUpdate(TypedDict):
 class SigningKeyUpdate(TypedDict):
     """The content of an `m.signing_key_update`: the cross-signing keys that changed."""
 
-    user_id: str
+    user_id: UserId
     master_key: NotRequired[KeyObject]
     self_signing_key: NotRequired[KeyObject]
 
@@ -83,10 +87,10 @@ class SigningKeyUpdate(TypedDict):
 class DirectToDevice(TypedDict):
     """The content of an `m.direct_to_device`: messages by user ID and device ID."""
 
-    sender: str
+    sender: UserId
     type: str
     message_id: str
-    messages: Mapping[str, Mapping[str, Content]]
+    messages: Mapping[UserId, Mapping[DeviceId, Content]]
 
 
 # -- Memberships -------------------------------------------------------------------------------------------
@@ -95,7 +99,7 @@ class DirectToDevice(TypedDict):
 class TemplateEvent(UnsignedPdu):
     """An event for another server to complete; `origin` is the server that made the template."""
 
-    origin: str
+    origin: ServerName
 
 
 class MembershipTemplate(TypedDict):
@@ -108,12 +112,12 @@ class MembershipTemplate(TypedDict):
 class JoinAnswer(TypedDict):
     """The answer to `send_join`: the room's state before the join, and what authorises it."""
 
-    origin: str
+    origin: ServerName
     state: list[Pdu]
     auth_chain: list[Pdu]
     event: Pdu
     members_omitted: bool
-    servers_in_room: NotRequired[list[str]]
+    servers_in_room: NotRequired[list[ServerName]]
 
 
 class InviteRequest(TypedDict):
@@ -149,8 +153,8 @@ class StateAnswer(TypedDict):
 class StateIdsAnswer(TypedDict):
     """The answer to `GET /state_ids`."""
 
-    pdu_ids: list[str]
-    auth_chain_ids: list[str]
+    pdu_ids: list[EventId]
+    auth_chain_ids: list[EventId]
 
 
 class AuthChainAnswer(TypedDict):
@@ -174,7 +178,7 @@ class MissingEventsAnswer(TypedDict):
 class RoomSummary(TypedDict):
     """A room as a directory or a space shows it."""
 
-    room_id: str
+    room_id: RoomId
     num_joined_members: int
     world_readable: bool
     guest_can_join: bool
@@ -186,7 +190,7 @@ class RoomSummary(TypedDict):
     room_type: NotRequired[str]
     room_version: NotRequired[str]
     encryption: NotRequired[str]
-    allowed_room_ids: NotRequired[list[str]]
+    allowed_room_ids: NotRequired[list[RoomId]]
 
 
 class SpaceChildContent(TypedDict):
@@ -203,7 +207,7 @@ class SpaceChild(TypedDict):
     type: str
     state_key: str
     content: Content
-    sender: str
+    sender: UserId
     origin_server_ts: int
 
 
@@ -254,7 +258,7 @@ Failure: TypeAlias = dict[str, str]
 class UserDevice(TypedDict):
     """A device of `GET /user/devices`."""
 
-    device_id: str
+    device_id: DeviceId
     keys: KeyObject
     device_display_name: NotRequired[str]
 
@@ -262,7 +266,7 @@ class UserDevice(TypedDict):
 class UserDevices(TypedDict):
     """The answer to `GET /user/devices`."""
 
-    user_id: str
+    user_id: UserId
     stream_id: int
     devices: list[UserDevice]
     master_key: NotRequired[KeyObject]
@@ -272,15 +276,15 @@ class UserDevices(TypedDict):
 class KeysAnswer(TypedDict):
     """The answer to `POST /user/keys/query`: by user ID, devices by their IDs."""
 
-    device_keys: Mapping[str, Mapping[str, KeyObject]]
-    master_keys: Mapping[str, KeyObject]
-    self_signing_keys: Mapping[str, KeyObject]
+    device_keys: Mapping[UserId, Mapping[DeviceId, KeyObject]]
+    master_keys: Mapping[UserId, KeyObject]
+    self_signing_keys: Mapping[UserId, KeyObject]
 
 
 class ClaimedKeys(TypedDict):
     """The answer to `POST /user/keys/claim`: by user ID and device ID, a key by its ID."""
 
-    one_time_keys: Mapping[str, Mapping[str, KeyObject]]
+    one_time_keys: Mapping[UserId, Mapping[DeviceId, KeyObject]]
 
 
 class KeyDocuments(TypedDict):
@@ -301,8 +305,8 @@ class KeyCriteria(TypedDict):
 class PdusMessage(TypedDict):
     """A message of the queue of PDUs. `pdus` are as they came: any JSON values."""
 
-    origin: str
-    room_id: str
+    origin: ServerName
+    room_id: RoomId
     pdus: Sequence[Any]
     parked: NotRequired[bool]
 
@@ -310,6 +314,6 @@ class PdusMessage(TypedDict):
 class ResetNotice(TypedDict):
     """The notice to the operator about a state reset."""
 
-    room_id: str
-    event_id: str
+    room_id: RoomId
+    event_id: EventId
     entries: int

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from math import ceil, floor
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from murmuration.aws.calls import Usage, counting
 from murmuration.clock import now_ms
@@ -32,6 +32,9 @@ from murmuration.identity.rate_limits import network
 from murmuration.protocol.errors import LimitExceeded, TooLarge
 from murmuration.settings import settings
 from murmuration.storage.buckets import Bucket, Changed
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -271,12 +274,12 @@ def address_owner(address: str) -> str:
     return f"address {network(address)}"
 
 
-def server_owner(server_name: str) -> str:
+def server_owner(server_name: ServerName) -> str:
     """Return the owner of the bucket of another server, for its requests and for work on what it sent."""
     return f"{SERVER}{server_name}"
 
 
-def rings_owner(server_name: str) -> str:
+def rings_owner(server_name: ServerName) -> str:
     """Return the owner of another server's second bucket: it pays for rings, and has nothing refused."""
     return f"rings of {server_name}"
 

@@ -41,7 +41,7 @@ class Requester:
     is_admin: bool = False
     is_suspended: bool = False
 
-    def require_self(self, user_id: str) -> None:
+    def require_self(self, user_id: UserId) -> None:
         """Raise Forbidden unless `user_id` is the requester's own."""
         if user_id != self.user_id:
             raise Forbidden("This is another user's; the access token is not theirs")
@@ -142,7 +142,7 @@ class TokenPair:
             found[f"{prefix}refresh_hash"] = hash_secret(self.refresh_secret)
         return found
 
-    def answer(self, user_id: str, device_id: str, *, now: int) -> TokenAnswer:
+    def answer(self, user_id: UserId, device_id: DeviceId, *, now: int) -> TokenAnswer:
         """Return the answer to the client: `access_token`, and `refresh_token` with `expires_in_ms`."""
         found: TokenAnswer = {"access_token": render_token(ACCESS, user_id, device_id, self.access_secret)}
         if self.refresh_secret is not None and self.access_expires_ms is not None:
@@ -160,7 +160,7 @@ def new_secret() -> str:
     return secrets.token_urlsafe(24)
 
 
-def render_token(kind: str, user_id: str, device_id: str, secret: str) -> str:
+def render_token(kind: str, user_id: UserId, device_id: DeviceId, secret: str) -> str:
     """Return the token that clients are given."""
     localpart = user_id[1:].partition(":")[0]
     body = f"{kind}_{_encode(localpart)}.{_encode(device_id)}.{secret}"

@@ -18,6 +18,7 @@ from murmuration.protocol.errors import (
     NotFound,
     WrongRoomKeysVersion,
 )
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.sizes import JsonText
 from murmuration.storage.keys import key_backups as storage
 from murmuration.storage.keys.key_backups import SessionId, Version
@@ -30,7 +31,7 @@ MAX_ID_BYTES = 255
 # -- Versions --------------------------------------------------------------------------------------------
 
 
-def create_version(user_id: str, body: Body) -> str:
+def create_version(user_id: UserId, body: Body) -> str:
     """Begin a new backup, which becomes the current one; its version.
 
     Raises MissingParam, BadJson, TooLarge.
@@ -39,7 +40,7 @@ def create_version(user_id: str, body: Body) -> str:
     return str(storage.create_version(user_id, algorithm, auth_data))
 
 
-def get_current_version(user_id: str) -> Answer:
+def get_current_version(user_id: UserId) -> Answer:
     """Return the latest backup. Raises NotFound."""
     version = storage.read_current(user_id)
     if version is None:
@@ -47,12 +48,12 @@ def get_current_version(user_id: str) -> Answer:
     return _info(version)
 
 
-def get_version(user_id: str, name: str) -> Answer:
+def get_version(user_id: UserId, name: str) -> Answer:
     """Return a backup. Raises NotFound."""
     return _info(_existing(user_id, name))
 
 
-def update_version(user_id: str, name: str, body: Body) -> None:
+def update_version(user_id: UserId, name: str, body: Body) -> None:
     """Change a backup's `auth_data`. Raises MissingParam, BadJson, InvalidParam, TooLarge, NotFound."""
     algorithm, auth_data = _parse_version(body)
     if body.get("version", name) != name:
@@ -66,7 +67,7 @@ def update_version(user_id: str, name: str, body: Body) -> None:
         raise NotFound("Unknown backup version") from error
 
 
-def delete_version(user_id: str, name: str) -> None:
+def delete_version(user_id: UserId, name: str) -> None:
     """Delete a backup with its keys; again is no error. Raises NotFound for one that never was."""
     try:
         storage.delete_version(user_id, _number(name))
@@ -89,7 +90,7 @@ def _number(name: str) -> int:
     return int(name)
 
 
-def _existing(user_id: str, name: str) -> Version:
+def _existing(user_id: UserId, name: str) -> Version:
     version = storage.read_version(user_id, _number(name))
     if version is None or version.deleted:
         raise NotFound("Unknown backup version")
@@ -112,7 +113,7 @@ def _totals(version: Version) -> dict[str, Any]:
 # -- Keys ------------------------------------------------------------------------------------------------
 
 
-def put_keys(user_id: str, name: str | None, body: Body) -> Answer:
+def put_keys(user_id: UserId, name: str | None, body: Body) -> Answer:
     """Store keys of several rooms, where they're better than what is stored; the backup's count and etag.
 
     Raises WrongRoomKeysVersion unless it's the current backup, NotFound, MissingParam, BadJson, InvalidParam,
@@ -122,22 +123,24 @@ def put_keys(user_id: str, name: str | None, body: Body) -> Answer:
     keys = {
         session: key
         for room_id, room in rooms.items()
-        for session, key in _parse_room(room_id, object_of(room, "A room")).items()
+        for session, key in _parse_room(RoomId(room_id), object_of(room, "A room")).items()
     }
     return _put(user_id, name, keys)
 
 
-def put_room_keys(user_id: str, name: str | None, room_id: str, body: Body) -> Answer:
+def put_room_keys(user_id: UserId, name: str | None, room_id: RoomId, body: Body) -> Answer:
     """Store keys of one room, as `put_keys` does."""
     return _put(user_id, name, _parse_room(room_id, body))
 
 
-def put_session_key(user_id: str, name: str | None, room_id: str, session_id: str, body: Body) -> Answer:
+def put_session_key(
+    user_id: UserId, name: str | None, room_id: RoomId, session_id: str, body: Body
+) -> Answer:
     """Store the key of one session, as `put_keys` does."""
     return _put(user_id, name, {(room_id, session_id): _parse_key(room_id, session_id, body)})
 
 
-def _put(user_id: str, name: str | None, keys: Mapping[SessionId, Mapping[str, Any]]) -> dict[str, Any]:
+def _put(user_id: UserId, name: str | None, keys: Mapping[SessionId, Mapping[str, Any]]) -> dict[str, Any]:
     wanted = _required_version(name)
     expect_writes(len(canonical_json.encode(key, strict=False)) for key in keys.values())
     current = storage.read_current(user_id)
@@ -160,7 +163,7 @@ def _rank(key: Mapping[str, Any]) -> tuple[bool, int, int]:
     return not key["is_verified"], key["first_message_index"], key["forwarded_count"]
 
 
-def get_keys(user_id: str, name: str | None) -> JsonText:
+def get_keys(user_id: UserId, name: str | None) -> JsonText:
     """Return all keys of a backup, as `{"rooms": {room ID: {"sessions": {session ID: key}}}}`.
 
     Backups of 400,000 keys exist, so the keys are passed on as they are stored. Raises MissingParam, NotFound
@@ -196,7 +199,7 @@ def _all_rooms(keys: Iterable[tuple[SessionId, str]]) -> Iterator[str]:
     yield "}}" if last is None else "}}}}"
 
 
-def get_room_keys(user_id: str, name: str | None, room_id: str) -> JsonText:
+def get_room_keys(user_id: UserId, name: str | None, room_id: RoomId) -> JsonText:
     """Return a room's keys, as `{"sessions": {session ID: key}}`. Raises what `get_keys` does."""
     _check_ids(room_id)
     version = _existing(user_id, _required_version(name))
@@ -212,7 +215,7 @@ def _one_room(keys: Iterable[tuple[SessionId, str]]) -> Iterator[str]:
     yield "}}"
 
 
-def get_session_key(user_id: str, name: str | None, room_id: str, session_id: str) -> JsonObject:
+def get_session_key(user_id: UserId, name: str | None, room_id: RoomId, session_id: str) -> JsonObject:
     """Return a session's key. Raises NotFound too where there's none."""
     key = _read(user_id, name, room_id, session_id).get((room_id, session_id))
     if key is None:
@@ -221,7 +224,7 @@ def get_session_key(user_id: str, name: str | None, room_id: str, session_id: st
 
 
 def delete_keys(
-    user_id: str, name: str | None, room_id: str | None = None, session_id: str | None = None
+    user_id: UserId, name: str | None, room_id: RoomId | None = None, session_id: str | None = None
 ) -> Answer:
     """Delete all keys of a backup, those of a room, or that of a session. Return the new count and etag.
 
@@ -232,7 +235,7 @@ def delete_keys(
     return _totals(storage.delete_keys(user_id, version.number, room_id, session_id))
 
 
-def _read(user_id: str, name: str | None, room_id: str, session_id: str) -> dict[SessionId, JsonObject]:
+def _read(user_id: UserId, name: str | None, room_id: RoomId, session_id: str) -> dict[SessionId, JsonObject]:
     _check_ids(room_id, session_id)
     version = _existing(user_id, _required_version(name))
     return storage.read_keys(user_id, version.number, room_id, session_id)
@@ -250,14 +253,14 @@ def _check_ids(*identifiers: str | None) -> None:
             raise InvalidParam(f"Room and session IDs have 1 to {MAX_ID_BYTES} bytes")
 
 
-def _parse_room(room_id: str, room: Mapping[str, Any]) -> dict[SessionId, dict[str, Any]]:
+def _parse_room(room_id: RoomId, room: Mapping[str, Any]) -> dict[SessionId, dict[str, Any]]:
     sessions = object_of(required(room, "sessions"), "sessions")
     return {
         (room_id, session_id): _parse_key(room_id, session_id, key) for session_id, key in sessions.items()
     }
 
 
-def _parse_key(room_id: str, session_id: str, value: object) -> dict[str, Any]:
+def _parse_key(room_id: RoomId, session_id: str, value: object) -> dict[str, Any]:
     _check_ids(room_id, session_id)
     key = object_of(value, "A key")
     for name in ("first_message_index", "forwarded_count"):

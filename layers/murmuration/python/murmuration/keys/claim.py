@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from murmuration.aws import concurrency
 from murmuration.identity.budgets import WRITE_UNIT, expect
 from murmuration.protocol.bodies import object_of, required
 from murmuration.protocol.encoding.shapes import Body
 from murmuration.protocol.errors import BadJson
-from murmuration.protocol.identifiers import is_namespaced_identifier, is_valid_device_id
+from murmuration.protocol.identifiers import DeviceId, UserId, is_namespaced_identifier, is_valid_device_id
 from murmuration.storage.keys import one_time_keys
 
 CLAIM = 10 * WRITE_UNIT
 """What it costs to claim one key: its deletion, its mark, the device's counts in their stream."""
 
 
-def parse_claims(body: Body) -> dict[str, dict[str, str]]:
+def parse_claims(body: Body) -> dict[UserId, dict[DeviceId, str]]:
     """Return the algorithm that `body["one_time_keys"]` names for each device, by user and device.
 
     Raises MissingParam, BadJson.
@@ -28,10 +28,12 @@ def parse_claims(body: Body) -> dict[str, dict[str, str]]:
         for algorithm in object_of(by_device, "The devices of a user").values():
             if not isinstance(algorithm, str):
                 raise BadJson("An algorithm must be a string")
-    return wanted
+    return cast("dict[UserId, dict[DeviceId, str]]", wanted)
 
 
-def claim_local(wanted: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, dict[str, Any]]]:
+def claim_local(
+    wanted: Mapping[UserId, Mapping[DeviceId, str]],
+) -> dict[UserId, dict[DeviceId, dict[str, Any]]]:
     """Return a one-time or fallback key of each device, as `{user ID: {device ID: {key ID: key}}}`.
 
     `wanted` names an algorithm for each device. Devices without such a key are left out.
@@ -44,7 +46,7 @@ def claim_local(wanted: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, 
     ]
     expect(len(claims) * CLAIM)
     found = concurrency.parallel(*(functools.partial(one_time_keys.claim, *claim) for claim in claims))
-    keys: dict[str, dict[str, dict[str, Any]]] = {}
+    keys: dict[UserId, dict[DeviceId, dict[str, Any]]] = {}
     for (user_id, device_id, algorithm), result in zip(claims, found, strict=True):
         if result is not None:
             key_id, key = result

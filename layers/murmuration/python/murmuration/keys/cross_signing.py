@@ -20,6 +20,7 @@ from murmuration.protocol.errors import (
     NotFound,
     Unavailable,
 )
+from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.protocol.pdus import signing
 from murmuration.storage.keys import identity_keys, remote_devices
 from murmuration.storage.keys.device_lists import record_change, record_private_change
@@ -80,7 +81,7 @@ def upload_cross_signing_keys(requester: Requester, body: Body, prove: Callable[
         record_change(user_id, signing_keys=True)
 
 
-def _parse_key(value: object, purpose: Purpose, user_id: str) -> KeyObject:
+def _parse_key(value: object, purpose: Purpose, user_id: UserId) -> KeyObject:
     name = f"{purpose}_key"
     key = object_of(value, name)
     limit_size(key, name, MAX_KEY_BYTES)
@@ -125,7 +126,7 @@ def _changes(new: Mapping[Purpose, KeyObject], old: Mapping[Purpose, KeyObject])
     return any(purpose not in old or digest(key) != digest(old[purpose]) for purpose, key in new.items())
 
 
-def _verify(signed: KeyObject, user_id: str, key_id: str, public: str) -> None:
+def _verify(signed: KeyObject, user_id: UserId, key_id: str, public: str) -> None:
     """Check the signature on `signed` by a key of `user_id`. Raises InvalidKeySignature."""
     try:
         signing.verify_json(signed, user_id, key_id, _key_bytes(public) or b"")
@@ -143,13 +144,13 @@ def upload_cross_signing_signatures(requester: Requester, body: Body) -> dict[st
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keyssignaturesupload
     """
     wanted = [
-        (user_id, key, object_of(signed, "A signed object"))
+        (UserId(user_id), key, object_of(signed, "A signed object"))
         for user_id, by_key in body.items()
         for key, signed in object_of(by_key, "The objects of a user").items()
     ]
     if len(wanted) > MAX_SIGNATURES:
         raise InvalidParam(f"A request may have {MAX_SIGNATURES} signed objects")
-    local, remote = split_by_server(body)
+    local, remote = split_by_server({UserId(user_id): by_key for user_id, by_key in body.items()})
     identities = identity_keys.read_identities(list({requester.user_id: None} | dict.fromkeys(local)))
     identities += _remote_identities([user_id for users in remote.values() for user_id in users])
     by_user = {identity.user_id: identity for identity in identities}
@@ -165,7 +166,7 @@ def upload_cross_signing_signatures(requester: Requester, body: Body) -> dict[st
     return failures
 
 
-def _remote_identities(user_ids: Sequence[str]) -> list[Identity]:
+def _remote_identities(user_ids: Sequence[UserId]) -> list[Identity]:
     """What is known of other servers' users, whose keys the requester has looked up before signing them."""
     if not user_ids:
         return []
@@ -213,7 +214,7 @@ def _stored(signer: Identity, owner: Identity | None, key: str) -> KeyObject:
     """What `key` names: a user's master key, or a device of the signer's own. Raises NotFound."""
     if owner is not None and owner.exists:
         if owner is signer and key in signer.devices:
-            return signer.devices[key]
+            return signer.devices[DeviceId(key)]
         master = owner.cross_signing.get("master")
         if master is not None and public_key(master) == key:
             return master
@@ -234,7 +235,7 @@ def _device_signers(signer: Identity, master: KeyObject, signed: KeyObject) -> d
     for key_id in signing.key_ids_of(signed, signer.user_id):
         if signed["signatures"][signer.user_id][key_id] == known.get(key_id):
             continue
-        device = signer.devices.get(key_id.removeprefix(ED25519))
+        device = signer.devices.get(DeviceId(key_id.removeprefix(ED25519)))
         if device is None or key_id not in device["keys"]:
             raise InvalidKeySignature(f"There is no device with the key {key_id}")
         made_by[key_id] = device["keys"][key_id]

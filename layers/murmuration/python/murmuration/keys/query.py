@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from murmuration.protocol.bodies import object_of, required, strings_of
 from murmuration.protocol.encoding.shapes import Body, KeyObject
-from murmuration.protocol.identifiers import parse_user_id
+from murmuration.protocol.identifiers import DeviceId, ServerName, UserId, parse_user_id
 from murmuration.settings import settings
 from murmuration.storage.keys import identity_keys
 from murmuration.storage.keys.identity_keys import Identity, Signature, public_key
@@ -20,36 +20,38 @@ T = TypeVar("T")
 class FoundKeys:
     """Keys of users by user ID, as /keys/query answers; devices by ID within."""
 
-    device_keys: dict[str, dict[str, KeyObject]] = field(default_factory=dict)
-    master_keys: dict[str, KeyObject] = field(default_factory=dict)
-    self_signing_keys: dict[str, KeyObject] = field(default_factory=dict)
-    user_signing_keys: dict[str, KeyObject] = field(default_factory=dict)
+    device_keys: dict[UserId, dict[DeviceId, KeyObject]] = field(default_factory=dict)
+    master_keys: dict[UserId, KeyObject] = field(default_factory=dict)
+    self_signing_keys: dict[UserId, KeyObject] = field(default_factory=dict)
+    user_signing_keys: dict[UserId, KeyObject] = field(default_factory=dict)
 
 
-def parse_query(body: Body) -> dict[str, list[str]]:
+def parse_query(body: Body) -> dict[UserId, list[DeviceId]]:
     """Return the device IDs that `body["device_keys"]` names, by user; an empty list stands for all of a
     user's.
 
     Raises MissingParam, BadJson.
     """
     return {
-        user_id: strings_of(device_ids, "The device IDs of a user")
+        UserId(user_id): [DeviceId(each) for each in strings_of(device_ids, "The device IDs of a user")]
         for user_id, device_ids in object_of(required(body, "device_keys"), "device_keys").items()
     }
 
 
-def split_by_server(wanted: Mapping[str, T]) -> tuple[dict[str, T], dict[str, dict[str, T]]]:
+def split_by_server(
+    wanted: Mapping[UserId, T],
+) -> tuple[dict[UserId, T], dict[ServerName, dict[UserId, T]]]:
     """Return the part of `wanted` about local users, and the rest by server. Raises InvalidParam for an
     invalid user ID.
     """
     own = settings().server_name
-    by_server: dict[str, dict[str, T]] = {}
+    by_server: dict[ServerName, dict[UserId, T]] = {}
     for user_id, value in wanted.items():
         by_server.setdefault(parse_user_id(user_id).server_name, {})[user_id] = value
     return by_server.pop(own, {}), by_server
 
 
-def query_local(wanted: Mapping[str, Collection[str]], *, requester_id: str | None) -> FoundKeys:
+def query_local(wanted: Mapping[UserId, Collection[DeviceId]], *, requester_id: UserId | None) -> FoundKeys:
     """Return the keys of local users; of all their devices where none are named.
 
     Without a requester (another server) or for another than the user, the user-signing key, and what it
@@ -67,11 +69,11 @@ def query_local(wanted: Mapping[str, Collection[str]], *, requester_id: str | No
     return found
 
 
-def _signatures_on_others(requester_id: str | None, others: list[str]) -> list[Signature]:
+def _signatures_on_others(requester_id: UserId | None, others: list[UserId]) -> list[Signature]:
     return identity_keys.read_signatures_on_others(requester_id, others) if requester_id else []
 
 
-def add_signatures(found: FoundKeys, signed: Sequence[Signature], requester_id: str) -> None:
+def add_signatures(found: FoundKeys, signed: Sequence[Signature], requester_id: UserId) -> None:
     """Add the requester's signatures to those master keys of others that they are on."""
     for signature in signed:
         master = found.master_keys.get(signature.user_id)
@@ -80,7 +82,7 @@ def add_signatures(found: FoundKeys, signed: Sequence[Signature], requester_id: 
 
 
 def _show(
-    found: FoundKeys, identity: Identity, device_ids: Collection[str], requester_id: str | None
+    found: FoundKeys, identity: Identity, device_ids: Collection[DeviceId], requester_id: UserId | None
 ) -> None:
     user_id = identity.user_id
     found.device_keys[user_id] = {
@@ -98,7 +100,7 @@ def _show(
             target[user_id] = identity.with_signatures(public_key(key), key)
 
 
-def _device(identity: Identity, device_id: str, keys: KeyObject) -> KeyObject:
+def _device(identity: Identity, device_id: DeviceId, keys: KeyObject) -> KeyObject:
     name = identity.display_names.get(device_id)
     unsigned = {"device_display_name": name} if name else {}
     return {**identity.with_signatures(device_id, keys), "unsigned": unsigned}

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.errors import InvalidParam
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
 
 DEFAULT_WAIT_MS = 20_000
 
@@ -47,7 +51,7 @@ class Asked:
         return cls("", _timeout_ms(query), may_redirect=redirects, range=_range(headers))
 
     @classmethod
-    def by_server(cls, server_name: str, query: Mapping[str, str]) -> Asked:
+    def by_server(cls, server_name: ServerName, query: Mapping[str, str]) -> Asked:
         """Return another server's request, which gets this server's media only. Raises InvalidParam."""
         return cls(server_name, _timeout_ms(query))
 

@@ -17,7 +17,7 @@ from murmuration.identity import rate_limits
 from murmuration.media.asking import Asked
 from murmuration.media.serving import Served, serve
 from murmuration.protocol.errors import LimitExceeded, NotFound, NotYetUploaded
-from murmuration.protocol.identifiers import is_valid_server_name
+from murmuration.protocol.identifiers import ServerName, is_valid_server_name
 from murmuration.settings import settings
 from murmuration.storage import media as storage
 from murmuration.storage.media import Content, Media
@@ -28,7 +28,7 @@ HURRY_STEPS = 5
 _MEDIA_ID = re.compile("[A-Za-z0-9_-]{1,255}")
 
 
-def get_content(server_name: str, media_id: str, asked: Asked, file_name: str | None = None) -> Served:
+def get_content(server_name: ServerName, media_id: str, asked: Asked, file_name: str | None = None) -> Served:
     """Return media as they were uploaded. For its errors see `find_content` and `serve`."""
     content = find_content(server_name, media_id, asked)
     try:
@@ -37,7 +37,7 @@ def get_content(server_name: str, media_id: str, asked: Asked, file_name: str | 
         return serve(find_again(server_name, media_id, asked, content), asked, file_name)
 
 
-def find_again(server_name: str, media_id: str, asked: Asked, lost: Content) -> Content:
+def find_again(server_name: ServerName, media_id: str, asked: Asked, lost: Content) -> Content:
     """Fetch remote media again that the bucket has lost. Raises NotFound."""
     if server_name == settings().server_name:
         raise NotFound("The media are gone")
@@ -46,7 +46,7 @@ def find_again(server_name: str, media_id: str, asked: Asked, lost: Content) -> 
     return remote.replace_lost(server_name, media_id, asked, lost)
 
 
-def find_content(server_name: str, media_id: str, asked: Asked) -> Content:
+def find_content(server_name: ServerName, media_id: str, asked: Asked) -> Content:
     """Return the metadata of media, after waiting for their upload or fetch.
 
     Requests without authentication don't wait, and get only media from before the deployment's freeze. An
@@ -80,7 +80,7 @@ def _unless_frozen(content: Content, asked: Asked) -> Content:
     return content
 
 
-def check_name(server_name: str, media_id: str) -> None:
+def check_name(server_name: ServerName, media_id: str) -> None:
     """Raise NotFound for an invalid media ID or server name."""
     if not is_valid_server_name(server_name) or not _MEDIA_ID.fullmatch(media_id):
         raise NotFound("This is not the name of any media")

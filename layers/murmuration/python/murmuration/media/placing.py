@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
@@ -27,6 +28,9 @@ from murmuration.media.repository import (
 from murmuration.protocol.errors import CannotOverwriteMedia
 from murmuration.storage import media as storage
 from murmuration.storage.media import Content
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
 
 COMING_MS = 900_000
 """Until when an upload that was begun may arrive; the gateway takes half a minute at most."""
@@ -55,7 +59,7 @@ def place_content(requester: Requester, coming: Coming) -> tuple[str, str]:
     return content.object, mxc_uri(media_id)
 
 
-def place_content_to_mxc(requester: Requester, server_name: str, media_id: str, coming: Coming) -> str:
+def place_content_to_mxc(requester: Requester, server_name: ServerName, media_id: str, coming: Coming) -> str:
     """Begin the upload to an ID created before, and return the key under which to store its body.
 
     Repeating it before the body has arrived returns the same key. Raises what

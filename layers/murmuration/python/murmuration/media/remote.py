@@ -18,6 +18,7 @@ import time
 from contextlib import suppress
 from functools import partial
 from math import ceil
+from typing import TYPE_CHECKING
 
 from murmuration.aws import objects
 from murmuration.aws.dynamodb import ConditionFailed
@@ -38,6 +39,9 @@ from murmuration.storage import remote_media
 from murmuration.storage.media import Content
 from murmuration.storage.remote_media import Failure, RemoteMedia
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
+
 FETCH_SECONDS = 24.0
 """API Gateway waits 29 s for the whole request."""
 CLAIM_MS = 40_000
@@ -50,7 +54,7 @@ WAIT_STEP_S = 0.4
 MEGABYTE = 1_000_000
 
 
-def find_content(server_name: str, media_id: str, asked: Asked) -> Content:
+def find_content(server_name: ServerName, media_id: str, asked: Asked) -> Content:
     """Return a remote file, which is fetched if it wasn't yet and the request allows it.
 
     Raises NotFound, NotYetUploaded, LimitExceeded, and what `remote_requests.fetch` raises.
@@ -69,21 +73,21 @@ def find_content(server_name: str, media_id: str, asked: Asked) -> Content:
     return _fetch_or_wait(server_name, media_id, asked, lost)
 
 
-def replace_lost(server_name: str, media_id: str, asked: Asked, lost: Content) -> Content:
+def replace_lost(server_name: ServerName, media_id: str, asked: Asked, lost: Content) -> Content:
     """Fetch a file again whose object the bucket has lost. Raises what `find_content` raises."""
     if not asked.may_fetch:
         raise NotFound("The media are gone")
     return _fetch_or_wait(server_name, media_id, asked, lost.object)
 
 
-def folder(server_name: str, media_id: str) -> str:
+def folder(server_name: ServerName, media_id: str) -> str:
     """Return the folder in the bucket for a file and its thumbnails: a digest, because IDs may differ by
     case only.
     """
     return f"remote/{encode_urlsafe(hashlib.sha256(f'{server_name}/{media_id}'.encode()).digest())}"
 
 
-def _fetch_or_wait(server_name: str, media_id: str, asked: Asked, lost: str) -> Content:
+def _fetch_or_wait(server_name: ServerName, media_id: str, asked: Asked, lost: str) -> Content:
     rate_limits.check("media_fetch", asked.asker)
     deadline = time.monotonic() + FETCH_SECONDS
     token = secrets.token_urlsafe(9)
@@ -101,7 +105,7 @@ def _fetch_or_wait(server_name: str, media_id: str, asked: Asked, lost: str) -> 
     raise NotYetUploaded(f"The media are still being fetched from {server_name}; try again")
 
 
-def _fetch(server_name: str, media_id: str, token: str, asked: Asked, seconds: float) -> Content:
+def _fetch(server_name: ServerName, media_id: str, token: str, asked: Asked, seconds: float) -> Content:
     """Fetch a claimed file, and store the outcome, even an error."""
     from murmuration.media import remote_requests
 
@@ -140,13 +144,13 @@ def _fetch(server_name: str, media_id: str, token: str, asked: Asked, seconds: f
     return content
 
 
-def _take(server_name: str, count: int) -> None:
+def _take(server_name: ServerName, count: int) -> None:
     """Count bytes that are about to be fetched against the limits. Raises LimitExceeded."""
     rate_limits.check("media_fetch_megabytes", server_name, ceil(count / MEGABYTE))
     budgets.expect(count / 1024 * budgets.OBJECT_KB)
 
 
-def _fail(server_name: str, media_id: str, token: str, error: MatrixError) -> None:
+def _fail(server_name: ServerName, media_id: str, token: str, error: MatrixError) -> None:
     """Store an error, so that later requests get it without a fetch; and release the claim."""
     passing = isinstance(error, (LimitExceeded, NotYetUploaded))
     failure = Failure(error.status, error.errcode, error.message)
@@ -167,7 +171,7 @@ def _kept_ms() -> int:
     return settings().remote_media_days * DAY_MS
 
 
-def _note_use(server_name: str, media_id: str, found: RemoteMedia) -> None:
+def _note_use(server_name: ServerName, media_id: str, found: RemoteMedia) -> None:
     """Extend a file's life, at most once a day: first the object's, so that it outlives its item."""
     content, now = found.content, now_ms()
     if content is None or now - found.used_ms < DAY_MS:

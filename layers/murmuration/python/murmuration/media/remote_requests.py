@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from murmuration.federation.names import policy
 from murmuration.federation.requests import client
@@ -23,6 +23,9 @@ from murmuration.protocol.errors import (
     TooLargeToServe,
 )
 from murmuration.settings import settings
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
 
 MULTIPART_OVERHEAD = 65_536
 """What a multipart body may have besides the file."""
@@ -81,7 +84,7 @@ class _Sink:
 
 
 def fetch(
-    server_name: str,
+    server_name: ServerName,
     media_id: str,
     file: IO[bytes],
     *,
@@ -114,7 +117,9 @@ def fetch(
         raise BadGateway(f"{server_name} gave no proper answer when asked for media") from error
 
 
-def _by_federation(server_name: str, media_id: str, sink: _Sink, seconds: float, timeout_ms: int) -> Fetched:
+def _by_federation(
+    server_name: ServerName, media_id: str, sink: _Sink, seconds: float, timeout_ms: int
+) -> Fetched:
     path = client.path("_matrix", "federation", "v1", "media", "download", media_id)
     with client.stream(
         server_name,
@@ -140,7 +145,9 @@ def _by_federation(server_name: str, media_id: str, sink: _Sink, seconds: float,
     return _follow(server_name, "", location, sink, seconds)
 
 
-def _by_old_path(server_name: str, media_id: str, sink: _Sink, seconds: float, timeout_ms: int) -> Fetched:
+def _by_old_path(
+    server_name: ServerName, media_id: str, sink: _Sink, seconds: float, timeout_ms: int
+) -> Fetched:
     """Fetch through the endpoints without authentication, which old servers have."""
     for version in OLD_PATHS:
         path = client.path("_matrix", "media", version, "download", server_name, media_id)
@@ -170,7 +177,7 @@ def _by_old_path(server_name: str, media_id: str, sink: _Sink, seconds: float, t
     raise AssertionError("there is always a last path")
 
 
-def _follow(server_name: str, path: str, location: str, sink: _Sink, seconds: float) -> Fetched:
+def _follow(server_name: ServerName, path: str, location: str, sink: _Sink, seconds: float) -> Fetched:
     """Fetch the file at a URL that its server names. No credentials are sent, and addresses are checked."""
     from murmuration.transport import following
     from murmuration.transport.addresses import Reach
@@ -200,7 +207,7 @@ def _fetched(headers: Mapping[str, str], sink: _Sink) -> Fetched:
     )
 
 
-def _refusal(server_name: str, error: Refused) -> MatrixError:
+def _refusal(server_name: ServerName, error: Refused) -> MatrixError:
     """Return the error for a client after another server's refusal."""
     if isinstance(error, RateLimited):
         return LimitExceeded(

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.aws import objects, parameters
 from murmuration.aws.calls import Unreachable
@@ -29,6 +30,9 @@ from murmuration.protocol.errors import (
 from murmuration.settings import settings
 from murmuration.storage import media as storage
 from murmuration.storage.media import Content, Media
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
 
 PENDING_MS = 86_400_000
 PENDING_LIMIT = 10
@@ -89,7 +93,9 @@ def create_content(requester: Requester, token: str) -> tuple[str, int]:
     return mxc_uri(media_id), until
 
 
-def upload_content_to_mxc(requester: Requester, server_name: str, media_id: str, upload: Upload) -> None:
+def upload_content_to_mxc(
+    requester: Requester, server_name: ServerName, media_id: str, upload: Upload
+) -> None:
     """Store the content of an mxc: URI created before.
 
     Raises NotFound for an unknown or expired URI, Forbidden for another user's URI or a used-up quota,
@@ -107,7 +113,7 @@ def upload_content_to_mxc(requester: Requester, server_name: str, media_id: str,
             raise CannotOverwriteMedia("The media were uploaded already") from error
 
 
-def find_pending(requester: Requester, server_name: str, media_id: str) -> Media:
+def find_pending(requester: Requester, server_name: ServerName, media_id: str) -> Media:
     """Return the item of a media ID that the requester created. Raises NotFound, Forbidden."""
     if server_name != settings().server_name:
         raise NotFound("Only media of this server can be uploaded to it")

@@ -31,6 +31,7 @@ from murmuration.storage.media import Content
 
 if TYPE_CHECKING:
     from murmuration.media.imaging import Method, Size
+    from murmuration.protocol.identifiers import ServerName
 
 SCALED_SIZES: Sequence[Size] = ((320, 240), (640, 480), (800, 600), (1600, 1200))
 CROPPED_SIZES: Sequence[Size] = ((32, 32), (96, 96), (320, 320), (640, 640))
@@ -99,7 +100,7 @@ def _rounded(sizes: Sequence[Size], width: int, height: int) -> Size:
     return next((size for size in sizes if size[0] >= width and size[1] >= height), sizes[-1])
 
 
-def get_content_thumbnail(server_name: str, media_id: str, wanted: Wanted, asked: Asked) -> Served:
+def get_content_thumbnail(server_name: ServerName, media_id: str, wanted: Wanted, asked: Asked) -> Served:
     """Return a thumbnail, or the image itself if it is no larger. Raises what `find_thumbnail` raises."""
     found = find_thumbnail(server_name, media_id, wanted, asked)
     if isinstance(found, File):
@@ -111,7 +112,7 @@ def get_content_thumbnail(server_name: str, media_id: str, wanted: Wanted, asked
         return serve(replace(again, content_type=found.content_type, file_name=found.file_name), asked)
 
 
-def find_thumbnail(server_name: str, media_id: str, wanted: Wanted, asked: Asked) -> File | Content:
+def find_thumbnail(server_name: ServerName, media_id: str, wanted: Wanted, asked: Asked) -> File | Content:
     """Return a thumbnail of a local or remote image, or the image's metadata if the image itself will do.
 
     Raises NotFound, NotYetUploaded, TooLarge, LimitExceeded, and Unknown if it is no image.

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.protocol.errors import NotFound, Unavailable
-from murmuration.protocol.identifiers import parse_user_id
+from murmuration.protocol.identifiers import UserId, parse_user_id
 from murmuration.settings import settings
 from murmuration.storage.live import streams
 from murmuration.storage.users import accounts, presence, presence_lists
@@ -21,12 +21,12 @@ ASKING = "presence-asking#"
 
 
 def change_list(
-    user_id: str,
+    user_id: UserId,
     *,
-    invite: Sequence[str] = (),
-    drop: Sequence[str] = (),
-    grant: Sequence[str] = (),
-    deny: Sequence[str] = (),
+    invite: Sequence[UserId] = (),
+    drop: Sequence[UserId] = (),
+    grant: Sequence[UserId] = (),
+    deny: Sequence[UserId] = (),
 ) -> None:
     """Ask to see users' presence or stop that; grant or deny it to users who asked. Repeating it is harmless.
 
@@ -50,13 +50,13 @@ def change_list(
         dynamodb.transact(presence_lists.removal_writes(other, user_id))
 
 
-def _check_here(user_id: str) -> None:
+def _check_here(user_id: UserId) -> None:
     here = parse_user_id(user_id).server_name == settings().server_name
     if not here or accounts.read_account(user_id) is None:
         raise NotFound(f"There is no user {user_id} here")
 
 
-def _ask(observer: str, observed: str) -> None:
+def _ask(observer: UserId, observed: UserId) -> None:
     try:
         dynamodb.transact(presence_lists.asking_writes(observer, observed))
     except ConditionFailed as error:
@@ -70,7 +70,7 @@ def _ask(observer: str, observed: str) -> None:
     streams.append(streams.user_stream(observed), lambda: [asking])
 
 
-def _grant(observer: str, observed: str) -> None:
+def _grant(observer: UserId, observed: UserId) -> None:
     """Grant the presence to a user who asked; one who has withdrawn meanwhile gets nothing."""
     try:
         dynamodb.transact(presence_lists.granting_writes(observer, observed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from murmuration.clock import now_ms
 from murmuration.identity import rate_limits
@@ -13,11 +14,14 @@ from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import InvalidParam
 from murmuration.storage.users import presence_lists
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
+
 MOST_CHANGES = 50
 """How many entries of a list one request may change."""
 
 
-def set_status(requester: Requester, user_id: str, body: Fields, states: Sequence[str]) -> None:
+def set_status(requester: Requester, user_id: UserId, body: Fields, states: Sequence[str]) -> None:
     """Set the requester's presence to the state in the body, one of `states`.
 
     Raises Forbidden, MissingParam, BadJson, InvalidParam, LimitExceeded.
@@ -28,13 +32,13 @@ def set_status(requester: Requester, user_id: str, body: Fields, states: Sequenc
     status.set_status(user_id, requester.device_id, state, message)
 
 
-def get_status(viewer: str, user_id: str) -> Answer:
+def get_status(viewer: UserId, user_id: UserId) -> Answer:
     """Return a user's presence as the viewer may see it. Raises InvalidParam, NotFound, Forbidden."""
     presence, state = views.get_status(viewer, user_id)
     return {**presence.content(state, now_ms())}
 
 
-def get_list(requester: Requester, user_id: str) -> list[Answer]:
+def get_list(requester: Requester, user_id: UserId) -> list[Answer]:
     """Return the users on the requester's presence list, and the users who ask for the requester's presence.
 
     Each has `user_id`, and the presence if it may be seen. The former have `accepted`, the latter `asking` or
@@ -54,14 +58,14 @@ def get_list(requester: Requester, user_id: str) -> list[Answer]:
     ]
 
 
-def change_list(requester: Requester, user_id: str, body: Fields) -> None:
+def change_list(requester: Requester, user_id: UserId, body: Fields) -> None:
     """Change the requester's presence list: `invite` and `drop` are users to see, `grant` and `deny` users
     who ask.
 
     Raises Forbidden, BadJson, InvalidParam, NotFound, LimitExceeded.
     """
     requester.require_self(user_id)
-    changes = {name: body.strings(name) for name in ("invite", "drop", "grant", "deny")}
+    changes = {name: body.user_ids(name) for name in ("invite", "drop", "grant", "deny")}
     count = sum(map(len, changes.values()))
     if count > MOST_CHANGES:
         raise InvalidParam(f"One request may change {MOST_CHANGES} entries, not {count}")

@@ -15,6 +15,7 @@ from murmuration.aws.dynamodb import StoredItem
 from murmuration.cache import LruCache
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import InvalidParam, Unavailable
+from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.protocol.presence import (
     FREE_FOR_CHAT,
     HIDDEN,
@@ -30,7 +31,7 @@ from murmuration.storage.users import presence
 
 STAY_MS = 900_000
 RENEWED_BELOW_MS = 660_000
-ELSEWHERE, ELSEWHERE_MS, RENEWED_ELSEWHERE_BELOW_MS = "elsewhere", 1_800_000, 600_000
+ELSEWHERE, ELSEWHERE_MS, RENEWED_ELSEWHERE_BELOW_MS = DeviceId("elsewhere"), 1_800_000, 600_000
 """A remote user has one entry of this name instead of devices; how long it counts; and how little of that
 time must be left for the same presence to renew it."""
 LAST_ACTIVE_STEP_MS = 60_000
@@ -45,7 +46,7 @@ _acted: LruCache[str, int] = LruCache(1024)
 """When a user's action was last noted, as far as this process knows."""
 
 
-def set_status(user_id: str, device_id: str, state: str, status_msg: str | None) -> None:
+def set_status(user_id: UserId, device_id: DeviceId, state: str, status_msg: str | None) -> None:
     """Set the presence that a user chose on a device. Without a status message the old one is removed.
 
     Raises InvalidParam for a message of more than MOST_STATUS_CHARACTERS.
@@ -64,7 +65,7 @@ def set_status(user_id: str, device_id: str, state: str, status_msg: str | None)
     _change(user_id, change)
 
 
-def note_visit(user_id: str, device_id: str, wanted: str | None, item: StoredItem | None) -> bool:
+def note_visit(user_id: UserId, device_id: DeviceId, wanted: str | None, item: StoredItem | None) -> bool:
     """Note that a device is on an event stream, if needed; its user may have just come online by that.
 
     `wanted` is the presence to record for this device; None if the API has no such parameter: then an offline
@@ -80,13 +81,13 @@ def note_visit(user_id: str, device_id: str, wanted: str | None, item: StoredIte
     return not known.watches(now)
 
 
-def is_visit_noted(device_id: str, wanted: str | None, item: StoredItem | None) -> bool:
+def is_visit_noted(device_id: DeviceId, wanted: str | None, item: StoredItem | None) -> bool:
     """Return whether `note_visit` would change nothing."""
     known = presence.from_item(item)
     return _visited(known, device_id, wanted, now_ms()) is known
 
 
-def _visited(before: Presence, device_id: str, wanted: str | None, now: int) -> Presence:
+def _visited(before: Presence, device_id: DeviceId, wanted: str | None, now: int) -> Presence:
     device = before.devices.get(device_id)
     current = device.presence if device is not None and device.until_ms > now else None
     state = wanted or (current if current not in (None, OFFLINE) else ONLINE) or ONLINE
@@ -100,7 +101,7 @@ def _visited(before: Presence, device_id: str, wanted: str | None, now: int) -> 
     return replace(after, last_active_ms=_raised(before, after, now))
 
 
-def stay(user_id: str, device_id: str, connection: str, until_ms: int) -> None:
+def stay(user_id: UserId, device_id: DeviceId, connection: str, until_ms: int) -> None:
     """Keep the user online by a connection until the connection's latest possible end.
 
     It doesn't replace free_for_chat and hidden, which only the founding documents have.
@@ -109,13 +110,13 @@ def stay(user_id: str, device_id: str, connection: str, until_ms: int) -> None:
     def change(before: Presence, now: int) -> Presence:
         said = [each.presence for name, each in before.devices.items() if _is_of(name, (device_id,))]
         state = next((each for each in (HIDDEN, FREE_FOR_CHAT) if each in said), ONLINE)
-        after = _with_device(before, f"{connection}{_OF}{device_id}", state, now, until_ms)
+        after = _with_device(before, DeviceId(f"{connection}{_OF}{device_id}"), state, now, until_ms)
         return replace(after, last_active_ms=_raised(before, after, now))
 
     _change(user_id, change)
 
 
-def leave(user_id: str, devices: Collection[str]) -> None:
+def leave(user_id: UserId, devices: Collection[str]) -> None:
     """Remove devices with their connections, or single connections, from a user's presence."""
     item = presence.read(user_id)
     before = presence.from_item(item)
@@ -123,7 +124,7 @@ def leave(user_id: str, devices: Collection[str]) -> None:
         _change(user_id, lambda before, now: _without(before, devices, now), item)
 
 
-def set_capabilities(user_id: str, device_id: str, sha256: str) -> None:
+def set_capabilities(user_id: UserId, device_id: DeviceId, sha256: str) -> None:
     """Store a device's capabilities, by their hash. Others are told if the hash is new for the user."""
 
     def change(before: Presence, _now: int) -> Presence:
@@ -134,7 +135,7 @@ def set_capabilities(user_id: str, device_id: str, sha256: str) -> None:
     _change(user_id, change)
 
 
-def note_action(user_id: str, at_ms: int) -> None:
+def note_action(user_id: UserId, at_ms: int) -> None:
     """Note that a user did something, such as sending a message: at most once a minute, and not if hidden."""
     if at_ms - (_acted.get(user_id) or 0) < LAST_ACTIVE_STEP_MS:
         return
@@ -157,7 +158,7 @@ def note_sending(items: Iterable[StoredItem]) -> None:
             note_action(event["sender"], min(event["origin_server_ts"], now_ms()))
 
 
-def note_elsewhere(user_id: str, state: str, status_msg: str | None, active_ms: int) -> None:
+def note_elsewhere(user_id: UserId, state: str, status_msg: str | None, active_ms: int) -> None:
     """Store what another server says of its user's presence.
 
     It counts for half an hour, unless it is repeated.
@@ -176,7 +177,7 @@ def note_elsewhere(user_id: str, state: str, status_msg: str | None, active_ms: 
     _change(user_id, change)
 
 
-def announce(user_id: str) -> None:
+def announce(user_id: UserId) -> None:
     """Show a user's presence again to everybody who may see it, for example after a new display name."""
     _change(user_id, lambda before, now: replace(before, changed_ms=now))
 
@@ -187,7 +188,7 @@ _UNREAD: StoredItem = {}
 
 
 def _change(
-    user_id: str,
+    user_id: UserId,
     make: Callable[[Presence, int], Presence],
     item: StoredItem | None = _UNREAD,
 ) -> None:
@@ -232,7 +233,7 @@ def _pruned(presence_: Presence, now: int) -> Presence:
 
 
 def _with_device(
-    before: Presence, device_id: str, state: str, now: int, until_ms: int | None = None
+    before: Presence, device_id: DeviceId, state: str, now: int, until_ms: int | None = None
 ) -> Presence:
     device = Device(state, until_ms if until_ms is not None else now + STAY_MS)
     return replace(before, devices={**before.devices, device_id: device})

@@ -18,6 +18,7 @@ from murmuration.clock import now_ms
 from murmuration.identity.budgets import READ_UNIT, WRITE_UNIT, charge
 from murmuration.presence import elsewhere
 from murmuration.protocol.event_types import MEMBER
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.presence import OFFLINE, Presence
 from murmuration.rooms.room import Room
 from murmuration.storage.live import streams
@@ -62,7 +63,7 @@ def _is_join(entry: NewEntry) -> bool:
     return entry.membership_before != "join" and entry.new_membership == "join"
 
 
-def _tell_of_join(room_id: str, user_id: str) -> None:
+def _tell_of_join(room_id: RoomId, user_id: UserId) -> None:
     head = room_items.read_head(room_id)
     if head is None or head.joined < 2:
         return
@@ -82,7 +83,7 @@ def _tell_of_join(room_id: str, user_id: str) -> None:
     concurrency.parallel(*(functools.partial(_mark, stream, users) for stream, users in markers.items()))
 
 
-def _tell(user_id: str, told: Presence, *, changed: bool, came: bool) -> None:
+def _tell(user_id: UserId, told: Presence, *, changed: bool, came: bool) -> None:
     """Tell others if what they are shown has `changed`, and tell the user what they missed if they `came`.
 
     Remote users have no stream of their own here.
@@ -93,7 +94,7 @@ def _tell(user_id: str, told: Presence, *, changed: bool, came: bool) -> None:
         if is_local
         else functools.partial(_rooms_of_remote, user_id),
         functools.partial(presence_lists.read_observers, user_id),
-        functools.partial(presence_lists.read_list, user_id) if came else dict[str, str],
+        functools.partial(presence_lists.read_list, user_id) if came else dict[UserId, str],
     )
     in_rooms = {other: room_id for room_id, members in small.items() for other in members}
     observers, listed = _granted(observing), _granted(wanted)
@@ -113,11 +114,11 @@ def _tell(user_id: str, told: Presence, *, changed: bool, came: bool) -> None:
     concurrency.parallel(*(functools.partial(_mark, stream, users) for stream, users in markers.items()))
 
 
-def _granted(entries: Mapping[str, str]) -> set[str]:
+def _granted(entries: Mapping[UserId, str]) -> set[UserId]:
     return {other for other, state in entries.items() if state == presence_lists.GRANTED}
 
 
-def _missed(told: Presence, known: Mapping[str, Presence]) -> list[str]:
+def _missed(told: Presence, known: Mapping[UserId, Presence]) -> list[UserId]:
     """Return the users whose presence changed while the user was away; at a first coming, all who are
     online.
     """
@@ -128,12 +129,12 @@ def _missed(told: Presence, known: Mapping[str, Presence]) -> list[str]:
     )
 
 
-def _rooms_of_remote(user_id: str) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+def _rooms_of_remote(user_id: UserId) -> tuple[dict[RoomId, tuple[UserId, ...]], list[RoomId]]:
     """Return the small rooms in which a remote user is seen, with their local members."""
     return _members(elsewhere.rooms_of(user_id, SMALL_ROOM)), []
 
 
-def _rooms(user_id: str, *, came: bool) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+def _rooms(user_id: UserId, *, came: bool) -> tuple[dict[RoomId, tuple[UserId, ...]], list[RoomId]]:
     """Return the user's rooms: the small ones with their local members, and the large ones.
 
     If the user `came`, it also notes whose remote members are seen from now on.
@@ -148,7 +149,7 @@ def _rooms(user_id: str, *, came: bool) -> tuple[dict[str, tuple[str, ...]], lis
     return _members(small), [head.room_id for head in heads if head.joined > SMALL_ROOM]
 
 
-def _members(heads: Sequence[RoomHead]) -> dict[str, tuple[str, ...]]:
+def _members(heads: Sequence[RoomHead]) -> dict[RoomId, tuple[UserId, ...]]:
     """Return the local members, by room."""
     members = concurrency.parallel(
         *(functools.partial(members_at, head.room_id, head.state_root, head) for head in heads)
@@ -156,7 +157,7 @@ def _members(heads: Sequence[RoomHead]) -> dict[str, tuple[str, ...]]:
     return {head.room_id: found for head, found in zip(heads, members, strict=True)}
 
 
-def _mark(stream: str, users: Mapping[str, str]) -> None:
+def _mark(stream: str, users: Mapping[UserId, str]) -> None:
     markers = [presence.marker(user_id, via) for user_id, via in users.items()]
     for start in range(0, len(markers), MARKERS_AT_ONCE):
         some = markers[start : start + MARKERS_AT_ONCE]

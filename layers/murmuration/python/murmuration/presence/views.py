@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from murmuration.aws.reads import Batch
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import Forbidden, NotFound
-from murmuration.protocol.identifiers import parse_user_id
+from murmuration.protocol.identifiers import UserId, parse_user_id
 from murmuration.protocol.presence import Presence
 from murmuration.settings import settings
 from murmuration.storage.rooms import member_index
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Seen:
     """A user's presence with the profile fields that go with it."""
 
-    user_id: str
+    user_id: UserId
     presence: Presence
     profile: Mapping[str, str]
 
@@ -34,7 +34,7 @@ class Seen:
         return {"type": "m.presence", "sender": self.user_id, "content": content}
 
 
-def look_at(user_ids: Collection[str]) -> list[Seen]:
+def look_at(user_ids: Collection[UserId]) -> list[Seen]:
     """Return the presence of these users, without checking who may see it. One round trip."""
     if not user_ids:
         return []
@@ -49,7 +49,7 @@ def look_at(user_ids: Collection[str]) -> list[Seen]:
     ]
 
 
-def get_status(viewer: str, user_id: str) -> tuple[Presence, str]:
+def get_status(viewer: UserId, user_id: UserId) -> tuple[Presence, str]:
     """Return a user's presence, and the state in which the viewer sees it.
 
     Raises NotFound, InvalidParam, Forbidden.
@@ -65,14 +65,14 @@ def get_status(viewer: str, user_id: str) -> tuple[Presence, str]:
     return seen, seen.own(now) if viewer == user_id else seen.shown(now)
 
 
-def may_see_remote(viewer: str, user_id: str) -> bool:
+def may_see_remote(viewer: UserId, user_id: UserId) -> bool:
     """Return whether a user shares a small room with a remote user whose presence is seen there."""
     noted = remote_presence.read_rooms([user_id]).get(user_id, [])
     own = memberships.read_joined_rooms(viewer) if noted else ()
     return bool(member_index.rooms_joined_by(user_id, set(noted) & set(own)))
 
 
-def may_see(viewer: str, user_id: str) -> bool:
+def may_see(viewer: UserId, user_id: UserId) -> bool:
     """Return whether a user may see another's presence: they share a room, or the other one granted it."""
     if viewer == user_id or presence_lists.is_granted(viewer, user_id):
         return True

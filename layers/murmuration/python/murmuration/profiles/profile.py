@@ -12,7 +12,7 @@ from murmuration.identity.tokens import Requester
 from murmuration.profiles.fields import check_key, check_size, value_from_body
 from murmuration.protocol.encoding.shapes import Answer, Body
 from murmuration.protocol.errors import Forbidden, NotFound, Unavailable
-from murmuration.protocol.identifiers import parse_user_id
+from murmuration.protocol.identifiers import UserId, parse_user_id
 from murmuration.settings import settings
 from murmuration.storage.live.streams import pause
 from murmuration.storage.users import profiles, user_words
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 20
 
 
-def get_user_profile(user_id: str) -> ProfileFields:
+def get_user_profile(user_id: UserId) -> ProfileFields:
     """Return all fields of a user's profile. Raises InvalidParam, NotFound.
 
     https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3profileuserid
@@ -37,7 +37,7 @@ def get_user_profile(user_id: str) -> ProfileFields:
     return fields
 
 
-def get_profile_field(user_id: str, key: str) -> ProfileFields:
+def get_profile_field(user_id: UserId, key: str) -> ProfileFields:
     """Return one field of a user's profile. Raises InvalidParam, NotFound.
 
     https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3profileuseridkeyname
@@ -49,7 +49,7 @@ def get_profile_field(user_id: str, key: str) -> ProfileFields:
 
 
 def set_profile_field(
-    requester: Requester, user_id: str, key: str, body: Body, *, propagate: bool = True
+    requester: Requester, user_id: UserId, key: str, body: Body, *, propagate: bool = True
 ) -> Answer:
     """Set one field to the body's value. Without `propagate` the member events in the user's rooms stay.
 
@@ -64,7 +64,7 @@ def set_profile_field(
     return _change(requester, key, lambda fields: {**fields, key: value}, propagate=propagate)
 
 
-def delete_profile_field(requester: Requester, user_id: str, key: str) -> Answer:
+def delete_profile_field(requester: Requester, user_id: UserId, key: str) -> Answer:
     """Delete one field; a missing one is no error.
 
     Raises Forbidden, InvalidParam, KeyTooLarge, LimitExceeded.
@@ -75,7 +75,7 @@ def delete_profile_field(requester: Requester, user_id: str, key: str) -> Answer
     return _change(requester, key, lambda fields: _without(fields, key))
 
 
-def _check_may_change(requester: Requester, user_id: str, key: str) -> None:
+def _check_may_change(requester: Requester, user_id: UserId, key: str) -> None:
     requester.require_self(user_id)
     if requester.is_guest and key != "displayname":
         raise Forbidden("Guests may only change their display name")
@@ -105,7 +105,7 @@ def _change(
     return {}
 
 
-def _carry(user_id: str, fields: ProfileFields) -> None:
+def _carry(user_id: UserId, fields: ProfileFields) -> None:
     """Tell the user's rooms: again if the profile changed meanwhile, whose change may have come before."""
     from murmuration.rooms.membership.operations import update_profile_in_rooms
 
@@ -116,7 +116,7 @@ def _carry(user_id: str, fields: ProfileFields) -> None:
             return
 
 
-def _store(user_id: str, make: Callable[[ProfileFields], ProfileFields]) -> ProfileFields:
+def _store(user_id: UserId, make: Callable[[ProfileFields], ProfileFields]) -> ProfileFields:
     for attempt in range(ATTEMPTS):
         profile = profiles.read_profile(user_id)
         fields = make(profile.fields)

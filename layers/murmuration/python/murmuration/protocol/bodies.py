@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.encoding.canonical_json import MAX_INTEGER
 from murmuration.protocol.errors import BadJson, MissingParam, NotJson, TooLarge
+from murmuration.protocol.identifiers import EventId, RoomId, UserId
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import Body
@@ -90,6 +91,26 @@ class Fields:
         if not isinstance(value, str):
             raise BadJson(f"{name} must be a string")
         return value
+
+    def user_id(self, name: str = "user_id") -> UserId:
+        """Return a string that is meant as a user ID; its grammar isn't checked."""
+        return UserId(self.string(name))
+
+    def room_id(self, name: str = "room_id") -> RoomId:
+        """Return a string that is meant as a room ID; its grammar isn't checked."""
+        return RoomId(self.string(name))
+
+    def event_id(self, name: str = "event_id") -> EventId:
+        """Return a string that is meant as an event ID; its grammar isn't checked."""
+        return EventId(self.string(name))
+
+    def user_ids(self, name: str) -> list[UserId]:
+        """Return a list of strings that are meant as user IDs, empty by default."""
+        return [UserId(each) for each in self.strings(name)]
+
+    def event_ids(self, name: str) -> list[EventId]:
+        """Return a list of strings that are meant as event IDs, empty by default."""
+        return [EventId(each) for each in self.strings(name)]
 
     def optional_string(self, name: str) -> str | None:
         return self.string(name) if self.values.get(name) is not None else None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.event_types import CREATE, MEMBER, REDACTION
-from murmuration.protocol.identifiers import RoomId, UserId
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId
 from murmuration.protocol.pdus.hashing import event_id_for
 from murmuration.protocol.pdus.redaction import redact
 from murmuration.protocol.room_versions import RoomVersion
@@ -29,18 +29,20 @@ class Event:
 
     __slots__ = ("_auth_events", "_event_id", "_prev_events", "pdu", "rendered", "room_version")
 
-    def __init__(self, pdu: Pdu, room_version: RoomVersion, event_id: str | None = None) -> None:
+    def __init__(self, pdu: Pdu, room_version: RoomVersion, event_id: EventId | None = None) -> None:
         """`event_id` spares its computation to one who knows it already."""
         self.pdu = pdu
         self.room_version = room_version
         self._event_id = event_id
-        self._prev_events: tuple[str, ...] | None = None
-        self._auth_events: tuple[str, ...] | None = None
+        self._prev_events: tuple[EventId, ...] | None = None
+        self._auth_events: tuple[EventId, ...] | None = None
         self.rendered: str | None = None
         """What was rendered of the event, for whoever renders it again (`client_events`)."""
 
     @classmethod
-    def from_json(cls, text: str | bytes, room_version: RoomVersion, event_id: str | None = None) -> Event:
+    def from_json(
+        cls, text: str | bytes, room_version: RoomVersion, event_id: EventId | None = None
+    ) -> Event:
         """Return the event that `to_json` wrote."""
         return cls(canonical_json.loads(text), room_version, event_id)
 
@@ -49,7 +51,7 @@ class Event:
         return canonical_json.encode(self.pdu, strict=False).decode()
 
     @property
-    def event_id(self) -> str:
+    def event_id(self) -> EventId:
         """The PDU's own ID in room versions 1 and 2, else computed once from the reference hash."""
         if self._event_id is None:
             self._event_id = event_id_for(self.pdu, self.room_version)
@@ -71,13 +73,18 @@ class Event:
         return self.pdu["sender"]
 
     @property
-    def sender_server(self) -> str:
+    def sender_server(self) -> ServerName:
         """The server name in the sender's user ID."""
-        return self.sender.partition(":")[2]
+        return ServerName(self.sender.partition(":")[2])
 
     @property
     def state_key(self) -> str | None:
         return self.pdu.get("state_key")
+
+    @property
+    def member_id(self) -> UserId:
+        """The user whose membership an m.room.member event sets: its state key; "" without one."""
+        return UserId(self.pdu.get("state_key") or "")
 
     @property
     def is_state(self) -> bool:
@@ -107,12 +114,12 @@ class Event:
         return membership if isinstance(membership, str) else None
 
     @property
-    def redacts(self) -> str | None:
+    def redacts(self) -> EventId | None:
         """The event ID that an m.room.redaction names, from where the room version keeps it."""
         if self.type != REDACTION:
             return None
-        redacts = (self.content if self.room_version.redacts_in_content else self.pdu).get("redacts")
-        return redacts if isinstance(redacts, str) else None
+        redacts: Any = (self.content if self.room_version.redacts_in_content else self.pdu).get("redacts")
+        return EventId(redacts) if isinstance(redacts, str) else None
 
     @property
     def depth(self) -> int:
@@ -124,14 +131,14 @@ class Event:
         return int(self.pdu["origin_server_ts"])
 
     @property
-    def prev_events(self) -> tuple[str, ...]:
+    def prev_events(self) -> tuple[EventId, ...]:
         """IDs of the events before this one, in the PDU's order."""
         if self._prev_events is None:
             self._prev_events = self._references("prev_events")
         return self._prev_events
 
     @property
-    def auth_events(self) -> tuple[str, ...]:
+    def auth_events(self) -> tuple[EventId, ...]:
         """IDs of the events that authorise this one, in the PDU's order, duplicates included."""
         if self._auth_events is None:
             self._auth_events = self._references("auth_events")
@@ -147,11 +154,11 @@ class Event:
         """Return the event as a redaction leaves it: same ID, `unsigned` gone."""
         return Event(cast("Pdu", redact(self.pdu, self.room_version)), self.room_version, self.event_id)
 
-    def _references(self, key: Literal["prev_events", "auth_events"]) -> tuple[str, ...]:
+    def _references(self, key: Literal["prev_events", "auth_events"]) -> tuple[EventId, ...]:
         references = self.pdu[key]
         if self.room_version.server_assigned_event_ids:
-            return tuple(event_id for event_id, _ in cast("list[tuple[str, JsonObject]]", references))
-        return tuple(cast("list[str]", references))
+            return tuple(event_id for event_id, _ in cast("list[tuple[EventId, JsonObject]]", references))
+        return tuple(cast("list[EventId]", references))
 
     def __repr__(self) -> str:
         return f"Event({self.event_id!r}, {self.type!r}, {self.state_key!r}, sender={self.sender!r})"

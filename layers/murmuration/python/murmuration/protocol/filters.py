@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 from murmuration.protocol.encoding.globs import glob
 from murmuration.protocol.encoding.property_paths import ABSENT, parse_path, value_at
 from murmuration.protocol.errors import BadJson, InvalidParam
+from murmuration.protocol.identifiers import RoomId, UserId
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import AnyClientEvent
@@ -33,18 +34,18 @@ class EventFilter:
     limit: int | None = None
     types: tuple[str, ...] | None = None
     not_types: tuple[str, ...] = ()
-    senders: tuple[str, ...] | None = None
-    not_senders: tuple[str, ...] = ()
+    senders: tuple[UserId, ...] | None = None
+    not_senders: tuple[UserId, ...] = ()
     rooms: tuple[str, ...] | None = None
     not_rooms: tuple[str, ...] = ()
     contains_url: bool | None = None
     lazy_load_members: bool = False
     include_redundant_members: bool = False
     unread_thread_notifications: bool = False
-    related_by_senders: tuple[str, ...] | None = None
+    related_by_senders: tuple[UserId, ...] | None = None
     related_by_rel_types: tuple[str, ...] | None = None
 
-    def matches(self, event: EventFields, room_id: str | None = None) -> bool:
+    def matches(self, event: EventFields, room_id: RoomId | None = None) -> bool:
         """Return whether the event passes the filter, except for its conditions on relations.
 
         `room_id` is the event's room, if it doesn't say so itself. An event without a sender passes no list
@@ -69,7 +70,7 @@ class EventFilter:
             return False
         return self.types is None or any(_type_matches(each, event_type) for each in self.types)
 
-    def admits_room(self, room_id: str) -> bool:
+    def admits_room(self, room_id: RoomId) -> bool:
         return _admits(room_id, self.rooms, self.not_rooms)
 
     @property
@@ -122,7 +123,7 @@ class RoomFilter:
     timeline: EventFilter = field(default_factory=EventFilter)
     account_data: EventFilter = field(default_factory=EventFilter)
 
-    def admits_room(self, room_id: str) -> bool:
+    def admits_room(self, room_id: RoomId) -> bool:
         return _admits(room_id, self.rooms, self.not_rooms)
 
 
@@ -218,6 +219,10 @@ class _Reader:
             raise BadJson(f"'{self.path(name)}' of a filter must be true or false")
         return value
 
+    def user_ids(self, name: str) -> tuple[UserId, ...] | None:
+        found = self.strings(name, sigil="@")
+        return None if found is None else tuple(map(UserId, found))
+
     def limit(self) -> int | None:
         value = self.get("limit")
         if value is ABSENT:
@@ -233,8 +238,8 @@ def _parse_event_filter(reader: _Reader) -> EventFilter:
         limit=reader.limit(),
         types=reader.strings("types"),
         not_types=reader.strings("not_types") or (),
-        senders=reader.strings("senders", sigil="@"),
-        not_senders=reader.strings("not_senders", sigil="@") or (),
+        senders=reader.user_ids("senders"),
+        not_senders=reader.user_ids("not_senders") or (),
     )
 
 
@@ -252,7 +257,7 @@ def _parse_room_event_filter(reader: _Reader) -> EventFilter:
         lazy_load_members=reader.boolean("lazy_load_members") or False,
         include_redundant_members=reader.boolean("include_redundant_members") or False,
         unread_thread_notifications=reader.boolean("unread_thread_notifications") or False,
-        related_by_senders=reader.strings("related_by_senders", sigil="@"),
+        related_by_senders=reader.user_ids("related_by_senders"),
         related_by_rel_types=reader.strings("related_by_rel_types"),
     )
 

@@ -1,6 +1,6 @@
 """The identifiers' grammars. https://spec.matrix.org/v1.19/appendices/#identifier-grammar
 
-Identifiers stay `str` everywhere: a `parse_…` function takes one apart and raises InvalidParam if it is not
+Identifiers stay `str` at run time: a `parse_…` function takes one apart and raises InvalidParam if it is not
 of the grammar, `is_valid_…` answers with a bool. Lengths are in bytes of UTF-8 and count the sigil and the
 domain.
 """
@@ -8,7 +8,7 @@ domain.
 from __future__ import annotations
 
 from re import fullmatch
-from typing import NamedTuple, NewType
+from typing import NamedTuple, NewType, TypeGuard
 
 from murmuration.protocol.errors import InvalidParam
 from murmuration.protocol.room_versions import EventIDFormat, RoomVersion
@@ -41,37 +41,38 @@ RoomId = NewType("RoomId", str)
 DeviceId = NewType("DeviceId", str)
 EventId = NewType("EventId", str)
 ServerName = NewType("ServerName", str)
-# A value of these types is known to be such an identifier: a token proves it, or an event has it. mypy finds
-# two of them that are swapped. What a client sends stays a `str` until it is checked. The classes named
-# `…Parts` are identifiers taken apart.
+# mypy finds two identifiers that are swapped, at no cost at run time. A value of these types is meant as such
+# an identifier; whether it is of the grammar, `is_valid_…` tells. A `str` becomes one by `is_valid_…`, by
+# `Request.params` and `Fields` for what clients send, or by the type's name where code makes an identifier;
+# an item of the database has them already. The classes named `…Parts` are identifiers taken apart.
 
 
 class UserIdParts(NamedTuple):
     """The parts of `@localpart:server_name`."""
 
     localpart: str
-    server_name: str
+    server_name: ServerName
 
 
 class RoomAliasParts(NamedTuple):
     """The parts of `#localpart:server_name`."""
 
     localpart: str
-    server_name: str
+    server_name: ServerName
 
 
 class RoomIdParts(NamedTuple):
     """The parts of `!opaque:server_name`; from room version 12 on there is no server name."""
 
     opaque: str
-    server_name: str | None
+    server_name: ServerName | None
 
 
 class EventIdParts(NamedTuple):
     """The parts of `$opaque:server_name`; from room version 3 on there is no server name."""
 
     opaque: str
-    server_name: str | None
+    server_name: ServerName | None
 
 
 class KeyIdParts(NamedTuple):
@@ -88,9 +89,9 @@ class ServerNameParts(NamedTuple):
     port: int | None
 
 
-def server_name_of(identifier: str) -> str | None:
+def server_name_of(identifier: str) -> ServerName | None:
     """Return the part of a valid identifier after its first colon; None if it has no domain."""
-    return identifier.partition(":")[2] or None
+    return ServerName(identifier.partition(":")[2]) or None
 
 
 def parse_server_name(server_name: str) -> ServerNameParts:
@@ -103,7 +104,7 @@ def parse_server_name(server_name: str) -> ServerNameParts:
     return ServerNameParts(host, int(port))
 
 
-def is_valid_server_name(server_name: str) -> bool:
+def is_valid_server_name(server_name: str) -> TypeGuard[ServerName]:
     """https://spec.matrix.org/v1.19/appendices/#server-name"""
     match = fullmatch(_SERVER_NAME, server_name)
     if match is None:
@@ -122,12 +123,12 @@ def parse_user_id(user_id: str) -> UserIdParts:
     return UserIdParts(*_split("@", user_id, "user ID"))
 
 
-def is_valid_user_id(user_id: str) -> bool:
+def is_valid_user_id(user_id: str) -> TypeGuard[UserId]:
     """Return whether `parse_user_id` takes it."""
     return _try_split("@", user_id) is not None
 
 
-def is_compliant_user_id(user_id: str) -> bool:
+def is_compliant_user_id(user_id: str) -> TypeGuard[UserId]:
     """Return whether a valid user ID may be shown to clients outside the context of an event.
 
     Localparts that are empty or leave U+0021 to U+007E may not.
@@ -161,7 +162,7 @@ def parse_room_id(room_id: str) -> RoomIdParts:
     return RoomIdParts(*_split("!", room_id, "room ID"))
 
 
-def is_valid_room_id(room_id: str, version: RoomVersion | None = None) -> bool:
+def is_valid_room_id(room_id: str, version: RoomVersion | None = None) -> TypeGuard[RoomId]:
     """Return whether it is a room ID of the version's format; without a version, of either."""
     if version is None:
         return is_valid_room_id_hash(room_id) or _try_split("!", room_id) is not None
@@ -170,7 +171,7 @@ def is_valid_room_id(room_id: str, version: RoomVersion | None = None) -> bool:
     return _try_split("!", room_id) is not None
 
 
-def is_valid_room_id_hash(room_id: str) -> bool:
+def is_valid_room_id_hash(room_id: str) -> TypeGuard[RoomId]:
     """Return whether it is a room ID without a domain: the hash of a create event."""
     return room_id.startswith("!") and fullmatch(_URLSAFE_HASH, room_id[1:]) is not None
 
@@ -184,7 +185,7 @@ def parse_event_id(event_id: str) -> EventIdParts:
     return EventIdParts(*_split("$", event_id, "event ID"))
 
 
-def is_valid_event_id(event_id: str, version: RoomVersion | None = None) -> bool:
+def is_valid_event_id(event_id: str, version: RoomVersion | None = None) -> TypeGuard[EventId]:
     """Return whether it is an event ID of the version's format; without a version, of any."""
     if not event_id.startswith("$"):
         return False
@@ -215,7 +216,7 @@ def is_valid_server_key_id(key_id: str) -> bool:
     return fullmatch(_SERVER_KEY_ID, key_id) is not None
 
 
-def is_valid_device_id(device_id: str) -> bool:
+def is_valid_device_id(device_id: str) -> TypeGuard[DeviceId]:
     """Return whether a client may have this device ID.
 
     The specification leaves it opaque; empty ones, control characters and more than 255 bytes are refused.
@@ -233,7 +234,7 @@ def is_namespaced_identifier(identifier: str) -> bool:
     return fullmatch(_NAMESPACED, identifier) is not None
 
 
-def _try_split(sigil: str, identifier: str) -> tuple[str, str] | None:
+def _try_split(sigil: str, identifier: str) -> tuple[str, ServerName] | None:
     """Localpart and server name, or None if it is no identifier of this sigil with a domain."""
     match = fullmatch(_WITH_DOMAIN, identifier)
     if match is None or match[1] != sigil or not is_valid_server_name(match[3]) or not _fits(identifier):
@@ -241,7 +242,7 @@ def _try_split(sigil: str, identifier: str) -> tuple[str, str] | None:
     return match[2], match[3]
 
 
-def _split(sigil: str, identifier: str, kind: str) -> tuple[str, str]:
+def _split(sigil: str, identifier: str, kind: str) -> tuple[str, ServerName]:
     parts = _try_split(sigil, identifier)
     if parts is None:
         raise InvalidParam(f"This is not a valid {kind}")

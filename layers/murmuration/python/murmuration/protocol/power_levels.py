@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from murmuration.protocol.encoding.shapes import Content
+from murmuration.protocol.identifiers import UserId
 
 if TYPE_CHECKING:
     from murmuration.protocol.events import Event
@@ -74,7 +75,7 @@ def _refuse_beyond_binary64(value: int) -> int:
     return value
 
 
-def creators_of(create: Event) -> frozenset[str]:
+def creators_of(create: Event) -> frozenset[UserId]:
     """Return the users who created the room: the create event's sender and, from version 12,
     `additional_creators`.
 
@@ -83,11 +84,13 @@ def creators_of(create: Event) -> frozenset[str]:
     version = create.room_version
     if not version.implicit_room_creator:
         creator = create.content.get("creator")
-        return frozenset({creator} if isinstance(creator, str) else ())
+        return frozenset({UserId(creator)} if isinstance(creator, str) else ())
     additional = create.content.get("additional_creators") if version.additional_creators else None
     if not isinstance(additional, list):
         return frozenset({create.sender})
-    return frozenset({create.sender, *(user_id for user_id in additional if isinstance(user_id, str))})
+    return frozenset(
+        {create.sender, *(UserId(user_id) for user_id in additional if isinstance(user_id, str))}
+    )
 
 
 class PowerLevels:
@@ -99,7 +102,7 @@ class PowerLevels:
 
     __slots__ = ("_content", "_creators", "_entry_levels", "_version")
 
-    def __init__(self, content: Content | None, creators: frozenset[str], version: RoomVersion) -> None:
+    def __init__(self, content: Content | None, creators: frozenset[UserId], version: RoomVersion) -> None:
         """`content` is that of the m.room.power_levels event, None if the room has none."""
         self._content = content
         self._creators = creators
@@ -117,7 +120,7 @@ class PowerLevels:
             version,
         )
 
-    def user_level(self, user_id: str) -> Level:
+    def user_level(self, user_id: UserId) -> Level:
         """Return the user's level, `INFINITE` for a creator from room version 12 on."""
         if user_id in self._creators:
             if self._version.privileged_creators:
@@ -139,9 +142,9 @@ class PowerLevels:
         level = self._entry("notifications", key)
         return DEFAULT_NOTIFICATION_LEVEL if level is None else level
 
-    def named_users(self) -> frozenset[str]:
+    def named_users(self) -> frozenset[UserId]:
         """Return the users whose level isn't the default one, or is but was given to them by name."""
-        return self._creators | self.entry_levels("users").keys()
+        return self._creators | cast("dict[UserId, int]", self.entry_levels("users")).keys()
 
     @property
     def users_default(self) -> int:
@@ -163,30 +166,30 @@ class PowerLevels:
     def redact(self) -> int:
         return self._named("redact")
 
-    def can_send(self, user_id: str, event_type: str, is_state: bool) -> bool:
+    def can_send(self, user_id: UserId, event_type: str, is_state: bool) -> bool:
         """Return whether the level suffices for that type of event; membership events have levels of their
         own.
         """
         return self.user_level(user_id) >= self.event_level(event_type, is_state)
 
-    def can_invite(self, user_id: str) -> bool:
+    def can_invite(self, user_id: UserId) -> bool:
         return self.user_level(user_id) >= self.invite
 
-    def can_kick(self, user_id: str, target_id: str) -> bool:
+    def can_kick(self, user_id: UserId, target_id: UserId) -> bool:
         """Return whether the level suffices to kick: it must also be above the target's."""
         level = self.user_level(user_id)
         return level >= self.kick and self.user_level(target_id) < level
 
-    def can_ban(self, user_id: str, target_id: str) -> bool:
+    def can_ban(self, user_id: UserId, target_id: UserId) -> bool:
         """Return whether the level suffices to ban: it must also be above the target's."""
         level = self.user_level(user_id)
         return level >= self.ban and self.user_level(target_id) < level
 
-    def can_redact(self, user_id: str) -> bool:
+    def can_redact(self, user_id: UserId) -> bool:
         """Return whether a user's level suffices to redact others' events, apart from sending redactions."""
         return self.user_level(user_id) >= self.redact
 
-    def can_notify(self, user_id: str, key: str) -> bool:
+    def can_notify(self, user_id: UserId, key: str) -> bool:
         return self.user_level(user_id) >= self.notification_level(key)
 
     # --- The content as written, for the rules on changing it

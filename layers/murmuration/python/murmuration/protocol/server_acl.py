@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from murmuration.protocol.encoding.globs import Glob
 from murmuration.protocol.encoding.shapes import Content
-from murmuration.protocol.identifiers import is_valid_server_name, parse_server_name
+from murmuration.protocol.identifiers import ServerName, is_valid_server_name, parse_server_name
 
 MAX_PATTERN = 255
 
@@ -25,7 +25,7 @@ class ServerAcl:
         self._allow = _globs(content.get("allow"))
         self._deny = _globs(content.get("deny"))
 
-    def allows(self, server_name: str) -> bool:
+    def allows(self, server_name: ServerName) -> bool:
         """Return whether a server may take part. Its port is left out, and case doesn't matter."""
         if not is_valid_server_name(server_name):
             return False

@@ -29,6 +29,7 @@ from hashlib import blake2b
 from typing import NamedTuple, TypeAlias
 
 from murmuration.protocol.encoding import unpadded_base64
+from murmuration.protocol.identifiers import EventId, RoomId
 
 StateKey: TypeAlias = tuple[str, str]
 NodeId: TypeAlias = bytes
@@ -56,7 +57,7 @@ class MissingNodes(LookupError):
 class _Entry(NamedTuple):
     prefix: str  # the whole path
     key: StateKey
-    event_id: str
+    event_id: EventId
     size: int = 1
 
 
@@ -68,20 +69,20 @@ class _Subtree(NamedTuple):
 
 # A map in pieces: disjoint regions in path order, each a stored subtree or a single entry.
 _Fragment: TypeAlias = _Entry | _Subtree
-_Leaf: TypeAlias = dict[StateKey, str]
+_Leaf: TypeAlias = dict[StateKey, EventId]
 _Inner: TypeAlias = list[_Subtree]
 
 
 # --- Writing
 
 
-def build(room_id: str, state: Mapping[StateKey, str]) -> tuple[NodeId, dict[NodeId, bytes]]:
+def build(room_id: RoomId, state: Mapping[StateKey, EventId]) -> tuple[NodeId, dict[NodeId, bytes]]:
     """Return the root of `state`, and its nodes."""
     return _store(room_id, _fragments_of(state), {}, _nothing)
 
 
 def update(
-    room_id: str, root: NodeId, changes: Mapping[StateKey, str | None], fetch: Fetch
+    room_id: RoomId, root: NodeId, changes: Mapping[StateKey, EventId | None], fetch: Fetch
 ) -> tuple[NodeId, dict[NodeId, bytes]]:
     """Return the root of `root`'s map with `changes` made (None deletes), and the nodes that it adds.
 
@@ -96,7 +97,7 @@ def update(
 
 
 def _store(
-    room_id: str, fragments: list[_Fragment], read: dict[NodeId, bytes], fetch: Fetch
+    room_id: RoomId, fragments: list[_Fragment], read: dict[NodeId, bytes], fetch: Fetch
 ) -> tuple[NodeId, dict[NodeId, bytes]]:
     """Write the map made of `fragments`, opening those that its form doesn't keep whole."""
     if not fragments:
@@ -123,7 +124,7 @@ def _store(
 class _Packing:
     """One pass that turns fragments into nodes. If `to_open` isn't empty, the pass was in vain."""
 
-    def __init__(self, room_id: str) -> None:
+    def __init__(self, room_id: RoomId) -> None:
         self.room_id = room_id
         self.nodes: dict[NodeId, bytes] = {}
         self.to_open: set[NodeId] = set()
@@ -194,14 +195,16 @@ def _open_paths(
 # --- Reading
 
 
-def get(root: NodeId, keys: Iterable[StateKey], fetch: Fetch) -> dict[StateKey, str]:
+def get(root: NodeId, keys: Iterable[StateKey], fetch: Fetch) -> dict[StateKey, EventId]:
     """Return the event IDs of those of `keys` that the map has."""
     return get_many([(root, keys)], fetch)[0]
 
 
-def get_many(queries: Sequence[tuple[NodeId, Iterable[StateKey]]], fetch: Fetch) -> list[dict[StateKey, str]]:
+def get_many(
+    queries: Sequence[tuple[NodeId, Iterable[StateKey]]], fetch: Fetch
+) -> list[dict[StateKey, EventId]]:
     """Do `get` for several maps at once (of one room or several), with one fetch a level for all together."""
-    found: list[dict[StateKey, str]] = [{} for _ in queries]
+    found: list[dict[StateKey, EventId]] = [{} for _ in queries]
     # Per node: which query looks for which keys in it.
     level: dict[NodeId, list[tuple[int, StateKey, str]]] = {}
     for number, (root, keys) in enumerate(queries):
@@ -232,9 +235,9 @@ def _child_at(children: _Inner, path: str) -> _Subtree | None:
     return None
 
 
-def items(root: NodeId, fetch: Fetch) -> dict[StateKey, str]:
+def items(root: NodeId, fetch: Fetch) -> dict[StateKey, EventId]:
     """Return the whole map."""
-    state: dict[StateKey, str] = {}
+    state: dict[StateKey, EventId] = {}
     level: Collection[NodeId] = {root} - {EMPTY}
     while level:
         below: list[NodeId] = []
@@ -253,20 +256,22 @@ def count(root: NodeId, fetch: Fetch) -> int:
     return _count(_parts(_fetch_all([root], fetch)[root])) if root != EMPTY else 0
 
 
-def diff(before: NodeId, after: NodeId, fetch: Fetch) -> dict[StateKey, tuple[str | None, str | None]]:
+def diff(
+    before: NodeId, after: NodeId, fetch: Fetch
+) -> dict[StateKey, tuple[EventId | None, EventId | None]]:
     """Return the keys whose event differs, each with its event before and after; skips subtrees both
     share.
     """
     return {key: (old, new) for key, (old, new) in conflicts([before, after], fetch).items()}
 
 
-def conflicts(roots: Sequence[NodeId], fetch: Fetch) -> dict[StateKey, tuple[str | None, ...]]:
+def conflicts(roots: Sequence[NodeId], fetch: Fetch) -> dict[StateKey, tuple[EventId | None, ...]]:
     """Return the keys on which the maps don't all agree, each with its event in each map, in the order of
     `roots`.
 
     Reads no subtree that all of them share.
     """
-    entries: list[dict[StateKey, str]] = [{} for _ in roots]
+    entries: list[dict[StateKey, EventId]] = [{} for _ in roots]
     # Per map: the nodes not yet opened, with their rank. A root's is known only once it is open.
     unopened: list[dict[NodeId, int]] = [{root: 0} if root != EMPTY else {} for root in roots]
     while True:
@@ -350,7 +355,7 @@ def _prefix(piece: _Fragment) -> str:
     return piece.prefix
 
 
-def _fragments_of(state: Mapping[StateKey, str]) -> list[_Fragment]:
+def _fragments_of(state: Mapping[StateKey, EventId]) -> list[_Fragment]:
     return [_Entry(_path(key), key, event_id) for key, event_id in state.items()]
 
 
@@ -414,7 +419,7 @@ def _inner_content(children: _Inner) -> _Content:
     return _Content(_INNER, _json(counts), b"".join(child.node_id for child in children))
 
 
-def _node_id(room_id: str, content: _Content) -> NodeId:
+def _node_id(room_id: RoomId, content: _Content) -> NodeId:
     """Hashes the text as it is before compression, whose output depends on the build of zlib."""
     room = room_id.encode("utf-8", "surrogatepass")
     message = b"%d:%b%b%d:%b%b" % (
@@ -464,10 +469,10 @@ def _json(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
-def _event_hash(event_id: str) -> bytes | None:
+def _event_hash(event_id: EventId) -> bytes | None:
     """The hash that an event ID of room version 4 or later consists of; None if it is another kind of ID."""
     return urlsafe_b64decode(event_id[1:] + "=") if _HASHED_EVENT_ID.fullmatch(event_id) else None
 
 
-def _event_id(digest: bytes) -> str:
-    return "$" + unpadded_base64.encode_urlsafe(digest)
+def _event_id(digest: bytes) -> EventId:
+    return EventId("$" + unpadded_base64.encode_urlsafe(digest))

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import product
-from typing import Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from murmuration.protocol.encoding.shapes import Content, EventFields
 from murmuration.protocol.event_types import HISTORY_VISIBILITY_KEY, MEMBER
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
 
 Visibility: TypeAlias = Literal["world_readable", "shared", "invited", "joined"]
 
@@ -44,7 +47,7 @@ def may_see(visibility: Visibility, membership: str | None, *, joined_later: boo
 
 def may_see_event(
     event: EventFields,
-    user_id: str,
+    user_id: UserId,
     *,
     visibility_before: Visibility,
     membership_before: str | None,

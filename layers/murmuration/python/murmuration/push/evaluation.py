@@ -38,16 +38,17 @@ from murmuration.storage.users.unread import Unread, unread_read
 if TYPE_CHECKING:
     from murmuration.aws.dynamodb import StoredItem
     from murmuration.protocol.encoding.shapes import JsonObject
+    from murmuration.protocol.identifiers import EventId, RoomId, UserId
     from murmuration.push.json_types import PushOrder
     from murmuration.storage.json_types import EventNote
 
 
-def order_pushes(items: Sequence[StoredItem], users: Iterable[str]) -> None:
+def order_pushes(items: Sequence[StoredItem], users: Iterable[UserId]) -> None:
     """Order the pushes for new log entries to those of `users`, who have pushers."""
     reachable = frozenset(users)
     if not reachable:
         return
-    by_room: dict[str, list[NewEntry]] = {}
+    by_room: dict[RoomId, list[NewEntry]] = {}
     for entry in new_entries(items):
         if not entry.is_past and not entry.is_withheld and entry.encoded is not None:
             by_room.setdefault(entry.room_id, []).append(entry)
@@ -58,7 +59,7 @@ def order_pushes(items: Sequence[StoredItem], users: Iterable[str]) -> None:
             order(_orders_in_room(room_id, concerned))
 
 
-def _concerning(user_id: str, entries: Sequence[NewEntry]) -> list[NewEntry]:
+def _concerning(user_id: UserId, entries: Sequence[NewEntry]) -> list[NewEntry]:
     """Return the entries that came while the user was in the room, and those about the user."""
     return [
         entry
@@ -73,7 +74,7 @@ class _Facts:
     `redacted` are the IDs of events that are redacted now.
     """
 
-    def __init__(self, room_id: str, user_ids: Iterable[str], redacted: Iterable[str]) -> None:
+    def __init__(self, room_id: RoomId, user_ids: Iterable[UserId], redacted: Iterable[EventId]) -> None:
         batch = Batch()
         self._redacted = {each: batch.add(event_store.ordinal_read(each, room_id)) for each in redacted}
         self._head = batch.add(room_items.head_read(room_id))
@@ -98,20 +99,20 @@ class _Facts:
         found, head = self._state[event_type, state_key].value, self.head
         return found(head.version).event if found is not None and head is not None else None
 
-    def ordinal_of(self, redacted: str) -> int | None:
+    def ordinal_of(self, redacted: EventId) -> int | None:
         return self._redacted[redacted].value
 
-    def is_ignored(self, user_id: str, sender: str) -> bool:
+    def is_ignored(self, user_id: UserId, sender: UserId) -> bool:
         return sender in ignored_users(self._ignored[user_id].value)
 
-    def unread_places(self, user_id: str, room_id: str) -> list[tuple[int, str]]:
+    def unread_places(self, user_id: UserId, room_id: RoomId) -> list[tuple[int, str]]:
         return self._unread[user_id].value[0].get(room_id, [])
 
-    def changes(self, user_id: str) -> ruleset.Changes:
+    def changes(self, user_id: UserId) -> ruleset.Changes:
         return cast("ruleset.Changes", self._rules[user_id].value or {})
 
 
-def _orders_in_room(room_id: str, concerned: Mapping[str, Sequence[NewEntry]]) -> Iterator[Message]:
+def _orders_in_room(room_id: RoomId, concerned: Mapping[UserId, Sequence[NewEntry]]) -> Iterator[Message]:
     new_ones = {new.ordinal: new for entries in concerned.values() for new in entries}
     redacted = {new.redacts for new in new_ones.values() if new.redacts is not None}
     facts = _Facts(room_id, concerned, redacted)
@@ -145,7 +146,7 @@ def _orders_in_room(room_id: str, concerned: Mapping[str, Sequence[NewEntry]]) -
                 yield _push(user_id, entry, outcome), entry.event.sender
 
 
-def _ends_unread(entry: LogEntry, user_id: str) -> bool:
+def _ends_unread(entry: LogEntry, user_id: UserId) -> bool:
     """Return whether an event shows that its user has read everything before: they sent it, took an invite,
     or left the room.
     """
@@ -156,13 +157,13 @@ def _ends_unread(entry: LogEntry, user_id: str) -> bool:
     return event.state_key == user_id and event.membership != before and event.membership != "invite"
 
 
-def _readings(user_id: str, entry: LogEntry, places: Sequence[tuple[int, str]]) -> Iterator[Message]:
+def _readings(user_id: UserId, entry: LogEntry, places: Sequence[tuple[int, str]]) -> Iterator[Message]:
     thread = "" if entry.event.type == MEMBER else thread_of(entry.event)
     if any(ordinal <= entry.ordinal and thread in ("", of) for ordinal, of in places):
         yield reading(user_id, entry.room_id, {thread: entry.ordinal}), None
 
 
-def _push(user_id: str, entry: LogEntry, outcome: Outcome) -> PushOrder:
+def _push(user_id: UserId, entry: LogEntry, outcome: Outcome) -> PushOrder:
     """Return the message that makes a user's phones be told of an event."""
     tweaks, prio = note_tweaks(outcome, entry.event.type)
     note: EventNote = {

@@ -37,6 +37,7 @@ from murmuration.storage.users.pushers import Pusher
 if TYPE_CHECKING:
     from murmuration.aws.queues import MessageBody
     from murmuration.protocol.encoding.shapes import JsonDict, JsonObject
+    from murmuration.protocol.identifiers import EventId, RoomId, UserId
     from murmuration.push.json_types import Reading
     from murmuration.storage.json_types import EventNote, InviteNote, Note
 
@@ -58,7 +59,7 @@ COUNTS_ONLY: Note = {"counts": True}
 
 def deliver(message: MessageBody) -> None:
     """Handle a message of the queue: a push, a lower unread count, or another attempt."""
-    user_id = str(message["user_id"])
+    user_id = message["user_id"]
     if "note" in message:
         note: EventNote | InviteNote = message["note"]
         if "invite" in note:
@@ -72,7 +73,7 @@ def deliver(message: MessageBody) -> None:
         _retry(user_id, message["retry"], int(message["failures"]))
 
 
-def _notify(user_id: str, note: EventNote) -> None:
+def _notify(user_id: UserId, note: EventNote) -> None:
     """Tell all pushers of an event, unless the user has read it meanwhile.
 
     The event is counted as unread before the receipts are read, and a receipt is written before the unread
@@ -92,7 +93,7 @@ def _notify(user_id: str, note: EventNote) -> None:
         _tell(user_id, pusher, note)
 
 
-def _notify_of_invite(user_id: str, note: InviteNote) -> None:
+def _notify_of_invite(user_id: UserId, note: InviteNote) -> None:
     """Tell all pushers of an invite to a room that this server isn't in, unless it has ended meanwhile.
 
     It is counted before its row is read. Whoever ends it orders a lower count after that, so none is left.
@@ -109,13 +110,13 @@ def _notify_of_invite(user_id: str, note: InviteNote) -> None:
         _tell(user_id, pusher, note)
 
 
-def _invite(user_id: str, note: InviteNote) -> Membership | None:
+def _invite(user_id: UserId, note: InviteNote) -> Membership | None:
     """Return the row of an invite; None if it is over."""
     row = memberships.read_membership(user_id, note["room_id"])
     return row if row is not None and row.event_id == note["invite"] else None
 
 
-def _note_reading(user_id: str, room_id: str, up_to: Mapping[str, int], gone: int | None) -> None:
+def _note_reading(user_id: UserId, room_id: RoomId, up_to: Mapping[str, int], gone: int | None) -> None:
     if gone is not None and _entry(room_id, gone)[1] is not None:
         gone = None  # whoever sent the redaction wasn't allowed to
     _, changed = unread.mark_read(user_id, room_id, up_to, gone=gone)
@@ -124,7 +125,7 @@ def _note_reading(user_id: str, room_id: str, up_to: Mapping[str, int], gone: in
             _tell(user_id, pusher, COUNTS_ONLY)
 
 
-def _retry(user_id: str, digest: str, failures: int) -> None:
+def _retry(user_id: UserId, digest: str, failures: int) -> None:
     """Try a failing gateway again if its time has come. Of several such messages only one goes on."""
     pusher = next((each for each in pushers.read_pushers(user_id).pushers if each.digest == digest), None)
     failing = fetch(failing_read(user_id, digest))
@@ -136,7 +137,7 @@ def _retry(user_id: str, digest: str, failures: int) -> None:
         _attempt(user_id, pusher, failing, failing.pending)
 
 
-def _tell(user_id: str, pusher: Pusher, note: Note) -> None:
+def _tell(user_id: UserId, pusher: Pusher, note: Note) -> None:
     """Send a note to a pusher's gateway, or keep it for the next attempt while the gateway fails."""
     failing = fetch(failing_read(user_id, pusher.digest))
     for _ in range(ATTEMPTS):
@@ -148,7 +149,7 @@ def _tell(user_id: str, pusher: Pusher, note: Note) -> None:
     _attempt(user_id, pusher, failing, [*(failing.pending if failing else ()), note])
 
 
-def _attempt(user_id: str, pusher: Pusher, failing: Failing | None, notes: Sequence[Note]) -> None:
+def _attempt(user_id: UserId, pusher: Pusher, failing: Failing | None, notes: Sequence[Note]) -> None:
     """Tell a gateway these things in order, and note how that went.
 
     Calls of several workers overtake each other, and a phone shows the number that came last. So the number
@@ -178,7 +179,7 @@ def _attempt(user_id: str, pusher: Pusher, failing: Failing | None, notes: Seque
 
 
 def _note_failure(
-    user_id: str,
+    user_id: UserId,
     pusher: Pusher,
     failing: Failing | None,
     notes: Sequence[Note],
@@ -192,7 +193,9 @@ def _note_failure(
     _pause(user_id, pusher, Failing(since, failures, now + pause, (), revision), notes)
 
 
-def _rest(user_id: str, pusher: Pusher, failing: Failing | None, notes: Sequence[Note], rest_ms: int) -> None:
+def _rest(
+    user_id: UserId, pusher: Pusher, failing: Failing | None, notes: Sequence[Note], rest_ms: int
+) -> None:
     """Leave a slow gateway alone for a while, so that it doesn't occupy workers. More notes wait meanwhile.
 
     The number of unread events is told then in any case.
@@ -202,7 +205,7 @@ def _rest(user_id: str, pusher: Pusher, failing: Failing | None, notes: Sequence
     _pause(user_id, pusher, resting, [*notes, COUNTS_ONLY])
 
 
-def _pause(user_id: str, pusher: Pusher, pausing: Failing, notes: Sequence[Note]) -> None:
+def _pause(user_id: UserId, pusher: Pusher, pausing: Failing, notes: Sequence[Note]) -> None:
     """Store until when a gateway isn't called, and order the next attempt.
 
     If another worker stored something, only the notes are added to it.
@@ -219,7 +222,7 @@ def _pause(user_id: str, pusher: Pusher, pausing: Failing, notes: Sequence[Note]
             return
 
 
-def _order_retry(user_id: str, digest: str, failing: Failing) -> None:
+def _order_retry(user_id: UserId, digest: str, failing: Failing) -> None:
     delay_s = min(LONGEST_DELAY_S, max(1, -(-(failing.retry_at_ms - now_ms()) // 1000)))
     body = {"user_id": user_id, "retry": digest, "failures": failing.failures}
     queues.send_later(QUEUE, body, delay_s)
@@ -240,7 +243,7 @@ class _Answer:
     rest_ms: int = 0
 
 
-def _call(user_id: str, pusher: Pusher, note: Note) -> _Answer:
+def _call(user_id: UserId, pusher: Pusher, note: Note) -> _Answer:
     """Call the gateway. A note about an event that was redacted counts as sent."""
     content = _content(user_id, pusher, note)
     if content is None:
@@ -266,7 +269,7 @@ def _call(user_id: str, pusher: Pusher, note: Note) -> _Answer:
     )
 
 
-def _content(user_id: str, pusher: Pusher, note: Note) -> JsonObject | None:
+def _content(user_id: UserId, pusher: Pusher, note: Note) -> JsonObject | None:
     """Return the body for a gateway; None if the event can't be told of any more, or the account is locked.
 
     Accounts are locked when phones are stolen: these are told how much is unread, and nothing else.
@@ -303,7 +306,7 @@ def _content(user_id: str, pusher: Pusher, note: Note) -> JsonObject | None:
     return told if is_short else told | _details(user_id, Room(head), event)
 
 
-def _entry(room_id: str, ordinal: int) -> tuple[RoomHead | None, Event | None]:
+def _entry(room_id: RoomId, ordinal: int) -> tuple[RoomHead | None, Event | None]:
     """Return a room's head and the event at an ordinal; None for an event that was redacted, or is gone."""
     head = room_items.read_head(room_id)
     if head is None:
@@ -314,7 +317,7 @@ def _entry(room_id: str, ordinal: int) -> tuple[RoomHead | None, Event | None]:
 
 
 def _about(
-    note: EventNote | InviteNote, event_id: str, room_id: str, counts: JsonObject, device: JsonObject
+    note: EventNote | InviteNote, event_id: EventId, room_id: RoomId, counts: JsonObject, device: JsonObject
 ) -> JsonDict:
     """Return what gateways are told whatever the pusher's format is."""
     return {
@@ -326,7 +329,7 @@ def _about(
     }
 
 
-def _details(user_id: str, room: Room, event: Event) -> JsonDict:
+def _details(user_id: UserId, room: Room, event: Event) -> JsonDict:
     """Return what a gateway is told of an event and its room."""
     name, alias = NAME_KEY, CANONICAL_ALIAS_KEY
     member = (MEMBER, event.sender)

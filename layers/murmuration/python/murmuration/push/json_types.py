@@ -5,9 +5,12 @@ They exist for the type checker: import them under TYPE_CHECKING, because making
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from murmuration.storage.json_types import EventNote, InviteNote
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, UserId
 
 
 class Reading(TypedDict):
@@ -16,7 +19,7 @@ class Reading(TypedDict):
     `gone` is the ordinal of an event that was redacted.
     """
 
-    room_id: str
+    room_id: RoomId
     up_to: dict[str, int]
     gone: NotRequired[int]
 
@@ -24,6 +27,6 @@ class Reading(TypedDict):
 class PushOrder(TypedDict, total=False):
     """A message of the queue: it has the user, and either a note or what was read."""
 
-    user_id: str
+    user_id: UserId
     note: EventNote | InviteNote
     read: Reading

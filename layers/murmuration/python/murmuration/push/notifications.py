@@ -31,6 +31,7 @@ from murmuration.storage.users import memberships
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
+    from murmuration.protocol.identifiers import UserId
 
 PURPOSE = "notifications"
 DEFAULT, MOST = 20, 100
@@ -109,14 +110,14 @@ class _Context:
     needed.
     """
 
-    def __init__(self, room: Room, user_id: str) -> None:
+    def __init__(self, room: Room, user_id: UserId) -> None:
         self._room = room
         self._user_id = user_id
         self._levels: PowerLevels | None = None
         self._name: str | None = None
         self._read: dict[str | None, int] = {}
 
-    def of(self, sender: str) -> PushContext:
+    def of(self, sender: UserId) -> PushContext:
         if self._levels is None:
             member = (MEMBER, self._user_id)
             state = self._room.events([*STATE, member])

@@ -13,10 +13,11 @@ from murmuration.protocol.push_rules.evaluation import Outcome
 from murmuration.storage.rooms.member_index import is_local, server_of
 
 if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, UserId
     from murmuration.push.json_types import PushOrder, Reading
 
 QUEUE = "gateway-pushes"
-Message: TypeAlias = "tuple[PushOrder, str | None]"
+Message: TypeAlias = "tuple[PushOrder, UserId | None]"
 """A message for the queue, and the user who is charged for it; None for nobody."""
 MOST_TWEAK_BYTES = 4096
 _RTC = "org.matrix.msc4075"
@@ -44,7 +45,7 @@ def order(messages: Iterable[Message]) -> None:
 
 
 def reading(
-    user_id: str, room_id: str, read_up_to: Mapping[str, int], *, gone: int | None = None
+    user_id: UserId, room_id: RoomId, read_up_to: Mapping[str, int], *, gone: int | None = None
 ) -> PushOrder:
     """Return the message that lowers a user's unread count.
 

@@ -19,6 +19,7 @@ from murmuration.protocol.event_types import (
     NAME_KEY,
     PUSH_RULES,
 )
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.push_rules import ruleset
 from murmuration.protocol.push_rules.conditions import PushContext
 from murmuration.protocol.push_rules.evaluation import Outcome, compile_ruleset, evaluate
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from murmuration.aws.dynamodb import StoredItem
     from murmuration.protocol.encoding.json_types import ClientEvent
     from murmuration.protocol.encoding.shapes import EventFields, JsonDict
+    from murmuration.protocol.identifiers import RoomId, UserId
     from murmuration.push.json_types import PushOrder
 
 BEFORE_ALL = 0
@@ -43,11 +45,14 @@ BEFORE_ALL = 0
 
 def note_outside_invites(items: Sequence[StoredItem]) -> None:
     """Order the pushes for new invites among stream items, and lower counts for those that have ended."""
-    changes = {(each.owner, str(each.item[streams.ROOM])) for each in streams.rows_changed_among(items)}
+    changes = {
+        (UserId(each.owner), RoomId(str(each.item[streams.ROOM])))
+        for each in streams.rows_changed_among(items)
+    }
     order([message for user_id, room_id in sorted(changes) for message in _orders(user_id, room_id)])
 
 
-def _orders(user_id: str, room_id: str) -> list[Message]:
+def _orders(user_id: UserId, room_id: RoomId) -> list[Message]:
     batch = Batch()
     pushers = batch.add(pushers_read(user_id))
     found = batch.add(memberships.membership_read(user_id, room_id))
@@ -123,7 +128,7 @@ def _is(event: EventFields, pair: tuple[str, str]) -> bool:
     return (event.get("type"), event.get("state_key")) == pair and isinstance(event.get("content"), dict)
 
 
-def _push(user_id: str, row: Membership, outcome: Outcome) -> PushOrder:
+def _push(user_id: UserId, row: Membership, outcome: Outcome) -> PushOrder:
     tweaks, prio = note_tweaks(outcome, MEMBER)
     return {
         "user_id": user_id,

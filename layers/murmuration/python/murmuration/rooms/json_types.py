@@ -5,10 +5,13 @@ They exist for the type checker: import them under TYPE_CHECKING, because making
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from murmuration.protocol.encoding.json_types import ClientEvent
 from murmuration.protocol.encoding.shapes import Content, JsonObject, StrippedState
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId, RoomId, ServerName
 
 
 class TimelinePage(TypedDict):
@@ -50,7 +53,7 @@ class ThreadsPage(TypedDict):
 class EventAtTime(TypedDict):
     """The event closest to a time. `origin_server_ts` is in milliseconds."""
 
-    event_id: str
+    event_id: EventId
     origin_server_ts: int
 
 
@@ -68,7 +71,7 @@ class ListedTexts(TypedDict, total=False):
 class RoomListing(ListedTexts):
     """A room as the directory shows it."""
 
-    room_id: str
+    room_id: RoomId
     num_joined_members: int
     world_readable: bool
     guest_can_join: bool
@@ -79,7 +82,7 @@ class RoomSummary(RoomListing):
 
     room_version: str
     encryption: NotRequired[str]
-    allowed_room_ids: NotRequired[list[str]]
+    allowed_room_ids: NotRequired[list[RoomId]]
 
 
 class SpaceRoom(RoomSummary):
@@ -100,8 +103,8 @@ class PublicRoomsPage(TypedDict):
 class AliasedRoom(TypedDict):
     """The room that an alias points to, and the servers that know it."""
 
-    room_id: str
-    servers: list[str]
+    room_id: RoomId
+    servers: list[ServerName]
 
 
 class DelayedEventEnd(TypedDict):
@@ -116,7 +119,7 @@ class ShownDelayedEvent(TypedDict):
     """A delayed event for its own user. Times are in milliseconds."""
 
     delay_id: str
-    room_id: str
+    room_id: RoomId
     type: str
     content: Content
     delay_ms: int

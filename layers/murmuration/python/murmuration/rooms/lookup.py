@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import LogEntry
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId
 
 MAX_ID_BYTES = 255
 
@@ -19,12 +23,12 @@ def fits_id(text: str) -> bool:
     return 0 < len(text.encode()) <= MAX_ID_BYTES
 
 
-def find_entry(room: Room, event_id: str) -> LogEntry | None:
+def find_entry(room: Room, event_id: EventId) -> LogEntry | None:
     """Return the entry of the room's log with this event ID; None if there is none. Two reads."""
     return find_entries(room, [event_id]).get(event_id)
 
 
-def find_entries(room: Room, event_ids: Sequence[str]) -> dict[str, LogEntry]:
+def find_entries(room: Room, event_ids: Sequence[EventId]) -> dict[EventId, LogEntry]:
     """Return the entries of the room's log with these event IDs, by ID. Two round trips."""
     places = room_items.locate([event_id for event_id in event_ids if fits_id(event_id)], room.room_id)
     keys = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from murmuration.aws.reads import Batch
 from murmuration.identity.authentication import verify
 from murmuration.identity.rate_limits import Taking
@@ -11,8 +13,11 @@ from murmuration.rooms.room import Room
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import accounts, profiles
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
 
-def open_room(token: AccessToken, room_id: str, taking: Taking | None = None) -> tuple[Requester, Room]:
+
+def open_room(token: AccessToken, room_id: RoomId, taking: Taking | None = None) -> tuple[Requester, Room]:
     """Verify `token` and load the room in one read. Raises UnknownToken; Forbidden for an unknown room.
 
     `taking` is a request to one of the requester's buckets; it learns the bucket's state from the same read.
@@ -29,7 +34,9 @@ def open_room(token: AccessToken, room_id: str, taking: Taking | None = None) ->
     return requester, Room(head.value)
 
 
-def open_room_with_profile(token: AccessToken, room_id: str) -> tuple[Requester, Room | None, dict[str, str]]:
+def open_room_with_profile(
+    token: AccessToken, room_id: RoomId
+) -> tuple[Requester, Room | None, dict[str, str]]:
     """Verify `token`, load the room and the requester's member profile in one read.
 
     The room is None if it isn't known. Raises UnknownToken.
@@ -44,6 +51,6 @@ def open_room_with_profile(token: AccessToken, room_id: str) -> tuple[Requester,
     return requester, room, {name: value for name, value in profile.value.items() if value}
 
 
-def unknown_room(room_id: str) -> Forbidden:
+def unknown_room(room_id: RoomId) -> Forbidden:
     """Return the error for a room that isn't known: the same as for a room that the user isn't in."""
     return Forbidden(f"You are not in room {room_id}")

@@ -15,7 +15,7 @@ from murmuration.storage.rooms import member_index, room_items
 from murmuration.storage.rooms.room_items import RoomHead, StateEntry
 
 if TYPE_CHECKING:
-    from murmuration.protocol.identifiers import RoomId
+    from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 
 _states: LruCache[tuple[str, int], dict[StateKey, StateEntry | None]] = LruCache(512)
 """Current state by (room, state version). State is read after the head, so it may be newer than the version
@@ -37,7 +37,7 @@ class Room:
         self._known = known
 
     @classmethod
-    def load(cls, room_id: str) -> Room:
+    def load(cls, room_id: RoomId) -> Room:
         """Return the room as it is now. Raises NotFound for an unknown room."""
         head = room_items.read_head(room_id)
         if head is None:
@@ -75,7 +75,7 @@ class Room:
         """Return one state event, or None."""
         return self.events([(event_type, state_key)]).get((event_type, state_key))
 
-    def membership(self, user_id: str) -> str | None:
+    def membership(self, user_id: UserId) -> str | None:
         """Return the user's membership; None if they never had one."""
         event = self.event(MEMBER, user_id)
         return event.membership if event else None
@@ -84,7 +84,7 @@ class Room:
         """Put state that was just written, together with this room's head, into the cache."""
         self._known.update(changes)
 
-    def is_server_joined(self, server: str) -> bool:
+    def is_server_joined(self, server: ServerName) -> bool:
         """Return whether a server has a joined user. One small read for each state version of the room."""
         key = (self.room_id, self.head.state_version, server)
         known = _servers.get(key)
@@ -106,7 +106,7 @@ class Room:
         if not self.head.is_resident:
             raise NotFound(f"This server is not in room {self.room_id}")
 
-    def require_joined(self, user_id: str) -> None:
+    def require_joined(self, user_id: UserId) -> None:
         """Raise Forbidden unless the user is in the room."""
         if self.membership(user_id) != "join":
             raise Forbidden(f"You are not in room {self.room_id}")

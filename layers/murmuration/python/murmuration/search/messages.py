@@ -41,6 +41,7 @@ from murmuration.storage.users import memberships
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
+    from murmuration.protocol.identifiers import UserId
     from murmuration.search.json_types import ResultContext, ResultGroup, SearchResult
 
 PURPOSE = "search"
@@ -317,7 +318,7 @@ def _shown(seen: Seen, viewer: Viewer) -> ClientEvent:
     return client_event(seen.entry, viewer, membership=seen.membership)
 
 
-def _profiles(hit: _Hit, senders: Iterable[str]) -> dict[str, dict[str, str]]:
+def _profiles(hit: _Hit, senders: Iterable[UserId]) -> dict[str, dict[str, str]]:
     """Return the profiles that these users had when the event was sent; erased users have none."""
     state = pick_state_after(hit.room, hit.seen.entry, [(MEMBER, sender) for sender in sorted(senders)])
     shown = {user_id: hit.viewer.event_copy(event) for (_, user_id), event in state.items()}
@@ -357,7 +358,7 @@ def _page_groups(
 def _states(hits: Sequence[_Hit], budget: Budget) -> dict[str, list[ClientEvent]]:
     """Return the current state of the requester's rooms; of the members only the results' senders."""
     states: dict[str, list[ClientEvent]] = {}
-    senders: dict[str, set[str]] = {}
+    senders: dict[str, set[UserId]] = {}
     for hit in hits:
         senders.setdefault(hit.room.room_id, set()).add(hit.seen.entry.event.sender)
     for hit in hits:

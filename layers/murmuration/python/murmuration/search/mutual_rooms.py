@@ -5,14 +5,14 @@ from __future__ import annotations
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import InvalidParam, MissingParam
-from murmuration.protocol.identifiers import is_valid_user_id
+from murmuration.protocol.identifiers import UserId, is_valid_user_id
 from murmuration.storage.rooms import member_index
 from murmuration.storage.users import memberships
 
 PAGE = 5_000
 
 
-def get_mutual_rooms(requester: Requester, user_id: str | None, start: str | None) -> Answer:
+def get_mutual_rooms(requester: Requester, user_id: UserId | None, start: str | None) -> Answer:
     """Return the rooms that the requester and a user are both joined to, by room ID.
 
     `start` is an earlier answer's `next_batch`. Raises MissingParam, and InvalidParam for the requester's own

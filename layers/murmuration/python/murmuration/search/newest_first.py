@@ -6,6 +6,7 @@ import functools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.aws.reads import Batch
@@ -16,6 +17,10 @@ from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.storage.users import account_data
 from murmuration.storage.users.memberships import Membership
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
+
 
 FIRST_PAGE, PAGE = 20, 200
 MOST_ROOMS = 1000
@@ -67,8 +72,8 @@ class NewestFirst:
 
     def __init__(
         self,
-        user_id: str,
-        device_id: str,
+        user_id: UserId,
+        device_id: DeviceId,
         memberships: Sequence[Membership],
         places: Mapping[str, int] | None = None,
         *,
@@ -128,7 +133,7 @@ class NewestFirst:
         """Read the newest events of all rooms, some at a time."""
         concurrency.parallel(*(functools.partial(each.read) for each in rooms))
 
-    def end_room(self, room_id: str) -> None:
+    def end_room(self, room_id: RoomId) -> None:
         """Skip the rest of a room."""
         for each in self._rooms:
             if each.room.room_id == room_id:

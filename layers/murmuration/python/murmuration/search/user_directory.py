@@ -14,6 +14,7 @@ from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.event_types import MEMBER
+from murmuration.protocol.identifiers import UserId
 from murmuration.storage.rooms import member_index, room_items
 from murmuration.storage.users import accounts, memberships, profiles, user_words
 
@@ -23,7 +24,7 @@ MOST_FOUND = 200
 MOST_ROOMS, MOST_MEMBERS = 50, 500
 """How many rooms with members of other servers, and how many of these, are looked at."""
 NAMES = {"displayname": "display_name", "avatar_url": "avatar_url"}
-Found = dict[str, Mapping[str, str]]
+Found = dict[UserId, Mapping[str, str]]
 """By user ID the fields `displayname` and `avatar_url` that there are."""
 
 
@@ -56,14 +57,14 @@ def search_user_directory(requester: Requester, body: Fields) -> Answer:
     return {"results": results, "limited": len(fitting) > limit or len(candidates) >= MOST_FOUND}
 
 
-def _fits(user_id: str, fields: Mapping[str, str], wanted: Iterable[str]) -> bool:
+def _fits(user_id: UserId, fields: Mapping[str, str], wanted: Iterable[str]) -> bool:
     local, _, server = user_id[1:].partition(":")
     words = [*user_words.words_of(local), *user_words.words_of(fields.get("displayname", ""))]
     words += user_words.words_of(server)
     return all(any(word.startswith(part) for word in words) for part in wanted)
 
 
-def _rank(user_id: str, fields: Mapping[str, str], term: str) -> tuple[bool, bool, bool, str]:
+def _rank(user_id: UserId, fields: Mapping[str, str], term: str) -> tuple[bool, bool, bool, str]:
     """Return the sort key: a match of the whole ID, then of the whole name, then users with a name, then
     by ID.
     """
@@ -73,7 +74,7 @@ def _rank(user_id: str, fields: Mapping[str, str], term: str) -> tuple[bool, boo
     return not whole, name.casefold() != folded, not name, user_id
 
 
-def _profiles(user_ids: Iterable[str]) -> Found:
+def _profiles(user_ids: Iterable[UserId]) -> Found:
     """Return the profiles of those local users whose accounts are in use. One round trip for a hundred items.
 
     The read is eventually consistent, which costs half as much.
@@ -90,7 +91,7 @@ def _profiles(user_ids: Iterable[str]) -> Found:
     return {user_id: fields.value for user_id, (findable, fields) in answers.items() if findable.value}
 
 
-def _members(user_id: str) -> Found:
+def _members(user_id: UserId) -> Found:
     """Return the remote members of a user's rooms. Nothing is read of rooms without remote members."""
     joined = memberships.read_joined_rooms(user_id)
     heads = fetch_all([room_items.head_read(room_id) for room_id in joined])
@@ -103,9 +104,11 @@ def _members(user_id: str) -> Found:
             if not member_index.is_local(each) and each not in found
         ]
         pairs = [(MEMBER, each) for each in others[: MOST_MEMBERS - len(found)]]
-        for pair, entry in room_items.read_state_entries(head.room_id, head.version, pairs).items():
+        for entry in room_items.read_state_entries(head.room_id, head.version, pairs).values():
             content = entry.event.content
-            found[pair[1]] = {name: content[name] for name in NAMES if isinstance(content.get(name), str)}
+            found[entry.event.member_id] = {
+                name: content[name] for name in NAMES if isinstance(content.get(name), str)
+            }
         if len(found) >= MOST_MEMBERS:
             break
     return found

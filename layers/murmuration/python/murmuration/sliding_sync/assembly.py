@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from murmuration.aws import concurrency
 from murmuration.clock import now_ms
 from murmuration.protocol.event_types import DIRECT, IGNORED_USERS, INVITE_PERMISSION
-from murmuration.protocol.identifiers import RoomId
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
 from murmuration.protocol.sliding import required_state
 from murmuration.protocol.sliding.requests import RoomScope, SlidingRequest
@@ -148,7 +148,7 @@ class _Assembly:
         left = [row for row in self.rows if lists.is_news(state, row)]
         others = [row for row in self.rows if row.membership != "join" and lists.is_listed(row)]
         others = [row for row in others if not self._is_told(row)]
-        wanted: list[str] = [row.room_id for row in self.rows if row.membership == "join"]
+        wanted: list[RoomId] = [row.room_id for row in self.rows if row.membership == "join"]
         wanted += [row.room_id for row in {row.room_id: row for row in (*others, *left)}.values()]
         wanted += devices.left_key_rooms(self.before, self.rows) if request.e2ee else []
         found, changes, (inbox, key_counts, _) = concurrency.gather(
@@ -177,7 +177,7 @@ class _Assembly:
     def _is_told(self, row: Membership) -> bool:
         return self.state.positions.others.get(self.ctx.hash(row.room_id)) == mark(row.event_id)
 
-    def _rooms(self, room_ids: Sequence[str]) -> dict[str, Room]:
+    def _rooms(self, room_ids: Sequence[RoomId]) -> dict[str, Room]:
         heads = room_items.read_heads(room_ids, eventual=self.late)
         return {name: Room(head) for name, head in heads.items()}
 
@@ -229,7 +229,7 @@ class _Assembly:
         self.state.positions.unacknowledged = bool(inbox.events)
         self.answer.is_new |= bool(inbox.events)
 
-    def _add_keys(self, counts: KeyCounts | None, own_devices: set[str]) -> None:
+    def _add_keys(self, counts: KeyCounts | None, own_devices: set[UserId]) -> None:
         """Add changed devices and key counts. They are news if they differ from the last answer's."""
         positions = self.state.positions
         follows = self.before is not None and self.before.key_rooms is not None
@@ -417,7 +417,7 @@ class _Assembly:
         positions.others = {name: value for name, value in positions.others.items() if name in kept}
 
 
-def _has(scope: RoomScope | None, wish: Wish, room_id: str) -> bool:
+def _has(scope: RoomScope | None, wish: Wish, room_id: RoomId) -> bool:
     return scope is not None and scope.has(wish.lists, room_id, is_subscribed=wish.is_subscribed)
 
 

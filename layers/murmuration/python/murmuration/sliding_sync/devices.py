@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from murmuration.aws import concurrency
 from murmuration.protocol.errors import InvalidParam
 from murmuration.protocol.event_types import ENCRYPTION, MEMBER
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.rooms.room import Room
 from murmuration.sliding_sync.look import Look
 from murmuration.storage.keys import one_time_keys
@@ -98,7 +99,7 @@ def device_changes(
     state: ConnectionState,
     rows: Sequence[Membership],
     rooms: Mapping[str, Room],
-    own_devices: set[str],
+    own_devices: set[UserId],
 ) -> DeviceLists:
     """Return the users whose devices a client should fetch again; moves `state` to the rooms' heads.
 
@@ -160,7 +161,7 @@ def has_unsettled(rows: Sequence[Membership], rooms: Mapping[str, Room]) -> bool
     )
 
 
-def left_key_rooms(state: ConnectionState | None, rows: Sequence[Membership]) -> list[str]:
+def left_key_rooms(state: ConnectionState | None, rows: Sequence[Membership]) -> list[RoomId]:
     """Return the rooms that the user has left since the last answer told of their members' keys."""
     known = state.key_rooms if state is not None else None
     return [
@@ -207,6 +208,6 @@ def _in_room(
         return name, position, lists
     for (event_type, user_id), event in changed.items():
         if event_type == MEMBER and user_id != ctx.user_id:
-            (lists.changed if event.membership == "join" else lists.left).add(user_id)
+            (lists.changed if event.membership == "join" else lists.left).add(event.member_id)
     lists.left = sharing_none(ctx.user_id, lists.left - lists.changed)
     return name, position, lists

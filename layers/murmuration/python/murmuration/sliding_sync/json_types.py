@@ -6,17 +6,20 @@ They exist for the type checker: import them under TYPE_CHECKING, because making
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from murmuration.protocol.encoding.shapes import EventFields, JsonDict
 from murmuration.storage.json_types import ToDeviceEvent
 from murmuration.sync.readers.json_types import DeviceListsSection
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
+
 
 class Hero(TypedDict):
     """A member whom a room may be named for."""
 
-    user_id: str
+    user_id: UserId
     displayname: NotRequired[str]
     avatar_url: NotRequired[str]
 

@@ -55,7 +55,7 @@ def changes_since(room: Room, position: RoomPosition, window: Window) -> Change:
 def members_needed(window: Window) -> set[str]:
     """Return the users whose member events a client needs: senders, and subjects of member events."""
     events = [entry.event for entry in window.entries]
-    targets = {event.state_key or "" for event in events if event.type == MEMBER and event.is_state}
+    targets = {event.member_id for event in events if event.type == MEMBER and event.is_state}
     return {event.sender for event in events} | targets
 
 

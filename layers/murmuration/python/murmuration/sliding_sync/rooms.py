@@ -12,6 +12,7 @@ from murmuration.aws.dynamodb import Item
 from murmuration.protocol.event_types import AVATAR_KEY, MEMBER, NAME_KEY
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.filters import EventFilter
+from murmuration.protocol.identifiers import UserId
 from murmuration.protocol.sliding import required_state
 from murmuration.protocol.sliding.required_state import Required
 from murmuration.rooms.reading import pagination, visibility
@@ -208,7 +209,8 @@ def _section(
         is_whole=position is not None and window.start <= position.ordinal + 1,
     )
     members = joined.remember(
-        position.members if position is not None else (), [key for kind, key in state if kind == MEMBER]
+        position.members if position is not None else (),
+        [UserId(key) for kind, key in state if kind == MEMBER],
     )
     section: RoomSection = _about(ctx, news, change, asked)
     shown: list[EventFields] = [*joined.shown_state(ctx, news.viewer, state)]
@@ -296,7 +298,7 @@ def _text(event: Event | None, name: str) -> str | None:
 
 
 def _hero(event: Event) -> Hero:
-    hero: Hero = {"user_id": event.state_key or ""}
+    hero: Hero = {"user_id": event.member_id}
     if (name := _text(event, "displayname")) is not None:
         hero["displayname"] = name
     if (avatar := _text(event, "avatar_url")) is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.encoding.shapes import Answer, StrippedState
 from murmuration.protocol.errors import Forbidden, InvalidParam
+from murmuration.protocol.identifiers import RoomId
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
 from murmuration.rooms.lookup import fits_id
 from murmuration.spaces.looking_ahead import Lookout
@@ -36,7 +37,7 @@ SECONDS = 18.0
 
 def get_space_hierarchy(
     requester: Requester,
-    room_id: str,
+    room_id: RoomId,
     *,
     limit: int,
     max_depth: int | None,
@@ -94,7 +95,7 @@ def _push_children(walk: Walk, children: Sequence[StrippedState], parent: Place)
     """Put the children on the stack, the first on top. Each room comes once."""
     new = []
     for child in children:
-        room_id = child["state_key"]
+        room_id = RoomId(child["state_key"])
         if room_id not in walk.seen and len(walk.seen) < MOST_ROOMS and fits_id(room_id):
             walk.seen.add(room_id)
             via = [server for server in child["content"]["via"] if len(server) <= 255][:MOST_VIA]

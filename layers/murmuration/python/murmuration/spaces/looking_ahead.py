@@ -6,7 +6,7 @@ This server knows best about rooms that it is in; for other rooms it takes what 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.aws.reads import fetch_all
 from murmuration.federation.finding import spaces
@@ -26,6 +26,9 @@ from murmuration.storage.rooms.hierarchy_places import Place
 from murmuration.storage.users import memberships
 from murmuration.transport.deadlines import Deadline
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, ServerName
+
 Entry = Mapping[str, Any]
 """A room as a hierarchy shows it, with `children_state`. What other servers tell may have further keys."""
 
@@ -38,13 +41,13 @@ class Lookout:
         self._deadline = deadline
         self._suggested_only = suggested_only
         self._rooms: dict[str, Room] = {}
-        self._told: dict[str, RemoteSpace | None] = {}
+        self._told: dict[RoomId, RemoteSpace | None] = {}
         self._entries: dict[str, Entry | None] = {}
 
-    def knows(self, room_id: str) -> bool:
+    def knows(self, room_id: RoomId) -> bool:
         return room_id in self._entries or room_id in self._rooms
 
-    def entry(self, room_id: str) -> Entry | None:
+    def entry(self, room_id: RoomId) -> Entry | None:
         """Return a room with `children_state` as the hierarchy shows it; None if the user may not know of
         it.
         """
@@ -108,12 +111,12 @@ class Lookout:
         """Return what the answer about the parent space says of a room: a summary, None, or that it is
         hidden.
         """
-        above = self._told.get(place.parent)
+        above = self._told.get(place.parent) if place.parent else None
         if above is None:
             return None
         return _HIDDEN if place.room_id in above.inaccessible else above.children.get(place.room_id)
 
-    def _servers(self, place: Place) -> list[str]:
+    def _servers(self, place: Place) -> list[ServerName]:
         if not place.parent:
             return joining.servers_for(self._requester.user_id, place.room_id, place.via)
         return candidates(place.room_id, place.via)

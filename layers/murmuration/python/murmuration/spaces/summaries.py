@@ -26,6 +26,7 @@ from murmuration.storage.users import memberships
 from murmuration.transport.deadlines import Deadline
 
 if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, ServerName
     from murmuration.spaces.looking_ahead import Entry
 
 SECONDS = 15.0
@@ -62,7 +63,7 @@ def get_room_summary(
     return _others_summary(requester, room_id, servers, None if taken else address)
 
 
-def _find(alias: str) -> tuple[str, list[str]]:
+def _find(alias: str) -> tuple[RoomId, list[ServerName]]:
     """Return the room of another server's alias. Raises NotFound, also if that server doesn't answer."""
     try:
         return joining.find_alias(alias)
@@ -78,7 +79,7 @@ def _own_summary(requester: Requester | None, room: Room) -> JsonObject:
 
 
 def _others_summary(
-    requester: Requester | None, room_id: str, via: Sequence[str], address: Callable[[], str] | None
+    requester: Requester | None, room_id: RoomId, via: Sequence[str], address: Callable[[], str] | None
 ) -> JsonObject:
     """Return the summary of a remote room. `address` is None if the question was counted already."""
     known = spaces.known_spaces([room_id])
@@ -97,7 +98,7 @@ def _others_summary(
     return {**shown, "membership": row.membership if row is not None else "leave"}
 
 
-def _servers(requester: Requester | None, room_id: str, via: Sequence[str]) -> list[str]:
+def _servers(requester: Requester | None, room_id: RoomId, via: Sequence[str]) -> list[ServerName]:
     if requester is None:
         return candidates(room_id, via)
     return joining.servers_for(requester.user_id, room_id, via)

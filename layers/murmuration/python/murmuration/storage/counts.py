@@ -6,8 +6,13 @@ begins at 0, which only allows that many more.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Key, Write
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
 
 COUNT = "count"
 """The name of the write that counts."""
@@ -15,7 +20,7 @@ SK = "counts"
 """The sort key of the item that has the counts, in tables with one."""
 
 
-def count_write(table: str, key: Key, kind: str, most: int, *, room_id: str | None = None) -> Write:
+def count_write(table: str, key: Key, kind: str, most: int, *, room_id: RoomId | None = None) -> Write:
     """Return a write that counts one more thing in the item with `key`; refused if there are `most` already.
 
     An item that is deleted with a room has the room's ID.

@@ -5,23 +5,26 @@ They exist for the type checker: import them under TYPE_CHECKING, because making
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired, TypedDict, final
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, final
 
 from murmuration.protocol.encoding.shapes import Content
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId, RoomId, UserId
 
 
 class ReplacedState(TypedDict):
     """The state event that a log entry's event replaced, as far as the entry keeps it."""
 
-    event_id: str
-    sender: str
+    event_id: EventId
+    sender: UserId
     content: Content
 
 
 class ToDeviceEvent(TypedDict):
     """A to-device message as its receiver's client gets it."""
 
-    sender: str
+    sender: UserId
     type: str
     content: Content
 
@@ -29,8 +32,8 @@ class ToDeviceEvent(TypedDict):
 class WaitingReceipt(TypedDict):
     """A receipt that is to be sent to other servers. `ts` is in milliseconds."""
 
-    user_id: str
-    event_id: str
+    user_id: UserId
+    event_id: EventId
     ts: int
     thread_id: NotRequired[str]
 
@@ -64,7 +67,7 @@ class StoredTransaction(TypedDict):
 class EventNote(TypedDict):
     """An event to notify pushers of: its place, its thread, and the tweaks of the user's push rules."""
 
-    room_id: str
+    room_id: RoomId
     ordinal: int
     thread: str
     tweaks: dict[str, Any]
@@ -75,7 +78,7 @@ class EventNote(TypedDict):
 class InviteNote(TypedDict):
     """An invite to a room that this server isn't in, by the ID of its event; else as `EventNote`."""
 
-    room_id: str
+    room_id: RoomId
     invite: str
     tweaks: dict[str, Any]
     prio: Literal["high", "low"]

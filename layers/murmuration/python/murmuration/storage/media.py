@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Attributes, ConditionFailed, Item, StoredItem, Write
 from murmuration.aws.reads import Read
 from murmuration.storage.live.streams import ATTEMPTS, pause
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import DeviceId, UserId
 
 TABLE = "media"
 
@@ -38,11 +42,11 @@ class Media:
     """
 
     media_id: str
-    user_id: str
+    user_id: UserId
     content: Content | None
     pending_until_ms: int | None
     begun: Content | None = None
-    device_id: str | None = None
+    device_id: DeviceId | None = None
 
 
 def read(media_id: str) -> Media | None:
@@ -83,7 +87,7 @@ def content_attributes(content: Content) -> Attributes:
     }
 
 
-def create(media_id: str, user_id: str, content: Content) -> None:
+def create(media_id: str, user_id: UserId, content: Content) -> None:
     """Add an ID with its content. Repeating it is no error. Raises ConditionFailed if the ID is taken."""
     item = {"media_id": media_id, "user_id": user_id, **content_attributes(content)}
     dynamodb.execute(
@@ -97,7 +101,7 @@ def create(media_id: str, user_id: str, content: Content) -> None:
     )
 
 
-def begin(media_id: str, user_id: str, content: Content, *, until_ms: int) -> None:
+def begin(media_id: str, user_id: UserId, content: Content, *, until_ms: int) -> None:
     """Add an ID whose content is to be in the bucket by `until_ms`.
 
     Raises ConditionFailed if the ID is taken.
@@ -149,7 +153,7 @@ def _setting(attributes: Attributes) -> str:
 # -- A user's bytes --------------------------------------------------------------------------------------
 
 
-def take_bytes(user_id: str, count: int, *, most: int) -> bool:
+def take_bytes(user_id: UserId, count: int, *, most: int) -> bool:
     """Count bytes that a user is about to upload. Return False and count nothing if that exceeds `most`.
 
     It is a transaction, which counts once even if it is sent twice.
@@ -173,19 +177,19 @@ def take_bytes(user_id: str, count: int, *, most: int) -> bool:
     return True
 
 
-def used_bytes_read(user_id: str) -> Read[int]:
+def used_bytes_read(user_id: UserId) -> Read[int]:
     """Read how many bytes are counted for a user, as of a moment ago. `settle` and `take_bytes` decide."""
     return Read(TABLE, _bytes_key(user_id), lambda item: int(item["used"]) if item else 0, eventual=True)
 
 
-def give_back_bytes(user_id: str, count: int) -> None:
+def give_back_bytes(user_id: UserId, count: int) -> None:
     """Subtract bytes that were counted but not stored."""
     dynamodb.transact(
         [dynamodb.update(TABLE, _bytes_key(user_id), "ADD used :count", values={":count": -count})]
     )
 
 
-def _bytes_key(user_id: str) -> dict[str, str]:
+def _bytes_key(user_id: UserId) -> dict[str, str]:
     return {"media_id": f"bytes#{user_id}"}
 
 
@@ -271,7 +275,13 @@ def _thumbnail_key(media_id: str, name: str) -> dict[str, str]:
 
 
 def create_pending(
-    media_id: str, user_id: str, *, now_ms: int, until_ms: int, limit: int, device_id: str | None = None
+    media_id: str,
+    user_id: UserId,
+    *,
+    now_ms: int,
+    until_ms: int,
+    limit: int,
+    device_id: DeviceId | None = None,
 ) -> int | None:
     """Add an ID without content, and return None. With `device_id` CloudFront may take its upload.
 
@@ -386,11 +396,11 @@ def _unlist(media: Media) -> Write:
     )
 
 
-def _list_key(user_id: str) -> dict[str, str]:
+def _list_key(user_id: UserId) -> dict[str, str]:
     return {"media_id": f"pending#{user_id}"}
 
 
-def _list_write(user_id: str, old: Mapping[str, int] | None, new: Mapping[str, int]) -> Write:
+def _list_write(user_id: UserId, old: Mapping[str, int] | None, new: Mapping[str, int]) -> Write:
     return dynamodb.put(
         TABLE,
         {**_list_key(user_id), "pending": dict(new)},

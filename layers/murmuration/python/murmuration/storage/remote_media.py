@@ -8,10 +8,14 @@ file was last noted. An expired item may stay in the table for days, and counts 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Attributes, ConditionFailed, StoredItem
 from murmuration.storage.media import TABLE, Content, content_attributes, content_of
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ class RemoteMedia:
 UNKNOWN = RemoteMedia(None, None, 0, 0)
 
 
-def read(server_name: str, media_id: str, *, now_ms: int) -> RemoteMedia:
+def read(server_name: ServerName, media_id: str, *, now_ms: int) -> RemoteMedia:
     """Return the record of a remote file. One read."""
     item = dynamodb.get(TABLE, _key(server_name, media_id))
     return UNKNOWN if item is None or item["expires"] * 1000 <= now_ms else _parse(item)
@@ -49,7 +53,9 @@ def _parse(item: StoredItem) -> RemoteMedia:
     )
 
 
-def claim(server_name: str, media_id: str, token: str, *, now_ms: int, until_ms: int, lost: str = "") -> bool:
+def claim(
+    server_name: ServerName, media_id: str, token: str, *, now_ms: int, until_ms: int, lost: str = ""
+) -> bool:
     """Claim a file before fetching it. Return False if another function fetches it, or it has been fetched.
 
     `lost` is an object that the bucket no longer has: an item that names it is ignored. The condition
@@ -74,7 +80,7 @@ def claim(server_name: str, media_id: str, token: str, *, now_ms: int, until_ms:
 
 
 def finish(
-    server_name: str, media_id: str, token: str, content: Content, *, now_ms: int, expires_ms: int
+    server_name: ServerName, media_id: str, token: str, content: Content, *, now_ms: int, expires_ms: int
 ) -> None:
     """Store a fetched file. Raises ConditionFailed if another function has the claim by now."""
     _replace(
@@ -85,7 +91,7 @@ def finish(
     )
 
 
-def fail(server_name: str, media_id: str, token: str, failure: Failure, *, expires_ms: int) -> None:
+def fail(server_name: ServerName, media_id: str, token: str, failure: Failure, *, expires_ms: int) -> None:
     """Store why a file couldn't be fetched. Raises ConditionFailed if another function has the claim by
     now.
     """
@@ -97,7 +103,7 @@ def fail(server_name: str, media_id: str, token: str, failure: Failure, *, expir
     _replace(server_name, media_id, token, {**attributes, "expires": expires_ms // 1000})
 
 
-def _replace(server_name: str, media_id: str, token: str, attributes: Attributes) -> None:
+def _replace(server_name: ServerName, media_id: str, token: str, attributes: Attributes) -> None:
     """Replace the claim by these attributes. Raises ConditionFailed if the claim is another function's.
 
     It is a transaction because a retried transaction succeeds; a retried single write would be refused.
@@ -112,7 +118,7 @@ def _replace(server_name: str, media_id: str, token: str, attributes: Attributes
 
 
 def note_use(
-    server_name: str, media_id: str, content: Content, *, before_ms: int, now_ms: int, expires_ms: int
+    server_name: ServerName, media_id: str, content: Content, *, before_ms: int, now_ms: int, expires_ms: int
 ) -> bool:
     """Note a use of the file, if the last one was noted at `before_ms`. Return whether this call noted it.
 
@@ -134,5 +140,5 @@ def note_use(
     return dynamodb.try_execute(write)
 
 
-def _key(server_name: str, media_id: str) -> dict[str, str]:
+def _key(server_name: ServerName, media_id: str) -> dict[str, str]:
     return {"media_id": f"remote#{server_name}#{media_id}"}

@@ -18,6 +18,7 @@ from murmuration.storage.rooms.room_heads import HEAD, ROOMS, RoomHead, head_amo
 from murmuration.storage.rooms.room_items import LogEntry, log_write
 
 if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
     from murmuration.protocol.pdus.shapes import Pdu
 
 PURGED = "retention"
@@ -26,7 +27,7 @@ _PLACE: Mapping[str, str] = {"room_id": "retention", "sk": "place"}
 _KEPT_FIELDS = ("depth", "origin_server_ts", "prev_events", "room_id", "sender", "type")
 
 
-def read_heads(after: str | None) -> tuple[list[RoomHead], str | None]:
+def read_heads(after: RoomId | None) -> tuple[list[RoomHead], RoomId | None]:
     """Return the heads of some rooms after the place `after`, and the place after them; None at the end.
 
     This is one request. It reads through the items of all rooms, so use it rarely.
@@ -42,12 +43,12 @@ def read_heads(after: str | None) -> tuple[list[RoomHead], str | None]:
     return heads, page.more["room_id"] if page.more else None
 
 
-def read_place() -> str | None:
+def read_place() -> RoomId | None:
     """Return the room with which to continue a purge; None for the first one."""
     return fetch(Read(ROOMS, _PLACE, lambda item: item["after"] if item else None))
 
 
-def write_place(after: str | None) -> None:
+def write_place(after: RoomId | None) -> None:
     """Note the room with which to continue a purge."""
     if after is None:
         dynamodb.execute(dynamodb.delete(ROOMS, _PLACE))
@@ -55,17 +56,17 @@ def write_place(after: str | None) -> None:
         dynamodb.execute(dynamodb.put(ROOMS, {**_PLACE, "after": after}))
 
 
-def purged_read(room_id: str) -> Read[int | None]:
+def purged_read(room_id: RoomId) -> Read[int | None]:
     """Read the ordinal up to which a room is purged; None if it never was."""
     return Read(ROOMS, _purged_key(room_id), lambda item: item["ordinal"] if item else None)
 
 
-def write_purged(room_id: str, ordinal: int) -> None:
+def write_purged(room_id: RoomId, ordinal: int) -> None:
     """Store the ordinal up to which a room is purged."""
     dynamodb.execute(dynamodb.put(ROOMS, {**_purged_key(room_id), "ordinal": ordinal}))
 
 
-def _purged_key(room_id: str) -> dict[str, str]:
+def _purged_key(room_id: RoomId) -> dict[str, str]:
     return {"room_id": room_id, "sk": PURGED}
 
 

@@ -6,9 +6,13 @@ import json
 import secrets
 import zlib
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
 
 TABLE = "transient"
 LIFETIME_S = 3600
@@ -17,7 +21,7 @@ Places = Mapping[str, int]
 """The ordinal below which the scan goes on, by room."""
 
 
-def write(user_id: str, purpose: str, places: Places) -> str:
+def write(user_id: UserId, purpose: str, places: Places) -> str:
     """Store the places of a user's scan, and return their name."""
     name = secrets.token_urlsafe(12)
     packed = zlib.compress(json.dumps(dict(places), separators=(",", ":")).encode())
@@ -27,7 +31,7 @@ def write(user_id: str, purpose: str, places: Places) -> str:
     return name
 
 
-def read(user_id: str, purpose: str, name: str) -> dict[str, int] | None:
+def read(user_id: UserId, purpose: str, name: str) -> dict[str, int] | None:
     """Return the places by their name; None if there are none for this user and purpose."""
     item = dynamodb.get(TABLE, {"id": f"scan#{name}"})
     if item is None or item["expires"] * 1000 <= now_ms():

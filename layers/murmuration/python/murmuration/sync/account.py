@@ -23,6 +23,7 @@ from murmuration.sync.first_look import FirstLook
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
+    from murmuration.protocol.identifiers import UserId
     from murmuration.storage.json_types import ToDeviceEvent
 
 MESSAGES_PER_SYNC = 100
@@ -41,12 +42,12 @@ class Changes:
 
     account_items: Sequence[Item]
     by_room: Mapping[str, list[Item]]
-    own_devices: set[str]
+    own_devices: set[UserId]
     to_device: Sequence[ToDeviceEvent]
     user_position: int
     device_position: int
     key_counts: tuple[dict[str, int], list[str]] | None
-    presence: Mapping[str, str]
+    presence: Mapping[UserId, str]
     asking: Sequence[str]
     decisive: Sequence[Item] = ()
 

@@ -23,7 +23,7 @@ from murmuration.sync.device_lists import after_leaving
 from murmuration.sync.joined import RoomPart
 
 if TYPE_CHECKING:
-    from murmuration.protocol.identifiers import UserId
+    from murmuration.protocol.identifiers import RoomId, UserId
     from murmuration.sync.readers.json_types import RoomSection
 
 ROOMS_AT_ONCE = 100
@@ -36,14 +36,14 @@ SETTLING_MS = 1000
 
 def add_joined(
     ctx: Context, answer: Answer, rooms: Sequence[tuple[Room, Membership]], budget: Budget
-) -> tuple[set[str], dict[str, str]]:
+) -> tuple[set[str], dict[UserId, str]]:
     """Add the sections of joined rooms. Return the rooms in the answer, and a room for each changed presence.
 
     Rooms that don't fit are left for the next answer. The rooms that the client heard of longest ago go
     first, so that none is left out for ever.
     """
     told: set[str] = set()
-    present: dict[str, str] = {}
+    present: dict[UserId, str] = {}
     to_look_at = [(room, row) for room, row in rooms if joined.moved(ctx, room)]
     wanted = [
         (room, row)
@@ -101,9 +101,9 @@ def _add_part(ctx: Context, answer: Answer, room: Room, part: RoomPart) -> None:
 
 def add_others(
     ctx: Context, answer: Answer, others: other_rooms.OtherRooms, rooms: dict[str, Room], budget: Budget
-) -> set[str]:
+) -> set[RoomId]:
     """Add the sections of rooms that the user isn't in. Return the rooms left for the next answer."""
-    refused: set[str] = set()
+    refused: set[RoomId] = set()
     invited = [row for row in others.invited if row.sender not in ctx.ignored]
     if answer.positions.blocks_invites:
         invited = []

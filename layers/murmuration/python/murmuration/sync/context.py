@@ -104,8 +104,8 @@ class Context:
 class DeviceLists:
     """Users whose devices the client should fetch again, and users whose devices it can forget."""
 
-    changed: set[str] = field(default_factory=set)
-    left: set[str] = field(default_factory=set)
+    changed: set[UserId] = field(default_factory=set)
+    left: set[UserId] = field(default_factory=set)
 
     def __ior__(self, other: DeviceLists) -> DeviceLists:
         self.changed |= other.changed

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
@@ -20,6 +21,9 @@ from murmuration.storage.rooms.room_items import LogEntry, RoomHead
 from murmuration.storage.users import memberships
 from murmuration.sync.context import Context, DeviceLists
 from murmuration.sync.timeline import Window, state_delta
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, UserId
 
 FEW = 8
 """How many users are looked up one by one, even if few rooms could be asked for all members."""
@@ -46,7 +50,7 @@ def device_lists_of(
         events = [entry.event for entry in window.passed if _came_or_went(entry)]
     for event in events:
         if event.type == MEMBER and event.state_key != ctx.user_id:
-            (lists.changed if event.membership == "join" else lists.left).add(event.state_key or "")
+            (lists.changed if event.membership == "join" else lists.left).add(event.member_id)
     lists.left = sharing_none(ctx.user_id, lists.left - lists.changed)
     return lists
 
@@ -66,12 +70,12 @@ def after_leaving(ctx: Context, room: Room) -> DeviceLists:
     return DeviceLists(left=sharing_none(ctx.user_id, members_of(room) - {ctx.user_id}))
 
 
-def members_of(room: Room) -> set[str]:
+def members_of(room: Room) -> set[UserId]:
     """Return the joined members, from the room's member index."""
     return set(member_index.read_present(room.head))
 
 
-def sharing_none(user_id: str, others: Collection[str]) -> set[str]:
+def sharing_none(user_id: UserId, others: Collection[UserId]) -> set[UserId]:
     """Return those of `others` who share no encrypted room with a user.
 
     For few others it reads their membership in those rooms, one small item each. For many it reads the
@@ -90,11 +94,11 @@ def sharing_none(user_id: str, others: Collection[str]) -> set[str]:
     return set(others).difference(joined, *members)
 
 
-def _joined_rooms(user_id: str) -> list[str]:
+def _joined_rooms(user_id: UserId) -> list[RoomId]:
     return [row.room_id for row in memberships.read_memberships(user_id) if row.membership == "join"]
 
 
-def _heads(room_ids: Sequence[str]) -> list[RoomHead]:
+def _heads(room_ids: Sequence[RoomId]) -> list[RoomHead]:
     """Return the heads of the encrypted ones of these rooms."""
     encrypted = room_items.read_rooms_with_state(room_ids, (ENCRYPTION, ""))
     return list(room_items.read_heads(sorted(encrypted)).values())

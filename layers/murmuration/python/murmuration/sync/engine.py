@@ -18,6 +18,7 @@ from murmuration.clock import now_ms
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.status import is_visit_noted, note_visit
 from murmuration.protocol.errors import LimitExceeded, MatrixError
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.sizes import Budget
 from murmuration.storage.live import listeners, streams
 from murmuration.storage.live import sync_tokens as tokens
@@ -135,7 +136,7 @@ class _Sync:
         self.refused = False
         self.waited = False
         self.looked_since = False
-        self.rang: frozenset[str] = frozenset()
+        self.rang: frozenset[RoomId] = frozenset()
         self.looked_s = now_ms() // 1000  # when everything was looked at
 
     def run(self) -> SyncAnswer:
@@ -224,7 +225,7 @@ class _Sync:
             self._give_up()
             raise
 
-    def _register_next(self, place: marks.Place) -> Collection[str] | None:
+    def _register_next(self, place: marks.Place) -> Collection[RoomId] | None:
         """Register on the next slot, if it is free. Return the rooms that rang; None for everything."""
         found = waiting.register_next(self.request.token, place, marks.LIFETIME_S + marks.OVERHANG_S)
         if found is None:
@@ -233,7 +234,7 @@ class _Sync:
         return found.news
 
     def _look_at_news(
-        self, known: narrow_look.Recognised, place: marks.Place, news: Collection[str] | None
+        self, known: narrow_look.Recognised, place: marks.Place, news: Collection[RoomId] | None
     ) -> tuple[FirstLook, Answer] | None:
         """Look at the rooms that rang, or at everything, once registered; None for an expired token."""
         request = self.request
@@ -412,13 +413,15 @@ def assemble(
     return answer
 
 
-def _keep_untold(ctx: Context, answer: Answer, room_ids: Collection[str]) -> None:
+def _keep_untold(ctx: Context, answer: Answer, room_ids: Collection[RoomId]) -> None:
     """Have the next answer show the account data of rooms that this one leaves out."""
     untold = [item for room_id in room_ids for item in ctx.room_data.get(room_id, ())]
     answer.positions.user = min([answer.positions.user, *(streams.seq_of(item) - 1 for item in untold)])
 
 
-def _add_presence(ctx: Context, answer: Answer, told: Mapping[str, str], in_rooms: Collection[str]) -> None:
+def _add_presence(
+    ctx: Context, answer: Answer, told: Mapping[UserId, str], in_rooms: Collection[str]
+) -> None:
     if told or presence.overdue(ctx):
         events = presence.presence_events(ctx, answer.positions, told, in_rooms)
         if events:

@@ -34,6 +34,7 @@ from murmuration.sync.answer_rooms import marks_of_others
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import JsonObject
+    from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
 
 _filters: LruCache[tuple[str, str], SyncFilter] = LruCache(256)
 """Filters by user and ID, which names its content."""
@@ -69,7 +70,7 @@ def identify(token: AccessToken, since: str) -> Identity:
 def identity_of(
     requester: Requester,
     item: Item | None,
-    device_id: str,
+    device_id: DeviceId,
     since: str,
     listener: StoredItem | None = None,
 ) -> Identity:
@@ -189,12 +190,12 @@ def read_facts(
     )
 
 
-def is_filter_read(user_id: str, text: str) -> bool:
+def is_filter_read(user_id: UserId, text: str) -> bool:
     """Return whether a filter has to be read."""
     return bool(text) and not text.lstrip().startswith("{") and _filters.get((user_id, text)) is None
 
 
-def find_filter(user_id: str, text: str | None) -> SyncFilter:
+def find_filter(user_id: UserId, text: str | None) -> SyncFilter:
     """Return the filter that `text` is (JSON) or names (an ID)."""
     if not text:
         return SyncFilter()
@@ -215,7 +216,7 @@ def find_filter(user_id: str, text: str | None) -> SyncFilter:
     return known
 
 
-def read_rooms(room_ids: Sequence[str], late: bool, surely: Collection[str] = ()) -> dict[str, Room]:
+def read_rooms(room_ids: Sequence[RoomId], late: bool, surely: Collection[str] = ()) -> dict[str, Room]:
     """Return the rooms by consistent reads; with `late` by eventual ones, except those in `surely`."""
     some = [room_id for room_id in room_ids if room_id in surely] if late else []
     heads, newer = concurrency.gather(

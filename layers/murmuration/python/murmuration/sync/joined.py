@@ -21,6 +21,7 @@ from murmuration.protocol.event_types import (
     POWER_LEVELS_KEY,
 )
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.sizes import Budget, fit_events
 from murmuration.rooms import current_state
 from murmuration.rooms.ephemeral import receipts, typing
@@ -52,7 +53,6 @@ from murmuration.sync.unread import counting as unread
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent, EventsSection
-    from murmuration.protocol.identifiers import RoomId
     from murmuration.sync.readers.json_types import (
         RoomSection,
         RoomSummarySection,
@@ -80,7 +80,7 @@ class RoomPart:
     section: RoomSection | None = None
     device_lists: DeviceLists = field(default_factory=DeviceLists)
     typing_until_ms: int = 0
-    presence: dict[str, str] = field(default_factory=dict)
+    presence: dict[UserId, str] = field(default_factory=dict)
 
 
 def moved(ctx: Context, room: Room) -> bool:
@@ -181,7 +181,7 @@ def tell(ctx: Context, news: RoomNews, ephemeral: list[ClientEvent], part: RoomP
     summary, heroes = _summary(ctx, news, window, state)
     if ctx.filter.room.state.lazy_load_members:
         state |= _unknown_heroes(ctx, window, position, heroes)
-        remembered = remember(remembered, [pair[1] for pair in heroes])
+        remembered = remember(remembered, [UserId(pair[1]) for pair in heroes])
     counts = unread.room_counts(ctx, news, window)
     part.position = RoomPosition(head.ordinal, part.position.seq, counts, remembered)
     part.device_lists = device_lists_of(ctx, room, position, window, items)
@@ -298,7 +298,7 @@ def _state(
     return state, remember(position.members, senders)
 
 
-def remember(marks: Sequence[str], user_ids: Iterable[str]) -> tuple[str, ...]:
+def remember(marks: Sequence[str], user_ids: Iterable[UserId]) -> tuple[str, ...]:
     fresh = {mark(user_id) for user_id in user_ids} - set(marks)
     return (*marks, *sorted(fresh))[-MEMBERS_REMEMBERED:]
 
@@ -370,7 +370,7 @@ def heroes_of(ctx: Context, room: Room) -> dict[StateKey, Event]:
     chosen = [entry for entry in others if _is_present(entry)] or others
     chosen = list({entry.event.state_key: entry for entry in chosen}.values())
     chosen.sort(key=lambda entry: entry.ordinal or 0)
-    return {(MEMBER, entry.event.state_key or ""): entry.event for entry in chosen[:HEROES]}
+    return {(MEMBER, entry.event.member_id): entry.event for entry in chosen[:HEROES]}
 
 
 def _is_present(entry: StateEntry) -> bool:
@@ -427,7 +427,7 @@ def ephemeral_events(
     return [event for event in events if ctx.filter.room.ephemeral.matches(event, room_id)], until
 
 
-def room_account_data(ctx: Context, room_id: str) -> list[ClientEvent]:
+def room_account_data(ctx: Context, room_id: RoomId) -> list[ClientEvent]:
     """Return the user's changed data about a room, as events."""
     events: list[ClientEvent] = [
         {"type": data_type, "content": content}

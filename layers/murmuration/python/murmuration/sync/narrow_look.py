@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
@@ -29,6 +29,9 @@ from murmuration.storage.users import account_data, accounts, memberships, prese
 from murmuration.sync.first_look import FirstLook, Identity, find_filter, identity_of, is_filter_read
 from murmuration.sync.marks import Place
 from murmuration.sync.unread import rule_digests
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
 
 EVERYTHING_S = 600
 """How long after a look at everything the next one is due: as long as a mark without news lasts."""
@@ -64,7 +67,7 @@ def recognise(token: AccessToken, since: str) -> Recognised:
 def look_at_rooms(
     token: AccessToken,
     known: Recognised,
-    room_ids: Sequence[str],
+    room_ids: Sequence[RoomId],
     filter_text: str | None,
     *,
     verifies: bool = False,

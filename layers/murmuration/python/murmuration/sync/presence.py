@@ -24,6 +24,7 @@ from murmuration.sync.context import Context
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
+    from murmuration.protocol.identifiers import UserId
 
 INVITE: Final = "m.presence_invite"
 MOST_BYTES = 300_000
@@ -35,7 +36,7 @@ MOST_ASKED = 500
 """How many members of small rooms a first sync looks up."""
 
 
-def members_there(ctx: Context, heads: Iterable[RoomHead]) -> dict[str, str]:
+def members_there(ctx: Context, heads: Iterable[RoomHead]) -> dict[UserId, str]:
     """Return the online members of small rooms, each with the room through which they are seen: for a first
     sync.
 
@@ -46,7 +47,7 @@ def members_there(ctx: Context, heads: Iterable[RoomHead]) -> dict[str, str]:
     if not small or ctx.filter.presence.admits_nothing:
         return {}
     calls = [functools.partial(members_at, head.room_id, head.state_root) for head in small]
-    via: dict[str, str] = {}
+    via: dict[UserId, str] = {}
     for head, members in zip(small, concurrency.parallel(*calls), strict=True):
         via |= dict.fromkeys(members, head.room_id)
     via.pop(ctx.user_id, None)
@@ -54,7 +55,7 @@ def members_there(ctx: Context, heads: Iterable[RoomHead]) -> dict[str, str]:
     return {user_id: via[user_id] for user_id, theirs in known.items() if theirs.shown(ctx.now_ms) != OFFLINE}
 
 
-def overdue(ctx: Context) -> dict[str, str]:
+def overdue(ctx: Context) -> dict[UserId, str]:
     """Return the users who were shown as online for a time that is over now, each with its `via`."""
     if ctx.base is None:
         return {}
@@ -62,7 +63,7 @@ def overdue(ctx: Context) -> dict[str, str]:
 
 
 def presence_events(
-    ctx: Context, positions: Positions, told: Mapping[str, str], joined: Collection[str]
+    ctx: Context, positions: Positions, told: Mapping[UserId, str], joined: Collection[str]
 ) -> list[ClientEvent]:
     """Return the presence events of the users in `told`, and of those whose time is over.
 
@@ -98,7 +99,7 @@ def invites(ctx: Context, asking: Collection[str]) -> list[ClientEvent]:
     return [event for event in events if ctx.filter.presence.matches(event)]
 
 
-def _by_list(ctx: Context, user_id: str) -> bool:
+def _by_list(ctx: Context, user_id: UserId) -> bool:
     return user_id == ctx.user_id or presence_lists.is_granted(ctx.user_id, user_id)
 
 

@@ -12,7 +12,7 @@ import hmac
 import random
 import time
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from murmuration.aws.dynamodb import StoredItem
 from murmuration.clock import now_ms
@@ -23,6 +23,9 @@ from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.positions import Positions
 from murmuration.storage.live.wake_queues import Heard
 from murmuration.sync.marks import Place
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
 
 SLOTS = 10
 """The number of slots of each kind for a device.
@@ -93,7 +96,7 @@ class Registered:
     """A new registration, and the rooms that rang the last one; None if any room may have news."""
 
     wait: Wait
-    news: frozenset[str] | None
+    news: frozenset[RoomId] | None
 
 
 def register_next(token: AccessToken, place: Place, seconds: float) -> Registered | None:
@@ -173,7 +176,7 @@ class Held(NamedTuple):
 
     goes_on: bool
     wait: Wait | None
-    rooms: frozenset[str]
+    rooms: frozenset[RoomId]
 
 
 def hold(wait: Wait, changes_ms: int, deadline: float) -> Held:

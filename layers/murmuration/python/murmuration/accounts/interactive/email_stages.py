@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from typing import TYPE_CHECKING
 
 from murmuration.accounts.credentials import local_user_id
 from murmuration.accounts.interactive.interactive_auth import (
@@ -23,6 +24,9 @@ from murmuration.protocol.encoding.shapes import AuthFields
 from murmuration.protocol.errors import BadJson, Forbidden, LoginEmailUrlNotYet, MissingParam
 from murmuration.settings import settings
 from murmuration.storage.auth import login_mails
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
 
 DIGITS = 8
 TRIES = 5
@@ -96,7 +100,7 @@ def _send_link(context: Context, auth: AuthFields) -> Begun:
     return Begun()
 
 
-def _recipient(context: Context, auth: AuthFields) -> tuple[str | None, str]:
+def _recipient(context: Context, auth: AuthFields) -> tuple[UserId | None, str]:
     """The user who wants to log in, None unless the address is theirs; and the address.
 
     Raises MissingParam, BadJson, InvalidParam, Forbidden, LimitExceeded.

@@ -37,6 +37,7 @@ from murmuration.protocol.errors import (
     Unavailable,
     UserInteractiveAuthRequired,
 )
+from murmuration.protocol.identifiers import UserId
 from murmuration.storage.auth import auth_sessions
 from murmuration.storage.auth.auth_sessions import LIFETIME_S, Stage
 
@@ -84,7 +85,7 @@ class Attempt:
                 raise BadJson(f"auth.{name} must be a string")
         return auth
 
-    def digest(self, user_id: str | None, *, bind_body: bool) -> str:
+    def digest(self, user_id: UserId | None, *, bind_body: bool) -> str:
         """Return the digest of the operation, with which the ID of each of its sessions ends.
 
         So a session is good for one operation only; with `bind_body`, for one body too.
@@ -103,7 +104,7 @@ class Context:
     """
 
     session: str
-    user_id: str | None
+    user_id: UserId | None
     source_ip: str = ""
     purpose: str = ""
 
@@ -131,9 +132,9 @@ class Authorised:
     proofs: Mapping[str, Proved]
 
     @property
-    def user_id(self) -> str:
+    def user_id(self) -> UserId:
         """The user whose identity the stages prove; they agree on it."""
-        return next(str(proof["user_id"]) for proof in self.proofs.values() if "user_id" in proof)
+        return next(UserId(str(proof["user_id"])) for proof in self.proofs.values() if "user_id" in proof)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ class Standing:
         return _types(self.completed) in self.flows
 
     @property
-    def user_id(self) -> str | None:
+    def user_id(self) -> UserId | None:
         """The user whose identity the completed stages prove; None before one does."""
         return _proved_user(self.completed)
 
@@ -229,7 +230,7 @@ def authorise(
     attempt: Attempt,
     flows: Sequence[Flow],
     *,
-    user_id: str | None = None,
+    user_id: UserId | None = None,
     bind_body: bool = True,
     repeatable: bool = True,
     params: Mapping[str, JsonObject] | None = None,
@@ -252,7 +253,7 @@ def authorise(
     raise UserInteractiveAuthRequired(_challenge(standing, params), standing.failure)
 
 
-def reauthenticate(attempt: Attempt, user_id: str, *, repeatable: bool = True) -> Authorised:
+def reauthenticate(attempt: Attempt, user_id: UserId, *, repeatable: bool = True) -> Authorised:
     """Require that `user_id`, who is logged in, authenticates again by password or single sign-on.
 
     Raises what `authorise` raises.
@@ -260,7 +261,7 @@ def reauthenticate(attempt: Attempt, user_id: str, *, repeatable: bool = True) -
     return authorise(attempt, proofs_of(user_id), user_id=user_id, repeatable=repeatable)
 
 
-def proofs_of(user_id: str) -> list[Flow]:
+def proofs_of(user_id: UserId) -> list[Flow]:
     """Return the flows with which a user can authenticate again. Reads nothing if passwords are the only
     way.
     """
@@ -282,7 +283,7 @@ def advance(
     attempt: Attempt,
     flows: Sequence[Flow],
     *,
-    user_id: str | None = None,
+    user_id: UserId | None = None,
     bind_body: bool = True,
     repeatable: bool = True,
     lifetime_s: int = LIFETIME_S,
@@ -392,8 +393,8 @@ def _check(kind: str, standing: Standing, context: Context, auth: AuthFields) ->
     return STAGES[kind](context, auth)
 
 
-def _proved_user(completed: Sequence[Stage]) -> str | None:
-    return next((str(proof["user_id"]) for _, proof in completed if "user_id" in proof), None)
+def _proved_user(completed: Sequence[Stage]) -> UserId | None:
+    return next((UserId(str(proof["user_id"])) for _, proof in completed if "user_id" in proof), None)
 
 
 def _challenge(standing: Standing, params: Mapping[str, JsonObject] | None) -> Challenge:

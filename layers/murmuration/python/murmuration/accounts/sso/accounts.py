@@ -13,7 +13,7 @@ from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import Forbidden, Unavailable, UserDeactivated, UserInUse
-from murmuration.protocol.identifiers import is_valid_new_localpart
+from murmuration.protocol.identifiers import UserId, is_valid_new_localpart
 from murmuration.settings import settings
 from murmuration.storage.users import accounts, subjects
 from murmuration.storage.users.subjects import Subject
@@ -25,7 +25,7 @@ MAX_DISPLAY_NAME = 255
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-/+")
 
 
-def owner_of(provider: IdentityProvider, identity: Identity) -> str | None:
+def owner_of(provider: IdentityProvider, identity: Identity) -> UserId | None:
     """Return the active user for a subject of a provider; None if there is none. Raises UserDeactivated."""
     user_id = subjects.read_owner(Subject(provider.id, identity.subject))
     if user_id is not None:
@@ -35,7 +35,7 @@ def owner_of(provider: IdentityProvider, identity: Identity) -> str | None:
     return user_id
 
 
-def owner_or_new(provider: IdentityProvider, identity: Identity) -> str:
+def owner_or_new(provider: IdentityProvider, identity: Identity) -> UserId:
     """Return the user for a subject of a provider, with a new account if there is none.
 
     Raises UserDeactivated, Forbidden, Unavailable.
@@ -43,7 +43,7 @@ def owner_or_new(provider: IdentityProvider, identity: Identity) -> str:
     return owner_of(provider, identity) or create(provider, identity)
 
 
-def create(provider: IdentityProvider, identity: Identity, *, localpart: str | None = None) -> str:
+def create(provider: IdentityProvider, identity: Identity, *, localpart: str | None = None) -> UserId:
     """Make an account for a subject, without a password, and return its user ID.
 
     `localpart` is the one that it has to have. Without it the provider's name for the user is made valid, and

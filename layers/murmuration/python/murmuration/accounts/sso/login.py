@@ -34,6 +34,7 @@ from murmuration.storage.auth import login_states, user_tokens
 from murmuration.storage.auth.login_states import LIFETIME_S, LoginState
 
 if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
     from murmuration.storage.auth.login_states import LoginPurpose
 
 CLIENT, AUTH_STAGE, LOGIN_STAGE = "client", "auth stage", "login stage"
@@ -158,7 +159,7 @@ def identify(
     return chosen, openid_connect.identify(chosen, request, query["code"], callback_url())
 
 
-def _hand_over(user_id: str, redirect_url: str) -> Page:
+def _hand_over(user_id: UserId, redirect_url: str) -> Page:
     """Give the client a login token: at once if it's trusted, else by a link that the user has to follow."""
     address = _address_of(redirect_url)
     trusted = _is_trusted(address.url)

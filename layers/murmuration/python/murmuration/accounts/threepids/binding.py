@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Write
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import InvalidParam, ThreepidInUse, ThreepidMediumNotSupported
 from murmuration.storage.users import threepids
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
 
 EMAIL = "email"
 MAX_LENGTH = 254
@@ -29,12 +32,12 @@ def canonical(medium: str, address: str) -> str:
     return found
 
 
-def owner(medium: str, address: str) -> str | None:
+def owner(medium: str, address: str) -> UserId | None:
     """Return the user whose address it is. Raises InvalidParam, ThreepidMediumNotSupported."""
     return threepids.read_owner(medium, canonical(medium, address))
 
 
-def addresses(user_id: str) -> list[dict[str, Any]]:
+def addresses(user_id: UserId) -> list[dict[str, Any]]:
     """Return a user's addresses in the form for clients: `medium`, `address`, `validated_at`, `added_at`."""
     return [
         {
@@ -47,7 +50,7 @@ def addresses(user_id: str) -> list[dict[str, Any]]:
     ]
 
 
-def add(user_id: str, medium: str, address: str, *, validated_ms: int) -> None:
+def add(user_id: UserId, medium: str, address: str, *, validated_ms: int) -> None:
     """Add a proved address to a user's account. Idempotent.
 
     Raises ThreepidInUse if it is another user's, InvalidParam, ThreepidMediumNotSupported.
@@ -59,7 +62,7 @@ def add(user_id: str, medium: str, address: str, *, validated_ms: int) -> None:
             raise ThreepidInUse("This address belongs to another account") from error
 
 
-def add_writes(user_id: str, medium: str, address: str, *, validated_ms: int) -> list[Write]:
+def add_writes(user_id: UserId, medium: str, address: str, *, validated_ms: int) -> list[Write]:
     """Return the writes that make an address the user's. The one named `threepids.ADDRESS` is refused if it
     is taken.
 
@@ -69,13 +72,13 @@ def add_writes(user_id: str, medium: str, address: str, *, validated_ms: int) ->
     return threepids.add_writes(user_id, found)
 
 
-def remove_all(user_id: str) -> None:
+def remove_all(user_id: UserId) -> None:
     """Remove all addresses of a user. If it stops halfway, the same call continues."""
     for found in threepids.read_addresses(user_id):
         remove(user_id, found.medium, found.address)
 
 
-def remove(user_id: str, medium: str, address: str) -> None:
+def remove(user_id: UserId, medium: str, address: str) -> None:
     """Remove an address of the user; an address of another account is left alone."""
     try:
         dynamodb.transact(threepids.remove_writes(user_id, medium, canonical(medium, address)))

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.encoding.shapes import EventFields, JsonDict
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
 
 LIFTED = ("age", "prev_content", "replaces_state", "redacted_because", "transaction_id")
 """What today's form has in `unsigned`."""
@@ -31,7 +35,7 @@ class Form:
 
     founding: bool
 
-    def __call__(self, event: EventFields, room_id: str | None = None) -> JsonDict:
+    def __call__(self, event: EventFields, room_id: RoomId | None = None) -> JsonDict:
         shown = dict(event) if room_id is None else {**event, "room_id": room_id}
         return as_v1(shown) if self.founding else shown
 

@@ -16,6 +16,7 @@ from murmuration.protocol.encoding.shapes import Answer, JsonDict
 from murmuration.protocol.errors import BadPagination, InvalidParam, NotFound
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter
+from murmuration.protocol.identifiers import EventId, RoomId
 from murmuration.protocol.presence import OFFLINE, as_today
 from murmuration.protocol.sizes import LIST_BYTES, Budget
 from murmuration.rooms.ephemeral.receipts import receipt_event
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 MAX_PRESENCE = 100
 
 
-def get_messages(token: AccessToken, room_id: str, query: Mapping[str, str]) -> Answer:
+def get_messages(token: AccessToken, room_id: RoomId, query: Mapping[str, str]) -> Answer:
     """Return a page of the timeline: `chunk`, `start`, `end`. Raises UnknownToken, Forbidden,
     BadPagination.
     """
@@ -53,7 +54,7 @@ def get_messages(token: AccessToken, room_id: str, query: Mapping[str, str]) -> 
     return {"chunk": chunk, "start": found["start"], "end": found.get("end", found["start"])}
 
 
-def get_members(token: AccessToken, room_id: str, query: Mapping[str, str]) -> Answer:
+def get_members(token: AccessToken, room_id: RoomId, query: Mapping[str, str]) -> Answer:
     """Return the membership events, now or at the token `from`; `start` and `end` name the place.
 
     Raises UnknownToken, Forbidden, BadPagination.
@@ -67,15 +68,15 @@ def get_members(token: AccessToken, room_id: str, query: Mapping[str, str]) -> A
     return {"chunk": [V1(event) for event in chunk], "start": place, "end": place}
 
 
-def get_event(token: AccessToken, event_id: str, form: Form) -> Answer:
+def get_event(token: AccessToken, event_id: EventId, form: Form) -> Answer:
     """Return one event, whichever room it is in. Raises UnknownToken, NotFound if the user may not see it."""
     room_id = room_items.read_room_of(event_id) if fits_id(event_id) else None
-    view = open_view(token, room_id or "!nowhere", otherwise=NotFound)
+    view = open_view(token, room_id or RoomId("!nowhere"), otherwise=NotFound)
     seen = view.find(event_id)
     return form(client_event(seen.entry, view.viewer, membership=seen.membership))
 
 
-def room_initial_sync(token: AccessToken, room_id: str, query: Mapping[str, str], form: Form) -> Answer:
+def room_initial_sync(token: AccessToken, room_id: RoomId, query: Mapping[str, str], form: Form) -> Answer:
     """Return one room for a user who opens it: newest messages, state, presence of members, receipts.
 
     A user who left gets the room as it was then. A user who never was in it gets what anyone may see. Raises
@@ -131,7 +132,7 @@ def _presence(view: View, state: list[Event], form: Form) -> list[JsonDict]:
     if not view.viewer.is_joined:
         return []
     now = now_ms()
-    joined = [event.state_key for event in state if event.membership == "join" and event.state_key]
+    joined = [event.member_id for event in state if event.membership == "join" and event.state_key]
     others = [user_id for user_id in joined if user_id not in {view.viewer.user_id, *view.viewer.ignored}]
     return [
         form.presence(one.event(shown if form.founding else as_today(shown), now))

@@ -43,6 +43,7 @@ from murmuration.protocol.errors import (
     UserInteractiveAuthRequired,
     UserInUse,
 )
+from murmuration.protocol.identifiers import UserId
 from murmuration.settings import settings
 from murmuration.storage.auth import auth_sessions
 from murmuration.storage.auth.login_states import LoginState
@@ -95,7 +96,7 @@ def _go_on(standing: Standing, request: SessionRequest, kind: str) -> Answer:
         return {"type": kind, "session": standing.session, **standing.begun.fields}
     if not standing.is_complete:
         return {"session": standing.session, "next": standing.following[0]}
-    user_id = str(standing.user_id)
+    user_id = UserId(str(standing.user_id))
     answer = today.begin_session(user_id, request, [accounts.check_active(user_id)])
     auth_sessions.end_session(standing.session)
     return _credentials(answer)
@@ -197,7 +198,7 @@ def _finish_oauth2(pending: LoginState, query: Mapping[str, str], cookies: str) 
     return _go_on(prove(session, flows, OAUTH2, {"user_id": user_id}, lifetime_s=LIFETIME_S), request, OAUTH2)
 
 
-def _logged_in(chosen: IdentityProvider, identity: Identity, wanted: str | None) -> str:
+def _logged_in(chosen: IdentityProvider, identity: Identity, wanted: str | None) -> UserId:
     """The user who came back, if it's who was to; whoever comes without a name may be new."""
     if wanted is None:
         return sso_accounts.owner_or_new(chosen, identity)
@@ -207,7 +208,7 @@ def _logged_in(chosen: IdentityProvider, identity: Identity, wanted: str | None)
     return owner
 
 
-def _registered(chosen: IdentityProvider, identity: Identity, wanted: str | None) -> str:
+def _registered(chosen: IdentityProvider, identity: Identity, wanted: str | None) -> UserId:
     if sso_accounts.owner_of(chosen, identity) is not None:
         raise UserInUse(f"This user of {chosen.name} has an account already")
     name = registration.parse_username(wanted or None)

@@ -25,6 +25,7 @@ from murmuration.storage.live import sync_tokens as tokens
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import Answer
+    from murmuration.protocol.identifiers import RoomId
 
 AT_ONCE = 100
 LONGEST_WAIT_MS = 10_000
@@ -33,7 +34,7 @@ PAUSES_S = (0.25, 0.5, 1.0, 2.0)
 
 
 def get_room_events(
-    token: AccessToken, room_id: str, start: str | None, timeout_ms: int, form: Form
+    token: AccessToken, room_id: RoomId, start: str | None, timeout_ms: int, form: Form
 ) -> Answer | None:
     """Return the events of a room after the token `start`, or from now on: `chunk`, and `start` and `end`
     tokens.
@@ -62,7 +63,7 @@ def get_room_events(
         view = _open(token, room_id)
 
 
-def _open(token: AccessToken, room_id: str) -> View:
+def _open(token: AccessToken, room_id: RoomId) -> View:
     """The room, for members or where anyone may read it. Raises UnknownToken, Forbidden."""
     view = open_view(token, room_id)
     if not view.viewer.is_joined and not view.is_world_readable():

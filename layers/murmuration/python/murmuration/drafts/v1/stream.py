@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from murmuration.clock import now_ms
 from murmuration.drafts.reading import FoundingSections
@@ -21,7 +21,7 @@ from murmuration.protocol.encoding.shapes import Answer, Body, EventFields
 from murmuration.protocol.errors import BadPagination, InvalidParam
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.filters import EventFilter
-from murmuration.protocol.identifiers import RoomId
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.presence import as_today
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
 from murmuration.rooms.reading.client_events import client_events
@@ -54,7 +54,8 @@ def get_events(token: AccessToken, query: Mapping[str, str], form: Form) -> Answ
     Without `from` it continues from now. `timeout` is in milliseconds; `room_id` limits it to one room, which
     may be one that anyone may read. Raises UnknownToken, BadPagination, Forbidden.
     """
-    room_id = query.get("room_id")
+    named = query.get("room_id")
+    room_id = RoomId(named) if named is not None else None
     timeout_ms = paging_int(query.get("timeout"), "timeout", 0)
     if room_id is not None:
         of_room = get_room_events(token, room_id, query.get("from"), timeout_ms, form)
@@ -89,7 +90,7 @@ def _checked(text: str | None) -> str | None:
 
 def _without_gaps(token: AccessToken, start: str, body: Body, form: Form) -> tuple[list[dict[str, Any]], str]:
     """The events of a sync's answer in one list; the token behind them."""
-    rooms = body.get("rooms", {})
+    rooms = cast("Mapping[str, Mapping[RoomId, Any]]", body.get("rooms", {}))
     found: list[dict[str, Any]] = []
     end = str(body["next_batch"])
     places = None
@@ -127,7 +128,7 @@ class _Places:
         before, after = (tokens.read(token.user_id, each, token.device_id) for each in (start, end))
         return cls(token, end, before, after or Positions())
 
-    def go_on(self, room_id: str, budget: Budget) -> list[ClientEvent] | None:
+    def go_on(self, room_id: RoomId, budget: Budget) -> list[ClientEvent] | None:
         """Return the events from where the client stood in a room, oldest first: the user's joining at the
         earliest.
 
@@ -167,13 +168,13 @@ class _Places:
         return tokens.write(self.token.user_id, self.token.device_id, self.after)
 
 
-def _since_joining(events: list[ClientEvent], user_id: str) -> list[ClientEvent]:
+def _since_joining(events: list[ClientEvent], user_id: UserId) -> list[ClientEvent]:
     """Of a room that the client didn't know: the user's joining, and what came after."""
     joinings = _joinings(events, user_id)
     return events[joinings[-1] :] if joinings else events
 
 
-def _joinings(events: Sequence[EventFields], user_id: str) -> list[int]:
+def _joinings(events: Sequence[EventFields], user_id: UserId) -> list[int]:
     """Where the user joins; not where a member gets another name."""
     return [
         number
@@ -186,7 +187,7 @@ def _joinings(events: Sequence[EventFields], user_id: str) -> list[int]:
 
 
 def _invitation(
-    section: Mapping[str, Any], room_id: str, user_id: str, form: Form
+    section: Mapping[str, Any], room_id: RoomId, user_id: UserId, form: Form
 ) -> Iterator[dict[str, Any]]:
     """The user's invitation to a room, with what it says of the room."""
     state = section["invite_state"]["events"]
@@ -227,7 +228,7 @@ def initial_sync(token: AccessToken, query: Mapping[str, str], form: Form) -> An
             whole=True,
         )
     )
-    rooms = body.get("rooms", {})
+    rooms = cast("Mapping[str, Mapping[RoomId, Any]]", body.get("rooms", {}))
     published = set(directory.read_published())
     end = str(body["next_batch"])
     shown = [_room(room_id, section, end, form) for room_id, section in rooms.get("join", {}).items()]
@@ -249,13 +250,13 @@ def initial_sync(token: AccessToken, query: Mapping[str, str], form: Form) -> An
     return answer
 
 
-def own_presence(user_id: str, form: Form) -> list[dict[str, Any]]:
+def own_presence(user_id: UserId, form: Form) -> list[dict[str, Any]]:
     """Return the event of the user's own presence, which is shown with that of others."""
     now = now_ms()
     return [form.presence(one.event(as_today(one.presence.shown(now)), now)) for one in look_at([user_id])]
 
 
-def _membership(section: Mapping[str, Any], user_id: str) -> str:
+def _membership(section: Mapping[str, Any], user_id: UserId) -> str:
     """What the user of a room that they aren't in any more is there: `leave` or `ban`."""
     events = [*section["state_after"]["events"], *section["timeline"]["events"]]
     own = [event for event in events if event["type"] == MEMBER and event.get("state_key") == user_id]
@@ -263,7 +264,7 @@ def _membership(section: Mapping[str, Any], user_id: str) -> str:
 
 
 def _room(
-    room_id: str, section: Mapping[str, Any], end: str, form: Form, membership: str = "join"
+    room_id: RoomId, section: Mapping[str, Any], end: str, form: Form, membership: str = "join"
 ) -> dict[str, Any]:
     if "timeline" not in section:
         return {"room_id": room_id, "membership": membership}
@@ -283,7 +284,7 @@ def _room(
 
 
 def _ephemeral(
-    joined: Mapping[str, Any], wanted: Callable[[Mapping[str, Any]], bool], form: Form
+    joined: Mapping[RoomId, Any], wanted: Callable[[Mapping[str, Any]], bool], form: Form
 ) -> list[dict[str, Any]]:
     return [
         form(event, room_id)

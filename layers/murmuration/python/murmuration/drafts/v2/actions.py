@@ -24,6 +24,7 @@ from murmuration.protocol.bodies import Fields, object_of, required, strings_of
 from murmuration.protocol.errors import BadJson, InvalidParam, MatrixError, NotFound
 from murmuration.protocol.event_types import CANONICAL_ALIAS, MEMBER, POWER_LEVELS, REDACTION
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import EventId, RoomId, UserId
 from murmuration.rooms.lookup import find_entries
 from murmuration.rooms.membership.operations import authorised, checked_content
 from murmuration.rooms.opening import open_room, unknown_room
@@ -112,7 +113,7 @@ WHOLE = Answering()
 
 
 def send_event(
-    token: AccessToken, room_id: str, action: Action, answering: Answering = WHOLE
+    token: AccessToken, room_id: RoomId, action: Action, answering: Answering = WHOLE
 ) -> dict[str, Any]:
     """Send a message or state event: `event`, and the `token` of its place in the room's history.
 
@@ -124,7 +125,7 @@ def send_event(
 
 
 def send_events(
-    token: AccessToken, room_id: str, actions: Sequence[Action], answering: Answering = WHOLE
+    token: AccessToken, room_id: RoomId, actions: Sequence[Action], answering: Answering = WHOLE
 ) -> dict[str, Any]:
     """Send several events, or none of them: `events` in the order given, and the `token` after them.
 
@@ -138,7 +139,7 @@ def send_events(
 
 def delete_state(
     token: AccessToken,
-    room_id: str,
+    room_id: RoomId,
     event_type: str,
     state_key: str,
     answering: Answering = WHOLE,
@@ -201,7 +202,7 @@ class PowerLevelPatch:
 
 def patch_power_levels(
     token: AccessToken,
-    room_id: str,
+    room_id: RoomId,
     patch: PowerLevelPatch,
     answering: Answering = WHOLE,
     *,
@@ -218,7 +219,7 @@ def patch_power_levels(
 
 
 def act(
-    token: AccessToken, room_id: str, actions: Sequence[Action], streaming_token: str | None = None
+    token: AccessToken, room_id: RoomId, actions: Sequence[Action], streaming_token: str | None = None
 ) -> Done:
     """Carry out actions on one room in one transaction; again with the same action IDs is no change.
 
@@ -248,7 +249,7 @@ class _Actions:
     taking: Taking
     stream: StreamingToken | None = None
     claims: dict[int, Claim] = field(default_factory=dict)
-    new: dict[str, LogEntry] = field(default_factory=dict)
+    new: dict[EventId, LogEntry] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for index, action in enumerate(self.actions):
@@ -267,25 +268,25 @@ class _Actions:
                 raise
             return self._done(earlier)
 
-    def _append(self) -> list[str]:
+    def _append(self) -> list[EventId]:
         event_ids = append(self.room.room_id, self._plan, room=self.room)
         if not self.new and self.claims:
             dynamodb.transact(self._claim_writes(event_ids))
         return event_ids
 
-    def _plan(self, batch: Append) -> list[str]:
+    def _plan(self, batch: Append) -> list[EventId]:
         event_ids = [self._add(batch, index, action) for index, action in enumerate(self.actions)]
         batch.writes = [*self._claim_writes(event_ids), *self.taking.writes(), *self._giving(event_ids)]
         self.new = {entry.event.event_id: entry for entry in batch.entries}
         return event_ids
 
-    def _giving(self, event_ids: Sequence[str]) -> list[Write]:
+    def _giving(self, event_ids: Sequence[EventId]) -> list[Write]:
         return [giving(self.stream, event_ids)] if self.stream is not None else []
 
-    def _claim_writes(self, event_ids: Sequence[str]) -> list[Write]:
+    def _claim_writes(self, event_ids: Sequence[EventId]) -> list[Write]:
         return [claim.write(event_ids[index], batch=event_ids) for index, claim in self.claims.items()]
 
-    def _add(self, batch: Append, index: int, action: Action) -> str:
+    def _add(self, batch: Append, index: int, action: Action) -> EventId:
         """Add the event, or leave state that is like that already; the event's ID."""
         sender, pair = self.requester.user_id, None
         current = None
@@ -297,8 +298,8 @@ class _Actions:
                 raise unknown_room(batch.room_id)
         content = action.content(current) if callable(action.content) else action.content
         if action.type == MEMBER and action.state_key is not None:
-            content = checked_content(sender, action.state_key, content)
-            content = authorised(batch, action.state_key, content)
+            content = checked_content(sender, UserId(action.state_key), content)
+            content = authorised(batch, UserId(action.state_key), content)
         draft = Draft(action.type, sender, content, action.state_key)
         if current is not None and current.content == content:
             batch.check(draft)
@@ -310,7 +311,7 @@ class _Actions:
         claim = self.claims.get(index)
         return batch.add(claim.mark(draft) if claim is not None else draft).event_id
 
-    def _earlier(self) -> list[str] | None:
+    def _earlier(self) -> list[EventId] | None:
         """The events that the action IDs stand for already; None where they are new.
 
         Raises InvalidParam where they stand for something else than these actions together.
@@ -325,7 +326,7 @@ class _Actions:
             raise InvalidParam("An action ID was used before, for another action")
         return list(event_ids)
 
-    def _done(self, event_ids: Sequence[str]) -> Done:
+    def _done(self, event_ids: Sequence[EventId]) -> Done:
         missing = [event_id for event_id in event_ids if event_id not in self.new]
         if missing:
             for write in self._giving(missing):

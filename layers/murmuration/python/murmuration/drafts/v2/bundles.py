@@ -24,6 +24,7 @@ from murmuration.storage.rooms.room_items import LogEntry
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import JsonDict
+    from murmuration.protocol.identifiers import EventId
 
 RELATING = tuple(group for group in GROUPS if group not in UPDATING)
 MAX_UPDATES = 100
@@ -164,7 +165,7 @@ class _Page:
         kin = family.updates if group in UPDATING else family.replies
         kin += found
 
-    def _settle(self, event_id: str) -> None:
+    def _settle(self, event_id: EventId) -> None:
         """Put the relations of an event's groups together, in their order, as many as may be."""
         family = self.families.get(event_id)
         if family is None:

@@ -7,7 +7,7 @@ https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration import server_discovery
 from murmuration.identity.tokens import Requester
@@ -19,6 +19,9 @@ from murmuration.protocol.errors import Forbidden, NotFound, UnknownToken
 from murmuration.settings import settings
 from murmuration.storage.users import client_capabilities
 from murmuration.storage.users.client_capabilities import Capabilities
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
 
 MAX_BYTES = 16_384
 EXTENSIONS = ("m.cap.content_repository.v1", "m.cap.presence.v1", "m.cap.push_rules.v1")
@@ -88,7 +91,7 @@ def _announce(requester: Requester, sha256: str, capabilities: Capabilities) -> 
     status.set_capabilities(user_id, device_id, sha256)
 
 
-def get_hashes(requester: Requester, user_id: str) -> dict[str, list[str]]:
+def get_hashes(requester: Requester, user_id: UserId) -> dict[str, list[str]]:
     """Return the hashes of a user's devices. Raises Forbidden for those who may not see the user's
     presence.
     """
@@ -96,7 +99,7 @@ def get_hashes(requester: Requester, user_id: str) -> dict[str, list[str]]:
     return {"sha256": sorted(client_capabilities.read(user_id))}
 
 
-def get_set(requester: Requester, user_id: str, sha256: str) -> Answer:
+def get_set(requester: Requester, user_id: UserId, sha256: str) -> Answer:
     """Return the set behind the hash of one of a user's devices. Raises Forbidden, NotFound."""
     _require_sight(requester, user_id)
     found = client_capabilities.read(user_id).get(sha256)
@@ -105,6 +108,6 @@ def get_set(requester: Requester, user_id: str, sha256: str) -> Answer:
     return dict(found)
 
 
-def _require_sight(requester: Requester, user_id: str) -> None:
+def _require_sight(requester: Requester, user_id: UserId) -> None:
     if not views.may_see(requester.user_id, user_id):
         raise Forbidden("You may know this of those you share a room with, or who let you see their presence")

@@ -25,7 +25,7 @@ from murmuration.presence.telling import SMALL_ROOM
 from murmuration.protocol.encoding.shapes import Answer, EventFields, JsonDict
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter
-from murmuration.protocol.identifiers import RoomId
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.rooms.reading.pagination import position_token
 from murmuration.rooms.reading.past_state import state_after, state_at
 from murmuration.rooms.reading.timeline import MAX_LIMIT, Scan
@@ -132,7 +132,7 @@ def _compact(section: Mapping[str, Any]) -> dict[str, Any]:
     return {**section, **ids, "events": events}
 
 
-def scroll_back(token: AccessToken, room_id: str, text: str | None, wanted: Wanted) -> Answer:
+def scroll_back(token: AccessToken, room_id: RoomId, text: str | None, wanted: Wanted) -> Answer:
     """Return one room: `events`, `state`, whether they are `incremental`, and the `token` for earlier events.
 
     With a streaming token it returns the news since, if they are no more than wanted. `streaming` is then the
@@ -267,7 +267,7 @@ class Pages(Sections):
         told = section["messages"] or section["state"] or ephemeral
         return section if told or not section["incremental"] else None
 
-    def present(self, news: RoomNews, /) -> Mapping[str, str]:
+    def present(self, news: RoomNews, /) -> Mapping[UserId, str]:
         """Return all members of a small room, where changes aren't noted while nobody is online."""
         room = news.room
         if news.position is not None or not self.presence or not 1 < room.head.joined <= SMALL_ROOM:

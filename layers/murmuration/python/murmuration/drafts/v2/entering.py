@@ -26,6 +26,7 @@ from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import BadJson, MissingParam, NotFound
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter
+from murmuration.protocol.identifiers import EventId, RoomId
 from murmuration.protocol.presence import OFFLINE
 from murmuration.rooms.lifecycle.creation import RoomRequest
 from murmuration.rooms.membership.joining import JoinRequest
@@ -100,13 +101,13 @@ def join_room(token: AccessToken, requester: Requester, body: Fields) -> Answer:
     servers = body.strings("servers")
     room = body.string(named[0])
     if named[0] == "invite":
-        room = _invited_to(requester, room)
+        room = _invited_to(requester, EventId(room))
     config = ResponseConfig.from_body(token, body)
     wanted = JoinRequest.from_body(room, body)
     return _answer(token, config, lambda: joining.join_room(token, wanted, servers))
 
 
-def _invited_to(requester: Requester, event_id: str) -> str:
+def _invited_to(requester: Requester, event_id: EventId) -> RoomId:
     """The room that the requester was invited to by this event, if they didn't leave it since."""
     room_id = room_of_event(event_id)
     invite = room_items.read_events([event_id], Room.load(room_id).version, room_id).get(event_id)
@@ -118,7 +119,7 @@ def _invited_to(requester: Requester, event_id: str) -> str:
     return room_id
 
 
-def _answer(token: AccessToken, config: ResponseConfig | None, enter: Callable[[], str]) -> Answer:
+def _answer(token: AccessToken, config: ResponseConfig | None, enter: Callable[[], RoomId]) -> Answer:
     """Enter a room, which `enter` does, and show what is asked for."""
     if config is None:
         return {"room_id": enter()}
@@ -128,7 +129,7 @@ def _answer(token: AccessToken, config: ResponseConfig | None, enter: Callable[[
 
 
 def _show_room(
-    token: AccessToken, room_id: str, config: ResponseConfig, given: list[str]
+    token: AccessToken, room_id: RoomId, config: ResponseConfig, given: list[EventId]
 ) -> Mapping[str, Any]:
     """A room for one who enters it: the newest `events`, oldest first, the current `state`, `members`.
 
@@ -163,7 +164,7 @@ def _show_room(
 
 def _presence(state: Iterable[Event], view: View, now: int) -> list[ClientEvent]:
     """The presence of the first `MAX_PRESENCE` other members among the state, but of those offline."""
-    joined = [event.state_key for event in state if event.membership == "join" and event.state_key]
+    joined = [event.member_id for event in state if event.membership == "join" and event.state_key]
     others = [user_id for user_id in joined if user_id not in {view.viewer.user_id, *view.viewer.ignored}]
     seen = views.look_at(others[:MAX_PRESENCE])
     return [one.event(one.presence.shown(now), now) for one in seen if one.presence.shown(now) != OFFLINE]

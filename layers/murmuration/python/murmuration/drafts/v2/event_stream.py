@@ -44,6 +44,7 @@ from murmuration.sync.timeline import Window
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
+    from murmuration.protocol.identifiers import EventId
 
 AT_ONCE = 50
 """How many events of one room an answer brings at most."""
@@ -206,7 +207,7 @@ class EventStream(Sections):
         return {"events": [event]} if self.wanted.events.matches(event) else None
 
     def _shown(
-        self, window: Window, viewer: Viewer, superseded: frozenset[str], late: Mapping[str, LogEntry]
+        self, window: Window, viewer: Viewer, superseded: frozenset[str], late: Mapping[EventId, LogEntry]
     ) -> list[JsonDict]:
         """The events of a window that come down the stream."""
         form = self.wanted.form
@@ -274,7 +275,7 @@ def _replaced(passed: Iterable[LogEntry]) -> frozenset[str]:
     return frozenset(replaced)
 
 
-def late_events(depth: int, passed: Sequence[LogEntry]) -> dict[str, LogEntry]:
+def late_events(depth: int, passed: Sequence[LogEntry]) -> dict[EventId, LogEntry]:
     """Return the newest events of a log that happened long before earlier entries of it, by ID.
 
     An event's depth shows when it happened; `depth` is that of the room's newest event.
@@ -296,7 +297,7 @@ def late_events(depth: int, passed: Sequence[LogEntry]) -> dict[str, LogEntry]:
     return late
 
 
-def _earlier(entry: LogEntry, by_id: Mapping[str, LogEntry]) -> list[LogEntry]:
+def _earlier(entry: LogEntry, by_id: Mapping[EventId, LogEntry]) -> list[LogEntry]:
     """Return those among some events that an event follows, and came before it."""
     found = (by_id[event_id] for event_id in entry.event.prev_events if event_id in by_id)
     return [each for each in found if each.ordinal < entry.ordinal]

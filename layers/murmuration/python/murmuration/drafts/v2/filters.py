@@ -19,6 +19,7 @@ from murmuration.storage.users import filters as storage
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import Body
+    from murmuration.protocol.identifiers import UserId
 
 MAX_BYTES = 65_536
 _TOKEN = re.compile(r"e_[\w-]{22}", re.ASCII)
@@ -35,7 +36,7 @@ class Filter:
     users: tuple[str, ...] | None = None
     form: EventForm = field(default_factory=EventForm)
 
-    def admits_user(self, user_id: str) -> bool:
+    def admits_user(self, user_id: UserId) -> bool:
         return self.users is None or user_id in self.users or "*" in self.users
 
 
@@ -65,7 +66,7 @@ def parse(definition: Body) -> Filter:
     return Filter(parse_room_event_filter(events), users, form)
 
 
-def define(user_id: str, definition: Body) -> str:
+def define(user_id: UserId, definition: Body) -> str:
     """Store a filter and return its token, the same for the same filter. Raises BadJson, InvalidParam,
     TooLarge.
     """
@@ -77,7 +78,7 @@ def define(user_id: str, definition: Body) -> str:
     return token
 
 
-def read(user_id: str, token: str | None) -> Filter:
+def read(user_id: UserId, token: str | None) -> Filter:
     """Return the filter that a user's token names; without a token, a filter that admits all. One read.
 
     Raises NotFound.

@@ -18,6 +18,7 @@ from murmuration.identity.tokens import AccessToken
 from murmuration.protocol.encoding.shapes import Answer, JsonDict
 from murmuration.protocol.errors import NotFound
 from murmuration.protocol.filters import EventFilter
+from murmuration.protocol.identifiers import EventId, RoomId
 from murmuration.protocol.sizes import LIST_BYTES, Budget, fit_events
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.reading.pagination import position_token
@@ -58,7 +59,7 @@ def make_reading(
     return Reading(limit, wanted.events, form)
 
 
-def paginate(token: AccessToken, room_id: str, start: str | None, reading: Reading) -> Answer:
+def paginate(token: AccessToken, room_id: RoomId, start: str | None, reading: Reading) -> Answer:
     """Return the events before a token's place, or before now: `events`, and the `token` for those before
     them.
 
@@ -88,7 +89,7 @@ def _parse_start(start: str, view: View, bottom: int) -> tuple[int, int]:
     return bottom, view.position(start)
 
 
-def get_pages(token: AccessToken, room_id: str, reading: Reading) -> Answer:
+def get_pages(token: AccessToken, room_id: RoomId, reading: Reading) -> Answer:
     """Return an overview of the room's pages of `limit` events that pass the filter: `tokens`, and `total`
     events.
 
@@ -113,7 +114,7 @@ def get_pages(token: AccessToken, room_id: str, reading: Reading) -> Answer:
 
 
 def get_window(
-    token: AccessToken, event_id: str, position: str, reading: Reading, state_filter: EventFilter
+    token: AccessToken, event_id: EventId, position: str, reading: Reading, state_filter: EventFilter
 ) -> Answer:
     """Return an event with up to `limit` others: those before it, after it, or around it.
 
@@ -152,7 +153,7 @@ def _scan(view: View, reading: Reading, start: int, stop: int, *, forward: bool)
     return Scan(view, reading.filter, start, stop, forward=forward, admits=reading.form.admits)
 
 
-def get_replies(token: AccessToken, event_id: str, start: str | None, reading: Reading) -> Answer:
+def get_replies(token: AccessToken, event_id: EventId, start: str | None, reading: Reading) -> Answer:
     """Return the newest events that relate to one without updating it, before a token's place.
 
     `chunk`, and the token `start` for those before them, where there are any. Raises UnknownToken,
@@ -180,7 +181,7 @@ def get_replies(token: AccessToken, event_id: str, start: str | None, reading: R
 
 
 def _newest_replies(
-    view: View, event_id: str, groups: frozenset[str], before: int | None, limit: int
+    view: View, event_id: EventId, groups: frozenset[str], before: int | None, limit: int
 ) -> list[Relation]:
     """Newest first."""
     pages = parallel(
@@ -201,10 +202,10 @@ def _newest_replies(
     return sorted(found, key=lambda relation: -relation.ordinal)[:limit]
 
 
-def _open_view_of(token: AccessToken, event_id: str) -> View:
+def _open_view_of(token: AccessToken, event_id: EventId) -> View:
     """The room that an event is in. Raises UnknownToken, NotFound."""
     room_id = room_items.read_room_of(event_id) if fits_id(event_id) else None
-    return open_view(token, room_id or "", otherwise=NotFound)
+    return open_view(token, room_id or RoomId(""), otherwise=NotFound)
 
 
 def _rendered(view: View, seen: Sequence[Seen], reading: Reading) -> list[JsonDict]:

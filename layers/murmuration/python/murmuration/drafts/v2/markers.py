@@ -7,12 +7,16 @@ https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.errors import InvalidParam
 from murmuration.rooms.ephemeral import receipts
 from murmuration.storage.live.receipts import READ
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
 
 RECEIPTS: Mapping[str, str] = {
     "m.room.marker.read": READ,
@@ -21,7 +25,7 @@ RECEIPTS: Mapping[str, str] = {
 """Receipt types by the marker's."""
 
 
-def set_marker(token: AccessToken, room_id: str, marker: str, body: Fields) -> None:
+def set_marker(token: AccessToken, room_id: RoomId, marker: str, body: Fields) -> None:
     """Mark all events up to the one that `body` names as read. A marker never moves back.
 
     Raises UnknownToken, Forbidden, NotFound for an event that the room doesn't have, InvalidParam for an
@@ -29,4 +33,4 @@ def set_marker(token: AccessToken, room_id: str, marker: str, body: Fields) -> N
     """
     if marker not in RECEIPTS:
         raise InvalidParam(f"The marker must be one of {', '.join(RECEIPTS)}")
-    receipts.mark_up_to(token, room_id, RECEIPTS[marker], body.string("event_id"))
+    receipts.mark_up_to(token, room_id, RECEIPTS[marker], body.event_id())

@@ -6,6 +6,7 @@ https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from murmuration.drafts.v2.actions import check_action_id
 from murmuration.federation.membership import inviting, leaving
@@ -19,6 +20,9 @@ from murmuration.rooms.writing.transactions import Claim
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users.profiles import read_member_fields
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId, RoomId
+
 Change = Callable[..., None]
 _OF_ANOTHER: Mapping[str, Change] = {
     "invite": inviting.invite_user,
@@ -29,7 +33,7 @@ _OF_ANOTHER: Mapping[str, Change] = {
 
 
 def change_membership(
-    change: str, requester: Requester, room_id: str, body: Fields, action_id: str | None
+    change: str, requester: Requester, room_id: RoomId, body: Fields, action_id: str | None
 ) -> None:
     """Invite, kick, ban or unban the user that `body` names, once for an action ID.
 
@@ -40,22 +44,22 @@ def change_membership(
     _OF_ANOTHER[change](requester.user_id, room_id, user_id, reason=reason, claim=claim)
 
 
-def invite_user(requester: Requester, room_id: str, body: Fields, action_id: str | None) -> Answer:
+def invite_user(requester: Requester, room_id: RoomId, body: Fields, action_id: str | None) -> Answer:
     """Invite a user. Returns their `displayname` and `avatar_url`, if known.
 
     Raises what `change_membership` raises.
     """
     change_membership("invite", requester, room_id, body, action_id)
-    return dict(read_member_fields(body.string("user_id")))
+    return dict(read_member_fields(body.user_id()))
 
 
-def leave_room(requester: Requester, room_id: str, body: Fields, action_id: str | None) -> None:
+def leave_room(requester: Requester, room_id: RoomId, body: Fields, action_id: str | None) -> None:
     """Leave a room, once for an action ID. Raises Forbidden, BadJson, InvalidParam."""
     claim = _claim("leave", requester, room_id, action_id)
     leaving.leave_room(requester.user_id, room_id, reason=body.optional_string("reason"), claim=claim)
 
 
-def reject_invite(requester: Requester, event_id: str, action_id: str | None) -> None:
+def reject_invite(requester: Requester, event_id: EventId, action_id: str | None) -> None:
     """Reject an invite by its event ID. Raises NotFound if the event isn't an invite of the requester,
     InvalidParam.
     """
@@ -64,7 +68,7 @@ def reject_invite(requester: Requester, event_id: str, action_id: str | None) ->
     leaving.reject_invite(requester.user_id, room_id, event_id, claim=claim)
 
 
-def room_of_event(event_id: str) -> str:
+def room_of_event(event_id: EventId) -> RoomId:
     """Return the room that an event is in. Raises NotFound."""
     room_id = room_items.read_room_of(event_id) if fits_id(event_id) else None
     if room_id is None:
@@ -72,7 +76,7 @@ def room_of_event(event_id: str) -> str:
     return room_id
 
 
-def _claim(operation: str, requester: Requester, room_id: str, action_id: str | None) -> Claim | None:
+def _claim(operation: str, requester: Requester, room_id: RoomId, action_id: str | None) -> Claim | None:
     if check_action_id(action_id) is None or not fits_id(room_id):
         return None
     return Claim(operation, requester, room_id, action_id or "")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import InvalidParam
@@ -18,6 +18,9 @@ from murmuration.rooms.reading import erasures
 from murmuration.rooms.room import Room, prefetch
 from murmuration.storage.rooms import directory, directory_snapshots, room_items
 from murmuration.storage.rooms.directory_snapshots import DirectorySnapshot
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, ServerName
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 500
@@ -37,7 +40,7 @@ class RoomSearch:
     """
 
     text: str | None = None
-    server: str | None = None
+    server: ServerName | None = None
     limit: int = DEFAULT_LIMIT
     token: str | None = None
 
@@ -71,12 +74,12 @@ def _begin(search: RoomSearch) -> dict[str, Any]:
     return _answer(found[:limit], snapshot, name, 1)
 
 
-def _page(snapshot: DirectorySnapshot, number: int) -> Sequence[str]:
+def _page(snapshot: DirectorySnapshot, number: int) -> Sequence[RoomId]:
     start = (number - 1) * snapshot.limit
     return snapshot.room_ids[start : start + snapshot.limit] if number > 0 else ()
 
 
-def _load(room_ids: Sequence[str]) -> list[Room]:
+def _load(room_ids: Sequence[RoomId]) -> list[Room]:
     """The rooms that there still are, in their order."""
     return [Room(head) for head in room_items.read_heads(room_ids).values() if head.joined > 0]
 

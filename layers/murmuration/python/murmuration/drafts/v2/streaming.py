@@ -26,6 +26,7 @@ from murmuration.storage.live.positions import mark
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import Body, JsonObject
+    from murmuration.protocol.identifiers import EventId, RoomId, UserId
 
 MAX_BYTES = 32_768
 ENTERING_MS = 15_000
@@ -51,7 +52,7 @@ class StreamingToken:
     def text(self) -> str:
         return self.streaming.name if self.row is None else self.at(self.row)
 
-    def is_about(self, room_id: str) -> bool:
+    def is_about(self, room_id: RoomId) -> bool:
         """Return whether the stream has the room's events, while the user is in it."""
         return self.streaming.rooms is None or room_id in self.streaming.rooms
 
@@ -118,7 +119,7 @@ def _ids(body: Fields, name: str, sigil: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def parse(user_id: str, text: str) -> StreamingToken:
+def parse(user_id: UserId, text: str) -> StreamingToken:
     """Return a user's streaming token. One read. Raises NotFound if it is another user's or has expired."""
     match = _TOKEN.fullmatch(text)
     streaming = streamings.read(user_id, match[1]) if match else None
@@ -127,25 +128,25 @@ def parse(user_id: str, text: str) -> StreamingToken:
     return StreamingToken(streaming, f"s_{match[2]}" if match[2] else None)
 
 
-def parse_optional(user_id: str, text: str | None) -> StreamingToken | None:
+def parse_optional(user_id: UserId, text: str | None) -> StreamingToken | None:
     """Return the same as `parse`; None for no token."""
     return None if text is None else parse(user_id, text)
 
 
-def giving(streaming: StreamingToken, event_ids: Collection[str]) -> Write:
+def giving(streaming: StreamingToken, event_ids: Collection[EventId]) -> Write:
     """Return the write that makes the stream leave out events that an answer has."""
     newest = list(dict.fromkeys(event_ids))[-MOST_GIVEN:]
     return streamings.note_given(streaming.streaming, {mark(event_id) for event_id in newest})
 
 
 @contextmanager
-def entering(streaming: StreamingToken | None) -> Iterator[list[str]]:
+def entering(streaming: StreamingToken | None) -> Iterator[list[EventId]]:
     """Make the stream leave a room out while the user enters it and the answer shows it.
 
     Yields a list, to be filled with the IDs of the events in the answer. After that, the stream has all
     others.
     """
-    shown: list[str] = []
+    shown: list[EventId] = []
     if streaming is None:
         yield shown
         return

@@ -10,6 +10,7 @@ from murmuration.federation.requests import client, health
 from murmuration.federation.requests.errors import RequestFailed
 from murmuration.federation.requests.threads import side_by_side
 from murmuration.protocol.errors import MatrixError
+from murmuration.protocol.identifiers import ServerName, UserId
 from murmuration.transport.deadlines import Deadline
 from murmuration.transport.errors import TransportError
 
@@ -21,14 +22,14 @@ MOST_THREADS = 64
 MOST_ANSWER_BYTES = 8_388_608
 USERS_AT_ONCE = 200
 
-Users = Mapping[str, Any]
+Users = Mapping[UserId, Any]
 """What a server is asked, by user ID."""
 Take = Callable[[Users, "Untrusted"], None]
 """Takes an answer: the users that were asked about, and what the server said."""
 
 
 def ask_all(
-    by_server: Mapping[str, Users], path: tuple[str, ...], name: str, seconds: float, take: Take
+    by_server: Mapping[ServerName, Users], path: tuple[str, ...], name: str, seconds: float, take: Take
 ) -> dict[str, Failure]:
     """Ask each server about its users, with a POST whose object `name` names them. Returns the failures by
     server.
@@ -41,7 +42,7 @@ def ask_all(
     health.learn(by_server)
     questions = [(server, part) for server, users in by_server.items() for part in _parts(users)]
 
-    def ask(question: tuple[str, Users]) -> None:
+    def ask(question: tuple[ServerName, Users]) -> None:
         server, users = question
         try:
             answer = client.request(

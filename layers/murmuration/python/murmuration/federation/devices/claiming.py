@@ -14,6 +14,7 @@ from murmuration.federation.devices.failures import seconds_of
 from murmuration.keys.claim import claim_local, parse_claims
 from murmuration.keys.query import split_by_server
 from murmuration.protocol.encoding.shapes import Answer, Body
+from murmuration.protocol.identifiers import DeviceId, ServerName, UserId
 
 if TYPE_CHECKING:
     from murmuration.federation.shapes import Failure
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 MOST_KEY_BYTES = 8_192
 
-Claims = Mapping[str, Mapping[str, str]]
-Keys = dict[str, dict[str, "KeyObject"]]
+Claims = Mapping[UserId, Mapping[DeviceId, str]]
+Keys = dict[UserId, dict[DeviceId, "KeyObject"]]
 
 
 def claim_keys(body: Body) -> Answer:
@@ -41,7 +42,7 @@ def claim_keys(body: Body) -> Answer:
     return {"one_time_keys": {**claimed, **remote}, "failures": failures}
 
 
-def _claim_remote(by_server: Mapping[str, Claims], seconds: float) -> tuple[Keys, dict[str, Failure]]:
+def _claim_remote(by_server: Mapping[ServerName, Claims], seconds: float) -> tuple[Keys, dict[str, Failure]]:
     """Keys that other servers gave, and the failures by server."""
     from murmuration.federation.devices.asking import ask_all
 
@@ -58,7 +59,7 @@ def _claim_remote(by_server: Mapping[str, Claims], seconds: float) -> tuple[Keys
     return keys, failures
 
 
-def _key(answer: Untrusted, user_id: str, device_id: str, algorithm: str) -> KeyObject:
+def _key(answer: Untrusted, user_id: UserId, device_id: DeviceId, algorithm: str) -> KeyObject:
     """The key that an answer has for a device, by its ID; empty where there is none of that algorithm."""
     from murmuration.federation.devices.contents import fits
 

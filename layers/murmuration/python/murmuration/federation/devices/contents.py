@@ -5,11 +5,11 @@ A single key or device that is wrong is left out, and the rest is used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import BadJson
-from murmuration.protocol.identifiers import is_valid_device_id
+from murmuration.protocol.identifiers import DeviceId, UserId, is_valid_device_id
 from murmuration.storage.keys.remote_devices import RemoteDevices
 
 if TYPE_CHECKING:
@@ -22,19 +22,20 @@ MOST_KEY_BYTES = 16_384
 MOST_NAME = 256
 
 
-def from_device_list(user_id: str, answer: Untrusted) -> tuple[RemoteDevices, int | None]:
+def from_device_list(user_id: UserId, answer: Untrusted) -> tuple[RemoteDevices, int | None]:
     """Return a user's devices and the stream ID, of an answer to `GET /user/devices`."""
-    devices, names = {}, {}
+    devices: dict[DeviceId, KeyObject] = {}
+    names: dict[DeviceId, str] = {}
     listed = answer.get("devices")
     for entry in listed[:MOST_DEVICES] if isinstance(listed, list) else ():
         if not isinstance(entry, dict):
             continue
-        device_id = entry.get("device_id")
+        device_id: Any = entry.get("device_id")
         keys = device_keys(user_id, device_id, entry.get("keys"))
         if keys is not None and isinstance(device_id, str):
-            devices[device_id] = keys
+            devices[DeviceId(device_id)] = keys
             if name := display_name(entry.get("device_display_name")):
-                names[device_id] = name
+                names[DeviceId(device_id)] = name
     stream_id = answer.get("stream_id")
     return (
         RemoteDevices(
@@ -47,19 +48,20 @@ def from_device_list(user_id: str, answer: Untrusted) -> tuple[RemoteDevices, in
     )
 
 
-def from_query(user_id: str, answer: Untrusted) -> RemoteDevices:
+def from_query(user_id: UserId, answer: Untrusted) -> RemoteDevices:
     """Return a user's devices, of an answer to `POST /user/keys/query`; none if the answer doesn't name
     the user.
     """
-    devices, names = {}, {}
+    devices: dict[DeviceId, KeyObject] = {}
+    names: dict[DeviceId, str] = {}
     for device_id, value in list(_of(user_id, answer, "device_keys").items())[:MOST_DEVICES]:
         keys = device_keys(user_id, device_id, value)
         if keys is not None:
-            devices[device_id] = keys
+            devices[DeviceId(device_id)] = keys
             unsigned = value.get("unsigned")
             name = unsigned.get("device_display_name") if isinstance(unsigned, dict) else None
             if shown := display_name(name):
-                names[device_id] = shown
+                names[DeviceId(device_id)] = shown
     return RemoteDevices(
         devices,
         names,
@@ -68,13 +70,13 @@ def from_query(user_id: str, answer: Untrusted) -> RemoteDevices:
     )
 
 
-def _of(user_id: str, answer: Untrusted, name: str) -> JsonObject:
+def _of(user_id: UserId, answer: Untrusted, name: str) -> JsonObject:
     by_user = answer.get(name)
     value = by_user.get(user_id) if isinstance(by_user, dict) else None
     return value if isinstance(value, dict) else {}
 
 
-def device_keys(user_id: str, device_id: object, value: object) -> KeyObject | None:
+def device_keys(user_id: UserId, device_id: object, value: object) -> KeyObject | None:
     """Return a device's keys without `unsigned`; None for what isn't that device's, or is too large."""
     if not isinstance(value, dict) or not isinstance(device_id, str) or not is_valid_device_id(device_id):
         return None
@@ -86,7 +88,7 @@ def device_keys(user_id: str, device_id: object, value: object) -> KeyObject | N
     return keys if fits(keys, MOST_DEVICE_BYTES) else None
 
 
-def signing_key(user_id: str, value: object, usage: str) -> KeyObject | None:
+def signing_key(user_id: UserId, value: object, usage: str) -> KeyObject | None:
     """Return a cross-signing key; None if it isn't one of that user's for this usage, or is too large."""
     if not isinstance(value, dict) or value.get("user_id") != user_id:
         return None

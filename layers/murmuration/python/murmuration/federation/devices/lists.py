@@ -22,6 +22,7 @@ from murmuration.aws.reads import Batch
 from murmuration.clock import now_ms
 from murmuration.federation.devices.contents import from_query
 from murmuration.federation.devices.sharing import sharing_encrypted_room
+from murmuration.protocol.identifiers import DeviceId, ServerName, UserId
 from murmuration.storage.keys import remote_devices
 from murmuration.storage.keys.device_lists import record_private_change
 from murmuration.storage.keys.remote_devices import DeviceList, RemoteDevices
@@ -32,12 +33,12 @@ if TYPE_CHECKING:
 
 FRESH_MS = 7 * 24 * 3_600_000
 """A list without an update for so long is fetched anew, as an update may have been lost."""
-Wanted = Mapping[str, Collection[str]]
+Wanted = Mapping[UserId, Collection[DeviceId]]
 
 
 def look_up(
-    requester_id: str, by_server: Mapping[str, Wanted], seconds: float
-) -> tuple[dict[str, RemoteDevices], dict[str, Failure]]:
+    requester_id: UserId, by_server: Mapping[ServerName, Wanted], seconds: float
+) -> tuple[dict[UserId, RemoteDevices], dict[str, Failure]]:
     """Return the devices of other servers' users, and the failures by server.
 
     If a user's server fails, the last known devices are returned. Takes one round trip for users whose lists
@@ -63,7 +64,7 @@ def look_up(
     return {**stale, **found, **answers}, failures
 
 
-def _observed(requester_id: str, users: Collection[str]) -> dict[str, DeviceList]:
+def _observed(requester_id: UserId, users: Collection[UserId]) -> dict[UserId, DeviceList]:
     """Return the device lists of these users. The requester is told of their changes from now on."""
     batch = Batch()
     lists = batch.add_all([remote_devices.list_read(user_id) for user_id in users])
@@ -84,27 +85,29 @@ def _observed(requester_id: str, users: Collection[str]) -> dict[str, DeviceList
 
 
 def _ask(
-    requester_id: str, asked: Mapping[str, Collection[str]], seconds: float
-) -> tuple[dict[str, RemoteDevices], dict[str, Failure]]:
+    requester_id: UserId, asked: Mapping[ServerName, Collection[UserId]], seconds: float
+) -> tuple[dict[UserId, RemoteDevices], dict[str, Failure]]:
     """What the servers say of these users, which is kept of those with whom the requester shares a room."""
     from murmuration.federation.devices.asking import ask_all
 
     users = [user_id for some in asked.values() for user_id in some]
     shared = sharing_encrypted_room(requester_id, users)
 
-    def begin(user_id: str) -> DeviceList:
+    def begin(user_id: UserId) -> DeviceList:
         remote_devices.observe(user_id, requester_id)
         return remote_devices.begin(user_id)
 
     begun = dict(
         zip(shared, concurrency.parallel(*(functools.partial(begin, it) for it in shared)), strict=True)
     )
-    answers: dict[str, RemoteDevices] = {}
+    answers: dict[UserId, RemoteDevices] = {}
 
     def take(part: Wanted, answer: Untrusted) -> None:
         answers.update({user_id: from_query(user_id, answer) for user_id in part})
 
-    wanted: dict[str, Wanted] = {server: {user_id: [] for user_id in some} for server, some in asked.items()}
+    wanted: dict[ServerName, Wanted] = {
+        server: {user_id: [] for user_id in some} for server, some in asked.items()
+    }
     failures = ask_all(wanted, ("user", "keys", "query"), "device_keys", seconds, take)
     concurrency.parallel(
         *(
@@ -129,13 +132,13 @@ def keep(before: DeviceList, content: RemoteDevices, stream_ids: Sequence[int]) 
     return True
 
 
-def tell(user_id: str, revision: int) -> None:
+def tell(user_id: UserId, revision: int) -> None:
     """Tell the observers that a user's devices changed. May be done twice.
 
     Each observer is removed after being told, unless they have asked for the list again since.
     """
 
-    def tell_one(observer: str, nonce: str) -> None:
+    def tell_one(observer: UserId, nonce: str) -> None:
         record_private_change(observer, user_id)
         remote_devices.dismiss(user_id, observer, nonce)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.aws.dynamodb import StoredItem
 from murmuration.clock import now_ms
@@ -22,14 +23,17 @@ from murmuration.storage.rooms import local_members, member_index
 from murmuration.storage.rooms.local_members import Servers
 from murmuration.storage.rooms.member_index import is_local, server_of
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, ServerName, UserId
+
 MOST_TOLD = 100
 """A new server is told of at most so many local users. It asks for others' keys when it needs them."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    room_id: str
-    user_id: str
+    room_id: RoomId
+    user_id: UserId
     has_come: bool
     servers: Servers
 
@@ -64,7 +68,7 @@ def _change(entry: NewEntry) -> _Change | None:
     return _Change(entry.room_id, user_id, has_come, servers)
 
 
-def _make_stale(users: Iterable[str]) -> None:
+def _make_stale(users: Iterable[UserId]) -> None:
     from murmuration.federation.devices.resyncing import make_stale
     from murmuration.storage.keys import remote_devices
 
@@ -93,7 +97,7 @@ def _meet(change: _Change) -> None:
         _make_stale(others)
 
 
-def _tell(users: Iterable[str], servers: list[str]) -> None:
+def _tell(users: Iterable[UserId], servers: list[ServerName]) -> None:
     """Order that servers are told of the newest change of these users' devices, if there was one."""
     from murmuration.aws.reads import fetch_all
     from murmuration.federation.outbound import pokes

@@ -21,7 +21,13 @@ from murmuration.identity.budgets import expect_writes
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.encoding.unpadded_base64 import encode_urlsafe
 from murmuration.protocol.errors import BadJson, TooLarge
-from murmuration.protocol.identifiers import is_valid_device_id, is_valid_user_id
+from murmuration.protocol.identifiers import (
+    DeviceId,
+    ServerName,
+    UserId,
+    is_valid_device_id,
+    is_valid_user_id,
+)
 from murmuration.storage.live import to_device
 from murmuration.storage.live.to_device import Sending, Target
 from murmuration.storage.rooms.member_index import is_local, server_of
@@ -48,7 +54,7 @@ _PART_BITS = 20
 
 
 def send(
-    transaction: str, sender: str, event_type: str, events: Mapping[Target, Content], received_ms: int
+    transaction: str, sender: UserId, event_type: str, events: Mapping[Target, Content], received_ms: int
 ) -> None:
     """Keep messages for devices of other servers, by their contents, and have them sent.
 
@@ -58,12 +64,12 @@ def send(
     """
     from murmuration.federation.outbound import pokes
 
-    by_server: dict[str, dict[Target, Content]] = {}
+    by_server: dict[ServerName, dict[Target, Content]] = {}
     for (user_id, device_id), content in events.items():
         if policy.is_allowed(server_of(user_id)):
             by_server.setdefault(server_of(user_id), {})[user_id, device_id] = content
 
-    def keep(server: str) -> None:
+    def keep(server: ServerName) -> None:
         edus = _edus(transaction.rpartition("#")[2], sender, event_type, by_server[server])
         _keep(server, f"{transaction}#{server}", edus, received_ms)
 
@@ -75,7 +81,7 @@ def send(
     pokes.order(list(pokes.messages_to(by_server)))
 
 
-def _keep(server: str, claim: str, edus: Iterator[str], received_ms: int) -> None:
+def _keep(server: ServerName, claim: str, edus: Iterator[str], received_ms: int) -> None:
     first = received_ms << _PART_BITS | int(hashlib.sha256(claim.encode()).hexdigest()[:2], 16) << 12
     messages = [Outgoing(first + number, edu) for number, edu in enumerate(edus)]
     for start in range(0, len(messages), TRANSACTION_MESSAGES):
@@ -83,7 +89,7 @@ def _keep(server: str, claim: str, edus: Iterator[str], received_ms: int) -> Non
         outgoing_messages.put(server, some, f"{claim}#{start}")
 
 
-def _edus(digest: str, sender: str, event_type: str, events: Mapping[Target, Content]) -> Iterator[str]:
+def _edus(digest: str, sender: UserId, event_type: str, events: Mapping[Target, Content]) -> Iterator[str]:
     """The contents of the EDUs, as JSON: as many messages in each as fit."""
     for number, messages in enumerate(_parts(events)):
         message_id = encode_urlsafe(
@@ -98,8 +104,8 @@ def _edus(digest: str, sender: str, event_type: str, events: Mapping[Target, Con
         yield canonical_json.encode(content, strict=False).decode()
 
 
-def _parts(events: Mapping[Target, Content]) -> Iterator[dict[str, dict[str, Content]]]:
-    part: dict[str, dict[str, Content]] = {}
+def _parts(events: Mapping[Target, Content]) -> Iterator[dict[UserId, dict[DeviceId, Content]]]:
+    part: dict[UserId, dict[DeviceId, Content]] = {}
     left = PART_BYTES
     for (user_id, device_id), content in events.items():
         size = len(canonical_json.encode(content, strict=False))
@@ -115,7 +121,7 @@ def _parts(events: Mapping[Target, Content]) -> Iterator[dict[str, dict[str, Con
 # -- In --------------------------------------------------------------------------------------------------
 
 
-def take_messages(origin: str, contents: Contents) -> None:
+def take_messages(origin: ServerName, contents: Contents) -> None:
     """Put a server's messages into the inboxes of their devices, in order, each once.
 
     Malformed messages, and those of another server's user, are left out. The cost of storing them is taken
@@ -129,7 +135,7 @@ def take_messages(origin: str, contents: Contents) -> None:
         to_device.send_in_order(sendings, functools.partial(expect_writes, indexed=True))
 
 
-def _sending(origin: str, content: Untrusted, received_ms: int) -> Sending | None:
+def _sending(origin: ServerName, content: Untrusted, received_ms: int) -> Sending | None:
     sender, event_type, message_id = (content.get(name) for name in ("sender", "type", "message_id"))
     messages = content.get("messages")
     if not isinstance(sender, str) or not is_valid_user_id(sender) or server_of(sender) != origin:
@@ -155,5 +161,5 @@ def _sending(origin: str, content: Untrusted, received_ms: int) -> Sending | Non
     return Sending(key, events, received_ms) if events else None
 
 
-def _is_reachable(user_id: str, by_device: object) -> bool:
+def _is_reachable(user_id: UserId, by_device: object) -> bool:
     return isinstance(by_device, dict) and is_valid_user_id(user_id) and is_local(user_id)

@@ -14,13 +14,14 @@ from murmuration.federation.devices.failures import seconds_of
 from murmuration.identity.tokens import Requester
 from murmuration.keys.query import FoundKeys, add_signatures, parse_query, query_local, split_by_server
 from murmuration.protocol.encoding.shapes import Answer, Body
+from murmuration.protocol.identifiers import DeviceId, ServerName, UserId
 from murmuration.storage.keys import identity_keys
 from murmuration.storage.keys.remote_devices import RemoteDevices
 
 if TYPE_CHECKING:
     from murmuration.federation.shapes import Failure
 
-Wanted = Mapping[str, Collection[str]]
+Wanted = Mapping[UserId, Collection[DeviceId]]
 
 
 def query_keys(requester: Requester, body: Body) -> Answer:
@@ -46,7 +47,7 @@ def query_keys(requester: Requester, body: Body) -> Answer:
 
 
 def _add_remote(
-    found: FoundKeys, by_server: Mapping[str, Wanted], requester_id: str, seconds: float
+    found: FoundKeys, by_server: Mapping[ServerName, Wanted], requester_id: UserId, seconds: float
 ) -> dict[str, Failure]:
     """Add the keys of other servers' users; returns the failures by server."""
     from murmuration.federation.devices.lists import look_up
@@ -62,7 +63,9 @@ def _add_remote(
     return failures
 
 
-def _show(found: FoundKeys, user_id: str, content: RemoteDevices, device_ids: Collection[str]) -> None:
+def _show(
+    found: FoundKeys, user_id: UserId, content: RemoteDevices, device_ids: Collection[DeviceId]
+) -> None:
     found.device_keys[user_id] = {
         device_id: {**keys, "unsigned": _unsigned(content.names.get(device_id))}
         for device_id, keys in content.devices.items()

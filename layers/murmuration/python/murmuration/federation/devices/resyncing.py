@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import uuid
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency, queues
 from murmuration.federation.devices.contents import from_device_list, from_query
@@ -24,6 +25,9 @@ from murmuration.storage.keys.remote_devices import RemoteDevices
 from murmuration.storage.rooms.member_index import server_of
 from murmuration.storage.servers import parked_device_lists as parked
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
+
 SECONDS = 20.0
 MOST_BYTES = 4_194_304
 MOST_AT_ONCE = 200
@@ -31,16 +35,16 @@ ORDER = "device_list"
 """The field that marks a message of the queue as an order to fetch a device list."""
 
 
-def order(user_ids: Iterable[str]) -> None:
+def order(user_ids: Iterable[UserId]) -> None:
     """Order workers to fetch the device lists of these users."""
     concurrency.parallel(*(functools.partial(_order, user_id) for user_id in user_ids))
 
 
-def _order(user_id: str) -> None:
+def _order(user_id: UserId) -> None:
     queues.send(QUEUE, {ORDER: user_id}, group=group_of(f"devices {user_id}"), dedup=uuid.uuid4().hex)
 
 
-def make_stale(user_ids: Iterable[str]) -> None:
+def make_stale(user_ids: Iterable[UserId]) -> None:
     """Mark the tracked device lists of these users as stale, and order that their servers are asked."""
     users = list(user_ids)
     marked = concurrency.parallel(*(functools.partial(remote_devices.mark_stale, it) for it in users))
@@ -53,7 +57,7 @@ def retry_parked_lists() -> None:
     order([user_id for user_id, due_ms in due if parked.postpone(user_id, due_ms)])
 
 
-def resync(user_id: str) -> None:
+def resync(user_id: UserId) -> None:
     """Fetch a user's whole device list and store it, unless it is up to date. After a failure it waits."""
     before = remote_devices.read_lists([user_id]).get(user_id)
     if before is not None:
@@ -77,7 +81,7 @@ def resync(user_id: str) -> None:
         order([user_id])  # something was learnt meanwhile, which the answer may lack
 
 
-def _ask(user_id: str) -> tuple[RemoteDevices, int | None]:
+def _ask(user_id: UserId) -> tuple[RemoteDevices, int | None]:
     """Ask the user's server for the devices, in one of two ways. Raises RequestFailed, Forbidden."""
     server = server_of(user_id)
     try:

@@ -15,7 +15,7 @@ from murmuration.keys.claim import claim_local, parse_claims
 from murmuration.keys.query import parse_query, query_local
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound, TooLarge
-from murmuration.protocol.identifiers import parse_user_id
+from murmuration.protocol.identifiers import DeviceId, ServerName, UserId, parse_user_id
 from murmuration.protocol.sizes import LIST_BYTES, json_bytes
 from murmuration.settings import settings
 from murmuration.storage.keys import device_changes
@@ -33,7 +33,7 @@ MOST_CLAIM_BYTES = 5_000
 T = TypeVar("T")
 
 
-def get_user_devices(origin: str, user_id: str) -> UserDevices:
+def get_user_devices(origin: ServerName, user_id: UserId) -> UserDevices:
     """Return a local user's devices that have keys, and the stream ID of the newest change, for who shares a
     room.
 
@@ -56,7 +56,7 @@ def get_user_devices(origin: str, user_id: str) -> UserDevices:
     return _bounded(answer)
 
 
-def _device(device_id: str, keys: KeyObject) -> UserDevice:
+def _device(device_id: DeviceId, keys: KeyObject) -> UserDevice:
     device: UserDevice = {
         "device_id": device_id,
         "keys": {name: value for name, value in keys.items() if name != "unsigned"},
@@ -67,7 +67,7 @@ def _device(device_id: str, keys: KeyObject) -> UserDevice:
     return device
 
 
-def query_user_keys(origin: str, body: Body) -> KeysAnswer:
+def query_user_keys(origin: ServerName, body: Body) -> KeysAnswer:
     """Return the keys of the local users and devices that `body["device_keys"]` names; others are left out.
 
     It includes only signatures that everybody may see. Raises MissingParam, BadJson, InvalidParam,
@@ -84,7 +84,7 @@ def query_user_keys(origin: str, body: Body) -> KeysAnswer:
     return _bounded(answer)
 
 
-def claim_user_keys(origin: str, body: Body) -> ClaimedKeys:
+def claim_user_keys(origin: ServerName, body: Body) -> ClaimedKeys:
     """Return a one-time key, or else the fallback key, of each device of local users that `body` names.
 
     Where an answer hasn't room for all of them, the last devices are left out, and keep their keys. Raises
@@ -93,10 +93,10 @@ def claim_user_keys(origin: str, body: Body) -> ClaimedKeys:
     wanted = _local(parse_claims(body))
     _take(origin, sum(map(len, wanted.values())))
     devices = [(user_id, *each) for user_id, by_device in wanted.items() for each in by_device.items()]
-    keys: dict[str, dict[str, KeyObject]] = {}
+    keys: dict[UserId, dict[DeviceId, KeyObject]] = {}
     left = LIST_BYTES
     while devices and left > CLAIMED_AT_ONCE * MOST_CLAIM_BYTES:
-        some: dict[str, dict[str, str]] = {}
+        some: dict[UserId, dict[DeviceId, str]] = {}
         for user_id, device_id, algorithm in devices[:CLAIMED_AT_ONCE]:
             some.setdefault(user_id, {})[device_id] = algorithm
         devices = devices[CLAIMED_AT_ONCE:]
@@ -114,12 +114,12 @@ def _bounded(answer: T) -> T:
     return answer
 
 
-def _local(wanted: Mapping[str, T]) -> dict[str, T]:
+def _local(wanted: Mapping[UserId, T]) -> dict[UserId, T]:
     own = settings().server_name
     return {user_id: value for user_id, value in wanted.items() if parse_user_id(user_id).server_name == own}
 
 
-def _take(origin: str, count: int) -> None:
+def _take(origin: ServerName, count: int) -> None:
     if count > MOST:
         raise InvalidParam(f"A request may be about {MOST} users or devices")
     if count:

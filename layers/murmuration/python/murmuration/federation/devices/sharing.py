@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.event_types import ENCRYPTION_KEY
 from murmuration.storage.rooms import member_index, room_items
 from murmuration.storage.rooms.member_index import server_of
 from murmuration.storage.users import memberships
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, ServerName, UserId
+
 MOST_READS = 2_000
 """How many memberships are read at most. A user whose rooms were not reached counts as sharing none."""
 
 
-def shares_room(user_id: str, server: str) -> bool:
+def shares_room(user_id: UserId, server: ServerName) -> bool:
     """Return whether a user of the server is in a room with the local user, or has invited them. Two
     reads.
     """
@@ -24,11 +28,11 @@ def shares_room(user_id: str, server: str) -> bool:
     return bool(member_index.rooms_joined_by_server(server, joined))
 
 
-def sharing_encrypted_room(user_id: str, others: Collection[str]) -> set[str]:
+def sharing_encrypted_room(user_id: UserId, others: Collection[UserId]) -> set[UserId]:
     """Return which of these remote users are in an encrypted room together with a local user."""
     rooms = memberships.read_joined_rooms(user_id)
     encrypted = sorted(room_items.read_rooms_with_state(rooms, ENCRYPTION_KEY)) if rooms and others else []
-    left, found, reads = set(others), set[str](), 0
+    left, found, reads = set(others), set[UserId](), 0
     for some in _batches(encrypted, max(1, 400 // max(len(left), 1))):
         reads += len(some) * len(left)
         if not left or reads > MOST_READS:
@@ -38,5 +42,5 @@ def sharing_encrypted_room(user_id: str, others: Collection[str]) -> set[str]:
     return found
 
 
-def _batches(rooms: Sequence[str], size: int) -> list[Sequence[str]]:
+def _batches(rooms: Sequence[RoomId], size: int) -> list[Sequence[RoomId]]:
     return [rooms[start : start + size] for start in range(0, len(rooms), size)]

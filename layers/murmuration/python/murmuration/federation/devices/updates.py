@@ -16,7 +16,13 @@ from murmuration.aws import concurrency
 from murmuration.federation.devices import resyncing
 from murmuration.federation.devices.contents import device_keys, display_name, is_stream_id, signing_key
 from murmuration.federation.devices.lists import finish_telling, keep
-from murmuration.protocol.identifiers import is_valid_device_id, is_valid_user_id
+from murmuration.protocol.identifiers import (
+    DeviceId,
+    ServerName,
+    UserId,
+    is_valid_device_id,
+    is_valid_user_id,
+)
 from murmuration.storage.keys import remote_devices
 from murmuration.storage.keys.remote_devices import DeviceList, RemoteDevices
 from murmuration.storage.live.streams import pause
@@ -32,18 +38,18 @@ Apply = Callable[[Known, "Untrusted"], Known | None]
 ATTEMPTS = 10
 
 
-def take_device_updates(origin: str, contents: Contents) -> None:
+def take_device_updates(origin: ServerName, contents: Contents) -> None:
     """Apply the `m.device_list_update`s of a server's users: one round trip where none of them is tracked."""
     _take(origin, contents, _with_update)
 
 
-def take_signing_key_updates(origin: str, contents: Contents) -> None:
+def take_signing_key_updates(origin: ServerName, contents: Contents) -> None:
     """Apply the `m.signing_key_update`s of a server's users: one round trip if none of them is tracked."""
     _take(origin, contents, _with_signing_keys)
 
 
-def _take(origin: str, contents: Contents, apply: Apply) -> None:
-    by_user: dict[str, list[Untrusted]] = {}
+def _take(origin: ServerName, contents: Contents, apply: Apply) -> None:
+    by_user: dict[UserId, list[Untrusted]] = {}
     for content in contents:
         user_id = content.get("user_id")
         if isinstance(user_id, str) and is_valid_user_id(user_id) and server_of(user_id) == origin:
@@ -102,11 +108,11 @@ def _with_update(known: Known, update: Untrusted) -> Known | None:
     return after, [*stream_ids, int(str(stream_id))]
 
 
-def _with_device(content: RemoteDevices, device_id: str, update: Untrusted) -> RemoteDevices:
+def _with_device(content: RemoteDevices, device_id: DeviceId, update: Untrusted) -> RemoteDevices:
     """Return the list with a device as an update tells it."""
     devices = {name: keys for name, keys in content.devices.items() if name != device_id}
     names = {name: shown for name, shown in content.names.items() if name != device_id}
-    keys = device_keys(str(update["user_id"]), device_id, update.get("keys"))
+    keys = device_keys(UserId(str(update["user_id"])), device_id, update.get("keys"))
     if update.get("deleted") is not True and keys is not None:
         devices[device_id] = keys
         if shown := display_name(update.get("device_display_name")):
@@ -117,7 +123,7 @@ def _with_device(content: RemoteDevices, device_id: str, update: Untrusted) -> R
 def _with_signing_keys(known: Known, update: Untrusted) -> Known | None:
     """Return the list after an update of the cross-signing keys. A new master key removes the old keys."""
     content, stream_ids = known
-    user_id = str(update["user_id"])
+    user_id = UserId(str(update["user_id"]))
     master = signing_key(user_id, update.get("master_key"), "master")
     self_signing = signing_key(user_id, update.get("self_signing_key"), "self_signing")
     if master is None and self_signing is None:

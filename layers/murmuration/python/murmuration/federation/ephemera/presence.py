@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from murmuration.federation.inbound.transactions.edus import Contents
     from murmuration.federation.shapes import PresencePush
     from murmuration.protocol.encoding.shapes import Untrusted
+    from murmuration.protocol.identifiers import ServerName, UserId
 
 SERVERS = 50
 """The presence of users isn't told in rooms with more other servers than this."""
@@ -50,8 +51,8 @@ def order_presence(items: Iterable[StoredItem]) -> None:
     if not (config.federation and config.federated_presence):
         return
     told = {user_id: new for user_id, new in presence.stored_of(items).items() if _is_told(user_id, new)}
-    by_users: dict[tuple[str, ...], list[str]] = {}
-    users: dict[str, list[str]] = {}
+    by_users: dict[tuple[UserId, ...], list[ServerName]] = {}
+    users: dict[ServerName, list[UserId]] = {}
     for user_id in sorted(told):
         for server in _servers_of(user_id):
             users.setdefault(server, []).append(user_id)
@@ -63,23 +64,23 @@ def order_presence(items: Iterable[StoredItem]) -> None:
         send_edus([{"edu_type": "m.presence", "content": {"push": push}}], servers, now)
 
 
-def _is_told(user_id: str, new: NewPresence) -> bool:
+def _is_told(user_id: UserId, new: NewPresence) -> bool:
     if not member_index.is_local(user_id):
         return False
     return new.changed or (new.age_ms >= REPEATED_MS and new.age_ms % REPEATED_MS < WINDOW_MS)
 
 
-def _said(user_id: str, one: Presence, now: int) -> PresencePush:
+def _said(user_id: UserId, one: Presence, now: int) -> PresencePush:
     content = one.content(as_today(one.shown(now)), now)
     content.pop("capabilities", None)
     return {"user_id": user_id, "last_active_ago": 0, **content}
 
 
-def _servers_of(user_id: str) -> Sequence[str]:
+def _servers_of(user_id: UserId) -> Sequence[ServerName]:
     """The servers that are told of a user, those in small rooms first."""
     rooms = memberships.read_joined_rooms(user_id)
     heads = [head for head in room_items.read_heads(rooms[:MOST_ROOMS]).values() if head.federated]
-    found: dict[str, None] = {}
+    found: dict[ServerName, None] = {}
     for head in sorted(heads, key=lambda head: head.joined):
         servers = servers_in(head.room_id)
         if len(servers) <= SERVERS:
@@ -90,7 +91,7 @@ def _servers_of(user_id: str) -> Sequence[str]:
 # -- In ------------------------------------------------------------------------------------------------------
 
 
-def take_presence(origin: str, contents: Contents) -> None:
+def take_presence(origin: ServerName, contents: Contents) -> None:
     """Take a transaction's `m.presence`: of each user the last one."""
     if not settings().federated_presence:
         return
@@ -107,7 +108,7 @@ def take_presence(origin: str, contents: Contents) -> None:
         status.note_elsewhere(user_id, push["presence"], message, _active_ms(push, now))
 
 
-def _pushes(origin: str, content: Untrusted) -> Iterator[PresencePush]:
+def _pushes(origin: ServerName, content: Untrusted) -> Iterator[PresencePush]:
     pushes = content.get("push")
     for push in pushes if isinstance(pushes, list) else ():
         if isinstance(push, dict) and is_of(push.get("user_id"), origin) and push.get("presence") in TODAYS:

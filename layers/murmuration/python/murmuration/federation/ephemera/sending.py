@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from murmuration.cache import LruCache
 from murmuration.clock import now_ms
+from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 from murmuration.settings import settings
 from murmuration.storage.live.receipts import READ, Receipt, receipts_among
 from murmuration.storage.live.streams import changes_among
@@ -32,7 +33,7 @@ MOST_RECEIPT_SERVERS = 100
 REMEMBERED_MS = 30_000
 MOST_ROOMS = 200
 MOST_EDUS = 100
-_servers: LruCache[str, tuple[int, tuple[str, ...]]] = LruCache(512)
+_servers: LruCache[str, tuple[int, tuple[ServerName, ...]]] = LruCache(512)
 """The servers in a room that may be told, those with the most members first, and when they were read."""
 
 
@@ -43,20 +44,20 @@ def order_ephemera(items: Iterable[StoredItem]) -> None:
     """
     if not settings().federation:
         return
-    by_room: dict[str, list[Receipt]] = {}
+    by_room: dict[RoomId, list[Receipt]] = {}
     for change in changes_among(items):
         user_id = change.user_id
         if change.kind != "room" or user_id is None or not member_index.is_local(user_id):
             continue
         if (typing := typing_among([change.item])) is not None:
-            _order_typing(change.owner, user_id, typing)
+            _order_typing(RoomId(change.owner), user_id, typing)
         for receipt in receipts_among([change.item], (READ,)):
-            by_room.setdefault(change.owner, []).append(receipt)
+            by_room.setdefault(RoomId(change.owner), []).append(receipt)
     for room_id, of_room in by_room.items():
         _order_receipts(room_id, of_room)
 
 
-def _order_typing(room_id: str, user_id: str, typing: Typing) -> None:
+def _order_typing(room_id: RoomId, user_id: UserId, typing: Typing) -> None:
     servers, now = servers_in(room_id), now_ms()
     if not 0 < len(servers) <= TYPING_SERVERS:
         return
@@ -65,7 +66,7 @@ def _order_typing(room_id: str, user_id: str, typing: Typing) -> None:
     send_edus([{"edu_type": "m.typing", "content": content}], servers, now)
 
 
-def _order_receipts(room_id: str, moved: Sequence[Receipt]) -> None:
+def _order_receipts(room_id: RoomId, moved: Sequence[Receipt]) -> None:
     servers = servers_in(room_id)
     if not servers:
         return
@@ -91,7 +92,7 @@ def send_waiting_receipts() -> None:
         waiting_receipts.remove(waiting)
 
 
-def _receipt_edus(room_id: str, receipts: Sequence[WaitingReceipt]) -> list[Edu]:
+def _receipt_edus(room_id: RoomId, receipts: Sequence[WaitingReceipt]) -> list[Edu]:
     """The EDUs of a room's receipts: as many as the user with the most threads has."""
     edus: list[dict[str, UserReceipt]] = []
     for receipt in receipts:
@@ -107,7 +108,7 @@ def _receipt_edus(room_id: str, receipts: Sequence[WaitingReceipt]) -> list[Edu]
     return [{"edu_type": "m.receipt", "content": {room_id: {"m.read": users}}} for users in edus]
 
 
-def send_edus(edus: Sequence[Edu], servers: Iterable[str], made_ms: int) -> None:
+def send_edus(edus: Sequence[Edu], servers: Iterable[ServerName], made_ms: int) -> None:
     """Send EDUs that are useless later: servers that don't answer miss them."""
     from murmuration.federation.outbound import pokes
 
@@ -116,7 +117,7 @@ def send_edus(edus: Sequence[Edu], servers: Iterable[str], made_ms: int) -> None
         pokes.order(list(pokes.passing(edus[start : start + MOST_EDUS], names, made_ms)))
 
 
-def servers_in(room_id: str) -> tuple[str, ...]:
+def servers_in(room_id: RoomId) -> tuple[ServerName, ...]:
     """Return the other servers in a room to which typing and receipts may be sent, those with the most
     members first.
     """
@@ -128,7 +129,7 @@ def servers_in(room_id: str) -> tuple[str, ...]:
     return found
 
 
-def _read_servers(room_id: str) -> tuple[str, ...]:
+def _read_servers(room_id: RoomId) -> tuple[ServerName, ...]:
     from murmuration.storage.rooms import room_items
     from murmuration.storage.rooms.local_members import servers_at
 

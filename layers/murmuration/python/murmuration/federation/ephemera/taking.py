@@ -17,7 +17,7 @@ from murmuration.clock import now_ms
 from murmuration.federation.inbound import acls
 from murmuration.identity import rate_limits
 from murmuration.protocol.errors import LimitExceeded, NotFound, TooLarge
-from murmuration.protocol.identifiers import is_valid_user_id
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId, is_valid_user_id
 from murmuration.rooms.ephemeral import receipts, typing
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.room import Room
@@ -42,14 +42,14 @@ MOST_ASKED = 100
 """For how many local members it is checked at most whether one of them waits for news."""
 
 
-def take_typing(origin: str, contents: Contents) -> None:
+def take_typing(origin: ServerName, contents: Contents) -> None:
     """Take a transaction's `m.typing`: of each user and room the last one."""
-    newest: dict[tuple[str, str], bool] = {}
+    newest: dict[tuple[RoomId, UserId], bool] = {}
     for content in contents:
         room_id, user_id, is_typing = (content.get(name) for name in ("room_id", "user_id", "typing"))
         if not isinstance(room_id, str) or not isinstance(is_typing, bool) or not is_of(user_id, origin):
             continue
-        newest[room_id, str(user_id)] = is_typing
+        newest[RoomId(room_id), user_id] = is_typing
     for (room_id, user_id), is_typing in newest.items():
         room = _room(room_id, origin)
         if room is None or not _is_joined(room, [user_id]) or not _somebody_waits(room):
@@ -66,29 +66,29 @@ def _somebody_waits(room: Room) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Receipt:
-    user_id: str
-    event_id: str
+    user_id: UserId
+    event_id: EventId
     thread_id: str | None
     ts: int
 
 
-def take_receipts(origin: str, contents: Contents) -> None:
+def take_receipts(origin: ServerName, contents: Contents) -> None:
     """Store the receipts of a transaction's `m.receipt` that are for events known to this server."""
-    by_room: dict[str, list[_Receipt]] = {}
+    by_room: dict[RoomId, list[_Receipt]] = {}
     left = MOST_RECEIPTS
     for content in contents:
         for room_id, of_room in content.items():
             found = list(_receipts(origin, of_room))[:left]
             left -= len(found)
             if found:
-                by_room.setdefault(room_id, []).extend(found)
+                by_room.setdefault(RoomId(room_id), []).extend(found)
     for room_id, some in by_room.items():
         room = _room(room_id, origin)
         if room is not None and room.head.joined <= LARGE_ROOM:
             _move(room, origin, some)
 
 
-def _receipts(origin: str, of_room: object) -> Iterator[_Receipt]:
+def _receipts(origin: ServerName, of_room: object) -> Iterator[_Receipt]:
     """The read receipts of a server's users, out of what an EDU says of a room."""
     read = of_room.get("m.read") if isinstance(of_room, dict) else None
     for user_id, receipt in read.items() if isinstance(read, dict) else ():
@@ -102,14 +102,14 @@ def _receipts(origin: str, of_room: object) -> Iterator[_Receipt]:
         now = now_ms()
         for event_id in event_ids[:1] if isinstance(event_ids, list) else ():
             if isinstance(event_id, str) and fits_id(event_id):
-                yield _Receipt(user_id, event_id, thread_id, ts if _is_past(ts, now) else now)
+                yield _Receipt(user_id, EventId(event_id), thread_id, ts if _is_past(ts, now) else now)
 
 
 def _is_past(ts: object, now: int) -> TypeGuard[int]:
     return isinstance(ts, int) and not isinstance(ts, bool) and 0 < ts < now
 
 
-def _move(room: Room, origin: str, some: Sequence[_Receipt]) -> None:
+def _move(room: Room, origin: ServerName, some: Sequence[_Receipt]) -> None:
     joined = _is_joined(room, sorted({receipt.user_id for receipt in some}))
     ordinals = event_store.read_ordinals({receipt.event_id for receipt in some}, room.room_id)
     known = [
@@ -139,12 +139,12 @@ def _of_our_events(room: Room, known: Sequence[tuple[_Receipt, int]]) -> list[tu
     return [(receipt, ordinal) for receipt, ordinal in known if ordinal in ours]
 
 
-def is_of(user_id: object, origin: str) -> bool:
+def is_of(user_id: object, origin: ServerName) -> TypeGuard[UserId]:
     """Return whether `user_id` is a user ID of the server `origin`."""
     return isinstance(user_id, str) and is_valid_user_id(user_id) and server_of(user_id) == origin
 
 
-def _room(room_id: str, origin: str) -> Room | None:
+def _room(room_id: RoomId, origin: ServerName) -> Room | None:
     """A room that this server is in and whose ACL allows the other server; None for any other."""
     if not fits_id(room_id):
         return None
@@ -156,11 +156,11 @@ def _room(room_id: str, origin: str) -> Room | None:
     return room if acls.is_allowed(room, origin) else None
 
 
-def _is_joined(room: Room, users: Sequence[str]) -> set[str]:
+def _is_joined(room: Room, users: Sequence[UserId]) -> set[UserId]:
     return member_index.read_joined_among([room.room_id], users)
 
 
-def may_go_on(origin: str, count: int) -> bool:
+def may_go_on(origin: ServerName, count: int) -> bool:
     """Return whether a server is within its rate limit for EDUs; beyond it they are dropped."""
     try:
         rate_limits.check("federation_ephemera", origin, count)

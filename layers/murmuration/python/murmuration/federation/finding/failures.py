@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from murmuration.federation.membership.failures import passed_on
 from murmuration.federation.requests.errors import RequestFailed, TimedOut
 from murmuration.protocol.errors import GatewayTimeout, MatrixError
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
 
-def told(server: str, error: RequestFailed) -> MatrixError:
+
+def told(server: ServerName, error: RequestFailed) -> MatrixError:
     """Return the error for the client: 504 if the server took too long, else 502 or the server's own
     refusal.
     """

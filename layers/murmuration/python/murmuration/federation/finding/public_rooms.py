@@ -5,7 +5,7 @@ https://spec.matrix.org/v1.19/server-server-api/#published-room-directory
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from murmuration.federation.finding.entries import is_sendable, listing_of
 from murmuration.federation.finding.failures import told
@@ -13,7 +13,7 @@ from murmuration.federation.requests import client
 from murmuration.federation.requests.errors import Malformed, RequestFailed
 from murmuration.identity import rate_limits
 from murmuration.protocol.errors import InvalidParam, NotFound
-from murmuration.protocol.identifiers import is_valid_server_name
+from murmuration.protocol.identifiers import ServerName, UserId, is_valid_server_name
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
 from murmuration.rooms.lifecycle import public_rooms
 from murmuration.rooms.lifecycle.public_rooms import DirectoryRequest
@@ -33,12 +33,12 @@ MOST_TOKEN = 4_000
 """How long a token may be with which a directory goes on."""
 
 
-def is_elsewhere(server: str | None) -> bool:
+def is_elsewhere(server: ServerName | None) -> bool:
     """Return whether a client's `server` names another server than this one."""
     return server not in (None, "", settings().server_name)
 
 
-def get_public_rooms(request: DirectoryRequest, user_id: str = "") -> Content:
+def get_public_rooms(request: DirectoryRequest, user_id: UserId | Literal[""] = "") -> Content:
     """Return a page of the directory of this server, or of the server that the request names.
 
     `user_id` is the user who asks; another server is asked only on behalf of a user. Raises InvalidParam,
@@ -60,7 +60,7 @@ def get_public_rooms(request: DirectoryRequest, user_id: str = "") -> Content:
         raise told(server, error) from error
 
 
-def _ask(server: str, request: DirectoryRequest) -> Untrusted:
+def _ask(server: ServerName, request: DirectoryRequest) -> Untrusted:
     path = client.path("_matrix", "federation", "v1", "publicRooms")
     wanted: DirectoryQuestion = {"limit": min(request.limit or DEFAULT, MOST)}
     if request.since:
@@ -108,7 +108,7 @@ def _page(answer: Untrusted) -> RoomsPage:
     return page
 
 
-def serve_public_rooms(origin: str, request: DirectoryRequest) -> PublicRoomsPage:
+def serve_public_rooms(origin: ServerName, request: DirectoryRequest) -> PublicRoomsPage:
     """Return a page of this server's directory for another server; rooms without federation are left out.
 
     Raises InvalidParam, LimitExceeded.

@@ -19,7 +19,7 @@ from murmuration.federation.requests.errors import Malformed, RequestFailed
 from murmuration.federation.requests.threads import side_by_side
 from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.event_types import SPACE_CHILD
-from murmuration.protocol.identifiers import is_valid_room_id, is_valid_user_id
+from murmuration.protocol.identifiers import RoomId, ServerName, is_valid_room_id, is_valid_user_id
 from murmuration.protocol.sizes import Budget, json_bytes
 from murmuration.rooms.reading.summaries import MOST_CHILDREN, SPACE, in_order, is_child
 from murmuration.storage.servers import space_answers
@@ -54,7 +54,7 @@ class RemoteSpace:
     """
 
     room: SpaceRoom
-    children: Mapping[str, RoomSummary] = field(default_factory=dict)
+    children: Mapping[RoomId, RoomSummary] = field(default_factory=dict)
     inaccessible: frozenset[str] = frozenset()
 
     @classmethod
@@ -75,7 +75,7 @@ class RemoteSpace:
         }
 
 
-def known_spaces(room_ids: Sequence[str]) -> dict[str, RemoteSpace | None]:
+def known_spaces(room_ids: Sequence[RoomId]) -> dict[RoomId, RemoteSpace | None]:
     """Return the stored answers about these rooms; None for a room about which no server had one. One
     round trip.
     """
@@ -83,7 +83,9 @@ def known_spaces(room_ids: Sequence[str]) -> dict[str, RemoteSpace | None]:
     return {room_id: RemoteSpace.from_stored(each) for room_id, each in stored.items()}
 
 
-def ask(wanted: Mapping[str, Sequence[str]], deadline: Deadline) -> dict[str, RemoteSpace | None]:
+def ask(
+    wanted: Mapping[RoomId, Sequence[ServerName]], deadline: Deadline
+) -> dict[RoomId, RemoteSpace | None]:
     """Other servers' answers about rooms, by room ID; for each room its servers are asked in turn.
 
     Up to ten rooms are asked about at once. The value is None if no server had an answer. A room whose turn
@@ -97,12 +99,14 @@ def ask(wanted: Mapping[str, Sequence[str]], deadline: Deadline) -> dict[str, Re
     return answered
 
 
-def _keep(room_id: str, answer: RemoteSpace | None) -> None:
+def _keep(room_id: RoomId, answer: RemoteSpace | None) -> None:
     stored: JsonObject = answer.to_stored() if answer is not None else {}
     space_answers.write(room_id, stored, LIFETIME_S if answer is not None else FAILURE_LIFETIME_S)
 
 
-def _ask_about(deadline: Deadline, wanted: tuple[str, Sequence[str]]) -> tuple[str, RemoteSpace | None, bool]:
+def _ask_about(
+    deadline: Deadline, wanted: tuple[RoomId, Sequence[ServerName]]
+) -> tuple[RoomId, RemoteSpace | None, bool]:
     """A room, what is told of it, and whether all were asked who should be."""
     room_id, servers = wanted
     for server in servers[:MOST_SERVERS]:
@@ -120,7 +124,7 @@ def _ask_about(deadline: Deadline, wanted: tuple[str, Sequence[str]]) -> tuple[s
     return room_id, None, True
 
 
-def _parse(room_id: str, answer: Untrusted) -> RemoteSpace:
+def _parse(room_id: RoomId, answer: Untrusted) -> RemoteSpace:
     """An answer, reduced to the specification's fields. Raises Malformed if it is about another room."""
     told = answer.get("room")
     room = summary_of(told)

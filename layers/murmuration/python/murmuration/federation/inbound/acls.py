@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from murmuration.cache import LruCache
 from murmuration.protocol.event_types import SERVER_ACL
 from murmuration.protocol.server_acl import ServerAcl
 from murmuration.rooms.room import Room
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
+
 _acls: LruCache[tuple[str, str], ServerAcl] = LruCache(256)
 """Compiled ACLs by room and event ID: not even a redaction changes an ACL."""
 
 
-def is_allowed(room: Room, server_name: str) -> bool:
+def is_allowed(room: Room, server_name: ServerName) -> bool:
     """Return whether the room's current ACL allows a server. One read for each state of the room."""
     event = room.event(SERVER_ACL)
     if event is None:

@@ -20,6 +20,7 @@ from murmuration.federation.requests.errors import RequestFailed
 from murmuration.federation.requests.threads import side_by_side
 from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import EventId, ServerName
 from murmuration.protocol.pdus.event_format import parse_pdu
 from murmuration.protocol.pdus.keys import KeyRing, VerifyKey
 from murmuration.protocol.room_versions import RoomVersion
@@ -57,21 +58,21 @@ _V1 = ("_matrix", "federation", "v1")
 class Asking:
     """The other servers of one room, asked about events that `origin` sent."""
 
-    def __init__(self, room: Room, origin: str, seconds: float = SECONDS) -> None:
+    def __init__(self, room: Room, origin: ServerName, seconds: float = SECONDS) -> None:
         self.room_id = room.room_id
         self.version: RoomVersion = room.version
         self._head = room.head
         self._origin = origin
         self._deadline = Deadline(seconds)
-        self._ring: dict[tuple[str, str], VerifyKey] = {}
-        self._looked_up: dict[tuple[str, str], int] = {}
-        self._servers: list[str] | None = None
+        self._ring: dict[tuple[ServerName, str], VerifyKey] = {}
+        self._looked_up: dict[tuple[ServerName, str], int] = {}
+        self._servers: list[ServerName] | None = None
         self._state_sizes: dict[str, int] = {}
         self._vain: dict[str, None] = {}
 
     # -- The port ----------------------------------------------------------------------------------------
 
-    def keys(self, wanted: Mapping[tuple[str, str], int]) -> KeyRing:
+    def keys(self, wanted: Mapping[tuple[ServerName, str], int]) -> KeyRing:
         """Return servers' keys. Keys that were looked up before aren't looked up again."""
         new = {name: until for name, until in wanted.items() if self._looked_up.get(name, -1) < until}
         if new:
@@ -89,7 +90,7 @@ class Asking:
         answer = self._ask(lambda server: self._list_of(server, path, "auth_chain", MOST_STATE_BYTES))
         return self._known_keys(answer or [])
 
-    def events_between(self, event: Event, known: Sequence[str]) -> Sequence[Pdu]:
+    def events_between(self, event: Event, known: Sequence[EventId]) -> Sequence[Pdu]:
         """Return events before `event` and after the `known` ones; empty if all that is missing failed
         lately.
         """
@@ -106,7 +107,7 @@ class Asking:
             "min_depth": 0,
         }
 
-        def ask(server: str) -> list[Any]:
+        def ask(server: ServerName) -> list[Any]:
             answer = self._request(server, "POST", path, body=body, max_bytes=MOST_BYTES)
             return _list_in(answer, "events")
 
@@ -119,7 +120,7 @@ class Asking:
             return None
         path = client.path(*_V1, "state_ids", self.room_id)
 
-        def ask(server: str) -> StateIds:
+        def ask(server: ServerName) -> StateIds:
             query = {"event_id": event.event_id}
             answer = self._request(server, "GET", path, query=query, max_bytes=MOST_IDS_BYTES)
             state = _ids_in(answer, "pdu_ids")
@@ -134,7 +135,7 @@ class Asking:
             self._state_sizes[event.event_id] = len(told.state) + len(told.auth_chain)
         return told
 
-    def state_events(self, event: Event, event_ids: Sequence[str]) -> Sequence[Pdu]:
+    def state_events(self, event: Event, event_ids: Sequence[EventId]) -> Sequence[Pdu]:
         """Return those events of the state before `event`: one by one, or with the whole state if many are
         asked.
         """
@@ -145,11 +146,11 @@ class Asking:
             return self._whole_state(event, set(wanted))
         return self._single_events(wanted)
 
-    def before(self, event_ids: Sequence[str], limit: int) -> Sequence[Pdu]:
+    def before(self, event_ids: Sequence[EventId], limit: int) -> Sequence[Pdu]:
         """Return these events and earlier ones, up to `limit` (`GET /backfill`)."""
         path = client.path(*_V1, "backfill", self.room_id)
 
-        def ask(server: str) -> list[Any]:
+        def ask(server: ServerName) -> list[Any]:
             query = {"v": list(event_ids), "limit": limit}
             answer = self._request(server, "GET", path, query=query, max_bytes=MOST_BACKFILL_BYTES)
             pdus = _list_in(answer, "pdus")
@@ -159,13 +160,13 @@ class Asking:
 
         return self._known_keys(self._ask(ask) or [])
 
-    def closest(self, ts: int, *, forward: bool) -> str | None:
+    def closest(self, ts: int, *, forward: bool) -> EventId | None:
         """Return the event that another server has closest to the time `ts` (milliseconds), after or
         before it.
         """
         path = client.path(*_V1, "timestamp_to_event", self.room_id)
 
-        def ask(server: str) -> str:
+        def ask(server: ServerName) -> EventId:
             query = {"ts": ts, "dir": "f" if forward else "b"}
             answer = self._request(server, "GET", path, query=query, max_bytes=MOST_BYTES)
             event_id, at = answer.get("event_id"), answer.get("origin_server_ts")
@@ -173,7 +174,7 @@ class Asking:
                 raise RequestFailed(f"{server} names no event")
             if at < ts if forward else at > ts:
                 raise RequestFailed(f"{server} names an event on the wrong side")
-            return event_id
+            return EventId(event_id)
 
         return self._ask(ask)
 
@@ -183,15 +184,15 @@ class Asking:
         """Record which events were asked for in vain, so that the next event doesn't ask for them again."""
         if not self._vain:
             return
-        ids = [it for it in self._vain if " " not in it]
+        ids = [EventId(it) for it in self._vain if " " not in it]
         found = event_store.read(ids, self.version, self.room_id) if ids else {}
-        vain = [it for it in self._vain if it not in found]
+        vain = [it for it in self._vain if EventId(it) not in found]
         unobtainable.remember(self.room_id, vain)
         self._vain.clear()
 
     # -- Asking ------------------------------------------------------------------------------------------
 
-    def _candidates(self) -> list[str]:
+    def _candidates(self) -> list[ServerName]:
         """Whom to ask: the origin, then the servers with the most members."""
         if self._servers is None:
             counts = member_index.read_servers(self._head)
@@ -201,7 +202,7 @@ class Asking:
             self._servers = [it for it in everyone if policy.is_allowed(it)][: MOST_SERVERS + 2]
         return self._servers
 
-    def _ask(self, call: Callable[[str], T], *, most: int = MOST_SERVERS) -> T | None:
+    def _ask(self, call: Callable[[ServerName], T], *, most: int = MOST_SERVERS) -> T | None:
         """What the first of the servers that has an answer says; None if none does in time."""
         for server in self._candidates()[:most]:
             if self._deadline.is_over():
@@ -212,23 +213,23 @@ class Asking:
                 continue
         return None
 
-    def _request(self, server: str, method: str, path: str, **options: Any) -> Untrusted:
+    def _request(self, server: ServerName, method: str, path: str, **options: Any) -> Untrusted:
         return client.request(server, method, path, seconds=self._deadline.left(REQUEST_SECONDS), **options)
 
-    def _list_of(self, server: str, path: str, name: str, max_bytes: int) -> list[Any]:
+    def _list_of(self, server: ServerName, path: str, name: str, max_bytes: int) -> list[Any]:
         return _list_in(self._request(server, "GET", path, max_bytes=max_bytes), name)
 
-    def _whole_state(self, event: Event, wanted: Collection[str]) -> list[Pdu]:
+    def _whole_state(self, event: Event, wanted: Collection[EventId]) -> list[Pdu]:
         path = client.path(*_V1, "state", self.room_id)
 
-        def ask(server: str) -> list[Pdu]:
+        def ask(server: ServerName) -> list[Pdu]:
             query = {"event_id": event.event_id}
             answer = self._request(server, "GET", path, query=query, max_bytes=MOST_STATE_BYTES)
             return [*_list_in(answer, "auth_chain"), *_list_in(answer, "pdus")]
 
         return self._only(self._ask(ask) or [], wanted)
 
-    def _single_events(self, wanted: Iterable[str]) -> list[Pdu]:
+    def _single_events(self, wanted: Iterable[EventId]) -> list[Pdu]:
         left = list(wanted)[:MOST_SINGLE_EVENTS]
         found: list[Pdu] = []
         for server in self._candidates()[:MOST_SERVERS]:
@@ -239,7 +240,7 @@ class Asking:
             left = [it for it, pdu in zip(left, answers, strict=True) if pdu is None]
         return found
 
-    def _single_event(self, server: str, event_id: str) -> Pdu | None:
+    def _single_event(self, server: ServerName, event_id: EventId) -> Pdu | None:
         path = client.path(*_V1, "event", event_id)
         try:
             answer = self._request(server, "GET", path, max_bytes=MOST_BYTES)
@@ -250,12 +251,12 @@ class Asking:
 
     # -- Answers -----------------------------------------------------------------------------------------
 
-    def _only(self, pdus: object, wanted: Collection[str]) -> list[Pdu]:
+    def _only(self, pdus: object, wanted: Collection[EventId]) -> list[Pdu]:
         """Return those of the PDUs that were asked for: a server may not slip in others."""
         return [pdu for event_id, pdu in self._parsed(pdus if isinstance(pdus, list) else [])
                 if event_id in wanted]  # fmt: skip
 
-    def _parsed(self, pdus: Iterable[Pdu]) -> list[tuple[str, Pdu]]:
+    def _parsed(self, pdus: Iterable[Pdu]) -> list[tuple[EventId, Pdu]]:
         found = []
         for pdu in pdus:
             try:
@@ -287,9 +288,9 @@ def _list_in(answer: Untrusted, name: str) -> list[Any]:
     return value
 
 
-def _ids_in(answer: Untrusted, name: str) -> list[str]:
+def _ids_in(answer: Untrusted, name: str) -> list[EventId]:
     """A list of event IDs in an answer, without what can't be one."""
-    return [it for it in _list_in(answer, name) if isinstance(it, str) and _fits(it)]
+    return [EventId(it) for it in _list_in(answer, name) if isinstance(it, str) and _fits(it)]
 
 
 def _fits(event_id: str) -> bool:

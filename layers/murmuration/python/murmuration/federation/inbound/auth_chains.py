@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
@@ -25,28 +26,31 @@ from murmuration.protocol.pdus.validation import (
 from murmuration.storage.rooms import event_store
 from murmuration.storage.rooms.event_store import StoredEvent
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId, ServerName
 
-def authorising_ids(event: Event) -> list[str]:
+
+def authorising_ids(event: Event) -> list[EventId]:
     """Return the IDs of the events that authorise an event: its auth events and its room's create event."""
     if event.room_version.create_event_is_room_id and not event.is_create:
         return [*event.auth_events, create_event_id(event)]
     return list(event.auth_events)
 
 
-def signing_times(events: Iterable[Event]) -> dict[tuple[str, str], int]:
+def signing_times(events: Iterable[Event]) -> dict[tuple[ServerName, str], int]:
     """Return the keys that these events' signatures need, by (server, key ID), and when each was last used
     (ms).
     """
-    times: dict[tuple[str, str], int] = {}
+    times: dict[tuple[ServerName, str], int] = {}
     for event in events:
         for name in keys_to_look_up(event):
             times[name] = max(times.get(name, 0), event.origin_server_ts)
     return times
 
 
-def valid_events(forks: Forks, pdus: Iterable[Pdu], *, limit_references: bool = True) -> dict[str, Event]:
+def valid_events(forks: Forks, pdus: Iterable[Pdu], *, limit_references: bool = True) -> dict[EventId, Event]:
     """Return the events, by ID, of the PDUs that belong to the room and have the format of its version."""
-    events: dict[str, Event] = {}
+    events: dict[EventId, Event] = {}
     for pdu in pdus:
         try:
             event = check_format(pdu, forks.version, limit_references=limit_references)
@@ -68,7 +72,7 @@ def bring_in(forks: Forks, pdus: Iterable[Pdu], remote: RemoteServers) -> list[s
     known = forks.stored([*events, *cited])
     fresh = {event_id: event for event_id, event in events.items() if event_id not in known}
     keys = remote.keys(signing_times(fresh.values()))
-    added: dict[str, StoredEvent] = {}
+    added: dict[EventId, StoredEvent] = {}
     for event in ancestors_first(fresh, authorising_ids):
         outlier = _judge(forks, event, {**known, **added}, keys)
         if outlier is not None:
@@ -78,7 +82,9 @@ def bring_in(forks: Forks, pdus: Iterable[Pdu], remote: RemoteServers) -> list[s
     return list(events)
 
 
-def _judge(forks: Forks, event: Event, known: Mapping[str, StoredEvent], keys: KeyRing) -> StoredEvent | None:
+def _judge(
+    forks: Forks, event: Event, known: Mapping[EventId, StoredEvent], keys: KeyRing
+) -> StoredEvent | None:
     """Checks 1 to 4; None for an event that is dropped, or that can't be judged."""
     authorising = {it: known[it] for it in authorising_ids(event) if it in known}
     if len(authorising) < len(set(authorising_ids(event))):

@@ -19,6 +19,7 @@ from murmuration.federation.inbound.graph import ancestors_first
 from murmuration.federation.inbound.reception import Received, Reception
 from murmuration.protocol.errors import MatrixError, Unavailable
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import EventId, RoomId
 from murmuration.protocol.pdus.validation import Outcome, PolicyServer, check_on_receipt
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.changes import Changes
@@ -35,7 +36,7 @@ _AT_ONCE = 15
 """Events of one transaction, each of which takes some four writes."""
 
 
-def backfill(room_id: str, pdus: Iterable[Pdu], remote: RemoteServers) -> list[Received]:
+def backfill(room_id: RoomId, pdus: Iterable[Pdu], remote: RemoteServers) -> list[Received]:
     """Take events of the past. Returns the outcome of each that was new and not dropped.
 
     Raises NotFound for an unknown room or one without local users, Unavailable if it stays contended.
@@ -74,7 +75,7 @@ class _Backfill:
                 reception.keep(reception.stored)
                 self.done.append(reception.received)
 
-    def _past(self, events: Mapping[str, Event]) -> list[Event]:
+    def _past(self, events: Mapping[EventId, Event]) -> list[Event]:
         """The new ones among the events that are followed by what is known: the oldest first."""
         known = self.forks.stored(events)
         new = {
@@ -83,7 +84,7 @@ class _Backfill:
             if event_id not in known or not known[event_id].is_placed
         }
         self.awaited = event_store.read_awaited(self.room.room_id, new)
-        past: set[str] = set()
+        past: set[EventId] = set()
         pending = [event_id for event_id in new if self.awaited[event_id].is_followed]
         while pending:
             event_id = pending.pop()
@@ -94,7 +95,7 @@ class _Backfill:
 
     def _judge(self, events: Sequence[Event]) -> list[_PastReception]:
         """The events that aren't dropped, each judged knowing those before it: the newest first."""
-        batch: dict[str, _PastReception] = {}
+        batch: dict[EventId, _PastReception] = {}
         for event in events:
             reception = _PastReception(self.room, event, self.remote, self.forks, batch)
             reception.awaited = self.awaited[event.event_id]
@@ -109,7 +110,7 @@ class _Backfill:
             self.forks.learn({event.event_id: reception.stored})
             batch[event.event_id] = reception
         for event_id, reception in batch.items():
-            if (target := batch.get(reception.stored.event.redacts or "")) is not None:
+            if (target := batch.get(reception.stored.event.redacts or EventId(""))) is not None:
                 target.awaited = replace(target.awaited, redactions=(*target.awaited.redactions, event_id))
         return list(reversed(batch.values()))
 
@@ -140,7 +141,7 @@ class _Backfill:
         """Write events together; those of `later` are written after them, and noted as missing until then."""
         changes = Changes(self.room.version, self.room)
         entries = []
-        missing: dict[str, Follower] = {}
+        missing: dict[EventId, Follower] = {}
         for reception in receptions:
             place = reception.place
             if place is None:
@@ -175,7 +176,7 @@ class _PastReception(Reception):
         event: Event,
         remote: RemoteServers,
         forks: Forks,
-        batch: Mapping[str, _PastReception],
+        batch: Mapping[EventId, _PastReception],
     ) -> None:
         super().__init__(room, event, remote)
         self.forks = forks
@@ -199,7 +200,7 @@ class _PastReception(Reception):
 
     def carry_out(self, changes: Changes, entry: LogEntry) -> LogEntry:
         """A target that comes along gets its place in redacted form, also if it is written only later."""
-        target = self.batch.get(entry.event.redacts or "")
+        target = self.batch.get(entry.event.redacts or EventId(""))
         if target is None:
             return super().carry_out(changes, entry)
         changes.also(event_store.hold_redaction_write(self.room.room_id, target.event_id, self.event_id))
@@ -212,5 +213,5 @@ def _by_time(item: tuple[str, Event]) -> tuple[int, int, str]:
     return event.depth, event.origin_server_ts, event_id
 
 
-def _previous(event: Event) -> tuple[str, ...]:
+def _previous(event: Event) -> tuple[EventId, ...]:
     return event.prev_events

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from murmuration.protocol.events import Event
 from murmuration.protocol.pdus.keys import KeyRing
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId, ServerName
 
 Pdu = Any
 """A PDU as it came: any JSON value."""
@@ -21,26 +24,26 @@ Pdu = Any
 class StateIds:
     """The IDs of the state before an event, as another server has it, and of its events' auth chains."""
 
-    state: Sequence[str]
-    auth_chain: Sequence[str] = ()
+    state: Sequence[EventId]
+    auth_chain: Sequence[EventId] = ()
 
 
 class RemoteServers(Protocol):
     """The other servers in a room. Each method may return less than was asked for, or nothing."""
 
-    def keys(self, wanted: Mapping[tuple[str, str], int]) -> KeyRing:
+    def keys(self, wanted: Mapping[tuple[ServerName, str], int]) -> KeyRing:
         """Servers' keys, by (server name, key ID); `wanted` tells until when each has to be valid (ms)."""
 
     def auth_chain(self, event: Event) -> Sequence[Pdu]:
         """Return the auth events of an event, theirs, and so on (`GET /event_auth`)."""
 
-    def events_between(self, event: Event, known: Sequence[str]) -> Sequence[Pdu]:
+    def events_between(self, event: Event, known: Sequence[EventId]) -> Sequence[Pdu]:
         """Return events before `event` and after the `known` ones (`POST /get_missing_events`)."""
 
     def state_ids_before(self, event: Event) -> StateIds | None:
         """Return the IDs of the state before an event (`GET /state_ids`)."""
 
-    def state_events(self, event: Event, event_ids: Sequence[str]) -> Sequence[Pdu]:
+    def state_events(self, event: Event, event_ids: Sequence[EventId]) -> Sequence[Pdu]:
         """Return those events of the state before `event`, or of its auth chains, that aren't known here.
 
         A few by `GET /event`, many by `GET /state`.
@@ -50,6 +53,6 @@ class RemoteServers(Protocol):
 class MissingEvents(Exception):
     """Events that are needed to judge another can't be had: it may be tried again later."""
 
-    def __init__(self, event_ids: Collection[str]) -> None:
+    def __init__(self, event_ids: Collection[EventId]) -> None:
         super().__init__(f"{len(event_ids)} events can't be had: {', '.join(sorted(event_ids)[:5])}")
         self.event_ids = tuple(event_ids)

@@ -9,6 +9,7 @@ the number.
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.event_types import CREATE_KEY, POWER_LEVELS_KEY
@@ -18,10 +19,13 @@ from murmuration.rooms.room import Room
 from murmuration.rooms.writing.append import EXTREMITIES_LIMIT, Append, Draft, append
 from murmuration.storage.rooms.room_items import DUMMY_EVENT
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
+
 _STATE = [CREATE_KEY, POWER_LEVELS_KEY]
 
 
-def join_extremities(room_id: str) -> None:
+def join_extremities(room_id: RoomId) -> None:
     """Send a dummy event if the room has too many forward extremities and a local user may send one.
 
     If the room stays contended, the next event tries again.

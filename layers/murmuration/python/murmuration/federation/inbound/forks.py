@@ -13,6 +13,7 @@ from murmuration.aws.dynamodb import Write
 from murmuration.cache import LruCache
 from murmuration.protocol import state_trie
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import EventId, RoomId
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.state_resolution import resolve_conflicted
 from murmuration.protocol.state_trie import NodeId
@@ -26,24 +27,24 @@ _after: LruCache[tuple[str, str], NodeId] = LruCache(4096)
 class Forks:
     """The states of one room, while something is written there: new nodes are held until they're stored."""
 
-    def __init__(self, room_id: str, version: RoomVersion) -> None:
+    def __init__(self, room_id: RoomId, version: RoomVersion) -> None:
         self.room_id = room_id
         self.version = version
         self._resolved: dict[tuple[NodeId, ...], NodeId] = {}
-        self._known: dict[str, StoredEvent] = {}
+        self._known: dict[EventId, StoredEvent] = {}
         self._nodes: dict[NodeId, bytes] = {}
 
     # -- Events ------------------------------------------------------------------------------------------
 
-    def learn(self, known: Mapping[str, StoredEvent]) -> None:
+    def learn(self, known: Mapping[EventId, StoredEvent]) -> None:
         """Take over what was read, or is about to be stored."""
         self._known.update(known)
 
-    def known(self, event_id: str) -> StoredEvent | None:
+    def known(self, event_id: EventId) -> StoredEvent | None:
         """Return an event that was looked up."""
         return self._known.get(event_id)
 
-    def stored(self, event_ids: Iterable[str]) -> dict[str, StoredEvent]:
+    def stored(self, event_ids: Iterable[EventId]) -> dict[EventId, StoredEvent]:
         """Return the known ones of these events. Two round trips for those that weren't looked up before."""
         wanted = list(dict.fromkeys(event_ids))
         missing = [event_id for event_id in wanted if event_id not in self._known]
@@ -51,7 +52,7 @@ class Forks:
             self._known.update(event_store.read(missing, self.version, self.room_id))
         return {event_id: self._known[event_id] for event_id in wanted if event_id in self._known}
 
-    def events(self, event_ids: Iterable[str]) -> dict[str, Event]:
+    def events(self, event_ids: Iterable[EventId]) -> dict[EventId, Event]:
         return {event_id: stored.event for event_id, stored in self.stored(event_ids).items()}
 
     # -- States ------------------------------------------------------------------------------------------
@@ -62,13 +63,13 @@ class Forks:
         missing = [node_id for node_id in node_ids if node_id not in held]
         return {**held, **(snapshots.fetch_from(self.room_id)(missing) if missing else {})}
 
-    def build(self, state: Mapping[StateKey, str]) -> NodeId:
+    def build(self, state: Mapping[StateKey, EventId]) -> NodeId:
         """Return the snapshot of a whole state."""
         root, nodes = state_trie.build(self.room_id, state)
         self._nodes |= nodes
         return root
 
-    def put(self, root: NodeId, changes: Mapping[StateKey, str | None]) -> NodeId:
+    def put(self, root: NodeId, changes: Mapping[StateKey, EventId | None]) -> NodeId:
         """Return the snapshot `root` with these changes."""
         after, nodes = state_trie.update(self.room_id, root, changes, self.fetch)
         self._nodes |= nodes
@@ -105,11 +106,11 @@ class Forks:
         """Return the nodes of these snapshots that have yet to be stored."""
         return state_trie.needed(roots, self._nodes)
 
-    def after_all(self, event_ids: Iterable[str]) -> list[NodeId]:
+    def after_all(self, event_ids: Iterable[EventId]) -> list[NodeId]:
         """Return the states after these events of the log, each once."""
         return list(dict.fromkeys(self.after_each(event_ids).values()))
 
-    def after_each(self, event_ids: Iterable[str]) -> dict[str, NodeId]:
+    def after_each(self, event_ids: Iterable[EventId]) -> dict[str, NodeId]:
         """Return the state after each of these events of the log, by event ID.
 
         Of events that aren't state a warm process remembers it, so that many forks aren't read each time.
@@ -171,16 +172,16 @@ class _Unconflicted:
     """What all of the states to be resolved have in common, looked up in one of them."""
 
     def __init__(
-        self, forks: Forks, root: NodeId, conflicts: Mapping[StateKey, Sequence[str | None]]
+        self, forks: Forks, root: NodeId, conflicts: Mapping[StateKey, Sequence[EventId | None]]
     ) -> None:
         self._forks = forks
         self._root = root
         self._conflicts = conflicts
 
-    def get(self, keys: Collection[StateKey]) -> Mapping[StateKey, str]:
+    def get(self, keys: Collection[StateKey]) -> Mapping[StateKey, EventId]:
         return state_trie.get(self._root, keys, self._forks.fetch)
 
-    def event_ids(self) -> Collection[str]:
+    def event_ids(self) -> Collection[EventId]:
         entries = state_trie.items(self._root, self._forks.fetch)
         return [event_id for pair, event_id in entries.items() if pair not in self._conflicts]
 
@@ -192,5 +193,5 @@ class _Rejected:
         self._forks = forks
 
     def __contains__(self, event_id: object) -> bool:
-        found = self._forks.stored([event_id]) if isinstance(event_id, str) else {}
+        found = self._forks.stored([EventId(event_id)]) if isinstance(event_id, str) else {}
         return any(stored.kind == "rejected" for stored in found.values())

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.events import Event
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId
 
-def ancestors_first(events: Mapping[str, Event], cited: Callable[[Event], Sequence[str]]) -> list[Event]:
+
+def ancestors_first(
+    events: Mapping[EventId, Event], cited: Callable[[Event], Sequence[EventId]]
+) -> list[Event]:
     """Return `events` (by ID) in an order in which each comes after those that it cites.
 
     An event that cites itself through others may be at any place.
     """
     ordered: list[Event] = []
-    begun: set[str] = set()
+    begun: set[EventId] = set()
     for event_id in events:
         pending = [(event_id, False)]
         while pending:

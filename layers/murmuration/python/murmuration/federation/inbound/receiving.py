@@ -13,6 +13,7 @@ https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.federation.inbound.elsewhere import Pdu, RemoteServers
@@ -26,11 +27,14 @@ from murmuration.rooms.room import Room
 from murmuration.rooms.writing.settling import settle
 from murmuration.storage.live.streams import pause
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
+
 ATTEMPTS = 60
 
 
 def receive(
-    room_id: str,
+    room_id: RoomId,
     pdu: Pdu,
     remote: RemoteServers,
     room: Room | None = None,
@@ -49,7 +53,7 @@ def receive(
 
 
 def _receive(
-    room_id: str,
+    room_id: RoomId,
     pdu: Pdu,
     remote: RemoteServers,
     *,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import TRANSACTION_LIMIT
@@ -34,6 +35,9 @@ from murmuration.storage.rooms import event_store, snapshots
 from murmuration.storage.rooms.event_store import Awaited, Follower, Kind, StoredEvent
 from murmuration.storage.rooms.room_items import DUMMY_EVENT, LogEntry
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId
+
 ATTEMPTS = 60
 _LACKING_SHARE = 0.1
 """The largest share of another server's state that may be unobtainable."""
@@ -48,7 +52,7 @@ _STATE_LIMIT = 200_000
 class Received:
     """The outcome of receiving an event, with the reason if it wasn't accepted."""
 
-    event_id: str
+    event_id: EventId
     kind: Kind
     reason: str = ""
     undecided: bool = False
@@ -78,7 +82,7 @@ class Reception:
         self._event = event
         self.awaited = Awaited()
         self._root: NodeId | None = None
-        self.gaps: list[str] = []
+        self.gaps: list[EventId] = []
         self.leaves_many_extremities = False
         self.relayed = False
         self.asked = Asked()
@@ -109,7 +113,7 @@ class Reception:
     def keys(self, event: Event) -> KeyRing:
         return self.remote.keys(signing_times([event]))
 
-    def auth_events(self, event: Event) -> tuple[Mapping[str, Event], Collection[str]]:
+    def auth_events(self, event: Event) -> tuple[Mapping[EventId, Event], Collection[EventId]]:
         wanted = authorising_ids(event)
         found = self.forks.stored(wanted)
         if len(found) < len(set(wanted)):
@@ -163,7 +167,7 @@ class Reception:
             roots.append(self._ask_state_before(event, missing))
         return self.forks.resolve(roots)
 
-    def _missing(self, event: Event) -> list[str]:
+    def _missing(self, event: Event) -> list[EventId]:
         """The events before this one whose own place isn't known."""
         known = self.forks.stored(event.prev_events)
         here = {
@@ -190,7 +194,7 @@ class Reception:
         self.room = settle(Room.load(room_id))
         self.forks = Forks(room_id, self.room.version)
 
-    def _ask_state_before(self, event: Event, missing: Collection[str]) -> NodeId:
+    def _ask_state_before(self, event: Event, missing: Collection[EventId]) -> NodeId:
         """The state before the event as another server has it: as far as its events are valid.
 
         Raises MissingEvents where much of that state can't be had, or it is no state of the room: else the
@@ -223,7 +227,7 @@ class Reception:
         if CREATE_KEY not in state:
             raise MissingEvents(missing)
         self.gaps = list(missing)
-        changes: dict[StateKey, str | None] = {pair: None for pair in current if pair not in state}
+        changes: dict[StateKey, EventId | None] = {pair: None for pair in current if pair not in state}
         changes |= {pair: event_id for pair, event_id in state.items() if current.get(pair) != event_id}
         return self.forks.put(current_root, changes)
 
@@ -308,7 +312,7 @@ class Reception:
         changes.commit()
         return True
 
-    def retired(self, event: Event) -> set[str]:
+    def retired(self, event: Event) -> set[EventId]:
         """Return the forward extremities that cease to be ones because this event of the past follows them.
 
         Those whose removal would change the room's state stay until the next event.
@@ -350,7 +354,7 @@ class Reception:
             changes.also(*(event_store.gap_write(self.room.room_id, it, place) for it in self.gaps))
         return self.carry_out(changes, entry)
 
-    def _surplus(self, event: Event, root: NodeId, followed: Collection[str]) -> set[str]:
+    def _surplus(self, event: Event, root: NodeId, followed: Collection[str]) -> set[EventId]:
         """Return the forward extremities to drop, so that there are never too many.
 
         First go the oldest whose state equals that after another one. If these don't suffice, the new event
@@ -396,9 +400,9 @@ class Reception:
         )
         changes.also(*self.forks.resolution_writes([entry.state_root, after]))
 
-    def _followed(self, event: Event) -> set[str]:
+    def _followed(self, event: Event) -> set[EventId]:
         """The events that this one follows; behind such as never counted among the newest, those they do."""
-        followed: set[str] = set()
+        followed: set[EventId] = set()
         layer = list(event.prev_events)
         for _ in range(_WALK_LIMIT):
             followed.update(layer)

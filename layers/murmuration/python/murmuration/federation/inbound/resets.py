@@ -23,6 +23,7 @@ from murmuration.storage.rooms.room_items import RoomHead
 
 if TYPE_CHECKING:
     from murmuration.federation.shapes import ResetNotice
+    from murmuration.protocol.identifiers import EventId, RoomId
 
 Reset = Mapping[StateKey, tuple[Event, Event | None]]
 DEAD_LETTERS = "dead-letters"
@@ -77,7 +78,7 @@ def _is_revoked(forks: Forks, differences: Differences) -> bool:
     return any(stored.entry is None for stored in forks.stored(new).values())
 
 
-def tell(room_id: str, event_id: str, reset: Reset) -> None:
+def tell(room_id: RoomId, event_id: EventId, reset: Reset) -> None:
     """Report the reset to the operator: in the log, and by a dead letter, which alarms, at most once an
     hour for a room.
     """

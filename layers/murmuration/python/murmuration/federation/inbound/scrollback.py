@@ -18,6 +18,7 @@ from murmuration.rooms.room import Room
 from murmuration.transport.deadlines import Deadline
 
 if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId, RoomId
     from murmuration.rooms.json_types import EventAtTime, TimelinePage
 
 SECONDS = 5.0
@@ -33,7 +34,7 @@ MOST_GAPS = 100
 AT_ONCE = 5
 
 
-def get_messages(token: AccessToken, room_id: str, request: PageRequest) -> TimelinePage:
+def get_messages(token: AccessToken, room_id: RoomId, request: PageRequest) -> TimelinePage:
     """Do the same as `timeline.get_messages`, but fetch missing past events from other servers first.
 
     Raises what that raises.
@@ -41,7 +42,7 @@ def get_messages(token: AccessToken, room_id: str, request: PageRequest) -> Time
     return timeline.get_messages(token, room_id, request, fill)
 
 
-def get_event_by_timestamp(token: AccessToken, room_id: str, ts: int, *, forward: bool) -> EventAtTime:
+def get_event_by_timestamp(token: AccessToken, room_id: RoomId, ts: int, *, forward: bool) -> EventAtTime:
     """Do the same as `by_timestamp.get_event_by_timestamp`, but fetch missing past events from other servers
     first.
 
@@ -84,7 +85,7 @@ class _Toward:
         self._ts = ts
         self._forward = forward
         self._began = False
-        self._wanted: str | None = None
+        self._wanted: EventId | None = None
         self._fills = 0
         self._deadline = Deadline(TOWARD_SECONDS)
 
@@ -102,7 +103,7 @@ class _Toward:
         self._fills += 1
         return fill(room, low, high)
 
-    def _ask(self, room: Room) -> str | None:
+    def _ask(self, room: Room) -> EventId | None:
         from murmuration.federation.inbound.asking import Asking
         from murmuration.settings import settings
 
@@ -115,7 +116,7 @@ class _Toward:
         return self._wanted is not None and bool(event_store.placed_among([self._wanted], room.room_id))
 
 
-def _missing(room: Room, low: int, high: int) -> list[str]:
+def _missing(room: Room, low: int, high: int) -> list[EventId]:
     """The events that are missing between two places, those nearest to `high` first.
 
     At the log's beginning that is what the oldest event follows, if the room doesn't begin with it.
@@ -137,7 +138,7 @@ def _missing(room: Room, low: int, high: int) -> list[str]:
     return [event_id for event_id in previous if event_id not in known]
 
 
-def _fetch(room: Room, wanted: list[str]) -> bool:
+def _fetch(room: Room, wanted: list[EventId]) -> bool:
     from murmuration.federation.inbound.asking import Asking
     from murmuration.federation.inbound.backfilling import backfill
     from murmuration.federation.inbound.reception import Received
@@ -157,6 +158,6 @@ def _fetch(room: Room, wanted: list[str]) -> bool:
     return bool(received)
 
 
-def _mark(event_id: str) -> str:
+def _mark(event_id: EventId) -> str:
     """What is remembered of an event that wasn't there to be backfilled, as other questions may have it."""
     return f"past {event_id}"

@@ -13,6 +13,7 @@ from murmuration.storage.servers.remote_keys import Source, StoredKey
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import Untrusted
+    from murmuration.protocol.identifiers import ServerName
     from murmuration.protocol.pdus.keys import VerifyKey
 
 MOST_KEYS = 100
@@ -22,7 +23,7 @@ MAX_KEPT_BYTES = 16 * 1024
 
 
 def keys_of(
-    document: Untrusted, server_name: str, source: Source, *, lenient: bool = False
+    document: Untrusted, server_name: ServerName, source: Source, *, lenient: bool = False
 ) -> list[StoredKey]:
     """Return the keys of a document, which its own server must have signed; current ones first.
 
@@ -45,7 +46,7 @@ def _all_keys(parsed: ServerKeys) -> Iterator[VerifyKey]:
     yield from (key for key_id, key in parsed.old_verify_keys.items() if key_id not in parsed.verify_keys)
 
 
-def readable(documents: object) -> Iterator[tuple[str, Untrusted]]:
+def readable(documents: object) -> Iterator[tuple[ServerName, Untrusted]]:
     """Yield (server name, document) for the documents in a notary's list that have the right form."""
     for document in documents if isinstance(documents, list) else ():
         if isinstance(document, dict) and isinstance(document.get("server_name"), str):

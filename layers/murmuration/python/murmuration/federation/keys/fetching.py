@@ -7,7 +7,7 @@ room's servers are gone, and each would cost its time limit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from murmuration.federation.requests import client
 from murmuration.federation.requests.errors import RequestFailed
 from murmuration.federation.requests.threads import side_by_side
 from murmuration.protocol.errors import MatrixError
-from murmuration.protocol.identifiers import is_valid_server_key_id, is_valid_server_name
+from murmuration.protocol.identifiers import ServerName, is_valid_server_key_id, is_valid_server_name
 from murmuration.protocol.pdus.keys import VerifyKey
 from murmuration.settings import settings
 from murmuration.storage.servers import remote_keys
@@ -31,7 +31,7 @@ from murmuration.transport.errors import TransportError
 if TYPE_CHECKING:
     from murmuration.federation.shapes import KeyCriteria
 
-KeyName = tuple[str, str]
+KeyName = tuple[ServerName, str]
 """A server's name and a key ID."""
 
 FEW = 8
@@ -106,7 +106,7 @@ def forget() -> None:
     _memory.clear()
 
 
-def fetch_from_origin(server_name: str, seconds: float = ORIGIN_SECONDS) -> list[StoredKey]:
+def fetch_from_origin(server_name: ServerName, seconds: float = ORIGIN_SECONDS) -> list[StoredKey]:
     """Return the keys that a server publishes. Those that are better than the stored ones are stored.
 
     Raises RequestFailed; for a wrong document InvalidSignature or BadJson, both MatrixErrors.
@@ -138,7 +138,7 @@ def _short(wanted: Mapping[KeyName, int], found: Mapping[KeyName, StoredKey]) ->
     return [name for name, until in wanted.items() if not is_enough(name, until)]
 
 
-def _may_ask(server_name: str, asked: Asked | None, now: int, urgent: bool) -> bool:
+def _may_ask(server_name: ServerName, asked: Asked | None, now: int, urgent: bool) -> bool:
     if not policy.is_allowed(server_name):
         return False
     return asked is None or now >= (asked.at_ms + URGENT_MS if urgent else asked.again_ms)
@@ -147,8 +147,8 @@ def _may_ask(server_name: str, asked: Asked | None, now: int, urgent: bool) -> b
 def _fetch(
     wanted: Mapping[KeyName, int],
     found: dict[KeyName, StoredKey],
-    servers: set[str],
-    asked: Mapping[str, Asked],
+    servers: set[ServerName],
+    asked: Mapping[ServerName, Asked],
     deadline: Deadline,
 ) -> None:
     """Add to `found` what the servers and the notaries have. No request begins once the time is over."""
@@ -174,7 +174,9 @@ def _is_better(stored: StoredKey, known: StoredKey) -> bool:
     return not same or longer or stored.key.expired_ts is not None
 
 
-def remember_asking(servers: Iterable[str], failed: set[str], asked: Mapping[str, Asked]) -> None:
+def remember_asking(
+    servers: Iterable[ServerName], failed: Collection[ServerName], asked: Mapping[ServerName, Asked]
+) -> None:
     """Record that servers were asked for their keys, and which of them `failed`.
 
     `asked` is the earlier record.
@@ -183,7 +185,7 @@ def remember_asking(servers: Iterable[str], failed: set[str], asked: Mapping[str
 
     now = now_ms()
 
-    def outcome(server: str) -> Asked:
+    def outcome(server: ServerName) -> Asked:
         if server not in failed:
             return Asked(now, now + AGAIN_MS, 0)
         failures = asked.get(server, Asked()).failures
@@ -195,7 +197,7 @@ def remember_asking(servers: Iterable[str], failed: set[str], asked: Mapping[str
 def _from_origins(wanted: Mapping[KeyName, int], deadline: Deadline) -> list[StoredKey]:
     """What the servers themselves publish, asked side by side, each twice at most."""
 
-    def ask(server: str) -> list[StoredKey]:
+    def ask(server: ServerName) -> list[StoredKey]:
         try:
             return fetch_from_origin(server, deadline.left(ORIGIN_SECONDS))
         except (RequestFailed, MatrixError, TransportError):
@@ -210,7 +212,7 @@ def _from_notaries(wanted: Mapping[KeyName, int], deadline: Deadline) -> list[St
     found: list[StoredKey] = []
     left = dict(wanted)
     requests = 0
-    for notary in settings().key_notaries:
+    for notary in map(ServerName, settings().key_notaries):
         names = list(left)
         servers = list(dict.fromkeys(server for server, _ in names))
         for start in range(0, len(servers), NOTARY_BATCH):
@@ -226,9 +228,9 @@ def _from_notaries(wanted: Mapping[KeyName, int], deadline: Deadline) -> list[St
     return found
 
 
-def _ask_notary(notary: str, wanted: Mapping[KeyName, int], deadline: Deadline) -> list[StoredKey]:
+def _ask_notary(notary: ServerName, wanted: Mapping[KeyName, int], deadline: Deadline) -> list[StoredKey]:
     """The keys that a notary has, in documents that their own servers signed; none if it doesn't answer."""
-    servers: dict[str, dict[str, KeyCriteria]] = {}
+    servers: dict[ServerName, dict[str, KeyCriteria]] = {}
     for (server, key_id), until in wanted.items():
         servers.setdefault(server, {})[key_id] = {"minimum_valid_until_ts": until}
     path = client.path("_matrix", "key", "v2", "query")

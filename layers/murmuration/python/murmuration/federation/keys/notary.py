@@ -20,7 +20,7 @@ from murmuration.federation.requests.threads import side_by_side
 from murmuration.identity import rate_limits
 from murmuration.protocol.bodies import object_of
 from murmuration.protocol.errors import BadJson, InvalidParam, MatrixError
-from murmuration.protocol.identifiers import is_valid_server_name
+from murmuration.protocol.identifiers import ServerName, is_valid_server_name
 from murmuration.protocol.pdus.signing import sign_json
 from murmuration.settings import settings
 from murmuration.storage.servers import remote_keys
@@ -40,7 +40,9 @@ Wanted = Mapping[str, int | None]
 """By key ID until when it must be valid, in milliseconds; None where the request doesn't say."""
 
 
-def query_server_keys(server_name: str, minimum_valid_until_ts: int | None, address: str) -> KeyDocuments:
+def query_server_keys(
+    server_name: ServerName, minimum_valid_until_ts: int | None, address: str
+) -> KeyDocuments:
     """Return the key documents of one server. Raises InvalidParam, LimitExceeded."""
     if not is_valid_server_name(server_name):
         raise InvalidParam("This is not a valid server name")
@@ -69,7 +71,7 @@ def _minimum(criteria: Untrusted) -> int | None:
     return minimum
 
 
-def _query(wanted: Mapping[str, Wanted], address: str) -> KeyDocuments:
+def _query(wanted: Mapping[ServerName, Wanted], address: str) -> KeyDocuments:
     if not wanted:
         return {"server_keys": []}
     rate_limits.check("key_query", address)
@@ -106,9 +108,9 @@ def _is_stale(wanted: Wanted, keys: list[StoredKey], asked: Asked) -> bool:
     return False
 
 
-def _fetch_all(servers: list[str]) -> list[list[StoredKey]]:
+def _fetch_all(servers: list[ServerName]) -> list[list[StoredKey]]:
 
-    def fetch(server: str) -> list[StoredKey]:
+    def fetch(server: ServerName) -> list[StoredKey]:
         try:
             found = fetching.fetch_from_origin(server, FETCH_SECONDS)
         except (RequestFailed, MatrixError):

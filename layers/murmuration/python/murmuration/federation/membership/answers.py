@@ -30,6 +30,7 @@ from murmuration.protocol.room_versions import RoomVersion
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import Untrusted
+    from murmuration.protocol.identifiers import EventId, RoomId
 
 MOST_EVENTS = 300_000
 
@@ -39,8 +40,8 @@ class Entry:
     """A room as it was before a join: its state, and all events in the answer that were accepted, by ID."""
 
     join: Event
-    state: Mapping[StateKey, str]
-    events: Mapping[str, Event]
+    state: Mapping[StateKey, EventId]
+    events: Mapping[EventId, Event]
 
     def joined(self) -> int:
         """Return how many members the room has."""
@@ -65,7 +66,7 @@ def check_answer(answer: Untrusted, join: Event) -> Entry:
     except MatrixError as error:
         # The others in the room would reject the join, and with it all that the user does there.
         raise Malformed(f"Nobody has vouched for the join: {error.message}") from error
-    state: dict[StateKey, str] = {}
+    state: dict[StateKey, EventId] = {}
     for event_id in given_state:
         event = accepted.get(event_id)
         if event is not None and (pair := event.state_pair) is not None:
@@ -78,11 +79,11 @@ def check_answer(answer: Untrusted, join: Event) -> Entry:
     return Entry(join, state, accepted)
 
 
-def _events(given: object, version: RoomVersion, room_id: str) -> dict[str, Event]:
+def _events(given: object, version: RoomVersion, room_id: RoomId) -> dict[EventId, Event]:
     """The events among these that are of the version's format and of the room, by ID."""
     if not isinstance(given, list) or len(given) > MOST_EVENTS:
         raise Malformed("The answer has no list of events, or too many")
-    found: dict[str, Event] = {}
+    found: dict[EventId, Event] = {}
     for pdu in given:
         try:
             event = parse_pdu(pdu, version, limit_references=False)
@@ -118,9 +119,9 @@ def _signed_join(given: object, join: Event) -> Event:
     return Event({**join.pdu, "signatures": signatures}, join.room_version, join.event_id)
 
 
-def _accepted(events: Mapping[str, Event], keys: KeyRing) -> dict[str, Event]:
+def _accepted(events: Mapping[EventId, Event], keys: KeyRing) -> dict[EventId, Event]:
     """Return those of the events that are valid, by ID: none without all that authorise it."""
-    accepted: dict[str, Event] = {}
+    accepted: dict[EventId, Event] = {}
     for event in ancestors_first(events, authorising_ids):
         wanted = authorising_ids(event)
         around = {event_id: accepted[event_id] for event_id in wanted if event_id in accepted}

@@ -24,6 +24,7 @@ from murmuration.federation.inbound.forks import Forks
 from murmuration.federation.membership.answers import Entry
 from murmuration.protocol.errors import Unavailable
 from murmuration.protocol.event_types import HISTORY_VISIBILITY_KEY, MEMBER
+from murmuration.protocol.identifiers import EventId
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.changes import Changes, Differences, replaced_by, visibility_by
 from murmuration.rooms.writing.settling import settle
@@ -84,8 +85,8 @@ def _changes(room: Room | None, forks: Forks, entry: Entry, *, afresh: bool) -> 
         changes.leave_gap()
     ordinal = changes.next_ordinal
     pair = (MEMBER, join.state_key or "")
-    before = entry.events.get(entry.state.get(pair, ""))
-    visibility = entry.events.get(entry.state.get(HISTORY_VISIBILITY_KEY, ""))
+    before = entry.events.get(entry.state.get(pair, EventId("")))
+    visibility = entry.events.get(entry.state.get(HISTORY_VISIBILITY_KEY, EventId("")))
     logged = LogEntry(
         ordinal,
         join,
@@ -125,7 +126,7 @@ def _changes(room: Room | None, forks: Forks, entry: Entry, *, afresh: bool) -> 
     return changes
 
 
-def _missing(room: Room | None, forks: Forks, event_ids: Sequence[str]) -> list[str]:
+def _missing(room: Room | None, forks: Forks, event_ids: Sequence[EventId]) -> list[EventId]:
     """Return those of the events whose place in the room's graph isn't known."""
     if room is None:
         return list(event_ids)

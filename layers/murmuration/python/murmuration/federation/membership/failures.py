@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from murmuration.federation.requests.errors import RateLimited, Refused, RequestFailed
 from murmuration.protocol.errors import BadGateway, LimitExceeded, MatrixError, Refusal
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
 
 T = TypeVar("T")
 _OURS = ("M_MISSING_PARAM", "M_INVALID_PARAM", "M_BAD_JSON", "M_NOT_JSON", "M_UNAUTHORIZED", "M_UNRECOGNIZED")
@@ -31,7 +34,10 @@ def passed_on(error: RequestFailed) -> MatrixError:
 
 
 def first_answer(
-    servers: Iterable[str], ask: Callable[[str], T], *, final: tuple[type[MatrixError], ...] = ()
+    servers: Iterable[ServerName],
+    ask: Callable[[ServerName], T],
+    *,
+    final: tuple[type[MatrixError], ...] = (),
 ) -> T:
     """Ask servers one after the other, and return the first answer that isn't an error.
 

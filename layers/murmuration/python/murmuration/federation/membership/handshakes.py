@@ -17,7 +17,7 @@ from murmuration.protocol.encoding.shapes import Content, Untrusted
 from murmuration.protocol.errors import MatrixError, UnsupportedRoomVersion
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event
-from murmuration.protocol.identifiers import is_valid_server_name, server_name_of
+from murmuration.protocol.identifiers import RoomId, ServerName, UserId, is_valid_server_name, server_name_of
 from murmuration.protocol.pdus.building import complete_event
 from murmuration.protocol.room_versions import ROOM_VERSIONS, get_room_version
 from murmuration.rooms.membership.operations import AUTHORISER
@@ -35,7 +35,7 @@ MOST_SERVERS = 10
 _COPIED = ("type", "room_id", "sender", "state_key", "prev_events", "auth_events", "depth")
 
 
-def candidates(room_id: str, *groups: Any) -> list[str]:
+def candidates(room_id: RoomId, *groups: Any) -> list[ServerName]:
     """Return the servers that may help with a room, each once, the first groups first; not this one.
 
     The last is the server in the room's ID, which rooms of version 12 don't have.
@@ -48,7 +48,7 @@ def candidates(room_id: str, *groups: Any) -> list[str]:
     return valid[:MOST_SERVERS]
 
 
-def make(server: str, membership: str, room_id: str, user_id: str, content: Content) -> Event:
+def make(server: ServerName, membership: str, room_id: RoomId, user_id: UserId, content: Content) -> Event:
     """Return the event that `server` made a template of, with `content`, signed by this server.
 
     Raises RequestFailed; Malformed for a template that isn't of this room, user and membership; Forbidden.
@@ -86,7 +86,12 @@ def make(server: str, membership: str, room_id: str, user_id: str, content: Cont
 
 
 def send(
-    server: str, membership: str, event: Event, *, seconds: float = SEND_SECONDS, max_bytes: int = 4 << 20
+    server: ServerName,
+    membership: str,
+    event: Event,
+    *,
+    seconds: float = SEND_SECONDS,
+    max_bytes: int = 4 << 20,
 ) -> Untrusted:
     """Send the signed event to `server`, by version 1 of the API if it lacks version 2; return its answer.
 
@@ -116,7 +121,7 @@ def is_unknown_endpoint(error: Refused) -> bool:
     return error.errcode == "M_UNRECOGNIZED" or (error.status in (404, 405) and not error.errcode)
 
 
-def listed_answer(server: str, answer: object) -> Untrusted:
+def listed_answer(server: ServerName, answer: object) -> Untrusted:
     """Return the object in an answer of version 1: `[200, {…}]`. Raises Malformed."""
     if isinstance(answer, list) and len(answer) == 2 and isinstance(answer[1], dict):
         return dict(answer[1])

@@ -25,7 +25,7 @@ from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.errors import Forbidden, MatrixError, NotFound, Unavailable
 from murmuration.protocol.event_types import CREATE_KEY, MEMBER, SERVER_ACL_KEY
 from murmuration.protocol.events import Event
-from murmuration.protocol.identifiers import parse_user_id
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId, parse_user_id
 from murmuration.protocol.pdus.event_format import parse_pdu
 from murmuration.protocol.pdus.signing import key_ids_of
 from murmuration.rooms.lifecycle import creation
@@ -47,7 +47,7 @@ SECONDS = 25.0
 
 
 def invite_user(
-    sender: str, room_id: str, user_id: str, *, reason: str | None = None, claim: Claim | None = None
+    sender: UserId, room_id: RoomId, user_id: UserId, *, reason: str | None = None, claim: Claim | None = None
 ) -> None:
     """Invite a user of any server who isn't in the room; the same invite again changes nothing.
 
@@ -62,7 +62,7 @@ def invite_user(
     invite_by(sender, room_id, user_id, content)
 
 
-def create_room(requester: Requester, request: RoomRequest, *, txn_id: str | None = None) -> str:
+def create_room(requester: Requester, request: RoomRequest, *, txn_id: str | None = None) -> RoomId:
     """Create a room, invite the users of other servers whom the request names, and return the room's ID.
 
     Raises what `creation.create_room` does, and the error of a user's server once all servers were asked.
@@ -73,7 +73,7 @@ def create_room(requester: Requester, request: RoomRequest, *, txn_id: str | Non
     room_id = creation.create_room(requester, request, txn_id=txn_id, elsewhere=True)
     content = {"membership": "invite", **({"is_direct": True} if request.is_direct else {})}
 
-    def call(user_id: str) -> MatrixError | None:
+    def call(user_id: UserId) -> MatrixError | None:
         try:
             invite_by(requester.user_id, room_id, user_id, content)
         except MatrixError as error:
@@ -86,7 +86,7 @@ def create_room(requester: Requester, request: RoomRequest, *, txn_id: str | Non
     return room_id
 
 
-def invite_by(sender: str, room_id: str, user_id: str, content: Content) -> str:
+def invite_by(sender: UserId, room_id: RoomId, user_id: UserId, content: Content) -> EventId:
     """Invite a user of any server with this content. Returns the event's ID. Raises what `invite_user`
     raises.
     """
@@ -112,7 +112,7 @@ def invite_by(sender: str, room_id: str, user_id: str, content: Content) -> str:
     return event.event_id
 
 
-def _build(room: Room, sender: str, user_id: str, content: Content) -> tuple[Event, bool]:
+def _build(room: Room, sender: UserId, user_id: UserId, content: Content) -> tuple[Event, bool]:
     """Return the invite, and whether it is new. It isn't part of the room yet.
 
     If the user is invited already and the invite says the same, it is that one.
@@ -130,7 +130,7 @@ def _build(room: Room, sender: str, user_id: str, content: Content) -> tuple[Eve
     return batch.offer(Draft(MEMBER, sender, content, user_id)), True
 
 
-def _require_federation(room: Room, server: str) -> None:
+def _require_federation(room: Room, server: ServerName) -> None:
     """Raise Forbidden where a server's users can't be in the room."""
     policy.require_allowed(server)
     state = room.events([CREATE_KEY, SERVER_ACL_KEY])
@@ -144,7 +144,7 @@ class InvitedServers:
 
     def ask_for_invite(self, room: Room, event: Event) -> Event:
         """See `InviteClient`."""
-        server = member_index.server_of(event.state_key or "")
+        server = member_index.server_of(event.member_id)
         _require_federation(room, server)
         try:
             return _ask(server, event, full_state(room.events, event.sender))
@@ -152,7 +152,7 @@ class InvitedServers:
             raise passed_on(error) from error
 
 
-def _ask(server: str, event: Event, state: Sequence[Pdu]) -> Event:
+def _ask(server: ServerName, event: Event, state: Sequence[Pdu]) -> Event:
     """The invite with the signature of the invited user's server. Raises RequestFailed."""
     parts = (event.room_id, event.event_id)
     body: InviteRequest = {
@@ -177,7 +177,7 @@ def _ask(server: str, event: Event, state: Sequence[Pdu]) -> Event:
     return _with_signature(server, event, answer.get("event"))
 
 
-def _with_signature(server: str, event: Event, answered: object) -> Event:
+def _with_signature(server: ServerName, event: Event, answered: object) -> Event:
     """The event with the server's own signature, which must be right, and nothing else of the answer."""
     given = answered.get("signatures") if isinstance(answered, dict) else None
     by_server = given.get(server) if isinstance(given, dict) else None
@@ -192,7 +192,7 @@ def _with_signature(server: str, event: Event, answered: object) -> Event:
     return signed
 
 
-def _check_signature(server: str, event: Event) -> None:
+def _check_signature(server: ServerName, event: Event) -> None:
     """Raise InvalidSignature unless a known key of the server has signed the event."""
     from murmuration.protocol.pdus.signing import InvalidSignature, verify_event
 

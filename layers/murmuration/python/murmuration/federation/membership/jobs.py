@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from murmuration.aws.calls import ServiceError
 from murmuration.clock import now_ms
@@ -34,6 +34,9 @@ from murmuration.storage.servers.join_jobs import Job
 from murmuration.transport.deadlines import Deadline
 from murmuration.transport.errors import TimedOut
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, ServerName, UserId
+
 CLAIM_MS = 60_000
 """When a worker has died, others may begin after so long."""
 TOTAL_SECONDS = 300.0
@@ -45,12 +48,12 @@ RENEWED_SECONDS = 15.0
 class JoinMessage(TypedDict):
     """A message of the queue `remote-joins`: a join to carry out, or the attempt number of a leave."""
 
-    user_id: str
-    room_id: str
+    user_id: UserId
+    room_id: RoomId
     leave: NotRequired[int]
 
 
-def run(user_id: str, room_id: str) -> None:
+def run(user_id: UserId, room_id: RoomId) -> None:
     """Carry out a job, unless it has ended or another worker has claimed it.
 
     The outcome is stored for the requests that wait. An unexpected error is raised after that.
@@ -101,7 +104,7 @@ def join(job: Job) -> None:
     """Join the room through the first of the servers that allows it. Raises MatrixError."""
     most, deadline = limit_for(job.room_id), Deadline(TOTAL_SECONDS)
 
-    def by(server: str) -> Entry:
+    def by(server: ServerName) -> Entry:
         seconds = deadline.left(handshakes.JOIN_SECONDS)
         check_complexity(server, job.room_id, most)
         event = handshakes.make(server, "join", job.room_id, job.user_id, job.content)
@@ -124,10 +127,10 @@ def join(job: Job) -> None:
     enter(entry, afresh=job.afresh)
 
 
-def _leave(servers: Sequence[str], job: Job) -> None:
+def _leave(servers: Sequence[ServerName], job: Job) -> None:
     """Leave again a room that is too large, as well as that goes."""
 
-    def by(server: str) -> None:
+    def by(server: ServerName) -> None:
         event = handshakes.make(server, "leave", job.room_id, job.user_id, {})
         handshakes.send(server, "leave", event)
 

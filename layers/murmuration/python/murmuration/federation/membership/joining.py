@@ -28,7 +28,14 @@ from murmuration.protocol.errors import (
     Refusal,
 )
 from murmuration.protocol.event_types import JOIN_RULES_KEY, MEMBER
-from murmuration.protocol.identifiers import is_valid_room_alias, is_valid_room_id, parse_room_alias
+from murmuration.protocol.identifiers import (
+    RoomId,
+    ServerName,
+    UserId,
+    is_valid_room_alias,
+    is_valid_room_id,
+    parse_room_alias,
+)
 from murmuration.rooms.membership import joining
 from murmuration.rooms.membership.joining import JoinRequest
 from murmuration.rooms.membership.member_content import member_content
@@ -50,7 +57,7 @@ MOST_KNOWN = 5
 
 def join_room(
     token: AccessToken, request: JoinRequest, via: Sequence[str] = (), *, txn_id: str | None = None
-) -> str:
+) -> RoomId:
     """Join the room that an ID or alias names, once for a `txn_id`, and return its ID.
 
     `via` are servers that the client knows to be in it. Raises UnknownToken, NotFound, Forbidden,
@@ -83,7 +90,7 @@ def is_elsewhere(room_id_or_alias: str) -> bool:
     return parse_room_alias(room_id_or_alias).server_name != settings().server_name
 
 
-def find_alias(alias: str) -> tuple[str, list[str]]:
+def find_alias(alias: str) -> tuple[RoomId, list[ServerName]]:
     """Return the room that an alias of another server points to, and servers that are in it.
 
     Raises NotFound, Forbidden, BadGateway.
@@ -104,10 +111,10 @@ def find_alias(alias: str) -> tuple[str, list[str]]:
     if not isinstance(room_id, str) or not is_valid_room_id(room_id):
         raise NotFound(f"{server} does not know what room the alias points to")
     known = [each for each in servers if isinstance(each, str)] if isinstance(servers, list) else []
-    return room_id, handshakes.candidates("", known, [server])
+    return room_id, handshakes.candidates(RoomId(""), known, [server])
 
 
-def servers_for(user_id: str, room_id: str, via: Sequence[str] = ()) -> list[str]:
+def servers_for(user_id: UserId, room_id: RoomId, via: Sequence[str] = ()) -> list[ServerName]:
     """Return the servers that may help a user to join or leave a room, the likeliest first.
 
     They are those that the client named, the server of the user who sent the invite, those that were in the
@@ -117,7 +124,7 @@ def servers_for(user_id: str, room_id: str, via: Sequence[str] = ()) -> list[str
     invited_by: list[str] = []
     if row is not None and row.membership in ("invite", "knock"):
         invited_by = [member_index.server_of(row.sender), *row.via]
-    known: list[str] = []
+    known: list[ServerName] = []
     try:
         head = Room.load(room_id).head
         counts = member_index.read_servers(head)
@@ -128,8 +135,13 @@ def servers_for(user_id: str, room_id: str, via: Sequence[str] = ()) -> list[str
 
 
 def join_elsewhere(
-    user_id: str, room_id: str, servers: Sequence[str], request: JoinRequest, *, afresh: bool = False
-) -> str:
+    user_id: UserId,
+    room_id: RoomId,
+    servers: Sequence[ServerName],
+    request: JoinRequest,
+    *,
+    afresh: bool = False,
+) -> RoomId:
     """Join a room through other servers, and return its ID. Raises what `join_room` raises.
 
     Some joins of a user may go on at a time, because each occupies a worker for minutes.
@@ -155,7 +167,7 @@ def join_elsewhere(
     return _wait(job)
 
 
-def _wait(job: Job) -> str:
+def _wait(job: Job) -> RoomId:
     """Wait for a job's outcome. Raises what it failed with, GatewayTimeout while it goes on."""
     deadline, pause = time.monotonic() + WAIT_SECONDS, 0.1
     while True:
@@ -177,7 +189,7 @@ def _failure(job: Job) -> MatrixError:
     return Refusal(failure.get("status", 500), errcode, message, **body)
 
 
-def _who_may_vouch(user_id: str, room_id: str) -> list[str]:
+def _who_may_vouch(user_id: UserId, room_id: RoomId) -> list[ServerName]:
     """Servers that may let the user into a restricted room that this server is in, where it can't itself."""
     try:
         room = Room.load(room_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from murmuration.federation.membership import handshakes, outside, stripped
 from murmuration.federation.membership.failures import first_answer
@@ -17,10 +18,13 @@ from murmuration.transport.errors import TimedOut
 
 TOTAL_SECONDS = 18.0
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, ServerName, UserId
+
 
 def knock_on_room(
-    user_id: str, room_id_or_alias: str, via: Sequence[str] = (), *, reason: str | None = None
-) -> str:
+    user_id: UserId, room_id_or_alias: str, via: Sequence[str] = (), *, reason: str | None = None
+) -> RoomId:
     """Knock on the room that an ID or alias names, and return its ID.
 
     Raises NotFound, Forbidden, LimitExceeded, and the errors that other servers answer.
@@ -41,11 +45,11 @@ def knock_on_room(
     return room_id
 
 
-def _knock(user_id: str, room_id: str, servers: Sequence[str], reason: str | None) -> None:
+def _knock(user_id: UserId, room_id: RoomId, servers: Sequence[ServerName], reason: str | None) -> None:
     content = member_content(user_id, "knock", reason=reason)
     deadline = Deadline(TOTAL_SECONDS)
 
-    def by(server: str) -> Membership:
+    def by(server: ServerName) -> Membership:
         seconds = deadline.left(handshakes.MAKE_SECONDS)
         event = handshakes.make(server, "knock", room_id, user_id, content)
         answer = handshakes.send(server, "knock", event, seconds=seconds)

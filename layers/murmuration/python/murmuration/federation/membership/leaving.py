@@ -28,13 +28,16 @@ from murmuration.transport.errors import TransportError
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import EventFields
+    from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId
 
 TOTAL_SECONDS = 18.0
 AGAIN_SECONDS = 600
 MOST_TRIES = 6
 
 
-def leave_room(user_id: str, room_id: str, *, reason: str | None = None, claim: Claim | None = None) -> None:
+def leave_room(
+    user_id: UserId, room_id: RoomId, *, reason: str | None = None, claim: Claim | None = None
+) -> None:
     """Leave a room, reject an invite or take back a knock; does nothing for a user who has left. Raises
     Forbidden.
     """
@@ -48,7 +51,7 @@ def leave_room(user_id: str, room_id: str, *, reason: str | None = None, claim: 
         _end(user_id, room_id, reason)
 
 
-def reject_invite(user_id: str, room_id: str, event_id: str, *, claim: Claim | None = None) -> None:
+def reject_invite(user_id: UserId, room_id: RoomId, event_id: EventId, *, claim: Claim | None = None) -> None:
     """Reject the invite with this event ID. Raises NotFound if the event isn't an invite that is still
     open.
     """
@@ -59,7 +62,7 @@ def reject_invite(user_id: str, room_id: str, event_id: str, *, claim: Claim | N
         operations.reject_invite(user_id, room_id, event_id, claim=claim)
 
 
-def leave_all_rooms(user_id: str) -> None:
+def leave_all_rooms(user_id: UserId) -> None:
     """Leave every room, invites and knocks included, as a deactivated account does.
 
     Invites of rooms that this server isn't in end at once; other servers are told later.
@@ -73,7 +76,7 @@ def leave_all_rooms(user_id: str) -> None:
             operations.leave_room(user_id, row.room_id)
 
 
-def leave_again(user_id: str, room_id: str, tries: int) -> None:
+def leave_again(user_id: UserId, room_id: RoomId, tries: int) -> None:
     """Send the room's servers a leave again that none of them accepted when the user left."""
     row = memberships.read_row(user_id, room_id)
     if row is None or not row.is_outside or row.membership != "leave":
@@ -82,7 +85,7 @@ def leave_again(user_id: str, room_id: str, tries: int) -> None:
         _ask_later(user_id, room_id, tries + 1)
 
 
-def _end(user_id: str, room_id: str, reason: str | None, *, wait: bool = True) -> bool:
+def _end(user_id: UserId, room_id: RoomId, reason: str | None, *, wait: bool = True) -> bool:
     """End an invite or knock of a room that this server isn't in; False where there is and was none."""
     row = memberships.read_membership(user_id, room_id)
     if row is not None and row.is_outside and row.membership == "leave":
@@ -103,7 +106,7 @@ def _end(user_id: str, room_id: str, reason: str | None, *, wait: bool = True) -
     return True
 
 
-def _ask_later(user_id: str, room_id: str, tries: int) -> None:
+def _ask_later(user_id: UserId, room_id: RoomId, tries: int) -> None:
     message = {"user_id": user_id, "room_id": room_id, "leave": tries}
     queues.send_later(QUEUE, message, AGAIN_SECONDS)
 
@@ -113,7 +116,7 @@ def _leave_elsewhere(row: Membership, reason: str | None) -> Event | None:
     content = {"reason": reason} if reason is not None else {}
     deadline = Deadline(TOTAL_SECONDS)
 
-    def by(server: str) -> Event:
+    def by(server: ServerName) -> Event:
         seconds = deadline.left(handshakes.MAKE_SECONDS)
         event = handshakes.make(server, "leave", row.room_id, row.user_id, content)
         handshakes.send(server, "leave", event, seconds=seconds)
@@ -124,7 +127,7 @@ def _leave_elsewhere(row: Membership, reason: str | None) -> Event | None:
     return None
 
 
-def _local_leave(user_id: str, reason: str | None) -> EventFields:
+def _local_leave(user_id: UserId, reason: str | None) -> EventFields:
     """What clients are shown where no server has taken the leave."""
     return {
         "type": MEMBER,

@@ -7,6 +7,8 @@ because another join costs nothing more.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from murmuration.federation.membership.answers import Entry
 from murmuration.federation.requests import client
 from murmuration.federation.requests.errors import RequestFailed
@@ -14,6 +16,9 @@ from murmuration.federation.serving.complexity import EVENTS_PER_COMPLEXITY
 from murmuration.protocol.errors import Forbidden
 from murmuration.settings import settings
 from murmuration.storage.rooms import room_items
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, ServerName
 
 SECONDS = 5.0
 _MOST_TOLD = 10**9
@@ -26,14 +31,14 @@ class RoomTooLarge(Forbidden):
     """
 
 
-def limit_for(room_id: str) -> int:
+def limit_for(room_id: RoomId) -> int:
     """Return how many members the room may have when it is joined through another server; 0 for no limit."""
     most = settings().federation_max_members
     head = room_items.read_head(room_id) if most else None
     return 0 if head is not None and head.is_resident else most
 
 
-def check_complexity(server: str, room_id: str, most: int) -> None:
+def check_complexity(server: ServerName, room_id: RoomId, most: int) -> None:
     """Raise Forbidden if `server` says that the room's state has more than twice `most` events.
 
     The caller may ask another server then. A server that doesn't answer the question is no error: the members

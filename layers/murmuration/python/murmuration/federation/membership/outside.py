@@ -12,7 +12,7 @@ from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import Unavailable
 from murmuration.protocol.events import Event
-from murmuration.protocol.identifiers import UserId
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.rooms.reading.stripped_state import MAX_BYTES, size_of, strip
 from murmuration.storage.live import streams
 from murmuration.storage.users import memberships
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 20
 
 
-def record(user_id: str, room_id: str, make: Callable[[Membership | None], Membership | None]) -> bool:
+def record(user_id: UserId, room_id: RoomId, make: Callable[[Membership | None], Membership | None]) -> bool:
     """Replace a user's membership by the one that `make` returns for it, and tell their devices. Returns
     whether it changed.
 
@@ -56,7 +56,7 @@ def outside_row(
     `state` is the room's stripped state, `via` are the servers that may help to leave the room.
     """
     return Membership(
-        user_id=UserId(event.state_key or ""),
+        user_id=event.member_id,
         room_id=event.room_id,
         membership=membership,
         event_id=event.event_id,
@@ -70,7 +70,9 @@ def outside_row(
     )
 
 
-def ended_row(before: Membership, event: EventFields, sender: str, membership: str = "leave") -> Membership:
+def ended_row(
+    before: Membership, event: EventFields, sender: UserId, membership: str = "leave"
+) -> Membership:
     """Return the membership row of a user whose invite or knock has ended; `event` is in the form for
     clients.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.federation.membership.joining import join_elsewhere, servers_for
@@ -13,10 +14,13 @@ from murmuration.rooms.room import Room
 from murmuration.storage.rooms import member_index
 from murmuration.storage.users import memberships
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
+
 PRESENT = ("join", "invite", "knock")
 
 
-def forget_room(room_id: str) -> Iterator[tuple[str, str]]:
+def forget_room(room_id: RoomId) -> Iterator[tuple[str, str]]:
     """Make all users of this server leave a room and forget it.
 
     From then on no events of the room are accepted, and it is deleted after the usual time for empty rooms.
@@ -36,7 +40,7 @@ def forget_room(room_id: str) -> Iterator[tuple[str, str]]:
             yield user_id, ""
 
 
-def rejoin_room(room_id: str, via: Sequence[str] = ()) -> list[str]:
+def rejoin_room(room_id: RoomId, via: Sequence[str] = ()) -> list[str]:
     """Fetch a room again from other servers, whose state replaces the state known here.
 
     One local user joins again through a server in the room, `via` first. Then the users join whom that server

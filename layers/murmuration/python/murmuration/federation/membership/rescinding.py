@@ -13,6 +13,7 @@ from murmuration.federation.membership.serving.access import is_ours
 from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 from murmuration.protocol.pdus.event_format import parse_pdu
 from murmuration.protocol.pdus.validation import (
     check_content_hash,
@@ -25,7 +26,7 @@ from murmuration.storage.users import memberships
 from murmuration.storage.users.memberships import Membership
 
 
-def take_leave(pdu: Any, origin: str) -> bool:  # noqa: ARG001 - the signature counts, whoever brings it
+def take_leave(pdu: Any, origin: ServerName) -> bool:  # noqa: ARG001 - the signature counts, whoever brings it
     """End the invite or knock of one of this server's users by an event of another server's.
 
     The event counts only if its sender's server has signed it, and if it cites that very invite or knock
@@ -51,12 +52,14 @@ def take_leave(pdu: Any, origin: str) -> bool:  # noqa: ARG001 - the signature c
     return outside.record(user_id, room_id, end)
 
 
-def _named(pdu: Any) -> tuple[str, str]:
+def _named(pdu: Any) -> tuple[UserId, RoomId]:
     """The user and the room that a PDU is about; empty where it is no membership event."""
     if not isinstance(pdu, dict) or pdu.get("type") != MEMBER:
-        return "", ""
+        return UserId(""), RoomId("")
     user_id, room_id = pdu.get("state_key"), pdu.get("room_id")
-    return (user_id, room_id) if isinstance(user_id, str) and isinstance(room_id, str) else ("", "")
+    if not isinstance(user_id, str) or not isinstance(room_id, str):
+        return UserId(""), RoomId("")
+    return UserId(user_id), RoomId(room_id)
 
 
 def _is_open(row: Membership) -> bool:

@@ -9,25 +9,27 @@ from __future__ import annotations
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.event_types import MEMBER
-from murmuration.protocol.identifiers import parse_user_id
+from murmuration.protocol.identifiers import EventId, RoomId, UserId, parse_user_id
 from murmuration.rooms.writing import sending
 from murmuration.storage.rooms import member_index
 from murmuration.storage.users import memberships
 from murmuration.storage.users.memberships import Membership
 
 
-def set_state(requester: Requester, room_id: str, event_type: str, state_key: str, content: Content) -> str:
+def set_state(
+    requester: Requester, room_id: RoomId, event_type: str, state_key: str, content: Content
+) -> EventId:
     """Set a piece of state, and return the event's ID. Raises what `sending.set_state` and the invited
     server do.
     """
     if event_type == MEMBER:
-        event_id = _elsewhere(requester.user_id, room_id, state_key, content)
+        event_id = _elsewhere(requester.user_id, room_id, UserId(state_key), content)
         if event_id is not None:
             return event_id
     return sending.set_state(requester, room_id, event_type, state_key, content)
 
 
-def _elsewhere(sender: str, room_id: str, user_id: str, content: Content) -> str | None:
+def _elsewhere(sender: UserId, room_id: RoomId, user_id: UserId, content: Content) -> EventId | None:
     """Change a membership for which another server is needed; None where none is."""
     membership = content.get("membership")
     if membership == "invite":
@@ -43,7 +45,7 @@ def _elsewhere(sender: str, room_id: str, user_id: str, content: Content) -> str
     return _join(row, content) if row.membership == "invite" else None
 
 
-def _invite(sender: str, room_id: str, user_id: str, content: Content) -> str:
+def _invite(sender: UserId, room_id: RoomId, user_id: UserId, content: Content) -> EventId:
     from murmuration.federation.membership import inviting
     from murmuration.identity import rate_limits
     from murmuration.protocol.bodies import limit_size
@@ -54,7 +56,7 @@ def _invite(sender: str, room_id: str, user_id: str, content: Content) -> str:
     return inviting.invite_by(sender, room_id, user_id, content)
 
 
-def _leave(row: Membership, content: Content) -> str:
+def _leave(row: Membership, content: Content) -> EventId:
     """End an invite or knock; the event's ID."""
     from murmuration.federation.membership.leaving import leave_room
 
@@ -63,7 +65,7 @@ def _leave(row: Membership, content: Content) -> str:
     return _event_id_of(row)
 
 
-def _join(row: Membership, content: Content) -> str:
+def _join(row: Membership, content: Content) -> EventId:
     """Join the room of an invite; the event's ID."""
     from murmuration.federation.membership.joining import join_elsewhere, servers_for
     from murmuration.rooms.membership.joining import JoinRequest
@@ -76,7 +78,7 @@ def _join(row: Membership, content: Content) -> str:
     return _event_id_of(row)
 
 
-def _event_id_of(before: Membership) -> str:
+def _event_id_of(before: Membership) -> EventId:
     """The event that made the user's membership what it is now."""
     row = memberships.read_row(before.user_id, before.room_id)
     return row.event_id if row is not None else before.event_id

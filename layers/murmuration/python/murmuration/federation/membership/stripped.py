@@ -14,7 +14,7 @@ from murmuration.federation.keys.fetching import verify_keys
 from murmuration.protocol.errors import InvalidParam, MatrixError
 from murmuration.protocol.event_types import CREATE, MEMBER
 from murmuration.protocol.events import Event, StateKey
-from murmuration.protocol.identifiers import is_valid_user_id
+from murmuration.protocol.identifiers import RoomId, UserId, is_valid_user_id
 from murmuration.protocol.pdus.event_format import parse_pdu, sendable
 from murmuration.protocol.pdus.hashing import verify_content_hash
 from murmuration.protocol.pdus.validation import check_signatures, keys_to_look_up
@@ -29,7 +29,7 @@ MOST_EVENTS = 100
 
 
 def full_state(
-    state: Callable[[Iterable[StateKey]], Mapping[StateKey, Event]], sender: str | None = None
+    state: Callable[[Iterable[StateKey]], Mapping[StateKey, Event]], sender: UserId | None = None
 ) -> list[Pdu]:
     """Return the room's main facts as whole events, with the inviter's (`sender`) membership; the creation
     first.
@@ -42,7 +42,7 @@ def full_state(
     return [sendable(pdu) for pdu in events]
 
 
-def received_state(given: object, version: RoomVersion, room_id: str) -> list[StrippedState]:
+def received_state(given: object, version: RoomVersion, room_id: RoomId) -> list[StrippedState]:
     """Return the stripped state for clients, from what another server sent with an invite or knock.
 
     In rooms whose ID is their create event's hash, the whole create event must be there and belong to the
@@ -75,7 +75,7 @@ def received_state(given: object, version: RoomVersion, room_id: str) -> list[St
     return _bounded(shown)
 
 
-def _whole_event(pdu: Untrusted, version: RoomVersion, room_id: str) -> Event | None:
+def _whole_event(pdu: Untrusted, version: RoomVersion, room_id: RoomId) -> Event | None:
     try:
         event = parse_pdu(pdu, version)
     except MatrixError:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from murmuration.protocol.encoding.globs import glob
 from murmuration.protocol.errors import Forbidden
 from murmuration.settings import settings
 from murmuration.transport.addresses import Reach
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
 
-def is_allowed(server_name: str) -> bool:
+
+def is_allowed(server_name: ServerName) -> bool:
     """Return whether this server asks `server_name` and answers it. The deny list wins over the allow
     list.
     """
@@ -18,7 +23,7 @@ def is_allowed(server_name: str) -> bool:
     return not config.federation_allow or _listed(server_name, config.federation_allow)
 
 
-def require_allowed(server_name: str) -> None:
+def require_allowed(server_name: ServerName) -> None:
     """Raise Forbidden for a server that `is_allowed` refuses."""
     if not settings().federation:
         raise Forbidden("This server does not federate")
@@ -33,7 +38,7 @@ def reach() -> Reach:
     return Reach(loopback=settings().federation_loopback)
 
 
-def _listed(server_name: str, patterns: tuple[str, ...]) -> bool:
+def _listed(server_name: ServerName, patterns: tuple[str, ...]) -> bool:
     """Return whether one of the globs fits the name, or the name without its port."""
     from murmuration.protocol.identifiers import parse_server_name
 

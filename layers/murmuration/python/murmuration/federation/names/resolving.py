@@ -16,7 +16,7 @@ from murmuration.federation.names import srv, well_known
 from murmuration.federation.names.srv import SrvError, SrvRefused
 from murmuration.federation.names.well_known import WellKnownError
 from murmuration.protocol.errors import InvalidParam
-from murmuration.protocol.identifiers import ServerNameParts, parse_server_name
+from murmuration.protocol.identifiers import ServerName, ServerNameParts, parse_server_name
 from murmuration.storage.servers import resolutions
 from murmuration.storage.servers.resolutions import Resolution
 
@@ -47,7 +47,7 @@ class Route:
     certificate_name: str
 
 
-def resolve(server_name: str) -> tuple[Route, ...]:
+def resolve(server_name: ServerName) -> tuple[Route, ...]:
     """Return the routes to a server, to be tried in this order. Raises NoRoute.
 
     A literal or a name with a port costs nothing. Else a process that doesn't know the server reads once.
@@ -66,7 +66,7 @@ def resolve(server_name: str) -> tuple[Route, ...]:
     return _routes(server_name, current)
 
 
-def _recall(server_name: str) -> Resolution:
+def _recall(server_name: ServerName) -> Resolution:
     """What this process knows, if that still counts; else what the table has, or nothing."""
     known, now = _known.get(server_name), now_ms()
     if known is not None and now < known.ask_again_ms:
@@ -98,7 +98,7 @@ def _literal(host: str) -> str | None:
         return None
 
 
-def _with_delegate(server_name: str, known: Resolution) -> Resolution:
+def _with_delegate(server_name: ServerName, known: Resolution) -> Resolution:
     """`known` with a delegation that counts now, or without one."""
     now = now_ms()
     if now < known.ask_again_ms:
@@ -115,7 +115,7 @@ def _with_delegate(server_name: str, known: Resolution) -> Resolution:
     )
 
 
-def _with_targets(server_name: str, known: Resolution) -> Resolution:
+def _with_targets(server_name: ServerName, known: Resolution) -> Resolution:
     """`known` with the SRV records that count now, if any are to be looked up."""
     name = known.delegate or server_name
     if _direct(parse_server_name(name), name) is not None:
@@ -154,7 +154,7 @@ def _look_up(name: str) -> srv.Records:
     return records
 
 
-def _routes(server_name: str, known: Resolution) -> tuple[Route, ...]:
+def _routes(server_name: ServerName, known: Resolution) -> tuple[Route, ...]:
     name = known.delegate or server_name
     if (direct := _direct(parse_server_name(name), name)) is not None:
         return (direct,)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from murmuration.federation.names import policy
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import NotJson
-from murmuration.protocol.identifiers import is_valid_server_name, parse_server_name
+from murmuration.protocol.identifiers import ServerName, is_valid_server_name, parse_server_name
 from murmuration.settings import settings
 from murmuration.transport.deadlines import Deadline
 from murmuration.transport.errors import AnswerTooLarge, TransportError
@@ -38,7 +38,7 @@ class WellKnownError(Exception):
 class Delegation:
     """The server name that a host delegates to, and for how many seconds that is valid."""
 
-    server_name: str
+    server_name: ServerName
     lifetime_s: int
 
 
@@ -83,7 +83,7 @@ def _until(date: str, now_s: float | None) -> int:
         return 0
 
 
-def _delegate(body: bytes) -> str:
+def _delegate(body: bytes) -> ServerName:
     """The `m.server` of a body, whatever its content type. Raises WellKnownError."""
     try:
         value = canonical_json.loads(body)

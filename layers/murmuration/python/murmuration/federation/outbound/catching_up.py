@@ -9,6 +9,7 @@ these first, and asks for earlier ones itself.
 from __future__ import annotations
 
 import secrets
+from typing import TYPE_CHECKING
 
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
@@ -27,6 +28,9 @@ from murmuration.federation.requests import health
 from murmuration.storage.servers import backlogs
 from murmuration.storage.servers.backlogs import Backlog, Move, Owed
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
+
 SECONDS = 50.0
 CLAIM_MS = 150_000
 """Longer than a worker may run."""
@@ -37,7 +41,7 @@ EVERYTHING_MS = 3_600_000
 ROOMS_AT_ONCE = 50
 
 
-def catch_up(server_name: str) -> None:
+def catch_up(server_name: ServerName) -> None:
     """Send a server its backlog, until it is up to date or fails."""
     started = now_ms()
     backlog = backlogs.claim(server_name, secrets.token_hex(8), now_ms=started, until_ms=started + CLAIM_MS)
@@ -81,7 +85,7 @@ def _step(backlog: Backlog) -> bool:
     return True
 
 
-def _send(server_name: str, transaction: Transaction) -> Outcome:
+def _send(server_name: ServerName, transaction: Transaction) -> Outcome:
     found = logs.read_content(server_name, transaction.parts)
     if found.is_empty:
         return Outcome.DELIVERED

@@ -20,6 +20,7 @@ from murmuration.storage.keys.device_lists import changes_in
 if TYPE_CHECKING:
     from murmuration.federation.shapes import DeviceListUpdate, Edu, SigningKeyUpdate
     from murmuration.protocol.encoding.shapes import KeyObject
+    from murmuration.protocol.identifiers import DeviceId, ServerName, UserId
 
 MOST_EDU_BYTES = 9_000
 """What one change counts as: device keys have 4 KB, signatures come in addition."""
@@ -48,7 +49,7 @@ def _federates() -> bool:
     return settings().federation
 
 
-def servers_of(user_id: str) -> set[str]:
+def servers_of(user_id: UserId) -> set[ServerName]:
     """Return the other servers that share a room with a local user."""
     import functools
 
@@ -63,7 +64,7 @@ def servers_of(user_id: str) -> set[str]:
     return {server for servers in found for server in servers}
 
 
-def read_owed(server_name: str, user_id: str, since: int) -> tuple[list[int], int]:
+def read_owed(server_name: ServerName, user_id: UserId, since: int) -> tuple[list[int], int]:
     """Return the numbers of the changes, from `since` on, that a server is to get, and the number to continue
     from.
 
@@ -79,7 +80,7 @@ def read_owed(server_name: str, user_id: str, since: int) -> tuple[list[int], in
     return sorted(newest.values()), changes[-1].number + 1
 
 
-def read_edus(user_id: str, numbers: Sequence[int], since: int) -> list[Edu]:
+def read_edus(user_id: UserId, numbers: Sequence[int], since: int) -> list[Edu]:
     """Return the EDUs of these changes, in order, for a server that got all changes before `since`."""
     if not numbers:
         return []
@@ -102,7 +103,9 @@ def read_edus(user_id: str, numbers: Sequence[int], since: int) -> list[Edu]:
     return edus
 
 
-def _device_update(user_id: str, change: Change, device_id: str, prev: int, keys: KeyObject | None) -> Edu:
+def _device_update(
+    user_id: UserId, change: Change, device_id: DeviceId, prev: int, keys: KeyObject | None
+) -> Edu:
     content: DeviceListUpdate = {
         "user_id": user_id,
         "device_id": device_id,
@@ -120,7 +123,7 @@ def _device_update(user_id: str, change: Change, device_id: str, prev: int, keys
 
 
 def _signing_key_updates(
-    user_id: str, masters: Mapping[str, KeyObject], self_signings: Mapping[str, KeyObject]
+    user_id: UserId, masters: Mapping[UserId, KeyObject], self_signings: Mapping[UserId, KeyObject]
 ) -> list[Edu]:
     content: SigningKeyUpdate = {"user_id": user_id}
     if user_id in masters:

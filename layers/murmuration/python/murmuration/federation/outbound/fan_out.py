@@ -15,11 +15,13 @@ from murmuration.federation.outbound.refusals import next_try_ms
 from murmuration.federation.outbound.transactions import Outcome, Part, Transaction
 from murmuration.federation.requests import health
 from murmuration.federation.requests.threads import side_by_side
+from murmuration.protocol.identifiers import ServerName
 from murmuration.storage.servers import backlogs
 from murmuration.storage.servers.backlogs import Backlog, Owed
 
 if TYPE_CHECKING:
     from murmuration.federation.shapes import Edu, TransactionBody
+    from murmuration.storage.servers.backlogs import LogId
 
 SECONDS = 20.0
 """What a server has for its answer: the others of its group wait so long at most."""
@@ -30,7 +32,7 @@ PASSED_MS = 60_000
 """After so long nobody needs to know who typed."""
 
 
-def send_new(room_id: str, ordinals: Sequence[int], servers: Sequence[str], made_ms: int) -> None:
+def send_new(room_id: LogId, ordinals: Sequence[int], servers: Sequence[ServerName], made_ms: int) -> None:
     """Send new entries of a log to servers, except those that are behind. A server that fails is behind from
     now on.
 
@@ -42,7 +44,7 @@ def send_new(room_id: str, ordinals: Sequence[int], servers: Sequence[str], made
     up_to_date += _owe(room_id, ordinals[0], behind)
     since = 0 if logs.is_room(room_id) else ordinals[0]
     transaction = Transaction(made_ms, (Part(room_id, tuple(ordinals), ordinals[-1] + 1, since=since),))
-    found = logs.read_content("", transaction.parts) if up_to_date else logs.Content()
+    found = logs.read_content(ServerName(""), transaction.parts) if up_to_date else logs.Content()
     if found.is_empty:
         return
     health.learn(up_to_date)
@@ -50,7 +52,7 @@ def send_new(room_id: str, ordinals: Sequence[int], servers: Sequence[str], made
     side_by_side(lambda name: _send(name, transaction, content), up_to_date, most=pokes.SERVERS_AT_ONCE)
 
 
-def _send(name: str, transaction: Transaction, content: TransactionBody) -> bool:
+def _send(name: ServerName, transaction: Transaction, content: TransactionBody) -> bool:
     """Send a transaction of one part; if the server fails, it is behind. Whether it is done with."""
     outcome = transactions.send(name, transaction.txn_id, content, seconds=SECONDS)
     if outcome in (Outcome.DELIVERED, Outcome.EXCLUDED):
@@ -69,13 +71,13 @@ def _send(name: str, transaction: Transaction, content: TransactionBody) -> bool
     return False
 
 
-def send_all_messages(server_names: Sequence[str]) -> None:
+def send_all_messages(server_names: Sequence[ServerName]) -> None:
     """Send servers their waiting to-device messages, all at the same time."""
     health.learn(server_names)
     side_by_side(send_messages, server_names, most=pokes.SERVERS_AT_ONCE)
 
 
-def send_messages(server_name: str) -> None:
+def send_messages(server_name: ServerName) -> None:
     """Send a server its waiting to-device messages. If it is behind, add them to its backlog instead.
 
     Messages that it confirmed are removed. If the worker stops before that, they are sent again, and the
@@ -98,7 +100,7 @@ def send_messages(server_name: str) -> None:
             return
 
 
-def send_passing(edus: Sequence[Edu], servers: Sequence[str], made_ms: int) -> None:
+def send_passing(edus: Sequence[Edu], servers: Sequence[ServerName], made_ms: int) -> None:
     """Send EDUs that are only useful now to those of the servers that are up to date. They are never sent
     later.
     """
@@ -116,7 +118,7 @@ def send_passing(edus: Sequence[Edu], servers: Sequence[str], made_ms: int) -> N
     )
 
 
-def _owe(room_id: str, ordinal: int, behind: dict[str, Backlog]) -> list[str]:
+def _owe(room_id: LogId, ordinal: int, behind: dict[ServerName, Backlog]) -> list[ServerName]:
     """Note that servers which are behind get an event later; those that have caught up just now.
 
     While a backlog is at rest, and something of the room is owed already, there is nothing to be noted.
@@ -130,7 +132,7 @@ def _owe(room_id: str, ordinal: int, behind: dict[str, Backlog]) -> list[str]:
     return caught_up
 
 
-def _recovered(names: Sequence[str], behind: dict[str, Backlog]) -> list[str]:
+def _recovered(names: Sequence[ServerName], behind: dict[ServerName, Backlog]) -> list[ServerName]:
     """Return those servers that answer again, or have sent a request, since they failed. `names` are at
     rest.
     """

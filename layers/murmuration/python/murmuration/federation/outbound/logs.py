@@ -11,19 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 from murmuration.federation.outbound import device_changes, room_logs
 from murmuration.federation.outbound.transactions import MOST_BYTES, MOST_EDUS, Part, size
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 from murmuration.storage.servers import outgoing_messages
 from murmuration.storage.servers.backlogs import Owed
 
 if TYPE_CHECKING:
     from murmuration.federation.shapes import Edu
+    from murmuration.storage.servers.backlogs import LogId
 
-TO_DEVICE = ">"
+TO_DEVICE: Final = ">"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Pending:
     first event, and 0 for EDUs, which go first.
     """
 
-    log_id: str
+    log_id: LogId
     places: Sequence[tuple[int, int]]
     until: int
     is_all: bool
@@ -59,19 +61,24 @@ class Content:
         return not self.events and not self.edus
 
 
-def is_room(log_id: str) -> bool:
+def is_room(log_id: LogId) -> TypeGuard[RoomId]:
     """Return whether a log is a room's."""
     return log_id.startswith("!")
 
 
-def read_pending(server_name: str, owed: Owed, *, only_newest: bool) -> Pending:
+def _user_of(log_id: LogId) -> UserId:
+    """The user whose devices' log has this ID."""
+    return UserId(log_id)
+
+
+def read_pending(server_name: ServerName, owed: Owed, *, only_newest: bool) -> Pending:
     """Return the next places of a log to send to a server; with `only_newest` just the newest event of a
     room.
     """
     if owed.room_id == TO_DEVICE:
         return _pending_messages(server_name)
     if not is_room(owed.room_id):
-        changes, until = device_changes.read_owed(server_name, owed.room_id, owed.ordinal)
+        changes, until = device_changes.read_owed(server_name, _user_of(owed.room_id), owed.ordinal)
         places = [(number, device_changes.MOST_EDU_BYTES) for number in changes]
         return Pending(owed.room_id, places, until, True, since=owed.ordinal)
     found = room_logs.read_owed(server_name, owed.room_id, owed.ordinal, only_newest=only_newest)
@@ -79,13 +86,13 @@ def read_pending(server_name: str, owed: Owed, *, only_newest: bool) -> Pending:
     return Pending(owed.room_id, places, found.until, found.is_all, found.first_ms)
 
 
-def _pending_messages(server_name: str) -> Pending:
+def _pending_messages(server_name: ServerName) -> Pending:
     messages, is_all = outgoing_messages.read(server_name, limit=MOST_EDUS, most_bytes=MOST_BYTES)
     places = [(message.place, len(message.edu.encode()) + 60) for message in messages]
     return Pending(TO_DEVICE, places, places[-1][0] + 1 if places else 0, is_all)
 
 
-def read_content(server_name: str, parts: Sequence[Part]) -> Content:
+def read_content(server_name: ServerName, parts: Sequence[Part]) -> Content:
     """Return the events and EDUs at the places of a transaction's parts, as far as they still exist."""
     content = Content()
     for part in parts:
@@ -95,7 +102,7 @@ def read_content(server_name: str, parts: Sequence[Part]) -> Content:
         elif is_room(part.room_id):
             content.events += room_logs.read_events(part.room_id, part.ordinals)
         else:
-            content.edus += device_changes.read_edus(part.room_id, part.ordinals, part.since)
+            content.edus += device_changes.read_edus(_user_of(part.room_id), part.ordinals, part.since)
     return content
 
 
@@ -104,7 +111,7 @@ def direct_to_device(encoded: str) -> Edu:
     return {"edu_type": "m.direct_to_device", "content": canonical_json.loads(encoded)}
 
 
-def confirm(server_name: str, parts: Sequence[Part]) -> None:
+def confirm(server_name: ServerName, parts: Sequence[Part]) -> None:
     """Remove to-device messages that the server has confirmed with these parts."""
     for part in parts:
         if part.room_id == TO_DEVICE:

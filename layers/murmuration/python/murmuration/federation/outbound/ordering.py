@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from murmuration.aws.dynamodb import StoredItem
 from murmuration.cache import LruCache
+from murmuration.protocol.identifiers import RoomId, ServerName
 from murmuration.settings import settings
 from murmuration.storage.live.new_entries import NewEntry, new_entries
 from murmuration.storage.rooms import local_members
@@ -24,7 +25,7 @@ _PDUS, _BYTES = 50, 900_000
 """What goes into one transaction."""
 _LATER = 200
 """How many events after one are looked through for who joined or left since."""
-_hearing: LruCache[tuple[str, bytes, frozenset[str]], frozenset[str]] = LruCache(512)
+_hearing: LruCache[tuple[RoomId, bytes, frozenset[ServerName]], frozenset[ServerName]] = LruCache(512)
 """To which of some servers events may be sent, by room, the state of the room, and the servers."""
 
 
@@ -44,7 +45,7 @@ def order_sending(items: Sequence[StoredItem]) -> None:
     pokes.order([message for order in orders for message in pokes.new_events(*order)])
 
 
-Order = tuple[str, list[int], frozenset[str], int]
+Order = tuple[RoomId, list[int], frozenset[ServerName], int]
 
 
 def _orders(entries: Sequence[NewEntry]) -> Iterator[Order]:
@@ -71,7 +72,7 @@ def _batches(entries: Sequence[NewEntry]) -> Iterator[list[NewEntry]]:
         yield part
 
 
-def _destinations(entry: NewEntry) -> frozenset[str]:
+def _destinations(entry: NewEntry) -> frozenset[ServerName]:
     """Return the servers that are to get an event; none for one that this server doesn't distribute."""
     servers = local_members.servers_at(entry.room_id, entry.root)
     head = servers.head
@@ -93,7 +94,7 @@ def _destinations(entry: NewEntry) -> frozenset[str]:
     return _may_hear(room, frozenset(names - {own, sender_server}))
 
 
-def _may_hear(room: Room, names: frozenset[str]) -> frozenset[str]:
+def _may_hear(room: Room, names: frozenset[ServerName]) -> frozenset[ServerName]:
     from murmuration.federation.outbound.room_logs import may_hear
 
     key = (room.room_id, room.head.state_root, names)
@@ -104,11 +105,11 @@ def _may_hear(room: Room, names: frozenset[str]) -> frozenset[str]:
     return found
 
 
-def _server_that_is_told(entry: NewEntry) -> str | None:
+def _server_that_is_told(entry: NewEntry) -> ServerName | None:
     """The server of another server's user whom an event has leave, or whose invite or knock it ends."""
     from murmuration.storage.rooms.member_index import server_of
 
-    server = server_of(entry.member or "")
+    server = server_of(entry.member) if entry.member else None
     if not server or server == settings().server_name:
         return None
     before = entry.membership_before
@@ -116,7 +117,7 @@ def _server_that_is_told(entry: NewEntry) -> str | None:
     return server if ends else None
 
 
-def _joined_at(entry: NewEntry, servers: Servers) -> set[str]:
+def _joined_at(entry: NewEntry, servers: Servers) -> set[ServerName]:
     """Return the servers in the room when an event came.
 
     `servers` were read later, so those that came since are left out.
@@ -134,7 +135,7 @@ def _joined_at(entry: NewEntry, servers: Servers) -> set[str]:
             if since.event.membership is None or since.is_aside:
                 continue
             before = since.replaced["content"].get("membership") if since.replaced else None
-            server = server_of(since.event.state_key or "")
+            server = server_of(since.event.member_id)
             joined = (since.event.membership == "join") - (before == "join")
             counts[server] = counts.get(server, 0) - joined
     return {server for server, count in counts.items() if count > 0}

@@ -19,19 +19,21 @@ from murmuration.aws.queues import Message
 if TYPE_CHECKING:
     from murmuration.federation.shapes import Edu
     from murmuration.protocol.encoding.shapes import JsonObject
+    from murmuration.protocol.identifiers import ServerName
+    from murmuration.storage.servers.backlogs import LogId
 
 OUTBOUND = "outbound"
 GROUPS = 8
 SERVERS_AT_ONCE = 100
 
 
-def group_of(server_name: str) -> int:
+def group_of(server_name: ServerName) -> int:
     """Return the number of the group in which new events for a server are."""
     return hashlib.sha256(server_name.encode()).digest()[0] % GROUPS
 
 
 def new_events(
-    room_id: str, ordinals: Sequence[int], servers: Iterable[str], made_ms: int
+    room_id: LogId, ordinals: Sequence[int], servers: Iterable[ServerName], made_ms: int
 ) -> Iterator[Message]:
     """Yield the messages that make workers send entries of a log to servers; `room_id` may be any log's
     (`logs`).
@@ -41,7 +43,7 @@ def new_events(
         yield Message(body, f"new-{number}", _digest([room_id, *map(str, ordinals), *names]))
 
 
-def _by_group(servers: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+def _by_group(servers: Iterable[ServerName]) -> Iterator[tuple[int, list[str]]]:
     """Yield batches of servers, each with its group's number. A batch has at most SERVERS_AT_ONCE of one
     group."""
     groups: dict[int, list[str]] = {}
@@ -52,7 +54,7 @@ def _by_group(servers: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
             yield number, names[start : start + SERVERS_AT_ONCE]
 
 
-def messages_to(server_names: Iterable[str]) -> Iterator[Message]:
+def messages_to(server_names: Iterable[ServerName]) -> Iterator[Message]:
     """Yield the queue messages that make workers send the to-device messages that wait for servers.
 
     Many servers are in one message, so that those which don't answer are waited for at the same time.
@@ -61,7 +63,7 @@ def messages_to(server_names: Iterable[str]) -> Iterator[Message]:
         yield Message({"messages_to": names}, f"new-{number}", secrets.token_hex(16))
 
 
-def passing(edus: Sequence[Edu], servers: Iterable[str], made_ms: int) -> Iterator[Message]:
+def passing(edus: Sequence[Edu], servers: Iterable[ServerName], made_ms: int) -> Iterator[Message]:
     """Yield the messages that make workers send EDUs that are useless later."""
     for number, names in _by_group(servers):
         digest = _digest([json.dumps(edus, sort_keys=True), str(made_ms), *names])
@@ -74,7 +76,7 @@ def order(messages: Sequence[Message]) -> None:
         queues.send_all(OUTBOUND, messages)
 
 
-def resume(server_names: Iterable[str]) -> None:
+def resume(server_names: Iterable[ServerName]) -> None:
     """Make workers try servers that are behind now."""
     order(
         [Message({"server": name}, f"owed-{_digest([name])}", secrets.token_hex(16)) for name in server_names]

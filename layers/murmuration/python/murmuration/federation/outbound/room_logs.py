@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.cache import LruCache
 from murmuration.federation.names import policy
@@ -15,6 +16,9 @@ from murmuration.rooms.room import Room
 from murmuration.settings import settings
 from murmuration.storage.rooms import member_index, room_items
 from murmuration.storage.rooms.room_items import LogEntry, RoomHead
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, ServerName
 
 PAGE = 200
 PAGES_BACK = 5
@@ -45,7 +49,7 @@ def is_ours(entry: LogEntry) -> bool:
     return entry.relayed or entry.event.sender_server == settings().server_name
 
 
-def may_hear(room: Room, servers: Sequence[str]) -> list[str]:
+def may_hear(room: Room, servers: Sequence[ServerName]) -> list[ServerName]:
     """Return which of the servers may get the room's events, by its m.federate and the operator's lists.
 
     The room's ACL doesn't matter: it is about what servers send, and servers that it denies still get events
@@ -58,7 +62,7 @@ def may_hear(room: Room, servers: Sequence[str]) -> list[str]:
     return [name for name in servers if policy.is_allowed(name)]
 
 
-def read_events(room_id: str, ordinals: Sequence[int]) -> list[Event]:
+def read_events(room_id: RoomId, ordinals: Sequence[int]) -> list[Event]:
     """Return the events with these ordinals, in order, without missing ones."""
     missing = [ordinal for ordinal in ordinals if _events.get((room_id, ordinal)) is None]
     if missing:
@@ -72,7 +76,7 @@ def read_events(room_id: str, ordinals: Sequence[int]) -> list[Event]:
     return [event for event in found if event is not None]
 
 
-def read_owed(server_name: str, room_id: str, ordinal: int, *, only_newest: bool) -> Found:
+def read_owed(server_name: ServerName, room_id: RoomId, ordinal: int, *, only_newest: bool) -> Found:
     """Return entries of a room's log to send to a server, from `ordinal` on: a page, or only the newest
     event.
     """
@@ -95,11 +99,11 @@ def read_owed(server_name: str, room_id: str, ordinal: int, *, only_newest: bool
     return Found([entry for entry in page if is_ours(entry)], until, until > head.ordinal)
 
 
-def _leaves(entry: LogEntry, server_name: str) -> bool:
+def _leaves(entry: LogEntry, server_name: ServerName) -> bool:
     event = entry.event
     if event.membership not in ("leave", "ban"):
         return False
-    return member_index.server_of(event.state_key or "") == server_name
+    return member_index.server_of(event.member_id) == server_name
 
 
 def _newest(head: RoomHead, ordinal: int) -> LogEntry | None:

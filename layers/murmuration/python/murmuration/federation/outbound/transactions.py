@@ -26,7 +26,9 @@ from murmuration.settings import settings
 
 if TYPE_CHECKING:
     from murmuration.federation.shapes import Edu, TransactionBody
+    from murmuration.protocol.identifiers import ServerName
     from murmuration.storage.json_types import StoredTransaction
+    from murmuration.storage.servers.backlogs import LogId
 
 MOST_PDUS = 50
 MOST_EDUS = 100
@@ -48,7 +50,7 @@ class Part:
     (`backlogs.Move`). `since` is the first ordinal that was left to send; 0 if it doesn't matter.
     """
 
-    room_id: str
+    room_id: LogId
     ordinals: tuple[int, ...]
     until: int
     touched: int | None = None
@@ -125,7 +127,7 @@ class Outcome(enum.Enum):
     """The operator's lists exclude the server."""
 
 
-def send(server_name: str, txn_id: str, content: TransactionBody, *, seconds: float) -> Outcome:
+def send(server_name: ServerName, txn_id: str, content: TransactionBody, *, seconds: float) -> Outcome:
     """Send a transaction: one request. Any answer of status 200 counts as delivered.
 
     A server that answers slowly isn't sent anything for a while. What comes meanwhile goes in one
@@ -153,6 +155,6 @@ def send(server_name: str, txn_id: str, content: TransactionBody, *, seconds: fl
     return Outcome.DELIVERED
 
 
-def again_ms(server_name: str) -> int:
+def again_ms(server_name: ServerName) -> int:
     """Return when to try a server again that failed."""
     return max(health.of(server_name).retry_at_ms, now_ms() + 1000)

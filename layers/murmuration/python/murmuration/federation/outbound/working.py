@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from murmuration.federation.outbound import pokes
 from murmuration.federation.outbound.catching_up import catch_up
 from murmuration.federation.outbound.fan_out import send_all_messages, send_new, send_passing
+from murmuration.protocol.identifiers import ServerName
 from murmuration.settings import settings
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ def work(message: JsonObject) -> None:
     if pokes.is_resumption(message):
         catch_up(message["server"])
     elif "messages_to" in message:
-        servers = message["messages_to"]  # versions before named one server
-        send_all_messages([servers] if isinstance(servers, str) else servers)
+        servers: Any = message["messages_to"]  # versions before named one server
+        send_all_messages([ServerName(servers)] if isinstance(servers, str) else servers)
     elif "edus" in message:
         send_passing(message["edus"], message["servers"], message["made_ms"])
     else:

@@ -5,6 +5,8 @@ https://spec.matrix.org/v1.19/server-server-api/#asking-for-a-policy-server-sign
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from murmuration.federation.requests import client
 from murmuration.federation.requests.errors import RateLimited, Refused, RequestFailed, TimedOut
 from murmuration.protocol.encoding import canonical_json
@@ -27,6 +29,9 @@ from murmuration.protocol.pdus.validation import (
     Undecided,
     check_policy_server_signature,
 )
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
 
 SECONDS = 10.0
 MAX_BYTES = 65_536
@@ -91,7 +96,7 @@ def _ask_for_another(server: PolicyServer, event: Event) -> Event:
         raise Undecided("The policy server gave no answer") from error
 
 
-def _ask(server_name: str, event: Event, *, for_user: bool) -> Untrusted:
+def _ask(server_name: ServerName, event: Event, *, for_user: bool) -> Untrusted:
     path = client.path("_matrix", "policy", "v1", "sign")
     return client.request(
         server_name, "POST", path, body=event.pdu, seconds=SECONDS, max_bytes=MAX_BYTES, for_user=for_user

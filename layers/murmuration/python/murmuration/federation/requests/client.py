@@ -33,6 +33,7 @@ from murmuration.transport.errors import AnswerTooLarge, NotConnected, Transport
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import Untrusted
+    from murmuration.protocol.identifiers import ServerName
     from murmuration.transport.connections import Peer
     from murmuration.transport.exchanges import Exchange
 
@@ -49,7 +50,7 @@ _GONE = (502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 530)
 class Answer:
     """A successful answer whose body is still to be read."""
 
-    def __init__(self, destination: str, exchange: Exchange, started_ms: int) -> None:
+    def __init__(self, destination: ServerName, exchange: Exchange, started_ms: int) -> None:
         self._destination = destination
         self._started_ms = started_ms
         self._exchange = exchange
@@ -77,7 +78,7 @@ class Answer:
 
 
 def request(
-    destination: str,
+    destination: ServerName,
     method: str,
     of_path: str,
     *,
@@ -106,7 +107,7 @@ def request(
 
 
 def request_value(
-    destination: str,
+    destination: ServerName,
     method: str,
     of_path: str,
     *,
@@ -135,7 +136,7 @@ def request_value(
 
 @contextlib.contextmanager
 def stream(
-    destination: str,
+    destination: ServerName,
     method: str,
     of_path: str,
     *,
@@ -193,7 +194,7 @@ def stream(
 
 
 def _send(
-    destination: str, method: str, uri: str, body: Any, seconds: float, signed: bool, accept: str
+    destination: ServerName, method: str, uri: str, body: Any, seconds: float, signed: bool, accept: str
 ) -> Exchange:
     """The exchange over the first route that connects. Raises Unreachable."""
     from murmuration.transport.deadlines import Deadline
@@ -235,7 +236,7 @@ def _peer(route: Route) -> Peer:
 
 
 def _check_status(
-    destination: str, exchange: Exchange, failures: Container[int], refusals: Container[int]
+    destination: ServerName, exchange: Exchange, failures: Container[int], refusals: Container[int]
 ) -> None:
     """Raises Unreachable, RateLimited, Refused for an answer that isn't a success."""
     status = exchange.status

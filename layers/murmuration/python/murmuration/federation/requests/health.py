@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from murmuration.cache import LruCache
 from murmuration.clock import now_ms
 from murmuration.storage.servers import backlogs, destinations
 from murmuration.storage.servers.destinations import Health
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
 
 FIRST_MS = 10 * 60_000
 LONGEST_MS = 24 * 3_600_000
@@ -25,7 +29,7 @@ LONGEST_HOLD_MS = 3_600_000
 _seen: LruCache[str, tuple[int, Health]] = LruCache(5000)
 
 
-def of(server_name: str) -> Health:
+def of(server_name: ServerName) -> Health:
     """Return the server's health: how it answered last. At most one read in half a minute and process."""
     now, remembered = now_ms(), _seen.get(server_name)
     if remembered is not None and now - remembered[0] < REMEMBERED_MS:
@@ -35,7 +39,7 @@ def of(server_name: str) -> Health:
     return found
 
 
-def learn(server_names: Iterable[str], *, anew: bool = False) -> None:
+def learn(server_names: Iterable[ServerName], *, anew: bool = False) -> None:
     """Read the health of several servers, except those read lately; with `anew` of all. One request for
     each 100.
     """
@@ -57,7 +61,7 @@ def may_ask(health: Health, *, for_user: bool) -> bool:
     return for_user and 0 < health.last_failure_ms < now - AGAIN_MS
 
 
-def failed(server_name: str, started_ms: int) -> None:
+def failed(server_name: ServerName, started_ms: int) -> None:
     """Note that the server didn't answer a request that was begun at `started_ms`."""
     before, now = of(server_name), now_ms()
     grown = int(before.interval_ms * random.uniform(2, 5))
@@ -69,7 +73,7 @@ def failed(server_name: str, started_ms: int) -> None:
         _seen.put(server_name, (now, destinations.read(server_name)))
 
 
-def held(server_name: str, wait_ms: int) -> None:
+def held(server_name: ServerName, wait_ms: int) -> None:
     """Note that the server asked not to be sent requests for `wait_ms`."""
     now, before = now_ms(), of(server_name)
     retry_at = now + min(max(wait_ms, 1000), LONGEST_HOLD_MS)
@@ -78,7 +82,7 @@ def held(server_name: str, wait_ms: int) -> None:
     _seen.put(server_name, (now, found))
 
 
-def well(server_name: str) -> None:
+def well(server_name: ServerName) -> None:
     """Note that a server answered, or sent a valid request. It writes only if the server was known to fail.
 
     Events that wait for the server are sent when the schedule looks next, a minute later at most.

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from murmuration.aws.reads import fetch_all
 from murmuration.federation.inbound import acls
 from murmuration.identity import rate_limits
 from murmuration.protocol.errors import Forbidden, NotFound
 from murmuration.protocol.event_types import SERVER_ACL_KEY
+from murmuration.protocol.identifiers import EventId
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.reading import summaries
 from murmuration.rooms.room import Room, prefetch
 from murmuration.storage.rooms import event_store, member_index, room_items
 from murmuration.storage.rooms.event_store import StoredEvent
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, ServerName
+
+
 MOST_ALLOWED = 20
 """Of how many rooms that a join rule names the members are looked at."""
 
 
-def open_room(room_id: str, origin: str) -> Room:
+def open_room(room_id: RoomId, origin: ServerName) -> Room:
     """Return the room, for a server that is in it now. Two or three reads, the second kept by state.
 
     Raises NotFound for a room that this server isn't in, Forbidden for a server that isn't, or that the
@@ -36,7 +42,7 @@ def open_room(room_id: str, origin: str) -> Room:
     return room
 
 
-def open_event(event_id: str, origin: str) -> tuple[Room, StoredEvent]:
+def open_event(event_id: EventId, origin: ServerName) -> tuple[Room, StoredEvent]:
     """Return an event and its room, for a server that is in the room. Raises NotFound, Forbidden."""
     room_id = room_items.read_room_of(event_id) if fits_id(event_id) else None
     if room_id is None:
@@ -45,7 +51,7 @@ def open_event(event_id: str, origin: str) -> tuple[Room, StoredEvent]:
     return room, find_event(room, event_id)
 
 
-def find_event(room: Room, event_id: str) -> StoredEvent:
+def find_event(room: Room, event_id: EventId) -> StoredEvent:
     """Return an event of the room, if it isn't a rejected one. Raises NotFound."""
     found = event_store.read([event_id], room.version, room.room_id) if fits_id(event_id) else {}
     stored = found.get(event_id)
@@ -54,12 +60,12 @@ def find_event(room: Room, event_id: str) -> StoredEvent:
     return stored
 
 
-def take_state_request(origin: str) -> None:
+def take_state_request(origin: ServerName) -> None:
     """Take a request that needs many reads from the server's rate limit. Raises LimitExceeded."""
     rate_limits.check("federation_state", origin)
 
 
-def find_placed_event(room: Room, event_id: str) -> StoredEvent:
+def find_placed_event(room: Room, event_id: EventId) -> StoredEvent:
     """Return an event of the room whose state before it is known, as `find_event` does. Raises NotFound."""
     stored = find_event(room, event_id)
     if not stored.is_placed:
@@ -70,7 +76,7 @@ def find_placed_event(room: Room, event_id: str) -> StoredEvent:
 # -- Servers that need not be in the room ------------------------------------------------------------------
 
 
-def open_known_room(room_id: str, origin: str) -> Room:
+def open_known_room(room_id: RoomId, origin: ServerName) -> Room:
     """Return a room that users of `origin` may see or join (`may_know`).
 
     Raises NotFound for another room and for one that this server isn't in, Forbidden for a server that the
@@ -86,7 +92,7 @@ def open_known_room(room_id: str, origin: str) -> Room:
     return room
 
 
-def load_rooms(room_ids: Iterable[str]) -> dict[str, Room]:
+def load_rooms(room_ids: Iterable[RoomId]) -> dict[str, Room]:
     """Return those of the rooms that this server is in, with what `may_know` asks, in two round trips."""
     wanted = [room_id for room_id in dict.fromkeys(room_ids) if fits_id(room_id)]
     heads = fetch_all([room_items.head_read(room_id) for room_id in wanted])
@@ -95,7 +101,7 @@ def load_rooms(room_ids: Iterable[str]) -> dict[str, Room]:
     return rooms
 
 
-def may_know(room: Room, origin: str) -> bool:
+def may_know(room: Room, origin: ServerName) -> bool:
     """Return whether somebody of `origin` may see or join the room, or is in it or invited to it.
 
     Of a restricted room that is so if somebody of theirs is in one of the rooms whose members may join.

@@ -12,10 +12,11 @@ from murmuration.protocol.errors import NotFound
 from murmuration.rooms.reading.by_timestamp import around, narrow
 
 if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, ServerName
     from murmuration.rooms.json_types import EventAtTime
 
 
-def get_event_by_timestamp(origin: str, room_id: str, ts: int, *, forward: bool) -> EventAtTime:
+def get_event_by_timestamp(origin: ServerName, room_id: RoomId, ts: int, *, forward: bool) -> EventAtTime:
     """Return the event closest to `ts` (milliseconds) that is not before it, or backward not after it.
 
     An event's time says nothing of its content, so its visibility doesn't matter; events that no client is

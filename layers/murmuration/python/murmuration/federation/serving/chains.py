@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from murmuration.federation.inbound.auth_chains import authorising_ids
 from murmuration.federation.serving.answers import Size
 from murmuration.protocol.events import Event
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import event_store
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId
 
 MOST_LEVELS = 200
 
@@ -22,7 +26,7 @@ def auth_chain(
     """
     size = size or Size()
     at_hand = {event.event_id: event for event in known}
-    chain: dict[str, Event] = {}
+    chain: dict[EventId, Event] = {}
     level = dict.fromkeys(event_id for event in events for event_id in authorising_ids(event))
     for _ in range(MOST_LEVELS):
         level = dict.fromkeys(event_id for event_id in level if event_id not in chain)

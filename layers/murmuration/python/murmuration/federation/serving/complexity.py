@@ -15,12 +15,13 @@ from murmuration.storage.rooms import snapshots
 
 if TYPE_CHECKING:
     from murmuration.federation.shapes import ComplexityAnswer
+    from murmuration.protocol.identifiers import RoomId, ServerName
 
 EVENTS_PER_COMPLEXITY = 500
 """Servers count the events of the current state, and tell that number divided by this."""
 
 
-def get_complexity(origin: str, room_id: str) -> ComplexityAnswer:
+def get_complexity(origin: ServerName, room_id: RoomId) -> ComplexityAnswer:
     """Return the number of events in the room's current state, divided by `EVENTS_PER_COMPLEXITY`.
 
     One read more than it takes to know whether `origin` may ask, however large the state is. Raises NotFound

@@ -19,17 +19,18 @@ from murmuration.storage.rooms.event_store import StoredEvent
 
 if TYPE_CHECKING:
     from murmuration.federation.shapes import AuthChainAnswer, TransactionBody
+    from murmuration.protocol.identifiers import EventId, RoomId, ServerName
     from murmuration.protocol.pdus.shapes import Pdu
 
 
-def get_event(origin: str, event_id: str) -> TransactionBody:
+def get_event(origin: ServerName, event_id: EventId) -> TransactionBody:
     """Return an event, as a transaction. Raises NotFound, Forbidden."""
     room, stored = open_event(event_id, origin)
     _require_kept(stored)
     return transaction(pdus_for(room, origin, [stored]))
 
 
-def get_event_auth(origin: str, room_id: str, event_id: str, *, gzip: bool) -> Packed:
+def get_event_auth(origin: ServerName, room_id: RoomId, event_id: EventId, *, gzip: bool) -> Packed:
     """Return the auth chain of an event. Raises NotFound, Forbidden, LimitExceeded, Unavailable."""
     room = open_room(room_id, origin)
     stored = find_event(room, event_id)

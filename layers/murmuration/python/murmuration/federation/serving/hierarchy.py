@@ -12,6 +12,7 @@ from murmuration.federation.inbound import acls
 from murmuration.federation.serving.access import load_rooms, may_know, open_known_room
 from murmuration.identity import rate_limits
 from murmuration.protocol.encoding.shapes import Answer
+from murmuration.protocol.identifiers import RoomId, ServerName
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
 from murmuration.rooms.reading import summaries
 
@@ -22,7 +23,7 @@ MOST_SUMMARIES = 200
 """How many children are told of; the others can be asked for one by one."""
 
 
-def get_hierarchy(origin: str, room_id: str, *, suggested_only: bool) -> Answer:
+def get_hierarchy(origin: ServerName, room_id: RoomId, *, suggested_only: bool) -> Answer:
     """Return the room, the children that users of `origin` may see or join, and those that they may not.
 
     Children that this server doesn't take part in are left out: others know of them. Raises NotFound for a
@@ -34,13 +35,15 @@ def get_hierarchy(origin: str, room_id: str, *, suggested_only: bool) -> Answer:
     shown = summaries.summary_with_children(room, suggested_only=suggested_only)
     budget = Budget(LIST_BYTES)
     budget.spend(json_bytes(shown))
-    child_ids = dict.fromkeys(child["state_key"] for child in shown["children_state"])
+    child_ids = dict.fromkeys(RoomId(child["state_key"]) for child in shown["children_state"])
     child_ids.pop(room_id, None)
     children, inaccessible = _children(origin, list(child_ids)[:MOST_SUMMARIES], budget)
     return {"room": shown, "children": children, "inaccessible_children": inaccessible}
 
 
-def _children(origin: str, room_ids: Sequence[str], budget: Budget) -> tuple[list[Content], list[str]]:
+def _children(
+    origin: ServerName, room_ids: Sequence[RoomId], budget: Budget
+) -> tuple[list[Content], list[str]]:
     """Of these rooms, the summaries of those that `origin` may know of, and the IDs of those it may not."""
     children: list[Content] = []
     inaccessible: list[str] = []

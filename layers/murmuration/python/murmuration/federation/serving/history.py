@@ -24,6 +24,7 @@ from murmuration.storage.rooms.event_store import StoredEvent
 
 if TYPE_CHECKING:
     from murmuration.federation.shapes import MissingEventsAnswer, TransactionBody
+    from murmuration.protocol.identifiers import EventId, RoomId, ServerName
     from murmuration.protocol.pdus.shapes import Pdu
 
 MOST_BACKFILLED = 100
@@ -33,7 +34,9 @@ MOST_BYTES = 4_000_000
 _MOST_READS = 40
 
 
-def backfill(origin: str, room_id: str, event_ids: Sequence[str], limit: int) -> TransactionBody:
+def backfill(
+    origin: ServerName, room_id: RoomId, event_ids: Sequence[EventId], limit: int
+) -> TransactionBody:
     """Return these events and earlier ones, the newest first, up to `limit` (100 at most).
 
     Raises MissingParam, NotFound, Forbidden.
@@ -46,13 +49,13 @@ def backfill(origin: str, room_id: str, event_ids: Sequence[str], limit: int) ->
     return transaction(_fitting(room, origin, found))
 
 
-def get_missing_events(origin: str, room_id: str, body: Body) -> MissingEventsAnswer:
+def get_missing_events(origin: ServerName, room_id: RoomId, body: Body) -> MissingEventsAnswer:
     """Return the events before `latest_events` and behind `earliest_events`, the oldest first.
 
     Raises BadJson, MissingParam, NotFound, Forbidden.
     """
     fields = Fields(body)
-    earliest, latest = fields.strings("earliest_events"), fields.strings("latest_events")
+    earliest, latest = fields.event_ids("earliest_events"), fields.event_ids("latest_events")
     limit = min(fields.integer("limit", 10), MOST_MISSING)
     min_depth = fields.integer("min_depth", 0)
     room = open_room(room_id, origin)
@@ -63,7 +66,7 @@ def get_missing_events(origin: str, room_id: str, body: Body) -> MissingEventsAn
     return {"events": list(reversed(_fitting(room, origin, found)))}
 
 
-def _fitting(room: Room, origin: str, found: Sequence[StoredEvent]) -> list[Pdu]:
+def _fitting(room: Room, origin: ServerName, found: Sequence[StoredEvent]) -> list[Pdu]:
     """The PDUs of the first events, as many as an answer has room for."""
     size = Size(MOST_BYTES)
     kept = []
@@ -77,19 +80,19 @@ def _fitting(room: Room, origin: str, found: Sequence[StoredEvent]) -> list[Pdu]
 class _Walk:
     """A walk from events to those before them, the deepest first. Rejected events are passed over."""
 
-    def __init__(self, room: Room, *, stop: Collection[str] = (), min_depth: int = 0) -> None:
+    def __init__(self, room: Room, *, stop: Collection[EventId] = (), min_depth: int = 0) -> None:
         self.room = room
         self.stop = set(stop)
         self._min_depth = min_depth
-        self._known: dict[str, StoredEvent] = {}
+        self._known: dict[EventId, StoredEvent] = {}
         self._reads = 0
 
-    def go(self, starts: Iterable[str], limit: int) -> list[StoredEvent]:
+    def go(self, starts: Iterable[EventId], limit: int) -> list[StoredEvent]:
         """Return up to `limit` events, `starts` included. Soft-failed ones are among them if others follow
         them.
         """
         found: list[StoredEvent] = []
-        waiting: list[tuple[int, int, str]] = []
+        waiting: list[tuple[int, int, EventId]] = []
         seen = set(self.stop)
         layer = [event_id for event_id in dict.fromkeys(starts) if event_id not in seen]
         while len(found) < limit:
@@ -106,7 +109,7 @@ class _Walk:
             layer = [it for it in dict.fromkeys(stored.event.prev_events) if it not in seen]
         return found
 
-    def read(self, event_ids: Iterable[str]) -> list[StoredEvent]:
+    def read(self, event_ids: Iterable[EventId]) -> list[StoredEvent]:
         """Return those of the events that are known to be in the room. Events near them in the log are
         read too.
         """

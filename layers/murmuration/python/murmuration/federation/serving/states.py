@@ -18,12 +18,13 @@ from murmuration.storage.rooms import event_store, room_items, snapshots
 
 if TYPE_CHECKING:
     from murmuration.federation.shapes import StateAnswer, StateIdsAnswer
+    from murmuration.protocol.identifiers import EventId, RoomId, ServerName
 
 FEW = 30
 """A state of so few events is read one by one."""
 
 
-def get_state(origin: str, room_id: str, event_id: str, *, gzip: bool) -> Packed:
+def get_state(origin: ServerName, room_id: RoomId, event_id: EventId, *, gzip: bool) -> Packed:
     """Return the state before an event, and the auth chains of its events.
 
     Raises NotFound, Forbidden, LimitExceeded; Unavailable for a state that is too large to be sent.
@@ -33,7 +34,7 @@ def get_state(origin: str, room_id: str, event_id: str, *, gzip: bool) -> Packed
     return packed(answer, gzip=gzip)
 
 
-def get_state_ids(origin: str, room_id: str, event_id: str, *, gzip: bool) -> Packed:
+def get_state_ids(origin: ServerName, room_id: RoomId, event_id: EventId, *, gzip: bool) -> Packed:
     """Return what `get_state` returns, with the events' IDs instead of the events."""
     state, chain = _read(origin, room_id, event_id)
     ids, chain_ids = [it.event_id for it in state], [it.event_id for it in chain]
@@ -41,7 +42,7 @@ def get_state_ids(origin: str, room_id: str, event_id: str, *, gzip: bool) -> Pa
     return packed(answer, gzip=gzip)
 
 
-def _read(origin: str, room_id: str, event_id: str) -> tuple[list[Event], list[Event]]:
+def _read(origin: ServerName, room_id: RoomId, event_id: EventId) -> tuple[list[Event], list[Event]]:
     room = open_room(room_id, origin)
     stored = find_placed_event(room, event_id)
     take_state_request(origin)
@@ -58,7 +59,7 @@ def state_events(room: Room, root: NodeId) -> list[Event]:
     """
     fetch = snapshots.fetch_from(room.room_id)
     ids = state_trie.items(root, fetch) if root != state_trie.EMPTY else {}
-    found: dict[str, Event] = {}
+    found: dict[EventId, Event] = {}
     if len(ids) > max(FEW, room.head.joined // 4):
         wanted = set(ids.values())
         entries = room_items.read_state_of_type(room.room_id, room.version)

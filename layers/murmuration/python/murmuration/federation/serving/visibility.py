@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from murmuration.protocol import state_trie
 from murmuration.protocol.event_types import HISTORY_VISIBILITY_KEY, MEMBER
 from murmuration.protocol.events import StateKey
+from murmuration.protocol.identifiers import EventId, ServerName, server_name_of
 from murmuration.protocol.state_trie import NodeId
 from murmuration.protocol.visibility import server_may_see, visibility_of
 from murmuration.rooms.reading.erasures import event_copy
@@ -28,7 +29,7 @@ _OPEN = ("world_readable", "shared")
 _MOST_USERS = 100
 
 
-def pdus_for(room: Room, origin: str, events: Sequence[StoredEvent]) -> list[Pdu]:
+def pdus_for(room: Room, origin: ServerName, events: Sequence[StoredEvent]) -> list[Pdu]:
     """Return the PDUs of events of one room, in their order; those that `origin` may not see are redacted.
 
     Those that were purged are left out. Reads nothing where history is shared. Else a few round trips for all
@@ -51,7 +52,7 @@ def pdus_for(room: Room, origin: str, events: Sequence[StoredEvent]) -> list[Pdu
         visibilities = [before[event.event_id]]
         if event.state_pair == HISTORY_VISIBILITY_KEY:
             visibilities.append(visibility_of(event.content))
-        if event.membership is not None and member_index.server_of(event.state_key or "") == origin:
+        if event.membership is not None and member_index.server_of(event.member_id) == origin:
             seen.add(event.membership)
         # Without a place it is known as part of a state, which is given to whoever is in the room.
         given = event.is_state and (
@@ -80,7 +81,7 @@ def _visibility(room: Room, stored: StoredEvent) -> Any:
     return visibility_of(events[event_id].content if event_id in events else None)
 
 
-def _memberships(room: Room, origin: str, roots: Iterable[NodeId]) -> dict[NodeId, set[str]]:
+def _memberships(room: Room, origin: ServerName, roots: Iterable[NodeId]) -> dict[NodeId, set[str]]:
     """The memberships, other than leave, that the server's users had in each of these states.
 
     Users who are in the room now are looked up first. Only where none of them was joined is a whole state
@@ -99,12 +100,12 @@ def _memberships(room: Room, origin: str, roots: Iterable[NodeId]) -> dict[NodeI
         by_root[root] = {
             pair: event_id
             for pair, event_id in state_trie.items(root, fetch).items()
-            if pair[0] == MEMBER and member_index.server_of(pair[1]) == origin
+            if pair[0] == MEMBER and server_name_of(pair[1]) == origin
         }
     return found | _said(room, {root: by_root[root] for root in unclear})
 
 
-def _said(room: Room, by_root: dict[NodeId, dict[StateKey, str]]) -> dict[NodeId, set[str]]:
+def _said(room: Room, by_root: dict[NodeId, dict[StateKey, EventId]]) -> dict[NodeId, set[str]]:
     """What the member events of each state say."""
     ids = list(dict.fromkeys(event_id for state in by_root.values() for event_id in state.values()))
     events = room_items.read_events(ids, room.version, room.room_id) if ids else {}

@@ -14,7 +14,7 @@ from murmuration.protocol.auth_rules.table import (
 )
 from murmuration.protocol.auth_rules.third_party_invite import check_third_party_invite
 from murmuration.protocol.event_types import MEMBER
-from murmuration.protocol.identifiers import server_name_of
+from murmuration.protocol.identifiers import UserId, server_name_of
 from murmuration.protocol.pdus.signing import key_ids_of
 from murmuration.protocol.room_versions import RoomVersion
 
@@ -24,9 +24,9 @@ def check_membership(facts: Facts) -> Verdict:
     return _MEMBERSHIP_RULES(facts) if facts.event.type == MEMBER else None
 
 
-def _target(facts: Facts) -> str:
+def _target(facts: Facts) -> UserId:
     """The target user; the first rule has made sure that there is one."""
-    return facts.event.state_key or ""
+    return facts.event.member_id
 
 
 def _has_target_and_membership(facts: Facts) -> Verdict:
@@ -93,7 +93,8 @@ def _authoriser_may_invite(facts: Facts) -> Verdict:
     authoriser = facts.event.content.get("join_authorised_via_users_server")
     if not isinstance(authoriser, str):
         return Refusal("To join this room without an invite takes a member's server that vouches for it")
-    if facts.membership(authoriser) != "join" or not facts.power_levels.can_invite(authoriser):
+    vouches = UserId(authoriser)
+    if facts.membership(vouches) != "join" or not facts.power_levels.can_invite(vouches):
         return Refusal("The user who authorises the join is not a member who may invite")
     return None
 

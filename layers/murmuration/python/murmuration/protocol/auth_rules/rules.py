@@ -11,7 +11,7 @@ from murmuration.protocol.auth_rules.selection import auth_event_types_of
 from murmuration.protocol.auth_rules.table import ALLOW, Facts, Refusal, Rule, RuleTable, Verdict, allow
 from murmuration.protocol.event_types import ALIASES, CREATE, REDACTION, THIRD_PARTY_INVITE
 from murmuration.protocol.events import Event, StateKey
-from murmuration.protocol.identifiers import server_name_of
+from murmuration.protocol.identifiers import EventId, server_name_of
 from murmuration.protocol.room_versions import RoomVersion
 
 
@@ -29,7 +29,7 @@ def check_auth(event: Event, state: Mapping[StateKey, Event], *, template: bool 
         raise verdict.violation()
 
 
-def check_auth_events(event: Event, auth_events: Mapping[str, Event], rejected: Collection[str]) -> None:
+def check_auth_events(event: Event, auth_events: Mapping[EventId, Event], rejected: Collection[str]) -> None:
     """Raise AuthRuleViolation unless the event's `auth_events` are what they should be, as a set.
 
     `auth_events` has the events by ID, and from room version 12 on also the create event that the room ID
@@ -46,13 +46,13 @@ def check_auth_events(event: Event, auth_events: Mapping[str, Event], rejected: 
         raise refusal.under(_RULES.number(_auth_events, version)).violation()
 
 
-def create_event_id(event: Event) -> str:
+def create_event_id(event: Event) -> EventId:
     """Return the ID of the create event that the event's room ID stands for, from room version 12 on."""
-    return "$" + event.room_id[1:]
+    return EventId("$" + event.room_id[1:])
 
 
 def _refuse_auth_events(
-    event: Event, auth_events: Mapping[str, Event], rejected: Collection[str]
+    event: Event, auth_events: Mapping[EventId, Event], rejected: Collection[str]
 ) -> Refusal | None:
     """The rules below "considering the event's auth_events"; each is one step here."""
     if not all(event_id in auth_events for event_id in event.auth_events):

@@ -5,14 +5,19 @@ https://spec.matrix.org/v1.19/server-server-api/#auth-events-selection
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.event_types import CREATE, JOIN_RULES, MEMBER, POWER_LEVELS, THIRD_PARTY_INVITE
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.room_versions import RoomVersion
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
+
 
 def auth_event_types(
-    version: RoomVersion, event_type: str, sender: str, state_key: str | None, content: Content
+    version: RoomVersion, event_type: str, sender: UserId, state_key: str | None, content: Content
 ) -> list[StateKey]:
     """Return the (type, state key) pairs of the state events that an event's `auth_events` names, where they
     exist.
@@ -30,7 +35,7 @@ def auth_event_types(
 
 
 def auth_state_types(
-    version: RoomVersion, event_type: str, sender: str, state_key: str | None, content: Content
+    version: RoomVersion, event_type: str, sender: UserId, state_key: str | None, content: Content
 ) -> list[StateKey]:
     """Return the pairs of the state events that `check_auth` looks at: `auth_event_types` and the create
     event.

@@ -9,13 +9,16 @@ check of the fifth.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from murmuration.protocol.errors import Forbidden
 from murmuration.protocol.event_types import CREATE, JOIN_RULES, MEMBER, POWER_LEVELS
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.power_levels import PowerLevels, creators_of
 from murmuration.protocol.room_versions import RoomVersion
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
 
 
 class AuthRuleViolation(Forbidden):
@@ -100,7 +103,7 @@ class Facts:
         rule = join_rules.content.get("join_rule") if join_rules else None
         return rule if isinstance(rule, str) else "invite"
 
-    def membership(self, user_id: str) -> str:
+    def membership(self, user_id: UserId) -> str:
         """Return the user's current membership, "leave" for one the room has never heard of."""
         member = self.state.get((MEMBER, user_id))
         return (member.membership if member else None) or "leave"

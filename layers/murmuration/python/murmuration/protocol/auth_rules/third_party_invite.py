@@ -17,10 +17,11 @@ from murmuration.protocol.pdus.signing import InvalidSignature, key_ids_of, veri
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import Content, JsonObject
+    from murmuration.protocol.identifiers import ServerName
 
 
 def _target_not_banned(facts: Facts) -> Verdict:
-    if facts.membership(facts.event.state_key or "") == "ban":
+    if facts.membership(facts.event.member_id) == "ban":
         return Refusal("The invited user is banned from the room")
     return None
 
@@ -93,7 +94,7 @@ def _public_keys(content: Content) -> Iterator[bytes]:
                 continue
 
 
-def _ed25519_signatures(signed: JsonObject) -> Iterator[tuple[str, str]]:
+def _ed25519_signatures(signed: JsonObject) -> Iterator[tuple[ServerName, str]]:
     """Server name and key ID of each signature there is to try."""
     signatures = signed.get("signatures")
     for server_name in signatures if isinstance(signatures, dict) else ():

@@ -5,15 +5,18 @@ They exist for the type checker: import them under TYPE_CHECKING, because making
 
 from __future__ import annotations
 
-from typing import Any, Required, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Required, TypedDict, TypeVar
 
 from murmuration.protocol.encoding.shapes import Content, JsonDict
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId, RoomId, UserId
 
 
 class EventReference(TypedDict):
     """An event that refers to another one."""
 
-    event_id: str
+    event_id: EventId
 
 
 class References(TypedDict):
@@ -52,7 +55,7 @@ class UnsignedData(_UnsignedByName, total=False):
     transaction_id: str
     delay_id: str
     replaces_state: str
-    prev_sender: str
+    prev_sender: UserId
     prev_content: Content
     redacted_because: ClientEvent
 
@@ -66,11 +69,11 @@ class ClientEvent(TypedDict, total=False):
 
     type: Required[str]
     content: Required[Content]
-    event_id: str
-    sender: str
+    event_id: EventId
+    sender: UserId
     origin_server_ts: int
     state_key: str | None
-    room_id: str
+    room_id: RoomId
     redacts: str
     unsigned: UnsignedData
 

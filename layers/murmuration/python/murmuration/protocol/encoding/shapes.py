@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NotRequired, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypeAlias, TypedDict
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
 
 JsonObject: TypeAlias = Mapping[str, Any]
 """An object of which no key is known, and which is only read."""
@@ -33,7 +36,7 @@ class StrippedState(TypedDict):
     """A state event by the four keys that tell a user what room they are invited to."""
 
     type: str
-    sender: str
+    sender: UserId
     state_key: str
     content: Content
     origin_server_ts: NotRequired[int]

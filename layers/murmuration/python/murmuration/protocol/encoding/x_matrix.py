@@ -12,6 +12,7 @@ from typing import Any
 
 from murmuration.protocol.encoding import canonical_json, unpadded_base64
 from murmuration.protocol.errors import Unauthorized
+from murmuration.protocol.identifiers import ServerName
 from murmuration.protocol.pdus.signing import SigningKey
 
 SCHEME = "X-Matrix"
@@ -32,13 +33,15 @@ _BETWEEN = re.compile(r"[ \t]*(?:,[ \t]*)*")
 class Credentials:
     """One signature of a request; `destination` is None where the header names none."""
 
-    origin: str
-    destination: str | None
+    origin: ServerName
+    destination: ServerName | None
     key_id: str
     signature: bytes
 
 
-def signed_bytes(method: str, uri: str, origin: str, destination: str, content: Any = ABSENT) -> bytes:
+def signed_bytes(
+    method: str, uri: str, origin: ServerName, destination: ServerName, content: Any = ABSENT
+) -> bytes:
     """Return the bytes of a request that are signed.
 
     Floats and large integers of `content` are written as Python writes them, because events of old room
@@ -50,7 +53,9 @@ def signed_bytes(method: str, uri: str, origin: str, destination: str, content: 
     return canonical_json.encode(signed, strict=False)
 
 
-def signed_bytes_as_sent(method: str, uri: str, origin: str, destination: str, body: bytes) -> bytes:
+def signed_bytes_as_sent(
+    method: str, uri: str, origin: ServerName, destination: ServerName, body: bytes
+) -> bytes:
     """Return the bytes that a request's signature covers, with the body's own bytes as content.
 
     Servers that write numbers in another way than canonical JSON sign these.
@@ -60,7 +65,7 @@ def signed_bytes_as_sent(method: str, uri: str, origin: str, destination: str, b
 
 
 def authorization(
-    key: SigningKey, method: str, uri: str, origin: str, destination: str, content: Any = ABSENT
+    key: SigningKey, method: str, uri: str, origin: ServerName, destination: ServerName, content: Any = ABSENT
 ) -> str:
     """Return the Authorization header of a request. Raises BadJson for content that has no JSON."""
     signature = key.sign(signed_bytes(method, uri, origin, destination, content))
@@ -125,7 +130,13 @@ def _credentials(parameters: dict[str, str]) -> Credentials:
         signature = unpadded_base64.decode(parameters["sig"])
     except ValueError as error:
         raise Unauthorized("The signature is not Base64") from error
-    return Credentials(parameters["origin"], parameters.get("destination"), parameters["key"], signature)
+    destination = parameters.get("destination")
+    return Credentials(
+        ServerName(parameters["origin"]),
+        None if destination is None else ServerName(destination),
+        parameters["key"],
+        signature,
+    )
 
 
 def is_signed(public_key: bytes, signature: bytes, messages: Iterable[bytes]) -> bool:

@@ -17,7 +17,7 @@ from murmuration.protocol.room_versions import RoomVersion
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import Content, JsonObject
-    from murmuration.protocol.identifiers import RoomId, UserId
+    from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId
     from murmuration.protocol.pdus.shapes import HashedPdu, Pdu, Reference, UnsignedPdu
 
     class EventParts(TypedDict, total=False):
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
         sender: Required[UserId]
         content: Required[Content]
         room_id: Required[RoomId | None]
-        prev_events: Required[Sequence[str]]
-        auth_events: Required[Sequence[str]]
+        prev_events: Required[Sequence[EventId]]
+        auth_events: Required[Sequence[EventId]]
         depth: Required[int]
         origin_server_ts: Required[int]
         state_key: str | None
         redacts: str | None
-        event_id: str | None
+        event_id: EventId | None
         reference_hashes: Mapping[str, bytes] | None
 
 
 def build_event(
     *,
     room_version: RoomVersion,
-    server_name: str,
+    server_name: ServerName,
     signing_key: SigningKey,
     **parts: Unpack[EventParts],
 ) -> Event:
@@ -60,13 +60,13 @@ def unsigned_pdu(
     sender: UserId,
     content: Content,
     room_id: RoomId | None,
-    prev_events: Sequence[str],
-    auth_events: Sequence[str],
+    prev_events: Sequence[EventId],
+    auth_events: Sequence[EventId],
     depth: int,
     origin_server_ts: int,
     state_key: str | None = None,
     redacts: str | None = None,
-    event_id: str | None = None,
+    event_id: EventId | None = None,
     reference_hashes: Mapping[str, bytes] | None = None,
 ) -> UnsignedPdu:
     """Return an event without its hash and signatures, such as a template for another server to complete.
@@ -97,7 +97,9 @@ def unsigned_pdu(
     return pdu
 
 
-def complete_event(pdu: JsonObject, server_name: str, signing_key: SigningKey, version: RoomVersion) -> Event:
+def complete_event(
+    pdu: JsonObject, server_name: ServerName, signing_key: SigningKey, version: RoomVersion
+) -> Event:
     """Hashes and signs an event that has all but that, such as a template from `make_join` filled in.
 
     A template's own `signatures` and `unsigned` are dropped. Raises BadJson or TooLarge if the result is not
@@ -110,14 +112,16 @@ def complete_event(pdu: JsonObject, server_name: str, signing_key: SigningKey, v
     return event
 
 
-def hash_and_sign(pdu: UnsignedPdu, server_name: str, signing_key: SigningKey, version: RoomVersion) -> Pdu:
+def hash_and_sign(
+    pdu: UnsignedPdu, server_name: ServerName, signing_key: SigningKey, version: RoomVersion
+) -> Pdu:
     """Return a copy of `pdu` with its content hash, and the server's signature beside any others."""
     hashed: HashedPdu = {**pdu, "hashes": {"sha256": content_hash(pdu)}}
     return sign_event(hashed, server_name, signing_key, version)
 
 
 def _references(
-    event_ids: Sequence[str], reference_hashes: Mapping[str, bytes] | None, version: RoomVersion
+    event_ids: Sequence[EventId], reference_hashes: Mapping[str, bytes] | None, version: RoomVersion
 ) -> list[Reference]:
     """`event_ids` as the version's PDUs refer to events: IDs, or (ID, hashes) pairs."""
     if not version.server_assigned_event_ids:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from murmuration.protocol.encoding import canonical_json, unpadded_base64
 from murmuration.protocol.errors import BadJson
+from murmuration.protocol.identifiers import EventId
 from murmuration.protocol.pdus.redaction import redact
 from murmuration.protocol.room_versions import EventIDFormat, RoomVersion
 
@@ -52,7 +53,7 @@ def reference_hash(pdu: JsonObject, version: RoomVersion) -> bytes:
     return _digest(redact(pdu, version), _OUTSIDE_REFERENCE_HASH)
 
 
-def event_id_for(pdu: JsonObject, version: RoomVersion) -> str:
+def event_id_for(pdu: JsonObject, version: RoomVersion) -> EventId:
     """Return the event's ID: its `event_id` in room versions 1 and 2, else `$` and the encoded reference
     hash.
 
@@ -62,11 +63,11 @@ def event_id_for(pdu: JsonObject, version: RoomVersion) -> str:
         event_id = pdu.get("event_id")
         if not isinstance(event_id, str):
             raise BadJson("The event has no event_id")
-        return event_id
+        return EventId(event_id)
     digest = reference_hash(pdu, version)
     if version.event_id_format is EventIDFormat.HASH_STANDARD_B64:
-        return "$" + unpadded_base64.encode(digest)
-    return "$" + unpadded_base64.encode_urlsafe(digest)
+        return EventId("$" + unpadded_base64.encode(digest))
+    return EventId("$" + unpadded_base64.encode_urlsafe(digest))
 
 
 def room_id_for(create_pdu: JsonObject, version: RoomVersion) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from murmuration.protocol.encoding import unpadded_base64
 from murmuration.protocol.errors import BadJson
-from murmuration.protocol.identifiers import is_valid_server_name
+from murmuration.protocol.identifiers import ServerName, is_valid_server_name
 from murmuration.protocol.pdus.signing import (
     ALGORITHM,
     InvalidSignature,
@@ -62,7 +62,7 @@ class VerifyKey:
         return self.valid_until_ts is not None and now_ms <= self.valid_until_ts
 
 
-KeyRing = Mapping[tuple[str, str], VerifyKey]
+KeyRing = Mapping[tuple[ServerName, str], VerifyKey]
 """Known keys by (server name, key ID)."""
 
 
@@ -70,7 +70,7 @@ KeyRing = Mapping[tuple[str, str], VerifyKey]
 class ServerKeys:
     """A server's key document, checked; `valid_until_ts` has the cap of seven days applied."""
 
-    server_name: str
+    server_name: ServerName
     verify_keys: Mapping[str, VerifyKey]
     old_verify_keys: Mapping[str, VerifyKey]
     valid_until_ts: int
@@ -80,7 +80,7 @@ class ServerKeys:
         return self.verify_keys.get(key_id) or self.old_verify_keys.get(key_id)
 
 
-def parse_server_keys(document: object, server_name: str, received_ms: int) -> ServerKeys:
+def parse_server_keys(document: object, server_name: ServerName, received_ms: int) -> ServerKeys:
     """Checks a key document that is to be `server_name`'s, received at `received_ms`.
 
     One of its `verify_keys` must have signed it, and no signature by one of them may be wrong. Keys of
@@ -109,7 +109,7 @@ def parse_server_keys(document: object, server_name: str, received_ms: int) -> S
 
 
 def build_server_keys(
-    server_name: str,
+    server_name: ServerName,
     signing_keys: Iterable[SigningKey],
     valid_until_ts: int,
     old_verify_keys: Iterable[VerifyKey] = (),

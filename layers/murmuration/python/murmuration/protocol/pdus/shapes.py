@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NotRequired, TypeAlias, TypedDict
 
 from murmuration.protocol.encoding.shapes import Content
-from murmuration.protocol.identifiers import RoomId, UserId
+from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 
 Signatures: TypeAlias = dict[str, dict[str, str]]
 """Signatures in unpadded Base64, by server name (or user ID) and key ID."""
@@ -55,7 +55,7 @@ class PublishedKey(TypedDict):
 class KeyDocument(TypedDict):
     """The document that a server publishes about its keys. Times are milliseconds since the epoch."""
 
-    server_name: str
+    server_name: ServerName
     valid_until_ts: int
     verify_keys: dict[str, PublishedKey]
     old_verify_keys: dict[str, PublishedKey]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from murmuration.protocol.encoding import canonical_json, unpadded_base64
 from murmuration.protocol.errors import BadJson, Forbidden
-from murmuration.protocol.identifiers import is_valid_server_key_id
+from murmuration.protocol.identifiers import ServerName, UserId, is_valid_server_key_id
 from murmuration.protocol.pdus.redaction import redact
 from murmuration.protocol.room_versions import RoomVersion
 
@@ -66,7 +66,7 @@ class SigningKey:
         return f"SigningKey({self.key_id!r}, public {self.public_base64!r})"
 
 
-def sign_json(obj: Object, server_name: str, key: SigningKey) -> Object:
+def sign_json(obj: Object, server_name: ServerName, key: SigningKey) -> Object:
     """Return a copy of `obj` with the signature added to any it has; nested values other than signatures are
     shared.
 
@@ -75,7 +75,7 @@ def sign_json(obj: Object, server_name: str, key: SigningKey) -> Object:
     return _with_signature(obj, server_name, key, _signed_bytes(obj, strict=True))
 
 
-def verify_json(obj: JsonObject, server_name: str, key_id: str, public_key: bytes) -> None:
+def verify_json(obj: JsonObject, server_name: ServerName | UserId, key_id: str, public_key: bytes) -> None:
     """Checks one signature of an object by one key of one server (or user), and raises InvalidSignature.
 
     https://spec.matrix.org/v1.19/appendices/#checking-for-a-signature
@@ -83,7 +83,7 @@ def verify_json(obj: JsonObject, server_name: str, key_id: str, public_key: byte
     _verify(obj, server_name, key_id, public_key, strict=True)
 
 
-def sign_event(pdu: HashedPdu, server_name: str, key: SigningKey, version: RoomVersion) -> Pdu:
+def sign_event(pdu: HashedPdu, server_name: ServerName, key: SigningKey, version: RoomVersion) -> Pdu:
     """Return a copy of `pdu`, whose `hashes` must be there already, with the signature of its redacted form
     added.
 
@@ -94,7 +94,7 @@ def sign_event(pdu: HashedPdu, server_name: str, key: SigningKey, version: RoomV
 
 
 def verify_event(
-    pdu: JsonObject, server_name: str, key_id: str, public_key: bytes, version: RoomVersion
+    pdu: JsonObject, server_name: ServerName, key_id: str, public_key: bytes, version: RoomVersion
 ) -> None:
     """Checks one signature of an event's redacted form, and raises InvalidSignature.
 
@@ -103,7 +103,7 @@ def verify_event(
     _verify(redact(pdu, version), server_name, key_id, public_key, strict=version.strict_canonical_json)
 
 
-def key_ids_of(obj: JsonObject, server_name: str) -> list[str]:
+def key_ids_of(obj: JsonObject, server_name: ServerName | UserId) -> list[str]:
     """Return the key IDs, of algorithms understood, with which the server is said to have signed `obj`."""
     signatures = obj.get("signatures")
     by_server = signatures.get(server_name) if isinstance(signatures, dict) else None
@@ -117,14 +117,16 @@ def _signed_bytes(obj: JsonObject, *, strict: bool) -> bytes:
     return canonical_json.encode(covered, strict=strict)
 
 
-def _with_signature(obj: Object, server_name: str, key: SigningKey, message: bytes) -> Object:
+def _with_signature(obj: Object, server_name: ServerName, key: SigningKey, message: bytes) -> Object:
     signatures = dict(obj.get("signatures", {}))
     signature = unpadded_base64.encode(key.sign(message))
     signatures[server_name] = {**signatures.get(server_name, {}), key.key_id: signature}
     return cast("Object", {**obj, "signatures": signatures})
 
 
-def _verify(obj: JsonObject, server_name: str, key_id: str, public_key: bytes, *, strict: bool) -> None:
+def _verify(
+    obj: JsonObject, server_name: ServerName | UserId, key_id: str, public_key: bytes, *, strict: bool
+) -> None:
     from nacl.bindings import crypto_sign_open
     from nacl.exceptions import CryptoError
 

@@ -26,7 +26,7 @@ from murmuration.protocol.encoding import unpadded_base64
 from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.event_types import MEMBER, POLICY_KEY
 from murmuration.protocol.events import Event, StateKey
-from murmuration.protocol.identifiers import is_valid_user_id, server_name_of
+from murmuration.protocol.identifiers import EventId, ServerName, is_valid_user_id, server_name_of
 from murmuration.protocol.pdus.event_format import check_field_sizes, parse_pdu
 from murmuration.protocol.pdus.hashing import verify_content_hash
 from murmuration.protocol.pdus.keys import KeyRing
@@ -58,7 +58,7 @@ def check_signatures(event: Event, keys: KeyRing) -> None:
         _check_signatures_of(server_name, event, keys)
 
 
-def required_signers(event: Event) -> frozenset[str]:
+def required_signers(event: Event) -> frozenset[ServerName]:
     """Return the servers without whose signature the event is dropped.
 
     The sender's, except on an invite that came of a third-party invite, which another server may have sent in
@@ -77,7 +77,7 @@ def required_signers(event: Event) -> frozenset[str]:
     return frozenset(servers)
 
 
-def keys_to_look_up(event: Event) -> set[tuple[str, str]]:
+def keys_to_look_up(event: Event) -> set[tuple[ServerName, str]]:
     """Return the (server name, key ID) pairs that a key ring for this event's checks should have, where
     known.
     """
@@ -104,7 +104,7 @@ def check_content_hash(event: Event) -> Event:
 
 
 def check_against_auth_events(
-    event: Event, auth_events: Mapping[str, Event], rejected: Collection[str], keys: KeyRing
+    event: Event, auth_events: Mapping[EventId, Event], rejected: Collection[str], keys: KeyRing
 ) -> None:
     """Check 4. Raises what makes the event rejected: AuthRuleViolation, InvalidSignature or TooLarge.
 
@@ -155,7 +155,7 @@ def check_authorising_signature(event: Event, keys: KeyRing) -> None:
     _check_signatures_of(server_name, event, keys)
 
 
-def authorising_server(event: Event) -> str | None:
+def authorising_server(event: Event) -> ServerName | None:
     """Return the server of the user in `join_authorised_via_users_server`, where that is a rule and a user
     ID.
     """
@@ -171,7 +171,7 @@ def authorising_server(event: Event) -> str | None:
 class PolicyServer(NamedTuple):
     """A room's policy server: its server name, and its public key in unpadded Base64."""
 
-    server_name: str
+    server_name: ServerName
     public_key: str
 
 
@@ -191,7 +191,7 @@ def policy_server_of(policy: Event | None) -> PolicyServer | None:
     public_key = public_keys.get("ed25519") if isinstance(public_keys, dict) else None
     if not isinstance(via, str) or not isinstance(public_key, str):
         return None
-    return PolicyServer(via, public_key)
+    return PolicyServer(ServerName(via), public_key)
 
 
 def check_policy_server_signature(event: Event, policy_server: PolicyServer | None) -> None:
@@ -239,7 +239,7 @@ class RoomFacts(Protocol):
     def keys(self, event: Event) -> KeyRing:
         """Return the keys of `keys_to_look_up`, as far as they can be had."""
 
-    def auth_events(self, event: Event) -> tuple[Mapping[str, Event], Collection[str]]:
+    def auth_events(self, event: Event) -> tuple[Mapping[EventId, Event], Collection[EventId]]:
         """Return the event's auth events (see `check_against_auth_events`), and the IDs of those that were
         rejected.
         """
@@ -297,7 +297,7 @@ def _recommended(event: Event, facts: RoomFacts) -> Event:
     return event
 
 
-def _check_signatures_of(server_name: str, event: Event, keys: KeyRing) -> None:
+def _check_signatures_of(server_name: ServerName, event: Event, keys: KeyRing) -> None:
     usable = [
         key
         for key_id in key_ids_of(event.pdu, server_name)

@@ -8,13 +8,17 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from murmuration.protocol.encoding.globs import contains_phrase, glob
 from murmuration.protocol.encoding.property_paths import parse_path, value_at
 from murmuration.protocol.encoding.shapes import EventFields
 from murmuration.protocol.push_rules.defaults import Condition, Kind, Rule
 from murmuration.protocol.push_rules.validation import MEMBER_COUNT, is_scalar
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
+
 
 # The power level a sender needs for a kind of notification that the room doesn't name.
 _DEFAULT_NOTIFICATION_LEVEL = 50
@@ -28,7 +32,7 @@ class PushContext:
     `sender_power_level` may be infinite. All are of the room's state at the event.
     """
 
-    user_id: str
+    user_id: UserId
     display_name: str | None
     member_count: int
     sender_power_level: float

@@ -5,9 +5,12 @@ https://spec.matrix.org/v1.19/client-server-api/#predefined-rules
 
 from __future__ import annotations
 
-from typing import Final, Literal, NotRequired, TypeAlias, TypedDict, cast, get_args
+from typing import TYPE_CHECKING, Final, Literal, NotRequired, TypeAlias, TypedDict, cast, get_args
 
 from murmuration.protocol.errors import NotFound
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
 
 Kind: TypeAlias = Literal["override", "content", "room", "sender", "underride"]
 
@@ -60,7 +63,7 @@ def parse_kind(kind: str) -> Kind:
     return kind
 
 
-def default_rules(user_id: str, kind: Kind) -> list[Rule]:
+def default_rules(user_id: UserId, kind: Kind) -> list[Rule]:
     """Return the server-default rules of a kind, as the API shows them to a user who has changed nothing."""
     return [
         {

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from murmuration.protocol.identifiers import UserId
 from murmuration.protocol.push_rules.conditions import Conditions, Event, PushContext, compile_rule
 from murmuration.protocol.push_rules.defaults import KINDS, Action, Kind, Rule
 
@@ -79,7 +80,7 @@ class CompiledRuleset:
             self._notifying[event_type] = found
         return found
 
-    def may_notify_of_others(self, event_type: str, user_id: str) -> bool:
+    def may_notify_of_others(self, event_type: str, user_id: UserId) -> bool:
         """Return whether state events of a type may notify `user_id` that have another state key than it."""
         return any(
             rule.outcome.notify and user_id not in rule.conditions.state_keys
@@ -87,7 +88,7 @@ class CompiledRuleset:
         )
 
 
-_NOBODY: Final = PushContext("", None, 0, 0)
+_NOBODY: Final = PushContext(UserId(""), None, 0, 0)
 """What conditions get that go by the event's type alone."""
 
 

@@ -9,7 +9,7 @@ object, `Changes`; all functions that change it return another and leave the one
 
 from __future__ import annotations
 
-from typing import TypeAlias, TypedDict
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 from murmuration.protocol.encoding.shapes import Body
 from murmuration.protocol.errors import InvalidParam, NotFound, TooLarge, Unknown
@@ -24,6 +24,9 @@ from murmuration.protocol.push_rules.defaults import (
     is_default,
 )
 from murmuration.protocol.push_rules.validation import parse_actions, parse_rule
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
 
 MAX_RULES = 1_000
 """How many rules of their own a user may have: clients add one for each room that is muted."""
@@ -46,14 +49,14 @@ class Changes(TypedDict, total=False):
 Ruleset: TypeAlias = dict[Kind, list[Rule]]
 
 
-def ruleset_of(user_id: str, changes: Changes) -> Ruleset:
+def ruleset_of(user_id: UserId, changes: Changes) -> Ruleset:
     """Return all rules by kind, each kind's most important first: what the API and `m.push_rules` call
     `global`.
     """
     return {kind: rules_of_kind(user_id, changes, kind) for kind in KINDS}
 
 
-def rules_of_kind(user_id: str, changes: Changes, kind: Kind) -> list[Rule]:
+def rules_of_kind(user_id: UserId, changes: Changes, kind: Kind) -> list[Rule]:
     """Return the rules of one kind, the most important first."""
     changed = changes.get("defaults", {}).get(kind, {})
     defaults: list[Rule] = [
@@ -64,7 +67,7 @@ def rules_of_kind(user_id: str, changes: Changes, kind: Kind) -> list[Rule]:
     return before + own + defaults[len(before) :]
 
 
-def get_rule(user_id: str, changes: Changes, kind: Kind, rule_id: str) -> Rule:
+def get_rule(user_id: UserId, changes: Changes, kind: Kind, rule_id: str) -> Rule:
     """Return one rule, or NotFound; its `enabled` and `actions` have API endpoints of their own."""
     for rule in rules_of_kind(user_id, changes, kind):
         if rule["rule_id"] == rule_id:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from murmuration.protocol.bodies import object_of, strings_of
 from murmuration.protocol.errors import BadJson, InvalidParam
-from murmuration.protocol.identifiers import is_opaque_identifier
+from murmuration.protocol.identifiers import RoomId, UserId, is_opaque_identifier
 from murmuration.protocol.presence import ONLINE, TODAYS
 from murmuration.protocol.sliding import required_state
 from murmuration.protocol.sliding.required_state import RequiredState
@@ -77,7 +77,7 @@ class RoomScope:
     lists: frozenset[str]
     rooms: frozenset[str]
 
-    def has(self, lists: frozenset[str], room_id: str, *, is_subscribed: bool) -> bool:
+    def has(self, lists: frozenset[str], room_id: RoomId, *, is_subscribed: bool) -> bool:
         """Return whether the scope includes a room that appears in `lists`."""
         if is_subscribed and (ALL in self.rooms or room_id in self.rooms):
             return True
@@ -114,7 +114,7 @@ class SlidingRequest:
         return not (self.lists or self.subscriptions or of_rooms)
 
 
-def parse(body: Body, query: Mapping[str, str], user_id: str, *, is_merged: bool) -> SlidingRequest:
+def parse(body: Body, query: Mapping[str, str], user_id: UserId, *, is_merged: bool) -> SlidingRequest:
     """Return the request that a body and the query are. Raises BadJson, InvalidParam."""
     lists = object_of(_given(body, "lists", {}), "lists")
     subscriptions = object_of(_given(body, "room_subscriptions", {}), "room_subscriptions")
@@ -199,14 +199,14 @@ def _presence(value: Any) -> str:
 # -- Rooms -----------------------------------------------------------------------------------------------
 
 
-def _config(value: Any, user_id: str) -> RoomConfig:
+def _config(value: Any, user_id: UserId) -> RoomConfig:
     value = object_of(value, "What is asked for of a room")
     limit = _whole(_given(value, "timeline_limit", 0), "timeline_limit")
     required = required_state.parse(_given(value, "required_state", []), user_id)
     return RoomConfig(min(limit, MOST_TIMELINE), required)
 
 
-def _list(value: Any, user_id: str) -> RoomList:
+def _list(value: Any, user_id: UserId) -> RoomList:
     config = _config(value, user_id)
     ranges: tuple[tuple[int, int], ...] | None = None
     if (given := value.get("ranges")) is not None:

@@ -9,10 +9,14 @@ import functools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.errors import BadJson, InvalidParam
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import StateKey
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
 
 ANY = None
 MOST_ELEMENTS = 200
@@ -162,7 +166,7 @@ def load(text: str) -> Required:
 # -- What clients send -----------------------------------------------------------------------------------
 
 
-def parse(value: object, user_id: str) -> RequiredState:
+def parse(value: object, user_id: UserId) -> RequiredState:
     """Return a required state: a list of pairs as clients send it today, or MSC4186's object.
 
     In the pairs `*` stands for all types or state keys, `$ME` for the user, and `$LAZY` for lazy members.

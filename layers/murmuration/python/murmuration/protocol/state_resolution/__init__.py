@@ -13,12 +13,16 @@ https://spec.matrix.org/v1.19/rooms/, "State resolution" of each version.
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.events import StateKey
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.state_resolution.known import Conflicts, Fetch, Known, UnconflictedState
 from murmuration.protocol.state_resolution.v1 import resolve_v1
 from murmuration.protocol.state_resolution.v2 import resolve_v2
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId
 
 __all__ = ["Conflicts", "Fetch", "UnconflictedState", "resolve", "resolve_conflicted"]
 
@@ -27,18 +31,18 @@ _FEW_ENTRIES = 100
 
 def resolve(
     version: RoomVersion,
-    state_sets: Sequence[Mapping[StateKey, str]],
+    state_sets: Sequence[Mapping[StateKey, EventId]],
     fetch: Fetch,
     *,
     rejected: Container[str] = frozenset(),
-) -> dict[StateKey, str]:
+) -> dict[StateKey, EventId]:
     """Return the resolution of one state set or more, each a map from (type, state key) to event ID.
 
     `fetch` and `rejected` are those of `resolve_conflicted`.
     """
     first, *others = state_sets
     unconflicted = dict(first)
-    conflicts: dict[StateKey, tuple[str | None, ...]] = {}
+    conflicts: dict[StateKey, tuple[EventId | None, ...]] = {}
     for other in others:
         for key, _ in other.items() ^ first.items():
             conflicts.setdefault(key, tuple(state_set.get(key) for state_set in state_sets))
@@ -60,7 +64,7 @@ def resolve_conflicted(
     *,
     rejected: Container[str] = frozenset(),
     few_unconflicted: bool = False,
-) -> dict[StateKey, str]:
+) -> dict[StateKey, EventId]:
     """Return what state sets that differ in `conflicts` resolve to, but for what they have in common.
 
     `conflicts` gives, for each (type, state key) in which the sets are not all the same, the event ID in each
@@ -81,11 +85,11 @@ def resolve_conflicted(
 class _InMemory:
     """Unconflicted state that is all at hand."""
 
-    def __init__(self, entries: Mapping[StateKey, str]) -> None:
+    def __init__(self, entries: Mapping[StateKey, EventId]) -> None:
         self._entries = entries
 
-    def get(self, keys: Collection[StateKey]) -> Mapping[StateKey, str]:
+    def get(self, keys: Collection[StateKey]) -> Mapping[StateKey, EventId]:
         return {key: self._entries[key] for key in keys if key in self._entries}
 
-    def event_ids(self) -> Collection[str]:
+    def event_ids(self) -> Collection[EventId]:
         return self._entries.values()

@@ -16,10 +16,13 @@ those.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from murmuration.protocol.event_types import CREATE, JOIN_RULES, MEMBER, POWER_LEVELS, THIRD_PARTY_INVITE
 from murmuration.protocol.state_resolution.known import Known
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId
 
 _CITABLE_TYPES = frozenset(
     {
@@ -35,8 +38,8 @@ _CITABLE_TYPES = frozenset(
 class FullConflictedSet(NamedTuple):
     """Events that are in the set, and events that may be in it."""
 
-    certain: frozenset[str]
-    doubtful: frozenset[str]
+    certain: frozenset[EventId]
+    doubtful: frozenset[EventId]
 
 
 def full_conflicted_set(known: Known, *, with_subgraph: bool, exact: bool = False) -> FullConflictedSet:
@@ -69,8 +72,8 @@ class _Walk:
         number_of_sets = max(map(len, known.conflicts.values()))
         self._all_chains = (1 << number_of_sets) - 1
         self._from_conflicting = 1 << number_of_sets
-        self._reached: dict[str, int] = {}
-        self._own_bit: dict[str, int] = {}
+        self._reached: dict[EventId, int] = {}
+        self._own_bit: dict[EventId, int] = {}
         for (event_type, _), event_ids in sorted(known.conflicts.items()):
             for index, event_id in enumerate(event_ids):
                 if event_id is not None:
@@ -80,7 +83,7 @@ class _Walk:
         self._conflicting = frozenset(self._reached)
         self._all_citable = sum(self._own_bit.values())
         # The last layer: events met but not yet passed through, as that takes loading them.
-        self._frontier: set[str] = set(self._reached)
+        self._frontier: set[EventId] = set(self._reached)
 
     def run(self, *, exact: bool) -> None:
         """Walks until nothing below the last layer matters; if `exact`, from all entries to the very end."""
@@ -95,17 +98,17 @@ class _Walk:
             self._pass_on(layer.union(entries))
             layer = set(self._frontier) if exact else self._next_layer()
 
-    def difference(self) -> frozenset[str]:
+    def difference(self) -> frozenset[EventId]:
         """Return the events that were found from conflicting entries, but not for every state set."""
         return self._where(self._has_conflicting_above) - self._where(self._in_all)
 
-    def subgraph(self) -> frozenset[str]:
+    def subgraph(self) -> frozenset[EventId]:
         """Return the events on paths between conflicting entries."""
-        cited_by: dict[str, list[str]] = {}
+        cited_by: dict[EventId, list[EventId]] = {}
         for event_id in self._reached.keys() - self._frontier:
             for cited in self._cites(event_id):
                 cited_by.setdefault(cited, []).append(event_id)
-        leading: set[str] = set(self._own_bit)
+        leading: set[EventId] = set(self._own_bit)
         pending = list(leading)
         while pending:
             found = [event_id for event_id in cited_by.get(pending.pop(), ()) if event_id not in leading]
@@ -113,14 +116,14 @@ class _Walk:
             pending += found
         return self._conflicting.union(self._where(self._has_conflicting_above)) & leading
 
-    def _enter(self, event_ids: Iterable[str]) -> None:
+    def _enter(self, event_ids: Iterable[EventId]) -> None:
         """Begins at unconflicted entries too: they are in every state set's chain."""
         for event_id in event_ids:
             if event_id not in self._reached:
                 self._frontier.add(event_id)
             self._reached[event_id] = self._reached.get(event_id, 0) | self._all_chains
 
-    def _pass_on(self, event_ids: Iterable[str]) -> None:
+    def _pass_on(self, event_ids: Iterable[EventId]) -> None:
         """Tells the auth events of these, and theirs in turn, what they are reached from."""
         pending = [event_id for event_id in event_ids if event_id not in self._frontier]
         while pending:
@@ -137,7 +140,7 @@ class _Walk:
                     if cited not in self._frontier:
                         pending.append(cited)
 
-    def _next_layer(self) -> set[str]:
+    def _next_layer(self) -> set[EventId]:
         """The events to pass through next; none if what is below the last layer is settled.
 
         Below an event in every chain, all events are. They matter still while the last layer has others,
@@ -159,9 +162,9 @@ class _Walk:
     def _in_all(self, reached: int) -> bool:
         return reached & self._all_chains == self._all_chains
 
-    def _where(self, condition: Callable[[int], bool]) -> frozenset[str]:
+    def _where(self, condition: Callable[[int], bool]) -> frozenset[EventId]:
         return frozenset(event_id for event_id, reached in self._reached.items() if condition(reached))
 
-    def _cites(self, event_id: str) -> tuple[str, ...]:
+    def _cites(self, event_id: EventId) -> tuple[EventId, ...]:
         event = self._known.event(event_id)
         return event.auth_events if event is not None else ()

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.state_resolution.known import Known
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId
+
 
 # In a part of the events; as many as 2 to the power of it may have to be tried.
 _MOST_DOUBTS = 6
 
 
-def independent_parts(known: Known, event_ids: Iterable[str]) -> list[frozenset[str]]:
+def independent_parts(known: Known, event_ids: Iterable[EventId]) -> list[frozenset[EventId]]:
     """Divides events so that no event is judged by state which those of another part may set.
 
     The parts resolve by themselves to what all resolve to together: each (type, state key) is set by one part
@@ -38,15 +43,15 @@ def independent_parts(known: Known, event_ids: Iterable[str]) -> list[frozenset[
     for pair, events in setting.items():
         for key in {key for event in events for key in known.auth_keys(event) if key in setting}:
             above[root(key)] = root(pair)
-    parts: dict[StateKey, list[str]] = {}
+    parts: dict[StateKey, list[EventId]] = {}
     for pair, events in setting.items():
         parts.setdefault(root(pair), []).extend(event.event_id for event in events)
     return [frozenset(part) for part in parts.values()]
 
 
 def possible_sets(
-    known: Known, certain: Collection[str], doubtful: frozenset[str]
-) -> Iterator[frozenset[str]] | None:
+    known: Known, certain: Collection[EventId], doubtful: frozenset[EventId]
+) -> Iterator[frozenset[EventId]] | None:
     """Return all that the full conflicted set may be; None if it may be too many things.
 
     What is not in it is in the auth chain of every state set, and so is whatever such an event cites.

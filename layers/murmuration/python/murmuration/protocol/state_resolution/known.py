@@ -9,22 +9,23 @@ from typing import Protocol, TypeAlias
 
 from murmuration.protocol.auth_rules import AuthRuleViolation, auth_state_types_of, check_auth
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import EventId
 from murmuration.protocol.power_levels import Level
 
-Fetch: TypeAlias = Callable[[Collection[str]], Mapping[str, Event]]
+Fetch: TypeAlias = Callable[[Collection[EventId]], Mapping[EventId, Event]]
 """Looks events up by ID."""
 
-Conflicts: TypeAlias = Mapping[StateKey, Sequence[str | None]]
+Conflicts: TypeAlias = Mapping[StateKey, Sequence[EventId | None]]
 """The entries in which state sets differ: per key the event ID in each set, None where a set has none."""
 
 
 class UnconflictedState(Protocol):
     """The entries that all state sets have in common."""
 
-    def get(self, keys: Collection[StateKey]) -> Mapping[StateKey, str]:
+    def get(self, keys: Collection[StateKey]) -> Mapping[StateKey, EventId]:
         """Return the entries at those of `keys` that have one; never asked for a conflicting key."""
 
-    def event_ids(self) -> Collection[str]:
+    def event_ids(self) -> Collection[EventId]:
         """Return the event IDs of all entries. It is only called if the outcome depends on which events
         they cite.
         """
@@ -44,17 +45,17 @@ class Known:
     ) -> None:
         self._fetch = fetch
         self._unconflicted = unconflicted
-        self._events: dict[str, Event | None] = {}
-        self._entries: dict[StateKey, str | None] = dict.fromkeys(conflicts)
-        self._auth_keys: dict[str, list[StateKey]] = {}
-        self._verdicts: dict[tuple[str, ...], bool] = {}
-        self.sender_levels: dict[str, Level] = {}
+        self._events: dict[EventId, Event | None] = {}
+        self._entries: dict[StateKey, EventId | None] = dict.fromkeys(conflicts)
+        self._auth_keys: dict[EventId, list[StateKey]] = {}
+        self._verdicts: dict[tuple[EventId, ...], bool] = {}
+        self.sender_levels: dict[EventId, Level] = {}
         """Of the senders of events, by the events' own auth events."""
         self.conflicts = conflicts
         self.rejected = rejected
         self.few_unconflicted = few_unconflicted
 
-    def load(self, event_ids: Iterable[str]) -> None:
+    def load(self, event_ids: Iterable[EventId]) -> None:
         """Fetch those of the events that aren't known yet, in one call; missing ones are stored as None."""
         missing = [event_id for event_id in dict.fromkeys(event_ids) if event_id not in self._events]
         if missing:
@@ -66,7 +67,7 @@ class Known:
         if missing:
             self._entries |= {**dict.fromkeys(missing), **self._unconflicted.get(missing)}
 
-    def look_up_auth_entries(self, events: Iterable[Event]) -> list[str]:
+    def look_up_auth_entries(self, events: Iterable[Event]) -> list[EventId]:
         """Return the unconflicted event IDs at all keys that the authorisation of these events looks at."""
         keys = {key for event in events for key in self.auth_keys(event)}
         self.look_up(keys)
@@ -93,21 +94,21 @@ class Known:
             self._verdicts[judged] = verdict
         return verdict
 
-    def all_unconflicted(self) -> Collection[str]:
+    def all_unconflicted(self) -> Collection[EventId]:
         return self._unconflicted.event_ids()
 
-    def unconflicted(self, key: StateKey) -> str | None:
+    def unconflicted(self, key: StateKey) -> EventId | None:
         """Return the unconflicted entry at a key, if there is one."""
         self.look_up((key,))
         return self._entries[key]
 
-    def event(self, event_id: str) -> Event | None:
+    def event(self, event_id: EventId) -> Event | None:
         """Return an event that has been loaded; None if nobody has it."""
         return self._events[event_id]
 
-    def is_loaded(self, event_id: str) -> bool:
+    def is_loaded(self, event_id: EventId) -> bool:
         return event_id in self._events
 
-    def events(self, event_ids: Iterable[str]) -> list[Event]:
+    def events(self, event_ids: Iterable[EventId]) -> list[Event]:
         """Return those of the loaded events that exist."""
         return [event for event_id in event_ids if (event := self._events[event_id]) is not None]

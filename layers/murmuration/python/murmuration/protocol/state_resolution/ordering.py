@@ -8,12 +8,13 @@ from heapq import heapify, heappop, heappush
 
 from murmuration.protocol.event_types import POWER_LEVELS_KEY
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import EventId
 from murmuration.protocol.power_levels import Level, PowerLevels
 from murmuration.protocol.state_resolution.known import Known
 
 
 def by_power(
-    events: Mapping[str, Event], known: Known, create_of: Callable[[Event], Event | None]
+    events: Mapping[EventId, Event], known: Known, create_of: Callable[[Event], Event | None]
 ) -> list[Event]:
     """Return the events in reverse topological power ordering, earliest first; their auth events must be
     loaded.
@@ -25,12 +26,12 @@ def by_power(
         event_id: {cited for cited in event.auth_events if cited in events}
         for event_id, event in events.items()
     }
-    cited_by: dict[str, list[str]] = {}
+    cited_by: dict[EventId, list[EventId]] = {}
     for event_id, cited_ids in waits_for.items():
         for cited in cited_ids:
             cited_by.setdefault(cited, []).append(event_id)
 
-    def rank(event_id: str) -> tuple[Level, int, str]:
+    def rank(event_id: EventId) -> tuple[Level, int, EventId]:
         event = events[event_id]
         return -_sender_level(event, known, create_of(event)), event.origin_server_ts, event_id
 
@@ -47,7 +48,7 @@ def by_power(
     return ordered
 
 
-def by_mainline(events: Iterable[Event], power_levels_id: str | None, known: Known) -> list[Event]:
+def by_mainline(events: Iterable[Event], power_levels_id: EventId | None, known: Known) -> list[Event]:
     """Return the events in the mainline ordering based on an m.room.power_levels event, or none.
 
     Their auth events must be loaded.
@@ -57,21 +58,23 @@ def by_mainline(events: Iterable[Event], power_levels_id: str | None, known: Kno
     positions = _mainline_positions(heads, power_levels_id, known)
 
     def rank(event: Event) -> tuple[float, int, str]:
-        position = positions.get(cited[event.event_id] or "", math.inf)
+        position = positions.get(cited[event.event_id] or EventId(""), math.inf)
         return -position, event.origin_server_ts, event.event_id
 
     return sorted(events, key=rank)
 
 
-def _mainline_positions(heads: Iterable[str], mainline_id: str | None, known: Known) -> dict[str, float]:
+def _mainline_positions(
+    heads: Iterable[EventId], mainline_id: EventId | None, known: Known
+) -> dict[EventId, float]:
     """The mainline position of each of `heads`, which are m.room.power_levels events; infinite if left out.
 
     The mainline, and the chain of m.room.power_levels events from each head, are followed one step at a time
     and together, until each chain has met the mainline: no more than that is loaded.
     """
-    positions: dict[str, float] = {}
-    mainline: dict[str, int] = {}
-    met_by: dict[str, set[str]] = {}  # the heads in whose chains an event is
+    positions: dict[EventId, float] = {}
+    mainline: dict[EventId, int] = {}
+    met_by: dict[EventId, set[EventId]] = {}  # the heads in whose chains an event is
     tip = mainline_id
     chains = {head: head for head in heads} if tip is not None else {}
     unplaced = set(chains)
@@ -95,7 +98,7 @@ def _mainline_positions(heads: Iterable[str], mainline_id: str | None, known: Kn
     return positions
 
 
-def _power_levels_below(event_ids: Iterable[str], known: Known) -> dict[str, str]:
+def _power_levels_below(event_ids: Iterable[EventId], known: Known) -> dict[EventId, EventId]:
     """For each event, which must be loaded, the m.room.power_levels event that it cites, if it does."""
     events = known.events(event_ids)
     known.load(cited for event in events for cited in event.auth_events)
@@ -114,7 +117,7 @@ def _sender_level(event: Event, known: Known, create: Event | None) -> Level:
     return level
 
 
-def _power_levels_of(event: Event, known: Known) -> str | None:
+def _power_levels_of(event: Event, known: Known) -> EventId | None:
     """The m.room.power_levels event among the event's auth events."""
     cited = (known.event(event_id) for event_id in event.auth_events)
     return next((it.event_id for it in cited if it is not None and it.state_pair == POWER_LEVELS_KEY), None)

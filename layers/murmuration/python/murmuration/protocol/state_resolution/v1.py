@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from hashlib import sha1
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.auth_rules import AuthRuleViolation, check_auth
 from murmuration.protocol.event_types import JOIN_RULES, MEMBER, POWER_LEVELS
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.state_resolution.known import Known
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId
 
-def resolve_v1(known: Known) -> dict[StateKey, str]:
+
+def resolve_v1(known: Known) -> dict[StateKey, EventId]:
     """Return the resolution of the conflicting entries: an event ID for each (type, state key)."""
     candidates = {key: {event_id for event_id in ids if event_id} for key, ids in known.conflicts.items()}
     known.load(event_id for ids in candidates.values() for event_id in ids)

@@ -11,6 +11,7 @@ doesn't count. Version 2.1 has no such paths.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.auth_rules import create_event_id
 from murmuration.protocol.event_types import CREATE_KEY, JOIN_RULES, MEMBER, POWER_LEVELS, POWER_LEVELS_KEY
@@ -21,8 +22,11 @@ from murmuration.protocol.state_resolution.doubt import independent_parts, possi
 from murmuration.protocol.state_resolution.known import Known
 from murmuration.protocol.state_resolution.ordering import by_mainline, by_power
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId
 
-def resolve_v2(version: RoomVersion, known: Known) -> dict[StateKey, str]:
+
+def resolve_v2(version: RoomVersion, known: Known) -> dict[StateKey, EventId]:
     """Return the resolution of the conflicting entries: an event ID for each (type, state key)."""
     with_subgraph = version.state_resolution == "v2.1"
     found = full_conflicted_set(known, with_subgraph=with_subgraph)
@@ -39,11 +43,11 @@ def resolve_v2(version: RoomVersion, known: Known) -> dict[StateKey, str]:
 
 def _outcome_in_doubt(
     version: RoomVersion, known: Known, found: FullConflictedSet
-) -> dict[StateKey, str] | None:
+) -> dict[StateKey, EventId] | None:
     """The outcome of all that the full conflicted set may be; None if that is not one and the same."""
     events = found.certain | found.doubtful
     _Resolution(version, known, events).load_auth_events()
-    outcome: dict[StateKey, str] = {}
+    outcome: dict[StateKey, EventId] = {}
     for part in independent_parts(known, events):
         possible = possible_sets(known, part & found.certain, part & found.doubtful)
         if possible is None:
@@ -58,14 +62,14 @@ def _outcome_in_doubt(
 class _Resolution:
     """One run of the algorithm on a full conflicted set."""
 
-    def __init__(self, version: RoomVersion, known: Known, full_conflicted: Collection[str]) -> None:
+    def __init__(self, version: RoomVersion, known: Known, full_conflicted: Collection[EventId]) -> None:
         self._version = version
         self._known = known
         self._events = {event.event_id: event for event in known.events(full_conflicted) if event.is_state}
         self._starts_empty = version.state_resolution == "v2.1"
-        self._state: dict[StateKey, str] = {}
+        self._state: dict[StateKey, EventId] = {}
 
-    def outcome(self) -> dict[StateKey, str]:
+    def outcome(self) -> dict[StateKey, EventId]:
         """The steps of the algorithm, as the specification numbers them; `load_auth_events` comes first."""
         power_events = self._with_conflicted_chain(filter(is_power_event, self._events.values()))  # 1
         self._check_iteratively(by_power(power_events, self._known, self._create_of))  # 1, 2
@@ -84,9 +88,9 @@ class _Resolution:
             needed += map(create_event_id, events)
         self._known.load(needed)
 
-    def _with_conflicted_chain(self, power_events: Iterator[Event]) -> dict[str, Event]:
+    def _with_conflicted_chain(self, power_events: Iterator[Event]) -> dict[EventId, Event]:
         """The events, and those of their auth chains that belong to the full conflicted set."""
-        chosen: dict[str, Event] = {}
+        chosen: dict[EventId, Event] = {}
         pending = list(power_events)
         while pending:
             event = pending.pop()
@@ -121,7 +125,7 @@ class _Resolution:
         create = self._create_of(event)
         return cited if create is None else [*cited, create]
 
-    def _entry(self, key: StateKey) -> str | None:
+    def _entry(self, key: StateKey) -> EventId | None:
         """The event ID that the partially resolved state has at a key."""
         entry = self._state.get(key)
         if entry is None and not self._starts_empty:

@@ -20,7 +20,7 @@ from murmuration.identity.rate_limits import Taking
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.errors import MatrixError, Unknown
 from murmuration.protocol.event_types import REDACTION
-from murmuration.protocol.identifiers import DeviceId, UserId
+from murmuration.protocol.identifiers import DeviceId, EventId, RoomId, UserId
 from murmuration.rooms.delayed.orders import order
 from murmuration.rooms.opening import unknown_room
 from murmuration.rooms.room import Room
@@ -60,13 +60,13 @@ class Delivery:
         """Return the draft with the delay ID, which the sender's clients are shown."""
         return replace(draft, delay_id=self.event.delay_id)
 
-    def writes(self, event_id: str) -> list[Write]:
+    def writes(self, event_id: EventId) -> list[Write]:
         """Return the writes that end the delayed event as sent."""
         self._written = event_id
         outcome = Outcome(now_ms(), event_id=event_id)
         return storage.finalise_writes(self.event, outcome, unless_restarted=self.unless_restarted)
 
-    def settle(self, send: Callable[[], str]) -> str:
+    def settle(self, send: Callable[[], EventId]) -> EventId:
         """Send the event and return its ID, or return the ID that it was sent with before.
 
         If the room already has this state, no event is added, and the delayed event is ended by a write of
@@ -84,13 +84,13 @@ class Delivery:
             raise Ended from error
         return event_id
 
-    def earlier(self) -> str | None:
+    def earlier(self) -> EventId | None:
         """Return the ID of the event that this delayed event was sent as; None if it wasn't sent."""
         now = fetch(delayed_read(self.event.delay_id))
         return now.outcome.event_id if now is not None and now.outcome is not None else None
 
 
-def send_now(event: DelayedEvent, *, unless_restarted: bool = False) -> str:
+def send_now(event: DelayedEvent, *, unless_restarted: bool = False) -> EventId:
     """Send a scheduled event now, and return the new event's ID.
 
     Raises Ended. It also raises what the ordinary endpoints for sending raise; then the event stays
@@ -169,7 +169,7 @@ def _send_due(event: DelayedEvent, sender: Item) -> None:
         storage.finalise(event, Outcome(now_ms(), error=error.body()), unless_restarted=True)
 
 
-def _send(event: DelayedEvent, sender: Item, *, unless_restarted: bool) -> str:
+def _send(event: DelayedEvent, sender: Item, *, unless_restarted: bool) -> EventId:
     requester = _requester(event, sender)
     once = Delivery(event, unless_restarted)
     content = event.content
@@ -185,7 +185,7 @@ def _send(event: DelayedEvent, sender: Item, *, unless_restarted: bool) -> str:
     return sending.append_message(_open(event.room_id, taking), draft, once, taking)
 
 
-def _open(room_id: str, taking: Taking) -> Room:
+def _open(room_id: RoomId, taking: Taking) -> Room:
     batch = Batch()
     head = batch.add(room_items.head_read(room_id))
     if taking.read is not None:

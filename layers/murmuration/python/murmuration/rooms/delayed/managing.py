@@ -13,7 +13,7 @@ from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import Conflict, InvalidParam, MissingToken, NotFound
-from murmuration.protocol.identifiers import is_opaque_identifier
+from murmuration.protocol.identifiers import UserId, is_opaque_identifier
 from murmuration.storage.users import delayed_events as storage
 from murmuration.storage.users.delayed_events import DelayedEvent, Outcome, delayed_read
 
@@ -95,7 +95,7 @@ def get_delayed_events(requester: Requester, start: str | None, status: str | No
     return found
 
 
-def _parse_start(user_id: str, start: str) -> tuple[int, str]:
+def _parse_start(user_id: UserId, start: str) -> tuple[int, str]:
     due_ms, _, delay_id = start.partition("_")
     if not (due_ms.isascii() and due_ms.isdecimal() and len(due_ms) <= 15):
         raise InvalidParam("The token is not known")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.encoding.shapes import Body, Content
+from murmuration.protocol.identifiers import EventId, RoomId
 from murmuration.rooms.delayed import delays
 from murmuration.rooms.writing import sending
 
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 
 Query = Mapping[str, Sequence[str]]
 """All values of each query parameter."""
-SetState = Callable[[Requester, str, str, str, Content], str]
+SetState = Callable[[Requester, RoomId, str, str, Content], EventId]
 """Sets state at once: requester, room, type, state key and content in, the event's ID out."""
 
 
 def send_or_schedule(
     token: AccessToken,
-    room_id: str,
+    room_id: RoomId,
     event_type: str,
     txn_id: str,
     content: Content,
@@ -46,7 +47,7 @@ def send_or_schedule(
 
 def set_or_schedule(
     requester: Requester,
-    room_id: str,
+    room_id: RoomId,
     event_type: str,
     state_key: str,
     content: Content,
@@ -68,7 +69,7 @@ def set_or_schedule(
 
 def schedule_delayed_event(
     requester: Requester,
-    room_id: str,
+    room_id: RoomId,
     event_type: str,
     txn_id: str,
     body: Body,
@@ -96,7 +97,7 @@ def schedule_delayed_event(
 
 def _schedule(
     requester: Requester,
-    room_id: str,
+    room_id: RoomId,
     version: RoomVersion,
     event_type: str,
     state_key: str | None,
@@ -160,7 +161,7 @@ def _check(version: RoomVersion, event_type: str, state_key: str | None, content
         raise TooLarge("The event is too large")
 
 
-def _version_of(room_id: str) -> RoomVersion:
+def _version_of(room_id: RoomId) -> RoomVersion:
     from murmuration.rooms.opening import unknown_room
     from murmuration.storage.rooms import room_items
 

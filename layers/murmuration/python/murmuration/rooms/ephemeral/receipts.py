@@ -39,6 +39,7 @@ from murmuration.storage.users import account_data, accounts, memberships
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
+    from murmuration.protocol.identifiers import EventId, RoomId, UserId
     from murmuration.storage.json_types import ReceiptData
 
 TYPES = (READ, PRIVATE, FULLY_READ)
@@ -50,7 +51,9 @@ MOST = 5_000
 """How many receipts in threads a user may have in a room; public and private ones are counted separately."""
 
 
-def send_receipt(token: AccessToken, room_id: str, receipt_type: str, event_id: str, body: Body) -> None:
+def send_receipt(
+    token: AccessToken, room_id: RoomId, receipt_type: str, event_id: EventId, body: Body
+) -> None:
     """Move one receipt, or the read marker, to an event.
 
     Raises UnknownToken, Forbidden, NotFound for an event that the room doesn't have, InvalidParam for an
@@ -67,7 +70,7 @@ def send_receipt(token: AccessToken, room_id: str, receipt_type: str, event_id: 
     move_receipt(requester.user_id, room_id, receipt_type, event_id, places[event_id], thread_id)
 
 
-def set_read_markers(token: AccessToken, room_id: str, body: Body) -> None:
+def set_read_markers(token: AccessToken, room_id: RoomId, body: Body) -> None:
     """Move the read marker and the unthreaded receipts that `body` names, each to the event it names.
 
     Raises UnknownToken, Forbidden, NotFound for an event that the room doesn't have, InvalidParam.
@@ -87,7 +90,7 @@ def set_read_markers(token: AccessToken, room_id: str, body: Body) -> None:
     )
 
 
-def mark_up_to(token: AccessToken, room_id: str, receipt_type: str, event_id: str) -> None:
+def mark_up_to(token: AccessToken, room_id: RoomId, receipt_type: str, event_id: EventId) -> None:
     """Move one receipt to an event; `receipt_type` is READ or DELIVERED.
 
     Raises UnknownToken, Forbidden, NotFound for an event that the room doesn't have.
@@ -107,7 +110,9 @@ def _parse_thread_id(body: Body, receipt_type: str) -> str | None:
     return thread_id
 
 
-def _open(token: AccessToken, room_id: str, event_ids: list[str]) -> tuple[Requester, Room, dict[str, int]]:
+def _open(
+    token: AccessToken, room_id: RoomId, event_ids: list[EventId]
+) -> tuple[Requester, Room, dict[str, int]]:
     """Return who asks, the room, which they must be in, and the ordinals of the events: one read."""
     if not all(map(fits_id, [room_id, *event_ids])):
         raise NotFound("There is no such event in this room")
@@ -129,10 +134,10 @@ def _open(token: AccessToken, room_id: str, event_ids: list[str]) -> tuple[Reque
 
 
 def move_receipt(
-    user_id: str,
-    room_id: str,
+    user_id: UserId,
+    room_id: RoomId,
     receipt_type: str,
-    event_id: str,
+    event_id: EventId,
     ordinal: int,
     thread_id: str | None,
     *,
@@ -173,9 +178,9 @@ def move_receipt(
         raise TooLarge(f"A room keeps receipts of {MOST} threads for each user") from error
 
 
-def _move_read_marker(user_id: str, room_id: str, event_id: str, ordinal: int) -> None:
+def _move_read_marker(user_id: UserId, room_id: RoomId, event_id: EventId, ordinal: int) -> None:
     def make(before: JsonObject | None) -> JsonObject | None:
-        current = before.get("event_id") if before else None
+        current: EventId | None = before.get("event_id") if before else None
         if isinstance(current, str):
             place = room_items.locate([current], room_id).get(current, {})
             if place.get("room_id") == room_id and place.get("ordinal", ordinal - 1) >= ordinal:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item, StoredItem
@@ -25,6 +25,7 @@ from murmuration.storage.users import memberships
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
+    from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
 
 DEFAULT_TIMEOUT_MS = 30_000
 MAX_TIMEOUT_MS = 120_000
@@ -33,7 +34,12 @@ MOST = 100
 
 
 def set_typing(
-    requester: Requester, room_id: str, user_id: str, *, typing: bool, timeout_ms: int = DEFAULT_TIMEOUT_MS
+    requester: Requester,
+    room_id: RoomId,
+    user_id: UserId,
+    *,
+    typing: bool,
+    timeout_ms: int = DEFAULT_TIMEOUT_MS,
 ) -> None:
     """Note that the requester types, for at most `timeout_ms`, or has stopped. Raises Forbidden."""
     requester.require_self(user_id)
@@ -43,12 +49,14 @@ def set_typing(
     _set(room_id, user_id, requester.device_id, typing=typing, timeout_ms=timeout_ms)
 
 
-def set_remote_typing(room_id: str, user_id: str, *, typing: bool, timeout_ms: int) -> None:
+def set_remote_typing(room_id: RoomId, user_id: UserId, *, typing: bool, timeout_ms: int) -> None:
     """Note that a user of another server types, for at most `timeout_ms`, or has stopped."""
     _set(room_id, user_id, "", typing=typing, timeout_ms=timeout_ms)
 
 
-def _set(room_id: str, user_id: str, device_id: str, *, typing: bool, timeout_ms: int) -> None:
+def _set(
+    room_id: RoomId, user_id: UserId, device_id: DeviceId | Literal[""], *, typing: bool, timeout_ms: int
+) -> None:
     stream = streams.room_stream(room_id)
 
     def items() -> list[Item]:
@@ -73,7 +81,7 @@ def end_for_leavers(items: Iterable[StoredItem]) -> None:
     concurrency.parallel(*(functools.partial(_end, room_id, user_id) for room_id, user_id in sorted(left)))
 
 
-def end_on_devices(user_id: str, device_ids: Collection[str]) -> None:
+def end_on_devices(user_id: UserId, device_ids: Collection[DeviceId]) -> None:
     """End a user's typing on these devices, in all rooms."""
     rooms = [row.room_id for row in memberships.read_memberships(user_id) if row.membership == "join"]
     if not rooms:
@@ -87,7 +95,7 @@ def end_on_devices(user_id: str, device_ids: Collection[str]) -> None:
     concurrency.parallel(*(functools.partial(_end, room_id, user_id, device_ids) for room_id in typing_in))
 
 
-def _end(room_id: str, user_id: str, device_ids: Collection[str] | None = None) -> None:
+def _end(room_id: RoomId, user_id: UserId, device_ids: Collection[DeviceId] | None = None) -> None:
     """End a user's typing in a room, on these devices or on any. Reads once where they don't type."""
     stream = streams.room_stream(room_id)
     if not _types(fetch(typing_read(room_id)), user_id, device_ids, now_ms()):
@@ -103,7 +111,7 @@ def _end(room_id: str, user_id: str, device_ids: Collection[str] | None = None) 
     streams.append(stream, items)
 
 
-def _types(stored: Typing, user_id: str, device_ids: Collection[str] | None, now: int) -> bool:
+def _types(stored: Typing, user_id: UserId, device_ids: Collection[DeviceId] | None, now: int) -> bool:
     """Return whether a user types on one of these devices, or on any; an unknown device may be any of
     them.
     """

@@ -11,7 +11,7 @@ from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.errors import AliasInUse, Forbidden, InvalidParam, NotFound, TooLarge
 from murmuration.protocol.event_types import CANONICAL_ALIAS, CREATE_KEY, MEMBER, POWER_LEVELS_KEY
-from murmuration.protocol.identifiers import parse_room_alias
+from murmuration.protocol.identifiers import RoomId, UserId, parse_room_alias
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.opening import unknown_room
@@ -39,7 +39,7 @@ def get_room_id_by_alias(alias: str) -> AliasedRoom:
     return {"room_id": found["room_id"], "servers": [settings().server_name]}
 
 
-def set_room_alias(requester: Requester, alias: str, room_id: str) -> None:
+def set_room_alias(requester: Requester, alias: str, room_id: RoomId) -> None:
     """Point a new alias to a room that the requester is in.
 
     Raises InvalidParam, Forbidden, AliasInUse, TooLarge for one alias too many.
@@ -56,7 +56,7 @@ def set_room_alias(requester: Requester, alias: str, room_id: str) -> None:
         raise TooLarge(f"A room may have {directory.MOST_ALIASES} aliases") from error
 
 
-def name_room(requester: Requester, room_id: str, localpart: str) -> str:
+def name_room(requester: Requester, room_id: RoomId, localpart: str) -> str:
     """Point a new alias of this server to a room, and return the alias.
 
     Raises what `set_room_alias` raises.
@@ -88,7 +88,7 @@ def delete_room_alias(requester: Requester, alias: str) -> None:
         raise _unknown(alias)
 
 
-def may_curate(room: Room, user_id: str) -> bool:
+def may_curate(room: Room, user_id: UserId) -> bool:
     """Return whether a user is a member with the power to set the room's canonical alias."""
     create, levels, member = CREATE_KEY, POWER_LEVELS_KEY, (MEMBER, user_id)
     state = room.events([create, levels, member])
@@ -97,7 +97,7 @@ def may_curate(room: Room, user_id: str) -> bool:
     return joined and power.can_send(user_id, CANONICAL_ALIAS, is_state=True)
 
 
-def _unname(room: Room, user_id: str, alias: str) -> None:
+def _unname(room: Room, user_id: UserId, alias: str) -> None:
     """Take an alias out of the canonical alias, if the user may."""
 
     def plan(batch: Append) -> None:
@@ -126,7 +126,7 @@ def without_alias(content: Content, alias: str) -> Content | None:
     return rest
 
 
-def get_local_aliases(token: AccessToken, room_id: str) -> list[str]:
+def get_local_aliases(token: AccessToken, room_id: RoomId) -> list[str]:
     """Return this server's aliases of a room, for a member of the room. Raises UnknownToken, Forbidden."""
     view = open_view(token, room_id)
     if not view.is_world_readable():

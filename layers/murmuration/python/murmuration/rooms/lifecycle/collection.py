@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
@@ -37,6 +38,9 @@ from murmuration.protocol import state_trie
 from murmuration.protocol.state_trie import NodeId
 from murmuration.storage.rooms import event_store, room_items, snapshots
 from murmuration.storage.rooms.snapshots import StoredNode, Stray
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
 
 GRACE_MS = 24 * 60 * 60 * 1000
 """Far longer than a function can run."""
@@ -48,7 +52,7 @@ def collect(*, budget_ms: int) -> int:
     Return the number of deleted nodes.
     """
     deadline = now_ms() + budget_ms
-    rooms: dict[str, list[Stray]] = {}
+    rooms: dict[RoomId, list[Stray]] = {}
     for stray in snapshots.read_strays():
         rooms.setdefault(stray.room_id, []).append(stray)
     deleted = 0
@@ -59,7 +63,7 @@ def collect(*, budget_ms: int) -> int:
     return deleted
 
 
-def collect_room(room_id: str, strays: Sequence[Stray]) -> int:
+def collect_room(room_id: RoomId, strays: Sequence[Stray]) -> int:
     """Take one room one step further; `strays` are all marks that name it.
 
     Return the number of deleted nodes.
@@ -80,7 +84,7 @@ def collect_room(room_id: str, strays: Sequence[Stray]) -> int:
     return 0
 
 
-def _sweep(room_id: str, strays: Sequence[Stray], *, written_before: int) -> int:
+def _sweep(room_id: RoomId, strays: Sequence[Stray], *, written_before: int) -> int:
     """Delete the old nodes to which nothing refers. Return their number."""
     marked = state_trie.reachable(_references(room_id), snapshots.fetch_from(room_id))
     if set(strays) != {stray for stray in snapshots.read_strays() if stray.room_id == room_id}:
@@ -96,12 +100,12 @@ def _sweep(room_id: str, strays: Sequence[Stray], *, written_before: int) -> int
     return deleted
 
 
-def _references(room_id: str) -> set[NodeId]:
+def _references(room_id: RoomId) -> set[NodeId]:
     """Return the snapshots that the room needs."""
     head = room_items.read_head(room_id)
     at_head = {head.state_root} if head is not None else set()
     return room_items.read_log_roots(room_id) | event_store.read_kept_roots(room_id) | at_head
 
 
-def _delete(room_id: str, node: StoredNode) -> bool:
+def _delete(room_id: RoomId, node: StoredNode) -> bool:
     return dynamodb.try_execute(snapshots.node_removal(room_id, node))

@@ -39,6 +39,7 @@ from murmuration.protocol.event_types import (
     TOMBSTONE,
     TOPIC,
 )
+from murmuration.protocol.identifiers import EventId, RoomId, UserId
 from murmuration.protocol.room_versions import (
     DOMAIN_ROOM_VERSION,
     ROOM_VERSIONS,
@@ -103,7 +104,7 @@ class RoomRequest:
     name: str | None = None
     topic: str | None = None
     room_alias_name: str | None = None
-    invite: Sequence[str] = ()
+    invite: Sequence[UserId] = ()
     is_direct: bool = False
     initial_state: Sequence[EventFields] = ()
     creation_content: Content = field(default_factory=dict)
@@ -135,7 +136,7 @@ class RoomRequest:
             name=body.optional_string("name"),
             topic=body.optional_string("topic"),
             room_alias_name=body.optional_string("room_alias_name"),
-            invite=body.strings("invite"),
+            invite=body.user_ids("invite"),
             is_direct=body.boolean("is_direct", False),
             initial_state=initial_state,
             creation_content=body.object("creation_content"),
@@ -143,7 +144,7 @@ class RoomRequest:
             room_version=version if version is not None else default_version(old_clients=for_old_clients),
         )
 
-    def invited_here(self) -> list[str]:
+    def invited_here(self) -> list[UserId]:
         """Return the invited users of this server, each once."""
         return [user_id for user_id in dict.fromkeys(self.invite) if member_index.is_local(user_id)]
 
@@ -154,7 +155,7 @@ class RoomRequest:
 
 def create_room(
     requester: Requester, request: RoomRequest, *, txn_id: str | None = None, elsewhere: bool = False
-) -> str:
+) -> RoomId:
     """Create the room, invite the users that the request names, and return the room ID.
 
     A repeated `txn_id` returns the same ID. With `elsewhere` the caller invites users of other servers;
@@ -188,13 +189,13 @@ def create_room(
 
 
 def _begin(
-    creator: str,
+    creator: UserId,
     request: RoomRequest,
     version: RoomVersion,
     alias: str | None,
     drafts: Sequence[Draft],
     claim: Claim | None,
-) -> tuple[str, bool]:
+) -> tuple[RoomId, bool]:
     """Write the room's first events. Return its ID, and False if `claim` was used for a room before.
 
     From room version 12 on the ID is a hash of the create event: two rooms that a user makes within one
@@ -209,7 +210,7 @@ def _begin(
             batch.commit()
         except ConditionFailed as error:
             if claim is not None and (earlier := claim.earlier()) is not None:
-                return earlier, False
+                return RoomId(earlier), False
             if error.refused(directory.ALIAS):
                 raise RoomInUse(f"The alias {alias} is taken") from error
             pause(attempt)
@@ -220,21 +221,21 @@ def _begin(
 
 def _build(version: RoomVersion, drafts: Sequence[Draft]) -> Append:
     fresh = "" if version.create_event_is_room_id else secrets.token_urlsafe(18)
-    batch = Append(version, room_id=f"!{fresh}:{settings().server_name}" if fresh else "")
+    batch = Append(version, room_id=RoomId(f"!{fresh}:{settings().server_name}" if fresh else ""))
     for draft in drafts:
         batch.add(draft)
     return batch
 
 
-def _go_on(room_id: str, drafts: Sequence[Draft], claim: Claim | None) -> None:
+def _go_on(room_id: RoomId, drafts: Sequence[Draft], claim: Claim | None) -> None:
     """Add more of the room's first events, once for a claim."""
 
-    def plan(batch: Append) -> str:
+    def plan(batch: Append) -> EventId:
         last = [batch.add(draft) for draft in drafts][-1]
         batch.writes = [claim.write(last.event_id)] if claim is not None else []
         return last.event_id
 
-    def run() -> str:
+    def run() -> EventId:
         return append(room_id, plan)
 
     if claim is None:
@@ -243,7 +244,7 @@ def _go_on(room_id: str, drafts: Sequence[Draft], claim: Claim | None) -> None:
         claim.settle(run)
 
 
-def _claims(room_id: str, creator: str, request: RoomRequest, alias: str | None) -> list[Write]:
+def _claims(room_id: RoomId, creator: str, request: RoomRequest, alias: str | None) -> list[Write]:
     writes = directory.alias_writes(alias, room_id, creator) if alias is not None else []
     return [*writes, directory.publish_write(room_id)] if request.visibility == "public" else writes
 
@@ -258,7 +259,9 @@ def _alias(request: RoomRequest) -> str | None:
     return alias
 
 
-def _drafts(creator: str, request: RoomRequest, version: RoomVersion, alias: str | None) -> Iterator[Draft]:
+def _drafts(
+    creator: UserId, request: RoomRequest, version: RoomVersion, alias: str | None
+) -> Iterator[Draft]:
     def state(event_type: str, content: Content, state_key: str = "") -> Draft:
         return Draft(event_type, creator, content, state_key)
 

@@ -18,12 +18,16 @@ Uploaded media stay, because they belong to users.
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
 from murmuration.settings import settings
 from murmuration.storage.rooms import empty_rooms, room_removal
 from murmuration.storage.rooms.empty_rooms import EmptyRoom
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
 
 DAY_MS = 86_400_000
 AFTERMATH_MS = 3_600_000
@@ -63,7 +67,7 @@ def _bury(room: EmptyRoom) -> int:
     return sum(room_removal.remove_names(room.room_id))
 
 
-def _remove(room_id: str, deadline: int) -> int:
+def _remove(room_id: RoomId, deadline: int) -> int:
     """Delete everything of a buried room until the deadline."""
     deleted = 0
     for part in room_removal.PARTS:

@@ -24,6 +24,7 @@ from murmuration.settings import settings
 from murmuration.storage.rooms import directory, room_items
 
 if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, ServerName
     from murmuration.rooms.json_types import PublicRoomsPage, RoomListing
 
 MAX_LIMIT = 500
@@ -40,14 +41,14 @@ class DirectoryRequest:
 
     limit: int | None = None
     since: str | None = None
-    server: str | None = None
+    server: ServerName | None = None
     search_term: str | None = None
     room_types: Collection[str | None] | None = None
     network: str | None = None
     all_networks: bool = False
 
     @classmethod
-    def from_body(cls, body: Fields, *, server: str | None = None) -> DirectoryRequest:
+    def from_body(cls, body: Fields, *, server: ServerName | None = None) -> DirectoryRequest:
         """Parse the body of a client's or a server's question. Raises BadJson."""
         sieve = Fields(body.object("filter"))
         types = sieve.values.get("room_types")
@@ -161,13 +162,13 @@ def _parse_token(token: str) -> tuple[bool, _Rank]:
 # -- A room's place in the directory ----------------------------------------------------------------------
 
 
-def get_room_visibility(room_id: str) -> str:
+def get_room_visibility(room_id: RoomId) -> str:
     """Return `public` for a published room, else `private`. Raises NotFound."""
     _load_room(room_id)
     return "public" if directory.is_published(room_id) else "private"
 
 
-def set_room_visibility(requester: Requester, room_id: str, visibility: str) -> None:
+def set_room_visibility(requester: Requester, room_id: RoomId, visibility: str) -> None:
     """Publish a room, or remove it from the directory. Raises InvalidParam, NotFound, Forbidden."""
     if visibility not in ("public", "private"):
         raise InvalidParam("visibility must be public or private")
@@ -178,7 +179,7 @@ def set_room_visibility(requester: Requester, room_id: str, visibility: str) -> 
     dynamodb.execute(directory.publish_write(room_id) if public else directory.withdraw_write(room_id))
 
 
-def _load_room(room_id: str) -> Room:
+def _load_room(room_id: RoomId) -> Room:
     if not fits_id(room_id):
         raise NotFound("There is no such room")
     return Room.load(room_id)

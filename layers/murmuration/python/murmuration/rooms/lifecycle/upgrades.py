@@ -30,7 +30,7 @@ from murmuration.protocol.event_types import (
     TOMBSTONE_KEY,
 )
 from murmuration.protocol.events import Event, StateKey
-from murmuration.protocol.identifiers import parse_user_id
+from murmuration.protocol.identifiers import RoomId, UserId, parse_user_id
 from murmuration.protocol.power_levels import (
     CREATOR_LEVEL,
     DEFAULT_LEVELS,
@@ -69,7 +69,7 @@ _AT_ONCE = 16
 
 
 def upgrade_room(
-    requester: Requester, room_id: str, new_version: str, additional_creators: Sequence[object] = ()
+    requester: Requester, room_id: RoomId, new_version: str, additional_creators: Sequence[object] = ()
 ) -> str:
     """Replace a room by one of another version, and return the new room's ID.
 
@@ -83,7 +83,7 @@ def upgrade_room(
     if not fits_id(room_id):
         raise unknown_room(room_id)
 
-    def plan(batch: Append) -> str:
+    def plan(batch: Append) -> RoomId:
         own = (MEMBER, requester.user_id)
         old = batch.state([CREATE_KEY, POWER_LEVELS_KEY, TOMBSTONE_KEY, own, *TRANSFERRED])
         member = old.get(own)
@@ -105,42 +105,47 @@ def upgrade_room(
     return new_id
 
 
-def _parse_creators(value: Sequence[object]) -> list[str]:
+def _parse_creators(value: Sequence[object]) -> list[UserId]:
     for user_id in value:
         if not isinstance(user_id, str):
             raise BadJson("additional_creators must be a list of user IDs")
         parse_user_id(user_id)
-    return [str(user_id) for user_id in value]
+    return [UserId(str(user_id)) for user_id in value]
 
 
 def _replaced_by(
-    sender: str,
-    room_id: str,
+    sender: UserId,
+    room_id: RoomId,
     version: RoomVersion,
-    creators: Sequence[str],
+    creators: Sequence[UserId],
     state: Mapping[StateKey, Event],
-) -> str | None:
+) -> RoomId | None:
     """Return the room with which the same request replaced this one before, if it did."""
     tombstone = state.get(TOMBSTONE_KEY)
     new_id = tombstone.content.get("replacement_room") if tombstone is not None else None
     if tombstone is None or tombstone.sender != sender or not isinstance(new_id, str) or not fits_id(new_id):
         return None
-    head = room_items.read_head(new_id)
+    new_room_id = RoomId(new_id)
+    head = room_items.read_head(new_room_id)
     create = Room(head).event(*CREATE_KEY) if head is not None and head.version == version else None
     if create is None or create.sender != sender or _predecessor(create) != room_id:
         return None
-    return new_id if create.content.get("additional_creators", []) == list(creators) else None
+    return new_room_id if create.content.get("additional_creators", []) == list(creators) else None
 
 
-def _predecessor(create: Event) -> str | None:
+def _predecessor(create: Event) -> RoomId | None:
     """Return the room that this one replaces, by its create event."""
     named = create.content.get("predecessor")
     room_id = named.get("room_id") if isinstance(named, dict) else None
-    return room_id if isinstance(room_id, str) and fits_id(room_id) else None
+    return RoomId(room_id) if isinstance(room_id, str) and fits_id(room_id) else None
 
 
 def _replace(
-    old: Append, sender: str, version: RoomVersion, creators: Sequence[str], state: Mapping[StateKey, Event]
+    old: Append,
+    sender: UserId,
+    version: RoomVersion,
+    creators: Sequence[UserId],
+    state: Mapping[StateKey, Event],
 ) -> Append:
     """Add the tombstone to the old room, and build the new one, each naming the other.
 
@@ -158,7 +163,7 @@ def _replace(
         new.add(Draft(CREATE, sender, {**create, "predecessor": {"room_id": old.room_id}}, ""))
         _close(old, sender, new.room_id, state)
     else:
-        new = Append(version, room_id=f"!{secrets.token_urlsafe(18)}:{settings().server_name}")
+        new = Append(version, room_id=RoomId(f"!{secrets.token_urlsafe(18)}:{settings().server_name}"))
         tombstone = _close(old, sender, new.room_id, state)
         predecessor = {"room_id": old.room_id, "event_id": tombstone.event_id}
         new.add(Draft(CREATE, sender, {**create, "predecessor": predecessor}, ""))
@@ -173,7 +178,7 @@ def _replace(
     return new
 
 
-def _close(old: Append, sender: str, new_id: str, state: Mapping[StateKey, Event]) -> Event:
+def _close(old: Append, sender: UserId, new_id: str, state: Mapping[StateKey, Event]) -> Event:
     """Add the tombstone and, if the sender may, keep members from writing and inviting. Raises Forbidden."""
     content = {"body": "This room has been replaced", "replacement_room": new_id}
     tombstone = old.add(Draft(TOMBSTONE, sender, content, ""))
@@ -215,7 +220,7 @@ def _levels(
     return content
 
 
-def _move_aliases(sender: str, old_id: str, new_id: str) -> None:
+def _move_aliases(sender: UserId, old_id: RoomId, new_id: RoomId) -> None:
     """Move this server's aliases to the new room, and its canonical ones into that room's state.
 
     The old room is emptied last: a request that stopped halfway still finds there what to move.
@@ -233,7 +238,7 @@ def _move_aliases(sender: str, old_id: str, new_id: str) -> None:
         _empty_canonical_alias(sender, old_id, canonical)
 
 
-def _empty_canonical_alias(sender: str, room_id: str, canonical: Event) -> None:
+def _empty_canonical_alias(sender: UserId, room_id: RoomId, canonical: Event) -> None:
     """Remove the aliases from the old room's state, if the sender may and nobody changed them meanwhile."""
 
     def plan(batch: Append) -> None:
@@ -245,7 +250,7 @@ def _empty_canonical_alias(sender: str, room_id: str, canonical: Event) -> None:
         append(room_id, plan)
 
 
-def _transfer_children(sender: str, old_id: str, new_id: str) -> None:
+def _transfer_children(sender: UserId, old_id: RoomId, new_id: RoomId) -> None:
     """Let the replacement of a space have its children; those that were removed stay out."""
     old = Room.load(old_id)
     create = old.event(*CREATE_KEY)
@@ -261,11 +266,11 @@ def _transfer_children(sender: str, old_id: str, new_id: str) -> None:
             return
 
 
-def _transfer_bans(sender: str, old_id: str, new_id: str) -> None:
+def _transfer_bans(sender: UserId, old_id: RoomId, new_id: RoomId) -> None:
     """Ban from the new room the users who are banned from the old one, as far as the sender may."""
     version = Room.load(old_id).version
     banned = [
-        entry.event.state_key or ""
+        entry.event.member_id
         for entry in room_items.read_state_of_type(old_id, version, MEMBER)
         if entry.event.membership == "ban"
     ]
@@ -278,7 +283,7 @@ def _transfer_bans(sender: str, old_id: str, new_id: str) -> None:
             return
 
 
-def _add_missing(room_id: str, drafts: Sequence[Draft]) -> bool:
+def _add_missing(room_id: RoomId, drafts: Sequence[Draft]) -> bool:
     """Add state events, except state that somebody has set in the room since.
 
     Return whether that was allowed.
@@ -300,7 +305,7 @@ def _add_missing(room_id: str, drafts: Sequence[Draft]) -> bool:
     return True
 
 
-def follow_upgrade(user_id: str, create: Event) -> None:
+def follow_upgrade(user_id: UserId, create: Event) -> None:
     """Copy a user's settings to the room they joined, if the old room's tombstone names it as the
     replacement.
     """
@@ -311,7 +316,7 @@ def follow_upgrade(user_id: str, create: Event) -> None:
         transfer_settings(user_id, head.room_id, create.room_id)
 
 
-def transfer_settings(user_id: str, old_id: str, new_id: str) -> None:
+def transfer_settings(user_id: UserId, old_id: RoomId, new_id: RoomId) -> None:
     """Copy a user's tags and push rule of the old room to the new one, if that has none yet.
 
     The user's `m.direct` gets the new room beside the old one.

@@ -9,19 +9,19 @@ from murmuration.protocol.bodies import Fields
 from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.errors import Forbidden, InviteBlocked, ServerNotTrusted
 from murmuration.protocol.event_types import INVITE_PERMISSION
-from murmuration.protocol.identifiers import parse_user_id
+from murmuration.protocol.identifiers import UserId, parse_user_id
 from murmuration.settings import settings
 from murmuration.storage.users import account_data
 
 
-def invitee(body: Fields) -> str:
+def invitee(body: Fields) -> UserId:
     """Return the user that a request invites.
 
     Raises ServerNotTrusted for an address, MissingParam, BadJson.
     """
     if "user_id" not in body.values and "address" in body.values:
         refuse_addresses([body])
-    return body.string("user_id")
+    return body.user_id()
 
 
 def refuse_addresses(invites: Sequence[object]) -> None:
@@ -30,7 +30,7 @@ def refuse_addresses(invites: Sequence[object]) -> None:
         raise ServerNotTrusted("This server asks no identity server, so it invites nobody by their address")
 
 
-def check_invitees(inviter: str, user_ids: Iterable[str], *, elsewhere: bool = False) -> None:
+def check_invitees(inviter: UserId, user_ids: Iterable[UserId], *, elsewhere: bool = False) -> None:
     """Raise an error if one of the users can't be invited.
 
     Raises InvalidParam for an invalid user ID, Forbidden, InviteBlocked. With `elsewhere` users of other
@@ -50,7 +50,7 @@ def check_invitees(inviter: str, user_ids: Iterable[str], *, elsewhere: bool = F
     check_takes_invites(*invited)
 
 
-def check_takes_invites(*user_ids: str) -> None:
+def check_takes_invites(*user_ids: UserId) -> None:
     """Raise InviteBlocked if one of these local users blocks all invites. One read."""
     reads = [account_data.content_read(user_id, "", INVITE_PERMISSION) for user_id in user_ids]
     for content in fetch_all(reads):

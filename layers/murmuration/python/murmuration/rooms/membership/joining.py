@@ -10,6 +10,7 @@ from murmuration.identity.authentication import authenticate
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.errors import InvalidParam, NotFound
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.membership import operations as membership
 from murmuration.rooms.opening import open_room_with_profile
@@ -44,7 +45,7 @@ class JoinRequest:
         return cls(room_id_or_alias, body.optional_string("reason"), signed, others if with_custom else {})
 
 
-def join_room(token: AccessToken, request: JoinRequest, *, txn_id: str | None = None) -> str:
+def join_room(token: AccessToken, request: JoinRequest, *, txn_id: str | None = None) -> RoomId:
     """Join the room that an ID or alias names, once for a `txn_id`, and return the room ID.
 
     Raises UnknownToken, NotFound, Forbidden, LimitExceeded.
@@ -66,7 +67,7 @@ def join_room(token: AccessToken, request: JoinRequest, *, txn_id: str | None = 
     )
 
 
-def knock_on_room(user_id: str, room_id_or_alias: str, *, reason: str | None = None) -> str:
+def knock_on_room(user_id: UserId, room_id_or_alias: str, *, reason: str | None = None) -> RoomId:
     """Knock on the room that an ID or alias names, and return the room ID.
 
     Raises NotFound, Forbidden, LimitExceeded.
@@ -75,7 +76,7 @@ def knock_on_room(user_id: str, room_id_or_alias: str, *, reason: str | None = N
     return membership.knock_on_room(user_id, resolve(room_id_or_alias), reason=reason)
 
 
-def resolve(room_id_or_alias: str) -> str:
+def resolve(room_id_or_alias: str) -> RoomId:
     """Return the ID of the room that `room_id_or_alias` names.
 
     Raises NotFound for an unknown alias, InvalidParam if it is neither an ID nor an alias.
@@ -85,8 +86,8 @@ def resolve(room_id_or_alias: str) -> str:
     if not fits_id(room_id_or_alias):
         raise NotFound("No room has so long a name")
     if room_id_or_alias.startswith("!"):
-        return room_id_or_alias
+        return RoomId(room_id_or_alias)
     found = directory.read_alias(room_id_or_alias)
     if found is None:
         raise NotFound(f"There is no room with the alias {room_id_or_alias}")
-    return str(found["room_id"])
+    return RoomId(str(found["room_id"]))

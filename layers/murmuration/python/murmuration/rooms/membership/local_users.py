@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event, StateKey
@@ -10,6 +11,9 @@ from murmuration.protocol.power_levels import PowerLevels
 from murmuration.rooms.lookup import fits_id
 from murmuration.storage.rooms import member_index
 from murmuration.storage.rooms.room_items import RoomHead
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
 
 _CANDIDATES = 50
 
@@ -19,7 +23,7 @@ def user_with_power(
     levels: PowerLevels,
     needed: int,
     state: Callable[[Iterable[StateKey]], Mapping[StateKey, Event]],
-) -> str | None:
+) -> UserId | None:
     """Return a joined local user with a power level of at least `needed`, or None.
 
     Users named by the power levels are looked up in `state`, the most powerful first. All others have the

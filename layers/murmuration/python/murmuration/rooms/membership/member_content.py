@@ -8,11 +8,12 @@ from murmuration.storage.users.profiles import read_member_fields
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import JsonDict
+    from murmuration.protocol.identifiers import UserId
     from murmuration.storage.users.profiles import ProfileFields
 
 
 def member_content(
-    user_id: str,
+    user_id: UserId,
     membership: str,
     *,
     profile: ProfileFields | None = None,

@@ -25,7 +25,7 @@ from murmuration.protocol.event_types import (
     POWER_LEVELS,
 )
 from murmuration.protocol.events import Event
-from murmuration.protocol.identifiers import parse_user_id
+from murmuration.protocol.identifiers import EventId, RoomId, UserId, parse_user_id
 from murmuration.rooms.membership import invitees
 from murmuration.rooms.membership.member_content import member_content
 from murmuration.rooms.membership.restricted_joins import authorising_user
@@ -58,8 +58,8 @@ JOIN_STATE = [
 
 
 def join_room(
-    user_id: str,
-    room_id: str,
+    user_id: UserId,
+    room_id: RoomId,
     *,
     profile: ProfileFields | None = None,
     room: Room | None = None,
@@ -67,7 +67,7 @@ def join_room(
     third_party_signed: Body | None = None,
     custom: Content | None = None,
     claim: Claim | None = None,
-) -> str:
+) -> RoomId:
     """Join a room, or stay in it, and return the room ID. Raises NotFound for an unknown room, Forbidden.
 
     Pass `profile` and `room` to save their reads. `custom` are further keys of the member event's content.
@@ -99,7 +99,7 @@ def join_room(
 
 
 def invite_user(
-    sender: str, room_id: str, user_id: str, *, reason: str | None = None, claim: Claim | None = None
+    sender: UserId, room_id: RoomId, user_id: UserId, *, reason: str | None = None, claim: Claim | None = None
 ) -> None:
     """Invite a user who isn't in the room; the same invite again changes nothing.
 
@@ -118,7 +118,7 @@ def invite_user(
     _once(claim, plan, lambda once: append_known(room_id, once))
 
 
-def knock_on_room(user_id: str, room_id: str, *, reason: str | None = None) -> str:
+def knock_on_room(user_id: UserId, room_id: RoomId, *, reason: str | None = None) -> RoomId:
     """Ask to be let in, and return the room ID. Raises NotFound for an unknown room, Forbidden."""
     content = member_content(user_id, "knock", reason=reason)
 
@@ -130,7 +130,7 @@ def knock_on_room(user_id: str, room_id: str, *, reason: str | None = None) -> s
 
 
 def leave_room(
-    user_id: str, room_id: str, *, reason: str | None = None, claim: Claim | None = None
+    user_id: UserId, room_id: RoomId, *, reason: str | None = None, claim: Claim | None = None
 ) -> bool | None:
     """Leave a room, reject an invite or take back a knock. Return False if the user had left already.
 
@@ -149,7 +149,7 @@ def leave_room(
     return _once(claim, plan, lambda once: append_known(room_id, once))
 
 
-def reject_invite(user_id: str, room_id: str, event_id: str, *, claim: Claim | None = None) -> None:
+def reject_invite(user_id: UserId, room_id: RoomId, event_id: EventId, *, claim: Claim | None = None) -> None:
     """Reject the invite that this event is. Raises NotFound if it isn't the current invite."""
 
     def plan(batch: Append) -> None:
@@ -162,7 +162,7 @@ def reject_invite(user_id: str, room_id: str, event_id: str, *, claim: Claim | N
 
 
 def kick_user(
-    sender: str, room_id: str, user_id: str, *, reason: str | None = None, claim: Claim | None = None
+    sender: UserId, room_id: RoomId, user_id: UserId, *, reason: str | None = None, claim: Claim | None = None
 ) -> None:
     """Make a joined, invited or knocking user leave. Raises Forbidden, LimitExceeded."""
     rate_limits.check("moderation", sender)
@@ -177,7 +177,7 @@ def kick_user(
 
 
 def ban_user(
-    sender: str, room_id: str, user_id: str, *, reason: str | None = None, claim: Claim | None = None
+    sender: UserId, room_id: RoomId, user_id: UserId, *, reason: str | None = None, claim: Claim | None = None
 ) -> None:
     """Ban a user, who needn't be in the room.
 
@@ -198,7 +198,7 @@ def ban_user(
 
 
 def unban_user(
-    sender: str, room_id: str, user_id: str, *, reason: str | None = None, claim: Claim | None = None
+    sender: UserId, room_id: RoomId, user_id: UserId, *, reason: str | None = None, claim: Claim | None = None
 ) -> None:
     """Lift a ban. Raises Forbidden, LimitExceeded."""
     rate_limits.check("moderation", sender)
@@ -212,7 +212,7 @@ def unban_user(
     _once(claim, plan, lambda once: append_known(room_id, once))
 
 
-def forget_room(user_id: str, room_id: str) -> None:
+def forget_room(user_id: UserId, room_id: RoomId) -> None:
     """Forget a room that the user has left; raises Unknown if they haven't.
 
     A room in which the user has no part, such as one that was deleted, is forgotten already.
@@ -225,14 +225,14 @@ def forget_room(user_id: str, room_id: str) -> None:
     dynamodb.execute(memberships.forget_write(membership))
 
 
-def update_profile_in_rooms(user_id: str, profile: Mapping[str, str]) -> None:
+def update_profile_in_rooms(user_id: UserId, profile: Mapping[str, str]) -> None:
     """Copy a changed profile (`displayname`, `avatar_url`) into the user's member event of each room.
 
     Concurrent and repeated calls end with the profile given last. A room that refuses the event is skipped.
     """
     joined = [row.room_id for row in memberships.read_memberships(user_id) if row.membership == "join"]
 
-    def carry(room_id: str) -> None:
+    def carry(room_id: RoomId) -> None:
         def plan(batch: Append) -> None:
             event = batch.state([(MEMBER, user_id)]).get((MEMBER, user_id))
             if event is None or event.membership != "join":
@@ -255,7 +255,7 @@ def update_profile_in_rooms(user_id: str, profile: Mapping[str, str]) -> None:
 
 
 def set_membership(
-    sender: str, room_id: str, user_id: str, content: Content, *, once: Once | None = None
+    sender: UserId, room_id: RoomId, user_id: UserId, content: Content, *, once: Once | None = None
 ) -> Event:
     """Change a membership through the state endpoint, and return the event.
 
@@ -278,7 +278,7 @@ def set_membership(
     return append_known(room_id, plan)
 
 
-def checked_content(sender: str, user_id: str, content: Content, *, new_room: bool = False) -> Content:
+def checked_content(sender: UserId, user_id: UserId, content: Content, *, new_room: bool = False) -> Content:
     """Return the content of a client's membership event, with the profile if it is about the sender.
 
     A client's `join_authorised_via_users_server` is removed; `authorised` adds this server's own. Raises
@@ -296,7 +296,7 @@ def checked_content(sender: str, user_id: str, content: Content, *, new_room: bo
     return {**member_content(user_id, membership), **given} if sender == user_id else given
 
 
-def authorised(batch: Append, user_id: str, content: Content) -> Content:
+def authorised(batch: Append, user_id: UserId, content: Content) -> Content:
     """Return the content of a membership event; a restricted join gets the member who authorises it.
 
     A user who is joined already keeps the member who authorised their join.
@@ -334,12 +334,12 @@ def _once(
         return None
 
 
-def _membership(batch: Append, user_id: str) -> str | None:
+def _membership(batch: Append, user_id: UserId) -> str | None:
     event = batch.state([(MEMBER, user_id)]).get((MEMBER, user_id))
     return event.membership if event else None
 
 
-def _add_unless_said(batch: Append, sender: str, user_id: str, content: Content) -> None:
+def _add_unless_said(batch: Append, sender: UserId, user_id: UserId, content: Content) -> None:
     """Change the user's membership, unless the same sender set this content already, in a repeated request.
 
     Raises Forbidden also for a repetition, if the sender may not do it any more.
@@ -354,7 +354,7 @@ def _add_unless_said(batch: Append, sender: str, user_id: str, content: Content)
         batch.add(draft)
 
 
-def _require_joined(batch: Append, user_id: str) -> None:
+def _require_joined(batch: Append, user_id: UserId) -> None:
     if _membership(batch, user_id) != "join":
         raise unknown_room(batch.room_id)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.protocol.event_types import CREATE_KEY, JOIN_RULES_KEY, MEMBER, POWER_LEVELS_KEY
@@ -16,11 +17,14 @@ from murmuration.rooms.membership.local_users import user_with_power
 from murmuration.rooms.writing.append import Append
 from murmuration.storage.users import memberships
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, UserId
+
 MOST_ROOMS = 100
 """In how many rooms that a join rule names a user is looked for."""
 
 
-def authorising_user(batch: Append, user_id: str) -> str | None:
+def authorising_user(batch: Append, user_id: UserId) -> UserId | None:
     """Return the member whose server authorises the join; None if none is needed or none is found.
 
     The auth rules decide afterwards: without an authorising user they refuse everyone who isn't invited.
@@ -40,7 +44,7 @@ def authorising_user(batch: Append, user_id: str) -> str | None:
     return user_with_power(batch.room.head, levels, levels.invite, batch.state)
 
 
-def allowed_rooms(allow: object) -> list[str]:
+def allowed_rooms(allow: object) -> list[RoomId]:
     """Return the rooms whose members may join, from the `allow` of the join rules."""
     conditions = allow if isinstance(allow, list) else []
     return [
@@ -52,7 +56,7 @@ def allowed_rooms(allow: object) -> list[str]:
     ]
 
 
-def is_in_any(user_id: str, room_ids: Iterable[str]) -> bool:
+def is_in_any(user_id: UserId, room_ids: Iterable[RoomId]) -> bool:
     """Return whether the user is joined to one of these rooms, all looked up at once. IDs may be invalid."""
     wanted = [room_id for room_id in dict.fromkeys(room_ids) if fits_id(room_id)][:MOST_ROOMS]
     rows = concurrency.parallel(

@@ -21,6 +21,7 @@ from murmuration.storage.rooms.room_items import LogEntry
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import BundledRelations, ClientEvent, EventReference
+    from murmuration.protocol.identifiers import EventId, RoomId
 
 Bundles: TypeAlias = "dict[str, BundledRelations]"
 """`m.relations` by the ID of the event that it belongs to."""
@@ -85,7 +86,7 @@ class _Parent:
     replies: int = 0
 
     @property
-    def event_id(self) -> str:
+    def event_id(self) -> EventId:
         return self.entry.event.event_id
 
 
@@ -93,7 +94,7 @@ class _Parent:
 class _Page:
     """The aggregation of several events of a room for one viewer."""
 
-    room_id: str
+    room_id: RoomId
     viewer: Viewer
     parents: list[_Parent]
     with_room_id: bool
@@ -130,7 +131,8 @@ class _Page:
 
     def _read_edits(self, parent: _Parent) -> None:
         event = parent.entry.event
-        if (relations.parent_of(event) or ("", ""))[1] == REPLACE:
+        parent_of_event = relations.parent_of(event)
+        if parent_of_event is not None and parent_of_event[1] == REPLACE:
             return
         valid = [
             relation

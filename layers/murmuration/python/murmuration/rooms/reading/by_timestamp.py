@@ -20,6 +20,7 @@ from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import LogEntry
 
 if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId, RoomId
     from murmuration.rooms.json_types import EventAtTime
 
 _PROBES = 15
@@ -31,7 +32,7 @@ WINDOW = 50
 
 
 def get_event_by_timestamp(
-    token: AccessToken, room_id: str, ts: int, *, forward: bool, fill: Fill | None = None
+    token: AccessToken, room_id: RoomId, ts: int, *, forward: bool, fill: Fill | None = None
 ) -> EventAtTime:
     """Return the event closest to `ts` (milliseconds): the first one not before it, or backward the last one
     not after it.
@@ -107,7 +108,7 @@ def _next_times(room: Room, ordinals: Sequence[int]) -> list[tuple[int, int]]:
     ]
 
 
-def _further(view: View, position: int, ts: int, forward: bool) -> dict[str, int]:
+def _further(view: View, position: int, ts: int, forward: bool) -> dict[EventId, int]:
     """Return the next visible event in the direction, if it is on the right side of `ts`.
 
     After a long stretch of hidden history it finds only events during the viewer's own stay.

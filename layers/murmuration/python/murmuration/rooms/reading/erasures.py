@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.protocol.encoding.shapes import EventFields
@@ -37,6 +38,9 @@ from murmuration.storage.rooms.relations import REPLACE
 from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.storage.users import memberships
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, UserId
+
 WHOLE = frozenset(
     {
         CREATE,
@@ -57,15 +61,15 @@ WHOLE = frozenset(
 """Types of state that erased users' events keep whole."""
 
 
-def erase_in_rooms(user_id: str) -> None:
+def erase_in_rooms(user_id: UserId) -> None:
     """Record in all rooms that the user ever was in that the user is erased. Safe to repeat."""
     rows = memberships.read_memberships(user_id, forgotten=True)
     concurrency.parallel(*(functools.partial(erasures.record, row.room_id, user_id) for row in rows))
 
 
 def hidden_senders(
-    room_id: str, number: int, *, since: int | None, joined_until: int | None
-) -> frozenset[str]:
+    room_id: RoomId, number: int, *, since: int | None, joined_until: int | None
+) -> frozenset[UserId]:
     """Return the erased users whose events are redacted for a viewer.
 
     The viewer has been in the room since the ordinal `since`; if they aren't in it now, `joined_until` is

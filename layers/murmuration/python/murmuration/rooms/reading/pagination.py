@@ -19,6 +19,7 @@ from murmuration.protocol.errors import InvalidParam
 
 if TYPE_CHECKING:
     from murmuration.identity.tokens import Requester
+    from murmuration.protocol.identifiers import RoomId
 
 _TOKEN = re.compile(r"t(-?[0-9]{1,15})(?:\.([0-9]{1,15}))?", re.ASCII)
 
@@ -47,7 +48,7 @@ def _parsed(token: str) -> re.Match[str]:
 
 
 def resolve_token(
-    token: str, requester: Requester, room_id: str, parse: Callable[[str], int] = parse_position
+    token: str, requester: Requester, room_id: RoomId, parse: Callable[[str], int] = parse_position
 ) -> int | None:
     """Return the position in the room that a pagination token, or a sync token of the requester's, names.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event, StateKey
@@ -16,6 +17,9 @@ from murmuration.rooms import current_state
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import event_store, room_items, snapshots
 from murmuration.storage.rooms.room_items import LogEntry, StateEntry
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId
 
 
 def state_after(
@@ -85,7 +89,7 @@ def states_at(wanted: Sequence[Past]) -> list[dict[StateKey, Event]]:
     return kept
 
 
-def read_state_events(room: Room, event_ids: Mapping[StateKey, str]) -> dict[StateKey, Event]:
+def read_state_events(room: Room, event_ids: Mapping[StateKey, EventId]) -> dict[StateKey, Event]:
     """Return the events of a state map, by type and state key."""
     events = room_items.read_events(event_ids.values(), room.version, room.room_id)
     return {pair: events[event_id] for pair, event_id in event_ids.items() if event_id in events}

@@ -26,6 +26,7 @@ from murmuration.storage.rooms.room_items import LogEntry
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
+    from murmuration.protocol.identifiers import EventId, RoomId
     from murmuration.rooms.json_types import RelationsPage, ThreadsPage
 
 DEFAULT_LIMIT = 20
@@ -77,7 +78,7 @@ class _Range:
 
 
 def get_relations(
-    token: AccessToken, room_id: str, event_id: str, request: RelationsRequest
+    token: AccessToken, room_id: RoomId, event_id: EventId, request: RelationsRequest
 ) -> RelationsPage:
     """Return a page of the events that relate to one event, directly or, with `recurse`, through other
     events.
@@ -140,7 +141,7 @@ def _children(room: Room, parent: LogEntry, wanted: _Range, limit: int) -> list[
     return wanted.sort(relation for page in pages for relation in page)[:limit]
 
 
-def _of_group(room: Room, event_id: str, group: str, wanted: _Range, limit: int) -> list[Relation]:
+def _of_group(room: Room, event_id: EventId, group: str, wanted: _Range, limit: int) -> list[Relation]:
     sifted = wanted.event_type is not None or wanted.ignored or group == relations.OTHER
     at_once = _READ_AT_ONCE if sifted else limit
     found: list[Relation] = []
@@ -198,7 +199,7 @@ def _rendered(view: View, seen: Sequence[Seen], viewer: Viewer) -> list[ClientEv
 
 def get_threads(
     token: AccessToken,
-    room_id: str,
+    room_id: RoomId,
     *,
     participated: bool = False,
     start: str | None = None,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
 from murmuration.storage.rooms import member_index
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
+
 VIA_LIMIT = 3
 
 
-def servers_in_room(room: Room) -> list[str]:
+def servers_in_room(room: Room) -> list[ServerName]:
     """Return all servers with a joined user, this server included, those with the most members first."""
     counts = member_index.read_servers(room.head)
     if room.head.is_resident:
@@ -17,7 +22,7 @@ def servers_in_room(room: Room) -> list[str]:
     return sorted(counts, key=lambda server: (-counts[server], server))
 
 
-def via(room: Room, *, limit: int = VIA_LIMIT) -> list[str]:
+def via(room: Room, *, limit: int = VIA_LIMIT) -> list[ServerName]:
     """Return servers through which a user may join: this one if it is in the room, and those with the most
     members.
     """

@@ -28,30 +28,31 @@ from murmuration.storage.users import memberships
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
     from murmuration.protocol.encoding.shapes import Content
+    from murmuration.protocol.identifiers import RoomId, UserId
     from murmuration.protocol.room_versions import RoomVersion
 
 MEMBERSHIPS = ("join", "invite", "knock", "leave", "ban")
 
 
-def get_room_state(token: AccessToken, room_id: str) -> list[ClientEvent]:
+def get_room_state(token: AccessToken, room_id: RoomId) -> list[ClientEvent]:
     """Return all state events. Raises UnknownToken, Forbidden."""
     view, events = _room_state(token, room_id)
     return [state_event(event, view.viewer) for event in events]
 
 
-def get_room_state_text(token: AccessToken, room_id: str) -> RawJson:
+def get_room_state_text(token: AccessToken, room_id: RoomId) -> RawJson:
     """Return all state events as JSON. Raises UnknownToken, Forbidden."""
     view, events = _room_state(token, room_id)
     return state_texts(events, view.viewer)
 
 
-def _room_state(token: AccessToken, room_id: str) -> tuple[View, list[Event]]:
+def _room_state(token: AccessToken, room_id: RoomId) -> tuple[View, list[Event]]:
     view = open_view(token, room_id)
     return view, list(state_after(view.room, view.departure()).values())
 
 
 def get_room_state_with_key(
-    token: AccessToken, room_id: str, event_type: str, state_key: str, *, form: str = "content"
+    token: AccessToken, room_id: RoomId, event_type: str, state_key: str, *, form: str = "content"
 ) -> Content | ClientEvent:
     """Return the content of a state event, or with the form "event" the whole event.
 
@@ -75,12 +76,12 @@ def _with_unsigned(view: View, event: Event) -> ClientEvent:
     place = room_items.locate([event.event_id], view.room.room_id).get(event.event_id, {})
     if "ordinal" not in place:
         return state_event(event, view.viewer)
-    versions: dict[str, RoomVersion] = {view.room.room_id: view.room.version}
+    versions: dict[RoomId, RoomVersion] = {view.room.room_id: view.room.version}
     entries = room_items.read_log_entries([(view.room.room_id, place["ordinal"])], versions)
     return client_event(entry_copy(entries[0], view.viewer.hidden_senders(event.room_id)), view.viewer)
 
 
-def get_members(token: AccessToken, room_id: str, *, at: str | None = None) -> list[ClientEvent]:
+def get_members(token: AccessToken, room_id: RoomId, *, at: str | None = None) -> list[ClientEvent]:
     """Return the membership events, now or at a pagination token. Raises what `get_members_text` raises."""
     view, events = _members(token, room_id, at)
     return [state_event(event, view.viewer) for event in events]
@@ -88,7 +89,7 @@ def get_members(token: AccessToken, room_id: str, *, at: str | None = None) -> l
 
 def get_members_text(
     token: AccessToken,
-    room_id: str,
+    room_id: RoomId,
     *,
     at: str | None = None,
     membership: str | None = None,
@@ -110,7 +111,7 @@ def get_members_text(
     return state_texts(events, view.viewer)
 
 
-def _members(token: AccessToken, room_id: str, at: str | None) -> tuple[View, list[Event]]:
+def _members(token: AccessToken, room_id: RoomId, at: str | None) -> tuple[View, list[Event]]:
     view = open_view(token, room_id)
     last = view.departure()
     if at is not None:
@@ -134,7 +135,7 @@ def _entry_before(view: View, position: int) -> LogEntry | None:
         return None
     if position < head.oldest:
         raise InvalidParam("The token's position is before the beginning of the room")
-    versions: dict[str, RoomVersion] = {view.room.room_id: view.room.version}
+    versions: dict[RoomId, RoomVersion] = {view.room.room_id: view.room.version}
     return room_items.read_log_entries([(view.room.room_id, position)], versions)[0]
 
 
@@ -151,7 +152,7 @@ def _no_later(last: LogEntry | None, entry: LogEntry | None) -> LogEntry | None:
     return min(last, entry, key=lambda each: each.ordinal)
 
 
-def get_joined_members(token: AccessToken, room_id: str) -> dict[str, dict[str, str | None]]:
+def get_joined_members(token: AccessToken, room_id: RoomId) -> dict[str, dict[str, str | None]]:
     """Return the joined users with `display_name` and `avatar_url`, None where not set, as Synapse does.
 
     Raises Forbidden.
@@ -160,9 +161,7 @@ def get_joined_members(token: AccessToken, room_id: str) -> dict[str, dict[str, 
     view.require_joined()
     entries = current_state.read_members(view.room)
     return {
-        entry.event.state_key or "": _profile(entry.event)
-        for entry in entries
-        if entry.event.membership == "join"
+        entry.event.member_id: _profile(entry.event) for entry in entries if entry.event.membership == "join"
     }
 
 
@@ -174,7 +173,7 @@ def _profile(event: Event) -> dict[str, str | None]:
     return {"display_name": text("displayname"), "avatar_url": text("avatar_url")}
 
 
-def get_joined_rooms(user_id: str) -> list[str]:
+def get_joined_rooms(user_id: UserId) -> list[str]:
     """Return the rooms that the user is joined to."""
     rows = memberships.read_memberships(user_id)
     return [row.room_id for row in rows if row.membership == "join"]

@@ -21,6 +21,7 @@ from murmuration.storage.rooms import room_items
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import StrippedState
     from murmuration.protocol.filters import AnyEvent
+    from murmuration.protocol.identifiers import RoomId
     from murmuration.rooms.json_types import ListedTexts, RoomListing, RoomSummary, SpaceRoom
 
 SUMMARISED = tuple(
@@ -118,7 +119,7 @@ def _plain_topic(content: Content) -> object:
     return content.get("topic")
 
 
-def allowed_of(room: Room) -> list[str]:
+def allowed_of(room: Room) -> list[RoomId]:
     """Return the rooms whose members may join a restricted room; none for another room."""
     rules = room.event(JOIN_RULES)
     if rules is None or rules.content.get("join_rule") not in ("restricted", "knock_restricted"):

@@ -29,6 +29,7 @@ from murmuration.storage.rooms.room_items import LogEntry
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import AnyClientEvent, ClientEvent
+    from murmuration.protocol.identifiers import EventId, RoomId
     from murmuration.rooms.json_types import EventContext, TimelinePage
 
 DEFAULT_LIMIT = 10
@@ -69,7 +70,7 @@ another request is at it."""
 
 
 def get_messages(
-    token: AccessToken, room_id: str, request: PageRequest, fill: Fill | None = None
+    token: AccessToken, room_id: RoomId, request: PageRequest, fill: Fill | None = None
 ) -> TimelinePage:
     """Return a page of the timeline: `chunk`, `start`, `state`, and `end` if there may be more.
 
@@ -98,7 +99,7 @@ def get_messages(
     return page
 
 
-def _read_page(token: AccessToken, room_id: str, request: PageRequest) -> tuple[View, int, Scan]:
+def _read_page(token: AccessToken, room_id: RoomId, request: PageRequest) -> tuple[View, int, Scan]:
     """Return the view of the room, the position at which the page begins, and the scan that found its
     events.
     """
@@ -237,7 +238,7 @@ def _senders(view: View, entries: Sequence[LogEntry], event_filter: EventFilter)
     return [state_event(event, view.viewer) for event in state.values()]
 
 
-def get_event(token: AccessToken, room_id: str, event_id: str) -> ClientEvent:
+def get_event(token: AccessToken, room_id: RoomId, event_id: EventId) -> ClientEvent:
     """Return one event. Raises UnknownToken, NotFound for an event that the requester may not see."""
     view = open_view(token, room_id, otherwise=NotFound)
     seen = view.find(event_id)
@@ -250,7 +251,7 @@ def _rendered(view: View, found: Sequence[Seen]) -> list[ClientEvent]:
 
 
 def get_context(
-    token: AccessToken, room_id: str, event_id: str, *, limit: int, event_filter: EventFilter
+    token: AccessToken, room_id: RoomId, event_id: EventId, *, limit: int, event_filter: EventFilter
 ) -> EventContext:
     """Return an event, up to `limit` events around it, and the state after the last of them.
 

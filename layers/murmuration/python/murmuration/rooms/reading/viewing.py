@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from murmuration.aws.reads import Batch
 from murmuration.identity.authentication import verify
@@ -28,6 +29,9 @@ from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import LogEntry, StateEntry
 from murmuration.storage.users import account_data, accounts, memberships
 from murmuration.storage.users.memberships import Membership
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId, RoomId
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,7 @@ class View:
         """Return the room's events that the user may see."""
         return seen_by(self.viewer, entries)
 
-    def find(self, event_id: str) -> Seen:
+    def find(self, event_id: EventId) -> Seen:
         """Return one event. Raises NotFound if there is none, or the user may not see it."""
         entry = find_entry(self.room, event_id)
         for seen in self.see([entry] if entry is not None else []):
@@ -103,7 +107,7 @@ class View:
 
 def open_view(
     token: AccessToken,
-    room_id: str,
+    room_id: RoomId,
     *,
     pairs: Iterable[StateKey] = (),
     otherwise: type[MatrixError] | None = None,
@@ -140,7 +144,7 @@ def open_view(
     return View(requester, room, viewer, membership.value, by_pair(entries))
 
 
-def _unknown(room_id: str, otherwise: type[MatrixError] | None) -> MatrixError:
+def _unknown(room_id: RoomId, otherwise: type[MatrixError] | None) -> MatrixError:
     return otherwise("There is no such room") if otherwise else unknown_room(room_id)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from murmuration.cache import LruCache
 from murmuration.protocol import state_trie
@@ -20,6 +20,9 @@ from murmuration.rooms.reading.erasures import entry_copy, event_copy, hidden_se
 from murmuration.storage.rooms import room_items, snapshots
 from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.storage.users.memberships import Membership
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import DeviceId, EventId, RoomId, UserId
 
 STILL_JOINED = 10**15
 """`Viewer.joined_until` of a user who is in the room: greater than every ordinal."""
@@ -39,8 +42,8 @@ class Viewer:
     the room has.
     """
 
-    user_id: str
-    device_id: str = ""
+    user_id: UserId
+    device_id: DeviceId | Literal[""] = ""
     since: int | None = None
     joined_until: int | None = None
     no_past: bool = False
@@ -55,7 +58,7 @@ class Viewer:
         """Return whether the event is hidden because the viewer ignores its sender. State never is."""
         return entry.event.sender in self.ignored and not entry.event.is_state
 
-    def hidden_senders(self, room_id: str) -> frozenset[str]:
+    def hidden_senders(self, room_id: RoomId) -> frozenset[UserId]:
         """Return the erased users whose events the viewer gets redacted."""
         since = self.since if self.is_joined else None
         return hidden_senders(room_id, self.erasures, since=since, joined_until=self.joined_until)
@@ -88,8 +91,8 @@ class Seen(NamedTuple):
 
 
 def make_viewer(
-    user_id: str,
-    device_id: str,
+    user_id: UserId,
+    device_id: DeviceId,
     membership: Membership | None,
     version: RoomVersion,
     *,
@@ -212,7 +215,7 @@ def _memberships_before(viewer: Viewer, entries: Sequence[LogEntry]) -> dict[int
     return before
 
 
-def _memberships_in(user_id: str, entries: Iterable[LogEntry]) -> Mapping[state_trie.NodeId, str | None]:
+def _memberships_in(user_id: UserId, entries: Iterable[LogEntry]) -> Mapping[state_trie.NodeId, str | None]:
     """Return the user's membership in the state before each entry, by the state's root."""
     by_root = {entry.state_root: entry for entry in entries}
     some = next(iter(by_root.values()))
@@ -227,7 +230,7 @@ def _memberships_in(user_id: str, entries: Iterable[LogEntry]) -> Mapping[state_
     }
 
 
-def _membership_by_id(event_ids: Iterable[str], version: RoomVersion, room_id: str) -> dict[str, str]:
+def _membership_by_id(event_ids: Iterable[EventId], version: RoomVersion, room_id: RoomId) -> dict[str, str]:
     """Return the memberships in a room's member events, by event ID."""
     found: dict[str, str] = {}
     missing = []

@@ -17,7 +17,7 @@ from murmuration.protocol.bodies import limit_size
 from murmuration.protocol.errors import MalformedEvent, NotFound, TooLarge, Unavailable
 from murmuration.protocol.event_types import CREATE_KEY, HISTORY_VISIBILITY_KEY, MEMBER, POLICY_KEY, TOMBSTONE
 from murmuration.protocol.events import Event, StateKey
-from murmuration.protocol.identifiers import RoomId, UserId
+from murmuration.protocol.identifiers import DeviceId, EventId, RoomId, UserId
 from murmuration.protocol.pdus.building import build_event, unsigned_pdu
 from murmuration.protocol.pdus.hashing import reference_hash
 from murmuration.protocol.state_trie import NodeId
@@ -70,12 +70,12 @@ class Draft:
     """
 
     type: str
-    sender: str
+    sender: UserId
     content: Content
     state_key: str | None = None
     redacts: str | None = None
     origin_server_ts: int | None = None
-    device_id: str | None = None
+    device_id: DeviceId | None = None
     txn_id: str | None = None
     delay_id: str | None = None
 
@@ -123,7 +123,9 @@ class Append(Changes):
         """
         parts, state = self._parts(draft)
         pdu = unsigned_pdu(room_version=self.version, **parts)
-        auth_rules.check_auth(Event(cast("Pdu", pdu), self.version, "$proposed"), state, template=True)
+        auth_rules.check_auth(
+            Event(cast("Pdu", pdu), self.version, EventId("$proposed")), state, template=True
+        )
         return pdu
 
     def _signed_elsewhere(self, event: Event, state: Mapping[StateKey, Event], *, invites: bool) -> Event:
@@ -151,7 +153,7 @@ class Append(Changes):
             raise MalformedEvent("A room can't be replaced by itself")
         parts, state = self._parts(draft)
         if self.version.server_assigned_event_ids:
-            parts["event_id"] = f"${secrets.token_urlsafe(18)}:{settings().server_name}"
+            parts["event_id"] = EventId(f"${secrets.token_urlsafe(18)}:{settings().server_name}")
         event = build_event(
             room_version=self.version,
             server_name=settings().server_name,
@@ -216,7 +218,7 @@ class Append(Changes):
         if growth > 0 and total > MAX_STATE_BYTES and not (pair[1] == "" and pair[0] in RULING):
             raise TooLarge(f"The state of a room may have {MAX_STATE_BYTES} bytes, without its members")
 
-    def _position(self) -> tuple[list[str], int]:
+    def _position(self) -> tuple[list[EventId], int]:
         if self.entries:
             last = self.entries[-1].event
             return [last.event_id], last.depth + 1
@@ -224,7 +226,9 @@ class Append(Changes):
             return _to_follow(self.room.head.extremities), self.room.head.depth + 1
         return [], 1
 
-    def _reference_hashes(self, prev_events: Sequence[str], auth_events: Sequence[Event]) -> dict[str, bytes]:
+    def _reference_hashes(
+        self, prev_events: Sequence[EventId], auth_events: Sequence[Event]
+    ) -> dict[str, bytes]:
         """Return the hashes of the referenced events, which room versions 1 and 2 need."""
         at_hand = {
             event.event_id: event for event in (*auth_events, *(entry.event for entry in self.entries))
@@ -251,7 +255,7 @@ class Append(Changes):
         )
 
 
-def append(room_id: str, plan: Callable[[Append], T], *, room: Room | None = None) -> T:
+def append(room_id: RoomId, plan: Callable[[Append], T], *, room: Room | None = None) -> T:
     """Carry out `plan` on the room, again after each lost race, and return what `plan` returned.
 
     Pass `room` to save the first read of the head. A plan that adds no event writes nothing. Raises NotFound
@@ -277,7 +281,7 @@ def append(room_id: str, plan: Callable[[Append], T], *, room: Room | None = Non
     raise Unavailable("The room is too busy; try again")
 
 
-def append_known(room_id: str, plan: Callable[[Append], T]) -> T:
+def append_known(room_id: RoomId, plan: Callable[[Append], T]) -> T:
     """Carry out `append` for a sender who must be in the room: for an unknown room, raise Forbidden."""
     try:
         room = Room.load(room_id)
@@ -286,7 +290,7 @@ def append_known(room_id: str, plan: Callable[[Append], T]) -> T:
     return append(room_id, plan, room=room)
 
 
-def _to_follow(extremities: Sequence[str]) -> list[str]:
+def _to_follow(extremities: Sequence[EventId]) -> list[EventId]:
     """Return which forward extremities the next event follows; of many, the first ones and the last ones.
 
     So an event follows what its sender saw last, and no extremity is left out for ever.

@@ -17,7 +17,7 @@ from murmuration.clock import now_ms
 from murmuration.protocol import state_trie
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event, StateKey
-from murmuration.protocol.identifiers import RoomId
+from murmuration.protocol.identifiers import EventId, RoomId, UserId
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.state_trie import NodeId
 from murmuration.protocol.visibility import visibility_of
@@ -65,7 +65,7 @@ def visibility_by(event: Event | None) -> str:
     return visibility_of(event.content if event is not None else None)
 
 
-def store_nodes_first(room_id: str, root: NodeId, nodes: Mapping[NodeId, bytes]) -> Write:
+def store_nodes_first(room_id: RoomId, root: NodeId, nodes: Mapping[NodeId, bytes]) -> Write:
     """Store the nodes that don't fit into the transaction, and return a write for the transaction.
 
     Nodes never change, so stray ones do no harm. If nothing refers to them in the end, they are collected.
@@ -82,15 +82,15 @@ class Changes:
 
     version: RoomVersion
     room: Room | None = None
-    room_id: str = ""
+    room_id: RoomId = RoomId("")  # noqa: RUF009 - it costs nothing, and makes nothing
     entries: list[LogEntry] = field(default_factory=list)
     writes: list[Write] = field(default_factory=list)
     """Further writes of the same transaction, such as claims."""
     companions: Sequence[Changes] = field(default_factory=list)
     """What is added to other rooms in the same transaction."""
     _state: dict[StateKey, StateEntry | None] = field(default_factory=dict)
-    _memberships: dict[str, Membership | None] = field(default_factory=dict)
-    _moves: dict[str, member_index.MembershipChange] = field(default_factory=dict)
+    _memberships: dict[UserId, Membership | None] = field(default_factory=dict)
+    _moves: dict[UserId, member_index.MembershipChange] = field(default_factory=dict)
     _nodes: dict[NodeId, bytes] = field(default_factory=dict)
     _older: list[LogEntry] = field(default_factory=list)
     _others: list[Write] = field(default_factory=list)
@@ -179,14 +179,14 @@ class Changes:
         self._older.append(entry)
         self._nodes |= nodes
 
-    def retire(self, event_ids: Iterable[str]) -> None:
+    def retire(self, event_ids: Iterable[EventId]) -> None:
         """Remove these events from the forward extremities: an event that was filled in follows them.
 
         Use it only if that doesn't change the room's state.
         """
         self._extremities_gone = self._extremities_gone.union(event_ids)
 
-    def promote(self, event_id: str) -> None:
+    def promote(self, event_id: EventId) -> None:
         """Give a soft-failed event its place in the log, if it is still kept outside the log."""
         self._promoted.add(event_id)
         self._others.append(event_store.kept_removal(self.room_id, event_id))
@@ -195,7 +195,7 @@ class Changes:
         """Write this too. If it is refused, the room counts as moved on."""
         self._others += writes
 
-    def follow(self, event_ids: Iterable[str]) -> None:
+    def follow(self, event_ids: Iterable[EventId]) -> None:
         """Remove these events from the forward extremities."""
         self._followed.update(event_ids)
 
@@ -206,16 +206,17 @@ class Changes:
             return
         was = before.membership or "leave" if before is not None else None
         now = after.membership or "leave" if after is not None else None
-        self._moves[pair[1]] = (self._moves.get(pair[1], (was, None))[0], now)
+        user_id = UserId(pair[1])
+        self._moves[user_id] = (self._moves.get(user_id, (was, None))[0], now)
         self._joined += (now == "join") - (was == "join")
         self._invited += (now == "invite") - (was == "invite")
-        if not member_index.is_local(pair[1]):
+        if not member_index.is_local(user_id):
             return
-        row = membership_row(pair[1], after, was, ordinal, self.state) if after is not None else None
-        earlier = self._memberships.get(pair[1])
+        row = membership_row(user_id, after, was, ordinal, self.state) if after is not None else None
+        earlier = self._memberships.get(user_id)
         if row is not None and earlier is not None and earlier.membership == row.membership:
             row = replace(row, since=earlier.since, previous=earlier.previous)
-        self._memberships[pair[1]] = row
+        self._memberships[user_id] = row
 
     def _count_bytes(self, before: Event | None, after: Event | None) -> None:
         if self._state_bytes is not None:
@@ -259,7 +260,7 @@ class Changes:
                 self._count_bytes(current.event, redacted)
             self._redacted_state[pair] = StateEntry(redacted, current.ordinal)
 
-    def places(self, event_ids: Iterable[str]) -> dict[str, int]:
+    def places(self, event_ids: Iterable[EventId]) -> dict[str, int]:
         """Return the ordinals of those events that are in the room's log. One read for the unknown ones."""
         wanted = set(event_ids)
         if self.room is not None and (missing := wanted - self._places.keys()):
@@ -310,7 +311,7 @@ class Changes:
     def _root_before(self) -> NodeId:
         return self.room.head.state_root if self.room else state_trie.EMPTY
 
-    def _extremities(self) -> tuple[str, ...]:
+    def _extremities(self) -> tuple[EventId, ...]:
         """Return the forward extremities after the changes, in the order in which they came."""
         followed = self._followed.union(
             self._extremities_gone, *(entry.event.prev_events for entry in self.entries)

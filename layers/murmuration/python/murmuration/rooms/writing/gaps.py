@@ -9,8 +9,13 @@ from before the log's beginning.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.event_store import Follower
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
 
 GAP = 10**9
 """How many ordinals a gap has: room for a million events in order."""
@@ -22,7 +27,7 @@ STEP = 1000
 class Places:
     """Gives out places in the gaps of one room, for events that are then written together."""
 
-    def __init__(self, room_id: str) -> None:
+    def __init__(self, room_id: RoomId) -> None:
         self._room_id = room_id
         self._given: list[int] = []
         self._below: dict[int, int | None] = {}

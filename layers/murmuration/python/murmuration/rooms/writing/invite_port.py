@@ -47,7 +47,7 @@ def signed_by_invited(room: Room, event: Event) -> Event:
     from murmuration.protocol.errors import Unavailable
     from murmuration.storage.rooms import member_index
 
-    if event.membership != "invite" or member_index.is_local(event.state_key or ""):
+    if event.membership != "invite" or member_index.is_local(event.member_id):
         return event
     client = invite_client()
     if client is None:

@@ -6,9 +6,15 @@ https://spec.matrix.org/v1.19/client-server-api/#validation-of-mthread-relations
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from murmuration.protocol.errors import BadJson, DuplicateAnnotation, Unknown
 from murmuration.rooms.writing.append import Append, Draft
 from murmuration.storage.rooms import relations, room_items
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId, RoomId
+
 
 LONGEST_KEY = 500
 """How many characters the key of an annotation may have."""
@@ -35,7 +41,7 @@ def check_relation(batch: Append, draft: Draft) -> None:
         _check_root(batch, ordinal)
 
 
-def _check_annotation(batch: Append, draft: Draft, parent_id: str) -> None:
+def _check_annotation(batch: Append, draft: Draft, parent_id: EventId) -> None:
     key = relations.annotation_key(draft.content)
     if key is None or len(key) > LONGEST_KEY:
         raise BadJson(f"An annotation has a key, of at most {LONGEST_KEY} characters")
@@ -43,7 +49,7 @@ def _check_annotation(batch: Append, draft: Draft, parent_id: str) -> None:
         raise DuplicateAnnotation("You have annotated this event with this key already")
 
 
-def _check_known(room_id: str, parent_id: str) -> None:
+def _check_known(room_id: RoomId, parent_id: EventId) -> None:
     """Let pass an event that this server lacks if others relate to it: so it is an older one of the room."""
     if not relations.is_parent(room_id, parent_id):
         raise Unknown("An event can't relate to one that isn't in the room")

@@ -22,6 +22,7 @@ from murmuration.protocol.errors import (
 )
 from murmuration.protocol.event_types import CANONICAL_ALIAS, CREATE, MEMBER, REDACTION, SERVER_ACL
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import EventId, RoomId, UserId
 from murmuration.rooms.membership.operations import set_membership
 from murmuration.rooms.opening import open_room
 from murmuration.rooms.room import Room
@@ -38,7 +39,9 @@ LASTING = (CREATE, SERVER_ACL)
 """Types whose redaction would break the room: it would get another version, or shut out every server."""
 
 
-def send_message(token: AccessToken, room_id: str, event_type: str, txn_id: str, content: Content) -> str:
+def send_message(
+    token: AccessToken, room_id: RoomId, event_type: str, txn_id: str, content: Content
+) -> EventId:
     """Send a message event and return its ID, which is the same for each repetition of `txn_id`.
 
     Two round trips in a warm process: the token together with the room, then the write. Raises UnknownToken,
@@ -54,18 +57,18 @@ def send_message(token: AccessToken, room_id: str, event_type: str, txn_id: str,
     return append_message(room, Draft(event_type, requester.user_id, content), claim, taking)
 
 
-def append_message(room: Room, draft: Draft, once: Once, taking: Taking) -> str:
+def append_message(room: Room, draft: Draft, once: Once, taking: Taking) -> EventId:
     """Send a message event that is no redaction, and return its ID. Raises what `send_message` raises."""
 
     check_content(draft.type, draft.content, is_state=False)
 
-    def plan(batch: Append) -> str:
+    def plan(batch: Append) -> EventId:
         check_relation(batch, draft)
         event = batch.add(once.mark(draft))
         batch.writes = [*once.writes(event.event_id), *taking.writes()]
         return event.event_id
 
-    def send() -> str:
+    def send() -> EventId:
         return taking.settle(lambda: append(room.room_id, plan, room=room))
 
     try:
@@ -78,13 +81,13 @@ def append_message(room: Room, draft: Draft, once: Once, taking: Taking) -> str:
 
 def set_state(
     requester: Requester,
-    room_id: str,
+    room_id: RoomId,
     event_type: str,
     state_key: str,
     content: Content,
     *,
     once: Once | None = None,
-) -> str:
+) -> EventId:
     """Set a piece of state and return the event's ID; that of the current event if nothing changes.
 
     The event is sent once for `once`. Raises Forbidden, BadJson, InvalidParam, TooLarge, BadAlias.
@@ -93,10 +96,10 @@ def set_state(
     check_state_type(event_type)
     rate_limits.check("message", sender)
     if event_type == MEMBER:
-        return set_membership(sender, room_id, state_key, content, once=once).event_id
+        return set_membership(sender, room_id, UserId(state_key), content, once=once).event_id
     check_content(event_type, content, is_state=True)
 
-    def plan(batch: Append) -> str:
+    def plan(batch: Append) -> EventId:
         current = batch.state([(event_type, state_key)])
         if event_type == CANONICAL_ALIAS:
             check_canonical_alias(room_id, content, current.get((event_type, state_key)))
@@ -117,7 +120,7 @@ def check_state_type(event_type: str) -> None:
         raise InvalidParam("A redaction is no state")
 
 
-def check_canonical_alias(room_id: str, content: Content, current: Event | None) -> None:
+def check_canonical_alias(room_id: RoomId, content: Content, current: Event | None) -> None:
     """Raise BadAlias if a newly added alias doesn't point to the room; also raises BadJson, InvalidParam.
 
     https://spec.matrix.org/v1.19/client-server-api/#mroomcanonical_alias
@@ -144,13 +147,13 @@ def named_aliases(content: Content) -> list[Any]:
 
 def redact_event(
     requester: Requester,
-    room_id: str,
-    event_id: str,
+    room_id: RoomId,
+    event_id: EventId,
     txn_id: str,
     content: Content,
     *,
     once: Once | None = None,
-) -> str:
+) -> EventId:
     """Redact an event and return the redaction's ID, the same for each repetition of `txn_id` or for `once`.
 
     Raises NotFound for an unknown event, Forbidden, UserSuspended, LimitExceeded.
@@ -158,7 +161,7 @@ def redact_event(
     rate_limits.check("redaction", requester.user_id)
     once = once or transactions.Claim("redact", requester, room_id, txn_id, event_id)
 
-    def plan(batch: Append) -> str:
+    def plan(batch: Append) -> EventId:
         sender = requester.user_id
         draft = Draft(REDACTION, sender, {**content}, redacts=event_id)
         redaction = batch.add(once.mark(draft))
@@ -176,7 +179,7 @@ def redact_event(
     return once.settle(lambda: append_known(room_id, plan))
 
 
-def _target(batch: Append, event_id: str) -> LogEntry:
+def _target(batch: Append, event_id: EventId) -> LogEntry:
     place = room_items.locate([event_id], batch.room_id).get(event_id)
     if place is None or place["room_id"] != batch.room_id or "ordinal" not in place:
         raise NotFound("There is no such event in this room")

@@ -21,6 +21,7 @@ from murmuration.protocol import state_trie
 from murmuration.protocol.errors import Unavailable
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import EventId, UserId
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.state_changes import membership_row_write, state_item_write
 from murmuration.storage.live.streams import pause
@@ -33,7 +34,7 @@ _AT_ONCE = 24
 """Changes of one transaction, each with up to four writes: with events of 64 KB it stays below 4 MB."""
 _READ_AT_ONCE = 10 * _AT_ONCE
 
-_Change = tuple[StateKey, tuple[str | None, str | None]]
+_Change = tuple[StateKey, tuple[EventId | None, EventId | None]]
 
 
 def settle(room: Room, *, budget_ms: int = BUDGET_MS) -> Room:
@@ -83,12 +84,12 @@ def _settle(head: RoomHead, deadline: int) -> None:
     dynamodb.execute(room_items.settled_write(head))
 
 
-def _read_events(head: RoomHead, changes: Sequence[_Change]) -> dict[str, Event]:
+def _read_events(head: RoomHead, changes: Sequence[_Change]) -> dict[EventId, Event]:
     wanted = {event_id for _, pair in changes for event_id in pair if event_id is not None}
     return room_items.read_events(sorted(wanted), head.version, head.room_id)
 
 
-def _writes(head: RoomHead, changes: Sequence[_Change], events: Mapping[str, Event]) -> list[Write]:
+def _writes(head: RoomHead, changes: Sequence[_Change], events: Mapping[EventId, Event]) -> list[Write]:
     """Return the writes that carry out these changes."""
     room_id, version = head.room_id, head.version
     fetch = snapshots.fetch_from(room_id)
@@ -100,14 +101,14 @@ def _writes(head: RoomHead, changes: Sequence[_Change], events: Mapping[str, Eve
         return {pair: found[event_id] for pair, event_id in ids.items() if event_id in found}
 
     writes: list[Write] = []
-    moves: dict[str, member_index.MembershipChange] = {}
+    moves: dict[UserId, member_index.MembershipChange] = {}
     for pair, (old_id, new_id) in changes:
         new = events[new_id] if new_id is not None else None
         entry = StateEntry(new, head.ordinal) if new is not None else None
         writes.append(state_item_write(room_id, pair, entry))
         if pair[0] == MEMBER:
             previous = events[old_id].membership if old_id is not None else None
-            moves[pair[1]] = (previous, new.membership if new is not None else None)
-            row = membership_row_write(room_id, pair[1], new, previous, head.ordinal, state)
+            moves[UserId(pair[1])] = (previous, new.membership if new is not None else None)
+            row = membership_row_write(room_id, UserId(pair[1]), new, previous, head.ordinal, state)
             writes += [row] if row is not None else []
     return [*writes, *(member_index.writes(room_id, moves) if head.is_indexed else ())]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from murmuration.aws.dynamodb import Write
 from murmuration.clock import now_ms
 from murmuration.protocol.events import Event, StateKey
-from murmuration.protocol.identifiers import UserId
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.rooms.reading.stripped_state import stripped_state
 from murmuration.storage.rooms import member_index, room_items
 from murmuration.storage.rooms.room_items import StateEntry
@@ -18,7 +18,7 @@ ReadState = Callable[[Iterable[StateKey]], Mapping[StateKey, Event]]
 """Looks up the state events with these pairs, of the state after the change."""
 
 
-def state_item_write(room_id: str, pair: StateKey, entry: StateEntry | None) -> Write:
+def state_item_write(room_id: RoomId, pair: StateKey, entry: StateEntry | None) -> Write:
     """Make a state event current; with None, remove the state of this pair."""
     if entry is None:
         return room_items.state_removal(room_id, pair)
@@ -26,7 +26,12 @@ def state_item_write(room_id: str, pair: StateKey, entry: StateEntry | None) -> 
 
 
 def membership_row_write(
-    room_id: str, user_id: str, event: Event | None, previous: str | None, ordinal: int, state: ReadState
+    room_id: RoomId,
+    user_id: UserId,
+    event: Event | None,
+    previous: str | None,
+    ordinal: int,
+    state: ReadState,
 ) -> Write | None:
     """Write a change of membership into the local user's own row; None for users of other servers.
 
@@ -39,7 +44,7 @@ def membership_row_write(
     return row_write(room_id, user_id, row)
 
 
-def row_write(room_id: str, user_id: str, row: Membership | None) -> Write:
+def row_write(room_id: RoomId, user_id: UserId, row: Membership | None) -> Write:
     """Store a user's row of the room, or remove it if there is to be none."""
     if row is None:
         return memberships.removal_write(user_id, room_id)
@@ -47,7 +52,7 @@ def row_write(room_id: str, user_id: str, row: Membership | None) -> Write:
 
 
 def membership_row(
-    user_id: str, event: Event, previous: str | None, ordinal: int, state: ReadState
+    user_id: UserId, event: Event, previous: str | None, ordinal: int, state: ReadState
 ) -> Membership:
     """Return a user's own row of a room for the member event that is current from `ordinal` on."""
     membership = event.membership or "leave"

@@ -10,6 +10,7 @@ from murmuration.storage.rooms import room_items, snapshots
 from murmuration.storage.rooms.room_items import LogEntry
 
 if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId, RoomId
     from murmuration.protocol.room_versions import RoomVersion
 
 
@@ -42,10 +43,10 @@ def successor_of(room: Room, entry: LogEntry) -> LogEntry | None:
     return successor if successor is not None and _replaces(successor, event_id) else None
 
 
-def _replaces(entry: LogEntry, event_id: str) -> bool:
+def _replaces(entry: LogEntry, event_id: EventId) -> bool:
     return entry.replaced is not None and entry.replaced["event_id"] == event_id
 
 
 def _read(room: Room, ordinal: int) -> LogEntry | None:
-    versions: dict[str, RoomVersion] = {room.room_id: room.version}
+    versions: dict[RoomId, RoomVersion] = {room.room_id: room.version}
     return next(iter(room_items.read_log_entries([(room.room_id, ordinal)], versions)), None)

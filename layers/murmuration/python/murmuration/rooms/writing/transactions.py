@@ -11,12 +11,13 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Write
 from murmuration.aws.reads import Read, fetch
 from murmuration.identity.tokens import Requester
+from murmuration.protocol.identifiers import EventId, RoomId
 from murmuration.rooms.writing.append import Append, Draft
 from murmuration.storage.live import claims
 from murmuration.storage.live.claims import Claimed
@@ -28,13 +29,13 @@ class Once(Protocol):
     def mark(self, draft: Draft) -> Draft:
         """Return the draft with what its sender's clients are shown: the transaction ID or the delay ID."""
 
-    def writes(self, event_id: str) -> list[Write]:
+    def writes(self, event_id: EventId) -> list[Write]:
         """Return the writes to commit with the event; they are refused if an event was sent before."""
 
-    def settle(self, send: Callable[[], str]) -> str:
+    def settle(self, send: Callable[[], EventId]) -> EventId:
         """Return what `send` returns, or the event that was sent before; `send` must commit the writes."""
 
-    def earlier(self) -> str | None:
+    def earlier(self) -> EventId | None:
         """Return the event that was sent before; None for none."""
 
 
@@ -48,7 +49,7 @@ class Claim:
 
     operation: str
     requester: Requester
-    room_id: str
+    room_id: RoomId | Literal[""]
     txn_id: str
     target: str = ""
 
@@ -68,13 +69,13 @@ class Claim:
         """Mark the batch's last event and write the claim with it, or alone if the batch adds no event."""
         if not batch.entries:
             with suppress(ConditionFailed):
-                dynamodb.execute(self.write(""))
+                dynamodb.execute(self.write(EventId("")))
             return
         last = batch.entries[-1]
         batch.entries[-1] = replace(last, device_id=self.requester.device_id, txn_id=self.txn_id)
         batch.writes = [self.write(last.event.event_id), *batch.writes]
 
-    def write(self, event_id: str, *, batch: Sequence[str] = ()) -> Write:
+    def write(self, event_id: EventId | RoomId, *, batch: Sequence[str] = ()) -> Write:
         """Return the write that claims the transaction ID for an event.
 
         It fails if it was claimed in the last day.
@@ -83,11 +84,11 @@ class Claim:
         """
         return claims.write(self._name, event_id, batch=batch)
 
-    def writes(self, event_id: str) -> list[Write]:
+    def writes(self, event_id: EventId) -> list[Write]:
         """Return the writes of `Once`: the claim for an event."""
         return [self.write(event_id)]
 
-    def settle(self, send: Callable[[], str]) -> str:
+    def settle(self, send: Callable[[], EventId]) -> EventId:
         """Return what `send` returns, or the event that the transaction ID stands for already.
 
         `send` must commit the claim. Raises what `send` raises for any other reason.
@@ -101,7 +102,7 @@ class Claim:
                 raise
             return earlier
 
-    def earlier(self) -> str | None:
+    def earlier(self) -> EventId | None:
         """Return the ID of the event that was sent with the transaction ID before; None for none."""
         found = fetch(self.read())
         return found.event_id if found else None

@@ -13,6 +13,7 @@ from murmuration.clock import now_ms
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import Body
+    from murmuration.protocol.identifiers import UserId
 
 TABLE = "transient"
 LIFETIME_S = 24 * 3600
@@ -29,7 +30,7 @@ class StoredSession:
     """
 
     completed: Sequence[Stage] = field(default=())
-    registered: str | None = None
+    registered: UserId | None = None
     parameters: Body = field(default_factory=dict)
 
 
@@ -87,7 +88,7 @@ def end_session(session: str) -> None:
     dynamodb.execute(dynamodb.delete(TABLE, session_key(session)))
 
 
-def registered_write(session: str, user_id: str) -> Write:
+def registered_write(session: str, user_id: UserId) -> Write:
     """Return a write that notes that the session registered `user_id`, and deletes its parameters.
 
     It is refused if the session has registered somebody before.

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem
 from murmuration.clock import now_ms
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
+
 TABLE = "transient"
 LIFETIME_S = 900
 
 
-def create(session: str, kind: str, user_id: str | None, secrets: Mapping[str, str]) -> None:
+def create(session: str, kind: str, user_id: UserId | None, secrets: Mapping[str, str]) -> None:
     """Store the content of a session's mail, in place of an earlier one."""
     dynamodb.execute(
         dynamodb.put(

@@ -11,10 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, Write
 from murmuration.aws.reads import Read, fetch
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import DeviceId, UserId
 
 TABLE = "keys"
 HEAD, CHANGE = "changes", "change#"
@@ -37,11 +41,11 @@ class Change:
     """A change of a device that follows the one at `prev`; `device_id` is None for the cross-signing keys."""
 
     number: int
-    device_id: str | None
+    device_id: DeviceId | None
     prev: int = 0
 
 
-def _key(user_id: str, sk: str = HEAD) -> dict[str, str]:
+def _key(user_id: UserId, sk: str = HEAD) -> dict[str, str]:
     return {"user_id": user_id, "sk": sk}
 
 
@@ -49,7 +53,7 @@ def _change_sk(number: int) -> str:
     return f"{CHANGE}{number:012d}"
 
 
-def head_read(user_id: str) -> Read[Head]:
+def head_read(user_id: UserId) -> Read[Head]:
     """Read the numbers of a user's newest changes."""
     return Read(TABLE, _key(user_id), _parse_head)
 
@@ -58,12 +62,12 @@ def _parse_head(item: Item | None) -> Head:
     return Head(item["number"], item["stream_id"]) if item is not None else Head()
 
 
-def read_head(user_id: str) -> Head:
+def read_head(user_id: UserId) -> Head:
     """Return the numbers of a user's newest changes."""
     return fetch(head_read(user_id))
 
 
-def read(user_id: str, first: int, last: int | None = None) -> list[Change]:
+def read(user_id: UserId, first: int, last: int | None = None) -> list[Change]:
     """Return the changes from one number to another, or to the end, in order, as far as they are kept."""
     items = dynamodb.query(
         TABLE,
@@ -77,7 +81,7 @@ def read(user_id: str, first: int, last: int | None = None) -> list[Change]:
     return [Change(item["number"], item.get("device_id"), item.get("prev", 0)) for item in items]
 
 
-def append_writes(user_id: str, head: Head, changed: Sequence[str | None]) -> list[Write]:
+def append_writes(user_id: UserId, head: Head, changed: Sequence[str | None]) -> list[Write]:
     """Return writes that add changes (device IDs, None for the cross-signing keys) after the entry `head` of
     the log.
 

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
 from murmuration.protocol.errors import Unavailable
+from murmuration.protocol.identifiers import UserId
 from murmuration.storage.keys import device_changes
 from murmuration.storage.live import streams
 from murmuration.storage.users import memberships
@@ -22,7 +23,7 @@ PREFIX = "devices#"
 
 
 def record_change(
-    user_id: str, *, devices: Collection[str] = (), signing_keys: bool = False, quiet: bool = False
+    user_id: UserId, *, devices: Collection[str] = (), signing_keys: bool = False, quiet: bool = False
 ) -> None:
     """Tell everyone who shares a room with a local user that the user's devices changed.
 
@@ -38,23 +39,23 @@ def record_change(
     )
 
 
-def record_private_change(observer: str, user_id: str) -> None:
+def record_private_change(observer: UserId, user_id: UserId) -> None:
     """Tell only `observer`'s devices that what they see of `user_id`'s keys changed."""
     _append(streams.user_stream(observer), user_id)
 
 
-def _append(stream: str, user_id: str, *, quiet: bool = False) -> None:
+def _append(stream: str, user_id: UserId, *, quiet: bool = False) -> None:
     item: Item = {"sk": PREFIX + user_id, "user_id": user_id}
     streams.append(stream, lambda: [{**item, "quiet": True} if quiet else item])
 
 
-def _append_own(user_id: str, changed: list[str | None]) -> None:
+def _append_own(user_id: UserId, changed: list[str | None]) -> None:
     """Append to the user's own stream, and in the same transaction to the log of changes."""
     for start in range(0, max(len(changed), 1), device_changes.AT_ONCE):
         _append_changes(user_id, changed[start : start + device_changes.AT_ONCE])
 
 
-def _append_changes(user_id: str, changed: list[str | None]) -> None:
+def _append_changes(user_id: UserId, changed: list[str | None]) -> None:
     head = device_changes.Head()
 
     def items() -> list[Item]:
@@ -78,15 +79,15 @@ def _append_changes(user_id: str, changed: list[str | None]) -> None:
     raise Unavailable("The user's devices are being changed by many requests at once; try again")
 
 
-def users_in(items: Iterable[StoredItem]) -> set[str]:
+def users_in(items: Iterable[StoredItem]) -> set[UserId]:
     """Return the users whose devices changed, according to items of a room's or user's stream."""
-    return {str(item["user_id"]) for item in items if item["sk"].startswith(PREFIX)}
+    return {item["user_id"] for item in items if item["sk"].startswith(PREFIX)}
 
 
-def changes_in(item: StoredItem) -> tuple[str, int, int] | None:
+def changes_in(item: StoredItem) -> tuple[UserId, int, int] | None:
     """Return the user of an item in a user's stream, and the first and last change that came with it."""
     stream, sk = str(item["stream_id"]), str(item["sk"])
     if "changes" not in item or stream.partition(":")[0] != "user" or not sk.startswith(PREFIX):
         return None
     first, last = item["changes"]
-    return str(item["user_id"]), int(first), int(last)
+    return UserId(str(item["user_id"])), int(first), int(last)

@@ -24,6 +24,7 @@ from murmuration.storage.users import accounts
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import KeyObject
+    from murmuration.protocol.identifiers import DeviceId, UserId
 
 TABLE = "keys"
 SIGNATURE = "cross#signature#"
@@ -39,13 +40,13 @@ class Signature:
     `key` is a device ID or a public key. `digest` is the signed object's.
     """
 
-    user_id: str
+    user_id: UserId
     key: str
     signer: str
     signature: str
     digest: str
 
-    def add_to(self, signed: KeyObject, signing_user_id: str) -> KeyObject:
+    def add_to(self, signed: KeyObject, signing_user_id: UserId) -> KeyObject:
         """Return `signed` with this signature added, if it is a signature of that object."""
         if digest(signed) != self.digest:
             return signed
@@ -61,11 +62,11 @@ class Identity:
     `devices` are as uploaded, by ID. `device_ids` and `display_names` are of all devices.
     """
 
-    user_id: str
+    user_id: UserId
     exists: bool
-    device_ids: frozenset[str] = frozenset()
-    devices: dict[str, KeyObject] = field(default_factory=dict)
-    display_names: dict[str, str] = field(default_factory=dict)
+    device_ids: frozenset[DeviceId] = frozenset()
+    devices: dict[DeviceId, KeyObject] = field(default_factory=dict)
+    display_names: dict[DeviceId, str] = field(default_factory=dict)
     cross_signing: dict[Purpose, KeyObject] = field(default_factory=dict)
     signatures: list[Signature] = field(default_factory=list)
 
@@ -92,7 +93,7 @@ def digest(signed: KeyObject) -> str:
 # -- Reading ---------------------------------------------------------------------------------------------
 
 
-def read_identities(user_ids: Collection[str]) -> list[Identity]:
+def read_identities(user_ids: Collection[UserId]) -> list[Identity]:
     """Return the identities of local users in the given order. Two queries a user, all in parallel."""
     calls = [functools.partial(_query, accounts.USERS, user_id, "account", "device$") for user_id in user_ids]
     calls += [functools.partial(_query, TABLE, user_id, "cross#", "device$") for user_id in user_ids]
@@ -105,7 +106,7 @@ def read_identities(user_ids: Collection[str]) -> list[Identity]:
     ]
 
 
-def _query(table: str, user_id: str, first: str, last: str) -> list[Item]:
+def _query(table: str, user_id: UserId, first: str, last: str) -> list[Item]:
     return dynamodb.query(
         table,
         "user_id = :user AND sk BETWEEN :first AND :last",
@@ -113,7 +114,7 @@ def _query(table: str, user_id: str, first: str, last: str) -> list[Item]:
     )
 
 
-def _identity(user_id: str, account_items: Iterable[Item], key_items: Iterable[Item]) -> Identity:
+def _identity(user_id: UserId, account_items: Iterable[Item], key_items: Iterable[Item]) -> Identity:
     account, devices = False, {}
     for item in account_items:
         if item["sk"] == "account":
@@ -148,7 +149,7 @@ def _signature(item: StoredItem) -> Signature:
     )
 
 
-def read_signatures_on_others(user_id: str, others: Sequence[str]) -> list[Signature]:
+def read_signatures_on_others(user_id: UserId, others: Sequence[str]) -> list[Signature]:
     """Return a user's signatures on other users' master keys. One request for up to 100."""
     keys = [{"user_id": user_id, "sk": f"signed#{other}"} for other in others]
     return [_signature(item) for item in dynamodb.batch_get({TABLE: keys})[TABLE]] if keys else []
@@ -157,11 +158,11 @@ def read_signatures_on_others(user_id: str, others: Sequence[str]) -> list[Signa
 # -- Writing ---------------------------------------------------------------------------------------------
 
 
-def _device_key(user_id: str, device_id: str) -> dict[str, str]:
+def _device_key(user_id: UserId, device_id: DeviceId) -> dict[str, str]:
     return {"user_id": user_id, "sk": f"device#{device_id}"}
 
 
-def _cross_key(user_id: str, purpose: Purpose) -> dict[str, str]:
+def _cross_key(user_id: UserId, purpose: Purpose) -> dict[str, str]:
     return {"user_id": user_id, "sk": f"cross#{purpose}"}
 
 
@@ -169,7 +170,7 @@ def _encode(key: KeyObject) -> str:
     return canonical_json.encode(key, strict=False).decode()
 
 
-def write_device(user_id: str, device_id: str, key: KeyObject) -> bool:
+def write_device(user_id: UserId, device_id: DeviceId, key: KeyObject) -> bool:
     """Store a device's keys. Return False if the same keys were stored and announced already.
 
     Until `mark_device_announced`, storing the same keys again returns True: the first attempt may have
@@ -190,7 +191,7 @@ def write_device(user_id: str, device_id: str, key: KeyObject) -> bool:
     return True
 
 
-def mark_device_announced(user_id: str, device_id: str, key: KeyObject) -> None:
+def mark_device_announced(user_id: UserId, device_id: DeviceId, key: KeyObject) -> None:
     """Note that everyone was told of a device's keys. Raises ConditionFailed if they changed since."""
     dynamodb.execute(
         dynamodb.update(
@@ -205,7 +206,7 @@ def mark_device_announced(user_id: str, device_id: str, key: KeyObject) -> None:
 
 
 def write_cross_signing(
-    user_id: str,
+    user_id: UserId,
     new: Mapping[Purpose, KeyObject],
     *,
     old: Mapping[Purpose, KeyObject],
@@ -231,7 +232,7 @@ def write_cross_signing(
     dynamodb.transact(writes)
 
 
-def write_signatures(user_id: str, signatures: Sequence[Signature]) -> None:
+def write_signatures(user_id: UserId, signatures: Sequence[Signature]) -> None:
     """Store signatures that a user made."""
     writes = []
     for signature in signatures:

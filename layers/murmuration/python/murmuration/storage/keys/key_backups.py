@@ -16,12 +16,13 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import NotFound, TooLarge, Unavailable
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.storage import counts
 from murmuration.storage.live.streams import ATTEMPTS, pause
 
@@ -45,7 +46,7 @@ CHUNK_KEYS = 90
 CHUNK_BYTES = 3_000_000
 T = TypeVar("T")
 
-SessionId = tuple[str, str]
+SessionId = tuple[RoomId, str]
 """A room ID, and a session ID within it."""
 BackedUpKey = Mapping[str, Any]
 """A session's key as a client backed it up. Only fields such as `first_message_index` are looked at."""
@@ -67,7 +68,7 @@ class Version:
 # -- Versions --------------------------------------------------------------------------------------------
 
 
-def create_version(user_id: str, algorithm: str, auth_data: JsonObject) -> int:
+def create_version(user_id: UserId, algorithm: str, auth_data: JsonObject) -> int:
     """Add a version, which becomes the current one, and return its number. Raises TooLarge for one too
     many.
     """
@@ -92,18 +93,18 @@ def create_version(user_id: str, algorithm: str, auth_data: JsonObject) -> int:
     return number
 
 
-def read_version(user_id: str, number: int) -> Version | None:
+def read_version(user_id: UserId, number: int) -> Version | None:
     """Return a version; a deleted one has `deleted` set. None if it never existed."""
     item = dynamodb.get(TABLE, _version_key(user_id, number))
     return _version(item) if item else None
 
 
-def read_current(user_id: str) -> Version | None:
+def read_current(user_id: UserId) -> Version | None:
     """Return the newest version that isn't deleted; None if there is none."""
     return next(iter(_alive(user_id, 1)), None)
 
 
-def _alive(user_id: str, most: int) -> list[Version]:
+def _alive(user_id: UserId, most: int) -> list[Version]:
     """The newest versions that aren't deleted. One request for 100 versions, of which most users have few."""
     found: list[Version] = []
     after = None
@@ -122,7 +123,7 @@ def _alive(user_id: str, most: int) -> list[Version]:
             return found[:most]
 
 
-def update_auth_data(user_id: str, number: int, auth_data: JsonObject) -> None:
+def update_auth_data(user_id: UserId, number: int, auth_data: JsonObject) -> None:
     """Replace a version's `auth_data`. Raises ConditionFailed if the version is deleted or unknown."""
     dynamodb.execute(
         dynamodb.update(
@@ -135,7 +136,7 @@ def update_auth_data(user_id: str, number: int, auth_data: JsonObject) -> None:
     )
 
 
-def delete_version(user_id: str, number: int) -> None:
+def delete_version(user_id: UserId, number: int) -> None:
     """Mark a version as deleted, and delete its keys.
 
     Raises ConditionFailed if it never existed, and Unavailable if there are more keys than can be deleted in
@@ -162,7 +163,7 @@ def delete_version(user_id: str, number: int) -> None:
             raise Unavailable("The backup is deleted, but not all of its keys yet; try again")
 
 
-def _version_key(user_id: str, number: int) -> dict[str, str]:
+def _version_key(user_id: UserId, number: int) -> dict[str, str]:
     return {"user_id": user_id, "sk": f"backup#version#{number:08}"}
 
 
@@ -186,7 +187,7 @@ def _encode(value: BackedUpKey) -> str:
 
 
 def read_keys(
-    user_id: str, number: int, room_id: str | None = None, session_id: str | None = None
+    user_id: UserId, number: int, room_id: RoomId | None = None, session_id: str | None = None
 ) -> dict[SessionId, JsonObject]:
     """Return the keys of a version: all, those of a room, or the one of a session."""
     return {
@@ -195,7 +196,9 @@ def read_keys(
     }
 
 
-def iterate_keys(user_id: str, number: int, room_id: str = "") -> Iterator[tuple[SessionId, str]]:
+def iterate_keys(
+    user_id: UserId, number: int, room_id: RoomId | Literal[""] = ""
+) -> Iterator[tuple[SessionId, str]]:
     """Yield the keys of a version or of one room in it, room by room, as the stored JSON texts."""
     prefix = _key_prefix(number) + (f"{room_id}#" if room_id else "")
     after = None
@@ -215,7 +218,7 @@ def iterate_keys(user_id: str, number: int, room_id: str = "") -> Iterator[tuple
 
 
 def put_keys(
-    user_id: str,
+    user_id: UserId,
     number: int,
     keys: Mapping[SessionId, BackedUpKey],
     is_better: Callable[[BackedUpKey, BackedUpKey], bool],
@@ -244,7 +247,7 @@ def _chunks(keys: Iterable[tuple[SessionId, str]]) -> Iterator[dict[SessionId, s
 
 
 def _put_chunk(
-    user_id: str,
+    user_id: UserId,
     number: int,
     chunk: Mapping[SessionId, str],
     is_better: Callable[[BackedUpKey, BackedUpKey], bool],
@@ -279,7 +282,7 @@ def _put_chunk(
 
 
 def delete_keys(
-    user_id: str, number: int, room_id: str | None = None, session_id: str | None = None
+    user_id: UserId, number: int, room_id: RoomId | None = None, session_id: str | None = None
 ) -> Version:
     """Delete keys and return the version afterwards: all keys, those of a room, or the one of a session.
 
@@ -298,7 +301,7 @@ def delete_keys(
 
 
 def _delete_chunk(
-    user_id: str, number: int, room_id: str | None, session_id: str | None, after: Item | None
+    user_id: UserId, number: int, room_id: RoomId | None, session_id: str | None, after: Item | None
 ) -> tuple[Version, Item | None]:
     """Delete the next keys. Return the version afterwards, and after which key to go on."""
     version = _require_version(user_id, number)
@@ -314,7 +317,7 @@ def _delete_chunk(
     return _change(user_id, version, deletes, added=-len(deletes), grown=-size), more
 
 
-def _change(user_id: str, version: Version, writes: Sequence[Write], *, added: int, grown: int) -> Version:
+def _change(user_id: UserId, version: Version, writes: Sequence[Write], *, added: int, grown: int) -> Version:
     """Carry out changes of keys, and count them. Raises ConditionFailed where the version moved on."""
     if not writes:
         return version
@@ -332,7 +335,7 @@ def _change(user_id: str, version: Version, writes: Sequence[Write], *, added: i
     return Version(version.number, version.algorithm, version.auth_data, count, etag, False, size)
 
 
-def _require_version(user_id: str, number: int) -> Version:
+def _require_version(user_id: UserId, number: int) -> Version:
     version = read_version(user_id, number)
     if version is None or version.deleted:
         raise NotFound("Unknown backup version")
@@ -348,7 +351,7 @@ def _retry(change: Callable[[], T]) -> T:
     raise Unavailable("The backup is too busy; try again")
 
 
-def _session_key(user_id: str, number: int, room_id: str, session_id: str) -> dict[str, str]:
+def _session_key(user_id: UserId, number: int, room_id: RoomId, session_id: str) -> dict[str, str]:
     return {"user_id": user_id, "sk": f"{_key_prefix(number)}{room_id}#{session_id}"}
 
 
@@ -356,7 +359,7 @@ def _key_prefix(number: int) -> str:
     return f"backup#key#{number:08}#"
 
 
-def _read_items(user_id: str, number: int, room_id: str | None, session_id: str | None) -> list[Item]:
+def _read_items(user_id: UserId, number: int, room_id: RoomId | None, session_id: str | None) -> list[Item]:
     if room_id is not None and session_id is not None:
         item = dynamodb.get(TABLE, _session_key(user_id, number, room_id, session_id))
         return [item] if item else []
@@ -364,7 +367,7 @@ def _read_items(user_id: str, number: int, room_id: str | None, session_id: str 
     return [item for item in items if room_id in (None, item["room_id"])]
 
 
-def _query_keys(user_id: str, number: int, prefix: str = "") -> list[Item]:
+def _query_keys(user_id: UserId, number: int, prefix: str = "") -> list[Item]:
     return dynamodb.query(
         TABLE,
         "user_id = :user AND begins_with(sk, :prefix)",
@@ -373,7 +376,7 @@ def _query_keys(user_id: str, number: int, prefix: str = "") -> list[Item]:
 
 
 def _key_page(
-    user_id: str,
+    user_id: UserId,
     number: int,
     prefix: str = "",
     *,

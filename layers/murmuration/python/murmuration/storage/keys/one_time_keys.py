@@ -23,6 +23,7 @@ from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
 from murmuration.clock import now_ms
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import InvalidParam, TooLarge, Unavailable
+from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.storage.live import streams
 from murmuration.storage.users import accounts
 
@@ -88,7 +89,7 @@ def counts_of(item: StoredItem | None) -> KeyCounts:
     return KeyCounts(dict(item["one_time"]), list(item["unused_fallback"])) if item else KeyCounts()
 
 
-def newest_counts(items: Iterable[StoredItem]) -> dict[tuple[str, str], KeyCounts]:
+def newest_counts(items: Iterable[StoredItem]) -> dict[tuple[UserId, DeviceId], KeyCounts]:
     """Return the newest counts among new items of streams, by user and device."""
     newest: dict[str, StoredItem] = {}
     for item in items:
@@ -99,7 +100,7 @@ def newest_counts(items: Iterable[StoredItem]) -> dict[tuple[str, str], KeyCount
     found = {}
     for item in newest.values():
         user_id, _, device_id = streams.owner_of(item)[1].partition("/")
-        found[user_id, device_id] = counts_of(item)
+        found[UserId(user_id), DeviceId(device_id)] = counts_of(item)
     return found
 
 
@@ -111,7 +112,7 @@ def shown(counts: KeyCounts) -> KeyCountsSection:
     }
 
 
-def read_counts(user_id: str, device_id: str) -> KeyCounts:
+def read_counts(user_id: UserId, device_id: DeviceId) -> KeyCounts:
     """Return a device's counts. One read."""
     return counts_of(streams.get(streams.device_stream(user_id, device_id), COUNTS_KEY))
 
@@ -120,7 +121,7 @@ def read_counts(user_id: str, device_id: str) -> KeyCounts:
 
 
 def upload(
-    user_id: str, device_id: str, one_time: Mapping[KeyId, Any], fallback: Mapping[KeyId, Any]
+    user_id: UserId, device_id: DeviceId, one_time: Mapping[KeyId, Any], fallback: Mapping[KeyId, Any]
 ) -> KeyCounts:
     """Store keys (JSON values), and return the device's counts afterwards. Known keys are left alone.
 
@@ -142,7 +143,7 @@ def upload(
 
 
 def _upload_chunk(
-    user_id: str, device_id: str, one_time: Mapping[KeyId, Any], fallback: Mapping[KeyId, Any]
+    user_id: UserId, device_id: DeviceId, one_time: Mapping[KeyId, Any], fallback: Mapping[KeyId, Any]
 ) -> KeyCounts:
     stream = streams.device_stream(user_id, device_id)
     state = _read_state(stream)
@@ -181,7 +182,7 @@ def _upload_chunk(
 
 
 def _read_for_upload(
-    user_id: str, device_id: str, keys: Sequence[KeyId]
+    user_id: UserId, device_id: DeviceId, keys: Sequence[KeyId]
 ) -> tuple[dict[KeyId, Item], dict[KeyId, str], dict[str, Item]]:
     """Return the stored one-time keys, the marks of handed-out ones, and the fallback keys by algorithm."""
     marks = {_mark_id(user_id, device_id, key): key for key in keys}
@@ -215,7 +216,7 @@ def _is_kept(key: KeyId, value: Any, stored: Item | None) -> bool:
     )
 
 
-def _one_time_put(user_id: str, device_id: str, order: str, key: KeyId, value: Any) -> Write:
+def _one_time_put(user_id: UserId, device_id: DeviceId, order: str, key: KeyId, value: Any) -> Write:
     algorithm, key_id = key
     return dynamodb.put(
         TABLE,
@@ -229,7 +230,7 @@ def _one_time_put(user_id: str, device_id: str, order: str, key: KeyId, value: A
     )
 
 
-def _fallback_put(user_id: str, device_id: str, key: KeyId, value: Any) -> Write:
+def _fallback_put(user_id: UserId, device_id: DeviceId, key: KeyId, value: Any) -> Write:
     algorithm, key_id = key
     return dynamodb.put(
         TABLE,
@@ -243,7 +244,7 @@ def _fallback_put(user_id: str, device_id: str, key: KeyId, value: Any) -> Write
     )
 
 
-def _fallback_key(user_id: str, device_id: str, algorithm: str) -> dict[str, str]:
+def _fallback_key(user_id: UserId, device_id: DeviceId, algorithm: str) -> dict[str, str]:
     return {"user_id": user_id, "sk": f"fallback#{device_id}#{algorithm}"}
 
 
@@ -254,7 +255,7 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(canonical_json.encode(value, strict=False)).hexdigest()
 
 
-def _mark_id(user_id: str, device_id: str, key: KeyId) -> str:
+def _mark_id(user_id: UserId, device_id: DeviceId, key: KeyId) -> str:
     name = hashlib.sha256(json.dumps([user_id, device_id, *key]).encode()).hexdigest()
     return f"claimed-key#{name}"
 
@@ -262,7 +263,7 @@ def _mark_id(user_id: str, device_id: str, key: KeyId) -> str:
 # -- Claiming --------------------------------------------------------------------------------------------
 
 
-def claim(user_id: str, device_id: str, algorithm: str) -> tuple[str, Any] | None:
+def claim(user_id: UserId, device_id: DeviceId, algorithm: str) -> tuple[str, Any] | None:
     """Remove a device's oldest one-time key and return (key ID, value), or else return its fallback key.
 
     Returns None if the device has neither. Raises Unavailable.
@@ -270,7 +271,7 @@ def claim(user_id: str, device_id: str, algorithm: str) -> tuple[str, Any] | Non
     return _retry(functools.partial(_claim, user_id, device_id, algorithm))
 
 
-def _claim(user_id: str, device_id: str, algorithm: str) -> tuple[str, Any] | None:
+def _claim(user_id: UserId, device_id: DeviceId, algorithm: str) -> tuple[str, Any] | None:
     stream = streams.device_stream(user_id, device_id)
     reads: list[Callable[[], Any]] = [
         functools.partial(_read_state, stream),
@@ -318,7 +319,7 @@ def _use_writes(state: _State, stream: str, item: Item) -> list[Write]:
     ]
 
 
-def _mark(user_id: str, device_id: str, item: Item) -> Write:
+def _mark(user_id: UserId, device_id: DeviceId, item: Item) -> Write:
     return dynamodb.put(
         "transient",
         {
@@ -351,7 +352,7 @@ def _read_state(stream: str) -> _State:
     )
 
 
-def _query(user_id: str, prefix: str, *, limit: int | None = None) -> list[Item]:
+def _query(user_id: UserId, prefix: str, *, limit: int | None = None) -> list[Item]:
     return dynamodb.query(
         TABLE,
         "user_id = :user AND begins_with(sk, :prefix)",

@@ -23,6 +23,7 @@ from murmuration.aws.reads import Read, fetch_all
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import KeyObject
+    from murmuration.protocol.identifiers import DeviceId, UserId
 
 TABLE = "keys"
 LIST, OBSERVER = "list", "observer#"
@@ -36,8 +37,8 @@ KEPT_STREAM_IDS = 30
 class RemoteDevices:
     """A remote user's devices: their keys by ID, their names, and two cross-signing keys."""
 
-    devices: Mapping[str, KeyObject] = field(default_factory=dict)
-    names: Mapping[str, str] = field(default_factory=dict)
+    devices: Mapping[DeviceId, KeyObject] = field(default_factory=dict)
+    names: Mapping[DeviceId, str] = field(default_factory=dict)
     master: KeyObject | None = None
     self_signing: KeyObject | None = None
 
@@ -61,7 +62,7 @@ class DeviceList:
     told of it. `confirmed_ms` is when the other server last said something about the user.
     """
 
-    user_id: str
+    user_id: UserId
     revision: int
     is_fresh: bool
     stream_ids: tuple[int, ...]
@@ -70,7 +71,7 @@ class DeviceList:
     is_untold: bool
 
 
-def _key(user_id: str, sk: str = LIST) -> dict[str, str]:
+def _key(user_id: UserId, sk: str = LIST) -> dict[str, str]:
     return {"user_id": user_id, "sk": sk}
 
 
@@ -94,23 +95,23 @@ def _parse_list(item: Item) -> DeviceList:
 # -- Reading ---------------------------------------------------------------------------------------------
 
 
-def list_read(user_id: str) -> Read[DeviceList | None]:
+def list_read(user_id: UserId) -> Read[DeviceList | None]:
     """Read a user's list; None if no local user has asked for it."""
     return Read(TABLE, _key(user_id), _parse)
 
 
-def read_lists(user_ids: Sequence[str]) -> dict[str, DeviceList]:
+def read_lists(user_ids: Sequence[UserId]) -> dict[UserId, DeviceList]:
     """Return the stored lists of these users, by user. One round trip for 100."""
     found = fetch_all([list_read(user_id) for user_id in user_ids])
     return {each.user_id: each for each in found if each is not None}
 
 
-def observer_read(user_id: str, observer: str) -> Read[bool]:
+def observer_read(user_id: UserId, observer: str) -> Read[bool]:
     """Read whether a local user is to be told when a remote user's devices change."""
     return Read(TABLE, _key(user_id, OBSERVER + observer), lambda item: item is not None)
 
 
-def read_observers(user_id: str) -> list[tuple[str, str]]:
+def read_observers(user_id: UserId) -> list[tuple[UserId, str]]:
     """Return the local users to tell of changes of a user's devices, each with the value that `dismiss`
     needs.
     """
@@ -125,7 +126,7 @@ def read_observers(user_id: str) -> list[tuple[str, str]]:
 # -- Writing ---------------------------------------------------------------------------------------------
 
 
-def observe(user_id: str, observer: str) -> None:
+def observe(user_id: UserId, observer: str) -> None:
     """Note that a local user must be told of the next change of a remote user's devices.
 
     Call it before reading the list, so that no change is missed.
@@ -134,7 +135,7 @@ def observe(user_id: str, observer: str) -> None:
     dynamodb.execute(dynamodb.put(TABLE, item))
 
 
-def dismiss(user_id: str, observer: str, nonce: str) -> None:
+def dismiss(user_id: UserId, observer: str, nonce: str) -> None:
     """Remove an observer who was told; nothing happens if they have asked again since."""
     write = dynamodb.delete(
         TABLE, _key(user_id, OBSERVER + observer), condition="nonce = :nonce", values={":nonce": nonce}
@@ -142,13 +143,13 @@ def dismiss(user_id: str, observer: str, nonce: str) -> None:
     dynamodb.try_execute(write)
 
 
-def begin(user_id: str) -> DeviceList:
+def begin(user_id: UserId) -> DeviceList:
     """Return the list, and create it if there is none: updates from now on are noticed."""
     write = dynamodb.update(TABLE, _key(user_id), "ADD revision :zero", values={":zero": 0})
     return _parse_list(dynamodb.execute(write, returning="ALL_NEW") or {})
 
 
-def mark_stale(user_id: str) -> bool:
+def mark_stale(user_id: UserId) -> bool:
     """Note that the list may be incomplete. Return False if there is no list of the user."""
     write = dynamodb.update(
         TABLE,
@@ -182,7 +183,7 @@ def store(
     return dynamodb.try_execute(write)
 
 
-def note_told(user_id: str, revision: int) -> None:
+def note_told(user_id: UserId, revision: int) -> None:
     """Note that all observers were told of this revision; nothing happens if there is a newer one."""
     write = dynamodb.update(
         TABLE,

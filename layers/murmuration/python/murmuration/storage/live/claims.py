@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import StoredItem, Write
 from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId, RoomId
 
 TABLE = "transient"
 LIFETIME_S = 86_400
@@ -20,8 +24,8 @@ CLAIM = "claim"
 class Claimed:
     """The event that a transaction ID was used for, and the events that it was sent together with."""
 
-    event_id: str
-    batch: tuple[str, ...] = ()
+    event_id: EventId
+    batch: tuple[EventId, ...] = ()
 
 
 def read(name: str) -> Read[Claimed | None]:
@@ -29,7 +33,7 @@ def read(name: str) -> Read[Claimed | None]:
     return Read(TABLE, _key(name), parse)
 
 
-def write(name: str, event_id: str, *, batch: Sequence[str] = ()) -> Write:
+def write(name: str, event_id: EventId | RoomId, *, batch: Sequence[str] = ()) -> Write:
     """Return a write that claims a transaction ID for an event; refused if it was claimed in the last day.
 
     `batch` are the events that it was sent together with, itself included.
@@ -47,7 +51,7 @@ def write(name: str, event_id: str, *, batch: Sequence[str] = ()) -> Write:
 
 def parse(item: StoredItem | None) -> Claimed | None:
     """Return the claim in an item."""
-    return Claimed(str(item["event_id"]), tuple(item.get("events", ()))) if item else None
+    return Claimed(item["event_id"], tuple(item.get("events", ()))) if item else None
 
 
 def _key(name: str) -> dict[str, str]:

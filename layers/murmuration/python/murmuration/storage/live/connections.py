@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Storable, StoredItem, Values
 from murmuration.clock import now_ms
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import DeviceId, UserId
 
 TABLE = "connections"
 LIFETIME_S = 7_500
@@ -24,8 +28,8 @@ class Connection:
     """A WebSocket. `access_hash` is that of the token it was opened with; times are in milliseconds."""
 
     connection_id: str
-    user_id: str
-    device_id: str
+    user_id: UserId
+    device_id: DeviceId
     access_hash: str
     opened_ms: int
     since: str | None = None

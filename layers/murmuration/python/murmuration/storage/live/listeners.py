@@ -19,6 +19,7 @@ from murmuration.aws.dynamodb import ConditionFailed, Item, Storable, StoredItem
 from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import LimitExceeded
+from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
 from murmuration.storage.live.compact.leftovers import (
     LAST,
     LIFETIME_S,
@@ -72,8 +73,8 @@ class Wait:
     next registration. `leftovers` are attributes that the next ring removes from the item.
     """
 
-    user_id: str
-    device_id: str
+    user_id: UserId
+    device_id: DeviceId
     slot: str
     queue: str
     nonce: str
@@ -107,13 +108,13 @@ class Wait:
 class Socket:
     """A connection that updates are pushed to; `late` says that a push has been ordered for later."""
 
-    user_id: str
-    device_id: str
+    user_id: UserId
+    device_id: DeviceId
     connection_id: str
     late: bool = False
 
 
-def taken_slots(item: StoredItem | None, device_id: str) -> dict[str, int]:
+def taken_slots(item: StoredItem | None, device_id: DeviceId) -> dict[str, int]:
     """Return the slots of a device that are taken now, with the time at which each becomes free."""
     now = now_ms() // 1000
     taken = {}
@@ -124,13 +125,15 @@ def taken_slots(item: StoredItem | None, device_id: str) -> dict[str, int]:
     return taken
 
 
-def last_queue(item: StoredItem | None, device_id: str, slot: str) -> str:
+def last_queue(item: StoredItem | None, device_id: DeviceId, slot: str) -> str:
     """Return the URL of the queue on which a device's slot waited last, as far as the item tells; else ""."""
     value = (item or {}).get(f"{WAIT}{slot}#{device_id}")
     return from_value(value).queue if value else ""
 
 
-def news_since(item: StoredItem | None, device_id: str, slot: str, nonce: str) -> frozenset[str] | None:
+def news_since(
+    item: StoredItem | None, device_id: DeviceId, slot: str, nonce: str
+) -> frozenset[RoomId] | None:
     """Return the rooms that rang for a device's registration, by the item before the next one; None for
     everything.
 
@@ -408,7 +411,7 @@ def add_socket(socket: Socket, until: int) -> None:
         raise LimitExceeded(f"A user may have {MOST_SOCKETS} connections", retry_after_ms=SOCKETS_RETRY_MS)
 
 
-def remove_socket(user_id: str, connection_id: str) -> None:
+def remove_socket(user_id: UserId, connection_id: str) -> None:
     dynamodb.execute(
         dynamodb.update(
             TABLE, {"user_id": user_id}, "REMOVE #socket", names={"#socket": SOCKET + connection_id}
@@ -416,7 +419,7 @@ def remove_socket(user_id: str, connection_id: str) -> None:
     )
 
 
-def pushers_write(user_id: str, *, has_pushers: bool) -> Write:
+def pushers_write(user_id: UserId, *, has_pushers: bool) -> Write:
     """Return a write that notes whether a user has pushers."""
     if has_pushers:
         return dynamodb.update(
@@ -430,17 +433,17 @@ def pushers_write(user_id: str, *, has_pushers: bool) -> Write:
     )
 
 
-def with_pushers(items: Iterable[StoredItem]) -> frozenset[str]:
+def with_pushers(items: Iterable[StoredItem]) -> frozenset[UserId]:
     """Return the users who have pushers."""
     return frozenset(item["user_id"] for item in items if "pushers" in item)
 
 
-def item_read(user_id: str) -> Read[Item | None]:
+def item_read(user_id: UserId) -> Read[Item | None]:
     """Read a user's listeners. The item may be a moment old; that costs half as much."""
     return Read(TABLE, {"user_id": user_id}, lambda item: item, eventual=True)
 
 
-def read_items(user_ids: Collection[str]) -> list[Item]:
+def read_items(user_ids: Collection[UserId]) -> list[Item]:
     """Return the items of these users, consistently. One round trip for a hundred."""
     return dynamodb.batch_get({TABLE: [{"user_id": user_id} for user_id in user_ids]})[TABLE]
 
@@ -468,7 +471,7 @@ def _current_waits(items: Iterable[StoredItem]) -> Iterator[Wait]:
             is_last = stored.is_kept and item.get(LAST + device_id) == stored.nonce
             yield Wait(
                 item["user_id"],
-                device_id,
+                DeviceId(device_id),
                 slot,
                 stored.queue,
                 stored.nonce,

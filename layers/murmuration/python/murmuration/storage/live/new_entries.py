@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from murmuration.aws.dynamodb import StoredItem
 from murmuration.protocol.encoding.shapes import EventFields
 from murmuration.protocol.event_types import REDACTION
+from murmuration.protocol.identifiers import EventId, RoomId, UserId
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.state_trie import NodeId
 from murmuration.storage.rooms.room_items import LogEntry, log_entry_from_item
@@ -24,8 +25,8 @@ class NewEntry:
         self._item = item
 
     @property
-    def room_id(self) -> str:
-        return str(self._item["room_id"])
+    def room_id(self) -> RoomId:
+        return RoomId(str(self._item["room_id"]))
 
     @property
     def ordinal(self) -> int:
@@ -71,7 +72,7 @@ class NewEntry:
         return "device_id" in self._item
 
     @property
-    def member(self) -> str | None:
+    def member(self) -> UserId | None:
         """The user whose membership the event changes; None for other events."""
         return self._item.get("member") or None
 
@@ -87,16 +88,16 @@ class NewEntry:
         return decoded
 
     @property
-    def sender(self) -> str | None:
+    def sender(self) -> UserId | None:
         return self.fields.get("sender")
 
     @property
-    def redacts(self) -> str | None:
+    def redacts(self) -> EventId | None:
         """The ID of the event that this one redacts; None if it is no redaction."""
         if self.fields.get("type") != REDACTION:
             return None
         found = self.fields.get("redacts", self.fields["content"].get("redacts"))
-        return found if isinstance(found, str) else None
+        return EventId(found) if isinstance(found, str) else None
 
     @property
     def new_membership(self) -> str | None:

@@ -70,7 +70,7 @@ class Positions:
     typing_until_ms: dict[str, int] = field(default_factory=dict)
     unacknowledged: bool = False
     blocks_invites: bool = False
-    present: dict[str, tuple[int, str, str]] = field(default_factory=dict)
+    present: dict[UserId, tuple[int, str, str]] = field(default_factory=dict)
     counted_by: dict[str, str] | None = None
 
     def copy(self) -> Positions:

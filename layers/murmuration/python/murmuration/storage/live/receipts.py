@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.aws.dynamodb import Item, StoredItem
 from murmuration.aws.reads import Read, fetch_all
 from murmuration.storage import counts
 from murmuration.storage.live import streams
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId, RoomId, UserId
 
 PREFIX = "receipt#"
 READ, PRIVATE = "m.read", "m.read.private"
@@ -22,10 +26,10 @@ READ_TYPES = (READ, PRIVATE)
 class Receipt:
     """The place up to which a user has read a room, or one thread of it, and at what time (milliseconds)."""
 
-    room_id: str
-    user_id: str
+    room_id: RoomId
+    user_id: UserId
     receipt_type: str
-    event_id: str
+    event_id: EventId
     ordinal: int
     ts: int
     thread_id: str | None = None
@@ -45,7 +49,7 @@ class Receipt:
         return item if self.thread_id is None else {**item, "thread_id": self.thread_id}
 
 
-def receipt_key(user_id: str, room_id: str, receipt_type: str, thread_id: str | None) -> dict[str, str]:
+def receipt_key(user_id: UserId, room_id: RoomId, receipt_type: str, thread_id: str | None) -> dict[str, str]:
     """Return the key of a receipt in the table `streams`."""
     if receipt_type == PRIVATE:
         key = f"{PREFIX}{room_id}#{receipt_type}#{thread_id or ''}"
@@ -54,7 +58,7 @@ def receipt_key(user_id: str, room_id: str, receipt_type: str, thread_id: str | 
     return {"stream_id": streams.room_stream(room_id), "sk": key}
 
 
-def count_key(user_id: str, room_id: str, receipt_type: str) -> dict[str, str]:
+def count_key(user_id: UserId, room_id: RoomId, receipt_type: str) -> dict[str, str]:
     """Return the key of the item that counts a user's receipts by thread in a room."""
     if receipt_type == PRIVATE:
         return {"stream_id": streams.user_stream(user_id), "sk": f"{PREFIX}{room_id}#{counts.SK}"}
@@ -62,14 +66,14 @@ def count_key(user_id: str, room_id: str, receipt_type: str) -> dict[str, str]:
 
 
 def receipt_read(
-    user_id: str, room_id: str, receipt_type: str, thread_id: str | None
+    user_id: UserId, room_id: RoomId, receipt_type: str, thread_id: str | None
 ) -> Read[Receipt | None]:
     """Read a receipt; `thread_id` is None for one of the whole room."""
     key = receipt_key(user_id, room_id, receipt_type, thread_id)
     return Read(streams.TABLE, key, lambda item: _from_item(item) if item is not None else None)
 
 
-def read_own(user_id: str, room_id: str, thread_ids: Iterable[str | None]) -> list[Receipt]:
+def read_own(user_id: UserId, room_id: RoomId, thread_ids: Iterable[str | None]) -> list[Receipt]:
     """Return a user's public and private read receipts in these threads; None stands for the whole room."""
     found = fetch_all(
         [

@@ -23,7 +23,7 @@ from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import InvalidParam, Unavailable, UnknownPos
-from murmuration.protocol.identifiers import RoomId, UserId
+from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
 from murmuration.storage.live import token_forms
 from murmuration.storage.live.positions import Positions, room_hash
 
@@ -171,8 +171,8 @@ class ConnectionState:
 class Connection:
     """One of a device's connections: the client's name for it, and its number."""
 
-    user_id: str
-    device_id: str
+    user_id: UserId
+    device_id: DeviceId
     conn_id: str
     number: int
 
@@ -194,13 +194,13 @@ class Place:
 # -- Positions -------------------------------------------------------------------------------------------
 
 
-def row_key(user_id: str, device_id: str, pos: str) -> dict[str, str]:
+def row_key(user_id: UserId, device_id: DeviceId, pos: str) -> dict[str, str]:
     """Return the key of the row that a `pos` of any form names. Raises UnknownPos for what was never one."""
     number, row_number, _ = _named(pos)
     return Connection(user_id, device_id, "", number).row_key(row_number)
 
 
-def place_of(row: Item | None, user_id: str, device_id: str, conn_id: str, pos: str) -> Place:
+def place_of(row: Item | None, user_id: UserId, device_id: DeviceId, conn_id: str, pos: str) -> Place:
     """Return the place that a device's `pos` names; `row` is its stored row. Raises UnknownPos."""
     number, row_number, nonce = _named(pos)
     if (
@@ -227,7 +227,7 @@ def _plain(number: int, row_number: int, nonce: str) -> str:
     return f"{token_forms.PLAIN_POS}{number}.{row_number}.{nonce}"
 
 
-def room_position(user_id: str, device_id: str, pos: str, room_id: str) -> int | None:
+def room_position(user_id: UserId, device_id: DeviceId, pos: str, room_id: RoomId) -> int | None:
     """Return the ordinal up to which the client at a device's `pos` has seen a room's log.
 
     None if the place says nothing about the room. Raises InvalidParam for an unknown `pos`.
@@ -287,12 +287,12 @@ def write(connection: Connection, base: Place | None, state: ConnectionState) ->
 # -- Connections -----------------------------------------------------------------------------------------
 
 
-def numbers_key(user_id: str, device_id: str) -> dict[str, str]:
+def numbers_key(user_id: UserId, device_id: DeviceId) -> dict[str, str]:
     """Return the key of the item that says which connections a device has."""
     return {"user_id": user_id, "token": f"{_prefix(device_id)}numbers"}
 
 
-def begin(user_id: str, device_id: str, conn_id: str, numbers: StoredItem | None) -> Connection:
+def begin(user_id: UserId, device_id: DeviceId, conn_id: str, numbers: StoredItem | None) -> Connection:
     """Return the device's connection with this name, and give it a number if it has none.
 
     `numbers` is the item of `numbers_key`, as it was a moment ago. Nothing is written for a name that has a
@@ -314,7 +314,7 @@ def begin(user_id: str, device_id: str, conn_id: str, numbers: StoredItem | None
 
 
 def _claim(
-    user_id: str, device_id: str, conn_id: str, number: int, before: StoredItem | None
+    user_id: UserId, device_id: DeviceId, conn_id: str, number: int, before: StoredItem | None
 ) -> tuple[bool, Item | None]:
     now = now_ms()
     condition, values = "attribute_not_exists(#number)", {}
@@ -341,7 +341,7 @@ def _claim(
     return True, None
 
 
-def end_all(user_id: str, device_id: str) -> None:
+def end_all(user_id: UserId, device_id: DeviceId) -> None:
     """Delete a device's connections."""
     found = dynamodb.query(
         TABLE,
@@ -353,7 +353,7 @@ def end_all(user_id: str, device_id: str) -> None:
     dynamodb.batch_write([dynamodb.delete(TABLE, key) for key in found])
 
 
-def _prefix(device_id: str) -> str:
+def _prefix(device_id: DeviceId) -> str:
     """Return the beginning of the keys of a device's rows, which no other device shares."""
     digest = blake2b(device_id.encode(), digest_size=9).digest()
     return f"l_{urlsafe_b64encode(digest).decode()}."

@@ -11,10 +11,14 @@ import json
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, Write
 from murmuration.clock import now_ms
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
 
 TABLE = "sync-tokens"
 LIFETIME_S = 30 * 86_400
@@ -30,7 +34,7 @@ class Streaming:
     `entering_until_ms`.
     """
 
-    user_id: str
+    user_id: UserId
     name: str
     rooms: Sequence[str] | None
     users: Sequence[str]
@@ -45,11 +49,11 @@ class Streaming:
         return _key(self.user_id, self.name)
 
 
-def _key(user_id: str, name: str) -> dict[str, str]:
+def _key(user_id: UserId, name: str) -> dict[str, str]:
     return {"user_id": user_id, "token": name}
 
 
-def create(user_id: str, rooms: Sequence[str] | None, users: Sequence[str], start: str) -> Streaming:
+def create(user_id: UserId, rooms: Sequence[str] | None, users: Sequence[str], start: str) -> Streaming:
     """Store a new streaming. It is kept for a month after its last use."""
     name = f"v_{secrets.token_urlsafe(12)}"
     expires = now_ms() // 1000 + LIFETIME_S
@@ -59,7 +63,7 @@ def create(user_id: str, rooms: Sequence[str] | None, users: Sequence[str], star
     return Streaming(user_id, name, rooms, users, start, expires)
 
 
-def read(user_id: str, name: str) -> Streaming | None:
+def read(user_id: UserId, name: str) -> Streaming | None:
     """Return a streaming; None if it is unknown or expired."""
     item = dynamodb.get(TABLE, _key(user_id, name))
     if item is None or "config" not in item or item["expires"] <= now_ms() // 1000:

@@ -12,11 +12,15 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.calls import note_retry
 from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
 from murmuration.aws.reads import Read
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
 
 TABLE = "streams"
 HEAD = "head"
@@ -26,15 +30,15 @@ ROOM = "of_room"
 ATTEMPTS = 40
 
 
-def room_stream(room_id: str) -> str:
+def room_stream(room_id: RoomId) -> str:
     return f"room:{room_id}"
 
 
-def user_stream(user_id: str) -> str:
+def user_stream(user_id: UserId) -> str:
     return f"user:{user_id}"
 
 
-def device_stream(user_id: str, device_id: str) -> str:
+def device_stream(user_id: UserId, device_id: DeviceId) -> str:
     return f"device:{user_id}/{device_id}"
 
 
@@ -187,7 +191,7 @@ class Change:
     owner: str
     key: str
     quiet: bool
-    user_id: str | None
+    user_id: UserId | None
     event: str | None
     data_type: str | None
     item: StoredItem

@@ -13,6 +13,7 @@ from __future__ import annotations
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
+from typing import Literal
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, StoredItem
@@ -53,7 +54,7 @@ def moves_in(text: str) -> str:
     return (found["moves"] if found is not None else None) or ""
 
 
-def token_key(user_id: str, token: str) -> dict[str, str]:
+def token_key(user_id: UserId, token: str) -> dict[str, str]:
     return {"user_id": user_id, "token": token}
 
 
@@ -81,7 +82,7 @@ def is_ending(item: StoredItem | None) -> bool:
     return item is None or item["expires"] <= now_ms() // 1000 + LIFETIME_S // 2
 
 
-def positions_of(item: StoredItem | None, device_id: str) -> Positions | None:
+def positions_of(item: StoredItem | None, device_id: DeviceId | Literal[""]) -> Positions | None:
     """Return the positions in a token's item, without later moves; None for an unknown or expired token.
 
     For another device's token the rooms' positions count, but not the position in the device's messages.
@@ -106,13 +107,13 @@ def is_fresh(token: str) -> bool:
     return (now_ms() // 1000 - made) % _TIMES <= FRESH_S
 
 
-def read(user_id: str, token: str, device_id: str = "") -> Positions | None:
+def read(user_id: UserId, token: str, device_id: DeviceId | Literal[""] = "") -> Positions | None:
     """Return the positions that `token` names; None if it has expired. Raises InvalidParam."""
     row = positions_of(dynamodb.get(TABLE, token_key(user_id, parse(token))), device_id)
     return moves.apply(row, moves_in(token)) if row is not None else None
 
 
-def room_position(user_id: str, token: str, room_id: str) -> int | None:
+def room_position(user_id: UserId, token: str, room_id: RoomId) -> int | None:
     """Return the ordinal up to which the token's client has seen a room's log.
 
     None if the token says nothing about the room. Raises InvalidParam for an unknown token.
@@ -120,5 +121,5 @@ def room_position(user_id: str, token: str, room_id: str) -> int | None:
     positions = read(user_id, token)
     if positions is None:
         raise InvalidParam("The token is not known")
-    position = positions.rooms.get(room_hash(UserId(user_id), RoomId(room_id)))
+    position = positions.rooms.get(room_hash(user_id, room_id))
     return position.ordinal if position is not None else None

@@ -30,6 +30,7 @@ from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import TooLarge, Unavailable
+from murmuration.protocol.identifiers import DeviceId, ServerName, UserId
 from murmuration.storage.live import inboxes, streams
 from murmuration.storage.live.inboxes import PREFIX
 
@@ -58,9 +59,9 @@ LONGEST_MS = 2_000
 CLAIM_SECONDS = 86_400
 REMEMBERED_SECONDS = 7 * 86_400
 """How long a message of another server is recognised, should it come again."""
-ALL_DEVICES = "*"
+ALL_DEVICES = DeviceId("*")
 
-Target = tuple[str, str]
+Target = tuple[UserId, DeviceId]
 """A user ID and a device ID."""
 
 
@@ -84,13 +85,13 @@ class Inbox:
 # -- Sending ---------------------------------------------------------------------------------------------
 
 
-def transaction_key(user_id: str, device_id: str, event_type: str, txn_id: str) -> str:
+def transaction_key(user_id: UserId, device_id: DeviceId, event_type: str, txn_id: str) -> str:
     """Return the name of a client's request, made of the sender's device, the type and the transaction ID."""
     scope = json.dumps([user_id, device_id, event_type, txn_id])
     return f"txn#to-device#{hashlib.sha256(scope.encode()).hexdigest()}"
 
 
-def message_key(origin: str, message_id: str) -> str:
+def message_key(origin: ServerName, message_id: str) -> str:
     """Return the name of a message from another server, made of the server and its message ID."""
     scope = json.dumps([origin, message_id])
     return f"txn#to-device#{hashlib.sha256(scope.encode()).hexdigest()}"
@@ -265,7 +266,7 @@ def _existing(events: Collection[Target]) -> list[Target]:
     return sorted((item["user_id"], item["sk"].removeprefix("device#")) for items in found for item in items)
 
 
-def _devices_of(user_id: str) -> list[dynamodb.Item]:
+def _devices_of(user_id: UserId) -> list[dynamodb.Item]:
     return dynamodb.query(
         "users",
         "user_id = :user AND begins_with(sk, :prefix)",
@@ -348,7 +349,9 @@ def _deliver(
 # -- Receiving -------------------------------------------------------------------------------------------
 
 
-def read(user_id: str, device_id: str, after_seq: int, limit: int, *, head: int | None = None) -> Inbox:
+def read(
+    user_id: UserId, device_id: DeviceId, after_seq: int, limit: int, *, head: int | None = None
+) -> Inbox:
     """Return up to `limit` messages after `after_seq`, of about `READ_BYTES`, and the position after them.
 
     They are in the order in which their requests reached the gateway. While an earlier message may still be
@@ -441,7 +444,7 @@ def _fitting(items: Sequence[dynamodb.Item]) -> int:
     return len(items)
 
 
-def acknowledge(user_id: str, device_id: str, up_to_seq: int) -> None:
+def acknowledge(user_id: UserId, device_id: DeviceId, up_to_seq: int) -> None:
     """Delete the messages up to `up_to_seq`: the device has them."""
     stream = streams.device_stream(user_id, device_id)
     items = dynamodb.query(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, StoredItem
 from murmuration.aws.reads import Read
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.storage.live import streams
 
 KEY = "typing"
@@ -24,7 +25,7 @@ class Typing:
         """Return the users who still type at the time `now`, each with the time when it ends."""
         return {user_id: until for user_id, until in self.until.items() if until > now}
 
-    def as_item(self, changed_user: str) -> Item:
+    def as_item(self, changed_user: UserId) -> Item:
         """Return the item to store after one user's change, without its place in the stream."""
         devices = {name: self.devices[name] for name in self.until if name in self.devices}
         return {"sk": KEY, "users": self.until, "devices": devices, "user_id": changed_user}
@@ -35,23 +36,23 @@ def from_item(item: StoredItem | None) -> Typing:
     return Typing(item["users"], item.get("devices", {})) if item is not None else Typing()
 
 
-def _key(room_id: str) -> dict[str, str]:
+def _key(room_id: RoomId) -> dict[str, str]:
     return {"stream_id": streams.room_stream(room_id), "sk": KEY}
 
 
-def typing_read(room_id: str) -> Read[Typing]:
+def typing_read(room_id: RoomId) -> Read[Typing]:
     """Read the users who type in a room."""
     return Read(streams.TABLE, _key(room_id), from_item)
 
 
-def read_rooms_with_typing(room_ids: Iterable[str]) -> dict[str, Typing]:
+def read_rooms_with_typing(room_ids: Iterable[RoomId]) -> dict[RoomId, Typing]:
     """Return the typing users of these rooms, without rooms in which nobody ever typed.
 
     One round trip for a hundred rooms.
     """
     keys = [_key(room_id) for room_id in room_ids]
     items = dynamodb.batch_get({streams.TABLE: keys})[streams.TABLE] if keys else []
-    return {streams.owner_of(item)[1]: from_item(item) for item in items}
+    return {RoomId(streams.owner_of(item)[1]): from_item(item) for item in items}
 
 
 def typing_among(items: Iterable[StoredItem]) -> Typing | None:

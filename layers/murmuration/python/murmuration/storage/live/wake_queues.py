@@ -37,6 +37,7 @@ from murmuration.settings import settings
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import JsonObject
+    from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
     from murmuration.storage.json_types import KeyCountsSection
 
 LONGEST_WAIT_S = 20
@@ -64,10 +65,10 @@ class Heard:
     """
 
     what: Literal["", "ring", "made"] = ""
-    rooms: frozenset[str] = frozenset()
+    rooms: frozenset[RoomId] = frozenset()
 
 
-def queue_id(secret: bytes, user_id: str, device_id: str, slot: str) -> str:
+def queue_id(secret: bytes, user_id: UserId, device_id: DeviceId, slot: str) -> str:
     """Return the part after the prefix of the name of a slot's queue."""
     label = f"wake queue\n{user_id}\n{device_id}\n{slot}".encode()
     return blake2b(label, key=secret, digest_size=ID_BYTES).hexdigest()
@@ -216,7 +217,7 @@ def _nonce_of(ring: Mapping[str, str]) -> str:
     return ring["Body"].partition("~")[0].partition(" ")[0]
 
 
-def _rooms_of(rings: Sequence[Mapping[str, str]]) -> frozenset[str]:
+def _rooms_of(rings: Sequence[Mapping[str, str]]) -> frozenset[RoomId]:
     """Return the rooms that all of these rings name; none if one of them names none."""
     named = [ring["Body"].partition(_NAMING)[2] for ring in rings]
     return frozenset(room_id for text in named for room_id in json.loads(text)) if all(named) else frozenset()

@@ -6,10 +6,15 @@ room that is most of what came since somebody joined.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.storage.rooms.room_items import LOG, LogEntry, log_entry_from_item, log_range
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
 
 _READ = ("ordinal", "event_id", "json", "redacted_because", "filled_below")
 """The attributes that are read. What else an entry has is left at these values."""
@@ -17,7 +22,7 @@ _NOT_READ = {"state_root": b"", "visibility": ""}
 
 
 def read(
-    room_id: str, version: RoomVersion, *, after: int, before: int, most: int, members_but: str | None
+    room_id: RoomId, version: RoomVersion, *, after: int, before: int, most: int, members_but: str | None
 ) -> list[LogEntry]:
     """Return the newest `most` entries with `after` < ordinal < `before`, in order.
 

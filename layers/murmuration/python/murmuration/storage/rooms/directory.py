@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, Write
 from murmuration.storage import counts
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
 
 TABLE = "directory"
 ROOMS = "rooms"
@@ -25,7 +30,7 @@ def read_alias(alias: str) -> Item | None:
 ALIAS = "alias"
 
 
-def alias_writes(alias: str, room_id: str, creator: str) -> list[Write]:
+def alias_writes(alias: str, room_id: RoomId, creator: str) -> list[Write]:
     """Return writes that point `alias` to a room.
 
     The write named ALIAS is refused if the alias is taken, the one named COUNT if the room has too many.
@@ -41,11 +46,11 @@ def alias_writes(alias: str, room_id: str, creator: str) -> list[Write]:
     ]
 
 
-def _counts_key(room_id: str) -> dict[str, str]:
+def _counts_key(room_id: RoomId) -> dict[str, str]:
     return {"room_id": room_id, "sk": counts.SK}
 
 
-def alias_removal(alias: str, room_id: str) -> list[Write]:
+def alias_removal(alias: str, room_id: RoomId) -> list[Write]:
     """Return writes that remove `alias`. The first fails if it doesn't point to this room any more."""
     return [
         dynamodb.delete(TABLE, alias_key(alias), condition="room_id = :room", values={":room": room_id}),
@@ -69,7 +74,7 @@ def alias_move(alias: str, old_id: str, new_id: str) -> list[Write]:
     ]
 
 
-def read_room_aliases(room_id: str) -> list[str]:
+def read_room_aliases(room_id: RoomId) -> list[str]:
     """Return this server's aliases of a room, sorted."""
     items = dynamodb.query(
         ROOMS,
@@ -79,19 +84,19 @@ def read_room_aliases(room_id: str) -> list[str]:
     return [item["sk"].removeprefix("alias#") for item in items]
 
 
-def publish_write(room_id: str) -> Write:
+def publish_write(room_id: RoomId) -> Write:
     """List the room in the directory."""
     return dynamodb.put(TABLE, {"pk": PUBLISHED, "sk": room_id})
 
 
-def withdraw_write(room_id: str) -> Write:
+def withdraw_write(room_id: RoomId) -> Write:
     return dynamodb.delete(TABLE, {"pk": PUBLISHED, "sk": room_id})
 
 
-def is_published(room_id: str) -> bool:
+def is_published(room_id: RoomId) -> bool:
     return dynamodb.get(TABLE, {"pk": PUBLISHED, "sk": room_id}) is not None
 
 
-def read_published() -> list[str]:
+def read_published() -> list[RoomId]:
     """Return the IDs of the published rooms."""
     return [item["sk"] for item in dynamodb.query(TABLE, "pk = :pk", {":pk": PUBLISHED})]

@@ -7,9 +7,13 @@ import secrets
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
 
 TABLE = "transient"
 LIFETIME_S = 3600
@@ -19,7 +23,7 @@ LIFETIME_S = 3600
 class DirectorySnapshot:
     """The rooms that a search found, in order, and how many of them make a page."""
 
-    room_ids: Sequence[str]
+    room_ids: Sequence[RoomId]
     limit: int
 
 

@@ -9,10 +9,14 @@ nobody finds the room, and no new room gets its ID.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, Write
 from murmuration.storage.rooms.room_items import ROOMS, head_key
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
 
 _EMPTY = "empty"
 """No room's ID, since they begin with `!`."""
@@ -27,16 +31,16 @@ _NOBODY = (
 class EmptyRoom:
     """A marked room: since when it has been empty, and when it was buried, if it was (milliseconds)."""
 
-    room_id: str
+    room_id: RoomId
     since_ms: int
     buried_ms: int | None = None
 
 
-def _mark_key(room_id: str) -> dict[str, str]:
+def _mark_key(room_id: RoomId) -> dict[str, str]:
     return {"room_id": _EMPTY, "sk": room_id}
 
 
-def mark_write(room_id: str, since_ms: int) -> Write:
+def mark_write(room_id: RoomId, since_ms: int) -> Write:
     """Return the write that marks a room as empty, for the transaction that makes it empty."""
     return dynamodb.put(ROOMS, {**_mark_key(room_id), "since_ms": since_ms})
 
@@ -86,7 +90,7 @@ def unmark(room: EmptyRoom) -> None:
     dynamodb.execute(removal)
 
 
-def forget(room_id: str) -> None:
+def forget(room_id: RoomId) -> None:
     """Delete the tombstone and the mark, the last items of a room."""
     condition, names = "attribute_not_exists(#ordinal)", {"#ordinal": "ordinal"}
     head = dynamodb.delete(ROOMS, head_key(room_id), condition=condition, names=names)

@@ -7,18 +7,22 @@ further read, and for an unchanged count nothing is read again.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.cache import LruCache
 from murmuration.storage.rooms import room_items
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, UserId
+
 PREFIX = "erased#"
-_known: LruCache[tuple[str, int], Mapping[str, int]] = LruCache(256)
+_known: LruCache[tuple[RoomId, int], Mapping[UserId, int]] = LruCache(256)
 """The erased users by room and count. Erasing is final, so an entry stays valid."""
 
 
-def record(room_id: str, user_id: str) -> None:
+def record(room_id: RoomId, user_id: UserId) -> None:
     """Note that a user is erased in a room from now on. Does nothing the second time, or for an unknown
     room.
     """
@@ -43,7 +47,7 @@ def record(room_id: str, user_id: str) -> None:
         return
 
 
-def read(room_id: str, number: int) -> Mapping[str, int]:
+def read(room_id: RoomId, number: int) -> Mapping[UserId, int]:
     """Return the erased users, each with the ordinal at which they were erased.
 
     `number` is the count in the room's head.

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, Write
@@ -28,6 +28,9 @@ from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.state_trie import NodeId
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import EVENTS, ROOMS, UNPLACED, LogEntry
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId, RoomId
 
 Kind = Literal["accepted", "soft_failed", "rejected", "outlier"]
 _KEPT, _REDACTIONS, _GAP = "kept#", "redactions-of#", "gap#"
@@ -41,7 +44,7 @@ class StoredEvent:
     """
 
     event: Event
-    room_id: str
+    room_id: RoomId
     kind: Kind
     state_root: NodeId | None = None
     entry: LogEntry | None = None
@@ -54,19 +57,19 @@ class StoredEvent:
         return self.state_root is not None
 
 
-def read(event_ids: Collection[str], version: RoomVersion, room_id: str) -> dict[str, StoredEvent]:
+def read(event_ids: Collection[EventId], version: RoomVersion, room_id: RoomId) -> dict[EventId, StoredEvent]:
     """Return those of a room's events that are known, by ID. Two round trips."""
     return complete(room_items.locate(event_ids, room_id), version)
 
 
 def read_events_of_rooms(
-    wanted: Sequence[tuple[str, RoomVersion, Collection[str]]],
-) -> list[dict[str, Event]]:
+    wanted: Sequence[tuple[RoomId, RoomVersion, Collection[EventId]]],
+) -> list[dict[EventId, Event]]:
     """Return, for each room, its events with these IDs that are known. Two round trips for all rooms."""
     keys = [key for room_id, _, event_ids in wanted for key in room_items.place_keys(event_ids, room_id)]
     items = dynamodb.batch_get({EVENTS: keys})[EVENTS] if keys else []
-    found: list[dict[str, Event]] = []
-    logged: list[tuple[str, int]] = []
+    found: list[dict[EventId, Event]] = []
+    logged: list[tuple[RoomId, int]] = []
     for room_id, version, event_ids in wanted:
         places = room_items.places_among(items, event_ids, room_id)
         own = {event_id: place for event_id, place in places.items() if place["room_id"] == room_id}
@@ -79,20 +82,20 @@ def read_events_of_rooms(
             }
         )
     entries = room_items.read_log_entries(logged, {room_id: version for room_id, version, _ in wanted})
-    by_place: dict[tuple[str, str], Event]
+    by_place: dict[tuple[RoomId, EventId], Event]
     by_place = {(entry.room_id, entry.event.event_id): entry.event for entry in entries}
     for (room_id, _, event_ids), events in zip(wanted, found, strict=True):
         events |= {each: by_place[room_id, each] for each in event_ids if (room_id, each) in by_place}
     return found
 
 
-def placed_among(event_ids: Collection[str], room_id: str) -> set[str]:
+def placed_among(event_ids: Collection[EventId], room_id: RoomId) -> set[EventId]:
     """Return those of the events whose place in the room's graph is known. One round trip."""
     places = room_items.locate(event_ids, room_id)
     return {event_id for event_id, place in places.items() if "ordinal" in place or "state_root" in place}
 
 
-def ordinal_read(event_id: str, room_id: str) -> Read[int | None]:
+def ordinal_read(event_id: EventId, room_id: RoomId) -> Read[int | None]:
     """Read the ordinal of an event in a room's log; None if it isn't there."""
 
     def parse(item: Item | None) -> int | None:
@@ -102,7 +105,7 @@ def ordinal_read(event_id: str, room_id: str) -> Read[int | None]:
     return Read(EVENTS, {"event_id": room_items.place_key(event_id, room_id)}, parse)
 
 
-def read_ordinals(event_ids: Collection[str], room_id: str) -> dict[str, int]:
+def read_ordinals(event_ids: Collection[EventId], room_id: RoomId) -> dict[str, int]:
     """Return the ordinals of those events that are in the room's log. One round trip."""
     wanted = sorted(event_ids)
     ordinals = fetch_all([ordinal_read(event_id, room_id) for event_id in wanted])
@@ -111,8 +114,8 @@ def read_ordinals(event_ids: Collection[str], room_id: str) -> dict[str, int]:
 
 
 def read_with_awaited(
-    event_ids: Collection[str], version: RoomVersion, room_id: str, awaited_id: str
-) -> tuple[dict[str, StoredEvent], Awaited]:
+    event_ids: Collection[EventId], version: RoomVersion, room_id: RoomId, awaited_id: EventId
+) -> tuple[dict[EventId, StoredEvent], Awaited]:
     """Return the known ones of a room's events, and what is noted for one event. Two round trips."""
     keys = {EVENTS: room_items.place_keys(event_ids, room_id), ROOMS: _awaited_keys(room_id, awaited_id)}
     found = dynamodb.batch_get(keys)
@@ -120,7 +123,7 @@ def read_with_awaited(
     return complete(places, version), _awaited_from(found[ROOMS])
 
 
-def complete(places: dict[str, Item], version: RoomVersion) -> dict[str, StoredEvent]:
+def complete(places: dict[EventId, Item], version: RoomVersion) -> dict[EventId, StoredEvent]:
     """Return the events for the places that `room_items.locate` found."""
     found = {
         event_id: StoredEvent(
@@ -168,7 +171,7 @@ def keep_writes(stored: StoredEvent) -> list[Write]:
     return [dynamodb.put(EVENTS, item, condition=UNPLACED, names=names), dynamodb.put(ROOMS, kept), *note]
 
 
-def kept_removal(room_id: str, event_id: str) -> Write:
+def kept_removal(room_id: RoomId, event_id: EventId) -> Write:
     """Return the write that removes an event's `kept` item, because the event is in the log now."""
     return dynamodb.delete(ROOMS, {"room_id": room_id, "sk": _KEPT + event_id})
 
@@ -188,7 +191,7 @@ def redact_write(stored: StoredEvent) -> Write:
     )
 
 
-def read_kept_roots(room_id: str) -> set[NodeId]:
+def read_kept_roots(room_id: RoomId) -> set[NodeId]:
     """Return the snapshots that a room's events outside the log need."""
     items = dynamodb.query(
         ROOMS, "room_id = :room AND begins_with(sk, :prefix)", {":room": room_id, ":prefix": _KEPT}
@@ -218,12 +221,12 @@ class Awaited:
     can't become a forward extremity; `follower` is that event's place, None in old items.
     """
 
-    redactions: Sequence[str] = ()
+    redactions: Sequence[EventId] = ()
     is_followed: bool = False
     follower: Follower | None = None
 
 
-def read_awaited(room_id: str, event_ids: Iterable[str]) -> dict[str, Awaited]:
+def read_awaited(room_id: RoomId, event_ids: Iterable[EventId]) -> dict[str, Awaited]:
     """Return the notes about each of these events. One round trip for fifty events."""
     keys = {event_id: _awaited_keys(room_id, event_id) for event_id in event_ids}
     wanted = [key for pair in keys.values() for key in pair]
@@ -234,7 +237,7 @@ def read_awaited(room_id: str, event_ids: Iterable[str]) -> dict[str, Awaited]:
     }
 
 
-def _awaited_keys(room_id: str, event_id: str) -> list[dict[str, str]]:
+def _awaited_keys(room_id: RoomId, event_id: EventId) -> list[dict[str, str]]:
     """Return the keys, in the table `rooms`, of what is noted for an event."""
     return [{"room_id": room_id, "sk": prefix + event_id} for prefix in (_REDACTIONS, _GAP)]
 
@@ -247,7 +250,7 @@ def _awaited_from(items: Collection[Item]) -> Awaited:
     return Awaited(sorted(redactions), bool(gaps), min(places, default=None))
 
 
-def hold_redaction_write(room_id: str, target_id: str, redaction_id: str) -> Write:
+def hold_redaction_write(room_id: RoomId, target_id: str, redaction_id: str) -> Write:
     """Return the write that keeps a redaction until its target comes."""
     return dynamodb.update(
         ROOMS,
@@ -257,7 +260,7 @@ def hold_redaction_write(room_id: str, target_id: str, redaction_id: str) -> Wri
     )
 
 
-def gap_write(room_id: str, event_id: str, follower: Follower) -> Write:
+def gap_write(room_id: RoomId, event_id: EventId, follower: Follower) -> Write:
     """Return the write that notes that an accepted event follows this unknown one.
 
     An earlier note stays, because new events are above all that came before. For filled-in events, which may
@@ -272,13 +275,13 @@ def gap_write(room_id: str, event_id: str, follower: Follower) -> Write:
     )
 
 
-def gap_replacement(room_id: str, event_id: str, follower: Follower) -> Write:
+def gap_replacement(room_id: RoomId, event_id: EventId, follower: Follower) -> Write:
     """Return the write that notes the lowest event which follows a missing one."""
     place = {"ordinal": follower.ordinal, "below": follower.below}
     return dynamodb.put(ROOMS, {"room_id": room_id, "sk": _GAP + event_id, **place})
 
 
-def read_followers(room_id: str, event_ids: Collection[str]) -> dict[str, Follower]:
+def read_followers(room_id: RoomId, event_ids: Collection[EventId]) -> dict[EventId, Follower]:
     """Return the followers of those of these events that were followed before they came, by event ID."""
     keys = [{"room_id": room_id, "sk": _GAP + event_id} for event_id in dict.fromkeys(event_ids)]
     items = dynamodb.batch_get({ROOMS: keys})[ROOMS] if keys else []
@@ -289,7 +292,7 @@ def read_followers(room_id: str, event_ids: Collection[str]) -> dict[str, Follow
     }
 
 
-def read_gaps(room_id: str, *, limit: int) -> dict[str, Follower]:
+def read_gaps(room_id: RoomId, *, limit: int) -> dict[EventId, Follower]:
     """Return up to `limit` events that a room misses, each with the lowest event that follows it."""
     items = dynamodb.query(
         ROOMS,

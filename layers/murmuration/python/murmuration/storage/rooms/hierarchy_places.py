@@ -9,10 +9,13 @@ import secrets
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, UserId
 
 TABLE = "transient"
 LIFETIME_S = 3600
@@ -23,10 +26,10 @@ MOST_BYTES = 300_000
 class Place(NamedTuple):
     """A room that a walk comes to: its depth, servers that know it, and the space that it is a child of."""
 
-    room_id: str
+    room_id: RoomId
     level: int
     via: Sequence[str] = ()
-    parent: str = ""
+    parent: RoomId | Literal[""] = ""
 
 
 @dataclass(slots=True)
@@ -40,7 +43,7 @@ class Walk:
     seen: set[str]
 
 
-def write(user_id: str, walk: Walk) -> str:
+def write(user_id: UserId, walk: Walk) -> str:
     """Keep a user's walk, and return its name."""
     name = secrets.token_urlsafe(12)
     packed = _pack(walk, walk.stack)
@@ -56,7 +59,7 @@ def _pack(walk: Walk, stack: Sequence[Place]) -> bytes:
     return zlib.compress(json.dumps(value, separators=(",", ":")).encode())
 
 
-def read(user_id: str, name: str) -> Walk | None:
+def read(user_id: UserId, name: str) -> Walk | None:
     """Return a user's walk by its name; None if there is none."""
     item = dynamodb.get(TABLE, {"id": f"hierarchy#{name}"})
     if item is None or item["user_id"] != user_id or item["expires"] * 1000 <= now_ms():

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from murmuration.cache import LruCache
 from murmuration.storage.rooms import member_index, room_items
 from murmuration.storage.rooms.room_items import RoomHead
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, ServerName, UserId
+
 
 @dataclass(frozen=True, slots=True)
 class _Local:
-    members: tuple[str, ...]
+    members: tuple[UserId, ...]
     federated: bool
 
 
@@ -22,7 +26,7 @@ class Servers:
     room.
     """
 
-    joined: Mapping[str, int] = field(default_factory=dict)
+    joined: Mapping[ServerName, int] = field(default_factory=dict)
     head: RoomHead | None = None
 
 
@@ -31,7 +35,7 @@ _local: LruCache[tuple[str, bytes], _Local] = LruCache(512)
 _servers: LruCache[tuple[str, bytes], Servers] = LruCache(512)
 
 
-def members_at(room_id: str, state_root: bytes | None, head: RoomHead | None = None) -> tuple[str, ...]:
+def members_at(room_id: RoomId, state_root: bytes | None, head: RoomHead | None = None) -> tuple[UserId, ...]:
     """Return the joined local users in a state of the room. It is read once for each state.
 
     The answer may be newer than that state: the events of users who joined or left since tell of them. Pass
@@ -40,7 +44,7 @@ def members_at(room_id: str, state_root: bytes | None, head: RoomHead | None = N
     return _local_at(room_id, state_root, head).members
 
 
-def servers_at(room_id: str, state_root: bytes | None) -> Servers:
+def servers_at(room_id: RoomId, state_root: bytes | None) -> Servers:
     """Return the other servers with a joined user in a state of the room. It is read once for each state.
 
     The servers may be newer than `Servers.head`, never older. For a room with local users only, this reads no
@@ -57,7 +61,7 @@ def servers_at(room_id: str, state_root: bytes | None) -> Servers:
     return found
 
 
-def _local_at(room_id: str, state_root: bytes | None, head: RoomHead | None) -> _Local:
+def _local_at(room_id: RoomId, state_root: bytes | None, head: RoomHead | None) -> _Local:
     found = _local.get((room_id, state_root)) if state_root is not None else None
     if found is None:
         head = head or room_items.read_head(room_id)

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import TRANSACTION_LIMIT, Item, Write
 from murmuration.aws.reads import Read, fetch_all
+from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 from murmuration.settings import settings
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import ROOMS, RoomHead
@@ -41,32 +42,32 @@ class Counts:
     federated: bool
 
 
-def server_of(user_id: str) -> str:
+def server_of(user_id: UserId) -> ServerName:
     """Return the server name in a user ID."""
-    return user_id.partition(":")[2]
+    return ServerName(user_id.partition(":")[2])
 
 
-def is_local(user_id: str) -> bool:
+def is_local(user_id: UserId) -> bool:
     """Return whether a user is a local one."""
     return server_of(user_id) == settings().server_name
 
 
-def _present_sk(user_id: str) -> str:
+def _present_sk(user_id: UserId) -> str:
     return f"{_PRESENT}{server_of(user_id)}#{user_id}"
 
 
-def _present_key(room_id: str, user_id: str) -> dict[str, str]:
+def _present_key(room_id: RoomId, user_id: UserId) -> dict[str, str]:
     return {"room_id": room_id, "sk": _present_sk(user_id)}
 
 
-def _server_key(room_id: str, server: str) -> dict[str, str]:
+def _server_key(room_id: RoomId, server: ServerName) -> dict[str, str]:
     return {"room_id": room_id, "sk": _SERVER + server}
 
 
 # -- Writing ---------------------------------------------------------------------------------------------
 
 
-def counts_after(before: Counts | None, changes: Mapping[str, MembershipChange]) -> Counts | None:
+def counts_after(before: Counts | None, changes: Mapping[UserId, MembershipChange]) -> Counts | None:
     """Return the local counts after `changes` (by user ID); None if the room's index isn't built."""
     if before is None:
         return None
@@ -83,12 +84,12 @@ def counts_after(before: Counts | None, changes: Mapping[str, MembershipChange])
     return after
 
 
-def writes(room_id: str, changes: Mapping[str, MembershipChange]) -> list[Write]:
+def writes(room_id: RoomId, changes: Mapping[UserId, MembershipChange]) -> list[Write]:
     """Return the writes that put changes of membership (by user ID) into the index.
 
     They add to the counts of servers, so carry them out only once for each change.
     """
-    joined: dict[str, int] = {}
+    joined: dict[ServerName, int] = {}
     result: list[Write] = []
     for user_id, (was, now) in changes.items():
         if was == now:
@@ -114,7 +115,7 @@ def writes(room_id: str, changes: Mapping[str, MembershipChange]) -> list[Write]
     return result
 
 
-def _present_write(room_id: str, user_id: str, membership: str | None) -> Write:
+def _present_write(room_id: RoomId, user_id: UserId, membership: str | None) -> Write:
     return dynamodb.put(ROOMS, {**_present_key(room_id, user_id), "membership": membership})
 
 
@@ -125,7 +126,7 @@ def build(head: RoomHead) -> None:
     """
     room_id = head.room_id
     present = room_items.read_memberships_of(room_id)
-    joined: dict[str, int] = {}
+    joined: dict[ServerName, int] = {}
     for user_id, membership in present.items():
         if membership == JOIN and not is_local(user_id):
             joined[server_of(user_id)] = joined.get(server_of(user_id), 0) + 1
@@ -160,7 +161,7 @@ def build(head: RoomHead) -> None:
 # -- Reading ---------------------------------------------------------------------------------------------
 
 
-def _query(room_id: str, prefix: str, *, limit: int | None = None, consistent: bool = True) -> list[Item]:
+def _query(room_id: RoomId, prefix: str, *, limit: int | None = None, consistent: bool = True) -> list[Item]:
     return dynamodb.query(
         ROOMS,
         "room_id = :room AND begins_with(sk, :prefix)",
@@ -172,7 +173,7 @@ def _query(room_id: str, prefix: str, *, limit: int | None = None, consistent: b
 
 def read_local(
     head: RoomHead, *, memberships: Iterable[str] = (JOIN,), limit: int | None = None
-) -> list[str]:
+) -> list[UserId]:
     """Return the local users with one of these memberships, by user ID.
 
     `limit` bounds how many items are read, so fewer users may be found than there are.
@@ -188,7 +189,7 @@ def read_local(
 
 def read_present(
     head: RoomHead, *, memberships: Iterable[str] = (JOIN,), limit: int | None = None
-) -> list[str]:
+) -> list[UserId]:
     """Return the users of all servers with one of these memberships, by server and user ID.
 
     For `limit` see `read_local`.
@@ -201,7 +202,7 @@ def read_present(
     return [item["sk"].split("#", 2)[2] for item in items if item["membership"] in wanted]
 
 
-def read_of_server(head: RoomHead, server: str, *, limit: int) -> list[str]:
+def read_of_server(head: RoomHead, server: ServerName, *, limit: int) -> list[UserId]:
     """Return up to `limit` users of a server who are joined or invited."""
     if not head.is_indexed:
         found = room_items.read_memberships_of(head.room_id)
@@ -210,10 +211,10 @@ def read_of_server(head: RoomHead, server: str, *, limit: int) -> list[str]:
     return [item["sk"].split("#", 2)[2] for item in items]
 
 
-def read_servers(head: RoomHead) -> dict[str, int]:
+def read_servers(head: RoomHead) -> dict[ServerName, int]:
     """Return how many users of each other server are joined, without servers that have none."""
     if not head.is_indexed:
-        counts: dict[str, int] = {}
+        counts: dict[ServerName, int] = {}
         for user_id in read_present(head):
             if not is_local(user_id):
                 counts[server_of(user_id)] = counts.get(server_of(user_id), 0) + 1
@@ -224,7 +225,7 @@ def read_servers(head: RoomHead) -> dict[str, int]:
     return {item["sk"].removeprefix(_SERVER): item["joined"] for item in items if item["joined"] > 0}
 
 
-def is_server_joined(head: RoomHead, server: str) -> bool:
+def is_server_joined(head: RoomHead, server: ServerName) -> bool:
     """Return whether a server has a joined user: from the head for this server, else by one read."""
     if not head.is_indexed:
         return any(server_of(user_id) == server for user_id in read_present(head))
@@ -236,7 +237,7 @@ def is_server_joined(head: RoomHead, server: str) -> bool:
     return item is not None and item["joined"] > 0
 
 
-def read_joined_among(room_ids: Iterable[str], user_ids: Sequence[str]) -> set[str]:
+def read_joined_among(room_ids: Iterable[RoomId], user_ids: Sequence[UserId]) -> set[UserId]:
     """Return those of the users who are joined to one of these rooms. One round trip.
 
     The rooms must have an index.
@@ -246,7 +247,7 @@ def read_joined_among(room_ids: Iterable[str], user_ids: Sequence[str]) -> set[s
     return {user_id for (_, user_id), joined in zip(pairs, fetch_all(reads), strict=True) if joined}
 
 
-def rooms_joined_by(user_id: str, room_ids: Iterable[str]) -> list[str]:
+def rooms_joined_by(user_id: UserId, room_ids: Iterable[RoomId]) -> list[RoomId]:
     """Return those of the rooms that a user is joined to. One round trip for a hundred.
 
     Rooms without an index are left out.
@@ -256,7 +257,7 @@ def rooms_joined_by(user_id: str, room_ids: Iterable[str]) -> list[str]:
     return [room_id for room_id, joined in zip(rooms, found, strict=True) if joined]
 
 
-def rooms_joined_by_server(server: str, room_ids: Sequence[str]) -> list[str]:
+def rooms_joined_by_server(server: ServerName, room_ids: Sequence[RoomId]) -> list[RoomId]:
     """Return those of the rooms in which another server has a joined user.
 
     Rooms without an index are left out.

@@ -20,7 +20,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Final, TypeGuard
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, Key, Write
@@ -28,6 +28,9 @@ from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.event_types import ENCRYPTED, REDACTION
 from murmuration.protocol.events import Event
 from murmuration.storage.rooms.room_items import LOG, ROOMS, LogEntry, log_key
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId, RoomId, UserId
 
 ANNOTATION: Final = "m.annotation"
 REFERENCE: Final = "m.reference"
@@ -52,10 +55,10 @@ class Relation:
     """
 
     ordinal: int
-    event_id: str
+    event_id: EventId
     event_type: str
     rel_type: str
-    sender: str
+    sender: UserId
     ts: int
     replaces: bool
     aside: bool = False
@@ -65,7 +68,7 @@ class Relation:
 class Thread:
     """A thread of the room, by its root's event ID and its newest event's ordinal."""
 
-    root_id: str
+    root_id: EventId
     latest: int
 
 
@@ -74,7 +77,7 @@ def group_of(rel_type: str) -> str:
     return rel_type if rel_type in GROUPS else OTHER
 
 
-def relation_in(content: Content) -> tuple[str, str] | None:
+def relation_in(content: Content) -> tuple[EventId, str] | None:
     """Return (event ID, rel_type) of the relation in an event's content; None without a valid one.
 
     That is `m.relates_to`, or else `updates` or `relates_to`, which count as rel_types.
@@ -91,11 +94,11 @@ def relation_in(content: Content) -> tuple[str, str] | None:
     return None
 
 
-def _may_be_id(value: object) -> TypeGuard[str]:
+def _may_be_id(value: object) -> TypeGuard[EventId]:
     return isinstance(value, str) and 0 < len(value.encode()) <= _MAX_ID_LENGTH
 
 
-def parent_of(event: Event) -> tuple[str, str] | None:
+def parent_of(event: Event) -> tuple[EventId, str] | None:
     """Return (event ID, rel_type) of the event's relation; None for state and redactions, which have none."""
     return None if event.is_state or event.type == REDACTION else relation_in(event.content)
 
@@ -126,12 +129,12 @@ def _relation_sk(parent_id: str, group: str, ordinal: int) -> str:
     return f"relation#{_escape(parent_id)}#{group}#{ordinal + _ORDINAL_OFFSET:016d}"
 
 
-def _replies_key(room_id: str, root_id: str, user_id: str) -> dict[str, str]:
+def _replies_key(room_id: RoomId, root_id: str, user_id: UserId) -> dict[str, str]:
     return {"room_id": room_id, "sk": f"replies#{_escape(root_id)}#{user_id}"}
 
 
 def _annotation_key(
-    room_id: str, parent_id: str, sender: str, event_type: str, annotation: str
+    room_id: RoomId, parent_id: str, sender: UserId, event_type: str, annotation: str
 ) -> dict[str, str]:
     parts = "".join(f"{len(part)}:{part}" for part in (sender, event_type, annotation))
     digest = urlsafe_b64encode(blake2b(parts.encode(), digest_size=18).digest()).decode()
@@ -141,7 +144,7 @@ def _annotation_key(
 # -- Writing ---------------------------------------------------------------------------------------------
 
 
-def parents_of(entries: Iterable[LogEntry]) -> set[str]:
+def parents_of(entries: Iterable[LogEntry]) -> set[EventId]:
     """Return the IDs of the events that `entries` relate to."""
     return {parent[0] for entry in entries if (parent := parent_of(entry.event)) is not None}
 
@@ -155,7 +158,7 @@ def relation_writes(entries: Sequence[LogEntry], places: Mapping[str, int]) -> l
     own = {entry.event.event_id for entry in entries}
     writes: dict[str, Write] = {}
     families: dict[str, list[LogEntry]] = {}
-    replies: dict[tuple[str, str], int] = {}
+    replies: dict[tuple[EventId, UserId], int] = {}
     for entry in entries:
         parent = parent_of(entry.event)
         if parent is None or (parent[0] not in places and parent[0] not in own):
@@ -272,7 +275,7 @@ def relation_removals(entry: LogEntry, parent_ordinal: int | None) -> list[Write
 
 
 def read_relations(
-    room_id: str,
+    room_id: RoomId,
     parent_id: str,
     group: str,
     *,
@@ -313,14 +316,14 @@ def _relation(item: Item) -> Relation:
     )
 
 
-def is_parent(room_id: str, event_id: str) -> bool:
+def is_parent(room_id: RoomId, event_id: EventId) -> bool:
     """Return whether an event of the room relates to this one."""
     given = {":room": room_id, ":prefix": f"relation#{_escape(event_id)}#"}
     return bool(dynamodb.query(ROOMS, "room_id = :room AND begins_with(sk, :prefix)", given, limit=1))
 
 
 def read_reply_counts(
-    room_id: str, threads: Sequence[str], users: Iterable[str]
+    room_id: RoomId, threads: Sequence[str], users: Iterable[UserId]
 ) -> dict[tuple[str, str], int]:
     """Return how many events each of `users` sent to each thread, by (root, user), without zeros."""
     keys = {
@@ -334,7 +337,7 @@ def read_reply_counts(
     return {keys[item["sk"]]: item["replies"] for item in items if item["replies"] > 0}
 
 
-def read_threads(room_id: str) -> list[Thread]:
+def read_threads(room_id: RoomId) -> list[Thread]:
     """Return the room's threads, the one with the newest event first."""
     items = dynamodb.query(
         ROOMS, "room_id = :room AND begins_with(sk, :prefix)", {":room": room_id, ":prefix": "thread#"}
@@ -343,7 +346,7 @@ def read_threads(room_id: str) -> list[Thread]:
     return sorted(threads, key=lambda thread: -thread.latest)
 
 
-def read_annotation(room_id: str, parent_id: str, sender: str, event_type: str, key: str) -> str | None:
+def read_annotation(room_id: RoomId, parent_id: str, sender: UserId, event_type: str, key: str) -> str | None:
     """Return the event with which a user annotated another one with this key; None if there is none."""
     item = dynamodb.get(ROOMS, _annotation_key(room_id, parent_id, sender, event_type, key))
     return str(item["event_id"]) if item else None

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId, RoomId, UserId
 
 TABLE = "directory"
 PARTITION = "reports"
@@ -22,9 +26,9 @@ class Report:
     at_ms: int
     reporter: str
     reason: str
-    room_id: str | None = None
-    event_id: str | None = None
-    user_id: str | None = None
+    room_id: RoomId | None = None
+    event_id: EventId | None = None
+    user_id: UserId | None = None
     id: str = ""
 
 

@@ -17,7 +17,7 @@ from murmuration.protocol.room_versions import RoomVersion, get_room_version
 from murmuration.protocol.state_trie import NodeId
 
 if TYPE_CHECKING:
-    from murmuration.protocol.identifiers import RoomId
+    from murmuration.protocol.identifiers import EventId, RoomId
 
 ROOMS, HEAD = "rooms", "head"
 BUMPS = frozenset(
@@ -58,7 +58,7 @@ class RoomHead:
     room_version: str
     ordinal: int
     oldest: int
-    extremities: tuple[str, ...]
+    extremities: tuple[EventId, ...]
     depth: int
     state_root: NodeId
     state_version: int
@@ -106,7 +106,7 @@ class RoomHead:
         return self.federated and not self.is_resident
 
 
-def head_key(room_id: str) -> dict[str, str]:
+def head_key(room_id: RoomId) -> dict[str, str]:
     return {"room_id": room_id, "sk": HEAD}
 
 
@@ -241,17 +241,17 @@ def indexed_write(head: RoomHead, *, local_joined: int, local_invited: int, fede
     )
 
 
-def head_read(room_id: str, *, eventual: bool = False) -> Read[RoomHead | None]:
+def head_read(room_id: RoomId, *, eventual: bool = False) -> Read[RoomHead | None]:
     """Read a room's head; None for a room that is unknown or being deleted."""
     return Read(ROOMS, head_key(room_id), lambda item: head_among([item] if item else []), eventual)
 
 
-def read_heads(room_ids: Iterable[str], *, eventual: bool = False) -> dict[str, RoomHead]:
+def read_heads(room_ids: Iterable[RoomId], *, eventual: bool = False) -> dict[RoomId, RoomHead]:
     """Return the heads of the known ones of these rooms, by room ID, in the order given. One round trip."""
     heads = fetch_all([head_read(room_id, eventual=eventual) for room_id in dict.fromkeys(room_ids)])
     return {head.room_id: head for head in heads if head is not None}
 
 
-def read_head(room_id: str) -> RoomHead | None:
+def read_head(room_id: RoomId) -> RoomHead | None:
     """Return the room's head; None for a room that isn't known."""
     return fetch(head_read(room_id))

@@ -38,8 +38,11 @@ from murmuration.storage.rooms.room_heads import (
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import EventFields
-    from murmuration.protocol.identifiers import RoomId
+    from murmuration.protocol.identifiers import DeviceId, EventId, RoomId, UserId
     from murmuration.storage.json_types import ReplacedState
+
+    EventIds = Collection[EventId]
+    Versions = Mapping[RoomId, RoomVersion]
 
 __all__ = [
     "HEAD",
@@ -85,7 +88,7 @@ class LogEntry:
     event: Event
     state_root: NodeId
     visibility: str
-    device_id: str | None = None
+    device_id: DeviceId | None = None
     txn_id: str | None = None
     delay_id: str | None = None
     replaced: ReplacedState | None = None
@@ -146,11 +149,11 @@ def state_prefix(event_type: str) -> str:
     return f"state#{event_type.replace('~', '~0').replace('#', '~1')}#"
 
 
-def state_item_key(room_id: str, pair: StateKey) -> dict[str, str]:
+def state_item_key(room_id: RoomId, pair: StateKey) -> dict[str, str]:
     return {"room_id": room_id, "sk": state_sk(pair)}
 
 
-def log_key(room_id: str, ordinal: int) -> Key:
+def log_key(room_id: RoomId, ordinal: int) -> Key:
     return {"room_id": room_id, "ordinal": ordinal}
 
 
@@ -180,7 +183,7 @@ def log_entry_from_item(item: StoredItem, version: RoomVersion) -> LogEntry:
     )
 
 
-def state_read(room_id: str, pair: StateKey, version: RoomVersion) -> Read[StateEntry | None]:
+def state_read(room_id: RoomId, pair: StateKey, version: RoomVersion) -> Read[StateEntry | None]:
     """Read a current state event; None if the room has none of this type and state key."""
     return Read(
         ROOMS,
@@ -189,14 +192,13 @@ def state_read(room_id: str, pair: StateKey, version: RoomVersion) -> Read[State
     )
 
 
-def read_rooms_with_state(room_ids: Sequence[str], pair: StateKey) -> set[str]:
+def read_rooms_with_state(room_ids: Sequence[RoomId], pair: StateKey) -> set[RoomId]:
     """Return those of the rooms that have state of this type and state key. One round trip."""
-    keys = [state_item_key(room_id, pair) for room_id in room_ids]
-    reads = [Read(ROOMS, key, lambda item: item is not None) for key in keys]
+    reads = [Read(ROOMS, state_item_key(room_id, pair), bool) for room_id in room_ids]
     return {room_id for room_id, is_there in zip(room_ids, fetch_all(reads), strict=True) if is_there}
 
 
-def stored_state_read(room_id: str, pair: StateKey) -> Read[Callable[[RoomVersion], StateEntry] | None]:
+def stored_state_read(room_id: RoomId, pair: StateKey) -> Read[Callable[[RoomVersion], StateEntry] | None]:
     """Read a current state event; the result is a function of the room's version, which isn't known yet."""
     return Read(
         ROOMS,
@@ -266,7 +268,7 @@ def pointer_writes(entry: LogEntry, *, promoted: bool = False) -> list[Write]:
     return [claim, *room_note_writes(event_id, room_id)]
 
 
-def room_note_writes(event_id: str, room_id: str) -> list[Write]:
+def room_note_writes(event_id: EventId, room_id: RoomId) -> list[Write]:
     """Return the write that notes the room of an event whose ID is unique within its room only.
 
     If two rooms have this ID, the later one is noted. Other events need no write.
@@ -276,7 +278,7 @@ def room_note_writes(event_id: str, room_id: str) -> list[Write]:
     return [dynamodb.put(EVENTS, {"event_id": event_id, "room_id": room_id})]
 
 
-def place_key(event_id: str, room_id: str) -> str:
+def place_key(event_id: EventId, room_id: RoomId) -> str:
     """Return the key, in the table `events`, of the item about an event.
 
     That is the event ID, if no other event can have it: it is a hash, or this server made it. In room
@@ -287,7 +289,7 @@ def place_key(event_id: str, room_id: str) -> str:
     return f"{event_id} {room_id}" if server and server != settings().server_name else event_id
 
 
-def state_write(room_id: str, entry: StateEntry) -> Write:
+def state_write(room_id: RoomId, entry: StateEntry) -> Write:
     """Return the write that makes a state event current."""
     event = entry.event
     key = state_item_key(room_id, (event.type, event.state_key or ""))
@@ -299,15 +301,13 @@ def state_write(room_id: str, entry: StateEntry) -> Write:
     return dynamodb.put(ROOMS, item)
 
 
-def state_removal(room_id: str, pair: StateKey) -> Write:
+def state_removal(room_id: RoomId, pair: StateKey) -> Write:
     return dynamodb.delete(ROOMS, state_item_key(room_id, pair))
 
 
 # -- Reading ---------------------------------------------------------------------------------------------
-
-
 def read_state_entries(
-    room_id: str, version: RoomVersion, pairs: Sequence[StateKey]
+    room_id: RoomId, version: RoomVersion, pairs: Sequence[StateKey]
 ) -> dict[StateKey, StateEntry]:
     """Return the current state events with these (type, state key) pairs, as far as they exist."""
     if not pairs:
@@ -321,7 +321,7 @@ def read_state_entries(
 
 
 def read_state_of_type(
-    room_id: str, version: RoomVersion, event_type: str | None = None, *, limit: int | None = None
+    room_id: RoomId, version: RoomVersion, event_type: str | None = None, *, limit: int | None = None
 ) -> list[StateEntry]:
     """Return the current state, all or of one type, by state key; at most `limit` events."""
     items = dynamodb.query(
@@ -333,7 +333,7 @@ def read_state_of_type(
     return [state_entry_from_item(item, version) for item in items]
 
 
-def read_memberships_of(room_id: str) -> dict[str, str]:
+def read_memberships_of(room_id: RoomId) -> dict[UserId, str]:
     """Return the membership of everyone joined or invited, by user ID. Reads every member event.
 
     Use it only for a room without a member index.
@@ -352,7 +352,7 @@ def read_memberships_of(room_id: str) -> dict[str, str]:
     }
 
 
-def read_state_but_members(room_id: str, version: RoomVersion) -> list[StateEntry]:
+def read_state_but_members(room_id: RoomId, version: RoomVersion) -> list[StateEntry]:
     """Return the current state without membership events: a large room has little else."""
     members = state_prefix(MEMBER)
     # "$" comes right after "#", which ends the prefix.
@@ -361,12 +361,12 @@ def read_state_but_members(room_id: str, version: RoomVersion) -> list[StateEntr
     return [state_entry_from_item(item, version) for items in pages for item in items]
 
 
-def read_state_bytes(room_id: str, version: RoomVersion) -> int:
+def read_state_bytes(room_id: RoomId, version: RoomVersion) -> int:
     """Return the size of the current state without membership events, for the head's `state_bytes`."""
     return sum(len(entry.event.to_json()) for entry in read_state_but_members(room_id, version))
 
 
-def _state_between(room_id: str, low: str, high: str) -> list[Item]:
+def _state_between(room_id: RoomId, low: str, high: str) -> list[Item]:
     return dynamodb.query(
         ROOMS,
         "room_id = :room AND sk BETWEEN :low AND :high",
@@ -375,7 +375,7 @@ def _state_between(room_id: str, low: str, high: str) -> list[Item]:
 
 
 def read_log(
-    room_id: str,
+    room_id: RoomId,
     version: RoomVersion,
     *,
     after: int | None = None,
@@ -392,7 +392,7 @@ def read_log(
 
 
 def read_log_page(
-    room_id: str,
+    room_id: RoomId,
     version: RoomVersion,
     *,
     after: int | None = None,
@@ -408,7 +408,7 @@ def read_log_page(
     return [log_entry_from_item(item, version) for item in page.items]
 
 
-def log_range(room_id: str, after: int | None, before: int | None) -> tuple[str, Values] | None:
+def log_range(room_id: RoomId, after: int | None, before: int | None) -> tuple[str, Values] | None:
     """Return the key condition for a range of a room's log, and its values; None for an empty range."""
     low = after + 1 if after is not None else -_ORDINAL_OFFSET
     high = before - 1 if before is not None else _ORDINAL_OFFSET
@@ -418,7 +418,7 @@ def log_range(room_id: str, after: int | None, before: int | None) -> tuple[str,
     return "room_id = :room AND #ordinal BETWEEN :low AND :high", values
 
 
-def read_next(room_id: str, version: RoomVersion, after: int) -> LogEntry | None:
+def read_next(room_id: RoomId, version: RoomVersion, after: int) -> LogEntry | None:
     """Return the first entry after an ordinal that came as new, and wasn't filled in later."""
     found = read_log(room_id, version, after=after, limit=1)
     below = found[0].filled_below if found else None
@@ -427,7 +427,7 @@ def read_next(room_id: str, version: RoomVersion, after: int) -> LogEntry | None
     return next(iter(read_log_entries([(room_id, below)], {room_id: version})), None)
 
 
-def read_previous_ordinal(room_id: str, before: int) -> int | None:
+def read_previous_ordinal(room_id: RoomId, before: int) -> int | None:
     """Return the greatest ordinal of the log below another one; None at the log's beginning."""
     arguments = log_range(room_id, None, before)
     if arguments is None:
@@ -436,7 +436,7 @@ def read_previous_ordinal(room_id: str, before: int) -> int | None:
     return next((item["ordinal"] for item in page.items), None)
 
 
-def read_log_roots(room_id: str) -> set[NodeId]:
+def read_log_roots(room_id: RoomId) -> set[NodeId]:
     """Return the snapshots that the entries of a room's log refer to. Reads the whole log."""
     roots: set[NodeId] = set()
     after = None
@@ -450,7 +450,7 @@ def read_log_roots(room_id: str) -> set[NodeId]:
             return roots
 
 
-def read_log_entries(keys: Sequence[tuple[str, int]], versions: Mapping[str, RoomVersion]) -> list[LogEntry]:
+def read_log_entries(keys: Sequence[tuple[RoomId, int]], versions: Versions) -> list[LogEntry]:
     """Return the existing log entries at these (room ID, ordinal) keys, in no order."""
     if not keys:
         return []
@@ -458,7 +458,7 @@ def read_log_entries(keys: Sequence[tuple[str, int]], versions: Mapping[str, Roo
     return [log_entry_from_item(item, versions[item["room_id"]]) for item in items]
 
 
-def locate(event_ids: Collection[str], room_id: str) -> dict[str, Item]:
+def locate(event_ids: Collection[EventId], room_id: RoomId) -> dict[EventId, Item]:
     """Return the places of events, by ID: {room_id, ordinal}, or {room_id, kind, json} outside the log.
 
     If only the ID was looked up, the place may be in another room.
@@ -469,25 +469,25 @@ def locate(event_ids: Collection[str], room_id: str) -> dict[str, Item]:
     return places_among(items, event_ids, room_id)
 
 
-def place_keys(event_ids: Collection[str], room_id: str) -> list[dict[str, str]]:
+def place_keys(event_ids: Collection[EventId], room_id: RoomId) -> list[dict[str, str]]:
     """Return the keys, in the table `events`, of a room's events."""
     return [{"event_id": place_key(event_id, room_id)} for event_id in dict.fromkeys(event_ids)]
 
 
-def places_among(items: Collection[Item], event_ids: Collection[str], room_id: str) -> dict[str, Item]:
+def places_among(items: Collection[Item], event_ids: EventIds, room_id: RoomId) -> dict[EventId, Item]:
     """Return the items at `place_keys`, by event ID."""
     by_key = {item["event_id"]: item for item in items}
     keys = {event_id: place_key(event_id, room_id) for event_id in event_ids}
     return {event_id: by_key[key] for event_id, key in keys.items() if key in by_key}
 
 
-def read_room_of(event_id: str) -> str | None:
+def read_room_of(event_id: EventId) -> RoomId | None:
     """Return the ID of the room that an event is in; None for an unknown event."""
     items = dynamodb.batch_get({EVENTS: [{"event_id": event_id}]})[EVENTS]
     return items[0]["room_id"] if items else None
 
 
-def read_events(event_ids: Collection[str], version: RoomVersion, room_id: str) -> dict[str, Event]:
+def read_events(event_ids: EventIds, version: RoomVersion, room_id: RoomId) -> dict[EventId, Event]:
     """Return the known ones of a room's events by ID, wherever they are stored. Two round trips."""
     places = locate(event_ids, room_id)
     found = {

@@ -14,13 +14,14 @@ from contextlib import suppress
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, Values, Write
 from murmuration.protocol.event_types import MEMBER
+from murmuration.protocol.identifiers import EventId, RoomId, UserId
 from murmuration.settings import settings
 from murmuration.storage.live import streams
 from murmuration.storage.rooms import directory, room_items, snapshots
 from murmuration.storage.rooms.room_items import EVENTS, HEAD, LOG, ROOMS, state_prefix
 from murmuration.storage.users.memberships import removal_write
 
-Part = Callable[[str], Iterator[int]]
+Part = Callable[[RoomId], Iterator[int]]
 """Removes one part of the room with the given ID."""
 
 
@@ -35,7 +36,7 @@ def _pages(table: str, condition: str, values: Values, attributes: Sequence[str]
             return
 
 
-def _room_items(room_id: str, prefix: str) -> Iterator[list[Item]]:
+def _room_items(room_id: RoomId, prefix: str) -> Iterator[list[Item]]:
     condition = "room_id = :room AND begins_with(sk, :prefix)"
     return _pages(ROOMS, condition, {":room": room_id, ":prefix": prefix}, ("room_id", "sk"))
 
@@ -47,7 +48,7 @@ def _deletions(table: str, keys: Sequence[Item]) -> list[Write]:
 # -- What others find the room by ------------------------------------------------------------------------
 
 
-def remove_names(room_id: str) -> Iterator[int]:
+def remove_names(room_id: RoomId) -> Iterator[int]:
     """Delete the room's aliases, and its place in the public list."""
     dynamodb.execute(directory.withdraw_write(room_id))
     for alias in directory.read_room_aliases(room_id):
@@ -59,7 +60,7 @@ def remove_names(room_id: str) -> Iterator[int]:
         yield 1
 
 
-def remove_memberships(room_id: str) -> Iterator[int]:
+def remove_memberships(room_id: RoomId) -> Iterator[int]:
     """Delete the room's members, and local users' memberships, account data, tags and receipts for it."""
     prefix, ours = state_prefix(MEMBER), f":{settings().server_name}"
     for items in _room_items(room_id, prefix):
@@ -72,7 +73,7 @@ def remove_memberships(room_id: str) -> Iterator[int]:
         yield len(writes) + len(items)
 
 
-def _kept_by(user_id: str, room_id: str) -> list[Write]:
+def _kept_by(user_id: UserId, room_id: RoomId) -> list[Write]:
     """Delete what a user's own stream has of the room."""
     stream = streams.user_stream(user_id)
     condition = "stream_id = :stream AND begins_with(sk, :prefix)"
@@ -89,7 +90,7 @@ def _kept_by(user_id: str, room_id: str) -> list[Write]:
 # -- Its events and its state ----------------------------------------------------------------------------
 
 
-def remove_log(room_id: str) -> Iterator[int]:
+def remove_log(room_id: RoomId) -> Iterator[int]:
     """Delete the room's log, and the places of its events."""
     for items in _pages(LOG, "room_id = :room", {":room": room_id}, ("room_id", "ordinal", "event_id")):
         dynamodb.batch_write(_deletions(EVENTS, _places(room_id, [item["event_id"] for item in items])))
@@ -98,7 +99,7 @@ def remove_log(room_id: str) -> Iterator[int]:
         yield 2 * len(items)
 
 
-def remove_kept_events(room_id: str) -> Iterator[int]:
+def remove_kept_events(room_id: RoomId) -> Iterator[int]:
     """Delete the events outside the log, except outliers: no item of the room names those."""
     for items in _room_items(room_id, "kept#"):
         event_ids = [item["sk"].removeprefix("kept#") for item in items]
@@ -107,7 +108,7 @@ def remove_kept_events(room_id: str) -> Iterator[int]:
         yield 2 * len(items)
 
 
-def _places(room_id: str, event_ids: Sequence[str]) -> list[dict[str, str]]:
+def _places(room_id: RoomId, event_ids: Sequence[EventId]) -> list[dict[str, str]]:
     """Return the keys of the items with the events' places, and with the rooms of events."""
     keys = room_items.place_keys(event_ids, room_id)
     if notes := [event_id for event_id in event_ids if room_items.room_note_writes(event_id, room_id)]:
@@ -116,7 +117,7 @@ def _places(room_id: str, event_ids: Sequence[str]) -> list[dict[str, str]]:
     return keys
 
 
-def remove_snapshots(room_id: str) -> Iterator[int]:
+def remove_snapshots(room_id: RoomId) -> Iterator[int]:
     """Delete the snapshots of the room's state, and its marks of stray nodes."""
     for items in _pages(
         snapshots.TABLE, "room_id = :room", {":room": room_id}, attributes=("room_id", "node_id")
@@ -130,7 +131,7 @@ def remove_snapshots(room_id: str) -> Iterator[int]:
             yield 1
 
 
-def remove_stream(room_id: str) -> Iterator[int]:
+def remove_stream(room_id: RoomId) -> Iterator[int]:
     """Delete the items of the room's stream: receipts, typing and the like."""
     stream = streams.room_stream(room_id)
     for items in _pages(streams.TABLE, "stream_id = :stream", {":stream": stream}, ("stream_id", "sk")):
@@ -138,7 +139,7 @@ def remove_stream(room_id: str) -> Iterator[int]:
         yield len(items)
 
 
-def remove_state(room_id: str) -> Iterator[int]:
+def remove_state(room_id: RoomId) -> Iterator[int]:
     """Delete the current state, relations, and all other items of the room except its head."""
     for items in _pages(ROOMS, "room_id = :room", {":room": room_id}, ("room_id", "sk")):
         if keys := [item for item in items if item["sk"] != HEAD]:

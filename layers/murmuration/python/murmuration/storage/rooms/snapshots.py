@@ -11,6 +11,7 @@ import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, Write
@@ -20,6 +21,10 @@ from murmuration.protocol import state_trie
 from murmuration.protocol.events import StateKey
 from murmuration.protocol.state_trie import NodeId
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId, RoomId
+
+
 TABLE = "snapshots"
 STRAYS = "strays"
 _RESOLUTION = b"resolution:"
@@ -27,7 +32,7 @@ _NODE_ID_BYTES = 20
 _nodes: LruCache[tuple[str, NodeId], bytes] = LruCache(4096)
 
 
-def fetch_from(room_id: str) -> state_trie.Fetch:
+def fetch_from(room_id: RoomId) -> state_trie.Fetch:
     """Return the function that fetches nodes of one room: one BatchGetItem for those that aren't cached."""
 
     def fetch(node_ids: Collection[NodeId]) -> Mapping[NodeId, bytes]:
@@ -50,21 +55,21 @@ def fetch_from(room_id: str) -> state_trie.Fetch:
 
 
 def get_of_rooms(
-    queries: Sequence[tuple[str, NodeId, Collection[StateKey]]],
-) -> list[dict[StateKey, str]]:
+    queries: Sequence[tuple[RoomId, NodeId, Collection[StateKey]]],
+) -> list[dict[StateKey, EventId]]:
     """Return the event IDs that these (type, state key) pairs have in a snapshot of each room.
 
     There is one round trip a level of the tries, whatever the number of rooms. Raises MissingNodes.
     """
-    nodes: dict[tuple[str, NodeId], bytes | None] = {}
+    nodes: dict[tuple[RoomId, NodeId], bytes | None] = {}
 
-    def find(room_id: str, node_ids: Collection[NodeId]) -> Mapping[NodeId, bytes]:
+    def find(room_id: RoomId, node_ids: Collection[NodeId]) -> Mapping[NodeId, bytes]:
         known = {each: nodes.get((room_id, each)) or _nodes.get((room_id, each)) for each in node_ids}
         return {node_id: node for node_id, node in known.items() if node is not None}
 
     while True:
-        found: list[dict[StateKey, str]] = []
-        missing: list[tuple[str, NodeId]] = []
+        found: list[dict[StateKey, EventId]] = []
+        missing: list[tuple[RoomId, NodeId]] = []
         for room_id, root, pairs in queries:
             try:
                 found.append(state_trie.get(root, pairs, functools.partial(find, room_id)))
@@ -80,13 +85,13 @@ def get_of_rooms(
             remember(item["room_id"], {item["node_id"]: item["node"]})
 
 
-def remember(room_id: str, nodes: Mapping[NodeId, bytes]) -> None:
+def remember(room_id: RoomId, nodes: Mapping[NodeId, bytes]) -> None:
     """Put nodes that were just written into the cache."""
     for node_id, node in nodes.items():
         _nodes.put((room_id, node_id), node)
 
 
-def node_writes(room_id: str, nodes: Mapping[NodeId, bytes]) -> list[Write]:
+def node_writes(room_id: RoomId, nodes: Mapping[NodeId, bytes]) -> list[Write]:
     """Return writes that store `nodes`. Repeating them only renews the time of writing."""
     written_ms = now_ms()
     return [
@@ -95,7 +100,7 @@ def node_writes(room_id: str, nodes: Mapping[NodeId, bytes]) -> list[Write]:
     ]
 
 
-def _key(room_id: str, node_id: bytes) -> dict[str, str | bytes]:
+def _key(room_id: RoomId, node_id: bytes) -> dict[str, str | bytes]:
     return {"room_id": room_id, "node_id": node_id}
 
 
@@ -106,13 +111,13 @@ def _resolution_id(roots: Collection[NodeId]) -> bytes:
     return _RESOLUTION + blake2b(b"".join(sorted(roots)), digest_size=_NODE_ID_BYTES).digest()
 
 
-def read_resolution(room_id: str, roots: Collection[NodeId]) -> NodeId | None:
+def read_resolution(room_id: RoomId, roots: Collection[NodeId]) -> NodeId | None:
     """Return the snapshot to which these (without duplicates) were resolved before; None if unknown."""
     item = dynamodb.get(TABLE, _key(room_id, _resolution_id(roots)))
     return item["root"] if item else None
 
 
-def resolution_write(room_id: str, roots: Collection[NodeId], root: NodeId) -> Write:
+def resolution_write(room_id: RoomId, roots: Collection[NodeId], root: NodeId) -> Write:
     """Return the write that stores to what `roots` resolve. Write it with the nodes of `root`, or after
     them.
     """
@@ -126,14 +131,14 @@ def resolution_write(room_id: str, roots: Collection[NodeId], root: NodeId) -> W
 class Stray:
     """A room that may have stray nodes: since when, and since when its resolutions are forgotten."""
 
-    room_id: str
+    room_id: RoomId
     mark: bytes
     since_ms: int
     forgotten_ms: int | None = None
 
     @property
     def key(self) -> dict[str, str | bytes]:
-        return _key(STRAYS, self.room_id.encode() + b"\0" + self.mark)
+        return _key(RoomId(STRAYS), self.room_id.encode() + b"\0" + self.mark)
 
 
 def stray_write(stray: Stray) -> Write:
@@ -177,7 +182,7 @@ def _stray(item: Item) -> Stray:
 # -- Collecting ------------------------------------------------------------------------------------------
 
 
-def forget_resolutions(room_id: str) -> None:
+def forget_resolutions(room_id: RoomId) -> None:
     """Delete the stored resolutions of a room, so that the snapshots they name may be deleted."""
     items = dynamodb.query(
         TABLE,
@@ -196,7 +201,7 @@ class StoredNode:
     written_ms: int
 
 
-def read_node_ids(room_id: str) -> Iterator[list[StoredNode]]:
+def read_node_ids(room_id: RoomId) -> Iterator[list[StoredNode]]:
     """Yield all nodes of a room, a page at a time."""
     after = None
     while True:
@@ -213,7 +218,7 @@ def read_node_ids(room_id: str) -> Iterator[list[StoredNode]]:
             return
 
 
-def node_removal(room_id: str, node: StoredNode) -> Write:
+def node_removal(room_id: RoomId, node: StoredNode) -> Write:
     """Return the write that deletes a node, unless it was written again."""
     return dynamodb.delete(
         TABLE,

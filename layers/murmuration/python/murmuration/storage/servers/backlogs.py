@@ -26,7 +26,13 @@ from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Values, 
 from murmuration.storage.servers import outgoing_messages
 
 if TYPE_CHECKING:
+    from typing import Literal
+
+    from murmuration.protocol.identifiers import RoomId, ServerName, UserId
     from murmuration.storage.json_types import StoredTransaction
+
+    LogId = RoomId | UserId | Literal[">"]
+    """The ID of a room's log, of the log of a user's devices, or of a server's messages."""
 
 TABLE = "destinations"
 DUE = "#due"
@@ -46,7 +52,7 @@ class Backlog:
     is the working worker's claim, "" if none works. `version` grows with everything newly owed.
     """
 
-    server_name: str
+    server_name: ServerName
     since_ms: int
     version: int
     claim: str = ""
@@ -58,7 +64,7 @@ class Backlog:
 class Owed:
     """The first event of a room's log that a server hasn't got."""
 
-    room_id: str
+    room_id: LogId
     ordinal: int
     touched: int
 
@@ -67,21 +73,21 @@ class Owed:
 class Move:
     """The progress in a room: all before `ordinal` is sent; everything, if `touched` is still the count."""
 
-    room_id: str
+    room_id: LogId
     ordinal: int
     touched: int | None = None
 
 
-def _key(server_name: str, sk: str = _BACKLOG) -> dict[str, str]:
+def _key(server_name: ServerName, sk: str = _BACKLOG) -> dict[str, str]:
     return {"server_name": server_name, "sk": sk}
 
 
-def _owed_key(server_name: str, room_id: str) -> dict[str, str]:
+def _owed_key(server_name: ServerName, room_id: LogId) -> dict[str, str]:
     return _key(server_name, OWED + room_id)
 
 
-def _due_key(server_name: str) -> dict[str, str]:
-    return _key(DUE, server_name)
+def _due_key(server_name: ServerName) -> dict[str, str]:
+    return {"server_name": DUE, "sk": server_name}
 
 
 def _parse(item: StoredItem) -> Backlog:
@@ -98,18 +104,18 @@ def _parse(item: StoredItem) -> Backlog:
 # -- Reading ---------------------------------------------------------------------------------------------
 
 
-def read(server_name: str) -> Backlog | None:
+def read(server_name: ServerName) -> Backlog | None:
     """Return a server's backlog; None if the server is up to date."""
     return read_all([server_name]).get(server_name)
 
 
-def read_all(server_names: Sequence[str]) -> dict[str, Backlog]:
+def read_all(server_names: Sequence[ServerName]) -> dict[ServerName, Backlog]:
     """Return the backlogs of those servers that are behind. One request for 100."""
     items = dynamodb.batch_get({TABLE: [_key(name) for name in server_names]})[TABLE] if server_names else []
     return {item["server_name"]: _parse(item) for item in items}
 
 
-def read_owing(server_names: Sequence[str], room_id: str) -> set[str]:
+def read_owing(server_names: Sequence[ServerName], room_id: LogId) -> set[str]:
     """Return which of the servers still have to be sent something of a room."""
     if not server_names:
         return set()
@@ -117,7 +123,7 @@ def read_owing(server_names: Sequence[str], room_id: str) -> set[str]:
     return {item["server_name"] for item in items}
 
 
-def read_owed(server_name: str, *, limit: int | None = None) -> list[Owed]:
+def read_owed(server_name: ServerName, *, limit: int | None = None) -> list[Owed]:
     """Return the first unsent event of each log for a server, by room."""
     items = dynamodb.query(
         TABLE,
@@ -128,7 +134,7 @@ def read_owed(server_name: str, *, limit: int | None = None) -> list[Owed]:
     return [Owed(item["sk"].removeprefix(OWED), item["ordinal"], item["touched"]) for item in items]
 
 
-def read_waiting() -> list[tuple[str, int]]:
+def read_waiting() -> list[tuple[ServerName, int]]:
     """Return all servers that are behind, and when to try each again. Eventually consistent."""
     items = dynamodb.query(TABLE, "server_name = :due", {":due": DUE}, consistent=False)
     return [(item["sk"], item["due_ms"]) for item in items]
@@ -138,8 +144,8 @@ def read_waiting() -> list[tuple[str, int]]:
 
 
 def open_backlog(
-    server_name: str,
-    room_id: str,
+    server_name: ServerName,
+    room_id: LogId,
     ordinal: int,
     *,
     now_ms: int,
@@ -166,7 +172,7 @@ def open_backlog(
     )
 
 
-def owe(server_name: str, room_id: str, ordinal: int) -> bool:
+def owe(server_name: ServerName, room_id: LogId, ordinal: int) -> bool:
     """Note an event that a server which is behind gets later. Return False if it isn't behind any more."""
     still = dynamodb.update(
         TABLE,
@@ -182,7 +188,7 @@ def owe(server_name: str, room_id: str, ordinal: int) -> bool:
     return True
 
 
-def _owed_write(server_name: str, room_id: str, ordinal: int) -> Write:
+def _owed_write(server_name: ServerName, room_id: LogId, ordinal: int) -> Write:
     return dynamodb.update(
         TABLE,
         _owed_key(server_name, room_id),
@@ -192,14 +198,14 @@ def _owed_write(server_name: str, room_id: str, ordinal: int) -> Write:
     )
 
 
-def _due_write(server_name: str, due_ms: int) -> Write:
+def _due_write(server_name: ServerName, due_ms: int) -> Write:
     return dynamodb.put(TABLE, {**_due_key(server_name), "due_ms": due_ms})
 
 
 # -- Working at it ---------------------------------------------------------------------------------------
 
 
-def claim(server_name: str, nonce: str, *, now_ms: int, until_ms: int) -> Backlog | None:
+def claim(server_name: ServerName, nonce: str, *, now_ms: int, until_ms: int) -> Backlog | None:
     """Claim a server's backlog until a time. Return None if there is none, or another worker has the claim.
 
     The server is due again at that time, in case the worker stops.
@@ -307,17 +313,17 @@ def _of_claim(backlog: Backlog, expression: str, values: Values) -> Write:
 # -- When it is tried again ------------------------------------------------------------------------------
 
 
-def hasten(server_name: str) -> bool:
+def hasten(server_name: ServerName) -> bool:
     """Make workers try a server that is behind at the next opportunity. Return False if it is up to date."""
     return _set_due(server_name, 0, "attribute_exists(due_ms)", {})
 
 
-def postpone(server_name: str, due_ms: int, until_ms: int) -> bool:
+def postpone(server_name: ServerName, due_ms: int, until_ms: int) -> bool:
     """Postpone a server's next try if it still is `due_ms`. Return False if another caller did."""
     return _set_due(server_name, until_ms, "due_ms = :before", {":before": due_ms})
 
 
-def _set_due(server_name: str, due_ms: int, condition: str, values: Values) -> bool:
+def _set_due(server_name: ServerName, due_ms: int, condition: str, values: Values) -> bool:
     write = dynamodb.update(
         TABLE,
         _due_key(server_name),
@@ -328,7 +334,7 @@ def _set_due(server_name: str, due_ms: int, condition: str, values: Values) -> b
     return dynamodb.try_execute(write)
 
 
-def drop(server_name: str) -> int:
+def drop(server_name: ServerName) -> int:
     """Forget all that is owed to a server, even if a worker has the claim. Return the number of its logs."""
     owed: Iterable[Item] = dynamodb.query(
         TABLE,

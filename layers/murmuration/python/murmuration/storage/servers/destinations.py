@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import StoredItem
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
 
 TABLE = "destinations"
 
@@ -26,12 +30,12 @@ class Health:
     interval_ms: int = 0
 
 
-def read(server_name: str) -> Health:
+def read(server_name: ServerName) -> Health:
     """Return a server's health. One read, eventually consistent."""
     return _parse(dynamodb.get(TABLE, _key(server_name), consistent=False))
 
 
-def read_many(server_names: Sequence[str]) -> dict[str, Health]:
+def read_many(server_names: Sequence[ServerName]) -> dict[str, Health]:
     """Return the health of several servers. One request for 100."""
     if not server_names:
         return {}
@@ -41,7 +45,7 @@ def read_many(server_names: Sequence[str]) -> dict[str, Health]:
     return {name: _parse(found.get(name)) for name in server_names}
 
 
-def write_failure(server_name: str, found: Health, started_ms: int) -> bool:
+def write_failure(server_name: ServerName, found: Health, started_ms: int) -> bool:
     """Record a failed request that began at `started_ms`.
 
     Returns False if a failure since then is recorded already, so that concurrent failures count as one.
@@ -64,7 +68,7 @@ def write_failure(server_name: str, found: Health, started_ms: int) -> bool:
     return dynamodb.try_execute(write)
 
 
-def hold(server_name: str, retry_at_ms: int) -> None:
+def hold(server_name: ServerName, retry_at_ms: int) -> None:
     """Don't send a server requests until a time that it asked for. This doesn't count as a failure."""
     dynamodb.execute(
         dynamodb.update(
@@ -73,7 +77,7 @@ def hold(server_name: str, retry_at_ms: int) -> None:
     )
 
 
-def clear(server_name: str) -> None:
+def clear(server_name: ServerName) -> None:
     """Note that a server answers: delete its item."""
     dynamodb.execute(dynamodb.delete(TABLE, _key(server_name)))
 
@@ -83,5 +87,5 @@ def _parse(item: StoredItem | None) -> Health:
     return Health(*(int((item or {}).get(name, 0)) for name in names))
 
 
-def _key(server_name: str) -> dict[str, str]:
+def _key(server_name: ServerName) -> dict[str, str]:
     return {"server_name": server_name, "sk": "health"}

@@ -16,6 +16,7 @@ from murmuration.aws.dynamodb import ConditionFailed, Item, Storable
 from murmuration.protocol.encoding.shapes import Content
 
 if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, ServerName, UserId
     from murmuration.storage.json_types import JoinFailure
 
 TABLE = "transient"
@@ -32,9 +33,9 @@ class Job:
     ends, then "joined" or "failed"; `error` has the status and the body of the failure.
     """
 
-    user_id: str
-    room_id: str
-    servers: Sequence[str] = ()
+    user_id: UserId
+    room_id: RoomId
+    servers: Sequence[ServerName] = ()
     content: Content = field(default_factory=dict)
     begun_ms: int = 0
     outcome: str = ""
@@ -42,7 +43,7 @@ class Job:
     afresh: bool = False
 
 
-def _key(user_id: str, room_id: str) -> dict[str, str]:
+def _key(user_id: UserId, room_id: RoomId) -> dict[str, str]:
     return {"id": f"join#{user_id}#{room_id}"}
 
 
@@ -82,13 +83,13 @@ def begin(job: Job, now_ms: int) -> bool:
     )
 
 
-def read(user_id: str, room_id: str) -> Job | None:
+def read(user_id: UserId, room_id: RoomId) -> Job | None:
     """Return the job in its present state; None if there is none."""
     item = dynamodb.get(TABLE, _key(user_id, room_id))
     return _job(item) if item is not None else None
 
 
-def claim(user_id: str, room_id: str, now_ms: int, until_ms: int) -> Job | None:
+def claim(user_id: UserId, room_id: RoomId, now_ms: int, until_ms: int) -> Job | None:
     """Claim a job until `until_ms`, and return it.
 
     Returns None if it is over, claimed by another worker, or gone.

@@ -10,10 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
 
 TABLE = "destinations"
 MESSAGE, COUNT = "message#", "messages"
@@ -32,15 +36,15 @@ class Outgoing:
     edu: str
 
 
-def _key(server_name: str, sk: str = COUNT) -> dict[str, str]:
+def _key(server_name: ServerName, sk: str = COUNT) -> dict[str, str]:
     return {"server_name": server_name, "sk": sk}
 
 
-def _message_key(server_name: str, place: int) -> dict[str, str]:
+def _message_key(server_name: ServerName, place: int) -> dict[str, str]:
     return _key(server_name, f"{MESSAGE}{place:0{_PLACES}d}")
 
 
-def put(server_name: str, messages: Sequence[Outgoing], claim_id: str) -> bool:
+def put(server_name: ServerName, messages: Sequence[Outgoing], claim_id: str) -> bool:
     """Store up to TRANSACTION_MESSAGES messages, once for each claim. Return False if too many wait
     already.
     """
@@ -67,7 +71,7 @@ def put(server_name: str, messages: Sequence[Outgoing], claim_id: str) -> bool:
     return True
 
 
-def read(server_name: str, *, limit: int, most_bytes: int) -> tuple[list[Outgoing], bool]:
+def read(server_name: ServerName, *, limit: int, most_bytes: int) -> tuple[list[Outgoing], bool]:
     """Return the next messages for a server, in order, and whether these are all."""
     page = dynamodb.query_page(
         TABLE,
@@ -84,7 +88,7 @@ def read(server_name: str, *, limit: int, most_bytes: int) -> tuple[list[Outgoin
     return found, len(page.items) <= limit and page.more is None
 
 
-def read_some(server_name: str, places: Sequence[int]) -> list[Outgoing]:
+def read_some(server_name: ServerName, places: Sequence[int]) -> list[Outgoing]:
     """Return the unconfirmed messages at these places, in order."""
     keys = [_message_key(server_name, place) for place in places]
     items = dynamodb.batch_get({TABLE: keys})[TABLE] if keys else []
@@ -95,14 +99,14 @@ def _place(item: Mapping[str, str]) -> int:
     return int(item["sk"].removeprefix(MESSAGE))
 
 
-def remove(server_name: str, places: Sequence[int]) -> None:
+def remove(server_name: ServerName, places: Sequence[int]) -> None:
     """Delete messages that a server has. Messages that are gone already are no error."""
     size = dynamodb.TRANSACTION_LIMIT - 1
     for start in range(0, len(places), size):
         _remove(server_name, places[start : start + size])
 
 
-def _remove(server_name: str, places: Sequence[int]) -> None:
+def _remove(server_name: ServerName, places: Sequence[int]) -> None:
     left = list(places)
     while left:
         count = dynamodb.update(
@@ -124,7 +128,7 @@ def _remove(server_name: str, places: Sequence[int]) -> None:
             left = [place for place in left if place not in gone]
 
 
-def remove_all(server_name: str) -> None:
+def remove_all(server_name: ServerName) -> None:
     """Delete all messages for a server."""
     while True:
         found, is_all = read(server_name, limit=100, most_bytes=4_000_000)

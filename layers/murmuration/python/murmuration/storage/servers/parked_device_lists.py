@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
 from murmuration.storage.servers.parked_pdus import BY_DUE, TABLE
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
 
 FIRST_MS = 60_000
 LONGEST_MS = 6 * 3_600_000
@@ -13,7 +18,7 @@ KEPT_MS = 7 * 24 * 3_600_000
 _LISTS = "device-lists"
 
 
-def park(user_id: str) -> None:
+def park(user_id: UserId) -> None:
     """Note that a user's list is to be fetched again, each time after twice as long. One read and one
     write.
     """
@@ -28,7 +33,7 @@ def park(user_id: str) -> None:
     dynamodb.execute(dynamodb.put(TABLE, parked))
 
 
-def read_due(limit: int) -> list[tuple[str, int]]:
+def read_due(limit: int) -> list[tuple[UserId, int]]:
     """Return the users whose lists are to be tried now, with the time at which each was due."""
     items = dynamodb.query(
         TABLE,
@@ -40,7 +45,7 @@ def read_due(limit: int) -> list[tuple[str, int]]:
     return [(item["sk"], item["due_ms"]) for item in items if item["expires"] * 1000 > now_ms()]
 
 
-def postpone(user_id: str, due_ms: int) -> bool:
+def postpone(user_id: UserId, due_ms: int) -> bool:
     """Postpone the next attempt while a worker makes this one; False if another caller did so first."""
     write = dynamodb.update(
         TABLE,
@@ -52,10 +57,10 @@ def postpone(user_id: str, due_ms: int) -> bool:
     return dynamodb.try_execute(write)
 
 
-def remove(user_id: str) -> None:
+def remove(user_id: UserId) -> None:
     """Delete the entry of a list that was fetched, or isn't needed any more."""
     dynamodb.execute(dynamodb.delete(TABLE, _key(user_id)))
 
 
-def _key(user_id: str) -> dict[str, str]:
+def _key(user_id: UserId) -> dict[str, str]:
     return {"pk": _LISTS, "sk": user_id}

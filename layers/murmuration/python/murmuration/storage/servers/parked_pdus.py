@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import StoredItem
 from murmuration.clock import now_ms
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId, RoomId, ServerName
 
 TABLE = "parked"
 BY_DUE = "by-due"
@@ -24,9 +27,9 @@ _PDUS = "pdus"
 class ParkedPdu:
     """A PDU that `origin` sent; `attempts` counts how often it was tried since it was parked."""
 
-    room_id: str
-    event_id: str
-    origin: str
+    room_id: RoomId
+    event_id: EventId
+    origin: ServerName
     pdu: Any
     due_ms: int
     attempts: int
@@ -38,7 +41,7 @@ class ParkedPdu:
         return self.expires_ms <= now_ms()
 
 
-def park(room_id: str, event_id: str, origin: str, pdu: Any) -> bool:
+def park(room_id: RoomId, event_id: EventId, origin: ServerName, pdu: Any) -> bool:
     """Park a PDU for later. Return False if it is parked already."""
     now = now_ms()
     item = {
@@ -82,7 +85,7 @@ def postpone(parked: ParkedPdu) -> bool:
     return dynamodb.try_execute(write)
 
 
-def remove(room_id: str, event_id: str) -> None:
+def remove(room_id: RoomId, event_id: EventId) -> None:
     """Delete a PDU that was accepted, rejected or given up."""
     dynamodb.execute(dynamodb.delete(TABLE, _key(room_id, event_id)))
 
@@ -99,5 +102,5 @@ def _parse(item: StoredItem) -> ParkedPdu:
     )
 
 
-def _key(room_id: str, event_id: str) -> dict[str, str]:
+def _key(room_id: RoomId, event_id: EventId) -> dict[str, str]:
     return {"pk": _PDUS, "sk": f"{room_id}#{event_id}"}

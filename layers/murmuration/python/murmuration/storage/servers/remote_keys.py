@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from murmuration.aws import dynamodb
 from murmuration.aws.concurrency import parallel
 from murmuration.aws.dynamodb import Item, Storable, StoredItem
 from murmuration.protocol.pdus.keys import VerifyKey
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
 
 TABLE = "remote-keys"
 Source = Literal["origin", "notary"]
@@ -24,7 +27,7 @@ _ASKED = "asked"
 class StoredKey:
     """A server's key, which server gave it, and when it was received, in milliseconds."""
 
-    server_name: str
+    server_name: ServerName
     key: VerifyKey
     source: Source
     received_ms: int
@@ -42,7 +45,7 @@ class Asked:
 
 def read_many(
     wanted: Iterable[tuple[str, str]],
-) -> tuple[dict[tuple[str, str], StoredKey], dict[str, Asked]]:
+) -> tuple[dict[tuple[ServerName, str], StoredKey], dict[ServerName, Asked]]:
     """Return the stored keys among (server, key ID) pairs, and when their servers were asked."""
     pairs = list(wanted)
     keys: list[dict[str, str]] = [{"server_name": server, "sk": key_id} for server, key_id in pairs]
@@ -53,7 +56,7 @@ def read_many(
     return found, asked
 
 
-def read_server(server_name: str, *, consistent: bool = False) -> tuple[list[StoredKey], Asked]:
+def read_server(server_name: ServerName, *, consistent: bool = False) -> tuple[list[StoredKey], Asked]:
     """Return all stored keys of a server, and when it was asked. At most 1 MB."""
     items = dynamodb.query_page(
         TABLE, "server_name = :server", {":server": server_name}, consistent=consistent
@@ -102,7 +105,7 @@ def _write_one(stored: StoredKey) -> None:
     dynamodb.try_execute(dynamodb.put(TABLE, item, condition=condition, values=values, names=names))
 
 
-def write_asked(server_name: str, asked: Asked) -> None:
+def write_asked(server_name: ServerName, asked: Asked) -> None:
     """Record when a server may be asked again."""
     dynamodb.execute(
         dynamodb.put(

@@ -10,25 +10,26 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from murmuration.aws import dynamodb
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.storage.live import streams
 
 KEY = "presence-rooms"
 MOST_ROOMS = 20
 """At most so many rooms are noted for a user of another server."""
 
-Rooms = Mapping[str, Collection[str]]
+Rooms = Mapping[UserId, Collection[RoomId]]
 
 
-def _key(user_id: str) -> dict[str, str]:
+def _key(user_id: UserId) -> dict[str, str]:
     return {"stream_id": streams.user_stream(user_id), "sk": KEY}
 
 
-def read_rooms(user_ids: Collection[str]) -> dict[str, list[str]]:
+def read_rooms(user_ids: Collection[UserId]) -> dict[UserId, list[RoomId]]:
     """Return the rooms of those of the users that have any. One round trip for a hundred."""
     if not user_ids:
         return {}
     found = dynamodb.batch_get({streams.TABLE: [_key(user_id) for user_id in sorted(set(user_ids))]})
-    return {streams.owner_of(item)[1]: list(item["rooms"]) for item in found[streams.TABLE]}
+    return {UserId(streams.owner_of(item)[1]): list(item["rooms"]) for item in found[streams.TABLE]}
 
 
 def add_rooms(rooms: Rooms) -> None:

@@ -11,13 +11,14 @@ from murmuration.aws.reads import Read, fetch
 from murmuration.clock import now_ms
 
 if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
     from murmuration.storage.users.profiles import ProfileFields
 
 TABLE = "transient"
 KEPT_MS = 5 * 60_000
 
 
-def read(user_id: str) -> ProfileFields | None:
+def read(user_id: UserId) -> ProfileFields | None:
     """Return the recent answer of the user's server: {} for an unknown user, None if there is none."""
     return fetch(Read(TABLE, _key(user_id), _parse, eventual=True))
 
@@ -29,7 +30,7 @@ def _parse(item: Item | None) -> ProfileFields | None:
     return fields
 
 
-def write(user_id: str, fields: ProfileFields) -> None:
+def write(user_id: UserId, fields: ProfileFields) -> None:
     """Store the profile that the user's server answered."""
     until_ms = now_ms() + KEPT_MS
     item = {
@@ -41,5 +42,5 @@ def write(user_id: str, fields: ProfileFields) -> None:
     dynamodb.execute(dynamodb.put(TABLE, item))
 
 
-def _key(user_id: str) -> dict[str, str]:
+def _key(user_id: UserId) -> dict[str, str]:
     return {"id": f"profile#{user_id}"}

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import StoredItem
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
 
 TABLE = "transient"
 
@@ -28,14 +32,14 @@ class Resolution:
     targets_until_ms: int = 0
 
 
-def read(server_name: str) -> Resolution | None:
+def read(server_name: ServerName) -> Resolution | None:
     """Return the stored resolution of a server name. One read, eventually consistent: an older answer does
     no harm.
     """
     return _parse(dynamodb.get(TABLE, _key(server_name), consistent=False))
 
 
-def write(server_name: str, found: Resolution) -> None:
+def write(server_name: ServerName, found: Resolution) -> None:
     """Store what was found. Of two concurrent writes the last one wins; both have the same answer."""
     last = max(found.ask_again_ms, found.stale_until_ms, found.targets_until_ms)
     item = {
@@ -67,5 +71,5 @@ def _parse(item: StoredItem | None) -> Resolution | None:
     )
 
 
-def _key(server_name: str) -> dict[str, str]:
+def _key(server_name: ServerName) -> dict[str, str]:
     return {"id": f"server#{server_name}"}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from murmuration.aws import dynamodb
+from murmuration.protocol.identifiers import ServerName
 from murmuration.storage.servers.backlogs import OWED, TABLE
 
 
@@ -17,7 +18,7 @@ class ServerStanding:
     to its users' devices, or changes of this server's users' devices.
     """
 
-    server_name: str
+    server_name: ServerName
     failing_since_ms: int = 0
     retry_at_ms: int = 0
     rooms_owed: int = 0
@@ -26,7 +27,7 @@ class ServerStanding:
 
 def scan_standings() -> Iterator[ServerStanding]:
     """Yield every server that has an item. A scan returns a server's items one after another."""
-    name, items = "", list[dict[str, object]]()
+    name, items = ServerName(""), list[dict[str, object]]()
     for item in dynamodb.scan(TABLE):
         if item["server_name"].startswith("#"):
             continue
@@ -39,7 +40,7 @@ def scan_standings() -> Iterator[ServerStanding]:
         yield _standing(name, items)
 
 
-def _standing(server_name: str, items: list[dict[str, object]]) -> ServerStanding:
+def _standing(server_name: ServerName, items: list[dict[str, object]]) -> ServerStanding:
     times = {"failing_since_ms": 0, "retry_at_ms": 0}
     for item in items:
         if item["sk"] == "health":

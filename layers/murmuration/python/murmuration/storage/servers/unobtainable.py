@@ -7,11 +7,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, TypeVar
 
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import Item
 from murmuration.aws.reads import Read, fetch_all
 from murmuration.clock import now_ms
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
+
+T = TypeVar("T", bound=str)
 
 TABLE = "transient"
 FIRST_MS = 3_600_000
@@ -20,7 +26,7 @@ MOST_WRITES = 200
 """Events that one call remembers; what goes beyond is asked for again."""
 
 
-def read(room_id: str, event_ids: Collection[str]) -> dict[str, tuple[int, int]]:
+def read(room_id: RoomId, event_ids: Collection[str]) -> dict[str, tuple[int, int]]:
     """Return, by event ID, the number of failures, and until when not to ask (ms)."""
     wanted = list(dict.fromkeys(event_ids))
     reads = [Read(TABLE, _key(room_id, event_id), _parse, eventual=True) for event_id in wanted]
@@ -28,13 +34,16 @@ def read(room_id: str, event_ids: Collection[str]) -> dict[str, tuple[int, int]]
     return {event_id: item for event_id, item in zip(wanted, found, strict=True) if item is not None}
 
 
-def askable(room_id: str, event_ids: Collection[str]) -> list[str]:
-    """Return which of the events may be asked for now. One round trip."""
+def askable(room_id: RoomId, event_ids: Collection[T]) -> list[T]:
+    """Return which of the events may be asked for now. One round trip.
+
+    Here an ID may have a word in front that says what is asked for beside the event.
+    """
     now, known = now_ms(), read(room_id, event_ids)
     return [event_id for event_id in event_ids if event_id not in known or known[event_id][1] <= now]
 
 
-def remember(room_id: str, event_ids: Iterable[str]) -> None:
+def remember(room_id: RoomId, event_ids: Iterable[str]) -> None:
     """Note that asking for these events failed. Two round trips."""
     wanted = list(dict.fromkeys(event_ids))[:MOST_WRITES]
     if not wanted:
@@ -55,7 +64,7 @@ def remember(room_id: str, event_ids: Iterable[str]) -> None:
     concurrency.parallel(*(functools.partial(_write, item) for item in items))
 
 
-def claim_backfill(room_id: str, wait_ms: int) -> bool:
+def claim_backfill(room_id: RoomId, wait_ms: int) -> bool:
     """Return whether to backfill a room now; if so, nobody else does for `wait_ms`. One write."""
     now = now_ms()
     until = now + wait_ms
@@ -69,7 +78,7 @@ def claim_backfill(room_id: str, wait_ms: int) -> bool:
     )
 
 
-def end_backfill(room_id: str) -> None:
+def end_backfill(room_id: RoomId) -> None:
     """Let others backfill the room again. One write."""
     dynamodb.execute(dynamodb.delete(TABLE, {"id": f"backfill#{room_id}"}))
 
@@ -82,5 +91,5 @@ def _parse(item: Mapping[str, int] | None) -> tuple[int, int] | None:
     return (item["failures"], item["again_ms"]) if item is not None else None
 
 
-def _key(room_id: str, event_id: str) -> dict[str, str]:
+def _key(room_id: RoomId, event_id: str) -> dict[str, str]:
     return {"id": f"unobtainable#{room_id}#{event_id}"}

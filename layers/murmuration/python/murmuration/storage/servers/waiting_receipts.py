@@ -15,6 +15,7 @@ from murmuration.aws import dynamodb
 from murmuration.storage.live.receipts import Receipt
 
 if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
     from murmuration.storage.json_types import WaitingReceipt
 
 TABLE = "destinations"
@@ -26,12 +27,12 @@ _RECEIPT = "r_"
 class Waiting:
     """The receipts of a room that wait to be sent."""
 
-    room_id: str
+    room_id: RoomId
     receipts: list[WaitingReceipt]
     version: int
 
 
-def _key(room_id: str) -> dict[str, str]:
+def _key(room_id: RoomId) -> dict[str, str]:
     return {"server_name": PARTITION, "sk": room_id}
 
 
@@ -43,7 +44,7 @@ def as_waiting(receipt: Receipt) -> WaitingReceipt:
     return waiting
 
 
-def add(room_id: str, receipt: WaitingReceipt) -> None:
+def add(room_id: RoomId, receipt: WaitingReceipt) -> None:
     """Store a receipt to be sent with the next ones of its room.
 
     It replaces an older one of the same user and thread.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Literal
 
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
@@ -18,6 +19,9 @@ from murmuration.protocol.errors import InvalidParam, TooLarge
 from murmuration.protocol.event_types import TAG
 from murmuration.storage import counts
 from murmuration.storage.live import streams
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, UserId
 
 PREFIX = "data#"
 FEW_ROOMS, ITEMS_A_ROOM = 4, 10
@@ -31,7 +35,7 @@ MOST_BYTES = 10_000_000
 """How many bytes the contents of all pieces may have."""
 
 
-def data_key(room_id: str, data_type: str) -> str:
+def data_key(room_id: RoomId | Literal[""], data_type: str) -> str:
     """Return the key within the user's stream; `room_id` is "" for the account's own data.
 
     Raises InvalidParam.
@@ -42,19 +46,19 @@ def data_key(room_id: str, data_type: str) -> str:
     return key
 
 
-def read(user_id: str, room_id: str, data_type: str) -> JsonObject | None:
+def read(user_id: UserId, room_id: RoomId | Literal[""], data_type: str) -> JsonObject | None:
     """Return the content of one type; None if there is none."""
     item = streams.get(streams.user_stream(user_id), data_key(room_id, data_type))
     return content_of(item) if item else None
 
 
-def read_room(user_id: str, room_id: str) -> dict[str, JsonObject]:
+def read_room(user_id: UserId, room_id: RoomId) -> dict[str, JsonObject]:
     """Return all of a user's data about a room, tags included: contents by type. One query."""
     items = streams.read_prefix(streams.user_stream(user_id), data_key(room_id, ""))
     return {str(item["type"]): content_of(item) for item in items}
 
 
-def read_tags(user_id: str, room_ids: Sequence[str]) -> dict[str, set[str]]:
+def read_tags(user_id: UserId, room_ids: Sequence[RoomId]) -> dict[str, set[str]]:
     """Return the names of the tags that a user gave each of these rooms. One round trip for a hundred."""
     contents = fetch_all([content_read(user_id, room_id, TAG) for room_id in room_ids])
     found: dict[str, set[str]] = {}
@@ -64,7 +68,7 @@ def read_tags(user_id: str, room_ids: Sequence[str]) -> dict[str, set[str]]:
     return found
 
 
-def read_about_rooms(user_id: str, room_ids: Sequence[str]) -> dict[str, list[Item]]:
+def read_about_rooms(user_id: UserId, room_ids: Sequence[RoomId]) -> dict[str, list[Item]]:
     """Return the items of a user's stream about each of these rooms: data and private receipts.
 
     For many rooms it reads all of the user's items, if they aren't many more than those asked for.
@@ -91,7 +95,7 @@ def read_about_rooms(user_id: str, room_ids: Sequence[str]) -> dict[str, list[It
     return found
 
 
-def read_account(user_id: str, first: str, most_bytes: int) -> tuple[list[Item], str | None]:
+def read_account(user_id: UserId, first: str, most_bytes: int) -> tuple[list[Item], str | None]:
     """Return the items of the account's own data from the key `first` on, and the key to go on with.
 
     The key is None if all items fit.
@@ -99,19 +103,19 @@ def read_account(user_id: str, first: str, most_bytes: int) -> tuple[list[Item],
     return streams.read_some_of_prefix(streams.user_stream(user_id), data_key("", ""), first, most_bytes)
 
 
-def content_read(user_id: str, room_id: str, data_type: str) -> Read[JsonObject | None]:
+def content_read(user_id: UserId, room_id: RoomId | Literal[""], data_type: str) -> Read[JsonObject | None]:
     """Read the content of one type of account data; `room_id` is "" for the account's own."""
     key = {"stream_id": streams.user_stream(user_id), "sk": data_key(room_id, data_type)}
     return Read(streams.TABLE, key, lambda item: content_of(item) if item is not None else None)
 
 
-def item_read(user_id: str, data_type: str) -> Read[Item | None]:
+def item_read(user_id: UserId, data_type: str) -> Read[Item | None]:
     """Read the item of one type of the account's own data."""
     key = {"stream_id": streams.user_stream(user_id), "sk": data_key("", data_type)}
     return Read(streams.TABLE, key, lambda item: item)
 
 
-def room_of(item: StoredItem) -> str | None:
+def room_of(item: StoredItem) -> RoomId | None:
     """Return the room that an item of a user's stream is about; None for the account's own."""
     return item.get("room_id") or None
 
@@ -132,14 +136,14 @@ def content_of(item: StoredItem) -> JsonObject:
     return content
 
 
-def write(user_id: str, room_id: str, data_type: str, content: Content) -> None:
+def write(user_id: UserId, room_id: RoomId | Literal[""], data_type: str, content: Content) -> None:
     """Set the content. Raises TooLarge, also for one type or byte too many, BadJson, InvalidParam."""
     change(user_id, room_id, data_type, lambda _: content)
 
 
 def change(
-    user_id: str,
-    room_id: str,
+    user_id: UserId,
+    room_id: RoomId | Literal[""],
     data_type: str,
     make: Callable[[JsonObject | None], Content | None],
 ) -> None:
@@ -194,7 +198,7 @@ def _count_writes(stream: str, growth: int, *, is_new: bool) -> list[Write]:
     ]
 
 
-def _item(room_id: str, data_type: str, content: Content) -> Item:
+def _item(room_id: RoomId | Literal[""], data_type: str, content: Content) -> Item:
     encoded = canonical_json.encode(content, strict=False)
     if len(encoded) > MAX_CONTENT_BYTES:
         raise TooLarge(f"Account data may have {MAX_CONTENT_BYTES} bytes, not {len(encoded)}")

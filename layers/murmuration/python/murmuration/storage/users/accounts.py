@@ -13,6 +13,7 @@ from contextlib import suppress
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import Attributes, ConditionFailed, Item, Storable, StoredItem, Write
 from murmuration.aws.reads import Read
+from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.storage.live import sliding_positions
 from murmuration.storage.live.streams import device_stream, user_stream
 
@@ -26,11 +27,11 @@ NEXT = ("next_access_hash", "next_access_expires_ms", "next_refresh_hash", "next
 REMOVE_NEXT = f"REMOVE {', '.join(NEXT)}"
 
 
-def account_key(user_id: str) -> dict[str, str]:
+def account_key(user_id: UserId) -> dict[str, str]:
     return {"user_id": user_id, "sk": "account"}
 
 
-def device_key(user_id: str, device_id: str) -> dict[str, str]:
+def device_key(user_id: UserId, device_id: DeviceId) -> dict[str, str]:
     return {"user_id": user_id, "sk": DEVICE + device_id}
 
 
@@ -39,19 +40,19 @@ def device_read(key: Mapping[str, str]) -> Read[Item | None]:
     return Read(USERS, key, lambda item: item)
 
 
-def device_id_of(item: StoredItem) -> str:
+def device_id_of(item: StoredItem) -> DeviceId:
     """Return the ID of the device in a device's item."""
-    return str(item["sk"]).removeprefix(DEVICE)
+    return DeviceId(str(item["sk"]).removeprefix(DEVICE))
 
 
 # -- Accounts --------------------------------------------------------------------------------------------
 
 
-def read_account(user_id: str) -> Item | None:
+def read_account(user_id: UserId) -> Item | None:
     return dynamodb.get(USERS, account_key(user_id))
 
 
-def is_findable_read(user_id: str) -> Read[bool]:
+def is_findable_read(user_id: UserId) -> Read[bool]:
     """Read whether other users may find an account: it exists, and is neither closed, suspended nor
     locked.
     """
@@ -62,12 +63,12 @@ def _is_findable(item: Item | None) -> bool:
     return item is not None and not {"deactivated_ms", "suspended", "locked"} & item.keys()
 
 
-def is_locked_read(user_id: str) -> Read[bool]:
+def is_locked_read(user_id: UserId) -> Read[bool]:
     """Read whether an account is locked."""
     return Read(USERS, account_key(user_id), lambda item: bool(item and item.get("locked")))
 
 
-def read_account_and_device(user_id: str, device_id: str | None) -> tuple[Item | None, Item | None]:
+def read_account_and_device(user_id: UserId, device_id: DeviceId | None) -> tuple[Item | None, Item | None]:
     """Return the account's and the device's item. One request."""
     keys = [account_key(user_id)] + ([device_key(user_id, device_id)] if device_id is not None else [])
     found = {item["sk"]: item for item in dynamodb.batch_get({USERS: keys})[USERS]}
@@ -77,28 +78,28 @@ def read_account_and_device(user_id: str, device_id: str | None) -> tuple[Item |
 ACCOUNT = "account"
 
 
-def create_account_write(user_id: str, attributes: Attributes) -> Write:
+def create_account_write(user_id: UserId, attributes: Attributes) -> Write:
     """Return the write, named ACCOUNT, that creates an account. It is refused if the ID was ever in use."""
     return dynamodb.put(
         USERS, {**account_key(user_id), **attributes}, condition="attribute_not_exists(user_id)"
     ).named(ACCOUNT)
 
 
-def check_password_unchanged(user_id: str, password_hash: str) -> Write:
+def check_password_unchanged(user_id: UserId, password_hash: str) -> Write:
     """Return the check that an account's password is unchanged and the account is active."""
     return dynamodb.check(
         USERS, account_key(user_id), "password_hash = :password", values={":password": password_hash}
     )
 
 
-def check_active(user_id: str) -> Write:
+def check_active(user_id: UserId) -> Write:
     """Return the check that an account exists and isn't deactivated."""
     return dynamodb.check(
         USERS, account_key(user_id), "attribute_exists(user_id) AND attribute_not_exists(deactivated_ms)"
     )
 
 
-def set_password(user_id: str, password_hash: str) -> None:
+def set_password(user_id: UserId, password_hash: str) -> None:
     """Set an account's password. Raises ConditionFailed if it is unknown or deactivated."""
     dynamodb.execute(
         dynamodb.update(
@@ -111,7 +112,7 @@ def set_password(user_id: str, password_hash: str) -> None:
     )
 
 
-def set_login_networks(user_id: str, networks: Sequence[str]) -> None:
+def set_login_networks(user_id: UserId, networks: Sequence[str]) -> None:
     """Store the networks from which the owner logged in; does nothing for a deactivated account."""
     with suppress(ConditionFailed):
         dynamodb.execute(
@@ -125,7 +126,7 @@ def set_login_networks(user_id: str, networks: Sequence[str]) -> None:
         )
 
 
-def set_admin(user_id: str, admin: bool) -> None:
+def set_admin(user_id: UserId, admin: bool) -> None:
     """Make an account an administrator's, or not. Raises ConditionFailed if it is unknown or deactivated."""
     dynamodb.execute(
         dynamodb.update(
@@ -138,7 +139,7 @@ def set_admin(user_id: str, admin: bool) -> None:
     )
 
 
-def set_flag(user_id: str, flag: str, on: bool) -> None:
+def set_flag(user_id: UserId, flag: str, on: bool) -> None:
     """Set or remove the flag `locked` or `suspended` of an account.
 
     Raises ConditionFailed if the account is unknown, deactivated, or an administrator's.
@@ -156,7 +157,7 @@ def set_flag(user_id: str, flag: str, on: bool) -> None:
     )
 
 
-def copy_flags(user_id: str, flags: Sequence[str]) -> None:
+def copy_flags(user_id: UserId, flags: Sequence[str]) -> None:
     """Copy these flags of a user's account to the items of all their devices."""
     account = read_account(user_id) or {}
     now = {flag: bool(account.get(flag)) for flag in flags}
@@ -172,7 +173,7 @@ def scan_accounts() -> Iterator[Item]:
     )
 
 
-def deactivate(user_id: str, *, at_ms: int, erase: bool) -> None:
+def deactivate(user_id: UserId, *, at_ms: int, erase: bool) -> None:
     """Close an account for good. Its item stays, so that the user ID is never given out again."""
     dynamodb.execute(
         dynamodb.update(
@@ -186,7 +187,7 @@ def deactivate(user_id: str, *, at_ms: int, erase: bool) -> None:
     )
 
 
-def purge_user_data(user_id: str) -> None:
+def purge_user_data(user_id: UserId) -> None:
     """Delete a user's profile, filters, keys and account data; account, devices and memberships stay.
 
     The log of device changes stays too, for other servers that aren't told yet: up to a hundred device IDs.
@@ -206,30 +207,30 @@ def purge_user_data(user_id: str) -> None:
 # -- Devices ---------------------------------------------------------------------------------------------
 
 
-def read_device(user_id: str, device_id: str) -> Item | None:
+def read_device(user_id: UserId, device_id: DeviceId) -> Item | None:
     return dynamodb.get(USERS, device_key(user_id, device_id))
 
 
-def read_devices(user_id: str) -> list[Item]:
+def read_devices(user_id: UserId) -> list[Item]:
     """Return all devices of a user, by device ID."""
     return dynamodb.query(
         USERS, "user_id = :user AND begins_with(sk, :prefix)", {":user": user_id, ":prefix": DEVICE}
     )
 
 
-def create_device_write(user_id: str, device_id: str, attributes: Attributes) -> Write:
+def create_device_write(user_id: UserId, device_id: DeviceId, attributes: Attributes) -> Write:
     """Return the write that adds a device. It fails if the device exists."""
     item = {**device_key(user_id, device_id), **attributes}
     return dynamodb.put(USERS, item, condition="attribute_not_exists(user_id)")
 
 
-def check_device(user_id: str, device_id: str) -> Write:
+def check_device(user_id: UserId, device_id: DeviceId) -> Write:
     """Return the check, named "device", that a device exists."""
     return dynamodb.check(USERS, device_key(user_id, device_id), "attribute_exists(user_id)").named("device")
 
 
 def replace_tokens_write(
-    user_id: str, device_id: str, attributes: Attributes, remove: Sequence[str] = ()
+    user_id: UserId, device_id: DeviceId, attributes: Attributes, remove: Sequence[str] = ()
 ) -> Write:
     """Return the write that sets attributes of an existing device and removes its other tokens.
 
@@ -247,7 +248,7 @@ def replace_tokens_write(
 
 
 def offer_next_tokens(
-    user_id: str, device_id: str, attributes: Attributes, *, refresh_hash: str, nonce: str | None
+    user_id: UserId, device_id: DeviceId, attributes: Attributes, *, refresh_hash: str, nonce: str | None
 ) -> None:
     """Store the token pair that follows `refresh_hash`, in place of the pair made with `nonce`.
 
@@ -284,7 +285,7 @@ def promote_next_tokens(device: StoredItem, seen: Attributes | None = None) -> b
     )
 
 
-def update_device(user_id: str, device_id: str, attributes: Attributes) -> bool:
+def update_device(user_id: UserId, device_id: DeviceId, attributes: Attributes) -> bool:
     """Set attributes of a device. Return False if it doesn't exist."""
     expression, names, values = _set(attributes)
     return dynamodb.try_execute(
@@ -299,7 +300,7 @@ def update_device(user_id: str, device_id: str, attributes: Attributes) -> bool:
     )
 
 
-def delete_device_items(user_id: str, device_ids: Iterable[str]) -> None:
+def delete_device_items(user_id: UserId, device_ids: Iterable[DeviceId]) -> None:
     """Delete devices, and so their tokens, and the capabilities that they announced."""
     keys = [
         {"user_id": user_id, "sk": prefix + each} for each in device_ids for prefix in (DEVICE, CAPABILITIES)
@@ -307,7 +308,7 @@ def delete_device_items(user_id: str, device_ids: Iterable[str]) -> None:
     dynamodb.batch_write([dynamodb.delete(USERS, key) for key in keys])
 
 
-def purge_device_data(user_id: str, device_id: str) -> None:
+def purge_device_data(user_id: UserId, device_id: DeviceId) -> None:
     """Delete a device's keys, the messages that wait for it, and its sliding sync connections."""
     prefixes = (f"otk#{device_id}#", f"fallback#{device_id}#")
     found = concurrency.parallel(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.storage.users import accounts
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import DeviceId, UserId
 
 PREFIX = accounts.CAPABILITIES
 
@@ -16,11 +19,11 @@ Capabilities = Mapping[str, Any]
 """What a client says that it can do: an object of JSON. Nobody here looks into it."""
 
 
-def key(user_id: str, device_id: str) -> dict[str, str]:
+def key(user_id: UserId, device_id: DeviceId) -> dict[str, str]:
     return {"user_id": user_id, "sk": PREFIX + device_id}
 
 
-def read(user_id: str) -> dict[str, Capabilities]:
+def read(user_id: UserId) -> dict[str, Capabilities]:
     """Return the announced capabilities of a user's devices, by hash."""
     items = dynamodb.query(
         accounts.USERS,
@@ -30,7 +33,7 @@ def read(user_id: str) -> dict[str, Capabilities]:
     return {item["hash"]: json.loads(item["capabilities"]) for item in items}
 
 
-def write(user_id: str, device_id: str, sha256: str, capabilities: Capabilities) -> bool:
+def write(user_id: UserId, device_id: DeviceId, sha256: str, capabilities: Capabilities) -> bool:
     """Store a device's capabilities. Return False if the device doesn't exist any more."""
     item = {
         **key(user_id, device_id),

@@ -26,6 +26,7 @@ from murmuration.storage.users.accounts import USERS, check_device
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import Content, JsonObject
+    from murmuration.protocol.identifiers import DeviceId, EventId, RoomId, UserId
 
 TABLE, BY_DUE = "parked", "by-due"
 MOST = 100
@@ -46,7 +47,7 @@ class Outcome:
     """How a delayed event ended: sent (`event_id`), failed (`error`), or else cancelled."""
 
     at_ms: int
-    event_id: str | None = None
+    event_id: EventId | None = None
     error: JsonObject | None = None
 
 
@@ -58,9 +59,9 @@ class DelayedEvent:
     """
 
     delay_id: str
-    user_id: str
-    device_id: str
-    room_id: str
+    user_id: UserId
+    device_id: DeviceId
+    room_id: RoomId
     type: str
     state_key: str | None
     content: Content
@@ -94,12 +95,12 @@ class TooMany(Exception):
     """The user has as many scheduled events as are allowed."""
 
 
-def make_delay_id(user_id: str, secret: bytes) -> str:
+def make_delay_id(user_id: UserId, secret: bytes) -> str:
     """Return the delay ID of a user's event for a secret that nobody can guess."""
     return f"{_partition(user_id)}.{_encode(secret)}"
 
 
-def is_of(user_id: str, delay_id: str) -> bool:
+def is_of(user_id: UserId, delay_id: str) -> bool:
     """Return whether a delay ID is one of the user's."""
     return delay_id.partition(".")[0] == _partition(user_id)
 
@@ -112,7 +113,7 @@ def delayed_read(delay_id: str) -> Read[DelayedEvent | None]:
     return Read(TABLE, _key(delay_id), _from_item)
 
 
-def read_scheduled(user_id: str, limit: int, after: tuple[int, str] | None = None) -> Page:
+def read_scheduled(user_id: UserId, limit: int, after: tuple[int, str] | None = None) -> Page:
     """Return scheduled events of a user; `after` is the time and the ID of the last one already returned."""
     start = {**_key(after[1]), "due_ms": after[0]} if after is not None else None
     page = dynamodb.query_page(
@@ -126,7 +127,7 @@ def read_scheduled(user_id: str, limit: int, after: tuple[int, str] | None = Non
     return Page([event for item in page.items if (event := _from_item(item))], page.more is not None)
 
 
-def _read_all_scheduled(user_id: str) -> list[DelayedEvent]:
+def _read_all_scheduled(user_id: UserId) -> list[DelayedEvent]:
     items = dynamodb.query(TABLE, "pk = :pk", {":pk": _pk(_partition(user_id))}, index=BY_DUE)
     return [event for item in items if (event := _from_item(item))]
 
@@ -226,14 +227,14 @@ def finalise(event: DelayedEvent, outcome: Outcome, *, unless_restarted: bool = 
     return True
 
 
-def cancel_of_devices(user_id: str, device_ids: Collection[str]) -> None:
+def cancel_of_devices(user_id: UserId, device_ids: Collection[DeviceId]) -> None:
     """Cancel the events that were scheduled on these devices, except farewells."""
     for event in _read_all_scheduled(user_id):
         if event.device_id in device_ids and not event.is_farewell:
             finalise(event, Outcome(now_ms()))
 
 
-def purge(user_id: str) -> None:
+def purge(user_id: UserId) -> None:
     """Delete all events of a user whose devices are gone."""
     found = dynamodb.query(TABLE, "pk = :pk", {":pk": _pk(_partition(user_id))}, attributes=("pk", "sk"))
     dynamodb.batch_write([dynamodb.delete(TABLE, key) for key in found])
@@ -304,7 +305,7 @@ def _outcome(item: StoredItem) -> Outcome | None:
     return Outcome(int(item["finalised_ms"]), item.get("event_id"), json.loads(error) if error else None)
 
 
-def _partition(user_id: str) -> str:
+def _partition(user_id: UserId) -> str:
     return _encode(hashlib.sha256(user_id.encode()).digest()[:12])
 
 
@@ -324,5 +325,5 @@ def _watch_key(delay_id: str) -> dict[str, str]:
     return {"pk": _WATCHED, "sk": delay_id}
 
 
-def _counts_key(user_id: str) -> dict[str, str]:
+def _counts_key(user_id: UserId) -> dict[str, str]:
     return {"user_id": user_id, "sk": counts.SK}

@@ -18,6 +18,7 @@ from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 
 if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
     from murmuration.storage.json_types import Note
 
 TABLE = "transient"
@@ -44,12 +45,12 @@ class Failing:
         return replace(self, pending=tuple([*known, *more][-MOST_PENDING:]))
 
 
-def failing_read(user_id: str, digest: str) -> Read[Failing | None]:
+def failing_read(user_id: UserId, digest: str) -> Read[Failing | None]:
     """Read the failures of a pusher by its digest; None if its gateway answered last."""
     return Read(TABLE, _key(user_id, digest), _from_item)
 
 
-def store(user_id: str, digest: str, failing: Failing) -> bool:
+def store(user_id: UserId, digest: str, failing: Failing) -> bool:
     """Store changed failures. Return False if another worker changed them meanwhile."""
     item: Item = {
         **_key(user_id, digest),
@@ -63,7 +64,7 @@ def store(user_id: str, digest: str, failing: Failing) -> bool:
     return _succeeds(dynamodb.put(TABLE, item, **_unchanged(failing.revision)))
 
 
-def clear(user_id: str, digest: str, revision: int) -> bool:
+def clear(user_id: UserId, digest: str, revision: int) -> bool:
     """Delete failures that are over. Return False if another worker changed them meanwhile."""
     return _succeeds(dynamodb.delete(TABLE, _key(user_id, digest), **_unchanged(revision)))
 
@@ -78,7 +79,7 @@ def _succeeds(write: dynamodb.Write) -> bool:
     return dynamodb.try_execute(write)
 
 
-def _key(user_id: str, digest: str) -> dict[str, str]:
+def _key(user_id: UserId, digest: str) -> dict[str, str]:
     return {"id": f"pusher#{digest}#{user_id}"}
 
 

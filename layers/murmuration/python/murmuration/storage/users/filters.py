@@ -12,17 +12,18 @@ from murmuration.storage import counts
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import JsonObject
+    from murmuration.protocol.identifiers import UserId
 
 TABLE = "users"
 MOST = 1_000
 """How many filters a user may have; some clients make one for each room."""
 
 
-def _key(user_id: str, filter_id: str) -> dict[str, str]:
+def _key(user_id: UserId, filter_id: str) -> dict[str, str]:
     return {"user_id": user_id, "sk": f"filter#{filter_id}"}
 
 
-def write(user_id: str, filter_id: str, definition: str) -> None:
+def write(user_id: UserId, filter_id: str, definition: str) -> None:
     """Store a filter as JSON. Repeating it changes nothing. Raises TooLarge for one filter too many."""
     item = {**_key(user_id, filter_id), "definition": definition}
     count = counts.count_write(TABLE, {"user_id": user_id, "sk": counts.SK}, "filters", MOST)
@@ -34,7 +35,7 @@ def write(user_id: str, filter_id: str, definition: str) -> None:
             raise TooLarge(f"A user may have {MOST} filters") from error
 
 
-def read(user_id: str, filter_id: str) -> JsonObject | None:
+def read(user_id: UserId, filter_id: str) -> JsonObject | None:
     item = dynamodb.get(TABLE, _key(user_id, filter_id))
     if item is None:
         return None

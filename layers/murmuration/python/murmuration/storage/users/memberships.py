@@ -13,7 +13,7 @@ from murmuration.aws.reads import Read, fetch, fetch_all
 from murmuration.protocol.encoding.shapes import EventFields
 
 if TYPE_CHECKING:
-    from murmuration.protocol.identifiers import RoomId, UserId
+    from murmuration.protocol.identifiers import EventId, RoomId, UserId
 
 TABLE = "users"
 PREFIX = "membership#"
@@ -34,7 +34,7 @@ class Membership:
     user_id: UserId
     room_id: RoomId
     membership: str
-    event_id: str
+    event_id: EventId
     sender: UserId
     ordinal: int | None
     since: int | None
@@ -51,7 +51,7 @@ class Membership:
         return self.ordinal is None
 
 
-def membership_key(user_id: str, room_id: str) -> dict[str, str]:
+def membership_key(user_id: UserId, room_id: RoomId) -> dict[str, str]:
     return {"user_id": user_id, "sk": PREFIX + room_id}
 
 
@@ -73,7 +73,7 @@ def from_item(item: StoredItem) -> Membership:
     )
 
 
-def membership_read(user_id: str, room_id: str) -> Read[Membership | None]:
+def membership_read(user_id: UserId, room_id: RoomId) -> Read[Membership | None]:
     """Read a user's membership; None if they have none, or forgot the room."""
     return Read(TABLE, membership_key(user_id, room_id), _unless_forgotten)
 
@@ -82,25 +82,27 @@ def _unless_forgotten(item: Item | None) -> Membership | None:
     return from_item(item) if item is not None and not item.get("forgotten") else None
 
 
-def read_membership(user_id: str, room_id: str) -> Membership | None:
+def read_membership(user_id: UserId, room_id: RoomId) -> Membership | None:
     """Return the user's membership; None if they have none, or forgot the room."""
     return fetch(membership_read(user_id, room_id))
 
 
-def read_kinds(user_id: str, room_ids: Sequence[str]) -> dict[str, str]:
+def read_kinds(user_id: UserId, room_ids: Sequence[RoomId]) -> dict[str, str]:
     """Return the user's memberships in these rooms, such as "join", by room ID. One round trip."""
     rows = fetch_all([membership_read(user_id, room_id) for room_id in room_ids])
     return {row.room_id: row.membership for row in rows if row is not None}
 
 
-def read_row(user_id: str, room_id: str) -> Membership | None:
+def read_row(user_id: UserId, room_id: RoomId) -> Membership | None:
     """Return the user's membership, even if they forgot the room; None if they have none."""
     return fetch(
         Read(TABLE, membership_key(user_id, room_id), lambda item: from_item(item) if item else None)
     )
 
 
-def read_memberships(user_id: str, *, consistent: bool = True, forgotten: bool = False) -> list[Membership]:
+def read_memberships(
+    user_id: UserId, *, consistent: bool = True, forgotten: bool = False
+) -> list[Membership]:
     """Return all of a user's memberships, without forgotten rooms unless `forgotten` is set."""
     items = dynamodb.query(
         TABLE,
@@ -111,7 +113,7 @@ def read_memberships(user_id: str, *, consistent: bool = True, forgotten: bool =
     return [from_item(item) for item in items if forgotten or not item.get("forgotten")]
 
 
-def read_joined_rooms(user_id: str) -> list[str]:
+def read_joined_rooms(user_id: UserId) -> list[RoomId]:
     """Return the rooms that a user is joined to."""
     return [found.room_id for found in read_memberships(user_id) if found.membership == "join"]
 
@@ -174,7 +176,7 @@ def _dump(events: Sequence[EventFields]) -> str:
     return json.dumps(list(events), separators=(",", ":"), ensure_ascii=False)
 
 
-def removal_write(user_id: str, room_id: str) -> Write:
+def removal_write(user_id: UserId, room_id: RoomId) -> Write:
     """Return the write that deletes the user's membership in the room."""
     return dynamodb.delete(TABLE, membership_key(user_id, room_id))
 

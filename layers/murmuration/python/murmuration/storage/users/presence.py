@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, StoredItem
 from murmuration.aws.reads import Read
+from murmuration.protocol.identifiers import UserId
 from murmuration.protocol.presence import Device, Presence
 from murmuration.storage.live import streams
 
@@ -20,7 +21,7 @@ KEY = "presence"
 MARKER = "presence#"
 
 
-def key(user_id: str) -> dict[str, str]:
+def key(user_id: UserId) -> dict[str, str]:
     """Return the key of a user's presence in the table `streams`."""
     return {"stream_id": streams.user_stream(user_id), "sk": KEY}
 
@@ -39,21 +40,21 @@ def from_item(item: StoredItem | None) -> Presence:
     )
 
 
-def presence_read(user_id: str) -> Read[Presence]:
+def presence_read(user_id: UserId) -> Read[Presence]:
     """Read a user's presence; for a user never seen, a default one."""
     return Read(streams.TABLE, key(user_id), from_item)
 
 
-def item_read(user_id: str) -> Read[Item | None]:
+def item_read(user_id: UserId) -> Read[Item | None]:
     """Read the item of a user's presence, for `save`."""
     return Read(streams.TABLE, key(user_id), lambda item: item)
 
 
-def read(user_id: str) -> Item | None:
+def read(user_id: UserId) -> Item | None:
     return dynamodb.get(streams.TABLE, key(user_id))
 
 
-def read_many(user_ids: Collection[str]) -> dict[str, Presence]:
+def read_many(user_ids: Collection[UserId]) -> dict[UserId, Presence]:
     """Return the presence of those of these users that have one, consistently. One round trip for a
     hundred.
     """
@@ -63,7 +64,7 @@ def read_many(user_ids: Collection[str]) -> dict[str, Presence]:
     return {item["stream_id"].partition(":")[2]: from_item(item) for item in found[streams.TABLE]}
 
 
-def save(user_id: str, before: StoredItem | None, after: Presence, written_ms: int) -> bool:
+def save(user_id: UserId, before: StoredItem | None, after: Presence, written_ms: int) -> bool:
     """Replace the item `before` by `after`. Return whether `before` was still there.
 
     `written_ms` is the time of this change: others are told of it if it equals `after.changed_ms`.
@@ -103,31 +104,31 @@ class NewPresence:
     age_ms: int = 0
 
 
-def marker(user_id: str, via: str) -> Item:
+def marker(user_id: UserId, via: str) -> Item:
     return {"sk": MARKER + user_id, "via": via}
 
 
-def user_of(item: StoredItem) -> str | None:
+def user_of(item: StoredItem) -> UserId | None:
     """Return the user whose presence a marker in a stream is about; None for other items."""
     sk = str(item["sk"])
-    return sk.removeprefix(MARKER) if sk.startswith(MARKER) else None
+    return UserId(sk.removeprefix(MARKER)) if sk.startswith(MARKER) else None
 
 
-def newest_of(items: Iterable[StoredItem]) -> dict[str, NewPresence]:
+def newest_of(items: Iterable[StoredItem]) -> dict[UserId, NewPresence]:
     """Return, of new items of the table, the presences that others or the user are to be told of."""
     return {user_id: new for user_id, new in stored_of(items).items() if new.changed or new.came}
 
 
-def stored_of(items: Iterable[StoredItem]) -> dict[str, NewPresence]:
+def stored_of(items: Iterable[StoredItem]) -> dict[UserId, NewPresence]:
     """Return the presences among new items of the table, by user.
 
     Of several items of one user the last counts, with the reasons to tell of all of them.
     """
-    found: dict[str, NewPresence] = {}
+    found: dict[UserId, NewPresence] = {}
     for item in items:
         if item["sk"] != KEY:
             continue
-        user_id = streams.owner_of(item)[1]
+        user_id = UserId(streams.owner_of(item)[1])
         before = found.get(user_id)
         changed = item["changed_ms"] == item["written_ms"] or (before is not None and before.changed)
         came = item["came_ms"] == item["written_ms"] or (before is not None and before.came)
@@ -136,6 +137,6 @@ def stored_of(items: Iterable[StoredItem]) -> dict[str, NewPresence]:
     return found
 
 
-def marked(items: Iterable[StoredItem]) -> dict[str, str]:
+def marked(items: Iterable[StoredItem]) -> dict[UserId, str]:
     """Return the users whose presence changed by these items of a stream, each with its `via`."""
     return {item["sk"].removeprefix(MARKER): item["via"] for item in items if item["sk"].startswith(MARKER)}

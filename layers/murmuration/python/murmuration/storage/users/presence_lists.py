@@ -7,9 +7,13 @@ the observed user's `presence-observer#<observer>`, both with the `state`: asked
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import StoredItem, Write
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
 
 TABLE = "users"
 LIST, OBSERVER = "presence-list#", "presence-observer#"
@@ -37,17 +41,17 @@ def is_granted(observer: str, observed: str) -> bool:
     return read_state(observer, observed) == GRANTED
 
 
-def read_list(observer: str) -> dict[str, str]:
+def read_list(observer: UserId) -> dict[UserId, str]:
     """Return the users on a user's list, with the state of each."""
     return _read(observer, LIST)
 
 
-def read_observers(observed: str) -> dict[str, str]:
+def read_observers(observed: UserId) -> dict[UserId, str]:
     """Return the users who have a user on their list, with the state of each."""
     return _read(observed, OBSERVER)
 
 
-def read_asking(observed: str, observers: Collection[str]) -> list[str]:
+def read_asking(observed: str, observers: Collection[str]) -> list[UserId]:
     """Return which of the observers have asked and aren't granted yet, sorted. One read."""
     if not observers:
         return []
@@ -56,12 +60,12 @@ def read_asking(observed: str, observers: Collection[str]) -> list[str]:
     return sorted(item["sk"].removeprefix(OBSERVER) for item in found if item["state"] == ASKED)
 
 
-def observers_among(items: Iterable[StoredItem]) -> list[str]:
+def observers_among(items: Iterable[StoredItem]) -> list[UserId]:
     """Return the users who ask to see a user's presence, among changed items of the user's stream."""
     return [item["observer"] for item in items if "observer" in item]
 
 
-def _read(user_id: str, prefix: str) -> dict[str, str]:
+def _read(user_id: UserId, prefix: str) -> dict[UserId, str]:
     items = dynamodb.query(
         TABLE, "user_id = :user AND begins_with(sk, :prefix)", {":user": user_id, ":prefix": prefix}
     )

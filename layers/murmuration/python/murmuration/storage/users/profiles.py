@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, StoredItem, Write
 from murmuration.aws.reads import Read, fetch
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
 
 USERS = "users"
 MEMBER_FIELDS = ("displayname", "avatar_url")
@@ -30,7 +33,7 @@ class Profile:
     revision: int = 0
 
 
-def profile_key(user_id: str) -> dict[str, str]:
+def profile_key(user_id: UserId) -> dict[str, str]:
     return {"user_id": user_id, "sk": "profile"}
 
 
@@ -41,7 +44,7 @@ def from_item(item: StoredItem | None) -> Profile:
     return Profile(fields | json.loads(item.get("custom", "{}")), item["revision"])
 
 
-def read_profile(user_id: str) -> Profile:
+def read_profile(user_id: UserId) -> Profile:
     return from_item(dynamodb.get(USERS, profile_key(user_id)))
 
 
@@ -50,17 +53,17 @@ def member_fields(item: StoredItem | None) -> dict[str, str]:
     return {name: item[name] for name in MEMBER_FIELDS if name in item} if item else {}
 
 
-def member_fields_read(user_id: str) -> Read[dict[str, str]]:
+def member_fields_read(user_id: UserId) -> Read[dict[str, str]]:
     """Read `member_fields` of a local user, for a batch."""
     return Read(USERS, profile_key(user_id), member_fields)
 
 
-def read_member_fields(user_id: str) -> dict[str, str]:
+def read_member_fields(user_id: UserId) -> dict[str, str]:
     """Read `member_fields` of a local user."""
     return fetch(member_fields_read(user_id))
 
 
-def profile_write(user_id: str, fields: ProfileFields, *, revision: int = 0) -> Write:
+def profile_write(user_id: UserId, fields: ProfileFields, *, revision: int = 0) -> Write:
     """Return the write that replaces a profile's fields; refused if its `revision` has changed."""
     item: Item = {**profile_key(user_id), "revision": revision + 1}
     item |= {name: fields[name] for name in MEMBER_FIELDS if name in fields}
@@ -72,7 +75,7 @@ def profile_write(user_id: str, fields: ProfileFields, *, revision: int = 0) -> 
     return dynamodb.put(USERS, item, condition="revision = :revision", values={":revision": revision})
 
 
-def unchanged_check(user_id: str, shown: ProfileFields) -> Write:
+def unchanged_check(user_id: UserId, shown: ProfileFields) -> Write:
     """Return the check that a profile's `displayname` and `avatar_url` are still those of `shown`.
 
     A concurrent profile change updates only the rooms joined by then.

@@ -18,6 +18,7 @@ from murmuration.aws.dynamodb import ConditionFailed, Item, Write
 from murmuration.aws.reads import Read, fetch
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import TooLarge, Unavailable, UnknownToken
+from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.storage.live import listeners
 from murmuration.storage.live.streams import pause
 from murmuration.storage.users.accounts import check_device
@@ -46,7 +47,7 @@ class Pusher:
     lang: str
     profile_tag: str
     data: Body
-    device_id: str
+    device_id: DeviceId
     made_ms: int
 
     @property
@@ -75,17 +76,17 @@ def digest_of(app_id: str, pushkey: str) -> str:
     return hashlib.sha256(json.dumps([app_id, pushkey]).encode()).hexdigest()[:32]
 
 
-def pushers_read(user_id: str) -> Read[Pushers]:
+def pushers_read(user_id: UserId) -> Read[Pushers]:
     """Read the pushers of a user."""
     return Read(TABLE, _key(user_id), _from_item)
 
 
-def read_pushers(user_id: str) -> Pushers:
+def read_pushers(user_id: UserId) -> Pushers:
     """Return the pushers of a user."""
     return fetch(pushers_read(user_id))
 
 
-def set_pusher(user_id: str, pusher: Pusher) -> None:
+def set_pusher(user_id: UserId, pusher: Pusher) -> None:
     """Add a pusher, or replace the one with the same app and push key.
 
     Raises TooLarge for one too many, UnknownToken if its device is gone, because a pusher must not outlive
@@ -105,7 +106,7 @@ def set_pusher(user_id: str, pusher: Pusher) -> None:
         raise UnknownToken("The device has been logged out", soft_logout=False) from error
 
 
-def remove_pushers(user_id: str, pairs: Collection[tuple[str, str]], *, made_before_ms: int = 0) -> None:
+def remove_pushers(user_id: UserId, pairs: Collection[tuple[str, str]], *, made_before_ms: int = 0) -> None:
     """Remove pushers by app and push key; with `made_before_ms`, only those that were set before then."""
 
     def gone(each: Pusher) -> bool:
@@ -114,20 +115,20 @@ def remove_pushers(user_id: str, pairs: Collection[tuple[str, str]], *, made_bef
     _change(user_id, lambda before: [each for each in before if not gone(each)])
 
 
-def remove_of_devices(user_id: str, device_ids: Collection[str]) -> None:
+def remove_of_devices(user_id: UserId, device_ids: Collection[DeviceId]) -> None:
     """Remove the pushers that were made on these devices."""
     _change(user_id, lambda before: [each for each in before if each.device_id not in device_ids])
 
 
-def users_of(app_id: str, pushkey: str) -> list[str]:
+def users_of(app_id: str, pushkey: str) -> list[UserId]:
     """Return the users who have a pusher with this app and push key."""
     items = dynamodb.query(
         DIRECTORY, "pk = :pk", {":pk": _pk(digest_of(app_id, pushkey))}, limit=2 * MOST_OF_KEY
     )
-    return [str(item["sk"]) for item in items]
+    return [UserId(str(item["sk"])) for item in items]
 
 
-def _change(user_id: str, change: Change, more: Sequence[Write] = ()) -> None:
+def _change(user_id: UserId, change: Change, more: Sequence[Write] = ()) -> None:
     """Change a user's pushers; changes at the same time follow each other, so that none is lost.
 
     Raises ConditionFailed if one of `more`, which have names, is refused.
@@ -148,7 +149,7 @@ def _change(user_id: str, change: Change, more: Sequence[Write] = ()) -> None:
     raise Unavailable("The pushers of this user are being changed")
 
 
-def _writes(user_id: str, before: Pushers, after: Sequence[Pusher]) -> list[Write]:
+def _writes(user_id: UserId, before: Pushers, after: Sequence[Pusher]) -> list[Write]:
     encoded = json.dumps([asdict(each) for each in after], separators=(",", ":"), ensure_ascii=False)
     writes = [
         dynamodb.put(
@@ -168,7 +169,7 @@ def _writes(user_id: str, before: Pushers, after: Sequence[Pusher]) -> list[Writ
     return writes
 
 
-def _key(user_id: str) -> dict[str, str]:
+def _key(user_id: UserId) -> dict[str, str]:
     return {"user_id": user_id, "sk": SK}
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Write
+from murmuration.protocol.identifiers import UserId
 
 DIRECTORY = "directory"
 USERS = "users"
@@ -30,13 +31,13 @@ class Subject:
         return f"{PREFIX}{self.provider}#{hashlib.sha256(self.name.encode()).hexdigest()}"
 
 
-def read_owner(subject: Subject) -> str | None:
+def read_owner(subject: Subject) -> UserId | None:
     """Return the user that belongs to a subject; None if nobody does."""
     item = dynamodb.get(DIRECTORY, {"pk": subject.key, "sk": "user"})
-    return str(item["user_id"]) if item is not None else None
+    return UserId(str(item["user_id"])) if item is not None else None
 
 
-def read_subjects(user_id: str) -> Sequence[str]:
+def read_subjects(user_id: UserId) -> Sequence[str]:
     """Return the IDs of the providers that know a user, one for each subject."""
     found = dynamodb.query(
         USERS, "user_id = :user AND begins_with(sk, :prefix)", {":user": user_id, ":prefix": PREFIX}
@@ -47,7 +48,7 @@ def read_subjects(user_id: str) -> Sequence[str]:
 LINK = "identity provider's user"
 
 
-def link_writes(subject: Subject, user_id: str) -> list[Write]:
+def link_writes(subject: Subject, user_id: UserId) -> list[Write]:
     """Return the writes that link a subject to a user. The one named LINK is refused if it is linked
     already.
     """
@@ -61,7 +62,7 @@ def link_writes(subject: Subject, user_id: str) -> list[Write]:
     ]
 
 
-def unlink_all(user_id: str) -> None:
+def unlink_all(user_id: UserId) -> None:
     """Remove all subjects of a user. If it stopped halfway, calling it again goes on."""
     found = dynamodb.query(
         USERS, "user_id = :user AND begins_with(sk, :prefix)", {":user": user_id, ":prefix": PREFIX}

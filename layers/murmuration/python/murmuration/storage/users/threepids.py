@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Attributes, ConditionFailed, Item, Write
 from murmuration.clock import now_ms
+from murmuration.protocol.identifiers import UserId
 
 DIRECTORY, USERS, TRANSIENT = "directory", "users", "transient"
 PREFIX = "threepid#"
@@ -24,12 +25,12 @@ class Address:
     added_ms: int
 
 
-def read_owner(medium: str, address: str) -> str | None:
+def read_owner(medium: str, address: str) -> UserId | None:
     item = dynamodb.get(DIRECTORY, {"pk": _key(medium, address), "sk": "user"})
-    return str(item["user_id"]) if item is not None else None
+    return UserId(str(item["user_id"])) if item is not None else None
 
 
-def read_addresses(user_id: str) -> list[Address]:
+def read_addresses(user_id: UserId) -> list[Address]:
     """Return a user's addresses, sorted."""
     found = dynamodb.query(
         USERS, "user_id = :user AND begins_with(sk, :prefix)", {":user": user_id, ":prefix": PREFIX}
@@ -42,7 +43,7 @@ def read_addresses(user_id: str) -> list[Address]:
 ADDRESS = "address"
 
 
-def add_writes(user_id: str, found: Address) -> list[Write]:
+def add_writes(user_id: UserId, found: Address) -> list[Write]:
     """Return the writes that give an address to a user. The one named ADDRESS is refused if it is taken."""
     key = _key(found.medium, found.address)
     item = {
@@ -59,7 +60,7 @@ def add_writes(user_id: str, found: Address) -> list[Write]:
     ]
 
 
-def remove_writes(user_id: str, medium: str, address: str) -> list[Write]:
+def remove_writes(user_id: UserId, medium: str, address: str) -> list[Write]:
     """Return the writes that remove an address. The first is refused if it isn't the user's."""
     key = _key(medium, address)
     return [

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, Storable
 from murmuration.aws.reads import Read, fetch
 from murmuration.protocol.errors import Unavailable
 from murmuration.storage.live.streams import pause
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, UserId
+
 
 TABLE, SK = "users", "unread"
 MOST = 200
@@ -24,7 +28,7 @@ Unread = dict[str, list[tuple[int, str]]]
 """By room: the ordinals of unread events in order, each with its thread."""
 
 
-def unread_read(user_id: str) -> Read[tuple[Unread, int]]:
+def unread_read(user_id: UserId) -> Read[tuple[Unread, int]]:
     """Read what is unread, and the item's revision."""
     return Read(TABLE, _key(user_id), _from_item)
 
@@ -34,7 +38,7 @@ def total(unread: Unread) -> int:
     return sum(map(len, unread.values()))
 
 
-def add(user_id: str, room_id: str, ordinal: int, thread: str) -> int:
+def add(user_id: UserId, room_id: RoomId, ordinal: int, thread: str) -> int:
     """Add an event that the user is notified of, once, and return the number of unread events."""
 
     def change(unread: Unread) -> None:
@@ -48,7 +52,7 @@ def add(user_id: str, room_id: str, ordinal: int, thread: str) -> int:
 
 
 def mark_read(
-    user_id: str, room_id: str, read_up_to: Mapping[str, int], *, gone: int | None = None
+    user_id: UserId, room_id: RoomId, read_up_to: Mapping[str, int], *, gone: int | None = None
 ) -> tuple[int, bool]:
     """Remove unread events up to an ordinal for each thread, and the one at the ordinal `gone`.
 
@@ -70,17 +74,17 @@ def mark_read(
     return _change(user_id, change)
 
 
-def forget_room(user_id: str, room_id: str) -> tuple[int, bool]:
+def forget_room(user_id: UserId, room_id: RoomId) -> tuple[int, bool]:
     """Remove all events of a room that the user left. Returns what `mark_read` returns."""
     return mark_read(user_id, room_id, {"": 1 << 62})
 
 
-def forget(user_id: str) -> None:
+def forget(user_id: UserId) -> None:
     """Delete the item."""
     dynamodb.execute(dynamodb.delete(TABLE, _key(user_id)))
 
 
-def _change(user_id: str, change: Callable[[Unread], None]) -> tuple[int, bool]:
+def _change(user_id: UserId, change: Callable[[Unread], None]) -> tuple[int, bool]:
     for attempt in range(ATTEMPTS):
         item = dynamodb.get(TABLE, _key(user_id))
         unread, revision = _from_item(item)
@@ -105,12 +109,12 @@ def _change(user_id: str, change: Callable[[Unread], None]) -> tuple[int, bool]:
     raise Unavailable("What is unread is being changed")
 
 
-def read_total(user_id: str) -> int:
+def read_total(user_id: UserId) -> int:
     """Return how many events are unread."""
     return total(fetch(unread_read(user_id))[0])
 
 
-def _key(user_id: str) -> dict[str, str]:
+def _key(user_id: UserId) -> dict[str, str]:
     return {"user_id": user_id, "sk": SK}
 
 

@@ -9,9 +9,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Write
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
 
 TABLE = "directory"
 MOST_WORDS, MOST_CHARACTERS = 8, 32
@@ -25,7 +29,7 @@ def words_of(text: str) -> list[str]:
     return list(dict.fromkeys(word[:MOST_CHARACTERS] for word in _WORD.findall(folded)))[:MOST_WORDS]
 
 
-def word_writes(user_id: str, display_name: str | None) -> list[Write]:
+def word_writes(user_id: UserId, display_name: str | None) -> list[Write]:
     """Return the writes that make a user findable by their display name and the local part of their ID."""
     words = [*words_of(user_id[1:].partition(":")[0]), *words_of(display_name or "")]
     return [
@@ -33,12 +37,12 @@ def word_writes(user_id: str, display_name: str | None) -> list[Write]:
     ]
 
 
-def add_words(user_id: str, display_name: str | None) -> None:
+def add_words(user_id: UserId, display_name: str | None) -> None:
     """Carry out `word_writes`. Words that are stored already stay."""
     dynamodb.batch_write(word_writes(user_id, display_name))
 
 
-def remove_words(user_id: str, before: str | None, now: str | None) -> None:
+def remove_words(user_id: UserId, before: str | None, now: str | None) -> None:
     """Remove the words of a former display name that neither the present one nor the ID has."""
     kept = {*words_of(user_id[1:].partition(":")[0]), *words_of(now or "")}
     dynamodb.batch_write(
@@ -50,7 +54,7 @@ def remove_words(user_id: str, before: str | None, now: str | None) -> None:
     )
 
 
-def find_by_prefix(prefix: str, limit: int) -> list[str]:
+def find_by_prefix(prefix: str, limit: int) -> list[UserId]:
     """Return users with a word that begins with `prefix`, in the order of these words. One query."""
     items = dynamodb.query(
         TABLE,
@@ -62,7 +66,7 @@ def find_by_prefix(prefix: str, limit: int) -> list[str]:
     return _distinct(item["sk"].partition("#")[2] for item in items)
 
 
-def _distinct(user_ids: Iterable[str]) -> list[str]:
+def _distinct(user_ids: Iterable[UserId]) -> list[UserId]:
     return list(dict.fromkeys(user_ids))
 
 

@@ -34,6 +34,7 @@ from murmuration.sync.timeline import Window
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
+    from murmuration.protocol.identifiers import RoomId, UserId
 
 MOST_COUNTED = 1000
 """If more events are unread, only this many of the newest are counted."""
@@ -206,7 +207,7 @@ def recount(ctx: Context, room: Room, counts: Counts, moved: Receipts, up_to: in
     return {thread: pair for thread, pair in counts.items() if thread not in concerned} | lowered
 
 
-def with_own_events(receipts: Receipts, entries: Iterable[LogEntry], user_id: str) -> Receipts:
+def with_own_events(receipts: Receipts, entries: Iterable[LogEntry], user_id: UserId) -> Receipts:
     """Return the receipts moved by the user's own messages: a sender has read the thread up to there.
 
     Their membership events move nothing, because a new display name comes to all their rooms at once.
@@ -236,7 +237,7 @@ def unread_from(room: Room, receipts: Receipts, since: int) -> int:
     return min([main, *(up_to for latest, up_to in read.items() if latest > up_to)])
 
 
-def _client_form(entry: LogEntry, room_id: str) -> ClientEvent:
+def _client_form(entry: LogEntry, room_id: RoomId) -> ClientEvent:
     event = entry.event
     form: ClientEvent = {
         "type": event.type,
@@ -260,7 +261,7 @@ class _ContextMaker:
         self._notifications: dict[str, int] = {}
         self._display_name: str | None = None
 
-    def __call__(self, sender: str) -> PushContext:
+    def __call__(self, sender: UserId) -> PushContext:
         if self._levels is None:
             create, levels = CREATE_KEY, POWER_LEVELS_KEY
             member = (MEMBER, self._ctx.user_id)
@@ -278,7 +279,7 @@ class _ContextMaker:
         )
 
 
-def receipts_of(receipts: Iterable[Receipt], user_id: str) -> dict[str, int]:
+def receipts_of(receipts: Iterable[Receipt], user_id: UserId) -> dict[str, int]:
     """Return the furthest ordinal among the user's own receipts, by thread."""
     found: dict[str, int] = {}
     for receipt in receipts:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import ServerName
 
 
-def count(reason: str, number: int, origin: str) -> None:
+def count(reason: str, number: int, origin: ServerName) -> None:
     """Log that `number` PDUs of a server weren't accepted, and why. Logs nothing for 0."""
     if number:
         logging.getLogger("murmuration.federation").warning(

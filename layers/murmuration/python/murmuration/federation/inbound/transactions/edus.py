@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from murmuration.federation.inbound.transactions import counting
 from murmuration.identity import budgets
 from murmuration.protocol.errors import LimitExceeded
+from murmuration.protocol.identifiers import ServerName
 from murmuration.settings import settings
 
 if TYPE_CHECKING:
@@ -24,40 +25,40 @@ if TYPE_CHECKING:
 
 Contents = Sequence["Untrusted"]
 """The contents of EDUs of one type, in the order in which they came."""
-Consumer = Callable[[str, Contents], None]
+Consumer = Callable[[ServerName, Contents], None]
 
 
-def _messages(origin: str, contents: Contents) -> None:
+def _messages(origin: ServerName, contents: Contents) -> None:
     from murmuration.federation.devices.messages import take_messages
 
     take_messages(origin, contents)
 
 
-def _device_updates(origin: str, contents: Contents) -> None:
+def _device_updates(origin: ServerName, contents: Contents) -> None:
     from murmuration.federation.devices.updates import take_device_updates
 
     take_device_updates(origin, contents)
 
 
-def _signing_key_updates(origin: str, contents: Contents) -> None:
+def _signing_key_updates(origin: ServerName, contents: Contents) -> None:
     from murmuration.federation.devices.updates import take_signing_key_updates
 
     take_signing_key_updates(origin, contents)
 
 
-def _typing(origin: str, contents: Contents) -> None:
+def _typing(origin: ServerName, contents: Contents) -> None:
     from murmuration.federation.ephemera.taking import take_typing
 
     take_typing(origin, contents)
 
 
-def _receipts(origin: str, contents: Contents) -> None:
+def _receipts(origin: ServerName, contents: Contents) -> None:
     from murmuration.federation.ephemera.taking import take_receipts
 
     take_receipts(origin, contents)
 
 
-def _presence(origin: str, contents: Contents) -> None:
+def _presence(origin: ServerName, contents: Contents) -> None:
     if settings().federated_presence:
         from murmuration.federation.ephemera.presence import take_presence
 
@@ -96,7 +97,7 @@ CONTENTS_FAULT = (ArithmeticError, AttributeError, LookupError, TypeError, Value
 """What contents bring about that no consumer has thought of."""
 
 
-def take_edus(origin: str, edus: Sequence[Any]) -> None:
+def take_edus(origin: ServerName, edus: Sequence[Any]) -> None:
     """Hand a transaction's EDUs to their consumers. Malformed ones are ignored.
 
     If the server's budget doesn't suffice, EDUs of the types in `DROPPED` are dropped. Raises LimitExceeded
@@ -119,7 +120,7 @@ def take_edus(origin: str, edus: Sequence[Any]) -> None:
             logging.getLogger("murmuration.federation").exception("EDUs dropped: type=%s", edu_type)
 
 
-def _is_affordable(origin: str, edu_type: str, number: int) -> bool:
+def _is_affordable(origin: ServerName, edu_type: str, number: int) -> bool:
     """Take what EDUs cost from the server's budget; False where they are dropped. Raises LimitExceeded."""
     try:
         budgets.expect(min(EXPECTED.get(edu_type, 0.0) * number, budgets.burst()))

@@ -18,6 +18,7 @@ from murmuration.aws.concurrency import parallel
 
 if TYPE_CHECKING:
     from murmuration.federation.shapes import PdusMessage
+    from murmuration.protocol.identifiers import RoomId, ServerName
 
 QUEUE = "room-pdus"
 MOST_MESSAGE_BYTES = 240_000
@@ -26,7 +27,7 @@ MOST_PDU_BYTES = 200_000
 """A PDU of 64 KB has up to three times as many bytes in ASCII. What is larger is no PDU."""
 
 
-def put(origin: str, by_room: Mapping[str, Sequence[Any]], *, parked: bool = False) -> int:
+def put(origin: ServerName, by_room: Mapping[RoomId, Sequence[Any]], *, parked: bool = False) -> int:
     """Queue PDUs by their room; returns how many were left out, as they are too large or aren't JSON.
 
     `parked` says that they wait in the table of parked PDUs as well. Raises what SQS refuses.
@@ -43,7 +44,7 @@ def put(origin: str, by_room: Mapping[str, Sequence[Any]], *, parked: bool = Fal
     return left_out
 
 
-def _send(origin: str, room_id: str, parts: Sequence[Sequence[Any]], parked: bool) -> None:
+def _send(origin: ServerName, room_id: RoomId, parts: Sequence[Sequence[Any]], parked: bool) -> None:
     for pdus in parts:
         body: PdusMessage = {"origin": origin, "room_id": room_id, "pdus": pdus}
         if parked:
@@ -51,11 +52,11 @@ def _send(origin: str, room_id: str, parts: Sequence[Sequence[Any]], parked: boo
         queues.send(QUEUE, body, group=group_of(room_id), dedup=uuid.uuid4().hex)
 
 
-def group_of(room_id: str) -> str:
-    """Return the group of a room. It is a hash, because SQS doesn't accept all room IDs as names of
-    groups.
+def group_of(topic: str) -> str:
+    """Return the group of a room, or of another topic. It is a hash, because SQS doesn't accept all room IDs
+    as names of groups.
     """
-    return hashlib.sha256(room_id.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(topic.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _parts(fitting: Sequence[tuple[Any, int]]) -> Iterator[list[Any]]:

@@ -17,6 +17,7 @@ from murmuration.identity import rate_limits
 from murmuration.protocol.encoding.shapes import Answer, Content
 from murmuration.protocol.errors import BadJson, TooLarge
 from murmuration.protocol.event_types import MEMBER
+from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 from murmuration.rooms.lookup import fits_id
 from murmuration.storage.rooms import member_index, room_items
 
@@ -26,7 +27,7 @@ MOST_BYTES = 4_718_592
 """A function's event has at most 6 MB, and the body is in Base64."""
 
 
-def take_transaction(origin: str, content: Content, size: int) -> Answer:
+def take_transaction(origin: ServerName, content: Content, size: int) -> Answer:
     """Queue what a server sent; `size` is that of the body in bytes.
 
     Two round trips and a message for each room. Raises TooLarge, BadJson, LimitExceeded.
@@ -52,14 +53,14 @@ def _list(content: Content, name: str, most: int) -> list[Any]:
     return value
 
 
-def _queue(origin: str, pdus: list[Any]) -> None:
-    by_room: dict[str, list[Any]] = {}
+def _queue(origin: ServerName, pdus: list[Any]) -> None:
+    by_room: dict[RoomId, list[Any]] = {}
     malformed = 0
     for pdu in pdus:
         room_id = pdu.get("room_id") if isinstance(pdu, dict) else None
         # A create event without a room ID begins a room that we would be in already.
         if isinstance(room_id, str) and _is_text(room_id) and fits_id(room_id):
-            by_room.setdefault(room_id, []).append(pdu)
+            by_room.setdefault(RoomId(room_id), []).append(pdu)
         else:
             malformed += 1
     wanted, unwanted = _wanted(by_room)
@@ -68,10 +69,10 @@ def _queue(origin: str, pdus: list[Any]) -> None:
     counting.count("not_our_room", unwanted, origin)
 
 
-def _wanted(by_room: Mapping[str, list[Any]]) -> tuple[dict[str, list[Any]], int]:
+def _wanted(by_room: Mapping[RoomId, list[Any]]) -> tuple[dict[RoomId, list[Any]], int]:
     """The PDUs of rooms that this server is in, or by which an invite of our users ends; how many aren't."""
     heads = fetch_all([room_items.head_read(room_id) for room_id in by_room])
-    wanted: dict[str, list[Any]] = {}
+    wanted: dict[RoomId, list[Any]] = {}
     for (room_id, pdus), head in zip(by_room.items(), heads, strict=True):
         ours = head is not None and head.is_resident
         some = pdus if ours else [pdu for pdu in pdus if ends_an_invite(pdu)]
@@ -87,7 +88,7 @@ def ends_an_invite(pdu: Any) -> bool:
     content, user_id = pdu.get("content"), pdu.get("state_key")
     if not isinstance(content, dict) or content.get("membership") not in ("leave", "ban"):
         return False
-    return isinstance(user_id, str) and member_index.is_local(user_id)
+    return isinstance(user_id, str) and member_index.is_local(UserId(user_id))
 
 
 def _is_text(text: str) -> bool:

@@ -26,6 +26,7 @@ from murmuration.federation.inbound.transactions import counting, queueing
 from murmuration.identity import rate_limits
 from murmuration.protocol.errors import LimitExceeded, MatrixError, NotFound, Unavailable
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName
 from murmuration.protocol.pdus.event_format import parse_pdu
 from murmuration.protocol.pdus.hashing import verify_content_hash
 from murmuration.protocol.pdus.keys import KeyRing
@@ -69,16 +70,16 @@ def work(message: JsonObject) -> Counter[str]:
     return outcomes.finish()
 
 
-def origin_of(message: JsonObject) -> str:
+def origin_of(message: JsonObject) -> ServerName:
     """Return the server that a message is about: the sender of the PDUs, or the server of the device
     list's user.
     """
     if "device_list" in message:
         return member_index.server_of(message["device_list"])
-    return str(message["origin"])
+    return ServerName(str(message["origin"]))
 
 
-def _end_invites(pdus: Sequence[Any], origin: str, outcomes: _Outcomes) -> Counter[str]:
+def _end_invites(pdus: Sequence[Any], origin: ServerName, outcomes: _Outcomes) -> Counter[str]:
     """What may concern a room that this server isn't in: the end of an invite or a knock of its users."""
     from murmuration.federation.membership.rescinding import take_leave
 
@@ -110,7 +111,7 @@ def retry_parked() -> int:
 class _Outcomes:
     """What became of a message's PDUs."""
 
-    def __init__(self, room_id: str, origin: str, parked: bool) -> None:
+    def __init__(self, room_id: RoomId, origin: ServerName, parked: bool) -> None:
         self.counts: Counter[str] = Counter()
         self.room_id = room_id
         self._origin = origin
@@ -121,13 +122,13 @@ class _Outcomes:
         """Whether the PDUs were parked, and are tried again."""
         return self._parked
 
-    def judged(self, event_id: str, kind: str) -> None:
+    def judged(self, event_id: EventId, kind: str) -> None:
         """An event is done with, in one way or another."""
         self.counts[kind] += 1
         if self._parked:
             parked_pdus.remove(self.room_id, event_id)
 
-    def park(self, event_id: str, pdu: Any) -> None:
+    def park(self, event_id: EventId, pdu: Any) -> None:
         """Try an event again later, unless its server has had many parked lately."""
         if not self._parked:
             try:
@@ -138,7 +139,7 @@ class _Outcomes:
             parked_pdus.park(self.room_id, event_id, self._origin, pdu)
         self.counts["parked"] += 1
 
-    def park_also(self, event_id: str, pdu: Any) -> None:
+    def park_also(self, event_id: EventId, pdu: Any) -> None:
         """Try an event again later that came along with one of the message's."""
         if parked_pdus.park(self.room_id, event_id, self._origin, pdu):
             self.counts["parked"] += 1
@@ -158,7 +159,7 @@ class _Outcomes:
 class _Work:
     """The PDUs of one message, in a room that this server is in."""
 
-    def __init__(self, room: Room, origin: str, outcomes: _Outcomes) -> None:
+    def __init__(self, room: Room, origin: ServerName, outcomes: _Outcomes) -> None:
         self.room = room
         self.origin = origin
         self.outcomes = outcomes
@@ -179,12 +180,12 @@ class _Work:
         # Not after an error: what was fetched may not have been stored, and is to be asked for again.
         self.remote.remember_failures()
 
-    def _parse(self, pdus: Sequence[Any]) -> dict[str, Event]:
+    def _parse(self, pdus: Sequence[Any]) -> dict[EventId, Event]:
         """The PDUs that are of the room's format, by event ID, in the order of their depth.
 
         Of several forms of one event the one with the right content hash counts.
         """
-        events: dict[str, Event] = {}
+        events: dict[EventId, Event] = {}
         for pdu in pdus:
             try:
                 event = parse_pdu(pdu, self.room.version)
@@ -195,7 +196,7 @@ class _Work:
                 events[event.event_id] = event
         return dict(sorted(events.items(), key=lambda item: (item[1].depth, item[1].origin_server_ts)))
 
-    def _new(self, events: dict[str, Event]) -> dict[str, Event]:
+    def _new(self, events: dict[EventId, Event]) -> dict[EventId, Event]:
         """The events that have no place yet. A single one is looked up when it is received."""
         if len(events) < 2:
             return events

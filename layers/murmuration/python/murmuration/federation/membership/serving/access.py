@@ -10,7 +10,7 @@ from murmuration.federation.keys.fetching import verify_keys
 from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound
 from murmuration.protocol.event_types import CREATE_KEY, SERVER_ACL_KEY
 from murmuration.protocol.events import Event
-from murmuration.protocol.identifiers import is_valid_user_id, server_name_of
+from murmuration.protocol.identifiers import RoomId, ServerName, UserId, is_valid_user_id, server_name_of
 from murmuration.protocol.pdus.keys import KeyRing
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.room import Room
@@ -21,7 +21,7 @@ from murmuration.settings import settings
 class KeysAlone:
     """`RemoteServers` for an event that refers only to events known here: it fetches nothing but keys."""
 
-    def keys(self, wanted: Mapping[tuple[str, str], int]) -> KeyRing:
+    def keys(self, wanted: Mapping[tuple[ServerName, str], int]) -> KeyRing:
         return verify_keys(wanted)
 
     def auth_chain(self, event: Event) -> list[Pdu]:  # noqa: ARG002 - nothing is fetched
@@ -37,7 +37,7 @@ class KeysAlone:
         return []
 
 
-def asked_room(origin: str, room_id: str) -> Room:
+def asked_room(origin: ServerName, room_id: RoomId) -> Room:
     """Return the room that another server asks about, as it is now.
 
     Raises NotFound for a room that isn't known or has no local user, Forbidden for a server that the room's
@@ -54,13 +54,13 @@ def asked_room(origin: str, room_id: str) -> Room:
     return room
 
 
-def require_acl(server_name: str, room: Room) -> None:
+def require_acl(server_name: ServerName, room: Room) -> None:
     """Raise Forbidden if the room's ACL denies the server."""
     if not acls.is_allowed(room, server_name):
         raise Forbidden(f"{server_name} is not allowed in this room")
 
 
-def require_own_user(origin: str, user_id: str) -> None:
+def require_own_user(origin: ServerName, user_id: UserId) -> None:
     """Raise InvalidParam if it isn't a user ID, Forbidden if it is one of another server than `origin`."""
     if not is_valid_user_id(user_id):
         raise InvalidParam("That is not a user ID")

@@ -35,10 +35,11 @@ from murmuration.storage.users.memberships import Membership
 if TYPE_CHECKING:
     from murmuration.federation.shapes import EventAnswer
     from murmuration.protocol.encoding.shapes import StrippedState
+    from murmuration.protocol.identifiers import EventId, RoomId, ServerName
     from murmuration.protocol.pdus.shapes import Pdu
 
 
-def invite(origin: str, room_id: str, event_id: str, body: Body) -> EventAnswer:
+def invite(origin: ServerName, room_id: RoomId, event_id: EventId, body: Body) -> EventAnswer:
     """Accept an invite of version 2 of the API. Returns the event with this server's signature.
 
     Raises InvalidParam, MissingParam, BadJson, IncompatibleRoomVersion, Forbidden, InviteBlocked,
@@ -54,7 +55,7 @@ def invite(origin: str, room_id: str, event_id: str, body: Body) -> EventAnswer:
     return {"event": _invite(origin, room_id, event_id, pdu, version, body.get("invite_room_state"))}
 
 
-def invite_v1(origin: str, room_id: str, event_id: str, pdu: EventFields) -> list[Any]:
+def invite_v1(origin: ServerName, room_id: RoomId, event_id: EventId, pdu: EventFields) -> list[Any]:
     """Accept an invite of version 1, which only rooms of versions 1 and 2 have. Raises as `invite` does."""
     unsigned = pdu.get("unsigned")
     state = unsigned.get("invite_room_state") if isinstance(unsigned, dict) else None
@@ -62,7 +63,12 @@ def invite_v1(origin: str, room_id: str, event_id: str, pdu: EventFields) -> lis
 
 
 def _invite(
-    origin: str, room_id: str, event_id: str, pdu: EventFields, version: RoomVersion, state: object
+    origin: ServerName,
+    room_id: RoomId,
+    event_id: EventId,
+    pdu: EventFields,
+    version: RoomVersion,
+    state: object,
 ) -> Pdu:
     rate_limits.check("federation_membership", origin)
     event = checked_event(dict(pdu), version, room_id, event_id, "invite")
@@ -71,7 +77,7 @@ def _invite(
     if not is_ours(event.state_key):
         raise InvalidParam("The invited user is not one of this server")
     check_signed(event)
-    user_id = event.state_key or ""
+    user_id = event.member_id
     account = accounts.read_account(user_id)
     if account is None or "deactivated_ms" in account:
         raise Forbidden("There is no such user here")
@@ -92,7 +98,7 @@ def _invite(
     return signed
 
 
-def _record(origin: str, event: Event, state: list[StrippedState]) -> None:
+def _record(origin: ServerName, event: Event, state: list[StrippedState]) -> None:
     """Give the invited user the invite. Raises LimitExceeded: nobody's list is filled by another server."""
     rate_limits.check("federation_invite", f"{origin}|{event.state_key}")
 
@@ -101,4 +107,4 @@ def _record(origin: str, event: Event, state: list[StrippedState]) -> None:
             return None
         return outside.outside_row(event, "invite", state, [origin])
 
-    outside.record(event.state_key or "", event.room_id, make)
+    outside.record(event.member_id, event.room_id, make)

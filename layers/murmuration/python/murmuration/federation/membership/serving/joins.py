@@ -23,6 +23,7 @@ from murmuration.storage.rooms import member_index
 
 if TYPE_CHECKING:
     from murmuration.federation.shapes import JoinAnswer
+    from murmuration.protocol.identifiers import EventId, RoomId, ServerName
 
 _NAMES = (NAME_KEY, CANONICAL_ALIAS_KEY)
 HEROES = 5
@@ -31,7 +32,13 @@ MEMBER_BYTES = 760
 
 
 def send_join(
-    origin: str, room_id: str, event_id: str, pdu: Any, *, omit_members: bool = False, gzip: bool = False
+    origin: ServerName,
+    room_id: RoomId,
+    event_id: EventId,
+    pdu: Any,
+    *,
+    omit_members: bool = False,
+    gzip: bool = False,
 ) -> JoinAnswer:
     """Accept a join. Returns the state before it, the auth chains, and the event as all others get it.
 
@@ -70,7 +77,7 @@ def send_join(
     return answer
 
 
-def _without_members(room: Room, state: Mapping[StateKey, str]) -> dict[StateKey, str]:
+def _without_members(room: Room, state: Mapping[StateKey, EventId]) -> dict[StateKey, EventId]:
     """The state without its members, but for some where the room's name is made of theirs."""
     heroes: set[str] = set()
     if not any(pair in state for pair in _NAMES):
@@ -78,9 +85,9 @@ def _without_members(room: Room, state: Mapping[StateKey, str]) -> dict[StateKey
     return {pair: event_id for pair, event_id in state.items() if pair[0] != MEMBER or pair[1] in heroes}
 
 
-def _auth_chain(forks: Forks, events: Iterable[Event]) -> dict[str, Event]:
+def _auth_chain(forks: Forks, events: Iterable[Event]) -> dict[EventId, Event]:
     """The events that authorise these, those that authorise them, and so on, by ID."""
-    chain: dict[str, Event] = {}
+    chain: dict[EventId, Event] = {}
     newest = list(events)
     while newest:
         cited = [event_id for event in newest for event_id in authorising_ids(event)]

@@ -12,9 +12,10 @@ from murmuration.federation.membership.stripped import full_state
 
 if TYPE_CHECKING:
     from murmuration.federation.shapes import KnockAnswer
+    from murmuration.protocol.identifiers import EventId, RoomId, ServerName
 
 
-def send_knock(origin: str, room_id: str, event_id: str, pdu: Any) -> KnockAnswer:
+def send_knock(origin: ServerName, room_id: RoomId, event_id: EventId, pdu: Any) -> KnockAnswer:
     """Accept a knock. The answer has the room's main facts as whole events, for the user who knocks.
 
     Raises NotFound, InvalidParam, Forbidden, LimitExceeded, Unavailable.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from murmuration.profiles.profile import get_user_profile
 from murmuration.protocol.encoding.shapes import Answer, Content
 from murmuration.protocol.errors import MissingParam, NotFound
-from murmuration.protocol.identifiers import parse_room_alias
+from murmuration.protocol.identifiers import UserId, parse_room_alias
 from murmuration.rooms.reading.servers import via
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
@@ -33,7 +33,7 @@ def query_directory(alias: str | None) -> Answer:
     return {"room_id": room.room_id, "servers": via(room, limit=MOST_SERVERS)}
 
 
-def query_profile(user_id: str | None, field: str | None) -> Content:
+def query_profile(user_id: UserId | None, field: str | None) -> Content:
     """Return a user's profile, or one field of it. Raises MissingParam, InvalidParam, NotFound."""
     if user_id is None:
         raise MissingParam("The query parameter user_id is missing")

@@ -21,12 +21,13 @@ from murmuration.rooms.writing.append import Append
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import Content
+    from murmuration.protocol.identifiers import RoomId, UserId
 
 MOST_ROOMS = 20
 """Of how many rooms that a join rule names the members are looked at."""
 
 
-def joining_content(batch: Append, user_id: str) -> Content:
+def joining_content(batch: Append, user_id: UserId) -> Content:
     """Return the content of a join by a user of another server, with the local user who authorises it.
 
     Raises Forbidden if the user is in none of the rooms whose members may join, UnableToAuthoriseJoin if this
@@ -50,7 +51,7 @@ def joining_content(batch: Append, user_id: str) -> Content:
     return {"membership": "join", AUTHORISER: authoriser}
 
 
-def require_condition(user_id: str, room_ids: Sequence[str]) -> None:
+def require_condition(user_id: UserId, room_ids: Sequence[RoomId]) -> None:
     """Raise Forbidden, or UnableToAuthoriseJoin, unless the user is in one of these rooms."""
     wanted = [room_id for room_id in dict.fromkeys(room_ids) if fits_id(room_id)][:MOST_ROOMS]
     known = 0

@@ -7,7 +7,7 @@ with the same outcome. https://spec.matrix.org/v1.19/server-server-api/#joining-
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.federation.inbound.elsewhere import MissingEvents
 from murmuration.federation.inbound.receiving import receive
@@ -29,11 +29,14 @@ from murmuration.rooms.room import Room
 from murmuration.server_keys import signing_key
 from murmuration.settings import settings
 
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import EventId, RoomId, ServerName
+
 
 def take(
-    origin: str,
-    room_id: str,
-    event_id: str,
+    origin: ServerName,
+    room_id: RoomId,
+    event_id: EventId,
     pdu: Any,
     membership: str,
     check_room: Callable[[Room], None] = lambda _: None,
@@ -66,7 +69,9 @@ def take(
     return room, event
 
 
-def checked_event(pdu: Any, version: RoomVersion, room_id: str, event_id: str, membership: str) -> Event:
+def checked_event(
+    pdu: Any, version: RoomVersion, room_id: RoomId, event_id: EventId, membership: str
+) -> Event:
     """Return a membership event of the room with this membership. Raises InvalidParam."""
     try:
         event = parse_pdu(pdu, version)

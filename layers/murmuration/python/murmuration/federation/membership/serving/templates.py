@@ -18,9 +18,12 @@ from murmuration.settings import settings
 
 if TYPE_CHECKING:
     from murmuration.federation.shapes import MembershipTemplate, TemplateEvent
+    from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 
 
-def make_join(origin: str, room_id: str, user_id: str, versions: Collection[str]) -> MembershipTemplate:
+def make_join(
+    origin: ServerName, room_id: RoomId, user_id: UserId, versions: Collection[str]
+) -> MembershipTemplate:
     """Return the template of a join.
 
     Raises NotFound, Forbidden, InvalidParam, IncompatibleRoomVersion, UnableToAuthoriseJoin,
@@ -29,12 +32,14 @@ def make_join(origin: str, room_id: str, user_id: str, versions: Collection[str]
     return _make(origin, room_id, user_id, "join", versions or ("1",))
 
 
-def make_knock(origin: str, room_id: str, user_id: str, versions: Collection[str]) -> MembershipTemplate:
+def make_knock(
+    origin: ServerName, room_id: RoomId, user_id: UserId, versions: Collection[str]
+) -> MembershipTemplate:
     """Return the template of a knock. Raises NotFound, Forbidden, InvalidParam, IncompatibleRoomVersion."""
     return _make(origin, room_id, user_id, "knock", versions)
 
 
-def make_leave(origin: str, room_id: str, user_id: str) -> MembershipTemplate:
+def make_leave(origin: ServerName, room_id: RoomId, user_id: UserId) -> MembershipTemplate:
     """Return the template of a leave, also of an invite or knock. Raises NotFound, Forbidden,
     InvalidParam.
     """
@@ -42,7 +47,7 @@ def make_leave(origin: str, room_id: str, user_id: str) -> MembershipTemplate:
 
 
 def _make(
-    origin: str, room_id: str, user_id: str, membership: str, versions: Collection[str] | None
+    origin: ServerName, room_id: RoomId, user_id: UserId, membership: str, versions: Collection[str] | None
 ) -> MembershipTemplate:
     require_own_user(origin, user_id)
     rate_limits.check("federation_membership", origin)

@@ -13,10 +13,10 @@ from murmuration.protocol.bodies import Fields, object_of, required
 from murmuration.protocol.encoding.shapes import Answer, Body
 from murmuration.protocol.errors import InvalidParam
 from murmuration.protocol.event_types import MEMBER
-from murmuration.protocol.identifiers import is_valid_user_id
+from murmuration.protocol.identifiers import RoomId, ServerName, is_valid_user_id
 
 
-def exchange(origin: str, room_id: str, body: Body) -> Answer:
+def exchange(origin: ServerName, room_id: RoomId, body: Body) -> Answer:
     """Invite the user whom the body names, as the user of this server who invited the address.
 
     Raises MissingParam, BadJson, InvalidParam, NotFound, Forbidden if the signature or the room doesn't allow
@@ -25,8 +25,8 @@ def exchange(origin: str, room_id: str, body: Body) -> Answer:
     rate_limits.check("federation_membership", origin)
     fields = Fields(dict(body))
     sender, user_id, content = (
-        fields.string("sender"),
-        fields.string("state_key"),
+        fields.user_id("sender"),
+        fields.user_id("state_key"),
         object_of(required(body, "content"), "content"),
     )
     if fields.string("type") != MEMBER or fields.string("room_id") != room_id:
