@@ -20,6 +20,7 @@ from murmuration.clock import now_ms
 from murmuration.identity import budgets
 from murmuration.media import incoming
 from murmuration.media.signed_ids import expiry_of, is_signed_for, upload_key
+from murmuration.protocol.identifiers import UserId
 from murmuration.settings import settings
 from murmuration.storage import media as storage
 from tests.budgets.meter import Meter
@@ -305,10 +306,10 @@ def use_up_quota(_: Client, patch: pytest.MonkeyPatch) -> None:
 
 def use_up_quota_meanwhile(client: Client, patch: pytest.MonkeyPatch) -> None:
     use_up_quota(client, patch)
-    assert storage.take_bytes(client.user_id, 1, most=1)
+    assert storage.take_bytes(UserId(client.user_id), 1, most=1)
     patch.setenv("MURMURATION_MEDIA_QUOTA_BYTES", str(len(BODY)))
     settings.cache_clear()
-    nothing = replace(storage.used_bytes_read(client.user_id), parse=lambda _: 0)
+    nothing = replace(storage.used_bytes_read(UserId(client.user_id)), parse=lambda _: 0)
     patch.setattr(storage, "used_bytes_read", lambda _: nothing)
 
 
