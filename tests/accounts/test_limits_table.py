@@ -24,7 +24,7 @@ from murmuration.identity import patience, rate_limits
 from murmuration.identity.rate_limits import LIMITS
 from murmuration.protocol.identifiers import UserId
 from tests.accounts import media_requests
-from tests.accounts.conftest import PASSWORD, password_auth
+from tests.accounts.conftest import PASSWORD
 from tests.accounts.limits_elsewhere import (
     ask_for_complexity,
     find_alias_elsewhere,
@@ -34,6 +34,17 @@ from tests.accounts.limits_elsewhere import (
     list_rooms_elsewhere,
     list_space_elsewhere,
     summarise_elsewhere,
+)
+from tests.accounts.limits_of_logins import (
+    ask_for_proof,
+    ask_token,
+    begin_registration,
+    choose_provider,
+    get_login_token,
+    go_to_provider,
+    register,
+    register_by_token,
+    submit_page,
 )
 from tests.accounts.limits_of_servers import (
     ask_for_devices,
@@ -205,54 +216,8 @@ def set_field(stage: Stage) -> Answer:
     return stage.alice.put(f"{V3}/profile/{stage.alice.user_id}/m.tz", {"m.tz": "UTC"})
 
 
-def register(stage: Stage) -> Answer:
-    body = {"username": f"limited-{next(_numbers)}-{stage.alice.user_id[1:9]}", "password": PASSWORD}
-    return stage.stranger.post(f"{V3}/register", {**body, "auth": {"type": "m.login.dummy"}})
-
-
-def begin_registration(stage: Stage) -> Answer:
-    body = {"username": f"limited-{next(_numbers)}-{stage.alice.user_id[1:9]}", "password": PASSWORD}
-    return stage.stranger.post(f"{V3}/register", body)
-
-
 def ask_openid_token(stage: Stage) -> Answer:
     return stage.alice.post(f"{V3}/user/{segment(stage.alice.user_id)}/openid/request_token", {})
-
-
-def register_by_token(stage: Stage) -> Answer:
-    stage.configure(REGISTRATION="token")
-    return stage.stranger.post(f"{V1}/register", {"type": "m.login.registration_token", "token": "x"})
-
-
-def ask_token(stage: Stage) -> Answer:
-    stage.configure(REGISTRATION="token")
-    return stage.stranger.get("/_matrix/client/v1/register/m.login.registration_token/validity", token="x")
-
-
-def ask_for_proof(stage: Stage) -> Answer:
-    stage.configure(MAIL_SENDER="server@example.org")
-    body = {"client_secret": "secret", "email": stage.mail_address, "send_attempt": next(_numbers)}
-    return stage.stranger.post(f"{V3}/register/email/requestToken", body)
-
-
-def get_login_token(stage: Stage) -> Answer:
-    return stage.alice.post("/_matrix/client/v1/login/get_token", {"auth": password_auth(stage.alice)})
-
-
-def go_to_provider(stage: Stage) -> Answer:
-    stage.offer_provider()
-    return stage.stranger.get(f"{V3}/login/sso/redirect", redirectUrl="https://app.example.org")
-
-
-def choose_provider(stage: Stage) -> Answer:
-    stage.offer_provider()
-    return stage.stranger.get(f"{V1}/login/oauth2", choice="none")
-
-
-def submit_page(stage: Stage) -> Answer:
-    session = stage.stranger.post(f"{V3}/account/deactivate").json["session"]
-    where = f"{V3}/auth/m.login.registration_token/fallback/web"
-    return stage.stranger.request("POST", where, b"token=x", session=session)
 
 
 def knock(stage: Stage) -> Answer:

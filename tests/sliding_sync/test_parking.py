@@ -54,9 +54,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Wait]]:
     """Where a wait is held, its time is over at once. The waits that were held."""
     held: list[Wait] = []
 
-    def hold(wait: Wait, *_: Any) -> tuple[bool, Wait]:
+    def hold(wait: Wait, *_: Any) -> waiting.Held:
         held.append(wait)
-        return False, wait
+        return waiting.Held(False, wait, None)
 
     monkeypatch.setattr(waiting, "hold", hold)
     yield held

@@ -344,6 +344,9 @@ def test_interceptors_see_each_call_in_turn(service: Service) -> None:
     calls.release(second)
     service.answers = [(200, {})]
     assert get() == {"first": True}
+    calls.intercept(second, first=True)  # what it answers itself, the one after it doesn't see
+    assert get() == {"second": True}
+    calls.release(second)
     calls.release(first)
     assert seen == ["GetItem"] * 2
 

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from murmuration.protocol.events import Event
 from murmuration.protocol.identifiers import UserId
+from murmuration.protocol.pdus.signing import sign_event
 from murmuration.rooms.room import Room
+from murmuration.storage.rooms import room_items
 from tests.federation.inbound.test_hostile_graphs import changed
 from tests.federation.inbound.test_transactions import said
 from tests.federation.peers import Peer, Worker, share_room
@@ -71,3 +74,81 @@ def test_an_invite_that_only_pretends_to_be_by_address(
             worker.run()
             assert Room.load(mirror.room_id).membership(eve) is None
             assert forged.event_id not in log_ids(mirror.room_id)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_another_server_cannot_spoil_an_event(
+    alice: Client, peer: Peer, third: Peer, worker: Worker, is_there: bool
+) -> None:
+    """One that is quicker than the sender's own, and whose copy has another content, and so a wrong hash."""
+    mirror = share_room(alice, peer, third)
+    event = mirror.message(UserId(f"@bob:{peer.name}"), "genuine")
+    if not is_there:
+        mirror.secret.add(event.event_id)
+    spoilt = {**event.pdu, "content": {"msgtype": "m.text", "body": "changed on the way"}}
+    for _ in range(2):
+        third.send(spoilt)
+        worker.run()
+    third.send({**spoilt, "signatures": {third.name: event.pdu["signatures"][peer.name]}})
+    peer.send(event)
+    worker.run()
+    *_, entry = room_items.read_log(mirror.room_id, mirror.version)
+    assert entry.event.event_id == event.event_id
+    assert entry.event.content == (event.content if is_there else {})
+    assert (peer.asked.count("event"), third.asked) == (1, [])
+
+
+def test_another_server_cannot_spoil_what_is_missing(
+    alice: Client, peer: Peer, third: Peer, worker: Worker
+) -> None:
+    mirror = share_room(alice, peer, third)
+    event = mirror.message(UserId(f"@bob:{peer.name}"), "genuine")
+    redacted = mirror.message(UserId(f"@bob:{peer.name}"), "to be redacted").redacted()
+    mirror.events[redacted.event_id] = redacted
+    own = mirror.message(UserId(f"@bob:{third.name}"), "own")
+    spoilt = {**event.pdu, "content": {"msgtype": "m.text", "body": "changed on the way"}}
+    third.lies["get_missing_events"] = {"events": [spoilt, redacted.pdu]}
+    third.send(own)
+    worker.run()
+    contents = [it.event.content for it in room_items.read_log(mirror.room_id, mirror.version)][-3:]
+    assert contents == [event.content, {}, own.content]
+    assert (peer.asked, third.asked) == (["event", "event"], ["get_missing_events"])
+
+
+def test_another_server_cannot_spoil_the_state(
+    alice: Client, peer: Peer, third: Peer, worker: Worker
+) -> None:
+    levels = {"events": {"m.room.encryption": 0}}
+    mirror = share_room(alice, peer, third, power_level_content_override=levels)
+    sealed = mirror.make(
+        UserId(f"@bob:{peer.name}"), "m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"}, ""
+    )
+    lost = mirror.message(UserId(f"@bob:{third.name}"), "lost")
+    own = mirror.message(UserId(f"@bob:{third.name}"), "own", after=lost)
+    spoilt = {**sealed.pdu, "content": {}}
+    third.lies = {"get_missing_events": {"events": []}, "event": {"pdus": [spoilt]}}
+    peer.lies = {"get_missing_events": {"events": []}}
+    third.send(own)
+    worker.run()
+    kept = Room.load(mirror.room_id).event("m.room.encryption")
+    assert kept is not None
+    assert (kept.event_id, kept.content) == (sealed.event_id, sealed.content)
+
+
+def test_nobody_is_asked_about_what_they_have_not_signed(
+    alice: Client, peer: Peer, third: Peer, worker: Worker
+) -> None:
+    mirror = share_room(alice, peer, third)
+    event = mirror.message(UserId(f"@bob:{peer.name}"), "genuine", learn=False)
+    third.send({**event.pdu, "content": {}, "signatures": {peer.name: third_signature(event, third)}})
+    worker.run()
+    assert log_ids(mirror.room_id).count(event.event_id) == 0
+    assert peer.asked == []
+
+
+def third_signature(event: Event, third: Peer) -> dict[str, str]:
+    """A signature of another server by the ID of the sender's own key."""
+    (key_id,) = event.pdu["signatures"][event.sender_server]
+    signed = sign_event(event.pdu, third.name, third.key, event.room_version)
+    (signature,) = signed["signatures"][third.name].values()
+    return {key_id: signature}

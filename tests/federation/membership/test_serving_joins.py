@@ -21,7 +21,7 @@ from tests.conftest import SERVER_NAME
 from tests.federation.asking import VERSIONS, Peer, body_of
 from tests.federation.remote import Remote
 from tests.in_process import Client
-from tests.rooms.people import create_room, ok, path, refused
+from tests.rooms.people import create_room, ok, path, refused, send
 
 NOBODY = "!nobody-knows:example.org"
 
@@ -71,6 +71,19 @@ def test_this_server_tells_the_others_of_the_join(alice: Client, peer: Peer) -> 
     body_of(peer.go("join", room_id, peer.user()))
     *_, entry = room_items.read_log(room_id, ROOM_VERSIONS[RoomId("12")])
     assert (entry.event.sender, entry.relayed) == (peer.user(), True)
+
+
+def test_what_was_said_during_a_join_reaches_the_joining_server(alice: Client, peer: Peer) -> None:
+    """It was sent to the servers of its time. An event that follows it, too, has the other ask for it."""
+    room_id = create_room(alice, preset="public_chat")
+    event = peer.complete(peer.make("join", room_id, peer.user()))
+    said = send(alice, room_id, "while you were at the door")
+    for _ in range(2):
+        body_of(peer.send("join", room_id, event))
+    *_, last = room_items.read_log(RoomId(room_id), ROOM_VERSIONS["12"])
+    assert (last.event.type, last.withheld) == ("org.matrix.dummy_event", True)
+    assert set(last.event.prev_events) == {said, event.event_id}
+    assert Room.load(RoomId(room_id)).head.extremities == (last.event.event_id,)
 
 
 def test_a_join_sent_twice_is_one(alice: Client, peer: Peer) -> None:

@@ -111,7 +111,7 @@ class DelayedEventEnd(TypedDict):
     """How a delayed event ended. `finalised_ts` is in milliseconds."""
 
     finalised_ts: int
-    event_id: NotRequired[str]
+    event_id: NotRequired[EventId]
     error: NotRequired[JsonObject]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from murmuration.federation.inbound.auth_chains import signing_times
@@ -22,7 +23,9 @@ from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.events import Event
 from murmuration.protocol.identifiers import EventId, ServerName
 from murmuration.protocol.pdus.event_format import parse_pdu
+from murmuration.protocol.pdus.hashing import verify_content_hash
 from murmuration.protocol.pdus.keys import KeyRing, VerifyKey
+from murmuration.protocol.pdus.validation import check_signatures
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
@@ -43,6 +46,8 @@ MOST_SERVERS = 3
 MOST_EVENTS_BETWEEN = 20
 MOST_SINGLE_EVENTS = 500
 SINGLE_AT_ONCE = 10
+MOST_SPOILT = 20
+"""Of how many events with a wrong content hash in one answer the senders' servers are asked."""
 FEW_EVENTS = 20
 """Up to so many missing events of a state are fetched one by one."""
 WHOLE_STATE_SHARE = 0.2
@@ -107,11 +112,12 @@ class Asking:
             "min_depth": 0,
         }
 
-        def ask(server: ServerName) -> list[Any]:
+        def ask(server: ServerName) -> tuple[str, list[Any]]:
             answer = self._request(server, "POST", path, body=body, max_bytes=MOST_BYTES)
-            return _list_in(answer, "events")
+            return server, _list_in(answer, "events")
 
-        return self._known_keys((self._ask(ask, most=2) or [])[:MOST_EVENTS_BETWEEN])
+        server, pdus = self._ask(ask, most=2) or ("", [])
+        return self._whole_ones(server, self._known_keys(pdus[:MOST_EVENTS_BETWEEN]))
 
     def state_ids_before(self, event: Event) -> StateIds | None:
         """Return the IDs of the state before an event; None if no server answers, or none did lately."""
@@ -143,8 +149,54 @@ class Asking:
         self._vain |= dict.fromkeys(wanted)
         total = self._state_sizes.get(event.event_id, len(event_ids))
         if len(wanted) > max(FEW_EVENTS, total * WHOLE_STATE_SHARE):
-            return self._whole_state(event, set(wanted))
-        return self._single_events(wanted)
+            found = self._whole_state(event, set(wanted))
+        else:
+            found = self._single_events(wanted)
+        return self._whole_ones("", self._known_keys(found))
+
+    def whole(self, event: Event) -> Pdu:
+        """Return an event whose content hash is wrong as its sender's server has it, if it is right there.
+
+        Otherwise returns it as it is: redacted, as it seems. The sender's server isn't asked again for hours.
+        """
+        mark = f"whole {event.event_id}"
+        known = event_store.placed_among([event.event_id], self.room_id)
+        if known or not unobtainable.askable(self.room_id, [mark]):
+            return event.pdu
+        found = self._single_event(event.sender_server, event.event_id)
+        if found is not None and verify_content_hash(found):
+            return found
+        self._vain[mark] = None
+        return event.pdu
+
+    def _whole_ones(self, server: str, pdus: Sequence[Pdu]) -> list[Pdu]:
+        """Return the PDUs that `server` gave, those with a wrong content hash as their senders' servers have
+        them; of many such, which are redacted ones most likely, only the first.
+        """
+        spoilt: dict[int, Event] = {}
+        for number, pdu in enumerate(pdus):
+            if len(spoilt) == MOST_SPOILT:
+                break
+            with suppress(MatrixError):
+                event = parse_pdu(pdu, self.version)
+                if event.sender_server not in (server, settings().server_name) and self.is_spoilt(event):
+                    spoilt[number] = event
+        found = side_by_side(self.whole, list(spoilt.values()), most=SINGLE_AT_ONCE)
+        whole = dict(zip(spoilt, found, strict=True))
+        return [whole.get(number, pdu) for number, pdu in enumerate(pdus)]
+
+    def is_spoilt(self, event: Event) -> bool:
+        """Return whether an event's content hash is wrong, though its servers have signed it.
+
+        Its keys must have been looked up. Nobody is to be asked about an event that they haven't signed.
+        """
+        if verify_content_hash(event.pdu):
+            return False
+        try:
+            check_signatures(event, self._ring)
+        except MatrixError:
+            return False
+        return True
 
     def before(self, event_ids: Sequence[EventId], limit: int) -> Sequence[Pdu]:
         """Return these events and earlier ones, up to `limit` (`GET /backfill`)."""

@@ -8,6 +8,7 @@ the number.
 
 from __future__ import annotations
 
+import functools
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -25,20 +26,20 @@ if TYPE_CHECKING:
 _STATE = [CREATE_KEY, POWER_LEVELS_KEY]
 
 
-def join_extremities(room_id: RoomId) -> None:
-    """Send a dummy event if the room has too many forward extremities and a local user may send one.
+def join_extremities(room_id: RoomId, *, most: int = EXTREMITIES_LIMIT) -> None:
+    """Send a dummy event if the room has more than `most` forward extremities and a local user may send one.
 
     If the room stays contended, the next event tries again.
     """
     room = Room.load(room_id)
-    if len(room.head.extremities) <= EXTREMITIES_LIMIT:
+    if len(room.head.extremities) <= most:
         return
     with suppress(MatrixError):
-        append(room_id, _plan, room=room)
+        append(room_id, functools.partial(_plan, most=most), room=room)
 
 
-def _plan(batch: Append) -> None:
-    if batch.room is None or len(batch.room.head.extremities) <= EXTREMITIES_LIMIT:
+def _plan(batch: Append, *, most: int) -> None:
+    if batch.room is None or len(batch.room.head.extremities) <= most:
         return
     state = batch.state(_STATE)
     levels = PowerLevels.from_state(state.get(_STATE[0]), state.get(_STATE[1]), batch.version)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NotRequired, TypeAlias, TypedDict
 
 from murmuration.protocol.encoding.shapes import Content
-from murmuration.protocol.identifiers import RoomId, ServerName, UserId
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId
 
 Signatures: TypeAlias = dict[str, dict[str, str]]
 """Signatures in unpadded Base64, by server name (or user ID) and key ID."""
@@ -28,7 +28,7 @@ class UnsignedPdu(TypedDict):
     state_key: NotRequired[str]
     redacts: NotRequired[str]
     """The event that an m.room.redaction redacts, before room version 11."""
-    event_id: NotRequired[str]
+    event_id: NotRequired[EventId]
     """In room versions 1 and 2 only."""
     unsigned: NotRequired[dict[str, Any]]
 

@@ -211,7 +211,7 @@ class _Work:
             return
         try:
             again = self.outcomes.is_retry
-            received = receive(self.room.room_id, event.pdu, self.remote, room, again=again)
+            received = receive(self.room.room_id, self._whole(event), self.remote, room, again=again)
         except MissingEvents:
             self.outcomes.park(event.event_id, event.pdu)
         except Unavailable:
@@ -226,6 +226,16 @@ class _Work:
                 self.outcomes.park(event.event_id, event.pdu)
             else:
                 self.outcomes.judged(event.event_id, received.kind)
+
+    def _whole(self, event: Event) -> Any:
+        """Return an event's PDU, by its sender's server if another one sent it with a wrong content hash.
+
+        Such an event is kept in its redacted form for ever. So a server that is quicker than the sender's own
+        could spoil its events for this server.
+        """
+        if event.sender_server == self.origin or not self.remote.is_spoilt(event):
+            return event.pdu
+        return self.remote.whole(event)
 
     def _queue_again(self, events: Sequence[Event]) -> None:
         self.outcomes.counts["queued_again"] += len(events)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from murmuration.federation.inbound.auth_chains import authorising_ids
+from murmuration.federation.inbound.extremities import join_extremities
 from murmuration.federation.inbound.forks import Forks
 from murmuration.federation.membership.serving.taking import take
 from murmuration.federation.serving.answers import require_room_for
@@ -54,6 +55,9 @@ def send_join(
             require_room_for((room.head.joined + room.head.invited) * MEMBER_BYTES, gzip=gzip)
 
     room, event = take(origin, room_id, event_id, pdu, "join", check_size)
+    # What was said since the template was made goes to the servers of that time. With an event that follows
+    # both, the joining server learns of it now, and not when somebody speaks next.
+    join_extremities(room_id, most=1)
     forks = Forks(room_id, room.version)
     placed = forks.stored([event_id]).get(event_id)
     if placed is None or placed.state_root is None:
