@@ -18,7 +18,7 @@
 // its size in a header of ours: it doesn't exist outside either. Only a REST API does that.
 //
 // What is too large for that goes to the bucket itself (`incoming`), if it is a PUT to a media ID that was signed for
-// the request's access token (media/signed_ids.py). Nothing of the request goes along but body, type and file name.
+// the request's access token (media/incoming/signed_ids.py). Nothing goes along but body, type and file name.
 // S3 stores only what isn't there. A function takes the object for the ID afterwards, or deletes it.
 //
 // The behaviour of such uploads has a function of its own: it is deployed without the parts between <waiting> and

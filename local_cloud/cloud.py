@@ -307,7 +307,7 @@ class Cloud:
 
     def _incoming(self, viewer_secret: str) -> Incoming:
         """Return the gateway's part that has the bucket take large uploads."""
-        from murmuration.media.signed_ids import upload_key
+        from murmuration.media.incoming.signed_ids import upload_key
         from murmuration.settings import settings
 
         rules = Rules(self.config.name, upload_key(viewer_secret), settings().media_put_max_bytes)
@@ -315,7 +315,7 @@ class Cloud:
 
     def _queue_stored(self, key: str, size: int, etag: str) -> None:
         """Queue the message by which the bucket tells that it has stored an upload."""
-        from murmuration.media.incoming import QUEUE
+        from murmuration.media.incoming.settling import QUEUE
 
         name = provision.physical_queue(QUEUE, fifo=False)
         self.sqs.queue(name).send(stored_message(environment.MEDIA_BUCKET, key, size, etag))

@@ -116,7 +116,7 @@ def alice_with_media(scene: Scene) -> None:
 @plot("CloudFront has stored what Alice uploads to the ID that she created.", "alice_with_media")
 def a_large_upload(scene: Scene) -> None:
     from murmuration.aws import objects
-    from murmuration.media.incoming import object_of
+    from murmuration.media.incoming.settling import object_of
 
     key = scene.names["incoming"] = object_of(scene.names["pending_media"])
     scene.act(objects.put, key, png(48, 32), "image/png")

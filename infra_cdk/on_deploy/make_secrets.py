@@ -79,7 +79,7 @@ def _carry_out(request: str, properties: Properties, until: float) -> dict[str, 
 
 
 def _upload_key(viewer_secret: str) -> str:
-    """Return the key of signed media IDs, as `murmuration.media.signed_ids` has it from the same secret."""
+    """Return the key of signed media IDs, as `murmuration.media.incoming.signed_ids` makes it."""
     digest = hmac.digest(viewer_secret.encode(), b"media uploads", "sha256")
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 

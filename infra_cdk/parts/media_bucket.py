@@ -15,7 +15,7 @@ from infra_cdk.parts.queues import INCOMING, Queues
 from infra_cdk.parts.tables import keep
 from infra_cdk.settings import Settings
 from murmuration.media.headers import SANDBOX
-from murmuration.media.incoming import FOLDER
+from murmuration.media.incoming.settling import FOLDER
 
 Policy = cloudfront.CfnResponseHeadersPolicy
 HSTS_SECONDS = 31_536_000

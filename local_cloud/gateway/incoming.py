@@ -24,8 +24,8 @@ from local_cloud.aws.patch import AwsError
 from local_cloud.aws.s3 import S3
 from local_cloud.gateway.events import HttpRequest
 from murmuration.endpoint.http import CORS_HEADERS
-from murmuration.media import incoming, signed_ids
 from murmuration.media.headers import MAX_FILE_NAME_BYTES, OCTET_STREAM
+from murmuration.media.incoming import settling, signed_ids
 
 if TYPE_CHECKING:
     from local_cloud.aws.shapes import PutObject
@@ -100,7 +100,7 @@ def decide(request: HttpRequest, rules: Rules, now_ms: int) -> Refused | Accepte
     if len(name.encode()) > MAX_FILE_NAME_BYTES:
         return Refused(400, "M_INVALID_PARAM", f"filename has at most {MAX_FILE_NAME_BYTES} bytes")
     return Accepted(
-        incoming.object_of(found[2]),
+        settling.object_of(found[2]),
         headers.get(b"content-type", OCTET_STREAM.encode()).decode("latin-1"),
         f"attachment; filename*=utf-8''{quote(name, safe=UNENCODED)}" if name else "",
     )

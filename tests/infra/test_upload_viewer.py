@@ -15,7 +15,7 @@ from infra_cdk.settings import Settings
 from local_cloud.gateway.events import HttpRequest
 from local_cloud.gateway.incoming import Accepted, Refused, Rules, decide
 from murmuration.endpoint.http import CORS_HEADERS
-from murmuration.media.signed_ids import new_signed_id, upload_key
+from murmuration.media.incoming.signed_ids import new_signed_id, upload_key
 from tests.infra.test_viewer import APIS, View, code_for, viewing
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")

@@ -18,8 +18,8 @@ from murmuration.aws.calls import Unreachable, Usage, counting
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
 from murmuration.identity import budgets
-from murmuration.media import incoming
-from murmuration.media.signed_ids import expiry_of, is_signed_for, upload_key
+from murmuration.media.incoming import settling
+from murmuration.media.incoming.signed_ids import expiry_of, is_signed_for, upload_key
 from murmuration.protocol.identifiers import UserId
 from murmuration.settings import settings
 from murmuration.storage import media as storage
@@ -49,7 +49,7 @@ def id_of(name: str) -> str:
 
 def arrive(name: str, body: bytes = BODY, content_type: str = "video/mp4", **more: str) -> str:
     """What CloudFront does with an upload. Returns the media's ID."""
-    key = incoming.object_of(id_of(name))
+    key = settling.object_of(id_of(name))
     objects.client().put_object(
         Bucket=settings().media_bucket, Key=key, Body=body, ContentType=content_type, **more
     )
@@ -58,7 +58,7 @@ def arrive(name: str, body: bytes = BODY, content_type: str = "video/mp4", **mor
 
 def settle(media_id: str) -> None:
     with acting_for("workers.uploads"):
-        incoming.settle(media_id)
+        settling.settle(media_id)
 
 
 def sizes(prefix: str) -> dict[str, int]:
@@ -73,7 +73,7 @@ def copies(media_id: str) -> dict[str, int]:
 
 def left(media_id: str) -> int | None:
     """The size of the object that CloudFront stored; None if it is gone."""
-    return sizes(incoming.object_of(media_id)).get(incoming.object_of(media_id))
+    return sizes(settling.object_of(media_id)).get(settling.object_of(media_id))
 
 
 def get(client: Client, name: str, timeout_ms: int = 0) -> Answer:
@@ -291,7 +291,7 @@ def suspend(client: Client, _: pytest.MonkeyPatch) -> None:
 
 
 def expire(_: Client, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(incoming, "LATE_MS", -86_410_000)
+    patch.setattr(settling, "LATE_MS", -86_410_000)
 
 
 def allow_less(_: Client, patch: pytest.MonkeyPatch) -> None:
@@ -392,7 +392,7 @@ def test_the_buckets_message_names_the_upload(alice: Client) -> None:
 
     name = create(alice)
     media_id = arrive(name)
-    body = stored_message("bucket", incoming.object_of(media_id), len(BODY), "etag")
+    body = stored_message("bucket", settling.object_of(media_id), len(BODY), "etag")
     record = {"messageId": "1", "receiptHandle": "1", "body": body, "attributes": {}}
     with acting_for("workers.uploads"):
         assert handler({"Records": [record]}) == {"batchItemFailures": []}
@@ -400,7 +400,7 @@ def test_the_buckets_message_names_the_upload(alice: Client) -> None:
 
 
 def test_the_buckets_test_of_its_queue_is_ignored() -> None:
-    incoming.settle_all(json.loads('{"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "media"}'))
+    settling.settle_all(json.loads('{"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "media"}'))
 
 
 def test_whoever_waits_for_it_has_it_settled(
@@ -415,13 +415,13 @@ def test_whoever_waits_for_it_has_it_settled(
 
     def sleep(_: float) -> None:
         with acting_for("workers.uploads"):
-            if objects.size_of(incoming.object_of(id_of(name))) is None:
+            if objects.size_of(settling.object_of(id_of(name))) is None:
                 arrive(name)
 
     monkeypatch.setattr(queues, "ring", ring)
     monkeypatch.setattr(time, "sleep", sleep)
     found = get(bob, name, timeout_ms=10_000)
-    assert (found.status, found.body, rung) == (200, BODY, [incoming.QUEUE])
+    assert (found.status, found.body, rung) == (200, BODY, [settling.QUEUE])
 
 
 def test_nobody_rings_for_what_has_not_arrived(alice: Client, monkeypatch: pytest.MonkeyPatch) -> None:

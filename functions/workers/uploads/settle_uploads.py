@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from murmuration.endpoint.workers import queue_worker
-from murmuration.media.incoming import QUEUE, settle_all
+from murmuration.media.incoming.settling import QUEUE, settle_all
 from murmuration.protocol.encoding.shapes import JsonObject
 
 

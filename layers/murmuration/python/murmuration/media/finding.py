@@ -116,7 +116,7 @@ def _await_content(media: Media, asked: Asked) -> Content | None:
 
     Each `HURRY_STEPS` it looks whether an upload that CloudFront took is there, and waits to be settled.
     """
-    from murmuration.media import incoming
+    from murmuration.media.incoming import settling
 
     with suppress(LimitExceeded):
         rate_limits.check("media_wait", asked.asker)
@@ -124,7 +124,7 @@ def _await_content(media: Media, asked: Asked) -> Content | None:
         step = 0
         while (left := deadline - time.monotonic()) > 0:
             if step % HURRY_STEPS == 0:
-                incoming.hurry(media)
+                settling.hurry(media)
             step += 1
             time.sleep(min(left, WAIT_STEP_MS / 1000))
             if (content := find_own_media(media.media_id).content) is not None:

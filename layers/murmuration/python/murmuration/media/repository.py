@@ -17,7 +17,7 @@ from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.media.finding import find_own_media
 from murmuration.media.headers import MAX_FILE_NAME_BYTES, content_type_of
-from murmuration.media.signed_ids import new_signed_id, upload_key
+from murmuration.media.incoming.signed_ids import new_signed_id, upload_key
 from murmuration.protocol.errors import (
     CannotOverwriteMedia,
     Forbidden,
