@@ -1,4 +1,4 @@
-"""The checks of `murmuration doctor` on the AWS account: quotas, protection, mail. It changes nothing."""
+"""The checks of `murmuration doctor` on the AWS account: quotas, protection, alarms, mail."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ def checks(server: Server, clients: Clients = make_client) -> Iterator[Finding]:
         ("concurrency", check_concurrency),
         ("requests", check_requests),
         ("protection", check_protection),
+        ("alarms", check_alarms),
         ("mail", check_mail),
     ):
         yield _allowed(subject, functools.partial(check, server, clients))
@@ -104,6 +105,31 @@ def check_protection(server: Server, clients: Clients) -> Finding:
         said = f'{what} can be deleted by mistake: put "protected": true into the context of cdk.json'
         return Finding(Standing.WARNING, "protection", f"{said}, and deploy once more")
     return Finding(Standing.OK, "protection", "AWS refuses to delete tables and stack")
+
+
+def check_alarms(server: Server, clients: Clients) -> Finding:
+    """Check that somebody hears of alarms: AWS sends them to an address only once it has confirmed."""
+    from botocore.exceptions import ClientError
+
+    try:
+        resource = clients("cloudformation").describe_stack_resource(
+            StackName=server.prefix, LogicalResourceId="AlarmTopic"
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ValidationError":
+            raise
+        return Finding(Standing.WARNING, "alarms", "nobody hears of them: no alarm_email is set")
+    topic = resource["StackResourceDetail"]["PhysicalResourceId"]
+    subscriptions = clients("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    confirmed = [each["Endpoint"] for each in subscriptions if each["SubscriptionArn"].startswith("arn:")]
+    if confirmed:
+        return Finding(Standing.OK, "alarms", f"sent to {', '.join(confirmed)}")
+    if subscriptions:
+        said = f"{subscriptions[0]['Endpoint']} hasn't confirmed yet: follow the link in AWS's mail"
+    else:
+        command = f"aws sns subscribe --topic-arn {topic} --protocol email --notification-endpoint ADDRESS"
+        said = f"nobody has confirmed in time, or is still subscribed: `{command}`"
+    return Finding(Standing.WARNING, "alarms", said)
 
 
 def check_mail(_server: Server, clients: Clients) -> Finding:

@@ -41,7 +41,11 @@ def make_socket_routes(
     functions: Sequence[Function],
     invoker: iam.CfnRole,
 ) -> None:
-    """Make the API's routes, and the stage that serves them."""
+    """Make the API's routes, and the stage that serves them.
+
+    A WebSocket API calls functions by POST, which has to be said.
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-apigatewayv2-integration.html
+    """
     stage = apigatewayv2.CfnStage(
         stack,
         "SocketStage",
@@ -59,6 +63,7 @@ def make_socket_routes(
             logical_id("socket-integration", function.name),
             api_id=api.ref,
             integration_type="AWS_PROXY",
+            integration_method="POST",
             integration_uri=Fn.sub(invocation_uri(settings, function)["Fn::Sub"]),
             credentials_arn=invoker.attr_arn,
         )

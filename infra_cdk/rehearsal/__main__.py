@@ -30,6 +30,7 @@ SETTINGS = {
     "registration": "open",
 }
 PREFIX = "murmuration-rehearsal"
+PATIENCE_S = 300
 Say = Callable[[str], None]
 
 
@@ -85,13 +86,25 @@ def _rehearse(cloud: Account, say: Say, before: str | None) -> None:
             raise Wrong("there still is a difference after the deployment")
         say("found no difference any more")
     cloud.cdk("destroy", "--force", settings=SETTINGS)
-    if left := [*cloud.deployed(PREFIX).tables(), *cloud.deployed(PREFIX).configurations]:
-        raise Wrong(f"{left} are left")
+    _wait_until_gone(lambda: [*cloud.deployed(PREFIX).tables(), *cloud.deployed(PREFIX).configurations])
     say("destroyed it")
 
 
 _CHANGED = SETTINGS | {"memory": "1024", "api": "rest", "waits": "rest", "account_concurrency": "1000"}
 """The way back, with both of its settings, in an account in which functions may have parts of their own."""
+
+
+def _wait_until_gone(left: Callable[[], Sequence[str]], pause: Callable[[float], None] = time.sleep) -> None:
+    """Raise Wrong if something of the stack stays.
+
+    The simulated account deletes a stack within one request. The CDK repeats a request after five minutes,
+    and is then told that the stack is gone, while a busy machine is still deleting it.
+    """
+    for _ in range(PATIENCE_S):
+        if not left():
+            return
+        pause(1)
+    raise Wrong(f"{left()} are left")
 
 
 def _deploy(cloud: Account, settings: dict[str, str], root: Path = ROOT) -> None:

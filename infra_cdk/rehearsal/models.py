@@ -316,7 +316,7 @@ class SocketIntegration(_PartOfSocketApi, CloudFormationModel):
         self.integration = self.api().create_integration(
             connection_type="INTERNET",
             description="",
-            integration_method="POST",
+            integration_method=self.properties.get("IntegrationMethod"),
             integration_type=self.properties["IntegrationType"],
             integration_uri=self.properties["IntegrationUri"],
             credentials_arn=self.properties["CredentialsArn"],

@@ -54,7 +54,7 @@ GRANTS: Mapping[str, Grant] = {
             "room-log": "batch_get put query update",
             "streams": "batch_get",
             "transient": "batch_get get put update",
-            "users": "check delete get put update",
+            "users": "check delete get put query update",
         },
     ),
     "client_server.devices": Grant(
@@ -104,7 +104,7 @@ GRANTS: Mapping[str, Grant] = {
             "keys": "batch_get batch_write check delete get put query update",
             "listeners": "batch_get",
             "rooms": "batch_get get query update",
-            "streams": "batch_get get put update",
+            "streams": "batch_get get put query update",
             "streams/by-seq": "query",
             "sync-tokens": "batch_get get",
             "transient": "batch_get get put update",
@@ -123,7 +123,13 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.media": Grant(
-        objects={"media/*": "delete get put", "remote/*": "delete get put", "thumbnail/*": "get put"},
+        objects={
+            "incoming/*": "get",
+            "media/*": "delete get put",
+            "remote/*": "delete get put",
+            "thumbnail/*": "get put",
+        },
+        queues={"incoming-uploads": "ring"},
         secrets=SECRETS,
         tables={
             **REQUESTS,
@@ -274,7 +280,7 @@ GRANTS: Mapping[str, Grant] = {
             "parked": "put",
             "parked/by-due": "query",
             "streams": "batch_get get put update",
-            "users": "batch_get check delete get put update",
+            "users": "batch_get check delete get put query update",
         },
     ),
     "client_server.room_state": Grant(
@@ -303,7 +309,7 @@ GRANTS: Mapping[str, Grant] = {
             **TAKING,
             "directory": "delete get put update",
             "streams": "batch_get get put update",
-            "users": "delete get put update",
+            "users": "delete get put query update",
         },
         queues={"dead-letters": "find send"},
     ),

@@ -32,6 +32,7 @@ GRANTS: Mapping[str, Grant] = {
             "dead-letters": "find send",
             "delayed-events": "find inspect ring",
             "gateway-pushes": "find inspect ring",
+            "incoming-uploads": "find inspect ring",
             "outbound": "find inspect ring",
             "remote-joins": "find inspect ring",
             "room-pdus": "find inspect ring",
@@ -56,7 +57,7 @@ GRANTS: Mapping[str, Grant] = {
             "room-log": "batch_get put query update",
             "streams": "batch_get",
             "transient": "batch_get get put update",
-            "users": "batch_get delete get put update",
+            "users": "batch_get delete get put query update",
         },
     ),
     "workers.joins": Grant(
@@ -99,7 +100,7 @@ GRANTS: Mapping[str, Grant] = {
             "connections": "delete get update",
             "listeners": "batch_get update",
             "parked": "delete get put",
-            "streams": "batch_get get put update",
+            "streams": "batch_get get put query update",
             "streams/by-seq": "query",
             "sync-tokens": "batch_get get put",
             "users": "batch_get delete get put query update",
@@ -111,7 +112,8 @@ GRANTS: Mapping[str, Grant] = {
         tables={
             "directory": "delete",
             "events": "batch_get batch_write",
-            "parked": "delete update",
+            "keys": "batch_get update",
+            "parked": "delete get put update",
             "parked/by-due": "query",
             "room-log": "batch_write put query update",
             "rooms": "batch_get batch_write delete get put query scan update",
@@ -152,6 +154,13 @@ GRANTS: Mapping[str, Grant] = {
             "users": "batch_get query",
             "destinations": "update",
             "keys": "batch_get update",
+        },
+    ),
+    "workers.uploads": Grant(
+        objects={"incoming/*": "delete get put", "media/*": "delete put"},
+        tables={
+            "media": "batch_get get update",
+            "users": "batch_get",
         },
     ),
 }

@@ -40,7 +40,7 @@ GRANTS: Mapping[str, Grant] = {
             **SIGNED,
             "rooms": "batch_get get update",
             "streams": "batch_get get put update",
-            "users": "get put",
+            "users": "get put query",
         },
     ),
     "server_server.joins": Grant(secrets=SECRETS, tables=MEMBERSHIP, queues={"dead-letters": "find send"}),
@@ -73,7 +73,8 @@ GRANTS: Mapping[str, Grant] = {
         tables={**SIGNED, "remote-keys": "put query"},
     ),
     "server_server.media": Grant(
-        objects={"media/*": "get", "thumbnail/*": "get put"},
+        objects={"incoming/*": "get", "media/*": "get", "thumbnail/*": "get put"},
+        queues={"incoming-uploads": "ring"},
         secrets=SECRETS,
         tables={**SIGNED, "media": "get put update"},
     ),
@@ -102,7 +103,9 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "server_server.third_party_invite": Grant(
-        secrets=SECRETS, tables={**MEMBERSHIP, "streams": "batch_get"}, queues={"dead-letters": "find send"}
+        secrets=SECRETS,
+        tables={**MEMBERSHIP, "streams": "batch_get", "users": "delete put query update"},
+        queues={"dead-letters": "find send"},
     ),
     "server_server.version": Grant(),
     "server_server.well_known": Grant(),

@@ -1,14 +1,20 @@
-"""Requests of the table of limits that have to do with other servers."""
+"""More requests of the table of limits; most have to do with other servers."""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 from unittest import mock
 
+from murmuration.identity import patience
+from murmuration.protocol.errors import Refusal
 from murmuration.protocol.identifiers import RoomId, ServerName
+from murmuration.transport.errors import TimedOut
 from tests.accounts.limits_of_servers import by_server, called
 from tests.in_process import Answer, Client, segment
 from tests.rooms.people import V3, path
+
+_numbers = itertools.count(1)
 
 
 def list_rooms(stage: Any) -> Answer:
@@ -61,3 +67,51 @@ def join_elsewhere(stage: Any) -> Answer:
     )
     with mock.patch.object(joining, "_wait"), mock.patch.object(queues, "send"):
         return called(lambda: joining.join_elsewhere(user_id, room_id, [server], JoinRequest(room_id)))
+
+
+def join_by_alias_elsewhere(stage: Any) -> Answer:
+    alice: Client = stage.alice
+    return alice.post(f"{V3}/join/{segment('#a:nowhere.invalid')}")
+
+
+def knock_by_alias_elsewhere(stage: Any) -> Answer:
+    alice: Client = stage.alice
+    return alice.post(f"{V3}/knock/{segment('#a:nowhere.invalid')}")
+
+
+def send_to_device_elsewhere(stage: Any) -> Answer:
+    body: Any = {"messages": {"@a:nowhere.invalid": {"X": {}}}}
+    alice: Client = stage.alice
+    return alice.put(f"{V3}/sendToDevice/m.x/{next(_numbers)}", body)
+
+
+def set_field(stage: Any) -> Answer:
+    alice: Client = stage.alice
+    return alice.put(f"{V3}/profile/{alice.user_id}/m.tz", {"m.tz": "UTC"})
+
+
+def knock(stage: Any) -> Answer:
+    alice: Client = stage.alice
+    return alice.post(f"{V3}/knock/{segment(stage.room)}")
+
+
+def work_long(stage: Any) -> Answer:
+    with mock.patch.object(patience, "QUICK_S", -1), patience.working(lambda: stage.alice.user_id):
+        return called(patience.go_on)
+
+
+def work_long_for_server(stage: Any) -> Answer:
+    def go_on() -> None:
+        try:
+            patience.go_on()
+        except TimedOut as error:
+            raise Refusal(504, "TimedOut", "") from error
+
+    owner = by_server(stage)
+    with mock.patch.object(patience, "QUICK_S", -1), patience.working(lambda: owner, for_server=True):
+        return called(go_on)
+
+
+def ask_openid_token(stage: Any) -> Answer:
+    alice: Client = stage.alice
+    return alice.post(f"{V3}/user/{segment(alice.user_id)}/openid/request_token", {})

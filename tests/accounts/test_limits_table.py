@@ -14,26 +14,33 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 
 import murmuration
 from murmuration import clock
-from murmuration.identity import patience, rate_limits
+from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import LIMITS
 from murmuration.protocol.identifiers import UserId
 from tests.accounts import media_requests
 from tests.accounts.conftest import PASSWORD
 from tests.accounts.limits_elsewhere import (
     ask_for_complexity,
+    ask_openid_token,
     find_alias_elsewhere,
+    join_by_alias_elsewhere,
     join_elsewhere,
+    knock,
+    knock_by_alias_elsewhere,
     list_children,
     list_rooms,
     list_rooms_elsewhere,
     list_space_elsewhere,
+    send_to_device_elsewhere,
+    set_field,
     summarise_elsewhere,
+    work_long,
+    work_long_for_server,
 )
 from tests.accounts.limits_of_logins import (
     ask_for_proof,
@@ -54,7 +61,6 @@ from tests.accounts.limits_of_servers import (
     ask_for_template,
     by_address,
     by_server,
-    called,
     exchange_invite,
     fetch_keys,
     hand_in,
@@ -68,7 +74,7 @@ from tests.accounts.limits_of_servers import (
     send_message_to_device,
     set_invite_elsewhere,
 )
-from tests.in_process import Answer, Client, segment
+from tests.in_process import Answer, Client
 from tests.rooms import delayed
 from tests.rooms.people import V3, create_room, invite, join, path, send
 
@@ -113,6 +119,7 @@ NUMBERS = {
     "federation_pdu": (10, 500),
     "federation_parked": (0.1, 200),
     "federation_state": (0.5, 30),
+    "federation_work": (1 / 60, 8),
     "federation_media": (2, 1000),
     "media_fetch": (1, 200),
     "url_preview": (1, 50),
@@ -123,6 +130,7 @@ NUMBERS = {
     "profile_query": (1, 60),
     "federation_directory": (2, 60),
     "remote_question": (0.5, 30),
+    "to_device_servers": (5, 3_000),
     "remote_question_from": (0.2, 10),
 }
 """Requests a second, and at once."""
@@ -212,24 +220,8 @@ def log_in_elsewhere(stage: Stage) -> Answer:
     return log_in(stage)
 
 
-def set_field(stage: Stage) -> Answer:
-    return stage.alice.put(f"{V3}/profile/{stage.alice.user_id}/m.tz", {"m.tz": "UTC"})
-
-
-def ask_openid_token(stage: Stage) -> Answer:
-    return stage.alice.post(f"{V3}/user/{segment(stage.alice.user_id)}/openid/request_token", {})
-
-
-def knock(stage: Stage) -> Answer:
-    return stage.alice.post(f"{V3}/knock/{segment(stage.room)}")
-
-
-def work_long(stage: Stage) -> Answer:
-    with patch.object(patience, "QUICK_S", -1), patience.working(lambda: stage.alice.user_id):
-        return called(patience.go_on)
-
-
 ROWS = [
+    Row("federation_work", "identity.patience.go_on", by_server, work_long_for_server, (504, "TimedOut")),
     Row("long_work", "identity.patience.go_on", by_user, work_long),
     Row(
         "notifications",
@@ -267,6 +259,9 @@ ROWS = [
         by_address,
         find_alias_elsewhere,
     ),
+    Row("remote_question", "federation.membership.joining.join_room", by_user, join_by_alias_elsewhere),
+    Row("remote_question", "federation.membership.knocking.knock_on_room", by_user, knock_by_alias_elsewhere),
+    Row("to_device_servers", "federation.devices.messages.send", by_user, send_to_device_elsewhere),
     Row("remote_join", "federation.membership.joining.join_elsewhere", by_user, join_elsewhere),
     Row("invite", "federation.membership.inviting.invite_user", by_user, invite_elsewhere),
     Row("invite", "federation.membership.states._invite", by_user, set_invite_elsewhere),

@@ -151,6 +151,21 @@ def test_deactivation(register, log_in, departures):
     assert "erased" not in account
 
 
+def test_no_word_of_a_deactivated_users_name_stays(register):
+    """Another user with the same name is still found."""
+    gone, other = register(), register()
+    name = {"displayname": "Ottilie Quandt"}
+    for user in (gone, other):
+        assert user.put(f"/_matrix/client/v3/profile/{user.user_id}/displayname", name).status == 200
+    challenge = gone.post(DEACTIVATE)
+    assert (
+        gone.post(DEACTIVATE, {"auth": password_auth(gone, session=challenge.json["session"])}).status == 200
+    )
+    words = [item["sk"] for item in dynamodb.scan("directory") if item["pk"].startswith("user-words#")]
+    assert not [word for word in words if word.endswith(f"#{gone.user_id}")]
+    assert {f"ottilie#{other.user_id}", f"quandt#{other.user_id}"} <= set(words)
+
+
 def test_a_deactivated_name_is_not_given_out_again(register):
     user = register()
     user.post(DEACTIVATE, {"auth": password_auth(user)})

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from murmuration.accounts.registration import create_account
 from murmuration.accounts.registration_tokens import create_registration_token
 from murmuration.storage.auth import auth_sessions
 from murmuration.storage.auth import registration_tokens as stored_tokens
@@ -138,6 +139,14 @@ def test_capitals_of_usernames_are_brought_down(fresh_name):
 def test_other_usernames_are_refused(character):
     body = {"username": f"user{character}x" if character else "", "password": PASSWORD}
     assert errcode(Client().post(REGISTER, body)) == (400, "M_INVALID_USERNAME")
+
+
+def test_names_of_bridges_are_for_operators_to_give(fresh_name):
+    name = f"_{fresh_name()}"
+    body = {"username": name, "password": PASSWORD, "auth": DUMMY}
+    assert errcode(Client().post(REGISTER, body)) == (400, "M_INVALID_USERNAME")
+    assert errcode(Client().get(AVAILABLE, username=name)) == (400, "M_INVALID_USERNAME")
+    assert create_account(name, PASSWORD) == f"@{name}:example.org"
 
 
 @pytest.mark.parametrize("character", "q3._=-/+")

@@ -13,6 +13,7 @@ from murmuration.drafts.v2 import catching_up
 from murmuration.protocol.identifiers import UserId
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.users import memberships
+from murmuration.sync import answer
 from tests.client_v2.streams import (
     V2,
     Streaming,
@@ -71,6 +72,26 @@ def test_the_first_time_all_rooms_come_whole(alice: Client, bob: Client, room_id
     assert {"m.room.create", "m.room.name", "m.room.member", "m.room.power_levels"} <= types(room["state"])
     before = paginate(bob, room_id, token=room["token"], max=2)
     assert bodies(before["events"]) == ["0", "1"]
+
+
+@pytest.mark.parametrize("compact", [None, "true"])
+def test_rooms_that_do_not_fit_are_only_named(
+    alice: Client, bob: Client, room_id: str, compact: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client asks for each by scrollback; the stream goes on from there."""
+    join(bob, other := create_room(alice, preset="public_chat"))
+    monkeypatch.setattr(answer, "ALL_ROOMS_BYTES", 1)
+    found = initial_sync(bob, streaming=define_stream(bob), compact=compact)
+    rooms = {room["room_id"]: room for room in found["rooms"]}
+    assert {name: room["membership"] for name, room in rooms.items()} == dict.fromkeys(
+        (room_id, other), "join"
+    )
+    named = [name for name, room in rooms.items() if room == {"room_id": name, "membership": "join"}]
+    assert len(named) == 1
+    assert scrollback(bob, named[0])["state"]
+    event_id = send(alice, named[0])
+    news = event_stream(bob, found["streaming"])
+    assert event_ids(news["events"]) == [event_id]
 
 
 def test_a_token_that_was_never_read_by_gives_all_again(alice: Client, bob: Client, room_id: str) -> None:

@@ -13,8 +13,9 @@ import pytest
 from local_cloud.config import Limits
 from local_cloud.gateway.http import response_of
 from murmuration.endpoint import Auth, endpoint
-from murmuration.endpoint.http import LARGE_CHARACTERS, Request
+from murmuration.endpoint.http import LARGE_CHARACTERS, Request, error_response, proxy_response
 from murmuration.endpoint.sockets import SocketRequest
+from murmuration.protocol.errors import NotFound
 from murmuration.settings import settings
 
 pytestmark = pytest.mark.usefixtures("deployment")
@@ -108,3 +109,10 @@ def test_a_parameter_left_empty_is_none(name: str) -> None:
 @pytest.mark.parametrize(("text", "number"), [("7", 7), (str(2**53 - 1), 2**53 - 1), ("9" * 400, 2**53 - 1)])
 def test_whole_numbers_in_a_query_are_cut_to_those_of_matrix_json(text: str, number: int) -> None:
     assert Request({"queryStringParameters": {"n": text}}).query_int("n", 0) == number
+
+
+def test_an_error_repeats_no_more_than_a_little_of_a_request() -> None:
+    """A large one would be stored, and the client be redirected to it, with a status that is no error's."""
+    response = proxy_response(error_response(NotFound("x" * 3_000_000)))
+    assert response["statusCode"] == 404
+    assert len(response["body"]) < 2_000

@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 
 from murmuration.aws import dynamodb
-from murmuration.clock import now_ms
 from murmuration.federation.outbound import fan_out, transactions
 from murmuration.federation.outbound.ordering import order_sending
-from murmuration.federation.requests import health
 from murmuration.protocol.identifiers import RoomId, ServerName
 from murmuration.storage.rooms import member_index
 from murmuration.storage.servers import backlogs
@@ -109,23 +107,3 @@ def test_budget_of_a_message_to_500_servers(alice: Client, workers: Workers, mak
     assert sorted(sent) == sorted([*names, peer.name])
     assert meter.spent.write_units == 0
     assert meter.spent.read_units <= 500 * 1.5 + 8 * 2
-
-
-def test_server_that_answers_slowly_is_left_alone_for_a_while(
-    alice: Client, workers: Workers, make_peer: Callable[[], Peer], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """So one server doesn't occupy a worker with each message; what comes meanwhile goes together."""
-    slow, quick = make_peer(), make_peer()
-    room_id = room_of(alice, workers, slow, quick).room_id
-    monkeypatch.setattr(transactions, "SLOW_S", -1)
-    send(alice, room_id, "first")
-    workers.run(room_id)
-    monkeypatch.setattr(transactions, "SLOW_S", 60)
-    assert slow.bodies == quick.bodies == ["first"]
-    assert health.of(ServerName(slow.name)).retry_at_ms > now_ms()
-    assert not health.of(ServerName(slow.name)).failing_since_ms
-    for text in ("second", "third"):
-        send(alice, room_id, text)
-        workers.run(room_id)
-    assert slow.bodies == ["first"]
-    assert backlogs.read(ServerName(slow.name)) is not None

@@ -101,6 +101,13 @@ PHONES.add(
     "No phone number is taken.",
     f"POST {V3}/account/3pid/msisdn/requestToken",
     {"client_secret": "s", "country": "GB", "phone_number": "07700900001", "send_attempt": 1},
+    expect="400 M_THREEPID_MEDIUM_NOT_SUPPORTED",
+)
+PHONES.add(
+    "refuse_phone_number/for_an_account_that_is_made",
+    "Nobody registers by a phone number.",
+    f"POST {V3}/register/msisdn/requestToken",
+    {"client_secret": "s", "country": "GB", "phone_number": "07700900001", "send_attempt": 1},
     expect="403 M_THREEPID_DENIED",
 )
 

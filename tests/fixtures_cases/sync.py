@@ -76,5 +76,5 @@ CASES.add(
     "Alice has no such filter.",
     f"{SYNC}?filter=none",
     by="alice",
-    expect="404 M_NOT_FOUND",
+    expect="400 M_INVALID_PARAM",
 )

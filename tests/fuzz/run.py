@@ -19,6 +19,8 @@ from tests.fuzz.target import SERVER_NAME, Answer, Sent
 V3 = "/_matrix/client/v3"
 PASSWORD = "correct horse battery"
 SLOW_S = 5.0
+MEDIA = ((504, "M_NOT_YET_UPLOADED"), (502, "M_TOO_LARGE"))
+"""https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediadownloadservernamemediaid"""
 SOCKETS = 0.01
 """How many of the requests are conversations by WebSocket."""
 _OURS = re.compile(r'File ".*?/(murmuration/[^"]+)", line (\d+), in (\w+)')
@@ -178,7 +180,7 @@ class Fuzzer:
 
     def _send(self, sent: Sent, number: int) -> Answer:
         answer = self.target.send(sent)
-        self._judge(answer, number, command(sent))
+        self._judge(answer, number, command(sent), sent)
         if answer.status < 500 and b"{" in answer.body[:200]:
             self._keep(sent, answer)
         return answer
@@ -202,13 +204,14 @@ class Fuzzer:
             ("", f"since={quote(self.pools.any('token', dice, 'x'))}", "since=%00", "filter={}")
         )
         answer = self.target.socket(actor.token, frames, query)
-        self._judge(answer, number, f"WebSocket of {actor.token} ?{query}: {frames!r}")
+        request = f"WebSocket of {actor.token} ?{query}: {frames!r}"
+        self._judge(answer, number, request, Sent("GET", "", body=repr(frames).encode()))
 
-    def _judge(self, answer: Answer, number: int, request: str) -> None:
+    def _judge(self, answer: Answer, number: int, request: str, sent: Sent) -> None:
         self.report.statuses[answer.status] += 1
         if answer.seconds > SLOW_S:
             self.report.slow.append((answer.seconds, request))
-        if (answer.status >= 500 and not _is_meant(answer)) or answer.traces:
+        if (answer.status >= 500 and not is_meant(answer, sent)) or answer.traces:
             trace = "\n".join(answer.traces)
             what = str(answer.status) if answer.status >= 500 else "a worker failed"
             finding = Finding(number, what, request, trace)
@@ -219,9 +222,21 @@ class Fuzzer:
             self.report.findings.append(finding)
 
 
-def _is_meant(answer: Answer) -> bool:
-    """Whether an answer of 5xx is meant: media to come, or another server's silence.
+def is_meant(answer: Answer, sent: Sent) -> bool:
+    """Whether an answer of 5xx is meant. What the gateway says of a function that failed has no errcode.
 
-    What the gateway itself says of a function that failed has no errcode.
+    Media that aren't uploaded yet, or are too large to be sent, have such answers by the specification. Any
+    other is meant only if another server failed that was really asked: a connection to it was tried for this
+    request; or it was tried before, and the request or the error names that host. Then its failure is
+    remembered, or a worker asked it.
     """
-    return answer.status in (502, 504) and b'"errcode"' in answer.body
+    errcode = answer.json.get("errcode") if isinstance(answer.json, dict) else None
+    if answer.status not in (502, 504) or not isinstance(errcode, str):
+        return False
+    if "/media/" in sent.target and (answer.status, errcode) in MEDIA:
+        return True
+    if answer.asked:
+        return True
+    texts = (unquote(sent.target), sent.body.decode(errors="replace"), answer.body.decode(errors="replace"))
+    said = "\n".join(texts).lower()
+    return any(host in said for host in answer.asked_ever)

@@ -29,6 +29,9 @@ from local_cloud.gateway.http import HttpGateway
 from local_cloud.gateway.routes import Routes
 from local_cloud.lambdas import FunctionError
 from murmuration.endpoint import Function, WebSocket, discover, http_routes
+from murmuration.identity import patience
+from murmuration.transport.connections import Connection, Peer
+from murmuration.transport.deadlines import Deadline
 
 SERVER_NAME = "localhost"
 _PROVIDER = [
@@ -62,6 +65,10 @@ class Answer:
     seconds: float
     traces: list[str] = field(default_factory=list)
     """What was logged as an error meanwhile, with its traceback."""
+    asked: frozenset[str] = frozenset()
+    """The hosts to which the request's functions tried to connect."""
+    asked_ever: frozenset[str] = frozenset()
+    """The same of all requests until now, and of the workers."""
 
     @property
     def json(self) -> Any:
@@ -86,6 +93,29 @@ class _Traces(logging.Handler):
         self.found.append(said)
 
 
+class Attempts:
+    """Notes the hosts to which connections are tried: whether a name resolves is part of it."""
+
+    def __init__(self) -> None:
+        self.ever: set[str] = set()
+        self.by_requests: list[str] = []
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note them in this block."""
+        genuine = Connection.__init__
+
+        def connect(connection: Connection, peer: Peer, deadline: Deadline) -> None:
+            work = patience._work.get()
+            self.ever.add(peer.host)
+            if work is not None and not work._for_server:  # workers go on beside requests
+                self.by_requests.append(peer.host)
+            genuine(connection, peer, deadline)
+
+        with patch.object(Connection, "__init__", connect):
+            yield
+
+
 class _Deaf:
     """The client's end of a WebSocket: takes each message, and does nothing with it."""
 
@@ -102,7 +132,9 @@ class _Deaf:
 class Target:
     """Answers requests one after another."""
 
-    def __init__(self, cloud: Cloud, functions: Sequence[Function], traces: _Traces) -> None:
+    def __init__(
+        self, cloud: Cloud, functions: Sequence[Function], traces: _Traces, attempts: Attempts
+    ) -> None:
         secret = cloud.ssm.get_parameters({"Names": ["/murmuration-local/viewer-secret"]})["Parameters"][0][
             "Value"
         ]
@@ -114,6 +146,7 @@ class Target:
         self._sockets = {each.route.key: each for each in functions if isinstance(each.route, WebSocket)}
         self.functions = functions
         self._open = cloud.sockets
+        self._attempts = attempts
 
     def close(self) -> None:
         self._loop.close()
@@ -140,13 +173,21 @@ class Target:
         async def collect(message: Any) -> None:
             messages.append(message)
 
-        began = time.monotonic()
-        first = len(self._traces.found)
+        began, attempts = time.monotonic(), self._attempts
+        first, attempt = len(self._traces.found), len(attempts.by_requests)
         self._loop.run_until_complete(self._gateway(scope, receive, collect))
         head = messages[0]
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head["headers"]}
         body = b"".join(message.get("body", b"") for message in messages[1:])
-        return Answer(head["status"], headers, body, time.monotonic() - began, self._traces.found[first:])
+        return Answer(
+            head["status"],
+            headers,
+            body,
+            time.monotonic() - began,
+            self._traces.found[first:],
+            frozenset(attempts.by_requests[attempt:]),
+            frozenset(attempts.ever),
+        )
 
     def socket(self, token: str, messages: Sequence[str | bytes], query: str = "") -> Answer:
         """What a WebSocket's handshake, its messages and its end come to; 500 where a function failed."""
@@ -220,7 +261,9 @@ def target(folder: Path) -> Iterator[Target]:
             log.addHandler(traces)
             stack.callback(log.removeHandler, traces)
             stack.enter_context(_silent(log))
-        made = Target(cloud, functions, traces)
+        attempts = Attempts()
+        stack.enter_context(attempts.noted())
+        made = Target(cloud, functions, traces, attempts)
         stack.callback(made.close)
         yield made
 

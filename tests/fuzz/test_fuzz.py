@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
 from local_cloud.database.dynoxide import DynoxideError, find_binary
 from murmuration.endpoint import discover
-from tests.fuzz.run import Fuzzer
-from tests.fuzz.target import Answer, Sent
+from murmuration.identity import patience
+from murmuration.transport import exchanges
+from murmuration.transport.addresses import Reach
+from murmuration.transport.connections import Peer
+from murmuration.transport.deadlines import Deadline
+from murmuration.transport.errors import NotConnected
+from tests.fuzz.run import Fuzzer, is_meant
+from tests.fuzz.target import Answer, Attempts, Sent
 
 REGISTERED = b'{"access_token": "token", "device_id": "DEVICE"}'
 
@@ -65,10 +73,46 @@ def test_what_a_worker_logs_is_told_too() -> None:
     assert {finding.place for finding in report.findings} == {"murmuration/a.py:7:run KeyError: 1"}
 
 
-@pytest.mark.parametrize("status", [502, 504])
-def test_what_another_server_or_an_upload_is_waited_for_is_no_server_error(status: int) -> None:
-    assert not Fuzzer(Pretended(status, b'{"errcode": "M_UNKNOWN"}'), 1, untold).run(10).findings
-    assert Fuzzer(Pretended(status), 1, untold).run(10).findings
+def answer(status: int, errcode: str, *, asked: str = "", before: str = "", error: str = "") -> Answer:
+    body = json.dumps({"errcode": errcode, "error": error} if errcode else {}).encode()
+    ever = frozenset(name for name in (asked, before) if name)
+    return Answer(status, {}, body, 0, asked=frozenset((asked,) if asked else ()), asked_ever=ever)
+
+
+DOWNLOAD = Sent("GET", "/_matrix/client/v1/media/download/other.invalid/abc")
+JOIN = Sent("POST", "/_matrix/client/v3/join/%21a%3Aother.invalid", body=b"{}")
+
+
+@pytest.mark.parametrize(
+    ("found", "sent", "meant"),
+    [
+        (answer(504, "M_NOT_YET_UPLOADED"), DOWNLOAD, True),
+        (answer(502, "M_TOO_LARGE"), DOWNLOAD, True),
+        (answer(504, "M_NOT_YET_UPLOADED"), JOIN, False),
+        (answer(502, "M_UNKNOWN"), DOWNLOAD, False),
+        (answer(502, "M_UNKNOWN", asked="other.invalid"), DOWNLOAD, True),
+        (answer(502, "", asked="other.invalid"), DOWNLOAD, False),
+        (answer(500, "M_UNKNOWN", asked="other.invalid"), DOWNLOAD, False),
+        (answer(503, "M_UNKNOWN", asked="other.invalid"), DOWNLOAD, False),
+        (answer(504, "M_UNKNOWN", before="other.invalid"), JOIN, True),
+        (answer(504, "M_UNKNOWN", before="third.invalid"), JOIN, False),
+        (answer(504, "M_UNKNOWN", before="third.invalid", error="third.invalid is down"), JOIN, True),
+    ],
+)
+def test_a_server_error_is_meant_only_if_another_server_was_asked(
+    found: Answer, sent: Sent, meant: bool
+) -> None:
+    assert is_meant(found, sent) is meant
+
+
+def test_connections_are_noted_by_host_and_by_who_tries() -> None:
+    attempts = Attempts()
+    peer = Peer("nowhere.invalid", 443, "nowhere.invalid", Reach())
+    with attempts.noted():
+        for working in (nullcontext(), patience.working(lambda: "somebody")):
+            with working, pytest.raises(NotConnected):
+                exchanges.send(peer, "GET", "/", {}, None, Deadline(5))
+    assert (attempts.ever, attempts.by_requests) == ({"nowhere.invalid"}, ["nowhere.invalid"])
 
 
 @pytest.mark.parametrize("status", [500, 503])

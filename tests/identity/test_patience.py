@@ -12,6 +12,9 @@ from murmuration.identity import patience, rate_limits
 from murmuration.identity.rate_limits import LIMITS
 from murmuration.protocol.errors import LimitExceeded
 from murmuration.settings import settings
+from murmuration.storage.live.positions import Positions
+from murmuration.sync.answer import Answer
+from murmuration.transport.errors import TimedOut
 
 pytestmark = pytest.mark.usefixtures("deployment")
 
@@ -55,3 +58,37 @@ def test_quick_work_takes_nothing(owner: Callable[[], str], monkeypatch: pytest.
 def test_workers_are_not_bounded(owner: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate_limits, "check", lambda *_: pytest.fail("it takes from a bucket"))
     patience.go_on()
+
+
+def test_a_request_waits_for_others_no_longer_than_the_gateway_waits_for_it(
+    owner: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of many servers has time, but all together have no more than one."""
+    with patience.working(owner):
+        patience.wait_on()
+    monkeypatch.setattr(patience, "LONGEST_S", -1)
+    with patience.working(owner):
+        with pytest.raises(TimedOut):
+            patience.wait_on()
+        patience.go_on()  # other work has bounds of its own
+    with patience.working(owner, for_server=True):
+        patience.wait_on()
+
+
+def test_waiting_for_news_is_no_long_work(owner: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer is made in no time, however long its request had waited before."""
+    monkeypatch.setattr(rate_limits, "check", lambda *_: pytest.fail("it takes from a bucket"))
+    monkeypatch.setattr(patience, "QUICK_S", 4)
+    with patience.working(owner):
+        work = patience._work.get()
+        assert work is not None
+        work._began_s -= 20
+        Answer(Positions()).go_on()
+
+
+def test_an_answer_that_takes_long_to_be_made(owner: Callable[[], str]) -> None:
+    for _ in range(LIMITS["long_work"].burst):
+        with patience.working(owner):
+            Answer(Positions()).go_on()
+    with patience.working(owner), pytest.raises(LimitExceeded):
+        Answer(Positions()).go_on()

@@ -1,8 +1,8 @@
 """What an upgrade must respect of an earlier release's template: a small digest of it, recorded.
 
 `python -m tests.infra.released TEMPLATE` writes the digest of a synthesised template (and of the nested ones
-beside it) into `released.json`. With `--lasting` it writes what may never be replaced into `lasting.json`.
-That is for resources that are new; one that is there already must stay as it was recorded.
+beside it) into `released.json`. With `--lasting` it adds what is new, and may never be replaced, to
+`lasting.json`; what is there already stays as it was recorded.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def main() -> None:
     args = parser.parse_args()
     found, path = digest(read(args.template)), RECORDED
     if args.lasting:
-        found, path = lasting(found), LASTING_RECORDED
+        found, path = lasting(found) | recorded(LASTING_RECORDED), LASTING_RECORDED
     lines = [
         f"{json.dumps(name)}: {json.dumps({key: value for key, value in vars(each).items() if value})}"
         for name, each in sorted(found.items())

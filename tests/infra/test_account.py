@@ -16,6 +16,8 @@ from operators import account
 from operators.doctor import Finding, Standing
 from operators.operating import Server
 
+TOPIC = "arn:aws:sns:eu-north-1:123456789012:murmuration-test-alarms"
+CONFIRMED = [f"{TOPIC}:1"]
 SERVER = Server("murmuration-test", ServerName("example.org"), "https://example.org")
 
 
@@ -30,7 +32,9 @@ class Account:
         rate: float = 10_000,
         protected: bool = True,
         mail: bool = True,
+        subscribed: list[str] | None = None,
     ) -> None:
+        self.subscribed = subscribed
         self.concurrency, self.reserved = concurrency, reserved
         self.rate, self.protected, self.mail = rate, protected, mail
         self.asked: list[str] = []
@@ -53,6 +57,17 @@ class Account:
         self.asked.append(TableName)
         return {"Table": {"DeletionProtectionEnabled": self.protected}}
 
+    def describe_stack_resource(self, StackName: str, LogicalResourceId: str) -> Any:
+        assert (StackName, LogicalResourceId) == ("murmuration-test", "AlarmTopic")
+        if self.subscribed is None:
+            raise ClientError({"Error": {"Code": "ValidationError"}}, "DescribeStackResource")
+        return {"StackResourceDetail": {"PhysicalResourceId": TOPIC}}
+
+    def list_subscriptions_by_topic(self, TopicArn: str) -> Any:
+        assert TopicArn == TOPIC
+        arns = self.subscribed or []
+        return {"Subscriptions": [{"Endpoint": "you@example.org", "SubscriptionArn": arn} for arn in arns]}
+
     def describe_stacks(self, StackName: str) -> Any:
         assert StackName == "murmuration-test"
         return {"Stacks": [{"EnableTerminationProtection": self.protected}]}
@@ -73,7 +88,7 @@ def found(asked: Account) -> dict[str, Finding]:
 
 @pytest.mark.usefixtures("mail_sender")
 def test_an_account_that_is_ready() -> None:
-    asked = Account()
+    asked = Account(subscribed=CONFIRMED)
     assert {finding.standing for finding in found(asked).values()} == {Standing.OK}
     assert asked.asked == [f"murmuration-test-{table.name}" for table in TABLES]
 
@@ -86,6 +101,19 @@ def test_a_new_account_is_told_what_to_ask_for() -> None:
     assert "--service-code apigateway" in said["requests"].sentence
     assert '"protected": true' in said["protection"].sentence
     assert "production access" in said["mail"].sentence
+
+
+@pytest.mark.usefixtures("deployment")
+@pytest.mark.parametrize(("subscribed", "standing", "said"), [
+    (CONFIRMED, Standing.OK, "sent to you@example.org"),
+    (["PendingConfirmation"], Standing.WARNING, "you@example.org hasn't confirmed"),
+    ([], Standing.WARNING, f"aws sns subscribe --topic-arn {TOPIC}"),
+    (None, Standing.WARNING, "no alarm_email is set"),
+])  # fmt: skip
+def test_alarms_that_nobody_hears_of(subscribed: list[str] | None, standing: Standing, said: str) -> None:
+    told = found(Account(subscribed=subscribed))["alarms"]
+    assert told.standing is standing
+    assert said in told.sentence
 
 
 @pytest.mark.usefixtures("deployment")

@@ -11,6 +11,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from infra_cdk.rehearsal import __main__ as rehearsal
 from infra_cdk.rehearsal import models
 from infra_cdk.rehearsal.corrections import corrections
 
@@ -89,3 +90,15 @@ def test_what_an_update_took_away_can_be_made_again(cloudformation: Any) -> None
     for resources, left in ((topic, []), ({**topic, "Kept": table("Delete")}, ["kept"])):
         cloudformation.update_stack(StackName="stack", TemplateBody=json.dumps({"Resources": resources}))
         assert tables() == left
+
+
+def test_the_rehearsal_waits_for_a_deletion_that_goes_on_after_the_cdk_left() -> None:
+    left = [["a-table", "a-function"], ["a-table"], []]
+    paused: list[float] = []
+    rehearsal._wait_until_gone(lambda: left.pop(0), paused.append)
+    assert (left, paused) == ([], [1, 1])
+
+
+def test_what_stays_fails_the_rehearsal() -> None:
+    with pytest.raises(rehearsal.Wrong, match="a-table"):
+        rehearsal._wait_until_gone(lambda: ["a-table"], lambda _: None)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from murmuration.aws import dynamodb
 from murmuration.keys import backups
+from murmuration.storage.keys import key_backups as storage
 from tests.in_process import segment
 from tests.logged_in import log_in
 
@@ -340,3 +341,84 @@ def test_bad_bodies_are_refused(alice, backup, where, body, errcode):
 def test_ids_that_cannot_be_are_refused(alice, backup, where):
     for answer in (alice.get(path(*where), version=backup), alice.delete(path(*where), version=backup)):
         assert (answer.status, answer.json["errcode"]) == (400, "M_INVALID_PARAM")
+
+
+# -- How large one may be, and how one ends that is large ------------------------------------------------
+
+
+def size_of(client, version):
+    found = storage.read_version(client.user_id, int(version))
+    assert found is not None
+    return found.size
+
+
+def test_a_backup_has_so_many_bytes(alice, backup, monkeypatch):
+    assert put(alice, backup, {(ROOM, "a"): key(data="c" * 1_000)}).status == 200
+    before = size_of(alice, backup)
+    assert before > 1_000
+    monkeypatch.setattr(storage, "MOST_BYTES", before + 100)
+    refused = put(alice, backup, {(ROOM, "b"): key(data="c" * 1_000)})
+    assert (refused.status, refused.json["errcode"]) == (413, "M_TOO_LARGE")
+    assert alice.delete(path(ROOM, "a"), version=backup).json["count"] == 0
+    assert size_of(alice, backup) == 0
+    assert put(alice, backup, {(ROOM, "b"): key(data="c" * 1_000)}).status == 200
+
+
+def test_a_better_key_of_another_size(alice, backup):
+    put(alice, backup, {(ROOM, "a"): key(5, data="c" * 1_000)})
+    before = size_of(alice, backup)
+    put(alice, backup, {(ROOM, "a"): key(4, data="c" * 1_500)})
+    assert size_of(alice, backup) == before + 500
+
+
+def test_so_many_backups_are_there_at_a_time(alice, monkeypatch):
+    monkeypatch.setattr(storage, "MOST_ALIVE", 2)
+    first, _ = create(alice), create(alice)
+    refused = alice.post(f"{BASE}/version", {"algorithm": ALGORITHM, "auth_data": AUTH_DATA})
+    assert (refused.status, refused.json["errcode"]) == (413, "M_TOO_LARGE")
+    assert alice.delete(f"{BASE}/version/{first}").status == 200
+    create(alice)
+
+
+def keys_left(client, version):
+    return len(storage.read_keys(client.user_id, int(version)))
+
+
+def test_deleting_a_large_backup_goes_on_when_it_is_repeated(alice, backup, monkeypatch):
+    put(alice, backup, {(ROOM, f"s{number}"): key() for number in range(5)})
+    page = dynamodb.query_page
+    monkeypatch.setattr(dynamodb, "query_page", lambda *given, **more: page(*given, **more | {"limit": 2}))
+    monkeypatch.setattr(storage, "DELETING_S", -1)
+    left = []
+    for expected in (503, 503, 200):
+        answer = alice.delete(f"{BASE}/version/{backup}")
+        assert answer.status == expected
+        assert alice.get(path(), version=backup).status == 404, "it is gone from the first attempt on"
+        left.append(keys_left(alice, backup))
+    assert left == [3, 1, 0]
+
+
+def test_deleting_the_keys_of_a_large_room_goes_on_when_it_is_repeated(alice, backup, monkeypatch):
+    monkeypatch.setattr(storage, "CHUNK_KEYS", 2)
+    put(alice, backup, {(ROOM, f"s{number}"): key() for number in range(5)})
+    put(alice, backup, {(OTHER, "stays"): key()})
+    monkeypatch.setattr(storage, "DELETING_S", -1)
+    statuses = [alice.delete(path(ROOM), version=backup).status for _ in range(3)]
+    assert statuses == [503, 503, 200]
+    assert alice.get(path(), version=backup).json["rooms"].keys() == {OTHER}
+    assert alice.get(f"{BASE}/version/{backup}").json["count"] == 1
+
+
+def test_reading_a_chunk_of_keys_to_delete_reads_no_others(alice, backup, monkeypatch):
+    monkeypatch.setattr(storage, "CHUNK_KEYS", 2)
+    put(alice, backup, {(ROOM, f"s{number}"): key() for number in range(8)})
+    read, page = [], dynamodb.query_page
+
+    def count(*given, **options):
+        found = page(*given, **options)
+        read.append(len(found.items))
+        return found
+
+    monkeypatch.setattr(dynamodb, "query_page", count)
+    assert alice.delete(path(), version=backup).json["count"] == 0
+    assert sum(read) == 8

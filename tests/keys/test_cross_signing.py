@@ -19,6 +19,7 @@ from tests.rooms.people import create_room, join
 KEYS = "/_matrix/client/v3/keys/device_signing/upload"
 SIGNATURES = "/_matrix/client/v3/keys/signatures/upload"
 PASSWORD = "correct horse"
+SIGNED = "cross#signature#"
 
 
 @pytest.fixture
@@ -267,6 +268,54 @@ def test_a_signature_ends_with_the_key_it_signs(alice):
     publish_device(alice)
     found = query(alice, alice.user_id)["device_keys"]["ALICE"]
     assert signers(found, alice.user_id) == {"ed25519:ALICE"}
+
+
+def stored_signatures(user_id):
+    condition, values = "user_id = :user AND begins_with(sk, :prefix)", {":user": user_id, ":prefix": SIGNED}
+    return {item["sk"].removeprefix(SIGNED) for item in dynamodb.query("keys", condition, values)}
+
+
+def test_signatures_of_what_is_gone_are_deleted_by_the_next(alice, fresh_user_id):
+    """Of devices that were logged out, of keys that were replaced, and by either."""
+    pair, device = publish_device(alice)
+    keys = publish(alice)
+    phone = log_in(alice.user_id, "PHONE")
+    with_password(alice)
+    phone_pair, phone_keys = publish_device(phone)
+    body = {
+        "ALICE": keys.self_signing.sign(alice.user_id, device, keep=False),
+        "PHONE": keys.self_signing.sign(alice.user_id, phone_keys, keep=False),
+        keys.master.public: {
+            **keys.key("master"),
+            "signatures": {
+                alice.user_id: {
+                    each.key_id: each.sign(alice.user_id, keys.key("master"), keep=False)["signatures"][
+                        alice.user_id
+                    ][each.key_id]
+                    for each in (pair, phone_pair)
+                }
+            },
+        },
+    }
+    assert alice.post(SIGNATURES, {alice.user_id: body}).json["failures"] == {}
+    by_keys, master = keys.self_signing.key_id, keys.master.public
+    everything = {
+        f"ALICE#{by_keys}",
+        f"PHONE#{by_keys}",
+        f"{master}#ed25519:ALICE",
+        f"{master}#ed25519:PHONE",
+    }
+    assert stored_signatures(alice.user_id) == everything
+    assert phone.post("/_matrix/client/v3/logout").status == 200
+    assert sign(alice, alice.user_id, "ALICE", body["ALICE"]) is None
+    assert stored_signatures(alice.user_id) == {f"ALICE#{by_keys}", f"{master}#ed25519:ALICE"}
+    new = CrossSigning(alice.user_id)
+    assert with_auth(alice, new.body()).status == 200
+    signed = new.self_signing.sign(alice.user_id, device, keep=False)
+    assert sign(alice, alice.user_id, "ALICE", signed) is None
+    assert stored_signatures(alice.user_id) == {f"ALICE#{new.self_signing.key_id}"}
+    found = query(alice, alice.user_id)["device_keys"]["ALICE"]
+    assert signers(found, alice.user_id) == {"ed25519:ALICE", new.self_signing.key_id}
 
 
 def test_signatures_of_several_kinds_in_one_request(alice, bob):

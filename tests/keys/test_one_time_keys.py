@@ -329,3 +329,26 @@ def test_other_servers_are_reported_as_failures(alice):
     answer = alice.post(CLAIM, {"one_time_keys": {"@carol:remote.example.com": {"D": ALGORITHM}}})
     assert answer.json["one_time_keys"] == {}
     assert set(answer.json["failures"]) == {"remote.example.com"}
+
+
+# -- How many there may be -------------------------------------------------------------------------------
+
+
+def test_a_device_has_so_many_one_time_keys(alice, bob, monkeypatch):
+    monkeypatch.setattr(storage, "MOST_KEYS", 5)
+    assert upload(bob, "a", "b", "c", "d").status == 200
+    refused = upload(bob, "e", "f")
+    assert (refused.status, refused.json["errcode"]) == (413, "M_TOO_LARGE")
+    assert counts(bob).one_time == {ALGORITHM: 4}
+    assert claim(alice, bob) is not None
+    assert upload(bob, "e", "f").json == {"one_time_key_counts": {ALGORITHM: 5}}
+
+
+def test_a_device_has_keys_of_so_many_algorithms(bob, monkeypatch):
+    monkeypatch.setattr(storage, "MOST_ALGORITHMS", 2)
+    for number, status in enumerate((200, 200, 413)):
+        assert bob.post(UPLOAD, {"one_time_keys": {f"x{number}:k": "plain"}}).status == status
+    monkeypatch.setattr(storage, "FALLBACK_LIMIT", 2)
+    for number, status in enumerate((200, 200, 413)):
+        assert bob.post(UPLOAD, {"fallback_keys": {f"x{number}:k": "plain"}}).status == status
+    assert bob.post(UPLOAD, {"fallback_keys": {"x1:another": "plain"}}).status == 200

@@ -11,6 +11,7 @@ from murmuration.media import serving
 from murmuration.media.serving import parse_range
 from tests.in_process import Client
 from tests.media.test_media import DOWNLOADS, upload
+from tests.media.test_thumbnails import picture
 
 DATA = bytes(range(256)) * 3
 NEW, OLD = DOWNLOADS[:2]
@@ -105,6 +106,40 @@ def test_ranges(alice: Client, wanted: str, status: int, first: int, last: int) 
         return
     assert answer.body == DATA[first : last + 1]
     assert answer.headers.get("Content-Range") == (f"bytes {first}-{last}/768" if status == 206 else None)
+
+
+@pytest.mark.parametrize("tags", ['"1"', 'W/"1"', '"0", "1"', "*"])
+@pytest.mark.parametrize("way", ["whole", "thumbnail", "redirect"])
+def test_a_client_that_has_the_media_gets_nothing(
+    alice: Client, monkeypatch: pytest.MonkeyPatch, tags: str, way: str
+) -> None:
+    name = upload(alice, picture(640, 480), "image/png")
+    where = f"{NEW}/{name}"
+    if way == "thumbnail":
+        where = f"{NEW.replace('download', 'thumbnail')}/{name}?width=32&height=32&method=crop"
+    first = alice.get(where)
+    assert (first.status, first.headers["ETag"]) == (200, '"1"')
+    if way == "redirect":
+        monkeypatch.setattr(serving, "INLINE_BYTES", 10)
+    again = alice.request("GET", where, headers={"If-None-Match": tags})
+    assert (again.status, again.body, again.headers["ETag"]) == (304, b"", '"1"')
+    assert again.headers["Cache-Control"] == first.headers["Cache-Control"]
+    other = alice.request("GET", f"{NEW}/{name}x", headers={"If-None-Match": tags})
+    assert other.status == 404
+
+
+@pytest.mark.parametrize("tags", ['"0"', "1", ""])
+def test_a_client_that_has_something_else_gets_the_media(alice: Client, tags: str) -> None:
+    name = upload(alice, DATA, "video/mp4")
+    answer = alice.request("GET", f"{NEW}/{name}", headers={"If-None-Match": tags})
+    assert (answer.status, answer.body) == (200, DATA)
+
+
+def test_a_range_of_the_version_that_the_client_has(alice: Client) -> None:
+    name = upload(alice, DATA, "video/mp4")
+    headers = {"Range": "bytes=0-9", "If-Range": '"1"'}
+    answer = alice.request("GET", f"{NEW}/{name}", headers=headers)
+    assert (answer.status, answer.body) == (206, DATA[:10])
 
 
 def test_a_range_that_depends_on_what_is_not_known_is_all_of_it(alice: Client) -> None:

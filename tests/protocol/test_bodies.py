@@ -6,7 +6,7 @@ import pytest
 
 from murmuration.protocol.bodies import MAX_DEPTH, Fields, parse_json
 from murmuration.protocol.encoding.canonical_json import MAX_INTEGER
-from murmuration.protocol.errors import BadJson, NotJson
+from murmuration.protocol.errors import BadJson, MissingParam, NotJson
 
 
 def nested(depth: int, *, array: bool = False) -> str:
@@ -47,3 +47,19 @@ def test_whole_numbers_are_those_of_matrix_json() -> None:
     for value in (MAX_INTEGER + 1, 10**400, -1, True, 1.0, "1"):
         with pytest.raises(BadJson):
             Fields({"n": value}).integer("n", 0)
+
+
+def test_null_is_no_value_of_what_is_optional() -> None:
+    for fields in (Fields({}), Fields(dict.fromkeys("abcdefg"))):
+        assert fields.boolean("a", True) is True
+        assert fields.integer("b", 7) == 7
+        assert (fields.strings("c"), fields.object("d"), fields.objects("e")) == ([], {}, [])
+        assert (fields.optional_string("f"), fields.optional_object("g")) == (None, None)
+
+
+@pytest.mark.parametrize("value", [None, 5, {}])
+def test_what_is_required_is_no_null(value: object) -> None:
+    with pytest.raises(BadJson):
+        Fields({"a": value}).string("a")
+    with pytest.raises(MissingParam):
+        Fields({}).string("a")

@@ -79,7 +79,21 @@ def test_event_id_only_tells_no_more_than_the_id(
     (told,) = gateway.take()
     assert told.keys() == {"event_id", "room_id", "counts", "prio", "devices"}
     assert told["event_id"] == event_id
-    assert told["devices"][0]["data"] == {"brand": "x", "format": "event_id_only"}
+    (device,) = told["devices"]
+    assert device.keys() == {"app_id", "pushkey", "pushkey_ts", "data"}
+    assert device["data"] == {"brand": "x", "format": "event_id_only"}
+
+
+@pytest.mark.parametrize(("status", "is_done"), [(200, True), (202, True), (302, False), (404, False)])
+def test_which_answers_count_as_told(
+    phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers, status: int, is_done: bool
+) -> None:
+    gateway.status = status
+    gateway.headers = {"Location": gateway.url} if status == 302 else {}
+    send(bob, room_id)
+    workers.run(room_id)
+    assert len(gateway.take()) == 1, "no redirect is followed"
+    assert (workers.queue == []) is is_done
 
 
 def test_nobody_is_told_of_their_own_events_nor_of_muted_rooms(

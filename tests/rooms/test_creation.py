@@ -254,3 +254,11 @@ def test_a_room_is_made_with_so_many_users_and_no_more(alice):
 def test_a_private_room_can_not_be_joined_uninvited(alice, bob):
     room_id = create_room(alice)
     refused(bob.post(f"{V3}/join/{segment(room_id)}"), 403, "M_FORBIDDEN")
+
+
+def test_null_stands_for_what_was_not_set(alice):
+    texts = ["name", "topic", "preset", "visibility", "room_alias_name", "room_version"]
+    others = ["invite", "invite_3pid", "is_direct", "initial_state", "creation_content"]
+    names = [*texts, *others, "power_level_content_override"]
+    room_id = create_room(alice, **dict.fromkeys(names))
+    assert ok(alice.get(path(room_id, "state", "m.room.join_rules"))) == {"join_rule": "invite"}

@@ -288,6 +288,38 @@ class TestSummary:
             assert ok(alice.get(f"{base}/{where}")) == expected
         assert ok(Client().get("/_matrix/client/versions"))["unstable_features"][feature] is True
 
+    @pytest.mark.parametrize(
+        ("version", "rule", "is_shown"),
+        [
+            ("6", "knock", False),
+            ("7", "knock", True),
+            ("7", "restricted", False),
+            ("8", "restricted", True),
+            ("9", "knock_restricted", False),
+            ("10", "knock_restricted", True),
+        ],
+    )
+    def test_a_join_rule_that_the_room_version_does_not_have_opens_nothing(
+        self, alice: Client, bob: Client, version: str, rule: str, is_shown: bool
+    ) -> None:
+        club = create_room(alice, preset="public_chat")
+        join(bob, club)
+        room_id = create_room(alice, room_version=version)
+        allow = [{"type": "m.room_membership", "room_id": club}]
+        set_state(alice, room_id, "m.room.join_rules", {"join_rule": rule, "allow": allow})
+        hierarchy = bob.get(f"{V1}/rooms/{segment(room_id)}/hierarchy")
+        assert (summary(bob, room_id).status, hierarchy.status) == ((200, 200) if is_shown else (404, 403))
+
+    @pytest.mark.parametrize("rule", ["x" * 300, "", 5, None, "private"])
+    def test_a_join_rule_that_makes_no_sense_opens_nothing(
+        self, alice: Client, bob: Client, rule: Any
+    ) -> None:
+        room_id = create_room(alice)
+        set_state(alice, room_id, "m.room.join_rules", {"join_rule": rule})
+        assert summary(bob, room_id).status == 404
+        shown = ok(summary(alice, room_id))["join_rule"]
+        assert shown == ("private" if rule == "private" else "invite")
+
     def test_summary_of_an_open_room(self, alice: Client, bob: Client) -> None:
         name = fresh_name("summed")
         encryption = {"type": "m.room.encryption", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}

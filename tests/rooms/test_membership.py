@@ -8,6 +8,7 @@ import pytest
 
 from murmuration.federation.membership.leaving import leave_all_rooms
 from murmuration.protocol.identifiers import RoomId
+from murmuration.rooms.membership import invitees
 from murmuration.rooms.membership.operations import update_profile_in_rooms
 from murmuration.storage.users import memberships
 from tests.faults import Way, fault
@@ -202,6 +203,12 @@ def test_a_malformed_profile_is_refused(bob, public, profile):
     ok(bob.put(where, {"membership": "join", "displayname": None, "avatar_url": None}))
 
 
+@pytest.mark.parametrize("body", [b"", b"null", b" null\n", b"{}"])
+def test_an_empty_body_will_do(bob, public, body):
+    for action in ("join", "leave"):
+        ok(bob.request("POST", path(public, action), body))
+
+
 def test_forgetting(alice, bob, public):
     join(bob, public)
     refused(act(bob, public, "forget"), 400, "M_UNKNOWN")
@@ -279,3 +286,18 @@ def test_membership_through_the_state_endpoint(alice, bob, public):
     assert membership(alice, public, bob) == "ban"
     wrong = bob.put(path(public, "state", "m.room.member", bob.user_id), {"membership": "lurk"})
     refused(wrong, 400, "M_INVALID_PARAM")
+
+
+def test_nobody_has_more_open_invites_than_their_syncs_can_read(
+    alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(invitees, "MOST_INVITES", 2)
+    rooms = [create_room(alice) for _ in range(3)]
+    for room_id in rooms[:2]:
+        invite(alice, room_id, bob)
+    refused(alice.post(path(rooms[2], "invite"), {"user_id": bob.user_id}), 403, "M_INVITE_BLOCKED")
+    refused(alice.post(f"{V3}/createRoom", {"invite": [bob.user_id]}), 403, "M_INVITE_BLOCKED")
+    join(bob, rooms[0])
+    invite(alice, rooms[2], bob)
+    leave(bob, rooms[1])
+    create_room(alice, invite=[bob.user_id])

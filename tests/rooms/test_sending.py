@@ -36,6 +36,20 @@ def test_a_repeated_transaction_is_one_event(alice, bob, room_id):
     assert len([e for e in messages(alice, room_id)["chunk"] if e["type"] == "m.room.message"]) == 2
 
 
+@pytest.mark.parametrize("version", ["r0", "v3"])
+def test_a_script_sends_and_redacts_without_a_transaction_id(alice, room_id, version):
+    base = f"/_matrix/client/{version}"
+    body = {"msgtype": "m.text", "body": "the backup is done"}
+    first, second = (
+        ok(alice.post(path(room_id, "send", "m.room.message", version=base), body))["event_id"]
+        for _ in range(2)
+    )
+    assert first != second
+    ok(alice.post(path(room_id, "redact", first, version=base), {"reason": "it isn't"}))
+    assert ok(alice.get(path(room_id, "event", first)))["content"] == {}
+    assert ok(alice.get(path(room_id, "event", second)))["content"] == body
+
+
 def test_a_transaction_id_may_be_used_for_each_type_of_event(alice, bob, room_id):
     types = ("org.example.a", "org.example.b", "m.reaction")
     first = [ok(put(alice, room_id, "same", {"a": 1}, each))["event_id"] for each in types]
@@ -211,6 +225,12 @@ def test_state_that_others_would_fail_on_is_refused(alice, room_id, event_type, 
     refused(alice.post(f"{V3}/createRoom", {"initial_state": initial}), 400, "M_BAD_JSON")
     later = alice.put(path(room_id, "state", event_type, "") + "?org.matrix.msc4140.delay=60000", content)
     refused(later, 400, "M_BAD_JSON")
+
+
+@pytest.mark.parametrize("content", [{}, {"url": None}, {"url": ""}])
+def test_an_avatar_is_taken_away(alice, room_id, content):
+    set_state(alice, room_id, "m.room.avatar", {"url": "mxc://example.org/a"})
+    set_state(alice, room_id, "m.room.avatar", content)
 
 
 @pytest.mark.parametrize("allow", [["*"], ["example.org"], ["*.example", "EXAMPLE.*"]])

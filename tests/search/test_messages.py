@@ -18,6 +18,7 @@ from tests.rooms.people import (
     join,
     leave,
     ok,
+    path,
     redact,
     refused,
     relate,
@@ -127,6 +128,28 @@ def test_filters(alice: Client, bob: Client, room_id: str) -> None:
     assert found(search(alice, "gryphon", filter={"rooms": [other]})) == [hers]
     assert found(search(alice, "gryphon", filter={"not_rooms": [other]})) == [mine]
     assert found(search(alice, "gryphon", filter={"senders": [bob.user_id]})) == [mine]
+
+
+def test_a_search_in_a_room_finds_what_was_said_before_its_upgrades(alice: Client, bob: Client) -> None:
+    room = create_room(alice, preset="public_chat", room_version="10")
+    join(bob, room)
+    said, others = [send(alice, room, "tweedle")], send(alice, create_room(alice), "tweedle")
+    for version in ("11", "12"):
+        room = ok(alice.post(path(room, "upgrade"), {"new_version": version}))["replacement_room"]
+        said.append(send(alice, room, "tweedle"))
+    in_room: dict[str, Any] = {"order_by": "recent", "filter": {"rooms": [room]}}
+    assert found(search(alice, "tweedle", **in_room)) == said[::-1]
+    assert found(search(bob, "tweedle", **in_room)) == [], "who isn't in a room isn't led back by it"
+    join(bob, room)
+    assert others not in found(search(bob, "tweedle", **in_room))
+
+
+def test_a_filter_of_relations(alice: Client, bob: Client, room_id: str) -> None:
+    root = send(alice, room_id, "tortoise")
+    send(alice, room_id, "tortoise")
+    relate(bob, room_id, root, "m.thread")
+    assert found(search(alice, "tortoise", filter={"related_by_rel_types": ["m.thread"]})) == [root]
+    assert found(search(alice, "tortoise", filter={"related_by_senders": [alice.user_id]})) == []
 
 
 def test_context_profiles_groups_and_state(alice: Client, bob: Client, room_id: str) -> None:

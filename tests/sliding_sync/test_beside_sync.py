@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -26,10 +26,6 @@ from tests.sliding_sync.test_extensions import tell as tell_device
 from tests.sliding_sync.test_parking import is_rung, slot_of
 from tests.sync.client import Syncing, bodies_of, has_nothing
 from tests.sync.test_waiting import LONG, registrations, tell, until
-
-if TYPE_CHECKING:
-    from murmuration.protocol.identifiers import RoomId
-
 
 Make = Callable[..., Client]
 pytestmark = pytest.mark.usefixtures("sqs")

@@ -56,7 +56,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Wait]]:
 
     def hold(wait: Wait, *_: Any) -> waiting.Held:
         held.append(wait)
-        return waiting.Held(False, wait, None)
+        return waiting.Held(False, wait, frozenset())
 
     monkeypatch.setattr(waiting, "hold", hold)
     yield held

@@ -298,6 +298,39 @@ class TestComingAndGoing:
         assert ("m.room.member", alice.user_id) in state, "who sent what is shown"
         assert ("m.room.guest_access", "") not in state
 
+    def test_a_ban_after_a_kick_is_no_beginning(self, alice: Client, bob: Client) -> None:
+        """The client keeps the name and what else it has of the room, which it would drop by `initial`."""
+        room_id = create_room(alice, preset="public_chat", name="Lounge")
+        join(bob, room_id)
+        sliding = Sliding(bob)
+        sliding.sync()
+        for action, membership in (("kick", "leave"), ("ban", "ban"), ("unban", "leave")):
+            ok(alice.post(path(room_id, action), {"user_id": bob.user_id}))
+            answer = sliding.sync()
+            section = answer["rooms"][room_id]
+            assert answer["lists"]["all"]["count"] == 1
+            assert "initial" not in section
+            own = state_of(section)["m.room.member", bob.user_id]
+            assert own["content"]["membership"] == membership
+            assert len(section["timeline"]) == 1
+            assert sliding.sync()["rooms"] == {}
+
+    def test_who_was_kicked_and_then_banned_is_told_what_the_room_was_when_they_were_in_it(
+        self, alice: Client, bob: Client
+    ) -> None:
+        room_id = create_room(alice, preset="public_chat", name="Lounge")
+        join(bob, room_id)
+        ok(alice.post(path(room_id, "kick"), {"user_id": bob.user_id}))
+        set_state(alice, room_id, "m.room.name", {"name": "Other"})
+        send(alice, room_id, "secret")
+        ok(alice.post(path(room_id, "ban"), {"user_id": bob.user_id}))
+        section = Sliding(bob, subscriptions={room_id: opened(20)}).room(room_id)
+        assert (section["initial"], section["name"]) == (True, "Lounge")
+        assert bodies(section) == []
+        state = state_of(section)
+        assert state["m.room.name", ""]["content"] == {"name": "Lounge"}
+        assert state["m.room.member", bob.user_id]["content"]["membership"] == "ban"
+
     def test_who_was_never_in_the_room_is_told_no_state(self, alice: Client, bob: Client) -> None:
         room_id = create_room(alice, name="Lounge")
         sliding = Sliding(bob)

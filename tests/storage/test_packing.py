@@ -112,6 +112,24 @@ def test_packed_text_is_half(alice: Client) -> None:
     assert packing.unpack(packed) == dynamodb.from_attributes(item)["json"]
 
 
+def test_nothing_is_packed_while_functions_of_before_read_it(
+    alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event_type, content, _ = CONTENTS["a long text with HTML"]
+    room_id = create_room(alice)
+    send(alice, room_id, content, event_type)
+    monkeypatch.setenv("MURMURATION_STORED_FORMS", "before")
+    settings.cache_clear()
+    try:
+        event_id = send(alice, room_id, content, event_type)
+        item = stored(room_id)
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
+    assert json.loads(item["json"]["S"])["content"] == content
+    assert ok(alice.get(path(room_id, "event", event_id)))["content"] == content
+
+
 def test_stream_records_are_read_alike(alice: Client) -> None:
     event_type, content, _ = CONTENTS["an encrypted text"]
     room_id = create_room(alice)

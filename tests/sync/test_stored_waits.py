@@ -43,6 +43,40 @@ def test_a_wait_of_before_is_understood(stage: Stage) -> None:
     assert stage.shown() == [["news"], []]
 
 
+@pytest.fixture
+def written_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """While an upgrade replaces functions: this release's code, and the forms of the release before."""
+    monkeypatch.setenv("MURMURATION_STORED_FORMS", "before")
+    settings.cache_clear()
+    yield
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+@pytest.mark.usefixtures("written_as_before")
+def test_waits_are_written_as_before_while_functions_of_before_read_them(stage: Stage) -> None:
+    """All that is done to a wait leaves a map with the attributes that the release before knew."""
+    first, second = stage.rooms
+
+    def stored() -> list[Any]:
+        (item,) = listeners.read_items([UserId(stage.bob.user_id)])
+        return [value for name, value in item.items() if name.startswith("w#")]
+
+    stage.say_and_tell(RoomId(first), "news")
+    assert stage.shown() == [["news"], []]
+    rung, waiting = sorted(stored(), key=lambda value: "rung" not in value)
+    assert rung.keys() == {"queue", "nonce", "until", "kept", "rung"}
+    assert waiting.keys() == {"queue", "nonce", "until", "kept"}
+    assert isinstance(waiting["queue"], str)
+    (wait,) = registrations(stage.bob)
+    at_s = now_ms() // 1000 + 15
+    assert listeners.note_late(wait, at_s, [first])
+    assert [value["late"] for value in stored() if value["nonce"] == wait.nonce] == [at_s]
+    assert [each.late for each in registrations(stage.bob)] == [True]
+    stage.say_and_tell(RoomId(second), "more")
+    assert stage.shown() == [[], ["more"]]
+
+
 def test_what_ended_is_taken_out_by_the_next_ring(
     stage: Stage, make_client: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -333,6 +333,27 @@ def test_typing_that_is_stopped(make_client: Make) -> None:
         assert ephemeral(syncing.room(room_id), "m.typing") == [{"user_ids": users}]
 
 
+@pytest.mark.parametrize("way", ["invited", "come back"])
+def test_a_room_comes_with_the_data_that_it_was_given_before(make_client: Make, way: str) -> None:
+    alice, bob, room_id, _ = room_of_two(make_client)
+    ok(bob.post(path(room_id, "read_markers"), {"m.fully_read": send(alice, room_id)}))
+    if way == "invited":
+        room_id = create_room(alice, invite=[bob.user_id])
+    else:
+        leave(bob, room_id)
+        invite(alice, room_id, bob)
+    ok(bob.put(own(bob, "rooms", room_id, "tags", "u.before"), {}))
+    fresh = Syncing(bob)
+    fresh.sync()
+    join(bob, room_id)
+    section = fresh.room(room_id)
+    events = {event["type"]: event["content"] for event in section["account_data"]["events"]}
+    assert events["m.tag"] == {"tags": {"u.before": {}}}
+    assert ("m.fully_read" in events) == (way == "come back")
+    send(alice, room_id)
+    assert fresh.room(room_id)["account_data"]["events"] == []
+
+
 def test_ignored_users(make_client: Make) -> None:
     alice, bob, room_id, syncing = room_of_two(make_client)
     ignored: Any = {"ignored_users": {alice.user_id: {}}}

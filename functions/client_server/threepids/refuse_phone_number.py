@@ -19,5 +19,5 @@ from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoin
         "/_matrix/client/{version}/register/msisdn/requestToken",
     ),
 )
-def handler(_request: Request) -> Answer:
-    return proofs.refuse_phone_number()
+def handler(request: Request) -> Answer:
+    return proofs.refuse_phone_number(as_contact="/account/3pid/" in request.path)

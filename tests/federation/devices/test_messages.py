@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from local_cloud.permissions import acting_for
 from murmuration.federation.devices import messages
-from murmuration.federation.outbound import fan_out, logs
+from murmuration.federation.outbound import fan_out, logs, pokes
 from murmuration.federation.requests import health
 from murmuration.protocol.identifiers import DeviceId, ServerName, UserId
 from murmuration.storage.live import streams as live_streams
@@ -293,3 +293,43 @@ def test_however_it_is_repeated_each_comes_once(
     assert [each["n"] for each in inbox(alice)] == first_seen
     head = live_streams.read_head(live_streams.device_stream(UserId(alice.user_id), DeviceId("ALICE")))
     assert head == len(first_seen)
+
+
+def test_servers_that_do_not_answer_are_waited_for_together(
+    alice: Client, elsewhere: Elsewhere, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others' events would wait for one after the other."""
+    ordered: list[Any] = []
+    order = pokes.order
+
+    def note(found: Any) -> None:
+        ordered.extend(found)
+        order(found)
+
+    monkeypatch.setattr(pokes, "order", note)
+    servers = [f"dead{number}.invalid" for number in range(40)]
+    assert send(alice, {f"@a:{name}": {"X": {}} for name in [*servers, elsewhere.name]}) == 200
+    named = [message.body["messages_to"] for message in ordered]
+    assert sorted(name for names in named for name in names) == sorted([*servers, elsewhere.name])
+    assert len(named) <= pokes.GROUPS
+    workers.run()
+    assert len(elsewhere.edus) == 1
+    assert all(backlogs.read(ServerName(name)) is not None for name in servers)
+
+
+def test_a_message_of_a_version_before(alice: Client, elsewhere: Elsewhere, workers: Workers) -> None:
+    """It named one server."""
+    from murmuration.federation.outbound import working
+
+    assert send(alice, {elsewhere.bob: {"PHONE": {}}}) == 200
+    with acting_for("workers.sending"):
+        working.work({"messages_to": elsewhere.name})
+    assert len(elsewhere.edus) == 1
+
+
+def test_messages_for_too_many_servers(
+    alice: Client, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "MOST_SERVERS", 2)
+    assert send(alice, {f"@a:s{number}.invalid": {"X": {}} for number in range(3)}) == 413
+    assert send(alice, {f"@a:s{number}.invalid": {"X": {}} for number in range(2)}) == 200

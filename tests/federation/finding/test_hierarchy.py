@@ -144,6 +144,8 @@ def test_who_may_know_of_a_room_elsewhere(alice: Client, bob: Client, elsewhere:
         "readable": {"join_rule": "invite", "world_readable": True},
         "members": {"join_rule": "restricted", "allowed_room_ids": [club, "!other:x.example"]},
         "private": {"join_rule": "invite"},
+        "silent": {"join_rule": None},
+        "too old to knock": {"join_rule": "knock", "room_version": "6"},
     }
     children = [
         elsewhere.child(elsewhere.room(name, **more), number=n)
@@ -151,12 +153,12 @@ def test_who_may_know_of_a_room_elsewhere(alice: Client, bob: Client, elsewhere:
     ]
     told = [elsewhere.summary(name, **more) for name, more in shown.items()]
     far = elsewhere.space("far", children, told)
-    assert names(page(alice, far)) == ["far", "knock", "readable", "members"]
-    assert names(page(bob, far)) == ["far", "knock", "readable"], (
+    assert names(page(alice, far)) == ["far", "knock", "readable", "members", "silent"]
+    assert names(page(bob, far)) == ["far", "knock", "readable", "silent"], (
         "what is kept is for all, what is shown isn't"
     )
     join(bob, club)
-    assert names(page(bob, far)) == ["far", "knock", "readable", "members"]
+    assert names(page(bob, far)) == ["far", "knock", "readable", "members", "silent"]
 
 
 def test_our_own_word_comes_before_others(alice: Client, bob: Client, elsewhere: Elsewhere) -> None:

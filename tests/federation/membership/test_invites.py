@@ -16,6 +16,7 @@ from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 from murmuration.protocol.pdus.building import complete_event
 from murmuration.protocol.pdus.signing import SigningKey, sign_json, verify_event
 from murmuration.protocol.room_versions import ROOM_VERSIONS
+from murmuration.rooms.membership import invitees
 from murmuration.rooms.room import Room
 from murmuration.server_keys import signing_key
 from murmuration.settings import settings
@@ -173,6 +174,12 @@ def test_who_takes_no_invites(alice: Client, host: Host) -> None:
     room = host.room("11", rule="invite")
     refused(invite(host, room, UserId(alice.user_id)), 403, "M_INVITE_BLOCKED")
     assert memberships.read_membership(UserId(alice.user_id), RoomId(room.room_id)) is None
+
+
+def test_who_has_too_many_open_invites(alice: Client, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invitees, "MOST_INVITES", 1)
+    ok(invite(host, host.room("11", rule="invite"), UserId(alice.user_id)))
+    refused(invite(host, host.room("11", rule="invite"), UserId(alice.user_id)), 403, "M_INVITE_BLOCKED")
 
 
 def test_users_that_there_are_not(host: Host, fresh_user_id: Callable[..., str]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -28,9 +28,6 @@ from tests.protocol.dag import (
     member,
     power_levels,
 )
-
-if TYPE_CHECKING:
-    pass
 
 ALL = "1-12"
 LEVELS = {ADMIN: 100, MOD: 50}

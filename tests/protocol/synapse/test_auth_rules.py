@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,9 +11,6 @@ from murmuration.protocol.events import Event
 from murmuration.protocol.room_versions import ROOM_VERSIONS
 
 from .recorded import VERSIONS, load
-
-if TYPE_CHECKING:
-    pass
 
 Exceptions = dict[str, str]
 """Patterns of case names, each with why we keep to the specification where Synapse doesn't."""

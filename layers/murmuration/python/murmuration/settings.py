@@ -43,14 +43,18 @@ class Settings:
     nothing keep them for `retention_default_days` (0: for ever). A user, or an address without an account,
     may cost `hourly_budget` microdollars an hour, while `rate_limits` hold. A user may upload
     `media_quota_bytes` in all; 0 is no
-    bound. Files of other servers are fetched if they have up to `remote_media_max_bytes`, and kept for
+    bound. One upload may have `media_max_bytes`, or `media_put_max_bytes` if it is a PUT to an ID that was
+    created before. Files of other servers are fetched if they have up to `remote_media_max_bytes`, and kept
+    for
     `remote_media_days` after they were last used. Clients may ask for previews of URLs if `url_previews` is
     on. Media that were uploaded before `unauthenticated_media_before_ms` can be read without a token.
     Rooms whose creators name no version have `default_room_version`. An event may be scheduled to be sent
     `event_delay_max` later; with 0 none may. Calls go by the LiveKit service at `livekit_service_url`. With
     `metrics` the functions write metrics into their logs. `api` is the kind of API in front of the functions:
     a REST API compresses answers and stores large uploads, an HTTP API does neither. `waits` is what stands
-    between CloudFront and the queues of parked clients: a REST API, or at the `edge` nothing.
+    between CloudFront and the queues of parked clients: a REST API, or at the `edge` nothing. With
+    `stored_forms` at "before" items are written as the release before wrote them, so that its functions can
+    read them while an upgrade replaces them.
 
     Other servers are spoken with if `federation` is on, `federation_allow` is empty or has a glob that fits
     the server's name, and `federation_deny` has none. `key_notaries` are servers that are asked for the keys
@@ -70,9 +74,11 @@ class Settings:
     waiting: Literal["held", "parked"] = "parked"
     waits: Literal["edge", "rest"] = "edge"
     api: Literal["http", "rest"] = "http"
+    stored_forms: Literal["now", "before"] = "now"
     queue_urls: str = ""
     media_bucket: str = ""
     media_max_bytes: int = 10_000_000
+    media_put_max_bytes: int = 100_000_000
     media_quota_bytes: int = 5_000_000_000
     remote_media_max_bytes: int = 104_857_600
     remote_media_days: int = 30
@@ -179,9 +185,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         waiting=choice("WAITING", "parked", ("held", "parked")),  # type: ignore[arg-type]
         waits=choice("WAITS", "edge", ("edge", "rest")),  # type: ignore[arg-type]
         api=choice("API", "http", ("http", "rest")),  # type: ignore[arg-type]
+        stored_forms=choice("STORED_FORMS", "now", ("now", "before")),  # type: ignore[arg-type]
         queue_urls=value("QUEUE_URLS", ""),
         media_bucket=value("MEDIA_BUCKET", ""),
         media_max_bytes=number("MEDIA_MAX_BYTES", 10_000_000),
+        media_put_max_bytes=number("MEDIA_PUT_MAX_BYTES", 100_000_000),
         media_quota_bytes=number("MEDIA_QUOTA_BYTES", 5_000_000_000),
         remote_media_max_bytes=number("REMOTE_MEDIA_MAX_BYTES", 104_857_600),
         remote_media_days=number("REMOTE_MEDIA_DAYS", 30),

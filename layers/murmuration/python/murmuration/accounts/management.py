@@ -28,7 +28,7 @@ from murmuration.protocol.bodies import Fields
 from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import BadJson, MissingParam, NotFound, UserDeactivated
 from murmuration.settings import settings
-from murmuration.storage.users import accounts, delayed_events, subjects
+from murmuration.storage.users import accounts, delayed_events, profiles, subjects, user_words
 
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import UserId
@@ -108,6 +108,8 @@ def close_account(user_id: UserId, *, erase: bool = False, last_device: str | No
         erase_in_rooms(user_id)
     subjects.unlink_all(user_id)
     binding.remove_all(user_id)
+    # Before the profile goes, from which the words follow.
+    user_words.remove_all(user_id, profiles.read_profile(user_id).fields.get("displayname"))
     accounts.purge_user_data(user_id)
     devices.remove_all_devices(user_id)
     delayed_events.purge(user_id)

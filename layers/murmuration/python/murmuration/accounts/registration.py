@@ -144,7 +144,7 @@ def create_account(localpart: str, password: str, *, is_admin: bool = False) -> 
 
     Raises InvalidUsername, UserInUse, WeakPassword, InvalidParam.
     """
-    name = parse_username(localpart)
+    name = parse_username(localpart, reserved=True)
     if name is None:
         raise InvalidUsername("A username is needed")
     user_id = user_id_of(name)
@@ -186,9 +186,12 @@ def _flows() -> list[Flow]:
     return [needed or (DUMMY,)]
 
 
-def parse_username(username: object) -> str | None:
-    """Return the localpart for a username that a client wants, in lower case; None if the server is to
+def parse_username(username: object, *, reserved: bool = False) -> str | None:
+    """Return the localpart for a username that somebody wants, in lower case; None if the server is to
     choose.
+
+    Names that begin with `_` are `reserved`: by convention they are those of bridges. Raises BadJson,
+    InvalidUsername.
     """
     if username is None:
         return None
@@ -197,6 +200,8 @@ def parse_username(username: object) -> str | None:
     localpart = username.lower() if username.isascii() else username
     if not is_valid_new_localpart(localpart, settings().server_name):
         raise InvalidUsername("A username has the characters a-z 0-9 . _ = - / + only, and isn't too long")
+    if localpart.startswith("_") and not reserved:
+        raise InvalidUsername("A username doesn't begin with _")
     return localpart
 
 

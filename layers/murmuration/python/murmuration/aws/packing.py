@@ -32,10 +32,10 @@ _DICTIONARY = (
 )
 
 
-def pack(text: str) -> str | bytes:
-    """Return the form in which to store a text: the text, or fewer bytes."""
+def pack(text: str, *, as_before: bool = False) -> str | bytes:
+    """Return the form in which to store a text: the text (`as_before`, always), or fewer bytes."""
     data = text.encode()
-    if len(data) < SHORTEST:
+    if as_before or len(data) < SHORTEST:
         return text
     deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS, zdict=_DICTIONARY)
     packed = _FIRST + deflate.compress(data) + deflate.flush()

@@ -28,13 +28,12 @@ BASE64 = 0.75
 def billing(request: Request, route: Http) -> Iterator[None]:
     """Bill the work inside the block to the owner of the request, once the owner is known."""
     memory_mb = int(getattr(request.context, "memory_limit_in_mb", 512))
-    with budgets.billing(route.path, estimate=_estimate(request, route), memory_mb=memory_mb) as bill:
-        if bill is None:
-            yield
-        else:
-            deadlines.connect(patience.go_on)
-            with patience.working(lambda: bill.owner or _address(request)):
-                yield
+    deadlines.connect(patience.wait_on)
+    with (
+        budgets.billing(route.path, estimate=_estimate(request, route), memory_mb=memory_mb) as bill,
+        patience.working(lambda: (bill.owner if bill is not None else None) or _address(request)),
+    ):
+        yield
     if bill is not None:
         settle(bill, lambda: _address(request))
 
@@ -55,7 +54,9 @@ def server_billing(server_name: ServerName, route: str) -> Iterator[None]:
     The events are accepted already, so this work is never refused. If it puts the bucket into debt, the
     server's next requests are refused.
     """
-    with _billing_work(budgets.server_owner(server_name), route):
+    owner = budgets.server_owner(server_name)
+    deadlines.connect(patience.wait_on)
+    with _billing_work(owner, route), patience.working(lambda: owner, for_server=True):
         yield
 
 

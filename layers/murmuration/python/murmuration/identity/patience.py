@@ -6,7 +6,9 @@ the other server, or the network address of who has proved to be neither. So who
 their own asked again and again holds a few functions, and the requests beyond end with LimitExceeded.
 
 Requests that wait for news have slots instead (`storage.live.listeners`). Workers are bounded by their
-concurrency.
+concurrency. Of these, those that work through other servers' events take from a smaller bucket of the server
+that sent them, so that one server doesn't occupy them all: what they would have to wait for ends with
+TimedOut then, and is tried again later.
 """
 
 from __future__ import annotations
@@ -19,23 +21,33 @@ from contextvars import ContextVar
 
 from murmuration.identity import rate_limits
 from murmuration.protocol.errors import LimitExceeded
+from murmuration.transport.errors import TimedOut
 
 QUICK_S = 4.0
 """How long any request may take."""
+LONGEST_S = 22.0
+"""How long a request may wait for others, all in all: API Gateway gives up after 29 s."""
 
 
 class _Work:
     """One request's work, in all of its threads."""
 
-    def __init__(self, find_owner: Callable[[], str]) -> None:
+    def __init__(self, find_owner: Callable[[], str], *, for_server: bool) -> None:
         self._find_owner = find_owner
+        self._for_server = for_server
         self._began_s = time.monotonic()
         self._lock = threading.Lock()
-        self._refusal: LimitExceeded | None = None
+        self._refusal: Exception | None = None
         self._may_be_long = False
 
+    def wait_on(self) -> None:
+        """Raise what `wait_on` does."""
+        if not self._for_server and time.monotonic() - self._began_s > LONGEST_S:
+            raise TimedOut("the time for the whole request is over")
+        self.go_on()
+
     def go_on(self) -> None:
-        """Take from the owner's bucket, once the work isn't quick any more. Raises LimitExceeded."""
+        """Take from the owner's bucket, once the work isn't quick any more. Raises what `go_on` does."""
         if self._may_be_long or time.monotonic() - self._began_s < QUICK_S:
             return
         with self._lock:
@@ -44,10 +56,12 @@ class _Work:
             if self._may_be_long:
                 return
             try:
-                rate_limits.check("long_work", self._find_owner())
+                rate_limits.check("federation_work" if self._for_server else "long_work", self._find_owner())
             except LimitExceeded as error:
                 self._refusal = error
-                raise
+                if self._for_server:
+                    self._refusal = TimedOut("the server that sent the events has been waited for enough")
+                raise self._refusal from None
             self._may_be_long = True
 
 
@@ -55,9 +69,12 @@ _work: ContextVar[_Work | None] = ContextVar("work", default=None)
 
 
 @contextmanager
-def working(find_owner: Callable[[], str]) -> Iterator[None]:
-    """Bound the work that this context does. `find_owner` names who pays for it, once it takes long."""
-    token = _work.set(_Work(find_owner))
+def working(find_owner: Callable[[], str], *, for_server: bool = False) -> Iterator[None]:
+    """Bound the work that this context does. `find_owner` names who pays for it, once it takes long.
+
+    With `for_server` it is a worker's work on events of the owner, another server.
+    """
+    token = _work.set(_Work(find_owner, for_server=for_server))
     try:
         yield
     finally:
@@ -65,7 +82,21 @@ def working(find_owner: Callable[[], str]) -> Iterator[None]:
 
 
 def go_on() -> None:
-    """Ask, in the middle of work that may take long, whether to go on with it. Raises LimitExceeded."""
+    """Ask, in the middle of work that may take long, whether to go on with it.
+
+    Raises LimitExceeded for requests, TimedOut for workers.
+    """
     work = _work.get()
     if work is not None:
         work.go_on()
+
+
+def wait_on() -> None:
+    """Ask, in the middle of waiting for another server, whether to wait on.
+
+    There is time for each server by itself, but not for many, one after the other. Raises LimitExceeded for
+    requests, TimedOut for workers and for requests that have waited too long.
+    """
+    work = _work.get()
+    if work is not None:
+        work.wait_on()

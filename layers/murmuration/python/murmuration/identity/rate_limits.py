@@ -96,6 +96,8 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "federation_pdu": Limit(10, 500),
         "federation_parked": Limit(0.1, 200),
         "federation_state": Limit(0.5, 30),
+        # By server: messages of its events for which a worker has to wait for answers of others.
+        "federation_work": Limit(1 / 60, 8),
         # By server: megabytes of media that it is sent.
         "federation_media": Limit(2, 1000),
         # By server: messages from device to device that it sends, typing and receipts, questions for keys.

@@ -36,6 +36,8 @@ from murmuration.storage.live import streams
 
 ED25519 = "ed25519:"
 MAX_KEY_BYTES = 16_384
+MOST_OUTLIVED = 100
+"""How many signatures one request deletes that have nothing to say any more."""
 MAX_SIGNATURES = 1_000
 ATTEMPTS = 5
 
@@ -161,9 +163,26 @@ def upload_cross_signing_signatures(requester: Requester, body: Body) -> dict[st
             signatures += _new_signatures(by_user[requester.user_id], by_user.get(user_id), key, signed)
         except MatrixError as error:
             failures.setdefault(user_id, {})[key] = error.body()
-    identity_keys.write_signatures(requester.user_id, signatures)
-    _announce(by_user[requester.user_id], signatures)
+    signer = by_user[requester.user_id]
+    outlived = [each for each in signer.signatures if _is_outlived(signer, each)] if signatures else []
+    identity_keys.write_signatures(requester.user_id, signatures, outlived=outlived[:MOST_OUTLIVED])
+    _announce(signer, signatures)
     return failures
+
+
+def _is_outlived(signer: Identity, signature: Signature) -> bool:
+    """Return whether a user's signature on an own key has nothing to say any more.
+
+    That is so when the signed device or master key is gone, or the key that signed it. Each login adds a
+    signature, and each question for the user's keys reads all of them.
+    """
+    if signature.key in signer.devices:
+        own = signer.cross_signing.get("self_signing")
+        return own is None or signature.signer != ED25519 + public_key(own)
+    master = signer.cross_signing.get("master")
+    if master is None or public_key(master) != signature.key:
+        return True
+    return signature.signer.removeprefix(ED25519) not in signer.device_ids
 
 
 def _remote_identities(user_ids: Sequence[UserId]) -> list[Identity]:

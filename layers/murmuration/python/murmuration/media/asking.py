@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from murmuration.identity.tokens import Requester
+from murmuration.media.headers import ETAG
 from murmuration.protocol.errors import InvalidParam
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class Asked:
     `asker` is the user or the server that asks, for the limits on waiting and fetching; "" for the old
     endpoints without authentication, which get only media from before the deployment's freeze and don't wait.
     `may_fetch` allows fetching media of other servers, `may_redirect` allows a redirect as the answer.
-    `range` is the Range header, "" without one.
+    `range` is the Range header, "" without one. `is_known` says that the client has the media already.
     """
 
     asker: str = ""
@@ -30,6 +31,7 @@ class Asked:
     may_fetch: bool = False
     may_redirect: bool = True
     range: str = ""
+    is_known: bool = False
 
     @classmethod
     def by_user(cls, requester: Requester, query: Mapping[str, str], headers: Mapping[str, str]) -> Asked:
@@ -37,7 +39,8 @@ class Asked:
 
         Raises InvalidParam.
         """
-        return cls(requester.user_id, _timeout_ms(query), may_fetch=True, range=_range(headers))
+        wait, known = _timeout_ms(query), _is_known(headers)
+        return cls(requester.user_id, wait, may_fetch=True, range=_range(headers), is_known=known)
 
     @classmethod
     def by_anyone(cls, query: Mapping[str, str], headers: Mapping[str, str]) -> Asked:
@@ -48,7 +51,8 @@ class Asked:
         """
         _flag(query, "allow_remote", default=True)
         redirects = _flag(query, "allow_redirect", default=False)
-        return cls("", _timeout_ms(query), may_redirect=redirects, range=_range(headers))
+        wait, known = _timeout_ms(query), _is_known(headers)
+        return cls("", wait, may_redirect=redirects, range=_range(headers), is_known=known)
 
     @classmethod
     def by_server(cls, server_name: ServerName, query: Mapping[str, str]) -> Asked:
@@ -75,7 +79,11 @@ def _flag(query: Mapping[str, str], name: str, *, default: bool) -> bool:
 
 
 def _range(headers: Mapping[str, str]) -> str:
-    """Return the Range header; "" if If-Range makes it depend on something unknown: then everything is
-    sent.
-    """
-    return "" if "if-range" in headers else headers.get("range", "").strip()
+    """Return the Range header; "" if If-Range names another version of the media: then everything is sent."""
+    return headers.get("range", "").strip() if headers.get("if-range", ETAG).strip() == ETAG else ""
+
+
+def _is_known(headers: Mapping[str, str]) -> bool:
+    """https://www.rfc-editor.org/rfc/rfc9110#name-if-none-match"""
+    tags = [tag.strip().removeprefix("W/") for tag in headers.get("if-none-match", "").split(",")]
+    return ETAG in tags or tags == ["*"]

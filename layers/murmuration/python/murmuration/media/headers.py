@@ -25,6 +25,9 @@ SERVING = {
 }
 """Sent with all media."""
 
+ETAG = '"1"'
+"""The entity tag of all media: what an address gives never changes, so it has one version."""
+
 INLINE_TYPES = frozenset(
     {
         "text/css",

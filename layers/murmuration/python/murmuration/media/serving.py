@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from murmuration.aws import objects
 from murmuration.identity import budgets
 from murmuration.media.asking import Asked
-from murmuration.media.headers import file_headers
+from murmuration.media.headers import ETAG, file_headers
 from murmuration.protocol.errors import NotFound, TooLargeToServe
 from murmuration.storage.media import Content
 
@@ -47,12 +47,14 @@ class Served:
 
 
 def serve(content: Content, asked: Asked, file_name: str | None = None) -> Served:
-    """Return uploaded media, under their own file name or `file_name`.
+    """Return uploaded media, under their own file name or `file_name`; nothing to a client that has them.
 
     Raises NotFound if the bucket has lost them, TooLargeToServe if they are too large to be sent without a
     redirect and none is allowed.
     """
     name = file_name or content.file_name
+    if asked.is_known:
+        return _not_modified(content.content_type, name)
     if content.size <= INLINE_BYTES:
         return serve_file(read_file(content, name), asked)
     if not asked.may_redirect:
@@ -62,8 +64,10 @@ def serve(content: Content, asked: Asked, file_name: str | None = None) -> Serve
 
 
 def serve_file(file: File, asked: Asked) -> Served:
-    """Return bytes, or the requested range of them."""
-    headers = {**file_headers(file.content_type, file.file_name), "Accept-Ranges": "bytes"}
+    """Return bytes, or the requested range of them; nothing to a client that has them."""
+    if asked.is_known:
+        return _not_modified(file.content_type, file.file_name)
+    headers = {**file_headers(file.content_type, file.file_name), "Accept-Ranges": "bytes", "ETag": ETAG}
     size = len(file.data)
     found = parse_range(asked.range, size)
     if found is None:
@@ -74,6 +78,10 @@ def serve_file(file: File, asked: Asked) -> Served:
     return Served(
         file.data[first : last + 1], 206, {**headers, "Content-Range": f"bytes {first}-{last}/{size}"}
     )
+
+
+def _not_modified(content_type: str, file_name: str | None) -> Served:
+    return Served(b"", 304, {**file_headers(content_type, file_name), "ETag": ETAG})
 
 
 def parse_range(header: str, size: int) -> tuple[int, int] | None:

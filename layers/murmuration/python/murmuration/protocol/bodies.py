@@ -78,13 +78,18 @@ class Fields:
     """An object's properties by type.
 
     Each method raises MissingParam where a property without a default isn't there, BadJson where its value
-    is of another type. `null` is one of the values that optional properties alone may have.
+    is of another type. A `null` counts as absent where a property is optional: some clients' libraries write
+    all that they know of, and `null` for what wasn't set.
     """
 
     __slots__ = ("values",)
 
     def __init__(self, values: Body) -> None:
         self.values = values
+
+    def _or(self, name: str, default: object) -> Any:
+        value = self.values.get(name)
+        return default if value is None else value
 
     def string(self, name: str) -> str:
         value = required(self.values, name)
@@ -122,31 +127,31 @@ class Fields:
         return value
 
     def boolean(self, name: str, default: bool) -> bool:
-        value = self.values.get(name, default)
+        value = self._or(name, default)
         if not isinstance(value, bool):
             raise BadJson(f"{name} must be true or false")
         return value
 
     def integer(self, name: str, default: int, *, low: int = 0) -> int:
-        value = self.values.get(name, default)
+        value = self._or(name, default)
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= MAX_INTEGER:
             raise BadJson(f"{name} must be a whole number from {low} to {MAX_INTEGER}")
         return value
 
     def strings(self, name: str) -> list[str]:
         """Return a list of strings, empty by default."""
-        return strings_of(self.values.get(name, []), name)
+        return strings_of(self._or(name, []), name)
 
     def object(self, name: str) -> dict[str, Any]:
         """Return an object, empty by default."""
-        return object_of(self.values.get(name, {}), name)
+        return object_of(self._or(name, {}), name)
 
     def optional_object(self, name: str) -> dict[str, Any] | None:
         return self.object(name) if self.values.get(name) is not None else None
 
     def objects(self, name: str) -> list[Fields]:
         """Return the objects of a list, empty by default."""
-        value = self.values.get(name, [])
+        value = self._or(name, [])
         if not isinstance(value, list):
             raise BadJson(f"{name} must be a list")
         return [Fields(object_of(each, f"Each of {name}")) for each in value]

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import Answer, JsonObject
 
 
+MOST_MESSAGE = 1_000
+"""How many characters of an error's message a client is told."""
+
+
 class MatrixError(Exception):
     """An error in the answer to a client: HTTP `status`, `errcode`, a sentence, and further body fields."""
 
@@ -24,8 +28,15 @@ class MatrixError(Exception):
         self.fields = fields
 
     def body(self) -> Answer:
-        """Return the standard error response as a JSON object."""
-        return {"errcode": self.errcode, "error": self.message, **self.fields}
+        """Return the standard error response as a JSON object.
+
+        A message that repeats what the request said is cut: an error is never so large that it would have to
+        be stored, and the client redirected to it.
+        """
+        message = self.message
+        if len(message) > MOST_MESSAGE:
+            message = f"{message[:MOST_MESSAGE]}…"
+        return {"errcode": self.errcode, "error": message, **self.fields}
 
 
 class Unknown(MatrixError):

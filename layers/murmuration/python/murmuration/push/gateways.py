@@ -254,7 +254,7 @@ def _call(user_id: UserId, pusher: Pusher, note: Note) -> _Answer:
         answer = outbound.post_json(
             url, {"notification": content}, private=settings().push_private_gateways, seconds=SECONDS
         )
-        if answer.status != 200:
+        if not 200 <= answer.status < 300:
             return _Answer(failed=True, retry_after_ms=answer.retry_after_ms)
         rejected = answer.json_object().get("rejected", [])
     except (MatrixError, outbound.OutboundError):
@@ -291,18 +291,19 @@ def _content(user_id: UserId, pusher: Pusher, note: Note) -> JsonObject | None:
     if is_locked.value:
         return None
     is_short = pusher.data.get("format") == "event_id_only"
+    told_to = device if is_short else {**device, "tweaks": note["tweaks"]}  # these tell what the event is
     if "invite" in note:
         row = _invite(user_id, note)
         if row is None:
             return None
         more = {} if is_short else outside_invites.details(row)
-        return _about(note, row.event_id, row.room_id, counts, device) | more
+        return _about(note, row.event_id, row.room_id, counts, told_to) | more
     head, event = _entry(note["room_id"], int(note["ordinal"]))
     if head is None or event is None:
         # It was counted before this look. Who redacts it looks at what is counted after that.
         unread.mark_read(user_id, note["room_id"], {}, gone=int(note["ordinal"]))
         return None
-    told = _about(note, event.event_id, event.room_id, counts, device)
+    told = _about(note, event.event_id, event.room_id, counts, told_to)
     return told if is_short else told | _details(user_id, Room(head), event)
 
 
@@ -325,7 +326,7 @@ def _about(
         "room_id": room_id,
         "counts": counts,
         "prio": note["prio"],
-        "devices": [{**device, "tweaks": note["tweaks"]}],
+        "devices": [device],
     }
 
 

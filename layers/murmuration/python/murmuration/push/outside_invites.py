@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from murmuration.aws.dynamodb import StoredItem
     from murmuration.protocol.encoding.json_types import ClientEvent
     from murmuration.protocol.encoding.shapes import EventFields, JsonDict
-    from murmuration.protocol.identifiers import RoomId, UserId
     from murmuration.push.json_types import PushOrder
 
 BEFORE_ALL = 0

@@ -12,28 +12,30 @@ import re
 import time
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
+from murmuration.aws.reads import fetch_all
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.encoding import unpadded_base64
 from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import InvalidParam, MissingParam
-from murmuration.protocol.event_types import MEMBER, MESSAGE, NAME, TOPIC
+from murmuration.protocol.event_types import CREATE_KEY, MEMBER, MESSAGE, NAME, TOPIC
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter, parse_room_event_filter
+from murmuration.protocol.identifiers import RoomId
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
-from murmuration.rooms.reading.aggregations import bundle
+from murmuration.rooms.reading.aggregations import bundle, matching_relations
 from murmuration.rooms.reading.client_events import Aggregations, client_event, state_event
 from murmuration.rooms.reading.pagination import position_token
 from murmuration.rooms.reading.past_state import pick_state_after
 from murmuration.rooms.reading.timeline import Scan
 from murmuration.rooms.reading.viewing import View
 from murmuration.rooms.reading.visibility import Seen, Viewer
-from murmuration.rooms.room import Room
+from murmuration.rooms.room import Room, prefetch
 from murmuration.search.newest_first import NewestFirst
 from murmuration.storage import scan_places
 from murmuration.storage.rooms import room_items
@@ -56,6 +58,8 @@ MOST_CONTEXT, DEFAULT_CONTEXT = 20, 5
 CONTEXT_SECONDS = 5.0
 """After this time no more contexts are read. The scan may have taken as long, and a request may take 29 s."""
 MOST_WORDS, MOST_TERM_BYTES = 20, 1_000
+MOST_UPGRADES = 10
+"""How many upgrades of a room a search goes back."""
 GROUPS = ("room_id", "sender")
 _MARKS = (
     "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u06d6-\u06ed\u0900-\u0963\u0971-\u0dff"
@@ -214,11 +218,10 @@ def _find(requester: Requester, criteria: Criteria, begin: _Start) -> tuple[list
     hits: list[_Hit] = []
     if not criteria.words or not limit or wanted.admits_nothing:
         return hits, {}
-    rooms = [
-        each
-        for each in memberships.read_memberships(requester.user_id)
-        if each.membership in ("join", "leave", "ban") and wanted.admits_room(each.room_id)
-    ]
+    rows = memberships.read_memberships(requester.user_id)
+    rows = [each for each in rows if each.membership in ("join", "leave", "ban")]
+    wanted = _with_predecessors(wanted, {each.room_id for each in rows})
+    rooms = [each for each in rows if wanted.admits_room(each.room_id)]
     scan = NewestFirst(requester.user_id, requester.device_id, rooms, begin.places, encrypted=False)
     size = 0
     for room, viewer, seen in scan:
@@ -228,12 +231,40 @@ def _find(requester: Requester, criteria: Criteria, begin: _Start) -> tuple[list
         if begin.sender and event.sender != begin.sender:
             continue
         rank = _rank(criteria, event)
-        if rank:
+        if rank and not (wanted.needs_relations and not matching_relations(room, [seen], wanted)):
             hits.append(_Hit(room, viewer, seen, rank))
             size += len(event.to_json())
             if len(hits) >= limit or size > LIST_BYTES // 4:
                 break
     return hits, scan.places_left()
+
+
+def _with_predecessors(wanted: EventFilter, own: set[RoomId]) -> EventFilter:
+    """Return the filter with the rooms of the user that its rooms are upgrades of.
+
+    Clients name the present room alone, and its older messages are in the rooms before.
+    """
+    if wanted.rooms is None:
+        return wanted
+    rooms = dict.fromkeys(wanted.rooms)
+    newest = sorted(room_id for room_id in own if room_id in rooms)
+    for _ in range(MOST_UPGRADES):
+        heads = fetch_all([room_items.head_read(room_id) for room_id in newest])
+        found = [Room(head) for head in heads if head is not None]
+        prefetch(found, [CREATE_KEY])
+        named = {_predecessor(room) for room in found}
+        newest = sorted(room_id for room_id in own if room_id in named and room_id not in rooms)
+        if not newest:
+            break
+        rooms |= dict.fromkeys(newest)
+    return replace(wanted, rooms=tuple(rooms))
+
+
+def _predecessor(room: Room) -> str | None:
+    create = room.event(*CREATE_KEY)
+    named = create.content.get("predecessor") if create is not None else None
+    room_id = named.get("room_id") if isinstance(named, Mapping) else None
+    return room_id if isinstance(room_id, str) else None
 
 
 def _rank(criteria: Criteria, event: Event) -> float:

@@ -1,21 +1,26 @@
-"""The user directory: local users, and members of the rooms that the requester is in.
+"""The user directory: local users, members of the requester's rooms, and members of published open rooms.
 
 https://spec.matrix.org/v1.19/client-server-api/#user-directory
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from murmuration.aws import concurrency
 from murmuration.aws.reads import Batch, fetch_all
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.event_types import MEMBER
-from murmuration.protocol.identifiers import UserId
-from murmuration.storage.rooms import member_index, room_items
+from murmuration.protocol.identifiers import RoomId, UserId
+from murmuration.rooms.reading import summaries
+from murmuration.rooms.room import Room, prefetch
+from murmuration.settings import settings
+from murmuration.storage.rooms import directory, member_index, room_items
 from murmuration.storage.users import accounts, memberships, profiles, user_words
 
 DEFAULT, MOST = 10, 50
@@ -23,6 +28,8 @@ MOST_FOUND = 200
 """How many users with a fitting word are looked at."""
 MOST_ROOMS, MOST_MEMBERS = 50, 500
 """How many rooms with members of other servers, and how many of these, are looked at."""
+MOST_PUBLISHED = 100
+"""How many published rooms are looked at, to find those with members of other servers."""
 NAMES = {"displayname": "display_name", "avatar_url": "avatar_url"}
 Found = dict[UserId, Mapping[str, str]]
 """By user ID the fields `displayname` and `avatar_url` that there are."""
@@ -92,23 +99,52 @@ def _profiles(user_ids: Iterable[UserId]) -> Found:
 
 
 def _members(user_id: UserId) -> Found:
-    """Return the remote members of a user's rooms. Nothing is read of rooms without remote members."""
-    joined = memberships.read_joined_rooms(user_id)
-    heads = fetch_all([room_items.head_read(room_id) for room_id in joined])
+    """Return the remote members of a user's rooms, and of published rooms that are open to everybody.
+
+    Nothing is read of rooms without remote members.
+    """
+    joined, published = concurrency.gather(
+        functools.partial(memberships.read_joined_rooms, user_id), _read_published
+    )
+    own = set(joined)
+    heads = fetch_all([room_items.head_read(room_id) for room_id in dict.fromkeys((*joined, *published))])
     federated = [head for head in heads if head is not None and head.federated and head.is_indexed]
+    rooms = sorted(map(Room, federated), key=lambda each: (each.room_id not in own, each.head.joined))
+    rooms = rooms[:MOST_ROOMS]
+    others = [room for room in rooms if room.room_id not in own]
+    prefetch(others, summaries.SUMMARISED)
+    closed = {room.room_id for room in others if not _is_open(room)}
     found: Found = {}
-    for head in sorted(federated, key=lambda each: each.joined)[:MOST_ROOMS]:
-        others = [
-            each
-            for each in member_index.read_present(head, limit=MOST_MEMBERS)
-            if not member_index.is_local(each) and each not in found
-        ]
-        pairs = [(MEMBER, each) for each in others[: MOST_MEMBERS - len(found)]]
-        for entry in room_items.read_state_entries(head.room_id, head.version, pairs).values():
-            content = entry.event.content
-            found[entry.event.member_id] = {
-                name: content[name] for name in NAMES if isinstance(content.get(name), str)
-            }
+    for room in rooms:
+        if room.room_id not in closed:
+            found |= _members_of(room, found)
         if len(found) >= MOST_MEMBERS:
             break
+    return found
+
+
+def _read_published() -> list[RoomId]:
+    return directory.read_published()[:MOST_PUBLISHED] if settings().federation else []
+
+
+def _is_open(room: Room) -> bool:
+    """Return whether everybody may see who is in a room: they may join it, or read it without joining."""
+    listed = summaries.listing(room)
+    return listed["world_readable"] or listed.get("join_rule") == "public"
+
+
+def _members_of(room: Room, known: Found) -> Found:
+    """Return the remote members of a room who aren't known yet, as far as there is room for them."""
+    others = [
+        each
+        for each in member_index.read_present(room.head, limit=MOST_MEMBERS)
+        if not member_index.is_local(each) and each not in known
+    ]
+    pairs = [(MEMBER, each) for each in others[: MOST_MEMBERS - len(known)]]
+    found: Found = {}
+    for entry in room_items.read_state_entries(room.room_id, room.version, pairs).values():
+        content = entry.event.content
+        found[entry.event.member_id] = {
+            name: content[name] for name in NAMES if isinstance(content.get(name), str)
+        }
     return found

@@ -406,7 +406,8 @@ class _Assembly:
             return None
         required, limit = (wish.required, wish.timeline_limit) if wish is not None else ((), 1)
         told_ms = self.before.written_ms if self.before is not None else None
-        return other_rooms.left_room(self.ctx, room, row, required, limit, told_ms)
+        is_known = self.ctx.hash(row.room_id) in self.state.positions.others
+        return other_rooms.left_room(self.ctx, room, row, required, limit, told_ms, is_known=is_known)
 
     def _forget_gone(self) -> None:
         """Forget rooms in which the user has no membership any more."""

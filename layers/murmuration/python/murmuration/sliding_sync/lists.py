@@ -43,10 +43,13 @@ class InSight:
 
 
 def is_listed(row: Membership) -> bool:
-    """Return whether a room is in the user's lists: they are in it, or were removed from it by others."""
+    """Return whether a room is in the user's lists: they are in it, or were removed from it by others.
+
+    Who is banned after they had left counts as removed, and stays so when the ban ends.
+    """
     if row.membership in ("join", "invite", "knock"):
         return True
-    return row.sender != row.user_id and row.previous == "join" and not row.forgotten
+    return row.sender != row.user_id and row.previous in ("join", "leave", "ban") and not row.forgotten
 
 
 def is_news(state: ConnectionState, row: Membership) -> bool:

@@ -50,12 +50,20 @@ def left_outside(row: Membership, *, is_merged: bool) -> RoomSection:
 
 
 def left_room(
-    ctx: Context, room: Room, row: Membership, required: Required, limit: int, told_ms: int | None
+    ctx: Context,
+    room: Room,
+    row: Membership,
+    required: Required,
+    limit: int,
+    told_ms: int | None,
+    *,
+    is_known: bool,
 ) -> RoomSection:
     """Return the section of a room that the user left or was removed from, with the events up to then.
 
     If the user was in the room and the client doesn't know it, the section has the state of that time.
-    `told_ms` is when the connection's last answer was made; None for its first.
+    `told_ms` is when the connection's last answer was made; None for its first. `is_known` says that the
+    client was told of another membership that wasn't joined: a ban after a kick is no beginning.
     """
     position = ctx.position(room.room_id)
     after = position.ordinal if position is not None else None
@@ -70,19 +78,19 @@ def left_room(
         and (pair == own or required_state.admits(required, pair))
     }
     section: RoomSection = {}
-    if position is None:
+    if position is None and (row.previous == "join" or not is_known):
         section["initial"] = True
-        if row.previous == "join":
+        if viewer.joined_until is not None:
             needed = [own]
             if required_state.is_lazy(required):
                 needed += [(MEMBER, user_id) for user_id in members_needed(window)]
-            left_in = _state_at_leaving(room, row, required, needed)
+            left_in = _state_at_leaving(room, viewer.joined_until, required, needed)
             section |= names_of(left_in, viewer)
             state = {
                 pair: event
                 for pair, event in left_in.items()
                 if pair in needed or required_state.admits(required, pair)
-            }
+            } | {pair: event for pair, event in state.items() if pair == own}
     section.update(
         {
             "timeline": events,
@@ -99,11 +107,14 @@ def left_room(
 
 
 def _state_at_leaving(
-    room: Room, row: Membership, required: Required, needed: Iterable[StateKey]
+    room: Room, left_at: int, required: Required, needed: Iterable[StateKey]
 ) -> dict[StateKey, Event]:
-    """Return the room's state when the user left; of the members only required and `needed` ones."""
+    """Return the room's state after the event at the ordinal `left_at`, which ended the user's last stay.
+
+    Of the members only required and `needed` ones come.
+    """
     members = required_state.members_of(required)
     if members is not None:
         members |= {user_id for event_type, user_id in needed if event_type == MEMBER}
-    root, before = state_root_at(room, (row.ordinal or room.head.ordinal) + 1)
+    root, before = state_root_at(room, left_at + 1)
     return past_state.full_state(room, root, before, members=members)

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
+from murmuration.identity import patience
 from murmuration.protocol.sizes import LIST_BYTES, json_bytes
 from murmuration.storage.live.positions import Positions
 from murmuration.sync import waiting
@@ -61,6 +62,13 @@ class Answer:
     def is_late(self) -> bool:
         """Return whether making sections took so long that the others have to wait for the next answer."""
         return bool(self.rooms) and time.monotonic() - self.began_s > MAKING_S
+
+    def go_on(self) -> None:
+        """Ask whether to go on making the answer, once that takes long. The time before, for which the
+        request waited for news, doesn't count. Raises LimitExceeded.
+        """
+        if time.monotonic() - self.began_s > patience.QUICK_S:
+            patience.go_on()
 
     @property
     def has_news(self) -> bool:

@@ -11,7 +11,6 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, cast
 
 from murmuration.aws import concurrency
-from murmuration.identity import patience
 from murmuration.protocol.sizes import Budget, RawJson, encode, json_bytes
 from murmuration.rooms.room import Room
 from murmuration.storage.live.positions import RoomPosition, mark, room_hash
@@ -57,11 +56,12 @@ def add_joined(
     rest = sorted(wanted, key=lambda pair: order.get(ctx.hash(pair[0].room_id), -1))
     full = False
     while rest and not full and not answer.is_late:
-        patience.go_on()
+        answer.go_on()
         some, rest = some_of(ctx, rest)
         if ctx.base is None and len(some) > 1:
             joined.read_ahead(ctx, [room for room, _ in some])
-        parts = concurrency.parallel(*(functools.partial(joined.joined_room, ctx, *pair) for pair in some))
+        seen = joined.with_own_data(ctx, some)
+        parts = concurrency.parallel(*(functools.partial(joined.joined_room, seen, *pair) for pair in some))
         for (room, row), part in zip(some, parts, strict=True):
             if part is None:
                 continue
@@ -123,7 +123,7 @@ def add_others(
     left.sort(key=lambda row: row.changed_ms or 0, reverse=True)
     rest: Sequence[tuple[Room, Membership]] = [(rooms[row.room_id], row) for row in left]
     while rest and not refused and not answer.is_late:
-        patience.go_on()
+        answer.go_on()
         some, rest = some_of(ctx, rest)
         for (room, row), section in zip(some, ctx.reader.left(ctx, some), strict=True):
             if section is not None and not budget.take(json_bytes(section)):

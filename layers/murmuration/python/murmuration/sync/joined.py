@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
@@ -111,6 +111,20 @@ def is_shown(positions: Positions, name: str, room: Room) -> bool:
 def known_position(ctx: Context, room: Room, membership: Membership) -> RoomPosition | None:
     """Return the client's position in the room; None if the user left and came back since."""
     return unbroken(ctx.position(room.room_id), membership.since)
+
+
+def with_own_data(ctx: Context, rooms: Iterable[tuple[Room, Membership]]) -> Context:
+    """Return the context with all of the user's data about rooms that are new to a client.
+
+    Such data may be older than the client's token: a tag given to an invite, the read marker of a room that
+    the user left and came back to. Reads only where a client that has synced before comes to a room.
+    """
+    if ctx.base is None:
+        return ctx
+    new = [room.room_id for room, membership in rooms if known_position(ctx, room, membership) is None]
+    if not new:
+        return ctx
+    return replace(ctx, room_data={**ctx.room_data, **account_data.read_about_rooms(ctx.user_id, new)})
 
 
 def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | None:

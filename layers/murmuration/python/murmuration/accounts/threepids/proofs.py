@@ -20,6 +20,7 @@ from murmuration.protocol.errors import (
     InvalidParam,
     ThreepidDenied,
     ThreepidInUse,
+    ThreepidMediumNotSupported,
     ThreepidNotFound,
 )
 
@@ -61,8 +62,14 @@ def request_token(purpose: Purpose, body: Fields, *, source_ip: str) -> dict[str
     return {"sid": sid}
 
 
-def refuse_phone_number() -> Answer:
-    """Refuse a phone number, as this server sends no text messages. Raises ThreepidDenied."""
+def refuse_phone_number(*, as_contact: bool) -> Answer:
+    """Refuse a phone number, as this server sends no text messages.
+
+    Raises ThreepidMediumNotSupported for a contact of an account, ThreepidDenied for a registration or a
+    password: the specification has these errors for them.
+    """
+    if as_contact:
+        raise ThreepidMediumNotSupported("This server takes no phone numbers")
     raise ThreepidDenied("This server takes no phone numbers")
 
 

@@ -32,7 +32,7 @@ from murmuration.settings import settings
 from murmuration.storage.rooms import event_store, member_index
 from murmuration.storage.servers import unobtainable
 from murmuration.transport.deadlines import Deadline
-from murmuration.transport.errors import TransportError
+from murmuration.transport.errors import TimedOut, TransportError
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import Untrusted
@@ -329,7 +329,10 @@ class Asking:
         return pdus
 
     def _seconds_left(self) -> float:
-        return 0.0 if self._deadline.is_over() else self._deadline.left()
+        try:
+            return self._deadline.left()
+        except TimedOut:
+            return 0.0
 
 
 def _list_in(answer: Untrusted, name: str) -> list[Any]:

@@ -7,11 +7,12 @@ the servers are asked again later.
 
 from __future__ import annotations
 
+import functools
 import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from murmuration.aws import queues
+from murmuration.aws import concurrency, queues
 from murmuration.clock import now_ms
 from murmuration.federation.membership import handshakes, outside
 from murmuration.federation.membership.failures import first_answer
@@ -67,13 +68,16 @@ def leave_all_rooms(user_id: UserId) -> None:
 
     Invites of rooms that this server isn't in end at once; other servers are told later.
     """
-    for row in memberships.read_memberships(user_id):
-        if row.membership not in ("join", "invite", "knock"):
-            continue
+
+    def leave(row: Membership) -> None:
         if row.is_outside:
             _end(user_id, row.room_id, None, wait=False)
         else:
             operations.leave_room(user_id, row.room_id)
+
+    rows = memberships.read_memberships(user_id)
+    inside = [row for row in rows if row.membership in ("join", "invite", "knock")]
+    concurrency.parallel(*(functools.partial(leave, row) for row in inside))
 
 
 def leave_again(user_id: UserId, room_id: RoomId, tries: int) -> None:

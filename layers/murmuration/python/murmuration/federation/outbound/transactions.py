@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 import hashlib
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -35,9 +34,6 @@ MOST_EDUS = 100
 MOST_BYTES = 1_000_000
 """Of the events, as JSON. A single event has at most 65,536 bytes."""
 ANSWER_BYTES = 1_048_576
-SLOW_S = 5.0
-RESTS = 4
-"""A server that took longer isn't sent anything for so many times as long as it took."""
 FAILURES = frozenset((*range(300, 400), 404, 405, *range(500, 600)))
 """Statuses by which a server shows that it can't take a transaction now, whatever is in it."""
 
@@ -128,13 +124,8 @@ class Outcome(enum.Enum):
 
 
 def send(server_name: ServerName, txn_id: str, content: TransactionBody, *, seconds: float) -> Outcome:
-    """Send a transaction: one request. Any answer of status 200 counts as delivered.
-
-    A server that answers slowly isn't sent anything for a while. What comes meanwhile goes in one
-    transaction.
-    """
+    """Send a transaction: one request. Any answer of status 200 counts as delivered."""
     path = client.path("_matrix", "federation", "v1", "send", txn_id)
-    began_s = time.monotonic()
     try:
         with client.stream(
             server_name, "PUT", path, body=content, seconds=seconds, failures=FAILURES
@@ -148,10 +139,6 @@ def send(server_name: ServerName, txn_id: str, content: TransactionBody, *, seco
         return Outcome.FAILED if error.status == 429 else Outcome.REFUSED
     except Forbidden:
         return Outcome.EXCLUDED
-    finally:
-        took_s = time.monotonic() - began_s
-    if took_s > SLOW_S:
-        health.held(server_name, int(took_s * 1000) * RESTS)
     return Outcome.DELIVERED
 
 

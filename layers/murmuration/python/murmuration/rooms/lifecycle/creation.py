@@ -129,7 +129,7 @@ class RoomRequest:
             }
             for event in body.objects("initial_state")
         ]
-        named, version = "visibility" in body.values, body.optional_string("room_version")
+        named, version = body.values.get("visibility") is not None, body.optional_string("room_version")
         return cls(
             preset=body.choice("preset", tuple(PRESETS)) if body.values.get("preset") is not None else None,
             visibility=body.choice("visibility", ("public", "private")) if named else visibility,

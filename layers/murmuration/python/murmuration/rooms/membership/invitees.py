@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 
+from murmuration.aws import concurrency
 from murmuration.aws.reads import fetch_all
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.encoding.shapes import Content
@@ -11,7 +13,10 @@ from murmuration.protocol.errors import Forbidden, InviteBlocked, ServerNotTrust
 from murmuration.protocol.event_types import INVITE_PERMISSION
 from murmuration.protocol.identifiers import UserId, parse_user_id
 from murmuration.settings import settings
-from murmuration.storage.users import account_data
+from murmuration.storage.users import account_data, memberships
+
+MOST_INVITES = 500
+"""How many invites a user may have that are open: with what they say of their rooms, up to 8 MB."""
 
 
 def invitee(body: Fields) -> UserId:
@@ -51,11 +56,19 @@ def check_invitees(inviter: UserId, user_ids: Iterable[UserId], *, elsewhere: bo
 
 
 def check_takes_invites(*user_ids: UserId) -> None:
-    """Raise InviteBlocked if one of these local users blocks all invites. One read."""
+    """Raise InviteBlocked if one of these local users blocks all invites, or has too many open ones.
+
+    Each open invite is read by each of the user's syncs: somebody with many could sync no more.
+    """
     reads = [account_data.content_read(user_id, "", INVITE_PERMISSION) for user_id in user_ids]
-    for content in fetch_all(reads):
-        if blocks_invites(content or {}):
-            raise InviteBlocked("Somebody whom you invite takes no invites")
+    counts = (functools.partial(memberships.has_invites, user_id, MOST_INVITES) for user_id in user_ids)
+    contents, full = concurrency.gather(
+        functools.partial(fetch_all, reads), functools.partial(concurrency.parallel, *counts)
+    )
+    if any(blocks_invites(content or {}) for content in contents):
+        raise InviteBlocked("Somebody whom you invite takes no invites")
+    if any(full):
+        raise InviteBlocked("Somebody whom you invite has too many invites to answer")
 
 
 def blocks_invites(content: Content) -> bool:

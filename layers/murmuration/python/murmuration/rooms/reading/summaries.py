@@ -5,13 +5,14 @@ https://spec.matrix.org/v1.19/client-server-api/#room-summaries
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, cast
 
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.encoding.shapes import Content, EventFields
 from murmuration.protocol.event_types import JOIN_RULES, SPACE_CHILD
 from murmuration.protocol.events import Event
+from murmuration.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 from murmuration.protocol.visibility import visibility_of
 from murmuration.rooms.membership.restricted_joins import allowed_rooms, is_in_any
 from murmuration.rooms.reading import erasures
@@ -39,8 +40,17 @@ SUMMARISED = tuple(
     )
 )
 """The state that a summary is made of."""
-OPEN_RULES = ("public", "knock", "knock_restricted")
-"""Join rules of rooms that anyone may know of."""
+_OPEN_RULES: Mapping[str, Callable[[RoomVersion], bool]] = {
+    "public": lambda _: True,
+    "knock": lambda version: version.knocking,
+    "knock_restricted": lambda version: version.knock_restricted,
+}
+"""Join rules of rooms that anyone may know of, and which room versions have them."""
+_RESTRICTED_RULES: Mapping[str, Callable[[RoomVersion], bool]] = {
+    "restricted": lambda version: version.restricted_join_rule,
+    "knock_restricted": lambda version: version.knock_restricted,
+}
+"""Join rules with a list of rooms whose members may join, and which room versions have them."""
 SHORTENED = ("name", "topic")
 """The fields that are shortened if they are too long. Other fields are left out then."""
 MOST_CHARACTERS = {
@@ -61,7 +71,7 @@ def listing(room: Room) -> RoomListing:
         "topic": _plain_topic(contents["topic"]),
         "avatar_url": contents["avatar"].get("url"),
         "canonical_alias": contents["canonical_alias"].get("alias"),
-        "join_rule": contents["join_rules"].get("join_rule"),
+        "join_rule": _join_rule(contents["join_rules"]),
         "room_type": contents["create"].get("type"),
     }
     return {
@@ -71,6 +81,14 @@ def listing(room: Room) -> RoomListing:
         "guest_can_join": contents["guest_access"].get("guest_access") == "can_join",
         **texts_of(fields),
     }
+
+
+def _join_rule(content: Content) -> str:
+    """Return the join rule to show: that of the auth rules where there is none. Without one a reader would
+    take the room for public.
+    """
+    rule = content.get("join_rule")
+    return rule if isinstance(rule, str) and 0 < len(rule) <= MOST_CHARACTERS["join_rule"] else "invite"
 
 
 def texts_of(fields: Mapping[str, object]) -> ListedTexts:
@@ -122,7 +140,7 @@ def _plain_topic(content: Content) -> object:
 def allowed_of(room: Room) -> list[RoomId]:
     """Return the rooms whose members may join a restricted room; none for another room."""
     rules = room.event(JOIN_RULES)
-    if rules is None or rules.content.get("join_rule") not in ("restricted", "knock_restricted"):
+    if rules is None or not _has_rule(_RESTRICTED_RULES, rules.content.get("join_rule"), room.version):
         return []
     return allowed_rooms(rules.content.get("allow"))
 
@@ -136,12 +154,26 @@ def may_know(requester: Requester | None, room: Room, membership: str | None) ->
 
 def is_open(room: Room) -> bool:
     """Return whether anyone may know of the room, because anyone may join it, knock on it or read it."""
-    return is_open_listing(listing(room))
+    return is_open_listing({**listing(room), "room_version": room.version.id})
 
 
 def is_open_listing(listed: Mapping[str, object]) -> bool:
-    """Return `is_open` for the listing of a room."""
-    return listed["world_readable"] is True or listed.get("join_rule") in OPEN_RULES
+    """Return `is_open` for the listing of a room.
+
+    Of other servers' rooms the version may be missing, and the join rule: it is public then.
+    """
+    version = ROOM_VERSIONS.get(str(listed.get("room_version")))
+    return listed["world_readable"] is True or _has_rule(
+        _OPEN_RULES, listed.get("join_rule", "public"), version
+    )
+
+
+def _has_rule(
+    rules: Mapping[str, Callable[[RoomVersion], bool]], rule: object, version: RoomVersion | None
+) -> bool:
+    """Return whether a join rule is one of these; in a room version that doesn't have it, it is none."""
+    has = rules.get(rule) if isinstance(rule, str) else None
+    return has is not None and (version is None or has(version))
 
 
 # -- Spaces: https://spec.matrix.org/v1.19/client-server-api/#mspacechild-relationship ----------------------

@@ -27,7 +27,6 @@ _STRINGS: Final[Mapping[str, tuple[str, ...]]] = {
     MESSAGE: ("body", "msgtype"),
     NAME: ("name",),
     TOPIC: ("topic",),
-    AVATAR: ("url",),
     TOMBSTONE: ("body", "replacement_room"),
 }
 """Properties that clients show as text, by the type of the event."""
@@ -48,6 +47,8 @@ def check_content(event_type: str, content: Content, *, is_state: bool) -> None:
     for name in _STRINGS.get(event_type, ()):
         if name in content and not isinstance(content[name], str):
             raise BadJson(f"{name} must be a string")
+    if event_type == AVATAR and not isinstance(content.get("url"), str | None):
+        raise BadJson("url must be a string, or null for no avatar")
     if "m.mentions" in content:
         _check_mentions(content["m.mentions"])
     if event_type == SERVER_ACL and not ServerAcl(content).allows(settings().server_name):

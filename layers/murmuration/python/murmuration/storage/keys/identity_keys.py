@@ -232,17 +232,20 @@ def write_cross_signing(
     dynamodb.transact(writes)
 
 
-def write_signatures(user_id: UserId, signatures: Sequence[Signature]) -> None:
-    """Store signatures that a user made."""
-    writes = []
+def _signature_key(user_id: UserId, signature: Signature) -> dict[str, str]:
+    if signature.user_id == user_id:
+        return {"user_id": user_id, "sk": f"{SIGNATURE}{signature.key}#{signature.signer}"}
+    return {"user_id": user_id, "sk": f"signed#{signature.user_id}"}
+
+
+def write_signatures(
+    user_id: UserId, signatures: Sequence[Signature], *, outlived: Sequence[Signature] = ()
+) -> None:
+    """Store signatures that a user made, and delete those in `outlived`."""
+    writes = [dynamodb.delete(TABLE, _signature_key(user_id, each)) for each in outlived]
     for signature in signatures:
-        if signature.user_id == user_id:
-            sk = f"{SIGNATURE}{signature.key}#{signature.signer}"
-        else:
-            sk = f"signed#{signature.user_id}"
         item = {
-            "user_id": user_id,
-            "sk": sk,
+            **_signature_key(user_id, signature),
             "signed_user_id": signature.user_id,
             "signed_key": signature.key,
             "signer": signature.signer,

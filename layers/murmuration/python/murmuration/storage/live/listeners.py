@@ -96,7 +96,7 @@ class Wait:
         """Whether nothing is waited for but messages to the device, and changes of devices and keys."""
         return self.slot.startswith(KEYS_LETTER)
 
-    def value(self, *, until: int | None = None, state: int | None = None) -> list[Storable]:
+    def value(self, *, until: int | None = None, state: int | None = None) -> Storable:
         """Return the form in which the wait is stored."""
         now = PARKED if self.kept else HELD
         return StoredWait(

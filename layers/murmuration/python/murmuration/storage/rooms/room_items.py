@@ -221,7 +221,7 @@ def log_write(entry: LogEntry, *, condition: str | None = None, values: Item | N
         "room_id": entry.room_id,
         "ordinal": entry.ordinal,
         "event_id": entry.event.event_id,
-        "json": packing.pack(entry.event.to_json()),
+        "json": packing.pack(entry.event.to_json(), as_before=settings().stored_forms == "before"),
         "state_root": entry.state_root,
         "visibility": entry.visibility,
     }

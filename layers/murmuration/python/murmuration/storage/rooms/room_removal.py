@@ -8,7 +8,8 @@ stopped, and may run twice or concurrently.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from murmuration.aws import concurrency, dynamodb
@@ -16,13 +17,20 @@ from murmuration.aws.dynamodb import ConditionFailed, Item, Values, Write
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.identifiers import EventId, RoomId, UserId
 from murmuration.settings import settings
+from murmuration.storage.keys import remote_devices
 from murmuration.storage.live import streams
 from murmuration.storage.rooms import directory, room_items, snapshots
 from murmuration.storage.rooms.room_items import EVENTS, HEAD, LOG, ROOMS, state_prefix
+from murmuration.storage.servers import parked_device_lists
 from murmuration.storage.users.memberships import removal_write
 
 Part = Callable[[RoomId], Iterator[int]]
 """Removes one part of the room with the given ID."""
+KEPT, STATE = "kept#", "state#"
+"""What the sort keys of these items of a room begin with."""
+_NAMING = ("room_id", "sk", "event_id", "json")
+"""A room's item's key, and what names events in it."""
+_AT_ONCE = 500
 
 
 def _pages(table: str, condition: str, values: Values, attributes: Sequence[str]) -> Iterator[list[Item]]:
@@ -38,7 +46,11 @@ def _pages(table: str, condition: str, values: Values, attributes: Sequence[str]
 
 def _room_items(room_id: RoomId, prefix: str) -> Iterator[list[Item]]:
     condition = "room_id = :room AND begins_with(sk, :prefix)"
-    return _pages(ROOMS, condition, {":room": room_id, ":prefix": prefix}, ("room_id", "sk"))
+    return _pages(ROOMS, condition, {":room": room_id, ":prefix": prefix}, _NAMING)
+
+
+def _key(item: Item) -> Item:
+    return {"room_id": item["room_id"], "sk": item["sk"]}
 
 
 def _deletions(table: str, keys: Sequence[Item]) -> list[Write]:
@@ -61,16 +73,34 @@ def remove_names(room_id: RoomId) -> Iterator[int]:
 
 
 def remove_memberships(room_id: RoomId) -> Iterator[int]:
-    """Delete the room's members, and local users' memberships, account data, tags and receipts for it."""
+    """Delete the room's members, and local users' memberships, account data, tags and receipts for it.
+
+    The device lists of other servers' members are looked at anew. Those are deleted whose users share no room
+    with a local user any more.
+    """
     prefix, ours = state_prefix(MEMBER), f":{settings().server_name}"
     for items in _room_items(room_id, prefix):
-        users = [user_id for item in items if (user_id := item["sk"].removeprefix(prefix)).endswith(ours)]
+        members = [item["sk"].removeprefix(prefix) for item in items]
+        users = [user_id for user_id in members if user_id.endswith(ours)]
+        _doubt_device_lists([user_id for user_id in members if not user_id.endswith(ours)])
         kept = concurrency.parallel(*(functools.partial(_kept_by, user_id, room_id) for user_id in users))
         writes = [removal_write(user_id, room_id) for user_id in users]
         writes += [write for some in kept for write in some]
+        outliers = _remove_outliers(room_id, _of_state(items))
         dynamodb.batch_write(writes)
-        dynamodb.batch_write(_deletions(ROOMS, items))
-        yield len(writes) + len(items)
+        dynamodb.batch_write(_deletions(ROOMS, [_key(item) for item in items]))
+        yield len(writes) + len(items) + outliers
+
+
+def _doubt_device_lists(user_ids: Sequence[UserId]) -> None:
+    """Have the tracked device lists of these users fetched again, or deleted if nobody needs them."""
+    tracked = remote_devices.read_lists(user_ids) if settings().federation else ()
+    concurrency.parallel(*(functools.partial(_doubt_device_list, user_id) for user_id in tracked))
+
+
+def _doubt_device_list(user_id: UserId) -> None:
+    if remote_devices.mark_stale(user_id):
+        parked_device_lists.park(user_id)
 
 
 def _kept_by(user_id: UserId, room_id: RoomId) -> list[Write]:
@@ -90,22 +120,62 @@ def _kept_by(user_id: UserId, room_id: RoomId) -> list[Write]:
 # -- Its events and its state ----------------------------------------------------------------------------
 
 
+def _remove_outliers(room_id: RoomId, event_ids: Iterable[EventId]) -> int:
+    """Delete those of the events that are outliers, and all outliers that authorise them. Return how many.
+
+    No item of the room names all outliers: they are found by the events that name them, before those go. The
+    outliers nearest the room's beginning go first, so what is left after an interruption is found again.
+    """
+    depths: dict[EventId, int] = {}
+    seen, wanted = set[EventId](), set(event_ids)
+    while wanted:
+        seen |= wanted
+        found = {
+            event_id: (json.loads(place["json"])["depth"], place)
+            for event_id, place in room_items.locate(wanted, room_id).items()
+            if place["room_id"] == room_id and "json" in place
+        }
+        depths |= {event_id: depth for event_id, (depth, place) in found.items() if "state_root" not in place}
+        wanted = set(_authorising(place for _, place in found.values())) - seen
+    ordered = sorted(depths, key=depths.__getitem__)
+    for start in range(0, len(ordered), _AT_ONCE):
+        dynamodb.batch_write(_deletions(EVENTS, _places(room_id, ordered[start : start + _AT_ONCE])))
+    return len(ordered)
+
+
+def _authorising(items: Iterable[Item]) -> Iterator[EventId]:
+    """Yield the IDs of stored events' auth events. In the first room versions each has a hash beside it."""
+    for item in items:
+        for named in json.loads(item["json"])["auth_events"] if "json" in item else ():
+            yield EventId(named if isinstance(named, str) else named[0])
+
+
+def _of_state(items: Sequence[Item]) -> Iterator[EventId]:
+    """Yield the IDs of the state events among a room's items, and those of the events that authorise them."""
+    state = [item for item in items if item["sk"].startswith(STATE)]
+    yield from (item["event_id"] for item in state)
+    yield from _authorising(state)
+
+
 def remove_log(room_id: RoomId) -> Iterator[int]:
-    """Delete the room's log, and the places of its events."""
-    for items in _pages(LOG, "room_id = :room", {":room": room_id}, ("room_id", "ordinal", "event_id")):
+    """Delete the room's log, the places of its events, and outliers that authorise them."""
+    attributes = ("room_id", "ordinal", "event_id", "json")
+    for items in _pages(LOG, "room_id = :room", {":room": room_id}, attributes):
+        outliers = _remove_outliers(room_id, _authorising(items))
         dynamodb.batch_write(_deletions(EVENTS, _places(room_id, [item["event_id"] for item in items])))
         keys = [{"room_id": room_id, "ordinal": item["ordinal"]} for item in items]
         dynamodb.batch_write(_deletions(LOG, keys))
-        yield 2 * len(items)
+        yield 2 * len(items) + outliers
 
 
 def remove_kept_events(room_id: RoomId) -> Iterator[int]:
-    """Delete the events outside the log, except outliers: no item of the room names those."""
-    for items in _room_items(room_id, "kept#"):
-        event_ids = [item["sk"].removeprefix("kept#") for item in items]
+    """Delete the events outside the log that have a place, and outliers that authorise them."""
+    for items in _room_items(room_id, KEPT):
+        event_ids = [item["sk"].removeprefix(KEPT) for item in items]
+        outliers = _remove_outliers(room_id, event_ids)
         dynamodb.batch_write(_deletions(EVENTS, _places(room_id, event_ids)))
-        dynamodb.batch_write(_deletions(ROOMS, items))
-        yield 2 * len(items)
+        dynamodb.batch_write(_deletions(ROOMS, [_key(item) for item in items]))
+        yield 2 * len(items) + outliers
 
 
 def _places(room_id: RoomId, event_ids: Sequence[EventId]) -> list[dict[str, str]]:
@@ -140,11 +210,12 @@ def remove_stream(room_id: RoomId) -> Iterator[int]:
 
 
 def remove_state(room_id: RoomId) -> Iterator[int]:
-    """Delete the current state, relations, and all other items of the room except its head."""
-    for items in _pages(ROOMS, "room_id = :room", {":room": room_id}, ("room_id", "sk")):
-        if keys := [item for item in items if item["sk"] != HEAD]:
+    """Delete the current state, relations, and all other items of the room except its head, and outliers."""
+    for items in _pages(ROOMS, "room_id = :room", {":room": room_id}, _NAMING):
+        if keys := [_key(item) for item in items if item["sk"] != HEAD]:
+            outliers = _remove_outliers(room_id, _of_state(items))
             dynamodb.batch_write(_deletions(ROOMS, keys))
-            yield len(keys)
+            yield len(keys) + outliers
 
 
 PARTS: Sequence[Part] = (

@@ -19,10 +19,11 @@ from murmuration.cache import LruCache
 from murmuration.clock import now_ms
 from murmuration.protocol import state_trie
 from murmuration.protocol.events import StateKey
+from murmuration.protocol.identifiers import RoomId
 from murmuration.protocol.state_trie import NodeId
 
 if TYPE_CHECKING:
-    from murmuration.protocol.identifiers import EventId, RoomId
+    from murmuration.protocol.identifiers import EventId
 
 
 TABLE = "snapshots"

@@ -113,6 +113,25 @@ def read_memberships(
     return [from_item(item) for item in items if forgotten or not item.get("forgotten")]
 
 
+def has_invites(user_id: UserId, most: int) -> bool:
+    """Return whether so many invites of the user are open, as of a moment ago. One request for most users."""
+    found, after = 0, None
+    while True:
+        page = dynamodb.query_page(
+            TABLE,
+            "user_id = :user AND begins_with(sk, :prefix)",
+            {":user": user_id, ":prefix": PREFIX, ":invite": "invite"},
+            filter_expression="membership = :invite",
+            attributes=("sk",),
+            consistent=False,
+            after=after,
+        )
+        found += len(page.items)
+        after = page.more
+        if found >= most or after is None:
+            return found >= most
+
+
 def read_joined_rooms(user_id: UserId) -> list[RoomId]:
     """Return the rooms that a user is joined to."""
     return [found.room_id for found in read_memberships(user_id) if found.membership == "join"]

@@ -51,9 +51,23 @@ class StoredWait:
         """When a late ring comes, in seconds since the epoch; 0 for none."""
         return self.state if self.state > RUNG else 0
 
-    def value(self) -> list[Any]:
-        """Return the stored form."""
+    def value(self) -> list[Any] | dict[str, Any]:
+        """Return the stored form: a list, or a map as the release before stored it."""
+        if settings().stored_forms == "before":
+            return self._map()
         return [self.until, self.nonce, self.state, _packed(self.queue)]
+
+    def _map(self) -> dict[str, Any]:
+        queue = _packed(self.queue)
+        found: dict[str, Any] = {
+            "queue": queue if isinstance(queue, str) else self.queue.rpartition("/")[2],
+            "nonce": self.nonce,
+            "until": self.until,
+            "kept": self.is_kept,
+        }
+        if self.state == RUNG:
+            found["rung"] = True
+        return found | {"late": self.late_s} if self.late_s else found
 
 
 def from_value(value: Sequence[Any] | Mapping[str, Any]) -> StoredWait:
@@ -61,7 +75,7 @@ def from_value(value: Sequence[Any] | Mapping[str, Any]) -> StoredWait:
     if not isinstance(value, Mapping):
         until, nonce, state, queue = value
         return StoredWait(until, nonce, state, _url(queue))
-    state = RUNG if value.get("rung") else PARKED if value["kept"] else HELD
+    state = RUNG if value.get("rung") else value.get("late") or (PARKED if value["kept"] else HELD)
     return StoredWait(value["until"], value["nonce"], state, _url(value["queue"]))
 
 
