@@ -84,6 +84,9 @@ def _range(headers: Mapping[str, str]) -> str:
 
 
 def _is_known(headers: Mapping[str, str]) -> bool:
-    """https://www.rfc-editor.org/rfc/rfc9110#name-if-none-match"""
+    """Return whether the client has this version already.
+
+    https://www.rfc-editor.org/rfc/rfc9110#name-if-none-match
+    """
     tags = [tag.strip().removeprefix("W/") for tag in headers.get("if-none-match", "").split(",")]
     return ETAG in tags or tags == ["*"]
