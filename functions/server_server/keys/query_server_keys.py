@@ -1,4 +1,4 @@
-"""Give another server's signing keys, as a notary. A key ID behind the path is of old, and ignored.
+"""Give another server's signing keys, as a notary. A key ID after the path is of old, and ignored.
 
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixkeyv2queryservername
 """

@@ -201,7 +201,10 @@ class Request:
 
     @property
     def coming_bytes(self) -> int:
-        """The size of a body that the gateway stores, as the viewer side read it. Raises MissingParam."""
+        """The size of a body that the gateway stores, as CloudFront's function for uploads read it.
+
+        Raises MissingParam.
+        """
         from murmuration.endpoint.uploads import size_of
 
         return size_of(self.headers if self._came_through_viewer() else {})

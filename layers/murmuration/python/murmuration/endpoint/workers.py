@@ -201,7 +201,7 @@ class QueueWorker:
                 return
 
     def _take(self, records: Sequence[QueueRecord]) -> list[str]:
-        """Handle messages in order. Return the IDs of those that failed, and of those behind them in their
+        """Handle messages in order. Return the IDs of those that failed, and of those after them in their
         group."""
         worker_metrics(self.route.name, {"Records": records})
         failed: list[str] = []

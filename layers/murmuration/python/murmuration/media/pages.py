@@ -111,7 +111,7 @@ class _PageReader:
 
 
 def _behind(text: str, end: str, start: int) -> int:
-    """Return the place behind the next `end`; the text's end where there is none."""
+    """Return the place after the next `end`; the text's end where there is none."""
     found = text.find(end, start)
     return found + len(end) if found >= 0 else len(text)
 

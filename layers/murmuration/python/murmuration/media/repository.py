@@ -174,7 +174,7 @@ def _other_way() -> str:
 
 
 def _upload_key() -> str:
-    """Return the key that signs media IDs; empty where CloudFront takes no uploads."""
+    """Return the key that signs media IDs; empty if CloudFront takes no uploads."""
     if not _takes_puts():
         return ""
     return upload_key(parameters.read_secret(settings().viewer_secret_parameter))

@@ -26,7 +26,7 @@ FIRST_PAGE, PAGE = 20, 200
 MOST_ROOMS = 1000
 """How many rooms are scanned at once. The others' turn comes when these have no more."""
 AT_END = 10**15
-"""A place behind every event."""
+"""A place after every event."""
 MOST_ENTRIES = 10_000
 SECONDS = 5.0
 

@@ -176,7 +176,7 @@ class _SlidingSync:
         return answer.as_json(pos)
 
     def _quiet(self, found: Look, answer: SlidingAnswer) -> str:
-        """Return what the next answer says if nothing comes; empty where the client isn't to be parked.
+        """Return what the next answer says if nothing comes; empty if the client isn't to be parked.
 
         That is where something was left for the next look. And the next request's body follows from this
         answer: who is told of another number of rooms, or of messages to the device, will ask otherwise.

@@ -115,7 +115,7 @@ def is_refusal(pos: str | None) -> bool:
 
 
 def quiet(answer: Mapping[str, Any]) -> str:
-    """Return the text of a quiet answer, without braces and `pos`; empty where it doesn't fit into a mark.
+    """Return the text of a quiet answer, without braces and `pos`; empty if it doesn't fit into a mark.
 
     The counts of keys are between two `~`: they aren't told to a client that is called, as they may have
     changed. A client that was told of fewer keys than it has would make more of them.

@@ -211,7 +211,7 @@ class _Sync:
     def _look_after_registering(self) -> tuple[FirstLook, Answer] | None:
         """Register the next wait of a client that shows where it was parked, and then look.
 
-        None where it shows no place, or the next slot isn't free.
+        None if it shows no place, or the next slot isn't free.
         """
         request, place = self.request, marks.place(self.request.since)
         is_short = request.timeout_ms < marks.SHORTEST_TIMEOUT_MS
@@ -291,7 +291,7 @@ class _Sync:
         return body
 
     def _moves(self, first: FirstLook, answer: Answer) -> str | None:
-        """Return what the mark is to say of moves since the row was written; None where a row has to be
+        """Return what the mark is to say of moves since the row was written; None if a row has to be
         written.
         """
         row = first.identity.row

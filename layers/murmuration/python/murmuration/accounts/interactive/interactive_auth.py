@@ -74,7 +74,7 @@ class Attempt:
 
     @property
     def auth(self) -> AuthFields:
-        """The request's `auth`; empty where there's none. Raises BadJson."""
+        """The request's `auth`; empty if there's none. Raises BadJson."""
         auth = self.body.get("auth")
         if auth is None:
             return {}
@@ -223,7 +223,7 @@ STAGES: Mapping[str, Callable[[Context, AuthFields], Outcome]] = MappingProxyTyp
         EMAIL_URL: _email_url,
     }
 )
-"""What checks a stage, by type: it returns what was proved, and raises Forbidden for what wasn't."""
+"""What checks a stage, by type: it returns what was proved, and raises Forbidden if nothing was."""
 
 
 def authorise(

@@ -20,7 +20,7 @@ from murmuration.storage.users.subjects import Subject
 
 ATTEMPTS = 24
 NUMBERED = 12
-"""How many numbers are tried behind a name before one is chosen at random."""
+"""How many numbers are tried after a name before one is chosen at random."""
 MAX_DISPLAY_NAME = 255
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-/+")
 

@@ -112,9 +112,9 @@ def _without_gaps(token: AccessToken, start: str, body: Body, form: Form) -> tup
 
 @dataclass
 class _Places:
-    """What a client had been shown before an answer and has been behind it; moved back where it's less.
+    """What a client had been shown before an answer, and what after it; moved back where it's less.
 
-    `before` is None where that isn't known any more.
+    `before` is None if that isn't known any more.
     """
 
     token: AccessToken
@@ -132,7 +132,7 @@ class _Places:
         """Return the events from where the client stood in a room, oldest first: the user's joining at the
         earliest.
 
-        As many as fit into the budget. None where that can't be told.
+        As many as fit into the budget. None if that can't be told.
         """
         if self.before is None:
             return None

@@ -166,7 +166,7 @@ class _Page:
         kin += found
 
     def _settle(self, event_id: EventId) -> None:
-        """Put the relations of an event's groups together, in their order, as many as may be."""
+        """Sort an event's relations in the order of the log, and drop those beyond the limits of a bundle."""
         family = self.families.get(event_id)
         if family is None:
             return

@@ -29,7 +29,7 @@ TURN_SERVER = "m.cap.turnserver.v1"
 
 
 def hash_of(capabilities: Capabilities) -> str:
-    """Return the hash that names a set. Raises BadJson for what canonical JSON can't hold."""
+    """Return the hash that names a set. Raises BadJson for values that canonical JSON can't hold."""
     encoded = canonical_json.encode(dict(capabilities))
     return unpadded_base64.encode_urlsafe(hashlib.sha256(encoded).digest())
 

@@ -77,7 +77,7 @@ def _of(user_id: UserId, answer: Untrusted, name: str) -> JsonObject:
 
 
 def device_keys(user_id: UserId, device_id: object, value: object) -> KeyObject | None:
-    """Return a device's keys without `unsigned`; None for what isn't that device's, or is too large."""
+    """Return a device's keys without `unsigned`; None if they aren't that device's, or too large."""
     if not isinstance(value, dict) or not isinstance(device_id, str) or not is_valid_device_id(device_id):
         return None
     if (value.get("user_id"), value.get("device_id")) != (user_id, device_id):
@@ -99,7 +99,7 @@ def signing_key(user_id: UserId, value: object, usage: str) -> KeyObject | None:
 
 
 def display_name(value: object) -> str | None:
-    """Return the name of a device, cut to its length; None for what isn't one."""
+    """Return the name of a device, cut to its length; None for no text, or one far too long."""
     return value[:MOST_NAME] if isinstance(value, str) and fits(value, 16 * MOST_NAME) else None
 
 

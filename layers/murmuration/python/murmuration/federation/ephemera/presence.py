@@ -116,7 +116,7 @@ def _pushes(origin: ServerName, content: Untrusted) -> Iterator[PresencePush]:
 
 
 def _active_ms(push: PresencePush, now: int) -> int:
-    """Return when the user was last active; 0 where it isn't told."""
+    """Return when the user was last active; 0 if it isn't told."""
     if push.get("currently_active") is True and push["presence"] != OFFLINE:
         return now
     ago = push.get("last_active_ago")

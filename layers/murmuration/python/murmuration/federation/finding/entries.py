@@ -27,7 +27,7 @@ def is_sendable(text: object) -> TypeGuard[str]:
 
 
 def listing_of(told: object) -> RoomSummary | None:
-    """Return a room of another server's directory; None for what is no such thing."""
+    """Return a room of another server's directory; None for anything else."""
     if not isinstance(told, dict):
         return None
     room_id, joined = told.get("room_id"), told.get("num_joined_members")
@@ -44,7 +44,7 @@ def listing_of(told: object) -> RoomSummary | None:
 
 
 def summary_of(told: object) -> RoomSummary | None:
-    """Return a room's summary as another server gives it; None for what is none."""
+    """Return a room's summary as another server gives it; None for anything else."""
     listed = listing_of(told)
     if listed is None or not isinstance(told, dict):
         return None

@@ -37,7 +37,7 @@ MOST_FETCHED = 16
 """How many servers are asked for one request; of the rest the last known keys are given."""
 FETCH_SECONDS = 5.0
 Wanted = Mapping[str, int | None]
-"""By key ID until when it must be valid, in milliseconds; None where the request doesn't say."""
+"""By key ID until when it must be valid, in milliseconds; None if the request doesn't say."""
 
 
 def query_server_keys(

@@ -1,8 +1,8 @@
 """Entering a room that other servers are in: storing the state that a server sent, with our user's join on
 top.
 
-- A new room begins with the join, behind a gap. Its state is a snapshot, its other events are outliers.
-- A room that this server was in before goes on with the join, behind a gap. Its former newest events are no
+- A new room begins with the join, after a gap. Its state is a snapshot, its other events are outliers.
+- A room that this server was in before goes on with the join, after a gap. Its former newest events are no
   longer followed, because the state that was sent is later than they are.
 - A room that this server is in takes the join as a fork. If it is rejoined, it goes on as if this server had
   been away.

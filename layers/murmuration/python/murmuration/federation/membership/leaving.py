@@ -90,7 +90,7 @@ def leave_again(user_id: UserId, room_id: RoomId, tries: int) -> None:
 
 
 def _end(user_id: UserId, room_id: RoomId, reason: str | None, *, wait: bool = True) -> bool:
-    """End an invite or knock of a room that this server isn't in; False where there is and was none."""
+    """End an invite or knock of a room that this server isn't in; False if there is and was none."""
     row = memberships.read_membership(user_id, room_id)
     if row is not None and row.is_outside and row.membership == "leave":
         return True  # the client repeats its request

@@ -30,7 +30,7 @@ def set_state(
 
 
 def _elsewhere(sender: UserId, room_id: RoomId, user_id: UserId, content: Content) -> EventId | None:
-    """Change a membership for which another server is needed; None where none is."""
+    """Change a membership for which another server is needed; None if none is."""
     membership = content.get("membership")
     if membership == "invite":
         parse_user_id(user_id)

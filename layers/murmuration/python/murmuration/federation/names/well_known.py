@@ -73,7 +73,7 @@ def lifetime(headers: Mapping[str, str], now_s: float | None = None) -> int:
 
 
 def _until(date: str, now_s: float | None) -> int:
-    """Return the seconds until an HTTP date; 0 for what isn't one, as HTTP demands."""
+    """Return the seconds until an HTTP date; 0 for any other text, as HTTP demands."""
     import time
     from email.utils import parsedate_to_datetime
 

@@ -114,7 +114,7 @@ def _compose(backlog: Backlog) -> Transaction:
 
 
 def _first_ms(of_log: tuple[Owed, Pending]) -> int:
-    """Return the time of the first event for a server in a room; 0 without any, and for what is no event."""
+    """Return the time of the first event for a server in a room; 0 if there is none, or it is no event."""
     pending: Pending = of_log[1]
     return pending.first_ms
 

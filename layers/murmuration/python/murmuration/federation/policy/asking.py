@@ -44,7 +44,7 @@ class PolicyServers:
     """Asks for events of this server's users (`rooms.writing.policy_port.PolicyClient`)."""
 
     def ask_to_sign(self, server: PolicyServer, event: Event) -> Event:
-        """See `PolicyClient`. Raises TooLarge where an event has no room left for the signature."""
+        """See `PolicyClient`. Raises TooLarge if an event has no room left for the signature."""
         try:
             signed = _signed(server, event, _ask(server.server_name, event, for_user=True))
         except RateLimited as error:

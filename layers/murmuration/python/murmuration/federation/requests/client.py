@@ -255,7 +255,7 @@ def _check_status(
 
 
 def _error_body(exchange: Exchange) -> Untrusted:
-    """Return the JSON object of an error; empty where there is none."""
+    """Return the JSON object of an error; empty if there is none."""
     try:
         value = canonical_json.loads(exchange.read(MAX_ERROR_BYTES))
     except (TransportError, NotJson):

@@ -50,7 +50,7 @@ def backfill(
 
 
 def get_missing_events(origin: ServerName, room_id: RoomId, body: Body) -> MissingEventsAnswer:
-    """Return the events before `latest_events` and behind `earliest_events`, the oldest first.
+    """Return the events before `latest_events` and after `earliest_events`, the oldest first.
 
     Raises BadJson, MissingParam, NotFound, Forbidden.
     """

@@ -36,7 +36,7 @@ def _has_target_and_membership(facts: Facts) -> Verdict:
 
 
 def _signed_by_authoriser(facts: Facts) -> Verdict:
-    """Refuses an event that the authorising user's server hasn't signed.
+    """Refuse an event that the authorising user's server hasn't signed.
 
     Whether its signature is a valid one needs that server's keys, so `validation` has checked it with all the
     others when the event came in.

@@ -1,4 +1,4 @@
-"""The whole of the rules: the outermost table, and the two ways into it."""
+"""All authorisation rules: the outermost table, and the two functions that apply it."""
 
 from __future__ import annotations
 

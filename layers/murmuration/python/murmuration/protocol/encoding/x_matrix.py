@@ -31,7 +31,7 @@ _BETWEEN = re.compile(r"[ \t]*(?:,[ \t]*)*")
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """One signature of a request; `destination` is None where the header names none."""
+    """One signature of a request; `destination` is None if the header names none."""
 
     origin: ServerName
     destination: ServerName | None

@@ -79,12 +79,12 @@ def compile_rule(kind: Kind, rule: Rule) -> Conditions:
 
 
 def _path_of(condition: Condition) -> tuple[str, ...]:
-    """Return the path of the event's property that alone decides a condition; empty where more does."""
+    """Return the path of the event's property that alone decides a condition; empty if more does."""
     return parse_path(condition["key"]) if condition.get("kind") in _OF_A_PROPERTY else ()
 
 
 def _literal_of(condition: Condition) -> str | None:
-    """Return the only text that a condition takes, in whatever case; None where it may take several."""
+    """Return the only text that a condition takes, in whatever case; None if it may take several."""
     if condition["kind"] == "event_property_is":
         value = condition["value"]
         return value if isinstance(value, str) else None

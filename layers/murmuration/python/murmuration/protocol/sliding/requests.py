@@ -279,7 +279,7 @@ def _types(values: JsonObject, name: str) -> tuple[str | None, ...] | None:
 
 
 def _extension(extensions: JsonObject, name: str) -> JsonObject | None:
-    """Return what an extension is asked for; None where it isn't enabled."""
+    """Return what an extension is asked for; None if it isn't enabled."""
     if extensions.get(name) is None:
         return None
     value = object_of(extensions[name], name)

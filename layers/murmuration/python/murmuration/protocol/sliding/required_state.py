@@ -71,7 +71,7 @@ class RequiredState:
 
     @property
     def exact(self) -> frozenset[StateKey] | None:
-        """The wanted (type, state key) pairs; None where there are elements that match more than one."""
+        """The wanted (type, state key) pairs; None if there are elements that match more than one."""
         found = {(t, k) for t, k in self.include if t is not None and k is not None}
         return frozenset(found) if len(found) == len(self.include) else None
 

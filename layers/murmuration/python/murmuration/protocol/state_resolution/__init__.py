@@ -68,7 +68,7 @@ def resolve_conflicted(
     """Return what state sets that differ in `conflicts` resolve to, without what they have in common.
 
     `conflicts` gives, for each (type, state key) in which the sets are not all the same, the event ID in each
-    set in turn, None where a set has no such entry. A key of `conflicts` that is not in the result has no
+    set in turn, None if a set has no such entry. A key of `conflicts` that is not in the result has no
     event in the resolved state; in rare cases the result has a key that no set had.
 
     `fetch` returns those it has of the events asked for, and may return others that it expects to be asked

@@ -16,7 +16,7 @@ Fetch: TypeAlias = Callable[[Collection[EventId]], Mapping[EventId, Event]]
 """Looks events up by ID."""
 
 Conflicts: TypeAlias = Mapping[StateKey, Sequence[EventId | None]]
-"""The entries in which state sets differ: per key the event ID in each set, None where a set has none."""
+"""The entries in which state sets differ: per key the event ID in each set, None if a set has none."""
 
 
 class UnconflictedState(Protocol):

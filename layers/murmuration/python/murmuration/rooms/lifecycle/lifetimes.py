@@ -42,7 +42,7 @@ def lifetime_of(content: Content | None, limits: Limits) -> int | None:
 
 
 def _lifetimes(content: Content) -> tuple[int | None, int | None] | None:
-    """Return `min_lifetime` and `max_lifetime`, None where absent; None for both if one of them is wrong."""
+    """Return `min_lifetime` and `max_lifetime`, None if absent; None for both if one of them is wrong."""
     found: list[int | None] = []
     for name in ("min_lifetime", "max_lifetime"):
         value = content.get(name)

@@ -153,7 +153,7 @@ def _no_later(last: LogEntry | None, entry: LogEntry | None) -> LogEntry | None:
 
 
 def get_joined_members(token: AccessToken, room_id: RoomId) -> dict[str, dict[str, str | None]]:
-    """Return the joined users with `display_name` and `avatar_url`, None where not set, as Synapse does.
+    """Return the joined users with `display_name` and `avatar_url`, None if not set, as Synapse does.
 
     Raises Forbidden.
     """

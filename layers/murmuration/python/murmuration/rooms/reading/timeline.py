@@ -153,7 +153,7 @@ class Scan:
             self._step(limit, max(wanted, _SCANNED_AT_ONCE) if sifted else wanted)
 
     def keep(self, events: Sequence[AnyClientEvent], budget: Budget) -> list[AnyClientEvent]:
-        """Return those of the rendered events that fit into the budget, and move the position behind the last
+        """Return those of the rendered events that fit into the budget, and move the position after the last
         one.
         """
         if not events:

@@ -117,7 +117,7 @@ def move(connection_id: str, since: str) -> bool:
 def _update(
     connection_id: str, expression: str, condition: str, values: Values, *, since: bool = False
 ) -> bool:
-    """Update a connection that is there; False where it is gone, or `condition` doesn't hold."""
+    """Update a connection that is there; False if it is gone, or `condition` doesn't hold."""
     names = {"#since": "since"} if since else None
     there = f"attribute_exists(connection_id) AND {condition}"
     return dynamodb.try_execute(

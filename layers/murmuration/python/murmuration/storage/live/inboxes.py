@@ -49,7 +49,7 @@ def read_heads(names: Sequence[str]) -> dict[str, Head]:
 
 
 def append_writes(stream: str, head: Head, items: Items) -> list[Write]:
-    """Return the writes that put messages behind `head`; see `streams.append_writes`."""
+    """Return the writes that put messages after `head`; see `streams.append_writes`."""
     counted, size = [], head.size
     for item in items:
         counted.append({**item, "before": size})
@@ -60,7 +60,7 @@ def append_writes(stream: str, head: Head, items: Items) -> list[Write]:
 def trim(appended: Mapping[str, tuple[Head, Items]]) -> None:
     """Delete the oldest messages of streams that have grown beyond the bounds.
 
-    `appended` has each stream's head from before and the messages put behind it. It reads nothing if no step
+    `appended` has each stream's head from before and the messages put after it. It reads nothing if no step
     was passed, else one small item.
     """
     for stream, (head, items) in appended.items():

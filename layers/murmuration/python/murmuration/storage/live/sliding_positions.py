@@ -195,7 +195,7 @@ class Place:
 
 
 def row_key(user_id: UserId, device_id: DeviceId, pos: str) -> dict[str, str]:
-    """Return the key of the row that a `pos` of any form names. Raises UnknownPos for what was never one."""
+    """Return the key of the row that a `pos` of any form names. Raises UnknownPos for any other text."""
     number, row_number, _ = _named(pos)
     return Connection(user_id, device_id, "", number).row_key(row_number)
 

@@ -218,7 +218,7 @@ def changes_among(items: Iterable[StoredItem]) -> list[Change]:
 def append_writes(
     stream: str, head: int, items: Sequence[StoredItem], *, bytes_head: int | None = None
 ) -> list[Write]:
-    """Return the writes that put `items` (each with `sk`) behind `head`, for a transaction.
+    """Return the writes that put `items` (each with `sk`) after `head`, for a transaction.
 
     The first write is the head's, on the condition that the head is `head`: if it fails, another writer was
     quicker. `bytes_head` is the size of all earlier items of the stream, if that is counted.

@@ -358,7 +358,7 @@ def read(
     on its way, this waits and reads once more, for two round trips each time and `LONGEST_MS` in all. It
     doesn't wait for later messages that can be left for the next time.
 
-    `head` is where the device's stream stands, if known: messages behind it are left for the next time,
+    `head` is where the device's stream stands, if known: messages after it are left for the next time,
     because a query may see only the second of two new ones. After a wait it reads on, but not past other
     items such as key counts: the caller may have read those before.
     """

@@ -224,7 +224,7 @@ def _rooms_of(rings: Sequence[Mapping[str, str]]) -> frozenset[RoomId]:
 
 
 def _padded(text: str, size: int) -> str:
-    """Return a ring's text with `size` bytes of padding behind it.
+    """Return a ring's text with `size` bytes of padding after it.
 
     The padding is random, because compression on the way could make other padding as short as an answer
     without a ring.

@@ -48,7 +48,7 @@ class RoomHead:
     `joined` and `invited` count the members of all servers, `local_joined` and `local_invited` this server's:
     they are None while the room's member index isn't built (`storage.rooms.member_index`). `federated` says
     that another server had somebody joined at some time. `fills` counts how often the past was filled in.
-    `state_bytes` is the size of the current state without membership events; None where it was never counted.
+    `state_bytes` is the size of the current state without membership events; None if it was never counted.
     `erasures` is how many erased users the room has, which is counted by itself. `active_ms` is when
     the newest event came, `bumped_ms` when the newest came that moves a room up in clients' lists (`BUMPS`):
     None for rooms of which that was never noted.
