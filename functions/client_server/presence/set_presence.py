@@ -1,4 +1,4 @@
-"""Say how available one is.
+"""Set the user's presence and status message.
 
 https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3presenceuseridstatus
 """

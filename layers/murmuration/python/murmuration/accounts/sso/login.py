@@ -205,7 +205,7 @@ def _is_trusted(redirect_url: str) -> bool:
 
 
 def _address_of(redirect_url: str) -> Address:
-    """Return where a client is. Raises InvalidParam for a URL that is no client's, or that misleads people."""
+    """Return where a client is. Raises InvalidParam for a URL that is none or misleads people."""
     try:
         return parse_address(redirect_url)
     except ValueError as error:
