@@ -23,7 +23,7 @@ REASONS = {
     "AwsSolutions-CFR7": "Large answers are read by signed paths; CloudFront would sign them anew.",
     "AwsSolutions-DDB3": "What expires by itself is made anew by use; there is nothing to restore.",
     "AwsSolutions-L1": "The version is `infra_cdk.layers.PYTHON`, which Lambda runs.",
-    "AwsSolutions-S1": "Only functions reach the bucket; access logs would cost as much as its use.",
+    "AwsSolutions-S1": "Functions and CloudFront alone reach the bucket; access logs would double its cost.",
     "AwsSolutions-SNS3": "CloudWatch alone publishes to the topic, by itself, and always over TLS.",
     "AwsSolutions-SQS3": "A queue of dead letters has no queue of dead letters.",
 }

@@ -34,6 +34,8 @@ EXCEPTIONS: Mapping[str, Facts] = {
     # A join of a large room brings a hundred megabytes of events.
     "workers.joins": Facts(memory=2048, timeout=900, attempts=3),
     "workers.schedules": Facts(timeout=900),
+    # Somebody may be waiting for the file; a copy of 100 MB takes seconds.
+    "workers.uploads": Facts(timeout=120, visibility=130),
     # They send to a hundred servers at once, or wait up to 50 s for one. While a message rests, so does its
     # group; a message that is handled twice does no harm.
     "workers.sending": Facts(memory=512, timeout=120, visibility=150),

@@ -22,6 +22,8 @@ class SettingsError(Exception):
     """The context lacks a setting or has a wrong one; the message has a line for each."""
 
 
+MOST_POST_BYTES = 10_000_000
+"""The largest upload that API Gateway takes."""
 MAX_PROVIDERS_BYTES = 2_500
 """A function's environment has 4 KB in all."""
 MAX_SERVERS_BYTES = 400
@@ -91,8 +93,13 @@ class Settings(BaseModel):
     """
     registration: Literal["open", "closed", "token"] = "closed"
     rate_limits: bool = True
-    media_max_bytes: Annotated[int, Field(ge=65_536, le=10_000_000)] = 10_000_000
+    media_max_bytes: Annotated[int, Field(ge=65_536, le=MOST_POST_BYTES)] = MOST_POST_BYTES
     """The largest upload: API Gateway takes 10 MB."""
+    media_put_max_bytes: Annotated[int, Field(ge=0, le=500_000_000)] = 100_000_000
+    """The largest upload by PUT to a media ID that was created before: 0, or more than 10 MB.
+
+    CloudFront stores what has more than 10 MB. With 0, or a lower `media_max_bytes`, it takes nothing.
+    """
     media_quota_bytes: Annotated[int, Field(ge=0)] = 5_000_000_000
     """What one user may upload in all; 0 for no bound."""
     remote_media_max_bytes: Annotated[int, Field(ge=65_536, le=209_715_200)] = 104_857_600
@@ -253,6 +260,14 @@ class Settings(BaseModel):
             if size > MAX_SERVERS_BYTES:
                 raise ValueError(f"{name} has {size} bytes; functions have room for {MAX_SERVERS_BYTES}")
         return self
+
+    @property
+    def most_put_bytes(self) -> int:
+        """The largest upload that CloudFront stores; 0 if it stores none.
+
+        An operator who allows less than API Gateway takes doesn't want larger files by another way.
+        """
+        return self.media_put_max_bytes if self.media_max_bytes >= MOST_POST_BYTES else 0
 
     @property
     def has_rest_beside(self) -> bool:

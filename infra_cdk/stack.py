@@ -16,7 +16,7 @@ from infra_cdk.parts.edge import make_edge, public_url
 from infra_cdk.parts.event_sources import make_event_sources, source_statements
 from infra_cdk.parts.functions import DeploymentError, make_functions, make_layers, make_log_group
 from infra_cdk.parts.http_api import make_http_api
-from infra_cdk.parts.media_bucket import make_media_bucket
+from infra_cdk.parts.media_bucket import make_bucket_policy, make_media_bucket
 from infra_cdk.parts.monitoring import make_monitoring
 from infra_cdk.parts.policies import Resources
 from infra_cdk.parts.queues import fifo_names, make_queues
@@ -45,7 +45,7 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
     functions = [each for each in functions if is_wanted(each.route, federation=settings.federation)]
     tables = make_tables(stack, settings)
     queues = make_queues(stack, settings, functions)
-    bucket = make_media_bucket(stack, settings)
+    bucket = make_media_bucket(stack, settings, queues)
     log_group = make_log_group(stack, settings)
     secrets_function, secrets = make_secrets(stack, settings, log_group, bucket)
 
@@ -58,6 +58,7 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
     beside = make_beside(stack, settings, functions) if settings.has_rest_beside else None
     socket_api = make_socket_api(stack, settings) if socket_functions(functions) else None
     distribution = make_edge(stack, settings, apis, beside, socket_api, secrets, bucket)
+    make_bucket_policy(stack, bucket, distribution)
 
     common: Any = {
         "layer_arns": make_layers(stack, settings, layers),
@@ -138,6 +139,8 @@ MAX_ENVIRONMENT_BYTES = 4_096
 
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 """
+MOST_PUT = 100_000_000
+"""The largest upload by PUT if a function's environment says nothing of it (`murmuration.settings`)."""
 OVERHEAD_BYTES = 6
 """Quotes, a colon and a comma: AWS doesn't say whether it counts them."""
 
@@ -168,6 +171,7 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "API": settings.api,
         "STORED_FORMS": settings.stored_forms if settings.stored_forms != "now" else "",
         "MEDIA_MAX_BYTES": str(settings.media_max_bytes),
+        "MEDIA_PUT_MAX_BYTES": str(settings.most_put_bytes) if settings.most_put_bytes != MOST_PUT else "",
         "MEDIA_QUOTA_BYTES": str(settings.media_quota_bytes),
         "REMOTE_MEDIA_MAX_BYTES": str(settings.remote_media_max_bytes),
         "REMOTE_MEDIA_DAYS": str(settings.remote_media_days),

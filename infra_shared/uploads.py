@@ -24,6 +24,8 @@ FOLDER = "media"
 AUTHORIZER = "large-uploads"
 LARGE_BYTES = 4_194_304
 """What has more goes this way; `viewer.js` has the number too."""
+MOST_POST_BYTES = 10_000_000
+"""What API Gateway takes. What has more can go from CloudFront into the bucket (`viewer.js`)."""
 SECONDS = 29
 STATUSES = (400, 401, 403, 404, 409, 413, 429, 500, 503)
 """With which a function may refuse an upload; the template knows no others."""

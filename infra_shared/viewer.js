@@ -17,6 +17,13 @@
 // An upload that is too large for a function goes to the path at which API Gateway puts bodies into the bucket, with
 // its size in a header of ours: it doesn't exist outside either. Only a REST API does that.
 //
+// What is too large for that goes to the bucket itself (`incoming`), if it is a PUT to a media ID that was signed for
+// the request's access token (media/incoming/signed_ids.py). Nothing goes along but body, type and file name.
+// S3 stores only what isn't there. A function takes the object for the ID afterwards, or deletes it.
+//
+// The behaviour of such uploads has a function of its own: it is deployed without the parts between <waiting> and
+// </waiting>, and the function of all other requests without those between <to-bucket> and </to-bucket>.
+//
 // An HTTP API decodes the path before it finds a route: it is given each `%` as `%25`. It knows no slash at the
 // end of a path, and takes a body for text by its type: the functions get that in a header of ours, too. What it
 // would refuse for its size is refused here. It has neither queues nor the bucket: who may wait and large uploads
@@ -43,23 +50,36 @@ const CORS_HEADERS = {
     'access-control-max-age': { value: '86400' },
 };
 
+// <waiting>
 const SYNC_PATH = /^\/_matrix\/client\/(r0|v3)\/sync$/;
 const SLIDING_PATH = /^\/_matrix\/client\/(unstable\/org\.matrix\.simplified_msc3575|v4)\/sync$/;
 const MARKED =
     /^((l?)p_([\w-]{8,32}\.[p-t]\d[\w-]{0,400}\.([0-9a-f]{32}))\.([0-9a-f]{12})\.(\d{10})\.([\w-]*)(?:\.(-?\d+_-?\d+))?)\.(\d{13})$/;
 const PARKED_BY = ['access_token', 'filter', 'set_presence', 'use_state_after'];
 const SLIDING_BY = ['access_token', 'set_presence'];
-const INTERNAL = ['parked', 'uploads'];
 const PARAMETERS = ['wait', 'keep', 'call', 'keys', 'digest'];
+const ORIGINS = [{ originId: 'queues' }, { originId: 'parking' }];
+const FAILOVER_STATUSES = [400, 403, 404, 429, 500, 502, 503, 504];
+const LONGEST_WAIT = 20;
+const LONGEST_ABSENCE = 45000;
+// </waiting>
+const INTERNAL = ['parked', 'uploads'];
 const SIZE_HEADER = 'x-murmuration-size';
 const UPLOAD_PATH = /^\/_matrix\/media\/(?:r0|v3|v1)\/upload(\/[^/]+\/[^/]+)?$/;
 const LARGE_BYTES = 4194304;
+const MOST_POST_BYTES = 10000000;
+const MOST_PUT_BYTES = 0;
+const TOO_LARGE =
+    'An upload may have ' + MOST_POST_BYTES + ' bytes, and ' + MOST_PUT_BYTES +
+    ' by PUT to a media ID from POST /_matrix/media/v1/create';
+// <to-bucket>
+const UPLOAD_KEY = '';
+const SERVER_NAME = '';
+const SIGNED_ID = /^([\w-]{24}(\d{10}))([\w-]{22})$/;
+const MOST_NAME_BYTES = 1024;
+// </to-bucket>
 const BUCKET_PATH = /^\/(?:answers|media|remote)\//;
-const ORIGINS = [{ originId: 'queues' }, { originId: 'parking' }];
-const FAILOVER_STATUSES = [400, 403, 404, 429, 500, 502, 503, 504];
 const READ_ONLY = ['cdn-loop', 'content-length', 'host', 'transfer-encoding', 'via'];
-const LONGEST_WAIT = 20;
-const LONGEST_ABSENCE = 45000;
 
 function text(query, name) {
     const found = query[name];
@@ -70,6 +90,7 @@ function text(query, name) {
     return decodeURIComponent(last.value.replace(/\+/g, ' '));
 }
 
+// <waiting>
 function parked(request, now) {
     const query = request.querystring;
     const slides = request.method === 'POST';
@@ -94,6 +115,7 @@ function parked(request, now) {
     return { queue: mark[4], wait: String(wait), keep: mark[1], call: call, keys: mark[7], digest: mark[8] };
 }
 
+// </waiting>
 // Whether a path is that of the queues or of uploads, in any way in which somebody behind us may read it.
 function isInternal(uri) {
     let path = uri;
@@ -115,15 +137,20 @@ function isInternal(uri) {
     return parts.length > 0 && INTERNAL.indexOf(parts[0].toLowerCase()) !== -1;
 }
 
-function parkAtEdge(request, found) {
-    request.uri = QUEUES + found.queue;
-    request.querystring = {};
+function dropHeaders(request) {
     Object.keys(request.headers).forEach((name) => {
         if (READ_ONLY.indexOf(name) === -1) {
             delete request.headers[name];
         }
     });
     request.cookies = {};
+}
+
+// <waiting>
+function parkAtEdge(request, found) {
+    request.uri = QUEUES + found.queue;
+    request.querystring = {};
+    dropHeaders(request);
     PARAMETERS.forEach((name) => {
         if (found[name]) {
             request.headers['x-murmuration-' + name] = { value: found[name] };
@@ -175,23 +202,87 @@ function park(request) {
     }
     return found !== null;
 }
+// </waiting>
 
+// Answers a request with an error, or sends it to where its upload is stored. Returns nothing for other requests.
 function upload(request) {
     const found = UPLOAD_PATH.exec(request.uri);
     const length = request.headers['content-length'];
     if (!found || !length || !(Number(length.value) > LARGE_BYTES)) {
-        return false;
+        return null;
     }
     if (request.method !== (found[1] ? 'PUT' : 'POST')) {
-        return false;
+        return null;
+    }
+    if (MOST_PUT_BYTES && Number(length.value) > MOST_POST_BYTES) {
+        // <to-bucket>
+        const signed = SIGNED_ID.exec(request.uri.split('/').pop());
+        if (signed && found[1] && Number(length.value) <= MOST_PUT_BYTES) {
+            return uploadToBucket(request, signed);
+        }
+        // </to-bucket>
+        return refuse(413, 'Content Too Large', 'M_TOO_LARGE', TOO_LARGE);
     }
     request.headers[SIZE_HEADER] = { value: length.value };
     request.uri = '/uploads' + (found[1] || '');
     if (HTTP_APIS) {
         cf.selectRequestOriginById('parking');
     }
-    return true;
+    return request;
 }
+
+// <to-bucket>
+function uploadToBucket(request, signed) {
+    const headers = request.headers;
+    const bearer = headers.authorization ? /^bearer +(\S.*)$/i.exec(headers.authorization.value) : null;
+    let server = '';
+    let token = '';
+    let name = '';
+    try {
+        server = decodeURIComponent(request.uri.split('/')[5]);
+        token = bearer ? bearer[1].trim() : text(request.querystring, 'access_token');
+        name = text(request.querystring, 'filename');
+    } catch (error) {
+        return refuse(400, 'Bad Request', 'M_INVALID_PARAM', 'The path or the query is not UTF-8');
+    }
+    if (!token) {
+        return refuse(401, 'Unauthorized', 'M_MISSING_TOKEN', 'The access token is missing');
+    }
+    if (server !== SERVER_NAME || Number(signed[2]) * 1000 <= Date.now()) {
+        return refuse(404, 'Not Found', 'M_NOT_FOUND', 'There are no such media');
+    }
+    if (!isEqual(signed[3], signature(SERVER_NAME + '\n' + signed[1] + '\n' + token))) {
+        return refuse(403, 'Forbidden', 'M_FORBIDDEN', 'This media ID was created with another access token');
+    }
+    if (Buffer.from(name).length > MOST_NAME_BYTES) {
+        return refuse(400, 'Bad Request', 'M_INVALID_PARAM', 'filename has at most 1024 bytes');
+    }
+    const type = headers['content-type'];
+    dropHeaders(request);
+    headers['content-type'] = { value: type ? type.value : BINARY };
+    headers['if-none-match'] = { value: '*' };
+    if (name) {
+        headers['content-disposition'] = { value: "attachment; filename*=utf-8''" + encodeURIComponent(name) };
+    }
+    request.uri = '/incoming/' + signed[0];
+    request.querystring = {};
+    cf.selectRequestOriginById('incoming');
+    return request;
+}
+
+function signature(signed) {
+    return crypto.createHmac('sha256', UPLOAD_KEY).update(signed).digest('base64url').slice(0, 22);
+}
+
+// Compares two texts of the same length in constant time.
+function isEqual(one, other) {
+    let differences = 0;
+    for (let index = 0; index < one.length; index++) {
+        differences |= one.charCodeAt(index) ^ other.charCodeAt(index);
+    }
+    return differences === 0;
+}
+// </to-bucket>
 
 function refuse(status, description, errcode, error) {
     const headers = Object.assign({ 'content-type': { value: JSON_TYPE } }, CORS_HEADERS);
@@ -239,10 +330,12 @@ function handler(event) {
     if (isInternal(request.uri)) {
         return refuse(404, 'Not Found', 'M_UNRECOGNIZED', 'Unrecognized request');
     }
+    // <waiting>
     const waits = { GET: SYNC_PATH, POST: SLIDING_PATH }[request.method];
     if (waits && waits.test(request.uri) && park(request)) {
         return request;
     }
+    // </waiting>
     const query = request.rawQueryString();
     delete request.headers[URI_HEADER];
     delete request.headers[TYPE_HEADER];
@@ -250,8 +343,9 @@ function handler(event) {
         request.headers[URI_HEADER] = { value: query === undefined ? request.uri : request.uri + '?' + query };
     }
     delete request.headers[SIZE_HEADER];
-    if (upload(request)) {
-        return request;
+    const uploaded = upload(request);
+    if (uploaded) {
+        return uploaded;
     }
     if (SOCKET_PATH.test(request.uri)) {
         request.uri = '/ws';

@@ -14,7 +14,8 @@ from typing import Any
 from local_cloud import environment, permissions, provision, server
 from local_cloud import meter as metering
 from local_cloud.aws import patch
-from local_cloud.aws.s3 import S3
+from local_cloud.aws.s3 import INCOMING, S3
+from local_cloud.aws.s3_events import stored_message
 from local_cloud.aws.ses import Ses
 from local_cloud.aws.sqs import Sqs
 from local_cloud.aws.ssm import Ssm
@@ -25,6 +26,7 @@ from local_cloud.database.time_to_live import Sweeper
 from local_cloud.gateway.answers import Answers
 from local_cloud.gateway.edge_waits import EdgeParking
 from local_cloud.gateway.http import HttpGateway
+from local_cloud.gateway.incoming import Incoming, Rules
 from local_cloud.gateway.parking import Parking
 from local_cloud.gateway.routes import Routes
 from local_cloud.gateway.uploads import Uploads
@@ -103,7 +105,7 @@ class Cloud:
         self.folder.environment.write_text(json.dumps(variables, indent=1))
         before = environment.enter(variables)
         later(environment.leave, before)
-        self.s3 = S3(store, self.folder.objects)
+        self.s3 = S3(store, self.folder.objects, self._queue_stored)
         self.ssm = Ssm(store)
         services = self._services()
         self.meter = meter = self._meter()  # first, as who answers a call hands it on to nobody
@@ -194,6 +196,7 @@ class Cloud:
             provision.create_tables(self.dynamodb, self._given_tables)
         provision.create_bucket(self.s3)
         provision.create_queues(self.sqs, functions)
+        self._queue_what_is_left()
         provision.set_parameters(self.ssm, self.config.parameters)
         return provision.create_secrets(self.ssm)
 
@@ -302,6 +305,28 @@ class Cloud:
             function, function.route.expression, self.lambdas, timeout=self.config.limits.worker_timeout
         )
 
+    def _incoming(self, viewer_secret: str) -> Incoming:
+        """Return the gateway's part that has the bucket take large uploads."""
+        from murmuration.media.incoming.signed_ids import upload_key
+        from murmuration.settings import settings
+
+        rules = Rules(self.config.name, upload_key(viewer_secret), settings().media_put_max_bytes)
+        return Incoming(self.s3, environment.MEDIA_BUCKET, self.folder.path, rules)
+
+    def _queue_stored(self, key: str, size: int, etag: str) -> None:
+        """Queue the message by which the bucket tells that it has stored an upload."""
+        from murmuration.media.incoming.settling import QUEUE
+
+        name = provision.physical_queue(QUEUE, fifo=False)
+        self.sqs.queue(name).send(stored_message(environment.MEDIA_BUCKET, key, size, etag))
+
+    def _queue_what_is_left(self) -> None:
+        """Queue the messages for uploads from before the start, which were lost with their queue."""
+        listed = self.s3.list_objects_v2({"Bucket": environment.MEDIA_BUCKET, "Prefix": INCOMING})
+        for found in listed.get("Contents", ()):
+            if found["Size"]:
+                self._queue_stored(found["Key"], found["Size"], found["ETag"].strip('"'))
+
     def _parking(self) -> Parking:
         """Return the gateway's part that sends clients to their wake queues. Waiting there takes no
         concurrency.
@@ -338,6 +363,7 @@ class Cloud:
                 self._parking(),
                 Answers(self.s3, environment.MEDIA_BUCKET),
                 Uploads(self.s3, environment.MEDIA_BUCKET),
+                self._incoming(viewer_secret),
                 api=self.config.api,
             ),
             WebSocketGateway(socket_routes, self.lambdas, self.sockets, limits, viewer_secret),

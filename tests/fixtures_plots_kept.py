@@ -109,8 +109,17 @@ def alice_with_media(scene: Scene) -> None:
     ):
         uri = scene.act(upload_content, scene.requester("alice"), upload)
         scene.names[called] = uri.rpartition("/")[2]
-    uri, _ = scene.act(create_content, scene.requester("alice"))
+    uri, _ = scene.act(create_content, scene.requester("alice"), scene.token("alice"))
     scene.names["pending_media"] = uri.rpartition("/")[2]
+
+
+@plot("CloudFront has stored what Alice uploads to the ID that she created.", "alice_with_media")
+def a_large_upload(scene: Scene) -> None:
+    from murmuration.aws import objects
+    from murmuration.media.incoming.settling import object_of
+
+    key = scene.names["incoming"] = object_of(scene.names["pending_media"])
+    scene.act(objects.put, key, png(48, 32), "image/png")
 
 
 @plot("Somebody has asked for a preview of a page a moment ago.", "alice")

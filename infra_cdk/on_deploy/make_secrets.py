@@ -1,14 +1,16 @@
 """Makes the deployment's secrets, called by CloudFormation: parameters of SSM, encrypted.
 
 Existing secrets are left alone, so that each outlives every deployment: with a new signing key, other servers
-wouldn't recognise this one. The answer has two secrets, which CloudFormation passes on to CloudFront and
-shows nobody (NoEcho): the viewer secret, and that of the queues on which clients wait at the edge. When an
-ephemeral deployment is deleted, its secrets and media are deleted too.
+wouldn't recognise this one. The answer has three secrets, which CloudFormation passes on to CloudFront and
+shows nobody (NoEcho): the viewer secret, the key of signed media IDs, which follows from it, and that of the
+queues on which clients wait at the edge. When an ephemeral deployment is deleted, its secrets and media are
+deleted too.
 """
 
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import secrets
 import time
@@ -63,8 +65,10 @@ def _carry_out(request: str, properties: Properties, until: float) -> dict[str, 
     prefix = properties["Prefix"]
     if request != "Delete":
         _ensure(f"/{prefix}/signing-key", _signing_key())
+        viewer_secret = _ensure(f"/{prefix}/viewer-secret", secrets.token_urlsafe(32))
         return {
-            "ViewerSecret": _ensure(f"/{prefix}/viewer-secret", secrets.token_urlsafe(32)),
+            "ViewerSecret": viewer_secret,
+            "UploadKey": _upload_key(viewer_secret),
             "QueueSecret": _ensure(f"/{prefix}/queue-secret", secrets.token_urlsafe(32)),
         }
     if properties["Ephemeral"] == "true":
@@ -72,6 +76,12 @@ def _carry_out(request: str, properties: Properties, until: float) -> dict[str, 
         names = [f"/{prefix}/{name}" for name in ("signing-key", "viewer-secret", "queue-secret")]
         boto3.client("ssm").delete_parameters(Names=names)
     return {}
+
+
+def _upload_key(viewer_secret: str) -> str:
+    """Return the key of signed media IDs, as `murmuration.media.incoming.signed_ids` makes it."""
+    digest = hmac.digest(viewer_secret.encode(), b"media uploads", "sha256")
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 def _signing_key() -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aws_cdk import CfnCustomResource, Fn, Stack
@@ -13,7 +14,7 @@ from aws_cdk import aws_s3 as s3
 from infra_cdk.names import distribution_comment, global_name
 from infra_cdk.parts import api as rest
 from infra_cdk.parts.dns import make_certificate, make_records
-from infra_cdk.parts.media_bucket import HSTS_SECONDS, any_origin, make_media_headers
+from infra_cdk.parts.media_bucket import HSTS_SECONDS, any_origin, incoming_origin, make_media_headers
 from infra_cdk.settings import Settings
 from infra_shared import edge_waits
 from infra_shared.apis import PATTERNS, Part, part_of
@@ -22,6 +23,7 @@ from murmuration.endpoint.http import CORS_HEADERS
 
 VIEWER = TEMPLATES.with_name("viewer.js")
 VIEWER_RESPONSE = TEMPLATES.with_name("viewer_response.js")
+UPLOAD_RESPONSE = TEMPLATES.with_name("upload_response.js")
 SECRET_HEADER = "x-murmuration-viewer-secret"  # noqa: S105 - a header's name
 SOCKET_PATHS = ("/ws", "/_matrix/client/??/stream")
 CACHED_PATHS = ("/", "/.well-known/matrix/*", "/_matrix/client/versions", "/_matrix/key/v2/server*")
@@ -49,6 +51,11 @@ REST_APIS = "const HTTP_APIS = false;"
 """The line of the viewer function that says which kind of API there is."""
 BY_API = "const AT_EDGE = false;\nconst QUEUES = '/';"
 """The lines of the viewer function that say where clients wait, and how the paths of queues begin."""
+MOST_PUT = "const MOST_PUT_BYTES = 0;"
+NAMES = "const UPLOAD_KEY = '';\nconst SERVER_NAME = '';"
+"""The lines of the viewer function that say which uploads go to the bucket."""
+UPLOADS_PATH = "/_matrix/media/*/upload/*"
+"""Where clients upload to media IDs that were created before."""
 SYNC_PATHS = ("/_matrix/client/r0/sync", "/_matrix/client/v3/sync")
 """Where clients wait by GET; version 4 has sliding sync there, by POST."""
 ANSWERS_PATH = "/answers/*"
@@ -76,23 +83,13 @@ def make_edge(
     With a domain, it is updated after the APIs' stages. Without one, the functions' environment has its
     address: it is made before them, and the stages after them.
     """
-    viewer = cloudfront.CfnFunction(
-        stack,
-        "ViewerFunction",
-        name=global_name(settings, "viewer"),
-        auto_publish=True,
-        function_code=viewer_code(settings),
-        function_config=cloudfront.CfnFunction.FunctionConfigProperty(
-            comment="Keeps the exact URI, answers preflights", runtime="cloudfront-js-2.0"
-        ),
+    viewer = _make_function(
+        stack, settings, "viewer", viewer_code(settings), "Keeps the exact URI, answers preflights"
     )
 
     def origin(name: str, api_id: str, path: str) -> cloudfront.CfnDistribution.OriginProperty:
         secret = secrets.get_att("ViewerSecret").to_string()
         return _waiting_origin(name, rest.origin_domain(api_id), path, {SECRET_HEADER: secret})
-
-    def runs(event_type: str, arn: str) -> cloudfront.CfnDistribution.FunctionAssociationProperty:
-        return cloudfront.CfnDistribution.FunctionAssociationProperty(event_type=event_type, function_arn=arn)
 
     def behaviour(origin_id: str, cache_policy: str) -> dict[str, object]:
         return {
@@ -103,11 +100,10 @@ def make_edge(
             "origin_request_policy_id": ALL_BUT_HOST,
             "response_headers_policy_id": headers,
             "compress": cache_policy != CACHING_DISABLED,
-            "function_associations": [runs("viewer-request", viewer.attr_function_arn)],
+            "function_associations": [_runs("viewer-request", viewer.attr_function_arn)],
         }
 
-    cors = _functions_cors() if settings.api == "http" or settings.waits_at_edge else None
-    headers = _make_headers_policy(stack, settings, "headers", cors).ref
+    headers = _make_headers_policy(stack, settings, "headers", _functions_cors()).ref
     cache = _make_cache_policy(stack, settings).ref
     special = [(path, _origin_name(part_of(path)), cache) for path in CACHED_PATHS]
     origins = [origin(_origin_name(part), api.id, api.path) for part, api in apis.items()]
@@ -116,14 +112,15 @@ def make_edge(
     syncs: list[tuple[str, dict[str, object]]] = []
     if settings.waits_at_edge:
         origins.append(_queues_origin(secrets))
-        response = _make_response_function(stack, settings)
+        code = without_comments(VIEWER_RESPONSE.read_text())
+        response = _make_function(stack, settings, "viewer-response", code, "Answers clients that wait")
         sync = behaviour(_origin_name(part_of(SYNC_PATHS[0])), CACHING_DISABLED) | {
             # For these CloudFront goes on to a second origin, if they are cached methods, too.
             "allowed_methods": ["GET", "HEAD", "OPTIONS"],
             "cached_methods": ["GET", "HEAD", "OPTIONS"],
             "function_associations": [
-                runs("viewer-request", viewer.attr_function_arn),
-                runs("viewer-response", response.attr_function_arn),
+                _runs("viewer-request", viewer.attr_function_arn),
+                _runs("viewer-response", response.attr_function_arn),
             ],
         }
         syncs += [(path, sync) for path in SYNC_PATHS]
@@ -131,7 +128,8 @@ def make_edge(
         origins.append(origin("socket", socket_api.ref, ""))
         special += [(path, "socket", CACHING_DISABLED) for path in SOCKET_PATHS]
     special += [(pattern, _origin_name(part), CACHING_DISABLED) for pattern, part in PATTERNS]
-    origins.append(_answers_origin(bucket))
+    origins += [_answers_origin(bucket), incoming_origin(stack, settings, bucket)]
+    uploads = _make_uploads(stack, settings, secrets, behaviour)
     answers = {
         **behaviour("answers", CACHING_DISABLED),
         "allowed_methods": ["GET", "HEAD", "OPTIONS"],
@@ -157,6 +155,12 @@ def make_edge(
         ),
         cache_behaviors=[
             cloudfront.CfnDistribution.CacheBehaviorProperty(
+                path_pattern=UPLOADS_PATH,
+                **uploads,  # type: ignore[arg-type]
+            ),
+        ]
+        + [
+            cloudfront.CfnDistribution.CacheBehaviorProperty(
                 path_pattern=path,
                 **behaviour(origin_id, policy),  # type: ignore[arg-type]
             )
@@ -181,36 +185,82 @@ def make_edge(
     return distribution
 
 
+def _make_uploads(
+    stack: Stack,
+    settings: Settings,
+    secrets: CfnCustomResource,
+    behaviour: Callable[[str, str], dict[str, object]],
+) -> dict[str, object]:
+    """Make the functions of uploads to created media IDs. Returns the behaviour, which runs them."""
+    code = upload_viewer_code(settings, secrets.get_att("UploadKey").to_string())
+    request = _make_function(stack, settings, "upload-viewer", code, "Sends large uploads to the bucket")
+    code = without_comments(UPLOAD_RESPONSE.read_text())
+    response = _make_function(stack, settings, "upload-response", code, "Answers large uploads")
+    return behaviour(_origin_name(part_of(UPLOADS_PATH)), CACHING_DISABLED) | {
+        "function_associations": [
+            _runs("viewer-request", request.attr_function_arn),
+            _runs("viewer-response", response.attr_function_arn),
+        ]
+    }
+
+
+def _runs(event_type: str, arn: str) -> cloudfront.CfnDistribution.FunctionAssociationProperty:
+    return cloudfront.CfnDistribution.FunctionAssociationProperty(event_type=event_type, function_arn=arn)
+
+
 def viewer_code(settings: Settings) -> str:
-    """Return the viewer function's code, without comments, for the kind of API to which it sends requests.
+    """Return the code of the viewer function for all requests but uploads to created media IDs.
+
+    It has no comments, and is made for the kind of API to which it sends requests.
+    """
+    return _viewer_code(settings, without="to-bucket")
+
+
+def upload_viewer_code(settings: Settings, upload_key: str) -> str:
+    """Return the code of the viewer function for uploads to created media IDs.
+
+    `upload_key` checks signed media IDs; in a template it stands for a secret that only CloudFormation knows.
+    """
+    names = f"const UPLOAD_KEY = '{upload_key}';\nconst SERVER_NAME = '{settings.server_name}';"
+    return _viewer_code(settings, without="waiting").replace(NAMES, names)
+
+
+def _viewer_code(settings: Settings, without: str) -> str:
+    """Return the code of the viewer function without the parts of a name.
 
     If it chooses an origin for waiting clients or for large uploads, its first line must be an import.
     https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/helper-functions-origin-modification.html
     """
-    code = without_comments(VIEWER.read_text())
+    part = rf"^ *// <{without}>$.*?^ *// </{without}>$"
+    code = without_comments(re.sub(part, "", VIEWER.read_text(), flags=re.DOTALL | re.MULTILINE))
     if settings.api == "http":
         code = code.replace(REST_APIS, REST_APIS.replace("false", "true"))
     if settings.waits_at_edge:
         queues = f"/{settings.prefix}-{rest.queue_prefix(settings)}"
         code = code.replace(BY_API, f"const AT_EDGE = true;\nconst QUEUES = '{queues}';")
-    return f"import cf from 'cloudfront';\n{code}" if settings.has_rest_beside else code
+    code = code.replace(MOST_PUT, MOST_PUT.replace("0", str(settings.most_put_bytes)))
+    chooses = settings.has_rest_beside or without == "waiting"
+    return f"import cf from 'cloudfront';\n{code}" if chooses else code
 
 
 def without_comments(code: str) -> str:
-    """Return the code without its comment lines, because a CloudFront function may have 10 KB."""
-    return "".join(line for line in code.splitlines(True) if not line.lstrip().startswith("//"))
+    """Return the code without its comment lines and indentation: a CloudFront function may have 10 KB."""
+    lines = (line.lstrip() for line in code.splitlines(True))
+    return "".join(line for line in lines if line and not line.startswith("//"))
 
 
-def _make_response_function(stack: Stack, settings: Settings) -> cloudfront.CfnFunction:
-    """Make the CloudFront function that turns SQS's answer into an empty /sync."""
+def _make_function(
+    stack: Stack, settings: Settings, name: str, code: str, comment: str
+) -> cloudfront.CfnFunction:
+    """Make a function that runs in CloudFront."""
     return cloudfront.CfnFunction(
         stack,
-        "ViewerResponseFunction",
-        name=global_name(settings, "viewer-response"),
+        f"{name.title().replace('-', '')}Function",
+        name=global_name(settings, name),
         auto_publish=True,
-        function_code=without_comments(VIEWER_RESPONSE.read_text()),
+        function_code=code,
         function_config=cloudfront.CfnFunction.FunctionConfigProperty(
-            comment="Answers clients that wait", runtime="cloudfront-js-2.0"
+            comment=comment, runtime="cloudfront-js-2.0"
         ),
     )
 

@@ -5,25 +5,31 @@ It is private, reached over TLS alone, and encrypted with S3's own keys.
 
 from __future__ import annotations
 
-from aws_cdk import Stack
+from aws_cdk import Fn, Stack
 from aws_cdk import aws_cloudfront as cloudfront
 from aws_cdk import aws_s3 as s3
 
 from infra_cdk.names import global_name
 from infra_cdk.parts.policies import document
+from infra_cdk.parts.queues import INCOMING, Queues
 from infra_cdk.parts.tables import keep
 from infra_cdk.settings import Settings
 from murmuration.media.headers import SANDBOX
+from murmuration.media.incoming.settling import FOLDER
 
 Policy = cloudfront.CfnResponseHeadersPolicy
 HSTS_SECONDS = 31_536_000
+INCOMING_DAYS = 3
+"""How long what CloudFront stored stays below FOLDER: longer than a media ID can be used, and time enough to
+settle it."""
 _SECURITY = ("Content-Security-Policy", "X-Content-Type-Options")
 """CloudFront has settings of their own for these."""
 
 
-def make_media_bucket(stack: Stack, settings: Settings) -> s3.CfnBucket:
-    """Make the bucket. Its CORS rules allow browsers to upload with a signed URL, which no function hands
-    out yet.
+def make_media_bucket(stack: Stack, settings: Settings, queues: Queues) -> s3.CfnBucket:
+    """Make the bucket, which queues a message for each upload that CloudFront stores.
+
+    Its CORS rules allow browsers to upload with a signed URL, which no function hands out yet.
     """
     bucket = s3.CfnBucket(
         stack,
@@ -75,10 +81,47 @@ def make_media_bucket(stack: Stack, settings: Settings) -> s3.CfnBucket:
                     prefix="remote/",
                     expiration_in_days=settings.remote_media_days + 1,
                 ),
+                # An upload is settled within minutes, and then is an empty object that keeps others away.
+                s3.CfnBucket.RuleProperty(
+                    id="incoming-uploads",
+                    status="Enabled",
+                    prefix=f"{FOLDER}/",
+                    expiration_in_days=INCOMING_DAYS,
+                ),
             ]
         ),
+        notification_configuration=_notifications(queues) if INCOMING in queues.by_name else None,
     )
     keep(bucket, settings)
+    if queues.incoming_policy is not None:
+        bucket.add_resource_dependency(queues.incoming_policy)  # S3 tries whether it may send
+    return bucket
+
+
+def _notifications(queues: Queues) -> s3.CfnBucket.NotificationConfigurationProperty:
+    """Return the rule by which the bucket queues a message for each object stored below FOLDER."""
+    rule = s3.CfnBucket.FilterRuleProperty(name="prefix", value=f"{FOLDER}/")
+    return s3.CfnBucket.NotificationConfigurationProperty(
+        queue_configurations=[
+            s3.CfnBucket.QueueConfigurationProperty(
+                event="s3:ObjectCreated:Put",
+                queue=queues.by_name[INCOMING].attr_arn,
+                filter=s3.CfnBucket.NotificationFilterProperty(
+                    s3_key=s3.CfnBucket.S3KeyFilterProperty(rules=[rule])
+                ),
+            )
+        ]
+    )
+
+
+def make_bucket_policy(stack: Stack, bucket: s3.CfnBucket, distribution: cloudfront.CfnDistribution) -> None:
+    """Make the bucket's policy: it demands TLS, and lets this distribution store uploads below FOLDER.
+
+    https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/private-content-restricting-access-to-s3.html
+    """
+    source = Fn.sub(
+        "arn:${AWS::Partition}:cloudfront::${AWS::AccountId}:distribution/${Id}", {"Id": distribution.ref}
+    )
     s3.CfnBucketPolicy(
         stack,
         "MediaBucketPolicy",
@@ -91,11 +134,39 @@ def make_media_bucket(stack: Stack, settings: Settings) -> s3.CfnBucket:
                     "Action": "s3:*",
                     "Resource": [bucket.attr_arn, f"{bucket.attr_arn}/*"],
                     "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-                }
+                },
+                {
+                    "Effect": "Allow",
+                    "Principal": {"Service": "cloudfront.amazonaws.com"},
+                    "Action": "s3:PutObject",
+                    "Resource": [f"{bucket.attr_arn}/{FOLDER}/*"],
+                    "Condition": {"StringEquals": {"AWS:SourceArn": source}},
+                },
             ]
         ),
     )
-    return bucket
+
+
+def incoming_origin(
+    stack: Stack, settings: Settings, bucket: s3.CfnBucket
+) -> cloudfront.CfnDistribution.OriginProperty:
+    """Return the origin at which CloudFront stores uploads. It signs these requests itself."""
+    access = cloudfront.CfnOriginAccessControl(
+        stack,
+        "IncomingAccess",
+        origin_access_control_config=cloudfront.CfnOriginAccessControl.OriginAccessControlConfigProperty(
+            name=global_name(settings, FOLDER),
+            origin_access_control_origin_type="s3",
+            signing_behavior="always",
+            signing_protocol="sigv4",
+        ),
+    )
+    return cloudfront.CfnDistribution.OriginProperty(
+        id=FOLDER,
+        domain_name=bucket.attr_regional_domain_name,
+        origin_access_control_id=access.attr_id,
+        s3_origin_config=cloudfront.CfnDistribution.S3OriginConfigProperty(origin_access_identity=""),
+    )
 
 
 def make_media_headers(stack: Stack, settings: Settings) -> Policy:

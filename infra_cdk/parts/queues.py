@@ -7,31 +7,34 @@ its own queue.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from aws_cdk import Stack
+from aws_cdk import Aws, Stack
 from aws_cdk import aws_sqs as sqs
 
 from infra_cdk.modules import facts
 from infra_cdk.names import logical_id, queue_name
-from infra_cdk.parts.policies import document
+from infra_cdk.parts.policies import Statement, document
 from infra_cdk.settings import Settings
 from murmuration.endpoint import Function, Queue
 
 FOURTEEN_DAYS = 1_209_600
 DEAD_LETTERS = "dead-letters"
+INCOMING = "incoming-uploads"
+"""The queue to which the bucket tells what CloudFront stored in it."""
 
 
 @dataclass(frozen=True)
 class Queues:
-    """The queues by their logical names, and the dead letters."""
+    """The queues by their logical names, and the dead letters. `incoming_policy` lets the bucket send."""
 
     by_name: Mapping[str, sqs.CfnQueue]
     dead_letters: sqs.CfnQueue
     fifo_dead_letters: sqs.CfnQueue
     """It stays even if the server no longer federates and has no other FIFO queue, because it may hold
     letters."""
+    incoming_policy: sqs.CfnQueuePolicy | None = None
 
     def all_dead_letters(self) -> list[sqs.CfnQueue]:
         return [self.dead_letters, self.fifo_dead_letters]
@@ -62,9 +65,10 @@ def make_queues(stack: Stack, settings: Settings, functions: Iterable[Function])
             visibility_timeout=module.visibility or 6 * module.timeout,
             redrive_policy={"deadLetterTargetArn": target.attr_arn, "maxReceiveCount": module.attempts},
         )
-    made = Queues(queues, dead, fifo_dead)
-    _demand_tls(stack, [*queues.values(), *made.all_dead_letters()])
-    return made
+    incoming = _make_policy(stack, queues[INCOMING], _from_bucket) if INCOMING in queues else None
+    for queue in [*(queues[name] for name in queues if name != INCOMING), dead, fifo_dead]:
+        _make_policy(stack, queue)
+    return Queues(queues, dead, fifo_dead, incoming)
 
 
 def _make_queue(
@@ -96,21 +100,38 @@ def _make_queue(
     return queue
 
 
-def _demand_tls(stack: Stack, queues: list[sqs.CfnQueue]) -> None:
-    for queue in queues:
-        sqs.CfnQueuePolicy(
-            stack,
-            f"{queue.node.id}Policy",
-            queues=[queue.ref],
-            policy_document=document(
-                [
-                    {
-                        "Effect": "Deny",
-                        "Principal": "*",
-                        "Action": "sqs:*",
-                        "Resource": queue.attr_arn,
-                        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-                    }
-                ]
-            ),
-        )
+def _make_policy(
+    stack: Stack, queue: sqs.CfnQueue, more: Callable[[sqs.CfnQueue], Statement] | None = None
+) -> sqs.CfnQueuePolicy:
+    """Make a queue's policy: it demands TLS, and says what `more` returns."""
+    demand: Statement = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "sqs:*",
+        "Resource": queue.attr_arn,
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    return sqs.CfnQueuePolicy(
+        stack,
+        f"{queue.node.id}Policy",
+        queues=[queue.ref],
+        policy_document=document([demand, *([more(queue)] if more else [])]),
+    )
+
+
+def _from_bucket(queue: sqs.CfnQueue) -> Statement:
+    """Return the statement that lets this account's buckets queue events.
+
+    The bucket is made after the queue and has a name that CloudFormation makes up, so it isn't named.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/grant-destinations-permissions-to-s3.html
+    """
+    return {
+        "Effect": "Allow",
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": queue.attr_arn,
+        "Condition": {
+            "ArnLike": {"aws:SourceArn": "arn:aws:s3:::*"},
+            "StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID},
+        },
+    }

@@ -35,7 +35,7 @@ def make_secrets(
     """Make the custom resource of the secrets. Returns the function that makes them, and the resource.
 
     Its attribute `ViewerSecret` proves to functions that a request came through CloudFront, `QueueSecret`
-    proves it to queues.
+    proves it to queues. With `UploadKey` the viewer function checks signed media IDs.
     """
     parameters = arn("ssm", f"parameter/{settings.prefix}/*")
     statements = [may_log(log_group), allow(["ssm:GetParameter", "ssm:PutParameter"], [parameters])]
@@ -67,7 +67,8 @@ def make_secrets(
     secrets.add_property_override("Prefix", settings.prefix)
     secrets.add_property_override("Ephemeral", "true" if settings.ephemeral else "false")
     secrets.add_property_override("Bucket", bucket.ref)
-    if settings.waits_at_edge:  # what changes has the function called anew, which then tells this secret, too
+    secrets.add_property_override("SignsUploads", "true")
+    if settings.waits_at_edge:  # what changes has the function called anew, which then tells its secrets, too
         secrets.add_property_override("WaitsAtEdge", "true")
     secrets.cfn_options.deletion_policy = CfnDeletionPolicy.DELETE
     return function, secrets

@@ -16,6 +16,10 @@ RESOURCES: Final[Mapping[str, tuple[str, str]]] = {
         "viewer-secret",
         "the setting viewer_secret_parameter is that parameter's whole name",
     ),
+    "repository:_upload_key": (
+        "viewer-secret",
+        "the setting viewer_secret_parameter is that parameter's whole name",
+    ),
     "server_keys:renew": ("signing-key", "it forgets what was read of it"),
 }
 """By the function that asks AWS: the resource that it asks for, where its arguments don't show it."""

@@ -123,7 +123,13 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.media": Grant(
-        objects={"media/*": "delete get put", "remote/*": "delete get put", "thumbnail/*": "get put"},
+        objects={
+            "incoming/*": "get",
+            "media/*": "delete get put",
+            "remote/*": "delete get put",
+            "thumbnail/*": "get put",
+        },
+        queues={"incoming-uploads": "ring"},
         secrets=SECRETS,
         tables={
             **REQUESTS,

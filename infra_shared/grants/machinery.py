@@ -32,6 +32,7 @@ GRANTS: Mapping[str, Grant] = {
             "dead-letters": "find send",
             "delayed-events": "find inspect ring",
             "gateway-pushes": "find inspect ring",
+            "incoming-uploads": "find inspect ring",
             "outbound": "find inspect ring",
             "remote-joins": "find inspect ring",
             "room-pdus": "find inspect ring",
@@ -153,6 +154,13 @@ GRANTS: Mapping[str, Grant] = {
             "users": "batch_get query",
             "destinations": "update",
             "keys": "batch_get update",
+        },
+    ),
+    "workers.uploads": Grant(
+        objects={"incoming/*": "delete get put", "media/*": "delete put"},
+        tables={
+            "media": "batch_get get update",
+            "users": "batch_get",
         },
     ),
 }

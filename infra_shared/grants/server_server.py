@@ -73,7 +73,8 @@ GRANTS: Mapping[str, Grant] = {
         tables={**SIGNED, "remote-keys": "put query"},
     ),
     "server_server.media": Grant(
-        objects={"media/*": "get", "thumbnail/*": "get put"},
+        objects={"incoming/*": "get", "media/*": "get", "thumbnail/*": "get put"},
+        queues={"incoming-uploads": "ring"},
         secrets=SECRETS,
         tables={**SIGNED, "media": "get put update"},
     ),

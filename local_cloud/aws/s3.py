@@ -12,7 +12,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     )
 
 CHUNK = 1024 * 1024
+INCOMING = "incoming/"
+"""What the deployment's bucket queues messages for."""
+OnStored = Callable[[str, int, str], None]
 
 _PROPERTIES = (
     "ContentType",
@@ -53,9 +56,11 @@ _PROPERTIES = (
 class S3:
     """The buckets, and the operations on objects that a media repository needs."""
 
-    def __init__(self, store: Store, folder: Path) -> None:
+    def __init__(self, store: Store, folder: Path, on_incoming: OnStored | None = None) -> None:
+        """`on_incoming` is told of each object that is put below `incoming/`: key, size and ETag."""
         self._store = store
         self._folder = folder
+        self._on_incoming = on_incoming
 
     def operations(self) -> dict[str, Operation]:
         return {
@@ -94,6 +99,8 @@ class S3:
         content = _content(params.get("Body", b""))
         file, size, etag = self._write(content)
         self._index(params, file, size, etag, _properties(params))
+        if self._on_incoming is not None and params["Key"].startswith(INCOMING):
+            self._on_incoming(params["Key"], size, etag)
         return {"ETag": f'"{etag}"'}
 
     def _write(self, content: Iterable[bytes]) -> tuple[str, int, str]:
@@ -195,7 +202,10 @@ class S3:
             bucket, key = source["Bucket"], source["Key"]
         else:
             bucket, _, key = unquote(source.lstrip("/")).partition("/")
-        original = self.get_object({"Bucket": bucket, "Key": key})
+        wanted: OfObject = {"Bucket": bucket, "Key": key}
+        if "CopySourceIfMatch" in params:
+            wanted["IfMatch"] = params["CopySourceIfMatch"]
+        original = self.get_object(wanted)
         file, size, etag = self._write(original["Body"].iter_chunks(CHUNK))
         replaced = params.get("MetadataDirective") == "REPLACE"
         self._index(params, file, size, etag, _properties(params if replaced else original))

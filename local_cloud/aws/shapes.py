@@ -135,6 +135,7 @@ class CopyObject(PutObject):
     """The request of CopyObject. `CopySource` is `bucket/key`, percent-encoded, or both as an object."""
 
     CopySource: str | OfObject
+    CopySourceIfMatch: NotRequired[str]
     MetadataDirective: NotRequired[str]
 
 

@@ -20,6 +20,7 @@ from local_cloud.config import Api, Limits
 from local_cloud.gateway import http_api
 from local_cloud.gateway.answers import PREFIXES, Answers
 from local_cloud.gateway.events import HttpRequest, header_bytes, http_event
+from local_cloud.gateway.incoming import Incoming
 from local_cloud.gateway.parking import Parking, is_internal
 from local_cloud.gateway.routes import Match, Routes
 from local_cloud.gateway.uploads import Uploads, authorizer_event, forwarded
@@ -71,6 +72,7 @@ class HttpGateway:
         parking: Parking | None = None,
         answers: Answers | None = None,
         uploads: Uploads | None = None,
+        incoming: Incoming | None = None,
         *,
         api: Api = "rest",
     ) -> None:
@@ -79,6 +81,7 @@ class HttpGateway:
         self._parking = parking
         self._answers = answers
         self._uploads = uploads
+        self._incoming = incoming
         self._lambdas = lambdas
         self._limits = limits
         self._viewer_secret = viewer_secret
@@ -86,6 +89,10 @@ class HttpGateway:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         request = request_of(scope)
         request_id = str(uuid.uuid4()).encode()
+        if self._incoming is not None and (decided := self._incoming.decide(request)) is not None:
+            if (stored := await self._incoming.answer(decided, receive)) is not None:
+                await _send(send, *stored)
+            return
         sent = forwarded(request)
         internal = is_internal(request.path)
         place = self._parking.place(request) if self._parking is not None else None

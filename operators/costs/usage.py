@@ -89,7 +89,7 @@ class Setup:
     """Which kind of API has the routes that functions answer."""
     waits: Literal["rest", "http", "edge"] = "edge"
     """What stands between CloudFront and a queue: nothing at the edge, or a REST API. HTTP isn't built."""
-    swept_queues: float = 3
+    swept_queues: float = 4
     """Queues that have a worker: each minute a function asks each of them whether messages wait."""
     schedules: float = 2
     """How often functions are called by schedules, each minute."""

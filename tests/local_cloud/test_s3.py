@@ -149,3 +149,13 @@ def test_objects_are_there_for_the_next_process(s3, make_client):
     again = make_client("s3")
     got = again.get_object(Bucket=BUCKET, Key="k")
     assert (got["Body"].read(), got["Metadata"]) == (b"content", {"a": "b"})
+
+
+def test_a_copy_of_what_has_changed_is_refused(s3):
+    put = s3.put_object(Bucket=BUCKET, Key="a", Body=b"one")
+    source = {"Bucket": BUCKET, "Key": "a"}
+    s3.copy_object(Bucket=BUCKET, Key="b", CopySource=source, CopySourceIfMatch=put["ETag"])
+    s3.put_object(Bucket=BUCKET, Key="a", Body=b"two")
+    with pytest.raises(ClientError, match="PreconditionFailed"):
+        s3.copy_object(Bucket=BUCKET, Key="c", CopySource=source, CopySourceIfMatch=put["ETag"])
+    assert body(s3, "b") == b"one"

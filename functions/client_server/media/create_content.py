@@ -11,5 +11,5 @@ from murmuration.media.repository import create_content
 
 @endpoint("POST", "/_matrix/media/{version}/create", versions=("v1",), refuses_suspended=True)
 def handler(request: Request) -> Answer:
-    uri, unused_expires_at = create_content(request.requester)
+    uri, unused_expires_at = create_content(request.requester, request.shown_token)
     return {"content_uri": uri, "unused_expires_at": unused_expires_at}

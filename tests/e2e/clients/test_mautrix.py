@@ -106,3 +106,18 @@ async def talk(url: str) -> None:
 
 def test_two_people_talk(shared_cloud: LocalCloud) -> None:
     asyncio.run(talk(shared_cloud.url))
+
+
+async def send_a_video(url: str) -> None:
+    """As bridges do it: whoever is told of the file asks for it while it is still on its way."""
+    alice, bob = await log_in(url, "alice"), await log_in(url, "bob")
+    video = bytes(range(250)) * 48_000
+    uri = await alice.client.upload_media(video, mime_type="video/mp4", filename="v.mp4", async_upload=True)
+    assert await bob.client.download_media(uri) == video
+    for person in (alice, bob):
+        person.client.stop()
+        await person.client.api.session.close()
+
+
+def test_a_video_of_twelve_megabytes_is_uploaded_behind_its_event(shared_cloud: LocalCloud) -> None:
+    asyncio.run(send_a_video(shared_cloud.url))

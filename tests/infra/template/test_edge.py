@@ -8,7 +8,14 @@ import re
 import pytest
 
 from infra_cdk.names import distribution_comment
-from infra_cdk.parts.edge import CACHED_PATHS, CACHING_DISABLED, PARKING, QUEUES, SYNC_PATHS
+from infra_cdk.parts.edge import (
+    CACHED_PATHS,
+    CACHING_DISABLED,
+    PARKING,
+    QUEUES,
+    SYNC_PATHS,
+    UPLOADS_PATH,
+)
 from infra_cdk.settings import Settings
 from infra_shared.parking import PATH, PATH_AT_EDGE
 from murmuration.media.headers import SANDBOX
@@ -40,7 +47,7 @@ def test_the_distribution_keeps_to_cloudfronts_quotas(stack_with: StackWith, api
         assert len(config[part]) < most / 3
     for origin in config["Origins"]:
         assert len(origin.get("OriginCustomHeaders", ())) <= 10
-        assert origin["CustomOriginConfig"].get("OriginReadTimeout", 30) <= 120
+        assert origin.get("CustomOriginConfig", {}).get("OriginReadTimeout", 30) <= 120
     # An account may have 20 of each kind of policy: there is room for six deployments.
     for kind in ("CachePolicy", "OriginRequestPolicy", "ResponseHeadersPolicy"):
         assert 1 <= len(stack.of_type(f"AWS::CloudFront::{kind}")) <= 3
@@ -71,7 +78,11 @@ def test_two_regions_can_stand_beside_each_other(stack: Synthesised) -> None:
         ("ResponseHeadersPolicy", "ResponseHeadersPolicyConfig"),
     ):
         names += [found[config]["Name"] for found in stack.properties(f"AWS::CloudFront::{kind}")]
-    assert len(names) == 7
+    names += [
+        found["OriginAccessControlConfig"]["Name"]
+        for found in stack.properties("AWS::CloudFront::OriginAccessControl")
+    ]
+    assert len(names) == 10
     assert all("${AWS::Region}" in name["Fn::Sub"] for name in names)
     (distribution,) = stack.properties("AWS::CloudFront::Distribution")
     assert "${AWS::Region}" in distribution["DistributionConfig"]["Comment"]["Fn::Sub"]
@@ -193,3 +204,95 @@ def test_clients_that_functions_hold_wait_nowhere_else(stack_with: StackWith) ->
     assert QUEUES not in origins
     paths = [behaviour["PathPattern"] for behaviour in distribution["DistributionConfig"]["CacheBehaviors"]]
     assert not {*SYNC_PATHS} & {*paths}
+
+
+def test_large_uploads_go_into_the_bucket(stack: Synthesised, rest_stack: Synthesised) -> None:
+    """CloudFront signs them, and may do nothing else there. The key of media IDs is not in the template."""
+    for found in (stack, rest_stack):
+        (distribution,) = found.properties("AWS::CloudFront::Distribution")
+        config = distribution["DistributionConfig"]
+        (origin,) = [each for each in config["Origins"] if each["Id"] == "incoming"]
+        assert origin == {
+            "Id": "incoming",
+            "DomainName": {"Fn::GetAtt": ["MediaBucket", "RegionalDomainName"]},
+            "OriginAccessControlId": {"Fn::GetAtt": ["IncomingAccess", "Id"]},
+            "S3OriginConfig": {"OriginAccessIdentity": ""},
+        }
+        (access,) = found.properties("AWS::CloudFront::OriginAccessControl")
+        signed = access["OriginAccessControlConfig"]
+        assert (
+            signed.items()
+            >= {
+                "OriginAccessControlOriginType": "s3",
+                "SigningBehavior": "always",
+                "SigningProtocol": "sigv4",
+            }.items()
+        )
+        targets = {each["PathPattern"]: each["TargetOriginId"] for each in config["CacheBehaviors"]}
+        assert "incoming" not in targets.values(), "no path leads there but by the function"
+        behaviour = config["CacheBehaviors"][0]
+        assert behaviour["PathPattern"] == UPLOADS_PATH, "before that of all media"
+        assert behaviour["TargetOriginId"] == targets["/_matrix/media/*"]
+        assert behaviour["CachePolicyId"] == CACHING_DISABLED
+        assert "PUT" in behaviour["AllowedMethods"]
+        functions = {
+            each["EventType"]: each["FunctionARN"]["Fn::GetAtt"][0]
+            for each in behaviour["FunctionAssociations"]
+        }
+        assert functions == {
+            "viewer-request": "UploadViewerFunction",
+            "viewer-response": "UploadResponseFunction",
+        }
+        code = found.resources["UploadViewerFunction"]["Properties"]["FunctionCode"]
+        before, key, after = code["Fn::Join"][1]
+        assert key == {"Fn::GetAtt": ["Secrets", "UploadKey"]}
+        assert before.endswith("const UPLOAD_KEY = '")
+        assert after.startswith("';\nconst SERVER_NAME = 'example.org';")
+        assert isinstance(found.resources["ViewerFunction"]["Properties"]["FunctionCode"], str)
+        assert found.resources["Secrets"]["Properties"]["SignsUploads"] == "true"
+        (policy,) = [
+            each["ResponseHeadersPolicyConfig"]
+            for name, each in (
+                (name, each["Properties"])
+                for name, each in found.of_type("AWS::CloudFront::ResponseHeadersPolicy").items()
+            )
+            if {"Ref": name} == behaviour["ResponseHeadersPolicyId"]
+        ]
+        cors = policy["CorsConfig"]
+        assert cors["AccessControlAllowOrigins"] == {"Items": ["*"]}, "for S3's errors"
+        assert cors["OriginOverride"] is False
+
+
+def test_the_bucket_takes_uploads_and_tells_of_them(stack: Synthesised) -> None:
+    policy = stack.resources["MediaBucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    (allowed,) = [each for each in policy if each["Effect"] == "Allow"]
+    assert allowed == {
+        "Effect": "Allow",
+        "Principal": {"Service": "cloudfront.amazonaws.com"},
+        "Action": "s3:PutObject",
+        "Resource": [{"Fn::Join": ["", [{"Fn::GetAtt": ["MediaBucket", "Arn"]}, "/incoming/*"]]}],
+        "Condition": {
+            "StringEquals": {
+                "AWS:SourceArn": {
+                    "Fn::Sub": [
+                        "arn:${AWS::Partition}:cloudfront::${AWS::AccountId}:distribution/${Id}",
+                        {"Id": {"Ref": "Distribution"}},
+                    ]
+                }
+            }
+        },
+    }
+    bucket = stack.resources["MediaBucket"]
+    (told,) = bucket["Properties"]["NotificationConfiguration"]["QueueConfigurations"]
+    assert told == {
+        "Event": "s3:ObjectCreated:Put",
+        "Filter": {"S3Key": {"Rules": [{"Name": "prefix", "Value": "incoming/"}]}},
+        "Queue": {"Fn::GetAtt": ["QueueIncomingUploads", "Arn"]},
+    }
+    assert "QueueIncomingUploadsPolicy" in bucket["DependsOn"], "S3 tries whether it may send"
+    statements = stack.resources["QueueIncomingUploadsPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    (sends,) = [each for each in statements if each["Effect"] == "Allow"]
+    assert (sends["Principal"], sends["Action"]) == ({"Service": "s3.amazonaws.com"}, "sqs:SendMessage")
+    assert sends["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    rules = {rule.get("Prefix"): rule for rule in bucket["Properties"]["LifecycleConfiguration"]["Rules"]}
+    assert rules["incoming/"]["ExpirationInDays"] == 3, "longer than a media ID can be used"

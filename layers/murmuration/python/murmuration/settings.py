@@ -43,7 +43,9 @@ class Settings:
     nothing keep them for `retention_default_days` (0: for ever). A user, or an address without an account,
     may cost `hourly_budget` microdollars an hour, while `rate_limits` hold. A user may upload
     `media_quota_bytes` in all; 0 is no
-    bound. Files of other servers are fetched if they have up to `remote_media_max_bytes`, and kept for
+    bound. One upload may have `media_max_bytes`, or `media_put_max_bytes` if it is a PUT to an ID that was
+    created before. Files of other servers are fetched if they have up to `remote_media_max_bytes`, and kept
+    for
     `remote_media_days` after they were last used. Clients may ask for previews of URLs if `url_previews` is
     on. Media that were uploaded before `unauthenticated_media_before_ms` can be read without a token.
     Rooms whose creators name no version have `default_room_version`. An event may be scheduled to be sent
@@ -76,6 +78,7 @@ class Settings:
     queue_urls: str = ""
     media_bucket: str = ""
     media_max_bytes: int = 10_000_000
+    media_put_max_bytes: int = 100_000_000
     media_quota_bytes: int = 5_000_000_000
     remote_media_max_bytes: int = 104_857_600
     remote_media_days: int = 30
@@ -186,6 +189,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         queue_urls=value("QUEUE_URLS", ""),
         media_bucket=value("MEDIA_BUCKET", ""),
         media_max_bytes=number("MEDIA_MAX_BYTES", 10_000_000),
+        media_put_max_bytes=number("MEDIA_PUT_MAX_BYTES", 100_000_000),
         media_quota_bytes=number("MEDIA_QUOTA_BYTES", 5_000_000_000),
         remote_media_max_bytes=number("REMOTE_MEDIA_MAX_BYTES", 104_857_600),
         remote_media_days=number("REMOTE_MEDIA_DAYS", 30),

@@ -27,6 +27,19 @@ class Object:
     content_type: str
 
 
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What the bucket knows of an object besides its bytes.
+
+    `etag` has no quotes. `disposition` is the header with which it was stored, empty if there was none.
+    """
+
+    size: int
+    content_type: str
+    disposition: str
+    etag: str
+
+
 @functools.cache
 def client() -> Any:
     from murmuration.aws.clients import make_client
@@ -94,6 +107,47 @@ def size_of(key: str) -> int | None:
         if _is_missing(error):
             return None
         raise
+
+
+def describe(key: str) -> Description | None:
+    """Return the description of the object with `key`; None if there is none."""
+    count_object()
+    s3 = client()
+    try:
+        found = s3.head_object(Bucket=settings().media_bucket, Key=key)
+    except s3.exceptions.ClientError as error:
+        if _is_missing(error):
+            return None
+        raise
+    return Description(
+        int(found["ContentLength"]),
+        str(found.get("ContentType", "")),
+        str(found.get("ContentDisposition", "")),
+        str(found["ETag"]).strip('"'),
+    )
+
+
+def copy(key: str, target: str, content_type: str, *, etag: str) -> bool:
+    """Copy the object with `key` and this ETag within the bucket. Its other metadata aren't copied.
+
+    Returns False if there is no such object any more, or another one.
+    """
+    count_object(0)
+    bucket, s3 = settings().media_bucket, client()
+    try:
+        s3.copy_object(
+            Bucket=bucket,
+            Key=target,
+            CopySource={"Bucket": bucket, "Key": key},
+            CopySourceIfMatch=f'"{etag}"',
+            ContentType=content_type,
+            MetadataDirective="REPLACE",
+        )
+    except s3.exceptions.ClientError as error:
+        if _is_missing(error) or error.response["Error"]["Code"] == "PreconditionFailed":
+            return False
+        raise
+    return True
 
 
 def _is_missing(error: Any) -> bool:

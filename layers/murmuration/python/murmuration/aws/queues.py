@@ -31,6 +31,7 @@ UNKNOWN = 0
 FIFO: Mapping[str, bool] = {
     "delayed-events": False,
     "gateway-pushes": False,
+    "incoming-uploads": False,
     "outbound": True,
     "remote-joins": False,
     "room-pdus": True,

@@ -208,8 +208,7 @@ class Request:
 
     def _came_through_viewer(self) -> bool:
         """Return whether the request bears the secret that the viewer side alone puts on requests."""
-        shown = self.headers.get(VIEWER_SECRET_HEADER, "")
-        parameter = settings().viewer_secret_parameter
+        shown, parameter = self.headers.get(VIEWER_SECRET_HEADER, ""), settings().viewer_secret_parameter
         if not shown or not parameter:
             return False
         from murmuration.aws.parameters import read_secret
@@ -255,14 +254,15 @@ class Request:
         """The token as presented, not yet verified. Raises MissingToken, UnknownToken."""
         from murmuration.identity.tokens import AccessToken
 
-        return AccessToken.parse(self._bearer())
+        return AccessToken.parse(self.shown_token)
 
-    def _bearer(self) -> str:
+    @property
+    def shown_token(self) -> str:
+        """The text of the access token, as it was sent. Raises MissingToken."""
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and token.strip():
-            return token.strip()
-        if token := self.query.get("access_token", ""):
-            return token
+        bearer = token.strip() if scheme.lower() == "bearer" else ""
+        if shown := bearer or self.query.get("access_token", ""):
+            return shown
         raise MissingToken("The access token is missing")
 
     @property

@@ -73,6 +73,8 @@ REQUEST = 3.5 + 1.0 + 0.1 + 0.2
 """API Gateway, CloudFront and its viewer function, and the function's invocation."""
 SENT_KB = 0.085
 """Through CloudFront, by the KB of an answer."""
+TO_ORIGIN_KB = 0.02
+"""What CloudFront asks for passing a KB of a request's body on."""
 OBJECT_PUT = 5.0
 OBJECT_GET = 0.4
 OBJECT_KB = 0.023

@@ -24,6 +24,7 @@ from murmuration.storage.media import Content, Media
 
 MAX_WAIT_MS = 15_000
 WAIT_STEP_MS = 400
+HURRY_STEPS = 5
 _MEDIA_ID = re.compile("[A-Za-z0-9_-]{1,255}")
 
 
@@ -64,9 +65,10 @@ def find_own_content(media_id: str, asked: Asked) -> Content:
     """Return the metadata of media of this server, as `find_content` does. Raises NotFound,
     NotYetUploaded.
     """
-    content = find_own_media(media_id).content
+    media = find_own_media(media_id)
+    content = media.content
     if content is None and asked.asker and asked.timeout_ms > 0:
-        content = _await_content(media_id, asked)
+        content = _await_content(media, asked)
     if content is None:
         raise NotYetUploaded("The media have not been uploaded yet")
     return _unless_frozen(content, asked)
@@ -109,13 +111,22 @@ def _look_for(media: Media, begun: Content) -> Media:
     return replace(media, content=content, begun=None)
 
 
-def _await_content(media_id: str, asked: Asked) -> Content | None:
-    """Return what was uploaded during the wait; None if nothing was, or the asker has too many waits."""
+def _await_content(media: Media, asked: Asked) -> Content | None:
+    """Return what was uploaded during the wait; None if nothing was, or the asker has too many waits.
+
+    Each `HURRY_STEPS` it looks whether an upload that CloudFront took is there, and waits to be settled.
+    """
+    from murmuration.media.incoming import settling
+
     with suppress(LimitExceeded):
         rate_limits.check("media_wait", asked.asker)
         deadline = time.monotonic() + min(asked.timeout_ms, MAX_WAIT_MS) / 1000
+        step = 0
         while (left := deadline - time.monotonic()) > 0:
+            if step % HURRY_STEPS == 0:
+                settling.hurry(media)
+            step += 1
             time.sleep(min(left, WAIT_STEP_MS / 1000))
-            if (content := find_own_media(media_id).content) is not None:
+            if (content := find_own_media(media.media_id).content) is not None:
                 return content
     return None

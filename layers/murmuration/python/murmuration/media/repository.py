@@ -8,14 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from murmuration.aws import objects
+from murmuration.aws import objects, parameters
 from murmuration.aws.calls import Unreachable
 from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.aws.reads import fetch
 from murmuration.clock import now_ms
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.media.finding import find_own_media
 from murmuration.media.headers import MAX_FILE_NAME_BYTES, content_type_of
+from murmuration.media.incoming.signed_ids import new_signed_id, upload_key
 from murmuration.protocol.errors import (
     CannotOverwriteMedia,
     Forbidden,
@@ -61,17 +63,28 @@ def upload_content(requester: Requester, upload: Upload) -> str:
     return mxc_uri(media_id)
 
 
-def create_content(requester: Requester) -> tuple[str, int]:
+def create_content(requester: Requester, token: str) -> tuple[str, int]:
     """Return a new mxc: URI to upload to later, and when it expires without an upload.
 
-    The time is in milliseconds since the epoch. Raises LimitExceeded for a user who has too many of them.
+    The time is in milliseconds since the epoch. `token` is the access token that the request showed: only
+    with the same one CloudFront takes a large upload to the URI. Raises Forbidden for guests and users whose
+    quota is used up, LimitExceeded for a user who has too many of them.
     """
     _forbid_guests(requester)
     now = now_ms()
-    media_id, until = new_media_id(), now + PENDING_MS
+    media_id, until, device_id = new_media_id(), now + PENDING_MS, None
+    if key := _upload_key():
+        _require_quota(requester)
+        media_id = new_signed_id(key, settings().server_name, token, until // 1000)
+        device_id = requester.device_id
     try:
         first_end = storage.create_pending(
-            media_id, requester.user_id, now_ms=now, until_ms=until, limit=PENDING_LIMIT
+            media_id,
+            requester.user_id,
+            now_ms=now,
+            until_ms=until,
+            limit=PENDING_LIMIT,
+            device_id=device_id,
         )
     except ConditionFailed as error:
         raise Unavailable("Too many uploads are created at once; try again") from error
@@ -124,9 +137,7 @@ def check_upload(requester: Requester, size: int, file_name: str | None) -> None
     _forbid_guests(requester)
     most = settings().media_max_bytes
     if size > most:
-        raise TooLarge(
-            f"An upload may have {most:,} bytes; this one has {size:,}. The server can't take larger ones"
-        )
+        raise TooLarge(f"An upload may have {most:,} bytes; this one has {size:,}.{_other_way()}")
     if file_name is not None and len(file_name.encode()) > MAX_FILE_NAME_BYTES:
         raise InvalidParam(f"filename has at most {MAX_FILE_NAME_BYTES} bytes")
     rate_limits.check("media_upload", requester.user_id)
@@ -152,6 +163,33 @@ def counted(requester: Requester, size: int) -> Iterator[None]:
     except Exception:
         storage.give_back_bytes(requester.user_id, size)
         raise
+
+
+def _other_way() -> str:
+    """Return a sentence, after a space, on how larger files can be uploaded; empty if they can't."""
+    most = settings().media_put_max_bytes
+    if not _takes_puts():
+        return ""
+    return f" Up to {most:,} bytes can be uploaded by PUT, to a media ID that POST /create gave"
+
+
+def _upload_key() -> str:
+    """Return the key that signs media IDs; empty where CloudFront takes no uploads."""
+    if not _takes_puts():
+        return ""
+    return upload_key(parameters.read_secret(settings().viewer_secret_parameter))
+
+
+def _takes_puts() -> bool:
+    """Return whether CloudFront, which must be there to share a secret, takes large uploads."""
+    return bool(settings().viewer_secret_parameter and settings().media_put_max_bytes)
+
+
+def _require_quota(requester: Requester) -> None:
+    """Raise Forbidden if nothing is left of the user's quota. What CloudFront takes is counted afterwards."""
+    quota = settings().media_quota_bytes
+    if quota and fetch(storage.used_bytes_read(requester.user_id)) >= quota:
+        raise Forbidden(f"You may upload {quota:,} bytes in all, and nothing is left of them")
 
 
 def _forbid_guests(requester: Requester) -> None:

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import Attributes, ConditionFailed, StoredItem, Write
+from murmuration.aws.dynamodb import Attributes, ConditionFailed, Item, StoredItem, Write
+from murmuration.aws.reads import Read
 from murmuration.storage.live.streams import ATTEMPTS, pause
 
 if TYPE_CHECKING:
-    from murmuration.protocol.identifiers import UserId
+    from murmuration.protocol.identifiers import DeviceId, UserId
 
 TABLE = "media"
 
@@ -36,7 +37,8 @@ class Content:
 class Media:
     """A media ID: its owner, and its content, or until when the content may be uploaded.
 
-    `begun` is content whose upload was begun: it may be in the bucket by now.
+    `begun` is content whose upload was begun: it may be in the bucket by now. A pending ID to which
+    CloudFront may take an upload has `device_id`, the device that created it.
     """
 
     media_id: str
@@ -44,6 +46,7 @@ class Media:
     content: Content | None
     pending_until_ms: int | None
     begun: Content | None = None
+    device_id: DeviceId | None = None
 
 
 def read(media_id: str) -> Media | None:
@@ -56,6 +59,7 @@ def read(media_id: str) -> Media | None:
         content_of(item),
         item.get("pending_until_ms"),
         content_of(item.get("begun", {})),
+        item.get("device_id"),
     )
 
 
@@ -133,12 +137,17 @@ def complete_begun(media: Media, content: Content) -> None:
         dynamodb.update(
             TABLE,
             {"media_id": media.media_id},
-            f"SET {', '.join(f'#{name} = :{name}' for name in attributes)} REMOVE pending_until_ms, begun",
+            f"{_setting(attributes)} REMOVE pending_until_ms, begun, device_id",
             names={f"#{name}": name for name in attributes},
             values={f":{name}": value for name, value in attributes.items()},
             condition="attribute_exists(begun)",
         )
     )
+
+
+def _setting(attributes: Attributes) -> str:
+    """Return the update expression that sets attributes, with placeholders for names and values."""
+    return f"SET {', '.join(f'#{name} = :{name}' for name in attributes)}"
 
 
 # -- A user's bytes --------------------------------------------------------------------------------------
@@ -166,6 +175,11 @@ def take_bytes(user_id: UserId, count: int, *, most: int) -> bool:
     except ConditionFailed:
         return False
     return True
+
+
+def used_bytes_read(user_id: UserId) -> Read[int]:
+    """Read how many bytes are counted for a user, as of a moment ago. `settle` and `take_bytes` decide."""
+    return Read(TABLE, _bytes_key(user_id), lambda item: int(item["used"]) if item else 0, eventual=True)
 
 
 def give_back_bytes(user_id: UserId, count: int) -> None:
@@ -260,8 +274,16 @@ def _thumbnail_key(media_id: str, name: str) -> dict[str, str]:
 # -- Pending uploads -------------------------------------------------------------------------------------
 
 
-def create_pending(media_id: str, user_id: UserId, *, now_ms: int, until_ms: int, limit: int) -> int | None:
-    """Add an ID without content, and return None.
+def create_pending(
+    media_id: str,
+    user_id: UserId,
+    *,
+    now_ms: int,
+    until_ms: int,
+    limit: int,
+    device_id: DeviceId | None = None,
+) -> int | None:
+    """Add an ID without content, and return None. With `device_id` CloudFront may take its upload.
 
     If the user has `limit` pending IDs already, return when the first of those ends (milliseconds since the
     epoch). Raises ConditionFailed if the ID is taken, or others keep changing the list.
@@ -272,7 +294,9 @@ def create_pending(media_id: str, user_id: UserId, *, now_ms: int, until_ms: int
         current = {each: ends for each, ends in pending.items() if ends > now_ms}
         if len(current) >= limit:
             return min(current.values())
-        item = {"media_id": media_id, "user_id": user_id, "pending_until_ms": until_ms}
+        item: Item = {"media_id": media_id, "user_id": user_id, "pending_until_ms": until_ms}
+        if device_id is not None:
+            item["device_id"] = device_id
         writes = [
             dynamodb.put(TABLE, item, condition="attribute_not_exists(media_id)").named("media ID"),
             _list_write(user_id, pending if listed else None, {**current, media_id: until_ms}),
@@ -300,9 +324,60 @@ def complete(media: Media, content: Content) -> None:
             dynamodb.update(
                 TABLE,
                 {"media_id": media.media_id},
-                f"SET {', '.join(f'#{name} = :{name}' for name in attributes)} REMOVE pending_until_ms",
+                f"{_setting(attributes)} REMOVE pending_until_ms, device_id",
                 names={f"#{name}": name for name in attributes},
                 values={f":{name}": value for name, value in attributes.items()},
+                condition="attribute_exists(pending_until_ms) AND attribute_not_exists(begun)",
+            ),
+            _unlist(media),
+        ]
+    )
+
+
+def settle(media: Media, content: Content, *, most: int) -> None:
+    """Give a pending ID its content, which CloudFront stored, and count its bytes in the user's quota.
+
+    Raises ConditionFailed: "media" if the ID isn't pending or another upload to it has begun, "quota" if the
+    user would have more than `most` bytes (0 for no bound).
+    """
+    attributes = content_attributes(content)
+    writes = [
+        dynamodb.update(
+            TABLE,
+            {"media_id": media.media_id},
+            f"{_setting(attributes)} REMOVE pending_until_ms, device_id",
+            names={f"#{name}": name for name in attributes},
+            values={f":{name}": value for name, value in attributes.items()},
+            condition="attribute_exists(pending_until_ms) AND attribute_not_exists(begun)",
+        ).named("media"),
+        _unlist(media),
+    ]
+    if most:
+        writes.append(
+            dynamodb.update(
+                TABLE,
+                _bytes_key(media.user_id),
+                "ADD used :count",
+                values={":count": content.size, ":room": most - content.size},
+                condition="attribute_not_exists(used) OR used <= :room",
+            ).named("quota")
+        )
+    dynamodb.transact(writes)
+
+
+def refuse(media: Media, *, expires_ms: int) -> None:
+    """Note that the upload to a pending ID was refused: it takes no content any more.
+
+    The table deletes the item some time after `expires_ms`. Raises ConditionFailed if the ID isn't pending,
+    or an upload has begun.
+    """
+    dynamodb.transact(
+        [
+            dynamodb.update(
+                TABLE,
+                {"media_id": media.media_id},
+                "SET expires = :expires REMOVE pending_until_ms, device_id",
+                values={":expires": expires_ms // 1000},
                 condition="attribute_exists(pending_until_ms) AND attribute_not_exists(begun)",
             ),
             _unlist(media),
