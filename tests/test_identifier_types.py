@@ -13,6 +13,9 @@ TEXT = re.compile(r"\bstr\b")
 PARSERS = "murmuration.protocol.identifiers"
 """Its functions take texts: they tell whether a text is an identifier."""
 TEXTS = {
+    "murmuration.media.incoming.signed_ids:new_signed_id.server_name": "what a path names, and what signs it",
+    "murmuration.media.incoming.signed_ids:is_signed_for.server_name": "what a path names, and what signs it",
+    "murmuration.media.incoming.signed_ids:_signature.server_name": "what a path names, and what signs it",
     "murmuration.federation.inbound.asking:_fits.event_id": "what another server names, before it is checked",
     "murmuration.storage.servers.unobtainable:read.event_ids": "an ID with a word in front, or without",
     "murmuration.storage.servers.unobtainable:remember.event_ids": "an ID with a word in front, or without",

@@ -18,6 +18,7 @@ import pytest
 
 from murmuration import clock
 from murmuration.federation.membership import joining
+from murmuration.identity import rate_limits
 from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 from murmuration.rooms.room import Room
@@ -194,6 +195,6 @@ def test_what_was_interrupted_and_repeated_is_done_once(
             assert status >= 500, f"write {number} {way.value}"
             with monkeypatch.context() as patch:
                 # A join that was begun, and never queued, is begun anew after a minute.
-                patch.setattr(joining, "now_ms", lambda: clock.now_ms() + join_jobs.QUEUED_MS + 1)
+                patch.setattr(rate_limits, "now_ms", lambda: clock.now_ms() + join_jobs.QUEUED_MS + 1)
                 assert _carry_out(operation) == 200, f"write {number} of {whole.operations} {way.value}"
         assert scene.picture() == expected, f"write {number} of {whole.operations} {way.value}"

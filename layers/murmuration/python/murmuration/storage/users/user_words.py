@@ -48,12 +48,12 @@ def remove_words(user_id: UserId, before: str | None, now: str | None) -> None:
     _remove(user_id, [word for word in words_of(before or "") if word not in kept])
 
 
-def remove_all(user_id: str, display_name: str | None) -> None:
+def remove_all(user_id: UserId, display_name: str | None) -> None:
     """Remove all words by which a user is found, of their display name and of their ID."""
     _remove(user_id, {*words_of(user_id[1:].partition(":")[0]), *words_of(display_name or "")})
 
 
-def _remove(user_id: str, words: Iterable[str]) -> None:
+def _remove(user_id: UserId, words: Iterable[str]) -> None:
     dynamodb.batch_write(
         [dynamodb.delete(TABLE, {"pk": _pk(word), "sk": f"{word}#{user_id}"}) for word in words]
     )
