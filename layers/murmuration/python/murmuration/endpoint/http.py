@@ -201,10 +201,7 @@ class Request:
 
     @property
     def coming_bytes(self) -> int:
-        """The size of a body that the gateway stores, as CloudFront's function for uploads read it.
-
-        Raises MissingParam.
-        """
+        """The bytes of a body that the gateway stores, as CloudFront read them. Raises MissingParam."""
         from murmuration.endpoint.uploads import size_of
 
         return size_of(self.headers if self._came_through_viewer() else {})
