@@ -35,9 +35,7 @@ class Address:
 
     @property
     def shown(self) -> str:
-        """The text that shows a person where the URL leads: the host alone, or the scheme of an
-        application's own.
-        """
+        """Where the URL leads, as a person is shown it: the host, or the scheme of a URL that opens an app."""
         if not self.host:
             return f"{self.scheme}:"
         host = self.host if self.port is None else f"{self.host}:{self.port}"

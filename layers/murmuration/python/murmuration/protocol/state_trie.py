@@ -99,7 +99,10 @@ def update(
 def _store(
     room_id: RoomId, fragments: list[_Fragment], read: dict[NodeId, bytes], fetch: Fetch
 ) -> tuple[NodeId, dict[NodeId, bytes]]:
-    """Write the map made of `fragments`, opening those that its form doesn't keep whole."""
+    """Return the root of the map made of `fragments`, and its nodes that aren't among `read`.
+
+    A subtree that doesn't end up as one node is fetched and taken apart.
+    """
     if not fragments:
         return EMPTY, {}
     while True:

@@ -135,7 +135,7 @@ def get_local_aliases(token: AccessToken, room_id: RoomId) -> list[str]:
 
 
 def require_new(alias: str) -> None:
-    """Check that an alias may come to be here; raises InvalidParam.
+    """Check that a new alias may be made on this server. Raises InvalidParam.
 
     An alias without a local part names nothing. One with white space breaks where people write it down,
     so it isn't made, though the specification has such aliases: those that exist stay good.
