@@ -82,7 +82,7 @@ def test_secrets_are_made_once_and_told_again(answers: list[dict[str, Any]]) -> 
     assert first["Status"] == second["Status"] == "SUCCESS"
     assert first["Data"] == second["Data"]
     assert first["NoEcho"] is True
-    assert set(first["Data"]) == {"ViewerSecret", "QueueSecret"}
+    assert set(first["Data"]) == {"ViewerSecret", "QueueSecret", "UploadKey"}
     assert names() == {"signing-key", "viewer-secret", "queue-secret"}
 
 
