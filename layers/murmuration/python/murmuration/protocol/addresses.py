@@ -35,7 +35,7 @@ class Address:
 
     @property
     def shown(self) -> str:
-        """Where the URL leads, as a person is shown it: the host, or the scheme of a URL that opens an app."""
+        """Where the URL leads, for people to read: the host, or the scheme of a URL that opens an app."""
         if not self.host:
             return f"{self.scheme}:"
         host = self.host if self.port is None else f"{self.host}:{self.port}"
