@@ -56,7 +56,11 @@ WIRE: Final[Mapping[str, Mapping[str, tuple[Need, ...]]]] = {
     },
     "objects": {
         "get": (Need(OBJECTS, "*", "get"),),
+        "size_of": (Need(OBJECTS, "*", "get"),),
+        "describe": (Need(OBJECTS, "*", "get"),),
         "put": (Need(OBJECTS, "*", "put"),),
+        "renew": (Need(OBJECTS, "*", "get"), Need(OBJECTS, "*", "put")),
+        "copy": (Need(OBJECTS, "*", "get"), Need(OBJECTS, "*", "put")),
         "delete": (Need(OBJECTS, "*", "delete"),),
     },
     "parameters": {"read_secret": (Need(SECRETS, "", "get"),)},

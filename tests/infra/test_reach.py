@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import textwrap
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 
 from infra_cdk.reach import check, decisions
 from infra_cdk.reach.check import Finding, complaints, findings, is_enough, roots
+from infra_cdk.reach.operations import WIRE, Leaves
 from infra_cdk.reach.source import Source
 from infra_cdk.reach.walk import Walk
 from infra_shared.grants import EDGE, GRANTS, Grant, file_of
@@ -333,6 +335,19 @@ def test_a_complaint_names_the_way_and_the_file(found: Found, monkeypatch: pytes
     assert "murmuration.domain:run < functions.api.group.one:handler" in line
     monkeypatch.setattr(check, "GRANTS", {"api.group": Grant(tables={"rooms": "get"})})
     assert complaints([finding]) == []
+
+
+def test_each_function_that_asks_a_service_says_what_it_needs() -> None:
+    """One that is missing would need nothing in the eyes of the walk. Signing a path sends no request."""
+    leaves = Leaves(Source())
+    silent = [
+        f"{module}.{name}"
+        for module, last in leaves.wire.items()
+        for name, found in Source().modules[module].definitions.items()
+        if isinstance(found.node, ast.FunctionDef) and not name.startswith("_") and name not in WIRE[last]
+        if any(isinstance(each, ast.Name) and each.id == "client" for each in ast.walk(found.node))
+    ]
+    assert silent == ["murmuration.aws.objects.signed_path"]
 
 
 # -- The real source ---------------------------------------------------------------------------------------
