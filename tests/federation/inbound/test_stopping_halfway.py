@@ -61,8 +61,11 @@ Look = Callable[[], Any]
 
 
 def update_of_a_device(scene: Scene) -> tuple[Do, Look]:
+    """The update follows one that was fetched with the whole list, so its place is known."""
     scene.elsewhere.log_in("PHONE")
     devices(scene.alice, scene.bob)
+    scene.deliver(scene.elsewhere.log_in("LAPTOP"))
+    scene.worker.run()
     told, update = Told(scene.alice), scene.elsewhere.log_in("TABLET")
     return lambda: scene.deliver(update), lambda: (told.changed(), devices(scene.alice, scene.bob))
 
