@@ -38,14 +38,15 @@ class CustomResource(Kept, CloudFormationModel):
         self._call("Delete")
 
     def attribute(self, attribute: str) -> str:
+        """Return what the function answered. AWS updates it before asking it anew; moto may not."""
+        if attribute not in self.data:
+            self._call("Update")
         return str(self.data[attribute])
 
     def _call(self, request: str) -> None:
-        if request == "Create":
-            backend = lambda_backend(self.account, self.region)
-            self.function = backend.get_function(self.properties["ServiceToken"])
+        backend = lambda_backend(self.account, self.region)
         answer = _answered(
-            self.function,
+            backend.get_function(self.properties["ServiceToken"]),
             {
                 "RequestType": request,
                 "StackId": "rehearsal",
