@@ -38,15 +38,14 @@ class CustomResource(Kept, CloudFormationModel):
         self._call("Delete")
 
     def attribute(self, attribute: str) -> str:
-        """Return what the function answered. AWS updates it before asking it anew; moto may not."""
-        if attribute not in self.data:
-            self._call("Update")
         return str(self.data[attribute])
 
     def _call(self, request: str) -> None:
-        backend = lambda_backend(self.account, self.region)
+        if request == "Create":
+            backend = lambda_backend(self.account, self.region)
+            self.function = backend.get_function(self.properties["ServiceToken"])
         answer = _answered(
-            backend.get_function(self.properties["ServiceToken"]),
+            self.function,
             {
                 "RequestType": request,
                 "StackId": "rehearsal",
