@@ -25,7 +25,7 @@ TEXTS = {
 
 
 def annotated(node: ast.AST, owner: str) -> Iterator[tuple[str, ast.expr]]:
-    """Yield the parameters, returned values of properties and fields below a node, by owner and name."""
+    """Yield the name and the annotation of each parameter, field and returned value below a node."""
     for child in ast.iter_child_nodes(node):
         inside = owner
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -136,7 +136,10 @@ def parked_event(scene: Scene) -> tuple[Do, Look]:
 
 
 def whole_transaction(scene: Scene) -> tuple[Do, Look]:
-    """Events of two rooms, of which one needs several messages in the queue, and EDUs that last."""
+    """A transaction with events of two rooms and with EDUs that are stored.
+
+    The first room's events need several messages in the queue.
+    """
     other = encrypted_room(scene.alice, scene.elsewhere)
     first = [scene.room.message(scene.bob, f"m{number} {'x' * 60_000}") for number in range(5)]
     second = [other.message(scene.bob, f"n{number}") for number in range(2)]

@@ -80,33 +80,13 @@ def signed_path(key: str, seconds: int, *, headers: Mapping[str, str] | None = N
 
 def renew(key: str, content_type: str) -> bool:
     """Copy an object onto itself, so that the bucket counts its age from now. Return False if it is gone."""
-    count_object(0)
-    bucket, s3 = settings().media_bucket, client()
-    try:
-        s3.copy_object(
-            Bucket=bucket,
-            Key=key,
-            CopySource={"Bucket": bucket, "Key": key},
-            ContentType=content_type,
-            MetadataDirective="REPLACE",
-        )
-    except s3.exceptions.ClientError as error:
-        if _is_missing(error):
-            return False
-        raise
-    return True
+    return _copy(client(), key, key, content_type)
 
 
 def size_of(key: str) -> int | None:
     """Return the size of the object with `key` in bytes; None if there is none."""
-    count_object()
-    s3 = client()
-    try:
-        return int(s3.head_object(Bucket=settings().media_bucket, Key=key)["ContentLength"])
-    except s3.exceptions.ClientError as error:
-        if _is_missing(error):
-            return None
-        raise
+    found = describe(key)
+    return found.size if found is not None else None
 
 
 def describe(key: str) -> Description | None:
@@ -132,16 +112,21 @@ def copy(key: str, target: str, content_type: str, *, etag: str) -> bool:
 
     Returns False if there is no such object any more, or another one.
     """
+    return _copy(client(), key, target, content_type, CopySourceIfMatch=f'"{etag}"')
+
+
+def _copy(s3: Any, key: str, target: str, content_type: str, **condition: str) -> bool:
+    """Copy an object within the bucket. Return False if there is none that meets the condition."""
     count_object(0)
-    bucket, s3 = settings().media_bucket, client()
+    bucket = settings().media_bucket
     try:
         s3.copy_object(
             Bucket=bucket,
             Key=target,
             CopySource={"Bucket": bucket, "Key": key},
-            CopySourceIfMatch=f'"{etag}"',
             ContentType=content_type,
             MetadataDirective="REPLACE",
+            **condition,
         )
     except s3.exceptions.ClientError as error:
         if _is_missing(error) or error.response["Error"]["Code"] == "PreconditionFailed":

@@ -76,7 +76,10 @@ class EventNote(TypedDict):
 
 @final
 class InviteNote(TypedDict):
-    """An invite to a room that this server isn't in, by the ID of its event; else as `EventNote`."""
+    """A note about an invite to a room that this server isn't in.
+
+    `invite` is the ID of the invite's event. The other keys are those of `EventNote`.
+    """
 
     room_id: RoomId
     invite: str

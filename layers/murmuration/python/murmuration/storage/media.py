@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import DeviceId, UserId
 
 TABLE = "media"
+_PENDING = "attribute_exists(pending_until_ms) AND attribute_not_exists(begun)"
+"""The condition that an ID waits for its content, and no upload has begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ def begin_pending(media: Media, content: Content) -> None:
                 {"media_id": media.media_id},
                 "SET begun = :begun",
                 values={":begun": content_attributes(content)},
-                condition="attribute_exists(pending_until_ms) AND attribute_not_exists(begun)",
+                condition=_PENDING,
             ),
             _unlist(media),
         ]
@@ -132,16 +134,19 @@ def begin_pending(media: Media, content: Content) -> None:
 
 def complete_begun(media: Media, content: Content) -> None:
     """Note that an upload has arrived. Raises ConditionFailed if that was noted before."""
+    dynamodb.execute(_give(media, content, condition="attribute_exists(begun)"))
+
+
+def _give(media: Media, content: Content, *, condition: str) -> Write:
+    """Give a pending ID its content, under a condition."""
     attributes = content_attributes(content)
-    dynamodb.execute(
-        dynamodb.update(
-            TABLE,
-            {"media_id": media.media_id},
-            f"{_setting(attributes)} REMOVE pending_until_ms, begun, device_id",
-            names={f"#{name}": name for name in attributes},
-            values={f":{name}": value for name, value in attributes.items()},
-            condition="attribute_exists(begun)",
-        )
+    return dynamodb.update(
+        TABLE,
+        {"media_id": media.media_id},
+        f"{_setting(attributes)} REMOVE pending_until_ms, begun, device_id",
+        names={f"#{name}": name for name in attributes},
+        values={f":{name}": value for name, value in attributes.items()},
+        condition=condition,
     )
 
 
@@ -318,20 +323,7 @@ def complete(media: Media, content: Content) -> None:
     It is a transaction because a retried transaction succeeds; a retried single write would be refused
     because of its own first attempt.
     """
-    attributes = content_attributes(content)
-    dynamodb.transact(
-        [
-            dynamodb.update(
-                TABLE,
-                {"media_id": media.media_id},
-                f"{_setting(attributes)} REMOVE pending_until_ms, device_id",
-                names={f"#{name}": name for name in attributes},
-                values={f":{name}": value for name, value in attributes.items()},
-                condition="attribute_exists(pending_until_ms) AND attribute_not_exists(begun)",
-            ),
-            _unlist(media),
-        ]
-    )
+    dynamodb.transact([_give(media, content, condition=_PENDING), _unlist(media)])
 
 
 def settle(media: Media, content: Content, *, most: int) -> None:
@@ -340,16 +332,8 @@ def settle(media: Media, content: Content, *, most: int) -> None:
     Raises ConditionFailed: "media" if the ID isn't pending or another upload to it has begun, "quota" if the
     user would have more than `most` bytes (0 for no bound).
     """
-    attributes = content_attributes(content)
     writes = [
-        dynamodb.update(
-            TABLE,
-            {"media_id": media.media_id},
-            f"{_setting(attributes)} REMOVE pending_until_ms, device_id",
-            names={f"#{name}": name for name in attributes},
-            values={f":{name}": value for name, value in attributes.items()},
-            condition="attribute_exists(pending_until_ms) AND attribute_not_exists(begun)",
-        ).named("media"),
+        _give(media, content, condition=_PENDING).named("media"),
         _unlist(media),
     ]
     if most:
@@ -378,7 +362,7 @@ def refuse(media: Media, *, expires_ms: int) -> None:
                 {"media_id": media.media_id},
                 "SET expires = :expires REMOVE pending_until_ms, device_id",
                 values={":expires": expires_ms // 1000},
-                condition="attribute_exists(pending_until_ms) AND attribute_not_exists(begun)",
+                condition=_PENDING,
             ),
             _unlist(media),
         ]

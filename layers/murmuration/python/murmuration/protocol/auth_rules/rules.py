@@ -54,7 +54,10 @@ def create_event_id(event: Event) -> EventId:
 def _refuse_auth_events(
     event: Event, auth_events: Mapping[EventId, Event], rejected: Collection[str]
 ) -> Refusal | None:
-    """Return the rules below "considering the event's auth_events"; each is one step here."""
+    """Check the rules that the specification lists under "considering the event's auth_events".
+
+    Returns the refusal by the first rule that fails; None if all hold.
+    """
     if not all(event_id in auth_events for event_id in event.auth_events):
         return Refusal("An auth event is not known")
     entries = [auth_events[event_id] for event_id in event.auth_events]

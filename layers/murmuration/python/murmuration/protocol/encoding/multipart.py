@@ -92,7 +92,7 @@ class Reader:
             raise MultipartError("a delimiter's line goes on")
 
     def _until(self, end: bytes, prefix: bytes = b"") -> bytes:
-        """Return what comes before `end`, which is passed over; `prefix` counts as read already."""
+        """Return the bytes before `end`, and go on after it. The input begins with `prefix`."""
         self._held = prefix + self._held
         while (at := self._held.find(end)) < 0:
             if len(self._held) > MAX_HEADER_BYTES:

@@ -124,7 +124,7 @@ class _Walk:
             self._reached[event_id] = self._reached.get(event_id, 0) | self._all_chains
 
     def _pass_on(self, event_ids: Iterable[EventId]) -> None:
-        """Tell the auth events of these, and theirs in turn, what they are reached from."""
+        """Record, for the whole auth chain of these events, from which events it is reached."""
         pending = [event_id for event_id in event_ids if event_id not in self._frontier]
         while pending:
             event_id = pending.pop()
