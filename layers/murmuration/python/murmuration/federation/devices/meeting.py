@@ -2,7 +2,8 @@
 
 - A user of another server joins or leaves: if their list is tracked, it may have changed while no local user
   shared a room with them. So it is fetched anew, or forgotten.
-- The first local user joins an encrypted room: the same for all remote users in it.
+- The first local user joins an encrypted room, or the last one leaves a room: the same for all remote users
+  in it. Their servers tell this one of no change while nobody here shares a room with them.
 - A new server joins an encrypted room: it is told of the devices of the local users there. A local user joins
   one: all its servers are told of theirs. One update for each user is enough, because a server that knows
   less asks for the rest.
@@ -60,8 +61,14 @@ def note_members(items: Iterable[StoredItem]) -> None:
     if remote:
         _make_stale(remote)
     for change in changes:
-        if change.has_come and change.servers.head is not None and _is_encrypted(change.servers):
-            _meet(change)
+        head = change.servers.head
+        if head is None:
+            continue
+        if change.has_come:
+            if _is_encrypted(change.servers):
+                _meet(change)
+        elif is_local(change.user_id) and not head.local_joined:
+            _make_stale(_members(head)[1])
     for entry in entries:
         if _begins_encryption(entry):
             head = local_members.servers_at(entry.room_id, entry.root).head
