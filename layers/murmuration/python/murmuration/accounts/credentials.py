@@ -20,7 +20,7 @@ from murmuration.protocol.errors import (
     ThreepidMediumNotSupported,
     UserDeactivated,
 )
-from murmuration.protocol.identifiers import UserId, is_valid_new_localpart, parse_user_id
+from murmuration.protocol.identifiers import UserId, is_valid_new_localpart, parse_user_id, user_id_from
 from murmuration.settings import settings
 from murmuration.storage.users import accounts
 
@@ -143,4 +143,4 @@ def local_user_id(user: str) -> UserId | None:
         localpart = parse_user_id(user).localpart
     # Beyond ASCII, lower case could make one of today's characters of another: the Kelvin sign becomes a k.
     localpart = localpart.lower() if localpart.isascii() else localpart
-    return UserId(f"@{localpart}:{server_name}") if is_valid_new_localpart(localpart, server_name) else None
+    return user_id_from(localpart, server_name) if is_valid_new_localpart(localpart, server_name) else None

@@ -11,9 +11,9 @@ from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields, required
 from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound
-from murmuration.protocol.identifiers import UserId, is_valid_user_id
+from murmuration.protocol.identifiers import UserId
 from murmuration.storage.live import streams
-from murmuration.storage.rooms.member_index import is_local
+from murmuration.storage.rooms.member_index import is_local_id
 from murmuration.storage.users import accounts
 
 
@@ -105,5 +105,5 @@ def _require_admin(requester: Requester) -> None:
 
 
 def _require_local(user_id: UserId) -> None:
-    if not is_valid_user_id(user_id) or not is_local(user_id):
+    if not is_local_id(user_id):
         raise InvalidParam("The user does not belong to this server")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from murmuration.protocol import state_trie
 from murmuration.protocol.event_types import HISTORY_VISIBILITY_KEY, MEMBER
 from murmuration.protocol.events import StateKey
-from murmuration.protocol.identifiers import EventId, ServerName, server_name_of
+from murmuration.protocol.identifiers import EventId, ServerName, server_name_of, server_of
 from murmuration.protocol.state_trie import NodeId
 from murmuration.protocol.visibility import server_may_see, visibility_of
 from murmuration.rooms.reading.erasures import event_copy
@@ -52,7 +52,7 @@ def pdus_for(room: Room, origin: ServerName, events: Sequence[StoredEvent]) -> l
         visibilities = [before[event.event_id]]
         if event.state_pair == HISTORY_VISIBILITY_KEY:
             visibilities.append(visibility_of(event.content))
-        if event.membership is not None and member_index.server_of(event.member_id) == origin:
+        if event.membership is not None and server_of(event.member_id) == origin:
             seen.add(event.membership)
         # Without a place it is known as part of a state, which is given to whoever is in the room.
         given = event.is_state and (

@@ -16,6 +16,7 @@ from murmuration.aws.dynamodb import Item, Key, StoredItem, Values, Write
 from murmuration.aws.reads import Read, fetch_all
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import server_name_of
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.state_trie import NodeId
 from murmuration.settings import settings
@@ -285,8 +286,8 @@ def place_key(event_id: EventId, room_id: RoomId) -> str:
     versions 1 and 2 other servers choose their events' IDs, even one that another room has: then the room is
     in the key.
     """
-    server = event_id.partition(":")[2]
-    return f"{event_id} {room_id}" if server and server != settings().server_name else event_id
+    server = server_name_of(event_id)
+    return f"{event_id} {room_id}" if server is not None and server != settings().server_name else event_id
 
 
 def state_write(room_id: RoomId, entry: StateEntry) -> Write:
