@@ -110,7 +110,7 @@ def test_registration_tokens(command) -> None:
 
 
 def test_reports(command, folder: Path) -> None:
-    from murmuration.storage.rooms import reports
+    from murmuration.storage import reports
 
     with operating.connected(folder, None):
         reports.add(
