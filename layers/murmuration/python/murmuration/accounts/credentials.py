@@ -25,8 +25,8 @@ from murmuration.settings import settings
 from murmuration.storage.users import accounts
 
 if TYPE_CHECKING:
-    from murmuration.aws.dynamodb import StoredItem
     from murmuration.protocol.encoding.shapes import Body
+    from murmuration.storage.json_types import AccountItem
 
 _WRONG = "Invalid username or password"
 
@@ -75,7 +75,7 @@ def is_right_password(user_id: UserId, password: str, *, source_ip: str) -> bool
     return _account_by_password(user_id, password, source_ip, is_known=False) is not None
 
 
-def _account_by_password(who: str, password: str, source_ip: str, *, is_known: bool) -> StoredItem | None:
+def _account_by_password(who: str, password: str, source_ip: str, *, is_known: bool) -> AccountItem | None:
     """Return the account of a user, or of a stranger who has none, if the password is right; else None."""
     guess = login_guesses.take(who, source_ip, is_known=is_known)
     account = accounts.read_account(UserId(who)) if who.startswith("@") else None

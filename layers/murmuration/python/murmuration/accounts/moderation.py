@@ -5,6 +5,8 @@ https://spec.matrix.org/v1.19/client-server-api/#account-moderation
 
 from __future__ import annotations
 
+from typing import Literal
+
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.identity.moderation import LOCKED, SUSPENDED
 from murmuration.identity.tokens import Requester
@@ -29,11 +31,8 @@ def get_who_is(requester: Requester, user_id: UserId) -> Answer:
             raise NotFound("There is no such user")
     devices = {}
     for device in accounts.read_devices(user_id):
-        seen = {
-            shown: device[name]
-            for name, shown in (("last_seen_ip", "ip"), ("last_seen_ms", "last_seen"))
-            if name in device
-        }
+        values = {"ip": device.get("last_seen_ip"), "last_seen": device.get("last_seen_ms")}
+        seen = {name: value for name, value in values.items() if value is not None}
         devices[accounts.device_id_of(device)] = {"sessions": [{"connections": [seen]}]}
     return {"user_id": user_id, "devices": devices}
 
@@ -66,7 +65,7 @@ def set_suspension(requester: Requester, user_id: UserId, body: Fields) -> dict[
     return {SUSPENDED: _set(requester, user_id, SUSPENDED, body.boolean(SUSPENDED, default=False))}
 
 
-def _find(requester: Requester, user_id: UserId, flag: str) -> bool:
+def _find(requester: Requester, user_id: UserId, flag: Literal["locked", "suspended"]) -> bool:
     """Return a flag of somebody's account. Raises Forbidden, NotFound, and InvalidParam for another server's
     user.
     """
