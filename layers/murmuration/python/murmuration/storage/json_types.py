@@ -52,7 +52,7 @@ class DeviceItem(OwnerFlags):
 
 
 class ValidationItem(TypedDict):
-    """A session that proves an address (`storage.users.threepids`): once it is proved, with `validated_ms`."""
+    """A session that proves an address (`storage.users.threepids`). `validated_ms`: when it was proved."""
 
     medium: str
     address: str
