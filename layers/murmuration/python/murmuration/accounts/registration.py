@@ -275,7 +275,7 @@ def _create(
 def account_writes(
     user_id: UserId, display_name: str, password_hash: str | None, *, now: int, is_admin: bool = False
 ) -> list[Write]:
-    """Return the writes that make an account with its profile; the one named `accounts.ACCOUNT` claims the
+    """Return the writes that make an account with its profile; the one named ACCOUNT claims the
     user ID.
 
     Without a password its owner must log in by other means.
