@@ -80,7 +80,7 @@ class TestUsers:
         from murmuration.storage.users.accounts import read_account
 
         with operating.connected(self.folder, None):
-            return read_account(user_id) or {}
+            return dict(read_account(user_id) or {})
 
     @pytest.fixture(autouse=True)
     def _folder(self, folder: Path) -> None:

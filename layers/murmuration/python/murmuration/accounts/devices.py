@@ -201,11 +201,10 @@ def _record_change(user_id: UserId, device_ids: Sequence[DeviceId], *, quiet: bo
 
 def _client_device(item: DeviceItem) -> ClientDevice:
     device: ClientDevice = {"device_id": accounts.device_id_of(item)}
-    name, address, seen_ms = (item.get(each) for each in ("display_name", "last_seen_ip", "last_seen_ms"))
-    if name is not None:
+    if (name := item.get("display_name")) is not None:
         device["display_name"] = name
-    if address is not None:
+    if (address := item.get("last_seen_ip")) is not None:
         device["last_seen_ip"] = address
-    if seen_ms is not None:
+    if (seen_ms := item.get("last_seen_ms")) is not None:
         device["last_seen_ts"] = seen_ms
     return device

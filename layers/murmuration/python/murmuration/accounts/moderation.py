@@ -5,7 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#account-moderation
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.identity.moderation import LOCKED, SUSPENDED
@@ -17,6 +17,8 @@ from murmuration.protocol.identifiers import UserId
 from murmuration.storage.live import streams
 from murmuration.storage.rooms.member_index import is_local_id
 from murmuration.storage.users import accounts
+
+Flag: TypeAlias = Literal["locked", "suspended"]
 
 
 def get_who_is(requester: Requester, user_id: UserId) -> Answer:
@@ -65,7 +67,7 @@ def set_suspension(requester: Requester, user_id: UserId, body: Fields) -> dict[
     return {SUSPENDED: _set(requester, user_id, SUSPENDED, body.boolean(SUSPENDED, default=False))}
 
 
-def _find(requester: Requester, user_id: UserId, flag: Literal["locked", "suspended"]) -> bool:
+def _find(requester: Requester, user_id: UserId, flag: Flag) -> bool:
     """Return a flag of somebody's account. Raises Forbidden, NotFound, and InvalidParam for another server's
     user.
     """
@@ -79,7 +81,7 @@ def _find(requester: Requester, user_id: UserId, flag: Literal["locked", "suspen
     return bool(account.get(flag))
 
 
-def _set(requester: Requester, user_id: UserId, flag: str, on: bool) -> bool:
+def _set(requester: Requester, user_id: UserId, flag: Flag, on: bool) -> bool:
     """Set a flag of an account and then of its devices; stopped halfway, the same request goes on.
 
     The devices' flags are what each request is held against, without a further read. Whoever waits is called.

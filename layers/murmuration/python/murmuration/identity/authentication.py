@@ -54,7 +54,7 @@ def verify(
     if device is None or not (is_next or _equal(device.get("access_hash"), secret_hash)):
         raise UnknownToken("The access token is not known, or was logged out", soft_logout=False)
     now = now_ms()
-    expires_ms = device.get("next_access_expires_ms" if is_next else "access_expires_ms")
+    expires_ms = device.get("next_access_expires_ms") if is_next else device.get("access_expires_ms")
     if expires_ms is not None and expires_ms <= now:
         raise UnknownToken("The access token has expired", soft_logout=True)
     moderation.check_device(device, even_locked=even_locked)
