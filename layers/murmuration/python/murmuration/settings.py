@@ -32,7 +32,7 @@ class Settings:
     each table, queue and parameter. `queue_urls` begins the URL of each queue; without it URLs are asked for.
     Sizes are in bytes, times in seconds; `password_cost` is log2 of
     scrypt's N. `login_flows` and `identity_providers` are as they were written: `accounts.login_flows` and
-    `accounts.identity_providers` read them. To clients at the URLs that begin with one of
+    `accounts.sso.identity_providers` read them. To clients at the URLs that begin with one of
     `sso_trusted_clients` a single sign-on leads without a question; `sso_private_providers` lets providers
     have private addresses, and plain HTTP on the loopback; `push_private_gateways` does so for push
     gateways. The server's administrators are reached at `support_admin`, and who cares for its security at

@@ -34,7 +34,7 @@ from murmuration.protocol.errors import (
     UserInteractiveAuthRequired,
     UserInUse,
 )
-from murmuration.protocol.identifiers import UserId, is_valid_new_localpart
+from murmuration.protocol.identifiers import UserId, is_valid_new_localpart, user_id_from
 from murmuration.settings import settings
 from murmuration.storage.auth import auth_sessions
 from murmuration.storage.auth.auth_sessions import StoredSession
@@ -212,7 +212,7 @@ def _require_available(localpart: str) -> None:
 
 def user_id_of(localpart: str) -> UserId:
     """Return the ID of this server's user with that localpart."""
-    return UserId(f"@{localpart}:{settings().server_name}")
+    return user_id_from(localpart, settings().server_name)
 
 
 def _registered_before(session: str, password: str, source_ip: str) -> UserId | None:
@@ -275,7 +275,7 @@ def _create(
 def account_writes(
     user_id: UserId, display_name: str, password_hash: str | None, *, now: int, is_admin: bool = False
 ) -> list[Write]:
-    """Return the writes that make an account with its profile; the one named `accounts.ACCOUNT` claims the
+    """Return the writes that make an account with its profile; the one named ACCOUNT claims the
     user ID.
 
     Without a password its owner must log in by other means.

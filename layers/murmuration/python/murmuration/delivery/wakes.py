@@ -18,7 +18,7 @@ from murmuration.aws import concurrency, queues
 from murmuration.clock import now_ms
 from murmuration.identity.budgets import REMOTE_WAKE, WAKE, affords, charge, rings_owner
 from murmuration.protocol.event_types import FULLY_READ
-from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
+from murmuration.protocol.identifiers import DeviceId, RoomId, UserId, server_of
 from murmuration.storage.keys import device_lists, one_time_keys
 from murmuration.storage.live import listeners, receipts, streams, wake_queues
 from murmuration.storage.live.listeners import EVERYTHING, MOST_TOPICS, Socket, Wait
@@ -27,7 +27,7 @@ from murmuration.storage.live.streams import Change
 from murmuration.storage.live.typing_users import typing_among
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.local_members import members_at
-from murmuration.storage.rooms.member_index import is_local, server_of
+from murmuration.storage.rooms.member_index import is_local
 from murmuration.storage.users import presence
 
 if TYPE_CHECKING:

@@ -117,10 +117,6 @@ class UserInUse(MatrixError):
     errcode = "M_USER_IN_USE"
 
 
-class Exclusive(MatrixError):
-    errcode = "M_EXCLUSIVE"
-
-
 class WeakPassword(MatrixError):
     errcode = "M_WEAK_PASSWORD"
 
@@ -197,10 +193,6 @@ class BadPagination(MatrixError):
     """Client API v1's error for invalid parameters of a page."""
 
     errcode = "M_BAD_PAGINATION"
-
-
-class BadState(MatrixError):
-    errcode = "M_BAD_STATE"
 
 
 class UnsupportedRoomVersion(MatrixError):

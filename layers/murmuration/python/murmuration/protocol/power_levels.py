@@ -189,9 +189,6 @@ class PowerLevels:
         """Return whether a user's level suffices to redact others' events, apart from sending redactions."""
         return self.user_level(user_id) >= self.redact
 
-    def can_notify(self, user_id: UserId, key: str) -> bool:
-        return self.user_level(user_id) >= self.notification_level(key)
-
     # --- The content as written, for the rules on changing it
 
     def property_level(self, name: str) -> int | None:

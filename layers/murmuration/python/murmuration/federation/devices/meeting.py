@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 from murmuration.aws.dynamodb import StoredItem
 from murmuration.clock import now_ms
 from murmuration.protocol.event_types import ENCRYPTION_KEY
+from murmuration.protocol.identifiers import server_of
 from murmuration.settings import settings
 from murmuration.storage.live.new_entries import NewEntry, new_entries
 from murmuration.storage.rooms import local_members, member_index
 from murmuration.storage.rooms.local_members import Servers
-from murmuration.storage.rooms.member_index import is_local, server_of
+from murmuration.storage.rooms.member_index import is_local
 
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId, ServerName, UserId

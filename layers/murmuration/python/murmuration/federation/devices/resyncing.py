@@ -20,9 +20,9 @@ from murmuration.federation.inbound.transactions.queueing import QUEUE, group_of
 from murmuration.federation.requests import client
 from murmuration.federation.requests.errors import Refused, RequestFailed
 from murmuration.protocol.errors import Forbidden
+from murmuration.protocol.identifiers import server_of
 from murmuration.storage.keys import remote_devices
 from murmuration.storage.keys.remote_devices import RemoteDevices
-from murmuration.storage.rooms.member_index import server_of
 from murmuration.storage.servers import parked_device_lists as parked
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from murmuration.clock import now_ms
 from murmuration.federation.inbound import acls
 from murmuration.identity import rate_limits
 from murmuration.protocol.errors import LimitExceeded, NotFound, TooLarge
-from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId, is_valid_user_id
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId, is_compliant_user_of
 from murmuration.rooms.ephemeral import receipts, typing
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.room import Room
@@ -25,7 +25,6 @@ from murmuration.storage.live import listeners
 from murmuration.storage.live.receipts import READ
 from murmuration.storage.rooms import event_store, member_index, room_items
 from murmuration.storage.rooms.local_members import members_at
-from murmuration.storage.rooms.member_index import server_of
 
 if TYPE_CHECKING:
     from murmuration.federation.inbound.transactions.edus import Contents
@@ -47,7 +46,11 @@ def take_typing(origin: ServerName, contents: Contents) -> None:
     newest: dict[tuple[RoomId, UserId], bool] = {}
     for content in contents:
         room_id, user_id, is_typing = (content.get(name) for name in ("room_id", "user_id", "typing"))
-        if not isinstance(room_id, str) or not isinstance(is_typing, bool) or not is_of(user_id, origin):
+        if (
+            not isinstance(room_id, str)
+            or not isinstance(is_typing, bool)
+            or not is_compliant_user_of(user_id, origin)
+        ):
             continue
         newest[RoomId(room_id), user_id] = is_typing
     for (room_id, user_id), is_typing in newest.items():
@@ -92,7 +95,7 @@ def _receipts(origin: ServerName, of_room: object) -> Iterator[_Receipt]:
     """Yield the read receipts of a server's users, out of what an EDU says of a room."""
     read = of_room.get("m.read") if isinstance(of_room, dict) else None
     for user_id, receipt in read.items() if isinstance(read, dict) else ():
-        if not is_of(user_id, origin) or not isinstance(receipt, dict):
+        if not is_compliant_user_of(user_id, origin) or not isinstance(receipt, dict):
             continue
         event_ids, data = receipt.get("event_ids"), receipt.get("data")
         data = data if isinstance(data, dict) else {}
@@ -137,11 +140,6 @@ def _of_our_events(room: Room, known: Sequence[tuple[_Receipt, int]]) -> list[tu
     entries = room_items.read_log_entries(keys, {room.room_id: room.version})
     ours = {entry.ordinal for entry in entries if member_index.is_local(entry.event.sender)}
     return [(receipt, ordinal) for receipt, ordinal in known if ordinal in ours]
-
-
-def is_of(user_id: object, origin: ServerName) -> TypeGuard[UserId]:
-    """Return whether `user_id` is a user ID of the server `origin`."""
-    return isinstance(user_id, str) and is_valid_user_id(user_id) and server_of(user_id) == origin
 
 
 def _room(room_id: RoomId, origin: ServerName) -> Room | None:

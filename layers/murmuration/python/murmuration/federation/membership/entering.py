@@ -66,7 +66,7 @@ def enter(entry: Entry, *, afresh: bool = False) -> None:
 def _keep_events(entry: Entry) -> None:
     """Store the events that aren't known yet, as outliers."""
     room_id = entry.join.room_id
-    known = room_items.locate(entry.events, room_id)
+    known = event_store.known_among(entry.events, room_id)
     fresh = [event for event_id, event in entry.events.items() if event_id not in known]
     concurrency.parallel(
         *(functools.partial(keep_outlier, StoredEvent(event, room_id, "outlier")) for event in fresh)

@@ -26,8 +26,6 @@ EventFields: TypeAlias = Mapping[str, Any]
 """The fields of an event that is only read, in the format of clients or of servers."""
 AuthFields: TypeAlias = Mapping[str, Any]
 """The `auth` of a request in user-interactive authentication, which names a stage and proves it."""
-EduFields: TypeAlias = Mapping[str, Any]
-"""An EDU, or what is in one."""
 LambdaEvent: TypeAlias = Mapping[str, Any]
 """What Lambda hands to a function: API Gateway's request, or records of a queue or a stream."""
 

@@ -21,7 +21,7 @@ from murmuration.rooms.reading.pagination import parse_moment
 from murmuration.rooms.reading.past_state import pick_state_after, state_after
 from murmuration.rooms.reading.viewing import View, open_view
 from murmuration.rooms.reading.visibility import seen_by
-from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms import event_store, room_items
 from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.storage.users import memberships
 
@@ -73,11 +73,11 @@ def get_room_state_with_key(
 
 def _with_unsigned(view: View, event: Event) -> ClientEvent:
     """Return the event in the format for clients, with what only its log entry knows."""
-    place = room_items.locate([event.event_id], view.room.room_id).get(event.event_id, {})
-    if "ordinal" not in place:
+    ordinal = event_store.read_ordinals([event.event_id], view.room.room_id).get(event.event_id)
+    if ordinal is None:
         return state_event(event, view.viewer)
     versions: dict[RoomId, RoomVersion] = {view.room.room_id: view.room.version}
-    entries = room_items.read_log_entries([(view.room.room_id, place["ordinal"])], versions)
+    entries = room_items.read_log_entries([(view.room.room_id, ordinal)], versions)
     return client_event(entry_copy(entries[0], view.viewer.hidden_senders(event.room_id)), view.viewer)
 
 

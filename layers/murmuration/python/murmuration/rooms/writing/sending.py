@@ -32,7 +32,7 @@ from murmuration.rooms.writing.content_checks import check_content
 from murmuration.rooms.writing.redactions import REDACTION_STATE, has_power, takes_effect
 from murmuration.rooms.writing.relation_checks import check_relation
 from murmuration.rooms.writing.transactions import Once
-from murmuration.storage.rooms import directory, room_items
+from murmuration.storage.rooms import directory, event_store, room_items
 from murmuration.storage.rooms.room_items import LogEntry
 
 LASTING = (CREATE, SERVER_ACL)
@@ -180,11 +180,11 @@ def redact_event(
 
 
 def _target(batch: Append, event_id: EventId) -> LogEntry:
-    place = room_items.locate([event_id], batch.room_id).get(event_id)
-    if place is None or place["room_id"] != batch.room_id or "ordinal" not in place:
+    ordinal = event_store.read_ordinals([event_id], batch.room_id).get(event_id)
+    if ordinal is None:
         raise NotFound("There is no such event in this room")
     versions = {batch.room_id: batch.version}
-    entries = room_items.read_log_entries([(batch.room_id, place["ordinal"])], versions)
+    entries = room_items.read_log_entries([(batch.room_id, ordinal)], versions)
     if not entries:
         raise NotFound("There is no such event in this room")
     return entries[0]

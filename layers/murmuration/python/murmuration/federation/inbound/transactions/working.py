@@ -26,7 +26,7 @@ from murmuration.federation.inbound.transactions import counting, queueing
 from murmuration.identity import rate_limits
 from murmuration.protocol.errors import LimitExceeded, MatrixError, NotFound, Unavailable
 from murmuration.protocol.events import Event
-from murmuration.protocol.identifiers import EventId, RoomId, ServerName
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName, server_of
 from murmuration.protocol.pdus.event_format import parse_pdu
 from murmuration.protocol.pdus.hashing import verify_content_hash
 from murmuration.protocol.pdus.keys import KeyRing
@@ -34,7 +34,7 @@ from murmuration.protocol.pdus.signing import key_ids_of
 from murmuration.protocol.pdus.validation import required_signers
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.settling import settle
-from murmuration.storage.rooms import event_store, member_index
+from murmuration.storage.rooms import event_store
 from murmuration.storage.servers import parked_pdus
 from murmuration.transport.deadlines import Deadline
 
@@ -75,7 +75,7 @@ def origin_of(message: JsonObject) -> ServerName:
     list's user.
     """
     if "device_list" in message:
-        return member_index.server_of(message["device_list"])
+        return server_of(message["device_list"])
     return ServerName(str(message["origin"]))
 
 
