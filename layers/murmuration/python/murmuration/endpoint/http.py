@@ -51,17 +51,17 @@ CORS_HEADERS = {
 """Sent with every response. https://spec.matrix.org/v1.19/client-server-api/#web-browser-clients"""
 
 MAX_PARAMETER_BYTES = 900
-"""How long a path parameter may be at all: it must fit into a key. Identifiers have 255 bytes."""
+"""The maximum length of a path parameter: it must fit into a key. Identifiers have at most 255 bytes."""
 
 SMALLEST_COMPRESSED = 1_024
-"""JSON of fewer characters is not compressed, as that gains little."""
+"""JSON of fewer characters isn't compressed, because that saves little."""
 LARGE_CHARACTERS = 1_400_000
-"""How long JSON may be that certainly fits into a function's 6 MB, in UTF-8 and with its quotes escaped."""
+"""The length of JSON that fits into a function's 6 MB in any case, as UTF-8 and with its quotes escaped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer other than 200 with a JSON object; a `bytes` body is sent as it is."""
+    """An answer whose status isn't 200, or whose body isn't JSON. `bytes` are sent unchanged."""
 
     body: Any = field(default_factory=dict)
     status: int = 200
@@ -69,9 +69,9 @@ class Response:
 
 
 class Request:
-    """A request, read lazily from the proxy event.
+    """A request, parsed lazily from the proxy event.
 
-    Path parameters are percent-decoded once, as the client meant them; `query` holds each parameter's last
+    Path parameters are percent-decoded once, as the client meant them. `query` has each parameter's last
     value, decoded by the gateway.
     """
 
@@ -93,7 +93,7 @@ class Request:
 
     @property
     def is_unstable(self) -> bool:
-        """Whether the client uses the name that an endpoint has while it is proposed."""
+        """Whether the client uses the unstable name of an endpoint, from when it was a proposal."""
         return self.path.startswith("/_matrix/client/unstable/")
 
     @property
@@ -103,7 +103,7 @@ class Request:
 
     @cached_property
     def params(self) -> PathParams:
-        """The path parameters. Raises InvalidParam where one isn't UTF-8, NotFound, TooLarge."""
+        """The path parameters. Raises InvalidParam if one isn't UTF-8, NotFound, TooLarge."""
         try:
             raw = path_parameters(self.event, self.headers.get(URI_HEADER))
             found = {name: unquote(value, errors="strict") for name, value in raw.items()}
@@ -120,7 +120,7 @@ class Request:
         return query_of(self.event)
 
     def query_as(self, kind: Callable[[str], T], name: str) -> T | None:
-        """Return a query parameter that is meant as an identifier of this kind; None if it's absent."""
+        """Return a query parameter as an identifier of this kind; None if it is absent."""
         value = self.query.get(name)
         return None if value is None else kind(value)
 
@@ -130,18 +130,18 @@ class Request:
 
     @property
     def query_values(self) -> Mapping[str, Sequence[str]]:
-        """All values of each query parameter, empty ones too."""
+        """All values of each query parameter, including empty ones."""
         return self.event.get("multiValueQueryStringParameters") or {}
 
     def query_required(self, name: str) -> str:
-        """Return the value of a query parameter that must be there. Raises MissingParam."""
+        """Return a query parameter that is required. Raises MissingParam."""
         value = self.query.get(name)
         if not value:
             raise MissingParam(f"The query parameter {name} is missing")
         return value
 
     def query_int(self, name: str, default: int, *, low: int = 0, high: int = MAX_INTEGER) -> int:
-        """Return a whole number from the query, at least `low` and cut to `high`. Raises InvalidParam."""
+        """Return a whole number from the query, at least `low` and reduced to `high`. Raises InvalidParam."""
         text = self.query.get(name)
         if text is None:
             return default
@@ -173,12 +173,12 @@ class Request:
 
     @cached_property
     def headers(self) -> dict[str, str]:
-        """Header values by lower-case name, the content type as it was sent."""
+        """Header values by lower-case name. The content type is the one that the client sent."""
         return headers_of(self.event)
 
     @property
     def accepts_gzip(self) -> bool:
-        """Whether the client says that it takes a compressed answer."""
+        """Whether the client accepts a compressed answer."""
         for offer in self.headers.get("accept-encoding", "").lower().split(","):
             coding, _, weight = offer.replace(" ", "").partition(";q=")
             if coding == "gzip":
@@ -187,13 +187,13 @@ class Request:
 
     @property
     def received_ms(self) -> int:
-        """When the request reached the gateway, by its clock."""
+        """The time at which the request reached the gateway, in milliseconds, by the gateway's clock."""
         at = self.event["requestContext"].get("requestTimeEpoch")
         return int(at) if at is not None else now_ms()
 
     @property
     def source_ip(self) -> str:
-        """The client's address: as CloudFront tells it, for a request that shows it came through there."""
+        """The client's address: CloudFront's report of it, if the request proves that it came through there."""
         hops = [hop.strip() for hop in self.headers.get("x-forwarded-for", "").split(",")]
         if len(hops) > 1 and self._came_through_viewer():
             return hops[-2]
@@ -201,13 +201,13 @@ class Request:
 
     @property
     def coming_bytes(self) -> int:
-        """The bytes of a body that the gateway stores, as CloudFront read them. Raises MissingParam."""
+        """The size of a body that the gateway stores, in bytes, as CloudFront read it. Raises MissingParam."""
         from murmuration.endpoint.uploads import size_of
 
         return size_of(self.headers if self._came_through_viewer() else {})
 
     def _came_through_viewer(self) -> bool:
-        """Return whether the request bears the secret that the viewer side alone puts on requests."""
+        """Return whether the request has the secret that only the viewer side adds to requests."""
         shown, parameter = self.headers.get(VIEWER_SECRET_HEADER, ""), settings().viewer_secret_parameter
         if not shown or not parameter:
             return False
@@ -225,7 +225,7 @@ class Request:
         return parse_json(self.body)
 
     def json_object(self, *, optional: bool = False) -> dict[str, Any]:
-        """Return the body, a JSON object; {} for an `optional` one that is empty or null. Raises NotJson."""
+        """Return the body, a JSON object; with `optional`, {} for an empty or null one. Raises NotJson."""
         if optional and self.body.strip() in (b"", b"null"):
             return {}
         value = self.json()
@@ -234,11 +234,11 @@ class Request:
         return value
 
     def fields(self, *, optional: bool = False) -> Fields:
-        """Return the body's properties by type; `optional`: none if it is empty. Raises NotJson, BadJson."""
+        """Return the body's properties for typed access; `optional`: it may be empty. Raises NotJson, BadJson."""
         return Fields(self.json_object(optional=optional))
 
     def form(self) -> dict[str, str]:
-        """Return the fields of a form that a browser posted, each one's last value. Raises InvalidParam."""
+        """Return the fields of a form that a browser posted: each one's last value. Raises InvalidParam."""
         from urllib.parse import parse_qsl
 
         try:
@@ -258,7 +258,7 @@ class Request:
 
     @property
     def shown_token(self) -> str:
-        """The text of the access token, as it was sent. Raises MissingToken."""
+        """The text of the access token, as the client sent it. Raises MissingToken."""
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
         bearer = token.strip() if scheme.lower() == "bearer" else ""
         if shown := bearer or self.query.get("access_token", ""):
@@ -267,7 +267,7 @@ class Request:
 
     @property
     def requester(self) -> Requester:
-        """The user and device that ask; their token is verified before the handler runs."""
+        """The user and device that make the request. Their token was verified before the handler runs."""
         if self._requester is None:
             raise MissingToken("The access token is missing")
         return self._requester
@@ -277,9 +277,9 @@ class Request:
         return self._requester
 
     def authenticate(self, auth: Auth) -> None:
-        """Verify the access token as `auth` asks. Raises MissingToken, UnknownToken and the like.
+        """Verify the access token as `auth` asks. Raises MissingToken, UnknownToken and similar errors.
 
-        A token that the domain verifies must look like one before anything else is said of the request.
+        A token that the domain verifies has its form checked here, before any other error of the request.
         """
         if auth is Auth.NONE:
             return
@@ -299,7 +299,7 @@ class Request:
         )
 
     def authenticate_server(self) -> None:
-        """Verify the X-Matrix signatures and keep the origin and what it signed. Raises Unauthorized."""
+        """Verify the X-Matrix signatures, and keep the origin and the signed content. Raises Unauthorized."""
         from murmuration.federation.authentication import authenticate
 
         every = self.event.get("multiValueHeaders") or {}
@@ -322,7 +322,7 @@ class Request:
 
     @property
     def content(self) -> Any:
-        """The JSON of a server's request, as it was verified: of any depth; None without a body."""
+        """The JSON of a server's request, as it was verified, of any depth; None without a body."""
         return self._content
 
     @property
@@ -334,9 +334,9 @@ class Request:
 
     @property
     def sent_uri(self) -> str:
-        """Path and query as they were sent, which CloudFront tells in a header. Raises Unauthorized.
+        """The path and query as the client sent them, from CloudFront's header. Raises Unauthorized.
 
-        Without that header only a request without a query can be trusted.
+        Without that header, only a request without a query can be trusted.
         """
         if self._came_through_viewer() and (uri := self.headers.get(URI_HEADER)):
             return uri
@@ -368,7 +368,7 @@ class Handler:
 
     def _respond(self, request: Request) -> ProxyResponse:
         try:
-            # The fallback serves paths of other routes too: it has no versions of its own.
+            # The fallback route serves paths of other routes too: it has no versions of its own.
             version = (request.event.get("pathParameters") or {}).get("version")
             if version is not None and self.route.versions and version not in self.route.versions:
                 raise Unrecognized(f"Version {version} of this endpoint is not supported")
@@ -400,7 +400,7 @@ class Handler:
 
 
 def _refusing(route: Http) -> AbstractContextManager[None]:
-    """Refuse suspended users if the route does so. It holds wherever the token is verified."""
+    """Refuse suspended users if the route says so. This applies wherever the token is verified."""
     if not route.refuses_suspended:
         return nullcontext()
     from murmuration.identity.moderation import refusing_suspended
@@ -434,9 +434,9 @@ def _unexpected(event: LambdaEvent, context: Any) -> Response:
 def proxy_response(answer: Any, *, compressible: bool = False, reads: bool = True) -> ProxyResponse:
     """Return API Gateway's proxy response for a handler's answer: a Response, or the value of a JSON body.
 
-    JSON over a function's 6 MB goes out compressed if it's `compressible`. If it is too large even so, it is
+    JSON over a function's 6 MB is sent compressed if it's `compressible`. If it is too large even then, it is
     stored, and the client is redirected to it (`large_answers`): with 307 if the request only `reads`, else
-    with 303. Behind an HTTP API, which doesn't compress, smaller answers are compressed too.
+    with 303. An HTTP API doesn't compress, so behind one smaller answers are compressed too.
     """
     response = answer if isinstance(answer, Response) else Response(answer)
     headers = {**CORS_HEADERS, **response.headers}
@@ -453,7 +453,7 @@ def proxy_response(answer: Any, *, compressible: bool = False, reads: bool = Tru
 
 
 def compresses_itself() -> bool:
-    """Return whether the API in front of the functions compresses what they answer."""
+    """Return whether the API in front of the functions compresses their answers."""
     return settings().api == "rest"
 
 
@@ -485,8 +485,9 @@ def endpoint(
 ) -> Callable[[Callable[[Request], Any]], Handler]:
     """Make a function the Lambda for `method` and `path` (API Gateway's syntax).
 
-    `also` are older paths of it; one with another method has that in front: `PUT /path`. Browsers come to
-    what is `for_people`, suspended users don't to what `refuses_suspended`. `stores_body`: see `uploads`.
+    `also` are older paths of it; one with another method has that in front: `PUT /path`. With `for_people`,
+    browsers get errors as pages. With `refuses_suspended`, suspended users are refused. `stores_body`: see
+    `uploads`.
     """
     given = (one.rpartition(" ") for one in also)
     older = tuple((other or method, where) for other, _, where in given)
