@@ -137,7 +137,9 @@ def _owner(identifier: Fields) -> UserId | None:
 
 
 def local_user_id(user: str) -> UserId | None:
-    """Return the local user's ID for `user`, which is a localpart or a whole user ID, in upper or lower case."""
+    """Return the local user's ID for `user`, which is a localpart or a whole user ID, in upper or
+    lower case.
+    """
     server_name = settings().server_name
     localpart = user
     if user.startswith("@"):

@@ -67,7 +67,9 @@ def set_suspension(requester: Requester, user_id: UserId, body: Fields) -> dict[
 
 
 def _find(requester: Requester, user_id: UserId, flag: str) -> bool:
-    """Return one flag of an account. Raises Forbidden, NotFound, and InvalidParam for another server's user."""
+    """Return one flag of an account. Raises Forbidden, NotFound, and InvalidParam for another
+    server's user.
+    """
     _require_admin(requester)
     _require_local(user_id)
     account = accounts.read_account(user_id)

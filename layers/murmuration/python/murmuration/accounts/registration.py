@@ -296,7 +296,9 @@ def account_writes(
 
 
 def _address_writes(user_id: UserId, proof: JsonObject) -> list[Write]:
-    """Return the writes that give the user the proved address; the one named `threepids.ADDRESS` claims it."""
+    """Return the writes that give the user the proved address; the one named `threepids.ADDRESS`
+    claims it.
+    """
     from murmuration.accounts.threepids import binding
 
     return binding.add_writes(user_id, binding.EMAIL, proof["address"], validated_ms=int(proof["at_ms"]))

@@ -57,7 +57,9 @@ class SessionRequest:
         return found
 
     def known_device(self, pair: TokenPair, *, now: int) -> tuple[Item, list[str]]:
-        """Return two things for an existing device: the attributes to set, and the names of those to remove."""
+        """Return two things for an existing device: the attributes to set, and the names of those
+        to remove.
+        """
         found = {**pair.attributes(), **self._seen(now)}
         return found, [name for name in ("access_expires_ms", "refresh_hash") if name not in found]
 

@@ -88,7 +88,9 @@ def wake_for_log_entries(items: Sequence[StoredItem]) -> frozenset[UserId]:
 
 
 def _may_concern_keys(entry: NewEntry) -> bool:
-    """Return whether an event may change for which users a member has to know the keys. A message never does."""
+    """Return whether an event may change for which users a member has to know the keys. A message
+    never does.
+    """
     return entry.is_resolved or not entry.fields or "state_key" in entry.fields
 
 

@@ -115,7 +115,9 @@ def _address(request: Request) -> str:
 
 
 def _estimate(request: Request, route: Http) -> float:
-    """Return the cost to charge before the work. What a client sends is stored in the database, except media."""
+    """Return the cost to charge before the work. What a client sends is stored in the database,
+    except media.
+    """
     if request.method == "GET":
         return budgets.ORDINARY
     kilobytes = len(request.event.get("body") or "") / 1024

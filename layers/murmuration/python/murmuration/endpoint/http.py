@@ -193,7 +193,7 @@ class Request:
 
     @property
     def source_ip(self) -> str:
-        """The client's address: CloudFront's report of it, if the request proves that it came through there."""
+        """The client's address, as CloudFront reports it if the request came through there."""
         hops = [hop.strip() for hop in self.headers.get("x-forwarded-for", "").split(",")]
         if len(hops) > 1 and self._came_through_viewer():
             return hops[-2]
@@ -201,7 +201,7 @@ class Request:
 
     @property
     def coming_bytes(self) -> int:
-        """The size of a body that the gateway stores, in bytes, as CloudFront read it. Raises MissingParam."""
+        """The bytes of a body that the gateway stores, as CloudFront counted them. Raises MissingParam."""
         from murmuration.endpoint.uploads import size_of
 
         return size_of(self.headers if self._came_through_viewer() else {})
@@ -234,7 +234,7 @@ class Request:
         return value
 
     def fields(self, *, optional: bool = False) -> Fields:
-        """Return the body's properties for typed access; `optional`: it may be empty. Raises NotJson, BadJson."""
+        """Return the body's properties; none if an `optional` one is empty. Raises NotJson, BadJson."""
         return Fields(self.json_object(optional=optional))
 
     def form(self) -> dict[str, str]:

@@ -105,7 +105,9 @@ def with_retries(call: Call) -> Call:
 
 
 def _written_ms(record: JsonObject) -> float | None:
-    """Return the time at which a record of a stream or a queue was written, in milliseconds; None if unknown."""
+    """Return the time at which a record of a stream or a queue was written, in milliseconds; None
+    if unknown.
+    """
     if "dynamodb" in record:
         at = record["dynamodb"].get("ApproximateCreationDateTime")
         return None if at is None else float(at) * 1000

@@ -109,7 +109,9 @@ class Schedule:
 
 
 def is_wanted(route: object, *, federation: bool) -> bool:
-    """Return whether a deployment includes functions with this route; `federation` says whether it federates."""
+    """Return whether a deployment includes functions with this route; `federation` says whether it
+    federates.
+    """
     return federation or not getattr(route, "federation", False)
 
 

@@ -27,7 +27,9 @@ def headers_of(event: LambdaEvent) -> dict[str, str]:
 
 
 def query_of(event: LambdaEvent) -> dict[str, str]:
-    """Return each query parameter's last value, without empty values of the parameters that may not be empty."""
+    """Return each query parameter's last value, without empty values of the parameters that may not
+    be empty.
+    """
     given = event.get("queryStringParameters") or {}
     return {name: value for name, value in given.items() if value or name not in ABSENT_WHEN_EMPTY}
 

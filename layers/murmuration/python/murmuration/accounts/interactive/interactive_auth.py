@@ -265,7 +265,9 @@ def reauthenticate(attempt: Attempt, user_id: UserId, *, repeatable: bool = True
 
 
 def proofs_of(user_id: UserId) -> list[Flow]:
-    """Return the flows with which a user can authenticate again. Reads nothing if only passwords are offered."""
+    """Return the flows with which a user can authenticate again. Reads nothing if only passwords
+    are offered.
+    """
     from murmuration.settings import settings
 
     if not settings().identity_providers:

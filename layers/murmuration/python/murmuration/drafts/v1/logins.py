@@ -90,7 +90,9 @@ def login(body: Body, *, source_ip: str) -> Answer:
 
 
 def _go_on(standing: Standing, request: SessionRequest, kind: str) -> Answer:
-    """Return the client's answer for the progress of a session. Raises the error with which its stage failed."""
+    """Return the client's answer for the progress of a session. Raises the error with which its
+    stage failed.
+    """
     if standing.failure is not None:
         raise standing.failure
     if standing.begun is not None:

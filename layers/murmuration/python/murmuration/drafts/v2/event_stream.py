@@ -259,7 +259,9 @@ def _joined_at(room: Room, viewer: Viewer) -> int:
 
 
 def _superseded(room: Room, passed: Sequence[LogEntry]) -> frozenset[str]:
-    """Return the IDs of state events that aren't current. Reads only if forks were resolved among `passed`."""
+    """Return the IDs of state events that aren't current. Reads only if forks were resolved among
+    `passed`.
+    """
     if not any(entry.resolved for entry in passed):
         return _replaced(passed)
     state = {entry.event.event_id: pair for entry in passed if (pair := entry.event.state_pair) is not None}

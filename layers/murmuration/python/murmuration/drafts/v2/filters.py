@@ -28,7 +28,9 @@ _OF_EVENTS = ("types", "not_types", "rooms", "not_rooms", "senders", "not_sender
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """The events that a client wants, their form, and the users whose presence it wants (`users`; None: all)."""
+    """The events that a client wants, their form, and the users whose presence it wants (`users`;
+    None: all).
+    """
 
     events: EventFilter = field(default_factory=EventFilter)
     users: tuple[str, ...] | None = None

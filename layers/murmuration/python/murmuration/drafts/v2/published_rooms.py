@@ -94,7 +94,9 @@ def _answer(rooms: Sequence[Room], snapshot: DirectorySnapshot, name: str, numbe
 
 
 def _shown(room: Room, budget: Budget) -> dict[str, Any]:
-    """Return the shown properties of a room. State that is long, or doesn't fit into the answer, is left out."""
+    """Return the shown properties of a room. State that is long, or doesn't fit into the answer, is
+    left out.
+    """
     state = [
         {"type": event.type, "state_key": "", "sender": event.sender, "content": event.content}
         for event in erasures.shown_outside(room, PUBLISHABLE).values()

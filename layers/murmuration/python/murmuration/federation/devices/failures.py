@@ -20,7 +20,9 @@ def unavailable(message: str) -> Failure:
 
 
 def seconds_of(body: Body) -> float:
-    """Return the time limit for other servers in seconds, from the request's `timeout` (ms). Raises BadJson."""
+    """Return the time limit for other servers in seconds, from the request's `timeout` (ms). Raises
+    BadJson.
+    """
     timeout = body.get("timeout")
     if timeout is None:
         return DEFAULT_SECONDS

@@ -43,7 +43,9 @@ MOST_ASKED = 100
 
 
 def take_typing(origin: ServerName, contents: Contents) -> None:
-    """Store the typing notifications in a transaction's `m.typing` EDUs, the last one of each user and room."""
+    """Store the typing notifications in a transaction's `m.typing` EDUs, the last one of each user
+    and room.
+    """
     newest: dict[tuple[RoomId, UserId], bool] = {}
     for content in contents:
         room_id, user_id, is_typing = (content.get(name) for name in ("room_id", "user_id", "typing"))

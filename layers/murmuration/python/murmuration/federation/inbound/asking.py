@@ -120,7 +120,9 @@ class Asking:
         return self._whole_ones(server, self._known_keys(pdus[:MOST_EVENTS_BETWEEN]))
 
     def state_ids_before(self, event: Event) -> StateIds | None:
-        """Return the IDs of the state before an event; None if no server answers, or if asking failed lately."""
+        """Return the IDs of the state before an event; None if no server answers, or if asking
+        failed lately.
+        """
         mark = f"state {event.event_id}"
         if not unobtainable.askable(self.room_id, [mark]):
             return None

@@ -94,7 +94,9 @@ class _Backfill:
         return [event for event in ancestors_first(new, _previous) if event.event_id in past]
 
     def _judge(self, events: Sequence[Event]) -> list[_PastReception]:
-        """Return the events that aren't dropped, the newest first. Each is judged with those before it known."""
+        """Return the events that aren't dropped, the newest first. Each is judged with those before
+        it known.
+        """
         batch: dict[EventId, _PastReception] = {}
         for event in events:
             reception = _PastReception(self.room, event, self.remote, self.forks, batch)
