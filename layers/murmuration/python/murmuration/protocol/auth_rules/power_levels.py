@@ -57,7 +57,7 @@ def _first_power_levels(facts: Facts) -> Verdict:
 def _changed_properties(facts: Facts) -> Verdict:
     """Refuse changes of levels that the sender isn't powerful enough to change.
 
-        Before room version 10 this is the first rule that checks more than `users`. A value that isn't a level in
+    Before room version 10 this is the first rule that checks more than `users`. A value that isn't a level in
     any accepted form can't be compared, so it is refused here. A room's first m.room.power_levels event may
     contain one, because the rule before has allowed that event.
     """

@@ -8,13 +8,18 @@ purge removes references.
 A node is named by its content, so a writer may need a node again to which nothing referred a moment ago.
 These rules keep it from losing the node:
 
-1. A writer that needs a new node always stores it in full, which renews the time of its writing (`written_ms`).
+1. A writer that needs a new node always stores it in full, which renews the time of its writing
+(`written_ms`).
 
-2. Nothing happens until GRACE_MS after a room was last marked: then every request that read a reference before a purge has ended.
+2. Nothing happens until GRACE_MS after a room was last marked: then every request that read a reference
+before a purge has ended.
 
-3. Then the room's resolutions are deleted, and GRACE_MS pass again: then every request that read one before has ended.
+3. Then the room's resolutions are deleted, and GRACE_MS pass again: then every request that read one before
+has ended.
 
-4. Then all nodes that are referred to are found. Other nodes that were written before step 3 are deleted, each on condition that it wasn't written since. A writer that uses a node without writing it has it from a reference, so the node is found.
+4. Then all nodes that are referred to are found. Other nodes that were written before step 3 are deleted,
+each on condition that it wasn't written since. A writer that uses a node without writing it has it from a
+reference, so the node is found.
 
 If the room was marked again meanwhile, nothing is deleted. Each step may be repeated, and stopping between
 two steps does no harm.

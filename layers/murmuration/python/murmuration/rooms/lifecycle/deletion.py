@@ -1,10 +1,15 @@
 """Deletion: a room that everybody has left is deleted after a grace period.
 
-1. The transaction in which the last user leaves, or rejects the last invite, marks the room as empty (`rooms.writing.changes`). Users who left can still read it, and come back if the room allows it: the mark counts only if the head says that the room is empty.
+1. The transaction in which the last user leaves, or rejects the last invite, marks the room as empty
+(`rooms.writing.changes`). Users who left can still read it, and come back if the room allows it: the mark
+counts only if the head says that the room is empty.
 
-2. After the grace period the head is replaced by a tombstone, on condition that nobody is in the room or invited. From then on the room is unknown: a concurrent append finds that the head has moved. The room's aliases are deleted at once.
+2. After the grace period the head is replaced by a tombstone, on condition that nobody is in the room or
+invited. From then on the room is unknown: a concurrent append finds that the head has moved. The room's
+aliases are deleted at once.
 
-3. AFTERMATH_MS later every request that read the head before has ended. Then the rest is deleted, and finally the tombstone and the mark.
+3. AFTERMATH_MS later every request that read the head before has ended. Then the rest is deleted, and finally
+the tombstone and the mark.
 
 Each step may run twice or concurrently, and continues where it was stopped: the mark leads to what is left.
 Uploaded media stay, because they belong to users.

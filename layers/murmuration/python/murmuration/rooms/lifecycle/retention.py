@@ -4,13 +4,17 @@ log.
 A room sets the lifetime by `m.room.retention`, within the server's limits. If the setting is off, nothing is
 ever purged.
 
-1. All rooms are visited once a day, in steps for which a function has time. A stopped purge continues with the room at which it stopped.
+1. All rooms are visited once a day, in steps for which a function has time. A stopped purge continues with
+the room at which it stopped.
 
-2. In each room the log is read from the end of the last purge up to the first message that isn't old enough. The time of an event is the one that its sender claims. An event with a future time is purged with the next message after it.
+2. In each room the log is read from the end of the last purge up to the first message that isn't old enough.
+The time of an event is the one that its sender claims. An event with a future time is purged with the next
+message after it.
 
 3. State stays, and so do the events that new events follow: the newest message and the forward extremities.
 
-4. An event is purged in one transaction with its relation to another event, on condition that it hasn't been purged yet. So a purge may run twice or concurrently.
+4. An event is purged in one transaction with its relation to another event, on condition that it hasn't been
+purged yet. So a purge may run twice or concurrently.
 
 `storage.retention.purge_write` says what is left of an event.
 """
