@@ -106,7 +106,7 @@ def _scan(requester: Requester, start: str | None) -> NewestFirst:
 
 
 class _Context:
-    """What push rules need to know of a room, and what its user has read. It is read when it is first
+    """The facts about a room that push rules need, and the events that its user has read. Read when first
     needed.
     """
 

@@ -1,11 +1,11 @@
 """Updates device lists when a user joins or leaves a room, across servers.
 
-- A user of another server joins or leaves: if their list is tracked, it may have changed while no local user
-  shared a room with them. So it is fetched anew, or forgotten.
-- The first local user joins an encrypted room: the same for all remote users in it.
+- A remote user joins or leaves: if their list is tracked, it may have changed while no local user shared a
+  room with them. So it is fetched again, or forgotten.
+- The first local user joins an encrypted room: the same happens for all remote users in it.
 - A new server joins an encrypted room: it is told of the devices of the local users there. A local user joins
-  one: all its servers are told of theirs. One update for each user is enough, because a server that knows
-  less asks for the rest.
+  one: all servers in the room are told of the user's devices. One update for each user is enough, because a
+  server that missed earlier ones asks for the whole list.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 
 MOST_TOLD = 100
-"""A new server is told of at most so many local users. It asks for others' keys when it needs them."""
+"""The maximum number of local users of which a new server is told. It asks for others' keys when it needs
+them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,9 @@ class _Change:
 
 
 def note_members(items: Iterable[StoredItem]) -> None:
-    """Do what follows from new entries of rooms' logs. May be done twice.
+    """Update device lists for new entries of rooms' logs. Safe to repeat.
 
-    Costs nothing for rooms without other servers but what the Streams worker knows of them anyway.
+    In rooms without other servers it reads nothing: the Streams worker's items are enough.
     """
     if not settings().federation:
         return
@@ -56,7 +57,7 @@ def note_members(items: Iterable[StoredItem]) -> None:
 
 
 def _change(entry: NewEntry) -> _Change | None:
-    """Return the user who joins or leaves; None for other entries, and in rooms of this server alone."""
+    """Return the user who joins or leaves; None for other entries, and in rooms without other servers."""
     user_id = entry.member
     if user_id is None or entry.is_past:
         return None

@@ -1,8 +1,8 @@
 """Typing notifications and receipts of other servers' users.
 
-Each counts for a room that this server is in, whose ACL allows the sender's server, and which the user is in.
-Typing is kept only while a local user of the room waits for news. In a larger room only receipts of events of
-this server's users are kept, and in a large one none: each of them costs as much as a message.
+Each counts only in a room that this server is in, whose ACL allows the sender's server, and which the user is
+in. Typing is stored only while a local user of the room waits for updates. In larger rooms only receipts of
+events of this server's users are stored, and in large ones none: each of them costs as much as a message.
 https://spec.matrix.org/v1.19/server-server-api/#typing-notifications
 https://spec.matrix.org/v1.19/server-server-api/#receipts
 """
@@ -30,19 +30,21 @@ if TYPE_CHECKING:
     from murmuration.federation.inbound.transactions.edus import Contents
 
 TYPING_MS = 60_000
-"""For how long somebody types who doesn't say that they stopped; their servers say it anew before."""
+"""How long a user counts as typing if no end is sent. Servers repeat the notification before that."""
 RECEIPTS_ROOM = 50
-"""Members of a room up to which all receipts of other servers' users are kept."""
+"""The largest number of members for which all receipts of other servers' users are stored."""
 LARGE_ROOM = 1_000
-"""Members of a room up to which receipts are kept of what this server's users sent."""
+"""The largest number of members for which receipts of local users' events are stored."""
 MOST_RECEIPTS = 200
-"""Of one transaction."""
+"""The maximum number in one transaction."""
 MOST_ASKED = 100
-"""For how many local members it is checked at most whether one of them waits for news."""
+"""How many local members are checked at most for one that waits for updates."""
 
 
 def take_typing(origin: ServerName, contents: Contents) -> None:
-    """Take a transaction's `m.typing`: of each user and room the last one."""
+    """Store the typing notifications in a transaction's `m.typing` EDUs, the last one of each user
+    and room.
+    """
     newest: dict[tuple[RoomId, UserId], bool] = {}
     for content in contents:
         room_id, user_id, is_typing = (content.get(name) for name in ("room_id", "user_id", "typing"))
@@ -92,7 +94,7 @@ def take_receipts(origin: ServerName, contents: Contents) -> None:
 
 
 def _receipts(origin: ServerName, of_room: object) -> Iterator[_Receipt]:
-    """Yield the read receipts of a server's users, out of what an EDU says of a room."""
+    """Yield the read receipts of a server's users from an EDU's part about one room."""
     read = of_room.get("m.read") if isinstance(of_room, dict) else None
     for user_id, receipt in read.items() if isinstance(read, dict) else ():
         if not is_compliant_user_of(user_id, origin) or not isinstance(receipt, dict):
@@ -131,7 +133,7 @@ def _move(room: Room, origin: ServerName, some: Sequence[_Receipt]) -> None:
                 ts=receipt.ts,
             )  # fmt: skip
         except TooLarge:
-            continue  # receipts of too many threads
+            continue  # a user has receipts in too many threads
 
 
 def _of_our_events(room: Room, known: Sequence[tuple[_Receipt, int]]) -> list[tuple[_Receipt, int]]:
@@ -159,7 +161,7 @@ def _is_joined(room: Room, users: Sequence[UserId]) -> set[UserId]:
 
 
 def may_go_on(origin: ServerName, count: int) -> bool:
-    """Return whether a server is within its rate limit for EDUs; beyond it they are dropped."""
+    """Return whether a server is within its rate limit for EDUs. If it isn't, its EDUs are dropped."""
     try:
         rate_limits.check("federation_ephemera", origin, count)
     except LimitExceeded:

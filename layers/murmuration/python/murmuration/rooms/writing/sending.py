@@ -36,7 +36,7 @@ from murmuration.storage.rooms import directory, event_store, room_items
 from murmuration.storage.rooms.room_items import LogEntry
 
 LASTING = (CREATE, SERVER_ACL)
-"""Types whose redaction would break the room: it would get another version, or shut out every server."""
+"""Types whose redaction would break the room: it would change its version, or exclude every server."""
 
 
 def send_message(
@@ -58,7 +58,7 @@ def send_message(
 
 
 def append_message(room: Room, draft: Draft, once: Once, taking: Taking) -> EventId:
-    """Send a message event that is no redaction, and return its ID. Raises what `send_message` raises."""
+    """Send a message event other than a redaction, and return its ID. Raises what `send_message` raises."""
 
     check_content(draft.type, draft.content, is_state=False)
 
@@ -88,7 +88,7 @@ def set_state(
     *,
     once: Once | None = None,
 ) -> EventId:
-    """Set a piece of state and return the event's ID; that of the current event if nothing changes.
+    """Set a piece of state and return the event's ID; the current event's ID if nothing changes.
 
     The event is sent once for `once`. Raises Forbidden, BadJson, InvalidParam, TooLarge, BadAlias.
     """
@@ -115,7 +115,7 @@ def set_state(
 
 
 def check_state_type(event_type: str) -> None:
-    """Raise InvalidParam for a redaction as state: clients would carry it out, though no server checks it."""
+    """Raise InvalidParam for a redaction as state: clients would apply it, though no server checks it."""
     if event_type == REDACTION:
         raise InvalidParam("A redaction is no state")
 
@@ -194,7 +194,8 @@ def may_redact(batch: Append, requester: Requester, redaction: Event, target: Ev
     """Return whether the requester may redact an event: their own, by power level, or as a server
     administrator.
 
-    The auth rules would let any users of one server redact each other's events; this server doesn't.
+    The auth rules would let any users of one server redact each other's events; this server doesn't allow
+    that.
     """
     state = batch.state(REDACTION_STATE)
     if target.sender == requester.user_id or requester.is_admin:
