@@ -68,7 +68,7 @@ def resync(user_id: UserId) -> None:
         parked.remove(user_id)
         return
     observers = remote_devices.read_observers(user_id)
-    if not any(sharing_encrypted_room(observer, [user_id]) for observer, _ in observers):
+    if not any(sharing_encrypted_room(each.user_id, [user_id]) for each in observers):
         remote_devices.forget(before, observers)
         parked.remove(user_id)
         return

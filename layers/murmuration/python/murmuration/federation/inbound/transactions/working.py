@@ -50,8 +50,9 @@ MOST_RETRIED = 100
 def work(message: JsonObject) -> Counter[str]:
     """Receive the PDUs of a message (`queueing`). Returns the number of PDUs for each outcome.
 
-    A message may instead be an order to fetch a device list (`federation.devices.resyncing`). Raises
-    Unavailable if the room is too busy, and what the storage raises: then the message comes again.
+    A message may also have receipts that wait for their events (`federation.ephemera.taking`), or order that
+    a device list is fetched (`federation.devices.resyncing`). Raises Unavailable if the room is too busy, and
+    what the storage raises: then the message comes again.
     """
     if "device_list" in message:
         from murmuration.federation.devices.resyncing import resync
@@ -59,6 +60,11 @@ def work(message: JsonObject) -> Counter[str]:
         resync(message["device_list"])
         return Counter()
     origin, room_id = message["origin"], message["room_id"]
+    if "receipts" in message:
+        from murmuration.federation.ephemera.taking import take_queued_receipts
+
+        take_queued_receipts(origin, room_id, message["receipts"])
+        return Counter()
     outcomes = _Outcomes(room_id, origin, bool(message.get("parked")))
     try:
         room = settle(Room.load(room_id))
