@@ -200,6 +200,9 @@ class BadPagination(MatrixError):
 
 
 class BadState(MatrixError):
+    """What a request would change isn't so, such as the ban of a user who isn't banned."""
+
+    status = 403
     errcode = "M_BAD_STATE"
 
 
