@@ -125,7 +125,7 @@ def find_pending(requester: Requester, server_name: ServerName, media_id: str) -
 
 
 def refuse_overwriting(media: Media) -> None:
-    """Raise CannotOverwriteMedia if an ID has content, its upload has begun, or an upload waits to be settled."""
+    """Raise CannotOverwriteMedia if an ID has content, or its upload has begun or waits to be settled."""
     if media.content is not None or media.begun is not None or settling.has_arrived(media):
         raise CannotOverwriteMedia("The media were uploaded already")
 

@@ -197,6 +197,13 @@ class BadPagination(MatrixError):
     errcode = "M_BAD_PAGINATION"
 
 
+class BadState(MatrixError):
+    """What a request would change isn't so, such as the ban of a user who isn't banned."""
+
+    status = 403
+    errcode = "M_BAD_STATE"
+
+
 class UnsupportedRoomVersion(MatrixError):
     errcode = "M_UNSUPPORTED_ROOM_VERSION"
 

@@ -10,6 +10,7 @@ from typing import Any
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import Taking
 from murmuration.identity.tokens import AccessToken, Requester
+from murmuration.protocol.bodies import Fields
 from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.errors import (
     BadAlias,
@@ -45,12 +46,13 @@ def send_message(
     """Send a message event and return its ID, which is the same for each repetition of `txn_id`.
 
     Two round trips in a warm process: the token together with the room, then the write. Raises UnknownToken,
-    Forbidden, BadJson, TooLarge, LimitExceeded.
+    Forbidden, MissingParam for a redaction of nothing, BadJson, TooLarge, LimitExceeded.
     """
-    if event_type == REDACTION and isinstance(content.get("redacts"), str):
+    if event_type == REDACTION:
+        redacted = EventId(Fields(content).string("redacts"))
         requester, _ = open_room(token, room_id)
         sending = transactions.Claim("send", requester, room_id, txn_id, event_type)
-        return redact_event(requester, room_id, content["redacts"], txn_id, content, once=sending)
+        return redact_event(requester, room_id, redacted, txn_id, content, once=sending)
     taking = Taking("message", token.user_id)
     requester, room = open_room(token, room_id, taking)
     claim = transactions.Claim("send", requester, room.room_id, txn_id, event_type)
@@ -156,8 +158,11 @@ def redact_event(
 ) -> EventId:
     """Redact an event and return the redaction's ID, the same for each repetition of `txn_id` or for `once`.
 
-    Raises NotFound for an unknown event, Forbidden, UserSuspended, LimitExceeded.
+    Raises NotFound for an unknown event, BadJson for a reason that is no text, Forbidden, UserSuspended,
+    LimitExceeded.
     """
+    if not isinstance(content.get("reason"), str | None):
+        raise BadJson("reason must be a string")
     rate_limits.check("redaction", requester.user_id)
     once = once or transactions.Claim("redact", requester, room_id, txn_id, event_id)
 
