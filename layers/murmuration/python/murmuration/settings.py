@@ -46,7 +46,8 @@ class Settings:
     bound. One upload may have `media_max_bytes`, or `media_put_max_bytes` if it is a PUT to an ID that was
     created before. Files of other servers are fetched if they have up to `remote_media_max_bytes`, and kept
     for
-    `remote_media_days` after they were last used. Clients may ask for previews of URLs if `url_previews` is
+    `remote_media_days` after they were last used. This server's own are deleted `local_media_days` after
+    that; 0 keeps them for ever. Clients may ask for previews of URLs if `url_previews` is
     on. Media that were uploaded before `unauthenticated_media_before_ms` can be read without a token.
     Rooms whose creators name no version have `default_room_version`. An event may be scheduled to be sent
     `event_delay_max` later; with 0 none may. Calls go by the LiveKit service at `livekit_service_url`. With
@@ -82,6 +83,7 @@ class Settings:
     media_quota_bytes: int = 5_000_000_000
     remote_media_max_bytes: int = 104_857_600
     remote_media_days: int = 30
+    local_media_days: int = 0
     url_previews: bool = True
     unauthenticated_media_before_ms: int = 0
     viewer_secret_parameter: str = ""
@@ -193,6 +195,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         media_quota_bytes=number("MEDIA_QUOTA_BYTES", 5_000_000_000),
         remote_media_max_bytes=number("REMOTE_MEDIA_MAX_BYTES", 104_857_600),
         remote_media_days=number("REMOTE_MEDIA_DAYS", 30),
+        local_media_days=number("LOCAL_MEDIA_DAYS", 0),
         url_previews=choice("URL_PREVIEWS", "on", ("on", "off")) == "on",
         unauthenticated_media_before_ms=moment_ms("UNAUTHENTICATED_MEDIA_BEFORE"),
         viewer_secret_parameter=value("VIEWER_SECRET_PARAMETER", ""),

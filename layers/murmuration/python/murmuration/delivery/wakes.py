@@ -248,11 +248,14 @@ def wake(
             rings.append(_Ring(targets[every if every in targets else single], now, late, wait, told))
 
     for_keys = {target: cause for target, cause in causes.items() if target not in not_of_keys}
-    for wait in listeners.waits_in(items):
-        if wait.of_keys and not concerns(wait, for_keys):
+    for wait in listeners.current_waits(items):
+        if wait.of_keys and not wait.rung and not concerns(wait, for_keys):
             continue
         told = news_of(wait)
         noting = functools.partial(surely, functools.partial(_note_if_new, news=told), wait)
+        if wait.rung:
+            notes.append(noting)
+            continue
         ringing_late = functools.partial(surely, functools.partial(ring_late, news=told), wait)
         later = None if not wait.kept else noting if wait.late else ringing_late
         if concerns(wait, causes):
@@ -264,8 +267,6 @@ def wake(
             notes.append(noting)
         elif concerns(wait, late):
             note(wait, late, None, later)
-    for wait in listeners.called_in(items):
-        notes.append(functools.partial(surely, functools.partial(_note_if_new, news=news_of(wait)), wait))
     connected: list[str] = []
     for socket in listeners.sockets_in(items):
         push_later = functools.partial(push_late, socket) if not socket.late else None

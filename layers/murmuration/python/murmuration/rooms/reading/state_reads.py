@@ -153,25 +153,11 @@ def _no_later(last: LogEntry | None, entry: LogEntry | None) -> LogEntry | None:
     return min(last, entry, key=lambda each: each.ordinal)
 
 
-def get_joined_members(token: AccessToken, room_id: RoomId) -> dict[str, dict[str, str | None]]:
-    """Return the joined users with `display_name` and `avatar_url`, None if not set, as Synapse does.
-
-    Raises Forbidden.
-    """
+def get_joined_members(token: AccessToken, room_id: RoomId) -> RawJson:
+    """Return the joined users' profiles as JSON (`current_state.read_joined_profiles`). Raises Forbidden."""
     view = open_view(token, room_id)
     view.require_joined()
-    entries = current_state.read_members(view.room)
-    return {
-        entry.event.member_id: _profile(entry.event) for entry in entries if entry.event.membership == "join"
-    }
-
-
-def _profile(event: Event) -> dict[str, str | None]:
-    def text(key: str) -> str | None:
-        value = event.content.get(key)
-        return value if isinstance(value, str) else None
-
-    return {"display_name": text("displayname"), "avatar_url": text("avatar_url")}
+    return current_state.read_joined_profiles(view.room)
 
 
 def get_joined_rooms(user_id: UserId) -> list[str]:
