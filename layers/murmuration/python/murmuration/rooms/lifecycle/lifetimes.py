@@ -42,7 +42,7 @@ def lifetime_of(content: Content | None, limits: Limits) -> int | None:
 
 
 def _lifetimes(content: Content) -> tuple[int | None, int | None] | None:
-    """Return `min_lifetime` and `max_lifetime`, each None if missing. Returns None if one of them is
+    """Return `min_lifetime` and `max_lifetime`, each None if missing; None instead of both if one is
     invalid.
     """
     found: list[int | None] = []
