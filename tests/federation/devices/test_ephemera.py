@@ -167,6 +167,24 @@ def test_what_is_no_receipt_is_ignored(
     assert ephemeral(alice, room.room_id, "m.receipt") == {}
 
 
+def test_ids_that_clients_may_not_be_shown_are_ignored(
+    alice: Client, elsewhere: Elsewhere, room: Mirror, waiting: None
+) -> None:
+    """Historical user IDs may be in events, but clients aren't shown them anywhere else."""
+    event_id = send(alice, room.room_id, "read me")
+    room.catch_up()
+    historical, today = (UserId(f"@{name}:{elsewhere.name}") for name in ("b b", "b!b"))
+    assert room.kinds(*(room.member(user_id, user_id, "join") for user_id in (historical, today))) == [
+        "accepted",
+        "accepted",
+    ]
+    users = (elsewhere.bob, historical, today)
+    elsewhere.tell(*(type_edu(room, user_id) for user_id in users), kind="m.typing")
+    elsewhere.tell(*(receipt_edu(room, user_id, event_id) for user_id in users), kind="m.receipt")
+    assert sorted(typing(alice, room.room_id)) == sorted([elsewhere.bob, today])
+    assert ephemeral(alice, room.room_id, "m.receipt")[event_id]["m.read"].keys() == {elsewhere.bob, today}
+
+
 def test_a_receipt_may_name_several_events(alice: Client, elsewhere: Elsewhere, room: Mirror) -> None:
     """The newest of those that are here counts."""
     first, second = send(alice, room.room_id, "first"), send(alice, room.room_id, "second")

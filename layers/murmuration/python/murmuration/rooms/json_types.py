@@ -25,7 +25,7 @@ class TimelinePage(TypedDict):
 
 
 class EventContext(TypedDict):
-    """An event, what came before and after it, and the state after the last of these events."""
+    """An event, the events before and after it, and the state after the last of these events."""
 
     start: str
     end: str
@@ -70,7 +70,7 @@ class ListedTexts(TypedDict, total=False):
 
 
 class RoomListing(ListedTexts):
-    """A room as the directory shows it."""
+    """A room in the form of the directory."""
 
     room_id: RoomId
     num_joined_members: int

@@ -1,12 +1,12 @@
 """Updates device lists when a user joins or leaves a room, across servers.
 
-- A user of another server joins or leaves: if their list is tracked, it may have changed while no local user
-  shared a room with them. So it is fetched anew, or forgotten.
-- The first local user joins an encrypted room, or the last one leaves a room: the same for all remote users
-  in it. Their servers tell this one of no change while nobody here shares a room with them.
+- A remote user joins or leaves: if their list is tracked, it may have changed while no local user shared a
+  room with them. So it is fetched again, or forgotten.
+- The first local user joins an encrypted room, or the last one leaves a room: the same happens for all remote
+  users in it. Their servers tell this one of no change while nobody here shares a room with them.
 - A new server joins an encrypted room: it is told of the devices of the local users there. A local user joins
-  one: all its servers are told of theirs. One update for each user is enough, because a server that knows
-  less asks for the rest.
+  one: all servers in the room are told of the user's devices. One update for each user is enough, because a
+  server that missed earlier ones asks for the whole list.
 - Users meet in a small encrypted room: the local ones observe the others' device lists from then on, so they
   are told of changes even before a client has asked for a list. In larger rooms only who asks is told.
 """
@@ -22,18 +22,20 @@ from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import StoredItem
 from murmuration.clock import now_ms
 from murmuration.protocol.event_types import ENCRYPTION, ENCRYPTION_KEY
+from murmuration.protocol.identifiers import server_of
 from murmuration.settings import settings
 from murmuration.storage.live.new_entries import NewEntry, new_entries
 from murmuration.storage.rooms import local_members, member_index
 from murmuration.storage.rooms.local_members import Servers
-from murmuration.storage.rooms.member_index import is_local, server_of
+from murmuration.storage.rooms.member_index import is_local
 
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId, ServerName, UserId
     from murmuration.storage.rooms.room_items import RoomHead
 
 MOST_TOLD = 100
-"""A new server is told of at most so many local users. It asks for others' keys when it needs them."""
+"""The maximum number of local users of which a new server is told. It asks for others' keys when it needs
+them."""
 SMALL_ROOM = 50
 """Members of a room up to which local users observe the others' device lists before they ask for them."""
 MOST_OBSERVERS = 20
@@ -49,9 +51,9 @@ class _Change:
 
 
 def note_members(items: Iterable[StoredItem]) -> None:
-    """Do what follows from new entries of rooms' logs. May be done twice.
+    """Update device lists for new entries of rooms' logs. Safe to repeat.
 
-    Costs nothing for rooms without other servers but what the Streams worker knows of them anyway.
+    In rooms without other servers it reads nothing: the Streams worker's items are enough.
     """
     if not settings().federation:
         return
@@ -104,7 +106,7 @@ def _begins_encryption(entry: NewEntry) -> bool:
 
 
 def _change(entry: NewEntry) -> _Change | None:
-    """Return the user who joins or leaves; None for other entries, and in rooms of this server alone."""
+    """Return the user who joins or leaves; None for other entries, and in rooms without other servers."""
     user_id = entry.member
     if user_id is None or entry.is_past:
         return None

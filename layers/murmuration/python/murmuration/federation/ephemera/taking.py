@@ -1,8 +1,8 @@
 """Typing notifications and receipts of other servers' users.
 
-Each counts for a room that this server is in, whose ACL allows the sender's server, and which the user is in.
-Typing is kept only while a local user of the room waits for news. In a larger room only receipts of events of
-this server's users are kept, and in a large one none: each of them costs as much as a message.
+Each counts only in a room that this server is in, whose ACL allows the sender's server, and which the user is
+in. Typing is stored only while a local user of the room waits for updates. In larger rooms only receipts of
+events of this server's users are stored, and in large ones none: each of them costs as much as a message.
 https://spec.matrix.org/v1.19/server-server-api/#typing-notifications
 https://spec.matrix.org/v1.19/server-server-api/#receipts
 """
@@ -17,7 +17,7 @@ from murmuration.clock import now_ms
 from murmuration.federation.inbound import acls
 from murmuration.identity import rate_limits
 from murmuration.protocol.errors import LimitExceeded, NotFound, TooLarge
-from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId, is_valid_user_id
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId, is_compliant_user_of
 from murmuration.protocol.sizes import Budget, json_bytes
 from murmuration.rooms.ephemeral import receipts, typing
 from murmuration.rooms.lookup import fits_id
@@ -27,34 +27,39 @@ from murmuration.storage.live.compact import attention
 from murmuration.storage.live.receipts import READ
 from murmuration.storage.rooms import event_store, member_index, room_items
 from murmuration.storage.rooms.local_members import members_at
-from murmuration.storage.rooms.member_index import server_of
 
 if TYPE_CHECKING:
     from murmuration.federation.inbound.transactions.edus import Contents
     from murmuration.federation.shapes import StoredReceipt
 
 TYPING_MS = 60_000
-"""For how long somebody types who doesn't say that they stopped; their servers say it anew before."""
+"""How long a user counts as typing if no end is sent. Servers repeat the notification before that."""
 RECEIPTS_ROOM = 50
-"""Members of a room up to which all receipts of other servers' users are kept."""
+"""The largest number of members for which all receipts of other servers' users are stored."""
 LARGE_ROOM = 1_000
-"""Members of a room up to which receipts are kept of what this server's users sent."""
+"""The largest number of members for which receipts of local users' events are stored."""
 MOST_RECEIPTS = 200
-"""Of one transaction."""
+"""The maximum number in one transaction."""
 MOST_EVENTS = 5
 """How many events a receipt may name; the newest of them counts."""
 LATE_BYTES = 60_000
-"""Receipts of so many bytes wait for their events, of one room in a transaction."""
+"""The maximum bytes of receipts of one room, in one transaction, that wait for their events."""
 MOST_ASKED = 100
-"""For how many local members it is checked at most whether one of them waits for news."""
+"""How many local members are checked at most for one that waits for updates."""
 
 
 def take_typing(origin: ServerName, contents: Contents) -> None:
-    """Take a transaction's `m.typing`: of each user and room the last one."""
+    """Store the typing notifications in a transaction's `m.typing` EDUs, the last one of each user
+    and room.
+    """
     newest: dict[tuple[RoomId, UserId], bool] = {}
     for content in contents:
         room_id, user_id, is_typing = (content.get(name) for name in ("room_id", "user_id", "typing"))
-        if not isinstance(room_id, str) or not isinstance(is_typing, bool) or not is_of(user_id, origin):
+        if (
+            not isinstance(room_id, str)
+            or not isinstance(is_typing, bool)
+            or not is_compliant_user_of(user_id, origin)
+        ):
             continue
         newest[RoomId(room_id), user_id] = is_typing
     for (room_id, user_id), is_typing in newest.items():
@@ -117,10 +122,10 @@ def take_queued_receipts(origin: ServerName, room_id: RoomId, queued: Sequence[S
 
 
 def _receipts(origin: ServerName, of_room: object) -> Iterator[_Receipt]:
-    """Yield the read receipts of a server's users, out of what an EDU says of a room."""
+    """Yield the read receipts of a server's users from an EDU's part about one room."""
     read = of_room.get("m.read") if isinstance(of_room, dict) else None
     for user_id, receipt in read.items() if isinstance(read, dict) else ():
-        if not is_of(user_id, origin) or not isinstance(receipt, dict):
+        if not is_compliant_user_of(user_id, origin) or not isinstance(receipt, dict):
             continue
         event_ids, data = receipt.get("event_ids"), receipt.get("data")
         data = data if isinstance(data, dict) else {}
@@ -173,11 +178,6 @@ def _of_our_events(room: Room, known: Sequence[tuple[_Receipt, int]]) -> list[tu
     return [(receipt, ordinal) for receipt, ordinal in known if ordinal in ours]
 
 
-def is_of(user_id: object, origin: ServerName) -> TypeGuard[UserId]:
-    """Return whether `user_id` is a user ID of the server `origin`."""
-    return isinstance(user_id, str) and is_valid_user_id(user_id) and server_of(user_id) == origin
-
-
 def _room(room_id: RoomId, origin: ServerName) -> Room | None:
     """Return a room that this server is in and whose ACL allows the other server; None for any other."""
     if not fits_id(room_id):
@@ -195,7 +195,7 @@ def _is_joined(room: Room, users: Sequence[UserId]) -> set[UserId]:
 
 
 def may_go_on(origin: ServerName, count: int) -> bool:
-    """Return whether a server is within its rate limit for EDUs; beyond it they are dropped."""
+    """Return whether a server is within its rate limit for EDUs. If it isn't, its EDUs are dropped."""
     try:
         rate_limits.check("federation_ephemera", origin, count)
     except LimitExceeded:

@@ -1,4 +1,4 @@
-"""Rooms in other servers' answers: the specification's fields alone, checked and bounded."""
+"""Rooms in other servers' answers: only the specification's fields, checked and bounded."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from murmuration.rooms.json_types import ListedTexts, RoomListing, RoomSummary
 
 MOST_ALLOWED = 20
-"""How many rooms whose members may join are looked at."""
+"""How many rooms, whose members may join a restricted room, are considered."""
 
 
 def is_sendable(text: object) -> TypeGuard[str]:
-    """Return whether it is a string with a form in UTF-8: JSON of others may have half surrogate pairs."""
+    """Return whether `text` is a string that can be encoded as UTF-8. JSON may contain lone surrogates."""
     if not isinstance(text, str):
         return False
     try:
@@ -27,7 +27,7 @@ def is_sendable(text: object) -> TypeGuard[str]:
 
 
 def listing_of(told: object) -> RoomListing | None:
-    """Return a room of another server's directory; None for anything else."""
+    """Return a room from another server's directory; None if it isn't valid."""
     if not isinstance(told, dict):
         return None
     room_id, joined = told.get("room_id"), told.get("num_joined_members")
@@ -44,7 +44,7 @@ def listing_of(told: object) -> RoomListing | None:
 
 
 def summary_of(told: object) -> RoomSummary | None:
-    """Return a room's summary as another server gives it; None for anything else."""
+    """Return a room's summary as another server gives it; None if it isn't valid."""
     listed = listing_of(told)
     if listed is None or not isinstance(told, dict):
         return None

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 SECONDS = 10.0
 DEFAULT, MOST = 100, 500
-"""How many rooms another server is asked for."""
+"""How many rooms are requested from another server."""
 MAX_BYTES = 4 * 1024 * 1024
 MOST_TOKEN = 4_000
-"""How long a token may be with which a directory goes on."""
+"""The maximum length of a token with which a directory continues."""
 
 
 def is_elsewhere(server: ServerName | None) -> bool:
-    """Return whether a client's `server` names another server than this one."""
+    """Return whether a client's `server` parameter names another server."""
     return server not in (None, "", settings().server_name)
 
 
@@ -43,8 +43,8 @@ def get_public_rooms(request: DirectoryRequest, user_id: UserId | Literal[""] = 
 
     `user_id` is the user who asks; another server is asked only on behalf of a user. Raises InvalidParam,
     NotFound if this server doesn't federate, Forbidden for a server that the operator's lists exclude,
-    LimitExceeded, BadGateway and GatewayTimeout if the other server doesn't answer, and the error that it
-    answers.
+    LimitExceeded, BadGateway and GatewayTimeout if the other server doesn't answer, and the other server's
+    own error.
     """
     server = request.server
     if server is None or not is_elsewhere(server):
@@ -91,7 +91,7 @@ def _ask(server: ServerName, request: DirectoryRequest) -> Untrusted:
 
 
 def _page(answer: Untrusted) -> PublicRoomsPage:
-    """Return another server's page with the specification's fields alone. Raises Malformed if it is none."""
+    """Return another server's page with only the specification's fields. Raises Malformed if it isn't one."""
     chunk = answer.get("chunk")
     if not isinstance(chunk, list):
         raise Malformed("The answer has no list of rooms")

@@ -1,12 +1,12 @@
-"""Device lists of other servers' users, as far as users of this server have asked for them (table `keys`).
+"""Device lists of other servers' users for whom local users have asked (table `keys`).
 
-    list                 what is known of a user's devices, and whether that is all there is
-    observer#<user>      a user of this server who is to be told of changes
+    list                 what is known of a user's devices, and whether it is complete
+    observer#<user>      a local user who is to be told of changes
 
-A list has a `revision`, which moves with everything that is learnt. Whoever asks the other server notes the
-revision before, and stores the answer only if it is still the same: so an update that came meanwhile isn't
-lost. An observer is told of each change. Who doesn't ask for the list after having been told ten times is
-forgotten; they observe it again by asking.
+A list has a `revision`, which increases with every update. A request to the other server records the revision
+before it, and stores the answer only if the revision is unchanged: so an update that arrived meanwhile isn't
+lost. An observer is told of each change. One who was told ten times without asking for the list is removed,
+and becomes an observer again by asking.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 TABLE = "keys"
 LIST, OBSERVER = "list", "observer#"
 MOST_BYTES = 300_000
-"""How large a compressed list may be. A device with its signatures takes some 700 bytes."""
+"""The maximum size of a compressed list. A device with its signatures takes about 700 bytes."""
 
 KEPT_STREAM_IDS = 30
 MOST_UNASKED = 10
@@ -53,7 +53,7 @@ class RemoteDevices:
 
     @classmethod
     def decode(cls, data: bytes) -> RemoteDevices:
-        """Return the devices of which `encode` returned `data`."""
+        """Return the devices that `encode` encoded."""
         return cls(*json.loads(zlib.decompress(data)))
 
 
@@ -61,9 +61,9 @@ class RemoteDevices:
 class DeviceList:
     """The device list of a remote user.
 
-    `is_fresh`: nothing newer is known of. `stream_ids` are those of the newest updates in it, as far as the
-    other server gave any. `content` is None while nothing is known. `is_untold`: observers may not have been
-    told of it. `confirmed_ms` is when the other server last said something about the user.
+    `is_fresh`: no newer change is known. `stream_ids` are those of the newest updates in it, if the other
+    server gave any. `content` is None while nothing is known. `is_untold`: observers may not have been told
+    of it. `confirmed_ms` is when the other server last sent information about the user.
     """
 
     user_id: UserId
@@ -111,7 +111,7 @@ def _parse_list(item: Item) -> DeviceList:
 
 
 def list_read(user_id: UserId) -> Read[DeviceList | None]:
-    """Read a user's list; None if no local user has asked for it."""
+    """Return the read of a user's list; its value is None if no local user has asked for it."""
     return Read(TABLE, _key(user_id), _parse)
 
 
@@ -122,7 +122,9 @@ def read_lists(user_ids: Sequence[UserId]) -> dict[UserId, DeviceList]:
 
 
 def observer_read(user_id: UserId, observer: str) -> Read[bool]:
-    """Read whether a local user is an observer of a remote user who was not told since they last asked."""
+    """Return the read whether a local user observes a remote user, and was not told since they last
+    asked.
+    """
     return Read(
         TABLE,
         _key(user_id, OBSERVER + observer),
@@ -147,7 +149,7 @@ def read_observers(user_id: UserId) -> list[Observer]:
 
 
 def observe(user_id: UserId, observer: str) -> None:
-    """Note that a local user must be told of changes of a remote user's devices.
+    """Record that a local user must be told of changes of a remote user's devices.
 
     Call it before reading the list, so that no change is missed.
     """
@@ -156,9 +158,9 @@ def observe(user_id: UserId, observer: str) -> None:
 
 
 def note_observer_told(user_id: UserId, observer: Observer) -> None:
-    """Note that an observer was told; remove them if they didn't ask for a long time.
+    """Record that an observer was told; remove them if they haven't asked for a long time.
 
-    Nothing happens if they have asked again since.
+    Does nothing if they have asked again since.
     """
     if observer.told + 1 >= MOST_UNASKED:
         dismiss(user_id, observer)
@@ -174,7 +176,7 @@ def note_observer_told(user_id: UserId, observer: Observer) -> None:
 
 
 def dismiss(user_id: UserId, observer: Observer) -> None:
-    """Remove an observer; nothing happens if they have asked again since."""
+    """Remove an observer. Does nothing if they have asked again since."""
     write = dynamodb.delete(
         TABLE,
         _key(user_id, OBSERVER + observer.user_id),
@@ -185,13 +187,13 @@ def dismiss(user_id: UserId, observer: Observer) -> None:
 
 
 def begin(user_id: UserId) -> DeviceList:
-    """Return the list, and create it if there is none: updates from now on are noticed."""
+    """Return the list, and create it if there is none. Updates from now on are recorded."""
     write = dynamodb.update(TABLE, _key(user_id), "ADD revision :zero", values={":zero": 0})
     return _parse_list(dynamodb.execute(write, returning="ALL_NEW") or {})
 
 
 def mark_stale(user_id: UserId) -> bool:
-    """Note that the list may be incomplete. Return False if there is no list of the user."""
+    """Record that the list may be incomplete. Returns False if there is no list of the user."""
     write = dynamodb.update(
         TABLE,
         _key(user_id),
@@ -205,7 +207,7 @@ def mark_stale(user_id: UserId) -> bool:
 def store(
     before: DeviceList, content: RemoteDevices, stream_ids: Sequence[int], *, now_ms: int, untold: bool
 ) -> bool:
-    """Store the list as fresh. Return False if it changed since `before` was read.
+    """Store the list as fresh. Returns False if it changed since `before` was read.
 
     Pass `untold` if observers are to be told. A list that is too large isn't stored and stays stale.
     """
@@ -225,7 +227,7 @@ def store(
 
 
 def note_told(user_id: UserId, revision: int) -> None:
-    """Note that all observers were told of this revision; nothing happens if there is a newer one."""
+    """Record that all observers were told of this revision. Does nothing if there is a newer one."""
     write = dynamodb.update(
         TABLE,
         _key(user_id),

@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 QUEUE = "room-pdus"
 MOST_MESSAGE_BYTES = 240_000
-"""SQS takes more in most places; 256 KB is what all of them take."""
+"""SQS allows larger messages in most regions; all of them allow 256 KB."""
 MOST_PDU_BYTES = 200_000
-"""A PDU of 64 KB has up to three times as many bytes in ASCII. What is larger is no PDU."""
+"""A PDU of 64 KB takes up to three times as many bytes in ASCII. A larger value can't be a PDU."""
 
 
 def put(origin: ServerName, by_room: Mapping[RoomId, Sequence[Any]], *, parked: bool = False) -> int:
-    """Queue PDUs by their room; returns how many were left out, as they are too large or aren't JSON.
+    """Queue PDUs by their room. Returns how many were left out because they are too large or aren't JSON.
 
-    `parked` says that they wait in the table of parked PDUs as well. Raises what SQS refuses.
+    `parked` says that they are also stored in the table of parked PDUs. Raises the errors of SQS.
     """
     left_out = 0
     sends = []
@@ -60,8 +60,9 @@ def put_receipts(origin: ServerName, room_id: RoomId, receipts: Sequence[StoredR
 
 
 def group_of(topic: str) -> str:
-    """Return the group of a room, or of another topic. It is a hash, because SQS doesn't accept all room IDs
-    as names of groups.
+    """Return the group of a room, or of another topic, in the queue.
+
+    It is a hash, because SQS doesn't accept all room IDs as names of groups.
     """
     return hashlib.sha256(topic.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -80,7 +81,7 @@ def _parts(fitting: Sequence[tuple[Any, int]]) -> Iterator[list[Any]]:
 
 
 def _size(pdu: Any) -> int | None:
-    """Return the bytes of a PDU in a message; None if it is too large or can't be in one."""
+    """Return the size of a PDU in a message, in bytes; None if it is too large or can't be encoded."""
     try:
         size = len(json.dumps(pdu, separators=(",", ":"), allow_nan=False))
     except (ValueError, RecursionError):
