@@ -1,7 +1,10 @@
-"""Delete rooms that all have left, after a grace period, and messages that are older than rooms keep them."""
+"""Delete rooms that all have left, messages that are older than rooms keep them, and what is left of accounts
+whose closing stopped halfway.
+"""
 
 from __future__ import annotations
 
+from murmuration.accounts.management import finish_closing
 from murmuration.endpoint.workers import schedule_worker
 from murmuration.rooms.lifecycle.deletion import delete_empty_rooms
 from murmuration.rooms.lifecycle.retention import purge_rooms
@@ -13,3 +16,4 @@ BUDGET_MS = 5 * 60 * 1000
 def handler() -> None:
     delete_empty_rooms(budget_ms=BUDGET_MS)
     purge_rooms(budget_ms=BUDGET_MS)
+    finish_closing()

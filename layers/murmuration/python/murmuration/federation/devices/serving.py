@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MOST = 2_000
 """Of how many users, or devices, one request may ask."""
+QUERIED_BYTES = LIST_BYTES - 400_000
+"""What users' keys may take in an answer, as they are counted while they are read: about what they take."""
 CLAIMED_AT_ONCE = 100
 """Keys of so many devices are claimed before the size of the answer is looked at."""
 MOST_CLAIM_BYTES = 5_000
@@ -70,12 +72,13 @@ def _device(device_id: DeviceId, keys: KeyObject) -> UserDevice:
 def query_user_keys(origin: ServerName, body: Body) -> KeysAnswer:
     """Return the keys of the local users and devices that `body["device_keys"]` names; others are left out.
 
-    It includes only signatures that everybody may see. Raises MissingParam, BadJson, InvalidParam,
+    So are users whose keys don't fit into the answer, those with most keys first. It includes only
+    signatures that everybody may see. Raises MissingParam, BadJson, InvalidParam,
     LimitExceeded, TooLarge.
     """
     wanted = _local(parse_query(body))
     _take(origin, len(wanted))
-    found = query_local(wanted, requester_id=None)
+    found = query_local(wanted, requester_id=None, most_bytes=QUERIED_BYTES)
     answer: KeysAnswer = {
         "device_keys": found.device_keys,
         "master_keys": found.master_keys,

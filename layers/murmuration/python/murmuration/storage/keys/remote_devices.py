@@ -58,17 +58,23 @@ class DeviceList:
     """The device list of a remote user.
 
     `is_fresh`: nothing newer is known of. `stream_ids` are those of the newest updates in it, as far as the
-    other server gave any. `content` is None while nothing is known. `is_untold`: observers may not have been
-    told of it. `confirmed_ms` is when the other server last said something about the user.
+    other server gave any. `packed` is what `RemoteDevices.encode` returned, None while nothing is known.
+    `is_untold`: observers may not have been told of it. `confirmed_ms` is when the other server last said
+    something about the user.
     """
 
     user_id: UserId
     revision: int
     is_fresh: bool
     stream_ids: tuple[int, ...]
-    content: RemoteDevices | None
+    packed: bytes | None
     confirmed_ms: int
     is_untold: bool
+
+    @property
+    def content(self) -> RemoteDevices | None:
+        """The devices, unpacked by each use: those of many users together are large."""
+        return RemoteDevices.decode(self.packed) if self.packed is not None else None
 
 
 def _key(user_id: UserId, sk: str = LIST) -> dict[str, str]:
@@ -86,7 +92,7 @@ def _parse_list(item: Item) -> DeviceList:
         item["revision"],
         item.get("fresh", False),
         tuple(item.get("stream_ids", ())),
-        RemoteDevices.decode(bytes(data)) if data is not None else None,
+        bytes(data) if data is not None else None,
         item.get("confirmed_ms", 0),
         item.get("untold", False),
     )
