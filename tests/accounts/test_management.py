@@ -246,7 +246,7 @@ def left_of(user_id: UserId) -> dict[str, Any]:
     keys = dynamodb.query("keys", "user_id = :user", {":user": user_id})
     return {
         "users": of_user,
-        "keys": [item["sk"] for item in keys],
+        "keys": sorted({item["sk"].partition("#")[0] for item in keys}),
         "waits": user_id in accounts.read_closing(2**53),
     }
 

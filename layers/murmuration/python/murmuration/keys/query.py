@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from murmuration.identity.budgets import READ_UNIT, expect
+from murmuration.identity.budgets import READ_UNIT
 from murmuration.protocol.bodies import object_of, required, strings_of
 from murmuration.protocol.encoding.shapes import Body, KeyObject
 from murmuration.protocol.identifiers import DeviceId, ServerName, UserId, parse_user_id
@@ -74,9 +74,8 @@ def query_local(
     Without a requester (another server) or for another than the user, the user-signing key, and what it
     signed, stay private. Unknown users and devices are left out. So are users whose keys don't fit into
     `most_bytes`, or can't be read in time: those with most keys. `as_texts` says in which form devices come.
-    One round trip, two if the requester has signed any of the master keys. Raises LimitExceeded, TooLarge.
+    One round trip, two if the requester has signed any of the master keys.
     """
-    expect(QUERY_USER * len(wanted))
     found = FoundKeys()
     others = [user_id for user_id in wanted if user_id != requester_id]
     signed = _signatures_on_others(requester_id, others)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.federation.devices.failures import seconds_of
+from murmuration.identity.budgets import expect
 from murmuration.identity.tokens import Requester
 from murmuration.keys.query import (
+    QUERY_USER,
     FoundKeys,
     add_signatures,
     as_text,
@@ -42,6 +44,7 @@ def query_keys(requester: Requester, body: Body) -> Answer:
     again. Raises MissingParam, BadJson, InvalidParam, LimitExceeded, TooLarge.
     """
     wanted = parse_query(body)
+    expect(QUERY_USER * len(wanted))
     seconds = seconds_of(body)
     local, by_server = split_by_server(wanted)
     found = query_local(local, requester_id=requester.user_id, most_bytes=MOST_BYTES, as_texts=True)

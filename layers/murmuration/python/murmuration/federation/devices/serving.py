@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from murmuration.federation.devices.sharing import shares_room
 from murmuration.identity import rate_limits
+from murmuration.identity.budgets import expect
 from murmuration.keys.claim import claim_local, parse_claims
-from murmuration.keys.query import parse_query, query_local
+from murmuration.keys.query import QUERY_USER, parse_query, query_local
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound, TooLarge
 from murmuration.protocol.identifiers import DeviceId, ServerName, UserId, parse_user_id
@@ -78,6 +79,7 @@ def query_user_keys(origin: ServerName, body: Body) -> KeysAnswer:
     """
     wanted = _local(parse_query(body))
     _take(origin, len(wanted))
+    expect(QUERY_USER * len(wanted))
     found = query_local(wanted, requester_id=None, most_bytes=QUERIED_BYTES)
     answer: KeysAnswer = {
         "device_keys": found.device_keys,
