@@ -45,12 +45,12 @@ def claim_local(
     beyond `MOST_CLAIMS`: each user's first devices come before anybody's second ones. Raises LimitExceeded.
     """
     numbered = [
-        (number, user_id, device_id, algorithm)
+        (number, (user_id, device_id, algorithm))
         for user_id, by_device in wanted.items()
         for number, (device_id, algorithm) in enumerate(by_device.items())
         if is_valid_device_id(device_id) and is_namespaced_identifier(algorithm)
     ]
-    claims = [claim for _, *claim in sorted(numbered, key=itemgetter(0))[:MOST_CLAIMS]]
+    claims = [claim for _, claim in sorted(numbered, key=itemgetter(0))[:MOST_CLAIMS]]
     expect(len(claims) * CLAIM)
     found = concurrency.parallel(*(functools.partial(one_time_keys.claim, *claim) for claim in claims))
     keys: dict[UserId, dict[DeviceId, dict[str, Any]]] = {}
