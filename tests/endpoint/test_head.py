@@ -61,7 +61,7 @@ def test_a_body_of_any_size_is_not_made() -> None:
     def handler(_request: Any) -> Any:
         return Response({"text": "x" * 7_000_000}, 200, {"X-Extra": "yes"})
 
-    answer = handler({"httpMethod": "HEAD", "path": "/large", "resource": "/large", "headers": {}})
+    answer: Any = handler({"httpMethod": "HEAD", "path": "/large", "resource": "/large", "headers": {}})
     assert (answer["statusCode"], answer["body"], answer["headers"]["X-Extra"]) == (200, "", "yes")
 
 
