@@ -256,7 +256,8 @@ class HttpGateway:
 
 
 async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> None:
-    headers = [*headers, (b"content-length", str(len(content)).encode())]
+    if not any(name == b"content-length" for name, _ in headers):  # HEAD tells how long the body would be
+        headers = [*headers, (b"content-length", str(len(content)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
 
