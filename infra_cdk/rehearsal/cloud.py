@@ -52,13 +52,21 @@ class Account:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
 
-    def cdk(self, command: str, *arguments: str, settings: Mapping[str, str], root: Path = ROOT) -> str:
-        """Run a CDK command on the source in `root`, with `settings` as its context. Returns its output.
+    def cdk(
+        self,
+        command: str,
+        *arguments: str,
+        settings: Mapping[str, str],
+        root: Path = ROOT,
+        layers: Path | None = None,
+    ) -> str:
+        """Run a CDK command on the source in `root`, with `settings` as its context and the account's layers,
+        or others. Returns its output.
 
         Raises CdkFailed.
         """
         context = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
-        app = f"{sys.executable} -m infra_cdk.app --layers {self.layers}"
+        app = f"{sys.executable} -m infra_cdk.app --layers {layers or self.layers}"
         process = subprocess.run(  # noqa: S603
             [str(CDK), command, *arguments, "--app", app, "--build", "true",
              "--output", str(self.folder / "cdk.out"), "--no-notices", "--ci", *context],
@@ -134,9 +142,12 @@ class Deployed:
         return {name: dynamodb.describe_table(TableName=name)["Table"] for name in names}
 
     def copy_tables(self) -> None:
-        """Create the deployed tables again in the DynamoDB that functions use."""
+        """Create the deployed tables again in the DynamoDB that functions use, but for those it has."""
         database = self.account.client("dynamodb", self.account.database_url)
+        there = database.list_tables()["TableNames"]
         for name, table in self.tables().items():
+            if name in there:
+                continue
             indexes = [
                 {part: index[part] for part in ("IndexName", "KeySchema", "Projection")}
                 for index in table.get("LocalSecondaryIndexes") or ()
