@@ -67,7 +67,7 @@ def handler(event: Event, context: Any) -> None:
 def _once_allowed(request: str, properties: Properties, until: float) -> dict[str, str]:
     """Carry out a request. What AWS doesn't allow is tried again while there is time.
 
-    At a first deployment the function's role is seconds old, and IAM tells the rest of AWS only after a while.
+    At a first deployment the function's role is seconds old, and IAM tells other services after a while.
     https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html
     """
     while True:

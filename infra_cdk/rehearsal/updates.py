@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from moto.cloudformation.models import Stack, cloudformation_backends, get_stack_from_s3_url
+from moto.cloudformation.models import Stack, cloudformation_backends
 from moto.cloudformation.parsing import clean_json, parse_and_update_resource
+from moto.cloudformation.utils import get_stack_from_s3_url
 from moto.utilities.utils import get_partition
 
 from infra_cdk.rehearsal.order import in_order
@@ -124,7 +125,7 @@ _moto_update = Stack.update
 
 
 def create_nested(
-    _cls: Any, name: str, cloudformation_json: Mapping[str, Any], account: str, region: str, **_: Any
+    _cls: Any, /, name: str, cloudformation_json: Mapping[str, Any], account: str, region: str, **_: Any
 ) -> Any:
     """Create a stack within another one. This is a Stack's class method. Raises NestedStackFailed, and then
     nothing of it stays.
@@ -139,6 +140,7 @@ def create_nested(
 
 def update_nested(
     _cls: Any,
+    /,
     original_resource: Any,
     new_resource_name: str,  # noqa: ARG001 - moto's signature
     cloudformation_json: Mapping[str, Any],

@@ -127,7 +127,7 @@ def test_a_role_that_is_seconds_old_is_waited_for(
     answers: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ensure, paused, codes = make_secrets._ensure, list[float](), ["AccessDeniedException"] * 3
-    monkeypatch.setattr(make_secrets.time, "sleep", paused.append)
+    monkeypatch.setattr("time.sleep", paused.append)
 
     def refused(name: str, value: str) -> str:
         if codes:
