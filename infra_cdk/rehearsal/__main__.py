@@ -84,8 +84,10 @@ def _rehearse(cloud: Account, say: Say, before: str | None) -> None:
     if conversation:
         _read(deployed, conversation)
         say(f"read what was sent through {before}")
-    _converse(deployed, "alice")
+    latest = _converse(deployed, "alice")
     say("registered, made a room, sent a message and read it, through what was deployed")
+    _export(cloud, latest)
+    say("exported all that, by `murmuration export`")
     _ask_the_doctor(cloud)
     say("`murmuration doctor` found what must be there")
     _restore(cloud)
@@ -218,6 +220,18 @@ def _ask_the_doctor(cloud: Account) -> None:
     for subject in ("signing key", "tables", "queues"):
         if not any(subject in line for line in found):
             raise Wrong(f"the doctor does not find the {subject}:\n{said}")
+
+
+def _export(cloud: Account, conversation: Conversation) -> None:
+    """Raise Wrong if an export of the deployment lacks what was said, or the signing key."""
+    folder = cloud.folder / "export"
+    arguments = ("export", str(folder), "--prefix", PREFIX)
+    status, said = cloud.murmuration(*arguments, AWS_ENDPOINT_URL_DYNAMODB=cloud.database_url)
+    if status != 0:
+        raise Wrong(f"the export failed:\n{said}")
+    rooms = [path for path in folder.glob("rooms/*.events.jsonl") if conversation.sent in path.read_text()]
+    if len(rooms) != 1 or not (folder / "signing-key").read_text().startswith("ed25519 "):
+        raise Wrong(f"the export lacks what was said, or the key:\n{said}")
 
 
 def _restore(cloud: Account) -> None:

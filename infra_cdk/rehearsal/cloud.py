@@ -80,15 +80,22 @@ class Account:
             raise CdkFailed(f"cdk {command} failed:\n{said}")
         return said
 
-    def murmuration(self, *arguments: str) -> tuple[int, str]:
-        """Run an operators' command. Returns its exit status and its output."""
+    def murmuration(self, *arguments: str, **environment: str) -> tuple[int, str]:
+        """Run an operators' command, with more variables in its environment. Returns its exit status and its
+        output.
+        """
         process = subprocess.run(  # noqa: S603
             [sys.executable, "-m", "operators.cli", *arguments],
             cwd=ROOT,
             capture_output=True,
             text=True,
             check=False,
-            env={**_clean_environment(), **self.credentials, "PYTHONPATH": _python_path(ROOT)},
+            env={
+                **_clean_environment(),
+                **self.credentials,
+                "PYTHONPATH": _python_path(ROOT),
+                **environment,
+            },
         )
         return process.returncode, process.stdout + process.stderr
 
