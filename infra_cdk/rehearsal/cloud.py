@@ -51,13 +51,21 @@ class Account:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
 
-    def cdk(self, command: str, *arguments: str, settings: Mapping[str, str], root: Path = ROOT) -> str:
-        """Run a CDK command on the source in `root`, with `settings` as its context. Returns its output.
+    def cdk(
+        self,
+        command: str,
+        *arguments: str,
+        settings: Mapping[str, str],
+        root: Path = ROOT,
+        layers: Path | None = None,
+    ) -> str:
+        """Run a CDK command on the source in `root`, with `settings` as its context and the account's layers,
+        or others. Returns its output.
 
         Raises CdkFailed.
         """
         context = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
-        app = f"{sys.executable} -m infra_cdk.app --layers {self.layers}"
+        app = f"{sys.executable} -m infra_cdk.app --layers {layers or self.layers}"
         process = subprocess.run(  # noqa: S603
             [str(CDK), command, *arguments, "--app", app, "--build", "true",
              "--output", str(self.folder / "cdk.out"), "--no-notices", "--ci", *context],
@@ -71,15 +79,22 @@ class Account:
             raise CdkFailed(f"cdk {command} failed:\n{said}")
         return said
 
-    def murmuration(self, *arguments: str) -> tuple[int, str]:
-        """Run an operators' command. Returns its exit status and its output."""
+    def murmuration(self, *arguments: str, **environment: str) -> tuple[int, str]:
+        """Run an operators' command, with more variables in its environment. Returns its exit status and its
+        output.
+        """
         process = subprocess.run(  # noqa: S603
             [sys.executable, "-m", "operators.cli", *arguments],
             cwd=ROOT,
             capture_output=True,
             text=True,
             check=False,
-            env={**_clean_environment(), **self.credentials, "PYTHONPATH": _python_path(ROOT)},
+            env={
+                **_clean_environment(),
+                **self.credentials,
+                "PYTHONPATH": _python_path(ROOT),
+                **environment,
+            },
         )
         return process.returncode, process.stdout + process.stderr
 
@@ -133,9 +148,12 @@ class Deployed:
         return {name: dynamodb.describe_table(TableName=name)["Table"] for name in names}
 
     def copy_tables(self) -> None:
-        """Create the deployed tables again in the DynamoDB that functions use."""
+        """Create the deployed tables again in the DynamoDB that functions use, but for those it has."""
         database = self.account.client("dynamodb", self.account.database_url)
+        there = database.list_tables()["TableNames"]
         for name, table in self.tables().items():
+            if name in there:
+                continue
             indexes = [
                 {part: index[part] for part in ("IndexName", "KeySchema", "Projection")}
                 for index in table.get("LocalSecondaryIndexes") or ()
