@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 CDK = ROOT / "node_modules" / ".bin" / "cdk"
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
+PATIENCE_S = 300
+"""How long moto may take to start. It imports much, and other tests may have the processor."""
 
 
 class CdkFailed(Exception):
@@ -324,7 +326,7 @@ def _free_port() -> int:
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError("moto ended at its start: see moto.log")
