@@ -87,7 +87,7 @@ class Handler:
         add_answer(response)
         return response
 
-    def _proxy_response(self, request: Request, answer: Any) -> ProxyResponse:
+    def _proxy_response(self, request: Request, answer: object) -> ProxyResponse:
         compressible, reads = request.accepts_gzip, request.method in ("GET", "HEAD")
         try:
             return proxy_response(answer, compressible=compressible, reads=reads)
@@ -130,7 +130,7 @@ def _unexpected(event: LambdaEvent, context: Any) -> Response:
     return Response({"errcode": "M_UNKNOWN", "error": "Internal server error"}, 500)
 
 
-def proxy_response(answer: Any, *, compressible: bool = False, reads: bool = True) -> ProxyResponse:
+def proxy_response(answer: object, *, compressible: bool = False, reads: bool = True) -> ProxyResponse:
     """Return API Gateway's proxy response for a handler's answer: a Response, or the value of a JSON body.
 
     JSON over a function's 6 MB goes out compressed if it's `compressible`. If it is too large even so, it is

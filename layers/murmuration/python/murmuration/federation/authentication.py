@@ -68,7 +68,7 @@ def _origin(credentials: list[Credentials]) -> ServerName:
     return origin
 
 
-def _messages(method: str, uri: str, origin: ServerName, content: Any, body: bytes) -> list[bytes]:
+def _messages(method: str, uri: str, origin: ServerName, content: object, body: bytes) -> list[bytes]:
     """Return what may have been signed, the likeliest first.
 
     A proxy may drop a `?` without a query, which says the same. Servers may write numbers in another way

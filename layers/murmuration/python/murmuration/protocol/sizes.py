@@ -39,7 +39,7 @@ _ENCODED_PLACE = '{"":NaN}'
 values have no NaN, and quotes within strings are escaped."""
 
 
-def encode(value: Any) -> list[str]:
+def encode(value: object) -> list[str]:
     """Return the compact JSON of a value that may have RawJson in it, piece by piece."""
     raw: list[str] = []
 
@@ -56,7 +56,7 @@ def encode(value: Any) -> list[str]:
     return [first, *(piece for pair in zip(raw, others, strict=True) for piece in pair)]
 
 
-def json_bytes(value: Any) -> int:
+def json_bytes(value: object) -> int:
     """Return how many bytes a JSON value takes in an answer."""
     return sum(len(piece.encode()) for piece in encode(value))
 

@@ -131,7 +131,7 @@ def stream(
     of_path: str,
     *,
     query: Query | None = None,
-    body: Any = x_matrix.ABSENT,
+    body: object = x_matrix.ABSENT,
     seconds: float = SECONDS,
     tries: int = 1,
     for_user: bool = False,
@@ -184,7 +184,7 @@ def stream(
 
 
 def _send(
-    destination: ServerName, method: str, uri: str, body: Any, seconds: float, signed: bool, accept: str
+    destination: ServerName, method: str, uri: str, body: object, seconds: float, signed: bool, accept: str
 ) -> Exchange:
     """Return the exchange over the first route that connects. Raises Unreachable."""
     from murmuration.transport.deadlines import Deadline

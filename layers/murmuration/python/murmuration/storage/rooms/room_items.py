@@ -10,7 +10,7 @@ import functools
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency, dynamodb, packing
 from murmuration.aws.dynamodb import Item, Key, StoredItem, Values, Write
@@ -248,7 +248,7 @@ def log_write(entry: LogEntry, *, condition: str | None = None, values: Item | N
     return dynamodb.put(LOG, item, condition=condition, values=values)
 
 
-def _dump(value: Any) -> str | None:
+def _dump(value: object) -> str | None:
     return None if value is None else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 

@@ -72,7 +72,7 @@ def _parts(fitting: Sequence[tuple[Any, int]]) -> Iterator[list[Any]]:
         yield part
 
 
-def _size(pdu: Any) -> int | None:
+def _size(pdu: object) -> int | None:
     """Return the bytes of a PDU in a message; None if it is too large or can't be in one."""
     try:
         size = len(json.dumps(pdu, separators=(",", ":"), allow_nan=False))

@@ -128,7 +128,7 @@ class _Outcomes:
         if self._parked:
             parked_pdus.remove(self.room_id, event_id)
 
-    def park(self, event_id: EventId, pdu: Any) -> None:
+    def park(self, event_id: EventId, pdu: object) -> None:
         """Try an event again later, unless its server has had many parked lately."""
         if not self._parked:
             try:
@@ -139,7 +139,7 @@ class _Outcomes:
             parked_pdus.park(self.room_id, event_id, self._origin, pdu)
         self.counts["parked"] += 1
 
-    def park_also(self, event_id: EventId, pdu: Any) -> None:
+    def park_also(self, event_id: EventId, pdu: object) -> None:
         """Try an event again later that came along with one of the message's."""
         if parked_pdus.park(self.room_id, event_id, self._origin, pdu):
             self.counts["parked"] += 1
