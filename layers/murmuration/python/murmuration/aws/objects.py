@@ -5,10 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from murmuration.aws.calls import count_object
 from murmuration.settings import settings
+
+if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
 
 RESPONSE_HEADERS = {
     "Content-Type": "response-content-type",
@@ -137,7 +140,7 @@ def _copy(s3: Any, key: str, target: str, content_type: str, **condition: str) -
     return True
 
 
-def _is_missing(error: Any) -> bool:
+def _is_missing(error: ClientError) -> bool:
     return error.response["Error"]["Code"] in ("404", "NoSuchKey")
 
 

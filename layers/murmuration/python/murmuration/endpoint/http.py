@@ -95,7 +95,7 @@ class Handler:
         charge_address(request, self.route)
         return self.function(request)
 
-    def _proxy_response(self, request: Request, answer: Any) -> ProxyResponse:
+    def _proxy_response(self, request: Request, answer: object) -> ProxyResponse:
         if request.method == "HEAD":
             from murmuration.endpoint.other_methods import head_response
 
@@ -136,7 +136,7 @@ def _unexpected(event: LambdaEvent, context: Any) -> Response:
     return Response({"errcode": "M_UNKNOWN", "error": "Internal server error"}, 500)
 
 
-def proxy_response(answer: Any, *, compressible: bool = False, reads: bool = True) -> ProxyResponse:
+def proxy_response(answer: object, *, compressible: bool = False, reads: bool = True) -> ProxyResponse:
     """Return API Gateway's proxy response for a handler's answer: a Response, or the value of a JSON body.
 
     JSON over a function's 6 MB is sent compressed if it's `compressible`. If it is too large even then, it is

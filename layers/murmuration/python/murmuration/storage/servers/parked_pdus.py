@@ -41,7 +41,7 @@ class ParkedPdu:
         return self.expires_ms <= now_ms()
 
 
-def park(room_id: RoomId, event_id: EventId, origin: ServerName, pdu: Any) -> bool:
+def park(room_id: RoomId, event_id: EventId, origin: ServerName, pdu: object) -> bool:
     """Park a PDU for later. Return False if it is parked already."""
     now = now_ms()
     item = {

@@ -130,24 +130,16 @@ class Invites:
 
 def read_invites(user_id: UserId) -> Invites:
     """Return a user's invites as of a moment ago. One request for most users."""
-    items: list[Item] = []
-    after = None
-    while True:
-        page = dynamodb.query_page(
-            TABLE,
-            "user_id = :user AND begins_with(sk, :prefix)",
-            {":user": user_id, ":prefix": PREFIX, ":invite": "invite"},
-            filter_expression="membership = :invite"
-            " OR (previous = :invite AND sender <> :user AND attribute_not_exists(stayed))",
-            attributes=_OF_INVITES,
-            consistent=False,
-            after=after,
-        )
-        items += page.items
-        after = page.more
-        if after is None:
-            break
-    rows = [from_item(item) for item in items]
+    pages = dynamodb.query_pages(
+        TABLE,
+        "user_id = :user AND begins_with(sk, :prefix)",
+        {":user": user_id, ":prefix": PREFIX, ":invite": "invite"},
+        filter_expression="membership = :invite"
+        " OR (previous = :invite AND sender <> :user AND attribute_not_exists(stayed))",
+        attributes=_OF_INVITES,
+        consistent=False,
+    )
+    rows = [from_item(item) for page in pages for item in page.items]
     withdrawn = [row for row in rows if row.membership in ("leave", "ban")]
     return Invites(sum(row.membership == "invite" for row in rows), withdrawn)
 

@@ -79,6 +79,6 @@ def _room_of(kind: str, rule: Rule) -> str | None:
     return None
 
 
-def _digest(value: Any) -> str:
+def _digest(value: object) -> str:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
