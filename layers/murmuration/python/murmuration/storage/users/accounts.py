@@ -36,12 +36,12 @@ def device_key(user_id: UserId, device_id: DeviceId) -> dict[str, str]:
 
 
 def device_read(key: Mapping[str, str]) -> Read[Item | None]:
-    """Read the item of a device, by the key that an access token names."""
+    """Return the read of a device's item, by the key that an access token names."""
     return Read(USERS, key, lambda item: item)
 
 
 def device_id_of(item: StoredItem) -> DeviceId:
-    """Return the ID of the device in a device's item."""
+    """Return the device's ID from its item."""
     return DeviceId(str(item["sk"]).removeprefix(DEVICE))
 
 
@@ -53,7 +53,7 @@ def read_account(user_id: UserId) -> Item | None:
 
 
 def is_findable_read(user_id: UserId) -> Read[bool]:
-    """Read whether other users may find an account: it exists, and is neither closed, suspended nor
+    """Return the read whether other users may find an account: it exists, and isn't deactivated, suspended or
     locked.
     """
     return Read(USERS, account_key(user_id), _is_findable)
@@ -64,7 +64,7 @@ def _is_findable(item: Item | None) -> bool:
 
 
 def is_locked_read(user_id: UserId) -> Read[bool]:
-    """Read whether an account is locked."""
+    """Return the read whether an account is locked."""
     return Read(USERS, account_key(user_id), lambda item: bool(item and item.get("locked")))
 
 
@@ -127,7 +127,9 @@ def set_login_networks(user_id: UserId, networks: Sequence[str]) -> None:
 
 
 def set_admin(user_id: UserId, admin: bool) -> None:
-    """Make an account an administrator's, or not. Raises ConditionFailed if it is unknown or deactivated."""
+    """Make an account an administrator's, or end that. Raises ConditionFailed if it is unknown or
+    deactivated.
+    """
     dynamodb.execute(
         dynamodb.update(
             USERS,
@@ -167,14 +169,14 @@ def copy_flags(user_id: UserId, flags: Sequence[str]) -> None:
 
 
 def scan_accounts() -> Iterator[Item]:
-    """Yield every account, in no order. Reads the whole table."""
+    """Yield every account, in no particular order. Reads the whole table."""
     return dynamodb.scan(
         USERS, FilterExpression="sk = :account", ExpressionAttributeValues={":account": {"S": "account"}}
     )
 
 
 def deactivate(user_id: UserId, *, at_ms: int, erase: bool) -> None:
-    """Close an account for good. Its item stays, so that the user ID is never given out again."""
+    """Deactivate an account permanently. Its item stays, so that the user ID is never assigned again."""
     dynamodb.execute(
         dynamodb.update(
             USERS,
@@ -188,9 +190,10 @@ def deactivate(user_id: UserId, *, at_ms: int, erase: bool) -> None:
 
 
 def purge_user_data(user_id: UserId) -> None:
-    """Delete a user's profile, filters, keys and account data; account, devices and memberships stay.
+    """Delete a user's profile, filters, keys and account data. Account, devices and memberships stay.
 
-    The log of device changes stays too, for other servers that aren't told yet: up to a hundred device IDs.
+    The log of device changes stays too, for other servers that haven't been told yet: up to a hundred device
+    IDs.
     """
     filters, keys = concurrency.parallel(
         functools.partial(_query_keys, USERS, "user_id", user_id, "filter#"),
@@ -219,7 +222,7 @@ def read_devices(user_id: UserId) -> list[Item]:
 
 
 def create_device_write(user_id: UserId, device_id: DeviceId, attributes: Attributes) -> Write:
-    """Return the write that adds a device. It fails if the device exists."""
+    """Return the write that adds a device. It is refused if the device exists."""
     item = {**device_key(user_id, device_id), **attributes}
     return dynamodb.put(USERS, item, condition="attribute_not_exists(user_id)")
 
@@ -250,7 +253,7 @@ def replace_tokens_write(
 def offer_next_tokens(
     user_id: UserId, device_id: DeviceId, attributes: Attributes, *, refresh_hash: str, nonce: str | None
 ) -> None:
-    """Store the token pair that follows `refresh_hash`, in place of the pair made with `nonce`.
+    """Store the token pair that follows `refresh_hash`, in place of the pair that was made with `nonce`.
 
     Raises ConditionFailed if either has changed.
     """
@@ -270,7 +273,7 @@ def offer_next_tokens(
 
 
 def promote_next_tokens(device: StoredItem, seen: Attributes | None = None) -> bool:
-    """Make the waiting token pair the device's only one. Return False if the device changed meanwhile."""
+    """Make the waiting token pair the device's only one. Returns False if the device changed meanwhile."""
     promoted = {name.removeprefix("next_"): device[name] for name in NEXT[:3]}
     expression, names, values = _set({**promoted, **(seen or {})})
     return dynamodb.try_execute(
@@ -286,7 +289,7 @@ def promote_next_tokens(device: StoredItem, seen: Attributes | None = None) -> b
 
 
 def update_device(user_id: UserId, device_id: DeviceId, attributes: Attributes) -> bool:
-    """Set attributes of a device. Return False if it doesn't exist."""
+    """Set attributes of a device. Returns False if it doesn't exist."""
     expression, names, values = _set(attributes)
     return dynamodb.try_execute(
         dynamodb.update(
@@ -301,7 +304,7 @@ def update_device(user_id: UserId, device_id: DeviceId, attributes: Attributes) 
 
 
 def delete_device_items(user_id: UserId, device_ids: Iterable[DeviceId]) -> None:
-    """Delete devices, and so their tokens, and the capabilities that they announced."""
+    """Delete devices, and with them their tokens and the capabilities that they announced."""
     keys = [
         {"user_id": user_id, "sk": prefix + each} for each in device_ids for prefix in (DEVICE, CAPABILITIES)
     ]
@@ -321,7 +324,7 @@ def purge_device_data(user_id: UserId, device_id: DeviceId) -> None:
 
 
 def purge_stream(stream: str) -> None:
-    """Delete a stream's items. Its head stays, so that no position is given out twice."""
+    """Delete a stream's items. Its head stays, so that no sequence number is used twice."""
     keys = _query_keys(STREAMS, "stream_id", stream)
     dynamodb.batch_write([dynamodb.delete(STREAMS, key) for key in keys if key["sk"] != "head"])
 
