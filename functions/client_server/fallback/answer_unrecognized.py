@@ -1,4 +1,4 @@
-"""Answer what no other function serves: preflights, unknown paths, known paths with another method.
+"""Answer requests that no other function serves: preflights, unknown paths, known paths with another method.
 
 https://spec.matrix.org/v1.19/client-server-api/#api-standards
 """

@@ -1,4 +1,6 @@
-"""Delete rooms that all have left, after a grace period, and messages that are older than rooms keep them."""
+"""Delete rooms that everybody left, after a grace period, and messages that are older than their rooms keep
+them.
+"""
 
 from __future__ import annotations
 
