@@ -1,4 +1,5 @@
-"""Deploys into a simulated account what `cdk deploy` would deploy into a real one: `make deploy-local`.
+"""Deploys into a simulated account exactly what `cdk deploy` would deploy into a real one: `make
+deploy-local`.
 
 With `--from COMMIT` an earlier release is deployed first, and the rest is an upgrade from it.
 """
@@ -21,7 +22,8 @@ from infra_cdk import layers
 from infra_cdk.rehearsal.cloud import ACCOUNT, REGION, ROOT, Account, CdkFailed, Deployed, account
 
 REFUSED = "/rehearsal/refused-function"
-"""The parameter by which the simulated account is told what to refuse; see `infra_cdk.rehearsal.models`."""
+"""The parameter that tells the simulated account which resources to refuse; see
+`infra_cdk.rehearsal.models`."""
 
 SETTINGS = {
     "server_name": "rehearsal.example.org",
@@ -35,7 +37,7 @@ Say = Callable[[str], None]
 
 
 class Wrong(Exception):
-    """A check of the rehearsal failed; the message says which."""
+    """A check of the rehearsal failed. The message says which."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,11 +93,11 @@ def _rehearse(cloud: Account, say: Say, before: str | None) -> None:
 
 
 _CHANGED = SETTINGS | {"memory": "1024", "api": "rest", "waits": "rest", "account_concurrency": "1000"}
-"""The way back, with both of its settings, in an account in which functions may have parts of their own."""
+"""Both fallback settings, in an account in which concurrency may be reserved for functions."""
 
 
 def _wait_until_gone(left: Callable[[], Sequence[str]], pause: Callable[[float], None] = time.sleep) -> None:
-    """Raise Wrong if something of the stack stays.
+    """Raise Wrong if a resource of the stack still exists.
 
     The simulated account deletes a stack within one request. The CDK repeats a request after five minutes,
     and is then told that the stack is gone, while a busy machine is still deleting it.
@@ -112,7 +114,7 @@ def _deploy(cloud: Account, settings: dict[str, str], root: Path = ROOT) -> None
 
 
 def _exported(commit: str, folder: Path) -> Path:
-    """Return a folder with the source of a commit, laid out like this checkout."""
+    """Return a folder with the source of a commit, with the same layout as this checkout."""
     folder.mkdir()
     archive = folder.with_suffix(".tar")
     command = ["git", "archive", f"--output={archive}", commit]
@@ -132,7 +134,7 @@ def _check_kept(before: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]
 
 
 def _fail_halfway(cloud: Account) -> None:
-    """Deploy while one function can't be made, and check that nothing stays that would block the next
+    """Deploy while one function can't be created, and check that nothing is left that would block the next
     attempt.
     """
     kept = SETTINGS | {"ephemeral": "false"}
@@ -150,7 +152,7 @@ def _fail_halfway(cloud: Account) -> None:
 
 
 def _ask_the_doctor(cloud: Account) -> None:
-    """Raise Wrong if `murmuration doctor` finds a fault. It sends no requests: the account has no
+    """Raise Wrong if `murmuration doctor` finds a fault. It sends no requests, because the account has no
     CloudFront.
     """
     _, said = cloud.murmuration("doctor", "--prefix", PREFIX)
@@ -163,7 +165,8 @@ def _ask_the_doctor(cloud: Account) -> None:
 def _restore(cloud: Account) -> None:
     """Restore the tables, and check the result.
 
-    This is done once: the simulated account restores to the time of the request, whatever time was asked for.
+    This is done once, because the simulated account restores to the time of the request, whatever time was
+    requested.
     """
     at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     status, said = cloud.murmuration("restore", "--at", at, "--stage", "back", "--prefix", PREFIX)
