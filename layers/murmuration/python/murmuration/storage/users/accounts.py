@@ -58,7 +58,7 @@ def read_account(user_id: UserId) -> AccountItem | None:
 
 
 def is_findable_read(user_id: UserId) -> Read[bool]:
-    """Read whether other users may find an account: it exists, and is neither closed, suspended nor
+    """Return the read whether other users may find an account: it exists, and isn't deactivated, suspended or
     locked.
     """
     return Read(USERS, account_key(user_id), _is_findable)
@@ -69,7 +69,7 @@ def _is_findable(item: Item | None) -> bool:
 
 
 def is_locked_read(user_id: UserId) -> Read[bool]:
-    """Read whether an account is locked."""
+    """Return the read whether an account is locked."""
     return Read(USERS, account_key(user_id), lambda item: bool(item and item.get("locked")))
 
 
@@ -137,7 +137,9 @@ def set_login_networks(user_id: UserId, networks: Sequence[str]) -> None:
 
 
 def set_admin(user_id: UserId, admin: bool) -> None:
-    """Make an account an administrator's, or not. Raises ConditionFailed if it is unknown or deactivated."""
+    """Make an account an administrator's, or end that. Raises ConditionFailed if it is unknown or
+    deactivated.
+    """
     dynamodb.execute(
         dynamodb.update(
             USERS,
@@ -243,9 +245,10 @@ def _closing_key(user_id: UserId) -> dict[str, str]:
 
 
 def purge_user_data(user_id: UserId) -> None:
-    """Delete a user's profile, filters, keys and account data; account, devices and memberships stay.
+    """Delete a user's profile, filters, keys and account data. Account, devices and memberships stay.
 
-    The log of device changes stays too, for other servers that aren't told yet: up to a hundred device IDs.
+    The log of device changes stays too, for other servers that haven't been told yet: up to a hundred device
+    IDs.
     """
     filters, keys = concurrency.parallel(
         functools.partial(_query_keys, USERS, "user_id", user_id, "filter#"),
@@ -276,7 +279,7 @@ def read_devices(user_id: UserId) -> list[DeviceItem]:
 
 
 def create_device_write(user_id: UserId, device_id: DeviceId, attributes: Attributes) -> Write:
-    """Return the write that adds a device. It fails if the device exists."""
+    """Return the write that adds a device. It is refused if the device exists."""
     item = {**device_key(user_id, device_id), **attributes}
     return dynamodb.put(USERS, item, condition="attribute_not_exists(user_id)")
 
@@ -307,7 +310,7 @@ def replace_tokens_write(
 def offer_next_tokens(
     user_id: UserId, device_id: DeviceId, attributes: Attributes, *, refresh_hash: str, nonce: str | None
 ) -> None:
-    """Store the token pair that follows `refresh_hash`, in place of the pair made with `nonce`.
+    """Store the token pair that follows `refresh_hash`, in place of the pair that was made with `nonce`.
 
     Raises ConditionFailed if either has changed.
     """
@@ -344,7 +347,7 @@ def promote_next_tokens(device: DeviceItem, seen: Attributes | None = None) -> b
 
 
 def update_device(user_id: UserId, device_id: DeviceId, attributes: Attributes) -> bool:
-    """Set attributes of a device. Return False if it doesn't exist."""
+    """Set attributes of a device. Returns False if it doesn't exist."""
     expression, names, values = _set(attributes)
     return dynamodb.try_execute(
         dynamodb.update(
@@ -359,7 +362,7 @@ def update_device(user_id: UserId, device_id: DeviceId, attributes: Attributes) 
 
 
 def delete_device_items(user_id: UserId, device_ids: Iterable[DeviceId]) -> None:
-    """Delete devices, and so their tokens, and the capabilities that they announced."""
+    """Delete devices, and with them their tokens and the capabilities that they announced."""
     keys = [
         {"user_id": user_id, "sk": prefix + each} for each in device_ids for prefix in (DEVICE, CAPABILITIES)
     ]
@@ -379,7 +382,7 @@ def purge_device_data(user_id: UserId, device_id: DeviceId) -> None:
 
 
 def purge_stream(stream: str) -> None:
-    """Delete a stream's items. Its head stays, so that no position is given out twice."""
+    """Delete a stream's items. Its head stays, so that no sequence number is used twice."""
     keys = _query_keys(STREAMS, "stream_id", stream)
     dynamodb.batch_write([dynamodb.delete(STREAMS, key) for key in keys if key["sk"] != "head"])
 
