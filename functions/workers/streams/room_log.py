@@ -1,6 +1,6 @@
-"""Wake those who wait for a room's new events, and do what follows from joining, leaving and sending.
+"""Wake clients that wait for a room's new events, and start the further work that these events need.
 
-What follows: pushes to phones, sending to other servers, tracking of their devices, presence, the end of
+That work: pushes to phones, sending to other servers, tracking of their users' devices, presence, the end of
 typing.
 """
 

@@ -117,7 +117,7 @@ def _wanted(by_room: Mapping[RoomId, list[Any]], ours: Collection[RoomId]) -> di
     return wanted
 
 
-def ends_an_invite(pdu: Any) -> bool:
+def ends_an_invite(pdu: object) -> bool:
     """Return whether a PDU may end an invite or a knock of a local user."""
     if not isinstance(pdu, dict) or pdu.get("type") != MEMBER:
         return False
