@@ -63,7 +63,3 @@ PRICES: Mapping[str, Price] = {
 }
 """The prices by what is counted. Reads of a table's stream by Lambda are free, and so are SSM's
 parameters."""
-
-SMALL_VM = 7.00
-"""A virtual machine with 1 GB and an IP address, a month, at Lightsail; other providers charge 4 to 6
-dollars."""

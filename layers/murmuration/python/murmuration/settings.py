@@ -31,8 +31,8 @@ class Settings:
     `public_url` is the base URL for clients, without a trailing slash. The physical names of tables, queues
     and parameters begin with `prefix`. The URLs of queues begin with `queue_urls`; without it SQS is asked
     for them. `password_cost` is log2 of scrypt's N. `login_flows` and `identity_providers` are unparsed:
-    `accounts.login_flows` and `accounts.identity_providers` parse them. If a client's URL begins with one of
-    `sso_trusted_clients`, single sign-on redirects to it without asking the user. `sso_private_providers`
+    `accounts.login_flows` and `accounts.sso.identity_providers` parse them. If a client's URL begins with one
+    of `sso_trusted_clients`, single sign-on redirects to it without asking the user. `sso_private_providers`
     allows providers with private addresses, and plain HTTP on the loopback; `push_private_gateways` does the
     same for push gateways. `support_admin` and `support_security` are the contacts for administration and
     security, each a user ID or a mail address; `support_page` is a page that helps users.
@@ -44,8 +44,9 @@ class Settings:
     microdollars an hour, if `rate_limits` is on. A user may upload `media_quota_bytes` in total (0: no
     limit). One upload may have `media_max_bytes`, or `media_put_max_bytes` if it is a PUT to an ID that was
     created before. Files of other servers are fetched if they have up to `remote_media_max_bytes`, and
-    deleted `remote_media_days` after their last use. `url_previews` allows clients to request previews of
-    URLs. Media that were uploaded before `unauthenticated_media_before_ms` can be read without a token.
+    deleted `remote_media_days` after their last use. This server's own files are deleted `local_media_days`
+    after it (0: never). `url_previews` allows clients to request previews of URLs.
+    Media that were uploaded before `unauthenticated_media_before_ms` can be read without a token.
     `default_room_version` is used for rooms whose creators name none. An event may be scheduled up to
     `event_delay_max` ahead (0: not at all). Calls use the LiveKit service at `livekit_service_url`. With
     `metrics` the functions write metrics into their logs. `api` is the kind of API in front of the functions:
@@ -80,6 +81,7 @@ class Settings:
     media_quota_bytes: int = 5_000_000_000
     remote_media_max_bytes: int = 104_857_600
     remote_media_days: int = 30
+    local_media_days: int = 0
     url_previews: bool = True
     unauthenticated_media_before_ms: int = 0
     viewer_secret_parameter: str = ""
@@ -191,6 +193,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         media_quota_bytes=number("MEDIA_QUOTA_BYTES", 5_000_000_000),
         remote_media_max_bytes=number("REMOTE_MEDIA_MAX_BYTES", 104_857_600),
         remote_media_days=number("REMOTE_MEDIA_DAYS", 30),
+        local_media_days=number("LOCAL_MEDIA_DAYS", 0),
         url_previews=choice("URL_PREVIEWS", "on", ("on", "off")) == "on",
         unauthenticated_media_before_ms=moment_ms("UNAUTHENTICATED_MEDIA_BEFORE"),
         viewer_secret_parameter=value("VIEWER_SECRET_PARAMETER", ""),

@@ -20,13 +20,13 @@ from murmuration.protocol.errors import (
     ThreepidMediumNotSupported,
     UserDeactivated,
 )
-from murmuration.protocol.identifiers import UserId, is_valid_new_localpart, parse_user_id
+from murmuration.protocol.identifiers import UserId, is_valid_new_localpart, parse_user_id, user_id_from
 from murmuration.settings import settings
 from murmuration.storage.users import accounts
 
 if TYPE_CHECKING:
-    from murmuration.aws.dynamodb import StoredItem
     from murmuration.protocol.encoding.shapes import Body
+    from murmuration.storage.json_types import AccountItem
 
 _WRONG = "Invalid username or password"
 
@@ -77,7 +77,7 @@ def is_right_password(user_id: UserId, password: str, *, source_ip: str) -> bool
     return _account_by_password(user_id, password, source_ip, is_known=False) is not None
 
 
-def _account_by_password(who: str, password: str, source_ip: str, *, is_known: bool) -> StoredItem | None:
+def _account_by_password(who: str, password: str, source_ip: str, *, is_known: bool) -> AccountItem | None:
     """Return the account of `who` if the password is right; None if it is wrong or there is no such account.
 
     `who` is a user ID or a key that `_stranger` made. `is_known` says that the request has proved in another
@@ -148,4 +148,4 @@ def local_user_id(user: str) -> UserId | None:
         localpart = parse_user_id(user).localpart
     # Lower-casing a character beyond ASCII can produce an ASCII one: the Kelvin sign becomes a k.
     localpart = localpart.lower() if localpart.isascii() else localpart
-    return UserId(f"@{localpart}:{server_name}") if is_valid_new_localpart(localpart, server_name) else None
+    return user_id_from(localpart, server_name) if is_valid_new_localpart(localpart, server_name) else None

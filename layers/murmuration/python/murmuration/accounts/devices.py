@@ -17,9 +17,9 @@ from murmuration.storage.users import accounts, delayed_events, pushers
 
 if TYPE_CHECKING:
     from murmuration.accounts.shapes import ClientDevice, ClientDevices
-    from murmuration.aws.dynamodb import StoredItem
     from murmuration.protocol.encoding.shapes import Answer, Body
     from murmuration.protocol.identifiers import DeviceId, UserId
+    from murmuration.storage.json_types import DeviceItem
 
 MOST = 200
 """How many devices a user may have."""
@@ -165,7 +165,7 @@ def make_room(user_id: UserId) -> None:
     remove_devices(user_id, unused[:excess])
 
 
-def _last_used_ms(item: StoredItem) -> int:
+def _last_used_ms(item: DeviceItem) -> int:
     return int(item.get("last_seen_ms", item.get("created_ms", 0)))
 
 
@@ -201,13 +201,12 @@ def _record_change(user_id: UserId, device_ids: Sequence[DeviceId], *, quiet: bo
     record_change(user_id, devices=device_ids, quiet=quiet)
 
 
-def _client_device(item: StoredItem) -> ClientDevice:
+def _client_device(item: DeviceItem) -> ClientDevice:
     device: ClientDevice = {"device_id": accounts.device_id_of(item)}
-    name, address, seen_ms = (item.get(each) for each in ("display_name", "last_seen_ip", "last_seen_ms"))
-    if name is not None:
+    if (name := item.get("display_name")) is not None:
         device["display_name"] = name
-    if address is not None:
+    if (address := item.get("last_seen_ip")) is not None:
         device["last_seen_ip"] = address
-    if seen_ms is not None:
+    if (seen_ms := item.get("last_seen_ms")) is not None:
         device["last_seen_ts"] = seen_ms
     return device

@@ -17,7 +17,7 @@ from murmuration.protocol.identifiers import UserId
 from murmuration.storage.users import accounts
 
 if TYPE_CHECKING:
-    from murmuration.aws.dynamodb import StoredItem
+    from murmuration.storage.json_types import AccountItem
 
 KNOWN_BY_TOKEN = "token"  # noqa: S105 - stands for a network
 NETWORKS = 8
@@ -56,7 +56,7 @@ def take(who: str, source_ip: str, *, is_known: bool) -> Guess:
     return Guess(tuple(taken))
 
 
-def remember_network(account: StoredItem, source_ip: str) -> None:
+def remember_network(account: AccountItem, source_ip: str) -> None:
     """Note on the account that its owner logged in from this network. Writes only if that is new."""
     network, before = rate_limits.network(source_ip), list(account.get("login_networks", ()))
     if network and network not in before:
@@ -69,5 +69,5 @@ def _has_been_at(user_id: UserId, network: str) -> bool:
     Reads the account and its devices, but only while the account is locked for strangers.
     """
     account, seen = accounts.read_account(user_id), accounts.read_devices(user_id)
-    networks = {rate_limits.network(str(device.get("last_seen_ip", ""))) for device in seen}
-    return network in networks or network in (account or {}).get("login_networks", ())
+    networks = {rate_limits.network(device.get("last_seen_ip", "")) for device in seen}
+    return network in networks or (account is not None and network in account.get("login_networks", ()))

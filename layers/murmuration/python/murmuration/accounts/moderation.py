@@ -5,16 +5,20 @@ https://spec.matrix.org/v1.19/client-server-api/#account-moderation
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.identity.moderation import LOCKED, SUSPENDED
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields, required
 from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound
-from murmuration.protocol.identifiers import UserId, is_valid_user_id
+from murmuration.protocol.identifiers import UserId
 from murmuration.storage.live import streams
-from murmuration.storage.rooms.member_index import is_local
+from murmuration.storage.rooms.member_index import is_local_id
 from murmuration.storage.users import accounts
+
+Flag: TypeAlias = Literal["locked", "suspended"]
 
 
 def get_who_is(requester: Requester, user_id: UserId) -> Answer:
@@ -29,11 +33,8 @@ def get_who_is(requester: Requester, user_id: UserId) -> Answer:
             raise NotFound("There is no such user")
     devices = {}
     for device in accounts.read_devices(user_id):
-        seen = {
-            shown: device[name]
-            for name, shown in (("last_seen_ip", "ip"), ("last_seen_ms", "last_seen"))
-            if name in device
-        }
+        values = {"ip": device.get("last_seen_ip"), "last_seen": device.get("last_seen_ms")}
+        seen = {name: value for name, value in values.items() if value is not None}
         devices[accounts.device_id_of(device)] = {"sessions": [{"connections": [seen]}]}
     return {"user_id": user_id, "devices": devices}
 
@@ -66,7 +67,7 @@ def set_suspension(requester: Requester, user_id: UserId, body: Fields) -> dict[
     return {SUSPENDED: _set(requester, user_id, SUSPENDED, body.boolean(SUSPENDED, default=False))}
 
 
-def _find(requester: Requester, user_id: UserId, flag: str) -> bool:
+def _find(requester: Requester, user_id: UserId, flag: Flag) -> bool:
     """Return one flag of an account. Raises Forbidden, NotFound, and InvalidParam for another
     server's user.
     """
@@ -80,7 +81,7 @@ def _find(requester: Requester, user_id: UserId, flag: str) -> bool:
     return bool(account.get(flag))
 
 
-def _set(requester: Requester, user_id: UserId, flag: str, on: bool) -> bool:
+def _set(requester: Requester, user_id: UserId, flag: Flag, on: bool) -> bool:
     """Set a flag of an account and of its devices. If it stops halfway, the same request continues.
 
     Each request checks the flag on its device, which saves reading the account. Waiting clients are woken.
@@ -105,5 +106,5 @@ def _require_admin(requester: Requester) -> None:
 
 
 def _require_local(user_id: UserId) -> None:
-    if not is_valid_user_id(user_id) or not is_local(user_id):
+    if not is_local_id(user_id):
         raise InvalidParam("The user does not belong to this server")

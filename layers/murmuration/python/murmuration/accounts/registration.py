@@ -34,7 +34,7 @@ from murmuration.protocol.errors import (
     UserInteractiveAuthRequired,
     UserInUse,
 )
-from murmuration.protocol.identifiers import UserId, is_valid_new_localpart
+from murmuration.protocol.identifiers import UserId, is_valid_new_localpart, user_id_from
 from murmuration.settings import settings
 from murmuration.storage.auth import auth_sessions
 from murmuration.storage.auth.auth_sessions import StoredSession
@@ -214,7 +214,7 @@ def _require_available(localpart: str) -> None:
 
 def user_id_of(localpart: str) -> UserId:
     """Return the ID of this server's user with that localpart."""
-    return UserId(f"@{localpart}:{settings().server_name}")
+    return user_id_from(localpart, settings().server_name)
 
 
 def _registered_before(session: str, password: str, source_ip: str) -> UserId | None:
@@ -280,7 +280,7 @@ def account_writes(
 ) -> list[Write]:
     """Return the writes that create an account with its profile.
 
-    The write named `accounts.ACCOUNT` claims the user ID. Without a password, the owner has to log in by
+    The write named ACCOUNT claims the user ID. Without a password, the owner has to log in by
     other means.
     """
     account: Item = {"kind": "user", "created_ms": now}

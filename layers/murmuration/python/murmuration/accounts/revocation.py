@@ -19,6 +19,8 @@ def revoke_token(requester: Requester, text: str) -> None:
     except UnknownToken as error:
         raise InvalidParam("This is not an access token of this server") from error
     requester.require_self(token.user_id)
-    device = accounts.read_device(token.user_id, token.device_id) or {}
+    device = accounts.read_device(token.user_id, token.device_id)
+    if device is None:
+        return
     if token.matches(device.get("access_hash")) or token.matches(device.get("next_access_hash")):
         remove_devices(token.user_id, [token.device_id])

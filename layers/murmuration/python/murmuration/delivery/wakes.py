@@ -19,7 +19,7 @@ from murmuration.aws import concurrency, queues
 from murmuration.clock import now_ms
 from murmuration.identity.budgets import REMOTE_WAKE, WAKE, affords, charge, rings_owner
 from murmuration.protocol.event_types import FULLY_READ
-from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
+from murmuration.protocol.identifiers import DeviceId, RoomId, UserId, server_of
 from murmuration.storage.keys import device_lists, one_time_keys
 from murmuration.storage.live import listeners, receipts, streams, wake_queues
 from murmuration.storage.live.listeners import EVERYTHING, MOST_TOPICS, Socket, Wait
@@ -28,7 +28,7 @@ from murmuration.storage.live.streams import Change
 from murmuration.storage.live.typing_users import typing_among
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.local_members import members_at
-from murmuration.storage.rooms.member_index import is_local, server_of
+from murmuration.storage.rooms.member_index import is_local
 from murmuration.storage.users import presence
 
 if TYPE_CHECKING:
@@ -248,11 +248,14 @@ def wake(
             rings.append(_Ring(targets[every if every in targets else single], now, late, wait, told))
 
     for_keys = {target: cause for target, cause in causes.items() if target not in not_of_keys}
-    for wait in listeners.waits_in(items):
-        if wait.of_keys and not concerns(wait, for_keys):
+    for wait in listeners.current_waits(items):
+        if wait.of_keys and not wait.rung and not concerns(wait, for_keys):
             continue
         told = news_of(wait)
         noting = functools.partial(surely, functools.partial(_note_if_new, news=told), wait)
+        if wait.rung:
+            notes.append(noting)
+            continue
         ringing_late = functools.partial(surely, functools.partial(ring_late, news=told), wait)
         later = None if not wait.kept else noting if wait.late else ringing_late
         if concerns(wait, causes):
@@ -264,8 +267,6 @@ def wake(
             notes.append(noting)
         elif concerns(wait, late):
             note(wait, late, None, later)
-    for wait in listeners.called_in(items):
-        notes.append(functools.partial(surely, functools.partial(_note_if_new, news=news_of(wait)), wait))
     connected: list[str] = []
     for socket in listeners.sockets_in(items):
         push_later = functools.partial(push_late, socket) if not socket.late else None

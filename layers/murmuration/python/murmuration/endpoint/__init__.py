@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from murmuration.endpoint.http import Handler, Request, Response, endpoint
+from murmuration.endpoint.http import Handler, Response, endpoint
+from murmuration.endpoint.request import Request
 from murmuration.endpoint.routes import Auth, Http, Queue, Route, Schedule, Stream, WebSocket, is_wanted
 from murmuration.protocol.encoding.shapes import JsonObject as Answer
 

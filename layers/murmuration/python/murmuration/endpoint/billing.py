@@ -17,7 +17,7 @@ from murmuration.identity import budgets, patience
 from murmuration.transport import deadlines
 
 if TYPE_CHECKING:
-    from murmuration.endpoint.http import Request
+    from murmuration.endpoint.request import Request
     from murmuration.endpoint.shapes import ProxyResponse
     from murmuration.protocol.identifiers import ServerName, UserId
 

@@ -8,12 +8,11 @@ and the others are handled.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from murmuration.aws import packing
+from murmuration.aws.attributes import from_attributes
 from murmuration.endpoint.metrics import with_retries, worker_metrics
 from murmuration.endpoint.ports import connect_ports
 from murmuration.endpoint.routes import Queue, Schedule, Stream
@@ -102,32 +101,9 @@ def _log_failure(source: str, record: JsonObject) -> None:
 
 
 def _item(record: StreamRecord) -> StreamItem:
-    found = StreamItem(
-        {name: _value(attribute) for name, attribute in (record["dynamodb"]["NewImage"] or {}).items()}
-    )
-    packing.unpack_item(found)
+    found = StreamItem(from_attributes(record["dynamodb"]["NewImage"] or {}))
     found.is_new = record.get("eventName") == "INSERT"
     return found
-
-
-def _value(attribute: JsonObject) -> Any:
-    """Return the Python value of an attribute in a stream record, in which binary values are base64 text."""
-    ((kind, value),) = attribute.items()
-    match kind:
-        case "N":
-            return int(value)
-        case "B":
-            return base64.b64decode(value)
-        case "NULL":
-            return None
-        case "L":
-            return [_value(element) for element in value]
-        case "M":
-            return {name: _value(element) for name, element in value.items()}
-        case "SS":
-            return frozenset(value)
-        case _:
-            return value
 
 
 def stream_worker(

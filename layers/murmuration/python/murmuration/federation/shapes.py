@@ -15,6 +15,7 @@ from murmuration.protocol.presence import PresenceContent
 
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import DeviceId, EventId, RoomId, ServerName, UserId
+    from murmuration.rooms.json_types import RoomSummary, SpaceRoom
 
 
 # -- Transactions ------------------------------------------------------------------------------------------
@@ -177,24 +178,6 @@ class MissingEventsAnswer(TypedDict):
     events: list[Pdu]
 
 
-class RoomSummary(TypedDict):
-    """A room as a directory or a space shows it."""
-
-    room_id: RoomId
-    num_joined_members: int
-    world_readable: bool
-    guest_can_join: bool
-    name: NotRequired[str]
-    topic: NotRequired[str]
-    avatar_url: NotRequired[str]
-    canonical_alias: NotRequired[str]
-    join_rule: NotRequired[str]
-    room_type: NotRequired[str]
-    room_version: NotRequired[str]
-    encryption: NotRequired[str]
-    allowed_room_ids: NotRequired[list[RoomId]]
-
-
 class SpaceChildContent(TypedDict):
     """The content of an `m.space.child` event."""
 
@@ -203,37 +186,12 @@ class SpaceChildContent(TypedDict):
     suggested: NotRequired[bool]
 
 
-class SpaceChild(TypedDict):
-    """An `m.space.child` event without the fields that a hierarchy doesn't show."""
-
-    type: str
-    state_key: str
-    content: Content
-    sender: UserId
-    origin_server_ts: int
-
-
-class SpaceRoom(RoomSummary):
-    """A room of a hierarchy, with its children if it is a space."""
-
-    children_state: Sequence[SpaceChild]
-
-
 class HierarchyAnswer(TypedDict):
     """The answer to `GET /hierarchy`."""
 
     room: SpaceRoom
     children: Sequence[RoomSummary]
     inaccessible_children: Sequence[str]
-
-
-class RoomsPage(TypedDict):
-    """A page of a directory of rooms."""
-
-    chunk: list[RoomSummary]
-    total_room_count_estimate: NotRequired[int]
-    next_batch: NotRequired[str]
-    prev_batch: NotRequired[str]
 
 
 class DirectoryFilter(TypedDict, total=False):
@@ -311,6 +269,23 @@ class PdusMessage(TypedDict):
     room_id: RoomId
     pdus: Sequence[Any]
     parked: NotRequired[bool]
+
+
+class StoredReceipt(TypedDict):
+    """A receipt of another server's user that waits for its event."""
+
+    user_id: UserId
+    event_id: EventId
+    thread_id: str | None
+    ts: int
+
+
+class ReceiptsMessage(TypedDict):
+    """A message of the queue of PDUs that has receipts."""
+
+    origin: ServerName
+    room_id: RoomId
+    receipts: Sequence[StoredReceipt]
 
 
 class ResetNotice(TypedDict):

@@ -15,7 +15,8 @@ from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.storage.users import accounts
 
 if TYPE_CHECKING:
-    from murmuration.aws.dynamodb import Item, StoredItem
+    from murmuration.aws.dynamodb import Item
+    from murmuration.storage.json_types import DeviceItem, OwnerFlags
 
 SEEN_INTERVAL_MS = 600_000
 """The maximum age of a device's `last_seen_ms`: it is written at most once in this time."""
@@ -36,7 +37,7 @@ def authenticate(
 
 def verify(
     token: AccessToken,
-    device: StoredItem | None,
+    device: DeviceItem | None,
     *,
     address: Address | None = None,
     even_locked: bool = False,
@@ -54,7 +55,7 @@ def verify(
     if device is None or not (is_next or _equal(device.get("access_hash"), secret_hash)):
         raise UnknownToken("The access token is not known, or was logged out", soft_logout=False)
     now = now_ms()
-    expires_ms = device.get("next_access_expires_ms" if is_next else "access_expires_ms")
+    expires_ms = device.get("next_access_expires_ms") if is_next else device.get("access_expires_ms")
     if expires_ms is not None and expires_ms <= now:
         raise UnknownToken("The access token has expired", soft_logout=True)
     moderation.check_device(device, even_locked=even_locked)
@@ -63,19 +64,19 @@ def verify(
     return requester_of(token.user_id, token.device_id, device)
 
 
-def requester_of(user_id: UserId, device_id: DeviceId, device: StoredItem) -> Requester:
-    """Return the requester that a device's item describes."""
+def requester_of(user_id: UserId, device_id: DeviceId, device: OwnerFlags) -> Requester:
+    """Return the requester that the item of a device describes, or that of an account."""
     return Requester(
         user_id,
         device_id,
         is_guest=bool(device.get("guest")),
         is_admin=bool(device.get("admin")),
-        is_suspended=bool(device.get(moderation.SUSPENDED)),
+        is_suspended=bool(device.get("suspended")),
     )
 
 
 def _record_use(
-    token: AccessToken, device: StoredItem, is_next: bool, now: int, address: Address | None
+    token: AccessToken, device: DeviceItem, is_next: bool, now: int, address: Address | None
 ) -> None:
     if not is_next and now - device.get("last_seen_ms", 0) < SEEN_INTERVAL_MS:
         return

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from murmuration.protocol.errors import Forbidden, UnknownToken
-from murmuration.protocol.identifiers import DeviceId, UserId
+from murmuration.protocol.identifiers import DeviceId, UserId, localpart_of, user_id_from
 from murmuration.settings import settings
 from murmuration.storage.users.accounts import device_key
 
@@ -73,7 +73,7 @@ class AccessToken:
             localpart, device_id = (_decode(part) for part in parts[:2])
         except (ValueError, binascii.Error) as error:
             raise UnknownToken("The token is not known", soft_logout=False) from error
-        return cls(UserId(f"@{localpart}:{settings().server_name}"), DeviceId(device_id), parts[2])
+        return cls(user_id_from(localpart, settings().server_name), DeviceId(device_id), parts[2])
 
     @property
     def key(self) -> dict[str, str]:
@@ -169,8 +169,7 @@ def new_secret() -> str:
 
 def render_token(kind: str, user_id: UserId, device_id: DeviceId, secret: str) -> str:
     """Return the token in the form that the client gets."""
-    localpart = user_id[1:].partition(":")[0]
-    body = f"{kind}_{_encode(localpart)}.{_encode(device_id)}.{secret}"
+    body = f"{kind}_{_encode(localpart_of(user_id))}.{_encode(device_id)}.{secret}"
     return f"{body}.{_checksum(body)}"
 
 

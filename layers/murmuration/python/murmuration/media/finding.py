@@ -16,6 +16,7 @@ from murmuration.clock import now_ms
 from murmuration.identity import rate_limits
 from murmuration.media.asking import Asked
 from murmuration.media.serving import Served, serve
+from murmuration.media.unused import note_use
 from murmuration.protocol.errors import LimitExceeded, NotFound, NotYetUploaded
 from murmuration.protocol.identifiers import ServerName, is_valid_server_name
 from murmuration.settings import settings
@@ -71,7 +72,9 @@ def find_own_content(media_id: str, asked: Asked) -> Content:
         content = _await_content(media, asked)
     if content is None:
         raise NotYetUploaded("The media have not been uploaded yet")
-    return _unless_frozen(content, asked)
+    found = _unless_frozen(content, asked)
+    note_use(media)
+    return found
 
 
 def _unless_frozen(content: Content, asked: Asked) -> Content:

@@ -67,10 +67,9 @@ def place_content_to_mxc(requester: Requester, server_name: ServerName, media_id
     """
     media = find_pending(requester, server_name, media_id)
     check_upload(requester, coming.size, coming.file_name)
-    if media.content is not None:
-        refuse_overwriting(media)
-    if media.begun is not None:
+    if media.begun is not None and media.content is None:
         return media.begun.object
+    refuse_overwriting(media)
     content = _content(media_id, coming)
     with counted(requester, coming.size):
         _pay(coming)

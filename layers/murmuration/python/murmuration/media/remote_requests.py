@@ -33,7 +33,6 @@ REDIRECTS = (307, 308)
 OWN_ANSWERS = (502, 504)
 """Statuses with which a server says that a file is too large, or isn't uploaded yet."""
 OLD_PATHS = ("v3", "r0")
-UNKNOWN = "M_UNRECOGNIZED"
 
 TakeBytes = Callable[[int], None]
 """Called with a number of bytes before they are read; raises an error if a limit is exceeded."""
@@ -106,7 +105,7 @@ def fetch(
         try:
             return _by_federation(server_name, media_id, sink, deadline.left(), timeout_ms)
         except Refused as error:
-            if not (error.status in (404, 405) and error.errcode == UNKNOWN):
+            if not error.is_unknown_endpoint:
                 raise
         return _by_old_path(server_name, media_id, sink, deadline.left(), timeout_ms)
     except Refused as error:
@@ -170,7 +169,7 @@ def _by_old_path(
                     return _fetched(answer.headers, sink)
                 location = answer.headers.get("location", "")
         except Refused as error:
-            if error.errcode == UNKNOWN and version != OLD_PATHS[-1]:
+            if error.is_unknown_endpoint and version != OLD_PATHS[-1]:
                 continue
             raise
         return _follow(server_name, path, location, sink, seconds)
@@ -183,6 +182,8 @@ def _follow(server_name: ServerName, path: str, location: str, sink: _Sink, seco
     from murmuration.transport.addresses import Reach
     from murmuration.transport.deadlines import Deadline
 
+    if not location:
+        raise Malformed(f"{server_name} named no place for its media")
     config = settings()
     plain = Reach(public=False, loopback=True) if config.federation_loopback else None
     way = following.Way(policy.reach(), plain, config.federation_ca)

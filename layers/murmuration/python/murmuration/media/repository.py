@@ -17,6 +17,7 @@ from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.media.finding import find_own_media
 from murmuration.media.headers import MAX_FILE_NAME_BYTES, content_type_of
+from murmuration.media.incoming import settling
 from murmuration.media.incoming.signed_ids import new_signed_id, upload_key
 from murmuration.protocol.errors import (
     CannotOverwriteMedia,
@@ -124,8 +125,8 @@ def find_pending(requester: Requester, server_name: ServerName, media_id: str) -
 
 
 def refuse_overwriting(media: Media) -> None:
-    """Raise CannotOverwriteMedia if an ID has content already, or its upload has begun."""
-    if media.content is not None or media.begun is not None:
+    """Raise CannotOverwriteMedia if an ID has content, or its upload has begun or waits to be settled."""
+    if media.content is not None or media.begun is not None or settling.has_arrived(media):
         raise CannotOverwriteMedia("The media were uploaded already")
 
 

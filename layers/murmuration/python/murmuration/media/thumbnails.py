@@ -36,6 +36,13 @@ if TYPE_CHECKING:
 SCALED_SIZES: Sequence[Size] = ((320, 240), (640, 480), (800, 600), (1600, 1200))
 CROPPED_SIZES: Sequence[Size] = ((32, 32), (96, 96), (320, 320), (640, 640))
 """The only sizes that are made: those of the specification, and one or two larger ones."""
+NAMES = tuple(
+    f"{method}-{width}x{height}{animated}"
+    for method, sizes in (("scale", SCALED_SIZES), ("crop", CROPPED_SIZES))
+    for width, height in sizes
+    for animated in ("", "-animated")
+)
+"""The names of all thumbnails that there may be of an image (`Wanted.name`)."""
 REMEMBERED_MS = 86_400_000
 """How long the result of an attempt is kept."""
 TRIES = 3

@@ -18,7 +18,7 @@ from murmuration.clock import now_ms
 from murmuration.identity.budgets import READ_UNIT, WRITE_UNIT, charge
 from murmuration.presence import elsewhere
 from murmuration.protocol.event_types import MEMBER
-from murmuration.protocol.identifiers import RoomId, UserId
+from murmuration.protocol.identifiers import RoomId, UserId, server_of
 from murmuration.protocol.presence import OFFLINE, Presence
 from murmuration.rooms.room import Room
 from murmuration.storage.live import streams
@@ -40,7 +40,7 @@ def tell(items: Iterable[StoredItem]) -> None:
         is_local = member_index.is_local(user_id)
         with counting(usage := Usage()):
             _tell(user_id, new.presence, changed=new.changed, came=is_local and new.came)
-        payer = user_id if is_local else member_index.server_of(user_id)
+        payer = user_id if is_local else server_of(user_id)
         charge(payer, usage.read_units * READ_UNIT + usage.write_units * WRITE_UNIT)
 
 

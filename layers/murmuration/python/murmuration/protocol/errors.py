@@ -119,10 +119,6 @@ class UserInUse(MatrixError):
     errcode = "M_USER_IN_USE"
 
 
-class Exclusive(MatrixError):
-    errcode = "M_EXCLUSIVE"
-
-
 class WeakPassword(MatrixError):
     errcode = "M_WEAK_PASSWORD"
 
@@ -202,6 +198,9 @@ class BadPagination(MatrixError):
 
 
 class BadState(MatrixError):
+    """What a request would change isn't so, such as the ban of a user who isn't banned."""
+
+    status = 403
     errcode = "M_BAD_STATE"
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.event_types import CREATE, MEMBER, REDACTION
-from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId, server_of
 from murmuration.protocol.pdus.hashing import event_id_for
 from murmuration.protocol.pdus.redaction import redact
 from murmuration.protocol.room_versions import RoomVersion
@@ -77,7 +77,7 @@ class Event:
     @property
     def sender_server(self) -> ServerName:
         """The server name in the sender's user ID."""
-        return ServerName(self.sender.partition(":")[2])
+        return server_of(self.sender)
 
     @property
     def state_key(self) -> str | None:

@@ -70,13 +70,6 @@ class RoomIdParts(NamedTuple):
     server_name: ServerName | None
 
 
-class EventIdParts(NamedTuple):
-    """The parts of `$opaque:server_name`; from room version 3 on there is no server name."""
-
-    opaque: str
-    server_name: ServerName | None
-
-
 class KeyIdParts(NamedTuple):
     """The parts of `algorithm:identifier`."""
 
@@ -94,6 +87,21 @@ class ServerNameParts(NamedTuple):
 def server_name_of(identifier: str) -> ServerName | None:
     """Return the part of a valid identifier after its first colon; None if it has no domain."""
     return ServerName(identifier.partition(":")[2]) or None
+
+
+def server_of(user_id: UserId) -> ServerName:
+    """Return the server name in a valid user ID, which always has one."""
+    return ServerName(user_id.partition(":")[2])
+
+
+def localpart_of(user_id: UserId) -> str:
+    """Return the localpart of a valid user ID."""
+    return user_id[1:].partition(":")[0]
+
+
+def user_id_from(localpart: str, server_name: ServerName) -> UserId:
+    """Return the ID of a server's user. It checks neither part."""
+    return UserId(f"@{localpart}:{server_name}")
 
 
 def parse_server_name(server_name: str) -> ServerNameParts:
@@ -139,6 +147,16 @@ def is_compliant_user_id(user_id: str) -> TypeGuard[UserId]:
     return parts is not None and fullmatch(_COMPLIANT_USER_LOCALPART, parts[0]) is not None
 
 
+def is_user_of(value: object, server_name: ServerName) -> TypeGuard[UserId]:
+    """Return whether a value of any type is a valid ID of a server's user."""
+    return isinstance(value, str) and is_valid_user_id(value) and server_of(value) == server_name
+
+
+def is_compliant_user_of(value: object, server_name: ServerName) -> TypeGuard[UserId]:
+    """Return whether a value of any type is an ID of a server's user that clients may be shown."""
+    return is_user_of(value, server_name) and is_compliant_user_id(value)
+
+
 def is_valid_new_localpart(localpart: str, server_name: str) -> bool:
     """Return whether a new user may have this localpart: only today's characters, and the whole ID isn't too
     long.
@@ -176,15 +194,6 @@ def is_valid_room_id(room_id: str, version: RoomVersion | None = None) -> TypeGu
 def is_valid_room_id_hash(room_id: str) -> TypeGuard[RoomId]:
     """Return whether it is a room ID without a domain: the hash of a create event."""
     return room_id.startswith("!") and fullmatch(_URLSAFE_HASH, room_id[1:]) is not None
-
-
-def parse_event_id(event_id: str) -> EventIdParts:
-    """Split an event ID of any format into its parts. Raises InvalidParam."""
-    if event_id.startswith("$") and (
-        fullmatch(_URLSAFE_HASH, event_id[1:]) or fullmatch(_STANDARD_HASH, event_id[1:])
-    ):
-        return EventIdParts(event_id[1:], None)
-    return EventIdParts(*_split("$", event_id, "event ID"))
 
 
 def is_valid_event_id(event_id: str, version: RoomVersion | None = None) -> TypeGuard[EventId]:

@@ -193,9 +193,6 @@ class PowerLevels:
         """
         return self.user_level(user_id) >= self.redact
 
-    def can_notify(self, user_id: UserId, key: str) -> bool:
-        return self.user_level(user_id) >= self.notification_level(key)
-
     # --- The content as written, for the rules about changing it
 
     def property_level(self, name: str) -> int | None:

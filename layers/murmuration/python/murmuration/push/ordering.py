@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from murmuration.aws import queues
 from murmuration.identity.budgets import PUSH, charge, server_owner
 from murmuration.protocol.event_types import ENCRYPTED
+from murmuration.protocol.identifiers import server_of
 from murmuration.protocol.push_rules.evaluation import Outcome
-from murmuration.storage.rooms.member_index import is_local, server_of
+from murmuration.storage.rooms.member_index import is_local
 
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId, UserId

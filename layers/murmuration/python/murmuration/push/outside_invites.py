@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from murmuration.aws.reads import Batch
+from murmuration.clock import now_ms
 from murmuration.protocol.event_types import (
     CANONICAL_ALIAS_KEY,
     IGNORED_USERS,
@@ -91,6 +92,14 @@ def event_of(row: Membership) -> ClientEvent:
         "content": content,
         "origin_server_ts": row.changed_ms or 0,
     }
+
+
+def listed_event(row: Membership) -> ClientEvent:
+    """Return the event of an invite as the list of notifications shows it, without the room's ID."""
+    event = event_of(row)
+    del event["room_id"]
+    event["unsigned"] = {"age": now_ms() - event["origin_server_ts"], "membership": "invite"}
+    return event
 
 
 def details(row: Membership) -> JsonDict:

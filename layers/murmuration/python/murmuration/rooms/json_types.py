@@ -5,6 +5,7 @@ They exist for the type checker: import them under TYPE_CHECKING, because making
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from murmuration.protocol.encoding.json_types import ClientEvent
@@ -78,9 +79,12 @@ class RoomListing(ListedTexts):
 
 
 class RoomSummary(RoomListing):
-    """A room summary. `allowed_room_ids` are the rooms whose members may join this restricted room."""
+    """A room summary. `allowed_room_ids` are the rooms whose members may join this restricted room.
 
-    room_version: str
+    Other servers don't always tell the version of a room.
+    """
+
+    room_version: NotRequired[str]
     encryption: NotRequired[str]
     allowed_room_ids: NotRequired[list[RoomId]]
 
@@ -88,14 +92,14 @@ class RoomSummary(RoomListing):
 class SpaceRoom(RoomSummary):
     """A room within a hierarchy of spaces, with its m.space.child events."""
 
-    children_state: list[StrippedState]
+    children_state: Sequence[StrippedState]
 
 
 class PublicRoomsPage(TypedDict):
-    """A page of the directory."""
+    """A page of the directory. Other servers don't always tell how many rooms there are."""
 
     chunk: list[RoomListing]
-    total_room_count_estimate: int
+    total_room_count_estimate: NotRequired[int]
     next_batch: NotRequired[str]
     prev_batch: NotRequired[str]
 

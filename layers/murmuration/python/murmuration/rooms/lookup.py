@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from murmuration.rooms.room import Room
-from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms import event_store, room_items
 from murmuration.storage.rooms.room_items import LogEntry
 
 if TYPE_CHECKING:
@@ -30,11 +30,7 @@ def find_entry(room: Room, event_id: EventId) -> LogEntry | None:
 
 def find_entries(room: Room, event_ids: Sequence[EventId]) -> dict[EventId, LogEntry]:
     """Return the entries of the room's log with these event IDs, by ID. Two round trips."""
-    places = room_items.locate([event_id for event_id in event_ids if fits_id(event_id)], room.room_id)
-    keys = [
-        (room.room_id, place["ordinal"])
-        for place in places.values()
-        if place["room_id"] == room.room_id and "ordinal" in place
-    ]
+    ordinals = event_store.read_ordinals([each for each in event_ids if fits_id(each)], room.room_id)
+    keys = [(room.room_id, ordinal) for ordinal in ordinals.values()]
     entries = room_items.read_log_entries(keys, {room.room_id: room.version})
     return {entry.event.event_id: entry for entry in entries}

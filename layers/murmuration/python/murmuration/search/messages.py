@@ -104,7 +104,7 @@ class Criteria:
         return cls(
             words=tuple(dict.fromkeys(_words(term)))[:MOST_WORDS],
             keys=keys,
-            event_filter=parse_room_event_filter(category.get("filter", {})),
+            event_filter=parse_room_event_filter(fields.object("filter")),
             by_rank=_order(fields) == "rank",
             context=_context(Fields(context)) if context is not None else None,
             include_state=fields.boolean("include_state", default=False),

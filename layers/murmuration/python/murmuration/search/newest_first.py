@@ -135,6 +135,13 @@ class NewestFirst:
         """Read the newest events of all rooms, several rooms at a time."""
         concurrency.parallel(*(functools.partial(each.read) for each in rooms))
 
+    def give_back(self, seen: Seen) -> None:
+        """Let the next page begin with the event that was yielded last, for which this page has no room."""
+        for each in self._rooms:
+            if each.room.room_id == seen.entry.room_id:
+                each.entries.insert(0, seen.entry)
+                each.is_over = False
+
     def end_room(self, room_id: RoomId) -> None:
         """Skip the rest of a room."""
         for each in self._rooms:

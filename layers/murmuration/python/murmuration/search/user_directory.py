@@ -16,7 +16,7 @@ from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.event_types import MEMBER
-from murmuration.protocol.identifiers import RoomId, UserId
+from murmuration.protocol.identifiers import RoomId, UserId, localpart_of, server_of
 from murmuration.rooms.reading import summaries
 from murmuration.rooms.room import Room, prefetch
 from murmuration.settings import settings
@@ -45,8 +45,8 @@ def search_user_directory(requester: Requester, body: Fields) -> Answer:
     wanted = user_words.words_of(term)
     if not wanted or not limit:
         return {"results": [], "limited": False}
-    # The index doesn't have the server name of a whole user ID.
-    indexed = user_words.words_of(term.partition(":")[0]) if term.startswith("@") else wanted
+    # Of an ID the server's name isn't in the index, and people leave out the @.
+    indexed = user_words.words_of(term.partition(":")[0])
     longest = max(indexed or wanted, key=len)
     candidates = user_words.find_by_prefix(longest, MOST_FOUND)
     found = _profiles(candidates) | _members(requester.user_id)
@@ -64,9 +64,8 @@ def search_user_directory(requester: Requester, body: Fields) -> Answer:
 
 
 def _fits(user_id: UserId, fields: Mapping[str, str], wanted: Iterable[str]) -> bool:
-    local, _, server = user_id[1:].partition(":")
-    words = [*user_words.words_of(local), *user_words.words_of(fields.get("displayname", ""))]
-    words += user_words.words_of(server)
+    texts = (localpart_of(user_id), fields.get("displayname", ""), server_of(user_id))
+    words = [word for text in texts for word in user_words.words_of(text)]
     return all(any(word.startswith(part) for word in words) for part in wanted)
 
 
@@ -76,7 +75,7 @@ def _rank(user_id: UserId, fields: Mapping[str, str], term: str) -> tuple[bool, 
     """
     folded = term.strip().casefold()
     name = fields.get("displayname", "")
-    whole = folded in (user_id.casefold(), user_id[1:].partition(":")[0].casefold())
+    whole = folded in (user_id.casefold(), localpart_of(user_id).casefold())
     return not whole, name.casefold() != folded, not name, user_id
 
 

@@ -13,6 +13,74 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import EventId, RoomId, UserId
 
 
+class OwnerFlags(TypedDict, total=False):
+    """What items of accounts and devices say of their owner. A flag that isn't set is absent."""
+
+    admin: bool
+    guest: bool
+    locked: bool
+    suspended: bool
+
+
+class AccountItem(OwnerFlags):
+    """The item of an account (`storage.users.accounts`). A closed account has `deactivated_ms`."""
+
+    user_id: UserId
+    created_ms: int
+    password_hash: NotRequired[str]
+    login_networks: NotRequired[list[str]]
+    deactivated_ms: NotRequired[int]
+    erased: NotRequired[bool]
+
+
+class DeviceItem(OwnerFlags):
+    """The item of a device (`storage.users.accounts`), with the hashes of its tokens."""
+
+    user_id: UserId
+    sk: str
+    created_ms: NotRequired[int]
+    display_name: NotRequired[str]
+    last_seen_ms: NotRequired[int]
+    last_seen_ip: NotRequired[str]
+    access_hash: NotRequired[str]
+    access_expires_ms: NotRequired[int]
+    refresh_hash: NotRequired[str]
+    next_access_hash: NotRequired[str]
+    next_access_expires_ms: NotRequired[int]
+    next_refresh_hash: NotRequired[str]
+    next_nonce: NotRequired[str]
+
+
+class ValidationItem(TypedDict):
+    """A session that proves an address (`storage.users.threepids`). `validated_ms`: when it was proved."""
+
+    medium: str
+    address: str
+    purpose: str
+    secret_hash: str
+    token_hash: str
+    send_attempt: int
+    expires: int
+    validated_ms: NotRequired[int]
+
+
+class LoginMailItem(TypedDict):
+    """What is kept of a mail for logging in (`storage.auth.login_mails`).
+
+    `user_id` is empty if the address is nobody's. A code has its `digest`, a link has `sid` and
+    `client_secret`.
+    """
+
+    id: str
+    kind: str
+    user_id: UserId | Literal[""]
+    tries: int
+    expires: int
+    digest: NotRequired[str]
+    sid: NotRequired[str]
+    client_secret: NotRequired[str]
+
+
 class ReplacedState(TypedDict):
     """The part of a replaced state event that the log entry of its successor stores."""
 

@@ -35,7 +35,7 @@ from murmuration.rooms.reading.timeline import MAX_LIMIT, Scan
 from murmuration.rooms.reading.viewing import View, open_view
 from murmuration.rooms.room import Room
 from murmuration.storage.live.typing_users import typing_read
-from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms import event_store, room_items
 from murmuration.storage.users import memberships
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def join_room(token: AccessToken, requester: Requester, body: Fields) -> Answer:
 def _invited_to(requester: Requester, event_id: EventId) -> RoomId:
     """Return the room to which this event invited the requester, unless they have left it since."""
     room_id = room_of_event(event_id)
-    invite = room_items.read_events([event_id], Room.load(room_id).version, room_id).get(event_id)
+    invite = event_store.read_events([event_id], Room.load(room_id).version, room_id).get(event_id)
     row = memberships.read_membership(requester.user_id, room_id)
     if invite is None or (invite.state_key, invite.membership) != (requester.user_id, "invite"):
         raise NotFound("There is no such invite")

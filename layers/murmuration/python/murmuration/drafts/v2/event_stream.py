@@ -30,7 +30,7 @@ from murmuration.rooms.room import Room
 from murmuration.settings import settings
 from murmuration.storage.live import streamings
 from murmuration.storage.live.positions import RoomPosition, mark
-from murmuration.storage.rooms import room_items, snapshots
+from murmuration.storage.rooms import event_store, snapshots
 from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync import timeline
@@ -315,6 +315,5 @@ def _last_before(event: Event) -> str | None:
     previous = event.prev_events
     if len(previous) == 1:
         return previous[0]
-    places = room_items.locate(previous, event.room_id)
-    known = [event_id for event_id in previous if "ordinal" in places.get(event_id, {})]
-    return max(known, key=lambda event_id: places[event_id]["ordinal"], default=None)
+    places = event_store.read_ordinals(previous, event.room_id)
+    return max(places, key=lambda event_id: places[event_id], default=None)

@@ -36,9 +36,6 @@ class Filter:
     users: tuple[str, ...] | None = None
     form: EventForm = field(default_factory=EventForm)
 
-    def admits_user(self, user_id: UserId) -> bool:
-        return self.users is None or user_id in self.users or "*" in self.users
-
 
 def parse(definition: Body) -> Filter:
     """Return a filter from its JSON: `types`, `rooms` and so on as in today's filters, with wildcards in

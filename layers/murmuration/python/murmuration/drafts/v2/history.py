@@ -26,7 +26,7 @@ from murmuration.rooms.reading.past_state import state_after
 from murmuration.rooms.reading.timeline import MAX_LIMIT, Scan
 from murmuration.rooms.reading.viewing import View, open_view
 from murmuration.rooms.reading.visibility import Seen
-from murmuration.storage.rooms import relations, room_items
+from murmuration.storage.rooms import event_places, relations, room_items
 from murmuration.storage.rooms.relations import Relation
 
 DEFAULT_LIMIT = 20
@@ -204,7 +204,7 @@ def _newest_replies(
 
 def _open_view_of(token: AccessToken, event_id: EventId) -> View:
     """Return the room that an event is in. Raises UnknownToken, NotFound."""
-    room_id = room_items.read_room_of(event_id) if fits_id(event_id) else None
+    room_id = event_places.read_room_of(event_id) if fits_id(event_id) else None
     return open_view(token, room_id or RoomId(""), otherwise=NotFound)
 
 

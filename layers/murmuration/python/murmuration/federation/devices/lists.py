@@ -5,8 +5,8 @@
   room with the remote user, because only then does this server hear of changes.
 - An update that follows the last one is applied at once. Any other makes the list stale, and a worker fetches
   all of it (`resyncing`).
-- When the list has changed, each observer's devices are told once. To be told of the next change, a client
-  asks for the list again, as clients do.
+- When the list has changed, each observer's devices are told. After that clients ask for the list. An
+  observer whose clients don't is told ten times, and only while they share an encrypted room with the user.
 
 https://spec.matrix.org/v1.19/server-server-api/#device-management
 """
@@ -25,7 +25,7 @@ from murmuration.federation.devices.sharing import sharing_encrypted_room
 from murmuration.protocol.identifiers import DeviceId, ServerName, UserId
 from murmuration.storage.keys import remote_devices
 from murmuration.storage.keys.device_lists import record_private_change
-from murmuration.storage.keys.remote_devices import DeviceList, RemoteDevices
+from murmuration.storage.keys.remote_devices import DeviceList, Observer, RemoteDevices
 
 if TYPE_CHECKING:
     from murmuration.federation.shapes import Failure
@@ -138,15 +138,19 @@ def keep(before: DeviceList, content: RemoteDevices, stream_ids: Sequence[int]) 
 def tell(user_id: UserId, revision: int) -> None:
     """Tell the observers that a user's devices changed. Safe to repeat.
 
-    Each observer is removed after being told, unless they have asked for the list again since.
+    Who was told before, and has not asked since, may share no room with the user any more: they are dismissed
+    then.
     """
 
-    def tell_one(observer: UserId, nonce: str) -> None:
-        record_private_change(observer, user_id)
-        remote_devices.dismiss(user_id, observer, nonce)
+    def tell_one(observer: Observer) -> None:
+        if observer.told and not sharing_encrypted_room(observer.user_id, [user_id]):
+            remote_devices.dismiss(user_id, observer)
+            return
+        record_private_change(observer.user_id, user_id)
+        remote_devices.note_observer_told(user_id, observer)
 
     observers = remote_devices.read_observers(user_id)
-    concurrency.parallel(*(functools.partial(tell_one, *each) for each in observers))
+    concurrency.parallel(*(functools.partial(tell_one, each) for each in observers))
     remote_devices.note_told(user_id, revision)
 
 

@@ -25,12 +25,13 @@ from murmuration.protocol.identifiers import (
     DeviceId,
     ServerName,
     UserId,
+    is_compliant_user_of,
     is_valid_device_id,
-    is_valid_user_id,
+    server_of,
 )
 from murmuration.storage.live import to_device
 from murmuration.storage.live.to_device import Sending, Target
-from murmuration.storage.rooms.member_index import is_local, server_of
+from murmuration.storage.rooms.member_index import is_local_id
 from murmuration.storage.servers import outgoing_messages
 from murmuration.storage.servers.outgoing_messages import TRANSACTION_MESSAGES, Outgoing
 
@@ -140,7 +141,7 @@ def take_messages(origin: ServerName, contents: Contents) -> None:
 def _sending(origin: ServerName, content: Untrusted, received_ms: int) -> Sending | None:
     sender, event_type, message_id = (content.get(name) for name in ("sender", "type", "message_id"))
     messages = content.get("messages")
-    if not isinstance(sender, str) or not is_valid_user_id(sender) or server_of(sender) != origin:
+    if not is_compliant_user_of(sender, origin):
         return None
     if not isinstance(message_id, str) or not 0 < len(message_id) <= MOST_ID:
         return None
@@ -163,5 +164,5 @@ def _sending(origin: ServerName, content: Untrusted, received_ms: int) -> Sendin
     return Sending(key, events, received_ms) if events else None
 
 
-def _is_reachable(user_id: UserId, by_device: object) -> bool:
-    return isinstance(by_device, dict) and is_valid_user_id(user_id) and is_local(user_id)
+def _is_reachable(user_id: object, by_device: object) -> bool:
+    return isinstance(by_device, dict) and is_local_id(user_id)

@@ -20,9 +20,9 @@ from murmuration.federation.inbound.transactions.queueing import QUEUE, group_of
 from murmuration.federation.requests import client
 from murmuration.federation.requests.errors import Refused, RequestFailed
 from murmuration.protocol.errors import Forbidden
+from murmuration.protocol.identifiers import server_of
 from murmuration.storage.keys import remote_devices
 from murmuration.storage.keys.remote_devices import RemoteDevices
-from murmuration.storage.rooms.member_index import server_of
 from murmuration.storage.servers import parked_device_lists as parked
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def resync(user_id: UserId) -> None:
         parked.remove(user_id)
         return
     observers = remote_devices.read_observers(user_id)
-    if not any(sharing_encrypted_room(observer, [user_id]) for observer, _ in observers):
+    if not any(sharing_encrypted_room(each.user_id, [user_id]) for each in observers):
         remote_devices.forget(before, observers)
         parked.remove(user_id)
         return

@@ -6,9 +6,8 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from murmuration.protocol.event_types import ENCRYPTION_KEY
-from murmuration.protocol.identifiers import UserId
+from murmuration.protocol.identifiers import UserId, server_of
 from murmuration.storage.rooms import member_index, room_items
-from murmuration.storage.rooms.member_index import server_of
 from murmuration.storage.users import memberships
 
 if TYPE_CHECKING:

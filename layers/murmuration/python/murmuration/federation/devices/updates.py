@@ -20,13 +20,12 @@ from murmuration.protocol.identifiers import (
     DeviceId,
     ServerName,
     UserId,
+    is_compliant_user_of,
     is_valid_device_id,
-    is_valid_user_id,
 )
 from murmuration.storage.keys import remote_devices
 from murmuration.storage.keys.remote_devices import DeviceList, RemoteDevices
 from murmuration.storage.live.streams import pause
-from murmuration.storage.rooms.member_index import server_of
 
 if TYPE_CHECKING:
     from murmuration.federation.inbound.transactions.edus import Contents
@@ -52,7 +51,7 @@ def _take(origin: ServerName, contents: Contents, apply: Apply) -> None:
     by_user: dict[UserId, list[Untrusted]] = {}
     for content in contents:
         user_id = content.get("user_id")
-        if isinstance(user_id, str) and is_valid_user_id(user_id) and server_of(user_id) == origin:
+        if is_compliant_user_of(user_id, origin):
             by_user.setdefault(user_id, []).append(content)
     tracked = remote_devices.read_lists(list(by_user)) if by_user else {}
     concurrency.parallel(

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, cast
 
 from murmuration.clock import now_ms
 from murmuration.federation.ephemera.sending import send_edus, servers_in
-from murmuration.federation.ephemera.taking import is_of, may_go_on
+from murmuration.federation.ephemera.taking import may_go_on
 from murmuration.presence import status
+from murmuration.protocol.identifiers import is_compliant_user_of
 from murmuration.protocol.presence import OFFLINE, TODAYS, Presence, as_today
 from murmuration.settings import settings
 from murmuration.storage.rooms import member_index, room_items
@@ -111,7 +112,11 @@ def take_presence(origin: ServerName, contents: Contents) -> None:
 def _pushes(origin: ServerName, content: Untrusted) -> Iterator[PresencePush]:
     pushes = content.get("push")
     for push in pushes if isinstance(pushes, list) else ():
-        if isinstance(push, dict) and is_of(push.get("user_id"), origin) and push.get("presence") in TODAYS:
+        if (
+            isinstance(push, dict)
+            and is_compliant_user_of(push.get("user_id"), origin)
+            and push.get("presence") in TODAYS
+        ):
             yield cast("PresencePush", push)
 
 

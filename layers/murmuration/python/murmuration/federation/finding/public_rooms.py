@@ -21,7 +21,7 @@ from murmuration.settings import settings
 
 if TYPE_CHECKING:
     from murmuration.federation.requests.targets import Query
-    from murmuration.federation.shapes import DirectoryFilter, DirectoryQuestion, RoomsPage
+    from murmuration.federation.shapes import DirectoryFilter, DirectoryQuestion
     from murmuration.protocol.encoding.shapes import Content, Untrusted
     from murmuration.rooms.json_types import PublicRoomsPage
 
@@ -90,14 +90,14 @@ def _ask(server: ServerName, request: DirectoryRequest) -> Untrusted:
     )  # fmt: skip
 
 
-def _page(answer: Untrusted) -> RoomsPage:
+def _page(answer: Untrusted) -> PublicRoomsPage:
     """Return another server's page with only the specification's fields. Raises Malformed if it isn't one."""
     chunk = answer.get("chunk")
     if not isinstance(chunk, list):
         raise Malformed("The answer has no list of rooms")
     budget = Budget(LIST_BYTES)
     listed = [room for each in chunk[:MOST] if (room := listing_of(each)) is not None]
-    page: RoomsPage = {"chunk": [room for room in listed if budget.take(json_bytes(room) + 1)]}
+    page: PublicRoomsPage = {"chunk": [room for room in listed if budget.take(json_bytes(room) + 1)]}
     total = answer.get("total_room_count_estimate")
     if isinstance(total, int) and not isinstance(total, bool) and total >= 0:
         page["total_room_count_estimate"] = total

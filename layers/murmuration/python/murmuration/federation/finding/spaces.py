@@ -26,14 +26,9 @@ from murmuration.storage.servers import space_answers
 from murmuration.transport.deadlines import Deadline
 
 if TYPE_CHECKING:
-    from murmuration.federation.shapes import (
-        HierarchyAnswer,
-        RoomSummary,
-        SpaceChild,
-        SpaceChildContent,
-        SpaceRoom,
-    )
-    from murmuration.protocol.encoding.shapes import JsonObject, Untrusted
+    from murmuration.federation.shapes import HierarchyAnswer, SpaceChildContent
+    from murmuration.protocol.encoding.shapes import JsonObject, StrippedState, Untrusted
+    from murmuration.rooms.json_types import RoomSummary, SpaceRoom
 
 LIFETIME_S = 300
 FAILURE_LIFETIME_S = 60
@@ -145,7 +140,7 @@ def _parse(room_id: RoomId, answer: Untrusted) -> RemoteSpace:
     return RemoteSpace({**room, "children_state": state}, children, inaccessible)
 
 
-def _children_state(told: object) -> list[SpaceChild]:
+def _children_state(told: object) -> list[StrippedState]:
     """Return the m.space.child events of an answer, with the fields that matter, as many as fit."""
     events = [
         child for each in (told if isinstance(told, list) else ()) if (child := _child(each)) is not None
@@ -155,7 +150,7 @@ def _children_state(told: object) -> list[SpaceChild]:
     return [child for child in in_order(unique.values()) if budget.take(json_bytes(child))]
 
 
-def _child(told: object) -> SpaceChild | None:
+def _child(told: object) -> StrippedState | None:
     if not isinstance(told, dict) or told.get("type") != SPACE_CHILD:
         return None
     room_id, sender, content = told.get("state_key"), told.get("sender"), told.get("content")

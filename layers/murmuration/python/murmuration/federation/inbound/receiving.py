@@ -2,7 +2,7 @@
 
 - An accepted event gets the next ordinal of the log, and becomes one of the room's newest events, in place of
   those that it follows. The room's state is then what the states after its newest events resolve to.
-- A soft-failed or rejected one is stored outside the log (`storage.event_store`), and changes nothing.
+- A soft-failed or rejected one is stored outside the log (`storage.rooms.event_store`), and changes nothing.
 - What an event refers to has to be known first: auth events are fetched and stored as outliers, events before
   it are fetched and received; if there is a gap, another server is asked for the state before the event.
 

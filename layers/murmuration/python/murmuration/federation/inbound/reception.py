@@ -38,7 +38,6 @@ from murmuration.storage.rooms.room_items import DUMMY_EVENT, LogEntry
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import EventId
 
-ATTEMPTS = 60
 _LACKING_SHARE = 0.1
 """The largest share of another server's state that may be missing."""
 MOST_EXTREMITIES = 20

@@ -67,7 +67,7 @@ def enter(entry: Entry, *, afresh: bool = False) -> None:
 def _keep_events(entry: Entry) -> None:
     """Store the unknown events as outliers."""
     room_id = entry.join.room_id
-    known = room_items.locate(entry.events, room_id)
+    known = event_store.known_among(entry.events, room_id)
     fresh = [event for event_id, event in entry.events.items() if event_id not in known]
     concurrency.parallel(
         *(functools.partial(keep_outlier, StoredEvent(event, room_id, "outlier")) for event in fresh)

@@ -106,20 +106,13 @@ def send(
             seconds=seconds, max_bytes=max_bytes, for_user=True,
         )  # fmt: skip
     except Refused as error:
-        if api == "v1" or not is_unknown_endpoint(error):
+        if api == "v1" or not error.is_unknown_endpoint:
             raise
     answer = client.request_value(
         server, "PUT", client.path("_matrix", "federation", "v1", *parts), body=event.pdu,
         seconds=seconds, max_bytes=max_bytes, for_user=True,
     )  # fmt: skip
     return listed_answer(server, answer)
-
-
-def is_unknown_endpoint(error: Refused) -> bool:
-    """Return whether the error means that the server lacks the endpoint, rather than that the request is
-    wrong.
-    """
-    return error.errcode == "M_UNRECOGNIZED" or (error.status in (404, 405) and not error.errcode)
 
 
 def listed_answer(server: ServerName, answer: object) -> Untrusted:

@@ -25,7 +25,7 @@ from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.errors import Forbidden, MatrixError, NotFound, Unavailable
 from murmuration.protocol.event_types import CREATE_KEY, MEMBER, SERVER_ACL_KEY
 from murmuration.protocol.events import Event
-from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId, parse_user_id
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId, parse_user_id, server_of
 from murmuration.protocol.pdus.event_format import parse_pdu
 from murmuration.protocol.pdus.signing import key_ids_of
 from murmuration.rooms.lifecycle import creation
@@ -93,7 +93,7 @@ def invite_by(sender: UserId, room_id: RoomId, user_id: UserId, content: Content
     if member_index.is_local(user_id):
         check_takes_invites(user_id)
         return append(room_id, lambda batch: batch.add(Draft(MEMBER, sender, content, user_id))).event_id
-    server = member_index.server_of(user_id)
+    server = server_of(user_id)
     policy.require_allowed(server)
     try:
         room = settle(Room.load(room_id))
@@ -126,7 +126,7 @@ def _build(room: Room, sender: UserId, user_id: UserId, content: Content) -> tup
         raise Forbidden(f"{user_id} is in the room already")
     if member is not None and (member.sender, member.content) == (sender, content):
         return member, False
-    _require_federation(room, member_index.server_of(user_id))
+    _require_federation(room, server_of(user_id))
     return batch.offer(Draft(MEMBER, sender, content, user_id)), True
 
 
@@ -144,7 +144,7 @@ class InvitedServers:
 
     def ask_for_invite(self, room: Room, event: Event) -> Event:
         """Return the invite signed by the invited user's server; see `InviteClient`."""
-        server = member_index.server_of(event.member_id)
+        server = server_of(event.member_id)
         _require_federation(room, server)
         try:
             return _ask(server, event, full_state(room.events, event.sender))

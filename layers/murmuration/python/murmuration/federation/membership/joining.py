@@ -35,6 +35,7 @@ from murmuration.protocol.identifiers import (
     is_valid_room_alias,
     is_valid_room_id,
     parse_room_alias,
+    server_of,
 )
 from murmuration.rooms.membership import joining
 from murmuration.rooms.membership.joining import JoinRequest
@@ -123,7 +124,7 @@ def servers_for(user_id: UserId, room_id: RoomId, via: Sequence[str] = ()) -> li
     row = memberships.read_membership(user_id, room_id)
     invited_by: list[str] = []
     if row is not None and row.membership in ("invite", "knock"):
-        invited_by = [member_index.server_of(row.sender), *row.via]
+        invited_by = [server_of(row.sender), *row.via]
     known: list[ServerName] = []
     try:
         head = Room.load(room_id).head

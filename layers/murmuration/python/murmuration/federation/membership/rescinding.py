@@ -9,7 +9,6 @@ from typing import Any
 
 from murmuration.federation.keys.fetching import verify_keys
 from murmuration.federation.membership import outside
-from murmuration.federation.membership.serving.access import is_ours
 from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event
@@ -22,6 +21,7 @@ from murmuration.protocol.pdus.validation import (
 )
 from murmuration.protocol.room_versions import ROOM_VERSIONS
 from murmuration.rooms.lookup import fits_id
+from murmuration.storage.rooms.member_index import is_local_id
 from murmuration.storage.users import memberships
 from murmuration.storage.users.memberships import Membership
 
@@ -34,7 +34,7 @@ def take_leave(pdu: Any, origin: ServerName) -> bool:  # noqa: ARG001 - the sign
     Returns whether it ended anything; if not, the caller drops the event.
     """
     user_id, room_id = _named(pdu)
-    if not is_ours(user_id) or not fits_id(user_id) or not fits_id(room_id):
+    if not is_local_id(user_id) or not fits_id(user_id) or not fits_id(room_id):
         return False
     row = memberships.read_membership(user_id, room_id)
     if row is None or not _is_open(row):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from murmuration.aws.dynamodb import StoredItem
 from murmuration.cache import LruCache
-from murmuration.protocol.identifiers import RoomId, ServerName
+from murmuration.protocol.identifiers import RoomId, ServerName, server_of
 from murmuration.settings import settings
 from murmuration.storage.live.new_entries import NewEntry, new_entries
 from murmuration.storage.rooms import local_members
@@ -79,7 +79,7 @@ def _destinations(entry: NewEntry) -> frozenset[ServerName]:
     leaver = _server_that_is_told(entry)
     if head is None and leaver is None:
         return frozenset()
-    own, sender_server = settings().server_name, entry.fields["sender"].partition(":")[2]
+    own, sender_server = settings().server_name, server_of(entry.fields["sender"])
     if entry.is_distributed or (sender_server != own and not entry.is_relayed):
         return frozenset()
     from murmuration.rooms.room import Room
@@ -107,8 +107,6 @@ def _may_hear(room: Room, names: frozenset[ServerName]) -> frozenset[ServerName]
 
 def _server_that_is_told(entry: NewEntry) -> ServerName | None:
     """Return the server of a remote user who leaves by an event, or whose invite or knock it ends."""
-    from murmuration.storage.rooms.member_index import server_of
-
     server = server_of(entry.member) if entry.member else None
     if not server or server == settings().server_name:
         return None
@@ -126,7 +124,6 @@ def _joined_at(entry: NewEntry, servers: Servers) -> set[ServerName]:
     counts = dict(servers.joined)
     if head is not None and root is not None and head.state_root != root:
         from murmuration.storage.rooms import room_items
-        from murmuration.storage.rooms.member_index import server_of
 
         later = room_items.read_log_page(
             entry.room_id, head.version, after=entry.ordinal, before=head.ordinal + 1, limit=_LATER

@@ -12,6 +12,7 @@ from murmuration.cache import LruCache
 from murmuration.federation.names import policy
 from murmuration.protocol.event_types import CREATE
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import server_of
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
 from murmuration.storage.rooms import member_index, room_items
@@ -103,7 +104,7 @@ def _leaves(entry: LogEntry, server_name: ServerName) -> bool:
     event = entry.event
     if event.membership not in ("leave", "ban"):
         return False
-    return member_index.server_of(event.member_id) == server_name
+    return server_of(event.member_id) == server_name
 
 
 def _newest(head: RoomHead, ordinal: int) -> LogEntry | None:

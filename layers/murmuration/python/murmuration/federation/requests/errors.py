@@ -43,6 +43,14 @@ class Refused(RequestFailed):
         self.body = body
         super().__init__(f"{status} {self.errcode[:100]} {self.message}".strip())
 
+    @property
+    def is_unknown_endpoint(self) -> bool:
+        """Whether the server lacks the endpoint, and nothing in the request is wrong.
+
+        Servers from before version 1.6 of the specification, and proxies, say so without an errcode.
+        """
+        return self.errcode == "M_UNRECOGNIZED" or (self.status in (404, 405) and not self.errcode)
+
 
 class RateLimited(Refused):
     """The server answered with 429. It isn't asked again for `retry_after_ms`."""

@@ -14,7 +14,7 @@ from murmuration.protocol.identifiers import EventId
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.reading import summaries
 from murmuration.rooms.room import Room, prefetch
-from murmuration.storage.rooms import event_store, member_index, room_items
+from murmuration.storage.rooms import event_places, event_store, member_index, room_items
 from murmuration.storage.rooms.event_store import StoredEvent
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def open_room(room_id: RoomId, origin: ServerName) -> Room:
 
 def open_event(event_id: EventId, origin: ServerName) -> tuple[Room, StoredEvent]:
     """Return an event and its room, for a server that is in the room. Raises NotFound, Forbidden."""
-    room_id = room_items.read_room_of(event_id) if fits_id(event_id) else None
+    room_id = event_places.read_room_of(event_id) if fits_id(event_id) else None
     if room_id is None:
         raise NotFound("There is no such event")
     room = open_room(room_id, origin)

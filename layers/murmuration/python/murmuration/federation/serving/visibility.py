@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from murmuration.protocol import state_trie
 from murmuration.protocol.event_types import HISTORY_VISIBILITY_KEY, MEMBER
 from murmuration.protocol.events import StateKey
-from murmuration.protocol.identifiers import EventId, ServerName, server_name_of
+from murmuration.protocol.identifiers import EventId, ServerName, server_name_of, server_of
 from murmuration.protocol.state_trie import NodeId
 from murmuration.protocol.visibility import server_may_see, visibility_of
 from murmuration.rooms.reading.erasures import event_copy
 from murmuration.rooms.room import Room
-from murmuration.storage.rooms import erasures, member_index, room_items, snapshots
+from murmuration.storage.rooms import erasures, event_store, member_index, snapshots
 from murmuration.storage.rooms.event_store import StoredEvent
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def pdus_for(room: Room, origin: ServerName, events: Sequence[StoredEvent]) -> l
         visibilities = [before[event.event_id]]
         if event.state_pair == HISTORY_VISIBILITY_KEY:
             visibilities.append(visibility_of(event.content))
-        if event.membership is not None and member_index.server_of(event.member_id) == origin:
+        if event.membership is not None and server_of(event.member_id) == origin:
             seen.add(event.membership)
         # An event without a place is known only as part of a state, which any server in the room may get.
         given = event.is_state and (
@@ -77,7 +77,7 @@ def _visibility(room: Room, stored: StoredEvent) -> Any:
         return "joined"
     fetch = snapshots.fetch_from(room.room_id)
     event_id = state_trie.get(stored.state_root, [HISTORY_VISIBILITY_KEY], fetch).get(HISTORY_VISIBILITY_KEY)
-    events = room_items.read_events([event_id], room.version, room.room_id) if event_id is not None else {}
+    events = event_store.read_events([event_id], room.version, room.room_id) if event_id is not None else {}
     return visibility_of(events[event_id].content if event_id in events else None)
 
 
@@ -108,7 +108,7 @@ def _memberships(room: Room, origin: ServerName, roots: Iterable[NodeId]) -> dic
 def _said(room: Room, by_root: dict[NodeId, dict[StateKey, EventId]]) -> dict[NodeId, set[str]]:
     """Return the memberships in the member events of each state."""
     ids = list(dict.fromkeys(event_id for state in by_root.values() for event_id in state.values()))
-    events = room_items.read_events(ids, room.version, room.room_id) if ids else {}
+    events = event_store.read_events(ids, room.version, room.room_id) if ids else {}
     said = {event_id: event.membership or "leave" for event_id, event in events.items()}
     return {
         root: {said[event_id] for event_id in state.values() if event_id in said}

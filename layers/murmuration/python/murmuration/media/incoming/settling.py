@@ -90,8 +90,16 @@ def object_of(media_id: str) -> str:
 
 def hurry(media: Media) -> None:
     """Invoke the worker if an upload to a pending ID has arrived. Otherwise only a sweep does."""
-    if media.device_id is not None and objects.size_of(object_of(media.media_id)):
+    if has_arrived(media):
         queues.ring(QUEUE, queues.UNKNOWN)
+
+
+def has_arrived(media: Media) -> bool:
+    """Return whether CloudFront has stored an upload to a pending ID that isn't settled yet.
+
+    One look into the bucket, and none for an ID that takes no such uploads.
+    """
+    return media.device_id is not None and bool(objects.size_of(object_of(media.media_id)))
 
 
 def _complete(media: Media, stored: Description) -> None:

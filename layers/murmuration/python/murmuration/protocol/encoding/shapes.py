@@ -26,8 +26,6 @@ EventFields: TypeAlias = Mapping[str, Any]
 """The fields of an event that is only read, in the format for clients or servers."""
 AuthFields: TypeAlias = Mapping[str, Any]
 """The `auth` of a request in user-interactive authentication, which names a stage and proves it."""
-EduFields: TypeAlias = Mapping[str, Any]
-"""An EDU, or its content."""
 LambdaEvent: TypeAlias = Mapping[str, Any]
 """The event that Lambda passes to a function: API Gateway's request, or records of a queue or a stream."""
 

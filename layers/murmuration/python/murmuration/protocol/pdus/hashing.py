@@ -68,13 +68,6 @@ def event_id_for(pdu: JsonObject, version: RoomVersion) -> EventId:
     return EventId("$" + unpadded_base64.encode_urlsafe(digest))
 
 
-def room_id_for(create_pdu: JsonObject, version: RoomVersion) -> str:
-    """Return the ID of the room that a create event starts, from version 12 on: it is made of the event's own
-    hash.
-    """
-    return "!" + event_id_for(create_pdu, version)[1:]
-
-
 def _digest(pdu: JsonObject, without: frozenset[str]) -> bytes:
     covered = {key: value for key, value in pdu.items() if key not in without}
     return sha256(canonical_json.encode(covered, strict=False)).digest()

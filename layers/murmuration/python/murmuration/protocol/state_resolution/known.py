@@ -106,9 +106,6 @@ class Known:
         """Return an event that has been loaded; None if it doesn't exist."""
         return self._events[event_id]
 
-    def is_loaded(self, event_id: EventId) -> bool:
-        return event_id in self._events
-
     def events(self, event_ids: Iterable[EventId]) -> list[Event]:
         """Return those of the loaded events that exist."""
         return [event for event_id in event_ids if (event := self._events[event_id]) is not None]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item, Write
+from murmuration.aws.dynamodb import ConditionFailed, Write
 from murmuration.aws.reads import Batch, fetch
 from murmuration.clock import now_ms
 from murmuration.identity import moderation
@@ -33,6 +33,7 @@ from murmuration.storage.users.delayed_events import DELAYED, DelayedEvent, Outc
 
 if TYPE_CHECKING:
     from murmuration.aws.queues import MessageBody
+    from murmuration.storage.json_types import AccountItem, DeviceItem, OwnerFlags
 
 RETRIED_MS = 7 * 86_400_000
 """How long the server keeps trying to send an event after its time, if sending fails."""
@@ -145,7 +146,7 @@ def _look_after(events: Sequence[DelayedEvent]) -> None:
         storage.watch_again(event)
 
 
-def _sender(event: DelayedEvent, device: Item | None) -> Item | None:
+def _sender(event: DelayedEvent, device: DeviceItem | None) -> DeviceItem | AccountItem | None:
     """Return the item of the event's device; if the user has logged out there, that of the account.
 
     None if the account is deactivated.
@@ -156,7 +157,7 @@ def _sender(event: DelayedEvent, device: Item | None) -> Item | None:
     return None if account is None or "deactivated_ms" in account else account
 
 
-def _send_due(event: DelayedEvent, sender: Item) -> None:
+def _send_due(event: DelayedEvent, sender: OwnerFlags) -> None:
     try:
         _send(event, sender, unless_restarted=True)
     except Ended:
@@ -169,7 +170,7 @@ def _send_due(event: DelayedEvent, sender: Item) -> None:
         storage.finalise(event, Outcome(now_ms(), error=error.body()), unless_restarted=True)
 
 
-def _send(event: DelayedEvent, sender: Item, *, unless_restarted: bool) -> EventId:
+def _send(event: DelayedEvent, sender: OwnerFlags, *, unless_restarted: bool) -> EventId:
     requester = _requester(event, sender)
     once = Delivery(event, unless_restarted)
     content = event.content
@@ -196,7 +197,7 @@ def _open(room_id: RoomId, taking: Taking) -> Room:
     return Room(head.value)
 
 
-def _requester(event: DelayedEvent, sender: Item) -> Requester:
+def _requester(event: DelayedEvent, sender: OwnerFlags) -> Requester:
     """Return the event's user as a requester. Raises UserLocked, UserSuspended."""
     with moderation.refusing_suspended():
         moderation.check_device(sender)

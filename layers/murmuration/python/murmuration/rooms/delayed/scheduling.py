@@ -108,7 +108,8 @@ def _schedule(
 ) -> dict[str, str]:
     """Store the event and order its sending. The permission to send it is checked only when it is sent.
 
-    If a request stops between the two and is never repeated, `delivery.look_after` finds the event.
+    If a request stops between the two and is never repeated, `rooms.delayed.delivery.look_after` finds the
+    event.
     """
     from murmuration.aws.dynamodb import ConditionFailed
     from murmuration.clock import now_ms

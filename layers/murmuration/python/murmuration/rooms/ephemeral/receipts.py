@@ -182,8 +182,8 @@ def _move_read_marker(user_id: UserId, room_id: RoomId, event_id: EventId, ordin
     def make(before: JsonObject | None) -> JsonObject | None:
         current: EventId | None = before.get("event_id") if before else None
         if isinstance(current, str):
-            place = room_items.locate([current], room_id).get(current, {})
-            if place.get("room_id") == room_id and place.get("ordinal", ordinal - 1) >= ordinal:
+            place = event_store.read_ordinals([current], room_id).get(current)
+            if place is not None and place >= ordinal:
                 return None
         return {"event_id": event_id}
 

@@ -35,11 +35,13 @@ from murmuration.protocol.event_types import (
     MEMBER,
     NAME,
     POWER_LEVELS,
+    POWER_LEVELS_KEY,
     SERVER_ACL,
     TOMBSTONE,
     TOPIC,
 )
 from murmuration.protocol.identifiers import EventId, RoomId, UserId
+from murmuration.protocol.power_levels import CREATOR_LEVEL
 from murmuration.protocol.room_versions import (
     DOMAIN_ROOM_VERSION,
     ROOM_VERSIONS,
@@ -271,7 +273,8 @@ def _drafts(
     given = {(event["type"], event.get("state_key", "")) for event in request.initial_state}
     yield state(CREATE, _create_content(creator, request, version))
     yield state(MEMBER, member_content(creator, "join"), creator)
-    yield state(POWER_LEVELS, _power_levels(creator, request, version))
+    levels = _given_levels(creator, request, version)
+    yield state(POWER_LEVELS, levels if levels is not None else _power_levels(creator, request, version))
     if alias is not None:
         yield state(CANONICAL_ALIAS, {"alias": alias})
     for event_type, content in PRESETS[request.effective_preset]:
@@ -279,6 +282,8 @@ def _drafts(
             yield state(event_type, content)
     for event in request.initial_state:
         event_type, state_key, content = event["type"], event.get("state_key", ""), event["content"]
+        if levels is not None and (event_type, state_key) == POWER_LEVELS_KEY:
+            continue
         if event_type == MEMBER:
             content = checked_content(creator, state_key, content, new_room=True)
         elif event_type == CANONICAL_ALIAS:
@@ -322,6 +327,21 @@ def _create_content(creator: str, request: RoomRequest, version: RoomVersion) ->
             raise InvalidParam("additional_creators must be a list of user IDs")
         content["additional_creators"] = list(dict.fromkeys([*named, *request.invite]))
     return content
+
+
+def _given_levels(creator: UserId, request: RoomRequest, version: RoomVersion) -> Content | None:
+    """Return the power levels of `initial_state` if they are to be the room's first, as with Synapse.
+
+    As the first ones they may raise the creator's own level. Levels that lower it come after those of the
+    preset, at their place in `initial_state`: the creator has to send what stands before them.
+    """
+    pieces = {(each["type"], each.get("state_key", "")): each["content"] for each in request.initial_state}
+    given: Content | None = pieces.get(POWER_LEVELS_KEY)
+    if given is None or version.privileged_creators:
+        return given
+    users = given.get("users")
+    level = users.get(creator) if isinstance(users, dict) else None
+    return given if isinstance(level, int) and level >= CREATOR_LEVEL else None
 
 
 def _power_levels(creator: str, request: RoomRequest, version: RoomVersion) -> Content:

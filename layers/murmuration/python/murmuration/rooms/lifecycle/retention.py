@@ -31,7 +31,7 @@ from murmuration.rooms.lifecycle.lifetimes import RETENTION, Limits, lifetime_of
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
 from murmuration.storage import retention
-from murmuration.storage.rooms import relations, room_items
+from murmuration.storage.rooms import event_store, relations, room_items
 from murmuration.storage.rooms.room_items import LogEntry
 
 DAY_MS = 86_400_000
@@ -134,10 +134,8 @@ class _Purge:
             return
         writes = [retention.purge_write(entry)]
         if entry.redacted_because is None and (parents := relations.parents_of([entry])):
-            places = room_items.locate(parents, entry.room_id)
-            here = [place for place in places.values() if place["room_id"] == entry.room_id]
-            ordinal = next((place["ordinal"] for place in here if "ordinal" in place), None)
-            writes += relations.relation_removals(entry, ordinal)
+            ordinals = event_store.read_ordinals(parents, entry.room_id)
+            writes += relations.relation_removals(entry, next(iter(ordinals.values()), None))
         with suppress(ConditionFailed):  # another run has purged it
             if len(writes) == 1:
                 dynamodb.execute(writes[0])

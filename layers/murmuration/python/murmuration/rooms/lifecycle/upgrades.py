@@ -213,9 +213,12 @@ def _levels(
     if version.privileged_creators:
         content["users"] = {name: level for name, level in users.items() if name not in creators}
     else:
+        # Whose power had no bounds may still do everything: version 12 has levels that only they reached.
+        named = [content[name] for name in DEFAULT_LEVELS if name in content]
+        highest = max([CREATOR_LEVEL, *named, *content.get("events", {}).values(), *users.values()])
         for creator in creators_of(state[CREATE_KEY]):
             if power.user_level(creator) == INFINITE:
-                users[creator] = CREATOR_LEVEL
+                users[creator] = highest
         content["users"] = users
     return content
 
@@ -268,20 +271,23 @@ def _transfer_children(sender: UserId, old_id: RoomId, new_id: RoomId) -> None:
 
 
 def _transfer_bans(sender: UserId, old_id: RoomId, new_id: RoomId) -> None:
-    """Ban from the new room the users who are banned from the old one, as far as the sender may."""
+    """Ban from the new room the users who are banned from the old one, as far as the sender may, for the same
+    reasons.
+    """
     version = Room.load(old_id).version
-    banned = [
-        entry.event.member_id
+    bans = [
+        Draft(MEMBER, sender, _ban_like(entry.event), entry.event.member_id)
         for entry in room_items.read_state_of_type(old_id, version, MEMBER)
         if entry.event.membership == "ban"
     ]
-    for start in range(0, len(banned), _AT_ONCE):
-        drafts = [
-            Draft(MEMBER, sender, {"membership": "ban"}, user_id)
-            for user_id in banned[start : start + _AT_ONCE]
-        ]
-        if not _add_missing(new_id, drafts):
+    for start in range(0, len(bans), _AT_ONCE):
+        if not _add_missing(new_id, bans[start : start + _AT_ONCE]):
             return
+
+
+def _ban_like(ban: Event) -> Content:
+    reason = ban.content.get("reason")
+    return {"membership": "ban", **({"reason": reason} if isinstance(reason, str) else {})}
 
 
 def _add_missing(room_id: RoomId, drafts: Sequence[Draft]) -> bool:

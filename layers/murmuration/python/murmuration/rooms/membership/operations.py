@@ -14,7 +14,14 @@ from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.identity import rate_limits
 from murmuration.protocol.encoding.shapes import Body, Content
-from murmuration.protocol.errors import Forbidden, InvalidParam, MatrixError, NotFound, Unknown
+from murmuration.protocol.errors import (
+    BadState,
+    Forbidden,
+    InvalidParam,
+    MatrixError,
+    NotFound,
+    Unknown,
+)
 from murmuration.protocol.event_types import (
     CREATE,
     CREATE_KEY,
@@ -202,13 +209,13 @@ def ban_user(
 def unban_user(
     sender: UserId, room_id: RoomId, user_id: UserId, *, reason: str | None = None, claim: Claim | None = None
 ) -> None:
-    """Lift a ban. Raises Forbidden, LimitExceeded."""
+    """Lift a ban. Raises BadState for a user who isn't banned, Forbidden, LimitExceeded."""
     rate_limits.check("moderation", sender)
 
     def plan(batch: Append) -> None:
         _require_joined(batch, sender)
         if _membership(batch, user_id) != "ban":
-            raise Forbidden(f"{user_id} is not banned")
+            raise BadState(f"{user_id} is not banned")
         batch.add(Draft(MEMBER, sender, _leave(reason), user_id))
 
     _once(claim, plan, lambda once: append_known(room_id, once))

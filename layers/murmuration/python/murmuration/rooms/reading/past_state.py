@@ -91,7 +91,7 @@ def states_at(wanted: Sequence[Past]) -> list[dict[StateKey, Event]]:
 
 def read_state_events(room: Room, event_ids: Mapping[StateKey, EventId]) -> dict[StateKey, Event]:
     """Return the events of a state map, by type and state key."""
-    events = room_items.read_events(event_ids.values(), room.version, room.room_id)
+    events = event_store.read_events(event_ids.values(), room.version, room.room_id)
     return {pair: events[event_id] for pair, event_id in event_ids.items() if event_id in events}
 
 

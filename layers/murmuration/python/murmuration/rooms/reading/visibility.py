@@ -17,7 +17,7 @@ from murmuration.protocol.events import Event
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.visibility import may_see_event, visibility_of
 from murmuration.rooms.reading.erasures import entry_copy, event_copy, hidden_senders
-from murmuration.storage.rooms import room_items, snapshots
+from murmuration.storage.rooms import event_places, event_store, room_items, snapshots
 from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.storage.users.memberships import Membership
 
@@ -134,10 +134,10 @@ def _end_of_last_stay(membership: Membership, version: RoomVersion) -> int | Non
         event_id = state_trie.get(entries[0].current_root, [pair], fetch).get(pair)
         if event_id is None:
             return None
-        place = room_items.locate([event_id], membership.room_id).get(event_id, {})
+        places = event_store.read_ordinals([event_id], membership.room_id)
         if _membership_by_id([event_id], version, membership.room_id).get(event_id) == "join":
             return ordinal
-        ordinal = place.get("ordinal")
+        ordinal = places.get(event_id)
     return None
 
 
@@ -235,14 +235,14 @@ def _membership_by_id(event_ids: Iterable[EventId], version: RoomVersion, room_i
     found: dict[str, str] = {}
     missing = []
     for event_id in dict.fromkeys(event_ids):
-        said = _memberships.get(room_items.place_key(event_id, room_id))
+        said = _memberships.get(event_places.place_key(event_id, room_id))
         if said is None:
             missing.append(event_id)
         else:
             found[event_id] = said
-    for event_id, event in room_items.read_events(missing, version, room_id).items():
+    for event_id, event in event_store.read_events(missing, version, room_id).items():
         found[event_id] = event.membership or "leave"
-        _memberships.put(room_items.place_key(event_id, room_id), found[event_id])
+        _memberships.put(event_places.place_key(event_id, room_id), found[event_id])
     return found
 
 

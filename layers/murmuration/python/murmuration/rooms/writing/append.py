@@ -30,7 +30,7 @@ from murmuration.rooms.writing.settling import settle
 from murmuration.server_keys import signing_key
 from murmuration.settings import settings
 from murmuration.storage.live.streams import pause
-from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms import event_store, room_items
 from murmuration.storage.rooms.room_items import DUMMY_EVENT, LogEntry
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ class Append(Changes):
             event.event_id: event for event in (*auth_events, *(entry.event for entry in self.entries))
         }
         missing = [event_id for event_id in prev_events if event_id not in at_hand]
-        at_hand |= room_items.read_events(missing, self.version, self.room_id)
+        at_hand |= event_store.read_events(missing, self.version, self.room_id)
         return {event_id: reference_hash(event.pdu, self.version) for event_id, event in at_hand.items()}
 
     def _take(self, event: Event, draft: Draft, visibility: str) -> None:

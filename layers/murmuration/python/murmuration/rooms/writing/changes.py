@@ -28,6 +28,7 @@ from murmuration.rooms.writing.state_changes import membership_row, row_write, s
 from murmuration.rooms.writing.succession import successor_of
 from murmuration.storage.rooms import (
     empty_rooms,
+    event_places,
     event_store,
     member_index,
     relations,
@@ -268,11 +269,8 @@ class Changes:
         """
         wanted = set(event_ids)
         if self.room is not None and (missing := wanted - self._places.keys()):
-            found = room_items.locate(missing, self.room_id)
-            here = {name: place for name, place in found.items() if place["room_id"] == self.room_id}
-            self._places |= {
-                name: here[name]["ordinal"] if "ordinal" in here.get(name, ()) else None for name in missing
-            }
+            found = event_store.read_ordinals(missing, self.room_id)
+            self._places |= {event_id: found.get(event_id) for event_id in missing}
         return {name: place for name in wanted if (place := self._places.get(name)) is not None}
 
     # -- Writing -----------------------------------------------------------------------------------------
@@ -365,7 +363,7 @@ class Changes:
         for entry in added:
             whole = relations.with_children(entry, added)
             promoted = entry.event.event_id in self._promoted
-            writes += [room_items.log_write(whole), *room_items.pointer_writes(entry, promoted=promoted)]
+            writes += [room_items.log_write(whole), *event_places.pointer_writes(entry, promoted=promoted)]
         writes += relations.relation_writes(added, self.places(relations.parents_of(added)))
         writes += self._others
         if self._state_follows:

@@ -25,7 +25,7 @@ from murmuration.protocol.identifiers import EventId, UserId
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.state_changes import membership_row_write, state_item_write
 from murmuration.storage.live.streams import pause
-from murmuration.storage.rooms import member_index, room_items, snapshots
+from murmuration.storage.rooms import event_store, member_index, room_items, snapshots
 from murmuration.storage.rooms.room_items import RoomHead, StateEntry
 
 BUDGET_MS = 10_000
@@ -87,7 +87,7 @@ def _settle(head: RoomHead, deadline: int) -> None:
 
 def _read_events(head: RoomHead, changes: Sequence[_Change]) -> dict[EventId, Event]:
     wanted = {event_id for _, pair in changes for event_id in pair if event_id is not None}
-    return room_items.read_events(sorted(wanted), head.version, head.room_id)
+    return event_store.read_events(sorted(wanted), head.version, head.room_id)
 
 
 def _writes(head: RoomHead, changes: Sequence[_Change], events: Mapping[EventId, Event]) -> list[Write]:
@@ -98,7 +98,7 @@ def _writes(head: RoomHead, changes: Sequence[_Change], events: Mapping[EventId,
     def state(pairs: Iterable[StateKey]) -> Mapping[StateKey, Event]:
         ids = state_trie.get(head.state_root, pairs, fetch)
         missing = [event_id for event_id in ids.values() if event_id not in events]
-        found = {**events, **room_items.read_events(missing, version, room_id)}
+        found = {**events, **event_store.read_events(missing, version, room_id)}
         return {pair: found[event_id] for pair, event_id in ids.items() if event_id in found}
 
     writes: list[Write] = []

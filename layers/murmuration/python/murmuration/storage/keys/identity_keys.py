@@ -16,7 +16,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import Item, StoredItem, Write
@@ -26,6 +26,7 @@ from murmuration.storage.users import accounts
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import KeyObject
     from murmuration.protocol.identifiers import DeviceId, UserId
+    from murmuration.storage.json_types import DeviceItem
 
 TABLE = "keys"
 SIGNATURE = "cross#signature#"
@@ -121,7 +122,7 @@ def _identity(user_id: UserId, account_items: Iterable[Item], key_items: Iterabl
         if item["sk"] == "account":
             account = "deactivated_ms" not in item
         elif item["sk"].startswith(accounts.DEVICE):
-            devices[accounts.device_id_of(item)] = item
+            devices[accounts.device_id_of(cast("DeviceItem", item))] = item
     identity = Identity(
         user_id,
         account,

@@ -1,11 +1,12 @@
 """Device lists of other servers' users for whom local users have asked (table `keys`).
 
     list                 what is known of a user's devices, and whether it is complete
-    observer#<user>      a local user who got the list, and is to be told of a change
+    observer#<user>      a local user who is to be told of changes
 
 A list has a `revision`, which increases with every update. A request to the other server records the revision
 before it, and stores the answer only if the revision is unchanged: so an update that arrived meanwhile isn't
-lost. An observer is told once, and becomes an observer again by asking again.
+lost. An observer is told of each change. One who was told ten times without asking for the list is removed,
+and becomes an observer again by asking.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from typing import TYPE_CHECKING
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item
 from murmuration.aws.reads import Read, fetch_all
+from murmuration.protocol.identifiers import UserId
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import KeyObject
-    from murmuration.protocol.identifiers import DeviceId, UserId
+    from murmuration.protocol.identifiers import DeviceId
 
 TABLE = "keys"
 LIST, OBSERVER = "list", "observer#"
@@ -31,6 +33,8 @@ MOST_BYTES = 300_000
 """The maximum size of a compressed list. A device with its signatures takes about 700 bytes."""
 
 KEPT_STREAM_IDS = 30
+MOST_UNASKED = 10
+"""How often an observer is told who doesn't ask for the list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,17 @@ class DeviceList:
     is_untold: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """A local user who is to be told of changes. `told` is how often they were told since they last asked;
+    `nonce` is new whenever they ask.
+    """
+
+    user_id: UserId
+    nonce: str
+    told: int = 0
+
+
 def _key(user_id: UserId, sk: str = LIST) -> dict[str, str]:
     return {"user_id": user_id, "sk": sk}
 
@@ -107,27 +122,34 @@ def read_lists(user_ids: Sequence[UserId]) -> dict[UserId, DeviceList]:
 
 
 def observer_read(user_id: UserId, observer: str) -> Read[bool]:
-    """Return the read whether a local user is to be told when a remote user's devices change."""
-    return Read(TABLE, _key(user_id, OBSERVER + observer), lambda item: item is not None)
-
-
-def read_observers(user_id: UserId) -> list[tuple[UserId, str]]:
-    """Return the local users to tell of changes of a user's devices, each with the value that `dismiss`
-    needs.
+    """Return the read whether a local user observes a remote user, and was not told since they last
+    asked.
     """
+    return Read(
+        TABLE,
+        _key(user_id, OBSERVER + observer),
+        lambda item: item is not None and not item.get("told"),
+    )
+
+
+def read_observers(user_id: UserId) -> list[Observer]:
+    """Return the local users to tell of changes of a user's devices."""
     items = dynamodb.query(
         TABLE,
         "user_id = :user AND begins_with(sk, :prefix)",
         {":user": user_id, ":prefix": OBSERVER},
     )
-    return [(item["sk"].removeprefix(OBSERVER), item["nonce"]) for item in items]
+    return [
+        Observer(UserId(item["sk"].removeprefix(OBSERVER)), item["nonce"], int(item.get("told", 0)))
+        for item in items
+    ]
 
 
 # -- Writing ---------------------------------------------------------------------------------------------
 
 
 def observe(user_id: UserId, observer: str) -> None:
-    """Record that a local user must be told of the next change of a remote user's devices.
+    """Record that a local user must be told of changes of a remote user's devices.
 
     Call it before reading the list, so that no change is missed.
     """
@@ -135,10 +157,31 @@ def observe(user_id: UserId, observer: str) -> None:
     dynamodb.execute(dynamodb.put(TABLE, item))
 
 
-def dismiss(user_id: UserId, observer: str, nonce: str) -> None:
-    """Remove an observer who was told. Does nothing if they have asked again since."""
+def note_observer_told(user_id: UserId, observer: Observer) -> None:
+    """Record that an observer was told; remove them if they haven't asked for a long time.
+
+    Does nothing if they have asked again since.
+    """
+    if observer.told + 1 >= MOST_UNASKED:
+        dismiss(user_id, observer)
+        return
+    write = dynamodb.update(
+        TABLE,
+        _key(user_id, OBSERVER + observer.user_id),
+        "ADD told :one",
+        condition="nonce = :nonce",
+        values={":nonce": observer.nonce, ":one": 1},
+    )
+    dynamodb.try_execute(write)
+
+
+def dismiss(user_id: UserId, observer: Observer) -> None:
+    """Remove an observer. Does nothing if they have asked again since."""
     write = dynamodb.delete(
-        TABLE, _key(user_id, OBSERVER + observer), condition="nonce = :nonce", values={":nonce": nonce}
+        TABLE,
+        _key(user_id, OBSERVER + observer.user_id),
+        condition="nonce = :nonce",
+        values={":nonce": observer.nonce},
     )
     dynamodb.try_execute(write)
 
@@ -195,10 +238,10 @@ def note_told(user_id: UserId, revision: int) -> None:
     dynamodb.try_execute(write)
 
 
-def forget(before: DeviceList, observers: Sequence[tuple[str, str]]) -> None:
+def forget(before: DeviceList, observers: Sequence[Observer]) -> None:
     """Delete the list of a user with whom no local user shares a room, unless it changed since."""
-    for observer, nonce in observers:
-        dismiss(before.user_id, observer, nonce)
+    for observer in observers:
+        dismiss(before.user_id, observer)
     write = dynamodb.delete(
         TABLE,
         _key(before.user_id),

@@ -448,25 +448,28 @@ def read_items(user_ids: Collection[UserId]) -> list[Item]:
 
 def waits_in(items: Iterable[StoredItem]) -> Iterator[Wait]:
     """Return the waits to ring."""
-    return (wait for wait in _current_waits(items) if not wait.rung)
+    return (wait for wait in current_waits(items) if not wait.rung)
 
 
 def called_in(items: Iterable[StoredItem]) -> Iterator[Wait]:
     """Return the last waits of devices whose clients were called and haven't registered again yet."""
-    return (wait for wait in _current_waits(items) if wait.rung and wait.is_last)
+    return (wait for wait in current_waits(items) if wait.rung)
 
 
-def _current_waits(items: Iterable[StoredItem]) -> Iterator[Wait]:
-    """Return the waits that aren't over, and those whose slots are still taken."""
+def current_waits(items: Iterable[StoredItem]) -> Iterator[Wait]:
+    """Return the waits to ring, and of those that were rung the last one of each device."""
     now = now_ms() // 1000
     for item in items:
-        leftovers = leftovers_of(item)
+        is_cleared = False  # one write takes the leftovers out
         for name, value in item.items():
             if not name.startswith(WAIT) or until_of(value) <= now:
                 continue
             slot, _, device_id = name.removeprefix(WAIT).partition("#")
             stored = from_value(value)
+            rung = stored.state == RUNG or 0 < stored.late_s <= now
             is_last = stored.is_kept and item.get(LAST + device_id) == stored.nonce
+            if rung and not is_last:
+                continue  # its slot only rests
             yield Wait(
                 item["user_id"],
                 DeviceId(device_id),
@@ -476,13 +479,12 @@ def _current_waits(items: Iterable[StoredItem]) -> Iterator[Wait]:
                 stored.until,
                 stored.is_kept,
                 late=stored.state > RUNG,
-                rung=stored.state == RUNG or 0 < stored.late_s <= now,
+                rung=rung,
                 is_last=is_last,
                 news=frozenset(item.get(NEWS + device_id, ())),
-                leftovers=leftovers if is_last else {},
+                leftovers=leftovers_of(item) if is_last and not is_cleared else {},
             )
-            if is_last:
-                leftovers = {}  # one write removes all of them
+            is_cleared = is_cleared or is_last
 
 
 def sockets_in(items: Iterable[StoredItem]) -> Iterator[Socket]:
@@ -491,7 +493,5 @@ def sockets_in(items: Iterable[StoredItem]) -> Iterator[Socket]:
     for item in items:
         for name, value in item.items():
             if name.startswith(SOCKET) and value["until"] > now:
-                connection_id = name.removeprefix(SOCKET)
-                yield Socket(
-                    item["user_id"], value["device_id"], connection_id, late=value.get("late", 0) > now
-                )
+                late = value.get("late", 0) > now
+                yield Socket(item["user_id"], value["device_id"], name.removeprefix(SOCKET), late=late)

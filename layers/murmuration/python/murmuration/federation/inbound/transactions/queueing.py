@@ -1,7 +1,8 @@
 """The queue of PDUs. Each room is a group in it, so that one worker at a time processes the room's PDUs.
 
-A message has PDUs of one room from one server. Every message has a new deduplication ID, so SQS never drops
-one as a duplicate: a PDU that comes twice is recognised by its event ID.
+A message has PDUs of one room from one server, or receipts that came before their events. Every message has
+a new deduplication ID, so SQS never drops one as a duplicate: a PDU that comes twice is recognised by its
+event ID.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from murmuration.aws import queues
 from murmuration.aws.concurrency import parallel
 
 if TYPE_CHECKING:
-    from murmuration.federation.shapes import PdusMessage
+    from murmuration.federation.shapes import PdusMessage, ReceiptsMessage, StoredReceipt
     from murmuration.protocol.identifiers import RoomId, ServerName
 
 QUEUE = "room-pdus"
@@ -50,6 +51,12 @@ def _send(origin: ServerName, room_id: RoomId, parts: Sequence[Sequence[Any]], p
         if parked:
             body["parked"] = True
         queues.send(QUEUE, body, group=group_of(room_id), dedup=uuid.uuid4().hex)
+
+
+def put_receipts(origin: ServerName, room_id: RoomId, receipts: Sequence[StoredReceipt]) -> None:
+    """Queue receipts behind the PDUs of their room. Raises what SQS refuses."""
+    body: ReceiptsMessage = {"origin": origin, "room_id": room_id, "receipts": receipts}
+    queues.send(QUEUE, body, group=group_of(room_id), dedup=uuid.uuid4().hex)
 
 
 def group_of(topic: str) -> str:

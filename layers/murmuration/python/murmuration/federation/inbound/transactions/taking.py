@@ -17,9 +17,10 @@ from murmuration.identity import rate_limits
 from murmuration.protocol.encoding.shapes import Answer, Content
 from murmuration.protocol.errors import BadJson, TooLarge
 from murmuration.protocol.event_types import MEMBER
-from murmuration.protocol.identifiers import RoomId, ServerName, UserId
+from murmuration.protocol.identifiers import RoomId, ServerName
 from murmuration.rooms.lookup import fits_id
-from murmuration.storage.rooms import member_index, room_items
+from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.member_index import is_local_id
 
 MOST_PDUS = 50
 MOST_EDUS = 100
@@ -90,7 +91,7 @@ def ends_an_invite(pdu: Any) -> bool:
     content, user_id = pdu.get("content"), pdu.get("state_key")
     if not isinstance(content, dict) or content.get("membership") not in ("leave", "ban"):
         return False
-    return isinstance(user_id, str) and member_index.is_local(UserId(user_id))
+    return is_local_id(user_id)
 
 
 def _is_text(text: str) -> bool:

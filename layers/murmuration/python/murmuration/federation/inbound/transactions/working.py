@@ -26,7 +26,7 @@ from murmuration.federation.inbound.transactions import counting, queueing
 from murmuration.identity import rate_limits
 from murmuration.protocol.errors import LimitExceeded, MatrixError, NotFound, Unavailable
 from murmuration.protocol.events import Event
-from murmuration.protocol.identifiers import EventId, RoomId, ServerName
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName, server_of
 from murmuration.protocol.pdus.event_format import parse_pdu
 from murmuration.protocol.pdus.hashing import verify_content_hash
 from murmuration.protocol.pdus.keys import KeyRing
@@ -34,7 +34,7 @@ from murmuration.protocol.pdus.signing import key_ids_of
 from murmuration.protocol.pdus.validation import required_signers
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.settling import settle
-from murmuration.storage.rooms import event_store, member_index
+from murmuration.storage.rooms import event_store
 from murmuration.storage.servers import parked_pdus
 from murmuration.transport.deadlines import Deadline
 
@@ -50,8 +50,9 @@ MOST_RETRIED = 100
 def work(message: JsonObject) -> Counter[str]:
     """Receive the PDUs of a message (`queueing`). Returns the number of PDUs for each outcome.
 
-    A message may instead be an order to fetch a device list (`federation.devices.resyncing`). Raises
-    Unavailable if the room is too busy, and what the storage raises: then the message comes again.
+    A message may also have receipts that wait for their events (`federation.ephemera.taking`), or order that
+    a device list is fetched (`federation.devices.resyncing`). Raises Unavailable if the room is too busy, and
+    what the storage raises: then the message comes again.
     """
     if "device_list" in message:
         from murmuration.federation.devices.resyncing import resync
@@ -59,6 +60,11 @@ def work(message: JsonObject) -> Counter[str]:
         resync(message["device_list"])
         return Counter()
     origin, room_id = message["origin"], message["room_id"]
+    if "receipts" in message:
+        from murmuration.federation.ephemera.taking import take_queued_receipts
+
+        take_queued_receipts(origin, room_id, message["receipts"])
+        return Counter()
     outcomes = _Outcomes(room_id, origin, bool(message.get("parked")))
     try:
         room = settle(Room.load(room_id))
@@ -76,7 +82,7 @@ def origin_of(message: JsonObject) -> ServerName:
     user.
     """
     if "device_list" in message:
-        return member_index.server_of(message["device_list"])
+        return server_of(message["device_list"])
     return ServerName(str(message["origin"]))
 
 

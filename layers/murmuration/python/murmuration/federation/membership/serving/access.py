@@ -10,12 +10,17 @@ from murmuration.federation.keys.fetching import verify_keys
 from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound
 from murmuration.protocol.event_types import CREATE_KEY, SERVER_ACL_KEY
 from murmuration.protocol.events import Event
-from murmuration.protocol.identifiers import RoomId, ServerName, UserId, is_valid_user_id, server_name_of
+from murmuration.protocol.identifiers import (
+    RoomId,
+    ServerName,
+    UserId,
+    is_valid_user_id,
+    server_of,
+)
 from murmuration.protocol.pdus.keys import KeyRing
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.settling import settle
-from murmuration.settings import settings
 
 
 class KeysAlone:
@@ -64,14 +69,5 @@ def require_own_user(origin: ServerName, user_id: UserId) -> None:
     """Raise InvalidParam if it isn't a user ID, Forbidden if the user doesn't belong to `origin`."""
     if not is_valid_user_id(user_id):
         raise InvalidParam("That is not a user ID")
-    if server_name_of(user_id) != origin:
+    if server_of(user_id) != origin:
         raise Forbidden("A server asks for its own users only")
-
-
-def is_ours(user_id: object) -> bool:
-    """Return whether the user ID belongs to this server; the user needn't exist."""
-    return (
-        isinstance(user_id, str)
-        and is_valid_user_id(user_id)
-        and server_name_of(user_id) == settings().server_name
-    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from murmuration.federation.membership import outside, stripped
-from murmuration.federation.membership.serving.access import is_ours, require_acl
+from murmuration.federation.membership.serving.access import require_acl
 from murmuration.federation.membership.serving.taking import check_signed, checked_event
 from murmuration.identity import rate_limits
 from murmuration.protocol.bodies import Fields, object_of, required
@@ -29,6 +29,7 @@ from murmuration.rooms.room import Room
 from murmuration.server_keys import signing_key
 from murmuration.settings import settings
 from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.member_index import is_local_id
 from murmuration.storage.users import accounts
 from murmuration.storage.users.memberships import Membership
 
@@ -76,7 +77,7 @@ def _invite(
     event = checked_event(dict(pdu), version, room_id, event_id, "invite")
     if event.sender_server != origin:
         raise InvalidParam("The sender is not a user of your server")
-    if not is_ours(event.state_key):
+    if not is_local_id(event.state_key):
         raise InvalidParam("The invited user is not one of this server")
     check_signed(event)
     user_id = event.member_id

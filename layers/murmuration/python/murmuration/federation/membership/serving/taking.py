@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from murmuration.federation.inbound.elsewhere import MissingEvents
 from murmuration.federation.inbound.receiving import receive
 from murmuration.federation.keys.fetching import verify_keys
-from murmuration.federation.membership.serving.access import KeysAlone, asked_room, is_ours
+from murmuration.federation.membership.serving.access import KeysAlone, asked_room
 from murmuration.federation.membership.serving.restricted import require_condition
 from murmuration.identity import rate_limits
 from murmuration.protocol.errors import Forbidden, InvalidParam, MatrixError, Unavailable
@@ -28,6 +28,7 @@ from murmuration.rooms.membership.restricted_joins import allowed_rooms
 from murmuration.rooms.room import Room
 from murmuration.server_keys import signing_key
 from murmuration.settings import settings
+from murmuration.storage.rooms.member_index import is_local_id
 
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import EventId, RoomId, ServerName
@@ -104,7 +105,7 @@ def _vouched_for(room: Room, event: Event) -> Event:
     the local user may authorise the join. Raises Forbidden, UnableToAuthoriseJoin.
     """
     is_restricted = room.version.restricted_join_rule and event.membership == "join"
-    if not is_restricted or not is_ours(event.content.get(AUTHORISER)):
+    if not is_restricted or not is_local_id(event.content.get(AUTHORISER)):
         return event
     state = room.events([JOIN_RULES_KEY, (MEMBER, event.sender)])
     rules, member = state.get(JOIN_RULES_KEY), state.get((MEMBER, event.sender))
