@@ -1,4 +1,4 @@
-"""Delete rooms that all have left, messages that are older than rooms keep them, and files nobody uses."""
+"""Delete rooms that everybody left, messages that are older than their rooms keep them, and unused files."""
 
 from __future__ import annotations
 

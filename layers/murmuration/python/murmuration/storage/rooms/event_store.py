@@ -106,7 +106,7 @@ def read_events_of_rooms(
 
 
 def known_among(event_ids: Collection[EventId], room_id: RoomId) -> set[EventId]:
-    """Return those of the events that are stored, in the log or outside it. One round trip."""
+    """Return those events that are stored, in the log or outside of it. One round trip."""
     return set(event_places.locate(event_ids, room_id))
 
 
