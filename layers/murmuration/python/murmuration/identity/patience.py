@@ -8,7 +8,7 @@ their own asked again and again holds a few functions, and the requests beyond e
 Requests that wait for news have slots instead (`storage.live.listeners`). Workers are bounded by their
 concurrency. Of these, those that work through other servers' events take from a smaller bucket of the server
 that sent them, so that one server doesn't occupy them all: what they would have to wait for ends with
-TimedOut then, and is tried again later.
+TimedOut then, and is tried again later. Joins have turns (`identity.turns`).
 """
 
 from __future__ import annotations
@@ -29,26 +29,40 @@ LONGEST_S = 22.0
 """How long a request may wait for others, all in all: API Gateway gives up after 29 s."""
 
 
-class _Work:
-    """One request's work, in all of its threads."""
+class Work:
+    """One request's or worker's work, in all of its threads. A subclass says what `take_more` takes from."""
 
-    def __init__(self, find_owner: Callable[[], str], *, for_server: bool) -> None:
-        self._find_owner = find_owner
-        self._for_server = for_server
+    quick_s: float | None = None
+    """How long it may take without asking; None for QUICK_S."""
+
+    def __init__(self) -> None:
         self._began_s = time.monotonic()
         self._lock = threading.Lock()
         self._refusal: Exception | None = None
         self._may_be_long = False
 
+    @property
+    def passed_s(self) -> float:
+        """How long it has gone on."""
+        return time.monotonic() - self._began_s
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it was allowed to take long."""
+        return self._may_be_long
+
+    def take_more(self) -> None:
+        """Take from the owner's bucket. Raises LimitExceeded or TimedOut."""
+        raise NotImplementedError
+
     def wait_on(self) -> None:
         """Raise what `wait_on` does."""
-        if not self._for_server and time.monotonic() - self._began_s > LONGEST_S:
-            raise TimedOut("the time for the whole request is over")
         self.go_on()
 
     def go_on(self) -> None:
-        """Take from the owner's bucket, once the work isn't quick any more. Raises what `go_on` does."""
-        if self._may_be_long or time.monotonic() - self._began_s < QUICK_S:
+        """Take from the owner's bucket, once the work isn't quick any more. Raises what `take_more` does."""
+        quick_s = QUICK_S if self.quick_s is None else self.quick_s
+        if self._may_be_long or self.passed_s < quick_s:
             return
         with self._lock:
             if self._refusal is not None:
@@ -56,16 +70,44 @@ class _Work:
             if self._may_be_long:
                 return
             try:
-                rate_limits.check("federation_work" if self._for_server else "long_work", self._find_owner())
-            except LimitExceeded as error:
+                self.take_more()
+            except (LimitExceeded, TimedOut) as error:
                 self._refusal = error
-                if self._for_server:
-                    self._refusal = TimedOut("the server that sent the events has been waited for enough")
-                raise self._refusal from None
+                raise
             self._may_be_long = True
 
 
-_work: ContextVar[_Work | None] = ContextVar("work", default=None)
+class _Request(Work):
+    """A request, whose owner `find_owner` names."""
+
+    def __init__(self, find_owner: Callable[[], str]) -> None:
+        super().__init__()
+        self._find_owner = find_owner
+
+    def wait_on(self) -> None:
+        if self.passed_s > LONGEST_S:
+            raise TimedOut("the time for the whole request is over")
+        self.go_on()
+
+    def take_more(self) -> None:
+        rate_limits.check("long_work", self._find_owner())
+
+
+class _OnEvents(Work):
+    """A worker's work on the events of a server."""
+
+    def __init__(self, find_owner: Callable[[], str]) -> None:
+        super().__init__()
+        self._find_owner = find_owner
+
+    def take_more(self) -> None:
+        try:
+            rate_limits.check("federation_work", self._find_owner())
+        except LimitExceeded:
+            raise TimedOut("the server that sent the events has been waited for enough") from None
+
+
+_work: ContextVar[Work | None] = ContextVar("work", default=None)
 
 
 @contextmanager
@@ -74,7 +116,14 @@ def working(find_owner: Callable[[], str], *, for_server: bool = False) -> Itera
 
     With `for_server` it is a worker's work on events of the owner, another server.
     """
-    token = _work.set(_Work(find_owner, for_server=for_server))
+    with bounded(_OnEvents(find_owner) if for_server else _Request(find_owner)):
+        yield
+
+
+@contextmanager
+def bounded(work: Work) -> Iterator[None]:
+    """Bound what is done in this context as the `work` says."""
+    token = _work.set(work)
     try:
         yield
     finally:
