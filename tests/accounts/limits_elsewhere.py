@@ -101,7 +101,7 @@ def work_long(stage: Any) -> Answer:
 
 
 def join_long(stage: Any) -> Answer:
-    turn = turns.Turn(stage.alice.user_id)
+    turn = turns.Turn(UserId(stage.alice.user_id))
     with mock.patch.object(turns.Turn, "quick_s", -1), patience.bounded(turn):
         return called(patience.go_on)
 

@@ -11,22 +11,26 @@ have some accounts wait for them, and everybody else's joins would stand behind.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from murmuration.identity import rate_limits
 from murmuration.identity.patience import Work
 from murmuration.protocol.errors import LimitExceeded
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
 
 QUICK_S = 10
 EVERYBODY = "everybody"
 """The key of the turns that there are for all users."""
 
 
-def take_time(user_id: str) -> int:
+def take_time(user_id: UserId) -> int:
     """Take the time of a join that hasn't begun yet. Returns when, for `give_back`. Raises LimitExceeded."""
     return rate_limits.check("join_seconds", user_id, QUICK_S)
 
 
-def give_back(user_id: str, taken_ms: int, used_s: float = 0) -> None:
+def give_back(user_id: UserId, taken_ms: int, used_s: float = 0) -> None:
     """Give back the time that a join didn't use."""
     unused = QUICK_S - math.ceil(used_s)
     if unused > 0:
@@ -38,7 +42,7 @@ class Turn(Work):
 
     quick_s = QUICK_S
 
-    def __init__(self, user_id: str) -> None:
+    def __init__(self, user_id: UserId) -> None:
         super().__init__()
         self._user_id = user_id
         self._taken_ms = 0
