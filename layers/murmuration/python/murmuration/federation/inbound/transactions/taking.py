@@ -8,7 +8,6 @@ https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from murmuration.aws.reads import fetch_all
 from murmuration.federation.inbound.transactions import counting, queueing
@@ -45,7 +44,7 @@ def take_transaction(origin: ServerName, content: Content, size: int) -> Answer:
     return {"pdus": {}}
 
 
-def _list(content: Content, name: str, most: int) -> list[Any]:
+def _list(content: Content, name: str, most: int) -> list[object]:
     value = content.get(name, [])
     if not isinstance(value, list):
         raise BadJson(f"{name} must be a list")
@@ -54,8 +53,8 @@ def _list(content: Content, name: str, most: int) -> list[Any]:
     return value
 
 
-def _queue(origin: ServerName, pdus: list[Any]) -> None:
-    by_room: dict[RoomId, list[Any]] = {}
+def _queue(origin: ServerName, pdus: list[object]) -> None:
+    by_room: dict[RoomId, list[object]] = {}
     malformed = 0
     for pdu in pdus:
         room_id = pdu.get("room_id") if isinstance(pdu, dict) else None
@@ -70,12 +69,12 @@ def _queue(origin: ServerName, pdus: list[Any]) -> None:
     counting.count("not_our_room", unwanted, origin)
 
 
-def _wanted(by_room: Mapping[RoomId, list[Any]]) -> tuple[dict[RoomId, list[Any]], int]:
+def _wanted(by_room: Mapping[RoomId, list[object]]) -> tuple[dict[RoomId, list[object]], int]:
     """Return the PDUs of rooms that this server is in, or by which an invite of our users ends, and the
     number of the others.
     """
     heads = fetch_all([room_items.head_read(room_id) for room_id in by_room])
-    wanted: dict[RoomId, list[Any]] = {}
+    wanted: dict[RoomId, list[object]] = {}
     for (room_id, pdus), head in zip(by_room.items(), heads, strict=True):
         ours = head is not None and head.is_resident
         some = pdus if ours else [pdu for pdu in pdus if ends_an_invite(pdu)]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.federation.inbound import acls
 from murmuration.federation.inbound.asking import Asking
@@ -79,7 +79,7 @@ def origin_of(message: JsonObject) -> ServerName:
     return ServerName(str(message["origin"]))
 
 
-def _end_invites(pdus: Sequence[Any], origin: ServerName, outcomes: _Outcomes) -> Counter[str]:
+def _end_invites(pdus: Sequence[object], origin: ServerName, outcomes: _Outcomes) -> Counter[str]:
     """End invites and knocks of this server's users in a room that it isn't in, where the PDUs do that."""
     from murmuration.federation.membership.rescinding import take_leave
 
@@ -144,7 +144,7 @@ class _Outcomes:
         if parked_pdus.park(self.room_id, event_id, self._origin, pdu):
             self.counts["parked"] += 1
 
-    def drop_all(self, pdus: Sequence[Any], reason: str) -> Counter[str]:
+    def drop_all(self, pdus: Sequence[object], reason: str) -> Counter[str]:
         """Count all PDUs as dropped for this reason. A parked PDU among them isn't removed: it expires."""
         self.counts[reason] += len(pdus)
         return self.finish()
@@ -166,7 +166,7 @@ class _Work:
         self.remote = Asking(room, origin)
         self.deadline = Deadline(SECONDS)
 
-    def run(self, pdus: Sequence[Any]) -> None:
+    def run(self, pdus: Sequence[object]) -> None:
         events = self._new(self._parse(pdus))
         ordered = ancestors_first(events, lambda event: event.prev_events)
         keys = self.remote.keys(signing_times(ordered)) if ordered else {}
@@ -180,7 +180,7 @@ class _Work:
         # Not after an error: what was fetched may not have been stored, and is to be asked for again.
         self.remote.remember_failures()
 
-    def _parse(self, pdus: Sequence[Any]) -> dict[EventId, Event]:
+    def _parse(self, pdus: Sequence[object]) -> dict[EventId, Event]:
         """Return the PDUs that are of the room's format, by event ID, in the order of their depth.
 
         Of several forms of one event the one with the right content hash counts.
@@ -227,7 +227,7 @@ class _Work:
             else:
                 self.outcomes.judged(event.event_id, received.kind)
 
-    def _whole(self, event: Event) -> Any:
+    def _whole(self, event: Event) -> object:
         """Return an event's PDU, by its sender's server if another one sent it with a wrong content hash.
 
         Such an event is kept in its redacted form for ever. So a server that is quicker than the sender's own
