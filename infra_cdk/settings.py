@@ -30,7 +30,7 @@ MAX_SERVERS_BYTES = 400
 """Of each list of servers, for the same reason."""
 
 
-def _list(value: Any) -> Any:
+def _list(value: object) -> Any:
     """A list as it is written on a command line: `a,b`."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
@@ -54,12 +54,12 @@ def _moment(value: str) -> str:
     return value
 
 
-def _flows(value: Any) -> Any:
+def _flows(value: object) -> Any:
     """Flows as they are written on a command line: `a,b c`."""
     return [_list(flow) for flow in value.split()] if isinstance(value, str) else value
 
 
-def _providers(value: Any) -> Any:
+def _providers(value: object) -> Any:
     """Identity providers as they are written on a command line: JSON."""
     return json.loads(value) if isinstance(value, str) else value
 

@@ -221,7 +221,7 @@ class Deployed:
             if found["Type"] == "AWS::Lambda::Function"
         }
 
-    def invoke(self, name: str, event: Any) -> Any:
+    def invoke(self, name: str, event: object) -> Any:
         """Invoke a function with the code, layers, handler and environment that were deployed. Returns its
         answer.
         """
