@@ -255,6 +255,21 @@ def test_messages_that_others_would_fail_on_are_refused(alice, room_id, content)
     refused(put(alice, room_id, "t", content), 400, "M_BAD_JSON")
 
 
+@pytest.mark.parametrize(
+    ("content", "errcode"),
+    [({}, "M_MISSING_PARAM"), ({"redacts": 5}, "M_BAD_JSON"), ({"reason": "nothing"}, "M_MISSING_PARAM")],
+)
+def test_a_redaction_redacts_something(alice, room_id, content, errcode):
+    refused(put(alice, room_id, "t", content, "m.room.redaction"), 400, errcode)
+
+
+def test_the_reason_of_a_redaction_is_text(alice, room_id):
+    event_id = send(alice, room_id)
+    refused(alice.put(path(room_id, "redact", event_id, "t"), {"reason": 5}), 400, "M_BAD_JSON")
+    content = {"redacts": event_id, "reason": ["spam"]}
+    refused(put(alice, room_id, "t", content, "m.room.redaction"), 400, "M_BAD_JSON")
+
+
 def test_mentions_are_sent(alice, bob, room_id):
     for number, mentions in enumerate(({}, {"room": True}, {"user_ids": [bob.user_id], "room": False})):
         ok(put(alice, room_id, f"t{number}", {"msgtype": "m.text", "body": "a", "m.mentions": mentions}))

@@ -1,9 +1,9 @@
-"""Limits the passwords tried for an account, so that guessing fails and the owner can't be locked out.
+"""Limits the number of password attempts for an account, without letting strangers lock out its owner.
 
-Each attempt is taken from two buckets before the password is checked: one for the account and the network
-that the attempt comes from, and one for the account alone. Strangers who empty the second one lock out other
-strangers. A known client is not locked out: it has an access token, logged in from the same network before,
-or uses a device that was last used there. Its attempts are bounded by the first bucket.
+Each attempt is taken from two buckets before the password is checked: one for the account and the client's
+network together, and one for the account alone. If strangers empty the second bucket, only strangers are
+locked out. A known client isn't: one that has an access token, has logged in from the same network before, or
+uses a device that was last used on that network. Only the first bucket limits it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 KNOWN_BY_TOKEN = "token"  # noqa: S105 - stands for a network
 NETWORKS = 8
-"""How many networks of successful logins an account remembers."""
+"""How many networks an account remembers from successful logins."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """The buckets from which one attempt was taken: (kind, key, time) of each."""
+    """The buckets from which one attempt was taken, each as (kind, key, time)."""
 
     taken: tuple[tuple[str, str, int], ...]
 
@@ -37,11 +37,11 @@ class Guess:
 
 
 def take(who: str, source_ip: str, *, is_known: bool) -> Guess:
-    """Count an attempt to log in as `who` before the password is checked. Raises LimitExceeded.
+    """Count an attempt to log in as `who`, before the password is checked. Raises LimitExceeded.
 
-    `who` is a user ID, or what stands for the name of a stranger. The user may not exist: the limits are the
-    same, so that strangers can't find out who has an account. `is_known` says that the request has proved in
-    another way that it comes from the user.
+    `who` is a user ID, or a key that represents an unknown name. The limits don't depend on whether the user
+    exists, so that strangers can't find out who has an account. `is_known` says that the request has proved
+    in another way that it comes from the user.
     """
     network = KNOWN_BY_TOKEN if is_known else rate_limits.network(source_ip)
     taken = []

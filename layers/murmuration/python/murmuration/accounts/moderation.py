@@ -1,4 +1,4 @@
-"""Administrators' actions on accounts: look at their devices, lock them, suspend them.
+"""Administrators' actions on accounts: list their devices, lock them, suspend them.
 
 https://spec.matrix.org/v1.19/client-server-api/#account-moderation
 """
@@ -22,9 +22,9 @@ Flag: TypeAlias = Literal["locked", "suspended"]
 
 
 def get_who_is(requester: Requester, user_id: UserId) -> Answer:
-    """Return when and from where each of a user's devices was seen last: one's own, or for an administrator.
+    """Return when and from which address each of a user's devices was last used.
 
-    Raises Forbidden, InvalidParam, NotFound.
+    The requester must be that user or an administrator. Raises Forbidden, InvalidParam, NotFound.
     """
     if user_id != requester.user_id:
         _require_admin(requester)
@@ -68,8 +68,8 @@ def set_suspension(requester: Requester, user_id: UserId, body: Fields) -> dict[
 
 
 def _find(requester: Requester, user_id: UserId, flag: Flag) -> bool:
-    """Return a flag of somebody's account. Raises Forbidden, NotFound, and InvalidParam for another server's
-    user.
+    """Return one flag of an account. Raises Forbidden, NotFound, and InvalidParam for another
+    server's user.
     """
     _require_admin(requester)
     _require_local(user_id)
@@ -82,9 +82,9 @@ def _find(requester: Requester, user_id: UserId, flag: Flag) -> bool:
 
 
 def _set(requester: Requester, user_id: UserId, flag: Flag, on: bool) -> bool:
-    """Set a flag of an account and then of its devices; stopped halfway, the same request goes on.
+    """Set a flag of an account and of its devices. If it stops halfway, the same request continues.
 
-    The devices' flags are what each request is held against, without a further read. Whoever waits is called.
+    Each request checks the flag on its device, which saves reading the account. Waiting clients are woken.
     Raises Forbidden, InvalidParam for another server's user, NotFound.
     """
     _require_admin(requester)

@@ -70,7 +70,7 @@ def from_attributes(attributes: Mapping[str, AttributeValue]) -> Item:
     """Return the item for DynamoDB's attribute values, with a packed text unpacked."""
     item = {}
     for name, attribute in attributes.items():
-        for kind, value in attribute.items():  # there is one; most are strings and numbers
+        for kind, value in attribute.items():  # there is exactly one; most are strings and numbers
             item[name] = value if kind == "S" else int(value) if kind == "N" else deserialize(attribute)
     packing.unpack_item(item)
     return item

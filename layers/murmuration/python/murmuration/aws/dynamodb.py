@@ -1,7 +1,7 @@
 """DynamoDB with plain Python items: dicts of str, int, bytes, bool, None, list and dict.
 
-Tables have logical names. Each function is one request unless it says otherwise; `parallel` runs several at
-once for the time of one round trip.
+Tables have logical names. Each function makes one request unless its docstring says otherwise; `parallel`
+runs several at the same time.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from murmuration.settings import settings
 
 __all__ = ["Item", "StoredItem"]  # names of `attributes` that all who read and write need
 Storable: TypeAlias = "str | int | bytes | Sequence[Storable] | Mapping[str, Storable] | Set[str] | None"
-"""A value that an item may have. There are no floating-point numbers."""
+"""The types that a value of an item may have. Floating-point numbers aren't supported."""
 Key: TypeAlias = "Mapping[str, Storable]"
 Attributes: TypeAlias = "Mapping[str, Storable]"
 Values: TypeAlias = "Mapping[str, Storable]"
-"""What an expression's placeholders stand for, by name: `:user`."""
+"""The values of an expression's placeholders, by name such as `:user`."""
 T = TypeVar("T")
 
 BATCH_GET_LIMIT = 100
 BATCH_WRITE_LIMIT = 25
 TRANSACTION_LIMIT = 100
 CONTENDED_ATTEMPTS = 6
-"""How often a write is tried if other transactions are in its way."""
+"""How often a write is tried if it conflicts with other transactions."""
 CONTENDED_PAUSE_S = 0.02
 
 
@@ -53,11 +53,11 @@ class ConditionFailed(Exception):
         return name in self.names
 
     def item(self, name: str = "") -> Item | None:
-        """Return the item that was there instead, if the write with this name asked for it."""
+        """Return the item that exists instead, if the write with this name asked for it (`return_old`)."""
         return self._refusals.get(name)
 
     def named(self) -> ConditionFailed:
-        """Return the same without the refusals of writes that have no name."""
+        """Return a copy that has only the refusals of writes with names."""
         return ConditionFailed({name: item for name, item in self._refusals.items() if name})
 
 
@@ -86,9 +86,10 @@ def get(table: str, key: Key, *, consistent: bool = True, attributes: Sequence[s
 
 
 def batch_get(keys: Mapping[str, Sequence[Key]], *, eventual: Sequence[str] = ()) -> dict[str, list[Item]]:
-    """Return the existing items among `keys` (by table), in no order; some tables are read eventually.
+    """Return the existing items among `keys` (by table), in no particular order.
 
-    One request for up to 100 keys; more go out in parallel. Duplicate keys are asked for once.
+    Tables in `eventual` are read eventually consistently. Makes one request for up to 100 keys; further
+    requests run in parallel. Duplicate keys are requested once.
     """
     wanted: list[tuple[str, WireItem]] = []
     for table, table_keys in keys.items():
@@ -124,7 +125,7 @@ def _batch_get_chunk(chunk: list[tuple[str, WireItem]], eventual: Sequence[str])
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Items of a query, the key to go on after (None at the end), and how many items the filter was given."""
+    """Items of a query, the key to continue after (None at the end), and how many the filter examined."""
 
     items: list[Item]
     more: Item | None = None
@@ -228,7 +229,7 @@ def _projection(attributes: Sequence[str]) -> Parameters:
 class Write:
     """One write operation, made by `put`, `update`, `delete` or `check`.
 
-    `name` is its name in ConditionFailed; a write whose refusal matters to its caller has one.
+    `name` identifies the write in ConditionFailed, for a caller that must know whether it was refused.
     """
 
     kind: str
@@ -237,7 +238,7 @@ class Write:
     name: str = ""
 
     def named(self, name: str) -> Write:
-        """Return the same write under a name."""
+        """Return the same write with a name."""
         return replace(self, name=name)
 
     def to_request(self) -> Parameters:
@@ -269,7 +270,7 @@ def update(
     condition: str | None = None,
     return_old: bool = False,
 ) -> Write:
-    """Return a write that changes the item with `key` by an expression, if `condition` holds."""
+    """Return a write that changes the item with `key` by an update expression, if `condition` holds."""
     return Write(
         "Update",
         table,
@@ -329,9 +330,9 @@ def _expression(
 
 
 def execute(write: Write, *, returning: str = "NONE") -> Item | None:
-    """Carry out one write. With `returning` (ALL_OLD, ALL_NEW) return the item, else None.
+    """Execute one write. Returns the item if `returning` is ALL_OLD or ALL_NEW, else None.
 
-    Raises ConditionFailed for its own condition, Unavailable if other transactions stay in the way.
+    Raises ConditionFailed if its own condition fails, Unavailable if conflicts don't end.
     """
     request = {**write.to_request(), "ReturnValues": returning}
 
@@ -352,7 +353,7 @@ def execute(write: Write, *, returning: str = "NONE") -> Item | None:
 
 
 def try_execute(write: Write) -> bool:
-    """Carry out one write. Return False if its own condition refused it. Raises Unavailable."""
+    """Execute one write. Returns False if its own condition failed. Raises Unavailable."""
     try:
         execute(write)
     except ConditionFailed:
@@ -361,10 +362,10 @@ def try_execute(write: Write) -> bool:
 
 
 def transact(writes: Sequence[Write], *, token: str | None = None, patient: bool = True) -> None:
-    """Carry out up to 100 writes, all or none. `token` makes a repetition within ten minutes harmless.
+    """Execute up to 100 writes, all or none. `token` makes a repetition within ten minutes harmless.
 
     Pass `patient=False` if you re-plan after contention; it then raises ConditionFailed without `names`.
-    Raises ConditionFailed, and Unavailable if other transactions stay in the way.
+    Raises ConditionFailed, and Unavailable if conflicts with other transactions don't end.
     """
     if len(writes) > TRANSACTION_LIMIT:
         raise ValueError(f"{len(writes)} writes are more than a transaction holds")
@@ -388,7 +389,7 @@ def transact(writes: Sequence[Write], *, token: str | None = None, patient: bool
 
 
 def _patiently(attempt: Callable[[], T]) -> T:
-    """Return the result of `attempt`, repeated after contention. Raises ConditionFailed, Unavailable."""
+    """Return what `attempt` returns. Contention repeats it. Raises ConditionFailed, Unavailable."""
     for number in range(1, CONTENDED_ATTEMPTS + 1):
         try:
             return attempt()
@@ -416,7 +417,7 @@ def _cancelled(writes: Sequence[Write], reasons: Sequence[Answer]) -> Exception:
 
 
 def batch_write(writes: Sequence[Write]) -> None:
-    """Carry out unconditional puts and deletes, 25 in a request. Some may succeed when others fail."""
+    """Execute unconditional puts and deletes, 25 in a request. Some may succeed although others fail."""
 
     def entry(write: Write) -> Parameters:
         if write.kind == "Put":

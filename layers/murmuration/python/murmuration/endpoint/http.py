@@ -30,14 +30,14 @@ CORS_HEADERS = {
 """Sent with every response. https://spec.matrix.org/v1.19/client-server-api/#web-browser-clients"""
 
 SMALLEST_COMPRESSED = 1_024
-"""JSON of fewer characters is not compressed, as that gains little."""
+"""JSON of fewer characters isn't compressed, because that saves little."""
 LARGE_CHARACTERS = 1_400_000
-"""How long JSON may be that certainly fits into a function's 6 MB, in UTF-8 and with its quotes escaped."""
+"""The length of JSON that fits into a function's 6 MB in any case, as UTF-8 and with its quotes escaped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer other than 200 with a JSON object; a `bytes` body is sent as it is."""
+    """An answer whose status isn't 200, or whose body isn't JSON. `bytes` are sent unchanged."""
 
     body: Any = field(default_factory=dict)
     status: int = 200
@@ -67,7 +67,7 @@ class Handler:
 
     def _respond(self, request: Request) -> ProxyResponse:
         try:
-            # The fallback serves paths of other routes too: it has no versions of its own.
+            # The fallback route serves paths of other routes too: it has no versions of its own.
             version = (request.event.get("pathParameters") or {}).get("version")
             if version is not None and self.route.versions and version not in self.route.versions:
                 raise Unrecognized(f"Version {version} of this endpoint is not supported")
@@ -99,7 +99,7 @@ class Handler:
 
 
 def _refusing(route: Http) -> AbstractContextManager[None]:
-    """Refuse suspended users if the route does so. It holds wherever the token is verified."""
+    """Refuse suspended users if the route says so. This applies wherever the token is verified."""
     if not route.refuses_suspended:
         return nullcontext()
     from murmuration.identity.moderation import refusing_suspended
@@ -133,9 +133,9 @@ def _unexpected(event: LambdaEvent, context: Any) -> Response:
 def proxy_response(answer: object, *, compressible: bool = False, reads: bool = True) -> ProxyResponse:
     """Return API Gateway's proxy response for a handler's answer: a Response, or the value of a JSON body.
 
-    JSON over a function's 6 MB goes out compressed if it's `compressible`. If it is too large even so, it is
+    JSON over a function's 6 MB is sent compressed if it's `compressible`. If it is too large even then, it is
     stored, and the client is redirected to it (`large_answers`): with 307 if the request only `reads`, else
-    with 303. Behind an HTTP API, which doesn't compress, smaller answers are compressed too.
+    with 303. An HTTP API doesn't compress, so behind one smaller answers are compressed too.
     """
     response = answer if isinstance(answer, Response) else Response(answer)
     headers = {**CORS_HEADERS, **response.headers}
@@ -152,7 +152,7 @@ def proxy_response(answer: object, *, compressible: bool = False, reads: bool = 
 
 
 def compresses_itself() -> bool:
-    """Return whether the API in front of the functions compresses what they answer."""
+    """Return whether the API in front of the functions compresses their answers."""
     return settings().api == "rest"
 
 
@@ -184,8 +184,9 @@ def endpoint(
 ) -> Callable[[Callable[[Request], Any]], Handler]:
     """Make a function the Lambda for `method` and `path` (API Gateway's syntax).
 
-    `also` are older paths of it; one with another method has that in front: `PUT /path`. Browsers come to
-    what is `for_people`, suspended users don't to what `refuses_suspended`. `stores_body`: see `uploads`.
+    `also` are older paths of it; one with another method has that in front: `PUT /path`. With `for_people`,
+    browsers get errors as pages. With `refuses_suspended`, suspended users are refused. `stores_body`: see
+    `uploads`.
     """
     given = (one.rpartition(" ") for one in also)
     older = tuple((other or method, where) for other, _, where in given)

@@ -40,9 +40,9 @@ MAX_PARAMETER_BYTES = 900
 
 
 class Request:
-    """A request, read lazily from the proxy event.
+    """A request, parsed lazily from the proxy event.
 
-    Path parameters are percent-decoded once, as the client meant them; `query` holds each parameter's last
+    Path parameters are percent-decoded once, as the client meant them. `query` has each parameter's last
     value, decoded by the gateway.
     """
 
@@ -64,7 +64,7 @@ class Request:
 
     @property
     def is_unstable(self) -> bool:
-        """Whether the client uses the name that an endpoint has while it is proposed."""
+        """Whether the client uses the unstable name of an endpoint, from when it was a proposal."""
         return self.path.startswith("/_matrix/client/unstable/")
 
     @property
@@ -74,7 +74,7 @@ class Request:
 
     @cached_property
     def params(self) -> PathParams:
-        """The path parameters. Raises InvalidParam where one isn't UTF-8, NotFound, TooLarge."""
+        """The path parameters. Raises InvalidParam if one isn't UTF-8, NotFound, TooLarge."""
         try:
             raw = path_parameters(self.event, self.headers.get(URI_HEADER))
             found = {name: unquote(value, errors="strict") for name, value in raw.items()}
@@ -91,7 +91,7 @@ class Request:
         return query_of(self.event)
 
     def query_as(self, kind: Callable[[str], T], name: str) -> T | None:
-        """Return a query parameter that is meant as an identifier of this kind; None if it's absent."""
+        """Return a query parameter as an identifier of this kind; None if it is absent."""
         value = self.query.get(name)
         return None if value is None else kind(value)
 
@@ -101,18 +101,18 @@ class Request:
 
     @property
     def query_values(self) -> Mapping[str, Sequence[str]]:
-        """All values of each query parameter, empty ones too."""
+        """All values of each query parameter, including empty ones."""
         return self.event.get("multiValueQueryStringParameters") or {}
 
     def query_required(self, name: str) -> str:
-        """Return the value of a query parameter that must be there. Raises MissingParam."""
+        """Return a query parameter that is required. Raises MissingParam."""
         value = self.query.get(name)
         if not value:
             raise MissingParam(f"The query parameter {name} is missing")
         return value
 
     def query_int(self, name: str, default: int, *, low: int = 0, high: int = MAX_INTEGER) -> int:
-        """Return a whole number from the query, at least `low` and cut to `high`. Raises InvalidParam."""
+        """Return a whole number from the query, at least `low` and reduced to `high`. Raises InvalidParam."""
         text = self.query.get(name)
         if text is None:
             return default
@@ -144,12 +144,12 @@ class Request:
 
     @cached_property
     def headers(self) -> dict[str, str]:
-        """Header values by lower-case name, the content type as it was sent."""
+        """Header values by lower-case name. The content type is the one that the client sent."""
         return headers_of(self.event)
 
     @property
     def accepts_gzip(self) -> bool:
-        """Whether the client says that it takes a compressed answer."""
+        """Whether the client accepts a compressed answer."""
         for offer in self.headers.get("accept-encoding", "").lower().split(","):
             coding, _, weight = offer.replace(" ", "").partition(";q=")
             if coding == "gzip":
@@ -158,13 +158,13 @@ class Request:
 
     @property
     def received_ms(self) -> int:
-        """When the request reached the gateway, by its clock."""
+        """The time at which the request reached the gateway, in milliseconds, by the gateway's clock."""
         at = self.event["requestContext"].get("requestTimeEpoch")
         return int(at) if at is not None else now_ms()
 
     @property
     def source_ip(self) -> str:
-        """The client's address: as CloudFront tells it, for a request that shows it came through there."""
+        """The client's address, as CloudFront reports it if the request came through there."""
         hops = [hop.strip() for hop in self.headers.get("x-forwarded-for", "").split(",")]
         if len(hops) > 1 and self._came_through_viewer():
             return hops[-2]
@@ -172,13 +172,13 @@ class Request:
 
     @property
     def coming_bytes(self) -> int:
-        """The bytes of a body that the gateway stores, as CloudFront read them. Raises MissingParam."""
+        """The bytes of a body that the gateway stores, as CloudFront counted them. Raises MissingParam."""
         from murmuration.endpoint.uploads import size_of
 
         return size_of(self.headers if self._came_through_viewer() else {})
 
     def _came_through_viewer(self) -> bool:
-        """Return whether the request bears the secret that the viewer side alone puts on requests."""
+        """Return whether the request has the secret that only the viewer side adds to requests."""
         shown, parameter = self.headers.get(VIEWER_SECRET_HEADER, ""), settings().viewer_secret_parameter
         if not shown or not parameter:
             return False
@@ -196,7 +196,7 @@ class Request:
         return parse_json(self.body)
 
     def json_object(self, *, optional: bool = False) -> dict[str, Any]:
-        """Return the body, a JSON object; {} for an `optional` one that is empty or null. Raises NotJson."""
+        """Return the body, a JSON object; with `optional`, {} for an empty or null one. Raises NotJson."""
         if optional and self.body.strip() in (b"", b"null"):
             return {}
         value = self.json()
@@ -205,11 +205,11 @@ class Request:
         return value
 
     def fields(self, *, optional: bool = False) -> Fields:
-        """Return the body's properties by type; `optional`: none if it is empty. Raises NotJson, BadJson."""
+        """Return the body's properties; none if an `optional` one is empty. Raises NotJson, BadJson."""
         return Fields(self.json_object(optional=optional))
 
     def form(self) -> dict[str, str]:
-        """Return the fields of a form that a browser posted, each one's last value. Raises InvalidParam."""
+        """Return the fields of a form that a browser posted: each one's last value. Raises InvalidParam."""
         from urllib.parse import parse_qsl
 
         try:
@@ -229,7 +229,7 @@ class Request:
 
     @property
     def shown_token(self) -> str:
-        """The text of the access token, as it was sent. Raises MissingToken."""
+        """The text of the access token, as the client sent it. Raises MissingToken."""
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
         bearer = token.strip() if scheme.lower() == "bearer" else ""
         if shown := bearer or self.query.get("access_token", ""):
@@ -238,7 +238,7 @@ class Request:
 
     @property
     def requester(self) -> Requester:
-        """The user and device that ask; their token is verified before the handler runs."""
+        """The user and device that make the request. Their token was verified before the handler runs."""
         if self._requester is None:
             raise MissingToken("The access token is missing")
         return self._requester
@@ -248,9 +248,9 @@ class Request:
         return self._requester
 
     def authenticate(self, auth: Auth) -> None:
-        """Verify the access token as `auth` asks. Raises MissingToken, UnknownToken and the like.
+        """Verify the access token as `auth` asks. Raises MissingToken, UnknownToken and similar errors.
 
-        A token that the domain verifies must look like one before anything else is said of the request.
+        A token that the domain verifies has its form checked here, before any other error of the request.
         """
         if auth is Auth.NONE:
             return
@@ -270,7 +270,7 @@ class Request:
         )
 
     def authenticate_server(self) -> None:
-        """Verify the X-Matrix signatures and keep the origin and what it signed. Raises Unauthorized."""
+        """Verify the X-Matrix signatures, and keep the origin and the signed content. Raises Unauthorized."""
         from murmuration.federation.authentication import authenticate
 
         every = self.event.get("multiValueHeaders") or {}
@@ -293,7 +293,7 @@ class Request:
 
     @property
     def content(self) -> object:
-        """The JSON of a server's request, as it was verified: of any depth; None without a body."""
+        """The JSON of a server's request, as it was verified, of any depth; None without a body."""
         return self._content
 
     @property
@@ -305,9 +305,9 @@ class Request:
 
     @property
     def sent_uri(self) -> str:
-        """Path and query as they were sent, which CloudFront tells in a header. Raises Unauthorized.
+        """The path and query as the client sent them, from CloudFront's header. Raises Unauthorized.
 
-        Without that header only a request without a query can be trusted.
+        Without that header, only a request without a query can be trusted.
         """
         if self._came_through_viewer() and (uri := self.headers.get(URI_HEADER)):
             return uri

@@ -1,4 +1,4 @@
-"""Verification of access tokens against the device they name."""
+"""Verification of access tokens against the device that they name."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from murmuration.storage.json_types import DeviceItem, OwnerFlags
 
 SEEN_INTERVAL_MS = 600_000
-"""How old a device's `last_seen_ms` may grow: it's written at most once in that time."""
+"""The maximum age of a device's `last_seen_ms`: it is written at most once in this time."""
 
 
 Address = Callable[[], str]
-"""Tells the client's address; asked only when it's written, as finding it out may take a read."""
+"""Returns the client's address. It is called only if the address is written, because finding it may take a
+read."""
 
 
 def authenticate(
@@ -41,12 +42,12 @@ def verify(
     address: Address | None = None,
     even_locked: bool = False,
 ) -> Requester:
-    """Return the requester that `token` proves, given its device's item. They are billed for the request from
-    now on.
+    """Return the requester that `token` proves, given its device's item. From now on the request is billed to
+    them.
 
-    Raises UnknownToken, UserLocked unless `even_locked`, UserSuspended where suspended users are refused,
-    LimitExceeded for a user whose budget is spent. Writes only on the first use of a refreshed token, which
-    revokes the tokens before it, and if the device was last seen `SEEN_INTERVAL_MS` ago.
+    Raises UnknownToken, UserLocked unless `even_locked`, UserSuspended if the endpoint refuses suspended
+    users, LimitExceeded for a user whose budget is spent. Writes only on the first use of a refreshed token,
+    which revokes the earlier tokens, and if the device was last seen `SEEN_INTERVAL_MS` ago.
     https://spec.matrix.org/v1.19/client-server-api/#refreshing-access-tokens
     """
     secret_hash = token.secret_hash

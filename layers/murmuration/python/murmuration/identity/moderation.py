@@ -32,7 +32,9 @@ def refusing_suspended() -> Iterator[None]:
 
 
 def check_device(device: OwnerFlags, *, even_locked: bool = False) -> None:
-    """Raise UserLocked for a device of a locked account, UserSuspended where suspended ones are refused."""
+    """Raise UserLocked for a device of a locked account, UserSuspended if suspended users are refused
+    here.
+    """
     if device.get("locked") and not even_locked:
         raise UserLocked("This account has been locked", soft_logout=True)
     if device.get("suspended") and _refuses.get():

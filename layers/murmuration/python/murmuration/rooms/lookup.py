@@ -1,4 +1,4 @@
-"""Finding events of a room by the ID that a client names."""
+"""Finds events of a room by the ID that a client names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_ID_BYTES = 255
 def fits_id(text: str) -> bool:
     """Return whether `text` is short enough for an identifier, type or state key.
 
-    Longer ones are never looked up.
+    Longer texts are never looked up.
     """
     return 0 < len(text.encode()) <= MAX_ID_BYTES
 

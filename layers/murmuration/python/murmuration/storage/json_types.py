@@ -1,4 +1,4 @@
-"""JSON objects that storage keeps or makes, whose keys are known.
+"""JSON objects with known keys that storage keeps or makes.
 
 They exist for the type checker: import them under TYPE_CHECKING, because making these classes takes time.
 """
@@ -82,7 +82,7 @@ class LoginMailItem(TypedDict):
 
 
 class ReplacedState(TypedDict):
-    """The state event that a log entry's event replaced, as far as the entry keeps it."""
+    """The part of a replaced state event that the log entry of its successor stores."""
 
     event_id: EventId
     sender: UserId
@@ -90,7 +90,7 @@ class ReplacedState(TypedDict):
 
 
 class ToDeviceEvent(TypedDict):
-    """A to-device message as its receiver's client gets it."""
+    """A to-device message in the form for its receiver's client."""
 
     sender: UserId
     type: str
@@ -107,7 +107,7 @@ class WaitingReceipt(TypedDict):
 
 
 class JoinFailure(TypedDict, total=False):
-    """Why a join failed: the HTTP status and the body of the error. Empty where it didn't fail."""
+    """The reason why a join failed: the HTTP status and the body of the error. Empty if it didn't fail."""
 
     status: int
     body: dict[str, Any]
@@ -123,8 +123,8 @@ class ReceiptData(TypedDict):
 class StoredTransaction(TypedDict):
     """A federation transaction that must be sent again unchanged (`federation.outbound.transactions`).
 
-    Each of the `parts` is a list: the room ID, the ordinals, the ordinal to go on from, and, if it matters,
-    the first ordinal that was owed.
+    Each of the `parts` is a list: the room ID, the ordinals, the ordinal from which to continue, and, if it
+    matters, the first ordinal that was owed.
     """
 
     made_ms: int
@@ -157,7 +157,7 @@ class InviteNote(TypedDict):
 
 @final
 class CountsNote(TypedDict):
-    """A note that contains nothing but the unread count."""
+    """A note that contains only the unread count."""
 
     counts: Literal[True]
 

@@ -55,7 +55,8 @@ def get_messages(token: AccessToken, room_id: RoomId, query: Mapping[str, str]) 
 
 
 def get_members(token: AccessToken, room_id: RoomId, query: Mapping[str, str]) -> Answer:
-    """Return the membership events, now or at the token `from`; `start` and `end` name the place.
+    """Return the membership events, now or at the token `from`; the tokens `start` and `end` name that
+    position.
 
     Raises UnknownToken, Forbidden, BadPagination.
     """

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId, ServerName
 
 MOST_READS = 2_000
-"""How many memberships are read at most. A user whose rooms were not reached counts as sharing none."""
+"""How many memberships are read at most. A user whose rooms weren't reached counts as sharing none."""
 
 
 def shares_room(user_id: UserId, server: ServerName) -> bool:

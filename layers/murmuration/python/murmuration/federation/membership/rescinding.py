@@ -1,4 +1,4 @@
-"""Ends of invites and knocks by others: the invite is taken back, the knock refused, or the user banned.
+"""Invites and knocks that others end: the invite is withdrawn, the knock refused, or the user banned.
 
 The event comes in a transaction like any other, for a room that this server isn't in.
 """
@@ -25,11 +25,11 @@ from murmuration.storage.users.memberships import Membership
 
 
 def take_leave(pdu: object, origin: ServerName) -> bool:  # noqa: ARG001 - the signature counts, whoever brings it
-    """End the invite or knock of one of this server's users by an event of another server's.
+    """End the invite or knock of a local user by an event of another server.
 
-    The event counts only if its sender's server has signed it, and if it cites that very invite or knock
-    among its auth events. So a user outside the room can't make one, and an old event can't end a newer
-    invite. Returns whether it ended anything; if not, the caller drops the event.
+    The event counts only if its sender's server has signed it, and if its auth events include that very
+    invite or knock. So a user outside the room can't make one, and an old event can't end a newer invite.
+    Returns whether it ended anything; if not, the caller drops the event.
     """
     user_id, room_id = _named(pdu)
     if not is_local_id(user_id) or not fits_id(user_id) or not fits_id(room_id):
@@ -51,7 +51,7 @@ def take_leave(pdu: object, origin: ServerName) -> bool:  # noqa: ARG001 - the s
 
 
 def _named(pdu: object) -> tuple[UserId, RoomId]:
-    """Return the user and the room that a PDU is about; empty strings if it is no membership event."""
+    """Return the user and the room of a membership PDU; empty strings if it isn't one."""
     if not isinstance(pdu, dict) or pdu.get("type") != MEMBER:
         return UserId(""), RoomId("")
     user_id, room_id = pdu.get("state_key"), pdu.get("room_id")
@@ -65,7 +65,7 @@ def _is_open(row: Membership) -> bool:
 
 
 def _checked(pdu: object, row: Membership) -> Event | None:
-    """Return the event, if it ends this membership and is what it must be."""
+    """Return the event if it is valid and ends this membership; else None."""
     try:
         event = parse_pdu(pdu, ROOM_VERSIONS[row.room_version or ""])
         if event.membership not in ("leave", "ban") or row.event_id not in event.auth_events:

@@ -2,7 +2,7 @@
 
 The history visibility at an event decides, together with the memberships of the server's users at that event.
 A server in the room may see what its users could see. Events of an erased user are whole only for servers
-that were in the room then.
+that were in the room at the time.
 https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
 """
 
@@ -32,8 +32,8 @@ _MOST_USERS = 100
 def pdus_for(room: Room, origin: ServerName, events: Sequence[StoredEvent]) -> list[Pdu]:
     """Return the PDUs of events of one room, in their order; those that `origin` may not see are redacted.
 
-    Those that were purged are left out. Reads nothing where history is shared. Else a few round trips for all
-    events together.
+    Purged events are left out. If the history is shared, nothing is read; else it takes a few round trips for
+    all events together.
     """
     events = [stored for stored in events if stored.entry is None or not stored.entry.purged]
     before = {stored.event.event_id: _visibility(room, stored) for stored in events}
@@ -54,7 +54,7 @@ def pdus_for(room: Room, origin: ServerName, events: Sequence[StoredEvent]) -> l
             visibilities.append(visibility_of(event.content))
         if event.membership is not None and server_of(event.member_id) == origin:
             seen.add(event.membership)
-        # Without a place it is known as part of a state, which is given to whoever is in the room.
+        # An event without a place is known only as part of a state, which any server in the room may get.
         given = event.is_state and (
             stored.state_root is None
             or (event.state_pair in current and current[event.state_pair].event.event_id == event.event_id)
@@ -84,8 +84,8 @@ def _visibility(room: Room, stored: StoredEvent) -> Visibility:
 def _memberships(room: Room, origin: ServerName, roots: Iterable[NodeId]) -> dict[NodeId, set[str]]:
     """Return the memberships, other than leave, that the server's users had in each of these states.
 
-    Users who are in the room now are looked up first. Only where none of them was joined is a whole state
-    read, for users who have left since.
+    Users who are in the room now are looked up first. Only if none of them was joined is a whole state read,
+    for users who have left since.
     """
     wanted = list(roots)
     if not wanted:
@@ -106,7 +106,7 @@ def _memberships(room: Room, origin: ServerName, roots: Iterable[NodeId]) -> dic
 
 
 def _said(room: Room, by_root: dict[NodeId, dict[StateKey, EventId]]) -> dict[NodeId, set[str]]:
-    """Return what the member events of each state say."""
+    """Return the memberships in the member events of each state."""
     ids = list(dict.fromkeys(event_id for state in by_root.values() for event_id in state.values()))
     events = event_store.read_events(ids, room.version, room.room_id) if ids else {}
     said = {event_id: event.membership or "leave" for event_id, event in events.items()}

@@ -115,7 +115,8 @@ def _rewind(room: Room, entry: LogEntry | None, current: Iterable[StateEntry]) -
     if entry is None:
         return {_pair(each): each.event for each in current}
     if entry.is_past:
-        # Its state is that of the graph: what is current may be older, and yet be of another branch.
+        # The snapshot decides, because of forks: an older event of the current state may belong to another
+        # branch.
         current = [replace(each, ordinal=None) for each in current]
     if entry.resolved:
         return state_at(room, _root_after(room, entry), entry.ordinal + 1, current)

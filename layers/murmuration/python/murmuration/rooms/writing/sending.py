@@ -8,6 +8,7 @@ from __future__ import annotations
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import Taking
 from murmuration.identity.tokens import AccessToken, Requester
+from murmuration.protocol.bodies import Fields
 from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.errors import (
     BadAlias,
@@ -34,7 +35,7 @@ from murmuration.storage.rooms import directory, event_store, room_items
 from murmuration.storage.rooms.room_items import LogEntry
 
 LASTING = (CREATE, SERVER_ACL)
-"""Types whose redaction would break the room: it would get another version, or shut out every server."""
+"""Types whose redaction would break the room: it would change its version, or exclude every server."""
 
 
 def send_message(
@@ -43,12 +44,13 @@ def send_message(
     """Send a message event and return its ID, which is the same for each repetition of `txn_id`.
 
     Two round trips in a warm process: the token together with the room, then the write. Raises UnknownToken,
-    Forbidden, BadJson, TooLarge, LimitExceeded.
+    Forbidden, MissingParam for a redaction of nothing, BadJson, TooLarge, LimitExceeded.
     """
-    if event_type == REDACTION and isinstance(content.get("redacts"), str):
+    if event_type == REDACTION:
+        redacted = EventId(Fields(content).string("redacts"))
         requester, _ = open_room(token, room_id)
         sending = transactions.Claim("send", requester, room_id, txn_id, event_type)
-        return redact_event(requester, room_id, content["redacts"], txn_id, content, once=sending)
+        return redact_event(requester, room_id, redacted, txn_id, content, once=sending)
     taking = Taking("message", token.user_id)
     requester, room = open_room(token, room_id, taking)
     claim = transactions.Claim("send", requester, room.room_id, txn_id, event_type)
@@ -56,7 +58,7 @@ def send_message(
 
 
 def append_message(room: Room, draft: Draft, once: Once, taking: Taking) -> EventId:
-    """Send a message event that is no redaction, and return its ID. Raises what `send_message` raises."""
+    """Send a message event other than a redaction, and return its ID. Raises what `send_message` raises."""
 
     check_content(draft.type, draft.content, is_state=False)
 
@@ -86,7 +88,7 @@ def set_state(
     *,
     once: Once | None = None,
 ) -> EventId:
-    """Set a piece of state and return the event's ID; that of the current event if nothing changes.
+    """Set a piece of state and return the event's ID; the current event's ID if nothing changes.
 
     The event is sent once for `once`. Raises Forbidden, BadJson, InvalidParam, TooLarge, BadAlias.
     """
@@ -113,7 +115,7 @@ def set_state(
 
 
 def check_state_type(event_type: str) -> None:
-    """Raise InvalidParam for a redaction as state: clients would carry it out, though no server checks it."""
+    """Raise InvalidParam for a redaction as state: clients would apply it, though no server checks it."""
     if event_type == REDACTION:
         raise InvalidParam("A redaction is no state")
 
@@ -154,8 +156,11 @@ def redact_event(
 ) -> EventId:
     """Redact an event and return the redaction's ID, the same for each repetition of `txn_id` or for `once`.
 
-    Raises NotFound for an unknown event, Forbidden, UserSuspended, LimitExceeded.
+    Raises NotFound for an unknown event, BadJson for a reason that is no text, Forbidden, UserSuspended,
+    LimitExceeded.
     """
+    if not isinstance(content.get("reason"), str | None):
+        raise BadJson("reason must be a string")
     rate_limits.check("redaction", requester.user_id)
     once = once or transactions.Claim("redact", requester, room_id, txn_id, event_id)
 
@@ -192,7 +197,8 @@ def may_redact(batch: Append, requester: Requester, redaction: Event, target: Ev
     """Return whether the requester may redact an event: their own, by power level, or as a server
     administrator.
 
-    The auth rules would let any users of one server redact each other's events; this server doesn't.
+    The auth rules would let any users of one server redact each other's events; this server doesn't allow
+    that.
     """
     state = batch.state(REDACTION_STATE)
     if target.sender == requester.user_id or requester.is_admin:

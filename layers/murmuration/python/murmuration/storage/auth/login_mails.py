@@ -18,7 +18,7 @@ LIFETIME_S = 900
 
 
 def create(session: str, kind: str, user_id: UserId | None, secrets: Mapping[str, str]) -> None:
-    """Store the content of a session's mail, in place of an earlier one."""
+    """Store the content of a session's mail, and replace any earlier one."""
     dynamodb.execute(
         dynamodb.put(
             TABLE,
@@ -43,7 +43,7 @@ def read(session: str, kind: str) -> LoginMailItem | None:
 
 
 def count_try(session: str, kind: str, *, most: int) -> LoginMailItem | None:
-    """Count a try, then return what `read` returns; None after `most` tries.
+    """Count an attempt, then return what `read` returns; None after `most` attempts.
 
     Call it before comparing anything.
     """
@@ -64,7 +64,7 @@ def count_try(session: str, kind: str, *, most: int) -> LoginMailItem | None:
 
 
 def take(item: LoginMailItem) -> bool:
-    """Use up a session's mail. Returns False if another caller was quicker."""
+    """Use up a session's mail. Returns False if another request was quicker."""
     return dynamodb.try_execute(
         dynamodb.delete(
             TABLE,

@@ -24,7 +24,7 @@ from murmuration.rooms.writing.settling import settle
 
 
 class KeysAlone:
-    """`RemoteServers` for an event that refers only to events known here: it fetches nothing but keys."""
+    """`RemoteServers` for an event that refers only to known events: it fetches nothing but keys."""
 
     def keys(self, wanted: Mapping[tuple[ServerName, str], int]) -> KeyRing:
         return verify_keys(wanted)
@@ -43,7 +43,7 @@ class KeysAlone:
 
 
 def asked_room(origin: ServerName, room_id: RoomId) -> Room:
-    """Return the room that another server asks about, as it is now.
+    """Return the current room that another server asks about.
 
     Raises NotFound for a room that isn't known or has no local user, Forbidden for a server that the room's
     ACL denies, and for a room without federation.
@@ -66,7 +66,7 @@ def require_acl(server_name: ServerName, room: Room) -> None:
 
 
 def require_own_user(origin: ServerName, user_id: UserId) -> None:
-    """Raise InvalidParam if it isn't a user ID, Forbidden if it is one of another server than `origin`."""
+    """Raise InvalidParam if it isn't a user ID, Forbidden if the user doesn't belong to `origin`."""
     if not is_valid_user_id(user_id):
         raise InvalidParam("That is not a user ID")
     if server_of(user_id) != origin:

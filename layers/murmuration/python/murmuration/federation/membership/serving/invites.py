@@ -1,7 +1,7 @@
-"""Invites of this server's users to rooms of others.
+"""Invites of local users to other servers' rooms.
 
 The event is checked to be an invite before this server signs it. If this server isn't in the room, the user
-gets a row that says so; else the invite comes with the room's events.
+gets a membership row; otherwise the invite arrives with the room's events.
 https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
 """
 
@@ -57,7 +57,9 @@ def invite(origin: ServerName, room_id: RoomId, event_id: EventId, body: Body) -
 
 
 def invite_v1(origin: ServerName, room_id: RoomId, event_id: EventId, pdu: EventFields) -> list[object]:
-    """Accept an invite of version 1, which only rooms of versions 1 and 2 have. Raises as `invite` does."""
+    """Accept an invite of version 1 of the API, which only rooms of versions 1 and 2 use. Raises what
+    `invite` raises.
+    """
     unsigned = pdu.get("unsigned")
     state = unsigned.get("invite_room_state") if isinstance(unsigned, dict) else None
     return [200, {"event": _invite(origin, room_id, event_id, pdu, get_room_version("1"), state)}]
@@ -100,7 +102,9 @@ def _invite(
 
 
 def _record(origin: ServerName, event: Event, state: list[StrippedState]) -> None:
-    """Give the invited user the invite. Raises LimitExceeded: nobody's list is filled by another server."""
+    """Store the invite for the invited user. Raises LimitExceeded, so that no server can flood a user with
+    invites.
+    """
     rate_limits.check("federation_invite", f"{origin}|{event.state_key}")
 
     def make(before: Membership | None) -> Membership | None:

@@ -1,7 +1,8 @@
-"""Turning an invite by address into one of a user: another server says whose the address is.
+"""Turns an invite by address into the invite of a user: another server says which user the address belongs
+to.
 
-The identity server's signature is what proves it: its keys are in the room's state, and the authorisation
-rules check it. https://spec.matrix.org/v1.19/server-server-api/#third-party-invites
+The identity server's signature proves this: its keys are in the room's state, and the authorisation rules
+check it. https://spec.matrix.org/v1.19/server-server-api/#third-party-invites
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from murmuration.storage.rooms.member_index import is_local_id
 
 
 def exchange(origin: ServerName, room_id: RoomId, body: Body) -> Answer:
-    """Invite the user whom the body names, as the user of this server who invited the address.
+    """Invite the user whom the body names, on behalf of the local user who invited the address.
 
     Raises MissingParam, BadJson, InvalidParam, NotFound, Forbidden if the signature or the room doesn't allow
     it, and the error of the invited user's server.
