@@ -292,7 +292,7 @@ class Request:
         return self._origin
 
     @property
-    def content(self) -> Any:
+    def content(self) -> object:
         """The JSON of a server's request, as it was verified, of any depth; None without a body."""
         return self._content
 
