@@ -273,7 +273,7 @@ class PdusMessage(TypedDict):
 
     origin: ServerName
     room_id: RoomId
-    pdus: Sequence[Any]
+    pdus: Sequence[object]
     parked: NotRequired[bool]
 
 

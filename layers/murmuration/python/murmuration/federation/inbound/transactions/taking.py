@@ -9,7 +9,7 @@ https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws.reads import fetch_all
 from murmuration.federation.inbound import acls
@@ -54,7 +54,7 @@ def take_transaction(origin: ServerName, content: Content, size: int) -> Answer:
     return {"pdus": refused}
 
 
-def _list(content: Content, name: str, most: int) -> list[Any]:
+def _list(content: Content, name: str, most: int) -> list[object]:
     value = content.get(name, [])
     if not isinstance(value, list):
         raise BadJson(f"{name} must be a list")
@@ -63,9 +63,9 @@ def _list(content: Content, name: str, most: int) -> list[Any]:
     return value
 
 
-def _queue(origin: ServerName, pdus: list[Any]) -> dict[EventId, PduResult]:
+def _queue(origin: ServerName, pdus: list[object]) -> dict[EventId, PduResult]:
     """Queue PDUs, and return the errors of those that are refused."""
-    by_room: dict[RoomId, list[Any]] = {}
+    by_room: dict[RoomId, list[object]] = {}
     malformed = 0
     for pdu in pdus:
         room_id = pdu.get("room_id") if isinstance(pdu, dict) else None
@@ -95,7 +95,7 @@ def _denying(origin: ServerName, rooms: Sequence[Room]) -> list[Room]:
     return [room for room in rooms if not acls.is_allowed(room, origin)]
 
 
-def _refused(pdu: Any, room: Room) -> EventId | None:
+def _refused(pdu: object, room: Room) -> EventId | None:
     """Return the ID of a refused event; None for what is no event."""
     try:
         return parse_pdu(pdu, room.version).event_id
@@ -103,13 +103,13 @@ def _refused(pdu: Any, room: Room) -> EventId | None:
         return None
 
 
-def _number(by_room: Mapping[RoomId, list[Any]]) -> int:
+def _number(by_room: Mapping[RoomId, list[object]]) -> int:
     return sum(map(len, by_room.values()))
 
 
-def _wanted(by_room: Mapping[RoomId, list[Any]], ours: Collection[RoomId]) -> dict[RoomId, list[Any]]:
+def _wanted(by_room: Mapping[RoomId, list[object]], ours: Collection[RoomId]) -> dict[RoomId, list[object]]:
     """Return the PDUs of rooms that this server is in or that end an invite of a local user."""
-    wanted: dict[RoomId, list[Any]] = {}
+    wanted: dict[RoomId, list[object]] = {}
     for room_id, pdus in by_room.items():
         some = pdus if room_id in ours else [pdu for pdu in pdus if ends_an_invite(pdu)]
         if some:
