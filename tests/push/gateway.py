@@ -123,7 +123,7 @@ class Workers:
 
 
 def running(make: Callable[[], Gateway]) -> Iterator[Gateway]:
-    """A gateway for the time of a test."""
+    """Yield a gateway for the time of a test."""
     gateway = make()
     yield gateway
     gateway.close()

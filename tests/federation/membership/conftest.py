@@ -41,7 +41,7 @@ def bob(make_client: Callable[..., Client]) -> Client:
 
 @pytest.fixture
 def host(network: Network, viewer_secret: None, fresh_name: str) -> Host:
-    """A server with rooms of its own."""
+    """Return a server with rooms of its own."""
     return Host(Remote(ServerName(f"host.{fresh_name}")), network)
 
 
