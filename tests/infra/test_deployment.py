@@ -43,7 +43,7 @@ PREFIX = "murmuration-rehearsal"
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    """An account with the stack in it."""
+    """Yield an account with the stack in it."""
     folder = tmp_path_factory.mktemp("account")
     layers = make_layers(folder / "layers")
     shutil.copytree(

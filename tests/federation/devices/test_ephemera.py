@@ -30,7 +30,7 @@ SYNC = "/_matrix/client/v3/sync"
 
 
 def ephemeral(client: Client, room_id: str, kind: str) -> Any:
-    """The content of an ephemeral event of a room in a first sync; empty without one."""
+    """Return the content of an ephemeral event of a room in a first sync; empty without one."""
     room = client.get(SYNC).json["rooms"]["join"][room_id]
     found = [event["content"] for event in room["ephemeral"]["events"] if event["type"] == kind]
     return found[0] if found else {}

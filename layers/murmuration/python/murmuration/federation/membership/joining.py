@@ -185,7 +185,7 @@ def _wait(job: Job) -> RoomId:
         if found is not None and found.outcome:
             raise _failure(found)
         if time.monotonic() + pause > deadline:
-            raise GatewayTimeout("The join takes long and goes on; the room will appear by itself")
+            raise GatewayTimeout("The join takes longer and continues; the room will appear when it is done")
         time.sleep(pause)
         pause = min(pause * 1.5, 1.0)
 
