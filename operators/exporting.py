@@ -223,7 +223,7 @@ def _fetch(content: Content, path: Path) -> bool:
 
 
 def _tables(folder: Path) -> int:
-    """Write the items of the tables that last, as DynamoDB imports them. Returns how many there are."""
+    """Write the items of the tables that last, in DynamoDB's own JSON. Returns how many there are."""
     from murmuration.storage.tables import TABLES
 
     count = 0
