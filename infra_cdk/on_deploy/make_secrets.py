@@ -1,10 +1,10 @@
-"""Makes the deployment's secrets, called by CloudFormation: parameters of SSM, encrypted.
+"""Creates the deployment's secrets when CloudFormation calls it: encrypted parameters of SSM.
 
-Existing secrets are left alone, so that each outlives every deployment: with a new signing key, other servers
-wouldn't recognise this one. The answer has three secrets, which CloudFormation passes on to CloudFront and
-shows nobody (NoEcho): the viewer secret, the key of signed media IDs, which follows from it, and that of the
-queues on which clients wait at the edge. When an ephemeral deployment is deleted, its secrets and media are
-deleted too.
+Existing secrets aren't changed, so that they survive every deployment: with a new signing key, other servers
+wouldn't recognise this one. The answer has three secrets, which CloudFormation passes to CloudFront and shows
+nobody (NoEcho): the viewer secret, the key of signed media IDs, which is derived from it, and the secret of
+the queues on which clients wait at the edge. When an ephemeral deployment is deleted, its secrets and media
+are deleted too.
 """
 
 from __future__ import annotations
@@ -41,19 +41,20 @@ class Event(TypedDict):
 
 
 TIME_TO_ANSWER_S = 20
-"""What is kept of the function's time, so that CloudFormation is answered before it is over."""
+"""How much of the function's time is reserved for the answer to CloudFormation."""
 
 PAUSE_S = 5
 """How long what wasn't allowed is left alone before it's tried again."""
 
 
 class NotEmpty(Exception):
-    """The time was too short to delete all objects; the message says what to do."""
+    """There wasn't enough time to delete all objects. The message says what to do."""
 
 
 def handler(event: Event, context: Any) -> None:
-    """Carry out a request of CloudFormation. It is always answered, even after an error: otherwise the stack
-    waits until CloudFormation gives up.
+    """Handle a request of CloudFormation.
+
+    It is always answered, even after an error: otherwise the stack waits until CloudFormation gives up.
     """
     until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - TIME_TO_ANSWER_S
     try:
@@ -121,7 +122,7 @@ def _ensure(name: str, value: str) -> str:
 
 
 def _empty(bucket: str, until: float) -> None:
-    """Delete all objects of the bucket, if it is still there. Raises NotEmpty if that takes longer than
+    """Delete all objects of the bucket, if it still exists. Raises NotEmpty if that takes longer than
     `until`.
     """
     s3 = boto3.client("s3")

@@ -1,8 +1,8 @@
 """The DynamoDB tables, as `murmuration.storage.tables` defines them.
 
-They are billed on demand, encrypted with keys that AWS owns (a key of one's own costs a dollar a month), and
-kept when the stack is deleted. Tables whose items all expire are rebuilt by use, so only the other tables can
-be restored to a point in time.
+They are billed on demand, encrypted with keys that AWS owns (a customer-managed key costs a dollar a month),
+and kept when the stack is deleted. Tables whose items all expire fill again by normal use, so only the other
+tables can be restored to a point in time.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _keys(schema: list[dict[str, str]]) -> list[dynamodb.CfnTable.KeySchemaPrope
 def keep(resource: CfnResource, settings: Settings) -> None:
     """Keep a resource with users' data when the stack is deleted, unless the deployment is ephemeral.
 
-    If the deployment that creates it fails, the new resource is deleted, still empty. If it were kept, the
+    If the deployment that creates it fails, the new, still empty resource is deleted. If it were kept, the
     next attempt couldn't create a table of the same name.
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html
     """

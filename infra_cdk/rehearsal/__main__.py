@@ -1,4 +1,5 @@
-"""Deploys into a simulated account what `cdk deploy` would deploy into a real one: `make deploy-local`.
+"""Deploys into a simulated account exactly what `cdk deploy` would deploy into a real one: `make
+deploy-local`.
 
 With `--from COMMIT` an earlier release is deployed first, with its own code; the rest is an upgrade from it.
 """
@@ -24,7 +25,8 @@ from murmuration.endpoint import discover, http_routes
 from murmuration.endpoint.discovery import stores_body
 
 REFUSED = "/rehearsal/refused-function"
-"""The parameter by which the simulated account is told what to refuse; see `infra_cdk.rehearsal.models`."""
+"""The parameter that tells the simulated account which resources to refuse; see
+`infra_cdk.rehearsal.models`."""
 
 SETTINGS = {
     "server_name": "rehearsal.example.org",
@@ -38,7 +40,7 @@ Say = Callable[[str], None]
 
 
 class Wrong(Exception):
-    """A check of the rehearsal failed; the message says which."""
+    """A check of the rehearsal failed. The message says which."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -109,11 +111,11 @@ def _rehearse(cloud: Account, say: Say, before: str | None) -> None:
 
 
 _CHANGED = SETTINGS | {"memory": "1024", "api": "rest", "waits": "rest", "account_concurrency": "1000"}
-"""The way back, with both of its settings, in an account in which functions may have parts of their own."""
+"""Both fallback settings, in an account in which concurrency may be reserved for functions."""
 
 
 def _wait_until_gone(left: Callable[[], Sequence[str]], pause: Callable[[float], None] = time.sleep) -> None:
-    """Raise Wrong if something of the stack stays.
+    """Raise Wrong if a resource of the stack still exists.
 
     The simulated account deletes a stack within one request. The CDK repeats a request after five minutes,
     and is then told that the stack is gone, while a busy machine is still deleting it.
@@ -133,7 +135,7 @@ def _deploy(
 
 
 def _exported(commit: str, folder: Path) -> Path:
-    """Return a folder with the source of a commit, laid out like this checkout."""
+    """Return a folder with the source of a commit, with the same layout as this checkout."""
     folder.mkdir()
     archive = folder.with_suffix(".tar")
     command = ["git", "archive", f"--output={archive}", commit]
@@ -180,7 +182,7 @@ def _check_whole(deployed: Deployed, settings: Mapping[str, str]) -> None:
 
 
 def _fail_halfway(cloud: Account) -> None:
-    """Deploy while one function can't be made, and check that nothing stays that would block the next
+    """Deploy while one function can't be created, and check that nothing is left that would block the next
     attempt.
     """
     _deploy_refused(cloud, SETTINGS | {"ephemeral": "false"})
@@ -212,7 +214,7 @@ def _deploy_refused(cloud: Account, settings: Mapping[str, str]) -> None:
 
 
 def _ask_the_doctor(cloud: Account) -> None:
-    """Raise Wrong if `murmuration doctor` finds a fault. It sends no requests: the account has no
+    """Raise Wrong if `murmuration doctor` finds a fault. It sends no requests, because the account has no
     CloudFront.
     """
     _, said = cloud.murmuration("doctor", "--prefix", PREFIX)
@@ -237,7 +239,8 @@ def _export(cloud: Account, conversation: Conversation) -> None:
 def _restore(cloud: Account) -> None:
     """Restore the tables, and check the result.
 
-    This is done once: the simulated account restores to the time of the request, whatever time was asked for.
+    This is done once, because the simulated account restores to the time of the request, whatever time was
+    requested.
     """
     at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     status, said = cloud.murmuration("restore", "--at", at, "--stage", "back", "--prefix", PREFIX)

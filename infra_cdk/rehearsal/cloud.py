@@ -1,4 +1,4 @@
-"""A simulated account to deploy into: starts it, runs the CDK on it, and reads back what is there."""
+"""A simulated account for the deployment: starts it, runs the CDK on it, and reads back its resources."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class CdkFailed(Exception):
 
 @dataclass(frozen=True)
 class Account:
-    """A simulated AWS account. `folder` holds the CDK's output and unpacked zips.
+    """A simulated AWS account. `folder` has the CDK's output and unpacked zips.
 
-    `database_url` is the DynamoDB that functions use, because moto's own gets transactions wrong.
+    `database_url` is the DynamoDB that functions use, because moto's own handles transactions wrongly.
     """
 
     url: str
@@ -116,8 +116,8 @@ class Account:
 
 
 def _python_path(root: Path) -> str:
-    """Return a PYTHONPATH with only the source in `root`: a second folder of the same name would be mixed
-    up with it.
+    """Return a PYTHONPATH with only the source in `root`, because a second folder of the same name would be
+    mixed up with it.
     """
     ours = {ROOT, ROOT / "layers" / "murmuration" / "python"}
     others = [path for path in sys.path if path and Path(path).resolve() not in ours]
@@ -131,7 +131,7 @@ def _clean_environment() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Deployed:
-    """The deployed resources, read back from the account and not from the template."""
+    """The deployed resources, read back from the account rather than from the template."""
 
     account: Account
     prefix: str
@@ -170,7 +170,7 @@ class Deployed:
 
     @cached_property
     def routes(self) -> dict[tuple[str, str], str]:
-        """Return the function's name for each method and path of the REST and HTTP APIs."""
+        """The function's name for each method and path of the REST and HTTP APIs."""
         gateway = self.account.client("apigateway")
         apis = [found["id"] for found in gateway.get_rest_apis()["items"] if found["name"] == self.prefix]
         resources = gateway.get_paginator("get_resources")
@@ -226,7 +226,9 @@ class Deployed:
         return template
 
     def _asset(self, logical_id: str) -> bytes:
-        """The zip that a resource of the deployed template was made of, from the bucket of assets."""
+        """Return the zip from which a resource of the deployed template was made, from the bucket of
+        assets.
+        """
         properties = self._template["Resources"][logical_id]["Properties"]
         key = (properties.get("Content") or properties.get("Code"))["S3Key"]
         bucket = f"cdk-hnb659fds-assets-{ACCOUNT}-{REGION}"
@@ -242,9 +244,7 @@ class Deployed:
         }
 
     def invoke(self, name: str, event: Any) -> Any:
-        """Invoke a function with the code, layers, handler and environment that were deployed. Returns its
-        answer.
-        """
+        """Invoke a function with its deployed code, layers, handler and environment. Returns its answer."""
         configuration = self.configurations[name]
         environment = {
             **configuration["Environment"]["Variables"],

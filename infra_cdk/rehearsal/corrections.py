@@ -1,4 +1,4 @@
-"""Corrects moto's CloudFormation where it differs from AWS's in ways that matter to the deployment."""
+"""Corrects moto's CloudFormation where it differs from AWS's in a way that affects the deployment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def install() -> None:
 
 
 def corrections() -> tuple[tuple[Any, str, Any], ...]:
-    """Return the replacements: each an object of moto's, the name of its attribute, and the new value."""
+    """Return the replacements: each an object of moto, the name of its attribute, and the new value."""
     delete = _users_first(parsing.ResourceMap.delete)
     return (
         (parsing, "CustomModel", CustomResource),
@@ -42,8 +42,8 @@ def corrections() -> tuple[tuple[Any, str, Any], ...]:
 
 
 def _with_policy(delete: Callable[[Any], None], **meant: str) -> Callable[[Any], None]:
-    """Return a deletion that replaces some deletion policies by others (`meant`), as moto knows `Retain`
-    alone.
+    """Return a deletion that replaces some deletion policies by others (`meant`), because moto knows only
+    `Retain`.
     """
 
     def deleted(resources: Any) -> None:
@@ -56,7 +56,9 @@ def _with_policy(delete: Callable[[Any], None], **meant: str) -> Callable[[Any],
 
 
 def _rolled_back(create: Callable[[Any], None], delete: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Return a creation that deletes what it made if a resource can't be made. moto would leave it all."""
+    """Return a creation that deletes what it created if a resource can't be created. moto would leave
+    everything.
+    """
 
     def created(stack: Any) -> None:
         try:
@@ -68,14 +70,15 @@ def _rolled_back(create: Callable[[Any], None], delete: Callable[[Any], None]) -
             except Exception as left:  # noqa: BLE001
                 stack.status = "ROLLBACK_FAILED"
                 stack._add_stack_event("ROLLBACK_FAILED", resource_status_reason=str(left))
-            stack.output_map._output_json_map = {}  # to ask for an output would make what it refers to
+            # reading an output would create the resource that it refers to
+            stack.output_map._output_json_map = {}
             stack._add_stack_event(stack.status, resource_status_reason=str(error))
 
     return created
 
 
 def _users_first(delete: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Return a deletion that deletes a resource before the ones that it refers to. moto keeps no order."""
+    """Return a deletion that deletes a resource before those to which it refers. moto uses no order."""
 
     def ordered(resources: Any) -> None:
         for name, found in list(resources._parsed_resources.items()):

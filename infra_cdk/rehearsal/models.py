@@ -1,8 +1,8 @@
-"""The resource types that moto's CloudFormation lacks, or makes without half of their properties.
+"""The resource types that moto's CloudFormation lacks, or creates without half of their properties.
 
-Importing this registers them: moto finds the subclasses of its CloudFormationModel, and the last one defined
-for a type is used. If moto simulates the service, the resource is really created there. The others only store
-their properties and answer for their attributes, which is all that the stack needs of them.
+Importing this module registers them: moto finds the subclasses of its CloudFormationModel, and the last one
+defined for a type is used. If moto simulates the service, the resource is really created there. The others
+only store their properties and return their attributes, which is all that the stack needs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Kept:
         """Create the resource."""
 
     def change(self) -> None:
-        """Update the resource to the present `properties`."""
+        """Update the resource to the current `properties`."""
 
     def delete(self, _account: str, _region: str) -> None:
         """Delete the resource."""
@@ -252,7 +252,7 @@ class RestStage(Kept, CloudFormationModel):
 
 
 class Api(Kept, CloudFormationModel):
-    """A WebSocket API, or an HTTP API made from its body: moto's own import knows no references and no
+    """A WebSocket API, or an HTTP API made from its body. moto's own import supports neither references nor
     ANY.
     """
 
@@ -350,7 +350,7 @@ class SocketRoute(_PartOfSocketApi, CloudFormationModel):
 
 
 class HttpDeployment(_PartOfSocketApi, CloudFormationModel):
-    """A deployment of an HTTP API. moto has none for these, so it is just a name."""
+    """A deployment of an HTTP API. moto has none for these, so it is only a name."""
 
     kind = "AWS::ApiGatewayV2::Deployment"
 

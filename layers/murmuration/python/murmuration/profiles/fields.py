@@ -50,7 +50,7 @@ def value_from_body(key: str, body: Body) -> Any:
     return value
 
 
-def _text(key: str, value: Any, limit: int) -> str:
+def _text(key: str, value: object, limit: int) -> str:
     if not isinstance(value, str):
         raise InvalidParam(f"{key} must be a string")
     if len(value) > limit:

@@ -80,7 +80,7 @@ def _parts(fitting: Sequence[tuple[Any, int]]) -> Iterator[list[Any]]:
         yield part
 
 
-def _size(pdu: Any) -> int | None:
+def _size(pdu: object) -> int | None:
     """Return the size of a PDU in a message, in bytes; None if it is too large or can't be encoded."""
     try:
         size = len(json.dumps(pdu, separators=(",", ":"), allow_nan=False))

@@ -84,7 +84,7 @@ def _wanted(by_room: Mapping[RoomId, list[Any]]) -> tuple[dict[RoomId, list[Any]
     return wanted, sum(map(len, by_room.values())) - sum(map(len, wanted.values()))
 
 
-def ends_an_invite(pdu: Any) -> bool:
+def ends_an_invite(pdu: object) -> bool:
     """Return whether a PDU may end an invite or a knock of a local user."""
     if not isinstance(pdu, dict) or pdu.get("type") != MEMBER:
         return False

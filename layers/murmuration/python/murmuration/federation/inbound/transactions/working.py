@@ -135,7 +135,7 @@ class _Outcomes:
         if self._parked:
             parked_pdus.remove(self.room_id, event_id)
 
-    def park(self, event_id: EventId, pdu: Any) -> None:
+    def park(self, event_id: EventId, pdu: object) -> None:
         """Park an event so that it is tried again later, unless many events of its server were parked
         lately.
         """
@@ -148,7 +148,7 @@ class _Outcomes:
             parked_pdus.park(self.room_id, event_id, self._origin, pdu)
         self.counts["parked"] += 1
 
-    def park_also(self, event_id: EventId, pdu: Any) -> None:
+    def park_also(self, event_id: EventId, pdu: object) -> None:
         """Park another event that was received together with one of the message's."""
         if parked_pdus.park(self.room_id, event_id, self._origin, pdu):
             self.counts["parked"] += 1
