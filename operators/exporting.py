@@ -93,11 +93,11 @@ def _write_keys(folder: Path) -> None:
 
 
 def _accounts(folder: Path) -> int:
-    """Write `accounts.jsonl`. Returns how many accounts there are."""
+    """Write `users.jsonl`. Returns how many accounts there are."""
     from murmuration.storage.users.accounts import scan_accounts
 
     count = 0
-    with _lines(folder / "accounts.jsonl") as write:
+    with _lines(folder / "users.jsonl") as write:
         for account in with_progress(scan_accounts(), "accounts"):
             write(_account(account))
             count += 1
