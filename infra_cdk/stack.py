@@ -135,14 +135,14 @@ def _make_nested(
 
 
 MAX_ENVIRONMENT_BYTES = 4_096
-"""What all variables of a function may have together.
+"""The maximum size of all variables of a function together.
 
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 """
 MOST_PUT = 100_000_000
-"""The largest upload by PUT if a function's environment says nothing of it (`murmuration.settings`)."""
+"""The largest upload by PUT if a function's environment doesn't set it (`murmuration.settings`)."""
 OVERHEAD_BYTES = 6
-"""Quotes, a colon and a comma: AWS doesn't say whether it counts them."""
+"""The size of quotes, a colon and a comma: AWS doesn't document whether it counts them."""
 
 
 def retention(settings: Settings) -> Mapping[str, str]:
@@ -175,6 +175,7 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "MEDIA_QUOTA_BYTES": str(settings.media_quota_bytes),
         "REMOTE_MEDIA_MAX_BYTES": str(settings.remote_media_max_bytes),
         "REMOTE_MEDIA_DAYS": str(settings.remote_media_days),
+        "LOCAL_MEDIA_DAYS": str(settings.local_media_days) if settings.local_media_days else "",
         "FEDERATED_PRESENCE": "on" if settings.federated_presence else "off",
         "URL_PREVIEWS": "on" if settings.url_previews else "off",
         "UNAUTHENTICATED_MEDIA_BEFORE": settings.unauthenticated_media_before,
@@ -217,5 +218,5 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
 
 
 def _longest(value: Any) -> int:
-    """Return the most bytes that a variable's value can have: 130 for one that only the deployment knows."""
+    """Return the maximum length of a variable's value: 130 for one that only the deployment knows."""
     return len(value.encode()) if isinstance(value, str) and not Token.is_unresolved(value) else 130

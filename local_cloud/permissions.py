@@ -1,7 +1,7 @@
-"""IAM as functions meet it: a call is refused if the role of the function's module doesn't allow it.
+"""IAM for functions: a call is refused if the role of the function's module doesn't allow it.
 
-The roles are the deployment's own (`infra_shared.grants`). Calls from outside a function, such as the local
-cloud's own reading of queues and streams, are allowed.
+The roles are the deployment's own (`infra_shared.grants`). Calls from outside of a function, such as the
+local cloud's own reading of queues and streams, are allowed.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from infra_shared.grants import allows, file_of
-from infra_shared.needs import QUEUES, UnknownRequest, needs
+from infra_shared.grants import GRANTS, covers, file_of
+from infra_shared.needs import QUEUES, Need, UnknownRequest, needs
 from murmuration.aws import calls
 from murmuration.aws.calls import Answer, Call, Proceed, ServiceError
 
@@ -22,19 +22,17 @@ DENIED = "AccessDeniedException"
 _module: ContextVar[str | None] = ContextVar("acting_module", default=None)
 _queue: ContextVar[str | None] = ContextVar("acting_queue", default=None)
 _installed = False
-_enforced = True
-_allows = functools.cache(allows)
 
 
 OF_A_ROUTE = frozenset(("find", "receive", "delete", "ring"))
-"""What a queue's worker may do with its queue."""
+"""The actions that a queue's worker may perform on its queue."""
 
 
 @contextmanager
 def acting_for(module: str | None, queue: str | None = None) -> Iterator[None]:
     """Require the permissions of a module of functions for calls within the block.
 
-    `queue` is the queue that the function works through.
+    `queue` is the queue from which the function takes messages.
     """
     token, of_queue = _module.set(module), _queue.set(queue)
     try:
@@ -45,7 +43,7 @@ def acting_for(module: str | None, queue: str | None = None) -> Iterator[None]:
 
 
 def queue_of(handler: Any) -> str | None:
-    """Return the queue that a function works through; None where it has none."""
+    """Return the queue from which a function takes messages; None if it has none."""
     from murmuration.endpoint import Queue
 
     route = getattr(handler, "route", None)
@@ -53,9 +51,7 @@ def queue_of(handler: Any) -> str | None:
 
 
 def module_of(handler: Any) -> str | None:
-    """Return the module of a function's entry point, such as `client_server.rooms`; None for what isn't
-    ours.
-    """
+    """Return the module of a function's entry point, such as `client_server.rooms`; None for other code."""
     function = getattr(handler, "function", None)
     name = getattr(function, "__module__", "")
     return name.removeprefix("functions.").rpartition(".")[0] if name.startswith("functions.") else None
@@ -70,19 +66,6 @@ def install() -> None:
 
         calls.intercept(_check_call)
         handlers.BUILTIN_HANDLERS.append(("before-parameter-build", _check))
-
-
-@contextmanager
-def suspended() -> Iterator[None]:
-    """Allow every call in this process until the block ends, for tests that find out which permissions are
-    needed.
-    """
-    global _enforced
-    _enforced = False
-    try:
-        yield
-    finally:
-        _enforced = True
 
 
 def _check_call(call: Call, proceed: Proceed) -> Answer:
@@ -102,13 +85,13 @@ def _check(params: Mapping[str, Any], model: Any, **_: Any) -> None:
 def _refusal(service: str, operation: str, parameters: Mapping[str, Any]) -> str | None:
     """Return why the acting module's role doesn't allow a request; None if it does."""
     module = _module.get()
-    if module is None or not _enforced:
+    if module is None:
         return None
     from murmuration.settings import settings
 
     own, prefix = _queue.get(), settings().prefix
     if service == "dynamodb" and operation in _OFTEN_CALLED:
-        # Nearly all calls are such, and few differ in what they need.
+        # Nearly all calls are of this kind, and most need the same permissions.
         named = {name: parameters[name] for name in ("TableName", "IndexName") if name in parameters}
         if "RequestItems" in parameters:
             named["RequestItems"] = tuple(parameters["RequestItems"])
@@ -116,8 +99,22 @@ def _refusal(service: str, operation: str, parameters: Mapping[str, Any]) -> str
     return _refusal_of(module, own, service, operation, parameters, prefix)
 
 
+def _allows(module: str, wanted: Need) -> bool:
+    """Return whether a module has a permission, as `infra_shared.grants.allows` does."""
+    exactly, openly = _granted(module)
+    return wanted in exactly or any(covers(each, wanted) for each in openly)
+
+
+@functools.cache
+def _granted(module: str) -> tuple[frozenset[Need], tuple[Need, ...]]:
+    """Return the permissions of a module, and those for all resources whose names begin alike."""
+    grant = GRANTS.get(module)
+    every = frozenset(grant.needs() if grant is not None else ())
+    return every, tuple(each for each in every if each.resource.endswith("*"))
+
+
 _OFTEN_CALLED = ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "BatchGetItem")
-"""Operations whose needs follow from the names of tables and indexes alone."""
+"""Operations whose needed permissions depend only on the names of tables and indexes."""
 
 
 @functools.lru_cache(2048)

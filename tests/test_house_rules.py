@@ -122,7 +122,7 @@ def test_imports_go_downward() -> None:
 
 
 NO_DOMAINS = ("aws", "storage", "protocol", "endpoint")
-RAW = re.compile(r"\bdynamodb\.(?:get|batch_get|put|update|delete|query|query_page|scan)\b|\bitem\[[\"']")
+RAW = re.compile(r"\bdynamodb\.(?:get|batch_get|put|update|delete|query|query_pages?|scan)\b|\bitem\[[\"']")
 """What only `storage` does: it names a single operation on items, or takes an item apart."""
 
 
@@ -408,9 +408,11 @@ def begins_with_a_verb(docstring: str) -> bool:
 def test_docstrings_say_what_functions_do() -> None:
     """Properties say what they are, and the authorisation rules quote the specification."""
     wrong = []
-    for path in (*PACKAGE.rglob("*.py"), *FUNCTIONS.rglob("*.py")):
+    for path in (path for part in CODE for path in (REPOSITORY / part).rglob("*.py")):
         for node in ast.walk(tree(path)):
-            if not isinstance(node, ast.FunctionDef) or not (text := ast.get_docstring(node)):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            if not (text := ast.get_docstring(node)):
                 continue
             is_property = any("property" in ast.unparse(each) for each in node.decorator_list)
             is_rule = node.returns is not None and ast.unparse(node.returns) == "Verdict"
@@ -522,4 +524,30 @@ def test_the_source_knows_nothing_of_where_it_was_written() -> None:
         words = UNSPOKEN if path.name == "run" and path.parent.name == ".ci" else (*UNSPOKEN, NEIGHBOUR)
         content = path.read_bytes()
         wrong += [f"{path.relative_to(REPOSITORY)}: {word}" for word in words if word.encode() in content]
+    assert not wrong
+
+
+NAMED_FILE = re.compile(r"`([\w./-]*/[\w.-]+\.(?:py|md|js|vtl))`")
+NAMED_MODULE = re.compile(
+    r"`((?:accounts|aws|delivery|endpoint|federation|identity|protocol|sliding_sync|storage)(?:\.\w+)+)`"
+)
+
+
+def test_files_and_modules_that_texts_name_exist() -> None:
+    """A text names a file by the end of its path, and what a module defines by the module's name in front."""
+    files = {f"/{path.relative_to(REPOSITORY)}" for path in _tracked()}
+    known = dict(modules(PACKAGE, "murmuration"))
+    packages = {name.rpartition(".")[0] for name in known}
+    wrong = []
+    for path in _tracked(".py", ".md"):
+        text = path.read_text()
+        for named in NAMED_FILE.findall(text):
+            if not any(file.endswith(f"/{named.lstrip('./')}") for file in files):
+                wrong.append(f"{path.relative_to(REPOSITORY)}: {named}")
+        for named in NAMED_MODULE.findall(text):
+            whole = f"murmuration.{named}"
+            module, _, defined = whole.rpartition(".")
+            is_defined = module in known and re.search(rf"\b{defined}\b", known[module].read_text())
+            if whole not in known and whole not in packages and not is_defined:
+                wrong.append(f"{path.relative_to(REPOSITORY)}: {named}")
     assert not wrong

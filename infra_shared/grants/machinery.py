@@ -108,11 +108,13 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "workers.schedules": Grant(
+        objects={"media/*": "delete", "thumbnail/*": "delete"},
         queues={"room-pdus": "find ring send", "remote-joins": "find ring send"},
         tables={
             "directory": "batch_write delete put",
             "events": "batch_get batch_write put",
             "keys": "batch_get batch_write delete get put query update",
+            "media": "delete get put scan update",
             "parked": "batch_write delete get put query update",
             "parked/by-due": "query",
             "room-log": "batch_get batch_write put query update",
@@ -160,7 +162,7 @@ GRANTS: Mapping[str, Grant] = {
             "streams": "batch_get get put update",
             "users": "batch_get query",
             "destinations": "update",
-            "keys": "batch_get update",
+            "keys": "batch_get put update",
         },
     ),
     "workers.uploads": Grant(

@@ -1,6 +1,6 @@
-"""CloudFront's way to the bucket: large answers and media under the paths that functions signed.
+"""CloudFront's route to the bucket: large answers and media, at the paths that functions signed.
 
-The bucket's part is to check the signature and its time, as S3 does with a presigned URL.
+The bucket checks the signature and its time, as S3 does with a presigned URL.
 https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
 """
 
@@ -76,7 +76,7 @@ class Answers:
 
 
 def _policy(path: str) -> list[tuple[bytes, bytes]]:
-    """The headers that CloudFront adds to everything below a path."""
+    """Return the headers that CloudFront adds to everything below a path."""
     if not path.startswith(MEDIA):
         return [_ORIGIN]
     return [_ORIGIN, *((name.lower().encode(), value.encode()) for name, value in SANDBOX.items())]

@@ -1,8 +1,8 @@
 """API Gateway's resource tree: it finds the function for a path, and the path's parameters.
 
-A static part goes before `{name}`, which goes before `{name+}`. The path is matched as sent, with its
-percent-encoding, so an encoded slash doesn't split a part. A trailing slash is ignored. Two siblings that are
-both parameters must have the same name, as API Gateway refuses to create the second.
+A static part takes precedence over `{name}`, which takes precedence over `{name+}`. The path is matched as
+sent, with its percent-encoding, so an encoded slash doesn't split a part. A trailing slash is ignored. Two
+siblings that are both parameters must have the same name, because API Gateway refuses to create the second.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from local_cloud.lambdas import Function
 
 
 class RouteConflict(Exception):
-    """API Gateway would refuse these routes; the message says which and why."""
+    """API Gateway would refuse these routes. The message says which and why."""
 
 
 @dataclass(slots=True)
@@ -31,7 +31,9 @@ class Resource:
 
 
 class Match(NamedTuple):
-    """The resource and function of a request. `parameters` are raw; without the method `function` is None."""
+    """The resource and function of a request. `parameters` aren't decoded. `function` is None if the method
+    is missing.
+    """
 
     resource: Resource
     parameters: dict[str, str] | None

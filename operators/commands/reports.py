@@ -1,4 +1,4 @@
-"""Read and delete what users reported: rooms, events, other users."""
+"""Read and delete users' reports of rooms, events and other users."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from operators.operating import NotOperable, Server, add_action, run_action
 
 if TYPE_CHECKING:
-    from murmuration.storage.rooms.reports import Report
+    from murmuration.storage.reports import Report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(_args: argparse.Namespace, _server: Server) -> int:
-    from murmuration.storage.rooms.reports import read_all
+    from murmuration.storage.reports import read_all
 
     for report in read_all():
         print(_line(report))
@@ -33,7 +33,7 @@ def _list(_args: argparse.Namespace, _server: Server) -> int:
 
 
 def _line(report: Report) -> str:
-    """A report in one line, with its reason as JSON: what users write must not move the terminal's cursor."""
+    """Return a report in one line. Its reason is JSON, so that a user's text can't control the terminal."""
     from datetime import UTC, datetime
 
     when = f"{datetime.fromtimestamp(report.at_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"
@@ -47,7 +47,7 @@ def _line(report: Report) -> str:
 
 
 def _delete(args: argparse.Namespace, _server: Server) -> int:
-    from murmuration.storage.rooms.reports import delete
+    from murmuration.storage.reports import delete
 
     if not delete(args.report):
         raise NotOperable("There is no such report.")

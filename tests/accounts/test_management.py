@@ -283,8 +283,8 @@ def test_a_closing_that_stops_at_any_write_goes_on_without_a_token(
         with fault(number, way), contextlib.suppress(Exception):
             close_account(UserId(user.user_id), erase=True)
         body = {"auth": password_auth(user), "erase": True}
-        account = accounts.read_account(UserId(user.user_id)) or {}
-        if again == "by the worker" and "deactivated_ms" in account:
+        account = accounts.read_account(UserId(user.user_id))
+        if again == "by the worker" and account is not None and "deactivated_ms" in account:
             management.finish_closing()
         elif Client().post(DEACTIVATE, body).status != 200:
             assert number == counted.writes

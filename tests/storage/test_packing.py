@@ -6,25 +6,19 @@ import base64
 import json
 import random
 import zlib
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from murmuration.aws import dynamodb, packing
+from murmuration.aws import packing
+from murmuration.aws.attributes import from_attributes
 from murmuration.aws.calls import call
 from murmuration.endpoint.workers import _item
 from murmuration.settings import settings
 from tests.in_process import Client
 from tests.rooms.people import create_room, ok, path, send
-
-
-@pytest.fixture
-def alice(make_client: Callable[..., Client]) -> Client:
-    return make_client("alice")
-
 
 PARAGRAPH = (
     "The heron stood in the shallows until the light had gone, and nobody on the bank could say afterwards "
@@ -109,7 +103,7 @@ def test_packed_text_is_half(alice: Client) -> None:
     item = stored(room_id)
     packed = base64.b64decode(item["json"]["B"])
     assert len(packed) * 2 < len(packing.unpack(packed))
-    assert packing.unpack(packed) == dynamodb.from_attributes(item)["json"]
+    assert packing.unpack(packed) == from_attributes(item)["json"]
 
 
 def test_nothing_is_packed_while_functions_of_before_read_it(

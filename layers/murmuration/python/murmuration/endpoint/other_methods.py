@@ -14,7 +14,7 @@ from murmuration.protocol.errors import MethodNotAllowed, Unrecognized
 from murmuration.protocol.push_rules.paths import check_path
 
 if TYPE_CHECKING:
-    from murmuration.endpoint.http import Request
+    from murmuration.endpoint.request import Request
     from murmuration.endpoint.shapes import ProxyResponse
     from murmuration.protocol.encoding.shapes import Answer
 

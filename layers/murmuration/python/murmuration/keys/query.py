@@ -25,9 +25,9 @@ QUERY_USER = 2 * READ_UNIT
 
 @dataclass(frozen=True, slots=True)
 class FoundKeys:
-    """Keys of users by user ID, as /keys/query answers; devices by ID within.
+    """Keys of users by user ID, in the form of the answer of /keys/query; those of devices by device ID.
 
-    `device_texts` are `device_keys` as JSON, which takes less memory: a finding has either.
+    `device_texts` are `device_keys` as JSON, which takes less memory. A user is in one of the two.
     """
 
     device_keys: dict[UserId, dict[DeviceId, KeyObject]] = field(default_factory=dict)
@@ -38,8 +38,7 @@ class FoundKeys:
 
 
 def parse_query(body: Body) -> dict[UserId, list[DeviceId]]:
-    """Return the device IDs that `body["device_keys"]` names, by user; an empty list stands for all of a
-    user's.
+    """Return the device IDs that `body["device_keys"]` names, by user. An empty list means all devices.
 
     Raises MissingParam, BadJson.
     """
@@ -52,7 +51,7 @@ def parse_query(body: Body) -> dict[UserId, list[DeviceId]]:
 def split_by_server(
     wanted: Mapping[UserId, T],
 ) -> tuple[dict[UserId, T], dict[ServerName, dict[UserId, T]]]:
-    """Return the part of `wanted` about local users, and the rest by server. Raises InvalidParam for an
+    """Return two parts of `wanted`: that of local users, and the rest by server. Raises InvalidParam for an
     invalid user ID.
     """
     own = settings().server_name
@@ -69,12 +68,12 @@ def query_local(
     most_bytes: int = LIST_BYTES,
     as_texts: bool = False,
 ) -> FoundKeys:
-    """Return the keys of local users; of all their devices where none are named.
+    """Return the keys of local users. If no devices are named for a user, all are included.
 
-    Without a requester (another server) or for another than the user, the user-signing key, and what it
-    signed, stay private. Unknown users and devices are left out. So are users whose keys don't fit into
-    `most_bytes`, or can't be read in time: those with most keys. `as_texts` says in which form devices come.
-    One round trip, two if the requester has signed any of the master keys.
+    The user-signing key and its signatures are only for the user themselves: other requesters, and other
+    servers (`requester_id` None), don't get them. Unknown users and devices are left out. So are users whose
+    keys don't fit into `most_bytes`, or can't be read in time: those with the most keys. With `as_texts`,
+    devices are returned as JSON. One round trip, two if the requester has signed any of the master keys.
     """
     found = FoundKeys()
     others = [user_id for user_id in wanted if user_id != requester_id]
@@ -101,7 +100,7 @@ def _signatures_on_others(requester_id: UserId | None, others: list[UserId]) -> 
 
 
 def add_signatures(found: FoundKeys, signed: Sequence[Signature], requester_id: UserId) -> None:
-    """Add the requester's signatures to those master keys of others that they are on."""
+    """Add the requester's signatures to the master keys of others that they have signed."""
     for signature in signed:
         master = found.master_keys.get(signature.user_id)
         if master is not None and public_key(master) == signature.key:

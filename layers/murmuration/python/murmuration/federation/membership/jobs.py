@@ -1,6 +1,6 @@
 """The work of joining a room through other servers. A worker does it, because it may take minutes.
 
-Each step can be done twice: a server accepts the same user's join again, and nothing is stored twice.
+Each step is safe to repeat: a server accepts the same user's join again, and nothing is stored twice.
 """
 
 from __future__ import annotations
@@ -40,15 +40,16 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 
 CLAIM_MS = 60_000
-"""When a worker has died, others may begin after so long."""
+"""After this time another worker may take over a job, because its worker has died."""
 TOTAL_SECONDS = 300.0
-"""How long servers are asked, one after another; the last of them has its time besides."""
+"""The time limit for asking servers one after another. The last one may use its own time limit in
+addition."""
 AGAIN_SECONDS = 20
-"""How long a join makes way for others."""
+"""How long a join that got no turn waits until it is tried again."""
 MOST_AGAIN = 15
-"""How often it does: then it fails."""
+"""How often a join may be tried again for lack of a turn."""
 RENEWED_SECONDS = 15.0
-"""How often the claim is renewed while a worker lives: some fail to arrive, and it is busy now and then."""
+"""How often a living worker renews its claim: some renewals fail, and the worker is busy at times."""
 
 
 class JoinMessage(TypedDict):
@@ -64,7 +65,7 @@ class JoinMessage(TypedDict):
 
 
 def run(user_id: UserId, room_id: RoomId, again: int = 0) -> None:
-    """Carry out a job, unless it has ended or another worker has claimed it.
+    """Do a job, unless it has ended or another worker has claimed it.
 
     A join that takes long and gets no turn makes way for others, and is tried again; `again` is how often
     that was. The outcome is stored for the requests that wait. An unexpected error is raised after that.
@@ -107,7 +108,7 @@ def run(user_id: UserId, room_id: RoomId, again: int = 0) -> None:
 
 @contextmanager
 def _held(job: Job) -> Iterator[None]:
-    """Renew the claim of a job until the block ends, by a thread that dies with the worker."""
+    """Renew the claim of a job until the block ends, in a thread that dies with the worker."""
     is_over = threading.Event()
 
     def renew() -> None:
@@ -125,9 +126,9 @@ def _held(job: Job) -> Iterator[None]:
 
 
 def join(job: Job, turn: turns.Turn) -> None:
-    """Join the room through the first of the servers that allows it. Raises MatrixError.
+    """Join the room through the first server that allows it. Raises MatrixError.
 
-    The `turn` bounds how long servers are waited for. What is in the answer is stored in any case.
+    The `turn` limits how long servers are waited for. What is in the answer is stored in any case.
     """
     most, deadline = limit_for(job.room_id), Deadline(TOTAL_SECONDS)
 
@@ -156,7 +157,7 @@ def join(job: Job, turn: turns.Turn) -> None:
 
 
 def _leave(servers: Sequence[ServerName], job: Job) -> None:
-    """Leave again a room that is too large, as well as that goes."""
+    """Leave a room that turned out to be too large; if that fails, it is tried again later."""
 
     def by(server: ServerName) -> None:
         event = handshakes.make(server, "leave", job.room_id, job.user_id, {})

@@ -1,7 +1,7 @@
 """Sends requests to other homeservers.
 
 A request is signed for its destination and sent over a kept connection. Its time and the size of its answer
-are bounded. A server that fails isn't asked again for a while (`health`). No request is repeated here, unless
+are limited. A server that fails isn't asked again for a while (`health`). A request is repeated only if
 `tries` says so.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Container, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from murmuration import server_keys
 from murmuration.clock import now_ms
@@ -37,6 +37,17 @@ if TYPE_CHECKING:
     from murmuration.transport.connections import Peer
     from murmuration.transport.exchanges import Exchange
 
+    class Options(TypedDict, total=False):
+        """How a request is made: the parameters of `stream` with these names."""
+
+        query: Query | None
+        body: Any
+        seconds: float
+        tries: int
+        for_user: bool
+        signed: bool
+
+
 __all__ = ["Answer", "path", "request", "request_value", "stream"]
 
 SECONDS = 30.0
@@ -44,7 +55,7 @@ MAX_BYTES = 4 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 JSON = "application/json"
 _GONE = (502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 530)
-"""What proxies answer for a server that isn't there."""
+"""The statuses that proxies return for a server that isn't running."""
 
 
 class Answer:
@@ -82,25 +93,17 @@ def request(
     method: str,
     of_path: str,
     *,
-    query: Query | None = None,
-    body: Any = x_matrix.ABSENT,
-    seconds: float = SECONDS,
-    tries: int = 1,
     max_bytes: int = MAX_BYTES,
-    for_user: bool = False,
-    signed: bool = True,
+    **options: Unpack[Options],
 ) -> Untrusted:
     """Return the JSON object that `destination` answers.
 
     `of_path` is percent-encoded, as `path` makes it. Each of `tries` may take `seconds`. `for_user` says that
-    somebody waits, so that a server which failed over a minute ago is tried again. Raises Unreachable
+    a user waits, so that a server whose failure is over a minute ago is tried again. Raises Unreachable
     (BackingOff if it wasn't asked, TimedOut if it took too long), Refused, RateLimited, Malformed; Forbidden
     for a server that the operator's lists exclude.
     """
-    value = request_value(
-        destination, method, of_path, query=query, body=body, seconds=seconds, tries=tries,
-        max_bytes=max_bytes, for_user=for_user, signed=signed,
-    )  # fmt: skip
+    value = request_value(destination, method, of_path, max_bytes=max_bytes, **options)
     if not isinstance(value, dict):
         raise Malformed(f"{destination} answered with JSON that is no object")
     return value
@@ -111,28 +114,13 @@ def request_value(
     method: str,
     of_path: str,
     *,
-    query: Query | None = None,
-    body: Any = x_matrix.ABSENT,
-    seconds: float = SECONDS,
-    tries: int = 1,
     max_bytes: int = MAX_BYTES,
-    for_user: bool = False,
-    signed: bool = True,
+    **options: Unpack[Options],
 ) -> Any:
     """Do the same as `request`, for paths whose answer may be any JSON value: some of version 1 answer a
     list.
     """
-    with stream(
-        destination,
-        method,
-        of_path,
-        query=query,
-        body=body,
-        seconds=seconds,
-        tries=tries,
-        for_user=for_user,
-        signed=signed,
-    ) as answer:
+    with stream(destination, method, of_path, **options) as answer:
         return answer.json(max_bytes)
 
 
@@ -143,7 +131,7 @@ def stream(
     of_path: str,
     *,
     query: Query | None = None,
-    body: Any = x_matrix.ABSENT,
+    body: object = x_matrix.ABSENT,
     seconds: float = SECONDS,
     tries: int = 1,
     for_user: bool = False,
@@ -153,13 +141,12 @@ def stream(
     refusals: Container[int] = (),
     accept: str = JSON,
 ) -> Iterator[Answer]:
-    """Yield a successful answer (200 to 299) as it arrives, for bodies too large to be held. Raises as
-    `request`.
+    """Yield a successful answer (200 to 299) as it arrives, for bodies that are too large for memory.
 
-    `failures` are further statuses that count as the server's failure, as if it didn't answer. `answers` are
-    further statuses that are no error. `refusals` are statuses of a server that doesn't answer (502 and the
-    like) that count as the server's own answer if an errcode comes with them. `accept` is the requested type
-    of the body.
+    Raises what `request` raises. `failures` are further statuses that count as a failure of the server, as if
+    it didn't answer. `answers` are further statuses that aren't errors. `refusals` are statuses that normally
+    mean that the server isn't running (such as 502), but count as its own answer if they come with an
+    errcode. `accept` is the requested type of the body.
     """
     policy.require_allowed(destination)
     if destination == settings().server_name:
@@ -196,7 +183,7 @@ def stream(
 
 
 def _send(
-    destination: ServerName, method: str, uri: str, body: Any, seconds: float, signed: bool, accept: str
+    destination: ServerName, method: str, uri: str, body: object, seconds: float, signed: bool, accept: str
 ) -> Exchange:
     """Return the exchange over the first route that connects. Raises Unreachable."""
     from murmuration.transport.deadlines import Deadline
@@ -264,7 +251,7 @@ def _error_body(exchange: Exchange) -> Untrusted:
 
 
 def _retry_after_ms(header: str, body: Untrusted) -> int:
-    """Return how long a rate limit asks to wait, in milliseconds; a minute where it doesn't say."""
+    """Return how long a rate limit asks to wait, in milliseconds; one minute if it doesn't say."""
     if header.strip().isdecimal():
         return int(header.strip()[:9]) * 1000
     in_body = body.get("retry_after_ms")

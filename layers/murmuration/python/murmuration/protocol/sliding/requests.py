@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 MOST_LISTS = 100
 MOST_SUBSCRIPTIONS, MOST_MERGED_SUBSCRIPTIONS = 500, 100
-"""MSC4186 has a limit of 100; today's apps add each room that was opened, and have no answer to an error."""
+"""MSC4186 has a limit of 100, but today's apps add every opened room, and can't handle an error."""
 MOST_RANGES = 20
 MOST_NAMES = 100
-"""How many strings a filter, or an extension, may list."""
+"""The maximum number of strings in a filter's or extension's list."""
 MOST_NAME_BYTES = 255
 MOST_TIMELINE = 100
-"""How many events of a room come at once, whatever was asked for."""
+"""The maximum number of a room's events in an answer, whatever the request asks for."""
 ALL = "*"
 
 
@@ -43,7 +43,7 @@ class RoomConfig:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """The filters for the rooms of a list; None for one that doesn't matter."""
+    """The filters for the rooms of a list. A filter that is None isn't applied."""
 
     is_dm: bool | None = None
     is_encrypted: bool | None = None
@@ -57,7 +57,7 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class RoomList:
-    """A list: its filters, ranges and requested parts. `ranges` are inclusive; None for all rooms that
+    """A list: its filters, ranges and requested parts. `ranges` are inclusive; None means all rooms that
     pass.
     """
 
@@ -72,7 +72,7 @@ class RoomList:
 
 @dataclass(frozen=True, slots=True)
 class RoomScope:
-    """The rooms that an extension is for: those in these lists, and these subscriptions."""
+    """The rooms of an extension: those in these lists, and these subscriptions."""
 
     lists: frozenset[str]
     rooms: frozenset[str]
@@ -86,10 +86,10 @@ class RoomScope:
 
 @dataclass(frozen=True, slots=True)
 class SlidingRequest:
-    """A request; an extension that isn't enabled is None or False.
+    """A request. An extension that isn't enabled is None or False.
 
-    `to_device_since` is the place in the device's messages, "" for none yet. `is_merged` says that the answer
-    is to be in the form of the accepted MSC.
+    `to_device_since` is the position in the device's messages, "" at the beginning. `is_merged` says that the
+    answer is to have the form of the accepted MSC.
     """
 
     conn_id: str = ""
@@ -115,7 +115,7 @@ class SlidingRequest:
 
 
 def parse(body: Body, query: Mapping[str, str], user_id: UserId, *, is_merged: bool) -> SlidingRequest:
-    """Return the request that a body and the query are. Raises BadJson, InvalidParam."""
+    """Return the request that a body and the query describe. Raises BadJson, InvalidParam."""
     lists = object_of(_given(body, "lists", {}), "lists")
     subscriptions = object_of(_given(body, "room_subscriptions", {}), "room_subscriptions")
     extensions = object_of(_given(body, "extensions", {}), "extensions")
@@ -153,19 +153,19 @@ def _looks_merged(body: Body, configs: list[Any]) -> bool:
     )
 
 
-def _given(values: JsonObject, name: str, default: Any) -> Any:
+def _given(values: JsonObject, name: str, default: object) -> Any:
     """Return a property; None if it is absent or null."""
     value = values.get(name)
     return default if value is None else value
 
 
-def _text(value: Any, name: str) -> str | None:
+def _text(value: object, name: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise BadJson(f"{name} must be a string")
     return value or None
 
 
-def _name(value: Any, what: str) -> str:
+def _name(value: object, what: str) -> str:
     if not isinstance(value, str):
         raise BadJson(f"{what} must be a string")
     if len(value.encode()) > MOST_NAME_BYTES:
@@ -173,7 +173,7 @@ def _name(value: Any, what: str) -> str:
     return value
 
 
-def _whole(value: Any, name: str) -> int:
+def _whole(value: object, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise BadJson(f"{name} must be a whole number")
     if value < 0:
@@ -181,8 +181,8 @@ def _whole(value: Any, name: str) -> int:
     return value
 
 
-def _timeout(value: Any) -> int:
-    """Return a number of the body, or digits of the query."""
+def _timeout(value: object) -> int:
+    """Return the timeout: a number in the body, or digits in the query."""
     if isinstance(value, str):
         if not (value.isascii() and value.isdigit()):
             raise InvalidParam("timeout must be a whole number of milliseconds")
@@ -190,7 +190,7 @@ def _timeout(value: Any) -> int:
     return _whole(value, "timeout")
 
 
-def _presence(value: Any) -> str:
+def _presence(value: object) -> str:
     if value not in TODAYS:
         raise InvalidParam(f"set_presence must be one of {', '.join(TODAYS)}")
     return str(value)
@@ -199,22 +199,23 @@ def _presence(value: Any) -> str:
 # -- Rooms -----------------------------------------------------------------------------------------------
 
 
-def _config(value: Any, user_id: UserId) -> RoomConfig:
-    value = object_of(value, "What is asked for of a room")
+def _config(given: object, user_id: UserId) -> RoomConfig:
+    value = object_of(given, "What is asked for of a room")
     limit = _whole(_given(value, "timeline_limit", 0), "timeline_limit")
     required = required_state.parse(_given(value, "required_state", []), user_id)
     return RoomConfig(min(limit, MOST_TIMELINE), required)
 
 
-def _list(value: Any, user_id: UserId) -> RoomList:
+def _list(given: object, user_id: UserId) -> RoomList:
+    value = object_of(given, "What is asked for of a list")
     config = _config(value, user_id)
     ranges: tuple[tuple[int, int], ...] | None = None
-    if (given := value.get("ranges")) is not None:
-        if not isinstance(given, list):
+    if (pairs := value.get("ranges")) is not None:
+        if not isinstance(pairs, list):
             raise BadJson("ranges must be a list of pairs")
-        if len(given) > MOST_RANGES:
+        if len(pairs) > MOST_RANGES:
             raise InvalidParam(f"A list may have {MOST_RANGES} ranges")
-        ranges = tuple(_range(each) for each in given)
+        ranges = tuple(_range(each) for each in pairs)
     elif value.get("range") is not None:
         ranges = (_range(value["range"]),)
     elif isinstance(value.get("required_state"), list) and not value.get("slow_get_all_rooms"):
@@ -224,7 +225,7 @@ def _list(value: Any, user_id: UserId) -> RoomList:
     return RoomList(config, _filters(_given(value, "filters", {})), ranges)
 
 
-def _range(value: Any) -> tuple[int, int]:
+def _range(value: object) -> tuple[int, int]:
     if not isinstance(value, list) or len(value) != 2:
         raise BadJson("A range is a pair of whole numbers")
     first, last = (_whole(each, "A range's end") for each in value)
@@ -233,8 +234,8 @@ def _range(value: Any) -> tuple[int, int]:
     return first, last
 
 
-def _filters(value: Any) -> Filters:
-    value = object_of(value, "filters")
+def _filters(given: object) -> Filters:
+    value = object_of(given, "filters")
     return Filters(
         is_dm=_flag(value, "is_dm"),
         is_encrypted=_flag(value, "is_encrypted"),
@@ -264,7 +265,7 @@ def _strings(values: JsonObject, name: str) -> tuple[str, ...] | None:
 
 
 def _types(values: JsonObject, name: str) -> tuple[str | None, ...] | None:
-    """Return types of rooms; null stands for rooms without one."""
+    """Return types of rooms; None stands for rooms without a type."""
     if values.get(name) is None:
         return None
     given = values[name]
@@ -279,7 +280,7 @@ def _types(values: JsonObject, name: str) -> tuple[str | None, ...] | None:
 
 
 def _extension(extensions: JsonObject, name: str) -> JsonObject | None:
-    """Return what an extension is asked for; None if it isn't enabled."""
+    """Return the parameters of an extension; None if it isn't enabled."""
     if extensions.get(name) is None:
         return None
     value = object_of(extensions[name], name)

@@ -18,16 +18,16 @@ from murmuration.storage.users import account_data, memberships
 from murmuration.storage.users.memberships import Membership
 
 MOST_INVITES = 500
-"""How many invites a user may have that are open: with what they say of their rooms, up to 8 MB."""
+"""How many open invites a user may have. With the rooms' stripped state they take up to 8 MB."""
 MOST_WITHDRAWN = 500
-"""How many invites that others withdrew are remembered, for devices that were told of the invite."""
+"""How many withdrawn invites are remembered for a user, for devices that were told of the invite."""
 WITHDRAWN_MS = 40 * 86_400_000
-"""How long they are: a device that has asked for nothing for so long begins with a first sync."""
+"""How long they are remembered. A device that has asked for nothing for so long begins with a first sync."""
 PURGED_AT_ONCE = 20
 
 
 def invitee(body: Fields) -> UserId:
-    """Return the user that a request invites.
+    """Return the user whom a request invites.
 
     Raises ServerNotTrusted for an address, MissingParam, BadJson.
     """
@@ -37,7 +37,7 @@ def invitee(body: Fields) -> UserId:
 
 
 def refuse_addresses(invites: Sequence[object]) -> None:
-    """Raise ServerNotTrusted if there are addresses: only an identity server knows whose they are."""
+    """Raise ServerNotTrusted if there are addresses: only an identity server knows to whom they belong."""
     if invites:
         raise ServerNotTrusted("This server asks no identity server, so it invites nobody by their address")
 
@@ -65,8 +65,8 @@ def check_invitees(inviter: UserId, user_ids: Iterable[UserId], *, elsewhere: bo
 def check_takes_invites(*user_ids: UserId) -> None:
     """Raise InviteBlocked if one of these local users blocks all invites, or has too many open ones.
 
-    Each invite is read by each of the user's syncs, even if it was withdrawn: somebody with many could sync
-    no more. So those that were withdrawn long ago are deleted here, and the oldest of too many.
+    Each of the user's syncs reads every invite, also a withdrawn one, so with too many of them they couldn't
+    sync any more. So invites that were withdrawn long ago are deleted here, and the oldest of too many.
     """
     reads = [account_data.content_read(user_id, "", INVITE_PERMISSION) for user_id in user_ids]
     counts = (functools.partial(memberships.read_invites, user_id) for user_id in user_ids)

@@ -1,17 +1,17 @@
-"""Events by ID, wherever they are kept: in a room's log, or outside of it.
+"""Events by ID, whether they are stored in a room's log or outside of it.
 
 An event is of one of four kinds:
 
-- `accepted`: in the log, where its item in the table `events` points.
-- `soft_failed`: valid where it stands in the graph, but not by the room's state when it came; never shown as
-  part of the timeline, never followed by an event of ours, and otherwise like any other.
-- `rejected`: not allowed where it stands; no state has it, nothing is authorised by it.
-- `outlier`: known without its place in the graph, such as the auth events of others.
+- `accepted`: in the log; its item in the table `events` points there.
+- `soft_failed`: valid at its position in the graph, but not by the room's state when it arrived. It is never
+  shown in the timeline and local events never follow it; otherwise it is like any other.
+- `rejected`: not allowed at its position; no state includes it, and it authorises nothing.
+- `outlier`: stored without its position in the graph, such as the auth events of others.
 
-All but the first keep their JSON in the item of the table `events`; the second and third with `state_root`,
-the state before them. A rejected event without it was an outlier. For each that has one there's an item
-`kept#<event ID>` in its room (table `rooms`) with the same `state_root`, by which the room's snapshots are
-known to be needed.
+All but the first have their JSON in the item of the table `events`; the second and third also `state_root`,
+the state before them. A rejected event without `state_root` was an outlier. For each event with a
+`state_root` there's an item `kept#<event ID>` in its room (table `rooms`) with the same `state_root`: it
+shows which snapshots the room still needs.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from murmuration.aws.reads import Read, fetch_all
 from murmuration.protocol.events import Event
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.state_trie import NodeId
-from murmuration.storage.rooms import room_items
-from murmuration.storage.rooms.room_items import EVENTS, ROOMS, UNPLACED, LogEntry
+from murmuration.storage.rooms import event_places, room_items
+from murmuration.storage.rooms.event_places import EVENTS, UNPLACED
+from murmuration.storage.rooms.room_items import ROOMS, LogEntry
 
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import EventId, RoomId
@@ -40,7 +41,7 @@ _KEPT, _REDACTIONS, _GAP = "kept#", "redactions-of#", "gap#"
 class StoredEvent:
     """A stored event. `state_root` is the snapshot of the state before it, None if unknown.
 
-    `undecided` says of a soft-failed event that the room's policy server had given no answer.
+    `undecided` means, for a soft-failed event, that the room's policy server had given no answer.
     """
 
     event: Event
@@ -59,19 +60,34 @@ class StoredEvent:
 
 def read(event_ids: Collection[EventId], version: RoomVersion, room_id: RoomId) -> dict[EventId, StoredEvent]:
     """Return those of a room's events that are known, by ID. Two round trips."""
-    return complete(room_items.locate(event_ids, room_id), version)
+    return complete(event_places.locate(event_ids, room_id), version)
+
+
+def read_events(
+    event_ids: Collection[EventId], version: RoomVersion, room_id: RoomId
+) -> dict[EventId, Event]:
+    """Return the known ones of a room's events by ID, wherever they are stored. Two round trips."""
+    places = event_places.locate(event_ids, room_id)
+    found = {
+        event_id: Event.from_json(place["json"], version, event_id)
+        for event_id, place in places.items()
+        if "json" in place
+    }
+    logged = [(place["room_id"], place["ordinal"]) for place in places.values() if "ordinal" in place]
+    entries = room_items.read_log_entries(logged, {room_id: version for room_id, _ in logged})
+    return found | {entry.event.event_id: entry.event for entry in entries}
 
 
 def read_events_of_rooms(
     wanted: Sequence[tuple[RoomId, RoomVersion, Collection[EventId]]],
 ) -> list[dict[EventId, Event]]:
     """Return, for each room, its events with these IDs that are known. Two round trips for all rooms."""
-    keys = [key for room_id, _, event_ids in wanted for key in room_items.place_keys(event_ids, room_id)]
+    keys = [key for room_id, _, event_ids in wanted for key in event_places.place_keys(event_ids, room_id)]
     items = dynamodb.batch_get({EVENTS: keys})[EVENTS] if keys else []
     found: list[dict[EventId, Event]] = []
     logged: list[tuple[RoomId, int]] = []
     for room_id, version, event_ids in wanted:
-        places = room_items.places_among(items, event_ids, room_id)
+        places = event_places.places_among(items, event_ids, room_id)
         own = {event_id: place for event_id, place in places.items() if place["room_id"] == room_id}
         logged += [(room_id, place["ordinal"]) for place in own.values() if "ordinal" in place]
         found.append(
@@ -89,23 +105,28 @@ def read_events_of_rooms(
     return found
 
 
+def known_among(event_ids: Collection[EventId], room_id: RoomId) -> set[EventId]:
+    """Return those of the events that are stored, in the log or outside it. One round trip."""
+    return set(event_places.locate(event_ids, room_id))
+
+
 def placed_among(event_ids: Collection[EventId], room_id: RoomId) -> set[EventId]:
     """Return those of the events whose place in the room's graph is known. One round trip."""
-    places = room_items.locate(event_ids, room_id)
+    places = event_places.locate(event_ids, room_id)
     return {event_id for event_id, place in places.items() if "ordinal" in place or "state_root" in place}
 
 
 def ordinal_read(event_id: EventId, room_id: RoomId) -> Read[int | None]:
-    """Read the ordinal of an event in a room's log; None if it isn't there."""
+    """Return the read of an event's ordinal in a room's log; its value is None if it isn't there."""
 
     def parse(item: Item | None) -> int | None:
         is_there = item is not None and item["room_id"] == room_id and "ordinal" in item
         return int(item["ordinal"]) if item is not None and is_there else None
 
-    return Read(EVENTS, {"event_id": room_items.place_key(event_id, room_id)}, parse)
+    return Read(EVENTS, {"event_id": event_places.place_key(event_id, room_id)}, parse)
 
 
-def read_ordinals(event_ids: Collection[EventId], room_id: RoomId) -> dict[str, int]:
+def read_ordinals(event_ids: Collection[EventId], room_id: RoomId) -> dict[EventId, int]:
     """Return the ordinals of those events that are in the room's log. One round trip."""
     wanted = sorted(event_ids)
     ordinals = fetch_all([ordinal_read(event_id, room_id) for event_id in wanted])
@@ -117,14 +138,14 @@ def read_with_awaited(
     event_ids: Collection[EventId], version: RoomVersion, room_id: RoomId, awaited_id: EventId
 ) -> tuple[dict[EventId, StoredEvent], Awaited]:
     """Return the known ones of a room's events, and what is noted for one event. Two round trips."""
-    keys = {EVENTS: room_items.place_keys(event_ids, room_id), ROOMS: _awaited_keys(room_id, awaited_id)}
+    keys = {EVENTS: event_places.place_keys(event_ids, room_id), ROOMS: _awaited_keys(room_id, awaited_id)}
     found = dynamodb.batch_get(keys)
-    places = room_items.places_among(found[EVENTS], event_ids, room_id)
+    places = event_places.places_among(found[EVENTS], event_ids, room_id)
     return complete(places, version), _awaited_from(found[ROOMS])
 
 
 def complete(places: dict[EventId, Item], version: RoomVersion) -> dict[EventId, StoredEvent]:
-    """Return the events for the places that `room_items.locate` found."""
+    """Return the events for the places that `event_places.locate` found."""
     found = {
         event_id: StoredEvent(
             event=Event.from_json(place["json"], version, event_id),
@@ -149,12 +170,12 @@ def complete(places: dict[EventId, Item], version: RoomVersion) -> dict[EventId,
 def keep_writes(stored: StoredEvent) -> list[Write]:
     """Return writes that store an event outside the log.
 
-    They fail if the event's place is known already; for an outlier, if the event is known at all.
+    They are refused if the event's place is known already; for an outlier, if the event is known at all.
     """
     event_id = stored.event.event_id
-    note = room_items.room_note_writes(event_id, stored.room_id)
+    note = event_places.room_note_writes(event_id, stored.room_id)
     item: Item = {
-        "event_id": room_items.place_key(event_id, stored.room_id),
+        "event_id": event_places.place_key(event_id, stored.room_id),
         "room_id": stored.room_id,
         "kind": stored.kind,
         "json": stored.event.to_json(),
@@ -179,11 +200,11 @@ def kept_removal(room_id: RoomId, event_id: EventId) -> Write:
 def redact_write(stored: StoredEvent) -> Write:
     """Return the write that replaces an event outside the log by its redacted form.
 
-    It fails if the event is in the log by now.
+    It is refused if the event is in the log by now.
     """
     return dynamodb.update(
         EVENTS,
-        {"event_id": room_items.place_key(stored.event.event_id, stored.room_id)},
+        {"event_id": event_places.place_key(stored.event.event_id, stored.room_id)},
         "SET #json = :json",
         names={"#json": "json"},
         values={":json": stored.event.redacted().to_json()},
@@ -199,14 +220,14 @@ def read_kept_roots(room_id: RoomId) -> set[NodeId]:
     return {item["state_root"] for item in items}
 
 
-# -- What waits for an event to come ---------------------------------------------------------------------
+# -- Notes about events that haven't arrived ------------------------------------------------------------
 
 
 class Follower(NamedTuple):
     """The lowest event of the log that follows a missing event.
 
-    `ordinal` is its place. `below` is the ordinal of the event that came as new: its own, or that of the
-    event below which it was filled in. The missing event belongs right before `ordinal`.
+    `ordinal` is its place. `below` is the ordinal of the event that arrived as a new one: this event itself,
+    or the one below which this event filled a gap. The missing event belongs right before `ordinal`.
     """
 
     ordinal: int
@@ -215,7 +236,7 @@ class Follower(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """Notes of a room about an event that it doesn't know yet.
+    """A room's notes about an event that it doesn't have yet.
 
     `redactions` are the IDs of redactions of it. `is_followed` says that an accepted event follows it, so it
     can't become a forward extremity; `follower` is that event's place, None in old items.
@@ -238,12 +259,12 @@ def read_awaited(room_id: RoomId, event_ids: Iterable[EventId]) -> dict[str, Awa
 
 
 def _awaited_keys(room_id: RoomId, event_id: EventId) -> list[dict[str, str]]:
-    """Return the keys, in the table `rooms`, of what is noted for an event."""
+    """Return the keys, in the table `rooms`, of the notes about an event."""
     return [{"room_id": room_id, "sk": prefix + event_id} for prefix in (_REDACTIONS, _GAP)]
 
 
 def _awaited_from(items: Collection[Item]) -> Awaited:
-    """Return what the items at `_awaited_keys` say."""
+    """Return the notes in the items at `_awaited_keys`."""
     redactions = [event_id for item in items for event_id in item.get("redactions", ())]
     gaps = [item for item in items if item["sk"].startswith(_GAP)]
     places = [Follower(item["ordinal"], item["below"]) for item in gaps if "ordinal" in item]
@@ -251,7 +272,7 @@ def _awaited_from(items: Collection[Item]) -> Awaited:
 
 
 def hold_redaction_write(room_id: RoomId, target_id: str, redaction_id: str) -> Write:
-    """Return the write that keeps a redaction until its target comes."""
+    """Return the write that stores a redaction until its target arrives."""
     return dynamodb.update(
         ROOMS,
         {"room_id": room_id, "sk": _REDACTIONS + target_id},
@@ -261,10 +282,10 @@ def hold_redaction_write(room_id: RoomId, target_id: str, redaction_id: str) -> 
 
 
 def gap_write(room_id: RoomId, event_id: EventId, follower: Follower) -> Write:
-    """Return the write that notes that an accepted event follows this unknown one.
+    """Return the write that records that an accepted event follows this missing one.
 
-    An earlier note stays, because new events are above all that came before. For filled-in events, which may
-    be lower, use `gap_replacement`.
+    It doesn't replace an earlier note, because new events are above all earlier ones. For events that fill
+    gaps, which may be lower, use `gap_replacement`.
     """
     return dynamodb.update(
         ROOMS,
@@ -276,13 +297,13 @@ def gap_write(room_id: RoomId, event_id: EventId, follower: Follower) -> Write:
 
 
 def gap_replacement(room_id: RoomId, event_id: EventId, follower: Follower) -> Write:
-    """Return the write that notes the lowest event which follows a missing one."""
+    """Return the write that records the lowest event which follows a missing one."""
     place = {"ordinal": follower.ordinal, "below": follower.below}
     return dynamodb.put(ROOMS, {"room_id": room_id, "sk": _GAP + event_id, **place})
 
 
 def read_followers(room_id: RoomId, event_ids: Collection[EventId]) -> dict[EventId, Follower]:
-    """Return the followers of those of these events that were followed before they came, by event ID."""
+    """Return, by event ID, the followers of those events that were followed before they arrived."""
     keys = [{"room_id": room_id, "sk": _GAP + event_id} for event_id in dict.fromkeys(event_ids)]
     items = dynamodb.batch_get({ROOMS: keys})[ROOMS] if keys else []
     return {

@@ -1,6 +1,7 @@
-"""The items of a room: its head, log and current state, and the places of its events.
+"""The items of a room: its head, log and current state.
 
-`docs/storage.md` describes the layouts; only this module builds and parses these items.
+`docs/storage.md` describes the layouts; only this module builds and parses these items. `room_heads` has the
+head, `event_places` the places of events.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import functools
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency, dynamodb, packing
 from murmuration.aws.dynamodb import Item, Key, StoredItem, Values, Write
@@ -60,28 +61,26 @@ __all__ = [
     "settling_write",
     "unindexed_check",
 ]  # The names of `room_heads` are exported from here too.
-LOG, EVENTS = "room-log", "events"
+LOG = "room-log"
 MAX_SORT_KEY_BYTES = 1024
-UNPLACED = "attribute_not_exists(#ordinal) AND attribute_not_exists(state_root)"
-"""The condition that an event's place in the room's graph isn't stored yet (names: #ordinal)."""
 _ORDINAL_OFFSET = 10**15
 DUMMY_EVENT = "org.matrix.dummy_event"
-"""The type of events that only join forks: no client is shown them."""
+"""The type of events that only merge forks: clients don't see them."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """An event of a room's log, with what the log knows of it.
+    """An event of a room's log, with the log's facts about it.
 
     `state_root` is the state before the event, by the events that it follows; `room_root` is the room's state
-    when the event came, if that is another. `resolved`: the event changed more of the state than its own
-    entry. `withheld`: no client is shown it. `device_id` and `txn_id` are the sending client's; `delay_id` is
+    when the event arrived, if that differs. `resolved`: the event changed more of the state than its own
+    entry. `withheld`: clients don't see it. `device_id` and `txn_id` are the sending client's; `delay_id` is
     set if it was a delayed event. `redacted_because` is the redaction's PDU. `groups` are the kinds of events
     that relate to it, `replies` is their number in its thread (`storage.rooms.relations`). `after_gap`: an
-    event that it follows was missing. `filled_below`: it was filled in later, and belongs below the event
-    with this ordinal. `relayed`: this server sends the event of another server's user to other servers;
-    `distributed`: another server does so with this server's. `purged`: nothing is left but its place.
-    `stored_length` is how many characters of JSON were read, 0 if it wasn't read.
+    event that it follows was missing. `filled_below`: it was added later in a gap, below the event with this
+    ordinal. `relayed`: this server sends the event of another server's user to other servers; `distributed`:
+    another server does so with this server's. `purged`: only its place is left. `stored_length` is how many
+    characters of JSON were read, 0 if it wasn't read.
     """
 
     ordinal: int
@@ -107,7 +106,7 @@ class LogEntry:
 
     @property
     def is_past(self) -> bool:
-        """Whether the event was filled in as part of the past: clients never get it as new."""
+        """Whether the event was added later as an old one: clients never get it as new."""
         return self.filled_below is not None
 
     @property
@@ -121,7 +120,7 @@ class LogEntry:
 
     @property
     def current_root(self) -> NodeId:
-        """The snapshot of the room's state when the event came."""
+        """The snapshot of the room's state when the event arrived."""
         return self.state_root if self.room_root is None else self.room_root
 
 
@@ -145,7 +144,7 @@ def state_sk(pair: StateKey) -> str:
 
 
 def state_prefix(event_type: str) -> str:
-    """Return the beginning of the sort keys of all state of one type."""
+    """Return the prefix of the sort keys of all state of one type."""
     return f"state#{event_type.replace('~', '~0').replace('#', '~1')}#"
 
 
@@ -184,7 +183,7 @@ def log_entry_from_item(item: StoredItem, version: RoomVersion) -> LogEntry:
 
 
 def state_read(room_id: RoomId, pair: StateKey, version: RoomVersion) -> Read[StateEntry | None]:
-    """Read a current state event; None if the room has none of this type and state key."""
+    """Return the read of a current state event; its value is None if the room has no such state."""
     return Read(
         ROOMS,
         state_item_key(room_id, pair),
@@ -199,7 +198,7 @@ def read_rooms_with_state(room_ids: Sequence[RoomId], pair: StateKey) -> set[Roo
 
 
 def stored_state_read(room_id: RoomId, pair: StateKey) -> Read[Callable[[RoomVersion], StateEntry] | None]:
-    """Read a current state event; the result is a function of the room's version, which isn't known yet."""
+    """Return the read of a current state event; its value is a function of the room's version."""
     return Read(
         ROOMS,
         state_item_key(room_id, pair),
@@ -216,7 +215,7 @@ def state_entry_from_item(item: StoredItem, version: RoomVersion) -> StateEntry:
 
 
 def log_write(entry: LogEntry, *, condition: str | None = None, values: Item | None = None) -> Write:
-    """Return the write that puts an entry into the log, if `condition` holds."""
+    """Return the write that adds an entry to the log, if `condition` holds."""
     item: Item = {
         "room_id": entry.room_id,
         "ordinal": entry.ordinal,
@@ -231,7 +230,7 @@ def log_write(entry: LogEntry, *, condition: str | None = None, values: Item | N
         ("delay_id", entry.delay_id),
         ("replaced", _dump(entry.replaced)),
         ("redacted_because", _dump(entry.redacted_because)),
-        # Whom the Streams worker wakes beside the members.
+        # The users whom the Streams worker wakes in addition to the members.
         ("member", entry.event.state_key if entry.event.membership is not None else None),
         ("groups", entry.groups or None),
         ("replies", entry.replies or None),
@@ -249,44 +248,8 @@ def log_write(entry: LogEntry, *, condition: str | None = None, values: Item | N
     return dynamodb.put(LOG, item, condition=condition, values=values)
 
 
-def _dump(value: Any) -> str | None:
+def _dump(value: object) -> str | None:
     return None if value is None else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-
-def pointer_writes(entry: LogEntry, *, promoted: bool = False) -> list[Write]:
-    """Return the writes that claim the event's ID for its place in the log.
-
-    The first fails if the event has its place already. A `promoted` event was soft-failed: its place in the
-    graph is known, and the write fails if it is in the log.
-    """
-    event_id, room_id = entry.event.event_id, entry.room_id
-    item = {"event_id": place_key(event_id, room_id), "room_id": room_id, "ordinal": entry.ordinal}
-    if promoted:
-        claim = dynamodb.put(EVENTS, item, condition="kind = :kind", values={":kind": "soft_failed"})
-    else:
-        claim = dynamodb.put(EVENTS, item, condition=UNPLACED, names={"#ordinal": "ordinal"})
-    return [claim, *room_note_writes(event_id, room_id)]
-
-
-def room_note_writes(event_id: EventId, room_id: RoomId) -> list[Write]:
-    """Return the write that notes the room of an event whose ID is unique within its room only.
-
-    If two rooms have this ID, the later one is noted. Other events need no write.
-    """
-    if place_key(event_id, room_id) == event_id:
-        return []
-    return [dynamodb.put(EVENTS, {"event_id": event_id, "room_id": room_id})]
-
-
-def place_key(event_id: EventId, room_id: RoomId) -> str:
-    """Return the key, in the table `events`, of the item about an event.
-
-    That is the event ID, if no other event can have it: it is a hash, or this server made it. In room
-    versions 1 and 2 other servers choose their events' IDs, even one that another room has: then the room is
-    in the key.
-    """
-    server = event_id.partition(":")[2]
-    return f"{event_id} {room_id}" if server and server != settings().server_name else event_id
 
 
 def state_write(room_id: RoomId, entry: StateEntry) -> Write:
@@ -309,11 +272,11 @@ def state_removal(room_id: RoomId, pair: StateKey) -> Write:
 def read_state_entries(
     room_id: RoomId, version: RoomVersion, pairs: Sequence[StateKey]
 ) -> dict[StateKey, StateEntry]:
-    """Return the current state events with these (type, state key) pairs, as far as they exist."""
+    """Return the current state events with these (type, state key) pairs that exist."""
     if not pairs:
         return {}
     keys = [state_item_key(room_id, pair) for pair in pairs]
-    # No item has a longer key: a client asked for what no state event can be.
+    # No item has a longer key: a client asked for a state event that can't exist.
     keys = [key for key in keys if len(key["sk"].encode()) <= MAX_SORT_KEY_BYTES]
     items = dynamodb.batch_get({ROOMS: keys})[ROOMS] if keys else []
     entries = [state_entry_from_item(item, version) for item in items]
@@ -323,7 +286,7 @@ def read_state_entries(
 def read_state_of_type(
     room_id: RoomId, version: RoomVersion, event_type: str | None = None, *, limit: int | None = None
 ) -> list[StateEntry]:
-    """Return the current state, all or of one type, by state key; at most `limit` events."""
+    """Return the current state, all or of one type, sorted by state key; at most `limit` events."""
     items = dynamodb.query(
         ROOMS,
         "room_id = :room AND begins_with(sk, :prefix)",
@@ -334,7 +297,7 @@ def read_state_of_type(
 
 
 def read_memberships_of(room_id: RoomId) -> dict[UserId, str]:
-    """Return the membership of everyone joined or invited, by user ID. Reads every member event.
+    """Return the membership of everyone who is joined or invited, by user ID. Reads every member event.
 
     Use it only for a room without a member index.
     """
@@ -353,9 +316,9 @@ def read_memberships_of(room_id: RoomId) -> dict[UserId, str]:
 
 
 def read_state_but_members(room_id: RoomId, version: RoomVersion) -> list[StateEntry]:
-    """Return the current state without membership events: a large room has little else."""
+    """Return the current state without membership events, which are most of a large room's state."""
     members = state_prefix(MEMBER)
-    # "$" comes right after "#", which ends the prefix.
+    # "$" is the character after "#", which ends the prefix.
     ranges = [("state#", members), (f"{members[:-1]}$", "state$")]
     pages = concurrency.parallel(*(functools.partial(_state_between, room_id, *bounds) for bounds in ranges))
     return [state_entry_from_item(item, version) for items in pages for item in items]
@@ -400,7 +363,7 @@ def read_log_page(
     limit: int,
     forward: bool = True,
 ) -> list[LogEntry]:
-    """Return what `read_log` returns, in one request of at most 1 MB, so possibly less than there is."""
+    """Return what `read_log` returns, in one request of at most 1 MB, so possibly fewer entries."""
     arguments = log_range(room_id, after, before)
     if arguments is None:
         return []
@@ -419,7 +382,7 @@ def log_range(room_id: RoomId, after: int | None, before: int | None) -> tuple[s
 
 
 def read_next(room_id: RoomId, version: RoomVersion, after: int) -> LogEntry | None:
-    """Return the first entry after an ordinal that came as new, and wasn't filled in later."""
+    """Return the first entry after an ordinal that arrived as a new one, and wasn't added later in a gap."""
     found = read_log(room_id, version, after=after, limit=1)
     below = found[0].filled_below if found else None
     if below is None:
@@ -428,7 +391,7 @@ def read_next(room_id: RoomId, version: RoomVersion, after: int) -> LogEntry | N
 
 
 def read_previous_ordinal(room_id: RoomId, before: int) -> int | None:
-    """Return the greatest ordinal of the log below another one; None at the log's beginning."""
+    """Return the greatest ordinal of the log below `before`; None at the log's beginning."""
     arguments = log_range(room_id, None, before)
     if arguments is None:
         return None
@@ -439,62 +402,15 @@ def read_previous_ordinal(room_id: RoomId, before: int) -> int | None:
 def read_log_roots(room_id: RoomId) -> set[NodeId]:
     """Return the snapshots that the entries of a room's log refer to. Reads the whole log."""
     roots: set[NodeId] = set()
-    after = None
-    while True:
-        page = dynamodb.query_page(
-            LOG, "room_id = :room", {":room": room_id}, after=after, attributes=("state_root", "room_root")
-        )
+    wanted = ("state_root", "room_root")
+    for page in dynamodb.query_pages(LOG, "room_id = :room", {":room": room_id}, attributes=wanted):
         roots.update(root for item in page.items for root in item.values())
-        after = page.more
-        if after is None:
-            return roots
+    return roots
 
 
 def read_log_entries(keys: Sequence[tuple[RoomId, int]], versions: Versions) -> list[LogEntry]:
-    """Return the existing log entries at these (room ID, ordinal) keys, in no order."""
+    """Return the existing log entries at these (room ID, ordinal) keys, in no particular order."""
     if not keys:
         return []
     items = dynamodb.batch_get({LOG: [log_key(room_id, ordinal) for room_id, ordinal in keys]})[LOG]
     return [log_entry_from_item(item, versions[item["room_id"]]) for item in items]
-
-
-def locate(event_ids: Collection[EventId], room_id: RoomId) -> dict[EventId, Item]:
-    """Return the places of events, by ID: {room_id, ordinal}, or {room_id, kind, json} outside the log.
-
-    If only the ID was looked up, the place may be in another room.
-    """
-    if not event_ids:
-        return {}
-    items = dynamodb.batch_get({EVENTS: place_keys(event_ids, room_id)})[EVENTS]
-    return places_among(items, event_ids, room_id)
-
-
-def place_keys(event_ids: Collection[EventId], room_id: RoomId) -> list[dict[str, str]]:
-    """Return the keys, in the table `events`, of a room's events."""
-    return [{"event_id": place_key(event_id, room_id)} for event_id in dict.fromkeys(event_ids)]
-
-
-def places_among(items: Collection[Item], event_ids: EventIds, room_id: RoomId) -> dict[EventId, Item]:
-    """Return the items at `place_keys`, by event ID."""
-    by_key = {item["event_id"]: item for item in items}
-    keys = {event_id: place_key(event_id, room_id) for event_id in event_ids}
-    return {event_id: by_key[key] for event_id, key in keys.items() if key in by_key}
-
-
-def read_room_of(event_id: EventId) -> RoomId | None:
-    """Return the ID of the room that an event is in; None for an unknown event."""
-    items = dynamodb.batch_get({EVENTS: [{"event_id": event_id}]})[EVENTS]
-    return items[0]["room_id"] if items else None
-
-
-def read_events(event_ids: EventIds, version: RoomVersion, room_id: RoomId) -> dict[EventId, Event]:
-    """Return the known ones of a room's events by ID, wherever they are stored. Two round trips."""
-    places = locate(event_ids, room_id)
-    found = {
-        event_id: Event.from_json(place["json"], version, event_id)
-        for event_id, place in places.items()
-        if "json" in place
-    }
-    logged = [(place["room_id"], place["ordinal"]) for place in places.values() if "ordinal" in place]
-    entries = read_log_entries(logged, {room_id: version for room_id, _ in logged})
-    return found | {entry.event.event_id: entry.event for entry in entries}

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import Attributes, ConditionFailed, Item, Write
+from murmuration.aws.dynamodb import Attributes, ConditionFailed, Write
 from murmuration.clock import now_ms
 from murmuration.protocol.identifiers import UserId
+
+if TYPE_CHECKING:
+    from murmuration.storage.json_types import ValidationItem
 
 DIRECTORY, USERS, TRANSIENT = "directory", "users", "transient"
 PREFIX = "threepid#"
@@ -78,21 +82,17 @@ def _key(medium: str, address: str) -> str:
 # -- Proofs ----------------------------------------------------------------------------------------------
 
 
-def read_validation(sid: str) -> Item | None:
-    """Return the item of a session that proves an address: `address`, `secret_hash`, `token_hash`, and
-    others.
-
-    `validated_ms` is set once the address is proved.
-    """
-    item = dynamodb.get(TRANSIENT, _session_key(sid))
+def read_validation(sid: str) -> ValidationItem | None:
+    """Return the item of a session that proves an address; None if there is none, or it is over."""
+    item = cast("ValidationItem | None", dynamodb.get(TRANSIENT, _session_key(sid)))
     return item if item is not None and item["expires"] * 1000 > now_ms() else None
 
 
 def begin_validation(sid: str, attributes: Attributes, *, send_attempt: int) -> bool:
     """Begin a session, or begin it again with a later attempt.
 
-    Returns False if this attempt or a later one was made before. Each attempt has its own `token_hash`, so a
-    write that is retried after a lost response recognises itself.
+    Returns False if this attempt or a later one was made before. Each attempt has its own `token_hash`, so if
+    our write is retried after a lost response, it shows that the attempt is ours.
     """
     item = {
         **_session_key(sid),
@@ -116,7 +116,7 @@ def begin_validation(sid: str, attributes: Attributes, *, send_attempt: int) -> 
 
 
 def take_back(sid: str, token_hash: str) -> None:
-    """Uncount an attempt whose mail could not be sent. A later attempt isn't touched."""
+    """Undo the counting of an attempt whose mail could not be sent. A later attempt isn't changed."""
     with suppress(ConditionFailed):
         dynamodb.execute(
             dynamodb.update(
