@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -167,6 +168,10 @@ def test_account_data_over_an_answer_comes_in_several_and_hides_from_the_first(m
     assert len([each for each in told if each in wanted]) == len(wanted)
 
 
+def unless_there(row: Membership, before: Membership | None) -> Membership | None:
+    return None if before is not None else row
+
+
 def test_ended_invites_of_other_servers_come_in_several_answers(
     make_client: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,14 +182,14 @@ def test_ended_invites_of_other_servers_come_in_several_answers(
     monkeypatch.setattr("murmuration.sync.answer.Answer.bytes_for_rooms", lambda _answer: 3_000)
     rooms = [RoomId(f"!{number}:elsewhere.example") for number in range(5)]
     for room_id in rooms:
-        event = {
+        event: dict[str, Any] = {
             "type": "m.room.member", "state_key": user_id, "sender": user_id, "event_id": f"${room_id}",
             "content": {"membership": "leave", "reason": "r" * 1_000}, "origin_server_ts": 1, "unsigned": {},
         }  # fmt: skip
         ended = Membership(
             user_id, room_id, "leave", EventId(event["event_id"]), user_id, None, None, "invite", [event]
         )
-        outside.record(user_id, room_id, lambda before, ended=ended: None if before else ended)
+        outside.record(user_id, room_id, functools.partial(unless_there, ended))
     told: list[str] = []
     while not has_nothing(answer := syncing.sync()):
         assert 0 < len(answer["rooms"]["leave"]) < len(rooms)
