@@ -1,4 +1,4 @@
-"""What every test may lean on: a DynamoDB of its own for the run, the deployment's settings, fresh names."""
+"""The basis of every test: a DynamoDB for the run, the deployment's settings, fresh names."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Say what was left out, if the long tests were."""
+    """Print what was left out, if the long tests were left out."""
     if config.getoption("-m") != "not long":
         return
     folder = Path(__file__).parent
@@ -95,7 +95,7 @@ def dynamodb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _ring_nobody(call: Call, proceed: Proceed) -> Answer:
-    """Take the ring for a queue's worker where a test has no workers."""
+    """Accept a request to call a queue's worker, if a test has no workers."""
     return {} if (call.service, call.operation) == ("lambda", "Invoke") else proceed(call)
 
 

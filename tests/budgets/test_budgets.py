@@ -32,7 +32,7 @@ def delays(sqs: Sqs) -> None:
 
 @pytest.fixture(autouse=True)
 def _limits_on(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Rates are limited, as they are where it is deployed, but hold up no stage.
+    """Turn on rate limits, as in a deployment, but so that they don't refuse any stage's requests.
 
     The write that moves a quantum of a budget comes once in many requests; `tests/identity` counts it.
     """

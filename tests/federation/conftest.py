@@ -46,7 +46,7 @@ def two(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def network(deployment: None, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
-    """Names and records are the test's. The loopback may be asked. This process remembers nothing."""
+    """Replace names and records by the test's, allow the loopback, and clear the process's caches."""
     from murmuration.federation.keys import fetching
     from murmuration.federation.names import resolving
     from murmuration.federation.requests import health

@@ -37,7 +37,7 @@ def mirror(alice: Client, peer: Peer) -> Mirror:
 
 
 def take(peer: Peer, event: Any) -> Spent:
-    """Return what the worker spends on one event."""
+    """Return the worker's costs of one event."""
     message = {"origin": peer.name, "room_id": peer.room.room_id, "pdus": [event.pdu]}
     with Meter() as meter:
         counts = working.work(json.loads(json.dumps(message)))
@@ -80,7 +80,7 @@ def test_what_is_known_costs_reads_alone(peer: Peer, mirror: Mirror) -> None:
 
 
 def test_transaction(peer: Peer, mirror: Mirror, worker: Worker) -> None:
-    """Taking a transaction: the room's head, and the server's limit."""
+    """Receiving a transaction costs reading the room's head and taking from the server's limit."""
     peer.send(mirror.message(UserId(f"@bob:{peer.name}"), "warm"))
     event = mirror.message(UserId(f"@bob:{peer.name}"), "hello")
     with Meter() as meter:
