@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("sqs", "parked", "delays")
 
 @pytest.fixture
 def delays(sqs: Sqs) -> None:
-    """The queue of delayed events."""
+    """Return the queue of delayed events."""
     make = sqs.operations()["CreateQueue"]
     make({"QueueName": settings().queue(QUEUE)})
 

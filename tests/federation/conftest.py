@@ -91,7 +91,7 @@ class Clock:
 
 @pytest.fixture
 def moving_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Moves the clock of everything in the federation's modules."""
+    """Move the clock of everything in the federation's modules."""
     import importlib
 
     made = Clock()

@@ -35,7 +35,7 @@ def tell(request: Request) -> Any:
 
 @pytest.fixture(autouse=True)
 def _viewer_secret(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The secret that the viewer side puts on requests."""
+    """Set the secret that the viewer side puts on requests."""
     from murmuration.aws import parameters
 
     monkeypatch.setenv("MURMURATION_VIEWER_SECRET_PARAMETER", "viewer-secret")

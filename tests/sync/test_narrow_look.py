@@ -58,7 +58,7 @@ class Stage:
 
     @property
     def is_rung(self) -> bool:
-        """Return whether the device's last registration has been rung."""
+        """Whether the device's last registration has been rung."""
         (item,) = listeners.read_items([UserId(self.bob.user_id)])
         return any(wait.is_last for wait in listeners.called_in([item]))
 

@@ -24,7 +24,7 @@ def alice(make_client: Callable[..., Client]) -> Client:
 
 @pytest.fixture(autouse=True)
 def _viewer_secret(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The secret that the viewer side puts on requests."""
+    """Set the secret that the viewer side puts on requests."""
     monkeypatch.setenv("MURMURATION_VIEWER_SECRET_PARAMETER", "viewer-secret")
     monkeypatch.setattr(parameters, "read_secret", lambda _: SECRET)
     settings.cache_clear()

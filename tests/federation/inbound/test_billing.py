@@ -100,7 +100,7 @@ def test_the_bound_for_all_servers_can_be_turned_off(
 
 
 def messages(peer: Peer, alice: Client, message_id: str, size: int) -> dict[str, Any]:
-    """Messages for all of Alice's devices."""
+    """Return messages for all of Alice's devices."""
     content = {
         "sender": f"@bob:{peer.name}",
         "type": "m.test",

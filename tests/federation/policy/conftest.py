@@ -62,7 +62,7 @@ class PolicyServer(Peer):
 
     @property
     def texts(self) -> list[str]:
-        """Return the texts of the events that it was asked about."""
+        """The texts of the events that it was asked about."""
         return [pdu["content"].get("body", pdu["type"]) for pdu in self.judged]
 
 

@@ -24,7 +24,7 @@ class Got:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Return the size of a picture."""
+        """The size of a picture, (width, height)."""
         with Image.open(BytesIO(self.data)) as image:
             return image.size
 
