@@ -1,8 +1,8 @@
-"""Uploads past a function's 6 MB: the REST API's integration with the bucket.
+"""Uploads beyond a function's 6 MB: the REST API's integration with the bucket.
 
 Plain data, without the CDK, so that the local gateway runs the same. If an upload's body is larger than a
 function accepts, the viewer function sends it to `/uploads`. There the gateway first asks the route's
-function, as an authorizer (`murmuration.endpoint.uploads` describes its answer). Then it puts the body into
+function, as an authorizer (`murmuration.endpoint.uploads` describes its answer). Then it stores the body in
 the bucket, which refuses to overwrite an object. A template makes the client's answer from the authorizer's.
 
 For a refused upload, the authorizer names a key to which the gateway's role may not write. So the body isn't
@@ -20,15 +20,15 @@ from infra_shared.parking import TEMPLATES
 
 PREFIX = "/uploads"
 FOLDER = "media"
-"""What the keys of stored uploads begin with, and all that the gateway may write."""
+"""The prefix of the keys of stored uploads. The gateway may write nothing else."""
 AUTHORIZER = "large-uploads"
 LARGE_BYTES = 4_194_304
-"""What has more goes this way; `viewer.js` has the number too."""
+"""Larger bodies take this way; `viewer.js` has the number too."""
 MOST_POST_BYTES = 10_000_000
-"""What API Gateway takes. What has more can go from CloudFront into the bucket (`viewer.js`)."""
+"""The maximum of API Gateway. Larger bodies can go from CloudFront into the bucket (`viewer.js`)."""
 SECONDS = 29
 STATUSES = (400, 401, 403, 404, 409, 413, 429, 500, 503)
-"""With which a function may refuse an upload; the template knows no others."""
+"""The statuses with which a function may refuse an upload; the template knows no others."""
 
 
 def template() -> str:

@@ -21,13 +21,13 @@ _FIELDS = frozenset(
 
 
 class BadFixture(Exception):
-    """A fixture's file can't be used; the message says which and why."""
+    """A fixture's file can't be used. The message says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fixture:
-    """An event for a function, and its expected outcome: the content of `*.expected.json`, or {} without
-    one.
+    """An event for a function, and its expected outcome: the content of `*.expected.json`, or {} if there is
+    none.
     """
 
     path: Path

@@ -47,7 +47,7 @@ def _items(expected: object, actual: Sequence[Any], where: str, table: str) -> I
     for item in expected:
         found = by_key.get(tuple(_hashable(item.get(name)) for name in keys))
         if found is None:
-            vague.append(item)  # its key isn't known beforehand
+            vague.append(item)  # its key isn't known in advance
         else:
             yield from differences(
                 {"$subset": item}, found, f"{where}[{'|'.join(map(str, _key(keys, item)))}]"

@@ -35,7 +35,7 @@ KINDS: dict[str, Callable[[Any], bool]] = {
 
 
 def differences(expected: object, actual: object, where: str = "") -> Iterator[str]:
-    """Yield one line for each place at which `actual` isn't as `expected`."""
+    """Yield one line for each difference between `actual` and `expected`."""
     match expected:
         case {"$any": str(kind), **rest} if not rest:
             if not KINDS[kind](actual):
@@ -62,8 +62,8 @@ def differences(expected: object, actual: object, where: str = "") -> Iterator[s
 
 
 def unmatched(expected: Sequence[Any], actual: Sequence[Any]) -> tuple[list[int], list[int]]:
-    """Pair the expected elements with actual ones that match. Returns the indexes of those left over, of
-    each list.
+    """Pair the expected elements with matching actual ones. Returns the indexes of the unpaired ones, of each
+    list.
     """
     partner: dict[int, int] = {}
 

@@ -22,7 +22,7 @@ def to_json(value: object) -> Any:
 
 
 def from_json(value: object) -> Any:
-    """Return the stored value of which `to_json` returned this JSON form."""
+    """Return the stored value from its JSON form."""
     match value:
         case {"$bytes": str(text), **rest} if not rest:
             return base64.b64decode(text)

@@ -1,6 +1,7 @@
-"""AWS's list prices, in US dollars without taxes, and what is free for good.
+"""AWS's list prices, in US dollars without taxes, and the amounts that are permanently free.
 
-Offers for new accounts are left out: they end. Prices are those of the first tier, which is the dearest.
+Offers for new accounts are left out, because they end. Prices are those of the first tier, which is the most
+expensive.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 DATE = "November 2026"
-"""When the table was last gone through."""
+"""When the table was last checked."""
 REGION = "us-east-1"
-"""Elsewhere they differ by up to a fifth: Frankfurt's API Gateway and DynamoDB are dearer, for example."""
+"""Other regions differ by up to a fifth: in Frankfurt, for example, API Gateway and DynamoDB cost more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,16 @@ def test_an_event_goes_to_a_functions_own_path(service: Service) -> None:
     assert body == b"{}"
 
 
+def test_a_ring_is_no_part_of_a_circle(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lambda stops a function that calls itself, if the call has the header that the function was given."""
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-5f84c7a1-0;Lineage=1:a87bd80c:16")
+    service.answers = [(202, b"")]
+    call("lambda", "Invoke", {"FunctionName": "f", "InvocationType": "Event", "Payload": "{}"})
+    ((headers, _),) = service.asked
+    assert "x-amz-invocation-type" in headers
+    assert "x-amzn-trace-id" not in headers
+
+
 @given(
     st.sampled_from(sorted(PROTOCOLS)),
     st.sampled_from(["/", "/2015-03-31/functions/some-name_1/invocations"]),

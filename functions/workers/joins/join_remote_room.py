@@ -1,4 +1,4 @@
-"""Join a room that other servers are in, for a user whose request waits for it; or leave one, later."""
+"""Join a room that other servers are in, for a user whose request waits for it; or leave one later."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ import pytest
 from infra_cdk.parts.edge import PARKING, QUEUES, SOCKET_PATHS, VIEWER_RESPONSE, viewer_code, without_comments
 from infra_cdk.settings import Settings
 from infra_shared import edge_waits
+from infra_shared.gateway_answers import GATEWAY_ANSWERS
 from infra_shared.parking import PATH
 from local_cloud.gateway.events import HttpRequest, needs_uri_header
-from murmuration.endpoint.gateway import GATEWAY_ANSWERS
 from murmuration.endpoint.http import CORS_HEADERS
 from murmuration.sync.marks import fingerprint
 from tests.local_cloud.gateway.test_parking import INTERNAL, NOT_INTERNAL

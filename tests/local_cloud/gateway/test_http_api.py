@@ -12,9 +12,9 @@ from urllib.parse import unquote
 
 import pytest
 
+from infra_shared.gateway_answers import GATEWAY_ANSWERS
 from local_cloud.gateway.http_api import path_seen
 from murmuration.endpoint import Http, Request
-from murmuration.endpoint.gateway import GATEWAY_ANSWERS
 from tests.infra.viewer.test_viewer import code_for, viewing
 from tests.local_cloud.conftest import Answer, Gateway
 from tests.local_cloud.routed import answer, routed

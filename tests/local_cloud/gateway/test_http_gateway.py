@@ -8,8 +8,8 @@ import time
 
 import pytest
 
+from infra_shared.gateway_answers import MAX_REQUEST_BYTES
 from murmuration.endpoint import Http
-from murmuration.endpoint.gateway import MAX_REQUEST_BYTES
 from tests.local_cloud.routed import answer, routed
 
 

@@ -57,8 +57,10 @@ def put(key: str, data: bytes | IO[bytes], content_type: str, *, encoding: str =
     client().put_object(Bucket=settings().media_bucket, Key=key, Body=data, ContentType=content_type, **more)
 
 
-def signed_path(key: str, seconds: int, *, headers: Mapping[str, str] | None = None) -> str:
-    """Return a path and query with which anybody may read an object for `seconds`.
+def signed_path(
+    key: str, seconds: int, *, headers: Mapping[str, str] | None = None, method: str = "GET"
+) -> str:
+    """Return a path and query with which anybody may read an object for `seconds`, or its headers (HEAD).
 
     CloudFront passes such a request to the bucket, so clients use the path at the server's own address.
     `headers` may name headers of RESPONSE_HEADERS; the bucket then sends these instead of the object's own.
@@ -75,7 +77,7 @@ def signed_path(key: str, seconds: int, *, headers: Mapping[str, str] | None = N
     more = {said: wanted[name] for name, said in RESPONSE_HEADERS.items() if wanted.get(name)}
     query = f"?{urlencode(more, quote_via=quote, safe='')}" if more else ""
     url = f"https://{settings().media_bucket}.s3.{region}.amazonaws.com/{key}{query}"
-    request = AWSRequest("GET", url)
+    request = AWSRequest(method, url)
     S3SigV4QueryAuth(session().get_credentials(), "s3", region, expires=seconds).add_auth(request)
     parts = urlsplit(request.url)
     return f"{parts.path}?{parts.query}"

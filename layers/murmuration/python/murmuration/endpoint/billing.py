@@ -118,7 +118,7 @@ def _estimate(request: Request, route: Http) -> float:
     """Return the cost to charge before the work. What a client sends is stored in the database,
     except media.
     """
-    if request.method == "GET":
+    if request.method in ("GET", "HEAD"):
         return budgets.ORDINARY
     kilobytes = len(request.event.get("body") or "") / 1024
     stored_as_object = route.path.startswith("/_matrix/media/")

@@ -19,7 +19,7 @@ KEPT_MS = 5 * 60_000
 
 
 def read(user_id: UserId) -> ProfileFields | None:
-    """Return the recent answer of the user's server: {} for an unknown user, None if there is none."""
+    """Return the recent answer of the user's server: {} for an unknown user; None if no answer is stored."""
     return fetch(Read(TABLE, _key(user_id), _parse, eventual=True))
 
 
