@@ -542,7 +542,7 @@ def test_the_source_knows_nothing_of_where_it_was_written() -> None:
 
 NAMED_FILE = re.compile(r"`([\w./-]*/[\w.-]+\.(?:py|md|js|vtl))`")
 NAMED_MODULE = re.compile(
-    r"`((?:accounts|aws|delivery|endpoint|federation|identity|protocol|sliding_sync|storage)(?:\.\w+)+)`"
+    r"`(?!\w+\.jsonl`)((?:accounts|aws|delivery|endpoint|federation|identity|protocol|sliding_sync|storage)(?:\.\w+)+)`"
 )
 
 
