@@ -106,9 +106,9 @@ class Settings(BaseModel):
     """The largest file of another server that is fetched: within 24 s, through a function's disk of
     512 MB."""
     remote_media_days: Annotated[int, Field(ge=2, le=3_650)] = 30
-    """How long other servers' media are kept after they were last used."""
+    """How long other servers' media are kept after their last use."""
     local_media_days: Annotated[int, Field(ge=0, le=36_500)] = 0
-    """After how many days without use this server's own files are deleted; 0 keeps them for ever."""
+    """After how many days without use this server's own files are deleted; 0 for never."""
     federated_presence: bool = False
     """Whether presence is exchanged with other servers. It costs more than all messages."""
     url_previews: bool = True

@@ -1,7 +1,7 @@
 """The queue of PDUs. Each room is a group in it, so that one worker at a time processes the room's PDUs.
 
-A message has PDUs of one room from one server, or receipts that came before their events. Every message has
-a new deduplication ID, so SQS never drops one as a duplicate: a PDU that comes twice is recognised by its
+A message has PDUs of one room from one server, or receipts that arrived before their events. Every message
+has a new deduplication ID, so SQS never drops one as a duplicate: a PDU that comes twice is recognised by its
 event ID.
 """
 
@@ -54,7 +54,7 @@ def _send(origin: ServerName, room_id: RoomId, parts: Sequence[Sequence[object]]
 
 
 def put_receipts(origin: ServerName, room_id: RoomId, receipts: Sequence[StoredReceipt]) -> None:
-    """Queue receipts behind the PDUs of their room. Raises what SQS refuses."""
+    """Queue receipts behind the PDUs of their room. Raises the errors of SQS."""
     body: ReceiptsMessage = {"origin": origin, "room_id": room_id, "receipts": receipts}
     queues.send(QUEUE, body, group=group_of(room_id), dedup=uuid.uuid4().hex)
 

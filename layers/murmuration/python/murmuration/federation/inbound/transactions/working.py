@@ -50,9 +50,9 @@ MOST_RETRIED = 100
 def work(message: JsonObject) -> Counter[str]:
     """Receive the PDUs of a message (`queueing`). Returns the number of PDUs for each outcome.
 
-    A message may also have receipts that wait for their events (`federation.ephemera.taking`), or order that
-    a device list is fetched (`federation.devices.resyncing`). Raises Unavailable if the room is too busy, and
-    what the storage raises: then the message comes again.
+    A message may instead have receipts that wait for their events (`federation.ephemera.taking`), or order
+    that a device list is fetched (`federation.devices.resyncing`). Raises Unavailable if the room is too
+    busy, and what the storage raises: then the message comes again.
     """
     if "device_list" in message:
         from murmuration.federation.devices.resyncing import resync
