@@ -19,7 +19,7 @@ NOTIFY = Op(invocations=1, reads=19, writes=1, queue=3)
 """A push gateway is notified of an event: rules are evaluated, a worker is rung
 (`tests/budgets/today.py`)."""
 TAKEN = Op(requests=1, invocations=2, reads=16, writes=9, queue=4)
-"""A single event arrives from another server (`tests/federation/inbound/test_budgets.py`)."""
+"""A single event arrives from another server (`tests/federation/inbound/costs/test_budgets.py`)."""
 GROUPS = 8
 """The number of groups into which other servers are divided (`federation.outbound.pokes.GROUPS`)."""
 
@@ -27,7 +27,7 @@ GROUPS = 8
 def sending(servers: float) -> Op:
     """Return what a message uses in addition if `servers` other servers are in its room, and all answer.
 
-    Counted in `tests/federation/test_sending_to_many.py`.
+    Counted in `tests/federation/sending/test_sending_to_many.py`.
     """
     groups = min(GROUPS, servers)
     return Op(invocations=groups, reads=1.5 * servers + 2 * groups, queue=1 + 3 * groups if servers else 0)
