@@ -30,7 +30,7 @@ MAX_SERVERS_BYTES = 400
 """The maximum length of each list of servers, for the same reason."""
 
 
-def _list(value: Any) -> Any:
+def _list(value: object) -> Any:
     """Return a list from its form on a command line: `a,b`."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
@@ -54,12 +54,12 @@ def _moment(value: str) -> str:
     return value
 
 
-def _flows(value: Any) -> Any:
+def _flows(value: object) -> Any:
     """Return flows from their form on a command line: `a,b c`."""
     return [_list(flow) for flow in value.split()] if isinstance(value, str) else value
 
 
-def _providers(value: Any) -> Any:
+def _providers(value: object) -> Any:
     """Return identity providers from their form on a command line: JSON."""
     return json.loads(value) if isinstance(value, str) else value
 

@@ -122,7 +122,7 @@ def test_imports_go_downward() -> None:
 
 
 NO_DOMAINS = ("aws", "storage", "protocol", "endpoint")
-RAW = re.compile(r"\bdynamodb\.(?:get|batch_get|put|update|delete|query|query_page|scan)\b|\bitem\[[\"']")
+RAW = re.compile(r"\bdynamodb\.(?:get|batch_get|put|update|delete|query|query_pages?|scan)\b|\bitem\[[\"']")
 """What only `storage` does: it names a single operation on items, or takes an item apart."""
 
 

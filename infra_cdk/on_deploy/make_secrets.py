@@ -43,6 +43,9 @@ class Event(TypedDict):
 TIME_TO_ANSWER_S = 20
 """How much of the function's time is reserved for the answer to CloudFormation."""
 
+PAUSE_S = 5
+"""How long what wasn't allowed is left alone before it's tried again."""
+
 
 class NotEmpty(Exception):
     """There wasn't enough time to delete all objects. The message says what to do."""
@@ -55,11 +58,27 @@ def handler(event: Event, context: Any) -> None:
     """
     until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - TIME_TO_ANSWER_S
     try:
-        data = _carry_out(event["RequestType"], event["ResourceProperties"], until)
+        data = _once_allowed(event["RequestType"], event["ResourceProperties"], until)
     except Exception as error:
         _answer(event, "FAILED", {}, f"{type(error).__name__}: {error}"[:1000])
         raise
     _answer(event, "SUCCESS", data)
+
+
+def _once_allowed(request: str, properties: Properties, until: float) -> dict[str, str]:
+    """Carry out a request. What AWS doesn't allow is tried again while there is time.
+
+    At a first deployment the function's role is seconds old, and IAM tells other services after a while.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html
+    """
+    while True:
+        try:
+            return _carry_out(request, properties, until)
+        except ClientError as error:
+            denied = error.response["Error"]["Code"] in ("AccessDenied", "AccessDeniedException")
+            if not denied or time.monotonic() + PAUSE_S > until:
+                raise
+        time.sleep(PAUSE_S)
 
 
 def _carry_out(request: str, properties: Properties, until: float) -> dict[str, str]:

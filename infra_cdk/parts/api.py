@@ -209,7 +209,9 @@ def _schemes(settings: Settings, routes: Mapping[str, Mapping[str, Function]]) -
 
 
 def methods_by_path(functions: Iterable[Function], part: Part) -> dict[str, dict[str, Function]]:
-    """Return the function for each path and method of an API; methods without one get the fallback.
+    """Return the function for each path and method of an API.
+
+    Methods without one get that of GET, which answers HEAD too, or else the fallback.
 
     Raises DeploymentError for routes that contradict each other.
     """
@@ -228,7 +230,7 @@ def methods_by_path(functions: Iterable[Function], part: Part) -> dict[str, dict
             raise DeploymentError(f"two functions serve {method} {path}")
         methods[key] = function
     for methods in paths.values():
-        methods.setdefault(ANY, fallback)
+        methods.setdefault(ANY, methods.get("get", fallback))
     return paths
 
 

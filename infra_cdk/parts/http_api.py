@@ -7,8 +7,8 @@ can't be reworded.
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-vs-rest.html
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html
 
-Its events have format 1.0, the format of REST APIs. As in the REST APIs, each path has the fallback function
-for the methods that it lacks.
+Its events have format 1.0, the format of REST APIs. As in the REST APIs, each path has its GET function for
+the methods that it lacks, or else the fallback function.
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
 """
 

@@ -7,6 +7,7 @@ tables can be restored to a point in time.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 from aws_cdk import CfnDeletionPolicy, CfnResource, Stack
@@ -18,8 +19,16 @@ from murmuration.storage.tables import TABLES, Table
 
 
 def make_tables(stack: Stack, settings: Settings) -> Mapping[str, dynamodb.CfnTable]:
-    """Make the tables, and return them by their logical names."""
-    return {table.name: _make_table(stack, settings, table) for table in TABLES}
+    """Make the tables, and return them by their logical names.
+
+    Those with indexes are made one after the other. DynamoDB refuses to make several of them at once, and a
+    deployment would fail for it.
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-dynamodb-table.html
+    """
+    made = {table.name: _make_table(stack, settings, table) for table in TABLES}
+    for before, after in itertools.pairwise(made[table.name] for table in TABLES if table.indexes):
+        after.add_resource_dependency(before)
+    return made
 
 
 def _make_table(stack: Stack, settings: Settings, table: Table) -> dynamodb.CfnTable:

@@ -14,7 +14,7 @@ RESOURCES: Final[Mapping[str, tuple[str, str]]] = {
     "sweeping:turn": ("*", "rows of the clock name queues"),
     "sweeping:sweep": ("*", "it goes through all queues that have a worker"),
     "wake_queues:*": ("wake-*", "it makes all its queues' names with that prefix"),
-    "http:Request._came_through_viewer": (
+    "request:Request._came_through_viewer": (
         "viewer-secret",
         "the setting viewer_secret_parameter is that parameter's whole name",
     ),

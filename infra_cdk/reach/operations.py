@@ -31,6 +31,7 @@ WIRE: Final[Mapping[str, Mapping[str, tuple[Need, ...]]]] = {
         "batch_get": (Need(TABLES, "", "batch_get"),),
         "query": (Need(TABLES, "", "query"),),
         "query_page": (Need(TABLES, "", "query"),),
+        "query_pages": (Need(TABLES, "", "query"),),
         "scan": (Need(TABLES, "", "scan"),),
         "scan_page": (Need(TABLES, "", "scan"),),
         "put": (Need(TABLES, "", "put"),),

@@ -7,8 +7,8 @@ from typing import Any
 
 from moto.cloudformation import parsing
 from moto.cloudformation.models import CloudFormationBackend, Stack
-from moto.core.common_models import CloudFormationModel
 
+from infra_cdk.rehearsal import updates
 from infra_cdk.rehearsal.custom_resource import CustomResource
 
 
@@ -24,7 +24,10 @@ def corrections() -> tuple[tuple[Any, str, Any], ...]:
     return (
         (parsing, "CustomModel", CustomResource),
         (parsing.ResourceMap, "delete", _with_policy(delete, RetainExceptOnCreate="Retain")),
-        (parsing.ResourceMap, "update", _forgetful(parsing.ResourceMap.update)),
+        (parsing.ResourceMap, "update", updates.update_resources),
+        (Stack, "update", updates.update_stack),
+        (Stack, "create_from_cloudformation_json", classmethod(updates.create_nested)),
+        (Stack, "update_from_cloudformation_json", classmethod(updates.update_nested)),
         (
             Stack,
             "create_resources",
@@ -85,21 +88,6 @@ def _users_first(delete: Callable[[Any], None]) -> Callable[[Any], None]:
         delete(resources)
 
     return ordered
-
-
-def _forgetful(update: Callable[..., None]) -> Callable[..., None]:
-    """Return an update that can create a resource again that an earlier update deleted.
-
-    Without it, moto takes the deleted one for the new one.
-    """
-
-    def updated(resources: Any, *arguments: Any, **named: Any) -> None:
-        for name, found in list(resources._parsed_resources.items()):
-            if isinstance(found, CloudFormationModel) and name not in resources._resource_json_map:
-                del resources._parsed_resources[name]
-        update(resources, *arguments, **named)
-
-    return updated
 
 
 def _with_defaults(resolve: Callable[..., dict[str, str]]) -> Callable[..., dict[str, str]]:

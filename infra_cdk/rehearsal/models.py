@@ -116,19 +116,25 @@ class Distribution(Kept, CloudFormationModel):
 # -- Failing on purpose ----------------------------------------------------------------------------------
 
 REFUSED = "/rehearsal/refused-function"
-"""The parameter of SSM that names the function which can't be created, to rehearse a failure."""
+"""The parameter of SSM that names the function which can't be made or changed, to rehearse a failure."""
 
 
-class CreationRefused(Exception):
-    """The resource wasn't created, on purpose: the rehearsal tests a deployment that fails."""
+class Refused(Exception):
+    """The resource wasn't made or changed, on purpose: the rehearsal tests a deployment that fails."""
 
 
-def _refused(account: str, region: str) -> str:
+def _refuse(name: str, account: str, region: str) -> None:
+    """Raise Refused for the function that is to fail."""
     found = ssm_backends[account][region].get_parameters([REFUSED])
-    return str(found[REFUSED].value) if REFUSED in found else ""
+    if REFUSED in found and str(found[REFUSED].value) == name:
+        raise Refused(f"{name} was refused, as the rehearsal asked for")
 
 
 # -- Functions -------------------------------------------------------------------------------------------
+
+
+class AlreadyThere(Exception):
+    """AWS refuses to make a second function of one name; moto would put it in the place of the first."""
 
 
 class LayerVersion(Kept, CloudFormationModel):
@@ -161,11 +167,14 @@ class Function(Kept, CloudFormationModel):
     name_property = "FunctionName"
 
     def create(self) -> None:
-        if str(self.properties["FunctionName"]) == _refused(self.account, self.region):
-            raise CreationRefused(f"{self.name} was refused, as the rehearsal asked for")
-        self.function = lambda_backend(self.account, self.region).create_function(dict(self.properties))
+        _refuse(self.name, self.account, self.region)
+        backend = lambda_backend(self.account, self.region)
+        if any(found.function_name == self.name for found in backend.list_functions()):
+            raise AlreadyThere(f"there is a function {self.name} already")
+        self.function = backend.create_function(dict(self.properties))
 
     def change(self) -> None:
+        _refuse(self.name, self.account, self.region)
         self.function.update_configuration(dict(self.properties))
         self.function.update_function_code(dict(self.properties["Code"]))
 

@@ -219,7 +219,7 @@ class HttpGateway:
         future: asyncio.Future[Any] = loop.create_future()
         timeout = self._limits.integration_timeout
 
-        def settle(answer: Any, error: Exception | None) -> None:
+        def settle(answer: object, error: Exception | None) -> None:
             if future.done():
                 return
             if error is None:
@@ -258,7 +258,8 @@ class HttpGateway:
 
 
 async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> None:
-    headers = [*headers, (b"content-length", str(len(content)).encode())]
+    if not any(name == b"content-length" for name, _ in headers):  # HEAD tells how long the body would be
+        headers = [*headers, (b"content-length", str(len(content)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
 
@@ -281,7 +282,7 @@ def request_of(scope: Message) -> HttpRequest:
 
 
 def response_of(
-    answer: Any, limit: int, remapped: Mapping[str, bytes] = _REMAPPED
+    answer: object, limit: int, remapped: Mapping[str, bytes] = _REMAPPED
 ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Return the status, headers and body of a Lambda proxy response. Raises MalformedAnswer."""
     if not isinstance(answer, dict):

@@ -43,8 +43,8 @@ class Match(NamedTuple):
 class Routes:
     """The tree of all HTTP routes.
 
-    A method that a resource lacks goes to the fallback, the function of `ANY /{proxy+}`, because the
-    deployment's resources all have an ANY method for it.
+    A method that a resource lacks goes to its function of GET, or else to the fallback, the function of
+    `ANY /{proxy+}`: the deployment's resources all have an ANY method with it.
     """
 
     def __init__(self, routes: Iterable[tuple[str, str, Function]]) -> None:
@@ -58,7 +58,7 @@ class Routes:
             resource.methods[method] = function
         self._fallback = self._root.greedy[1].methods.get("ANY") if self._root.greedy else None
         if self._fallback is not None:
-            self._root.methods.setdefault("ANY", self._fallback)
+            self._root.methods.setdefault("ANY", self._root.methods.get("GET") or self._fallback)
 
     def _resource(self, path: str) -> Resource:
         self._count += 1
@@ -104,7 +104,10 @@ class Routes:
         resource = _walk(self._root, parts, 0, found)
         if resource is None:
             return None
-        function = resource.methods.get(method) or resource.methods.get("ANY") or self._fallback
+        methods = resource.methods
+        function = methods.get(method) or methods.get("ANY")
+        if function is None and self._fallback is not None:
+            function = methods.get("GET") or self._fallback
         return Match(resource, dict(found) or None, function)
 
 

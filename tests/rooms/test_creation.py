@@ -185,6 +185,7 @@ def test_rooms_made_alike_at_the_same_time_are_rooms_of_their_own(alice, version
         ({"initial_state": [{"type": "m.room.name"}]}, 400, "M_MISSING_PARAM"),
         ({"power_level_content_override": {"users": {"@a:b": "high"}}}, 400, "M_INVALID_ROOM_STATE"),
         ({"initial_state": [{"type": "m.room.create", "content": {}}]}, 400, "M_INVALID_ROOM_STATE"),
+        ({"initial_state": [{"type": "m.room.redaction", "content": {}}]}, 400, "M_INVALID_PARAM"),
     ],
 )
 def test_what_makes_no_room_is_refused(alice, body, status, errcode):

@@ -18,11 +18,6 @@ Make = Callable[..., Client]
 NAME = ("m.room.name", "")
 
 
-@pytest.fixture
-def alice(make_client: Make) -> Client:
-    return make_client("alice")
-
-
 def lose_the_name(alice: Client, sliding: Sliding) -> tuple[Mirror, Any]:
     """Return the room's section before and after Bob's name for it is lost, since Alice had banned him on a
     fork.

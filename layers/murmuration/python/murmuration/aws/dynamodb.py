@@ -170,6 +170,17 @@ def query_page(
     return _page(response)
 
 
+def query_pages(table: str, condition: str, values: Values, **options: Any) -> Iterator[Page]:
+    """Yield the pages of a query to its end. Each is one request, made when the page is asked for."""
+    after: Item | None = None
+    while True:
+        page = query_page(table, condition, values, after=after, **options)
+        yield page
+        after = page.more
+        if after is None:
+            return
+
+
 def query(table: str, condition: str, values: Values, **options: Any) -> list[Item]:
     """Return all items of a query, or up to `limit`. One request for each 1 MB."""
     limit: int | None = options.pop("limit", None)

@@ -82,7 +82,7 @@ class Request:
             raise InvalidParam("The path is not UTF-8 after percent-decoding") from error
         for name, value in found.items():
             if len(value.encode()) > MAX_PARAMETER_BYTES:
-                long = NotFound if self.method == "GET" else TooLarge
+                long = NotFound if self.method in ("GET", "HEAD") else TooLarge
                 raise long(f"{name} has more than {MAX_PARAMETER_BYTES} bytes")
         return cast("PathParams", found)
 
@@ -292,7 +292,7 @@ class Request:
         return self._origin
 
     @property
-    def content(self) -> Any:
+    def content(self) -> object:
         """The JSON of a server's request, as it was verified, of any depth; None without a body."""
         return self._content
 

@@ -23,13 +23,16 @@ class OwnerFlags(TypedDict, total=False):
 
 
 class AccountItem(OwnerFlags):
-    """The item of an account (`storage.users.accounts`). A deactivated account has `deactivated_ms`."""
+    """The item of an account (`storage.users.accounts`). A closed account has `deactivated_ms`, and
+    `closing_hash`, the hash of its password, until all of it is deleted.
+    """
 
     user_id: UserId
     created_ms: int
     password_hash: NotRequired[str]
     login_networks: NotRequired[list[str]]
     deactivated_ms: NotRequired[int]
+    closing_hash: NotRequired[str]
     erased: NotRequired[bool]
 
 

@@ -7,7 +7,7 @@ counts the bytes that they uploaded, and `thumbnail#<media ID>#<size>` has the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,6 +67,14 @@ def read(media_id: str) -> Media | None:
         item.get("device_id"),
         item.get("used_ms", 0),
     )
+
+
+def scan_media() -> Iterator[Media]:
+    """Yield all media of this server that have content, in no order. Reads the whole table."""
+    owned = "attribute_exists(uploaded_ms) AND attribute_exists(user_id)"
+    for item in dynamodb.scan(TABLE, FilterExpression=owned):
+        if (content := content_of(item)) is not None:
+            yield Media(item["media_id"], item["user_id"], content, None)
 
 
 def content_of(item: StoredItem) -> Content | None:

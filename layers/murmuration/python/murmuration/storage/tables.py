@@ -15,6 +15,10 @@ from pynamodb.indexes import AllProjection, LocalSecondaryIndex
 from pynamodb.models import Model
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pynamodb.attributes import Attribute
+
     from murmuration.aws.calls import Parameters
 
 
@@ -268,7 +272,7 @@ class Table:
         return request
 
 
-def _keys(attributes: Any) -> tuple[tuple[str, str], ...]:
+def _keys(attributes: Mapping[str, Attribute[Any]]) -> tuple[tuple[str, str], ...]:
     found = [
         (not attribute.is_hash_key, str(attribute.attr_name), str(attribute.attr_type))
         for attribute in attributes.values()

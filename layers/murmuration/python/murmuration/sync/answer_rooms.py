@@ -118,7 +118,9 @@ def add_others(
                 answer.rooms.setdefault(kind, {})[row.room_id] = section
     for row in (row for row in others.left if row.is_outside):
         section = ctx.reader.outside(ctx, row)
-        if section is not None:
+        if section is not None and not budget.take(json_bytes(section)):
+            refused.add(row.room_id)
+        elif section is not None:
             answer.rooms.setdefault("leave", {})[row.room_id] = section
     left = [row for row in others.left if row.room_id in rooms and not row.is_outside]
     left.sort(key=lambda row: row.changed_ms or 0, reverse=True)

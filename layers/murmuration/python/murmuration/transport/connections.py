@@ -16,11 +16,14 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.transport.addresses import Reach, SocketAddress, resolve
 from murmuration.transport.deadlines import LOOK_S, Deadline
 from murmuration.transport.errors import NotConnected, TransportError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 CONNECT_SECONDS = 5.0
 MOST_ADDRESSES = 3
@@ -52,7 +55,7 @@ class _TimedReader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         return self._timed.receive_into(buffer)
 
 
@@ -69,8 +72,8 @@ class TimedSocket:
             self._inner.settimeout(self.deadline.left())
             view = view[self._inner.send(view[:65_536]) :]
 
-    def receive_into(self, buffer: Any) -> int:
-        while True:  # while nothing arrives, check regularly whether to continue waiting
+    def receive_into(self, buffer: WriteableBuffer) -> int:
+        while True:  # also while nothing comes, it is asked whether to wait on
             self._inner.settimeout(self.deadline.left(LOOK_S))
             try:
                 return self._inner.recv_into(buffer)

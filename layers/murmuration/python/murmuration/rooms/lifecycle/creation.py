@@ -54,7 +54,7 @@ from murmuration.rooms.membership.member_content import member_content
 from murmuration.rooms.membership.operations import checked_content
 from murmuration.rooms.writing.append import Append, Draft, append
 from murmuration.rooms.writing.content_checks import check_content
-from murmuration.rooms.writing.sending import named_aliases
+from murmuration.rooms.writing.sending import check_state_type, named_aliases
 from murmuration.rooms.writing.transactions import Claim
 from murmuration.settings import settings
 from murmuration.storage.live.streams import pause
@@ -284,6 +284,7 @@ def _drafts(
         event_type, state_key, content = event["type"], event.get("state_key", ""), event["content"]
         if levels is not None and (event_type, state_key) == POWER_LEVELS_KEY:
             continue
+        check_state_type(event_type)
         if event_type == MEMBER:
             content = checked_content(creator, state_key, content, new_room=True)
         elif event_type == CANONICAL_ALIAS:

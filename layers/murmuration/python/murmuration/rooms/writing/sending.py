@@ -5,8 +5,6 @@ https://spec.matrix.org/v1.19/client-server-api/#sending-events-to-a-room
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import Taking
 from murmuration.identity.tokens import AccessToken, Requester
@@ -139,7 +137,7 @@ def check_canonical_alias(room_id: RoomId, content: Content, current: Event | No
             raise BadAlias(f"The alias {alias} does not point to this room")
 
 
-def named_aliases(content: Content) -> list[Any]:
+def named_aliases(content: Content) -> list[object]:
     """Return the aliases in the content of an m.room.canonical_alias. Raises BadJson."""
     alternatives = content.get("alt_aliases") or []
     if not isinstance(alternatives, list):

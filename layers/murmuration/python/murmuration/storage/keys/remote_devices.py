@@ -62,17 +62,23 @@ class DeviceList:
     """The device list of a remote user.
 
     `is_fresh`: no newer change is known. `stream_ids` are those of the newest updates in it, if the other
-    server gave any. `content` is None while nothing is known. `is_untold`: observers may not have been told
-    of it. `confirmed_ms` is when the other server last sent information about the user.
+    server gave any. `packed` is what `RemoteDevices.encode` returned; None while nothing is known.
+    `is_untold`: observers may not have been told of it. `confirmed_ms` is when the other server last sent
+    information about the user.
     """
 
     user_id: UserId
     revision: int
     is_fresh: bool
     stream_ids: tuple[int, ...]
-    content: RemoteDevices | None
+    packed: bytes | None
     confirmed_ms: int
     is_untold: bool
+
+    @property
+    def content(self) -> RemoteDevices | None:
+        """The devices, unpacked by each use: those of many users together are large."""
+        return RemoteDevices.decode(self.packed) if self.packed is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +108,7 @@ def _parse_list(item: Item) -> DeviceList:
         item["revision"],
         item.get("fresh", False),
         tuple(item.get("stream_ids", ())),
-        RemoteDevices.decode(bytes(data)) if data is not None else None,
+        bytes(data) if data is not None else None,
         item.get("confirmed_ms", 0),
         item.get("untold", False),
     )

@@ -61,6 +61,19 @@ def servers_at(room_id: RoomId, state_root: bytes | None) -> Servers:
     return found
 
 
+def servers_now(room_id: RoomId) -> Servers:
+    """Return the other servers with a joined user now. Their index is read once for each state."""
+    head = room_items.read_head(room_id)
+    if head is None or not (head.federated or not head.is_indexed):
+        return Servers()
+    key = (room_id, head.state_root)
+    found = _servers.get(key)
+    if found is None:
+        found = Servers(member_index.read_servers(head), head)
+        _servers.put(key, found)
+    return found
+
+
 def _local_at(room_id: RoomId, state_root: bytes | None, head: RoomHead | None) -> _Local:
     found = _local.get((room_id, state_root)) if state_root is not None else None
     if found is None:

@@ -5,7 +5,7 @@ It is one item of the table `rooms`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -259,3 +259,13 @@ def read_heads(room_ids: Iterable[RoomId], *, eventual: bool = False) -> dict[Ro
 def read_head(room_id: RoomId) -> RoomHead | None:
     """Return the room's head; None for an unknown room."""
     return fetch(head_read(room_id))
+
+
+def scan_heads() -> Iterator[RoomHead]:
+    """Yield every room's head, in no order. Reads the whole table."""
+    items = dynamodb.scan(
+        ROOMS, FilterExpression="sk = :head", ExpressionAttributeValues={":head": {"S": HEAD}}
+    )
+    for item in items:
+        if (head := head_among([item])) is not None:
+            yield head

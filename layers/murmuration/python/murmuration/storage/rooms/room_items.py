@@ -10,7 +10,7 @@ import functools
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency, dynamodb, packing
 from murmuration.aws.dynamodb import Item, Key, StoredItem, Values, Write
@@ -249,7 +249,7 @@ def log_write(entry: LogEntry, *, condition: str | None = None, values: Item | N
     return dynamodb.put(LOG, item, condition=condition, values=values)
 
 
-def _dump(value: Any) -> str | None:
+def _dump(value: object) -> str | None:
     return None if value is None else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -403,15 +403,10 @@ def read_previous_ordinal(room_id: RoomId, before: int) -> int | None:
 def read_log_roots(room_id: RoomId) -> set[NodeId]:
     """Return the snapshots that the entries of a room's log refer to. Reads the whole log."""
     roots: set[NodeId] = set()
-    after = None
-    while True:
-        page = dynamodb.query_page(
-            LOG, "room_id = :room", {":room": room_id}, after=after, attributes=("state_root", "room_root")
-        )
+    wanted = ("state_root", "room_root")
+    for page in dynamodb.query_pages(LOG, "room_id = :room", {":room": room_id}, attributes=wanted):
         roots.update(root for item in page.items for root in item.values())
-        after = page.more
-        if after is None:
-            return roots
+    return roots
 
 
 def read_log_entries(keys: Sequence[tuple[RoomId, int]], versions: Versions) -> list[LogEntry]:

@@ -35,14 +35,9 @@ _AT_ONCE = 500
 
 
 def _pages(table: str, condition: str, values: Values, attributes: Sequence[str]) -> Iterator[list[Item]]:
-    after = None
-    while True:
-        page = dynamodb.query_page(table, condition, values, after=after, attributes=attributes)
+    for page in dynamodb.query_pages(table, condition, values, attributes=attributes):
         if page.items:
             yield page.items
-        after = page.more
-        if after is None:
-            return
 
 
 def _room_items(room_id: RoomId, prefix: str) -> Iterator[list[Item]]:

@@ -207,19 +207,9 @@ class StoredNode:
 
 def read_node_ids(room_id: RoomId) -> Iterator[list[StoredNode]]:
     """Yield all nodes of a room, a page at a time."""
-    after = None
-    while True:
-        page = dynamodb.query_page(
-            TABLE,
-            "room_id = :room",
-            {":room": room_id},
-            after=after,
-            attributes=("node_id", "written_ms"),
-        )
+    wanted = ("node_id", "written_ms")
+    for page in dynamodb.query_pages(TABLE, "room_id = :room", {":room": room_id}, attributes=wanted):
         yield [StoredNode(it["node_id"], it["written_ms"]) for it in page.items if "written_ms" in it]
-        after = page.more
-        if after is None:
-            return
 
 
 def node_removal(room_id: RoomId, node: StoredNode) -> Write:

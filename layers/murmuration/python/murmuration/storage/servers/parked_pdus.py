@@ -42,8 +42,8 @@ class ParkedPdu:
         return self.expires_ms <= now_ms()
 
 
-def park(room_id: RoomId, event_id: EventId, origin: ServerName, pdu: Any) -> bool:
-    """Park a PDU for later. Returns False if it is parked already."""
+def park(room_id: RoomId, event_id: EventId, origin: ServerName, pdu: object) -> bool:
+    """Park a PDU for later. Return False if it is parked already."""
     now = now_ms()
     item = {
         **_key(room_id, event_id),

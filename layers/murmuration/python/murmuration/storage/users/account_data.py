@@ -60,6 +60,12 @@ def read_room(user_id: UserId, room_id: RoomId) -> dict[str, JsonObject]:
     return {str(item["type"]): content_of(item) for item in items}
 
 
+def read_all(user_id: UserId) -> list[tuple[str, str, JsonObject]]:
+    """Return all of a user's account data: the room's ID, empty for the account's own, type and content."""
+    items = streams.read_prefix(streams.user_stream(user_id), PREFIX)
+    return [(room_of(item) or "", str(item["type"]), content_of(item)) for item in items if is_data(item)]
+
+
 def read_tags(user_id: UserId, room_ids: Sequence[RoomId]) -> dict[str, set[str]]:
     """Return the names of the tags that a user gave each of these rooms. One round trip for a hundred."""
     contents = fetch_all([content_read(user_id, room_id, TAG) for room_id in room_ids])

@@ -84,6 +84,8 @@ def read_account_and_device(
 
 
 ACCOUNT = "account"
+CLOSING = "closing"
+"""In place of a user's ID: the partition of accounts that are being closed."""
 
 
 def create_account_write(user_id: UserId, attributes: Attributes) -> Write:
@@ -185,18 +187,61 @@ def scan_accounts() -> Iterator[AccountItem]:
     return cast("Iterator[AccountItem]", found)
 
 
-def deactivate(user_id: UserId, *, at_ms: int, erase: bool) -> None:
-    """Deactivate an account permanently. Its item stays, so that the user ID is never assigned again."""
-    dynamodb.execute(
-        dynamodb.update(
-            USERS,
-            account_key(user_id),
-            f"SET deactivated_ms = if_not_exists(deactivated_ms, :at){', erased = :true' if erase else ''}"
-            " REMOVE password_hash, login_networks",
-            values={":at": at_ms} | ({":true": True} if erase else {}),
-            condition="attribute_exists(user_id)",
-        )
+def begin_closing(user_id: UserId, *, at_ms: int, erase: bool) -> None:
+    """Close an account for good. Its item stays, so that the user ID is never given out again.
+
+    Nobody logs in any more. Until `end_closing` the password still proves whose account it is, and
+    `read_closing` finds it. Raises ConditionFailed for an unknown account.
+    """
+    marker = dynamodb.put(USERS, {**_closing_key(user_id), "at_ms": at_ms})
+    erased = ", erased = :true" if erase else ""
+    values = {":true": True} if erase else {}
+    first = dynamodb.update(
+        USERS,
+        account_key(user_id),
+        f"SET deactivated_ms = :at, closing_hash = if_not_exists(password_hash, :none){erased}"
+        " REMOVE password_hash, login_networks",
+        values={":at": at_ms, ":none": "", **values},
+        condition="attribute_exists(user_id) AND attribute_not_exists(deactivated_ms)",
     )
+    again = dynamodb.update(
+        USERS,
+        account_key(user_id),
+        f"SET deactivated_ms = if_not_exists(deactivated_ms, :at){erased}",
+        values={":at": at_ms, **values},
+        condition="attribute_exists(user_id)",
+    )
+    try:
+        dynamodb.transact([first, marker])
+    except ConditionFailed:
+        dynamodb.transact([again, marker])
+
+
+def end_closing(user_id: UserId) -> None:
+    """Note that everything of a closed account is gone: it has no password any more."""
+    dynamodb.transact(
+        [
+            dynamodb.update(
+                USERS,
+                account_key(user_id),
+                "REMOVE closing_hash",
+                condition="attribute_exists(deactivated_ms)",
+            ),
+            dynamodb.delete(USERS, _closing_key(user_id)),
+        ]
+    )
+
+
+def read_closing(before_ms: int) -> list[UserId]:
+    """Return the accounts of which something may be left whose closing was begun before a time."""
+    items = dynamodb.query(
+        USERS, "user_id = :closing AND begins_with(sk, :prefix)", {":closing": CLOSING, ":prefix": "@"}
+    )
+    return [UserId(item["sk"]) for item in items if item["at_ms"] < before_ms]
+
+
+def _closing_key(user_id: UserId) -> dict[str, str]:
+    return {"user_id": CLOSING, "sk": user_id}
 
 
 def purge_user_data(user_id: UserId) -> None:

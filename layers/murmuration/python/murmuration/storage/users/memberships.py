@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 TABLE = "users"
 PREFIX = "membership#"
+_OF_INVITES = (
+    *("user_id", "sk", "membership", "event_id", "sender"),
+    *("ordinal", "since", "previous", "changed_ms"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,25 +117,31 @@ def read_memberships(
     return [from_item(item) for item in items if forgotten or not item.get("forgotten")]
 
 
-def has_invites(user_id: UserId, most: int) -> bool:
-    """Return whether the user has at least `most` open invites, as of a moment ago. One request for most
-    users.
+@dataclass(frozen=True, slots=True)
+class Invites:
+    """How many invites of a user are open, and their rows of invites that were withdrawn by others.
+
+    The rows have neither stripped state nor helping servers.
     """
-    found, after = 0, None
-    while True:
-        page = dynamodb.query_page(
-            TABLE,
-            "user_id = :user AND begins_with(sk, :prefix)",
-            {":user": user_id, ":prefix": PREFIX, ":invite": "invite"},
-            filter_expression="membership = :invite",
-            attributes=("sk",),
-            consistent=False,
-            after=after,
-        )
-        found += len(page.items)
-        after = page.more
-        if found >= most or after is None:
-            return found >= most
+
+    opened: int
+    withdrawn: Sequence[Membership]
+
+
+def read_invites(user_id: UserId) -> Invites:
+    """Return a user's invites as of a moment ago. One request for most users."""
+    pages = dynamodb.query_pages(
+        TABLE,
+        "user_id = :user AND begins_with(sk, :prefix)",
+        {":user": user_id, ":prefix": PREFIX, ":invite": "invite"},
+        filter_expression="membership = :invite"
+        " OR (previous = :invite AND sender <> :user AND attribute_not_exists(stayed))",
+        attributes=_OF_INVITES,
+        consistent=False,
+    )
+    rows = [from_item(item) for page in pages for item in page.items]
+    withdrawn = [row for row in rows if row.membership in ("leave", "ban")]
+    return Invites(sum(row.membership == "invite" for row in rows), withdrawn)
 
 
 def read_joined_rooms(user_id: UserId) -> list[RoomId]:
@@ -202,6 +212,34 @@ def _dump(events: Sequence[EventFields]) -> str:
 def removal_write(user_id: UserId, room_id: RoomId) -> Write:
     """Return the write that deletes the user's membership in the room."""
     return dynamodb.delete(TABLE, membership_key(user_id, room_id))
+
+
+def purge(row: Membership) -> None:
+    """Delete a row, unless it has changed."""
+    dynamodb.try_execute(
+        dynamodb.delete(
+            TABLE,
+            membership_key(row.user_id, row.room_id),
+            condition="event_id = :event_id",
+            values={":event_id": row.event_id},
+        )
+    )
+
+
+def note_stay(row: Membership) -> None:
+    """Note that the user was in the room before they were invited again, unless the row has changed.
+
+    Such a row isn't among the withdrawn invites of `read_invites`.
+    """
+    dynamodb.try_execute(
+        dynamodb.update(
+            TABLE,
+            membership_key(row.user_id, row.room_id),
+            "SET stayed = :yes",
+            condition="event_id = :event_id",
+            values={":event_id": row.event_id, ":yes": True},
+        )
+    )
 
 
 def forget_write(membership: Membership) -> Write:

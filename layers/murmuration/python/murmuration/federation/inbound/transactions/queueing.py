@@ -12,7 +12,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import queues
 from murmuration.aws.concurrency import parallel
@@ -28,7 +28,7 @@ MOST_PDU_BYTES = 200_000
 """A PDU of 64 KB takes up to three times as many bytes in ASCII. A larger value can't be a PDU."""
 
 
-def put(origin: ServerName, by_room: Mapping[RoomId, Sequence[Any]], *, parked: bool = False) -> int:
+def put(origin: ServerName, by_room: Mapping[RoomId, Sequence[object]], *, parked: bool = False) -> int:
     """Queue PDUs by their room. Returns how many were left out because they are too large or aren't JSON.
 
     `parked` says that they are also stored in the table of parked PDUs. Raises the errors of SQS.
@@ -45,7 +45,7 @@ def put(origin: ServerName, by_room: Mapping[RoomId, Sequence[Any]], *, parked: 
     return left_out
 
 
-def _send(origin: ServerName, room_id: RoomId, parts: Sequence[Sequence[Any]], parked: bool) -> None:
+def _send(origin: ServerName, room_id: RoomId, parts: Sequence[Sequence[object]], parked: bool) -> None:
     for pdus in parts:
         body: PdusMessage = {"origin": origin, "room_id": room_id, "pdus": pdus}
         if parked:
@@ -67,8 +67,8 @@ def group_of(topic: str) -> str:
     return hashlib.sha256(topic.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _parts(fitting: Sequence[tuple[Any, int]]) -> Iterator[list[Any]]:
-    part: list[Any] = []
+def _parts(fitting: Sequence[tuple[object, int]]) -> Iterator[list[object]]:
+    part: list[object] = []
     total = 0
     for pdu, size in fitting:
         if part and total + size > MOST_MESSAGE_BYTES - 2_000:
@@ -80,7 +80,7 @@ def _parts(fitting: Sequence[tuple[Any, int]]) -> Iterator[list[Any]]:
         yield part
 
 
-def _size(pdu: Any) -> int | None:
+def _size(pdu: object) -> int | None:
     """Return the size of a PDU in a message, in bytes; None if it is too large or can't be encoded."""
     try:
         size = len(json.dumps(pdu, separators=(",", ":"), allow_nan=False))
