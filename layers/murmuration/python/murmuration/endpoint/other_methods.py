@@ -1,4 +1,4 @@
-"""The answers to HEAD, and to methods that no endpoint serves: client API v1 wants helpful errors for some.
+"""Answers HEAD requests, and methods that no endpoint serves. Client API v1 wants helpful errors for some.
 
 A path's GET function gets all methods that no other function has, so that it can answer HEAD. Other paths
 have the fallback function for them.
@@ -23,13 +23,13 @@ ANYWHERE = "/{proxy+}"
 
 PREFIX = "/_matrix/client/api/v1/"
 ONCE = ("createRoom", "join", "send", "redact", "invite", "leave", "kick", "ban", "unban")
-"""What may be asked for once, with a transaction ID; in rooms or besides."""
+"""The last parts of paths that take a transaction ID, in rooms or elsewhere."""
 
 
 def answer_other(request: Request) -> Answer:
-    """Answer a request with a method that the path doesn't have: a preflight.
+    """Answer a preflight. Raise an error for any other request with a method that the path doesn't have.
 
-    Its address pays for it. Raises LimitExceeded, MalformedPath, Unrecognized, MethodNotAllowed.
+    It takes from the address's budget. Raises LimitExceeded, MalformedPath, Unrecognized, MethodNotAllowed.
     """
     charge_address(request, Http(request.method, request.path, Auth.NONE))
     if request.method == "OPTIONS":
@@ -42,7 +42,7 @@ def answer_other(request: Request) -> Answer:
 
 
 def head_response(answer: Any) -> ProxyResponse:
-    """Return the response to HEAD for what GET would be answered with: all of it without the body."""
+    """Return the response to HEAD: the response that GET would get, without the body."""
     from murmuration.endpoint.http import CORS_HEADERS, Response
 
     response = answer if isinstance(answer, Response) else Response(answer)
@@ -53,8 +53,7 @@ def head_response(answer: Any) -> ProxyResponse:
 
 
 def explain(method: str, path: str, resource: str) -> str | None:
-    """Return a sentence that says what to do instead of a request that no endpoint serves; None if there is
-    none.
+    """Return a sentence that says what to do instead of a request that no endpoint serves; None if none fits.
 
     `resource` is the route that the path belongs to, ANYWHERE for none.
     """
