@@ -106,6 +106,8 @@ class Settings(BaseModel):
     """The largest file of another server that is fetched: in 24 s, by way of a function's disk of 512 MB."""
     remote_media_days: Annotated[int, Field(ge=2, le=3_650)] = 30
     """How long other servers' media are kept after they were last used."""
+    local_media_days: Annotated[int, Field(ge=0, le=36_500)] = 0
+    """After how many days without use this server's own files are deleted; 0 keeps them for ever."""
     federated_presence: bool = False
     """Whether other servers are told who is online, and are believed: it costs more than all messages."""
     url_previews: bool = True

@@ -175,6 +175,7 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "MEDIA_QUOTA_BYTES": str(settings.media_quota_bytes),
         "REMOTE_MEDIA_MAX_BYTES": str(settings.remote_media_max_bytes),
         "REMOTE_MEDIA_DAYS": str(settings.remote_media_days),
+        "LOCAL_MEDIA_DAYS": str(settings.local_media_days) if settings.local_media_days else "",
         "FEDERATED_PRESENCE": "on" if settings.federated_presence else "off",
         "URL_PREVIEWS": "on" if settings.url_previews else "off",
         "UNAUTHENTICATED_MEDIA_BEFORE": settings.unauthenticated_media_before,

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from infra_shared.grants import allows, file_of
-from infra_shared.needs import QUEUES, UnknownRequest, needs
+from infra_shared.grants import GRANTS, covers, file_of
+from infra_shared.needs import QUEUES, Need, UnknownRequest, needs
 from murmuration.aws import calls
 from murmuration.aws.calls import Answer, Call, Proceed, ServiceError
 
@@ -22,8 +22,6 @@ DENIED = "AccessDeniedException"
 _module: ContextVar[str | None] = ContextVar("acting_module", default=None)
 _queue: ContextVar[str | None] = ContextVar("acting_queue", default=None)
 _installed = False
-_enforced = True
-_allows = functools.cache(allows)
 
 
 OF_A_ROUTE = frozenset(("find", "receive", "delete", "ring"))
@@ -72,19 +70,6 @@ def install() -> None:
         handlers.BUILTIN_HANDLERS.append(("before-parameter-build", _check))
 
 
-@contextmanager
-def suspended() -> Iterator[None]:
-    """Allow every call in this process until the block ends, for tests that find out which permissions are
-    needed.
-    """
-    global _enforced
-    _enforced = False
-    try:
-        yield
-    finally:
-        _enforced = True
-
-
 def _check_call(call: Call, proceed: Proceed) -> Answer:
     if refusal := _refusal(call.service, call.operation, call.parameters):
         raise ServiceError(DENIED, {"message": refusal})
@@ -102,7 +87,7 @@ def _check(params: Mapping[str, Any], model: Any, **_: Any) -> None:
 def _refusal(service: str, operation: str, parameters: Mapping[str, Any]) -> str | None:
     """Return why the acting module's role doesn't allow a request; None if it does."""
     module = _module.get()
-    if module is None or not _enforced:
+    if module is None:
         return None
     from murmuration.settings import settings
 
@@ -114,6 +99,20 @@ def _refusal(service: str, operation: str, parameters: Mapping[str, Any]) -> str
             named["RequestItems"] = tuple(parameters["RequestItems"])
         return _refusal_by_names(module, own, operation, tuple(named.items()), prefix)
     return _refusal_of(module, own, service, operation, parameters, prefix)
+
+
+def _allows(module: str, wanted: Need) -> bool:
+    """Return whether a module has a permission, as `infra_shared.grants.allows` does."""
+    exactly, openly = _granted(module)
+    return wanted in exactly or any(covers(each, wanted) for each in openly)
+
+
+@functools.cache
+def _granted(module: str) -> tuple[frozenset[Need], tuple[Need, ...]]:
+    """Return the permissions of a module, and those for all resources whose names begin alike."""
+    grant = GRANTS.get(module)
+    every = frozenset(grant.needs() if grant is not None else ())
+    return every, tuple(each for each in every if each.resource.endswith("*"))
 
 
 _OFTEN_CALLED = ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "BatchGetItem")

@@ -108,18 +108,20 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "workers.schedules": Grant(
+        objects={"media/*": "delete", "thumbnail/*": "delete"},
         queues={"room-pdus": "find ring send"},
         tables={
             "directory": "delete",
             "events": "batch_get batch_write",
             "keys": "batch_get update",
+            "media": "delete get put scan update",
             "parked": "delete get put update",
             "parked/by-due": "query",
             "room-log": "batch_write put query update",
             "rooms": "batch_get batch_write delete get put query scan update",
             "snapshots": "batch_get batch_write delete query update",
             "streams": "batch_write query",
-            "users": "batch_write",
+            "users": "batch_write get",
         },
     ),
     "workers.sending": Grant(
@@ -153,7 +155,7 @@ GRANTS: Mapping[str, Grant] = {
             "streams": "batch_get get put update",
             "users": "batch_get query",
             "destinations": "update",
-            "keys": "batch_get update",
+            "keys": "batch_get put update",
         },
     ),
     "workers.uploads": Grant(

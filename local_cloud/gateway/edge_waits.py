@@ -8,9 +8,10 @@ runs both.
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, urlencode
 from uuid import uuid4
@@ -39,7 +40,7 @@ class EdgeParking(Parking):
     def __init__(self, sqs: Sqs, threads: Lambdas, secret: Callable[[], str]) -> None:
         """`secret` returns the secret that CloudFront adds to requests for SQS."""
         super().__init__(sqs, threads)
-        self._secret = secret
+        self._secret = functools.cache(secret)
 
     def _answer(self, place: Place, began: int, body: bytes = b"") -> Response:
         prefixed = {HEADER_PREFIX + name: value for name, value in place.parameters.items()}
@@ -113,7 +114,13 @@ def _is_allowed(policy: str, name: str, headers: Mapping[str, str]) -> bool:
             )
         )
 
-    return any(fits(statement) for statement in json.loads(policy)["Statement"]) if policy else False
+    return any(fits(statement) for statement in _statements(policy)) if policy else False
+
+
+@functools.lru_cache(4096)
+def _statements(policy: str) -> Sequence[Mapping[str, Any]]:
+    found: Sequence[Mapping[str, Any]] = json.loads(policy)["Statement"]
+    return found
 
 
 def _fields(message: Mapping[str, str]) -> str:

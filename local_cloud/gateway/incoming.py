@@ -73,11 +73,11 @@ class Rules:
 def decide(request: HttpRequest, rules: Rules, now_ms: int) -> Refused | Accepted | None:
     """Return what becomes of a request with more than API Gateway takes; None for any other request."""
     found = _UPLOAD_PATH.fullmatch(request.path)
+    if not found or request.method != ("PUT" if found[2] else "POST"):
+        return None
     headers = dict(request.headers)
     length = headers.get(b"content-length", b"").decode("latin-1")
     size = int(length[:18]) if length.isdecimal() else 0
-    if not found or request.method != ("PUT" if found[2] else "POST"):
-        return None
     if not rules.most_put_bytes or size <= uploads.MOST_POST_BYTES:
         return None
     expires_s = signed_ids.expiry_of(found[2] or "")

@@ -34,9 +34,10 @@ def forwarded(request: HttpRequest) -> HttpRequest:
     """Return the request as the viewer function passes it on: a large upload gets another path."""
     headers = [(name, value) for name, value in request.headers if name != SIZE_HEADER]
     found = _UPLOAD_PATH.fullmatch(request.path)
+    if found is None or request.method != ("PUT" if found[1] else "POST"):
+        return request._replace(headers=headers)
     length = dict(headers).get(b"content-length", b"").decode("latin-1")
-    is_large = length.isdecimal() and int(length[:18]) > uploads.LARGE_BYTES
-    if found is None or not is_large or request.method != ("PUT" if found[1] else "POST"):
+    if not length.isdecimal() or int(length[:18]) <= uploads.LARGE_BYTES:
         return request._replace(headers=headers)
     path = uploads.PREFIX + (found[1] or "")
     return request._replace(path=path, headers=[*headers, (SIZE_HEADER, length.encode())])

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from murmuration.storage.rooms import reports
-from murmuration.storage.rooms.reports import Report
+from murmuration.storage import reports
+from murmuration.storage.reports import Report
 from tests.in_process import Client, segment
 from tests.rooms.conftest import alice, bob
 from tests.rooms.people import V3, create_room, join, leave, ok, path, refused, send

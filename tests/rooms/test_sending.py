@@ -9,7 +9,7 @@ import pytest
 
 from murmuration.aws import dynamodb
 from murmuration.protocol.identifiers import EventId
-from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms import event_places, room_items
 from tests.in_process import Client
 from tests.rooms.people import (
     V3,
@@ -327,7 +327,7 @@ def test_a_redaction_leaves_nothing_of_the_content(alice, bob, room_id):
     event = ok(alice.get(path(room_id, "event", event_id)))
     assert event["content"] == {}
     assert event["unsigned"]["redacted_because"]["event_id"] == redaction
-    place = room_items.locate([event_id], room_id)[event_id]
+    place = event_places.locate([event_id], room_id)[event_id]
     item = dynamodb.get("room-log", {"room_id": room_id, "ordinal": place["ordinal"]})
     assert "secret" not in str(item)
 

@@ -248,12 +248,14 @@ class TestHeld:
             assert answer.result(10).json["errcode"] == "M_UNKNOWN_TOKEN"
 
     def test_who_left_the_room_that_rang_sees_no_more_of_it(
-        self, room: tuple[Client, Client, str, Syncing]
+        self, room: tuple[Client, Client, str, Syncing], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         alice, bob, room_id, syncing = room
+        holds = mock.Mock(wraps=waiting.hold)
+        monkeypatch.setattr(waiting, "hold", holds)
         with ThreadPoolExecutor() as pool:
             answer = waits(pool, syncing)
-            until(lambda: registrations(bob))
+            until(lambda: holds.call_count == 2)  # the first finds no queue and makes it
             ok(alice.post(path(room_id, "kick"), {"user_id": bob.user_id}))
             send(alice, room_id, "not for bob")
             (wait,) = registrations(bob)

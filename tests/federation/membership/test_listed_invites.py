@@ -8,7 +8,7 @@ import pytest
 
 from murmuration.protocol.identifiers import UserId
 from murmuration.push import notifications
-from murmuration.storage.rooms import reports
+from murmuration.storage import reports
 from tests.federation.hosting import Host, HostedRoom
 from tests.federation.membership.test_invites import invite
 from tests.in_process import Client, segment

@@ -98,7 +98,7 @@ def set_room_tag(requester: Requester, user_id: UserId, room_id: RoomId, tag: st
 
 
 def delete_room_tag(requester: Requester, user_id: UserId, room_id: RoomId, tag: str) -> None:
-    """Remove a tag from a room; a missing tag is no error. Raises Forbidden, InvalidParam."""
+    """Remove a tag from a room. Removing a missing tag is not an error. Raises Forbidden, InvalidParam."""
     requester.require_self(user_id)
     parse_room_id(room_id)
 

@@ -11,8 +11,8 @@ from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.bodies import Fields, limit_size
 from murmuration.protocol.errors import NotFound
 from murmuration.protocol.identifiers import EventId, RoomId, UserId, parse_user_id
-from murmuration.storage.rooms import reports as storage
-from murmuration.storage.rooms.reports import Report
+from murmuration.storage import reports as storage
+from murmuration.storage.reports import Report
 
 MAX_REASON_BYTES = 4_096
 

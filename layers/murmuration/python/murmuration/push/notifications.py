@@ -200,7 +200,7 @@ def _shown(viewer: Viewer, seen: Seen) -> ClientEvent:
 
 
 class _Context:
-    """What push rules need to know of a room, and what its user has read. It is read when it is first
+    """The facts about a room that push rules need, and the events that its user has read. Read when first
     needed.
     """
 

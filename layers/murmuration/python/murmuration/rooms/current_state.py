@@ -1,4 +1,4 @@
-"""All of a room's current state, which a warm process remembers while the room's state stays as it is.
+"""All of a room's current state, which a warm process caches until the room's state changes.
 
 A large room's state is most of what /state, /members and a first sync read, and it seldom changes.
 """
@@ -9,17 +9,22 @@ from collections.abc import Sequence
 
 from murmuration.cache import LruCache
 from murmuration.protocol.event_types import MEMBER
+from murmuration.protocol.events import Event
+from murmuration.protocol.sizes import RawJson, encode
 from murmuration.protocol.state_trie import NodeId
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import StateEntry
 
 REMEMBERED_BYTES = 6_000_000
-"""The most stored JSON of state to cache, in bytes; its objects take some five times the memory."""
+"""The maximum size of the cached state, in bytes of stored JSON. Its objects take about five times the
+memory."""
 _OTHERS = ""
 _remembered: LruCache[tuple[str, int, NodeId, str], tuple[StateEntry, ...]] = LruCache(REMEMBERED_BYTES)
 """The state events by room, state version, snapshot, and part (members or others). State is read after the
-head. So what is kept may be newer than its version, but never older."""
+head. So a cached entry may be newer than its version, but never older."""
+_profiles: LruCache[tuple[str, int, NodeId], RawJson] = LruCache(REMEMBERED_BYTES // 3)
+"""What `read_joined_profiles` returned, by room, state version and snapshot."""
 
 
 def read_all(room: Room) -> list[StateEntry]:
@@ -52,6 +57,29 @@ def read_some_members(room: Room, limit: int) -> list[StateEntry]:
     if found is not None:
         return list(found[:limit])
     return room_items.read_state_of_type(room.room_id, room.version, MEMBER, limit=limit)
+
+
+def read_joined_profiles(room: Room) -> RawJson:
+    """Return the `display_name` and `avatar_url` of each joined user, None if not set, as JSON by user ID.
+
+    It is rendered once for each state of the room.
+    """
+    key = (room.room_id, room.head.state_version, room.head.state_root)
+    found = _profiles.get(key)
+    if found is None:
+        events = [entry.event for entry in read_members(room)]
+        joined = {event.member_id: _profile(event) for event in events if event.membership == "join"}
+        found = RawJson("".join(encode(joined)))
+        _profiles.put(key, found, len(found.text))
+    return found
+
+
+def _profile(event: Event) -> dict[str, str | None]:
+    def text(key: str) -> str | None:
+        value = event.content.get(key)
+        return value if isinstance(value, str) else None
+
+    return {"display_name": text("displayname"), "avatar_url": text("avatar_url")}
 
 
 def read_others(room: Room) -> Sequence[StateEntry]:

@@ -40,7 +40,8 @@ class Media:
     """A media ID: its owner, and its content, or until when the content may be uploaded.
 
     `begun` is content whose upload was begun: it may be in the bucket by now. A pending ID to which
-    CloudFront may take an upload has `device_id`, the device that created it.
+    CloudFront may take an upload has `device_id`, the device that created it. `used_ms` is when a use was
+    last noted (`storage.unused_media`), 0 for never.
     """
 
     media_id: str
@@ -49,11 +50,13 @@ class Media:
     pending_until_ms: int | None
     begun: Content | None = None
     device_id: DeviceId | None = None
+    used_ms: int = 0
 
 
 def read(media_id: str) -> Media | None:
+    """Return a media ID; None for an unknown one, and for one whose file is being deleted."""
     item = dynamodb.get(TABLE, {"media_id": media_id})
-    if item is None:
+    if item is None or "deleting" in item:
         return None
     return Media(
         media_id,
@@ -62,6 +65,7 @@ def read(media_id: str) -> Media | None:
         item.get("pending_until_ms"),
         content_of(item.get("begun", {})),
         item.get("device_id"),
+        item.get("used_ms", 0),
     )
 
 
@@ -170,7 +174,7 @@ def take_bytes(user_id: UserId, count: int, *, most: int) -> bool:
             [
                 dynamodb.update(
                     TABLE,
-                    _bytes_key(user_id),
+                    bytes_key(user_id),
                     "ADD used :count",
                     values={":count": count, ":room": most - count},
                     condition="attribute_not_exists(used) OR used <= :room",
@@ -184,17 +188,18 @@ def take_bytes(user_id: UserId, count: int, *, most: int) -> bool:
 
 def used_bytes_read(user_id: UserId) -> Read[int]:
     """Read how many bytes are counted for a user, as of a moment ago. `settle` and `take_bytes` decide."""
-    return Read(TABLE, _bytes_key(user_id), lambda item: int(item["used"]) if item else 0, eventual=True)
+    return Read(TABLE, bytes_key(user_id), lambda item: int(item["used"]) if item else 0, eventual=True)
 
 
 def give_back_bytes(user_id: UserId, count: int) -> None:
     """Subtract bytes that were counted but not stored."""
     dynamodb.transact(
-        [dynamodb.update(TABLE, _bytes_key(user_id), "ADD used :count", values={":count": -count})]
+        [dynamodb.update(TABLE, bytes_key(user_id), "ADD used :count", values={":count": -count})]
     )
 
 
-def _bytes_key(user_id: UserId) -> dict[str, str]:
+def bytes_key(user_id: UserId) -> dict[str, str]:
+    """Return the key of the item that counts a user's bytes."""
     return {"media_id": f"bytes#{user_id}"}
 
 
@@ -340,7 +345,7 @@ def settle(media: Media, content: Content, *, most: int) -> None:
         writes.append(
             dynamodb.update(
                 TABLE,
-                _bytes_key(media.user_id),
+                bytes_key(media.user_id),
                 "ADD used :count",
                 values={":count": content.size, ":room": most - content.size},
                 condition="attribute_not_exists(used) OR used <= :room",
