@@ -12,8 +12,9 @@ from operators import commands
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line. It imports every sub-command's module, so those must
-    import fast.
+    """Return the parser of the whole command line.
+
+    It imports every sub-command's module, so those must import fast.
     """
     top = argparse.ArgumentParser(
         prog="murmuration", description="A Matrix homeserver made of functions, on your machine."

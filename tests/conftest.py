@@ -206,3 +206,13 @@ def make_client(make_user: Callable[..., Requester]) -> Callable[..., Client]:
         return Client(token, user.user_id, user.device_id)
 
     return make
+
+
+@pytest.fixture
+def alice(make_client: Callable[..., Client]) -> Client:
+    return make_client("alice")
+
+
+@pytest.fixture
+def bob(make_client: Callable[..., Client]) -> Client:
+    return make_client("bob")

@@ -108,7 +108,7 @@ class Client:
         _, _, content = response_of(answer, _LIMIT)
         status, headers = answer["statusCode"], dict(answer["headers"])
         if headers.get("Location", "").startswith(PREFIXES):
-            status, found, content = _stored(headers["Location"])
+            status, found, content = _stored(method, headers["Location"])
             headers |= {name.decode().title(): value.decode() for name, value in found}
         if headers.get("Content-Encoding") == "gzip":
             content = gzip.decompress(content)
@@ -136,11 +136,13 @@ def _of_http_api(event: dict[str, Any], uri: str) -> dict[str, Any]:
     return {**event, "version": "1.0", "pathParameters": parameters or None, "headers": headers}
 
 
-def _stored(location: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+def _stored(method: str, location: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """The response of the bucket to a signed path."""
     path, _, query = location.partition("?")
     get_object = cast(Any, _Bucket())
-    return Answers(get_object, settings().media_bucket).serve("GET", path, query)
+    return Answers(get_object, settings().media_bucket).serve(
+        "HEAD" if method == "HEAD" else "GET", path, query
+    )
 
 
 class _Bucket:

@@ -122,7 +122,7 @@ def test_imports_go_downward() -> None:
 
 
 NO_DOMAINS = ("aws", "storage", "protocol", "endpoint")
-RAW = re.compile(r"\bdynamodb\.(?:get|batch_get|put|update|delete|query|query_page|scan)\b|\bitem\[[\"']")
+RAW = re.compile(r"\bdynamodb\.(?:get|batch_get|put|update|delete|query|query_pages?|scan)\b|\bitem\[[\"']")
 """What only `storage` does: it names a single operation on items, or takes an item apart."""
 
 
@@ -408,9 +408,11 @@ def begins_with_a_verb(docstring: str) -> bool:
 def test_docstrings_say_what_functions_do() -> None:
     """Properties say what they are, and the authorisation rules quote the specification."""
     wrong = []
-    for path in (*PACKAGE.rglob("*.py"), *FUNCTIONS.rglob("*.py")):
+    for path in (path for part in CODE for path in (REPOSITORY / part).rglob("*.py")):
         for node in ast.walk(tree(path)):
-            if not isinstance(node, ast.FunctionDef) or not (text := ast.get_docstring(node)):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            if not (text := ast.get_docstring(node)):
                 continue
             is_property = any("property" in ast.unparse(each) for each in node.decorator_list)
             is_rule = node.returns is not None and ast.unparse(node.returns) == "Verdict"

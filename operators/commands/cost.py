@@ -1,9 +1,11 @@
-"""Tell what a server costs a month: an estimate, or the price of a local run that was measured.
+"""Show what a server costs a month: an estimate, or the price of a measured local run.
 
-The estimate multiplies how people live by what each of their doings was counted to ask for (`make bill`), and
-by AWS's list prices (us-east-1, without taxes), for the three ways in which clients wait for news.
-`murmuration serve --meter on` counts what it uses until it stops; `--measured` takes these counts as the pace
-of a month.
+The estimate multiplies how often people do something by what each operation uses of AWS (counted by `make
+bill`) and by AWS's list prices (us-east-1, without taxes), for the three ways in which clients wait for
+updates.
+
+`murmuration serve --meter on` counts what it uses until it stops; `--measured` assumes that a whole month
+runs at this pace.
 """
 
 from __future__ import annotations
@@ -127,14 +129,14 @@ def _print_causes(args: argparse.Namespace) -> int:
 
 
 def _swept_queues() -> int:
-    """Return how many queues the functions work on, in a server that federates."""
+    """Return how many queues have a worker in a server that federates."""
     from murmuration.endpoint import Queue
 
     return len({function.route.name for function in _functions() if isinstance(function.route, Queue)})
 
 
 def _schedules() -> float:
-    """How often functions are called by schedules, each minute."""
+    """Return how often schedules call functions, each minute."""
     from murmuration.endpoint import Schedule
 
     routes = [function.route for function in _functions()]
@@ -153,7 +155,7 @@ def _functions() -> list[Function]:
 
     repository = str(Path(__file__).resolve().parents[2])
     if repository not in sys.path:
-        sys.path.append(repository)  # where `functions` is
+        sys.path.append(repository)  # the folder that has `functions`
     return discover()
 
 

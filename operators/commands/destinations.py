@@ -1,4 +1,4 @@
-"""Show which other servers don't answer or are behind; have one tried again, or forget what is owed to it."""
+"""Show which other servers don't answer or are behind; try one again now, or forget what is owed to it."""
 
 from __future__ import annotations
 

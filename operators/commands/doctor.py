@@ -1,7 +1,7 @@
-"""Check a server, deployed or local: what a client, another server and its operator need of it.
+"""Check a server, deployed or local: what clients, other servers and its operator need from it.
 
-Every check prints a line; the exit status is 1 if one failed. Of a data folder on which no server runs, only
-what is stored is checked.
+Every check prints a line; the exit status is 1 if one failed. For a data folder on which no server is
+running, only the stored data is checked.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Show, make or rotate the server's signing key; fetch another server's keys.
+"""Show, create or rotate the server's signing key; fetch another server's keys.
 
-A rotation keeps the former keys, as other servers check with them what was signed before. Functions that run
-keep the key that they have until they end, so a former key counts as in use for a day more.
+A rotation keeps the former keys, because other servers need them to check earlier signatures. Running
+functions use the key that they have until they end, so a former key counts as current for one more day.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _fetch(server_name: ServerName) -> int:
-    """Ask another server for its keys now, however lately it was asked or failed, and show them."""
+    """Fetch another server's keys now, even if it was asked recently or failed, and show them."""
     from murmuration.federation.keys import fetching
     from murmuration.federation.requests.errors import RequestFailed
     from murmuration.protocol.encoding.unpadded_base64 import encode

@@ -1,4 +1,6 @@
-"""Create, list and delete registration tokens: who may register with `registration` set to `token`."""
+"""Create, list and delete registration tokens, which are required to register if `registration` is
+`token`.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Give a room up, or get it again from other servers.
+"""Make all local users leave a room, or fetch a room again from other servers.
 
-Other servers may have come to another state of a room than this one, after an outage or a fault. `rejoin`
-takes theirs. `forget` has everybody of this server leave; what is stored of the room is deleted later, as for
-any empty room.
+After an outage or a fault, other servers may have another state of a room than this one. `rejoin` takes over
+their state. `forget` makes all local users leave; the room's data is deleted later, as for any empty room.
 """
 
 from __future__ import annotations

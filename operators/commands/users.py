@@ -1,7 +1,7 @@
 """Create, list and change a server's users.
 
-USER is `alice`, `@alice` or `@alice:example.org`. Passwords are asked for, or read from the standard input
-where that is no terminal.
+USER is `alice`, `@alice` or `@alice:example.org`. The command asks for passwords, or reads them from the
+standard input if that isn't a terminal.
 """
 
 from __future__ import annotations

@@ -6,10 +6,7 @@ from typing import Any
 
 from tests.client_v1.people import V1, create, memberships, post, room, texts
 from tests.in_process import Client, segment
-from tests.rooms.conftest import alice, bob
 from tests.rooms.people import V3, ok
-
-__all__ = ["alice", "bob"]
 
 
 def test_the_event_stream_goes_on_from_the_end_token(alice: Client, bob: Client) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -186,3 +186,22 @@ def rest_stack(stack_with: StackWith) -> Synthesised:
 def stack_to_try(stack_with: StackWith) -> Synthesised:
     """A try: without a domain, and deleted with its data."""
     return stack_with(**TRY)
+
+
+@pytest.fixture
+def cloudformation(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A client of the rehearsal's CloudFormation, in an account of its own within this process."""
+    import boto3
+    from moto import mock_aws
+
+    from infra_cdk.rehearsal.cloud import REGION
+    from infra_cdk.rehearsal.corrections import corrections
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "nobody's")
+    for name in [name for name in os.environ if name.startswith("AWS_ENDPOINT_URL")]:
+        monkeypatch.delenv(name)  # the database of other tests
+    for owner, name, value in corrections():
+        monkeypatch.setattr(owner, name, value)
+    with mock_aws():
+        yield boto3.client("cloudformation", region_name=REGION)

@@ -44,7 +44,7 @@ def test_each_difference_has_its_source() -> None:
 
 
 GLOBAL_OPTIONS = {"region", "query", "output", "profile", "max-items"}
-BY_HAND = {("s3", "sync")}
+BY_HAND = {("s3", "sync"), ("s3", "rb")}
 """What the command line of AWS has besides the services' operations."""
 RENAMED = {("sns", "subscribe"): {"notification-endpoint"}}
 """Options that it calls otherwise than the services do."""

@@ -41,6 +41,7 @@ STORAGE = {
                     "batch_get",
                     "query",
                     "query_page",
+                    "query_pages",
                     "scan",
                     "put",
                     "update",

@@ -8,9 +8,9 @@ import pytest
 
 from murmuration.aws import objects
 from tests.aws import mocked_aws
-from tests.rooms.conftest import alice, bob, room_id
+from tests.rooms.conftest import room_id
 
-__all__ = ["alice", "bob", "room_id"]
+__all__ = ["room_id"]
 BUCKET = "murmuration-test-answers"
 
 

@@ -18,11 +18,6 @@ from tests.rooms.people import V3, create_room, join, leave, ok, path, send, set
 MakeClient = Callable[..., Client]
 
 
-@pytest.fixture
-def alice(make_client: MakeClient) -> Client:
-    return make_client("alice")
-
-
 def keep(client: Client, where: str, content: dict[str, Any]) -> None:
     ok(client.put(f"{V3}/user/{segment(client.user_id)}/{where}", content))
 

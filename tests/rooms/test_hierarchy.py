@@ -13,16 +13,6 @@ from tests.rooms.people import V1, create_room, invite, join, ok, path, refused,
 Make = Callable[..., Client]
 
 
-@pytest.fixture
-def alice(make_client: Make) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: Make) -> Client:
-    return make_client("bob")
-
-
 def space(client: Client, name: str, **body: Any) -> str:
     return create_room(client, name=name, creation_content={"type": "m.space"}, **body)
 

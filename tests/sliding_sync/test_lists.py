@@ -17,11 +17,6 @@ from tests.sliding_sync.client import Sliding, all_rooms, bodies, opened
 Make = Callable[..., Client]
 
 
-@pytest.fixture
-def alice(make_client: Make) -> Client:
-    return make_client("alice")
-
-
 def rooms_of(answer: Any) -> set[str]:
     return set(answer["rooms"])
 

@@ -25,16 +25,6 @@ from tests.sliding_sync.client import ROOM_LIST, Sliding, all_rooms, bodies, ope
 Make = Callable[..., Client]
 
 
-@pytest.fixture
-def alice(make_client: Make) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: Make) -> Client:
-    return make_client("bob")
-
-
 class TestARoom:
     def test_comes_whole_at_first(self, alice: Client) -> None:
         room_id = create_room(alice, name="Lounge", topic="Talk")

@@ -6,7 +6,6 @@ import base64
 import json
 import random
 import zlib
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,12 +19,6 @@ from murmuration.endpoint.workers import _item
 from murmuration.settings import settings
 from tests.in_process import Client
 from tests.rooms.people import create_room, ok, path, send
-
-
-@pytest.fixture
-def alice(make_client: Callable[..., Client]) -> Client:
-    return make_client("alice")
-
 
 PARAGRAPH = (
     "The heron stood in the shallows until the light had gone, and nobody on the bank could say afterwards "

@@ -432,7 +432,7 @@ def test_whatever_is_lost_is_noticed(changes: list[tuple[str, bool]], data: st.D
         if data.draw(st.integers(0, 9)) == 0:
             is_whole = False
             continue
-        found = DeviceList(bob, 1, True, tuple(known[1]), known[0], 0, False)
+        found = DeviceList(bob, 1, True, tuple(known[1]), known[0].encode(), 0, False)
         after = updates._after(found, [update, update], updates._with_update)
         assert (after is not None) == is_whole
         if after is None:

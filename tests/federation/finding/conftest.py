@@ -15,7 +15,6 @@ from tests.accounts.conftest import configure
 from tests.federation.asking import Peer, viewer_secret
 from tests.federation.network import Network, Received, Reply
 from tests.federation.remote import Remote
-from tests.in_process import Client
 
 __all__ = ["configure", "viewer_secret"]
 NOT_FOUND = Reply({"errcode": "M_NOT_FOUND", "error": "Unknown"}, 404)
@@ -107,13 +106,3 @@ def elsewhere(make_elsewhere: Callable[[str], Elsewhere]) -> Elsewhere:
 @pytest.fixture
 def peer(elsewhere: Elsewhere) -> Peer:
     return Peer(elsewhere)
-
-
-@pytest.fixture
-def alice(make_client: Callable[..., Client]) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: Callable[..., Client]) -> Client:
-    return make_client("bob")

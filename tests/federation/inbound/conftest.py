@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from local_cloud.aws.sqs import Sqs
@@ -13,13 +11,7 @@ from murmuration.settings import settings
 from murmuration.storage.servers import parked_pdus
 from tests.federation.network import Network
 from tests.federation.peers import SECRET, Peer, Worker, make_peer
-from tests.in_process import Client
 from tests.sync.conftest import sqs  # noqa: F401 - a fixture
-
-
-@pytest.fixture
-def alice(make_client: Callable[..., Client]) -> Client:
-    return make_client("alice")
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from tests.federation.asking import Peer, viewer_secret
 from tests.federation.hosting import Host
 from tests.federation.network import Network
 from tests.federation.remote import Remote
-from tests.in_process import Client
 
 __all__ = ["viewer_secret"]
 
@@ -27,16 +25,6 @@ def remote(network: Network, viewer_secret: None, fresh_name: ServerName) -> Rem
 @pytest.fixture
 def peer(remote: Remote) -> Peer:
     return Peer(remote)
-
-
-@pytest.fixture
-def alice(make_client: Callable[..., Client]) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: Callable[..., Client]) -> Client:
-    return make_client("bob")
 
 
 @pytest.fixture

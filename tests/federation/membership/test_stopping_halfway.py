@@ -7,7 +7,6 @@ Everybody has to see the same afterwards.
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from murmuration.rooms.room import Room
 from murmuration.storage.rooms import member_index
 from murmuration.storage.servers import join_jobs
 from murmuration.storage.users import memberships
-from tests.faults import Way, fault
+from tests.faults import fault, ways_to_stop
 from tests.federation.asking import Peer
 from tests.federation.hosting import Host, HostedRoom
 from tests.federation.membership.test_invites import send_invite
@@ -184,9 +183,7 @@ def test_what_was_interrupted_and_repeated_is_done_once(
         assert _carry_out(operation) == 200
     expected = scene.picture()
     assert whole.writes > 0
-    for number, way in itertools.product(range(1, whole.writes + 1), Way):
-        if way is Way.TWICE and whole.operations[number - 1] == "TransactWriteItems":
-            continue
+    for number, way in ways_to_stop(whole):
         scene = Scene(make_client, host)
         operation = prepare(scene)
         with fault(number, way):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from graphlib import TopologicalSorter
 from typing import Any
 
 import pytest
 
+from infra_cdk.rehearsal.order import named
 from infra_shared.apis import PARTS
 from tests.infra.conftest import REST, StackWith, Synthesised
 
@@ -36,28 +37,9 @@ def dependencies(stack: Synthesised) -> dict[str, set[str]]:
 def _within(template: Mapping[str, Any], waited_for: set[str]) -> dict[str, set[str]]:
     resources = template["Resources"]
     return {
-        name: waited_for | {other for other in _named(found) if other in resources}
+        name: waited_for | {other for other in named(found) if other in resources}
         for name, found in resources.items()
     }
-
-
-def _named(value: Any) -> Iterator[str]:
-    match value:
-        case {"DependsOn": found, **rest}:
-            yield from [found] if isinstance(found, str) else found
-            yield from _named(rest)
-        case {"Ref": str(name)}:
-            yield name
-        case {"Fn::GetAtt": [str(name), *_]}:
-            yield name
-        case {"Fn::Sub": str(text)}:
-            yield from (name.partition(".")[0] for name in re.findall(r"\$\{([^}!]+)\}", text))
-        case dict():
-            for inner in value.values():
-                yield from _named(inner)
-        case list():
-            for inner in value:
-                yield from _named(inner)
 
 
 def _before(graph: Mapping[str, set[str]]) -> dict[str, set[str]]:
@@ -165,3 +147,16 @@ def test_apis_and_their_deployments_are_made_one_by_one(stack_with: StackWith, a
         assert len(made) == len(PARTS) + (api == "http")  # which has a REST API beside
         ordered = sorted(made, key=lambda name: len(before[name] & set(made)))
         assert [len(before[name] & set(made)) for name in ordered] == list(range(len(made)))
+
+
+def test_tables_with_indexes_are_made_one_by_one(stack: Synthesised) -> None:
+    """DynamoDB refuses to make several of them at once."""
+    before = _before(dependencies(stack))
+    tables = stack.of_type("AWS::DynamoDB::Table")
+    indexed = {
+        name
+        for name, found in tables.items()
+        if {"LocalSecondaryIndexes", "GlobalSecondaryIndexes"} & set(found["Properties"])
+    }
+    assert len(indexed) > 1
+    assert sorted(len(before[name] & indexed) for name in indexed) == list(range(len(indexed)))

@@ -52,14 +52,16 @@ def test_the_routes_are_those_that_the_files_declare(stack_with: StackWith, api:
         for route in _declared_routes(path):
             declared[route] = physical_names()[".".join(path.with_suffix("").parts)]
     routed = stack_with(**(REST if api == "rest" else {})).routes()
-    fallback = routed["/{proxy+}", "x-amazon-apigateway-any-method"]
-    by_fallback = {route for route, name in routed.items() if name == fallback}
-    assert {route: name for route, name in routed.items() if route not in by_fallback} == {
+    rest = "x-amazon-apigateway-any-method"
+    fallback = routed["/{proxy+}", rest]
+    assert {route: name for route, name in routed.items() if route[1] != rest} == {
         route: name for route, name in declared.items() if name != fallback
     }
     # An HTTP API has no paths for large uploads; what comes to the REST API beside has one method each.
     paths = {path for path, _ in routed if api == "rest" or not path.startswith(uploads.PREFIX)}
-    assert by_fallback == {(path, "x-amazon-apigateway-any-method") for path in paths}
+    by_get = {(path, rest): routed.get((path, "get"), fallback) for path in paths}
+    by_get["/", rest] = routed["/", rest]  # each API has it, and only one has the page
+    assert {route: name for route, name in routed.items() if route[1] == rest} == by_get
 
 
 @pytest.mark.parametrize("api", ["http", "rest"])

@@ -67,35 +67,44 @@ class Handler:
 
     def _respond(self, request: Request) -> ProxyResponse:
         try:
-            # The fallback route serves paths of other routes too: it has no versions of its own.
-            version = (request.event.get("pathParameters") or {}).get("version")
-            if version is not None and self.route.versions and version not in self.route.versions:
-                raise Unrecognized(f"Version {version} of this endpoint is not supported")
-            if self.route.is_for_servers and not settings().federation:
-                raise Unrecognized("This server does not federate")
-            if self.route.auth is Auth.SERVER:
-                request.authenticate_server()
-            else:
-                request.authenticate(self.route.auth)
-            charge_address(request, self.route)
-            answer = self.function(request)
+            answer = self._answer(request)
         except MatrixError as error:
-            answer = _error_page(error) if self._reads_pages(request) else error_response(error)
+            for_people = self.route.for_people and "text/html" in request.headers.get("accept", "")
+            answer = error_response(error, as_page=for_people)
         except Exception:  # noqa: BLE001 - the last line of defence: nothing leaks, the log tells
             answer = _unexpected(request.event, request.context)
         response = self._proxy_response(request, answer)
         add_answer(response)
         return response
 
-    def _proxy_response(self, request: Request, answer: Any) -> ProxyResponse:
-        compressible, reads = request.accepts_gzip, request.method in ("GET", "HEAD")
+    def _answer(self, request: Request) -> Any:
+        if not self.route.serves(request.method, request.event.get("resource") or ""):
+            from murmuration.endpoint.other_methods import answer_other
+
+            return answer_other(request)
+        # The fallback serves paths of other routes too: it has no versions of its own.
+        version = (request.event.get("pathParameters") or {}).get("version")
+        if version is not None and self.route.versions and version not in self.route.versions:
+            raise Unrecognized(f"Version {version} of this endpoint is not supported")
+        if self.route.is_for_servers and not settings().federation:
+            raise Unrecognized("This server does not federate")
+        if self.route.auth is Auth.SERVER:
+            request.authenticate_server()
+        else:
+            request.authenticate(self.route.auth)
+        charge_address(request, self.route)
+        return self.function(request)
+
+    def _proxy_response(self, request: Request, answer: object) -> ProxyResponse:
+        if request.method == "HEAD":
+            from murmuration.endpoint.other_methods import head_response
+
+            return head_response(answer)
+        compressible, reads = request.accepts_gzip, request.method == "GET"
         try:
             return proxy_response(answer, compressible=compressible, reads=reads)
         except Exception:  # noqa: BLE001 - a large answer couldn't be stored
             return proxy_response(_unexpected(request.event, request.context))
-
-    def _reads_pages(self, request: Request) -> bool:
-        return self.route.for_people and "text/html" in request.headers.get("accept", "")
 
 
 def _refusing(route: Http) -> AbstractContextManager[None]:
@@ -107,18 +116,15 @@ def _refusing(route: Http) -> AbstractContextManager[None]:
     return refusing_suspended()
 
 
-def _error_page(error: MatrixError) -> Response:
-    from murmuration.pages import error_page
+def error_response(error: MatrixError, *, as_page: bool = False) -> Response:
+    """Return the standard error response of `error`, or one for people."""
+    if as_page:
+        from murmuration.pages import error_page
 
-    page = error_page(error)
-    return Response(page.body, page.status, page.headers)
-
-
-def error_response(error: MatrixError) -> Response:
-    """Return the standard error response of `error`."""
+        page = error_page(error)
+        return Response(page.body, page.status, page.headers)
     headers = {}
-    retry_after_ms = error.fields.get("retry_after_ms")
-    if error.status == 429 and isinstance(retry_after_ms, int):
+    if error.status == 429 and isinstance(retry_after_ms := error.fields.get("retry_after_ms"), int):
         headers["Retry-After"] = str(-(-retry_after_ms // 1000))
     return Response(error.body(), error.status, headers)
 
@@ -130,7 +136,7 @@ def _unexpected(event: LambdaEvent, context: Any) -> Response:
     return Response({"errcode": "M_UNKNOWN", "error": "Internal server error"}, 500)
 
 
-def proxy_response(answer: Any, *, compressible: bool = False, reads: bool = True) -> ProxyResponse:
+def proxy_response(answer: object, *, compressible: bool = False, reads: bool = True) -> ProxyResponse:
     """Return API Gateway's proxy response for a handler's answer: a Response, or the value of a JSON body.
 
     JSON over a function's 6 MB is sent compressed if it's `compressible`. If it is too large even then, it is
@@ -146,14 +152,9 @@ def proxy_response(answer: Any, *, compressible: bool = False, reads: bool = Tru
     if isinstance(response.body, JsonText):
         return _large_response(response, response.body.pieces, headers, compressible, reads)
     body = "".join(encode(response.body))
-    if len(body) > (LARGE_CHARACTERS if compresses_itself() else SMALLEST_COMPRESSED):
+    if len(body) > (LARGE_CHARACTERS if settings().api == "rest" else SMALLEST_COMPRESSED):
         return _large_response(response, [body], headers, compressible, reads)
     return {"statusCode": response.status, "headers": headers, "body": body, "isBase64Encoded": False}
-
-
-def compresses_itself() -> bool:
-    """Return whether the API in front of the functions compresses their answers."""
-    return settings().api == "rest"
 
 
 def _large_response(
@@ -161,7 +162,7 @@ def _large_response(
 ) -> ProxyResponse:
     from murmuration.endpoint.large_answers import fit
 
-    smallest = None if compresses_itself() else SMALLEST_COMPRESSED
+    smallest = None if settings().api == "rest" else SMALLEST_COMPRESSED
     large, status = fit(pieces, compressible=compressible, smallest=smallest), response.status
     if large.compressed:
         headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}

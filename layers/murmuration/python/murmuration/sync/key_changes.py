@@ -21,7 +21,7 @@ FILTER = '{"room":{"timeline":{"limit":1},"state":{"lazy_load_members":true}}}'
 
 
 def get_keys_changes(token: AccessToken, after: str | None, until: str | None) -> DeviceListsSection:
-    """Return the `device_lists` of a sync that goes on from the stream token `after`.
+    """Return the `device_lists` of a sync that continues from the sync token `after`.
 
     Nothing is acknowledged.
 

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.federation.devices import resyncing
-from murmuration.federation.devices.contents import device_keys, display_name, is_stream_id, signing_key
+from murmuration.federation.devices.contents import (
+    device_keys,
+    display_name,
+    is_stream_id,
+    signing_key,
+    with_few_bytes,
+)
 from murmuration.federation.devices.lists import finish_telling, keep
 from murmuration.protocol.identifiers import (
     DeviceId,
@@ -81,9 +87,10 @@ def _apply(found: DeviceList, updates: Contents, apply: Apply) -> None:
 
 def _after(found: DeviceList, updates: Contents, apply: Apply) -> Known | None:
     """Return the list after the updates; None if it is stale, or an update is missing."""
-    if found.content is None or not found.is_fresh:
+    before = found.content if found.is_fresh else None
+    if before is None:
         return None
-    known: Known | None = (found.content, list(found.stream_ids))
+    known: Known | None = (before, list(found.stream_ids))
     for update in updates:
         known = apply(known, update) if known is not None else None
     return known
@@ -116,7 +123,7 @@ def _with_device(content: RemoteDevices, device_id: DeviceId, update: Untrusted)
         devices[device_id] = keys
         if shown := display_name(update.get("device_display_name")):
             names[device_id] = shown
-    return replace(content, devices=devices, names=names)
+    return replace(content, devices=with_few_bytes(devices), names=names)
 
 
 def _with_signing_keys(known: Known, update: Untrusted) -> Known | None:
