@@ -18,6 +18,10 @@ LONG := -m long --ignore $(SCENARIOS) $(TESTS)
 # Percent of the package's lines that the tests must reach.
 COVERED ?= 97
 
+# Compiled modules are kept, also where the environment says otherwise: the tests start hundreds of processes,
+# and each would compile all its modules again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help bill cost serve federate test test-all test-long coverage fixtures lint types format budgets bench-core bench-live interop soak attack fuzz cold deploy-local synth synapse rust-client lock clean
 

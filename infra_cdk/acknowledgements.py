@@ -46,9 +46,6 @@ WILDCARDS = (
 """Which wildcards in roles are meant, by the end of the ARN as cdk-nag writes it."""
 
 
-_REFERENCE = re.compile(r"<(\w+)(?:\.(\w+))?>")
-
-
 def acknowledge(stack: Stack) -> None:
     """Tell cdk-nag which findings are accepted, each with its reason. All other findings still count."""
     rules = [Acknowledgment(id=rule, reason=reason) for rule, reason in REASONS.items()]

@@ -22,7 +22,6 @@ DENIED = "AccessDeniedException"
 _module: ContextVar[str | None] = ContextVar("acting_module", default=None)
 _queue: ContextVar[str | None] = ContextVar("acting_queue", default=None)
 _installed = False
-_enforced = True
 
 
 OF_A_ROUTE = frozenset(("find", "receive", "delete", "ring"))
@@ -71,19 +70,6 @@ def install() -> None:
         handlers.BUILTIN_HANDLERS.append(("before-parameter-build", _check))
 
 
-@contextmanager
-def suspended() -> Iterator[None]:
-    """Allow every call in this process until the block ends, for tests that find out which permissions are
-    needed.
-    """
-    global _enforced
-    _enforced = False
-    try:
-        yield
-    finally:
-        _enforced = True
-
-
 def _check_call(call: Call, proceed: Proceed) -> Answer:
     if refusal := _refusal(call.service, call.operation, call.parameters):
         raise ServiceError(DENIED, {"message": refusal})
@@ -101,7 +87,7 @@ def _check(params: Mapping[str, Any], model: Any, **_: Any) -> None:
 def _refusal(service: str, operation: str, parameters: Mapping[str, Any]) -> str | None:
     """Return why the acting module's role doesn't allow a request; None if it does."""
     module = _module.get()
-    if module is None or not _enforced:
+    if module is None:
         return None
     from murmuration.settings import settings
 

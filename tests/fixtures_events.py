@@ -204,7 +204,7 @@ def _plain(item: dict[str, Any]) -> Any:
 
 def _attributes(item: dict[str, Any]) -> Any:
     """An item as a stream's record has it: bytes as base64."""
-    from murmuration.aws.dynamodb import to_attributes
+    from murmuration.aws.attributes import to_attributes
 
     def jsonable(value: Any) -> Any:
         match value:

@@ -523,3 +523,29 @@ def test_the_source_knows_nothing_of_where_it_was_written() -> None:
         content = path.read_bytes()
         wrong += [f"{path.relative_to(REPOSITORY)}: {word}" for word in words if word.encode() in content]
     assert not wrong
+
+
+NAMED_FILE = re.compile(r"`([\w./-]*/[\w.-]+\.(?:py|md|js|vtl))`")
+NAMED_MODULE = re.compile(
+    r"`((?:accounts|aws|delivery|endpoint|federation|identity|protocol|sliding_sync|storage)(?:\.\w+)+)`"
+)
+
+
+def test_files_and_modules_that_texts_name_exist() -> None:
+    """A text names a file by the end of its path, and what a module defines by the module's name in front."""
+    files = {f"/{path.relative_to(REPOSITORY)}" for path in _tracked()}
+    known = dict(modules(PACKAGE, "murmuration"))
+    packages = {name.rpartition(".")[0] for name in known}
+    wrong = []
+    for path in _tracked(".py", ".md"):
+        text = path.read_text()
+        for named in NAMED_FILE.findall(text):
+            if not any(file.endswith(f"/{named.lstrip('./')}") for file in files):
+                wrong.append(f"{path.relative_to(REPOSITORY)}: {named}")
+        for named in NAMED_MODULE.findall(text):
+            whole = f"murmuration.{named}"
+            module, _, defined = whole.rpartition(".")
+            is_defined = module in known and re.search(rf"\b{defined}\b", known[module].read_text())
+            if whole not in known and whole not in packages and not is_defined:
+                wrong.append(f"{path.relative_to(REPOSITORY)}: {named}")
+    assert not wrong

@@ -74,10 +74,6 @@ async def pair(http: aiohttp.ClientSession, server: Server) -> tuple[Account, Ac
     return one, other, room_id
 
 
-def _has(answer: Any, event_text: str) -> bool:
-    return event_text in json.dumps(answer)
-
-
 async def waiting_http(http: aiohttp.ClientSession, server: Server, count: int, pause: float) -> Latency:
     """A client that waits by /sync; `pause` seconds lie between its news and the next message."""
     sender, reader, room_id = await pair(http, server)

@@ -36,9 +36,6 @@ class Queues:
     letters."""
     incoming_policy: sqs.CfnQueuePolicy | None = None
 
-    def all_dead_letters(self) -> list[sqs.CfnQueue]:
-        return [self.dead_letters, self.fifo_dead_letters]
-
 
 def queue_functions(functions: Iterable[Function]) -> list[tuple[Function, Queue]]:
     return [(function, function.route) for function in functions if isinstance(function.route, Queue)]

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -316,8 +315,3 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
                 return
         time.sleep(0.1)
     raise TimeoutError("moto did not start")
-
-
-def fresh_stage() -> str:
-    """Return a stage name that no other deployment has."""
-    return f"r{uuid.uuid4().hex[:8]}"

@@ -155,7 +155,7 @@ GRANTS: Mapping[str, Grant] = {
             "streams": "batch_get get put update",
             "users": "batch_get query",
             "destinations": "update",
-            "keys": "batch_get update",
+            "keys": "batch_get put update",
         },
     ),
     "workers.uploads": Grant(

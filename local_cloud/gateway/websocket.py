@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import logging
 import re
 import secrets
 import threading
@@ -37,8 +36,6 @@ from local_cloud.names import EDGE_ADDRESS
 if TYPE_CHECKING:
     from local_cloud.aws.shapes import ConnectionPost, OfConnection, Parsed
     from murmuration.protocol.encoding.shapes import LambdaEvent
-
-log = logging.getLogger("local_cloud.websocket")
 
 PATHS = re.compile(r"/ws|/_matrix/client/[^/]+/stream")
 """Where CloudFront sends to the WebSocket API."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from operators.operating import NotOperable, Server, add_action, run_action
 
 if TYPE_CHECKING:
-    from murmuration.storage.rooms.reports import Report
+    from murmuration.storage.reports import Report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(_args: argparse.Namespace, _server: Server) -> int:
-    from murmuration.storage.rooms.reports import read_all
+    from murmuration.storage.reports import read_all
 
     for report in read_all():
         print(_line(report))
@@ -47,7 +47,7 @@ def _line(report: Report) -> str:
 
 
 def _delete(args: argparse.Namespace, _server: Server) -> int:
-    from murmuration.storage.rooms.reports import delete
+    from murmuration.storage.reports import delete
 
     if not delete(args.report):
         raise NotOperable("There is no such report.")

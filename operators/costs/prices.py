@@ -61,6 +61,3 @@ PRICES: Mapping[str, Price] = {
     "key_requests": Price("KMS", 0.03, 10_000, _AWS + "kms/pricing/", free=20_000),
 }
 """By what is counted. On demand, Lambda's reads of a table's stream are free, and so are SSM's parameters."""
-
-SMALL_VM = 7.00
-"""A virtual machine of 1 GB with an address, a month, at Lightsail; others have them from 4 to 6 dollars."""

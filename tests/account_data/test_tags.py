@@ -32,6 +32,11 @@ def test_tags_are_put_changed_and_removed(alice):
     assert alice.get(tags(alice)).json == {"tags": {"m.favourite": favourite}}
 
 
+def test_an_order_of_null_is_none(alice):
+    assert alice.put(f"{tags(alice)}/u.a", {"order": None, "org.example.extra": None}).status == 200
+    assert alice.get(tags(alice)).json == {"tags": {"u.a": {"org.example.extra": None}}}
+
+
 def test_removing_a_tag_that_is_not_there_succeeds(alice):
     assert alice.delete(f"{tags(alice)}/u.none").status == 200
 

@@ -11,7 +11,7 @@ from murmuration.delivery import wakes
 from murmuration.protocol.identifiers import RoomId
 from murmuration.push import evaluation, gateways
 from murmuration.rooms.delayed import delivery
-from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms import event_places
 from tests.budgets.meter import Meter, Spent
 from tests.budgets.operations import (
     MESSAGE,
@@ -107,7 +107,7 @@ def pair(make_client: MakeClient) -> tuple[Client, Client, str]:
 def newest(sender: Client, room: RoomId) -> list[dict[str, object]]:
     """The stream record of a message that is sent now."""
     event_id = ok(sender, "PUT", send_path(room), MESSAGE)["event_id"]
-    place = room_items.locate([event_id], room)[event_id]
+    place = event_places.locate([event_id], room)[event_id]
     item = dynamodb.get("room-log", {"room_id": place["room_id"], "ordinal": place["ordinal"]})
     assert item is not None
     return [item]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from tests.client_v1.people import V1, create, memberships, post, room, texts
@@ -11,7 +10,6 @@ from tests.rooms.conftest import alice, bob
 from tests.rooms.people import V3, ok
 
 __all__ = ["alice", "bob"]
-Make = Callable[..., Client]
 
 
 def test_the_event_stream_goes_on_from_the_end_token(alice: Client, bob: Client) -> None:

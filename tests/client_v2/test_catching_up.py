@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
@@ -38,8 +37,6 @@ from tests.rooms.people import (
     send,
     set_state,
 )
-
-Make = Callable[..., Client]
 
 
 @pytest.fixture

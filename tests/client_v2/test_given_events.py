@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
@@ -30,8 +29,6 @@ from tests.rooms.people import (
     refused,
     send,
 )
-
-Make = Callable[..., Client]
 
 
 def types(events: list[Any]) -> list[str]:

@@ -35,7 +35,6 @@ from tests.rooms.people import (
 )
 from tests.sync.conftest import sqs
 
-Make = Callable[..., Client]
 __all__ = ["sqs"]
 LONG = 20_000
 """A timeout, in milliseconds, that no test waits out."""

@@ -13,7 +13,8 @@ import pytest
 from local_cloud.config import Limits
 from local_cloud.gateway.http import response_of
 from murmuration.endpoint import Auth, endpoint
-from murmuration.endpoint.http import LARGE_CHARACTERS, Request, error_response, proxy_response
+from murmuration.endpoint.http import LARGE_CHARACTERS, error_response, proxy_response
+from murmuration.endpoint.request import Request
 from murmuration.endpoint.sockets import SocketRequest
 from murmuration.protocol.errors import NotFound
 from murmuration.settings import settings

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 SECRET = "the viewer side's"
 VERSIONS = ("1", "6", "10", "11", "12")
 FED = "/_matrix/federation"
-ALL = tuple(ROOM_VERSIONS)
 
 
 class Peer:

@@ -8,7 +8,6 @@ CASES = Cases("client_server", "alice_with_account_data")
 
 USER = "/_matrix/client/v3/user/{{alice}}"
 LOUNGE = f"{USER}/rooms/{{{{lounge}}}}"
-NOBODY = ("alice_with_account_data", "carol")
 
 COLOURS = f"{USER}/account_data/org.example.colours"
 CASES.add("account_data/get_account_data/good", "Alice's colours.", f"GET {COLOURS}", by="alice")

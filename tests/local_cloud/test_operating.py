@@ -80,7 +80,7 @@ class TestUsers:
         from murmuration.storage.users.accounts import read_account
 
         with operating.connected(self.folder, None):
-            return read_account(user_id) or {}
+            return dict(read_account(user_id) or {})
 
     @pytest.fixture(autouse=True)
     def _folder(self, folder: Path) -> None:
@@ -110,7 +110,7 @@ def test_registration_tokens(command) -> None:
 
 
 def test_reports(command, folder: Path) -> None:
-    from murmuration.storage.rooms import reports
+    from murmuration.storage import reports
 
     with operating.connected(folder, None):
         reports.add(

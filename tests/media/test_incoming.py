@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -235,6 +235,18 @@ def test_a_second_upload_never_replaces_the_first(alice: Client) -> None:
     assert (used(alice), left(id_of(name))) == (len(BODY), 0)
 
 
+@pytest.mark.parametrize("upload", [put, begin])
+def test_a_smaller_upload_after_it_is_refused(alice: Client, upload: Callable[..., Answer]) -> None:
+    """Also while it isn't settled yet, as its sender was told that it is stored."""
+    name = create(alice)
+    media_id = arrive(name)
+    for _ in range(2):
+        assert upload(alice, name).json["errcode"] == "M_CANNOT_OVERWRITE_MEDIA"
+        settle(media_id)
+    assert get(alice, name).body == BODY
+    assert used(alice) == len(BODY)
+
+
 def test_a_small_upload_that_was_first_stays(alice: Client) -> None:
     name = create(alice)
     assert put(alice, name, b"small").status == 200
@@ -250,7 +262,8 @@ def test_a_small_upload_at_the_same_time_stays(alice: Client, monkeypatch: pytes
     copy = objects.copy
 
     def overtaken(*args: Any, **more: Any) -> bool:
-        with acting_for("client_server.media"):
+        with acting_for("client_server.media"), monkeypatch.context() as patch:
+            patch.setattr(settling, "has_arrived", lambda _: False)  # it looked before
             assert put(alice, name, b"small").status == 200
         return copy(*args, **more)
 

@@ -114,11 +114,7 @@ def test_event_ids_by_version(version: RoomVersion) -> None:
 def test_a_room_of_version_12_is_named_after_its_create_event() -> None:
     room = SmallRoom(ROOM_VERSIONS[RoomId("12")])
     create_id = hashing.event_id_for(room.create.pdu, room.version)
-    assert (
-        hashing.room_id_for(room.create.pdu, room.version)
-        == "!" + create_id.removeprefix("$")
-        == room.room_id
-    )
+    assert "!" + create_id.removeprefix("$") == room.room_id
 
 
 def test_an_event_of_version_1_without_an_id_has_none() -> None:

@@ -79,8 +79,6 @@ def test_what_the_event_says(version):
     assert not room.can_ban(MOD, BOB)
     assert room.can_kick(MOD, BOB)
     assert not room.can_kick(MOD, MOD)
-    assert room.can_notify(MOD, "room")
-    assert not room.can_notify(UserId(BOB), "room")
     assert room.notification_level("org.example.all") == 50
 
 

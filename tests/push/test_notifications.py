@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from murmuration.push import notifications
 from tests.in_process import Client
-from tests.rooms.people import V3, create_room, invite, join, ok, path, redact, refused, send
+from tests.rooms.people import V3, create_room, invite, join, leave, ok, path, redact, refused, send
 
 
 def listed(client: Client, **query: Any) -> Any:
@@ -77,6 +79,21 @@ def test_neither_redacted_nor_old_nor_ignored_ones(
     )
     assert all(each["event"]["type"] != "m.room.message" for each in listed(alice)["notifications"])
     monkeypatch.setattr(notifications, "OLDEST_MS", -60_000)
+    assert listed(alice) == {"notifications": []}
+
+
+@pytest.mark.parametrize("visibility", ["joined", "invited", "shared", "world_readable"])
+def test_an_invite_is_listed_once_and_nothing_else_of_its_room(
+    alice: Client, bob: Client, visibility: str
+) -> None:
+    content = {"history_visibility": visibility}
+    room = create_room(bob, initial_state=[{"type": "m.room.history_visibility", "content": content}])
+    invite(bob, room, alice)
+    send(bob, room)
+    (found,) = listed(alice)["notifications"]
+    assert (found["room_id"], found["event"]["content"]["membership"]) == (room, "invite")
+    assert (found["event"]["sender"], found["read"]) == (bob.user_id, False)
+    leave(alice, room)
     assert listed(alice) == {"notifications": []}
 
 

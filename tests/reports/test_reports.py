@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from murmuration.storage.rooms import reports
-from murmuration.storage.rooms.reports import Report
+from murmuration.storage import reports
+from murmuration.storage.reports import Report
 from tests.in_process import Client, segment
 from tests.rooms.conftest import alice, bob
 from tests.rooms.people import V3, create_room, join, leave, ok, path, refused, send
@@ -66,9 +66,14 @@ def test_a_user(alice: Client, bob: Client) -> None:
     assert ok(alice.post(about_user(bob.user_id), {"reason": "spam"})) == {}
     (report,) = reported_by(alice)
     assert (report.user_id, report.room_id, report.reason) == (bob.user_id, None, "spam")
-    for unknown in ("@nobody:example.org", "@somebody:elsewhere.example"):
-        refused(alice.post(about_user(unknown), {"reason": ""}), 404, "M_NOT_FOUND")
+    refused(alice.post(about_user("@nobody:example.org"), {"reason": ""}), 404, "M_NOT_FOUND")
     refused(alice.post(about_user("bob"), {"reason": ""}), 400, "M_INVALID_PARAM")
+
+
+def test_a_user_of_another_server(alice: Client) -> None:
+    assert ok(alice.post(about_user("@somebody:elsewhere.example"), {"reason": "spam"})) == {}
+    (report,) = reported_by(alice)
+    assert (report.user_id, report.reason) == ("@somebody:elsewhere.example", "spam")
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,25 @@ def test_the_parameters_become_state_in_the_specifications_order(alice, bob):
     assert (head.joined, head.invited) == (1, 1)
 
 
+@pytest.mark.parametrize("version", ["11", "12"])
+def test_initial_state_has_the_first_power_levels(alice, bob, version):
+    users = {bob.user_id: 60} if version == "12" else {alice.user_id: 9001, bob.user_id: 60}
+    levels = {"users": users, "events": {"m.room.topic": 9000 if version == "11" else 0}}
+    initial = [{"type": "m.room.power_levels", "content": levels}]
+    room_id = create_room(alice, room_version=version, initial_state=initial, topic="tea", name="Tea")
+    found = state(alice, room_id)
+    assert found["m.room.power_levels", ""] == levels
+    assert found["m.room.topic", ""]["topic"] == "tea"
+
+
+def test_initial_state_may_lower_the_creators_power(alice):
+    levels = {"users": {alice.user_id: 50}}
+    initial = [{"type": "m.room.power_levels", "content": levels}]
+    found = state(alice, create_room(alice, room_version="11", initial_state=initial, name="Tea"))
+    assert found["m.room.power_levels", ""] == levels
+    assert found["m.room.name", ""] == {"name": "Tea"}
+
+
 def test_initial_state_takes_the_place_of_the_presets(alice):
     rule = {"type": "m.room.join_rules", "content": {"join_rule": "knock"}}
     assert state(alice, create_room(alice, initial_state=[rule]))["m.room.join_rules", ""] == {

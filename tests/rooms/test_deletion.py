@@ -18,7 +18,7 @@ from murmuration.rooms.lifecycle import deletion
 from murmuration.rooms.membership.operations import ban_user
 from murmuration.rooms.writing.append import Append, Draft, append
 from murmuration.settings import settings
-from murmuration.storage.rooms import directory, empty_rooms, room_items, room_removal
+from murmuration.storage.rooms import directory, empty_rooms, event_places, room_items, room_removal
 from murmuration.storage.tables import TABLES
 from murmuration.storage.users import memberships
 from tests.client_v1.people import V1, room, texts
@@ -135,7 +135,7 @@ def test_nothing_stays(alice: Client, bob: Client, left: RoomId, clock: Clock) -
     clock.pass_days(1)
     assert run() > 30
     assert traces(left) == set()
-    assert room_items.locate(event_ids, left) == {}
+    assert event_places.locate(event_ids, left) == {}
     assert run() == 0
 
 
@@ -478,7 +478,7 @@ def test_events_outside_the_log_go_too(alice: Client, clock: Clock) -> None:
     mirror.send(ban, topic)
     kept = [
         item["event_id"]
-        for item in dynamodb.scan(room_items.EVENTS, ConsistentRead=True)
+        for item in dynamodb.scan(event_places.EVENTS, ConsistentRead=True)
         if item["room_id"] == mirror.room_id and "state_root" in item
     ]
     assert kept
@@ -494,7 +494,7 @@ def test_events_outside_the_log_go_too(alice: Client, clock: Clock) -> None:
     run()
     clock.pass_days(1)
     run()
-    assert room_items.locate(kept, RoomId(mirror.room_id)) == {}
+    assert event_places.locate(kept, RoomId(mirror.room_id)) == {}
     assert traces(mirror.room_id) == set()
 
 

@@ -14,7 +14,7 @@ from murmuration.federation.inbound.backfilling import backfill
 from murmuration.federation.inbound.receiving import receive
 from murmuration.federation.names import policy
 from murmuration.protocol.errors import NotFound
-from murmuration.protocol.identifiers import RoomId, ServerName, UserId
+from murmuration.protocol.identifiers import RoomId, ServerName, UserId, server_of
 from murmuration.rooms.membership.restricted_joins import authorising_user
 from murmuration.rooms.reading import servers
 from murmuration.rooms.room import Room
@@ -52,7 +52,7 @@ def check_index(room_id: RoomId) -> RoomHead:
     assert set(member_index.read_present(head)) == joined
     assert set(member_index.read_present(head, memberships=("join", "invite"))) == set(present)
     assert (head.local_joined, head.local_invited) == (local.count("join"), local.count("invite"))
-    counts = Counter(member_index.server_of(user_id) for user_id in joined)
+    counts = Counter(server_of(user_id) for user_id in joined)
     counts.pop(ServerName(SERVER_NAME), None)
     assert member_index.read_servers(head) == counts
     for server in [*counts, ServerName("nobody.example")]:

@@ -9,7 +9,7 @@ import pytest
 
 from murmuration.aws import dynamodb
 from murmuration.protocol.identifiers import EventId
-from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms import event_places, room_items
 from tests.in_process import Client
 from tests.rooms.people import (
     V3,
@@ -255,6 +255,21 @@ def test_messages_that_others_would_fail_on_are_refused(alice, room_id, content)
     refused(put(alice, room_id, "t", content), 400, "M_BAD_JSON")
 
 
+@pytest.mark.parametrize(
+    ("content", "errcode"),
+    [({}, "M_MISSING_PARAM"), ({"redacts": 5}, "M_BAD_JSON"), ({"reason": "nothing"}, "M_MISSING_PARAM")],
+)
+def test_a_redaction_redacts_something(alice, room_id, content, errcode):
+    refused(put(alice, room_id, "t", content, "m.room.redaction"), 400, errcode)
+
+
+def test_the_reason_of_a_redaction_is_text(alice, room_id):
+    event_id = send(alice, room_id)
+    refused(alice.put(path(room_id, "redact", event_id, "t"), {"reason": 5}), 400, "M_BAD_JSON")
+    content = {"redacts": event_id, "reason": ["spam"]}
+    refused(put(alice, room_id, "t", content, "m.room.redaction"), 400, "M_BAD_JSON")
+
+
 def test_mentions_are_sent(alice, bob, room_id):
     for number, mentions in enumerate(({}, {"room": True}, {"user_ids": [bob.user_id], "room": False})):
         ok(put(alice, room_id, f"t{number}", {"msgtype": "m.text", "body": "a", "m.mentions": mentions}))
@@ -312,7 +327,7 @@ def test_a_redaction_leaves_nothing_of_the_content(alice, bob, room_id):
     event = ok(alice.get(path(room_id, "event", event_id)))
     assert event["content"] == {}
     assert event["unsigned"]["redacted_because"]["event_id"] == redaction
-    place = room_items.locate([event_id], room_id)[event_id]
+    place = event_places.locate([event_id], room_id)[event_id]
     item = dynamodb.get("room-log", {"room_id": room_id, "ordinal": place["ordinal"]})
     assert "secret" not in str(item)
 

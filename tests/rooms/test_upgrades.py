@@ -116,6 +116,25 @@ def test_aliases_directory_bans_and_settings_move(alice: Client, bob: Client) ->
     )
 
 
+def test_a_creator_may_do_everything_in_an_older_version_too(alice: Client, bob: Client) -> None:
+    room_id = create_room(alice, room_version="12")
+    levels = state(alice, room_id, "m.room.power_levels")
+    levels["users"][bob.user_id] = 200
+    ok(alice.put(path(room_id, "state", "m.room.power_levels"), levels))
+    new_id = ok(upgrade(alice, room_id, "11"))["replacement_room"]
+    users = state(alice, new_id, "m.room.power_levels")["users"]
+    assert users == {alice.user_id: 200, bob.user_id: 200}
+    ok(upgrade(alice, new_id, "12"))
+
+
+def test_bans_move_with_their_reasons(alice: Client, bob: Client) -> None:
+    room_id = create_room(alice)
+    ok(alice.post(path(room_id, "ban"), {"user_id": bob.user_id, "reason": "spam"}))
+    new_id = ok(upgrade(alice, room_id))["replacement_room"]
+    ban = {"membership": "ban", "reason": "spam"}
+    assert state(alice, new_id, "m.room.member", bob.user_id) == ban
+
+
 def test_the_old_room_names_no_aliases_any_more(alice: Client) -> None:
     name = f"upgraded-{os.getpid()}-{next(_numbers)}"
     room_id = create_room(alice, room_alias_name=name)

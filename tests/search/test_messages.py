@@ -130,6 +130,12 @@ def test_filters(alice: Client, bob: Client, room_id: str) -> None:
     assert found(search(alice, "gryphon", filter={"senders": [bob.user_id]})) == [mine]
 
 
+def test_null_counts_as_absent(alice: Client, room_id: str) -> None:
+    event_id = send(alice, room_id, "jabberwock")
+    nothing = dict.fromkeys(("filter", "event_context", "groupings", "keys", "include_state"))
+    assert found(search(alice, "jabberwock", **nothing)) == [event_id]
+
+
 def test_a_search_in_a_room_finds_what_was_said_before_its_upgrades(alice: Client, bob: Client) -> None:
     room = create_room(alice, preset="public_chat", room_version="10")
     join(bob, room)

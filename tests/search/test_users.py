@@ -44,6 +44,25 @@ def test_by_beginnings_of_words(alice: Client, bob: Client, word: str, term: str
         assert bob.user_id in found(alice, bob.user_id if term == "@bob" else word)
 
 
+def test_by_an_id_without_its_sign(alice: Client, bob: Client, word: str) -> None:
+    name(bob, word)
+    local = bob.user_id[1:].partition(":")[0]
+    assert found(alice, f"{local}:exampl") == [bob.user_id]
+    assert found(alice, f"{local}:example.org") == [bob.user_id]
+    assert found(alice, f"{local}:elsewhere") == []
+
+
+@pytest.mark.parametrize(
+    ("display_name", "term"),
+    [("Ann: the {}", "ann: the {}"), ("{} ПРИВЕТ", "{} привет"), ("Nguye\u0302\u0303n {}", "nguy\u1ec5n {}")],
+)
+def test_by_names_with_signs_and_other_letters(
+    alice: Client, bob: Client, word: str, display_name: str, term: str
+) -> None:
+    name(bob, display_name.format(word))
+    assert found(alice, term.format(word)) == [bob.user_id]
+
+
 def test_a_result_has_name_and_avatar(alice: Client, bob: Client, word: str) -> None:
     name(bob, word)
     ok(bob.put(f"{V3}/profile/{segment(bob.user_id)}/avatar_url", {"avatar_url": "mxc://example.org/a"}))

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from murmuration.aws import dynamodb, packing
+from murmuration.aws import packing
+from murmuration.aws.attributes import from_attributes
 from murmuration.aws.calls import call
 from murmuration.endpoint.workers import _item
 from murmuration.settings import settings
@@ -109,7 +110,7 @@ def test_packed_text_is_half(alice: Client) -> None:
     item = stored(room_id)
     packed = base64.b64decode(item["json"]["B"])
     assert len(packed) * 2 < len(packing.unpack(packed))
-    assert packing.unpack(packed) == dynamodb.from_attributes(item)["json"]
+    assert packing.unpack(packed) == from_attributes(item)["json"]
 
 
 def test_nothing_is_packed_while_functions_of_before_read_it(

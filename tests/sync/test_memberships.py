@@ -235,6 +235,22 @@ def test_left_rooms_in_a_first_sync_only_on_demand(make_client: Make) -> None:
     assert room_id in answer["rooms"]["leave"]
 
 
+@pytest.mark.parametrize("begins", [False, True])
+def test_a_left_room_without_a_timeline_has_the_state_of_its_leaving(make_client: Make, begins: bool) -> None:
+    alice, bob, room_id, syncing = pair(make_client)
+    set_state(alice, room_id, "m.room.topic", {"topic": "Last words"})
+    leave(bob, room_id)
+    set_state(alice, room_id, "m.room.topic", {"topic": "Behind your back"})
+    syncing.filter = {"room": {"include_leave": True, "timeline": {"limit": 0}}}
+    if begins:
+        syncing.since = None
+    section = syncing.sync()["rooms"]["leave"][room_id]
+    assert timeline(section) == []
+    found = state(section)
+    assert found["m.room.topic", ""]["content"]["topic"] == "Last words"
+    assert found["m.room.member", bob.user_id]["content"]["membership"] == "leave"
+
+
 def test_a_left_room_in_state_after(make_client: Make) -> None:
     alice, bob, room_id, syncing = pair(make_client)
     set_state(alice, room_id, "m.room.topic", {"topic": "Last words"})

@@ -16,7 +16,7 @@ from murmuration.protocol.push_rules.conditions import PushContext
 from murmuration.protocol.push_rules.ruleset import ruleset_of
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
-from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms import event_places, room_items
 from murmuration.storage.users import account_data
 from tests.in_process import Client, segment
 from tests.protocol.push_rules.plain import plain
@@ -45,7 +45,7 @@ def expected(client: Client, room_id: RoomId, read: EventId) -> tuple[int, int]:
     )
     member = room.event("m.room.member", user_id)
     assert member is not None
-    place = room_items.locate([read], room_id)[read]["ordinal"]
+    place = event_places.locate([read], room_id)[read]["ordinal"]
     changes: Any = account_data.read(user_id, RoomId(""), "m.push_rules") or {}
     rules = ruleset_of(user_id, changes)
     actions = []

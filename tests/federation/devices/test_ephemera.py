@@ -9,11 +9,13 @@ import pytest
 
 from functions.workers.sending import retry_destinations
 from local_cloud.permissions import acting_for, module_of
+from murmuration import clock
 from murmuration.federation.ephemera import sending, taking
 from murmuration.federation.outbound import fan_out
 from murmuration.protocol.identifiers import DeviceId, RoomId, ServerName, UserId
 from murmuration.storage.live import listeners
-from murmuration.storage.live.listeners import Socket
+from murmuration.storage.live.compact import attention
+from murmuration.storage.live.listeners import Socket, Wait
 from murmuration.storage.live.streams import room_stream
 from tests.federation.devices.elsewhere import Elsewhere, Streams
 from tests.federation.outbound import Workers
@@ -85,6 +87,22 @@ def test_where_nobody_waits_typing_isnt_kept(alice: Client, elsewhere: Elsewhere
     assert typing(alice, room.room_id) == []
 
 
+def test_who_was_answered_a_moment_ago_still_listens(
+    alice: Client, elsewhere: Elsewhere, room: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two requests of a client's nothing waits. Its next one would find nothing of what came then."""
+    assert alice.user_id is not None
+    wait = Wait(UserId(alice.user_id), DeviceId("ALICE"), "1", "", "n", clock.now_ms() // 1000 + 5)
+    assert listeners.register_unseen(wait)[0]
+    listeners.release(wait)
+    elsewhere.tell(type_edu(room, elsewhere.bob), kind="m.typing")
+    assert typing(alice, room.room_id) == [elsewhere.bob]
+    elsewhere.tell(type_edu(room, elsewhere.bob, is_typing=False), kind="m.typing")
+    monkeypatch.setattr(attention, "now_ms", lambda: clock.now_ms() + 300_000)
+    elsewhere.tell(type_edu(room, elsewhere.bob), kind="m.typing")
+    assert typing(alice, room.room_id) == []
+
+
 def test_who_may_not_type(
     alice: Client,
     elsewhere: Elsewhere,
@@ -146,6 +164,65 @@ def test_what_is_no_receipt_is_ignored(
         kind="m.receipt",
     )
     assert ephemeral(alice, room.room_id, "m.receipt") == {}
+
+
+def test_ids_that_clients_may_not_be_shown_are_ignored(
+    alice: Client, elsewhere: Elsewhere, room: Mirror, waiting: None
+) -> None:
+    """Historical user IDs may be in events, but clients aren't shown them anywhere else."""
+    event_id = send(alice, room.room_id, "read me")
+    room.catch_up()
+    historical, today = (UserId(f"@{name}:{elsewhere.name}") for name in ("b b", "b!b"))
+    assert room.kinds(*(room.member(user_id, user_id, "join") for user_id in (historical, today))) == [
+        "accepted",
+        "accepted",
+    ]
+    users = (elsewhere.bob, historical, today)
+    elsewhere.tell(*(type_edu(room, user_id) for user_id in users), kind="m.typing")
+    elsewhere.tell(*(receipt_edu(room, user_id, event_id) for user_id in users), kind="m.receipt")
+    assert sorted(typing(alice, room.room_id)) == sorted([elsewhere.bob, today])
+    assert ephemeral(alice, room.room_id, "m.receipt")[event_id]["m.read"].keys() == {elsewhere.bob, today}
+
+
+def test_a_receipt_may_name_several_events(alice: Client, elsewhere: Elsewhere, room: Mirror) -> None:
+    """The newest of those that are here counts."""
+    first, second = send(alice, room.room_id, "first"), send(alice, room.room_id, "second")
+    edu = receipt_edu(room, elsewhere.bob, first)
+    edu[room.room_id]["m.read"][elsewhere.bob]["event_ids"] = ["$unknown", second, first]
+    elsewhere.tell(edu, kind="m.receipt")
+    assert ephemeral(alice, room.room_id, "m.receipt") == {second: {"m.read": {elsewhere.bob: {"ts": 1_000}}}}
+
+
+def test_a_receipt_waits_for_an_event_that_comes_with_it(
+    alice: Client, elsewhere: Elsewhere, room: Mirror, worker: Worker
+) -> None:
+    event = room.message(UserId(elsewhere.bob), "read by its sender")
+    late = room.message(UserId(elsewhere.bob), "in a thread")
+    edus = [
+        {"edu_type": "m.receipt", "content": receipt_edu(room, elsewhere.bob, event.event_id)},
+        {
+            "edu_type": "m.receipt",
+            "content": receipt_edu(room, elsewhere.bob, late.event_id, thread_id="main"),
+        },
+    ]
+    elsewhere.send(event, late, edus=edus)
+    assert worker.run() == 2
+    assert ephemeral(alice, room.room_id, "m.receipt") == {
+        event.event_id: {"m.read": {elsewhere.bob: {"ts": 1_000}}},
+        late.event_id: {"m.read": {elsewhere.bob: {"ts": 1_000, "thread_id": "main"}}},
+    }
+
+
+def test_a_receipt_of_an_event_that_never_comes_is_dropped(
+    alice: Client, elsewhere: Elsewhere, room: Mirror, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere.tell(receipt_edu(room, elsewhere.bob, "$never"), kind="m.receipt")
+    assert (worker.run(), worker.run()) == (1, 0)
+    assert ephemeral(alice, room.room_id, "m.receipt") == {}
+    elsewhere.tell(receipt_edu(room, f"@nobody:{elsewhere.name}", "$never"), kind="m.receipt")
+    monkeypatch.setattr(taking, "RECEIPTS_ROOM", 1)
+    elsewhere.tell(receipt_edu(room, elsewhere.bob, "$never"), kind="m.receipt")
+    assert worker.run() == 0, "nothing is queued for strangers, nor in larger rooms"
 
 
 def test_in_a_larger_room_receipts_of_our_events_are_kept(

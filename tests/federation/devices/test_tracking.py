@@ -368,6 +368,25 @@ def test_who_comes_and_goes_is_asked_for_anew(
     leave(alice, room.room_id)
 
 
+def test_who_was_in_our_last_room_is_asked_for_anew(
+    alice: Client, elsewhere: Elsewhere, room: Mirror, worker: Worker, fresh_user_id: Callable[[str], str]
+) -> None:
+    """Bob's server tells us nothing while we share no room with him. So what was known may be wrong."""
+    carol = log_in(UserId(fresh_user_id("carol")), DeviceId("CAROL"))
+    join(carol, room.room_id)
+    elsewhere.log_in("PHONE")
+    assert devices(alice, elsewhere.bob) == {"PHONE"}
+    leave(carol, room.room_id)
+    note_members([newest_entry(room)])
+    assert worker.run() == 0, "alice is there still"
+    leave(alice, room.room_id)
+    note_members([newest_entry(room)])
+    elsewhere.log_in("TABLET")
+    assert devices(alice, elsewhere.bob) == {"PHONE", "TABLET"}
+    assert worker.run() == 1
+    assert remote_devices.read_lists([UserId(elsewhere.bob)]) == {}
+
+
 def test_signatures_on_another_servers_user(alice: Client, elsewhere: Elsewhere, room: Mirror) -> None:
     own, bobs = CrossSigning(alice.user_id), CrossSigning(elsewhere.bob)
     assert alice.post("/_matrix/client/v3/keys/device_signing/upload", own.body()).status == 200

@@ -6,7 +6,6 @@ import asyncio
 import itertools
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 from urllib.parse import quote
 
@@ -14,6 +13,7 @@ import pytest
 
 from local_cloud.testing import LocalCloud
 from tests.federation.membership.test_two_clouds import User, said
+from tests.keys.crypto import KeyPair, device_keys
 
 V3 = "/_matrix/client/v3"
 _numbers = itertools.count(1)
@@ -74,44 +74,66 @@ def test_messages_between_devices_come_once_through_an_outage_and_a_crash(two: l
     assert alice.messages == [{"n": "last"}]
 
 
+def ephemeral(room_id: str, kind: str, test: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Whether a sync brought such an event of the room."""
+
+    def found(body: Any) -> bool:
+        room = body.get("rooms", {}).get("join", {}).get(room_id, {})
+        events = room.get("ephemeral", {}).get("events", [])
+        return any(event["type"] == kind and test(event["content"]) for event in events)
+
+    return found
+
+
 def test_typing_and_receipts(two: list[LocalCloud]) -> None:
+    """Bob says once that he types and that he doesn't, while Alice waits or between two of her requests."""
     alice, bob = Device(two[0], "alice-tr"), Device(two[1], "bob-tr")
     room_id = share_room(alice, bob)
     where = f"{V3}/rooms/{quote(room_id)}"
-    sent = alice.call("PUT", f"{where}/send/m.room.message/1", {"msgtype": "m.text", "body": "read me"})
-    bob.until(said(room_id, "read me"))
-    bob.call("POST", f"{where}/receipt/m.read/{quote(sent['event_id'])}", {})
 
-    def ephemeral(kind: str, test: Callable[[Any], bool]) -> Callable[[Any], bool]:
-        def found(body: Any) -> bool:
-            room = body.get("rooms", {}).get("join", {}).get(room_id, {})
-            events = room.get("ephemeral", {}).get("events", [])
-            return any(event["type"] == kind and test(event["content"]) for event in events)
+    def say(text: str, **more: Any) -> str:
+        body = {"msgtype": "m.text", "body": text, **more}
+        sent = alice.call("PUT", f"{where}/send/m.room.message/{next(_numbers)}", body)
+        bob.until(said(room_id, text))
+        return str(sent["event_id"])
 
-        return found
+    root = say("read me")
+    reply = say("in a thread", **{"m.relates_to": {"rel_type": "m.thread", "event_id": root}})
+    for event_id, body in ((root, {}), (reply, {"thread_id": root})):
+        bob.call("POST", f"{where}/receipt/m.read/{quote(event_id)}", body)
 
-    alice.until(
-        ephemeral(
-            "m.receipt", lambda content: bob.user_id in content.get(sent["event_id"], {}).get("m.read", {})
-        )
-    )
+        def is_read(content: Any, event_id: str = event_id, body: Any = body) -> bool:
+            data = content.get(event_id, {}).get("m.read", {}).get(bob.user_id)
+            return data is not None and data.get("thread_id") == body.get("thread_id")
 
-    over = Event()
+        alice.until(ephemeral(room_id, "m.receipt", is_read))
+    for is_typing in (True, False):
+        typing = {"typing": is_typing, "timeout": 20_000}
+        bob.call("PUT", f"{where}/typing/{quote(bob.user_id)}", typing)
+        users = [bob.user_id] if is_typing else []
+        alice.until(ephemeral(room_id, "m.typing", lambda content, users=users: content["user_ids"] == users))  # type: ignore[misc]
 
-    def keep_typing() -> None:
-        """It is only taken while Alice waits, so Bob says it until she was told."""
-        flags = itertools.cycle([True, False])
-        while not over.wait(0.5):
-            body = {"typing": next(flags), "timeout": 20_000}
-            bob.call("PUT", f"{where}/typing/{quote(bob.user_id)}", body)
 
-    thread = Thread(target=keep_typing)
-    thread.start()
-    try:
-        alice.until(ephemeral("m.typing", lambda content: content["user_ids"] == [bob.user_id]))
-    finally:
-        over.set()
-        thread.join()
+def test_changes_of_devices_are_told_to_who_never_asked(two: list[LocalCloud]) -> None:
+    alice, bob = Device(two[0], "alice-cd"), Device(two[1], "bob-cd")
+    encryption = {
+        "type": "m.room.encryption",
+        "state_key": "",
+        "content": {"algorithm": "m.megolm.v1.aes-sha2"},
+    }
+    alice.until(lambda _: True)
+    share_room(alice, bob, initial_state=[encryption])
+
+    def is_told(body: Any) -> bool:
+        return bob.user_id in body.get("device_lists", {}).get("changed", [])
+
+    alice.until(is_told)  # they share a room now
+    keys = device_keys(bob.user_id, bob.device_id, KeyPair(bob.device_id))
+    bob.call("POST", f"{V3}/keys/upload", {"device_keys": keys})
+    alice.until(is_told)
+    for name in ("phone", "old phone"):
+        bob.call("PUT", f"{V3}/devices/{bob.device_id}", {"display_name": name})
+        alice.until(is_told)
 
 
 def test_an_encrypted_conversation(two: list[LocalCloud], tmp_path: Path) -> None:

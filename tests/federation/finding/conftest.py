@@ -19,7 +19,6 @@ from tests.in_process import Client
 
 __all__ = ["configure", "viewer_secret"]
 NOT_FOUND = Reply({"errcode": "M_NOT_FOUND", "error": "Unknown"}, 404)
-Answer = Any
 
 
 @dataclass

@@ -9,7 +9,7 @@ import pytest
 from murmuration.federation.inbound import acls
 from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId
 from murmuration.rooms.room import Room
-from murmuration.storage.rooms import event_store, room_items, room_removal
+from murmuration.storage.rooms import event_places, event_store, room_removal
 from tests.in_process import Client, segment
 from tests.rooms.other_servers import OTHER, Mirror
 from tests.rooms.people import create_room, ok, path
@@ -76,8 +76,8 @@ def test_an_outlier_of_another_room_authorises_nothing(alice: Client, fresh_name
     assert event_store.read([taken], rooms[0].version, RoomId(rooms[0].room_id))[taken].kind == "soft_failed"
     for remove in (room_removal.remove_kept_events, room_removal.remove_log):
         list(remove(rooms[0].room_id))
-    assert room_items.locate([taken], RoomId(rooms[0].room_id)) == {}
-    assert room_items.read_room_of(taken) == rooms[1].room_id
+    assert event_places.locate([taken], RoomId(rooms[0].room_id)) == {}
+    assert event_places.read_room_of(taken) == rooms[1].room_id
     shown = ok(alice.get(path(rooms[1].room_id, "event", taken)))
     assert shown["content"]["body"] == "in time"
 

@@ -113,6 +113,13 @@ def test_a_location_inside_is_not_asked(alice: Client, library: Library, locatio
     assert (answer.status, answer.json["errcode"]) == (502, "M_UNKNOWN")
 
 
+def test_a_server_without_a_place_is_not_asked_for_its_front_page(alice: Client, library: Library) -> None:
+    library.new = lambda _: two_parts({"Location": ""}, b"")
+    asked = len(library.asked)
+    assert get(alice, library).status == 502
+    assert len(library.asked) == asked + 1
+
+
 def test_a_redirect_of_a_location_is_checked_too(alice: Client, library: Library, network: Network) -> None:
     url = elsewhere(
         network, lambda _: Reply(b"", 302, {"Location": "https://10.1.2.3/x"}), f"cdn-{library.name}"
@@ -134,6 +141,24 @@ def test_old_servers_are_asked_by_the_old_path(alice: Client, library: Library) 
         "?allow_remote=false&allow_redirect=true&timeout_ms=10000"
     )
     assert "authorization" not in asked.headers
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        Reply({"errcode": "M_UNRECOGNIZED", "error": "?"}, 400),
+        Reply({"errcode": "M_UNRECOGNIZED", "error": "?"}, 405),
+        Reply(b"404 page not found", 404),
+        Reply(b"", 404),
+        Reply(b"<html>no</html>", 405),
+    ],
+)
+def test_old_servers_say_in_many_ways_that_they_are_old(
+    alice: Client, library: Library, unknown: Reply
+) -> None:
+    library.new = lambda _: unknown
+    library.by_old_path = lambda _: Reply(DATA, headers=PNG)
+    assert get(alice, library).body == DATA
 
 
 def test_old_servers_may_redirect(alice: Client, library: Library, network: Network) -> None:

@@ -19,7 +19,7 @@ from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 from murmuration.protocol.pdus.signing import SigningKey
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
-from murmuration.storage.rooms import member_index, room_items
+from murmuration.storage.rooms import event_places, member_index, room_items
 from murmuration.storage.servers import join_jobs
 from tests.federation.asking import VERSIONS
 from tests.federation.hosting import Host
@@ -254,7 +254,7 @@ def test_single_bad_events_are_left_out(alice: Client, host: Host, network: Netw
     ok(join(alice, room.room_id, host.remote.name))
     ours = Room.load(RoomId(room.room_id))
     assert ours.membership(user) is None
-    assert room_items.locate([forged.event_id], RoomId(room.room_id)) == {}
+    assert event_places.locate([forged.event_id], RoomId(room.room_id)) == {}
     name = ours.event("m.room.name")
     assert name is not None
     assert name.content == {"name": "Tea"}
@@ -262,7 +262,7 @@ def test_single_bad_events_are_left_out(alice: Client, host: Host, network: Netw
     assert kept is not None
     assert (kept.event_id, kept.content) == (topic.event_id, {})  # redacted, as its hash is wrong
     assert ours.event("org.example.x") is not None
-    assert needs_it.event_id in room_items.locate([needs_it.event_id], RoomId(room.room_id))
+    assert needs_it.event_id in event_places.locate([needs_it.event_id], RoomId(room.room_id))
 
 
 def test_an_event_that_comes_back_changed_is_not_taken(alice: Client, host: Host) -> None:

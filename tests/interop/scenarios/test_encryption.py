@@ -32,6 +32,7 @@ class Device:
         self.pair = KeyPair(self.device_id)
         self.messages: list[Any] = []
         self.known: set[str] = set()
+        self.changed: set[str] = set()
         self.master: dict[str, str] = {}
         self._followed = ""
         self.ephemeral: dict[tuple[str, str], Any] = {}
@@ -47,7 +48,9 @@ class Device:
         body = self.person.call("GET", "/sync", **query)
         self._since = body["next_batch"]
         self.messages += [event["content"] for event in body.get("to_device", {}).get("events", [])]
-        if self._followed in body.get("device_lists", {}).get("changed", []):
+        changed = body.get("device_lists", {}).get("changed", [])
+        self.changed |= set(changed)
+        if self._followed in changed:
             self._look_up()
         for room_id, section in body.get("rooms", {}).get("join", {}).items():
             for event in section.get("ephemeral", {}).get("events", []):
@@ -131,6 +134,15 @@ def test_logins_and_logouts_are_noticed(pair: Pair) -> None:
         host.until(lambda: host.known == {guest.device_id, another.device_id}, "a login")  # noqa: B023
         another.person.call("POST", "/logout")
         host.until(lambda: host.known == {guest.device_id}, "a logout")
+
+
+def test_changes_are_told_to_who_never_asks(pair: Pair) -> None:
+    host, guest, _ = encrypted_room(pair)
+    host.until(lambda: guest.user_id in host.changed, "that they share a room")
+    for _ in range(3):
+        host.changed.clear()
+        second_device(guest).publish("X")
+        host.until(lambda: guest.user_id in host.changed, "a login")
 
 
 def test_cross_signing_keys_are_noticed(pair: Pair) -> None:
@@ -224,6 +236,24 @@ def test_receipts(pair: Pair) -> None:
         return guest.user_id in receipts.get(event_id, {}).get("m.read", {})
 
     host.until(is_read, "a receipt")
+
+
+def test_receipts_of_threads(pair: Pair) -> None:
+    host, guest, room_id = encrypted_room(pair)
+    root = host.person.say(room_id, "root")
+    relation = {"rel_type": "m.thread", "event_id": root}
+    content = {"msgtype": "m.text", "body": "reply", "m.relates_to": relation}
+    reply = host.person.send(room_id, "m.room.message", content)
+    guest.person.hears(room_id, "reply")
+    for event_id, thread_id in ((root, "main"), (reply, root)):
+        path = f"{where(room_id)}/receipt/m.read/{quote(event_id)}"
+        guest.person.call("POST", path, {"thread_id": thread_id})
+
+        def is_read(event_id: str = event_id, thread_id: str = thread_id) -> bool:
+            of_event = host.ephemeral.get((room_id, "m.receipt"), {}).get(event_id, {})
+            return bool(of_event.get("m.read", {}).get(guest.user_id, {}).get("thread_id") == thread_id)
+
+        host.until(is_read, "a receipt")
 
 
 def test_profiles(pair: Pair) -> None:

@@ -83,6 +83,7 @@ def set_room_tag(requester: Requester, user_id: UserId, room_id: RoomId, tag: st
     parse_room_id(room_id)
     if len(tag.encode()) > MAX_TAG_BYTES:
         raise InvalidParam(f"The name of a tag has at most {MAX_TAG_BYTES} bytes")
+    data = {name: value for name, value in data.items() if (name, value) != ("order", None)}
     order = data.get("order")
     if order is not None and (isinstance(order, bool) or not isinstance(order, int | float)):
         raise InvalidParam("order must be a number")
@@ -97,7 +98,7 @@ def set_room_tag(requester: Requester, user_id: UserId, room_id: RoomId, tag: st
 
 
 def delete_room_tag(requester: Requester, user_id: UserId, room_id: RoomId, tag: str) -> None:
-    """Remove a tag from a room; a missing tag is no error. Raises Forbidden, InvalidParam."""
+    """Remove a tag from a room. Removing a missing tag is not an error. Raises Forbidden, InvalidParam."""
     requester.require_self(user_id)
     parse_room_id(room_id)
 

@@ -12,10 +12,10 @@ V = TypeVar("V")
 
 
 class LruCache(Generic[K, V]):
-    """A cache whose entries' sizes add up to at most `size`. Safe for several threads.
+    """A cache whose entries' sizes add up to at most `size`. Thread-safe.
 
-    The least recently used entry is dropped first. An entry has size 1 unless `put` says otherwise. An entry
-    larger than half of the cache isn't kept.
+    The least recently used entry is dropped first. An entry has size 1 unless `put` is told otherwise. An
+    entry larger than half of the cache isn't kept.
     """
 
     def __init__(self, size: int) -> None:

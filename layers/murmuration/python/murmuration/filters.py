@@ -39,7 +39,7 @@ def define_filter(requester: Requester, user_id: UserId, definition: Body) -> st
 
 
 def get_filter(requester: Requester, user_id: UserId, filter_id: str) -> JsonObject:
-    """Return a filter as it was uploaded. Raises Forbidden, NotFound."""
+    """Return a filter as the client uploaded it. Raises Forbidden, NotFound."""
     requester.require_self(user_id)
     return read_definition(user_id, filter_id)
 

@@ -9,9 +9,9 @@ from murmuration.pages import Page, escape, page
 from murmuration.settings import settings
 
 KEPT_S = 3600
-"""How long caches keep the page: a deployment with other settings shows after that time."""
+"""For how long caches keep the page. A change of settings shows after that time."""
 PHONE = "https://mobile.element.io/element/"
-"""Opens Element X with the server that it names, or leads to the app."""
+"""A link that opens Element X with this server, or leads to the app."""
 _REGISTRATION: Mapping[str, str] = {
     "open": "Anybody may make an account here: choose “Create account” in your app.",
     "token": "To make an account here you need a registration token from whoever runs this server.",
@@ -20,7 +20,7 @@ _REGISTRATION: Mapping[str, str] = {
 
 
 def get_landing_page() -> Page:
-    """Return the page for people. It is the same for everybody, and clients don't need it."""
+    """Return the page for people. It is the same for everybody; clients don't use it."""
     config = settings()
     name, url = escape(config.server_name), escape(config.public_url)
     phone = f"{PHONE}?{urlencode({'account_provider': config.server_name})}"

@@ -7,7 +7,7 @@ from murmuration.settings import settings
 
 
 def require_sender() -> str:
-    """Return the address that mails come from. Raises ThreepidMediumNotSupported if there is none."""
+    """Return the address that mails are sent from. Raises ThreepidMediumNotSupported if there is none."""
     sender = settings().mail_sender
     if not sender:
         raise ThreepidMediumNotSupported("This server sends no mail")
@@ -17,7 +17,7 @@ def require_sender() -> str:
 def send(to: str, subject: str, text: str, html: str | None = None) -> None:
     """Send a mail. Raises ThreepidMediumNotSupported, and Unavailable if the service refuses it.
 
-    `to` must be an address made by `threepids.addresses`, so that no header can be smuggled in.
+    `to` must be an address made by `threepids.addresses`, so that it can't contain a header.
     """
     from murmuration.aws import mail as mails
 

@@ -24,7 +24,7 @@ SECONDS = 10.0
 MAX_BYTES = 256 * 1024
 
 OutboundError = TransportError
-"""The other server wasn't reached, or didn't answer as it should; the message has no secret in it."""
+"""The other server wasn't reached, or gave no valid answer. The message contains no secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Answer:
     status: int
     body: bytes
     retry_after_ms: int = 0
-    """How long the other server asks to be left alone."""
+    """The time for which the other server asks to be sent no requests, in milliseconds."""
 
     def json_object(self) -> JsonDict:
         """Return the body as a JSON object. Raises OutboundError."""
@@ -95,8 +95,8 @@ def _request(
 
 
 def _peer(parts: SplitResult, private: bool) -> Peer:
-    """Return the address to connect to. Plain HTTP is allowed for the loopback only, whatever `private`
-    says.
+    """Return the address to connect to. Plain HTTP is allowed only for the loopback, whatever
+    `private` says.
     """
     from murmuration.transport.addresses import Reach
     from murmuration.transport.connections import Peer

@@ -72,7 +72,7 @@ def delete_push_rule(user_id: UserId, kind: str, rule_id: str) -> None:
 
 
 def set_push_rule_enabled(user_id: UserId, kind: str, rule_id: str, body: Body) -> None:
-    """Switch a rule on or off. Raises MissingParam, BadJson, InvalidParam, NotFound."""
+    """Enable or disable a rule. Raises MissingParam, BadJson, InvalidParam, NotFound."""
     parsed, enabled = parse_kind(kind), _required(body, "enabled")
     if not isinstance(enabled, bool):
         raise BadJson("enabled must be true or false")

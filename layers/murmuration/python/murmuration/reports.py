@@ -11,8 +11,8 @@ from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.bodies import Fields, limit_size
 from murmuration.protocol.errors import NotFound
 from murmuration.protocol.identifiers import EventId, RoomId, UserId, parse_user_id
-from murmuration.storage.rooms import reports as storage
-from murmuration.storage.rooms.reports import Report
+from murmuration.storage import reports as storage
+from murmuration.storage.reports import Report
 
 MAX_REASON_BYTES = 4_096
 
@@ -20,12 +20,16 @@ MAX_REASON_BYTES = 4_096
 def report_room(requester: Requester, room_id: RoomId, body: Fields) -> None:
     """Report a room, which the requester needn't be in.
 
-    Raises NotFound, MissingParam, BadJson, TooLarge, LimitExceeded.
+    It may be a room that this server isn't in, if the requester is invited to it or knocks on it. Raises
+    NotFound, MissingParam, BadJson, TooLarge, LimitExceeded.
     """
+    from murmuration.rooms.lookup import fits_id
     from murmuration.rooms.room import Room
+    from murmuration.storage.users import memberships
 
     reason = _checked(body.string("reason"))
-    Room.load(room_id)
+    if not fits_id(room_id) or memberships.read_membership(requester.user_id, room_id) is None:
+        Room.load(room_id)
     _add(Report(now_ms(), requester.user_id, reason, room_id=room_id))
 
 
@@ -49,15 +53,16 @@ def report_event(token: AccessToken, room_id: RoomId, event_id: EventId, body: F
 
 
 def report_user(requester: Requester, user_id: UserId, body: Fields) -> None:
-    """Report a user of this server.
+    """Report a user. Of other servers' users nobody here knows whether they exist.
 
     Raises NotFound, InvalidParam, MissingParam, BadJson, TooLarge, LimitExceeded.
     """
+    from murmuration.storage.rooms.member_index import is_local
     from murmuration.storage.users import accounts
 
     reason = _checked(body.string("reason"))
     parse_user_id(user_id)
-    if accounts.read_account(user_id) is None:
+    if is_local(user_id) and accounts.read_account(user_id) is None:
         raise NotFound("There is no such user")
     _add(Report(now_ms(), requester.user_id, reason, user_id=user_id))
 

@@ -1,4 +1,4 @@
-"""What the server tells clients about itself: versions, capabilities, addresses."""
+"""Information that the server publishes for clients: versions, capabilities, addresses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNSTABLE_FEATURES = {
     "org.matrix.simplified_msc3575": True,  # sliding sync
     "uk.half-shot.msc2666.query_mutual_rooms": True,  # mutual rooms
     "uk.half-shot.msc2666.query_mutual_rooms.stable": True,
-    "org.matrix.e2e_cross_signing": True,  # without it, Element in the browser verifies nobody
+    "org.matrix.e2e_cross_signing": True,  # without it, Element in the browser can't verify anybody
     "org.matrix.msc2285.stable": True,  # private read receipts
     "im.nheko.summary": True,  # a room's summary
     "org.matrix.msc3266": True,
@@ -29,7 +29,7 @@ UNSTABLE_FEATURES = {
     "org.matrix.msc4133.stable": True,  # custom profile fields
     "uk.tcpip.msc4133.stable": True,
 }
-"""Stable features that clients look for by the names they had before."""
+"""Stable features under their unstable names, which clients still look for."""
 
 
 def get_versions() -> Answer:
@@ -65,7 +65,7 @@ def get_wellknown() -> Answer:
 
 
 def get_rtc_transports() -> Answer:
-    """Return the services through which calls go.
+    """Return the services for calls.
 
     https://github.com/matrix-org/matrix-spec-proposals/pull/4143
     """
@@ -78,7 +78,7 @@ def _rtc_transports() -> list[dict[str, str]]:
 
 
 def get_wellknown_support() -> Answer:
-    """Return how to reach the operators. Raises NotFound if the deployment doesn't say.
+    """Return how to contact the operators. Raises NotFound if the deployment's settings don't say.
 
     https://spec.matrix.org/v1.19/client-server-api/#getwell-knownmatrixsupport
     """

@@ -1,7 +1,7 @@
 """This server's signing keys, from their secret parameter.
 
-It has a line for each key: `ed25519 <version> <seed in unpadded base64>`, the key in use first. The line of a
-former key ends with the time when it went out of use, in milliseconds since the Unix epoch.
+The parameter has a line for each key: `ed25519 <version> <seed in unpadded base64>`, the current key first.
+The line of a former key ends with the time when it ceased to be used, in milliseconds since the Unix epoch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PARAMETER = "signing-key"
 WARM_MS = 24 * 3600 * 1000
-"""How long after a rotation a former key counts as in use: functions that run keep it until they end."""
+"""How long after a rotation a former key counts as current: running functions use it until they end."""
 
 
 def parse_signing_key(text: str) -> SigningKey:
@@ -34,12 +34,12 @@ def parse_signing_key(text: str) -> SigningKey:
 
 
 FRESH_MS = 5 * 60 * 1000
-"""How old the keys may be that are published: after a rotation others must soon find the new one."""
+"""The maximum age of the published keys: after a rotation other servers must soon find the new one."""
 _renewed_ms = 0
 
 
 def renew() -> None:
-    """Have the keys read again on their next use, unless that was done in the last five minutes."""
+    """Make the next use read the keys again, unless they were read in the last five minutes."""
     global _renewed_ms
     now = now_ms()
     if now - _renewed_ms > FRESH_MS:
@@ -55,12 +55,14 @@ def signing_key() -> SigningKey:
 
 
 def former_keys() -> list[tuple[SigningKey, int]]:
-    """Return the former keys, the latest first, each with the time when it went out of use (milliseconds)."""
+    """Return the former keys, the latest first, each with the time when it ceased to be used
+    (milliseconds).
+    """
     return [(parse_signing_key(line), int(line.split()[3])) for line in _read().splitlines()[1:]]
 
 
 def new_line() -> str:
-    """Return the line of a newly made key."""
+    """Return the line of a new key."""
     import secrets
 
     from murmuration.protocol.encoding import unpadded_base64
@@ -70,7 +72,7 @@ def new_line() -> str:
 
 
 def rotated(text: str, line: str, now_ms: int) -> str:
-    """Return the parameter's value `text` with the key of `line` as the key in use. Raises ValueError."""
+    """Return the parameter's value `text` with the key of `line` as the current key. Raises ValueError."""
     current, *former = text.splitlines()
     parse_signing_key(current)
     return "\n".join([line, f"{current} {now_ms + WARM_MS}", *former])
@@ -78,7 +80,7 @@ def rotated(text: str, line: str, now_ms: int) -> str:
 
 @functools.cache
 def derived_key(purpose: str) -> bytes:
-    """Return a secret for another purpose than signing: 32 bytes that don't reveal the signing key.
+    """Return a secret for a purpose other than signing: 32 bytes that don't reveal the signing key.
 
     It is derived from the oldest key, so a rotation doesn't change it.
     """

@@ -1,7 +1,7 @@
 """The deployment's settings for the functions: a typed view of the environment, read on first use.
 
-Every variable starts with `MURMURATION_`. Secrets are never here: they are SSM parameters, which are named
-here and read by `murmuration.aws.parameters`.
+Every variable starts with `MURMURATION_`. Secrets are never here: they are SSM parameters, whose names are
+here and which `murmuration.aws.parameters` reads.
 """
 
 from __future__ import annotations
@@ -17,53 +17,51 @@ if TYPE_CHECKING:
 
 DEFAULT_ROOM_VERSION = "12"
 ROOM_VERSIONS = tuple(str(number) for number in range(1, 13))
-"""Those of `murmuration.protocol.room_versions`, which this module doesn't import."""
+"""The room versions in `murmuration.protocol.room_versions`, which this module doesn't import."""
 
 
 class SettingsError(Exception):
-    """A setting is missing or invalid; the message names the variable."""
+    """A setting is missing or invalid. The message names the variable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The deployment's facts.
+    """The deployment's settings. Sizes are in bytes, times in seconds unless their names say otherwise.
 
-    `public_url` is the base URL clients use, without a trailing slash. `prefix` begins the physical name of
-    each table, queue and parameter. `queue_urls` begins the URL of each queue; without it URLs are asked for.
-    Sizes are in bytes, times in seconds; `password_cost` is log2 of
-    scrypt's N. `login_flows` and `identity_providers` are as they were written: `accounts.login_flows` and
-    `accounts.identity_providers` read them. To clients at the URLs that begin with one of
-    `sso_trusted_clients` a single sign-on leads without a question; `sso_private_providers` lets providers
-    have private addresses, and plain HTTP on the loopback; `push_private_gateways` does so for push
-    gateways. The server's administrators are reached at `support_admin`, and who cares for its security at
-    `support_security`, each a user ID or an address of mail; `support_page` helps its users. A room that all
-    have left is deleted after
-    `empty_room_days`; with 0 it is kept. With `retention` messages are purged when they are as old as their
-    room says, brought into `retention_shortest_days`..`retention_longest_days` (0: no bound); rooms that say
-    nothing keep them for `retention_default_days` (0: for ever). A user, or an address without an account,
-    may cost `hourly_budget` microdollars an hour, while `rate_limits` hold. A user may upload
-    `media_quota_bytes` in all; 0 is no
-    bound. One upload may have `media_max_bytes`, or `media_put_max_bytes` if it is a PUT to an ID that was
-    created before. Files of other servers are fetched if they have up to `remote_media_max_bytes`, and kept
-    for
-    `remote_media_days` after they were last used. This server's own are deleted `local_media_days` after
-    that; 0 keeps them for ever. Clients may ask for previews of URLs if `url_previews` is
-    on. Media that were uploaded before `unauthenticated_media_before_ms` can be read without a token.
-    Rooms whose creators name no version have `default_room_version`. An event may be scheduled to be sent
-    `event_delay_max` later; with 0 none may. Calls go by the LiveKit service at `livekit_service_url`. With
+    `public_url` is the base URL for clients, without a trailing slash. The physical names of tables, queues
+    and parameters begin with `prefix`. The URLs of queues begin with `queue_urls`; without it SQS is asked
+    for them. `password_cost` is log2 of scrypt's N. `login_flows` and `identity_providers` are unparsed:
+    `accounts.login_flows` and `accounts.sso.identity_providers` parse them. If a client's URL begins with one
+    of `sso_trusted_clients`, single sign-on redirects to it without asking the user. `sso_private_providers`
+    allows providers with private addresses, and plain HTTP on the loopback; `push_private_gateways` does the
+    same for push gateways. `support_admin` and `support_security` are the contacts for administration and
+    security, each a user ID or a mail address; `support_page` is a page that helps users.
+
+    A room that all users have left is deleted after `empty_room_days`; 0 means never. With `retention`,
+    messages are purged when they reach the age that their room sets, moved into
+    `retention_shortest_days`..`retention_longest_days` (0: no limit). Rooms that set none keep messages for
+    `retention_default_days` (0: for ever). A user, or an address without an account, may cost `hourly_budget`
+    microdollars an hour, if `rate_limits` is on. A user may upload `media_quota_bytes` in total (0: no
+    limit). One upload may have `media_max_bytes`, or `media_put_max_bytes` if it is a PUT to an ID that was
+    created before. Files of other servers are fetched if they have up to `remote_media_max_bytes`, and
+    deleted `remote_media_days` after their last use. This server's own files are deleted `local_media_days`
+    after it (0: never). `url_previews` allows clients to request previews of URLs.
+    Media that were uploaded before `unauthenticated_media_before_ms` can be read without a token.
+    `default_room_version` is used for rooms whose creators name none. An event may be scheduled up to
+    `event_delay_max` ahead (0: not at all). Calls use the LiveKit service at `livekit_service_url`. With
     `metrics` the functions write metrics into their logs. `api` is the kind of API in front of the functions:
-    a REST API compresses answers and stores large uploads, an HTTP API does neither. `waits` is what stands
-    between CloudFront and the queues of parked clients: a REST API, or at the `edge` nothing. With
-    `stored_forms` at "before" items are written as the release before wrote them, so that its functions can
-    read them while an upgrade replaces them.
+    a REST API compresses answers and stores large uploads, an HTTP API does neither. `waits` says how
+    CloudFront reaches the queues of parked clients: through a REST API, or at the `edge` directly. With
+    `stored_forms` "before", items are written in the previous release's form, so that its functions can read
+    them during an upgrade.
 
-    Other servers are spoken with if `federation` is on, `federation_allow` is empty or has a glob that fits
-    the server's name, and `federation_deny` has none. `key_notaries` are servers that are asked for the keys
-    of those that can't be reached. A room of theirs may have `federation_max_members` when a user of this
-    server joins it; 0 is no bound. All of them together may cost `federation_budget` dollars a month; with 0
-    only each has its bound. Who is online is told to others, and taken from them, only with
-    `federated_presence`. For tests on one machine, `federation_loopback` lets servers be on the loopback,
-    and `federation_ca` names a file of further certificate authorities.
+    This server communicates with another server if `federation` is on, `federation_allow` is empty or has a
+    glob that matches the server's name, and `federation_deny` has none. `key_notaries` are servers that are
+    asked for the keys of unreachable ones. A local user may join a remote room with up to
+    `federation_max_members` (0: no limit). All other servers together may cost `federation_budget` dollars a
+    month (0: each has only its own limit). Presence is exchanged with other servers only with
+    `federated_presence`. For tests on one machine, `federation_loopback` allows servers on the loopback, and
+    `federation_ca` names a file with further certificate authorities.
     """
 
     server_name: ServerName
@@ -138,7 +136,7 @@ class Settings:
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Return the settings in `environment`. Raises SettingsError, which names the variable at fault."""
+    """Return the settings in `environment`. Raises SettingsError, which names the faulty variable."""
 
     def value(name: str, default: str | None = None) -> str:
         found = environment.get(f"MURMURATION_{name}", default)
@@ -159,7 +157,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         return int(text)
 
     def moment_ms(name: str) -> int:
-        """Return a moment in milliseconds since the epoch; 0 if none is set."""
+        """Return a time in milliseconds since the epoch; 0 if none is set."""
         text = value(name, "")
         try:
             return parse_moment_ms(text) if text else 0
@@ -235,7 +233,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 
 def parse_moment_ms(text: str) -> int:
-    """Return a time in ISO 8601 with its zone as milliseconds since the epoch. Raises ValueError."""
+    """Return an ISO 8601 time with time zone as milliseconds since the epoch. Raises ValueError."""
     from datetime import datetime
 
     moment = datetime.fromisoformat(text)
@@ -246,5 +244,5 @@ def parse_moment_ms(text: str) -> int:
 
 @functools.cache
 def settings() -> Settings:
-    """Return this process's settings, which are read from the environment on first use."""
+    """Return this process's settings, read from the environment on first use."""
     return read_settings(os.environ)

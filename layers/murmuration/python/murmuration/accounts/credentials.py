@@ -20,20 +20,22 @@ from murmuration.protocol.errors import (
     ThreepidMediumNotSupported,
     UserDeactivated,
 )
-from murmuration.protocol.identifiers import UserId, is_valid_new_localpart, parse_user_id
+from murmuration.protocol.identifiers import UserId, is_valid_new_localpart, parse_user_id, user_id_from
 from murmuration.settings import settings
 from murmuration.storage.users import accounts
 
 if TYPE_CHECKING:
-    from murmuration.aws.dynamodb import StoredItem
     from murmuration.protocol.encoding.shapes import Body
+    from murmuration.storage.json_types import AccountItem
 
 _WRONG = "Invalid username or password"
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """An account whose owner proved to be there; `password_hash` is what the proof was made against."""
+    """An account whose owner has proved their identity. `password_hash` is the hash that the password
+    matched.
+    """
 
     user_id: UserId
     password_hash: str
@@ -44,12 +46,12 @@ def prove_by_password(fields: Body, *, source_ip: str = "", expected: str | None
     """Return the account whose identifier and password `fields` hold.
 
     `source_ip` is the client's address. `expected` is the user whom a token or another stage has already
-    proved; the password has to be that user's. Every place that tries a password uses this function. So each
-    attempt is counted before the password is hashed, also for users who don't exist. For a right password the
-    count is given back.
+    proved; the password has to be that user's. Every place that checks a password uses this function, so each
+    attempt is counted before the password is hashed, even if the user doesn't exist. If the password is
+    right, the attempt isn't counted.
 
-    Raises Forbidden for an unknown user and a wrong password, with the same words and in about the same time;
-    UserDeactivated, LimitExceeded after several failures, MissingParam, BadJson, InvalidParam.
+    Raises Forbidden for an unknown user or a wrong password, with the same message and after about the same
+    time; UserDeactivated; LimitExceeded after several failures; MissingParam, BadJson, InvalidParam.
     https://spec.matrix.org/v1.19/client-server-api/#password-based
     """
     password = passwords.parse_password(fields.get("password"))
@@ -68,15 +70,19 @@ def prove_by_password(fields: Body, *, source_ip: str = "", expected: str | None
 
 
 def is_right_password(user_id: UserId, password: str, *, source_ip: str) -> bool:
-    """Return whether `password` is that of the user `user_id`, for a request that doesn't name its user.
+    """Return whether `password` is the password of `user_id`, for a request that doesn't name its user.
 
-    It counts as an attempt to log in, like any other. Raises UserDeactivated, LimitExceeded.
+    Each call counts as an attempt to log in. Raises UserDeactivated, LimitExceeded.
     """
     return _account_by_password(user_id, password, source_ip, is_known=False) is not None
 
 
-def _account_by_password(who: str, password: str, source_ip: str, *, is_known: bool) -> StoredItem | None:
-    """Return the account of a user, or of a stranger who has none, if the password is right; else None."""
+def _account_by_password(who: str, password: str, source_ip: str, *, is_known: bool) -> AccountItem | None:
+    """Return the account of `who` if the password is right; None if it is wrong or there is no such account.
+
+    `who` is a user ID or a key that `_stranger` made. `is_known` says that the request has proved in another
+    way that it comes from the user. Raises UserDeactivated, LimitExceeded.
+    """
     guess = login_guesses.take(who, source_ip, is_known=is_known)
     account = accounts.read_account(UserId(who)) if who.startswith("@") else None
     if account is not None and "deactivated_ms" in account:
@@ -88,18 +94,17 @@ def _account_by_password(who: str, password: str, source_ip: str, *, is_known: b
 
 
 def _stranger(fields: Body) -> str:
-    """Return what stands for a user that can't be one of ours, as the key of their failures."""
+    """Return the key under which failed attempts are counted if `fields` name no user of this server."""
     named = {name: fields.get(name) for name in ("identifier", "user", "medium", "address")}
     text = json.dumps(named, sort_keys=True, default=str)
     return f"?{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()}"
 
 
 def identified_user(fields: Body) -> UserId | None:
-    """Return the local user that `identifier` (or the older form, in `fields` themselves) names; None if
-    there is none.
+    """Return the local user whom `fields` name; None if there is no such user.
 
-    An address is looked up. Raises MissingParam, BadJson.
-    https://spec.matrix.org/v1.19/client-server-api/#identifier-types
+    The user is named by `identifier` or, in the older form, by `fields` themselves. A third-party address is
+    looked up. Raises MissingParam, BadJson. https://spec.matrix.org/v1.19/client-server-api/#identifier-types
     """
     identifier = fields.get("identifier")
     if identifier is None:
@@ -132,8 +137,8 @@ def _owner(identifier: Fields) -> UserId | None:
 
 
 def local_user_id(user: str) -> UserId | None:
-    """Return the ID of the local user that a client calls `user`, in any case: a localpart or a whole user
-    ID.
+    """Return the local user's ID for `user`, which is a localpart or a whole user ID, in upper or
+    lower case.
     """
     server_name = settings().server_name
     localpart = user
@@ -141,6 +146,6 @@ def local_user_id(user: str) -> UserId | None:
         if user.partition(":")[2] != server_name:
             return None
         localpart = parse_user_id(user).localpart
-    # Beyond ASCII, lower case could make one of today's characters of another: the Kelvin sign becomes a k.
+    # Lower-casing a character beyond ASCII can produce an ASCII one: the Kelvin sign becomes a k.
     localpart = localpart.lower() if localpart.isascii() else localpart
-    return UserId(f"@{localpart}:{server_name}") if is_valid_new_localpart(localpart, server_name) else None
+    return user_id_from(localpart, server_name) if is_valid_new_localpart(localpart, server_name) else None

@@ -17,14 +17,14 @@ from murmuration.storage.users import accounts, delayed_events, pushers
 
 if TYPE_CHECKING:
     from murmuration.accounts.shapes import ClientDevice, ClientDevices
-    from murmuration.aws.dynamodb import StoredItem
     from murmuration.protocol.encoding.shapes import Answer, Body
     from murmuration.protocol.identifiers import DeviceId, UserId
+    from murmuration.storage.json_types import DeviceItem
 
 MOST = 200
 """How many devices a user may have."""
 UNUSED_MS = 30 * 86_400_000
-"""After this time without a request, a device may be ended to make room for another."""
+"""A device that made no request for this time may be deleted to make room for a new one."""
 
 
 def get_devices(requester: Requester) -> ClientDevices:
@@ -36,7 +36,7 @@ def get_devices(requester: Requester) -> ClientDevices:
 
 
 def get_device(requester: Requester, device_id: DeviceId) -> ClientDevice:
-    """Return a device of the requester's. Raises NotFound.
+    """Return one of the requester's devices. Raises NotFound.
     https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3devicesdeviceid
     """
     item = accounts.read_device(requester.user_id, device_id)
@@ -46,7 +46,7 @@ def get_device(requester: Requester, device_id: DeviceId) -> ClientDevice:
 
 
 def update_device(requester: Requester, device_id: DeviceId, body: Body) -> Answer:
-    """Rename a device; nobody else is rung for it. Raises NotFound, BadJson, InvalidParam.
+    """Rename a device. No other user is told. Raises NotFound, BadJson, InvalidParam.
 
     https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3devicesdeviceid
     """
@@ -64,7 +64,7 @@ def update_device(requester: Requester, device_id: DeviceId, body: Body) -> Answ
 
 
 def delete_device(requester: Requester, device_id: DeviceId, attempt: Attempt) -> Answer:
-    """Delete one device, after the user has authenticated again. A device that doesn't exist is no error.
+    """Delete one device, after the user has authenticated again. A missing device is not an error.
 
     Raises UserInteractiveAuthRequired and what `reauthenticate` raises.
     https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3devicesdeviceid
@@ -116,13 +116,13 @@ def remove_all_devices(user_id: UserId, *, spare: str | None = None, last: Devic
 
 
 def remove_devices(user_id: UserId, device_ids: Iterable[DeviceId], *, is_revoked: bool = True) -> None:
-    """Delete devices with their tokens, keys, pushers and messages; devices that don't exist are no error.
+    """Delete devices with their tokens, keys, pushers and messages. Missing devices are not an error.
 
-    If a device is revoked (and hasn't logged itself out), its scheduled events are cancelled, except those
-    that only take back state about its own user.
+    `is_revoked` is False if the device logged itself out. If a device is revoked, its scheduled events are
+    cancelled, except those that only remove state about its own user.
 
-    A device's data are deleted before the device. So after an interruption a repetition still finds the
-    device. They are deleted once more after it, because a device can upload keys until it is gone.
+    A device's data is deleted before the device, so a repetition after an interruption still finds the
+    device. The data is deleted once more afterwards, because a device can upload keys until it is gone.
     """
     known = {accounts.device_id_of(item) for item in accounts.read_devices(user_id)}
     doomed = [each for each in dict.fromkeys(device_ids) if each in known]
@@ -134,7 +134,8 @@ def remove_devices(user_id: UserId, device_ids: Iterable[DeviceId], *, is_revoke
     _end_typing(user_id, doomed)
     accounts.delete_device_items(user_id, doomed)
     _purge(user_id, doomed, is_revoked)
-    streams.nudge(streams.user_stream(user_id))  # who waits comes, and learns that they are logged out
+    # wakes waiting clients, so that they learn that they are logged out
+    streams.nudge(streams.user_stream(user_id))
 
 
 def _purge(user_id: UserId, device_ids: Sequence[DeviceId], is_revoked: bool) -> None:
@@ -146,9 +147,9 @@ def _purge(user_id: UserId, device_ids: Sequence[DeviceId], is_revoked: bool) ->
 
 
 def make_room(user_id: UserId) -> None:
-    """End devices that weren't used for long, the oldest first, if one more would be too many.
+    """Delete devices that haven't been used for long, the oldest first, if one more device would be too many.
 
-    Concurrent logins may each exceed the bound by one; the next login corrects that. Raises TooLarge if all
+    Concurrent logins may each exceed the limit by one; the next login corrects that. Raises TooLarge if all
     devices are in use.
     """
     found = accounts.read_devices(user_id)
@@ -164,14 +165,15 @@ def make_room(user_id: UserId) -> None:
     remove_devices(user_id, unused[:excess])
 
 
-def _last_used_ms(item: StoredItem) -> int:
+def _last_used_ms(item: DeviceItem) -> int:
     return int(item.get("last_seen_ms", item.get("created_ms", 0)))
 
 
 def prepare_device_id(user_id: UserId, device_id: DeviceId) -> None:
-    """Prepare the device ID that a client chose for a new device: data that a former device left are deleted.
+    """Prepare the use of a device ID that a client chose: delete what an earlier device of this ID left
+    behind.
 
-    Raises Forbidden for the ID of a cross-signing key.
+    Raises Forbidden if the ID is that of a cross-signing key.
     """
     from murmuration.storage.keys.identity_keys import public_key, read_identities
 
@@ -199,13 +201,12 @@ def _record_change(user_id: UserId, device_ids: Sequence[DeviceId], *, quiet: bo
     record_change(user_id, devices=device_ids, quiet=quiet)
 
 
-def _client_device(item: StoredItem) -> ClientDevice:
+def _client_device(item: DeviceItem) -> ClientDevice:
     device: ClientDevice = {"device_id": accounts.device_id_of(item)}
-    name, address, seen_ms = (item.get(each) for each in ("display_name", "last_seen_ip", "last_seen_ms"))
-    if name is not None:
+    if (name := item.get("display_name")) is not None:
         device["display_name"] = name
-    if address is not None:
+    if (address := item.get("last_seen_ip")) is not None:
         device["last_seen_ip"] = address
-    if seen_ms is not None:
+    if (seen_ms := item.get("last_seen_ms")) is not None:
         device["last_seen_ts"] = seen_ms
     return device

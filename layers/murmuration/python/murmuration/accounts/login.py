@@ -48,7 +48,7 @@ ATTEMPTS = 8
 
 
 def get_login_flows() -> LoginFlows:
-    """Return the login flows that have a single stage, as this API knows no others.
+    """Return the login flows that have a single stage; this API has no others.
 
     https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3login
     """
@@ -125,16 +125,17 @@ def begin_session(
             pause(race)
             continue
         if device is None:
-            # Somebody may have locked the account since it was read: then this device was missed.
+            # The account may have been locked since it was read. Then this device wasn't locked with it.
             accounts.copy_flags(user_id, (LOCKED, SUSPENDED))
         return sessions.session_answer(user_id, device_id, pair, now=now)
     raise Unavailable("The device is in use by many logins at once; try again")
 
 
 def generate_login_token(requester: Requester, attempt: Attempt) -> Answer:
-    """Return a token with which another client of the requester's may log in, once.
+    """Return a token with which another client of the requester's may log in once.
 
-    Raises UserInteractiveAuthRequired each time, LimitExceeded and what `reauthenticate` raises.
+    Every call needs authentication: raises UserInteractiveAuthRequired, LimitExceeded and what
+    `reauthenticate` raises.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv1loginget_token
     """
     reauthenticate(attempt, requester.user_id, repeatable=False)
@@ -156,7 +157,7 @@ def _take_login_token(token: object) -> UserId:
 
 
 def _well_known() -> Answer | None:
-    """Return the content of `well_known`; None if it tells clients no more than the server's name does."""
+    """Return the content of `well_known`; None if clients can derive it from the server's name."""
     config = settings()
     if config.public_url == f"https://{config.server_name}" and not config.identity_server_url:
         return None

@@ -1,6 +1,7 @@
 """The flows by which users log in: those in `MURMURATION_LOGIN_FLOWS`, or those that other settings imply.
 
-Flows are separated by spaces, their stages by commas: `m.login.password m.login.email.url,m.login.oauth2`.
+Flows are separated by spaces, and a flow's stages by commas: `m.login.password
+m.login.email.url,m.login.oauth2`.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ def _cached(config: Settings) -> tuple[Flow, ...]:
 
 
 def read_login_flows(text: str, *, mail: bool, providers: bool) -> tuple[Flow, ...]:
-    """Return the flows in the setting `text`; if it is empty, those that mail and identity providers allow.
+    """Return the flows in the setting `text`. If it is empty, return the flows that mail and identity
+    providers allow.
 
-    No flow may be the beginning of another: a login would end before the client that chose the longer one is
+    No flow may be the beginning of another: the login would end before a client that chose the longer flow is
     done. Raises SettingsError.
     """
     if not text.split():

@@ -1,9 +1,9 @@
-"""Limits the passwords tried for an account, so that guessing fails and the owner can't be locked out.
+"""Limits the number of password attempts for an account, without letting strangers lock out its owner.
 
-Each attempt is taken from two buckets before the password is checked: one for the account and the network
-that the attempt comes from, and one for the account alone. Strangers who empty the second one lock out other
-strangers. A known client is not locked out: it has an access token, logged in from the same network before,
-or uses a device that was last used there. Its attempts are bounded by the first bucket.
+Each attempt is taken from two buckets before the password is checked: one for the account and the client's
+network together, and one for the account alone. If strangers empty the second bucket, only strangers are
+locked out. A known client isn't: one that has an access token, has logged in from the same network before, or
+uses a device that was last used on that network. Only the first bucket limits it.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from murmuration.protocol.identifiers import UserId
 from murmuration.storage.users import accounts
 
 if TYPE_CHECKING:
-    from murmuration.aws.dynamodb import StoredItem
+    from murmuration.storage.json_types import AccountItem
 
 KNOWN_BY_TOKEN = "token"  # noqa: S105 - stands for a network
 NETWORKS = 8
-"""How many networks of successful logins an account remembers."""
+"""How many networks an account remembers from successful logins."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """The buckets from which one attempt was taken: (kind, key, time) of each."""
+    """The buckets from which one attempt was taken, each as (kind, key, time)."""
 
     taken: tuple[tuple[str, str, int], ...]
 
@@ -37,11 +37,11 @@ class Guess:
 
 
 def take(who: str, source_ip: str, *, is_known: bool) -> Guess:
-    """Count an attempt to log in as `who` before the password is checked. Raises LimitExceeded.
+    """Count an attempt to log in as `who`, before the password is checked. Raises LimitExceeded.
 
-    `who` is a user ID, or what stands for the name of a stranger. The user may not exist: the limits are the
-    same, so that strangers can't find out who has an account. `is_known` says that the request has proved in
-    another way that it comes from the user.
+    `who` is a user ID, or a key that represents an unknown name. The limits don't depend on whether the user
+    exists, so that strangers can't find out who has an account. `is_known` says that the request has proved
+    in another way that it comes from the user.
     """
     network = KNOWN_BY_TOKEN if is_known else rate_limits.network(source_ip)
     taken = []
@@ -56,7 +56,7 @@ def take(who: str, source_ip: str, *, is_known: bool) -> Guess:
     return Guess(tuple(taken))
 
 
-def remember_network(account: StoredItem, source_ip: str) -> None:
+def remember_network(account: AccountItem, source_ip: str) -> None:
     """Note on the account that its owner logged in from this network. Writes only if that is new."""
     network, before = rate_limits.network(source_ip), list(account.get("login_networks", ()))
     if network and network not in before:
@@ -69,5 +69,5 @@ def _has_been_at(user_id: UserId, network: str) -> bool:
     Reads the account and its devices, but only while the account is locked for strangers.
     """
     account, seen = accounts.read_account(user_id), accounts.read_devices(user_id)
-    networks = {rate_limits.network(str(device.get("last_seen_ip", ""))) for device in seen}
-    return network in networks or network in (account or {}).get("login_networks", ())
+    networks = {rate_limits.network(device.get("last_seen_ip", "")) for device in seen}
+    return network in networks or (account is not None and network in account.get("login_networks", ()))

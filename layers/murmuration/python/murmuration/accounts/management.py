@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 def change_password(requester: Requester | None, attempt: Attempt) -> Answer:
     """Set a new password, and log out the user's other devices unless `logout_devices` is false.
 
-    Without an access token, the old password says whose it is, or a mail that they read: then the link in it
-    is good no more. Raises UserInteractiveAuthRequired, MissingParam, BadJson, InvalidParam, WeakPassword and
-    what `authorise` raises.
+    Without an access token, the user is identified by the old password or by a link in a mail, which can then
+    not be used again. Raises UserInteractiveAuthRequired, MissingParam, BadJson, InvalidParam, WeakPassword
+    and what `authorise` raises.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountpassword
     """
     new_password = attempt.body.get("new_password")
@@ -75,24 +75,24 @@ def request_password_token(body: Fields, *, source_ip: str) -> dict[str, str]:
 
 
 def deactivate_account(requester: Requester | None, attempt: Attempt) -> Answer:
-    """Close an account for good: no login, no devices, no rooms, no profile, no data.
+    """Deactivate an account permanently: delete its login, devices, rooms, profile and data.
 
-    Without an access token, the password says whose it is. Stopped halfway, the same request goes on: the
-    requester's device is the last thing to go. Raises UserInteractiveAuthRequired, BadJson and what
+    Without an access token, the password identifies the user. If the work stops halfway, the same request
+    continues it: the requester's device is deleted last. Raises UserInteractiveAuthRequired, BadJson and what
     `authorise` raises. https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate
     """
     erase = _boolean(attempt, "erase", default=False)
     user_id = _deactivated_before(requester) or _authorised(requester, attempt).user_id
     close_account(user_id, erase=erase, last_device=requester.device_id if requester else None)
-    # This server binds no third-party identifiers, so that there are none left bound.
+    # This server binds no third-party identifiers, so none stays bound.
     return {"id_server_unbind_result": "success"}
 
 
 def close_account(user_id: UserId, *, erase: bool = False, last_device: str | None = None) -> None:
-    """Close an account for good. If it stops halfway, the same call continues. Raises NotFound.
+    """Deactivate an account permanently. If it stops halfway, the same call continues. Raises NotFound.
 
-    With `erase`, users who join the account's rooms later get redacted copies of its events. It may be given
-    for an account that is closed already.
+    With `erase`, users who join the account's rooms later get redacted copies of its events. `erase` may also
+    be passed for an account that is deactivated already.
     """
     from murmuration.accounts.threepids import binding
     from murmuration.federation.membership.leaving import leave_all_rooms
@@ -108,7 +108,7 @@ def close_account(user_id: UserId, *, erase: bool = False, last_device: str | No
         erase_in_rooms(user_id)
     subjects.unlink_all(user_id)
     binding.remove_all(user_id)
-    # Before the profile goes, from which the words follow.
+    # This comes before the profile is deleted, because the words of the user directory are derived from it.
     user_words.remove_all(user_id, profiles.read_profile(user_id).fields.get("displayname"))
     accounts.purge_user_data(user_id)
     devices.remove_all_devices(user_id)
@@ -141,25 +141,28 @@ def set_admin(user_id: UserId, admin: bool) -> None:
 
 
 def _deactivated_before(requester: Requester | None) -> UserId | None:
-    """Return the requester, if a request for their deactivation stopped halfway: there's no password any
-    more.
+    """Return the requester if an earlier request deactivated the account but stopped halfway; else None.
+
+    Such an account has no password any more, so its user can't authenticate again.
     """
     account = accounts.read_account(requester.user_id) if requester else None
     return account["user_id"] if account and "deactivated_ms" in account else None
 
 
 def _authorised(requester: Requester | None, attempt: Attempt, otherwise: Sequence[Flow] = ()) -> Authorised:
-    """Prove it by the requester's own proof; without one by a password, or else by `otherwise`."""
+    """Require the requester's authentication; without a requester, a password or one of the flows
+    `otherwise`.
+    """
     if requester is not None:
         return reauthenticate(attempt, requester.user_id)
     return authorise(attempt, [(PASSWORD,), *otherwise], purpose="password")
 
 
 def _without_secret(attempt: Attempt, new_password: str) -> Attempt:
-    """Return the attempt with a keyed digest of the new password in its place.
+    """Return the attempt with the new password replaced by a keyed digest of it.
 
-    A session's ID shows a digest of what it's for, and may be in logs and histories: whoever reads it there
-    could otherwise try passwords until one fits.
+    A session's ID contains a digest of the body, and may appear in logs. Without the key, nobody who reads it
+    there can test guesses of the password.
     """
     digest = hmac.digest(server_keys.derived_key("new passwords"), new_password.encode(), "sha256")
     return replace(attempt, body={**attempt.body, "new_password": digest.hex()})

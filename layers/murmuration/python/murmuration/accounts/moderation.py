@@ -1,9 +1,11 @@
-"""Administrators' actions on accounts: look at their devices, lock them, suspend them.
+"""Administrators' actions on accounts: list their devices, lock them, suspend them.
 
 https://spec.matrix.org/v1.19/client-server-api/#account-moderation
 """
 
 from __future__ import annotations
+
+from typing import Literal, TypeAlias
 
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.identity.moderation import LOCKED, SUSPENDED
@@ -11,16 +13,18 @@ from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields, required
 from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound
-from murmuration.protocol.identifiers import UserId, is_valid_user_id
+from murmuration.protocol.identifiers import UserId
 from murmuration.storage.live import streams
-from murmuration.storage.rooms.member_index import is_local
+from murmuration.storage.rooms.member_index import is_local_id
 from murmuration.storage.users import accounts
+
+Flag: TypeAlias = Literal["locked", "suspended"]
 
 
 def get_who_is(requester: Requester, user_id: UserId) -> Answer:
-    """Return when and from where each of a user's devices was seen last: one's own, or for an administrator.
+    """Return when and from which address each of a user's devices was last used.
 
-    Raises Forbidden, InvalidParam, NotFound.
+    The requester must be that user or an administrator. Raises Forbidden, InvalidParam, NotFound.
     """
     if user_id != requester.user_id:
         _require_admin(requester)
@@ -29,11 +33,8 @@ def get_who_is(requester: Requester, user_id: UserId) -> Answer:
             raise NotFound("There is no such user")
     devices = {}
     for device in accounts.read_devices(user_id):
-        seen = {
-            shown: device[name]
-            for name, shown in (("last_seen_ip", "ip"), ("last_seen_ms", "last_seen"))
-            if name in device
-        }
+        values = {"ip": device.get("last_seen_ip"), "last_seen": device.get("last_seen_ms")}
+        seen = {name: value for name, value in values.items() if value is not None}
         devices[accounts.device_id_of(device)] = {"sessions": [{"connections": [seen]}]}
     return {"user_id": user_id, "devices": devices}
 
@@ -66,9 +67,9 @@ def set_suspension(requester: Requester, user_id: UserId, body: Fields) -> dict[
     return {SUSPENDED: _set(requester, user_id, SUSPENDED, body.boolean(SUSPENDED, default=False))}
 
 
-def _find(requester: Requester, user_id: UserId, flag: str) -> bool:
-    """Return a flag of somebody's account. Raises Forbidden, NotFound, and InvalidParam for another server's
-    user.
+def _find(requester: Requester, user_id: UserId, flag: Flag) -> bool:
+    """Return one flag of an account. Raises Forbidden, NotFound, and InvalidParam for another
+    server's user.
     """
     _require_admin(requester)
     _require_local(user_id)
@@ -80,10 +81,10 @@ def _find(requester: Requester, user_id: UserId, flag: str) -> bool:
     return bool(account.get(flag))
 
 
-def _set(requester: Requester, user_id: UserId, flag: str, on: bool) -> bool:
-    """Set a flag of an account and then of its devices; stopped halfway, the same request goes on.
+def _set(requester: Requester, user_id: UserId, flag: Flag, on: bool) -> bool:
+    """Set a flag of an account and of its devices. If it stops halfway, the same request continues.
 
-    The devices' flags are what each request is held against, without a further read. Whoever waits is called.
+    Each request checks the flag on its device, which saves reading the account. Waiting clients are woken.
     Raises Forbidden, InvalidParam for another server's user, NotFound.
     """
     _require_admin(requester)
@@ -105,5 +106,5 @@ def _require_admin(requester: Requester) -> None:
 
 
 def _require_local(user_id: UserId) -> None:
-    if not is_valid_user_id(user_id) or not is_local(user_id):
+    if not is_local_id(user_id):
         raise InvalidParam("The user does not belong to this server")

@@ -24,7 +24,7 @@ LIFETIME_S = 3600
 def request_openid_token(requester: Requester, user_id: UserId) -> Answer:
     """Return a token that proves who the requester is, and nothing else.
 
-    Raises Forbidden for another user, LimitExceeded: some 200 tokens of a user are good at a time.
+    Raises Forbidden for another user, and LimitExceeded if the user has about 200 valid tokens.
 
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3useruseridopenidrequest_token
     """

@@ -1,4 +1,4 @@
-"""Hashes passwords with scrypt. Each has a salt of its own; the hash is stored with its parameters."""
+"""Hashes passwords with scrypt. Each hash has its own salt and is stored with its parameters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_LENGTH = 512
 BLOCK_SIZE = 8
 PASSES = 5
 MEMORY_LIMIT = 256 * 1024 * 1024
-"""scrypt's r, p and most memory in bytes; its N is 2 to the power of `settings().password_cost`."""
+"""scrypt's r, p and maximum memory in bytes. Its N is 2 to the power of `settings().password_cost`."""
 
 
 def parse_password(value: object) -> str:
@@ -45,9 +45,9 @@ def hash_password(password: str) -> str:
 
 
 def matches(password: str, password_hash: str | None) -> bool:
-    """Return whether `password` is the one of `password_hash`, in constant time.
+    """Return whether `password` matches `password_hash`, compared in constant time.
 
-    It takes as long without a hash, so the time doesn't show whether there is such an account.
+    Without a hash it takes the same time, so the time doesn't show whether the account exists.
     """
     if password_hash is None:
         hash_password(password)
@@ -58,7 +58,7 @@ def matches(password: str, password_hash: str | None) -> bool:
 
 
 def _render(password: str, cost: int, block_size: int, passes: int, salt: bytes) -> str:
-    # The same password typed on different keyboards may come in different normal forms.
+    # Different keyboards may send the same password in different Unicode normal forms.
     secret = unicodedata.normalize("NFKC", password).encode()
     digest = hashlib.scrypt(
         secret, salt=salt, n=2**cost, r=block_size, p=passes, maxmem=MEMORY_LIMIT, dklen=32

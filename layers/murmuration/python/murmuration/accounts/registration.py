@@ -34,7 +34,7 @@ from murmuration.protocol.errors import (
     UserInteractiveAuthRequired,
     UserInUse,
 )
-from murmuration.protocol.identifiers import UserId, is_valid_new_localpart
+from murmuration.protocol.identifiers import UserId, is_valid_new_localpart, user_id_from
 from murmuration.settings import settings
 from murmuration.storage.auth import auth_sessions
 from murmuration.storage.auth.auth_sessions import StoredSession
@@ -57,20 +57,20 @@ PARAMETERS = (
     "inhibit_login",
     "refresh_token",
 )
-"""What a session's first request may say for the others too."""
+"""The parameters that only a session's first request has to send."""
 PASSWORD_HASH = "password_hash"  # noqa: S105 - a name
 _FLOWS: Mapping[str, Flow] = {"open": (), "token": (REGISTRATION_TOKEN,)}
-"""What anybody has to do, by the kind of registration."""
+"""The stages that a registration needs, by the kind of registration."""
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 
 def register(kind: str, attempt: Attempt) -> BareAnswer:
-    """Make an account for a client, and begin a session unless it asks not to.
+    """Create an account for a client, and begin a session unless the client asks not to.
 
-    Registering again with the session and password of a registration that succeeded logs in: the answer to
-    the first may have been lost. A session's first request may say all, and the others no more than how they
-    prove to be allowed. Raises Forbidden, InvalidUsername, UserInUse, WeakPassword, MissingParam,
-    BadJson, InvalidParam, LimitExceeded, UserInteractiveAuthRequired.
+    If a successful registration is repeated with the same session and password, the user is logged in,
+    because the answer to the first request may have been lost. Later requests of a session may leave out the
+    parameters that its first request sent. Raises Forbidden, InvalidUsername, UserInUse, WeakPassword,
+    MissingParam, BadJson, InvalidParam, LimitExceeded, UserInteractiveAuthRequired.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3register
     """
     flows = _flows()
@@ -94,7 +94,8 @@ def register(kind: str, attempt: Attempt) -> BareAnswer:
         rate_limits.check("registration_query", attempt.source_ip)
     if localpart is not None and session is None:
         _require_available(localpart)
-    # The body isn't bound: nobody is harmed by another name, and whose name was taken meanwhile tries again.
+    # The body isn't bound to the session: a changed name does no harm, and a user whose name was taken
+    # meanwhile can try another.
     try:
         authorised = authorise(attempt, flows, bind_body=False, purpose="register")
     except UserInteractiveAuthRequired as error:
@@ -111,9 +112,10 @@ def register(kind: str, attempt: Attempt) -> BareAnswer:
 
 
 def _remember(session: str, attempt: Attempt) -> None:
-    """Keep the parameters of a session's first request: later ones may leave them out, as with Synapse.
+    """Store the parameters of a session's first request, so that later requests may leave them out as with
+    Synapse.
 
-    What those say themselves counts more. The password is kept as its hash.
+    A parameter in a later request overrides the stored one. The password is stored as its hash.
     """
     given = {name: attempt.body[name] for name in PARAMETERS if attempt.body.get(name) is not None}
     if not given:
@@ -126,7 +128,7 @@ def _remember(session: str, attempt: Attempt) -> None:
 def check_username_availability(username: str | None, *, source_ip: str) -> dict[str, bool]:
     """Check that `username` can be registered.
 
-    Raises Forbidden where registration is closed, MissingParam, InvalidUsername, UserInUse, LimitExceeded.
+    Raises Forbidden if registration is closed, MissingParam, InvalidUsername, UserInUse, LimitExceeded.
     https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3registeravailable
     """
     _flows()
@@ -158,8 +160,8 @@ def create_account(localpart: str, password: str, *, is_admin: bool = False) -> 
 
 
 def request_token(body: Fields, *, source_ip: str) -> dict[str, str]:
-    """Mail a link to an address that is to belong to a new account. Returns the session (`sid`) that proves
-    the address.
+    """Mail a link to an address that a new account is to have. Returns the session (`sid`) that proves the
+    address.
 
     Raises Forbidden if registration is closed, ThreepidInUse and what `proofs.request_token` raises.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3registeremailrequesttoken
@@ -171,10 +173,11 @@ def request_token(body: Fields, *, source_ip: str) -> dict[str, str]:
 
 
 def _flows() -> list[Flow]:
-    """Return the flows on offer: where the server sends mail, also with an address that becomes the
-    account's.
+    """Return the flows on offer. If the server sends mail, they include one that adds an address to the
+    account.
 
-    None of them is the beginning of another: it would end before the client that chose the longer one.
+    No flow is the beginning of another: the registration would end before a client that chose the longer flow
+    is done.
     """
     config = settings()
     try:
@@ -187,11 +190,10 @@ def _flows() -> list[Flow]:
 
 
 def parse_username(username: object, *, reserved: bool = False) -> str | None:
-    """Return the localpart for a username that somebody wants, in lower case; None if the server is to
-    choose.
+    """Return the localpart for a requested username, in lower case; None if the server is to choose one.
 
-    Names that begin with `_` are `reserved`: by convention they are those of bridges. Raises BadJson,
-    InvalidUsername.
+    Names that begin with `_` are allowed only if `reserved`: by convention they belong to bridges. Raises
+    BadJson, InvalidUsername.
     """
     if username is None:
         return None
@@ -212,12 +214,13 @@ def _require_available(localpart: str) -> None:
 
 def user_id_of(localpart: str) -> UserId:
     """Return the ID of this server's user with that localpart."""
-    return UserId(f"@{localpart}:{settings().server_name}")
+    return user_id_from(localpart, settings().server_name)
 
 
 def _registered_before(session: str, password: str, source_ip: str) -> UserId | None:
-    """Return the user that the session registered, if the password is theirs. Raises UserInUse,
-    LimitExceeded.
+    """Return the user that the session registered, if the password is theirs; None if it registered nobody.
+
+    Raises UserInUse, LimitExceeded.
     """
     user_id = auth_sessions.read_session(session).registered
     if user_id is None:
@@ -259,7 +262,7 @@ def _create(
         try:
             dynamodb.transact(writes)
         except ConditionFailed as error:
-            # A name made up at random that somebody has is no refusal: the next attempt makes another.
+            # If a random name is taken, the next attempt chooses another one.
             if error.refused(accounts.ACCOUNT) and localpart is not None:
                 raise UserInUse("This user ID is already taken") from error
             if error.refused(SESSION):
@@ -275,10 +278,10 @@ def _create(
 def account_writes(
     user_id: UserId, display_name: str, password_hash: str | None, *, now: int, is_admin: bool = False
 ) -> list[Write]:
-    """Return the writes that make an account with its profile; the one named `accounts.ACCOUNT` claims the
-    user ID.
+    """Return the writes that create an account with its profile.
 
-    Without a password its owner must log in by other means.
+    The write named ACCOUNT claims the user ID. Without a password, the owner has to log in by
+    other means.
     """
     account: Item = {"kind": "user", "created_ms": now}
     if password_hash is not None:
@@ -293,7 +296,9 @@ def account_writes(
 
 
 def _address_writes(user_id: UserId, proof: JsonObject) -> list[Write]:
-    """Make the proved address the user's; the write named `threepids.ADDRESS` claims it."""
+    """Return the writes that give the user the proved address; the one named `threepids.ADDRESS`
+    claims it.
+    """
     from murmuration.accounts.threepids import binding
 
     return binding.add_writes(user_id, binding.EMAIL, proof["address"], validated_ms=int(proof["at_ms"]))

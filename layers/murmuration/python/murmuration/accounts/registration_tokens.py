@@ -61,7 +61,8 @@ def check_validity(token: str | None, *, source_ip: str) -> dict[str, bool]:
 
 
 def claim(token: object, session: str) -> str:
-    """Hold a use of `token` for `session` until it registers or lapses. Idempotent.
+    """Reserve a use of `token` for `session` until the session registers or the reservation expires.
+    Idempotent.
 
     Raises Forbidden for a token that can't be used, MissingParam, BadJson.
     """
@@ -87,9 +88,9 @@ def claim(token: object, session: str) -> str:
 
 
 def use_write(token: str, session: str) -> Write:
-    """Return the write that turns a claim into a use, for the transaction that makes the account.
+    """Return the write that turns a reservation into a use, for the transaction that creates the account.
 
-    Raises Forbidden if the claim lapsed.
+    Raises Forbidden if the reservation has expired.
     """
     found = registration_tokens.read_token(token)
     current = _without_lapsed(found) if found else None

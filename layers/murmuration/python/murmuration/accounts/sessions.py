@@ -1,4 +1,4 @@
-"""A device's session: tokens given out, exchanged, and taken back."""
+"""A device's session: its tokens are issued, exchanged and revoked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from murmuration.identity.tokens import TokenAnswer
 
 MAX_DISPLAY_NAME = 100
-"""In characters, as in Synapse; a device's name is shown to other users."""
+"""In characters, as in Synapse. Other users see a device's name."""
 ATTEMPTS = 8
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -57,8 +57,8 @@ class SessionRequest:
         return found
 
     def known_device(self, pair: TokenPair, *, now: int) -> tuple[Item, list[str]]:
-        """Return the attributes that a device which exists already gets, and the names of those that are
-        removed.
+        """Return two things for an existing device: the attributes to set, and the names of those
+        to remove.
         """
         found = {**pair.attributes(), **self._seen(now)}
         return found, [name for name in ("access_expires_ms", "refresh_hash") if name not in found]
@@ -68,9 +68,7 @@ class SessionRequest:
 
 
 def check_device_id(device_id: DeviceId) -> None:
-    """Raise InvalidParam for an invalid device ID. With a `#` it would be cut in keys, where a `#` ends
-    it.
-    """
+    """Raise InvalidParam for an invalid device ID. A `#` is invalid because keys use it as a separator."""
     if not is_valid_device_id(device_id) or "#" in device_id:
         raise InvalidParam("This is not a valid device ID")
 
@@ -101,7 +99,7 @@ def begin_write(
     is_admin: bool,
     now: int,
 ) -> Write:
-    """Return the write that begins a session. It is refused if `is_known` doesn't hold any more."""
+    """Return the write that begins a session. It is refused if `is_known` isn't true any more."""
     if is_known:
         attributes, removed = request.known_device(pair, now=now)
         return accounts.replace_tokens_write(user_id, device_id, attributes, removed)
@@ -111,7 +109,7 @@ def begin_write(
 
 
 def refresh(body: Body) -> TokenAnswer:
-    """Exchange a refresh token for a new pair; the old one stays good until one of the new is used.
+    """Exchange a refresh token for a new pair. The old pair stays valid until a new token is used.
 
     Raises UnknownToken, UserLocked, MissingParam, BadJson.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3refresh

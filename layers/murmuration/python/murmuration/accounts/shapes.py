@@ -1,4 +1,4 @@
-"""The answers of the accounts' endpoints, by keys, for mypy: nothing is checked at run time."""
+"""The shapes of the accounts' answers, for mypy only: nothing is checked at run time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ class LoginAnswer(SessionAnswer):
 
 
 class LoginFlow(TypedDict):
-    """A way to log in. `identity_providers` belongs to single sign-on, `get_login_token` to login tokens."""
+    """A way to log in. Only single sign-on has `identity_providers`; only login tokens have
+    `get_login_token`.
+    """
 
     type: str
     identity_providers: NotRequired[list[dict[str, str]]]
@@ -66,7 +68,7 @@ class Flows(TypedDict):
 
 
 class Challenge(TypedDict):
-    """The answer to the client while stages are missing."""
+    """The answer to a client that still has to complete stages."""
 
     flows: list[Flows]
     params: dict[str, JsonObject]

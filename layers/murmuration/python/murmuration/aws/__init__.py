@@ -1,4 +1,4 @@
-"""Calls of AWS services: the wire, DynamoDB, queues, objects, mail, sockets, parameters.
+"""Calls of AWS services: HTTP and signing, DynamoDB, queues, objects, mail, sockets, parameters.
 
-Nothing here knows what an item means; that is `storage`'s.
+Nothing here knows what an item means; only `storage` does.
 """

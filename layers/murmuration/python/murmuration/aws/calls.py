@@ -1,7 +1,7 @@
-"""Calls of DynamoDB, SQS, SSM and Lambda: JSON that is posted with a signature.
+"""Calls of DynamoDB, SQS, SSM and Lambda: signed POST requests with JSON bodies.
 
-In a function, and if AWS_ENDPOINT_URL_<SERVICE> is set, `wire` makes the call: botocore would take four times
-the CPU for a call, and most of a cold start. Elsewhere (operators' commands, with profiles and proxies)
+`wire` makes the call inside a function and if AWS_ENDPOINT_URL_<SERVICE> is set: botocore would take four
+times the CPU for a call, and most of a cold start. Elsewhere (operators' commands, with profiles and proxies)
 botocore makes it.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 4
 SECRET_ATTEMPTS = 8
-"""SSM answers some forty requests a second in all, and more functions may start at one moment."""
+"""SSM answers about forty requests a second in total, and more functions than that may start at once."""
 FIRST_PAUSE_S = 0.05
 THROTTLED = frozenset(
     (
@@ -37,12 +37,12 @@ THROTTLED = frozenset(
         "TransactionInProgressException",
     )
 )
-"""Errors after which a retry may succeed, beside all with a status of 500 and more."""
+"""Error codes after which a retry may succeed. Every status of 500 and above is retried too."""
 
 Parameters = dict[str, Any]
-"""The members of a request, in the words of the service's API."""
+"""The members of a request, named as in the service's API."""
 Answer = dict[str, Any]
-"""What a service answered, in the words of its API."""
+"""A service's answer, named as in its API."""
 
 
 class ServiceError(Exception):
@@ -64,7 +64,7 @@ class Unreachable(ServiceError):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request to a service in the words of its API: `dynamodb`, `GetItem`, and the request's members."""
+    """A request to a service, named as in its API: `dynamodb`, `GetItem`, and the request's members."""
 
     service: str
     operation: str
@@ -73,22 +73,23 @@ class Call:
 
 Proceed = Callable[[Call], Answer]
 Interceptor = Callable[[Call, Proceed], Answer]
-"""Sees each call on its way, and may change it, answer it or its answer, or raise ServiceError."""
+"""A function that each call passes through. It may change the call, answer it, change its answer, or raise
+ServiceError."""
 
 _interceptors: tuple[Interceptor, ...] = ()
 
 
 def intercept(interceptor: Interceptor, *, first: bool = False) -> None:
-    """Have all calls from now on pass through `interceptor`, after the interceptors set before.
+    """Make all calls from now on pass through `interceptor`, after the interceptors that were set before.
 
-    With `first` it comes before them, so it sees calls that one of them answers itself.
+    With `first` it comes before them, so it also sees calls that one of them answers itself.
     """
     global _interceptors
     _interceptors = (interceptor, *_interceptors) if first else (*_interceptors, interceptor)
 
 
 def release(interceptor: Interceptor) -> None:
-    """Undo `intercept`."""
+    """Remove an interceptor that `intercept` added."""
     global _interceptors
     _interceptors = tuple(each for each in _interceptors if each != interceptor)
 
@@ -100,9 +101,9 @@ WRITES = frozenset(("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "Tr
 
 
 class Usage:
-    """What calls consumed: capacity units, requests of SQS and S3, bytes put into S3.
+    """What calls consumed: capacity units, requests to SQS and S3, bytes written to S3.
 
-    Threads that work for the same request share one.
+    Threads that work for the same request share one instance.
     """
 
     __slots__ = (
@@ -119,7 +120,7 @@ class Usage:
         self.object_bytes = 0
 
     def add(self, asked: Call, answer: Answer) -> None:
-        """Count an answered call, by the consumption that DynamoDB returns."""
+        """Count an answered call, by the consumption in DynamoDB's answer."""
         if asked.service == "sqs":
             self._count(0, 0, 1)
             return
@@ -141,7 +142,7 @@ class Usage:
             self._count(0, each * -(-len(json.dumps(asked.parameters, default=repr)) // 1024), 0)
 
     def add_object(self, put_bytes: int | None) -> None:
-        """Count an object that was read, or written with this many bytes."""
+        """Count an object that was read, or, with `put_bytes`, one of this size that was written."""
         with self._lock:
             self.object_reads += put_bytes is None
             self.object_puts += put_bytes is not None
@@ -159,7 +160,7 @@ _usage: ContextVar[Usage | None] = ContextVar("usage", default=None)
 
 @contextmanager
 def counting(usage: Usage) -> Iterator[None]:
-    """Count in `usage` what this context calls within the block."""
+    """Count in `usage` the calls that this context makes within the block."""
     token = _usage.set(usage)
     try:
         yield
@@ -168,7 +169,7 @@ def counting(usage: Usage) -> Iterator[None]:
 
 
 def count_object(put_bytes: int | None = None) -> None:
-    """Count an object that is read, or written with this many bytes, if this context counts."""
+    """Count an object that is read or, with `put_bytes`, written, if this context counts its calls."""
     usage = _usage.get()
     if usage is not None:
         usage.add_object(put_bytes)
@@ -209,12 +210,12 @@ def note_retry() -> None:
 
 
 def call(service: str, operation: str, parameters: Parameters) -> Answer:
-    """Make a call and return the answer, with retries where they may help. Raises ServiceError.
+    """Make a call and return the answer, retrying where a retry may help. Raises ServiceError.
 
-    Bytes are passed as bytes, and come back as Base64.
+    Bytes in `parameters` are passed as bytes, and come back as Base64.
     """
     if operation == "TransactWriteItems":
-        # A repetition is the same transaction.
+        # With the token, DynamoDB treats a retry as the same transaction.
         parameters.setdefault("ClientRequestToken", os.urandom(16).hex())
     asked = Call(service, operation, parameters)
     usage = _usage.get()
@@ -268,7 +269,7 @@ def _wire(service: str) -> Wire | None:
 
 
 def forget() -> None:
-    """Forget where services are, for a changed environment."""
+    """Forget the services' endpoints, because the environment has changed."""
     _wire.cache_clear()
     _client.cache_clear()
 

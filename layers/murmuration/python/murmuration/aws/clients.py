@@ -15,7 +15,7 @@ _making = threading.Lock()
 
 @functools.cache
 def session() -> Any:
-    """Return this process's botocore session, without handlers of services that are never called.
+    """Return this process's botocore session, without the handlers of services that are never called.
 
     Registering all handlers takes a seventh of a cold start.
     """
@@ -33,14 +33,16 @@ def _is_lambda() -> bool:
 
 
 def _look_no_further(made: Any) -> None:
-    """Take credentials from the environment, where Lambda puts them: nothing is imported to find others."""
+    """Take credentials only from the environment, where Lambda puts them, so that no other provider is
+    imported.
+    """
     from botocore.credentials import CredentialResolver, EnvProvider
 
     made.register_component("credential_provider", CredentialResolver([EnvProvider()]))
 
 
 def _register_handlers(made: Any, subjects: tuple[str, ...]) -> None:
-    """Register the handlers of events such as `before-call.<subject>.…`; again does no harm."""
+    """Register the handlers of events such as `before-call.<subject>.…`. Doing so again is harmless."""
     from botocore import handlers
 
     emitter = made.get_component("event_emitter")
@@ -68,8 +70,8 @@ def make_client(service: str, **options: Any) -> Any:
             tcp_keepalive=True,
             proxies={}
             if _is_lambda()
-            else None,  # else the environment is asked, by importing urllib.request
-            user_agent="murmuration",  # else it is put together anew, twice a call: a tenth of its CPU
+            else None,  # otherwise botocore imports urllib.request to look at the environment
+            user_agent="murmuration",  # otherwise botocore builds it twice for each call, a tenth of its CPU
         )
         made = session()
         _register_handlers(made, (service,))
@@ -78,7 +80,7 @@ def make_client(service: str, **options: Any) -> Any:
 
 @contextlib.contextmanager
 def _not_collecting() -> Iterator[None]:
-    """No garbage is looked for meanwhile: what importing botocore leaves is there to stay."""
+    """Pause garbage collection: the objects that importing botocore creates are never garbage."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

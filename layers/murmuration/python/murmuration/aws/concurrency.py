@@ -1,4 +1,4 @@
-"""Several AWS calls at the same time, for the time of one round trip."""
+"""Runs several AWS calls at the same time, so that together they take the time of one round trip."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ def _threads() -> ThreadPoolExecutor:
 def parallel(*calls: Callable[[], T]) -> list[T]:
     """Run `calls` at the same time, and return their results in order.
 
-    If a call fails, its error is raised after those that have begun are finished; the others aren't begun. A
-    write left running might be carried out much later, because a function stands still between requests.
+    If a call fails, its error is raised after the calls that have begun are finished; the others aren't
+    begun. A call that was left running might write much later, because Lambda freezes a function between
+    requests.
 
-    A call may itself use `parallel`. That can't deadlock when all threads are busy: a caller runs the calls
-    that no thread has begun, so it waits only for running ones.
+    A call may itself use `parallel`. That can't deadlock when all threads are busy: the caller itself runs
+    the calls that no thread has begun, so it waits only for running ones.
     """
     if len(calls) <= 1:
         return [call() for call in calls]
@@ -62,7 +63,7 @@ def gather(
 def gather(*calls: Callable[[], Any], at_once: bool = True) -> tuple[Any, ...]:
     """Do the same as `parallel`, for calls whose results differ in type.
 
-    Pass `at_once=False` where no more than one of them has anything to wait for: another thread would cost
-    more than it spares. They are then made one after another.
+    Pass `at_once=False` if at most one of the calls waits for the network: another thread would cost more
+    than it saves. The calls then run one after another.
     """
     return tuple(parallel(*calls) if at_once else [call() for call in calls])

@@ -1,7 +1,7 @@
 """DynamoDB with plain Python items: dicts of str, int, bytes, bool, None, list and dict.
 
-Tables have logical names. Each function is one request unless it says otherwise; `parallel` runs several at
-once for the time of one round trip.
+Tables have logical names. Each function makes one request unless its docstring says otherwise; `parallel`
+runs several at the same time.
 """
 
 from __future__ import annotations
@@ -9,36 +9,30 @@ from __future__ import annotations
 import functools
 import random
 import time
-from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, TypeVar
 
-from murmuration.aws import packing
+from murmuration.aws.attributes import Item, StoredItem, WireItem, from_attributes, serialize, to_attributes
 from murmuration.aws.calls import Answer, Parameters, ServiceError, call, note_retry
 from murmuration.aws.concurrency import parallel
 from murmuration.protocol.errors import Unavailable
 from murmuration.settings import settings
 
-Item = dict[str, Any]
-StoredItem = Mapping[str, Any]
-"""An item as it was read. Nobody changes it."""
+__all__ = ["Item", "StoredItem"]  # names of `attributes` that all who read and write need
 Storable: TypeAlias = "str | int | bytes | Sequence[Storable] | Mapping[str, Storable] | Set[str] | None"
-"""A value that an item may have. There are no floating-point numbers."""
+"""The types that a value of an item may have. Floating-point numbers aren't supported."""
 Key: TypeAlias = "Mapping[str, Storable]"
 Attributes: TypeAlias = "Mapping[str, Storable]"
 Values: TypeAlias = "Mapping[str, Storable]"
-"""What an expression's placeholders stand for, by name: `:user`."""
-AttributeValue: TypeAlias = "dict[str, Any]"
-"""One value in DynamoDB's notation, with its kind as the only key: `{"S": "text"}`, `{"N": "1"}`."""
-WireItem: TypeAlias = "dict[str, AttributeValue]"
+"""The values of an expression's placeholders, by name such as `:user`."""
 T = TypeVar("T")
 
 BATCH_GET_LIMIT = 100
 BATCH_WRITE_LIMIT = 25
 TRANSACTION_LIMIT = 100
 CONTENDED_ATTEMPTS = 6
-"""How often a write is tried if other transactions are in its way."""
+"""How often a write is tried if it conflicts with other transactions."""
 CONTENDED_PAUSE_S = 0.02
 
 
@@ -59,11 +53,11 @@ class ConditionFailed(Exception):
         return name in self.names
 
     def item(self, name: str = "") -> Item | None:
-        """Return the item that was there instead, if the write with this name asked for it."""
+        """Return the item that exists instead, if the write with this name asked for it (`return_old`)."""
         return self._refusals.get(name)
 
     def named(self) -> ConditionFailed:
-        """Return the same without the refusals of writes that have no name."""
+        """Return a copy that has only the refusals of writes with names."""
         return ConditionFailed({name: item for name, item in self._refusals.items() if name})
 
 
@@ -73,66 +67,6 @@ def client() -> Any:
     from murmuration.aws.clients import make_client
 
     return make_client("dynamodb")
-
-
-def serialize(value: object) -> AttributeValue:
-    """Return a Python value as a DynamoDB attribute value. Raises TypeError."""
-    match value:
-        case str():
-            return {"S": value}
-        case bool():
-            return {"BOOL": value}
-        case int():
-            return {"N": str(value)}
-        case None:
-            return {"NULL": True}
-        case bytes():
-            return {"B": value}
-        case list() | tuple():
-            return {"L": [serialize(element) for element in value]}
-        case Mapping():
-            return {"M": {name: serialize(element) for name, element in value.items()}}
-        case frozenset() | set():
-            return {"SS": sorted(value)}
-        case _:
-            raise TypeError(f"{type(value).__name__} can't be stored")
-
-
-def deserialize(attribute: AttributeValue) -> Any:
-    """Return the Python value of a DynamoDB attribute value."""
-    ((kind, value),) = attribute.items()
-    match kind:
-        case "S" | "BOOL":
-            return value
-        case "B":
-            return b64decode(value) if isinstance(value, str) else value
-        case "N":
-            return int(value)
-        case "NULL":
-            return None
-        case "L":
-            return [deserialize(element) for element in value]
-        case "M":
-            return {name: deserialize(element) for name, element in value.items()}
-        case "SS":
-            return frozenset(value)
-        case _:
-            raise TypeError(f"attribute type {kind} is not used here")
-
-
-def to_attributes(item: StoredItem) -> WireItem:
-    """Return the item as DynamoDB's attribute values; most are strings."""
-    return {name: {"S": value} if type(value) is str else serialize(value) for name, value in item.items()}
-
-
-def from_attributes(attributes: Mapping[str, AttributeValue]) -> Item:
-    """Return the item for DynamoDB's attribute values, with a packed text unpacked."""
-    item = {}
-    for name, attribute in attributes.items():
-        for kind, value in attribute.items():  # there is one; most are strings and numbers
-            item[name] = value if kind == "S" else int(value) if kind == "N" else deserialize(attribute)
-    packing.unpack_item(item)
-    return item
 
 
 # -- Reading ---------------------------------------------------------------------------------------------
@@ -152,9 +86,10 @@ def get(table: str, key: Key, *, consistent: bool = True, attributes: Sequence[s
 
 
 def batch_get(keys: Mapping[str, Sequence[Key]], *, eventual: Sequence[str] = ()) -> dict[str, list[Item]]:
-    """Return the existing items among `keys` (by table), in no order; some tables are read eventually.
+    """Return the existing items among `keys` (by table), in no particular order.
 
-    One request for up to 100 keys; more go out in parallel. Duplicate keys are asked for once.
+    Tables in `eventual` are read eventually consistently. Makes one request for up to 100 keys; further
+    requests run in parallel. Duplicate keys are requested once.
     """
     wanted: list[tuple[str, WireItem]] = []
     for table, table_keys in keys.items():
@@ -190,7 +125,7 @@ def _batch_get_chunk(chunk: list[tuple[str, WireItem]], eventual: Sequence[str])
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Items of a query, the key to go on after (None at the end), and how many items the filter was given."""
+    """Items of a query, the key to continue after (None at the end), and how many the filter examined."""
 
     items: list[Item]
     more: Item | None = None
@@ -283,7 +218,7 @@ def _projection(attributes: Sequence[str]) -> Parameters:
 class Write:
     """One write operation, made by `put`, `update`, `delete` or `check`.
 
-    `name` is its name in ConditionFailed; a write whose refusal matters to its caller has one.
+    `name` identifies the write in ConditionFailed, for a caller that must know whether it was refused.
     """
 
     kind: str
@@ -292,7 +227,7 @@ class Write:
     name: str = ""
 
     def named(self, name: str) -> Write:
-        """Return the same write under a name."""
+        """Return the same write with a name."""
         return replace(self, name=name)
 
     def to_request(self) -> Parameters:
@@ -324,7 +259,7 @@ def update(
     condition: str | None = None,
     return_old: bool = False,
 ) -> Write:
-    """Return a write that changes the item with `key` by an expression, if `condition` holds."""
+    """Return a write that changes the item with `key` by an update expression, if `condition` holds."""
     return Write(
         "Update",
         table,
@@ -384,9 +319,9 @@ def _expression(
 
 
 def execute(write: Write, *, returning: str = "NONE") -> Item | None:
-    """Carry out one write. With `returning` (ALL_OLD, ALL_NEW) return the item, else None.
+    """Execute one write. Returns the item if `returning` is ALL_OLD or ALL_NEW, else None.
 
-    Raises ConditionFailed for its own condition, Unavailable if other transactions stay in the way.
+    Raises ConditionFailed if its own condition fails, Unavailable if conflicts don't end.
     """
     request = {**write.to_request(), "ReturnValues": returning}
 
@@ -407,7 +342,7 @@ def execute(write: Write, *, returning: str = "NONE") -> Item | None:
 
 
 def try_execute(write: Write) -> bool:
-    """Carry out one write. Return False if its own condition refused it. Raises Unavailable."""
+    """Execute one write. Returns False if its own condition failed. Raises Unavailable."""
     try:
         execute(write)
     except ConditionFailed:
@@ -416,10 +351,10 @@ def try_execute(write: Write) -> bool:
 
 
 def transact(writes: Sequence[Write], *, token: str | None = None, patient: bool = True) -> None:
-    """Carry out up to 100 writes, all or none. `token` makes a repetition within ten minutes harmless.
+    """Execute up to 100 writes, all or none. `token` makes a repetition within ten minutes harmless.
 
     Pass `patient=False` if you re-plan after contention; it then raises ConditionFailed without `names`.
-    Raises ConditionFailed, and Unavailable if other transactions stay in the way.
+    Raises ConditionFailed, and Unavailable if conflicts with other transactions don't end.
     """
     if len(writes) > TRANSACTION_LIMIT:
         raise ValueError(f"{len(writes)} writes are more than a transaction holds")
@@ -443,7 +378,7 @@ def transact(writes: Sequence[Write], *, token: str | None = None, patient: bool
 
 
 def _patiently(attempt: Callable[[], T]) -> T:
-    """Return the result of `attempt`, repeated after contention. Raises ConditionFailed, Unavailable."""
+    """Return what `attempt` returns. Contention repeats it. Raises ConditionFailed, Unavailable."""
     for number in range(1, CONTENDED_ATTEMPTS + 1):
         try:
             return attempt()
@@ -471,7 +406,7 @@ def _cancelled(writes: Sequence[Write], reasons: Sequence[Answer]) -> Exception:
 
 
 def batch_write(writes: Sequence[Write]) -> None:
-    """Carry out unconditional puts and deletes, 25 in a request. Some may succeed when others fail."""
+    """Execute unconditional puts and deletes, 25 in a request. Some may succeed although others fail."""
 
     def entry(write: Write) -> Parameters:
         if write.kind == "Put":

@@ -18,7 +18,7 @@ _NO_CONTENT = (204, 304)
 
 
 class ProtocolError(Exception):
-    """The other end doesn't speak HTTP/1.1, or stopped in the middle of an answer."""
+    """The server doesn't speak HTTP/1.1, or stopped in the middle of an answer."""
 
 
 class Answer(NamedTuple):
@@ -40,14 +40,14 @@ class Connection:
         self._read = bytearray()
 
     def close(self) -> None:
-        """Close the connection, which may be closed already."""
+        """Close the connection. It may be closed already."""
         self._socket.close()
 
     @property
     def is_readable(self) -> bool:
-        """Return whether the other end has sent something or closed.
+        """Whether the server has sent something or has closed the connection.
 
-        Between requests it can only have closed.
+        Between requests this can only mean that it closed.
         """
         return bool(self._poll.poll(0))
 
@@ -80,7 +80,7 @@ class Connection:
         return int(rest[:3]), headers, version
 
     def _content(self, status: int, headers: Mapping[str, str]) -> tuple[bytes, bool]:
-        """Return the content, and whether the other end closed the connection to end it."""
+        """Return the content, and whether the server closed the connection to mark the content's end."""
         if status in _NO_CONTENT:
             return b"", False
         if "chunked" in headers.get("transfer-encoding", "").lower():

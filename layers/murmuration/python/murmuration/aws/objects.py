@@ -15,7 +15,7 @@ RESPONSE_HEADERS = {
     "Content-Disposition": "response-content-disposition",
     "Cache-Control": "response-cache-control",
 }
-"""The headers that a signed path can set, and the parameters that do it.
+"""The headers that a signed path can set, with the query parameters that set them.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
 """
@@ -29,7 +29,7 @@ class Object:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What the bucket knows of an object besides its bytes.
+    """What the bucket knows about an object besides its bytes.
 
     `etag` has no quotes. `disposition` is the header with which it was stored, empty if there was none.
     """
@@ -48,17 +48,17 @@ def client() -> Any:
 
 
 def put(key: str, data: bytes | IO[bytes], content_type: str, *, encoding: str = "") -> None:
-    """Store an object, replacing one with the same key. `encoding` is its Content-Encoding."""
+    """Store an object, and replace any with the same key. `encoding` is its Content-Encoding."""
     count_object(len(data) if isinstance(data, bytes) else _size(data))
     more = {"ContentEncoding": encoding} if encoding else {}
     client().put_object(Bucket=settings().media_bucket, Key=key, Body=data, ContentType=content_type, **more)
 
 
 def signed_path(key: str, seconds: int, *, headers: Mapping[str, str] | None = None) -> str:
-    """Return a path and query by which anybody may read an object for a while.
+    """Return a path and query with which anybody may read an object for `seconds`.
 
-    CloudFront passes it on to the bucket, so clients use it at the server's address. The bucket answers with
-    those of `headers` that are in RESPONSE_HEADERS, instead of the object's own.
+    CloudFront passes such a request to the bucket, so clients use the path at the server's own address.
+    `headers` may name headers of RESPONSE_HEADERS; the bucket then sends these instead of the object's own.
     """
     from urllib.parse import quote, urlencode, urlsplit
 
@@ -79,7 +79,7 @@ def signed_path(key: str, seconds: int, *, headers: Mapping[str, str] | None = N
 
 
 def renew(key: str, content_type: str) -> bool:
-    """Copy an object onto itself, so that the bucket counts its age from now. Return False if it is gone."""
+    """Copy an object onto itself, so that the bucket counts its age from now. Returns False if it is gone."""
     return _copy(client(), key, key, content_type)
 
 
@@ -108,15 +108,15 @@ def describe(key: str) -> Description | None:
 
 
 def copy(key: str, target: str, content_type: str, *, etag: str) -> bool:
-    """Copy the object with `key` and this ETag within the bucket. Its other metadata aren't copied.
+    """Copy the object with `key` and this ETag within the bucket. Its other metadata isn't copied.
 
-    Returns False if there is no such object any more, or another one.
+    Returns False if there is no such object any more, or it has another ETag.
     """
     return _copy(client(), key, target, content_type, CopySourceIfMatch=f'"{etag}"')
 
 
 def _copy(s3: Any, key: str, target: str, content_type: str, **condition: str) -> bool:
-    """Copy an object within the bucket. Return False if there is none that meets the condition."""
+    """Copy an object within the bucket. Returns False if no object meets the condition."""
     count_object(0)
     bucket = settings().media_bucket
     try:
@@ -140,7 +140,7 @@ def _is_missing(error: Any) -> bool:
 
 
 def _size(file: IO[bytes]) -> int:
-    """Return how many bytes there are from a file's position to its end."""
+    """Return the number of bytes from a file's position to its end."""
     position = file.tell()
     size = file.seek(0, 2) - position
     file.seek(position)
@@ -159,7 +159,7 @@ def get(key: str) -> Object | None:
 
 
 def delete(keys: Sequence[str]) -> None:
-    """Delete objects, up to 1,000 in one request. Missing ones are no error."""
+    """Delete objects, up to 1,000 in one request. Missing objects are not an error."""
     if keys:
         objects = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
         client().delete_objects(Bucket=settings().media_bucket, Delete=objects)

@@ -1,7 +1,7 @@
-"""Storing long events in fewer bytes: an attribute `json` has text, or compressed text.
+"""Stores long events in fewer bytes: the attribute `json` contains text, or compressed text.
 
-An encrypted message, or one with HTML, is often a little larger than a write unit's kilobyte, and each
-transaction pays for that twice. Short texts aren't compressed, which saves CPU.
+An encrypted message, or one with HTML, is often a little larger than one kilobyte, the size of a write unit,
+and each transaction pays for that twice. Short texts aren't compressed, which saves CPU.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from murmuration.aws.dynamodb import Item
 
 NAME = "json"
-"""The attribute that may be packed. Whoever reads an item gets its value as text."""
+"""The attribute that may be compressed. `aws.dynamodb` returns its value as text."""
 SHORTEST = 700
-"""Text of fewer bytes stays as it is: its item has room in a write unit anyhow."""
+"""A text of fewer bytes isn't compressed: its item fits into one write unit anyway."""
 _FIRST = b"\x01"
-"""The first byte of packed text. It names the dictionary. A dictionary never changes; a better one gets
+"""The first byte of a compressed text. It names the dictionary. A dictionary never changes; a new one gets
 another byte."""
 _DICTIONARY = (
     b'"m.reaction""m.annotation""m.replace""m.thread""is_falling_back":true,"m.new_content":{'
@@ -33,7 +33,10 @@ _DICTIONARY = (
 
 
 def pack(text: str, *, as_before: bool = False) -> str | bytes:
-    """Return the form in which to store a text: the text (`as_before`, always), or fewer bytes."""
+    """Return the form in which to store a text: the text itself, or compressed bytes if they are fewer.
+
+    With `as_before` it is always the text itself.
+    """
     data = text.encode()
     if as_before or len(data) < SHORTEST:
         return text
@@ -43,7 +46,7 @@ def pack(text: str, *, as_before: bool = False) -> str | bytes:
 
 
 def unpack_item(item: Item) -> None:
-    """Unpack the text of an item, if it is packed."""
+    """Unpack the compressed text of an item, if it is compressed."""
     if isinstance(packed := item.get(NAME), bytes):
         item[NAME] = unpack(packed)
 

@@ -1,9 +1,9 @@
-"""SQS: messages to queues with logical names, and ringing the workers that handle them.
+"""SQS: sends messages to queues with logical names, and rings the workers that handle them.
 
-Nobody polls a queue, because Lambda would ask each one all the time, used or not. Whoever queues a message
-rings the queue's worker: it invokes the worker's function asynchronously, and the worker takes messages until
-there are none. A ring may get lost, and comes too early for a message that is held back. So a delayed message
-also has a row in the table `clock`, and a schedule looks for messages that wait
+Nobody polls a queue, because Lambda would poll each one all the time, used or not. The code that queues a
+message also rings the queue's worker: it invokes the worker's function asynchronously, and the worker takes
+messages until there are none. A ring may get lost, and comes too early for a delayed message. So a delayed
+message also has a row in the table `clock`, and a schedule looks for waiting messages
 (`murmuration.delivery.sweeping`).
 """
 
@@ -27,7 +27,7 @@ CLOCK = "clock"
 """The table of the times at which workers are to be rung, and the key of all its items (`storage.clock`)."""
 CLOCK_LIFETIME_S = 86_400
 UNKNOWN = 0
-"""The number of messages to ring a worker for if nobody has counted them."""
+"""The number of messages to ring a worker for if the number isn't known."""
 FIFO: Mapping[str, bool] = {
     "delayed-events": False,
     "gateway-pushes": False,
@@ -37,9 +37,9 @@ FIFO: Mapping[str, bool] = {
     "room-pdus": True,
     "socket-pushes": False,
 }
-"""The queues that have a worker, and whether each keeps the order."""
+"""The queues that have a worker, and whether each is FIFO."""
 FEDERATION = frozenset(("outbound", "remote-joins", "room-pdus"))
-"""The queues that a server has only if it federates."""
+"""The queues that exist only if the server federates."""
 _urls: LruCache[str, str] = LruCache(64)
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ MessageBody = Mapping[str, Any]
 
 
 class NotQueued(Exception):
-    """SQS didn't take some messages of a batch."""
+    """SQS didn't accept some messages of a batch."""
 
 
 @functools.cache
@@ -70,13 +70,13 @@ def client() -> Any:
 
 
 def url_of_name(physical_name: str) -> str:
-    """Return the URL of a queue by its physical name; "" if account and region aren't known."""
+    """Return the URL of a queue by its physical name; "" if the account or region isn't known."""
     base = settings().queue_urls
     return base + physical_name if base else ""
 
 
 def url_of(physical_name: str) -> str:
-    """Return the URL of an existing queue. SQS is asked only if account and region aren't known."""
+    """Return the URL of an existing queue. Asks SQS only if the account or region isn't known."""
     url = url_of_name(physical_name) or _urls.get(physical_name)
     if url is None:
         url = str(call("sqs", "GetQueueUrl", {"QueueName": physical_name})["QueueUrl"])
@@ -89,7 +89,7 @@ def _url(name: str, *, fifo: bool) -> str:
 
 
 def in_use() -> list[str]:
-    """Return the queues with a worker that this deployment has."""
+    """Return the queues of this deployment that have a worker."""
     return [name for name in FIFO if _is_there(name)]
 
 
@@ -98,7 +98,7 @@ def _is_there(name: str) -> bool:
 
 
 def _text(body: MessageBody) -> str:
-    """Return a message's text. It is ASCII, because SQS refuses messages with characters such as U+FFFF."""
+    """Return a message as text. The text is ASCII, because SQS refuses characters such as U+FFFF."""
     return json.dumps(body, separators=(",", ":"))
 
 
@@ -106,14 +106,14 @@ def _text(body: MessageBody) -> str:
 
 
 def put(name: str, body: MessageBody) -> None:
-    """Queue `body` as JSON in a queue without a worker, such as that of dead letters."""
+    """Queue `body` as JSON in a queue without a worker, such as the queue of dead letters."""
     _send(name, body, {})
 
 
 def send(name: str, body: MessageBody, *, group: str | None = None, dedup: str | None = None) -> None:
     """Queue `body` as JSON and ring the queue's worker.
 
-    With `group` the queue is FIFO, and accepts a `dedup` once in five minutes. If the server doesn't
+    With `group` the queue is FIFO, and accepts the same `dedup` once in five minutes. If the server doesn't
     federate, the queues in FEDERATION don't exist, and nothing is done.
     """
     if not _is_there(name):
@@ -128,9 +128,10 @@ def send(name: str, body: MessageBody, *, group: str | None = None, dedup: str |
 
 
 def send_later(name: str, body: MessageBody, delay_s: int) -> None:
-    """Queue `body` for a worker that is to get it after `delay_s`, at most 900, or soon after.
+    """Queue `body` so that a worker gets it `delay_s` seconds (at most 900) later, or soon after that.
 
-    The queue isn't FIFO. If the function stops before the clock has a row, a sweep finds the message.
+    The queue isn't FIFO. If the function stops before it has written the clock's row, a sweep finds the
+    message.
     """
     if delay_s <= 0:
         send(name, body)
@@ -160,9 +161,9 @@ class Message:
 
 
 def send_all(name: str, messages: Sequence[Message]) -> None:
-    """Queue messages of a FIFO queue in order, ten in a request, and ring a worker for each group.
+    """Queue messages in a FIFO queue, in order, ten in a request, and ring a worker for each group.
 
-    Raises NotQueued if SQS doesn't take one.
+    Raises NotQueued if SQS doesn't accept one.
     """
     if not _is_there(name):
         return
@@ -181,9 +182,9 @@ def send_all(name: str, messages: Sequence[Message]) -> None:
 
 
 def send_each(name: str, bodies: Sequence[MessageBody]) -> None:
-    """Queue messages of a queue without order, and ring a worker for each ten of them.
+    """Queue messages in a queue that isn't FIFO, and ring a worker for every ten of them.
 
-    Raises NotQueued if SQS doesn't take one.
+    Raises NotQueued if SQS doesn't accept one.
     """
     entries = [{"MessageBody": _text(body)} for body in bodies]
     for start in range(0, len(entries), BATCH_LIMIT):
@@ -208,7 +209,7 @@ def ring(name: str, count: int = 1) -> None:
     A failed ring is ignored: the messages are safe, and a sweep finds them.
     """
     if not settings().queue_urls:
-        return  # outside of a deployment nobody listens
+        return  # outside of a deployment there is no worker
     payload = json.dumps({"waiting": count})
     asked = {"FunctionName": settings().worker(name), "InvocationType": "Event", "Payload": payload}
     try:
@@ -218,7 +219,7 @@ def ring(name: str, count: int = 1) -> None:
 
 
 def ring_later(name: str, delay_s: int) -> None:
-    """Invoke a queue's worker after so many seconds, by a row for the clock.
+    """Ring a queue's worker `delay_s` seconds later, by a row of the clock.
 
     One row serves everything that is due in the same second.
     """
@@ -256,9 +257,9 @@ def receive(name: str, *, fifo: bool, most: int, wait_s: int) -> list[QueueRecor
 
 
 def delete(name: str, handles: Sequence[str], *, fifo: bool) -> None:
-    """Delete received messages by their handles: at most ten.
+    """Delete up to ten received messages by their handles.
 
-    A message that SQS doesn't delete comes again, as does one that is worked on for too long.
+    If SQS doesn't delete a message, it is delivered again. So is one whose handling takes too long.
     """
     entries = [{"Id": str(number), "ReceiptHandle": handle} for number, handle in enumerate(handles)]
     if entries:
@@ -266,7 +267,7 @@ def delete(name: str, handles: Sequence[str], *, fifo: bool) -> None:
 
 
 def waiting(name: str) -> int:
-    """Return about how many messages could be received from a queue now."""
+    """Return approximately how many messages can be received from a queue now."""
     wanted = "ApproximateNumberOfMessages"
     asked = {"QueueUrl": _url(name, fifo=FIFO[name]), "AttributeNames": [wanted]}
     return int(call("sqs", "GetQueueAttributes", asked)["Attributes"][wanted])

@@ -40,7 +40,7 @@ class Answer(Generic[T]):
 
     @property
     def value(self) -> T:
-        """Return what was read. Raises RuntimeError before the batch is fetched."""
+        """The result of the read. Raises RuntimeError before the batch is fetched."""
         if not self._values:
             raise RuntimeError("the batch has not been fetched yet")
         return self._values[0]
@@ -57,13 +57,13 @@ class Batch:
         self._answers: list[Answer[Any]] = []
 
     def add(self, read: Read[T]) -> Answer[T]:
-        """Add a read, and return the place of its result."""
+        """Add a read, and return an object that holds its result once the batch is fetched."""
         answer = Answer(read)
         self._answers.append(answer)
         return answer
 
     def add_all(self, reads: Iterable[Read[T]]) -> list[Answer[T]]:
-        """Add reads, and return the places of their results, in order."""
+        """Add reads, and return the objects that will hold their results, in order."""
         return [self.add(read) for read in reads]
 
     def fetch(self) -> None:

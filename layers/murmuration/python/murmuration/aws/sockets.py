@@ -1,4 +1,4 @@
-"""API Gateway's management of WebSocket connections: sending to them and closing them."""
+"""API Gateway's management of WebSocket connections: sends messages to them and closes them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from murmuration.settings import settings
 
 LARGEST_BYTES = 128 * 1024
-"""How large one message may be."""
+"""The maximum size of one message."""
 
 
 class Gone(Exception):

@@ -29,19 +29,19 @@ PROTOCOLS = {
     "ssm": ("AmazonSSM", "application/x-amz-json-1.1"),
     "lambda": ("", "application/json"),
 }
-"""What precedes the operation's name, and the content type, by service.
+"""The prefix of the operation's name, and the content type, by service.
 
-Lambda's operations have paths instead. Only `Invoke` is supported, and only for events that nobody waits for.
+Lambda's operations have paths instead. Only `Invoke` is supported, and only asynchronously.
 https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
 """
 CONNECT_S = 3
 READ_S = {"dynamodb": 8, "sqs": 25, "ssm": 8, "lambda": 8}
-"""SQS may wait for messages for 20 s; others that say nothing for so long have lost the connection."""
+"""SQS may wait 20 s for messages. Any other service that is silent for that long has lost the connection."""
 KEPT_CONNECTIONS = 64
 
 
 class Wire:
-    """One service at one endpoint. Safe for threads."""
+    """One service at one endpoint. Thread-safe."""
 
     def __init__(self, service: str, region: str, endpoint: str) -> None:
         parts = urlsplit(endpoint)
@@ -77,8 +77,8 @@ class Wire:
     def _exchange(self, request: bytes) -> Answer:
         """Send a request and return its answer.
 
-        A kept connection may have been closed by the other end: then another one is tried. Raises OSError,
-        ProtocolError.
+        The server may have closed a kept connection; then the request is sent over another one. Raises
+        OSError, ProtocolError.
         """
         while True:
             kept = self._take()
@@ -87,7 +87,8 @@ class Wire:
                 answer = connection.exchange(request)
             except TimeoutError:
                 connection.close()
-                self._forget_kept()  # what was kept beside it may be as dead, and would take as long to tell
+                # the other kept connections may be dead too, and would take as long to fail
+                self._forget_kept()
                 raise
             except (OSError, ProtocolError):
                 connection.close()
@@ -104,7 +105,7 @@ class Wire:
             return answer
 
     def _take(self) -> Connection | None:
-        """Return the last used open connection."""
+        """Return the most recently used open connection; None if there is none."""
         while True:
             try:
                 connection = self._free.pop()
@@ -112,7 +113,7 @@ class Wire:
                 return None
             if not connection.is_readable:
                 return connection
-            connection.close()  # nothing is due: what can be read is its end
+            connection.close()  # no answer is due, so readable means closed
 
     def _forget_kept(self) -> None:
         while True:
@@ -137,8 +138,9 @@ class Wire:
     # -- Signing ---------------------------------------------------------------------------------------------
 
     def _headers(self, path: str, body: bytes, how: str, what: str) -> dict[str, str]:
-        """Return the headers of a signed request. The header named `how` says which operation is asked for:
-        `what`."""
+        """Return the headers of a signed request. The header named `how` has the value `what`, the requested
+        operation.
+        """
         moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         signed = {
             "content-type": self._content_type,
@@ -182,7 +184,9 @@ def _tls() -> Any:
 
 
 def _authorities(known: Any) -> str | None:
-    """Return the file of trusted authorities: a requested one, None for the system's, or botocore's."""
+    """Return the file of trusted certificate authorities: a configured one, None for the system's, or
+    botocore's.
+    """
     asked = os.environ.get("AWS_CA_BUNDLE") or None
     if asked or known.cafile or known.capath:
         return asked

@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 PROTOCOL = "m.json"
 ROUNDS = 20
 OPENING_MS = 5_000
-"""How long a connection may take to open after it was accepted."""
+"""How long after its acceptance a connection may take to open."""
 COMES_BACK_S = 30
-"""How long a user still counts as online after their connection ended: many reconnect at once."""
+"""How long a user still counts as online after their connection ended: many clients reconnect at once."""
 REQUEST_BYTES = 100_000
 ID_BYTES = 255
 
@@ -58,10 +58,10 @@ def connect(
     filter_text: str | None,
     protocols: Sequence[str] = (),
 ) -> None:
-    """Accept a connection that is to get what is new after `since`.
+    """Accept a connection that is to get the updates after the token `since`.
 
     Raises UnknownToken, InvalidParam for another subprotocol or an invalid token, BadJson, NotFound,
-    LimitExceeded for one connection too many.
+    LimitExceeded if there are too many connections.
     """
     if protocols and PROTOCOL not in protocols:
         raise InvalidParam(f"The only subprotocol is {PROTOCOL}")
@@ -99,7 +99,7 @@ def forget(connection: Connection) -> None:
 
 
 def close(connection: Connection) -> None:
-    """Close a connection from this side. Its client comes back with the last token that it got."""
+    """Close a connection from the server's side. Its client reconnects with the last token that it got."""
     sockets.close(connection.connection_id)
     forget(connection)
 
@@ -108,7 +108,7 @@ def close(connection: Connection) -> None:
 
 
 def push(connection_id: str) -> None:
-    """Send a connection what is new, each thing once and in order, even if other workers try too."""
+    """Send a connection its updates, each once and in order, even if other workers do the same at once."""
     for _ in range(ROUNDS):
         connection = connections.read(connection_id)
         if connection is None:
@@ -131,7 +131,8 @@ def _push_once(connection: Connection) -> bool:
     if news is None:
         return False
     if not connections.claim(connection):
-        # Another is telling it, and will look again if it's still at it; if it isn't, look anew.
+        # Another worker is sending to it. If that one is still at work, it will look again; otherwise start
+        # over.
         return not connections.call_again(connection.connection_id)
     try:
         for part in split(news.body, connection.since):
@@ -147,7 +148,9 @@ def _push_once(connection: Connection) -> bool:
 
 
 def _post(connection: Connection, message: JsonObject) -> None:
-    """Send a message. A connection that was accepted just now may not be open yet. Raises Gone."""
+    """Send a message. A connection that was just accepted may not be open yet, so this may try again. Raises
+    Gone.
+    """
     data = encode(message)
     while True:
         try:
@@ -206,7 +209,7 @@ def _parse(text: str) -> JsonObject:
 
 
 def _carry_out(connection: Connection, request: JsonObject) -> SentEvent:
-    # Imported here: what only waits and is pushed to needs none of it.
+    # Imported here: pushing updates needs none of these modules.
     from murmuration.rooms.writing.sending import send_message, set_state
 
     method = request.get("method")

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import JsonObject
 
 Update = dict[str, Any]
-"""A part of /sync's answer, in its form."""
+"""A part of /sync's answer, in the same form."""
 LIMIT = LARGEST_BYTES - 8 * 1024
 
 
 def split(update: JsonObject, since: str | None, *, limit: int = LIMIT) -> list[Update]:
-    """Return messages that together say what `update` says, each with at most `limit` bytes.
+    """Return messages that together have the content of `update`, each with at most `limit` bytes.
 
-    A message with a single larger event is longer. All messages but the last have the token `since` (none for
-    a first sync), so a client that reconnects before the last of them gets everything again. A room's state
-    comes before its timeline.
+    A message with a single event that is larger exceeds the limit. All messages but the last have the token
+    `since` (none for a first sync), so a client that reconnects before the last one gets everything again. A
+    room's state comes before its timeline.
     """
     if _size(update) <= limit:
         return [dict(update)]
@@ -40,7 +40,7 @@ def split(update: JsonObject, since: str | None, *, limit: int = LIMIT) -> list[
 
 
 def _fragments(update: JsonObject) -> Iterator[Update]:
-    """Yield the update in small pieces, each in its place, in the order for the client."""
+    """Yield the update in small pieces, in the order in which the client needs them."""
     for name, section in update.items():
         if name == "rooms":
             for kind, rooms in section.items():
@@ -59,7 +59,7 @@ def _room(room: JsonObject) -> Iterator[Update]:
 
 
 def _events(section: Any) -> Iterator[Any]:
-    """Yield a section event by event, if it has events. Its other fields come with the first."""
+    """Yield a section event by event, if it has events. Its other fields come with the first one."""
     if not isinstance(section, Mapping) or not isinstance(section.get("events"), list):
         yield section
         return

@@ -1,10 +1,12 @@
-"""Rings the workers of queues for what a ring at once can't serve: messages held back, repeated, forgotten.
+"""Rings the workers of queues when the ring at queueing time isn't enough: for delayed, repeated and
+forgotten messages.
 
-- A message that is held back has its time in the clock, which is kept going while something is due soon.
+- A delayed message has its time in the clock, which runs as long as something is due soon.
 - A message that failed, or whose worker stopped, comes again after its visibility timeout; a ring may have
   got lost; an operator may have sent dead letters back. A sweep each minute finds all of these.
 
-Everything may run twice and beside itself: a worker that is rung for nothing finds its queue empty.
+Every function here may run twice or concurrently: a worker that is rung without a message finds its queue
+empty.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from murmuration.clock import now_ms
 from murmuration.storage import clock
 
 SOON_S = 75
-"""The clock is kept going while something is due within this time, which is longer than from one sweep to the
-next."""
+"""The clock keeps running while something is due within this time, which is longer than the time between two
+sweeps."""
 MOST_RINGS = 5
 """How many workers a sweep rings for one queue. Each goes on by itself while there is more."""
 
@@ -28,7 +30,7 @@ def turn() -> None:
     for name in dict.fromkeys(each.queue for each in past):
         queues.ring(name, queues.UNKNOWN)
     if past:
-        clock.forget(past)  # after the ring: who stops in between rings twice
+        clock.forget(past)  # after the ring: if this stops in between, it rings twice
     if len(past) < len(found):
         clock.move_hand()
 

@@ -1,7 +1,8 @@
-"""From changes in tables to waiting clients: a ring for each wait, an order to push for each socket.
+"""Turns changes in tables into wake-ups of waiting clients: a ring for each wait, an order to push for each
+socket.
 
-These are only hints, and repeating one does no harm. A client registers before it looks, so a change that its
-look missed finds the registration.
+A wake-up is only a hint, and repeating one does no harm. A client registers before it looks, so if its look
+misses a change, the wake-up for the change finds the registration.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from murmuration.aws import concurrency, queues
 from murmuration.clock import now_ms
 from murmuration.identity.budgets import REMOTE_WAKE, WAKE, affords, charge, rings_owner
 from murmuration.protocol.event_types import FULLY_READ
-from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
+from murmuration.protocol.identifiers import DeviceId, RoomId, UserId, server_of
 from murmuration.storage.keys import device_lists, one_time_keys
 from murmuration.storage.live import listeners, receipts, streams, wake_queues
 from murmuration.storage.live.listeners import EVERYTHING, MOST_TOPICS, Socket, Wait
@@ -27,23 +28,24 @@ from murmuration.storage.live.streams import Change
 from murmuration.storage.live.typing_users import typing_among
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.local_members import members_at
-from murmuration.storage.rooms.member_index import is_local, server_of
+from murmuration.storage.rooms.member_index import is_local
 from murmuration.storage.users import presence
 
 if TYPE_CHECKING:
     from murmuration.aws.dynamodb import StoredItem
 
 EPHEMERAL_ROOM = 10
-"""Members of a room up to which typing, receipts and presence ring those who wait.
+"""The largest number of members for which typing, receipts and presence ring waiting clients.
 
-In a larger room they come with the next news. To ring everybody would cost more than the messages do.
+In a larger room they come with the next ring for another reason. To ring everybody would cost more than the
+messages do.
 """
 DIRECT_ROOM = 2
-"""Members of a room up to which receipts ring at once."""
+"""The largest number of members for which receipts ring at once."""
 LATE_S = 15
-"""How much later a ring comes for what isn't urgent, unless another ring brings it earlier."""
+"""How many seconds later a ring comes that isn't urgent, unless another ring comes earlier."""
 PUSHES = "socket-pushes"
-"""The queue of connections that may have something to be told."""
+"""The queue of connections that may have updates to send."""
 EVERY_DEVICE = DeviceId("")
 Call = Callable[[], None]
 Target = tuple[UserId, DeviceId]
@@ -58,11 +60,11 @@ class SocketPush(TypedDict):
 
 
 def wake_for_log_entries(items: Sequence[StoredItem]) -> frozenset[UserId]:
-    """Tell the members of new events in their rooms, and users whose memberships the events change.
+    """Wake the members of rooms with new events, and the users whose memberships the events change.
 
-    Of several events of a room, the members after the last one are told; a user who left is told because of
-    the leaving, unless it came from resolving forks. Nobody is told of filled-in events. Returns those told
-    who have pushers.
+    If a room has several new events, those are woken who are members after the last one. A user who left is
+    woken because of the leave event, unless it came from resolving forks. Events that fill gaps wake nobody.
+    Returns the woken users who have pushers.
     """
     entries = [entry for entry in new_entries(items) if not entry.is_past]
     causes: dict[Target, UserId | None] = {
@@ -86,7 +88,9 @@ def wake_for_log_entries(items: Sequence[StoredItem]) -> frozenset[UserId]:
 
 
 def _may_concern_keys(entry: NewEntry) -> bool:
-    """Return whether an event may change whose keys a member has to know: a message doesn't."""
+    """Return whether an event may change for which users a member has to know the keys. A message
+    never does.
+    """
     return entry.is_resolved or not entry.fields or "state_key" in entry.fields
 
 
@@ -99,10 +103,10 @@ class Urgency(IntEnum):
 
 
 def wake_for_stream_items(items: Sequence[StoredItem]) -> None:
-    """Tell clients of changes in streams: a room's members, a user's devices, or one device.
+    """Wake clients for changes in streams: a room's members, all devices of a user, or one device.
 
-    A quiet change rings nobody; `_urgency` says when the others ring. A device whose keys have changed gets
-    the new counts with the ring.
+    A quiet change rings nobody; `_urgency` says when the others ring. If a device's keys have changed, the
+    ring brings it the new counts.
     """
     told: dict[Urgency, dict[Target, UserId | None]] = {urgency: {} for urgency in Urgency}
     concerned: set[Target] = set()
@@ -149,8 +153,8 @@ def _urgency(change: Change, joined: int) -> Urgency:
     """Return when a change in a stream rings; `joined` is the number of the room's members, 1 for a user's
     stream.
 
-    Receipts and presence stay useful for a while, so they wait. Typing lasts seconds only. Its end mostly
-    comes with the message that was typed, and then both ring once.
+    Receipts and presence stay useful for a while, so they wait. Typing is useful for seconds only. The end of
+    typing mostly comes together with the message, and then one ring serves both.
     """
     if typing_among([change.item]) is not None:
         return Urgency.NOW if joined <= EPHEMERAL_ROOM else Urgency.NEVER
@@ -172,7 +176,7 @@ def _cause(change: Change, owner: UserId | None) -> UserId | None:
 
 
 def _changed_keys(items: Sequence[StoredItem]) -> dict[Target, str]:
-    """Return, by (user, device), the new counts of keys that a device's ring tells."""
+    """Return, by (user, device), the new counts of keys that the device's ring brings."""
     return {
         device: wake_queues.encode_keys(one_time_keys.shown(counts))
         for device, counts in one_time_keys.newest_counts(items).items()
@@ -181,8 +185,9 @@ def _changed_keys(items: Sequence[StoredItem]) -> dict[Target, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Ring:
-    """A client to call: who caused it, and how to call it now or late. None means that this isn't
-    possible. A `wait` that is called now has to be settled, with the rooms that rang (`news`).
+    """A client to wake: who caused it, and how to wake it now or later. None means that this isn't possible.
+
+    If a `wait` is rung now, it has to be settled afterwards, with the rooms that caused the ring (`news`).
     """
 
     cause: UserId | None
@@ -200,14 +205,15 @@ def wake(
     not_of_keys: Collection[Target] = (),
     news: Mapping[Target, Collection[str]] | None = None,
 ) -> frozenset[UserId]:
-    """Tell those of these (user, device) pairs who wait. EVERY_DEVICE stands for all of a user's devices.
+    """Wake those of these (user, device) pairs that wait. EVERY_DEVICE stands for all of a user's devices.
 
-    Those in `late` are rung LATE_S later, unless they are in `causes` too or such a ring is on its way. The
-    values are the users who caused the change, if known: they pay for each device that is rung. `keys` has
-    the key counts to tell devices. `news` has the rooms that concern each, if nothing else does: their
-    clients look at these only. If a device registers anew before that is noted, it is rung once more. Who
-    waits for keys alone isn't rung late, nor for those of `causes` that are `not_of_keys`. Returns the users
-    who have pushers.
+    `causes` has the pairs to ring now, `late` those to ring LATE_S later unless they are in `causes` too or a
+    late ring is on its way. Their values are the users who caused the change, if known: they pay for each
+    device that is rung. `keys` has the key counts to send to devices. `news` has the rooms that concern a
+    pair, if nothing else does: its clients look only at these rooms.
+
+    A wait for key counts alone isn't rung late, nor for the pairs of `causes` that are in `not_of_keys`. If a
+    device registers again before its ring is noted, it is rung once more. Returns the users who have pushers.
     """
     late = late or {}
     if not causes and not late:
@@ -278,8 +284,10 @@ def wake(
 
 
 def _note_if_new(wait: Wait, news: Collection[str]) -> bool:
-    """Note further rooms for a device whose ring is on its way, if its client has to look at more for
+    """Note further rooms for a device whose ring is on its way, if its client has to look at more because of
     them.
+
+    Returns False if the device has registered again, so that it has to be rung.
     """
     if not wait.is_last or wait.news.issuperset(news) or EVERYTHING in wait.news:
         return True
@@ -287,10 +295,10 @@ def _note_if_new(wait: Wait, news: Collection[str]) -> bool:
 
 
 def _ring_all(rings: Sequence[_Ring]) -> list[Wait]:
-    """Make the calls, and charge those who caused them: local users, and the servers of other users.
+    """Ring clients, and charge those who caused it: local users, and the servers of other users.
 
     If a server has spent its budget for rings, its users' changes ring late. The waits of one user are rung
-    and settled together. Returns those that have to be rung again (`listeners.settle`).
+    and settled together. Returns the waits that have to be rung again (`listeners.settle`).
     """
     of_servers = Counter(
         server_of(ring.cause) for ring in rings if ring.now and ring.cause and not is_local(ring.cause)
@@ -322,9 +330,10 @@ def _ring_all(rings: Sequence[_Ring]) -> list[Wait]:
 
 
 def _ring_together(rings: Sequence[_Ring], missed: list[Wait]) -> None:
-    """Ring one user's waits, and note that afterwards: stopping in between only rings twice.
+    """Ring one user's waits, and then note that they were rung. If this stops in between, they are only rung
+    twice.
 
-    Add to `missed` those that registered anew meanwhile, and have to be rung for that.
+    Adds to `missed` the waits that registered again meanwhile: they have to be rung for that.
     """
     for each in rings:
         if each.now is not None:
@@ -333,7 +342,7 @@ def _ring_together(rings: Sequence[_Ring], missed: list[Wait]) -> None:
 
 
 def ring_late(wait: Wait, news: Collection[str] = (EVERYTHING,)) -> bool:
-    """Order a ring for later, and note the order. Urgent changes still ring at once.
+    """Send a late ring, and note that it is on its way. Urgent changes still ring at once.
 
     A held wait isn't rung late: it ends sooner, and the next one begins with a look. Returns what
     `listeners.note_late` returns.
@@ -343,7 +352,7 @@ def ring_late(wait: Wait, news: Collection[str] = (EVERYTHING,)) -> bool:
 
 
 def push_late(socket: Socket) -> None:
-    """Order a later look for a connection's updates, and note the order."""
+    """Order a later look for a connection's updates, and note that it is on its way."""
     order_push(socket.connection_id, delay_s=LATE_S)
     listeners.note_late_push(socket, now_ms() // 1000 + LATE_S)
 

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 
 class FoundingPresence:
-    """Shows presence in the states of the founding documents, and who asks to see the user's presence."""
+    """Shows presence in the states of the founding documents, and the users who ask to see the user's
+    presence.
+    """
 
     def presence_state(self, state: str, /) -> str:
         return state
@@ -35,11 +37,11 @@ class FoundingPresence:
 
 
 class FoundingSections(FoundingPresence, SyncSections):
-    """/sync's sections of rooms, with the founding documents' presence."""
+    """/sync's sections of rooms, with presence as in the founding documents."""
 
 
 class Sections(FoundingPresence):
-    """The base of readers that don't make /sync's sections."""
+    """The base class of readers that don't produce /sync's sections."""
 
     for_beginners = True
     tracks = False
@@ -47,7 +49,7 @@ class Sections(FoundingPresence):
     ahead: Sequence[StateKey] = ()
 
     def look(self) -> None:
-        """Note nothing: these readers need no time of reading."""
+        """Do nothing: these readers don't need the time of reading."""
 
     def postpones(self, _position: RoomPosition | None, /) -> bool:
         return False

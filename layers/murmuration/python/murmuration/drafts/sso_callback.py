@@ -1,6 +1,6 @@
 """The identity provider's callback: today's logins and those of the founding draft return to one address.
 
-This module depends on both, so that neither depends on the other.
+This module depends on both kinds of login, so that neither of them depends on the other.
 """
 
 from __future__ import annotations

@@ -5,15 +5,16 @@ An endpoint file decorates one function:
     @endpoint("PUT", "/_matrix/client/{version}/rooms/{roomId}/typing/{userId}", versions=("r0", "v3"))
     def handler(request: Request) -> Answer: ...
 
-What must live here: routes, parsing of requests, authentication's dispatch, errors to status and JSON, CORS.
-What must not: any decision about Matrix beyond that.
+This package has routes, the parsing of requests, the choice of authentication, the translation of errors into
+status and JSON, and CORS. Any other decision about Matrix belongs into a domain.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from murmuration.endpoint.http import Handler, Request, Response, endpoint
+from murmuration.endpoint.http import Handler, Response, endpoint
+from murmuration.endpoint.request import Request
 from murmuration.endpoint.routes import Auth, Http, Queue, Route, Schedule, Stream, WebSocket, is_wanted
 from murmuration.protocol.encoding.shapes import JsonObject as Answer
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from murmuration.endpoint.discovery import Function, discover, http_routes
 
 CLIENT_VERSIONS = ("r0", "v3")
-"""The versions of most client-server endpoints; a few have v1 too or instead."""
+"""The versions of most client-server endpoints; a few also have v1, or only v1."""
 
 __all__ = [
     "CLIENT_VERSIONS",
@@ -45,7 +46,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Discovery is for those who deploy or serve all functions: a function doesn't import it."""
+    """Import `discovery` on first use: only deploying and serving need it, not a function."""
     if name in ("Function", "discover", "http_routes"):
         from murmuration.endpoint import discovery
 

@@ -1,8 +1,9 @@
-"""The one place where requests are billed: who pays, what is taken before the work, what is settled after.
+"""The one place where requests are billed: who pays, what is charged before the work, and what is corrected
+after.
 
 A user pays once a token proves who they are; `identity.authentication` names them as soon as it is verified.
-Requests without a valid token are paid for by their network address, those of other servers by the server's
-name.
+Requests without a valid token are charged to their network address, and requests of other servers to the
+server's name.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from murmuration.identity import budgets, patience
 from murmuration.transport import deadlines
 
 if TYPE_CHECKING:
-    from murmuration.endpoint.http import Request
+    from murmuration.endpoint.request import Request
     from murmuration.endpoint.shapes import ProxyResponse
     from murmuration.protocol.identifiers import ServerName, UserId
 
 BASE64 = 0.75
-"""The bytes that a character of a body stands for which API Gateway sends as base64."""
+"""The bytes that each character of a base64 body stands for; API Gateway sends some bodies as base64."""
 
 
 @contextmanager
@@ -40,7 +41,9 @@ def billing(request: Request, route: Http) -> Iterator[None]:
 
 @contextmanager
 def socket_billing(route: str) -> Iterator[None]:
-    """Bill a message by WebSocket to the user of its connection; a connection without a user is free."""
+    """Bill a message over a WebSocket to the user of its connection. A connection without a user isn't
+    billed.
+    """
     with budgets.billing(route) as bill:
         yield
     if bill is not None:
@@ -78,7 +81,9 @@ def _billing_work(owner: str, route: str, *, memory_mb: int = 512) -> Iterator[N
 
 
 def settle(bill: budgets.Bill, find_owner: Callable[[], str | None]) -> None:
-    """Settle a bill. A failure is logged: the answer is made already, and stays as it is."""
+    """Settle a bill: charge what the work has cost. A failure is only logged, because the answer is made
+    already.
+    """
     try:
         bill.settle(find_owner)
     except Exception:  # noqa: BLE001 - the client isn't to blame
@@ -88,7 +93,7 @@ def settle(bill: budgets.Bill, find_owner: Callable[[], str | None]) -> None:
 
 
 def charge_address(request: Request, route: Http) -> None:
-    """Charge a request that needs no token, and has none, to its address. Raises LimitExceeded."""
+    """Charge a request that needs no token, and has none, to its network address. Raises LimitExceeded."""
     needs_none = route.auth in (Auth.NONE, Auth.OPTIONAL_ACCESS_TOKEN)
     if needs_none and request.optional_requester is None and budgets.is_billing():
         budgets.charge_to(_address(request))
@@ -100,7 +105,7 @@ def charge_server(origin: ServerName) -> None:
 
 
 def add_answer(response: ProxyResponse) -> None:
-    """Count what the client is sent."""
+    """Count the bytes of a response."""
     body = response["body"]
     budgets.add((BASE64 if response["isBase64Encoded"] else 1) * len(body) / 1024 * budgets.SENT_KB)
 
@@ -110,7 +115,9 @@ def _address(request: Request) -> str:
 
 
 def _estimate(request: Request, route: Http) -> float:
-    """Return what to take before the work. What a client sends is stored in the database, except media."""
+    """Return the cost to charge before the work. What a client sends is stored in the database,
+    except media.
+    """
     if request.method == "GET":
         return budgets.ORDINARY
     kilobytes = len(request.event.get("body") or "") / 1024

@@ -14,7 +14,7 @@ from murmuration.endpoint.routes import Http, Route
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """One Lambda: `name` is `<api>-<operation>`, `module` its dotted name, `handler` its entry point."""
+    """One Lambda: `name` is `<api>-<operation>`, `module` is its dotted name, `handler` its entry point."""
 
     name: str
     module: str
@@ -23,12 +23,12 @@ class Function:
 
     @property
     def group(self) -> str:
-        """The specification module that it belongs to, such as `client_server.rooms`."""
+        """The specification module to which the function belongs, such as `client_server.rooms`."""
         return self.module.removeprefix("functions.").rpartition(".")[0]
 
 
 class Routed(Protocol):
-    """Whatever has a route."""
+    """Any object that has a route."""
 
     @property
     def route(self) -> Route: ...
@@ -38,12 +38,12 @@ OfRoute = TypeVar("OfRoute", bound=Routed)
 
 
 def stores_body(route: Route) -> bool:
-    """Return whether the gateway itself puts the bodies of a route's requests into the bucket."""
+    """Return whether the gateway itself stores the request bodies of a route in the bucket."""
     return isinstance(route, Http) and route.stores_body
 
 
 def http_routes(functions: Iterable[OfRoute]) -> Iterator[tuple[str, str, OfRoute]]:
-    """Yield (method, path, function) of every HTTP route, the older ones of an endpoint too."""
+    """Yield (method, path, function) for every HTTP route, including the older routes of an endpoint."""
     for function in functions:
         if isinstance(function.route, Http):
             for method, path in function.route.all:

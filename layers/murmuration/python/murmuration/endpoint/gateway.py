@@ -1,4 +1,4 @@
-"""The answers that API Gateway gives without asking a function, in Matrix's form.
+"""The answers that API Gateway gives without calling a function, in Matrix's form.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
 """
@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
-"""What a request's body may certainly have.
+"""The size of a request's body that a function can receive in any case.
 
-A function is called with at most 6 MB, of which Base64 takes a third; the rest is room for headers.
+A function is called with at most 6 MB. Base64 makes a body a third larger, and headers need some room.
 """
 
 GATEWAY_ANSWERS: Mapping[str, tuple[int, Mapping[str, str | int]]] = MappingProxyType(
@@ -34,4 +34,4 @@ GATEWAY_ANSWERS: Mapping[str, tuple[int, Mapping[str, str | int]]] = MappingProx
         ),
     }
 )
-"""Status and body by type of gateway response; the headers are those of CORS."""
+"""Status and body by type of gateway response. The headers are those of CORS."""

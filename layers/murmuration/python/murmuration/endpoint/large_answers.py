@@ -1,8 +1,8 @@
-"""Answers over a function's 6 MB: compressed where that is enough, else put into the bucket for a while.
+"""Answers over a function's 6 MB: compressed if that is enough, else stored in the bucket for a while.
 
 The client is redirected to a signed path of the server's own address, which CloudFront passes to the bucket.
-As the address stays the same, browsers need no other permission; and CloudFront doesn't pass on the client's
-access token, which the bucket would take for a second signature and refuse. See docs/limits.md.
+Because the address stays the same, browsers need no other permission. CloudFront doesn't pass on the client's
+access token: the bucket would take it for a second signature and refuse. See docs/limits.md.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 ANSWER_BYTES = 6_000_000
-"""What the body of an answer may have, as a string in JSON; the limit of Lambda is 6 MiB with the headers."""
+"""The maximum size of an answer's body, as a string in JSON. Lambda's limit is 6 MiB with the headers."""
 SMALL_BYTES = 1_400_000
-"""What fits in any case."""
+"""The size of a body that fits in any case."""
 COMPRESSED_FILE_BYTES = 64_000_000
-"""What is longer goes uncompressed into the bucket: compressing it would take longer than reading it."""
+"""A longer body is stored uncompressed: compressing it would take longer than reading it."""
 FOLDER = "answers/"
 LIFETIME_S = 600
 """How long the signed path is valid. The object itself is deleted after a day."""
@@ -27,7 +27,7 @@ LIFETIME_S = 600
 
 @dataclass(frozen=True, slots=True)
 class Large:
-    """A large body after `fit`: the string to send, or the path at which the client finds it."""
+    """A large body after `fit`: the string to send, or the path at which the client can read it."""
 
     body: str = ""
     encoded: bool = False
@@ -38,8 +38,7 @@ class Large:
 def fit(pieces: Iterable[str], *, compressible: bool, smallest: int | None = None) -> Large:
     """Return JSON of any length as a body if it fits, else store it in the bucket and return its path.
 
-    JSON of `smallest` bytes and more is compressed if the client allows it, even if it would fit
-    uncompressed.
+    If `compressible`, JSON of `smallest` bytes and more is compressed even if it would fit uncompressed.
     """
     rest = iter(pieces)
     beginning: list[bytes] = []
@@ -71,7 +70,7 @@ def _base64_bytes(data: bytes) -> int:
 
 
 def _store(beginning: Iterable[bytes], rest: Iterable[str], encoding: str = "") -> str:
-    """Put a body into the bucket; the path where it is for a while."""
+    """Store a body in the bucket, and return the path at which it can be read for a while."""
     import secrets
 
     from murmuration.aws import objects

@@ -1,4 +1,4 @@
-"""The functions' structured log: Powertools' Logger, made on first use, for a request that needs one."""
+"""The functions' structured log: Powertools' Logger, created only when a request needs it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def logger() -> Logger:
 
 
 def log_unexpected(event: LambdaEvent, context: Any) -> None:
-    """Log the exception that is being handled, with the request that met it."""
+    """Log the exception that is being handled, with the request that caused it."""
     logger().exception(
         "unexpected error",
         extra={

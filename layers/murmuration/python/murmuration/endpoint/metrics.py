@@ -1,8 +1,8 @@
-"""Metrics of requests and workers, in the functions' logs, where the setting `metrics` is on.
+"""Metrics of requests and workers, in the functions' logs, if the setting `metrics` is on.
 
-CloudWatch makes metrics of log lines in the embedded metric format. It asks $0.30 a month for each metric and
-each set of dimensions. So there is one dimension, the deployment. Route, error code and worker are
-properties of the line, which queries of the log find.
+CloudWatch makes metrics of log lines in the embedded metric format. It charges $0.30 a month for each metric
+and each set of dimensions. So there is one dimension, the deployment. Route, error code and worker are
+properties of the line, which queries of the log can find.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
@@ -32,10 +32,11 @@ _SENDING = ("/send/", "/state/")
 
 @contextmanager
 def request_metrics(event: LambdaEvent) -> Iterator[Answer]:
-    """Write the metrics of a request when the block ends; it puts the proxy response into what it is given.
+    """Write the metrics of a request when the block ends. The block sets the proxy response on the yielded
+    object.
 
-    They are `Requests`, `ClientErrors` and `ServerErrors`, `Latency`, `SendLatency` of requests that send
-    events, and `Retries`: how often a call of AWS or a write that lost a race was tried once more.
+    They are `Requests`, `ClientErrors` and `ServerErrors`, `Latency`, `SendLatency` for requests that send
+    events, and `Retries`: how often a call of AWS, or a write that lost a race, was repeated.
     """
     answer: Answer = {}
     if not settings().metrics:
@@ -66,9 +67,9 @@ def _write_request(event: LambdaEvent, answer: Answer, seconds: float, retries: 
 
 
 def worker_metrics(source: str, event: LambdaEvent) -> None:
-    """Write how many records a worker was brought, and how long the oldest of them has waited.
+    """Write how many records a worker received, and how long the oldest of them has waited.
 
-    They are `Records` and `WorkerLag`.
+    The metrics are `Records` and `WorkerLag`.
     """
     if not settings().metrics:
         return
@@ -88,7 +89,7 @@ Call = TypeVar("Call", bound=Callable[..., "BatchResponse"])
 
 
 def with_retries(call: Call) -> Call:
-    """Make a worker's `__call__` log how often it tried something again, if it did: `Retries`."""
+    """Make a worker's `__call__` log `Retries`, the number of repeated attempts, if there were any."""
 
     @functools.wraps(call)
     def counted(self: Any, event: LambdaEvent, context: Any = None) -> BatchResponse:
@@ -104,7 +105,9 @@ def with_retries(call: Call) -> Call:
 
 
 def _written_ms(record: JsonObject) -> float | None:
-    """Return when a record of a stream or a queue was written."""
+    """Return the time at which a record of a stream or a queue was written, in milliseconds; None
+    if unknown.
+    """
     if "dynamodb" in record:
         at = record["dynamodb"].get("ApproximateCreationDateTime")
         return None if at is None else float(at) * 1000

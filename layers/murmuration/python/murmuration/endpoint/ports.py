@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def connect_ports() -> None:
-    """Connect them; nothing is imported before it is needed."""
+    """Connect all ports. Each implementation is imported on first use."""
     policy_port.connect(_policy_client)
     invite_port.connect(_invite_client)
 

@@ -1,4 +1,4 @@
-"""The declarations of an endpoint: the source of its events.
+"""The declarations of endpoints: each says which events a function handles.
 
 `infra_cdk` builds the deployment from these and `local_cloud` serves them, both without further declarations.
 """
@@ -10,7 +10,7 @@ from enum import Enum
 
 
 class Auth(Enum):
-    """The way in which a request proves who sends it."""
+    """How a request proves who sends it."""
 
     NONE = "none"
     ACCESS_TOKEN = "access token"  # noqa: S105 - a scheme's name
@@ -20,21 +20,21 @@ class Auth(Enum):
     OPTIONAL_ACCESS_TOKEN = "optional access token"  # noqa: S105 - a scheme's name
     LOCKED_ACCESS_TOKEN = "access token, of a locked account too"  # noqa: S105 - a scheme's name
     SERVER = "server"
-    """A request of another homeserver, signed by it."""
+    """A request of another homeserver, which signed it."""
 
 
 _FOR_SERVERS = "/_matrix/federation/"
 _ALWAYS = ("/_matrix/federation/v1/openid/userinfo", "/_matrix/federation/v1/version")
-"""Served even without federation: services ask whose an OpenID token is."""
+"""Served even without federation: services ask which user an OpenID token belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Http:
     """An HTTP route in API Gateway's syntax; `versions` are the values that `{version}` may take.
 
-    `also` are older routes to the same endpoint, as (method, path). A route `for_people` shows its errors as
-    a page to browsers. A route that `refuses_suspended` isn't for users whose account is suspended. For a
-    route that `stores_body` the gateway stores the body, and the function only says where.
+    `also` are older routes to the same endpoint, as (method, path). A route `for_people` shows its errors to
+    browsers as pages. A route that `refuses_suspended` refuses users whose account is suspended. For a route
+    that `stores_body`, the gateway stores the body, and the function only says where.
     """
 
     method: str
@@ -48,14 +48,15 @@ class Http:
 
     @property
     def all(self) -> tuple[tuple[str, str], ...]:
-        """Every (method, path) that leads here."""
+        """Every (method, path) that leads to the endpoint."""
         return ((self.method, self.path), *self.also)
 
     @property
     def is_for_servers(self) -> bool:
-        """Whether it serves only servers that federate with this one.
+        """Whether the route serves only servers that federate with this one.
 
-        Keys are for all: whoever has old events of this server needs them to check signatures.
+        Keys are served in any case: servers that have old events of this server need them to check
+        signatures.
         """
         return self.path.startswith(_FOR_SERVERS) and self.path not in _ALWAYS
 
@@ -72,7 +73,7 @@ class Stream:
     """The DynamoDB Stream of a table, by the table's logical name.
 
     A batch that still fails after `maximum_retry_attempts` goes to the queue `on_failure`. With a
-    `batch_window` the function is called so many seconds after a change, with all that came meanwhile.
+    `batch_window` (in seconds) the function is called that long after a change, with all changes until then.
     """
 
     table: str
@@ -87,7 +88,7 @@ class Queue:
     """An SQS queue, by its logical name. The code that queues a message also invokes the worker
     (`aws.queues`).
 
-    A queue for `federation` doesn't exist where the server doesn't federate.
+    A queue for `federation` exists only if the server federates.
     """
 
     name: str
@@ -100,7 +101,7 @@ class Queue:
 class Schedule:
     """An EventBridge schedule expression such as `rate(1 hour)`.
 
-    One for `federation` isn't there where the server doesn't federate.
+    A schedule for `federation` exists only if the server federates.
     """
 
     expression: str
@@ -108,7 +109,9 @@ class Schedule:
 
 
 def is_wanted(route: object, *, federation: bool) -> bool:
-    """Return whether a function with this route belongs to a deployment that federates, or doesn't."""
+    """Return whether a deployment includes functions with this route; `federation` says whether it
+    federates.
+    """
     return federation or not getattr(route, "federation", False)
 
 

@@ -1,4 +1,4 @@
-"""The request as the client sent it, where API Gateway changes it before a function gets it.
+"""The request as the client sent it; API Gateway changes some of it before a function gets it.
 
 An HTTP API decodes the path before it finds a route, and decodes parameters. It decides by the content type
 whether a body is text. So CloudFront's viewer function adds the exact URI and the content type in headers of
@@ -19,7 +19,7 @@ ABSENT_WHEN_EMPTY = frozenset(("after", "at", "before", "filter", "from", "serve
 
 
 def headers_of(event: LambdaEvent) -> dict[str, str]:
-    """Return the headers' values by lower-case name. The content type is as the client sent it."""
+    """Return the headers' values by lower-case name. The content type is the one that the client sent."""
     found = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     if TYPE_HEADER in found:
         found["content-type"] = found.pop(TYPE_HEADER)
@@ -27,7 +27,9 @@ def headers_of(event: LambdaEvent) -> dict[str, str]:
 
 
 def query_of(event: LambdaEvent) -> dict[str, str]:
-    """Return each query parameter's last value, without those that mean nothing if they are empty."""
+    """Return each query parameter's last value, without empty values of the parameters that may not
+    be empty.
+    """
     given = event.get("queryStringParameters") or {}
     return {name: value for name, value in given.items() if value or name not in ABSENT_WHEN_EMPTY}
 
@@ -46,7 +48,7 @@ def path_parameters(event: LambdaEvent, uri: str | None) -> Mapping[str, str]:
 
 
 def _fitted(route: str, path: str) -> dict[str, str] | None:
-    """Return the parameters of a route's path in another; None where they don't fit each other."""
+    """Return the parameters of the route `route` in `path`; None if the path doesn't match the route."""
     names, values = route.strip("/").split("/"), path.strip("/").split("/")
     if len(names) != len(values) or route.endswith("+}"):
         return None

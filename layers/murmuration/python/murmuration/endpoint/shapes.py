@@ -1,5 +1,5 @@
-"""The events that Lambda hands to functions and their answers, by keys, for mypy: nothing is checked at
-run time.
+"""The shapes of the events that Lambda passes to functions and of their answers, for mypy only: nothing is
+checked at run time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class PathParams(TypedDict, total=False):
-    """The parameters of a path, by their names in routes: those that the route has."""
+    """The parameters of a path, by the names in the route. Each route has only some of them."""
 
     action: str
     authType: str
@@ -53,7 +53,7 @@ class ProxyResponse(TypedDict):
 
 
 class PolicyStatement(TypedDict):
-    """Whether an authorizer lets a request pass."""
+    """A statement that lets a request pass an authorizer, or doesn't."""
 
     Action: str
     Effect: Literal["Allow", "Deny"]
@@ -76,19 +76,19 @@ class AuthorizerAnswer(TypedDict):
 
 
 class FailedRecord(TypedDict):
-    """A record that comes again: its message ID, or its sequence number in the stream."""
+    """A record that is to be delivered again: its message ID, or its sequence number in the stream."""
 
     itemIdentifier: str
 
 
 class BatchResponse(TypedDict):
-    """A worker's answer: all records are done but these."""
+    """A worker's answer: the records that failed. All others are done."""
 
     batchItemFailures: list[FailedRecord]
 
 
 class StreamImages(TypedDict):
-    """A change of an item, with attributes in DynamoDB's notation."""
+    """The old and new image of a changed item, with attributes in DynamoDB's notation."""
 
     Keys: dict[str, Any]
     SequenceNumber: str

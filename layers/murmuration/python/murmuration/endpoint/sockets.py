@@ -32,7 +32,7 @@ class SocketRequest:
 
     @cached_property
     def headers(self) -> dict[str, str]:
-        """The handshake's headers, names in lower case."""
+        """The handshake's headers, by lower-case name."""
         return {name.lower(): value for name, value in (self.event.get("headers") or {}).items()}
 
     @cached_property
@@ -41,13 +41,13 @@ class SocketRequest:
 
     @property
     def subprotocols(self) -> list[str]:
-        """Return the WebSocket subprotocols that the client offers."""
+        """The WebSocket subprotocols that the client offers."""
         offered = self.headers.get("sec-websocket-protocol", "").split(",")
         return [name.strip() for name in offered if name.strip()]
 
     @property
     def text(self) -> str:
-        """The message."""
+        """The text of the message."""
         body = self.event.get("body") or ""
         if self.event.get("isBase64Encoded"):
             return base64.b64decode(body).decode("utf-8", "replace")

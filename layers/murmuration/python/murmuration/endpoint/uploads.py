@@ -25,7 +25,7 @@ REFUSED = "refused"
 
 
 def size_of(headers: Mapping[str, str]) -> int:
-    """Return the size that the viewer side noted of a body. Raises MissingParam."""
+    """Return the size of a body that the viewer side noted, in bytes. Raises MissingParam."""
     text = headers.get(SIZE_HEADER, "")
     if text.isdecimal() and len(text) < 16:
         return int(text)
@@ -33,16 +33,17 @@ def size_of(headers: Mapping[str, str]) -> int:
 
 
 def of_gateway(event: LambdaEvent, answer: ProxyResponse) -> ProxyResponse | AuthorizerAnswer:
-    """Return an endpoint's answer in the form that the gateway's event calls for: a response, or an
-    authorizer's answer.
+    """Return an endpoint's answer in the form that the event needs: a proxy response, or an authorizer's
+    answer.
     """
     return placing(event, answer) if event.get("type") == "REQUEST" else answer
 
 
 def placing(event: LambdaEvent, answer: ProxyResponse) -> AuthorizerAnswer:
-    """Return the authorizer's answer for an endpoint's. That is `object`, a key of three parts, and `answer`.
+    """Return the authorizer's answer for an endpoint's answer. Its context has the key `object` and `answer`.
 
-    Every request is allowed, as a refusal by the gateway itself would have no status and words of ours.
+    The key has three parts. Every request is allowed, because a refusal by the gateway itself couldn't have
+    Matrix's status and error.
     """
     status, body = int(answer["statusCode"]), str(answer["body"])
     folder, media, name = REFUSED, "-", "-"

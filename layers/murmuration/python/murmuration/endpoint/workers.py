@@ -1,19 +1,18 @@
-"""Workers: consumers of DynamoDB Streams and SQS, with partial batch failures; and what runs by the clock.
+"""Workers: consumers of DynamoDB Streams and SQS, with partial batch failures, and scheduled functions.
 
 Records arrive at least once, in order within a shard or message group. A function of a stream gets a batch's
-new items together; where it fails, they're taken one by one, so that what came before the failing one is done
-and it alone comes again. A record that can't ever be handled goes to the dead letters, with the reason, and
-the others go on.
+new items together. If it fails, they are handled one by one, so that those before the failing one are done
+and only the rest comes again. A record that can never be handled goes to the dead letters, with the reason,
+and the others are handled.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from murmuration.aws import packing
+from murmuration.aws.attributes import from_attributes
 from murmuration.endpoint.metrics import with_retries, worker_metrics
 from murmuration.endpoint.ports import connect_ports
 from murmuration.endpoint.routes import Queue, Schedule, Stream
@@ -33,13 +32,13 @@ class StreamItem(dict[str, Any]):
 Items = Sequence[StreamItem]
 DEAD_LETTERS = "dead-letters"
 FRESH = 0.9
-"""A worker takes another message only if this part of its function's time is left."""
+"""A worker takes another message only if at least this share of its function's time is left."""
 RECORDS_FAULT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What a record brings about that can't be handled; anything else may be over at the next attempt."""
+"""Errors of a record that can never be handled. After any other error the next attempt may succeed."""
 
 
 class StreamWorker:
-    """A Lambda entry point around a function of new items of a table."""
+    """A Lambda entry point around a function that handles new items of a table."""
 
     def __init__(self, function: Callable[[Items], None], route: Stream, *, changes: bool = True) -> None:
         self.function = function
@@ -102,41 +101,18 @@ def _log_failure(source: str, record: JsonObject) -> None:
 
 
 def _item(record: StreamRecord) -> StreamItem:
-    found = StreamItem(
-        {name: _value(attribute) for name, attribute in (record["dynamodb"]["NewImage"] or {}).items()}
-    )
-    packing.unpack_item(found)
+    found = StreamItem(from_attributes(record["dynamodb"]["NewImage"] or {}))
     found.is_new = record.get("eventName") == "INSERT"
     return found
-
-
-def _value(attribute: JsonObject) -> Any:
-    """Return the Python value of an attribute as a stream record has it: binary as base64 text."""
-    ((kind, value),) = attribute.items()
-    match kind:
-        case "N":
-            return int(value)
-        case "B":
-            return base64.b64decode(value)
-        case "NULL":
-            return None
-        case "L":
-            return [_value(element) for element in value]
-        case "M":
-            return {name: _value(element) for name, element in value.items()}
-        case "SS":
-            return frozenset(value)
-        case _:
-            return value
 
 
 def stream_worker(
     table: str, *, batch_size: int = 100, batch_window_s: int = 0, changes: bool = True
 ) -> Callable[[Callable[[Items], None]], StreamWorker]:
-    """Make a function of items the consumer of a table's stream; deletions are left out.
+    """Make a function of items the consumer of a table's stream. Deletions are left out.
 
-    Without `changes` it only gets items that are new, and none that was there before and is changed. With a
-    window it is called so many seconds after the first change.
+    Without `changes` it only gets new items, not changes of existing ones. With a window it is called that
+    many seconds after the first change.
     """
 
     def decorate(function: Callable[[Items], None]) -> StreamWorker:
@@ -173,11 +149,11 @@ class QueueWorker:
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
     def _drain(self, expected: int, context: Any) -> None:
-        """Receive and handle messages until the queue is empty. `expected` is how many were queued, 0 for
+        """Receive and handle messages until the queue is empty. `expected` is how many were queued, 0 if
         unknown.
 
-        A queue that isn't FIFO has a ring for each message, so a worker may stop when it has taken what it
-        was rung for. In a FIFO queue more messages may have come for a group that was busy, so the worker
+        A queue that isn't FIFO has a ring for each message, so a worker may stop once it has taken as many as
+        it was rung for. In a FIFO queue more messages may have come for a group that was busy, so the worker
         goes on. A message may take the whole time of a function. So a worker with little time left rings for
         another worker and stops.
         """
@@ -210,7 +186,7 @@ class QueueWorker:
         for record in records:
             group = record["attributes"].get("MessageGroupId")
             if group is not None and group in groups:
-                failed.append(record["messageId"])  # the order of a group holds
+                failed.append(record["messageId"])  # keeps the order within the group
                 continue
             if self.once and record["body"] in done:
                 continue
@@ -228,9 +204,10 @@ class QueueWorker:
 def queue_worker(
     name: str, *, fifo: bool = True, batch_size: int = 10, once: bool = False, federation: bool = False
 ) -> Callable[[Callable[[Any], None]], QueueWorker]:
-    """Make a function of a message the consumer of a queue; with `once` it gets one of a batch's equals.
+    """Make a function of a message the consumer of a queue. With `once`, equal messages of a batch are passed
+    once.
 
-    A queue for `federation` isn't there where the server doesn't federate.
+    A queue for `federation` exists only if the server federates.
     """
 
     def decorate(function: Callable[[Any], None]) -> QueueWorker:
@@ -255,7 +232,9 @@ class ScheduleWorker:
 def schedule_worker(
     expression: str, *, federation: bool = False
 ) -> Callable[[Callable[[], None]], ScheduleWorker]:
-    """Have a function called at a rate, such as `rate(1 day)`; or only where the server federates."""
+    """Have a function called at a rate, such as `rate(1 day)`. With `federation`, only if the server
+    federates.
+    """
 
     def decorate(function: Callable[[], None]) -> ScheduleWorker:
         return ScheduleWorker(function, Schedule(expression, federation))

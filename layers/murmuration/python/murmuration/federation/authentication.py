@@ -28,9 +28,9 @@ def authenticate(
 ) -> tuple[ServerName, Any]:
     """Return the server that sent a request, and the JSON of its body (None without a body).
 
-    `headers` are its Authorization headers, `uri` its target as it was sent. All signatures must claim the
-    same origin. At least one must be valid and by a key that is current now; an invalid one by such a key
-    refuses the request.
+    `headers` are the request's Authorization headers, `uri` is its target as it was sent. All signatures must
+    claim the same origin. At least one must be valid and by a currently valid key; an invalid signature by
+    such a key refuses the request.
 
     Raises Unauthorized; Forbidden for a server that the operator's lists exclude; NotJson for a body that
     isn't JSON; LimitExceeded if `address` has named too many servers whose keys aren't known.
@@ -56,7 +56,7 @@ def authenticate(
 
 
 def _origin(credentials: list[Credentials]) -> ServerName:
-    """Return the one server that all signatures are said to be of. Raises Unauthorized."""
+    """Return the one server that all signatures claim as their origin. Raises Unauthorized."""
     origins = {each.origin for each in credentials}
     if len(origins) != 1:
         raise Unauthorized("The signatures are of several servers")
@@ -69,10 +69,10 @@ def _origin(credentials: list[Credentials]) -> ServerName:
 
 
 def _messages(method: str, uri: str, origin: ServerName, content: Any, body: bytes) -> list[bytes]:
-    """Return what may have been signed, the likeliest first.
+    """Return the byte strings that the origin may have signed, the likeliest first.
 
-    A proxy may drop a `?` without a query, which says the same. Servers may write numbers in another way
-    than Python does, so the body as it was sent counts too.
+    A proxy may drop a `?` without a query, which doesn't change the meaning. Servers may write numbers
+    differently from Python, so the body as it was sent counts too.
     """
     mine = settings().server_name
     uris = [uri, *([uri[:-1]] if uri.endswith("?") else [] if "?" in uri else [f"{uri}?"])]
@@ -85,13 +85,14 @@ def _messages(method: str, uri: str, origin: ServerName, content: Any, body: byt
 def _keys(
     origin: ServerName, credentials: list[Credentials], address: Callable[[], str]
 ) -> dict[str, VerifyKey]:
-    """Return the origin's keys by ID, as far as the signatures name them."""
+    """Return those keys of the origin that the signatures name, by ID."""
     now = now_ms()
     wanted = {(origin, each.key_id): now for each in credentials}
     known = fetching.known_keys(wanted)
     if not all(name in known and known[name].may_sign_request(now) for name in wanted):
         rate_limits.check("key_fetch", address())
-        # An address in debt has nothing more fetched for it, whatever servers it says that it is.
+        # While an address has used up its limit, no keys are fetched for it, whichever server it claims to
+        # be.
         budgets.pay_now(budgets.address_owner(address()))
         known = fetching.verify_keys(wanted, urgent=True)
     return {key_id: key for (_, key_id), key in known.items()}

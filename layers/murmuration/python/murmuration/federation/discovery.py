@@ -21,11 +21,10 @@ def get_version() -> Answer:
 
 
 def get_wellknown() -> Answer:
-    """Return the address to which this server's name leads: the one that clients use, with its port.
+    """Return the address and port at which other servers reach this server: the address that clients use.
 
-    Without the port others would ask port 8448, where nothing listens. A name with a port of its own leads to
-    itself.
-    https://spec.matrix.org/v1.19/server-server-api/#getwell-knownmatrixserver
+    Without the port, other servers would use port 8448, where nothing listens. A server name with its own
+    port leads to itself. https://spec.matrix.org/v1.19/server-server-api/#getwell-knownmatrixserver
     """
     if parse_server_name(settings().server_name).port is not None:
         return {"m.server": settings().server_name}

@@ -1,4 +1,4 @@
-"""Profiles for clients: local users' from the tables, others' from their servers, kept for some minutes.
+"""Profiles for clients: local users' from the tables, others' from their servers, cached for some minutes.
 
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1queryprofile
 """
@@ -20,8 +20,8 @@ MOST_BYTES = 131_072
 def get_user_profile(user_id: UserId, address: str) -> Content:
     """Return all fields of a user's profile, for a request from this address.
 
-    Raises InvalidParam, NotFound, Forbidden where the other server doesn't tell, BadGateway where it can't be
-    asked, LimitExceeded for an address that has many servers asked.
+    Raises InvalidParam, NotFound, Forbidden if the other server refuses, BadGateway if it can't be asked,
+    LimitExceeded if this address has caused requests to many servers.
     """
     server = parse_user_id(user_id).server_name
     if server == settings().server_name or not settings().federation:
@@ -53,7 +53,9 @@ def _remote(server: ServerName, user_id: UserId, address: str) -> Content:
 
 
 def _ask(server: ServerName, user_id: UserId) -> Content:
-    """Return what the server says; nothing for a user whom it doesn't know. Raises Forbidden, BadGateway."""
+    """Return the other server's answer; empty for a user whom it doesn't know. Raises Forbidden,
+    BadGateway.
+    """
     from murmuration.federation.requests import client
     from murmuration.federation.requests.errors import Refused, RequestFailed
 

@@ -1,7 +1,7 @@
-"""The JSON objects that servers exchange, by their keys, for mypy: nothing is checked at run time.
+"""The shapes of the JSON objects that servers exchange, for mypy only: nothing is checked at run time.
 
-These are objects that this server sends, or has checked. What another server sent is `Untrusted` before that.
-Times are milliseconds since the epoch.
+These are objects that this server sends, or has checked. Before the check, another server's object is
+`Untrusted`. Times are milliseconds since the epoch.
 """
 
 from __future__ import annotations
@@ -15,20 +15,23 @@ from murmuration.protocol.presence import PresenceContent
 
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import DeviceId, EventId, RoomId, ServerName, UserId
+    from murmuration.rooms.json_types import RoomSummary, SpaceRoom
 
 
 # -- Transactions ------------------------------------------------------------------------------------------
 
 
 class Edu(TypedDict):
-    """Ephemeral data; `edu_type` says which of the contents below it has."""
+    """An EDU; `edu_type` says which of the contents below it has."""
 
     edu_type: str
     content: Mapping[str, Any]
 
 
 class TransactionBody(TypedDict):
-    """PDUs and EDUs of one server: what `PUT /send` gets, and `GET /event` and `/backfill` answer with."""
+    """PDUs and EDUs of one server: the body of `PUT /send`, and the answer of `GET /event` and
+    `/backfill`.
+    """
 
     origin: ServerName
     origin_server_ts: int
@@ -52,7 +55,7 @@ class ReceiptData(TypedDict, total=False):
 
 
 class UserReceipt(TypedDict):
-    """A part of the content of an `m.receipt`: what one user has read of a room."""
+    """A part of the content of an `m.receipt`: the receipt of one user in a room."""
 
     event_ids: list[EventId]
     data: ReceiptData
@@ -65,7 +68,7 @@ class PresencePush(PresenceContent):
 
 
 class DeviceListUpdate(TypedDict):
-    """The content of an `m.device_list_update`: a changed device, and the updates before it."""
+    """The content of an `m.device_list_update`: a changed device, and the IDs of the updates before it."""
 
     user_id: UserId
     device_id: DeviceId
@@ -110,7 +113,7 @@ class MembershipTemplate(TypedDict):
 
 
 class JoinAnswer(TypedDict):
-    """The answer to `send_join`: the room's state before the join, and what authorises it."""
+    """The answer to `send_join`: the room's state before the join, and the events that authorise it."""
 
     origin: ServerName
     state: list[Pdu]
@@ -129,7 +132,7 @@ class InviteRequest(TypedDict):
 
 
 class EventAnswer(TypedDict):
-    """The answer to an invite: the event with one signature more."""
+    """The answer to an invite: the event with this server's signature added."""
 
     event: Pdu
 
@@ -175,46 +178,12 @@ class MissingEventsAnswer(TypedDict):
     events: list[Pdu]
 
 
-class RoomSummary(TypedDict):
-    """A room as a directory or a space shows it."""
-
-    room_id: RoomId
-    num_joined_members: int
-    world_readable: bool
-    guest_can_join: bool
-    name: NotRequired[str]
-    topic: NotRequired[str]
-    avatar_url: NotRequired[str]
-    canonical_alias: NotRequired[str]
-    join_rule: NotRequired[str]
-    room_type: NotRequired[str]
-    room_version: NotRequired[str]
-    encryption: NotRequired[str]
-    allowed_room_ids: NotRequired[list[RoomId]]
-
-
 class SpaceChildContent(TypedDict):
     """The content of an `m.space.child` event."""
 
     via: list[str]
     order: NotRequired[str]
     suggested: NotRequired[bool]
-
-
-class SpaceChild(TypedDict):
-    """An `m.space.child` event without what a hierarchy doesn't show."""
-
-    type: str
-    state_key: str
-    content: Content
-    sender: UserId
-    origin_server_ts: int
-
-
-class SpaceRoom(RoomSummary):
-    """A room of a hierarchy, with its children if it is a space."""
-
-    children_state: Sequence[SpaceChild]
 
 
 class HierarchyAnswer(TypedDict):
@@ -225,15 +194,6 @@ class HierarchyAnswer(TypedDict):
     inaccessible_children: Sequence[str]
 
 
-class RoomsPage(TypedDict):
-    """A page of a directory of rooms."""
-
-    chunk: list[RoomSummary]
-    total_room_count_estimate: NotRequired[int]
-    next_batch: NotRequired[str]
-    prev_batch: NotRequired[str]
-
-
 class DirectoryFilter(TypedDict, total=False):
     """The filter in a request for a page of the room directory."""
 
@@ -242,7 +202,7 @@ class DirectoryFilter(TypedDict, total=False):
 
 
 class DirectoryQuestion(TypedDict):
-    """The question for a directory of rooms."""
+    """The body of a request for a page of a room directory."""
 
     limit: int
     since: NotRequired[str]
@@ -274,7 +234,7 @@ class UserDevices(TypedDict):
 
 
 class KeysAnswer(TypedDict):
-    """The answer to `POST /user/keys/query`: by user ID, devices by their IDs."""
+    """The answer to `POST /user/keys/query`: by user ID; devices also by device ID."""
 
     device_keys: Mapping[UserId, Mapping[DeviceId, KeyObject]]
     master_keys: Mapping[UserId, KeyObject]
@@ -288,13 +248,13 @@ class ClaimedKeys(TypedDict):
 
 
 class KeyDocuments(TypedDict):
-    """A notary's answer: what servers publish about their keys, signed by the notary too."""
+    """A notary's answer: the documents that servers publish about their keys, also signed by the notary."""
 
     server_keys: list[KeyDocument]
 
 
 class KeyCriteria(TypedDict):
-    """How long a server's key has to be valid, in a question for a notary."""
+    """In a question to a notary: the time until which a server's key has to be valid."""
 
     minimum_valid_until_ts: int
 
@@ -303,12 +263,29 @@ class KeyCriteria(TypedDict):
 
 
 class PdusMessage(TypedDict):
-    """A message of the queue of PDUs. `pdus` are as they came: any JSON values."""
+    """A message of the queue of PDUs. `pdus` are as they arrived: any JSON values."""
 
     origin: ServerName
     room_id: RoomId
     pdus: Sequence[Any]
     parked: NotRequired[bool]
+
+
+class StoredReceipt(TypedDict):
+    """A receipt of another server's user that waits for its event."""
+
+    user_id: UserId
+    event_id: EventId
+    thread_id: str | None
+    ts: int
+
+
+class ReceiptsMessage(TypedDict):
+    """A message of the queue of PDUs that has receipts."""
+
+    origin: ServerName
+    room_id: RoomId
+    receipts: Sequence[StoredReceipt]
 
 
 class ResetNotice(TypedDict):

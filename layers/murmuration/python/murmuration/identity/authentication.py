@@ -1,4 +1,4 @@
-"""Verification of access tokens against the device they name."""
+"""Verification of access tokens against the device that they name."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.storage.users import accounts
 
 if TYPE_CHECKING:
-    from murmuration.aws.dynamodb import Item, StoredItem
+    from murmuration.aws.dynamodb import Item
+    from murmuration.storage.json_types import DeviceItem, OwnerFlags
 
 SEEN_INTERVAL_MS = 600_000
-"""How old a device's `last_seen_ms` may grow: it's written at most once in that time."""
+"""The maximum age of a device's `last_seen_ms`: it is written at most once in this time."""
 
 
 Address = Callable[[], str]
-"""Tells the client's address; asked only when it's written, as finding it out may take a read."""
+"""Returns the client's address. It is called only if the address is written, because finding it may take a
+read."""
 
 
 def authenticate(
@@ -35,17 +37,17 @@ def authenticate(
 
 def verify(
     token: AccessToken,
-    device: StoredItem | None,
+    device: DeviceItem | None,
     *,
     address: Address | None = None,
     even_locked: bool = False,
 ) -> Requester:
-    """Return the requester that `token` proves, given its device's item. They are billed for the request from
-    now on.
+    """Return the requester that `token` proves, given its device's item. From now on the request is billed to
+    them.
 
-    Raises UnknownToken, UserLocked unless `even_locked`, UserSuspended where suspended users are refused,
-    LimitExceeded for a user whose budget is spent. Writes only on the first use of a refreshed token, which
-    revokes the tokens before it, and if the device was last seen `SEEN_INTERVAL_MS` ago.
+    Raises UnknownToken, UserLocked unless `even_locked`, UserSuspended if the endpoint refuses suspended
+    users, LimitExceeded for a user whose budget is spent. Writes only on the first use of a refreshed token,
+    which revokes the earlier tokens, and if the device was last seen `SEEN_INTERVAL_MS` ago.
     https://spec.matrix.org/v1.19/client-server-api/#refreshing-access-tokens
     """
     secret_hash = token.secret_hash
@@ -53,7 +55,7 @@ def verify(
     if device is None or not (is_next or _equal(device.get("access_hash"), secret_hash)):
         raise UnknownToken("The access token is not known, or was logged out", soft_logout=False)
     now = now_ms()
-    expires_ms = device.get("next_access_expires_ms" if is_next else "access_expires_ms")
+    expires_ms = device.get("next_access_expires_ms") if is_next else device.get("access_expires_ms")
     if expires_ms is not None and expires_ms <= now:
         raise UnknownToken("The access token has expired", soft_logout=True)
     moderation.check_device(device, even_locked=even_locked)
@@ -62,19 +64,19 @@ def verify(
     return requester_of(token.user_id, token.device_id, device)
 
 
-def requester_of(user_id: UserId, device_id: DeviceId, device: StoredItem) -> Requester:
-    """Return the requester that a device's item describes."""
+def requester_of(user_id: UserId, device_id: DeviceId, device: OwnerFlags) -> Requester:
+    """Return the requester that the item of a device describes, or that of an account."""
     return Requester(
         user_id,
         device_id,
         is_guest=bool(device.get("guest")),
         is_admin=bool(device.get("admin")),
-        is_suspended=bool(device.get(moderation.SUSPENDED)),
+        is_suspended=bool(device.get("suspended")),
     )
 
 
 def _record_use(
-    token: AccessToken, device: StoredItem, is_next: bool, now: int, address: Address | None
+    token: AccessToken, device: DeviceItem, is_next: bool, now: int, address: Address | None
 ) -> None:
     if not is_next and now - device.get("last_seen_ms", 0) < SEEN_INTERVAL_MS:
         return

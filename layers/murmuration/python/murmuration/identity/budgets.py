@@ -1,18 +1,20 @@
-"""Budgets: what a user, a server, or an address without an account may cost, in dollars and not in calls.
+"""Budgets: how much a user, a server, or an address without an account may cost, in money rather than in
+calls.
 
 Each owner has one bucket that fills at the setting `hourly_budget` and holds what comes in `BURST_MS`. It is
 the item `limit#budget#<owner>` of the table `transient`. The endpoint layer opens a `Bill` for each request.
-The bill takes an estimate as soon as the owner is known, before the work. A domain that knows more takes more
-by `expect`. After the work the bill takes what is missing, or gives back what was too much. So requests that
-run at the same time can't all pass a check before any of them is charged.
+The bill takes an estimate as soon as the owner is known, before the work. A domain that knows the cost better
+takes more by `expect`. After the work the bill takes what is missing, or gives back what was too much. So
+requests that run at the same time can't all pass a check before any of them is charged.
 
-All other servers together have one bucket more, which fills at the setting `federation_budget`. What each of
-them costs is counted in it too. While it is in debt, other servers are asked to come again later; this
-server's own users are served as ever.
+All other servers together have one more bucket, which fills at the setting `federation_budget`. The cost of
+each server is counted in it too. While it is in debt, other servers are asked to come again later; local
+users are served as usual.
 
-A write for each request would cost as much as many requests do. So a process collects an owner's amounts and
-moves only whole quanta of `QUANTUM` microdollars to or from the bucket. It begins at a random part of a
-quantum. The expected amount is therefore exact, however many processes there are and whenever they end.
+A write for each request would cost as much as many requests do. So a process adds up an owner's amounts in
+memory, and moves only whole quanta of `QUANTUM` microdollars to or from the bucket. It begins at a random
+part of a quantum. The expected amount is therefore exact, however many processes there are and whenever they
+end.
 """
 
 from __future__ import annotations
@@ -45,63 +47,65 @@ SERVER = "server "
 FEDERATION = "federation"
 """The owner of the bucket of all other servers together."""
 FEDERATION_BURST_MS = 3 * 24 * HOUR_MS
-"""What other servers may cost at once: what comes in three days."""
+"""How much other servers may cost at once: what comes in three days."""
 LONGEST_ASKED_MS = HOUR_MS
 """A server that was refused is asked to wait at most this long."""
 BURST_MS = 1_500_000
-"""How long an empty bucket takes to fill: 25 minutes. What is in a full one may be spent at once.
+"""How long an empty bucket takes to fill: 25 minutes. The content of a full one may be spent at once.
 
-By default these are 100,000 microdollars. A first login with 2,000 backed-up keys takes some 6,000.
+By default a full bucket has 100,000 microdollars. A first login with 2,000 backed-up keys costs about 6,000.
 """
 QUANTUM = 250
-"""How many microdollars a process takes from a bucket, or gives back, in one write."""
+"""The unit, in microdollars, of what a process moves to or from a bucket in one write."""
 USUAL_MOST = 10_000
-"""What the last cost of a route may raise the next estimate to."""
+"""The most to which the last cost of a route may raise the next estimate."""
 ATTEMPTS = 4
 REMEMBERED = 10_000
 REFUSAL_MS = 5_000
-"""How long a process refuses without asking again, at most."""
+"""The maximum time for which a process refuses without reading the bucket again."""
 
 # List prices in microdollars; a test compares them with `operators.costs.prices`.
 READ_UNIT = 0.125
 STORED_UNIT = 0.2
-"""What a month's storage and backup adds to a write unit: a KB takes at least two units."""
+"""The cost of a write unit with a month's storage and backup: an item of 1 KB takes at least two units."""
 WRITE_UNIT = 0.625 + STORED_UNIT
 QUEUE_REQUEST = 0.4
 GB_SECOND = 13.3334
 REQUEST = 3.5 + 1.0 + 0.1 + 0.2
 """API Gateway, CloudFront and its viewer function, and the function's invocation."""
 SENT_KB = 0.085
-"""Through CloudFront, by the KB of an answer."""
+"""The price of each KB of an answer, through CloudFront."""
 TO_ORIGIN_KB = 0.02
-"""What CloudFront asks for passing a KB of a request's body on."""
+"""CloudFront's price for each KB of a request's body."""
 OBJECT_PUT = 5.0
 OBJECT_GET = 0.4
 OBJECT_KB = 0.023
-"""A month's storage of a KB in the bucket."""
+"""The price of storing a KB in the bucket for a month."""
 WAKE = 18.0
-"""One waiting device that is rung: the ring, its registration, the request by which it fetches the news."""
+"""The cost of ringing one waiting device: the ring, its registration, and the request that fetches
+the news."""
 REMOTE_WAKE = 2.5 * WAKE
-"""What a ring costs the second bucket of another server whose user caused it.
+"""What a ring costs the second bucket of a server whose user caused it.
 
-So rings may cost a server 0.4 of an hourly budget in an hour. Beyond that they come late (`delivery.wakes`).
+So a server's rings may cost 0.4 of an hourly budget in an hour. Further rings come late (`delivery.wakes`).
 """
 PUSH = 12.0
-"""One notification of a push gateway: the message in the queue, the worker's run, its reads and writes."""
+"""The cost of one notification to a push gateway: the message in the queue, the worker's run, its reads and
+writes."""
 ORDINARY = 8.0
-"""The least that is taken before a request's work."""
+"""The least amount that is taken before a request's work."""
 BODY_KB = 3 * WRITE_UNIT
-"""What a KB of a request's body costs when it is stored in a transaction and in an index."""
+"""The cost of a KB of a request's body that is stored in a transaction and in an index."""
 
 _lock = threading.Lock()
 _parts: dict[str, float] = {}
-"""By owner: the part of a quantum that this process has yet to move."""
+"""By owner: the part of a quantum that this process hasn't moved yet."""
 _full: dict[str, int] = {}
-"""By owner: when the bucket will be full, as far as this process knows. It decides nothing."""
+"""By owner: when the bucket will be full, as far as this process knows. Only a guess for the first write."""
 _refused: dict[str, tuple[int, int]] = {}
-"""By owner: until when this process refuses without asking, and when the bucket will be full."""
+"""By owner: until when this process refuses without reading the bucket, and when the bucket will be full."""
 _usual: dict[tuple[str, str], float] = {}
-"""By owner and route: what the last request cost."""
+"""By owner and route: the cost of the last request."""
 
 
 # -- The bill of a request -------------------------------------------------------------------------------
@@ -124,10 +128,9 @@ class Bill:
         self._is_refused = False
 
     def charge_to(self, owner: str) -> None:
-        """Take the estimate from the bucket of `owner`, a user or server that is authenticated. Only the
-        first call counts.
+        """Take the estimate from the bucket of `owner`, an authenticated user or server.
 
-        Raises LimitExceeded.
+        Only the first call has an effect. Raises LimitExceeded.
         """
         if self._owner is None:
             if owner.startswith(SERVER):
@@ -142,14 +145,14 @@ class Bill:
 
     @property
     def owner(self) -> str | None:
-        """Return who pays; None while nobody has proved to."""
+        """The owner who pays; None while no owner is authenticated."""
         return self._owner
 
     def expect(self, microdollars: float) -> None:
-        """Take the cost of the coming work, less what was taken for it already. If that is refused, nothing
-        is taken.
+        """Take the cost of the coming work, minus what was taken for it already.
 
-        Raises LimitExceeded, TooLarge for more than a bucket ever holds.
+        If the bucket doesn't have it, nothing is taken. Raises LimitExceeded, TooLarge for more than a full
+        bucket.
         """
         if self._owner is None:
             return
@@ -167,7 +170,7 @@ class Bill:
             raise
 
     def add(self, microdollars: float) -> None:
-        """Count a cost that the calls of DynamoDB and SQS don't show."""
+        """Add a cost that doesn't show in the calls of DynamoDB and SQS."""
         with self._lock:
             self._more += microdollars
 
@@ -187,9 +190,10 @@ class Bill:
         )
 
     def settle(self, find_owner: Callable[[], str | None]) -> None:
-        """Charge the difference between cost and what was taken; nothing for a request refused at once.
+        """Charge the difference between the cost and what was taken; nothing for a request that was refused
+        at once.
 
-        `find_owner` names who pays where nobody has proved to be the owner.
+        `find_owner` names the owner who pays if none is authenticated.
         """
         owner = self._owner or find_owner()
         if self._is_refused or owner is None:
@@ -209,7 +213,7 @@ _bill: ContextVar[Bill | None] = ContextVar("bill", default=None)
 
 @contextmanager
 def billing(route: str, *, estimate: float = ORDINARY, memory_mb: int = 512) -> Iterator[Bill | None]:
-    """Count the cost of what this context does until the block ends. Yields the bill; None if rates aren't
+    """Count the cost of this context's work until the block ends. Yields the bill; None if rates aren't
     limited.
     """
     if not settings().rate_limits:
@@ -225,21 +229,21 @@ def billing(route: str, *, estimate: float = ORDINARY, memory_mb: int = 512) -> 
 
 
 def is_billing() -> bool:
-    """Return whether what is done now is billed."""
+    """Return whether the current work is billed."""
     return _bill.get() is not None
 
 
 def charge_to(owner: str) -> None:
-    """Bill this request to `owner`, a user or server that is authenticated. Raises LimitExceeded."""
+    """Bill this request to `owner`, an authenticated user or server. Raises LimitExceeded."""
     bill = _bill.get()
     if bill is not None:
         bill.charge_to(owner)
 
 
 def expect(microdollars: float) -> None:
-    """Take what the coming work of this request costs. Raises LimitExceeded, TooLarge.
+    """Take the cost of the coming work of this request. Raises LimitExceeded, TooLarge.
 
-    To be called before the work, by what knows the number of things that it writes or wakes.
+    Call it before the work, where the number of writes or wake-ups is known.
     """
     bill = _bill.get()
     if bill is not None:
@@ -255,32 +259,34 @@ def expect_writes(sizes: Iterable[int], *, indexed: bool = False) -> None:
 
 
 def pay_now(owner: str) -> None:
-    """Take what an ordinary request costs from a bucket, before it is known who makes it. Raises
-    LimitExceeded.
-    """
+    """Take the cost of an ordinary request from a bucket, before its user is known. Raises LimitExceeded."""
     if is_billing():
         take(owner, ORDINARY)
 
 
 def add(microdollars: float) -> None:
-    """Count a cost of this request that the calls of DynamoDB and SQS don't show."""
+    """Add a cost of this request that doesn't show in the calls of DynamoDB and SQS."""
     bill = _bill.get()
     if bill is not None:
         bill.add(microdollars)
 
 
 def address_owner(address: str) -> str:
-    """Return the owner of the bucket of an address without an account: a whole /64 of IPv6."""
+    """Return the owner of the bucket for an address without an account; all of an IPv6 /64 is one owner."""
     return f"address {network(address)}"
 
 
 def server_owner(server_name: ServerName) -> str:
-    """Return the owner of the bucket of another server, for its requests and for work on what it sent."""
+    """Return the owner of the bucket of another server: it pays for its requests, and for work on its
+    events.
+    """
     return f"{SERVER}{server_name}"
 
 
 def rings_owner(server_name: ServerName) -> str:
-    """Return the owner of another server's second bucket: it pays for rings, and has nothing refused."""
+    """Return the owner of another server's second bucket, which pays for rings. If it is empty, rings come
+    late.
+    """
     return f"rings of {server_name}"
 
 
@@ -288,7 +294,7 @@ def rings_owner(server_name: ServerName) -> str:
 
 
 def in_ms(microdollars: float, owner: str = "") -> int:
-    """Return how long an amount takes to come back into an owner's bucket, in milliseconds."""
+    """Return in how many milliseconds an amount comes back into an owner's bucket."""
     hourly: float = settings().hourly_budget
     if owner == FEDERATION:
         hourly = settings().federation_budget * 1_000_000 / MONTH_HOURS
@@ -300,14 +306,14 @@ def _burst_ms(owner: str) -> int:
 
 
 def burst() -> int:
-    """Return the microdollars that a full bucket has."""
+    """Return how many microdollars a full bucket has."""
     return settings().hourly_budget * BURST_MS // HOUR_MS
 
 
 def take(owner: str, microdollars: float) -> None:
-    """Take an amount from a bucket before the work. Raises LimitExceeded if the bucket holds less.
+    """Take an amount from a bucket before the work. Raises LimitExceeded if the bucket has less.
 
-    This process counts small amounts in memory, and only writes to the bucket in whole quanta.
+    This process adds up small amounts in memory, and writes to the bucket only whole quanta.
     """
     quanta = _whole_quanta(owner, microdollars)
     if quanta <= 0:
@@ -324,7 +330,7 @@ def take(owner: str, microdollars: float) -> None:
 
 
 def charge(owner: str, microdollars: float) -> None:
-    """Take an amount that was spent already, or give back a negative one; the bucket may go into debt."""
+    """Charge an amount that was spent already, or give back a negative one. The bucket may go into debt."""
     if not settings().rate_limits:
         return
     quanta = _whole_quanta(owner, microdollars)
@@ -336,15 +342,16 @@ def charge(owner: str, microdollars: float) -> None:
 
 
 def _count_for_all_servers(owner: str, microdollars: float) -> None:
-    """Charge what a server costs, or gets back, to the bucket of all servers too."""
+    """Charge a server's cost, or give it back, to the bucket of all servers too."""
     if owner.startswith(SERVER) and settings().federation_budget:
         charge(FEDERATION, microdollars)
 
 
 def _require_federation_budget() -> None:
-    """Raise LimitExceeded while other servers together are in debt, as far as this process knows.
+    """Raise LimitExceeded if the other servers together are in debt, as far as this process knows.
 
-    A process learns of it whenever it moves a quantum of theirs; so some requests of each process pass.
+    A process learns of the debt whenever it moves a quantum of theirs, so a few requests of each process
+    pass.
     """
     wait_ms = _full.get(FEDERATION, 0) - now_ms() - FEDERATION_BURST_MS
     if wait_ms > 0 and settings().federation_budget:
@@ -354,7 +361,9 @@ def _require_federation_budget() -> None:
 
 
 def affords(owner: str, microdollars: float) -> bool:
-    """Take an amount if the bucket has it. Return whether it had. Without rate limits it always has."""
+    """Take an amount if the bucket has it, and return whether it has. Without rate limits this is always
+    True.
+    """
     if not settings().rate_limits:
         return True
     try:
@@ -365,7 +374,7 @@ def affords(owner: str, microdollars: float) -> bool:
 
 
 def _whole_quanta(owner: str, microdollars: float) -> int:
-    """Return the quanta to move now that `microdollars` have come to what this process has yet to move."""
+    """Add `microdollars` to what this process hasn't moved yet, and return the whole quanta to move now."""
     with _lock:
         part = _parts.pop(owner, None)
         if part is None:
@@ -403,7 +412,7 @@ def _raise_if_over(full_ms: int, cost_ms: int, now: int) -> None:
 
 
 def _move_back(owner: str, quanta: int) -> None:
-    """Give quanta back to the bucket; a bucket that is full, or gone, stays so."""
+    """Give quanta back to the bucket. A bucket that is full or doesn't exist stays as it is."""
     if quanta <= 0:
         return
     full_ms = bucket(owner).put_back(in_ms(quanta * QUANTUM, owner), now_ms())
@@ -419,12 +428,12 @@ def _remember(found: dict[K, V], key: K, value: V) -> None:
 
 
 def bucket(owner: str) -> Bucket:
-    """Return the bucket of an owner's money."""
+    """Return the bucket that holds an owner's budget."""
     return Bucket(f"budget#{owner}")
 
 
 def forget() -> None:
-    """Empty what this process remembers of owners, as in a process just started."""
+    """Forget what this process knows about owners, as in a process that has just started."""
     remembered: tuple[dict[Any, Any], ...] = (_parts, _full, _refused, _usual)
     for found in remembered:
         found.clear()

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from murmuration.protocol.errors import UserLocked, UserSuspended
 
 if TYPE_CHECKING:
-    from murmuration.aws.dynamodb import StoredItem
+    from murmuration.storage.json_types import OwnerFlags
 
-LOCKED, SUSPENDED = "locked", "suspended"
+LOCKED: Final = "locked"
+SUSPENDED: Final = "suspended"
 
 _refuses: ContextVar[bool] = ContextVar("refuses suspended users", default=False)
 
@@ -30,9 +31,11 @@ def refusing_suspended() -> Iterator[None]:
         _refuses.reset(token)
 
 
-def check_device(device: StoredItem, *, even_locked: bool = False) -> None:
-    """Raise UserLocked for a device of a locked account, UserSuspended where suspended ones are refused."""
-    if device.get(LOCKED) and not even_locked:
+def check_device(device: OwnerFlags, *, even_locked: bool = False) -> None:
+    """Raise UserLocked for a device of a locked account, UserSuspended if suspended users are refused
+    here.
+    """
+    if device.get("locked") and not even_locked:
         raise UserLocked("This account has been locked", soft_logout=True)
-    if device.get(SUSPENDED) and _refuses.get():
+    if device.get("suspended") and _refuses.get():
         raise UserSuspended("This account is suspended: it can read, but not do this")

@@ -1,14 +1,15 @@
-"""How many functions one client may hold at a time with work that takes long.
+"""Limits how many functions one client may occupy at a time with work that takes long.
 
 Most requests take well under a second. One may take `QUICK_S`, whatever it waits for: another server, a web
-site, somebody else's work, a long search. To go on after that it takes from a bucket of its owner: the user,
-the other server, or the network address of who has proved to be neither. So whoever has a slow server of
-their own asked again and again holds a few functions, and the requests beyond end with LimitExceeded.
+site, another request's work, a long search. To continue after that it takes from a bucket of its owner: the
+user, the other server, or the network address if neither is authenticated. So a client that makes this server
+ask its own slow server again and again occupies only a few functions, and its further requests end with
+LimitExceeded.
 
-Requests that wait for news have slots instead (`storage.live.listeners`). Workers are bounded by their
-concurrency. Of these, those that work through other servers' events take from a smaller bucket of the server
-that sent them, so that one server doesn't occupy them all: what they would have to wait for ends with
-TimedOut then, and is tried again later.
+Requests that wait for updates have slots instead (`storage.live.listeners`). Workers are limited by their
+concurrency. Workers that process other servers' events take from a smaller bucket of the server that sent
+them, so that one server doesn't occupy them all. If it is empty, what the worker waits for ends with
+TimedOut, and is tried again later.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from murmuration.protocol.errors import LimitExceeded
 from murmuration.transport.errors import TimedOut
 
 QUICK_S = 4.0
-"""How long any request may take."""
+"""How long any request may take without taking from the bucket."""
 LONGEST_S = 22.0
-"""How long a request may wait for others, all in all: API Gateway gives up after 29 s."""
+"""How long a request may wait for others in total: API Gateway gives up after 29 s."""
 
 
 class _Work:
@@ -41,13 +42,15 @@ class _Work:
         self._may_be_long = False
 
     def wait_on(self) -> None:
-        """Raise what `wait_on` does."""
+        """Raise what the function `wait_on` raises."""
         if not self._for_server and time.monotonic() - self._began_s > LONGEST_S:
             raise TimedOut("the time for the whole request is over")
         self.go_on()
 
     def go_on(self) -> None:
-        """Take from the owner's bucket, once the work isn't quick any more. Raises what `go_on` does."""
+        """Take from the owner's bucket once the work takes longer than `QUICK_S`. Raises what the function
+        `go_on` raises.
+        """
         if self._may_be_long or time.monotonic() - self._began_s < QUICK_S:
             return
         with self._lock:
@@ -70,9 +73,9 @@ _work: ContextVar[_Work | None] = ContextVar("work", default=None)
 
 @contextmanager
 def working(find_owner: Callable[[], str], *, for_server: bool = False) -> Iterator[None]:
-    """Bound the work that this context does. `find_owner` names who pays for it, once it takes long.
+    """Limit this context's work. `find_owner` names the owner who pays once the work takes long.
 
-    With `for_server` it is a worker's work on events of the owner, another server.
+    `for_server` says that a worker works on events of the owner, another server.
     """
     token = _work.set(_Work(find_owner, for_server=for_server))
     try:
@@ -82,7 +85,7 @@ def working(find_owner: Callable[[], str], *, for_server: bool = False) -> Itera
 
 
 def go_on() -> None:
-    """Ask, in the middle of work that may take long, whether to go on with it.
+    """Check, in the middle of work that may take long, whether to continue.
 
     Raises LimitExceeded for requests, TimedOut for workers.
     """
@@ -92,10 +95,10 @@ def go_on() -> None:
 
 
 def wait_on() -> None:
-    """Ask, in the middle of waiting for another server, whether to wait on.
+    """Check, while waiting for another server, whether to continue waiting.
 
-    There is time for each server by itself, but not for many, one after the other. Raises LimitExceeded for
-    requests, TimedOut for workers and for requests that have waited too long.
+    There is time for each server alone, but not for many servers, one after the other. Raises LimitExceeded
+    for requests, TimedOut for workers and for requests that have waited too long.
     """
     work = _work.get()
     if work is not None:

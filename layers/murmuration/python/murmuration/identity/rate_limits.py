@@ -1,7 +1,7 @@
-"""Rate limits: how often somebody may do something, over all functions together.
+"""Rate limits: how often something may be done, counted over all functions together.
 
-Each (kind, key) is a bucket that holds `burst` requests and fills at `per_second`. What is stored of it is
-the time at which it will be full again (the generic cell rate algorithm), in one item that expires then.
+Each (kind, key) is a bucket that holds `burst` requests and fills at `per_second`. Only the time at which it
+will be full again is stored (the generic cell rate algorithm), in one item that expires then.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ class Limit:
 
     @property
     def interval_ms(self) -> int:
-        """The time that one request takes to come back."""
+        """The time in milliseconds after which one request has come back into the bucket."""
         return round(1000 / self.per_second)
 
     def over_ms(self, full_ms: int, now: int, count: int = 1) -> int:
-        """Return how long `count` requests wait for a bucket that is full at `full_ms`; 0 or less: they
-        needn't.
+        """Return for how many milliseconds `count` requests must wait; 0 or less if they needn't.
+
+        `full_ms` is when the bucket will be full.
         """
         return full_ms + count * self.interval_ms - now - self.burst * self.interval_ms
 
@@ -55,15 +56,15 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "proof_request": Limit(0.05, 10),
         "key_fetch": Limit(2, 60),
         "key_query": Limit(1, 30),
-        # Profiles that other servers are asked for.
+        # By address: profiles for which other servers are asked.
         "profile_query": Limit(1, 60),
-        # By account: passwords that were tried, and were wrong.
+        # By account: attempts with a wrong password.
         "failed_login": Limit(0.17, 3),
-        # The same by account and by the address (or proof) that they came with.
+        # By account and address (or other proof of who it is): attempts with a wrong password.
         "failed_login_from": Limit(0.17, 3),
-        # By address of mail: mails by which an address is proved.
+        # By mail address: mails that prove the address.
         "proof_mail": Limit(1 / 60, 5),
-        # By account: mails with which somebody may log in.
+        # By account: mails for logging in.
         "login_mail": Limit(1 / 60, 5),
         # By user, server or address: requests that take long.
         "long_work": Limit(0.25, 16),
@@ -73,7 +74,7 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "message": Limit(0.2, 10),
         "redaction": Limit(0.2, 10),
         "join": Limit(0.1, 10),
-        # Joins by other servers that are going on: one that ends is given back.
+        # Joins through other servers that are in progress. A finished one is given back.
         "remote_join": Limit(1 / 600, 4),
         "invite": Limit(0.3, 10),
         "moderation": Limit(1, 50),
@@ -81,10 +82,10 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "profile": Limit(0.2, 10),
         "presence": Limit(0.2, 10),
         "media_upload": Limit(0.5, 20),
-        # Requests that wait for media which are not uploaded yet.
+        # Requests that wait for media which aren't uploaded yet.
         "media_wait": Limit(1 / 15, 4),
         "url_preview": Limit(1, 50),
-        # Files of other servers that are fetched for a user; and their megabytes, by server.
+        # By user: files that are fetched from other servers. By server: the megabytes of its files.
         "media_fetch": Limit(1, 200),
         "media_fetch_megabytes": Limit(0.5, 1000),
         "report": Limit(1, 5),
@@ -92,23 +93,23 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "federation_membership": Limit(5, 200),
         # By server and invited user: invites to rooms that this server isn't in.
         "federation_invite": Limit(1 / 300, 20),
-        # By server: events that it sends, those of them that can't be judged yet, and what it asks for.
+        # By server: its events, those of them that can't be judged yet, and its questions about states.
         "federation_pdu": Limit(10, 500),
         "federation_parked": Limit(0.1, 200),
         "federation_state": Limit(0.5, 30),
-        # By server: messages of its events for which a worker has to wait for answers of others.
+        # By server: messages with its events for which a worker has to wait for other servers.
         "federation_work": Limit(1 / 60, 8),
-        # By server: megabytes of media that it is sent.
+        # By server: megabytes of media that are sent to it.
         "federation_media": Limit(2, 1000),
-        # By server: messages from device to device that it sends, typing and receipts, questions for keys.
+        # By server: its to-device messages, typing and receipts, questions about keys.
         "federation_to_device": Limit(20, 2_000),
         "federation_ephemera": Limit(20, 1_000),
         "federation_keys": Limit(20, 4_000),
         # By server: pages of the directory, and rooms of spaces.
         "federation_directory": Limit(2, 60),
-        # By user, or by address for those without a token: what other servers are asked for them.
+        # By user, or by address without a token: questions to other servers on their behalf.
         "remote_question": Limit(0.5, 30),
-        # By user: other servers to which messages between devices go.
+        # By user: other servers that get to-device messages.
         "to_device_servers": Limit(5, 3_000),
         "remote_question_from": Limit(0.2, 10),
         "pusher": Limit(0.1, 20),
@@ -116,11 +117,11 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "search": Limit(0.2, 20),
         "notifications": Limit(0.5, 30),
         "delayed_event": Limit(0.5, 20),
-        # Restarts, sends and cancellations of delayed events, by the user whose events they are.
+        # By the user who scheduled the events: restarts, sends and cancellations of delayed events.
         "delayed_event_action": Limit(1, 60),
     }
 )
-"""What may be limited, and how; the keys are chosen so that honest clients never notice."""
+"""The limit for each kind. Each key is chosen so that honest clients never reach the limit."""
 
 BY_ADDRESS = frozenset(
     (
@@ -136,18 +137,19 @@ BY_ADDRESS = frozenset(
         "remote_question_from",
     )
 )
-"""The kinds whose key is the address that a request came from."""
+"""The kinds whose key is the address that sent the request."""
 
 _full: dict[tuple[str, str], int] = {}
-"""When the buckets used by this process will be full: a guess that saves a write, never a decision."""
+"""When the buckets of this process will be full: a guess that saves a write, never the basis of a
+decision."""
 
 
 def check(kind: str, key: str, count: int = 1) -> int:
-    """Take `count` requests from the bucket of `kind` (in `LIMITS`) and `key`, before the work they are for.
+    """Take `count` requests from the bucket of `kind` (in `LIMITS`) and `key`, before their work.
 
-    Returns the time of the taking, which `give_back` needs. Raises LimitExceeded. One write; a second one
-    when this process guessed wrongly whether the bucket was full. The writes are conditional, so requests at
-    the same time can't take more than there is.
+    Returns the time of taking, which `give_back` needs. Raises LimitExceeded. It takes one write, and a
+    second one if this process guessed wrongly when the bucket will be full. The writes are conditional, so
+    concurrent requests can't take more than the bucket has.
     """
     limit, now = LIMITS[kind], now_ms()
     if not settings().rate_limits:
@@ -176,7 +178,7 @@ def check(kind: str, key: str, count: int = 1) -> int:
 def give_back(kind: str, key: str, taken_ms: int) -> None:
     """Put back the request that `check` took at `taken_ms`. At most one write.
 
-    Does nothing once the bucket has filled again by as much as was taken: the request came back by itself.
+    Does nothing if the bucket has been filled again by as much as was taken since then.
     """
     limit, now = LIMITS[kind], now_ms()
     if not settings().rate_limits or now - taken_ms >= limit.interval_ms:
@@ -192,15 +194,15 @@ def bucket(kind: str, key: str) -> Bucket:
 
 
 def bucket_key(kind: str, key: str) -> str:
-    """Return the key of a bucket: for what is limited by address, the network that the address is in."""
+    """Return the key of a bucket. If the kind is limited by address, it is the network of the address."""
     return network(key) if kind in BY_ADDRESS else key
 
 
 def network(address: str) -> str:
     """Return the network that counts as one client: an IPv4 address, or the /64 of an IPv6 address.
 
-    A client with one IPv6 address has all 2**64 addresses of its network. Text that is no address is returned
-    unchanged.
+    A client with one IPv6 address has all 2**64 addresses of its network. Text that isn't an address is
+    returned unchanged.
     """
     if ":" not in address:
         return address
@@ -220,9 +222,10 @@ BUCKET = "rate limit"
 
 
 class Taking:
-    """`count` requests, taken from a bucket in the same transaction as other writes, which costs no trip.
+    """Takes `count` requests from a bucket, in the same transaction as other writes, so without a further
+    round trip.
 
-    `read` is fetched along with other reads beforehand.
+    `read` is fetched together with other reads beforehand.
     """
 
     def __init__(self, kind: str, key: str, count: int = 1) -> None:
@@ -233,7 +236,7 @@ class Taking:
 
     @property
     def read(self) -> Read[None] | None:
-        """The read by which this learns how the bucket stands; None if rates are not limited."""
+        """The read that gets the bucket's level; None if rates aren't limited."""
         return Read(TABLE, self._bucket.key, self.learn) if settings().rate_limits else None
 
     def learn(self, item: StoredItem | None) -> None:
@@ -241,9 +244,7 @@ class Taking:
         self._full_ms = full_ms_of(item)
 
     def writes(self) -> list[Write]:
-        """Return the write to commit with the others; none where rates aren't limited. Raises
-        LimitExceeded.
-        """
+        """Return the write to commit with the others; none if rates aren't limited. Raises LimitExceeded."""
         if not settings().rate_limits:
             return []
         now, before = now_ms(), self._full_ms
@@ -252,9 +253,10 @@ class Taking:
         return [self._bucket.replace(before, full_ms).named(BUCKET)]
 
     def settle(self, commit: Callable[[], T]) -> T:
-        """Return what `commit` returns; call it again if another request took from the bucket meanwhile.
+        """Call `commit` and return its result; call it again if another request took from the bucket
+        meanwhile.
 
-        Raises what `commit` raises, and Unavailable if the bucket stays contended.
+        Raises what `commit` raises, and Unavailable if the contention doesn't end.
         """
         for attempt in range(TAKINGS):
             try:

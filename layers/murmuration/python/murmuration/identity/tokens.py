@@ -1,8 +1,9 @@
-"""Access and refresh tokens: opaque to clients, they name the user and device they belong to.
+"""Access and refresh tokens. They are opaque to clients, and name the user and the device that they belong
+to.
 
-A function knows from the token which row proves it. So it can read that row together with whatever else the
-request needs. The layout is `<kind>_<localpart, base64url>.<device ID, base64url>.<secret>.<checksum>`. The
-checksum refuses garbage and typing errors without a read. Only the secret's hash is stored.
+A function sees in the token which row proves it. So it can read that row together with everything else that
+the request needs. The layout is `<kind>_<localpart, base64url>.<device ID, base64url>.<secret>.<checksum>`.
+The checksum reveals garbage and typing errors without a read. Only the secret's hash is stored.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from murmuration.protocol.errors import Forbidden, UnknownToken
-from murmuration.protocol.identifiers import DeviceId, UserId
+from murmuration.protocol.identifiers import DeviceId, UserId, localpart_of, user_id_from
 from murmuration.settings import settings
 from murmuration.storage.users.accounts import device_key
 
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 ACCESS = "mma"
 REFRESH = "mmr"
 MAX_LENGTH = 1024
-"""More than any token of this server's: user and device IDs have 255 bytes at most."""
+"""Longer than any token of this server: user and device IDs have at most 255 bytes."""
 ACCESS_LIFETIME_MS = 3_600_000
-"""How long an access token lives whose client can refresh it; those of other clients don't expire."""
+"""The lifetime of an access token whose client can refresh it. Those of other clients don't expire."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,9 @@ class Requester:
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """A token as presented: whose it claims to be, and the secret that has to prove it."""
+    """A token as the client presented it: the user and device that it claims, and the secret that has to
+    prove them.
+    """
 
     user_id: UserId
     device_id: DeviceId
@@ -57,8 +60,8 @@ class AccessToken:
 
     @classmethod
     def parse(cls, text: str, kind: str = ACCESS) -> AccessToken:
-        """Return the parts of the token, unverified. Raises UnknownToken if it can't be one of this
-        server's.
+        """Return the parts of a token, unverified. Raises UnknownToken if it can't be a token of this
+        server.
         """
         body, _, checksum = text.rpartition(".")
         prefix, _, fields = body.partition("_")
@@ -70,26 +73,28 @@ class AccessToken:
             localpart, device_id = (_decode(part) for part in parts[:2])
         except (ValueError, binascii.Error) as error:
             raise UnknownToken("The token is not known", soft_logout=False) from error
-        return cls(UserId(f"@{localpart}:{settings().server_name}"), DeviceId(device_id), parts[2])
+        return cls(user_id_from(localpart, settings().server_name), DeviceId(device_id), parts[2])
 
     @property
     def key(self) -> dict[str, str]:
-        """The key in the table `users` of the device that the token claims to belong to."""
+        """The key, in the table `users`, of the device that the token claims to belong to."""
         return device_key(self.user_id, self.device_id)
 
     @property
     def secret_hash(self) -> str:
-        """Return the hash of the secret, as it is stored."""
+        """The hash of the secret, in its stored form."""
         return hash_secret(self.secret)
 
     def matches(self, secret_hash: object) -> bool:
-        """Return whether `secret_hash`, as stored with the device, is this token's; in constant time."""
+        """Return whether `secret_hash`, the device's stored hash, is that of this token. Compares in constant
+        time.
+        """
         return isinstance(secret_hash, str) and hmac.compare_digest(secret_hash, self.secret_hash)
 
 
 @dataclass(frozen=True, slots=True)
 class RememberedToken(AccessToken):
-    """A token that was presented earlier, of which only the hash was kept."""
+    """A token that was presented earlier. Only its hash was kept."""
 
     kept_hash: str = ""
 
@@ -99,7 +104,7 @@ class RememberedToken(AccessToken):
 
 
 class TokenAnswer(TypedDict):
-    """The tokens in an answer to a client; the last two are for clients that can refresh them."""
+    """The tokens in an answer. The last two fields are only for clients that can refresh tokens."""
 
     access_token: str
     refresh_token: NotRequired[str]
@@ -108,7 +113,7 @@ class TokenAnswer(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class TokenPair:
-    """The tokens of one session of a device; without `refresh_secret` the access token doesn't expire."""
+    """The tokens of one session of a device. Without `refresh_secret` the access token doesn't expire."""
 
     access_secret: str
     refresh_secret: str | None
@@ -122,10 +127,10 @@ class TokenPair:
 
     @classmethod
     def following(cls, refresh_secret: str, nonce: str, *, now: int) -> TokenPair:
-        """Return the pair that `refresh_secret` is exchanged for: the same each time for the same `nonce`.
+        """Return the pair for which `refresh_secret` is exchanged: always the same for the same `nonce`.
 
-        So a refresh that is repeated, because its answer was lost or two went out at once, gives the same
-        tokens. Nobody makes them without both the client's secret and the server's nonce.
+        So if a refresh is repeated, because its answer was lost or two requests were sent at once, it gives
+        the same tokens. To compute them one needs both the client's secret and the server's nonce.
         """
 
         def derive(label: str) -> str:
@@ -135,7 +140,7 @@ class TokenPair:
         return cls(derive("access"), derive("refresh"), now + ACCESS_LIFETIME_MS)
 
     def attributes(self, prefix: str = "") -> Item:
-        """Return the attributes of the device's item that store the pair."""
+        """Return the attributes in which the device's item stores the pair."""
         found: Item = {f"{prefix}access_hash": hash_secret(self.access_secret)}
         if self.refresh_secret is not None:
             found[f"{prefix}access_expires_ms"] = self.access_expires_ms
@@ -152,7 +157,9 @@ class TokenPair:
 
 
 def hash_secret(secret: str) -> str:
-    """Return the hash that is stored of a token's secret; 192 random bits need no salt and no slow hash."""
+    """Return the stored hash of a token's secret. The secret has 192 random bits, so it needs no salt and no
+    slow hash.
+    """
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
@@ -161,9 +168,8 @@ def new_secret() -> str:
 
 
 def render_token(kind: str, user_id: UserId, device_id: DeviceId, secret: str) -> str:
-    """Return the token that clients are given."""
-    localpart = user_id[1:].partition(":")[0]
-    body = f"{kind}_{_encode(localpart)}.{_encode(device_id)}.{secret}"
+    """Return the token in the form that the client gets."""
+    body = f"{kind}_{_encode(localpart_of(user_id))}.{_encode(device_id)}.{secret}"
     return f"{body}.{_checksum(body)}"
 
 

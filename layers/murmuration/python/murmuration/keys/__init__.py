@@ -2,6 +2,6 @@
 
 https://spec.matrix.org/v1.19/client-server-api/#end-to-end-encryption
 
-The server understands little of them: it keeps what clients sign, hands out each one-time key once, and lets
-everyone know whose keys changed.
+The server doesn't use the keys itself: it stores what clients sign, gives out each one-time key once, and
+tells users whose keys changed.
 """

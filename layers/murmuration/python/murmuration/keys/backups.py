@@ -32,7 +32,7 @@ MAX_ID_BYTES = 255
 
 
 def create_version(user_id: UserId, body: Body) -> str:
-    """Begin a new backup, which becomes the current one; its version.
+    """Begin a new backup, which becomes the current one. Returns its version.
 
     Raises MissingParam, BadJson, TooLarge.
     """
@@ -68,7 +68,7 @@ def update_version(user_id: UserId, name: str, body: Body) -> None:
 
 
 def delete_version(user_id: UserId, name: str) -> None:
-    """Delete a backup with its keys; again is no error. Raises NotFound for one that never was."""
+    """Delete a backup with its keys. Repeating it is not an error. Raises NotFound if it never existed."""
     try:
         storage.delete_version(user_id, _number(name))
     except ConditionFailed as error:
@@ -114,7 +114,7 @@ def _totals(version: Version) -> dict[str, Any]:
 
 
 def put_keys(user_id: UserId, name: str | None, body: Body) -> Answer:
-    """Store keys of several rooms, where they're better than what is stored. Return the backup's count and
+    """Store keys of several rooms if they're better than the stored ones. Returns the backup's count and
     etag.
 
     Raises WrongRoomKeysVersion unless it's the current backup, NotFound, MissingParam, BadJson, InvalidParam,
@@ -153,9 +153,10 @@ def _put(user_id: UserId, name: str | None, keys: Mapping[SessionId, Mapping[str
 
 
 def is_better(new: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
-    """Return whether a key replaces a stored one of its session.
+    """Return whether a key replaces the stored key of the same session.
 
-    Verified ones go first, then those that decrypt from an earlier message on, then those forwarded less.
+    A verified key is better; then one that decrypts from an earlier message on; then one that was forwarded
+    less often.
     """
     return _rank(new) < _rank(stored)
 
@@ -217,7 +218,7 @@ def _one_room(keys: Iterable[tuple[SessionId, str]]) -> Iterator[str]:
 
 
 def get_session_key(user_id: UserId, name: str | None, room_id: RoomId, session_id: str) -> JsonObject:
-    """Return a session's key. Raises NotFound too where there's none."""
+    """Return a session's key. Raises what `get_keys` raises, and NotFound if there's no such key."""
     key = _read(user_id, name, room_id, session_id).get((room_id, session_id))
     if key is None:
         raise NotFound("Key not found")

@@ -15,7 +15,7 @@ from murmuration.protocol.identifiers import DeviceId, UserId, is_namespaced_ide
 from murmuration.storage.keys import one_time_keys
 
 CLAIM = 10 * WRITE_UNIT
-"""What it costs to claim one key: its deletion, its mark, the device's counts in their stream."""
+"""The cost of claiming one key: its deletion, its mark, and the device's counts in the device's stream."""
 
 
 def parse_claims(body: Body) -> dict[UserId, dict[DeviceId, str]]:

@@ -37,7 +37,7 @@ from murmuration.storage.live import streams
 ED25519 = "ed25519:"
 MAX_KEY_BYTES = 16_384
 MOST_OUTLIVED = 100
-"""How many signatures one request deletes that have nothing to say any more."""
+"""How many useless signatures one request deletes."""
 MAX_SIGNATURES = 1_000
 ATTEMPTS = 5
 
@@ -46,10 +46,11 @@ ATTEMPTS = 5
 
 
 def upload_cross_signing_keys(requester: Requester, body: Body, prove: Callable[[], object]) -> None:
-    """Publish cross-signing keys; to change them, `prove` is called, which raises unless it is the user.
+    """Publish cross-signing keys. To change existing ones, `prove` is called, which raises unless the user
+    proves who they are.
 
-    Raises BadJson, MissingParam, InvalidParam, InvalidKeySignature, Forbidden where a device has the ID of a
-    key, and what `prove` raises.
+    Raises BadJson, MissingParam, InvalidParam, InvalidKeySignature, Forbidden if a device's ID equals a key,
+    and what `prove` raises.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysdevice_signingupload
     """
     user_id = requester.user_id
@@ -66,7 +67,7 @@ def upload_cross_signing_keys(requester: Requester, body: Body, prove: Callable[
             break
         if "master" in old:
             prove()
-        # What an old master key signed is no part of the new identity.
+        # Signatures of an old master key don't belong to the new identity.
         orphaned = PURPOSES[1:] if "master" in new and _changes({"master": new["master"]}, old) else ()
         try:
             identity_keys.write_cross_signing(user_id, new, old=old, remove=orphaned)
@@ -76,9 +77,9 @@ def upload_cross_signing_keys(requester: Requester, body: Body, prove: Callable[
         break
     else:
         raise Unavailable("The user's keys are being changed; try again")
-    # For a repetition too: the attempt that stored the keys may have stopped before this.
+    # Also if nothing changed: an earlier attempt may have stored the keys and stopped before this.
     if set(new) == {"user_signing"}:
-        record_private_change(user_id, user_id)  # nobody else sees this key
+        record_private_change(user_id, user_id)  # no other user sees this key
     elif new:
         record_change(user_id, signing_keys=True)
 
@@ -140,7 +141,7 @@ def _verify(signed: KeyObject, user_id: UserId, key_id: str, public: str) -> Non
 
 
 def upload_cross_signing_signatures(requester: Requester, body: Body) -> dict[str, Answer]:
-    """Publish signatures that the requester made; those refused, as `{user ID: {key: error}}`.
+    """Publish signatures that the requester made. Returns the refused ones, as `{user ID: {key: error}}`.
 
     Raises BadJson, InvalidParam for a body that isn't `{user ID: {key: signed object}}`.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keyssignaturesupload
@@ -171,10 +172,10 @@ def upload_cross_signing_signatures(requester: Requester, body: Body) -> dict[st
 
 
 def _is_outlived(signer: Identity, signature: Signature) -> bool:
-    """Return whether a user's signature on an own key has nothing to say any more.
+    """Return whether a user's signature on an own key has become useless.
 
-    That is so when the signed device or master key is gone, or the key that signed it. Each login adds a
-    signature, and each question for the user's keys reads all of them.
+    This is the case if the signed device or master key is gone, or the key that signed it. Each login adds a
+    signature, and each query of the user's keys reads all of them.
     """
     if signature.key in signer.devices:
         own = signer.cross_signing.get("self_signing")
@@ -186,7 +187,7 @@ def _is_outlived(signer: Identity, signature: Signature) -> bool:
 
 
 def _remote_identities(user_ids: Sequence[UserId]) -> list[Identity]:
-    """Return what is known of other servers' users, whose keys the requester has looked up before signing
+    """Return the known identities of remote users, whose keys the requester has looked up before signing
     them.
     """
     if not user_ids:
@@ -200,7 +201,9 @@ def _remote_identities(user_ids: Sequence[UserId]) -> list[Identity]:
 
 
 def _announce(signer: Identity, signatures: Sequence[Signature]) -> None:
-    """Tell those who see new signatures: all of one's own devices and master key, oneself of another's."""
+    """Tell the users who see new signatures: on an own key, everybody who sees it; on another user's key,
+    only the signer.
+    """
     own = {signature.key for signature in signatures if signature.user_id == signer.user_id}
     if own:
         devices = sorted(own & signer.devices.keys())
@@ -234,7 +237,7 @@ def _new_signatures(signer: Identity, owner: Identity | None, key: str, signed: 
 
 
 def _stored(signer: Identity, owner: Identity | None, key: str) -> KeyObject:
-    """Return what `key` names: a user's master key, or a device of the signer's own. Raises NotFound."""
+    """Return the key that `key` names: a user's master key, or a device of the signer. Raises NotFound."""
     if owner is not None and owner.exists:
         if owner is signer and key in signer.devices:
             return signer.devices[DeviceId(key)]
@@ -252,7 +255,9 @@ def _cross_signer(signer: Identity, purpose: Purpose) -> dict[str, str]:
 
 
 def _device_signers(signer: Identity, master: KeyObject, signed: KeyObject) -> dict[str, str]:
-    """Return the devices' keys with which the master key was signed, except signatures known already."""
+    """Return the keys of devices that signed the master key, without those whose signatures are known
+    already.
+    """
     known = signer.with_signatures(public_key(master), master).get("signatures", {}).get(signer.user_id, {})
     made_by = {}
     for key_id in signing.key_ids_of(signed, signer.user_id):

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class FoundKeys:
-    """Keys of users by user ID, as /keys/query answers; devices by ID within."""
+    """Keys of users by user ID, in the form of the answer of /keys/query; those of devices by device ID."""
 
     device_keys: dict[UserId, dict[DeviceId, KeyObject]] = field(default_factory=dict)
     master_keys: dict[UserId, KeyObject] = field(default_factory=dict)
@@ -27,8 +27,7 @@ class FoundKeys:
 
 
 def parse_query(body: Body) -> dict[UserId, list[DeviceId]]:
-    """Return the device IDs that `body["device_keys"]` names, by user; an empty list stands for all of a
-    user's.
+    """Return the device IDs that `body["device_keys"]` names, by user. An empty list means all devices.
 
     Raises MissingParam, BadJson.
     """
@@ -41,7 +40,7 @@ def parse_query(body: Body) -> dict[UserId, list[DeviceId]]:
 def split_by_server(
     wanted: Mapping[UserId, T],
 ) -> tuple[dict[UserId, T], dict[ServerName, dict[UserId, T]]]:
-    """Return the part of `wanted` about local users, and the rest by server. Raises InvalidParam for an
+    """Return two parts of `wanted`: that of local users, and the rest by server. Raises InvalidParam for an
     invalid user ID.
     """
     own = settings().server_name
@@ -52,11 +51,11 @@ def split_by_server(
 
 
 def query_local(wanted: Mapping[UserId, Collection[DeviceId]], *, requester_id: UserId | None) -> FoundKeys:
-    """Return the keys of local users; of all their devices where none are named.
+    """Return the keys of local users. If no devices are named for a user, all are included.
 
-    Without a requester (another server) or for another than the user, the user-signing key, and what it
-    signed, stay private. Unknown users and devices are left out. One round trip, two if the requester has
-    signed any of the master keys.
+    The user-signing key and its signatures are only for the user themselves: other requesters, and other
+    servers (`requester_id` None), don't get them. Unknown users and devices are left out. One round trip, two
+    if the requester has signed any of the master keys.
     """
     found = FoundKeys()
     others = [user_id for user_id in wanted if user_id != requester_id]
@@ -74,7 +73,7 @@ def _signatures_on_others(requester_id: UserId | None, others: list[UserId]) -> 
 
 
 def add_signatures(found: FoundKeys, signed: Sequence[Signature], requester_id: UserId) -> None:
-    """Add the requester's signatures to those master keys of others that they are on."""
+    """Add the requester's signatures to the master keys of others that they have signed."""
     for signature in signed:
         master = found.master_keys.get(signature.user_id)
         if master is not None and public_key(master) == signature.key:

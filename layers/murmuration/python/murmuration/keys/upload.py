@@ -18,17 +18,19 @@ from murmuration.storage.keys.device_lists import record_change
 from murmuration.storage.keys.one_time_keys import KeyId
 
 MAX_DEVICE_KEYS_BYTES = 4_096
-"""Of real clients they have less than 1,000: two algorithms, two keys, a signature or two."""
+"""The maximum size of a key in bytes. Real clients' keys have less than 1,000: two algorithms, two keys, a
+few signatures."""
 MAX_ONE_TIME_KEY_BYTES = 4_096
 MAX_KEY_ID_BYTES = 255
 ALWAYS_COUNTED = "signed_curve25519"
-"""Some clients take a missing count for "unchanged" rather than the zero it is."""
+"""The algorithm that is always counted: some clients take a missing count for "unchanged" rather than
+for zero."""
 
 
 def upload_keys(requester: Requester, body: Body) -> dict[str, int]:
-    """Store the device, one-time and fallback keys of `body`; the device's count of one-time keys.
+    """Store the device, one-time and fallback keys in `body`. Returns the device's count of one-time keys.
 
-    Raises BadJson, MissingParam, InvalidParam, TooLarge; UnknownToken where the device was logged out.
+    Raises BadJson, MissingParam, InvalidParam, TooLarge; UnknownToken if the device was logged out.
     """
     device_keys = body.get("device_keys")
     one_time = _parse_keys(body, "one_time_keys")
@@ -50,7 +52,7 @@ def upload_keys(requester: Requester, body: Body) -> dict[str, int]:
 
 
 def upload_device_keys(requester: Requester, device_keys: dict[str, Any]) -> None:
-    """Store the device's identity keys, and let everyone know if that changes anything."""
+    """Store the device's identity keys, and tell users who share a room if that changes anything."""
     user_id, device_id = requester.user_id, requester.device_id
     try:
         changed = identity_keys.write_device(user_id, device_id, device_keys)
@@ -58,12 +60,12 @@ def upload_device_keys(requester: Requester, device_keys: dict[str, Any]) -> Non
         raise UnknownToken("The device was logged out") from error
     if changed:
         record_change(user_id, devices=[device_id])
-        with suppress(ConditionFailed):  # another upload came after, and tells of itself
+        with suppress(ConditionFailed):  # a later upload replaced it, and tells them itself
             identity_keys.mark_device_announced(user_id, device_id, device_keys)
 
 
 def with_zero(counts: Mapping[str, int]) -> dict[str, int]:
-    """Return counts as clients are shown them."""
+    """Return counts in the form for clients."""
     return {ALWAYS_COUNTED: 0, **counts}
 
 

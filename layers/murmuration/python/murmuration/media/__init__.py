@@ -1,4 +1,5 @@
-"""Media: uploads to the bucket, downloads with their original type, and thumbnails made on demand.
+"""Media: uploads to the bucket, downloads with their original type, and thumbnails made when they are first
+requested.
 
 https://spec.matrix.org/v1.19/client-server-api/#content-repository
 """

@@ -1,4 +1,4 @@
-"""Requests for media: who makes them, and how they may be answered."""
+"""Requests for media: who makes them, and which answers they allow."""
 
 from __future__ import annotations
 

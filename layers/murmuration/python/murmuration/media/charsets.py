@@ -1,8 +1,7 @@
-"""The text of a web page, by the encoding that its bytes, its server or the page itself names.
+"""Decodes web pages, by the encoding that the page's bytes, its server or the page itself names.
 
 Python knows encodings that no web page has. Some of them take minutes to decode (`punycode`), so only those
-that browsers know are used.
-https://encoding.spec.whatwg.org
+that browsers know are used. https://encoding.spec.whatwg.org
 """
 
 from __future__ import annotations
@@ -35,7 +34,8 @@ _AS_BROWSERS_DO = {
     "euc_kr": "cp949",
     "utf-16": "utf-16-le",
 }
-"""Python's name of an encoding, and what browsers read instead: mostly an encoding with more characters."""
+"""Python's name of an encoding, and the encoding that browsers use instead: mostly one with more
+characters."""
 _KNOWN = frozenset(
     (
         "utf-8",
@@ -56,10 +56,10 @@ _KNOWN = frozenset(
 
 
 def decode_page(data: bytes, content_type: str) -> str:
-    """Return the text of a page, of which the end may be missing. What can't be decoded is replaced.
+    """Return the text of a page, whose end may be missing. Bytes that can't be decoded are replaced.
 
-    A byte order mark decides, then the header, then the page. A page that names no encoding is in UTF-8, or
-    else in that of Western Europe.
+    A byte order mark decides first, then the header, then the page. If the page names no encoding, it is
+    UTF-8 or, if that doesn't fit, Western European.
     """
     for mark, name in _BYTE_ORDER_MARKS:
         if data.startswith(mark):
@@ -73,18 +73,18 @@ def decode_page(data: bytes, content_type: str) -> str:
 
 
 def _named(data: bytes, content_type: str) -> Iterator[str]:
-    """Yield the encodings that are named and known, in Python's names."""
+    """Yield the known ones of the named encodings, in Python's names."""
     if (found := _IN_HEADER.search(content_type)) and (name := _lookup(found[1])):
         yield name
     for pattern in (_IN_META, _IN_XML):
         in_page = pattern.search(data[:_BEGINNING]) if pattern is _IN_META else pattern.match(data)
         if in_page and (name := _lookup(in_page[1].decode("ascii", "replace"))):
-            # Whoever could read this wasn't reading UTF-16.
+            # The name was readable as ASCII, so the page can't be UTF-16.
             yield "utf-8" if name.startswith("utf-16") else name
 
 
 def _lookup(label: str) -> str | None:
-    """Return Python's name of an encoding that browsers know by a label; None for any other label."""
+    """Return Python's name of the encoding that browsers know by this label; None for any other label."""
     for each in (label, label.lower().removeprefix("x-")):
         try:
             name = codecs.lookup(each).name

@@ -1,7 +1,7 @@
 """Media of this server for other servers.
 
 An answer has two parts: an empty JSON object, and the file, or its location if it is too large for a
-function. The file's headers are those that clients get.
+function. The file has the same headers as for clients.
 https://spec.matrix.org/v1.19/server-server-api/#content-repository
 """
 
@@ -43,12 +43,12 @@ def get_content_thumbnail(media_id: str, wanted: Wanted, asked: Asked) -> Parts:
 
 
 def _answer(found: File | Content, asked: Asked) -> Parts:
-    """Return the answer. The server that asks is limited by megabytes. Raises LimitExceeded."""
+    """Return the answer. The requesting server's megabytes are limited. Raises LimitExceeded."""
     size = len(found.data) if isinstance(found, File) else found.size
     rate_limits.check("federation_media", asked.asker, max(1, ceil(size / MEGABYTE)))
     headers = file_headers(found.content_type, found.file_name)
     if isinstance(found, Content) and found.size > INLINE_BYTES:
-        # Absolute, as the specification wants it, and as other servers read nothing else.
+        # An absolute URL, as the specification requires; other servers don't accept anything else.
         return _parts({"Location": settings().public_url + signed_path(found, headers)}, b"")
     data = found.data if isinstance(found, File) else read_file(found).data
     wanted = ("Content-Type", "Content-Disposition")

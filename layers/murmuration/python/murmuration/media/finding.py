@@ -30,7 +30,7 @@ _MEDIA_ID = re.compile("[A-Za-z0-9_-]{1,255}")
 
 
 def get_content(server_name: ServerName, media_id: str, asked: Asked, file_name: str | None = None) -> Served:
-    """Return media as they were uploaded. For its errors see `find_content` and `serve`."""
+    """Return media as they were uploaded. Raises what `find_content` and `serve` raise."""
     content = find_content(server_name, media_id, asked)
     try:
         return serve(content, asked, file_name)
@@ -39,7 +39,7 @@ def get_content(server_name: ServerName, media_id: str, asked: Asked, file_name:
 
 
 def find_again(server_name: ServerName, media_id: str, asked: Asked, lost: Content) -> Content:
-    """Fetch remote media again that the bucket has lost. Raises NotFound."""
+    """Fetch remote media again, because the bucket has lost them. Raises NotFound."""
     if server_name == settings().server_name:
         raise NotFound("The media are gone")
     from murmuration.media import remote
@@ -92,7 +92,7 @@ def check_name(server_name: ServerName, media_id: str) -> None:
 def find_own_media(media_id: str) -> Media:
     """Return the stored item of a media ID of this server.
 
-    Raises NotFound, also if the time for its upload is over. If its upload was begun and the body is in the
+    Raises NotFound, also if the time for its upload is over. If its upload has begun and the body is in the
     bucket, the item is completed now.
     """
     check_name(settings().server_name, media_id)
@@ -109,15 +109,16 @@ def _look_for(media: Media, begun: Content) -> Media:
     if size is None:
         return media
     content = replace(begun, size=size)
-    with suppress(ConditionFailed):  # somebody else has noted the same
+    with suppress(ConditionFailed):  # another request has done the same
         storage.complete_begun(media, content)
     return replace(media, content=content, begun=None)
 
 
 def _await_content(media: Media, asked: Asked) -> Content | None:
-    """Return what was uploaded during the wait; None if nothing was, or the asker has too many waits.
+    """Return the content that was uploaded during the wait; None if there is none, or the asker has too many
+    waits.
 
-    Each `HURRY_STEPS` it looks whether an upload that CloudFront took is there, and waits to be settled.
+    Every `HURRY_STEPS` steps it checks whether CloudFront has stored an upload that waits to be settled.
     """
     from murmuration.media.incoming import settling
 

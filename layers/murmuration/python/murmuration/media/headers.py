@@ -16,17 +16,17 @@ SANDBOX = {
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex, nofollow, noarchive, noimageindex",
 }
-"""What keeps media from doing harm. CloudFront adds them to what comes from the bucket."""
+"""Headers that keep media from doing harm. CloudFront adds them to answers from the bucket."""
 
 SERVING = {
     **SANDBOX,
-    # An ID's content never changes; caches that several users share must not keep it.
+    # An ID's content never changes. Caches that several users share must not keep it.
     "Cache-Control": "private, max-age=31536000, immutable",
 }
-"""Sent with all media."""
+"""Headers that are sent with all media."""
 
 ETAG = '"1"'
-"""The entity tag of all media: what an address gives never changes, so it has one version."""
+"""The entity tag of all media: the content at an address never changes, so it has only one version."""
 
 INLINE_TYPES = frozenset(
     {
@@ -58,7 +58,7 @@ INLINE_TYPES = frozenset(
         "audio/x-flac",
     }
 )
-"""What browsers show without running anything in it."""
+"""The types that browsers show without executing anything in them."""
 
 _TYPE = re.compile(r"[\w.+-]+/[\w.+-]+ *(?:;[ -~]*)?", re.ASCII)
 _NAME = re.compile(r';\s*filename=(?:"((?:[^"\\]|\\.)*)"|([^;"]+))', re.IGNORECASE)
@@ -75,7 +75,7 @@ def content_type_of(header: str | None) -> str:
 
 
 def file_name_of(header: str) -> str | None:
-    """Return the file name in a remote Content-Disposition; None if it has none, or too long a one."""
+    """Return the file name in a remote Content-Disposition; None if there is none, or it is too long."""
     if found := _ENCODED_NAME.search(header):
         name = unquote(found[1], errors="replace")
     elif found := _NAME.search(header):

@@ -21,13 +21,14 @@ Method = Literal["crop", "scale"]
 Size = tuple[int, int]
 
 TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
-"""The formats that are decoded; browsers show them all, so that small images can stay as they are."""
+"""The formats that are decoded. Browsers show all of them, so small images can stay unchanged."""
 MAX_PIXELS = 32_000_000
 MAX_FRAMES = 150
 MAX_ANIMATED_PIXELS = 30_000_000
-"""The pixels of all frames together that a function can decode, scale and encode in time."""
+"""The maximum number of pixels, of all frames together, that a function can decode, scale and encode
+in time."""
 MAX_BYTES = 4_400_000
-"""What a function's response can carry, as Base64 within 6 MB."""
+"""The maximum size of a function's response, which has 6 MB with Base64."""
 JPEG_QUALITY = 85
 WEBP_QUALITY = 75
 _BROKEN = (
@@ -43,7 +44,7 @@ _BROKEN = (
     MemoryError,
     struct.error,
 )
-"""What decoders raise of broken images."""
+"""Errors that decoders raise for broken images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,11 @@ class Thumbnail:
 
 
 def make_thumbnail(data: bytes, size: Size, method: Method, *, animated: bool) -> Thumbnail:
-    """Return a thumbnail of an image, never larger than the image; `data` itself if it is small already.
+    """Return a thumbnail of an image, never larger than the image; `data` itself if it is small enough
+    already.
 
     `scale` fits the image into `size` and keeps the aspect ratio, `crop` fills the ratio of `size`. Raises
-    Unknown if it is no image, TooLarge.
+    Unknown if it isn't an image, TooLarge.
     """
     with _decoding(data) as image:
         if animated and (frames := _frames(image)):
@@ -77,7 +79,7 @@ class Described:
 
 
 def describe(data: bytes) -> Described:
-    """Return the type and the size of an image, without decoding it. Raises Unknown if it is none,
+    """Return the type and the size of an image, without decoding it. Raises Unknown if it isn't an image,
     TooLarge.
     """
     with _decoding(data) as image:
@@ -86,7 +88,9 @@ def describe(data: bytes) -> Described:
 
 @contextmanager
 def _decoding(data: bytes) -> Iterator[Image.Image]:
-    """Open the image in `data` without decoding it; decoder errors within become Unknown. Raises TooLarge."""
+    """Open the image in `data` without decoding it. Decoder errors within the block become Unknown. Raises
+    TooLarge.
+    """
     try:
         with Image.open(BytesIO(data), formats=tuple(TYPES)) as image:
             _check_pixels(image.size)
@@ -141,7 +145,7 @@ def _still(image: Image.Image, size: Size, method: Method) -> Thumbnail:
     as PNG.
     """
     source = image.format
-    # A JPEG can be decoded at a fraction of its size, which spares most of the memory.
+    # A JPEG can be decoded at a fraction of its size, which saves most of the memory.
     edge = 2 * max(size)
     image.draft(image.mode, (edge, edge))
     profile = image.info.get("icc_profile") if image.mode in ("RGB", "RGBA") else None
@@ -157,7 +161,7 @@ def _still(image: Image.Image, size: Size, method: Method) -> Thumbnail:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Return the image with 8 bits a channel. Pillow would turn most of a grey image with 16 bits white.
+    """Return the image with 8 bits a channel. Pillow would turn most of a 16-bit grey image white.
 
     A grey that stands for transparency stays transparent.
     """
@@ -174,7 +178,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 def _encoded(image: Image.Image, image_format: str, **options: Any) -> bytes:
     output = BytesIO()
-    image.info = {}  # Pillow would copy comments and the like
+    image.info = {}  # otherwise Pillow copies comments and other metadata
     image.save(output, image_format, **options)
     return output.getvalue()
 
@@ -183,13 +187,13 @@ def _encoded(image: Image.Image, image_format: str, **options: Any) -> bytes:
 
 
 def _frames(image: Image.Image) -> int:
-    """Return how many frames to animate; 0 for a still image, and for an animation that is too long or
-    large.
+    """Return the number of frames to animate; 0 for a still image, or an animation that is too long
+    or large.
     """
     if not getattr(image, "is_animated", False):
         return 0
     most = min(MAX_FRAMES, MAX_ANIMATED_PIXELS // (image.width * image.height))
-    # Asking for the number of frames could mean to walk through millions of them.
+    # Pillow may have to read millions of frames to count them.
     try:
         image.seek(most)
     except EOFError:

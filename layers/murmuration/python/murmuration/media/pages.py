@@ -1,9 +1,9 @@
 """The description that a web page gives of itself: OpenGraph properties, or else its title and description.
 
-Pages are untrusted: they are read up to a size, and nothing in them is executed. Each character is passed
-once, so no page takes long. That is why Python's own parser isn't used: it begins anew where a tag or a
-comment has no end, and raises errors of its own.
-https://ogp.me, https://html.spec.whatwg.org/multipage/parsing.html
+Pages are untrusted: they are read up to a maximum size, and nothing in them is executed. Each character is
+read once, so no page takes long. That is why Python's own parser isn't used: it starts again at a tag or a
+comment without an end, and raises errors of its own. https://ogp.me,
+https://html.spec.whatwg.org/multipage/parsing.html
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from html import unescape
 from murmuration.media.charsets import decode_page
 
 MAX_PAGE_BYTES = 393_216
-"""How much of a page is read: what is asked for is in its head."""
+"""How much of a page is read: the properties are in its head."""
 MOST_PROPERTIES = 30
 MAX_VALUE = 1_000
 _MAX_ESCAPED = 4_000
-"""How much of a text with character references is looked at. Python refuses a longer number in one."""
+"""How much of a text with character references is decoded. Python refuses a longer number in one of them."""
 _OG = re.compile(r"(?:og|article|profile|book|video|music):[a-z0-9_:]{1,60}", re.ASCII)
 _OTHER_NAMES = {
     "title": "og:title",
@@ -29,14 +29,14 @@ _OTHER_NAMES = {
     "twitter:image:src": "og:image",
     "application-name": "og:site_name",
 }
-"""What pages say in other words, for what they don't say in OpenGraph's."""
+"""Other names for properties, used if the page lacks the OpenGraph property."""
 
 # `++`, `*+` and `?+` never give characters back, so each pattern takes a time that is linear in its match.
 _NAME = re.compile(r"[a-z][^\s/>]*+", re.IGNORECASE)
 _REST_OF_TAG = re.compile(r"""(?:[^=>]++|=\s*+(?:"[^"]*+"|'[^']*+')?+)*+>""")
 _ATTRIBUTE = re.compile(r"""([^\s/=>"']++)(?:\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s>]*+)))?+""")
 _OF_TEXT = ("script", "style", "textarea", "title", "iframe", "xmp", "noembed", "noframes", "template")
-"""Elements of which everything up to the end tag is passed over."""
+"""Elements whose whole content, up to the end tag, is skipped."""
 _ENDS = {name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE) for name in _OF_TEXT}
 
 
@@ -55,13 +55,13 @@ class _PageReader:
         self._title = ""
 
     def run(self) -> None:
-        """Read tag by tag, until the page ends or has said enough."""
+        """Read tag by tag, until the page ends or enough properties are found."""
         place = self._text.find("<")
         while place >= 0 and len(self._said) < MOST_PROPERTIES:
             place = self._text.find("<", self._pass(place + 1))
 
     def _pass(self, start: int) -> int:
-        """Take what the tag or comment that begins before `start` says, and return where it ends."""
+        """Read the tag or comment that begins right before `start`, and return where it ends."""
         text = self._text
         if text.startswith("!--", start):
             return _behind(text, "-->", start + 1)  # `<!-->` is a whole comment
@@ -76,7 +76,9 @@ class _PageReader:
         return self._take(name[0].lower(), rest)
 
     def _take(self, tag: str, rest: re.Match[str]) -> int:
-        """Take what an element says, and return where its tag ends, or its end tag begins."""
+        """Read an element, and return where its tag ends or, if its content is skipped, where its end tag
+        begins.
+        """
         if tag == "meta":
             self._note(_attributes(rest[0]))
         elif tag == "link":
@@ -111,13 +113,13 @@ class _PageReader:
 
 
 def _behind(text: str, end: str, start: int) -> int:
-    """Return the place after the next `end`; the text's end where there is none."""
+    """Return the position after the next `end`; the text's end if there is none."""
     found = text.find(end, start)
     return found + len(end) if found >= 0 else len(text)
 
 
 def _attributes(rest: str) -> dict[str, str]:
-    """Return the attributes of a tag, whose values still have their character references."""
+    """Return the attributes of a tag. Character references in their values aren't decoded."""
     values: dict[str, str] = {}
     for found in _ATTRIBUTE.finditer(rest):
         values.setdefault(found[1].lower(), found[2] or found[3] or found[4] or "")
@@ -125,6 +127,6 @@ def _attributes(rest: str) -> dict[str, str]:
 
 
 def _tidy(escaped: str) -> str:
-    """Return the text as one line of bounded length that a JSON string can hold."""
+    """Return the text as one line of limited length that a JSON string can hold."""
     text = unescape(escaped[:_MAX_ESCAPED])
     return " ".join(text.encode("utf-8", "replace").decode().split())[:MAX_VALUE]

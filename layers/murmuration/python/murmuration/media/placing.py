@@ -1,7 +1,7 @@
-"""Uploads that API Gateway stores in the bucket itself, because they are too large for a function.
+"""Uploads that API Gateway itself stores in the bucket, because they are too large for a function.
 
-The function that returns the place of the object is called before the body is stored, and makes all checks.
-Nobody tells when the body has arrived. So whoever wants the content of a begun upload first looks into the
+The function that returns the object's key is called before the body is stored, and makes all checks. Nothing
+reports when the body has arrived. So code that needs the content of such an upload first looks into the
 bucket, and then completes the ID (`finding.find_own_media`). The gateway stores an object only if there is
 none, so two uploads to one ID can't both succeed.
 """
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import ServerName
 
 COMING_MS = 900_000
-"""Until when an upload that was begun may arrive; the gateway takes half a minute at most."""
+"""How long an upload may take to arrive after it was begun; the gateway takes at most half a minute."""
 
 
 @dataclass(frozen=True, slots=True)
 class Coming:
-    """The facts about an upload before its body. `content_type` is the header, None if it is missing."""
+    """What is known of an upload before its body. `content_type` is the header, None if it is missing."""
 
     size: int
     content_type: str | None
@@ -67,10 +67,9 @@ def place_content_to_mxc(requester: Requester, server_name: ServerName, media_id
     """
     media = find_pending(requester, server_name, media_id)
     check_upload(requester, coming.size, coming.file_name)
-    if media.content is not None:
-        refuse_overwriting(media)
-    if media.begun is not None:
+    if media.begun is not None and media.content is None:
         return media.begun.object
+    refuse_overwriting(media)
     content = _content(media_id, coming)
     with counted(requester, coming.size):
         _pay(coming)
@@ -92,7 +91,7 @@ def _content(media_id: str, coming: Coming) -> Content:
 
 
 def _pay(coming: Coming) -> None:
-    """Take what storing the body costs, which no call of the function's shows. Raises LimitExceeded."""
+    """Take the cost of storing the body, which isn't a call of this function. Raises LimitExceeded."""
     cost = budgets.OBJECT_PUT + coming.size / 1024 * budgets.OBJECT_KB
     budgets.expect(cost)
     budgets.add(cost)

@@ -1,10 +1,10 @@
 """Previews of URLs: a page's description of itself, and its image.
 
-The URL and each redirect are untrusted: only public addresses are asked, by HTTP or HTTPS, without
-credentials, within bounds of time and size. The functions for previews have a role of their own, which allows
-no more than storing previews.
+The URL and each redirect are untrusted: only public addresses are requested, by HTTP or HTTPS, without
+credentials, with limits for time and size. The functions for previews have their own role, which allows no
+more than storing previews.
 
-A preview is kept for an hour, a failure for some minutes; only one request at a time asks a URL.
+A preview is cached for an hour, a failure for some minutes. Only one request at a time fetches a URL.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from murmuration.transport.exchanges import Exchange
 
 SECONDS = 10.0
-"""For the page, its redirects and its image together."""
+"""The time limit for the page, its redirects and its image together."""
 MAX_IMAGE_BYTES = 5_000_000
 KEPT_MS = 3_600_000
 FAILED_MS = 300_000
@@ -52,7 +52,7 @@ CLAIM_MS = 15_000
 WAIT_STEP_S = 0.3
 DAY_MS = 86_400_000
 IMAGE_PREFIX = "preview-"
-"""What the media IDs of images begin with: they end with the bucket's rule for what isn't ours."""
+"""The prefix of the media IDs of images. Their suffix makes the bucket delete them after a while."""
 HEADERS = {
     "Accept": "text/html,application/xhtml+xml,image/*;q=0.8,*/*;q=0.1",
     "Accept-Encoding": "gzip",
@@ -64,8 +64,8 @@ HEADERS = {
 def get_url_preview(requester: Requester, url: str) -> OpenGraph:
     """Return the properties of the page or image at a URL; {} if it has none.
 
-    Raises Unrecognized if the operator has previews off, InvalidParam for an invalid URL, Forbidden for an
-    address that isn't public, BadGateway if the URL doesn't answer, LimitExceeded.
+    Raises Unrecognized if the operator has disabled previews, InvalidParam for an invalid URL, Forbidden for
+    an address that isn't public, BadGateway if the URL doesn't answer, LimitExceeded.
     """
     if not settings().url_previews:
         raise Unrecognized("This server has no URL previews")
@@ -89,7 +89,7 @@ def get_url_preview(requester: Requester, url: str) -> OpenGraph:
 
 
 def digest_of(url: str) -> str:
-    """Return the digest by which a URL's preview is stored."""
+    """Return the digest under which a URL's preview is stored."""
     return encode_urlsafe(hashlib.sha256(url.encode()).digest())
 
 
@@ -154,8 +154,8 @@ def _image_at(page: str, source: str, deadline: Deadline) -> OpenGraph:
 
 
 def _way() -> following.Way:
-    """Return the allowed ways: public addresses, with or without TLS; the loopback if a setting for tests
-    allows it.
+    """Return how connections may be made: to public addresses, with or without TLS; to the loopback only if a
+    test's setting allows it.
     """
     config = settings()
     reach = Reach(loopback=config.federation_loopback)
@@ -163,7 +163,7 @@ def _way() -> following.Way:
 
 
 def _read(answer: Exchange, most: int) -> bytes:
-    """Return the whole body; b"" if it is too large."""
+    """Return the whole body; b"" if it is larger than `most` bytes."""
     data = _beginning(answer, most + 1)
     return data if len(data) <= most else b""
 
@@ -180,7 +180,7 @@ def _beginning(answer: Exchange, most: int) -> bytes:
 
 
 def _image(data: bytes) -> OpenGraph:
-    """Store an image, if its bytes are one whatever its header says, and return its properties."""
+    """Store the bytes if they are an image, whatever the header says, and return the image's properties."""
     from murmuration.media.imaging import describe
 
     try:

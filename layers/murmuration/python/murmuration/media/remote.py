@@ -1,11 +1,11 @@
-"""Media of other servers: fetched once, kept in the bucket, deleted when nobody has used them for a while.
+"""Media of other servers: fetched once, kept in the bucket, deleted when they haven't been used for a while.
 
 A claim in the table lets only one function fetch a file; others wait for it. A file is kept for
-`remote_media_days` after its last use. A use is noted at most once a day: the object is copied onto itself,
-so that the bucket counts its age anew, and then the item's expiry is moved. So an object never expires before
-its item, and nothing has to search for expired ones.
+`remote_media_days` after its last use. A use is recorded at most once a day: the object is copied onto
+itself, so that the bucket counts its age anew, and then the item's expiry is moved. So an object never
+expires before its item, and nothing has to search for expired ones.
 
-Fetching is bounded by the size of a file, by megabytes for each server, and by the number of files for each
+Fetching is limited by the size of a file, by megabytes for each server, and by the number of files for each
 user, whose budget pays for the storage too. A failed fetch isn't tried again for some minutes.
 """
 
@@ -45,17 +45,17 @@ if TYPE_CHECKING:
 FETCH_SECONDS = 24.0
 """API Gateway waits 29 s for the whole request."""
 CLAIM_MS = 40_000
-"""How long a claim counts: longer than a function can run."""
+"""How long a claim is valid: longer than a function can run."""
 FAILED_MS = 300_000
 PENDING_MS = 20_000
-"""How long a failure is remembered; one that may be over soon for less."""
+"""How long a failure is remembered; a temporary failure is remembered for less time."""
 DAY_MS = 86_400_000
 WAIT_STEP_S = 0.4
 MEGABYTE = 1_000_000
 
 
 def find_content(server_name: ServerName, media_id: str, asked: Asked) -> Content:
-    """Return a remote file, which is fetched if it wasn't yet and the request allows it.
+    """Return a remote file. Fetches it if it isn't stored yet and the request allows fetching.
 
     Raises NotFound, NotYetUploaded, LimitExceeded, and what `remote_requests.fetch` raises.
     """
@@ -74,15 +74,15 @@ def find_content(server_name: ServerName, media_id: str, asked: Asked) -> Conten
 
 
 def replace_lost(server_name: ServerName, media_id: str, asked: Asked, lost: Content) -> Content:
-    """Fetch a file again whose object the bucket has lost. Raises what `find_content` raises."""
+    """Fetch a file again, because the bucket has lost its object. Raises what `find_content` raises."""
     if not asked.may_fetch:
         raise NotFound("The media are gone")
     return _fetch_or_wait(server_name, media_id, asked, lost.object)
 
 
 def folder(server_name: ServerName, media_id: str) -> str:
-    """Return the folder in the bucket for a file and its thumbnails: a digest, because IDs may differ by
-    case only.
+    """Return the folder in the bucket for a file and its thumbnails: a digest, because IDs are
+    case-sensitive.
     """
     return f"remote/{encode_urlsafe(hashlib.sha256(f'{server_name}/{media_id}'.encode()).digest())}"
 
@@ -135,7 +135,7 @@ def _fetch(server_name: ServerName, media_id: str, token: str, asked: Asked, sec
     try:
         remote_media.finish(server_name, media_id, token, content, now_ms=now, expires_ms=now + _kept_ms())
     except ConditionFailed:
-        # Somebody took this for stopped. What is theirs counts.
+        # Another request took this one for stopped. Its result counts.
         objects.delete([key])
         found = remote_media.read(server_name, media_id, now_ms=now)
         if found.content is None:
@@ -151,7 +151,7 @@ def _take(server_name: ServerName, count: int) -> None:
 
 
 def _fail(server_name: ServerName, media_id: str, token: str, error: MatrixError) -> None:
-    """Store an error, so that later requests get it without a fetch; and release the claim."""
+    """Store an error, so that later requests get it without a fetch, and release the claim."""
     passing = isinstance(error, (LimitExceeded, NotYetUploaded))
     failure = Failure(error.status, error.errcode, error.message)
     until = now_ms() + (PENDING_MS if passing else FAILED_MS)

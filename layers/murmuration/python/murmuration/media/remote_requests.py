@@ -1,4 +1,4 @@
-"""Requests to another server for one of its files: to the federation endpoint, else to the old one.
+"""Requests a file from another server: from the federation endpoint or, if the server lacks it, the old one.
 
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1mediadownloadmediaid
 """
@@ -28,15 +28,14 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import ServerName
 
 MULTIPART_OVERHEAD = 65_536
-"""What a multipart body may have besides the file."""
+"""How many bytes a multipart body may have besides the file."""
 REDIRECTS = (307, 308)
 OWN_ANSWERS = (502, 504)
-"""Statuses by which a server itself says that a file is too large, or isn't uploaded yet."""
+"""Statuses with which a server says that a file is too large, or isn't uploaded yet."""
 OLD_PATHS = ("v3", "r0")
-UNKNOWN = "M_UNRECOGNIZED"
 
 TakeBytes = Callable[[int], None]
-"""Called with the number of bytes to come before they are read; it raises what the limits want."""
+"""Called with a number of bytes before they are read; raises an error if a limit is exceeded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class Fetched:
 
 
 class _Sink:
-    """Writes to a file up to a limit, and takes the bytes from the limits a part at a time."""
+    """Writes to a file up to a maximum size. Counts the bytes against the limits, one part at a time."""
 
     STEP = 1_000_000
 
@@ -60,15 +59,15 @@ class _Sink:
         self._taken = 0
         self.size = 0
         self.body_limit = most + MULTIPART_OVERHEAD
-        """What a body may have at all; `write` says in better words that a file is too large."""
+        """The maximum size of a body; `write` gives a clearer error for a file that is too large."""
 
     def expect(self, size: str) -> None:
-        """Note a Content-Length. Raises TooLargeToServe, LimitExceeded."""
+        """Check a Content-Length. Raises TooLargeToServe, LimitExceeded."""
         if size.isdecimal() and len(size) < 18:
             self._allow(int(size))
 
     def write(self, pieces: Iterable[bytes]) -> None:
-        """Write what comes. Raises TooLargeToServe, LimitExceeded."""
+        """Write the pieces. Raises TooLargeToServe, LimitExceeded."""
         for piece in pieces:
             self.size += len(piece)
             self._allow(self.size)
@@ -106,7 +105,7 @@ def fetch(
         try:
             return _by_federation(server_name, media_id, sink, deadline.left(), timeout_ms)
         except Refused as error:
-            if not (error.status in (404, 405) and error.errcode == UNKNOWN):
+            if not error.is_unknown_endpoint:
                 raise
         return _by_old_path(server_name, media_id, sink, deadline.left(), timeout_ms)
     except Refused as error:
@@ -134,7 +133,7 @@ def _by_federation(
         sink.expect(_less(answer.headers.get("content-length", ""), MULTIPART_OVERHEAD))
         boundary = boundary_of(answer.headers.get("content-type", ""))
         parts = Reader(boundary, answer.chunks(sink.body_limit))
-        parts.next_part()  # JSON, which says nothing yet
+        parts.next_part()  # the JSON part, which has no fields yet
         headers = parts.next_part()
         if headers is None:
             raise MultipartError("the answer has one part only")
@@ -148,7 +147,7 @@ def _by_federation(
 def _by_old_path(
     server_name: ServerName, media_id: str, sink: _Sink, seconds: float, timeout_ms: int
 ) -> Fetched:
-    """Fetch through the endpoints without authentication, which old servers have."""
+    """Fetch through the unauthenticated endpoints that old servers have."""
     for version in OLD_PATHS:
         path = client.path("_matrix", "media", version, "download", server_name, media_id)
         try:
@@ -170,7 +169,7 @@ def _by_old_path(
                     return _fetched(answer.headers, sink)
                 location = answer.headers.get("location", "")
         except Refused as error:
-            if error.errcode == UNKNOWN and version != OLD_PATHS[-1]:
+            if error.is_unknown_endpoint and version != OLD_PATHS[-1]:
                 continue
             raise
         return _follow(server_name, path, location, sink, seconds)
@@ -178,11 +177,13 @@ def _by_old_path(
 
 
 def _follow(server_name: ServerName, path: str, location: str, sink: _Sink, seconds: float) -> Fetched:
-    """Fetch the file at a URL that its server names. No credentials are sent, and addresses are checked."""
+    """Fetch the file at a URL that its server names. Sends no credentials, and checks the addresses."""
     from murmuration.transport import following
     from murmuration.transport.addresses import Reach
     from murmuration.transport.deadlines import Deadline
 
+    if not location:
+        raise Malformed(f"{server_name} named no place for its media")
     config = settings()
     plain = Reach(public=False, loopback=True) if config.federation_loopback else None
     way = following.Way(policy.reach(), plain, config.federation_ca)

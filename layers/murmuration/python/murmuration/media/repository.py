@@ -17,6 +17,7 @@ from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.media.finding import find_own_media
 from murmuration.media.headers import MAX_FILE_NAME_BYTES, content_type_of
+from murmuration.media.incoming import settling
 from murmuration.media.incoming.signed_ids import new_signed_id, upload_key
 from murmuration.protocol.errors import (
     CannotOverwriteMedia,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 PENDING_MS = 86_400_000
 PENDING_LIMIT = 10
-"""How many created IDs a user may have that wait for their content."""
+"""How many created IDs without content a user may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Upload:
 def upload_content(requester: Requester, upload: Upload) -> str:
     """Store media and return their mxc: URI. Raises TooLarge, InvalidParam, LimitExceeded, Forbidden.
 
-    Forbidden is for guests, and for users whose quota is used up.
+    Raises Forbidden for guests, and for users whose quota is used up.
     """
     check_upload(requester, len(upload.data), upload.file_name)
     media_id = new_media_id()
@@ -64,11 +65,11 @@ def upload_content(requester: Requester, upload: Upload) -> str:
 
 
 def create_content(requester: Requester, token: str) -> tuple[str, int]:
-    """Return a new mxc: URI to upload to later, and when it expires without an upload.
+    """Return a new mxc: URI to upload to later, and when it expires if nothing is uploaded.
 
-    The time is in milliseconds since the epoch. `token` is the access token that the request showed: only
-    with the same one CloudFront takes a large upload to the URI. Raises Forbidden for guests and users whose
-    quota is used up, LimitExceeded for a user who has too many of them.
+    The time is in milliseconds since the epoch. `token` is the request's access token: CloudFront accepts a
+    large upload to the URI only with the same token. Raises Forbidden for guests and users whose quota is
+    used up, LimitExceeded for a user who has too many unused URIs.
     """
     _forbid_guests(requester)
     now = now_ms()
@@ -96,7 +97,7 @@ def create_content(requester: Requester, token: str) -> tuple[str, int]:
 def upload_content_to_mxc(
     requester: Requester, server_name: ServerName, media_id: str, upload: Upload
 ) -> None:
-    """Store the content of an mxc: URI created before.
+    """Store the content of an mxc: URI that was created before.
 
     Raises NotFound for an unknown or expired URI, Forbidden for another user's URI or a used-up quota,
     CannotOverwriteMedia, TooLarge, InvalidParam, LimitExceeded.
@@ -124,8 +125,8 @@ def find_pending(requester: Requester, server_name: ServerName, media_id: str) -
 
 
 def refuse_overwriting(media: Media) -> None:
-    """Raise CannotOverwriteMedia if an ID has its content, or its upload was begun."""
-    if media.content is not None or media.begun is not None:
+    """Raise CannotOverwriteMedia if an ID has content, or its upload has begun or waits to be settled."""
+    if media.content is not None or media.begun is not None or settling.has_arrived(media):
         raise CannotOverwriteMedia("The media were uploaded already")
 
 
@@ -166,7 +167,9 @@ def counted(requester: Requester, size: int) -> Iterator[None]:
 
 
 def _other_way() -> str:
-    """Return a sentence, after a space, on how larger files can be uploaded; empty if they can't."""
+    """Return a sentence, after a space, that says how to upload larger files; empty if that isn't
+    possible.
+    """
     most = settings().media_put_max_bytes
     if not _takes_puts():
         return ""
@@ -174,19 +177,23 @@ def _other_way() -> str:
 
 
 def _upload_key() -> str:
-    """Return the key that signs media IDs; empty if CloudFront takes no uploads."""
+    """Return the key that signs media IDs; empty if CloudFront doesn't accept uploads."""
     if not _takes_puts():
         return ""
     return upload_key(parameters.read_secret(settings().viewer_secret_parameter))
 
 
 def _takes_puts() -> bool:
-    """Return whether CloudFront, which must be there to share a secret, takes large uploads."""
+    """Return whether CloudFront accepts large uploads. This needs CloudFront and the secret that it
+    shares.
+    """
     return bool(settings().viewer_secret_parameter and settings().media_put_max_bytes)
 
 
 def _require_quota(requester: Requester) -> None:
-    """Raise Forbidden if nothing is left of the user's quota. What CloudFront takes is counted afterwards."""
+    """Raise Forbidden if the user's quota is used up. Uploads through CloudFront are counted when they are
+    settled.
+    """
     quota = settings().media_quota_bytes
     if quota and fetch(storage.used_bytes_read(requester.user_id)) >= quota:
         raise Forbidden(f"You may upload {quota:,} bytes in all, and nothing is left of them")
@@ -198,7 +205,7 @@ def _forbid_guests(requester: Requester) -> None:
 
 
 def _store(media_id: str, upload: Upload) -> Content:
-    """Put the content into the bucket, under a key of its own: what an ID names never changes."""
+    """Store the content in the bucket, under a new key, because the content of an ID never changes."""
     content = Content(
         object=f"media/{media_id}/{secrets.token_urlsafe(9)}",
         content_type=content_type_of(upload.content_type),

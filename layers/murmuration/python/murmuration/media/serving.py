@@ -1,7 +1,7 @@
 """Answers with media: their bytes, a range of them, or a redirect to a signed URL.
 
-A function can answer 6 MB, which is 4 MiB as Base64. Larger media come from the bucket by CloudFront, at the
-server's own address: see docs/limits.md. The bucket serves ranges itself.
+A function can answer 6 MB, which is 4 MiB as Base64. Larger media come from the bucket through CloudFront, at
+the server's own address: see docs/limits.md. The bucket serves ranges itself.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from murmuration.protocol.errors import NotFound, TooLargeToServe
 from murmuration.storage.media import Content
 
 INLINE_BYTES = 4_194_304
-"""What a function sends itself."""
+"""The largest file that a function sends itself."""
 SIGNED_S = 3600
-"""How long a signed URL is valid: a video is fetched by many ranges."""
+"""How long a signed URL is valid. A player requests a video in many ranges."""
 REDIRECT_CACHING = "private, max-age=600"
-"""A redirect may be used again for less time than its URL is valid: a player needn't ask each time."""
+"""A cached redirect expires before its URL does, so a player needn't ask for it each time."""
 _NOTHING_THERE = b'{"errcode":"M_UNKNOWN","error":"The file has nothing in this range"}'
 _JSON = {"Content-Type": "application/json"}
 _RANGE = re.compile(r"bytes\s*=\s*(\d{0,15})\s*-\s*(\d{0,15})", re.ASCII)
@@ -47,7 +47,8 @@ class Served:
 
 
 def serve(content: Content, asked: Asked, file_name: str | None = None) -> Served:
-    """Return uploaded media, under their own file name or `file_name`; nothing to a client that has them.
+    """Return uploaded media, with their own file name or `file_name`. A client that has them already gets no
+    bytes.
 
     Raises NotFound if the bucket has lost them, TooLargeToServe if they are too large to be sent without a
     redirect and none is allowed.
@@ -64,7 +65,7 @@ def serve(content: Content, asked: Asked, file_name: str | None = None) -> Serve
 
 
 def serve_file(file: File, asked: Asked) -> Served:
-    """Return bytes, or the requested range of them; nothing to a client that has them."""
+    """Return bytes, or the requested range of them. A client that has them already gets no bytes."""
     if asked.is_known:
         return _not_modified(file.content_type, file.file_name)
     headers = {**file_headers(file.content_type, file.file_name), "Accept-Ranges": "bytes", "ETag": ETAG}
@@ -85,9 +86,9 @@ def _not_modified(content_type: str, file_name: str | None) -> Served:
 
 
 def parse_range(header: str, size: int) -> tuple[int, int] | None:
-    """Return the first and last byte of a Range header; None without a valid one, or with several ranges.
+    """Return the first and last byte of a Range header; None if it is missing, invalid or has several ranges.
 
-    The first is `size` or more if the range is outside the file.
+    The first byte is `size` or more if the range is outside the file.
     https://www.rfc-editor.org/rfc/rfc9110#name-range
     """
     found = _RANGE.fullmatch(header)
@@ -101,7 +102,7 @@ def parse_range(header: str, size: int) -> tuple[int, int] | None:
 
 
 def read_file(content: Content, file_name: str | None = None) -> File:
-    """Return the bytes of media that are small enough. Raises NotFound if the bucket has lost them."""
+    """Return the bytes of media, which must be small enough. Raises NotFound if the bucket has lost them."""
     found = objects.get(content.object)
     if found is None:
         raise NotFound("The media are gone")

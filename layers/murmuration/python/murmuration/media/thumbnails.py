@@ -1,7 +1,7 @@
 """Thumbnails, which are made when they are first requested and kept in the bucket.
 
-Sizes are rounded up to a few, so that nobody can fill the bucket with thumbnails of one image. An attempt is
-counted before it is made: a refused or crashed one isn't repeated for ever.
+Sizes are rounded up to one of a few, so that nobody can fill the bucket with thumbnails of one image. An
+attempt is counted before it is made, so that a refused or crashed one isn't repeated forever.
 https://spec.matrix.org/v1.19/client-server-api/#thumbnails
 """
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 SCALED_SIZES: Sequence[Size] = ((320, 240), (640, 480), (800, 600), (1600, 1200))
 CROPPED_SIZES: Sequence[Size] = ((32, 32), (96, 96), (320, 320), (640, 640))
-"""The only sizes that are made: those of the specification, and one or two for what is larger."""
+"""The only sizes that are made: those of the specification, and one or two larger ones."""
 NAMES = tuple(
     f"{method}-{width}x{height}{animated}"
     for method, sizes in (("scale", SCALED_SIZES), ("crop", CROPPED_SIZES))
@@ -44,20 +44,21 @@ NAMES = tuple(
 )
 """The names of all thumbnails that there may be of an image (`Wanted.name`)."""
 REMEMBERED_MS = 86_400_000
-"""How long the outcome of an attempt is kept."""
+"""How long the result of an attempt is kept."""
 TRIES = 3
 TRYING_MS = 60_000
-"""After this time, so many attempts without an outcome are enough; until then others may still run."""
+"""After this time, `TRIES` attempts without a result mean failure. Before it, they may still be
+running."""
 AT_ONCE = 30
 """How many attempts may begin in that time."""
 BUSY_MS = 2_000
 MAX_SOURCE_BYTES = 30_000_000
-"""How large an image to decode may be, because a function holds it in memory."""
+"""The maximum size of an image to decode, because a function holds it in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A requested thumbnail, with the size that it gets at most."""
+    """A requested thumbnail, with its maximum size."""
 
     size: Size
     method: Method
@@ -94,7 +95,9 @@ def _edge(query: Mapping[str, str], name: str) -> int:
 
 
 def scaled_size(width: int, height: int) -> Size:
-    """Return the smallest of our sizes that is at least as large as requested; else the largest size."""
+    """Return the smallest of our sizes that is at least as large as the requested one, or else the
+    largest.
+    """
     return _rounded(SCALED_SIZES, width, height)
 
 
@@ -108,7 +111,7 @@ def _rounded(sizes: Sequence[Size], width: int, height: int) -> Size:
 
 
 def get_content_thumbnail(server_name: ServerName, media_id: str, wanted: Wanted, asked: Asked) -> Served:
-    """Return a thumbnail, or the image itself if it is no larger. Raises what `find_thumbnail` raises."""
+    """Return a thumbnail, or the image itself if that isn't larger. Raises what `find_thumbnail` raises."""
     found = find_thumbnail(server_name, media_id, wanted, asked)
     if isinstance(found, File):
         return serve_file(found, asked)
@@ -120,16 +123,17 @@ def get_content_thumbnail(server_name: ServerName, media_id: str, wanted: Wanted
 
 
 def find_thumbnail(server_name: ServerName, media_id: str, wanted: Wanted, asked: Asked) -> File | Content:
-    """Return a thumbnail of a local or remote image, or the image's metadata if the image itself will do.
+    """Return a thumbnail of a local or remote image, or the image's metadata if the image itself is small
+    enough.
 
-    Raises NotFound, NotYetUploaded, TooLarge, LimitExceeded, and Unknown if it is no image.
+    Raises NotFound, NotYetUploaded, TooLarge, LimitExceeded, and Unknown if it isn't an image.
     """
     if server_name == settings().server_name:
         return find_own_thumbnail(media_id, wanted, asked)
     from murmuration.media import remote
 
     content = find_content(server_name, media_id, asked)
-    # Thumbnails of other servers' images are kept beside them, and end with them.
+    # Thumbnails of remote images are stored in the same folder, and expire with them.
     image = _Image(remote.folder(server_name, media_id), f"{server_name}/{media_id}")
     try:
         return _find(image, content, wanted)
@@ -140,7 +144,7 @@ def find_thumbnail(server_name: ServerName, media_id: str, wanted: Wanted, asked
 def find_own_thumbnail(media_id: str, wanted: Wanted, asked: Asked) -> File | Content:
     """Return what `find_thumbnail` returns, for local images only."""
     content = find_own_content(media_id, asked)
-    # Those of what is kept for a while, such as images of previews, are kept beside it.
+    # Thumbnails of temporary images, such as those of previews, are stored in the same folder.
     folder = "thumbnail" if content.object.startswith("media/") else "remote"
     return _find(_Image(f"{folder}/{media_id}", media_id), content, wanted)
 
@@ -172,9 +176,10 @@ def _find(image: _Image, content: Content, wanted: Wanted) -> File | Content:
 
 
 def _begin(image: _Image, wanted: Wanted) -> str:
-    """Count an attempt. Return the image's type if the image itself is known to do.
+    """Count an attempt. Returns the image's type if the image itself is known to be small enough.
 
-    Raises the error of an earlier attempt, Unknown if several attempts stopped without one, LimitExceeded.
+    Raises the error of an earlier attempt, Unknown if several attempts stopped without a result,
+    LimitExceeded.
     """
     now = now_ms()
     making = storage.begin_thumbnail(

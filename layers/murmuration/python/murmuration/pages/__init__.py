@@ -1,7 +1,7 @@
-"""Pages for people: self-contained HTML, read by a screen reader as well as by eyes, that needs nothing else.
+"""Pages for people: self-contained HTML without other resources, usable with a screen reader too.
 
-A page's policy lets it run the one script and use the one style sheet that it brings, by their hashes, ask
-this server, and nothing else; it can't be framed, nor told where it was come from.
+A page's content security policy allows only its own script and style sheet, by their hashes, and requests to
+this server. The page can't be framed, and sends no referrer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ HEADERS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page, or a redirection to another one: `body` as it is sent, with its status and headers."""
+    """A page, or a redirection to another one: the `body` as it is sent, with its status and headers."""
 
     body: bytes = b""
     status: int = 200
@@ -46,10 +46,10 @@ def page(
     cookie: str = "",
     kept_s: int = 0,
 ) -> Page:
-    """Return a page with HTML of ours in it, `title` being plain text.
+    """Return a page with our HTML in it; `title` is plain text.
 
     `script` is the name of a file beside this one, which finds `data`, any JSON value, in the element `data`.
-    A page that is the same for everybody may be kept by caches for `kept_s` seconds; it sends nothing.
+    A page that is the same for everybody may be cached for `kept_s` seconds; such a page makes no requests.
     """
     style, target = _file("page.css"), "'none'" if kept_s else "'self'"
     policy = [
@@ -74,13 +74,13 @@ def page(
 
 
 def redirection(url: str, *, cookie: str = "") -> Page:
-    """Return a redirection to another page, by GET, which browsers don't cache."""
+    """Return a redirection to another page, by GET. Browsers don't cache it."""
     headers = {"Location": url, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
     return Page(b"", 302, headers | ({"Set-Cookie": cookie} if cookie else {}))
 
 
 def json_answer(value: Any, status: int) -> Page:
-    """Return what a browser gets for the client that it belongs to."""
+    """Return JSON for the client that the browser belongs to."""
     import json
 
     headers = {
@@ -92,7 +92,7 @@ def json_answer(value: Any, status: int) -> Page:
 
 
 def error_page(error: MatrixError) -> Page:
-    """Return what went wrong, in the error's own words."""
+    """Return a page that shows an error's message."""
     words = error.message
     if isinstance(error, LimitExceeded):
         words = "There were too many attempts. Wait for a minute, then try again."
@@ -117,7 +117,7 @@ def _digest(text: str) -> str:
 
 
 def _json(value: Any) -> str:
-    """Return JSON that can't end the element that it's in."""
+    """Return JSON that can't end the HTML element that contains it."""
     import json
 
     return json.dumps(value).replace("<", "\\u003c").replace("&", "\\u0026")

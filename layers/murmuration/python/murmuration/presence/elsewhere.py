@@ -1,4 +1,4 @@
-"""Presence of remote users in small rooms with a local user, if the operator wants it."""
+"""Presence of remote users in small rooms with a local user, if the operator enables it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def note_members(heads: Iterable[RoomHead]) -> None:
-    """Note that local users see the presence of remote members of these small rooms from now on."""
+    """Note that local users see the presence of the remote members of these small rooms from now on."""
     if not settings().federated_presence:
         return
     rooms: dict[UserId, list[RoomId]] = {}
@@ -28,7 +28,9 @@ def note_members(heads: Iterable[RoomHead]) -> None:
 
 
 def rooms_of(user_id: UserId, most_members: int) -> list[RoomHead]:
-    """Return the small rooms in which a remote user is seen, and of which they are still a member."""
+    """Return the small rooms in which a remote user's presence is seen, and of which they are still a
+    member.
+    """
     noted = remote_presence.read_rooms([user_id]).get(user_id, [])
     joined = member_index.rooms_joined_by(user_id, noted) if noted else []
     heads = room_items.read_heads(joined).values() if joined else ()

@@ -1,7 +1,6 @@
-"""Presence lists: asking to see a user's presence, and granting that.
+"""Presence lists: users ask to see another user's presence, and are granted or denied it.
 
-A request is granted at once if the asked user may see the asker's presence already: such interest is seldom
-one-sided.
+A request is granted at once if the asked user may already see the asking user's presence.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from murmuration.storage.live import streams
 from murmuration.storage.users import accounts, presence, presence_lists
 
 ASKING = "presence-asking#"
-"""In a user's stream: that another asks to see their presence."""
+"""The type of the item, in a user's stream, which says that another user asks to see their presence."""
 
 
 def change_list(
@@ -71,7 +70,7 @@ def _ask(observer: UserId, observed: UserId) -> None:
 
 
 def _grant(observer: UserId, observed: UserId) -> None:
-    """Grant the presence to a user who asked; one who has withdrawn meanwhile gets nothing."""
+    """Grant the presence to a user who asked. If the user has withdrawn meanwhile, nothing is granted."""
     try:
         dynamodb.transact(presence_lists.granting_writes(observer, observed))
     except ConditionFailed:

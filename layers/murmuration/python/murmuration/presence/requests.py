@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import UserId
 
 MOST_CHANGES = 50
-"""How many entries of a list one request may change."""
+"""How many entries of a presence list one request may change."""
 
 
 def set_status(requester: Requester, user_id: UserId, body: Fields, states: Sequence[str]) -> None:
@@ -39,10 +39,11 @@ def get_status(viewer: UserId, user_id: UserId) -> Answer:
 
 
 def get_list(requester: Requester, user_id: UserId) -> list[Answer]:
-    """Return the users on the requester's presence list, and the users who ask for the requester's presence.
+    """Return the users on the requester's presence list, and the users who ask to see the requester's
+    presence.
 
-    Each has `user_id`, and the presence if it may be seen. The former have `accepted`, the latter `asking` or
-    `observing`, both true. Raises Forbidden.
+    Each entry has `user_id`, and the presence if it may be seen. Users on the list have `accepted`; users who
+    ask have `asking` or, once granted, `observing`, with the value true. Raises Forbidden.
     """
     requester.require_self(user_id)
     wanted, observers = presence_lists.read_list(user_id), presence_lists.read_observers(user_id)
@@ -59,8 +60,8 @@ def get_list(requester: Requester, user_id: UserId) -> list[Answer]:
 
 
 def change_list(requester: Requester, user_id: UserId, body: Fields) -> None:
-    """Change the requester's presence list: `invite` and `drop` are users to see, `grant` and `deny` users
-    who ask.
+    """Change the requester's presence list. `invite` and `drop` are users to see or not; `grant` and `deny`
+    are users who asked.
 
     Raises Forbidden, BadJson, InvalidParam, NotFound, LimitExceeded.
     """

@@ -1,8 +1,8 @@
-"""Changes of a user's presence: set by the user, by being on an event stream, or by acting.
+"""Changes of a user's presence: set by the user, by an open event stream, or by an action.
 
-Being on a stream counts for fifteen minutes. It is noted again when less than eleven of them are left,
-because a parked client doesn't come to a function for ten minutes. So being online costs one write in four
-minutes or more, and going offline costs none: later readers find that the time is over.
+An open event stream counts for fifteen minutes. It is recorded again when less than eleven of them are left,
+because a parked client calls no function for ten minutes. So being online costs at most one write in four
+minutes, and going offline costs none: later readers find that the time is over.
 https://spec.matrix.org/v1.19/client-server-api/#presence
 """
 
@@ -32,22 +32,23 @@ from murmuration.storage.users import presence
 STAY_MS = 900_000
 RENEWED_BELOW_MS = 660_000
 ELSEWHERE, ELSEWHERE_MS, RENEWED_ELSEWHERE_BELOW_MS = DeviceId("elsewhere"), 1_800_000, 600_000
-"""A remote user has one entry of this name instead of devices; how long it counts; and how little of that
-time must be left for the same presence to renew it."""
+"""A remote user has one entry of this name instead of devices. The other two: how long it is valid, and how
+little of that time must be left before the same presence renews it."""
 LAST_ACTIVE_STEP_MS = 60_000
-"""How much later than the noted one an action must be to be noted."""
+"""An action is recorded only if it is this much later than the recorded one."""
 QUIET_MS = 300_000
-"""After this long without actions, the next action is told at once; others wait for the next change."""
+"""After this long without actions, others are told of the next action at once. They are told of other actions
+with the next change."""
 MOST_STATUS_CHARACTERS = 1000
 ATTEMPTS = 20
 _OF = " "
 """The separator between a connection and its device in the name of the connection's entry."""
 _acted: LruCache[str, int] = LruCache(1024)
-"""When a user's action was last noted, as far as this process knows."""
+"""When a user's last action was recorded, as far as this process knows."""
 
 
 def set_status(user_id: UserId, device_id: DeviceId, state: str, status_msg: str | None) -> None:
-    """Set the presence that a user chose on a device. Without a status message the old one is removed.
+    """Set the presence that a user chose on a device. Without a status message, the old message is removed.
 
     Raises InvalidParam for a message of more than MOST_STATUS_CHARACTERS.
     """
@@ -66,13 +67,14 @@ def set_status(user_id: UserId, device_id: DeviceId, state: str, status_msg: str
 
 
 def note_visit(user_id: UserId, device_id: DeviceId, wanted: str | None, item: StoredItem | None) -> bool:
-    """Note that a device is on an event stream, if needed; its user may have just come online by that.
+    """Record that a device has an open event stream, if needed. Returns whether the user may just have come
+    online.
 
-    `wanted` is the presence to record for this device; None if the API has no such parameter: then an offline
-    user becomes online. A device that asks for offline doesn't make its user online, but what it said before
-    stays until its time is over. Becoming online doesn't replace free_for_chat and hidden, which only the
-    founding documents have, even if the device was away. `item` is the stored presence, as it was a moment
-    ago.
+    `wanted` is the presence to record for this device. None means that the API has no such parameter: then an
+    offline user becomes online. A device that asks for offline doesn't make its user online, but its earlier
+    presence stays until its time is over. Becoming online doesn't replace free_for_chat and hidden, which
+    only the founding documents have, even if the device was away. `item` is the stored presence as it was a
+    moment ago.
     """
     now, known = now_ms(), presence.from_item(item)
     if is_visit_noted(device_id, wanted, item):
@@ -136,7 +138,9 @@ def set_capabilities(user_id: UserId, device_id: DeviceId, sha256: str) -> None:
 
 
 def note_action(user_id: UserId, at_ms: int) -> None:
-    """Note that a user did something, such as sending a message: at most once a minute, and not if hidden."""
+    """Record that a user did something, such as sending a message; at most once a minute, and not if they are
+    hidden.
+    """
     if at_ms - (_acted.get(user_id) or 0) < LAST_ACTIVE_STEP_MS:
         return
     _acted.put(user_id, at_ms)
@@ -152,16 +156,16 @@ def note_action(user_id: UserId, at_ms: int) -> None:
 
 
 def note_sending(items: Iterable[StoredItem]) -> None:
-    """Note the senders of new log entries as active, if the messages were sent from here."""
+    """Record the senders of new log entries as active, if the messages were sent from this server."""
     for entry in new_entries(items):
         if entry.is_sent_here and "state_key" not in (event := entry.fields):
             note_action(event["sender"], min(event["origin_server_ts"], now_ms()))
 
 
 def note_elsewhere(user_id: UserId, state: str, status_msg: str | None, active_ms: int) -> None:
-    """Store what another server says of its user's presence.
+    """Store a remote user's presence, as their server reports it.
 
-    It counts for half an hour, unless it is repeated.
+    It is valid for half an hour, unless the server repeats it.
     """
 
     def change(before: Presence, now: int) -> Presence:
@@ -178,7 +182,9 @@ def note_elsewhere(user_id: UserId, state: str, status_msg: str | None, active_m
 
 
 def announce(user_id: UserId) -> None:
-    """Show a user's presence again to everybody who may see it, for example after a new display name."""
+    """Show a user's presence again to everybody who may see it, for example after a change of the display
+    name.
+    """
     _change(user_id, lambda before, now: replace(before, changed_ms=now))
 
 
@@ -192,8 +198,9 @@ def _change(
     make: Callable[[Presence, int], Presence],
     item: StoredItem | None = _UNREAD,
 ) -> None:
-    """Store what `make` returns for the presence. If others are to be told, it gets the time of the
-    change.
+    """Store the presence that `make` returns. If others are to be told, it gets the time of the change.
+
+    Does nothing if `make` returns the presence unchanged. Raises Unavailable if contention doesn't end.
     """
     for attempt in range(ATTEMPTS):
         if attempt or item is _UNREAD:
@@ -225,8 +232,8 @@ def _told(after: Presence, before: Presence, now: int) -> Presence:
 
 
 def _pruned(presence_: Presence, now: int) -> Presence:
-    """Return the presence without devices that went away, except the last one, whose time tells since
-    when.
+    """Return the presence without expired devices. If all have expired, they stay, because their times say
+    since when.
     """
     live = {name: device for name, device in presence_.devices.items() if device.until_ms > now}
     return replace(presence_, devices=live) if live else presence_
@@ -251,7 +258,7 @@ def _without(before: Presence, devices: Collection[str], now: int) -> Presence:
 def _is_of(name: str, gone: Collection[str]) -> bool:
     """Return whether an entry belongs to one of these devices or connections.
 
-    A connection's belongs to its device too.
+    A connection's entry also belongs to its device.
     """
     return name in gone or not set(gone).isdisjoint(name.split(_OF, 1))
 

@@ -1,9 +1,9 @@
-"""Telling others of a changed presence: by at most one marker for each room with somebody on an event stream.
+"""Tells others of a changed presence: with at most one marker for each room with a member on an event stream.
 
-The Streams worker does this. A presence is stored before others are told. A user who comes to a stream is
-stored too, though others hear of it only if they see a change. So of two users who come or change
-concurrently, at least one's telling sees the other: either it marks the room because the other is there, or
-the other came later and is told what they missed.
+The Streams worker does this. A presence is stored before others are told. A user who opens a stream is stored
+too, though others are told only if they would see a change. So of two users who open a stream or change
+concurrently, telling about at least one of them finds the other: either it marks the room because the other
+has a stream, or the other came later and is told what they missed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from murmuration.clock import now_ms
 from murmuration.identity.budgets import READ_UNIT, WRITE_UNIT, charge
 from murmuration.presence import elsewhere
 from murmuration.protocol.event_types import MEMBER
-from murmuration.protocol.identifiers import RoomId, UserId
+from murmuration.protocol.identifiers import RoomId, UserId, server_of
 from murmuration.protocol.presence import OFFLINE, Presence
 from murmuration.rooms.room import Room
 from murmuration.storage.live import streams
@@ -30,22 +30,22 @@ from murmuration.storage.users import memberships, presence, presence_lists
 
 SMALL_ROOM = 20
 """In rooms with at most this many members it is checked whether a member is on a stream. In larger rooms
-one nearly always is."""
+nearly always one is."""
 MARKERS_AT_ONCE = 50
 
 
 def tell(items: Iterable[StoredItem]) -> None:
-    """Tell others of these new presences, at the users' expense. Repeating it is harmless."""
+    """Tell others of these new presences, and charge the users. Repeating it is harmless."""
     for user_id, new in presence.newest_of(items).items():
         is_local = member_index.is_local(user_id)
         with counting(usage := Usage()):
             _tell(user_id, new.presence, changed=new.changed, came=is_local and new.came)
-        payer = user_id if is_local else member_index.server_of(user_id)
+        payer = user_id if is_local else server_of(user_id)
         charge(payer, usage.read_units * READ_UNIT + usage.write_units * WRITE_UNIT)
 
 
 def tell_of_joins(items: Iterable[StoredItem]) -> None:
-    """Tell users who join a room of the members who are online, and those members of the users.
+    """Tell users who join a room of the members who are online, and tell those members of the users.
 
     `items` are new items of rooms' logs. In a large room only the members are told here: the joining user's
     next sync reads the markers in the room's stream. Repeating it is harmless.
@@ -84,9 +84,9 @@ def _tell_of_join(room_id: RoomId, user_id: UserId) -> None:
 
 
 def _tell(user_id: UserId, told: Presence, *, changed: bool, came: bool) -> None:
-    """Tell others if what they are shown has `changed`, and tell the user what they missed if they `came`.
+    """Tell others if what they see has `changed`, and tell the user what they missed if they `came` online.
 
-    Remote users have no stream of their own here.
+    Remote users have no stream here.
     """
     is_local = member_index.is_local(user_id)
     (small, large), observing, wanted = concurrency.gather(
@@ -106,7 +106,7 @@ def _tell(user_id: UserId, told: Presence, *, changed: bool, came: bool) -> None
         there = {other for other, theirs in known.items() if theirs.watched(told.changed_ms)}
         watched = [room_id for room_id, members in small.items() if there & set(members)]
         seen_in = {other: in_rooms[other] for other in there & {*in_rooms}}
-        if len(seen_in) < len(watched):  # the same few people in many rooms
+        if len(seen_in) < len(watched):  # the same few users are in many rooms
             markers |= {streams.user_stream(other): {user_id: via} for other, via in seen_in.items()}
             watched = []
         markers |= {streams.room_stream(room_id): {user_id: room_id} for room_id in (*large, *watched)}
@@ -119,7 +119,7 @@ def _granted(entries: Mapping[UserId, str]) -> set[UserId]:
 
 
 def _missed(told: Presence, known: Mapping[UserId, Presence]) -> list[UserId]:
-    """Return the users whose presence changed while the user was away; at a first coming, all who are
+    """Return the users whose presence changed while the user was away; the first time, all users who are
     online.
     """
     return sorted(
@@ -130,14 +130,16 @@ def _missed(told: Presence, known: Mapping[UserId, Presence]) -> list[UserId]:
 
 
 def _rooms_of_remote(user_id: UserId) -> tuple[dict[RoomId, tuple[UserId, ...]], list[RoomId]]:
-    """Return the small rooms in which a remote user is seen, with their local members."""
+    """Return the small rooms in which a remote user is seen, with their local members, and an empty list of
+    large ones.
+    """
     return _members(elsewhere.rooms_of(user_id, SMALL_ROOM)), []
 
 
 def _rooms(user_id: UserId, *, came: bool) -> tuple[dict[RoomId, tuple[UserId, ...]], list[RoomId]]:
     """Return the user's rooms: the small ones with their local members, and the large ones.
 
-    If the user `came`, it also notes whose remote members are seen from now on.
+    If the user `came` online, also records that their remote members are seen from now on.
     """
     joined = [row.room_id for row in memberships.read_memberships(user_id) if row.membership == "join"]
     if not joined:

@@ -20,7 +20,8 @@ MAX_PROFILE_BYTES = 64 * 1024 - 1
 MAX_KEY_BYTES = 255
 MAX_DISPLAYNAME = 256
 MAX_AVATAR_URL = 1000
-"""The last two in characters, and the same as Synapse's: what members' events repeat has to stay small."""
+"""The maximum lengths, the last two in characters and the same as Synapse's: member events repeat these
+fields, so they have to stay small."""
 
 _CUSTOM_KEY = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)+")
 
@@ -36,8 +37,8 @@ def check_key(key: str) -> None:
 def value_from_body(key: str, body: Body) -> Any:
     """Return the value for `key` in a request's body. Raises MissingParam, InvalidParam.
 
-    A custom field may have any JSON value. An avatar URL isn't checked: that it "MUST be an MXC URI" is for
-    clients, and older ones send others.
+    A custom field may have any JSON value. An avatar URL isn't checked: the rule that it "MUST be an MXC URI"
+    is for clients, and older ones send others.
     """
     if key not in body:
         raise MissingParam(f"{key} is missing")
@@ -58,8 +59,8 @@ def _text(key: str, value: Any, limit: int) -> str:
 
 
 def check_size(fields: ProfileFields) -> None:
-    """Raise ProfileTooLarge for too large a profile, BadJson for one that can't be encoded, such as half a
-    surrogate pair.
+    """Raise ProfileTooLarge for a profile that is too large, BadJson for one that can't be encoded, such as a
+    lone surrogate.
     """
     if len(canonical_json.encode(dict(fields), strict=False)) > MAX_PROFILE_BYTES:
         raise ProfileTooLarge("A profile must be under 64 KiB")

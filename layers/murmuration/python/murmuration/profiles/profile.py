@@ -51,7 +51,8 @@ def get_profile_field(user_id: UserId, key: str) -> ProfileFields:
 def set_profile_field(
     requester: Requester, user_id: UserId, key: str, body: Body, *, propagate: bool = True
 ) -> Answer:
-    """Set one field to the body's value. Without `propagate` the member events in the user's rooms stay.
+    """Set one field to the body's value. Without `propagate`, the member events in the user's rooms aren't
+    changed.
 
     Raises Forbidden, InvalidParam, MissingParam, KeyTooLarge, ProfileTooLarge, BadJson, LimitExceeded.
     https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3profileuseridkeyname
@@ -65,7 +66,7 @@ def set_profile_field(
 
 
 def delete_profile_field(requester: Requester, user_id: UserId, key: str) -> Answer:
-    """Delete one field; a missing one is no error.
+    """Delete one field. A missing field is not an error.
 
     Raises Forbidden, InvalidParam, KeyTooLarge, LimitExceeded.
     https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3profileuseridkeyname
@@ -97,8 +98,8 @@ def _change(
     if key in MEMBER_FIELDS:
         from murmuration.presence.status import announce
 
-        # Also when the profile had the value already: the request may be the repetition of one that stopped
-        # before all rooms were told.
+        # Also if the profile has the value already: the first attempt may have stopped before all rooms were
+        # told.
         if propagate:
             _carry(requester.user_id, member_fields(fields))
         announce(requester.user_id)
@@ -106,7 +107,9 @@ def _change(
 
 
 def _carry(user_id: UserId, fields: ProfileFields) -> None:
-    """Tell the user's rooms: again if the profile changed meanwhile, whose change may have come before."""
+    """Update the user's rooms. Repeats it if the profile changed meanwhile, because the other change may have
+    reached the rooms first.
+    """
     from murmuration.rooms.membership.operations import update_profile_in_rooms
 
     for _ in range(ATTEMPTS):

@@ -1,1 +1,3 @@
-"""The protocol, pure: identifiers, events, signatures, auth rules, state resolution; no I/O, no clock."""
+"""The protocol as pure functions: identifiers, events, signatures, auth rules, state resolution; no I/O, no
+clock.
+"""

@@ -1,8 +1,8 @@
-"""Checks URLs from others that people or programs will follow, so that no two readers understand them
+"""Checks untrusted URLs that people or programs will follow, so that no two readers understand them
 differently.
 
 Browsers follow https://url.spec.whatwg.org, Python follows RFC 3986. A URL is refused if the two may differ,
-or if a person may take one host for another.
+or if a person may mistake its host for another one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 MAX_LENGTH = 2048
 WEB = frozenset(("http", "https"))
 _SPECIAL = WEB | {"ftp", "ws", "wss"}
-"""Schemes whose URLs have a host: a browser finds one in `https:a.b`, too."""
+"""Schemes whose URLs have a host: a browser finds a host even in `https:a.b`."""
 _SCRIPTS = frozenset(
     ("about", "blob", "data", "file", "filesystem", "javascript", "vbscript", "view-source", "jar", "intent")
 )
@@ -35,7 +35,9 @@ class Address:
 
     @property
     def shown(self) -> str:
-        """Where the URL leads, for people to read: the host, or the scheme of a URL that opens an app."""
+        """A short form for people that says where the URL leads: the host, or the scheme of a URL that opens
+        an app.
+        """
         if not self.host:
             return f"{self.scheme}:"
         host = self.host if self.port is None else f"{self.host}:{self.port}"
@@ -43,8 +45,8 @@ class Address:
 
 
 def parse_address(url: str) -> Address:
-    """Return the parts of a URL. Raises ValueError, which says what is wrong, for one that may mislead or
-    can't be one.
+    """Return the parts of a URL. Raises ValueError, with the reason, for one that is invalid or may
+    mislead.
     """
     scheme, colon, rest = url.partition(":")
     scheme = scheme.lower()
@@ -67,7 +69,7 @@ def parse_address(url: str) -> Address:
 
 
 def is_web_url(url: object) -> bool:
-    """Return whether it is an http: or https: URL that `parse_address` takes."""
+    """Return whether it is an http: or https: URL that `parse_address` accepts."""
     if not isinstance(url, str):
         return False
     try:
@@ -77,22 +79,24 @@ def is_web_url(url: object) -> bool:
 
 
 def _ascii_host(host: str, *, literal: bool) -> str:
-    """Return a host as it is looked up; `literal` where it is an address in brackets. Raises ValueError."""
+    """Return a host in the form in which it is looked up. `literal` says that it is an address in brackets.
+    Raises ValueError.
+    """
     if literal:
         return f"[{ipaddress.IPv6Address(host)}]"
     name = host if host.isascii() else ".".join(map(_ascii_label, host.split(".")))
     if len(name) > 253 or not _HOST.fullmatch(name):
         raise ValueError("its host is not a name")
     if _NUMBER.fullmatch(name.rstrip(".").rpartition(".")[2]):
-        return str(ipaddress.IPv4Address(name))  # browsers take other ways to write a number for an address
+        return str(ipaddress.IPv4Address(name))  # browsers also accept other notations of an IPv4 address
     return name
 
 
 def _ascii_label(label: str) -> str:
-    """Return a label of an international name, as https://www.rfc-editor.org/rfc/rfc3490 has it. Raises
+    """Return a label of an internationalised name in ASCII (https://www.rfc-editor.org/rfc/rfc3490). Raises
     ValueError.
 
-    What isn't in its normal form already is refused: browsers disagree about what it stands for.
+    A label that isn't in its normal form is refused: browsers disagree about its meaning.
     """
     encoded = label.encode("idna")
     if encoded.decode("idna") != label:

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import Body
 
 MAX_DEPTH = 100
-"""How deep JSON may be nested. What comes back to other clients must be within what they parse: many stop at
-128 levels, and what an answer has around an event counts, too."""
+"""How deeply JSON may be nested. Other clients must be able to parse what is passed on to them: many stop at
+128 levels, and the levels around an event in an answer count too."""
 
 
 def parse_json(data: bytes | str) -> Any:
     """Return the value of the JSON that a client sent; any value.
 
-    Raises NotJson; BadJson for what is nested too deep, and where a string holds half a surrogate pair, which
-    has no UTF-8, so that it could be neither stored nor sent on.
+    Raises NotJson; BadJson for too deep nesting, and for strings with a lone surrogate, which can't be
+    encoded as UTF-8 and so neither stored nor sent on.
     """
     try:
         text = data if isinstance(data, str) else data.decode()
@@ -47,7 +47,7 @@ def _limit_depth(value: Any) -> None:
 
 
 def required(body: Body, name: str) -> Any:
-    """Return a property that has to be there. Raises MissingParam."""
+    """Return a required property. Raises MissingParam."""
     if name not in body:
         raise MissingParam(f"{name} is missing")
     return body[name]
@@ -75,11 +75,11 @@ def limit_size(value: object, name: str, limit: int) -> None:
 
 
 class Fields:
-    """An object's properties by type.
+    """An object's properties, by type.
 
-    Each method raises MissingParam where a property without a default isn't there, BadJson where its value
-    is of another type. A `null` counts as absent where a property is optional: some clients' libraries write
-    all that they know of, and `null` for what wasn't set.
+    Each method raises MissingParam if a property without a default is missing, and BadJson if its value has
+    another type. If a property is optional, `null` counts as missing: some clients' libraries send all
+    properties that they know, with `null` for those that aren't set.
     """
 
     __slots__ = ("values",)
@@ -98,23 +98,23 @@ class Fields:
         return value
 
     def user_id(self, name: str = "user_id") -> UserId:
-        """Return a string that is meant as a user ID; its grammar isn't checked."""
+        """Return a string as a user ID; its grammar isn't checked."""
         return UserId(self.string(name))
 
     def room_id(self, name: str = "room_id") -> RoomId:
-        """Return a string that is meant as a room ID; its grammar isn't checked."""
+        """Return a string as a room ID; its grammar isn't checked."""
         return RoomId(self.string(name))
 
     def event_id(self, name: str = "event_id") -> EventId:
-        """Return a string that is meant as an event ID; its grammar isn't checked."""
+        """Return a string as an event ID; its grammar isn't checked."""
         return EventId(self.string(name))
 
     def user_ids(self, name: str) -> list[UserId]:
-        """Return a list of strings that are meant as user IDs, empty by default."""
+        """Return a list of strings as user IDs, empty by default."""
         return [UserId(each) for each in self.strings(name)]
 
     def event_ids(self, name: str) -> list[EventId]:
-        """Return a list of strings that are meant as event IDs, empty by default."""
+        """Return a list of strings as event IDs, empty by default."""
         return [EventId(each) for each in self.strings(name)]
 
     def optional_string(self, name: str) -> str | None:

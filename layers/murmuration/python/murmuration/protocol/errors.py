@@ -1,6 +1,6 @@
-"""The specification's errors: one class per errcode that the homeserver raises.
+"""The specification's errors: one class for each errcode that the homeserver raises.
 
-Domain code raises them; `murmuration.endpoint` alone turns them into a status and a JSON body.
+Domain code raises them; only `murmuration.endpoint` turns them into a status and a JSON body.
 https://spec.matrix.org/v1.19/client-server-api/#standard-error-response
 """
 
@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
 
 MOST_MESSAGE = 1_000
-"""How many characters of an error's message a client is told."""
+"""The maximum number of characters of an error's message that a client gets."""
 
 
 class MatrixError(Exception):
-    """An error in the answer to a client: HTTP `status`, `errcode`, a sentence, and further body fields."""
+    """An error in the answer to a client: HTTP `status`, `errcode`, a sentence, and further fields of the
+    body.
+    """
 
     status: int = 400
     errcode: str = "M_UNKNOWN"
@@ -30,8 +32,8 @@ class MatrixError(Exception):
     def body(self) -> Answer:
         """Return the standard error response as a JSON object.
 
-        A message that repeats what the request said is cut: an error is never so large that it would have to
-        be stored, and the client redirected to it.
+        A message that repeats a part of the request is cut, so that an error is never so large that it would
+        have to be stored and the client redirected to it.
         """
         message = self.message
         if len(message) > MOST_MESSAGE:
@@ -40,7 +42,7 @@ class MatrixError(Exception):
 
 
 class Unknown(MatrixError):
-    """M_UNKNOWN, for what no other errcode describes."""
+    """M_UNKNOWN, for errors that no other errcode describes."""
 
 
 class Forbidden(MatrixError):
@@ -61,14 +63,14 @@ class Unauthorized(MatrixError):
 
 
 class UnknownToken(MatrixError):
-    """The access or refresh token is not (or no longer) valid; `soft_logout` says the device survives."""
+    """The access or refresh token isn't valid (any more). `soft_logout` says that the device still exists."""
 
     status = 401
     errcode = "M_UNKNOWN_TOKEN"
 
 
 class LoginEmailUrlNotYet(MatrixError):
-    """The link in the mail hasn't been followed; the client asks again."""
+    """The link in the mail hasn't been followed yet; the client asks again."""
 
     status = 403
     errcode = "M_LOGIN_EMAIL_URL_NOT_YET"
@@ -106,7 +108,7 @@ class InvalidParam(MatrixError):
 
 
 class MalformedEvent(InvalidParam):
-    """An event that no room takes, whoever sends it."""
+    """An event that no room accepts, whoever sends it."""
 
 
 class InvalidUsername(MatrixError):
@@ -115,10 +117,6 @@ class InvalidUsername(MatrixError):
 
 class UserInUse(MatrixError):
     errcode = "M_USER_IN_USE"
-
-
-class Exclusive(MatrixError):
-    errcode = "M_EXCLUSIVE"
 
 
 class WeakPassword(MatrixError):
@@ -140,7 +138,7 @@ class ThreepidMediumNotSupported(MatrixError):
 
 
 class ThreepidDenied(MatrixError):
-    """No identifier of this medium is taken."""
+    """Identifiers of this medium aren't accepted."""
 
     errcode = "M_THREEPID_DENIED"
     status = 403
@@ -151,7 +149,7 @@ class ThreepidInUse(MatrixError):
 
 
 class ThreepidNotFound(MatrixError):
-    """The address belongs to no account."""
+    """The address doesn't belong to an account."""
 
     errcode = "M_THREEPID_NOT_FOUND"
 
@@ -163,7 +161,7 @@ class ThreepidAuthFailed(MatrixError):
 
 
 class ServerNotTrusted(MatrixError):
-    """The request depends on a server that this one doesn't ask."""
+    """The request depends on a server that this one doesn't contact."""
 
     errcode = "M_SERVER_NOT_TRUSTED"
 
@@ -173,7 +171,7 @@ class RoomInUse(MatrixError):
 
 
 class InviteBlocked(MatrixError):
-    """The invited user wants no invites."""
+    """The invited user doesn't want invites."""
 
     status = 403
     errcode = "M_INVITE_BLOCKED"
@@ -184,7 +182,7 @@ class InvalidRoomState(MatrixError):
 
 
 class AliasInUse(MatrixError):
-    """The alias that is to be created exists already."""
+    """The alias to be created exists already."""
 
     status = 409
 
@@ -200,6 +198,9 @@ class BadPagination(MatrixError):
 
 
 class BadState(MatrixError):
+    """What a request would change isn't so, such as the ban of a user who isn't banned."""
+
+    status = 403
     errcode = "M_BAD_STATE"
 
 
@@ -208,7 +209,7 @@ class UnsupportedRoomVersion(MatrixError):
 
 
 class IncompatibleRoomVersion(MatrixError):
-    """The room's version (field `room_version`) is not one the asking server supports."""
+    """The requesting server doesn't support the room's version (field `room_version`)."""
 
     errcode = "M_INCOMPATIBLE_ROOM_VERSION"
 
@@ -226,7 +227,7 @@ class UnableToGrantJoin(MatrixError):
 
 
 class BadGateway(MatrixError):
-    """Another server is needed, and gives no answer that can be used."""
+    """Another server is needed, and gives no usable answer."""
 
     status = 502
 
@@ -238,7 +239,7 @@ class GatewayTimeout(MatrixError):
 
 
 class Refusal(MatrixError):
-    """An error of another server's, passed on with its own status and errcode."""
+    """An error of another server, passed on with its own status and errcode."""
 
     def __init__(self, status: int, errcode: str, message: str, **fields: Any) -> None:
         super().__init__(message, **fields)
@@ -256,7 +257,7 @@ class NotFound(MatrixError):
 
 
 class MalformedPath(MatrixError):
-    """The path lacks a part of what the endpoint is about, or has one too many."""
+    """The path lacks a required part, or has an extra one."""
 
     errcode = "M_UNRECOGNIZED"
 
@@ -281,7 +282,7 @@ class ServerManaged(MatrixError):
 
 
 class InvalidKeySignature(MatrixError):
-    """A key or device of end-to-end encryption bears a signature that its signer didn't make."""
+    """A key or device for end-to-end encryption has a signature that its signer didn't make."""
 
     errcode = "M_INVALID_SIGNATURE"
 
@@ -315,25 +316,25 @@ class TooLargeToServe(TooLarge):
 
 
 class Conflict(MatrixError):
-    """The thing that the request is about has already ended in another way."""
+    """The object of the request has already ended in another way."""
 
     status = 409
 
 
 class DelayTooLarge(MatrixError):
-    """An event is to be sent later than the server allows."""
+    """The requested delay of an event is longer than the server allows."""
 
     errcode = "M_DELAY_TOO_LARGE"
 
 
 class UnstableDelayTooLarge(DelayTooLarge):
-    """The same, for clients that use the proposal's names."""
+    """The same error, for clients that use the proposal's names."""
 
     errcode = "ORG.MATRIX.MSC4140_DELAY_TOO_LARGE"
 
 
 class UnknownPos(MatrixError):
-    """The place in a sliding sync isn't known any more. The client has to begin its connection anew."""
+    """The position in a sliding sync isn't known any more. The client has to start its connection again."""
 
     errcode = "M_UNKNOWN_POS"
 
@@ -346,7 +347,7 @@ class LimitExceeded(MatrixError):
 
 
 class UserInteractiveAuthRequired(MatrixError):
-    """401 with flows, params and session instead of an errcode, or beside one after a failed stage.
+    """401 with flows, params and session, instead of an errcode or, after a failed stage, in addition to one.
 
     https://spec.matrix.org/v1.19/client-server-api/#user-interactive-authentication-api
     """
@@ -362,7 +363,7 @@ class UserInteractiveAuthRequired(MatrixError):
 
 
 class Unavailable(MatrixError):
-    """A passing condition (contention, a dependency): the client should try again."""
+    """A temporary condition (contention, an unavailable dependency): the client should try again."""
 
     status = 503
     errcode = "M_UNKNOWN"

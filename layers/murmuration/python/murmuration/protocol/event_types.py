@@ -1,6 +1,7 @@
-"""The types of events and of account data that the code knows by name.
+"""The types of events and of account data that the code uses by name.
 
-A name that ends in `_KEY` is the (type, state key) pair of state that a room has once, by an empty state key.
+A name that ends in `_KEY` is a (type, state key) pair with an empty state key, for state that a room has
+once.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.event_types import CREATE, MEMBER, REDACTION
-from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId, server_of
 from murmuration.protocol.pdus.hashing import event_id_for
 from murmuration.protocol.pdus.redaction import redact
 from murmuration.protocol.room_versions import RoomVersion
@@ -22,22 +22,22 @@ StateKey = tuple[str, str]
 class Event:
     """An event in the federation format of its room version.
 
-    Immutable by convention: neither the event nor its `pdu` is changed once made, as the ID is computed from
-    it. The PDU is taken to be of the version's format (`event_format.check_format`): properties read it
-    unchecked, except those inside `content`, where nothing can be relied on.
+    Immutable by convention: neither the event nor its `pdu` is changed after creation, because the ID is
+    computed from it. The PDU must have the version's format (`event_format.check_format`): properties read it
+    unchecked, except inside `content`, which may contain anything.
     """
 
     __slots__ = ("_auth_events", "_event_id", "_prev_events", "pdu", "rendered", "room_version")
 
     def __init__(self, pdu: Pdu, room_version: RoomVersion, event_id: EventId | None = None) -> None:
-        """Parse a PDU. A caller that knows the `event_id` gives it, so that it isn't computed."""
+        """Make an event of a PDU. A caller that knows the `event_id` passes it, so that it isn't computed."""
         self.pdu = pdu
         self.room_version = room_version
         self._event_id = event_id
         self._prev_events: tuple[EventId, ...] | None = None
         self._auth_events: tuple[EventId, ...] | None = None
         self.rendered: str | None = None
-        """What was rendered of the event, for whoever renders it again (`client_events`)."""
+        """A cache of the event's rendered forms (`client_events`)."""
 
     @classmethod
     def from_json(
@@ -52,14 +52,16 @@ class Event:
 
     @property
     def event_id(self) -> EventId:
-        """The PDU's own ID in room versions 1 and 2, else computed once from the reference hash."""
+        """The PDU's own ID in room versions 1 and 2; otherwise computed once from the reference hash."""
         if self._event_id is None:
             self._event_id = event_id_for(self.pdu, self.room_version)
         return self._event_id
 
     @property
     def room_id(self) -> RoomId:
-        """The room; that of a create event is derived from its ID where the room version says so (12)."""
+        """The room's ID. In room version 12 a create event has none in its PDU, so it is derived from the
+        event's ID.
+        """
         if self.room_version.create_event_is_room_id and self.is_create:
             return RoomId("!" + self.event_id[1:])
         return self.pdu["room_id"]
@@ -75,7 +77,7 @@ class Event:
     @property
     def sender_server(self) -> ServerName:
         """The server name in the sender's user ID."""
-        return ServerName(self.sender.partition(":")[2])
+        return server_of(self.sender)
 
     @property
     def state_key(self) -> str | None:
@@ -83,7 +85,7 @@ class Event:
 
     @property
     def member_id(self) -> UserId:
-        """The user whose membership an m.room.member event sets: its state key; "" without one."""
+        """The user whose membership an m.room.member event sets: its state key; "" if it has none."""
         return UserId(self.pdu.get("state_key") or "")
 
     @property
@@ -97,7 +99,7 @@ class Event:
 
     @property
     def state_pair(self) -> StateKey | None:
-        """(type, state_key) of a state event, None of any other."""
+        """The (type, state_key) of a state event; None for any other event."""
         state_key = self.pdu.get("state_key")
         return None if state_key is None else (self.pdu["type"], state_key)
 
@@ -115,7 +117,7 @@ class Event:
 
     @property
     def redacts(self) -> EventId | None:
-        """The event ID that an m.room.redaction names, from where the room version keeps it."""
+        """The event ID that an m.room.redaction names, at the place that the room version defines."""
         if self.type != REDACTION:
             return None
         redacts: Any = (self.content if self.room_version.redacts_in_content else self.pdu).get("redacts")
@@ -127,7 +129,7 @@ class Event:
 
     @property
     def origin_server_ts(self) -> int:
-        """Milliseconds since the epoch, by the sending server's word."""
+        """The event's time in milliseconds since the epoch, as the sending server claims."""
         return int(self.pdu["origin_server_ts"])
 
     @property
@@ -146,12 +148,12 @@ class Event:
 
     @property
     def unsigned(self) -> dict[str, Any]:
-        """The properties that neither hash nor signature covers; empty if absent or not an object."""
+        """The properties that neither the hash nor a signature covers; empty if missing or not an object."""
         unsigned = self.pdu.get("unsigned")
         return unsigned if isinstance(unsigned, dict) else {}
 
     def redacted(self) -> Event:
-        """Return the event as a redaction leaves it: same ID, `unsigned` gone."""
+        """Return the redacted form of the event: with the same ID, without `unsigned`."""
         return Event(cast("Pdu", redact(self.pdu, self.room_version)), self.room_version, self.event_id)
 
     def _references(self, key: Literal["prev_events", "auth_events"]) -> tuple[EventId, ...]:

@@ -1,4 +1,4 @@
-"""Filters: which events, in which form, a client wants from /sync, /messages, /context and /search.
+"""Filters: which events, and in which form, a client wants from /sync, /messages, /context and /search.
 
 https://spec.matrix.org/v1.19/client-server-api/#filtering
 """
@@ -26,9 +26,9 @@ AnyEvent = TypeVar("AnyEvent", bound=Mapping[str, Any])
 class EventFilter:
     """The specification's EventFilter and RoomEventFilter.
 
-    A list that is None lets everything pass, an empty one nothing; what a `not_` list names never passes.
-    `limit` is None if the client leaves it to the server. For presence and global account data the fields
-    after `not_senders` keep their defaults.
+    A list that is None allows everything, an empty list nothing; an entry of a `not_` list is never allowed.
+    `limit` is None if the server may choose it. For presence and global account data the fields after
+    `not_senders` keep their defaults.
     """
 
     limit: int | None = None
@@ -48,8 +48,8 @@ class EventFilter:
     def matches(self, event: EventFields, room_id: RoomId | None = None) -> bool:
         """Return whether the event passes the filter, except for its conditions on relations.
 
-        `room_id` is the event's room, if it doesn't say so itself. An event without a sender passes no list
-        of senders.
+        `room_id` is the event's room, if the event itself doesn't have it. An event without a sender doesn't
+        pass a list of senders.
         """
         room_id = event.get("room_id", room_id)
         return (
@@ -60,8 +60,8 @@ class EventFilter:
         )
 
     def apply(self, events: Iterable[AnyEvent]) -> list[AnyEvent]:
-        """Return the events that pass, in their order. The caller applies `limit`, because only it knows
-        which end counts.
+        """Return the events that pass, in their order. The caller applies `limit`, because only it knows at
+        which end to cut.
         """
         return [event for event in events if self.matches(event)]
 
@@ -87,17 +87,17 @@ class EventFilter:
 
     @property
     def admits_nothing(self) -> bool:
-        """Whether no event can pass, so that none need be read."""
+        """Whether no event can pass, so that no events need to be read."""
         return () in (self.types, self.senders, self.rooms) or "*" in self.not_types
 
     @property
     def needs_relations(self) -> bool:
-        """Whether `matches_relations` has to be asked too."""
+        """Whether `matches_relations` has to be called too."""
         return self.related_by_senders is not None or self.related_by_rel_types is not None
 
     def matches_relations(self, relations: Iterable[tuple[str, str]]) -> bool:
-        """Return whether one of the events that relate to an event, as (rel_type, sender), is as asked
-        for.
+        """Return whether the filter's conditions hold for one of the related events, given as (rel_type,
+        sender).
         """
         return not self.needs_relations or any(
             _admits(rel_type, self.related_by_rel_types, ()) and _admits(sender, self.related_by_senders, ())
@@ -105,7 +105,7 @@ class EventFilter:
         )
 
     def limit_within(self, *, default: int, maximum: int) -> int:
-        """Return the number of events to return at most."""
+        """Return the maximum number of events to return."""
         return min(default if self.limit is None else self.limit, maximum)
 
 
@@ -138,7 +138,7 @@ class SyncFilter:
     room: RoomFilter = field(default_factory=RoomFilter)
 
     def project(self, event: AnyClientEvent) -> AnyClientEvent:
-        """Return the event with no more than `event_fields`."""
+        """Return the event with only the `event_fields`."""
         if self.event_fields is None:
             return event
         projected: Any = {}
@@ -154,9 +154,9 @@ class SyncFilter:
 
 
 def parse_filter(value: object) -> SyncFilter:
-    """Return the filter of a /sync from its JSON; unknown properties are ignored.
+    """Return the filter of a /sync from its JSON. Unknown properties are ignored.
 
-    Raises BadJson where a list or object is something else, InvalidParam for a value that can't be.
+    Raises BadJson if a list or object has another type, InvalidParam for an invalid value.
     """
     whole = _Reader(value, "")
     room = whole.section("room")
@@ -183,7 +183,7 @@ def parse_room_event_filter(value: object) -> EventFilter:
 
 
 class _Reader:
-    """An object of a filter's JSON, whose properties are checked as they are read."""
+    """An object in a filter's JSON, whose properties are checked when they are read."""
 
     def __init__(self, value: object, path: str) -> None:
         if not isinstance(value, dict):
@@ -229,7 +229,7 @@ class _Reader:
             return None
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             raise InvalidParam(f"'{self.path('limit')}' of a filter must be an integer, 0 or more")
-        # The specification wants more than 0, but clients ask for 0, and Synapse gives them no events.
+        # The specification requires more than 0, but clients ask for 0, and Synapse returns no events then.
         return value
 
 
@@ -263,7 +263,7 @@ def _parse_room_event_filter(reader: _Reader) -> EventFilter:
 
 
 def _parse_event_fields(fields: tuple[str, ...] | None) -> tuple[tuple[str, ...], ...] | None:
-    """Return the paths, without those that lie within another: that one brings them along."""
+    """Return the paths without those that are within another one, because that one includes them."""
     if fields is None:
         return None
     paths = {parse_path(each) for each in fields}

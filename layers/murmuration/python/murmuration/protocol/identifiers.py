@@ -1,8 +1,8 @@
 """The identifiers' grammars. https://spec.matrix.org/v1.19/appendices/#identifier-grammar
 
-Identifiers stay `str` at run time: a `parse_…` function takes one apart and raises InvalidParam if it is not
-of the grammar, `is_valid_…` answers with a bool. Lengths are in bytes of UTF-8 and count the sigil and the
-domain.
+Identifiers are `str` at run time. A `parse_…` function splits one into its parts and raises InvalidParam if
+it doesn't match the grammar; `is_valid_…` returns a bool. Lengths are in bytes of UTF-8 and include the sigil
+and the domain.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from murmuration.protocol.room_versions import EventIDFormat, RoomVersion
 
 MAX_IDENTIFIER_BYTES = 255
 
-# The patterns are compiled on first use (and then kept by `re`): most functions need few of them. A
-# localpart of other times or of other kinds than a user's: any character but the separator, NUL, surrogates.
+# The patterns are compiled on first use and then cached by `re`, because most functions need only a few of
+# them. A historical localpart, or one of another kind of identifier: any characters except the separator, NUL
+# and surrogates.
 _LOCALPART = "[^:\0\ud800-\udfff]*"
 _WITH_DOMAIN = f"(?s:(.)({_LOCALPART}):(.*))"
 _SERVER_NAME = (
@@ -41,10 +42,11 @@ RoomId = NewType("RoomId", str)
 DeviceId = NewType("DeviceId", str)
 EventId = NewType("EventId", str)
 ServerName = NewType("ServerName", str)
-# mypy finds two identifiers that are swapped, at no cost at run time. A value of these types is meant as such
-# an identifier; whether it is of the grammar, `is_valid_…` tells. A `str` becomes one by `is_valid_…`, by
-# `Request.params` and `Fields` for what clients send, or by the type's name where code makes an identifier;
-# an item of the database has them already. The classes named `…Parts` are identifiers taken apart.
+# With these types mypy finds two swapped identifiers, at no cost at run time. A value of such a type is
+# intended as this kind of identifier, but needn't match the grammar: `is_valid_…` checks that. A `str`
+# becomes one by `is_valid_…`, by `Request.params` and `Fields` for values from clients, or by calling the
+# type where code creates an identifier. Items from the database have them already. The classes named `…Parts`
+# are identifiers split into parts.
 
 
 class UserIdParts(NamedTuple):
@@ -63,13 +65,6 @@ class RoomAliasParts(NamedTuple):
 
 class RoomIdParts(NamedTuple):
     """The parts of `!opaque:server_name`; from room version 12 on there is no server name."""
-
-    opaque: str
-    server_name: ServerName | None
-
-
-class EventIdParts(NamedTuple):
-    """The parts of `$opaque:server_name`; from room version 3 on there is no server name."""
 
     opaque: str
     server_name: ServerName | None
@@ -94,8 +89,23 @@ def server_name_of(identifier: str) -> ServerName | None:
     return ServerName(identifier.partition(":")[2]) or None
 
 
+def server_of(user_id: UserId) -> ServerName:
+    """Return the server name in a valid user ID, which always has one."""
+    return ServerName(user_id.partition(":")[2])
+
+
+def localpart_of(user_id: UserId) -> str:
+    """Return the localpart of a valid user ID."""
+    return user_id[1:].partition(":")[0]
+
+
+def user_id_from(localpart: str, server_name: ServerName) -> UserId:
+    """Return the ID of a server's user. It checks neither part."""
+    return UserId(f"@{localpart}:{server_name}")
+
+
 def parse_server_name(server_name: str) -> ServerNameParts:
-    """Take a server name apart. Raises InvalidParam."""
+    """Split a server name into its parts. Raises InvalidParam."""
     if not is_valid_server_name(server_name):
         raise InvalidParam("This is not a valid server name")
     host, separator, port = server_name.rpartition(":")
@@ -115,38 +125,48 @@ def is_valid_server_name(server_name: str) -> TypeGuard[ServerName]:
 
 
 def parse_user_id(user_id: str) -> UserIdParts:
-    """Take a user ID apart, also a historical one. Raises InvalidParam.
+    """Split a user ID into its parts; historical ones are allowed too. Raises InvalidParam.
 
-    For IDs of events and of users that exist; a new user's localpart must pass `is_valid_new_localpart`.
-    https://spec.matrix.org/v1.19/appendices/#historical-user-ids
+    Use it for the IDs in events and of existing users. A new user's localpart must pass
+    `is_valid_new_localpart`. https://spec.matrix.org/v1.19/appendices/#historical-user-ids
     """
     return UserIdParts(*_split("@", user_id, "user ID"))
 
 
 def is_valid_user_id(user_id: str) -> TypeGuard[UserId]:
-    """Return whether `parse_user_id` takes it."""
+    """Return whether `parse_user_id` accepts it."""
     return _try_split("@", user_id) is not None
 
 
 def is_compliant_user_id(user_id: str) -> TypeGuard[UserId]:
-    """Return whether a valid user ID may be shown to clients outside the context of an event.
+    """Return whether a valid user ID may be shown to clients outside of an event.
 
-    Localparts that are empty or leave U+0021 to U+007E may not.
+    This isn't the case if its localpart is empty or has characters outside of U+0021 to U+007E.
     """
     parts = _try_split("@", user_id)
     return parts is not None and fullmatch(_COMPLIANT_USER_LOCALPART, parts[0]) is not None
 
 
+def is_user_of(value: object, server_name: ServerName) -> TypeGuard[UserId]:
+    """Return whether a value of any type is a valid ID of a server's user."""
+    return isinstance(value, str) and is_valid_user_id(value) and server_of(value) == server_name
+
+
+def is_compliant_user_of(value: object, server_name: ServerName) -> TypeGuard[UserId]:
+    """Return whether a value of any type is an ID of a server's user that clients may be shown."""
+    return is_user_of(value, server_name) and is_compliant_user_id(value)
+
+
 def is_valid_new_localpart(localpart: str, server_name: str) -> bool:
-    """Return whether a server may give a new user this localpart: today's characters, and the whole ID in
-    bounds.
+    """Return whether a new user may have this localpart: only today's characters, and the whole ID isn't too
+    long.
     """
     fits = len(localpart) + len(server_name.encode()) + 2 <= MAX_IDENTIFIER_BYTES
     return fits and fullmatch(_NEW_USER_LOCALPART, localpart) is not None
 
 
 def parse_room_alias(alias: str) -> RoomAliasParts:
-    """Take a room alias apart. Raises InvalidParam."""
+    """Split a room alias into its parts. Raises InvalidParam."""
     return RoomAliasParts(*_split("#", alias, "room alias"))
 
 
@@ -156,14 +176,14 @@ def is_valid_room_alias(alias: str) -> bool:
 
 
 def parse_room_id(room_id: str) -> RoomIdParts:
-    """Take apart a room ID of either format. Raises InvalidParam."""
+    """Split a room ID of either format into its parts. Raises InvalidParam."""
     if room_id.startswith("!") and fullmatch(_URLSAFE_HASH, room_id[1:]):
         return RoomIdParts(room_id[1:], None)
     return RoomIdParts(*_split("!", room_id, "room ID"))
 
 
 def is_valid_room_id(room_id: str, version: RoomVersion | None = None) -> TypeGuard[RoomId]:
-    """Return whether it is a room ID of the version's format; without a version, of either."""
+    """Return whether it is a room ID in the version's format; without a version, in either format."""
     if version is None:
         return is_valid_room_id_hash(room_id) or _try_split("!", room_id) is not None
     if version.create_event_is_room_id:
@@ -176,17 +196,8 @@ def is_valid_room_id_hash(room_id: str) -> TypeGuard[RoomId]:
     return room_id.startswith("!") and fullmatch(_URLSAFE_HASH, room_id[1:]) is not None
 
 
-def parse_event_id(event_id: str) -> EventIdParts:
-    """Take apart an event ID of any format. Raises InvalidParam."""
-    if event_id.startswith("$") and (
-        fullmatch(_URLSAFE_HASH, event_id[1:]) or fullmatch(_STANDARD_HASH, event_id[1:])
-    ):
-        return EventIdParts(event_id[1:], None)
-    return EventIdParts(*_split("$", event_id, "event ID"))
-
-
 def is_valid_event_id(event_id: str, version: RoomVersion | None = None) -> TypeGuard[EventId]:
-    """Return whether it is an event ID of the version's format; without a version, of any."""
+    """Return whether it is an event ID in the version's format; without a version, in any format."""
     if not event_id.startswith("$"):
         return False
     if version is None:
@@ -204,7 +215,7 @@ def is_valid_event_id(event_id: str, version: RoomVersion | None = None) -> Type
 
 
 def parse_key_id(key_id: str) -> KeyIdParts:
-    """Take apart the ID of a signing, device or one-time key. Raises InvalidParam."""
+    """Split the ID of a signing, device or one-time key into its parts. Raises InvalidParam."""
     match = fullmatch(_KEY_ID, key_id)
     if match is None:
         raise InvalidParam("This is not a valid key ID")
@@ -219,7 +230,8 @@ def is_valid_server_key_id(key_id: str) -> bool:
 def is_valid_device_id(device_id: str) -> TypeGuard[DeviceId]:
     """Return whether a client may have this device ID.
 
-    The specification leaves it opaque; empty ones, control characters and more than 255 bytes are refused.
+    The specification doesn't define its form. Empty IDs, control characters and more than 255 bytes are
+    refused.
     """
     return fullmatch(_DEVICE_ID, device_id) is not None and _fits(device_id)
 
@@ -241,7 +253,7 @@ def is_namespaced_identifier(identifier: str) -> bool:
 
 
 def _try_split(sigil: str, identifier: str) -> tuple[str, ServerName] | None:
-    """Return localpart and server name, or None if it is no identifier of this sigil with a domain."""
+    """Return localpart and server name; None if it isn't an identifier with this sigil and a domain."""
     match = fullmatch(_WITH_DOMAIN, identifier)
     if match is None or match[1] != sigil or not is_valid_server_name(match[3]) or not _fits(identifier):
         return None

@@ -1,4 +1,4 @@
-"""Decides who may do what in a room: its m.room.power_levels event read with all its defaults.
+"""Decides what each user may do in a room, by its m.room.power_levels event and the defaults.
 
 https://spec.matrix.org/v1.19/client-server-api/#mroompower_levels
 """
@@ -24,7 +24,7 @@ INFINITE: Final = math.inf
 """The level of the creators of a room from version 12 on."""
 
 CREATOR_LEVEL = 100
-"""The level of the creator, before version 12, of a room that has no m.room.power_levels event."""
+"""The level of the creator of a room without an m.room.power_levels event, before version 12."""
 
 DEFAULT_LEVELS: Mapping[str, int] = {
     "users_default": 0,
@@ -35,7 +35,7 @@ DEFAULT_LEVELS: Mapping[str, int] = {
     "kick": 50,
     "invite": 0,
 }
-"""The integer-valued properties of the content, in the specification's order, and what they are if absent."""
+"""The integer-valued properties of the content, in the specification's order, with their defaults."""
 
 DEFAULT_NOTIFICATION_LEVEL = 50
 
@@ -45,11 +45,11 @@ _MOST_DIGITS = 309
 
 
 def parse_level(value: object, version: RoomVersion) -> int:
-    """Return the integer that a value of the content stands for in that room version; raises ValueError if
-    none.
+    """Return the integer that a value of the content means in that room version. Raises ValueError if it
+    means none.
 
-    Integers always; before version 10 also strings that are integers; before version 6 also floats, cut off
-    at the decimal point. Nothing is beyond the range of binary64.
+    Integers are always allowed; before version 10 also strings with an integer; before version 6 also floats,
+    which are truncated. Values must be within the range of binary64.
     https://spec.matrix.org/v1.19/rooms/v5/#deprecated-event-content-schemas
     """
     if type(value) is int:
@@ -79,7 +79,7 @@ def creators_of(create: Event) -> frozenset[UserId]:
     """Return the users who created the room: the create event's sender and, from version 12,
     `additional_creators`.
 
-    Before version 11 it is whom the content names as `creator`.
+    Before version 11 it is the content's `creator`.
     """
     version = create.room_version
     if not version.implicit_room_creator:
@@ -96,8 +96,8 @@ def creators_of(create: Event) -> frozenset[UserId]:
 class PowerLevels:
     """The levels of a room's users, and the levels that actions need.
 
-    A malformed value reads as if it were absent. The authorisation rules keep such values out of rooms, but
-    for a room's first m.room.power_levels event before version 10.
+    A malformed value counts as missing. The authorisation rules keep such values out of rooms, except in a
+    room's first m.room.power_levels event before version 10.
     """
 
     __slots__ = ("_content", "_creators", "_entry_levels", "_version")
@@ -113,7 +113,7 @@ class PowerLevels:
     def from_state(
         cls, create: Event | None, power_levels: Event | None, version: RoomVersion
     ) -> PowerLevels:
-        """Return the levels that two events of a room's state give; either may be missing."""
+        """Return the levels by two events of a room's state; either may be missing."""
         return cls(
             power_levels.content if power_levels else None,
             creators_of(create) if create else frozenset(),
@@ -138,12 +138,14 @@ class PowerLevels:
         return level
 
     def notification_level(self, key: str) -> int:
-        """Return the level needed to trigger the notification `key`, say "room" for an @room mention."""
+        """Return the level needed to trigger the notification `key`, for example "room" for an @room
+        mention.
+        """
         level = self._entry("notifications", key)
         return DEFAULT_NOTIFICATION_LEVEL if level is None else level
 
     def named_users(self) -> frozenset[UserId]:
-        """Return the users whose level isn't the default one, or is but was given to them by name."""
+        """Return the users that `users` names, and those whose level isn't the default."""
         return self._creators | cast("dict[UserId, int]", self.entry_levels("users")).keys()
 
     @property
@@ -167,8 +169,8 @@ class PowerLevels:
         return self._named("redact")
 
     def can_send(self, user_id: UserId, event_type: str, is_state: bool) -> bool:
-        """Return whether the level suffices for that type of event; membership events have levels of their
-        own.
+        """Return whether the level suffices to send that type of event. Membership events need levels of
+        their own.
         """
         return self.user_level(user_id) >= self.event_level(event_type, is_state)
 
@@ -176,30 +178,29 @@ class PowerLevels:
         return self.user_level(user_id) >= self.invite
 
     def can_kick(self, user_id: UserId, target_id: UserId) -> bool:
-        """Return whether the level suffices to kick: it must also be above the target's."""
+        """Return whether the level suffices to kick the target; it must also be above the target's."""
         level = self.user_level(user_id)
         return level >= self.kick and self.user_level(target_id) < level
 
     def can_ban(self, user_id: UserId, target_id: UserId) -> bool:
-        """Return whether the level suffices to ban: it must also be above the target's."""
+        """Return whether the level suffices to ban the target; it must also be above the target's."""
         level = self.user_level(user_id)
         return level >= self.ban and self.user_level(target_id) < level
 
     def can_redact(self, user_id: UserId) -> bool:
-        """Return whether a user's level suffices to redact others' events, apart from sending redactions."""
+        """Return whether the level suffices to redact others' events. Sending redactions needs a level of its
+        own.
+        """
         return self.user_level(user_id) >= self.redact
 
-    def can_notify(self, user_id: UserId, key: str) -> bool:
-        return self.user_level(user_id) >= self.notification_level(key)
-
-    # --- The content as written, for the rules on changing it
+    # --- The content as written, for the rules about changing it
 
     def property_level(self, name: str) -> int | None:
-        """Return the level that the content gives one of `DEFAULT_LEVELS`; None if it doesn't say."""
+        """Return the level that the content sets for one of `DEFAULT_LEVELS`; None if it doesn't set it."""
         return self._parsed(self._content, name)
 
     def entry_levels(self, section: str) -> dict[str, int]:
-        """Return the levels that the content's `users`, `events` or `notifications` gives; not to be
+        """Return the levels in the content's `users`, `events` or `notifications`. They must not be
         changed.
         """
         levels = self._entry_levels.get(section)
@@ -211,9 +212,7 @@ class PowerLevels:
         return levels
 
     def malformed(self, names: Iterable[str]) -> Iterator[str]:
-        """Yield those of the properties and sections whose values are not power levels in this room
-        version.
-        """
+        """Yield those properties and sections whose values aren't power levels in this room version."""
         content = self._content or {}
         for name in names:
             if name in content and not self._is_well_formed(content, name):

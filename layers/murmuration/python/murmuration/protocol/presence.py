@@ -1,4 +1,4 @@
-"""Presence: combines what a user's devices say, and decides what others are shown of it.
+"""Presence: combines the presence of a user's devices, and decides which state others see.
 
 https://spec.matrix.org/v1.19/client-server-api/#presence
 """
@@ -12,11 +12,11 @@ from typing import NotRequired, TypedDict
 ONLINE, UNAVAILABLE, OFFLINE = "online", "unavailable", "offline"
 FREE_FOR_CHAT, HIDDEN = "free_for_chat", "hidden"
 STATES = (ONLINE, UNAVAILABLE, OFFLINE, FREE_FOR_CHAT, HIDDEN)
-"""The founding documents' states; today's specification has the first three."""
+"""The founding documents' states. Today's specification has only the first three."""
 TODAYS = (ONLINE, UNAVAILABLE, OFFLINE)
 _AVAILABILITY = {OFFLINE: 0, HIDDEN: 0, UNAVAILABLE: 1, ONLINE: 2, FREE_FOR_CHAT: 3}
 CURRENTLY_ACTIVE_MS = 60_000
-"""How long after their last action a user counts as active."""
+"""How long a user counts as active after their last action, in milliseconds."""
 
 
 class PresenceContent(TypedDict):
@@ -39,11 +39,11 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """A user's presence. `changed_ms` is when what others are shown last changed.
+    """A user's presence. `changed_ms` is when the presence that others see last changed.
 
-    `capabilities` are the hashes of what devices say they can do (version 2 of the client API), by device.
-    `came_ms` is when the user last came to an event stream. `away_ms` is when their stream before that
-    ended, 0 if there was none.
+    `capabilities` are the hashes of devices' capabilities (version 2 of the client API), by device. `came_ms`
+    is when the user last opened an event stream. `away_ms` is when their previous stream ended, 0 if there
+    was none.
     """
 
     devices: Mapping[str, Device] = field(default_factory=dict)
@@ -58,8 +58,8 @@ class Presence:
         return [device for device in self.devices.values() if device.until_ms > now_ms]
 
     def own(self, now_ms: int) -> str:
-        """Return the state as the user themselves sees it: hidden if any device asks for that, else the
-        highest.
+        """Return the state that the user themselves sees: hidden if any device asks for that, else the most
+        available one.
         """
         states = [device.presence for device in self._live(now_ms)]
         if HIDDEN in states:
@@ -72,22 +72,22 @@ class Presence:
         return OFFLINE if own == HIDDEN else own
 
     def watches(self, now_ms: int) -> bool:
-        """Return whether the user is on an event stream, whatever others are shown."""
+        """Return whether the user has an event stream open, whatever state others see."""
         return bool(self._live(now_ms))
 
     def watched(self, at_ms: int) -> bool:
-        """Return whether the user was on an event stream at a time in the past, or has come to one since."""
+        """Return whether the user had an event stream open at a time in the past, or has opened one since."""
         return self.watches(at_ms) or self.away_ms > at_ms
 
     def ends_ms(self, now_ms: int) -> int:
-        """Return when what others see changes by itself; 0 if it doesn't."""
+        """Return when the state that others see will change by itself; 0 if it won't."""
         shown = self.shown(now_ms)
         if shown == OFFLINE:
             return 0
         return max(device.until_ms for device in self._live(now_ms) if device.presence == shown)
 
     def content(self, state: str, now_ms: int) -> PresenceContent:
-        """Return the content of an `m.presence` event in which the state is `state`, without the profile."""
+        """Return the content of an `m.presence` event with the state `state`, without the profile."""
         content: PresenceContent = {"presence": state}
         if self.last_active_ms:
             ago = max(0, now_ms - self.last_active_ms)
@@ -102,12 +102,10 @@ class Presence:
 
 
 def availability(state: str) -> int:
-    """Return a rank of how available a state is. Raising one's rank is an action of the user, lowering it
-    isn't.
-    """
+    """Return a state's rank of availability. Raising the rank is an action of the user, lowering it isn't."""
     return _AVAILABILITY[state]
 
 
 def as_today(state: str) -> str:
-    """Return a state in the words of today's specification."""
+    """Return the state of today's specification that corresponds to `state`."""
     return {FREE_FOR_CHAT: ONLINE, HIDDEN: OFFLINE}.get(state, state)

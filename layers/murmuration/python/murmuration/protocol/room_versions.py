@@ -1,7 +1,7 @@
 """The room versions, as data: version N is version N-1 with the changed fields named.
 
-Code asks for a rule by its field (`version.knocking`), never for a number. A field's comment names the
-versions it is true of, or the one that changed it. https://spec.matrix.org/v1.19/rooms/
+Code checks a rule by its field (`version.knocking`), never by a version number. A field's comment names the
+versions in which it is true, or the one that changed it. https://spec.matrix.org/v1.19/rooms/
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from murmuration.protocol.errors import UnsupportedRoomVersion
 
 
 class EventIDFormat(Enum):
-    """The way in which a room version makes the IDs of events."""
+    """How a room version makes the IDs of events."""
 
     SERVER_ASSIGNED = "server_assigned"
     """`$opaque:domain`, chosen by the sending server and carried in the PDU (1, 2)."""
@@ -30,7 +30,7 @@ class EventIDFormat(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RoomVersion:
-    """One room version's rules. There is one object a version, compared by identity."""
+    """One room version's rules. There is one object for each version, compared by identity."""
 
     id: str
     stable: bool = True
@@ -40,7 +40,7 @@ class RoomVersion:
     strict_canonical_json: bool = False  # 6: integers in +-(2^53-1), no floats; limits `depth` likewise
     redacts_in_content: bool = False  # 11: m.room.redaction has `redacts` in its content
     create_event_is_room_id: bool = False
-    """12: `!` and the create event's hash is the room ID. The create event carries no `room_id`, and no event
+    """12: the room ID is `!` and the create event's hash. The create event has no `room_id`, and no event
     names it in `auth_events`: the `room_id` implies it."""
 
     # Signatures
@@ -62,18 +62,18 @@ class RoomVersion:
     privileged_creators: bool = False  # 12: creators have infinite power and may not appear in power levels
     additional_creators: bool = False  # 12: `additional_creators` of the create event
 
-    # Redaction: what survives
+    # Redaction: the fields that are kept
     redaction_keeps_aliases: bool = True  # 1 to 5: `aliases` of m.room.aliases
     redaction_keeps_join_rules_allow: bool = False  # 8: `allow` of m.room.join_rules
     redaction_keeps_authorising_user: bool = False  # 9: `join_authorised_via_users_server` of m.room.member
     updated_redaction_rules: bool = False
-    """11: top-level `origin`, `membership` and `prev_state` go; what stays in addition is all content of
-    m.room.create, `invite` of m.room.power_levels, `redacts` of m.room.redaction, and
+    """11: top-level `origin`, `membership` and `prev_state` are removed. The following is kept in addition:
+    all content of m.room.create, `invite` of m.room.power_levels, `redacts` of m.room.redaction, and
     `third_party_invite.signed` of m.room.member."""
 
     @property
     def server_assigned_event_ids(self) -> bool:
-        """Whether PDUs carry an `event_id`, and refer to others by (ID, hashes) pairs (1, 2)."""
+        """Whether PDUs have an `event_id`, and refer to others by (ID, hashes) pairs (1, 2)."""
         return self.event_id_format is EventIDFormat.SERVER_ASSIGNED
 
     def __repr__(self) -> str:
@@ -119,11 +119,13 @@ ROOM_VERSIONS: Mapping[str, RoomVersion] = MappingProxyType(
     {version.id: version for version in (_V1, _V2, _V3, _V4, _V5, _V6, _V7, _V8, _V9, _V10, _V11, _V12)}
 )
 DOMAIN_ROOM_VERSION = "11"
-"""The newest whose rooms have the server's name in their ID, which clients from before 2025 insist on."""
+"""The newest version whose rooms have the server's name in their ID, as clients from before 2025 require."""
 
 
 def get_room_version(version_id: object) -> RoomVersion:
-    """Return the room version of that ID; raises UnsupportedRoomVersion for any other value, of any type."""
+    """Return the room version with this ID. Raises UnsupportedRoomVersion for any other value, of any
+    type.
+    """
     version = ROOM_VERSIONS.get(version_id) if isinstance(version_id, str) else None
     if version is None:
         raise UnsupportedRoomVersion("This homeserver does not support that room version")

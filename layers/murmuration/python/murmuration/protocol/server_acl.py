@@ -20,13 +20,15 @@ class ServerAcl:
     __slots__ = ("_allow", "_allow_ip_literals", "_deny")
 
     def __init__(self, content: Content) -> None:
-        """Anything of the wrong type counts as absent. Without `allow` no server is allowed."""
+        """Compile an event's content. A value of the wrong type counts as missing. Without `allow` no server
+        is allowed.
+        """
         self._allow_ip_literals = content.get("allow_ip_literals") is not False
         self._allow = _globs(content.get("allow"))
         self._deny = _globs(content.get("deny"))
 
     def allows(self, server_name: ServerName) -> bool:
-        """Return whether a server may take part. Its port is left out, and case doesn't matter."""
+        """Return whether a server may take part. Its port and case are ignored."""
         if not is_valid_server_name(server_name):
             return False
         host = parse_server_name(server_name).host.lower()
@@ -38,7 +40,9 @@ class ServerAcl:
 
 
 def _globs(patterns: object) -> list[Glob]:
-    """Return the valid patterns of a list. One that is longer than any server name matches nothing."""
+    """Return the valid patterns of a list. A pattern longer than any server name is left out, because it
+    matches nothing.
+    """
     if not isinstance(patterns, list):
         return []
     texts: Iterable[str] = dict.fromkeys(each for each in patterns if isinstance(each, str))

@@ -1,7 +1,7 @@
-"""The size of answers: a function may answer 6 MB, so every list is cut by bytes.
+"""The size of answers: a function can return 6 MB, so every list is cut by bytes.
 
-Sizes are of JSON in UTF-8. `LIST_BYTES` always fit into a function's answer; if the quotes in them make it
-too long as a string, it goes out as base64. `docs/limits.md` says what bounds each endpoint's answer.
+Sizes are those of JSON in UTF-8. `LIST_BYTES` always fit into a function's answer; if the quotes in them make
+it too long as a string, it is sent as base64. `docs/limits.md` says what limits each endpoint's answer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import AnyClientEvent
 
 LIST_BYTES = 4_400_000
-"""What an answer that can go on another time may have."""
+"""The maximum size of an answer that can be continued by a further request."""
 _BUNDLES: Final = "m.relations"
 
 
@@ -28,7 +28,7 @@ class JsonText:
 
 @dataclass(frozen=True, slots=True)
 class RawJson:
-    """A part of an answer that is JSON text already."""
+    """A part of an answer that is already JSON text."""
 
     text: str
 
@@ -40,7 +40,7 @@ values have no NaN, and quotes within strings are escaped."""
 
 
 def encode(value: Any) -> list[str]:
-    """Return the compact JSON of a value that may have RawJson in it, piece by piece."""
+    """Return the compact JSON of a value that may contain RawJson, piece by piece."""
     raw: list[str] = []
 
     def take_place(inner: object) -> dict[str, float]:
@@ -57,19 +57,19 @@ def encode(value: Any) -> list[str]:
 
 
 def json_bytes(value: Any) -> int:
-    """Return how many bytes a JSON value takes in an answer."""
+    """Return the size of a JSON value in an answer, in bytes."""
     return sum(len(piece.encode()) for piece in encode(value))
 
 
 class Budget:
-    """So many bytes for the things that one answer lists."""
+    """A number of bytes for the things that one answer lists."""
 
     def __init__(self, size: int) -> None:
         self.left = size
         self.is_untouched = True
 
     def take(self, size: int) -> bool:
-        """Use `size` bytes and return True, or return False if fewer are left.
+        """Use `size` bytes and return True; return False if fewer are left.
 
         The first call always succeeds, so that each page of an answer has at least one entry.
         """
@@ -79,7 +79,7 @@ class Budget:
         return True
 
     def spend(self, size: int) -> None:
-        """Use `size` bytes, whether they are left or not."""
+        """Use `size` bytes, even if fewer are left."""
         self.left -= size
         self.is_untouched = False
 

@@ -4,17 +4,18 @@ The rules of the form, from which everything else follows:
 
 - A key's *path* is a hash of it, written as a string of bits; a *region* is the set of keys whose paths
   share a prefix.
-- A set of entries has a *rank*: 0 if it holds at most 32, 1 up to 32 * 64, 2 up to 32 * 64 * 64 and so on.
+- A set of entries has a *rank*: 0 if it has at most 32 entries, 1 up to 32 * 64, 2 up to 32 * 64 * 64 and so
+  on.
 - A set of rank 0 is stored as one leaf. A set of a higher rank is stored as an inner node, whose children
   are the largest regions of a lower rank. So a leaf is rarely small, an inner node has about 64 children,
-  and the number of levels is the rank plus one, whatever keys an adversary picks.
-- A node's ID is a hash of the room's ID and the node's content, which the entries alone decide.
+  and the number of levels is the rank plus one, whatever keys an adversary chooses.
+- A node's ID is a hash of the room's ID and the node's content, which depends only on the entries.
 
-So the same map has the same root whatever changes led to it (forks that resolve to the same state share
-all nodes), a change writes one node a level, and two nodes with the same ID need not be compared.
+So the same map always has the same root, whichever changes led to it (forks that resolve to the same state
+share all nodes); a change writes one node for each level; and two nodes with the same ID needn't be compared.
 
-Pure: reading takes a `Fetch` and calls it once a level; writing returns the nodes to put. A node never
-changes, so what was fetched may be cached for ever.
+The code is pure: reading takes a `Fetch` and calls it once for each level; writing returns the nodes to
+store. A node never changes, so fetched nodes may be cached for ever.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ EMPTY: NodeId = b""
 
 LEAF_ENTRIES = 32
 FAN_OUT = 64
-# 160 bits: two maps with one ID take 2**80 hashes to find, for those who may choose keys and event IDs.
+# 160 bits: somebody who can choose keys and event IDs needs 2**80 hashes to find two maps with one ID.
 _NODE_ID_BYTES = 20
-# 128 bits: paths need no more than to keep 33 keys from sharing one.
+# 128 bits are enough for paths: they only have to prevent that 33 keys share one.
 _PATH_BYTES = 16
 
 
 class MissingNodes(LookupError):
-    """`fetch` left out nodes it was asked for: the trie is incomplete, or the read was stale."""
+    """`fetch` didn't return all requested nodes: the trie is incomplete, or the read was stale."""
 
     def __init__(self, node_ids: Collection[NodeId]) -> None:
         super().__init__("no state trie nodes " + ", ".join(sorted(node_id.hex() for node_id in node_ids)))
@@ -84,9 +85,9 @@ def build(room_id: RoomId, state: Mapping[StateKey, EventId]) -> tuple[NodeId, d
 def update(
     room_id: RoomId, root: NodeId, changes: Mapping[StateKey, EventId | None], fetch: Fetch
 ) -> tuple[NodeId, dict[NodeId, bytes]]:
-    """Return the root of `root`'s map with `changes` made (None deletes), and the nodes that it adds.
+    """Return the root of `root`'s map with `changes` (None deletes), and the nodes that it adds.
 
-    Reads one level after another; more only where deletions make nodes merge.
+    Reads one level after another; more nodes only if deletions make nodes merge.
     """
     if not changes:
         return root, {}
@@ -101,7 +102,7 @@ def _store(
 ) -> tuple[NodeId, dict[NodeId, bytes]]:
     """Return the root of the map made of `fragments`, and its nodes that aren't among `read`.
 
-    A subtree that doesn't end up as one node is fetched and taken apart.
+    A subtree that doesn't become one node is fetched and divided.
     """
     if not fragments:
         return EMPTY, {}
@@ -125,7 +126,9 @@ def _store(
 
 
 class _Packing:
-    """One pass that turns fragments into nodes. If `to_open` isn't empty, the pass was in vain."""
+    """One pass that turns fragments into nodes. If `to_open` isn't empty, it has to be repeated with these
+    nodes opened.
+    """
 
     def __init__(self, room_id: RoomId) -> None:
         self.room_id = room_id
@@ -142,7 +145,7 @@ class _Packing:
         count = _count(fragments)
         rank = _rank(count)
         subtrees = [piece for piece in fragments if isinstance(piece, _Subtree)]
-        # A part of the same rank doesn't survive as a child: its children become this node's.
+        # A child of the same rank isn't kept: its children become this node's.
         if dissolved := {piece.node_id for piece in subtrees if _rank(piece.size) == rank}:
             self.to_open |= dissolved
             return EMPTY, count
@@ -163,7 +166,7 @@ class _Packing:
 def _regions(
     prefix: str, fragments: Sequence[_Fragment], rank: int
 ) -> Iterator[tuple[str, Sequence[_Fragment]]]:
-    """Yield the largest regions within `prefix` whose rank is lower than `rank`, with what lies in them."""
+    """Yield the largest regions within `prefix` whose rank is lower than `rank`, with their fragments."""
     if _rank(_count(fragments)) < rank:
         yield prefix, fragments
         return
@@ -176,7 +179,7 @@ def _regions(
 def _open_paths(
     root: NodeId, paths: Sequence[str], fetch: Fetch
 ) -> tuple[list[_Fragment], dict[NodeId, bytes]]:
-    """Take apart the nodes that `paths` (sorted) lead through: the fragments, and the nodes read."""
+    """Open the nodes on the `paths` (sorted), and return the resulting fragments and the nodes read."""
     fragments: list[_Fragment] = []
     read: dict[NodeId, bytes] = {}
     level = {root: paths} if root != EMPTY else {}
@@ -206,9 +209,11 @@ def get(root: NodeId, keys: Iterable[StateKey], fetch: Fetch) -> dict[StateKey, 
 def get_many(
     queries: Sequence[tuple[NodeId, Iterable[StateKey]]], fetch: Fetch
 ) -> list[dict[StateKey, EventId]]:
-    """Do `get` for several maps at once (of one room or several), with one fetch a level for all together."""
+    """Do `get` for several maps at once (of one room or several), with one fetch for each level of all of
+    them.
+    """
     found: list[dict[StateKey, EventId]] = [{} for _ in queries]
-    # Per node: which query looks for which keys in it.
+    # For each node: which query looks for which keys in it.
     level: dict[NodeId, list[tuple[int, StateKey, str]]] = {}
     for number, (root, keys) in enumerate(queries):
         if root != EMPTY:
@@ -255,34 +260,33 @@ def items(root: NodeId, fetch: Fetch) -> dict[StateKey, EventId]:
 
 
 def count(root: NodeId, fetch: Fetch) -> int:
-    """Return how many entries the map has. Reads the root alone."""
+    """Return the number of the map's entries. Reads only the root."""
     return _count(_parts(_fetch_all([root], fetch)[root])) if root != EMPTY else 0
 
 
 def diff(
     before: NodeId, after: NodeId, fetch: Fetch
 ) -> dict[StateKey, tuple[EventId | None, EventId | None]]:
-    """Return the keys whose event differs, each with its event before and after; skips subtrees both
+    """Return the keys whose event differs, each with its event before and after. Skips subtrees that both
     share.
     """
     return {key: (old, new) for key, (old, new) in conflicts([before, after], fetch).items()}
 
 
 def conflicts(roots: Sequence[NodeId], fetch: Fetch) -> dict[StateKey, tuple[EventId | None, ...]]:
-    """Return the keys on which the maps don't all agree, each with its event in each map, in the order of
-    `roots`.
+    """Return the keys on which the maps differ, each with its event in each map, in the order of `roots`.
 
     Reads no subtree that all of them share.
     """
     entries: list[dict[StateKey, EventId]] = [{} for _ in roots]
-    # Per map: the nodes not yet opened, with their rank. A root's is known only once it is open.
+    # For each map: the nodes that aren't opened yet, with their rank. A root's rank is known once it is open.
     unopened: list[dict[NodeId, int]] = [{root: 0} if root != EMPTY else {} for root in roots]
     while True:
         if unopened:
             for node_id in set(unopened[0]).intersection(*unopened[1:]):
                 for nodes in unopened:
                     del nodes[node_id]
-        # The highest rank first: what is a whole child in one map may lie deeper in another.
+        # The highest rank first: a whole child in one map may be deeper in another.
         highest = max((rank for nodes in unopened for rank in nodes.values()), default=None)
         if highest is None:
             break
@@ -301,8 +305,8 @@ def conflicts(roots: Sequence[NodeId], fetch: Fetch) -> dict[StateKey, tuple[Eve
 
 
 def needed(roots: Iterable[NodeId], nodes: Mapping[NodeId, bytes]) -> dict[NodeId, bytes]:
-    """Return those of `nodes` that can be reached from `roots`. The other nodes that they refer to are
-    stored already.
+    """Return those of `nodes` that can be reached from `roots`. The other nodes that they refer to are stored
+    already.
     """
     found: dict[NodeId, bytes] = {}
     pending = list(roots)
@@ -317,8 +321,8 @@ def needed(roots: Iterable[NodeId], nodes: Mapping[NodeId, bytes]) -> dict[NodeI
 
 
 def reachable(roots: Iterable[NodeId], fetch: Fetch) -> set[NodeId]:
-    """Return the IDs of all nodes that `roots` need, for a collector; reads the roots and inner nodes
-    only.
+    """Return the IDs of all nodes that `roots` need, for garbage collection. Reads only the roots and inner
+    nodes.
     """
     level = set(roots) - {EMPTY}
     marked = set(level)
@@ -384,10 +388,10 @@ _INNER = b"I"  # text: {prefix: number of entries}; hashes: the children's IDs
 _LEAF = b"L"  # text: {type: [state key]}; hashes: the event IDs, decoded
 _PLAIN_LEAF = b"P"  # text: {type: {state key: event ID}}, for rooms whose event IDs aren't URL-safe hashes
 _EVENT_HASH_BYTES = 32
-# The last character carries four bits; with the rest set, decoding would lose them.
+# The last character has four significant bits; if the others are set, decoding would lose them.
 _HASHED_EVENT_ID = re.compile(r"\$[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 
-# What a leaf's text often holds, the most frequent last. Part of the stored form: it can't change.
+# Frequent parts of a leaf's text, the most frequent last. They belong to the stored form and can't change.
 _DICTIONARY = (
     b'{"m.space.child":["m.space.parent":["m.room.third_party_invite":["m.room.server_acl":["m.room.pinned_events":["'
     b'm.room.canonical_alias":["m.room.avatar":["m.room.topic":["m.room.encryption":["m.room.name":["'
@@ -423,7 +427,9 @@ def _inner_content(children: _Inner) -> _Content:
 
 
 def _node_id(room_id: RoomId, content: _Content) -> NodeId:
-    """Return the hash of the text before compression, whose output depends on the build of zlib."""
+    """Return the hash of the text before compression, because the compressed form depends on the build of
+    zlib.
+    """
     room = room_id.encode("utf-8", "surrogatepass")
     message = b"%d:%b%b%d:%b%b" % (
         len(room),
@@ -473,9 +479,7 @@ def _json(value: object) -> bytes:
 
 
 def _event_hash(event_id: EventId) -> bytes | None:
-    """Return the hash that an event ID of room version 4 or later consists of; None if it is another kind of
-    ID.
-    """
+    """Return the hash in an event ID of room version 4 or later; None for another kind of ID."""
     return urlsafe_b64decode(event_id[1:] + "=") if _HASHED_EVENT_ID.fullmatch(event_id) else None
 
 

@@ -23,7 +23,7 @@ _VISIBILITIES: Final[tuple[Visibility, ...]] = get_args(Visibility)
 
 
 def visibility_of(content: Content | None) -> Visibility:
-    """Return the visibility in the content of an `m.room.history_visibility` event; "shared" if absent or
+    """Return the visibility in the content of an `m.room.history_visibility` event; "shared" if missing or
     unknown.
     """
     value = content.get("history_visibility") if content is not None else None
@@ -31,7 +31,7 @@ def visibility_of(content: Content | None) -> Visibility:
 
 
 def may_see(visibility: Visibility, membership: str | None, *, joined_later: bool) -> bool:
-    """Return whether a user may see what happened while the room had this visibility and they this
+    """Return whether a user may see events from when the room had this visibility and the user this
     membership.
 
     `joined_later`: whether they joined at any point after the event, even if they have left again.
@@ -55,8 +55,8 @@ def may_see_event(
 ) -> bool:
     """Return whether the user may see `event` (a PDU or client event), given the room's state before it.
 
-    Events that change the visibility or the user's own membership may be seen if either the state before or
-    the one after allows it.
+    Events that change the visibility or the user's own membership may be seen if the state before or the
+    state after allows it.
     """
     visibilities: list[Visibility] = [visibility_before]
     memberships = [membership_before]

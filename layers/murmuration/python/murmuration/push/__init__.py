@@ -1,1 +1,1 @@
-"""Push: users' pushers, the events they are told of, and the calls of push gateways."""
+"""Push: users' pushers, the events of which they notify, and the calls of push gateways."""

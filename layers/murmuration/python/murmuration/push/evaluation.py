@@ -1,7 +1,7 @@
-"""Which new events users with pushers are notified of, and what they have read of those.
+"""Decides which new events notify users with pushers, and notes which of these the users have read.
 
 The Streams workers call this after they have woken waiting clients. It orders work in the queue
-`gateway-pushes`, which `push.gateways` carries out. Ordering something twice is harmless.
+`gateway-pushes`, which `push.gateways` does. Ordering something twice is harmless.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 def order_pushes(items: Sequence[StoredItem], users: Iterable[UserId]) -> None:
-    """Order the pushes for new log entries to those of `users`, who have pushers."""
+    """Order the pushes of new log entries to those of `users`, all of whom have pushers."""
     reachable = frozenset(users)
     if not reachable:
         return
@@ -69,7 +69,7 @@ def _concerning(user_id: UserId, entries: Sequence[NewEntry]) -> list[NewEntry]:
 
 
 class _Facts:
-    """What the push rules of some users need to know of a room. One round trip.
+    """The facts about a room that the push rules of some users need. One round trip.
 
     `redacted` are the IDs of events that are redacted now.
     """
@@ -147,8 +147,9 @@ def _orders_in_room(room_id: RoomId, concerned: Mapping[UserId, Sequence[NewEntr
 
 
 def _ends_unread(entry: LogEntry, user_id: UserId) -> bool:
-    """Return whether an event shows that its user has read everything before: they sent it, took an invite,
-    or left the room.
+    """Return whether an event shows that its user has read everything before it.
+
+    They sent it, accepted an invite, or left the room.
     """
     event = entry.event
     if event.type != MEMBER:
@@ -164,7 +165,7 @@ def _readings(user_id: UserId, entry: LogEntry, places: Sequence[tuple[int, str]
 
 
 def _push(user_id: UserId, entry: LogEntry, outcome: Outcome) -> PushOrder:
-    """Return the message that makes a user's phones be told of an event."""
+    """Return the message that makes a worker notify a user's phones of an event."""
     tweaks, prio = note_tweaks(outcome, entry.event.type)
     note: EventNote = {
         "room_id": entry.room_id,
@@ -177,7 +178,7 @@ def _push(user_id: UserId, entry: LogEntry, outcome: Outcome) -> PushOrder:
 
 
 def note_receipts(items: Sequence[StoredItem]) -> None:
-    """Order lower unread counts for users who have read something, by receipts among stream items."""
+    """Order lower unread counts for users who have read something, given new stream items with receipts."""
     receipts = [each for each in receipts_among(items, READ_TYPES) if is_local(each.user_id)]
     batch = Batch()
     unread = {user_id: batch.add(unread_read(user_id)) for user_id in {each.user_id for each in receipts}}

@@ -1,9 +1,8 @@
 """Calls of push gateways, which the queue `gateway-pushes` orders.
 
-A failing gateway is tried again after growing pauses, for a day; new notes wait meanwhile, and don't shorten
-the pause. A rejected push key loses its pusher. Everything may happen twice: gateways recognise an event by
-its ID.
-https://spec.matrix.org/v1.19/push-gateway-api/
+A failing gateway is tried again after growing pauses, for a day. New notes wait meanwhile, and don't shorten
+the pause. If a gateway rejects a push key, the pusher is removed. Everything may happen twice: gateways
+recognise an event by its ID. https://spec.matrix.org/v1.19/push-gateway-api/
 """
 
 from __future__ import annotations
@@ -43,18 +42,18 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 5_000, 3_600_000
 LONGEST_DELAY_S = 900
-"""The longest time that SQS holds a message back."""
+"""The longest delay of a message in SQS."""
 ATTEMPTS = 5
 SECONDS = 5.0
-"""How long a gateway may take."""
+"""The time limit for a gateway's answer."""
 SLOW_S = 2.0
 RESTS = 20
-"""A gateway that took longer is left alone for so many times as long as it took."""
+"""A gateway that took longer than this isn't called again for this many times the time that it took."""
 MEMORY_GB = 0.5
 CORRECTIONS = 3
-"""How often at most the number of unread events is told anew after a call."""
+"""How often the number of unread events is sent again at most after a call."""
 COUNTS_ONLY: Note = {"counts": True}
-"""A note that tells no more than how much is unread."""
+"""A note that has only the number of unread events."""
 
 
 def deliver(message: MessageBody) -> None:
@@ -74,7 +73,7 @@ def deliver(message: MessageBody) -> None:
 
 
 def _notify(user_id: UserId, note: EventNote) -> None:
-    """Tell all pushers of an event, unless the user has read it meanwhile.
+    """Notify all pushers of an event, unless the user has read it meanwhile.
 
     The event is counted as unread before the receipts are read, and a receipt is written before the unread
     events are looked up. So of two concurrent ones, at least one sees the other.
@@ -94,9 +93,10 @@ def _notify(user_id: UserId, note: EventNote) -> None:
 
 
 def _notify_of_invite(user_id: UserId, note: InviteNote) -> None:
-    """Tell all pushers of an invite to a room that this server isn't in, unless it has ended meanwhile.
+    """Notify all pushers of an invite to a room that this server isn't in, unless it has ended meanwhile.
 
-    It is counted before its row is read. Whoever ends it orders a lower count after that, so none is left.
+    The invite is counted before its row is read. Whatever ends it orders a lower count after that, so none is
+    left.
     """
     found = pushers.read_pushers(user_id).pushers
     if not found:
@@ -118,7 +118,7 @@ def _invite(user_id: UserId, note: InviteNote) -> Membership | None:
 
 def _note_reading(user_id: UserId, room_id: RoomId, up_to: Mapping[str, int], gone: int | None) -> None:
     if gone is not None and _entry(room_id, gone)[1] is not None:
-        gone = None  # whoever sent the redaction wasn't allowed to
+        gone = None  # the sender of the redaction wasn't allowed to send it
     _, changed = unread.mark_read(user_id, room_id, up_to, gone=gone)
     if changed:
         for pusher in pushers.read_pushers(user_id).pushers:
@@ -126,7 +126,7 @@ def _note_reading(user_id: UserId, room_id: RoomId, up_to: Mapping[str, int], go
 
 
 def _retry(user_id: UserId, digest: str, failures: int) -> None:
-    """Try a failing gateway again if its time has come. Of several such messages only one goes on."""
+    """Try a failing gateway again if it is due. Of several such messages only one has an effect."""
     pusher = next((each for each in pushers.read_pushers(user_id).pushers if each.digest == digest), None)
     failing = fetch(failing_read(user_id, digest))
     if pusher is None or failing is None or failing.failures != failures:
@@ -138,7 +138,7 @@ def _retry(user_id: UserId, digest: str, failures: int) -> None:
 
 
 def _tell(user_id: UserId, pusher: Pusher, note: Note) -> None:
-    """Send a note to a pusher's gateway, or keep it for the next attempt while the gateway fails."""
+    """Send a note to a pusher's gateway, or store it for the next attempt while the gateway fails."""
     failing = fetch(failing_read(user_id, pusher.digest))
     for _ in range(ATTEMPTS):
         if failing is None or failing.retry_at_ms <= now_ms():
@@ -150,10 +150,10 @@ def _tell(user_id: UserId, pusher: Pusher, note: Note) -> None:
 
 
 def _attempt(user_id: UserId, pusher: Pusher, failing: Failing | None, notes: Sequence[Note]) -> None:
-    """Tell a gateway these things in order, and note how that went.
+    """Send these notes to a gateway in order, and record the result.
 
     Calls of several workers overtake each other, and a phone shows the number that came last. So the number
-    is read again after the call, and told again if it isn't what was told.
+    of unread events is read again after the call, and sent again if it has changed.
     """
     to_tell = list(notes)
     for number, note in enumerate(to_tell):
@@ -172,7 +172,7 @@ def _attempt(user_id: UserId, pusher: Pusher, failing: Failing | None, notes: Se
         if is_last and answer.told is not None and answer.told != unread.read_total(user_id):
             to_tell.append(COUNTS_ONLY)
     if failing is not None and not failing_pushers.clear(user_id, pusher.digest, failing.revision):
-        # More came to wait meanwhile: it is told now, what was told before is not repeated.
+        # Further notes were stored meanwhile: only these are sent now.
         now = fetch(failing_read(user_id, pusher.digest))
         if now is not None:
             _attempt(user_id, pusher, now, [each for each in now.pending if each not in notes])
@@ -196,9 +196,10 @@ def _note_failure(
 def _rest(
     user_id: UserId, pusher: Pusher, failing: Failing | None, notes: Sequence[Note], rest_ms: int
 ) -> None:
-    """Leave a slow gateway alone for a while, so that it doesn't occupy workers. More notes wait meanwhile.
+    """Stop calling a slow gateway for a while, so that it doesn't occupy workers. Further notes are stored
+    meanwhile.
 
-    The number of unread events is told then in any case.
+    Afterwards the number of unread events is sent in any case.
     """
     now, revision = now_ms(), failing.revision if failing else 0
     resting = Failing(now, 1, now + rest_ms, (), revision)
@@ -208,7 +209,7 @@ def _rest(
 def _pause(user_id: UserId, pusher: Pusher, pausing: Failing, notes: Sequence[Note]) -> None:
     """Store until when a gateway isn't called, and order the next attempt.
 
-    If another worker stored something, only the notes are added to it.
+    If another worker has stored something meanwhile, only the notes are added to it.
     """
     noted = pausing.with_pending(notes)
     if failing_pushers.store(user_id, pusher.digest, noted):
@@ -230,10 +231,11 @@ def _order_retry(user_id: UserId, digest: str, failing: Failing) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """How a call went: it failed, or the push key is rejected; when the gateway wants to be asked again.
+    """The result of a call: whether it failed or the push key is rejected, and when the gateway wants to be
+    called again.
 
-    `told` is the number of unread events that it was told; None if it was told nothing. A gateway that
-    answers slowly is left alone for `rest_ms`.
+    `told` is the number of unread events that it was sent; None if it was sent none. A gateway that answers
+    slowly isn't called for `rest_ms`.
     """
 
     failed: bool = False
@@ -270,9 +272,9 @@ def _call(user_id: UserId, pusher: Pusher, note: Note) -> _Answer:
 
 
 def _content(user_id: UserId, pusher: Pusher, note: Note) -> JsonObject | None:
-    """Return the body for a gateway; None if the event can't be told of any more, or the account is locked.
+    """Return the body for a gateway; None if the event can't be shown any more, or the account is locked.
 
-    Accounts are locked when phones are stolen: these are told how much is unread, and nothing else.
+    A user locks their account if their phone is stolen: such a phone gets only the number of unread events.
     """
     batch = Batch()
     is_locked = batch.add(accounts.is_locked_read(user_id))
@@ -291,7 +293,8 @@ def _content(user_id: UserId, pusher: Pusher, note: Note) -> JsonObject | None:
     if is_locked.value:
         return None
     is_short = pusher.data.get("format") == "event_id_only"
-    told_to = device if is_short else {**device, "tweaks": note["tweaks"]}  # these tell what the event is
+    # the tweaks reveal what the event is
+    told_to = device if is_short else {**device, "tweaks": note["tweaks"]}
     if "invite" in note:
         row = _invite(user_id, note)
         if row is None:
@@ -300,7 +303,7 @@ def _content(user_id: UserId, pusher: Pusher, note: Note) -> JsonObject | None:
         return _about(note, row.event_id, row.room_id, counts, told_to) | more
     head, event = _entry(note["room_id"], int(note["ordinal"]))
     if head is None or event is None:
-        # It was counted before this look. Who redacts it looks at what is counted after that.
+        # The event was counted before this read. A redaction looks at the counted events after it is written.
         unread.mark_read(user_id, note["room_id"], {}, gone=int(note["ordinal"]))
         return None
     told = _about(note, event.event_id, event.room_id, counts, told_to)
@@ -308,7 +311,9 @@ def _content(user_id: UserId, pusher: Pusher, note: Note) -> JsonObject | None:
 
 
 def _entry(room_id: RoomId, ordinal: int) -> tuple[RoomHead | None, Event | None]:
-    """Return a room's head and the event at an ordinal; None for an event that was redacted, or is gone."""
+    """Return a room's head and the event at an ordinal; None for an event that was redacted or
+    doesn't exist.
+    """
     head = room_items.read_head(room_id)
     if head is None:
         return None, None
@@ -320,7 +325,7 @@ def _entry(room_id: RoomId, ordinal: int) -> tuple[RoomHead | None, Event | None
 def _about(
     note: EventNote | InviteNote, event_id: EventId, room_id: RoomId, counts: JsonObject, device: JsonObject
 ) -> JsonDict:
-    """Return what gateways are told whatever the pusher's format is."""
+    """Return the part of a notification that doesn't depend on the pusher's format."""
     return {
         "event_id": event_id,
         "room_id": room_id,
@@ -331,7 +336,7 @@ def _about(
 
 
 def _details(user_id: UserId, room: Room, event: Event) -> JsonDict:
-    """Return what a gateway is told of an event and its room."""
+    """Return the details of an event and its room for a gateway."""
     name, alias = NAME_KEY, CANONICAL_ALIAS_KEY
     member = (MEMBER, event.sender)
     state = room.events([name, alias, member])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Reading(TypedDict):
-    """What a user has read of a room: `up_to` is the ordinal of the last event read, by thread.
+    """The state of a user's reading in a room: `up_to` is the ordinal of the last event read, by thread.
 
     `gone` is the ordinal of an event that was redacted.
     """
@@ -25,7 +25,7 @@ class Reading(TypedDict):
 
 
 class PushOrder(TypedDict, total=False):
-    """A message of the queue: it has the user, and either a note or what was read."""
+    """A message of the queue: the user, and either a note or the state of their reading."""
 
     user_id: UserId
     note: EventNote | InviteNote

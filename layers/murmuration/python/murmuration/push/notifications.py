@@ -7,31 +7,43 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3notifications
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
-from murmuration import push_rules
+from murmuration.aws.reads import Batch
 from murmuration.clock import now_ms
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.encoding.shapes import Answer, JsonObject
 from murmuration.protocol.errors import InvalidParam
-from murmuration.protocol.event_types import CREATE_KEY, MEMBER, POWER_LEVELS_KEY
+from murmuration.protocol.event_types import (
+    CREATE_KEY,
+    IGNORED_USERS,
+    INVITE_PERMISSION,
+    MEMBER,
+    POWER_LEVELS_KEY,
+    PUSH_RULES,
+)
 from murmuration.protocol.power_levels import PowerLevels
+from murmuration.protocol.push_rules import ruleset
 from murmuration.protocol.push_rules.conditions import PushContext
-from murmuration.protocol.push_rules.evaluation import compile_ruleset, evaluate
+from murmuration.protocol.push_rules.evaluation import CompiledRuleset, Outcome, compile_ruleset, evaluate
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
+from murmuration.push import outside_invites
+from murmuration.rooms.membership.invitees import blocks_invites
 from murmuration.rooms.reading.client_events import bare_event, client_event
 from murmuration.rooms.reading.threads import thread_of
-from murmuration.rooms.reading.visibility import Seen, Viewer
+from murmuration.rooms.reading.visibility import Seen, Viewer, ignored_users
 from murmuration.rooms.room import Room
-from murmuration.search.newest_first import NewestFirst
+from murmuration.search.newest_first import AT_END, NewestFirst
 from murmuration.storage import scan_places
 from murmuration.storage.live.receipts import Receipt, read_own
-from murmuration.storage.users import memberships
+from murmuration.storage.users import account_data, memberships
+from murmuration.storage.users.memberships import Membership
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
-    from murmuration.protocol.identifiers import UserId
+    from murmuration.protocol.identifiers import RoomId, UserId
 
 PURPOSE = "notifications"
 DEFAULT, MOST = 20, 100
@@ -51,62 +63,144 @@ def get_notifications(requester: Requester, *, start: str | None, limit: int, on
     if limit == 0:
         return {"notifications": [], **({"next_token": start} if start else {})}
     rate_limits.check("notifications", requester.user_id)
-    scan = _scan(requester, start)
-    rules = compile_ruleset(push_rules.ruleset_for(requester.user_id))
-    contexts: dict[str, _Context] = {}
-    budget, oldest = Budget(LIST_BYTES), now_ms() - OLDEST_MS
-    found: list[JsonObject] = []
-    own: dict[str, dict[str, int]] = {}
+    places = _read_places(requester, start)
+    wishes = _Wishes.read(requester.user_id)
+    rows = [row for row in memberships.read_memberships(requester.user_id) if wishes.admits(row)]
+    if places is not None:
+        rows = [row for row in rows if row.room_id in places]
+    invites = [row for row in rows if row.membership == "invite"]
+    page = _Page(requester.user_id, wishes, limit, only, invites)
+    joined = [row for row in rows if row.membership == "join"]
+    scan = NewestFirst(requester.user_id, requester.device_id, joined, places)
     for room, viewer, seen in scan:
-        event = seen.entry.event
-        if event.origin_server_ts < oldest:
-            scan.end_room(room.room_id)
-            continue
-        thread = thread_of(event)
-        if event.sender == requester.user_id and event.type != MEMBER:
-            mine = own.setdefault(room.room_id, {})
-            mine.setdefault(thread, seen.entry.ordinal)
-            continue
-        if seen.entry.redacted_because is not None:
-            continue
-        context = contexts.setdefault(room.room_id, _Context(room, requester.user_id))
-        outcome = evaluate(rules, bare_event(event), context.of(event.sender))
-        if not outcome.notify or (only == HIGHLIGHT and not outcome.highlight):
-            continue
-        shown = {
-            "actions": outcome.actions,
-            "event": _shown(viewer, seen),
-            "read": seen.entry.ordinal <= own.get(room.room_id, {}).get(thread, 0)
-            or context.has_read(seen.entry.ordinal, thread),
-            "room_id": room.room_id,
-            "ts": event.origin_server_ts,
-        }
-        budget.spend(json_bytes(shown))
-        found.append(shown)
-        if len(found) >= limit or budget.left < LIST_BYTES // 4:
+        page.take_invites(since=seen.entry.event.origin_server_ts)
+        if page.is_full:
+            scan.give_back(seen)
             break
+        if seen.entry.event.origin_server_ts < page.oldest:
+            scan.end_room(room.room_id)
+        else:
+            page.take(room, viewer, seen)
+            if page.is_full:
+                break
     left = scan.places_left()
+    if not left:
+        page.take_invites(since=page.oldest)
+    left |= {row.room_id: AT_END for row in page.invites}
     token = scan_places.write(requester.user_id, PURPOSE, left) if left else None
-    return {"notifications": found, **({"next_token": token} if token else {})}
+    return {"notifications": page.found, **({"next_token": token} if token else {})}
+
+
+def _read_places(requester: Requester, start: str | None) -> Mapping[str, int] | None:
+    if start is None:
+        return None
+    places = scan_places.read(requester.user_id, PURPOSE, start)
+    if places is None:
+        raise InvalidParam("from is not a token of this list, or has expired")
+    return places
+
+
+@dataclass(frozen=True, slots=True)
+class _Wishes:
+    """What the user wants to be told of: their push rules, whom they ignore, whether they want invites."""
+
+    rules: CompiledRuleset
+    ignored: frozenset[str]
+    blocks_invites: bool
+
+    @classmethod
+    def read(cls, user_id: UserId) -> _Wishes:
+        batch = Batch()
+        rules, ignored, permission = (
+            batch.add(account_data.content_read(user_id, "", name))
+            for name in (PUSH_RULES, IGNORED_USERS, INVITE_PERMISSION)
+        )
+        batch.fetch()
+        changes = cast("ruleset.Changes", rules.value or {})
+        return cls(
+            compile_ruleset(ruleset.ruleset_of(user_id, changes)),
+            ignored_users(ignored.value),
+            blocks_invites(permission.value or {}),
+        )
+
+    def admits(self, row: Membership) -> bool:
+        """Return whether the user may be notified of what is in a room."""
+        if row.membership == "invite":
+            return not self.blocks_invites and row.sender not in self.ignored
+        return row.membership == "join"
+
+
+class _Page:
+    """A page of notifications as it is filled, the newest first.
+
+    `invites` are those that may yet come, the newest first. They are taken from the memberships: this server
+    may not be in their rooms, and who is invited sees nothing of most rooms' logs.
+    """
+
+    def __init__(
+        self, user_id: UserId, wishes: _Wishes, limit: int, only: str | None, invites: Iterable[Membership]
+    ) -> None:
+        self.found: list[JsonObject] = []
+        self.oldest = now_ms() - OLDEST_MS
+        recent = [row for row in invites if (row.changed_ms or 0) >= self.oldest]
+        self.invites = sorted(recent, key=lambda row: row.changed_ms or 0, reverse=True)
+        self._user_id, self._wishes, self._limit, self._only = user_id, wishes, limit, only
+        self._budget = Budget(LIST_BYTES)
+        self._contexts: dict[RoomId, _Context] = {}
+        self._own: dict[RoomId, dict[str, int]] = {}
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.found) >= self._limit or self._budget.left < LIST_BYTES // 4
+
+    def take_invites(self, *, since: int) -> None:
+        """Take the invites that came since a time, as many as there is room for."""
+        while self.invites and (self.invites[0].changed_ms or 0) >= since and not self.is_full:
+            row = self.invites.pop(0)
+            context = PushContext(self._user_id, None, 0, 0)
+            outcome = evaluate(self._wishes.rules, outside_invites.event_of(row), context)
+            self._add(outcome, outside_invites.listed_event(row), row.room_id, is_read=False)
+
+    def take(self, room: Room, viewer: Viewer, seen: Seen) -> None:
+        """Take an event if the user is notified of it."""
+        event, ordinal = seen.entry.event, seen.entry.ordinal
+        thread = thread_of(event)
+        if event.sender == self._user_id and event.type != MEMBER:
+            self._own.setdefault(room.room_id, {}).setdefault(thread, ordinal)
+            return
+        if seen.entry.redacted_because is not None or event.sender in self._wishes.ignored:
+            return
+        context = self._contexts.setdefault(room.room_id, _Context(room, self._user_id))
+        outcome = evaluate(self._wishes.rules, bare_event(event), context.of(event.sender))
+        if not self._concerns(outcome):
+            return
+        said_later = self._own.get(room.room_id, {}).get(thread, 0)
+        is_read = ordinal <= said_later or context.has_read(ordinal, thread)
+        self._add(outcome, _shown(viewer, seen), room.room_id, is_read=is_read)
+
+    def _concerns(self, outcome: Outcome) -> bool:
+        return outcome.notify and (self._only != HIGHLIGHT or outcome.highlight)
+
+    def _add(self, outcome: Outcome, event: ClientEvent, room_id: RoomId, *, is_read: bool) -> None:
+        if not self._concerns(outcome):
+            return
+        notification: JsonObject = {
+            "actions": outcome.actions,
+            "event": event,
+            "read": is_read,
+            "room_id": room_id,
+            "ts": event["origin_server_ts"],
+        }
+        self._budget.spend(json_bytes(notification))
+        self.found.append(notification)
 
 
 def _shown(viewer: Viewer, seen: Seen) -> ClientEvent:
     return client_event(seen.entry, viewer, membership=seen.membership, with_room_id=False)
 
 
-def _scan(requester: Requester, start: str | None) -> NewestFirst:
-    places: Mapping[str, int] | None = None
-    if start is not None:
-        places = scan_places.read(requester.user_id, PURPOSE, start)
-        if places is None:
-            raise InvalidParam("from is not a token of this list, or has expired")
-    all_rooms = memberships.read_memberships(requester.user_id)
-    joined = [each for each in all_rooms if each.membership in ("join", "invite")]
-    return NewestFirst(requester.user_id, requester.device_id, joined, places)
-
-
 class _Context:
-    """What push rules need to know of a room, and what its user has read. It is read when it is first
+    """The facts about a room that push rules need, and the events that its user has read. Read when first
     needed.
     """
 

@@ -1,4 +1,4 @@
-"""The messages of the queue `gateway-pushes`, and how they are put into it."""
+"""The messages of the queue `gateway-pushes`, and how they are queued."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from murmuration.aws import queues
 from murmuration.identity.budgets import PUSH, charge, server_owner
 from murmuration.protocol.event_types import ENCRYPTED
+from murmuration.protocol.identifiers import server_of
 from murmuration.protocol.push_rules.evaluation import Outcome
-from murmuration.storage.rooms.member_index import is_local, server_of
+from murmuration.storage.rooms.member_index import is_local
 
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId, UserId
@@ -29,9 +30,10 @@ URGENT = (
     "m.rtc.notification",
     "m.rtc.invite",
 )
-"""Types of events that a phone is told of at once, though their rule makes no sound: calls among them.
+"""Types of events of which a phone is notified at once, although their rule plays no sound: calls are among
+them.
 
-What calls of Element X ring by has had several names (MSC4075).
+The events by which calls of Element X ring have had several names (MSC4075).
 """
 
 
@@ -58,7 +60,7 @@ def reading(
 
 
 def note_tweaks(outcome: Outcome, event_type: str) -> tuple[dict[str, Any], Literal["high", "low"]]:
-    """Return the tweaks that gateways get by the outcome of push rules, and how urgent the push is."""
+    """Return the tweaks for gateways from the outcome of push rules, and how urgent the push is."""
     tweaks = outcome.tweaks
     if len(json.dumps(tweaks)) > MOST_TWEAK_BYTES:
         tweaks = {"highlight": True} if outcome.highlight else {}

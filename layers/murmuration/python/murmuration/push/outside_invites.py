@@ -1,8 +1,8 @@
-"""Invites to rooms that this server isn't in: they ring phones, too.
+"""Invites to rooms that this server isn't in, which notify phones too.
 
-Such an invite is no event of a room's log, but a row of its user. So the user's stream says which room's row
-has changed, and the row says whether there is an invite. In the number on an app's icon it counts as an event
-before the room's first.
+Such an invite isn't an event of a room's log, but a row of its user. So the user's stream says which room's
+row has changed, and the row says whether there is an invite. In the number on an app's icon it counts as an
+event before the room's first one.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from murmuration.aws.reads import Batch
+from murmuration.clock import now_ms
 from murmuration.protocol.event_types import (
     CANONICAL_ALIAS_KEY,
     IGNORED_USERS,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from murmuration.push.json_types import PushOrder
 
 BEFORE_ALL = 0
-"""The place of an invite among a room's events."""
+"""The ordinal that stands for an invite among a room's events."""
 
 
 def note_outside_invites(items: Sequence[StoredItem]) -> None:
@@ -79,7 +80,7 @@ def _orders(user_id: UserId, room_id: RoomId) -> list[Message]:
 
 
 def event_of(row: Membership) -> ClientEvent:
-    """Return the event of an invite, as far as it is known."""
+    """Return the event of an invite, with the fields that are known."""
     own = next((each for each in reversed(row.stripped_state) if _is(each, (MEMBER, row.user_id))), None)
     content = own["content"] if own is not None else {"membership": "invite"}
     return {
@@ -93,8 +94,16 @@ def event_of(row: Membership) -> ClientEvent:
     }
 
 
+def listed_event(row: Membership) -> ClientEvent:
+    """Return the event of an invite as the list of notifications shows it, without the room's ID."""
+    event = event_of(row)
+    del event["room_id"]
+    event["unsigned"] = {"age": now_ms() - event["origin_server_ts"], "membership": "invite"}
+    return event
+
+
 def details(row: Membership) -> JsonDict:
-    """Return what a gateway is told of an invite and its room."""
+    """Return the details of an invite and its room for a gateway."""
     inviter = (MEMBER, row.sender)
     texts = {
         name: _text(row, pair, key)
@@ -115,7 +124,7 @@ def details(row: Membership) -> JsonDict:
 
 
 def _text(row: Membership, pair: tuple[str, str], name: str) -> str:
-    """Return a text of the room's stripped state, which is another server's; empty if there is none."""
+    """Return a text from the room's stripped state, which another server sent; empty if there is none."""
     for event in row.stripped_state:
         if _is(event, pair):
             value = event["content"].get(name)

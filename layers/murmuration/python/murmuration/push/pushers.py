@@ -44,10 +44,9 @@ def _shown(pusher: Pusher) -> JsonObject:
 def set_pusher(requester: Requester, body: Fields) -> None:
     """Add or replace one of the requester's pushers, or delete it if `kind` is null.
 
-    Without `append` other users lose their pushers with this app and push key. That is done last, so
-    repeating a request that stopped halfway goes on with it. Raises MissingParam, BadJson, InvalidParam,
-    TooLarge, LimitExceeded.
-    https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3pushersset
+    Without `append` other users lose their pushers with this app and push key. That is done last, so if a
+    request stopped halfway, repeating it completes it. Raises MissingParam, BadJson, InvalidParam, TooLarge,
+    LimitExceeded. https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3pushersset
     """
     app_id, pushkey = body.string("app_id"), body.string("pushkey")
     _check_names(app_id, pushkey)

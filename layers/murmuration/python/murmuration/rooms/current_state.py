@@ -1,4 +1,4 @@
-"""All of a room's current state, which a warm process remembers while the room's state stays as it is.
+"""All of a room's current state, which a warm process caches until the room's state changes.
 
 A large room's state is most of what /state, /members and a first sync read, and it seldom changes.
 """
@@ -17,11 +17,12 @@ from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import StateEntry
 
 REMEMBERED_BYTES = 6_000_000
-"""The most stored JSON of state to cache, in bytes; its objects take some five times the memory."""
+"""The maximum size of the cached state, in bytes of stored JSON. Its objects take about five times the
+memory."""
 _OTHERS = ""
 _remembered: LruCache[tuple[str, int, NodeId, str], tuple[StateEntry, ...]] = LruCache(REMEMBERED_BYTES)
 """The state events by room, state version, snapshot, and part (members or others). State is read after the
-head. So what is kept may be newer than its version, but never older."""
+head. So a cached entry may be newer than its version, but never older."""
 _profiles: LruCache[tuple[str, int, NodeId], RawJson] = LruCache(REMEMBERED_BYTES // 3)
 """What `read_joined_profiles` returned, by room, state version and snapshot."""
 

@@ -5,6 +5,7 @@ They exist for the type checker: import them under TYPE_CHECKING, because making
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from murmuration.protocol.encoding.json_types import ClientEvent
@@ -24,7 +25,7 @@ class TimelinePage(TypedDict):
 
 
 class EventContext(TypedDict):
-    """An event, what came before and after it, and the state after the last of these events."""
+    """An event, the events before and after it, and the state after the last of these events."""
 
     start: str
     end: str
@@ -69,7 +70,7 @@ class ListedTexts(TypedDict, total=False):
 
 
 class RoomListing(ListedTexts):
-    """A room as the directory shows it."""
+    """A room in the form of the directory."""
 
     room_id: RoomId
     num_joined_members: int
@@ -78,9 +79,12 @@ class RoomListing(ListedTexts):
 
 
 class RoomSummary(RoomListing):
-    """A room summary. `allowed_room_ids` are the rooms whose members may join this restricted room."""
+    """A room summary. `allowed_room_ids` are the rooms whose members may join this restricted room.
 
-    room_version: str
+    Other servers don't always tell the version of a room.
+    """
+
+    room_version: NotRequired[str]
     encryption: NotRequired[str]
     allowed_room_ids: NotRequired[list[RoomId]]
 
@@ -88,14 +92,14 @@ class RoomSummary(RoomListing):
 class SpaceRoom(RoomSummary):
     """A room within a hierarchy of spaces, with its m.space.child events."""
 
-    children_state: list[StrippedState]
+    children_state: Sequence[StrippedState]
 
 
 class PublicRoomsPage(TypedDict):
-    """A page of the directory."""
+    """A page of the directory. Other servers don't always tell how many rooms there are."""
 
     chunk: list[RoomListing]
-    total_room_count_estimate: int
+    total_room_count_estimate: NotRequired[int]
     next_batch: NotRequired[str]
     prev_batch: NotRequired[str]
 

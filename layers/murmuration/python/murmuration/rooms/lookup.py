@@ -1,4 +1,4 @@
-"""Finding events of a room by the ID that a client names."""
+"""Finds events of a room by the ID that a client names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from murmuration.rooms.room import Room
-from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms import event_store, room_items
 from murmuration.storage.rooms.room_items import LogEntry
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ MAX_ID_BYTES = 255
 def fits_id(text: str) -> bool:
     """Return whether `text` is short enough for an identifier, type or state key.
 
-    Longer ones are never looked up.
+    Longer texts are never looked up.
     """
     return 0 < len(text.encode()) <= MAX_ID_BYTES
 
@@ -30,11 +30,7 @@ def find_entry(room: Room, event_id: EventId) -> LogEntry | None:
 
 def find_entries(room: Room, event_ids: Sequence[EventId]) -> dict[EventId, LogEntry]:
     """Return the entries of the room's log with these event IDs, by ID. Two round trips."""
-    places = room_items.locate([event_id for event_id in event_ids if fits_id(event_id)], room.room_id)
-    keys = [
-        (room.room_id, place["ordinal"])
-        for place in places.values()
-        if place["room_id"] == room.room_id and "ordinal" in place
-    ]
+    ordinals = event_store.read_ordinals([each for each in event_ids if fits_id(each)], room.room_id)
+    keys = [(room.room_id, ordinal) for ordinal in ordinals.values()]
     entries = room_items.read_log_entries(keys, {room.room_id: room.version})
     return {entry.event.event_id: entry for entry in entries}

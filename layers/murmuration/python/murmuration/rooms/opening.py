@@ -37,7 +37,7 @@ def open_room(token: AccessToken, room_id: RoomId, taking: Taking | None = None)
 def open_room_with_profile(
     token: AccessToken, room_id: RoomId
 ) -> tuple[Requester, Room | None, dict[str, str]]:
-    """Verify `token`, load the room and the requester's member profile in one read.
+    """Verify `token`, and load the room and the requester's member profile in one read.
 
     The room is None if it isn't known. Raises UnknownToken.
     """

@@ -1,4 +1,4 @@
-"""`Room`: a room at one moment, whose state is read when it is needed."""
+"""`Room`: a room at one moment. Its state is read when it is needed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 
 _states: LruCache[tuple[str, int], dict[StateKey, StateEntry | None]] = LruCache(512)
-"""Current state by (room, state version). State is read after the head, so it may be newer than the version
-that it is kept under, never older; a write on top of it is then refused, as the head has moved on too."""
+"""Cached state by (room, state version). State is read after the head, so a cached entry may be newer than
+its version, but never older. A write based on a newer one is refused, because the head has moved too."""
 _servers: LruCache[tuple[str, int, str], bool] = LruCache(512)
-"""Whether a server has somebody joined, by room, state version and server."""
+"""Cached answers whether a server has a joined user, by room, state version and server."""
 
 
 class Room:
-    """A room as of one head: everything read through it belongs to that state version."""
+    """A room at one head: everything that is read through it belongs to that state version."""
 
     def __init__(self, head: RoomHead) -> None:
         self.head = head
@@ -53,9 +53,9 @@ class Room:
         return self.head.version
 
     def entries(self, pairs: Iterable[StateKey]) -> dict[StateKey, StateEntry]:
-        """Return the state events with these (type, state key) pairs that exist.
+        """Return the existing state events with these (type, state key) pairs.
 
-        One read for those not known yet.
+        One read for those that aren't cached.
         """
         wanted = list(dict.fromkeys(pairs))
         missing = [pair for pair in wanted if pair not in self._known]
@@ -95,13 +95,13 @@ class Room:
 
     @property
     def federates(self) -> bool:
-        """Return whether users of other servers may join."""
+        """Whether users of other servers may join."""
         create = self.event(CREATE)
         return create is not None and create.content.get("m.federate") is not False
 
     def require_residency(self) -> None:
-        """Raise NotFound unless a local user is in the room: otherwise its events aren't this server's
-        business.
+        """Raise NotFound unless a local user is in the room: otherwise this server has no right to its
+        events.
         """
         if not self.head.is_resident:
             raise NotFound(f"This server is not in room {self.room_id}")
@@ -113,7 +113,7 @@ class Room:
 
 
 def advance(room: Room, head: RoomHead, changes: Mapping[StateKey, StateEntry | None]) -> Room:
-    """Return the room after `head` and `changes` were written on top of `room`. Known state stays known."""
+    """Return the room after `head` and `changes` were written based on `room`. Cached state is kept."""
     after = Room(head)
     if head.state_version != room.head.state_version:
         after._known.update(room._known)
@@ -122,7 +122,9 @@ def advance(room: Room, head: RoomHead, changes: Mapping[StateKey, StateEntry | 
 
 
 def prefetch(rooms: Sequence[Room], pairs: Sequence[StateKey]) -> None:
-    """Read the unknown state events with these (type, state key) pairs of all `rooms` together."""
+    """Read the state events with these (type, state key) pairs that aren't cached, for all `rooms`
+    together.
+    """
     missing = {room.room_id: [pair for pair in pairs if pair not in room._known] for room in rooms}
     batch = Batch()
     answers = {

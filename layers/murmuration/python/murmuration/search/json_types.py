@@ -32,7 +32,7 @@ class SearchResult(TypedDict):
 
 
 class ResultGroup(TypedDict):
-    """The IDs of the events of one room or sender. `order` is the group's place among all groups.
+    """The IDs of the events of one room or sender. `order` is the group's position among all groups.
 
     `next_batch` is the token of the group's next page, if it may have one.
     """

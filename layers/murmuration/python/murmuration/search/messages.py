@@ -1,7 +1,7 @@
-"""Search in messages, by scanning the requester's rooms from the newest event back.
+"""Search in messages: scans the requester's rooms from the newest event back.
 
-There is no index: a page ends after some seconds with what was found, and `next_batch` goes on from there.
-Encrypted rooms are left out, because their events have no readable text.
+There is no index: a page ends after some seconds with the events found so far, and `next_batch` continues
+from there. Encrypted rooms are left out, because their events have no readable text.
 https://spec.matrix.org/v1.19/client-server-api/#server-side-search
 """
 
@@ -52,26 +52,27 @@ KEYS = {
     "content.name": (NAME, "name"),
     "content.topic": (TOPIC, "topic"),
 }
-"""Each key with the type of events, and the property of their content, that it is about."""
+"""For each key of a search: the type of events, and the property of their content, that it searches."""
 DEFAULT, MOST = 10, 100
 MOST_CONTEXT, DEFAULT_CONTEXT = 20, 5
 CONTEXT_SECONDS = 5.0
-"""After this time no more contexts are read. The scan may have taken as long, and a request may take 29 s."""
+"""After this time no more contexts are read. The scan may have taken as long before, and a request may take
+29 s."""
 MOST_WORDS, MOST_TERM_BYTES = 20, 1_000
 MOST_UPGRADES = 10
-"""How many upgrades of a room a search goes back."""
+"""How many upgrades of a room a search follows back."""
 GROUPS = ("room_id", "sender")
 _MARKS = (
     "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u06d6-\u06ed\u0900-\u0963\u0971-\u0dff"
     "\u0e31-\u0e3a\u0e47-\u0e4e\u0eb1-\u0ebc\u0ec8-\u0ecd\u0f71-\u0f84\u102b-\u103e\u17b4-\u17d3"
 )
-"""Accents, and vowels that are written as marks. `re` doesn't count them among a word's characters."""
+"""Accents, and vowels that are written as marks. `re` doesn't count them as characters of a word."""
 _WORD = re.compile(rf"[\w{_MARKS}]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """What to search for, and what to return with it. `context` is (before, after, with profiles)."""
+    """The terms to search for, and what to return. `context` is (before, after, with profiles)."""
 
     words: tuple[str, ...]
     keys: tuple[str, ...]
@@ -103,7 +104,7 @@ class Criteria:
         return cls(
             words=tuple(dict.fromkeys(_words(term)))[:MOST_WORDS],
             keys=keys,
-            event_filter=parse_room_event_filter(category.get("filter", {})),
+            event_filter=parse_room_event_filter(fields.object("filter")),
             by_rank=_order(fields) == "rank",
             context=_context(Fields(context)) if context is not None else None,
             include_state=fields.boolean("include_state", default=False),
@@ -140,9 +141,10 @@ class _Hit:
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """Where a page begins: the places in the rooms, None for their ends, and the group that it is of.
+    """The beginning of a page: the positions in the rooms, None for their ends, and the page's group.
 
-    A group is a sender or a room. Its token is that of all results, a dot and the group's name in Base64.
+    A group is a sender or a room. Its token is the token of all results, a dot and the group's name in
+    Base64.
     """
 
     places: Mapping[str, int] | None = None
@@ -150,7 +152,7 @@ class _Start:
 
     @classmethod
     def parse(cls, requester: Requester, token: str | None) -> _Start:
-        """Return the place that a token names. Raises InvalidParam for an unknown token."""
+        """Return the beginning that a token names. Raises InvalidParam for an unknown token."""
         if token is None:
             return cls()
         name, _, encoded = token.partition(".")
@@ -167,7 +169,7 @@ class _Start:
 
     @staticmethod
     def token(name: str, group: str) -> str:
-        """Return the token of a group's next page, or of all groups' if it is empty."""
+        """Return the token of a group's next page; if `group` is empty, that of all results."""
         return f"{name}.{unpadded_base64.encode_urlsafe(group.encode())}" if group else name
 
 
@@ -196,7 +198,7 @@ def search(requester: Requester, body: Fields, start: str | None) -> Answer:
         if not budget.take(json_bytes(result)):
             result.pop("context", None)
             budget.spend(json_bytes(result))
-            context = None  # to read others that don't fit either would take long
+            context = None  # trying further contexts that don't fit either would take long
         results.append(result)
     found: Answer = {"count": len(hits), "highlights": list(criteria.words), "results": results}
     more = scan_places.write(requester.user_id, PURPOSE, left) if left else ""
@@ -212,7 +214,7 @@ def search(requester: Requester, body: Fields, start: str | None) -> Answer:
 
 
 def _find(requester: Requester, criteria: Criteria, begin: _Start) -> tuple[list[_Hit], dict[str, int]]:
-    """Return the events of a page, newest first, and the places where the scan goes on."""
+    """Return the events of a page, newest first, and the positions at which the scan continues."""
     wanted = criteria.event_filter
     limit = wanted.limit_within(default=DEFAULT, maximum=MOST)
     hits: list[_Hit] = []
@@ -240,9 +242,9 @@ def _find(requester: Requester, criteria: Criteria, begin: _Start) -> tuple[list
 
 
 def _with_predecessors(wanted: EventFilter, own: set[RoomId]) -> EventFilter:
-    """Return the filter with the rooms of the user that its rooms are upgrades of.
+    """Return the filter with the predecessors of its rooms added, if the user has been in them.
 
-    Clients name the present room alone, and its older messages are in the rooms before.
+    Clients name only the current room, but its older messages are in the rooms that it replaced.
     """
     if wanted.rooms is None:
         return wanted
@@ -296,7 +298,7 @@ def _texts(keys: Iterable[str], event: Event) -> list[str]:
 
 
 def _aggregations(hits: Sequence[_Hit]) -> Aggregations:
-    """Return the bundled aggregations of the events. Reads nothing for events that nothing relates to."""
+    """Return the bundled aggregations of the events. Reads nothing for events without relations."""
     rooms: dict[str, list[_Hit]] = {}
     for hit in hits:
         rooms.setdefault(hit.room.room_id, []).append(hit)
@@ -324,7 +326,7 @@ def _result(
 def _context_of(
     requester: Requester, hit: _Hit, before_limit: int, after_limit: int, with_profiles: bool
 ) -> ResultContext:
-    """Return the events around a hit that the requester may see; those before it come newest first."""
+    """Return the events around a hit that the requester may see; those before it with the newest first."""
     view = View(requester, hit.room, hit.viewer, None)
     ordinal, head = hit.seen.entry.ordinal, hit.room.head
     before = Scan(view, EventFilter(), ordinal - 1, head.oldest - 1, forward=False)
@@ -376,9 +378,10 @@ def _grouped(hits: Sequence[_Hit], name: str) -> dict[str, ResultGroup]:
 def _page_groups(
     groups: Mapping[str, Mapping[str, ResultGroup]], left: Mapping[str, int], more: str, begin: _Start
 ) -> None:
-    """Add `next_batch` to the groups that may have more: those of rooms that aren't at their end.
+    """Add `next_batch` to the groups that may have more results: those of rooms that aren't scanned to their
+    end.
 
-    In pages of one sender's events, rooms have no token of their own: it would be for two groups at once.
+    In pages of one sender's events, rooms have no token of their own: it would have to name two groups.
     """
     for name, some in groups.items():
         for value, group in some.items():
@@ -387,7 +390,7 @@ def _page_groups(
 
 
 def _states(hits: Sequence[_Hit], budget: Budget) -> dict[str, list[ClientEvent]]:
-    """Return the current state of the requester's rooms; of the members only the results' senders."""
+    """Return the current state of the results' rooms; of the members only the results' senders."""
     states: dict[str, list[ClientEvent]] = {}
     senders: dict[str, set[UserId]] = {}
     for hit in hits:

@@ -1,4 +1,4 @@
-"""The events of several rooms that a user may see, the newest first, within bounds of time and reads."""
+"""The events of several rooms that a user may see, the newest first, within limits for time and reads."""
 
 from __future__ import annotations
 
@@ -24,16 +24,18 @@ if TYPE_CHECKING:
 
 FIRST_PAGE, PAGE = 20, 200
 MOST_ROOMS = 1000
-"""How many rooms are scanned at once. The others' turn comes when these have no more."""
+"""How many rooms are scanned at once. Others are scanned when these have no more events."""
 AT_END = 10**15
-"""A place after every event."""
+"""A position after every event."""
 MOST_ENTRIES = 10_000
 SECONDS = 5.0
 
 
 @dataclass(slots=True)
 class _Room:
-    """A room that is scanned: what was read of it and isn't passed yet, and where the next page begins."""
+    """A room that is scanned: the events that were read but not yielded yet, and where the next page
+    begins.
+    """
 
     room: Room
     viewer: Viewer
@@ -54,7 +56,7 @@ class _Room:
 
     @property
     def place(self) -> int:
-        """The ordinal at which the scan of this room goes on."""
+        """The ordinal at which the scan of this room continues."""
         return self.entries[0].ordinal + 1 if self.entries else self.before
 
 
@@ -67,7 +69,7 @@ class NewestFirst:
 
     Within a room they come in the order of the log. `places` says where to begin in each room; without it, at
     the end. Without `encrypted`, encrypted rooms are left out. It ends when there are no more events in the
-    first `MOST_ROOMS`, or after `SECONDS` or `MOST_ENTRIES` events: `places_left` says where to go on.
+    first `MOST_ROOMS`, or after `SECONDS` or `MOST_ENTRIES` events: `places_left` says where to continue.
     """
 
     def __init__(
@@ -130,8 +132,15 @@ class NewestFirst:
                 yield newest.room, newest.viewer, each
 
     def _begin(self, rooms: Iterable[_Room]) -> None:
-        """Read the newest events of all rooms, some at a time."""
+        """Read the newest events of all rooms, several rooms at a time."""
         concurrency.parallel(*(functools.partial(each.read) for each in rooms))
+
+    def give_back(self, seen: Seen) -> None:
+        """Let the next page begin with the event that was yielded last, for which this page has no room."""
+        for each in self._rooms:
+            if each.room.room_id == seen.entry.room_id:
+                each.entries.insert(0, seen.entry)
+                each.is_over = False
 
     def end_room(self, room_id: RoomId) -> None:
         """Skip the rest of a room."""
@@ -140,6 +149,6 @@ class NewestFirst:
                 each.entries, each.is_over = [], True
 
     def places_left(self) -> dict[str, int]:
-        """Return where to go on in each room that has more."""
+        """Return where to continue in each room that has more events."""
         left: dict[str, int] = {each.room.room_id: each.place for each in self._rooms if not each.is_over}
         return left | self._later

@@ -16,7 +16,7 @@ from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.event_types import MEMBER
-from murmuration.protocol.identifiers import RoomId, UserId
+from murmuration.protocol.identifiers import RoomId, UserId, localpart_of, server_of
 from murmuration.rooms.reading import summaries
 from murmuration.rooms.room import Room, prefetch
 from murmuration.settings import settings
@@ -25,19 +25,18 @@ from murmuration.storage.users import accounts, memberships, profiles, user_word
 
 DEFAULT, MOST = 10, 50
 MOST_FOUND = 200
-"""How many users with a fitting word are looked at."""
+"""How many users with a matching word are considered."""
 MOST_ROOMS, MOST_MEMBERS = 50, 500
-"""How many rooms with members of other servers, and how many of these, are looked at."""
+"""How many rooms with remote members, and how many of these members, are considered."""
 MOST_PUBLISHED = 100
-"""How many published rooms are looked at, to find those with members of other servers."""
+"""How many published rooms are searched for those with remote members."""
 NAMES = {"displayname": "display_name", "avatar_url": "avatar_url"}
 Found = dict[UserId, Mapping[str, str]]
-"""By user ID the fields `displayname` and `avatar_url` that there are."""
+"""The existing fields among `displayname` and `avatar_url`, by user ID."""
 
 
 def search_user_directory(requester: Requester, body: Fields) -> Answer:
-    """Return the users who have, for each word of the search term, a word in their name or ID that begins
-    with it.
+    """Return the users in whose name or ID, for each word of the search term, a word begins with it.
 
     Raises MissingParam, BadJson, LimitExceeded.
     """
@@ -46,8 +45,8 @@ def search_user_directory(requester: Requester, body: Fields) -> Answer:
     wanted = user_words.words_of(term)
     if not wanted or not limit:
         return {"results": [], "limited": False}
-    # Of a whole ID the server's name isn't in the index.
-    indexed = user_words.words_of(term.partition(":")[0]) if term.startswith("@") else wanted
+    # Of an ID the server's name isn't in the index, and people leave out the @.
+    indexed = user_words.words_of(term.partition(":")[0])
     longest = max(indexed or wanted, key=len)
     candidates = user_words.find_by_prefix(longest, MOST_FOUND)
     found = _profiles(candidates) | _members(requester.user_id)
@@ -65,24 +64,23 @@ def search_user_directory(requester: Requester, body: Fields) -> Answer:
 
 
 def _fits(user_id: UserId, fields: Mapping[str, str], wanted: Iterable[str]) -> bool:
-    local, _, server = user_id[1:].partition(":")
-    words = [*user_words.words_of(local), *user_words.words_of(fields.get("displayname", ""))]
-    words += user_words.words_of(server)
+    texts = (localpart_of(user_id), fields.get("displayname", ""), server_of(user_id))
+    words = [word for text in texts for word in user_words.words_of(text)]
     return all(any(word.startswith(part) for word in words) for part in wanted)
 
 
 def _rank(user_id: UserId, fields: Mapping[str, str], term: str) -> tuple[bool, bool, bool, str]:
-    """Return the sort key: a match of the whole ID, then of the whole name, then users with a name, then
-    by ID.
+    """Return the sort key: first users whose whole ID matches, then whose whole name matches, then users with
+    a name, then by ID.
     """
     folded = term.strip().casefold()
     name = fields.get("displayname", "")
-    whole = folded in (user_id.casefold(), user_id[1:].partition(":")[0].casefold())
+    whole = folded in (user_id.casefold(), localpart_of(user_id).casefold())
     return not whole, name.casefold() != folded, not name, user_id
 
 
 def _profiles(user_ids: Iterable[UserId]) -> Found:
-    """Return the profiles of those local users whose accounts are in use. One round trip for a hundred items.
+    """Return the profiles of those local users whose accounts are active. One round trip for a hundred items.
 
     The read is eventually consistent, which costs half as much.
     """
@@ -101,7 +99,7 @@ def _profiles(user_ids: Iterable[UserId]) -> Found:
 def _members(user_id: UserId) -> Found:
     """Return the remote members of a user's rooms, and of published rooms that are open to everybody.
 
-    Nothing is read of rooms without remote members.
+    Reads nothing for rooms without remote members.
     """
     joined, published = concurrency.gather(
         functools.partial(memberships.read_joined_rooms, user_id), _read_published
@@ -128,13 +126,15 @@ def _read_published() -> list[RoomId]:
 
 
 def _is_open(room: Room) -> bool:
-    """Return whether everybody may see who is in a room: they may join it, or read it without joining."""
+    """Return whether everybody may see a room's members, because they may join it, or read it without
+    joining.
+    """
     listed = summaries.listing(room)
     return listed["world_readable"] or listed.get("join_rule") == "public"
 
 
 def _members_of(room: Room, known: Found) -> Found:
-    """Return the remote members of a room who aren't known yet, as far as there is room for them."""
+    """Return those remote members of a room who aren't in `known` yet, up to the limit."""
     others = [
         each
         for each in member_index.read_present(room.head, limit=MOST_MEMBERS)

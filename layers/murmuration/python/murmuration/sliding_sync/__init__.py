@@ -1,1 +1,3 @@
-"""Simplified sliding sync (MSC4186): a client sees a part of its list of rooms, read as /sync reads rooms."""
+"""Simplified sliding sync (MSC4186): a client sees a part of its list of rooms. Rooms are read as for
+/sync.
+"""

@@ -1,4 +1,4 @@
-"""One look of a sliding sync: everything that is new for a connection, and the client's state after it."""
+"""One look of a sliding sync: all updates for a connection, and the client's state after them."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ if TYPE_CHECKING:
     from murmuration.sliding_sync.json_types import ListCount, RoomSection, SlidingSyncAnswer
 
 ROOMS_AT_ONCE = 50
-"""The sections of so many rooms are made side by side, before it is known which of them fit."""
+"""The sections of this many rooms are built in parallel, before it is known which of them fit."""
 LONGEST_S = 8.0
-"""How long rooms are added to an answer; the next answer has the others."""
+"""How long rooms are added to an answer. The others come with the next answer."""
 SETTLING_MS = 1000
-"""How soon to look again at a room whose state is being settled: nobody rings when that is done."""
+"""After how long to look again at a room whose state is being settled: nothing rings when that is done."""
 RESERVED_BYTES = 400_000
 LEAST_ROOM_BYTES = 1_000_000
-"""How much of an answer the rooms may take in any case."""
+"""The part of an answer that the rooms may take in any case."""
 
 
 @dataclass
 class SlidingAnswer:
     """An answer that is being built. `state` is the client's state after it.
 
-    `is_new` says that there is something which the client waits for, `is_partial` that something was left for
-    the next answer, of which nobody may ring again. `again_ms` is when to look again at
-    what was left for later, without anybody who would ring; 0 for nothing.
+    `is_new` says that it has updates for which the client waits. `is_partial` says that updates were left for
+    the next answer, for which no ring may come. `again_ms` is when to look again at updates for which nothing
+    rings; 0 for none.
     """
 
     state: ConnectionState
@@ -69,7 +69,7 @@ class SlidingAnswer:
 
     @property
     def changes_ms(self) -> int:
-        """When something may change by time alone (milliseconds); 0 for never."""
+        """When something may change merely because time passes (milliseconds); 0 for never."""
         ends = (self.again_ms, waiting.typing_end_ms(self.state.positions))
         return min((end for end in ends if end), default=0)
 
@@ -78,7 +78,7 @@ class SlidingAnswer:
         return {"pos": pos, "lists": counts, "rooms": self.rooms, "extensions": self.extensions}
 
     def when_quiet(self) -> SlidingSyncAnswer:
-        """Return the next answer's JSON if nothing comes until then; its `pos` is empty."""
+        """Return the JSON of the next answer if there are no updates until then. Its `pos` is empty."""
         extensions: JsonDict = {}
         if "to_device" in self.extensions:
             extensions["to_device"] = {**self.extensions["to_device"], "events": []}
@@ -87,11 +87,11 @@ class SlidingAnswer:
         return {**self.as_json(""), "rooms": {}, "extensions": extensions}
 
     def moves_messages(self, since: str) -> bool:
-        """Return whether the client's place in its messages isn't `since` any more."""
+        """Return whether the client's position in its to-device messages differs from `since`."""
         return "to_device" in self.extensions and self.extensions["to_device"]["next_batch"] != since
 
     def for_rooms(self, name: str) -> dict[str, object]:
-        """Return the part of an extension that is by room."""
+        """Return the `rooms` part of an extension."""
         section: dict[str, object] = self.extensions.setdefault(name, {}).setdefault("rooms", {})
         return section
 
@@ -103,7 +103,7 @@ def assemble(
     late: bool = False,
     beside: Sequence[Callable[[], object]] = (),
 ) -> SlidingAnswer:
-    """Read everything once, and return the answer. With `late` it may miss what came a moment ago.
+    """Read everything once, and return the answer. With `late` it may miss very recent changes.
 
     The functions in `beside` are called at the same time. Raises InvalidParam for an invalid `since`.
     """
@@ -135,7 +135,7 @@ class _Assembly:
         self.rows = self._visible_rows(blocks_invites(contents.get(INVITE_PERMISSION, {})))
 
     def _visible_rows(self, no_invites: bool) -> list[Membership]:
-        """Return the user's memberships, without invites that aren't shown."""
+        """Return the user's memberships, without hidden invites."""
         return [
             row
             for row in self.look.facts.memberships
@@ -184,7 +184,9 @@ class _Assembly:
     def _read_device(
         self, since: int, beside: Sequence[Callable[[], object]]
     ) -> tuple[Inbox | None, KeyCounts | None, object]:
-        """Return the device's messages and key counts, if requested, and call the functions in `beside`."""
+        """Return the device's messages and key counts if they are requested, and the result of the functions
+        in `beside`.
+        """
         request, look = self.request, self.look
         return concurrency.gather(
             lambda: (
@@ -197,7 +199,7 @@ class _Assembly:
     # -- The user's and the device's streams -------------------------------------------------------------
 
     def _take_user_stream(self, changes: account.Changes) -> None:
-        """Add the account data, and note the changed data about rooms."""
+        """Add the account data, and record which data about rooms changed."""
         state, scope = self.state, self.request.account_data
         state.positions.user = changes.user_position
         self.answer.is_partial |= changes.user_position < self.look.facts.user_head
@@ -230,7 +232,7 @@ class _Assembly:
         self.answer.is_new |= bool(inbox.events)
 
     def _add_keys(self, counts: KeyCounts | None, own_devices: set[UserId]) -> None:
-        """Add changed devices and key counts. They are news if they differ from the last answer's."""
+        """Add changed devices and key counts. They count as updates if they differ from the last answer's."""
         positions = self.state.positions
         follows = self.before is not None and self.before.key_rooms is not None
         if counts is not None:
@@ -248,7 +250,9 @@ class _Assembly:
     # -- Joined rooms ------------------------------------------------------------------------------------
 
     def _add_rooms(self, sight: InSight, budget: Budget) -> None:
-        """Add the visible joined rooms. What doesn't fit is left for the next answer, which comes at once."""
+        """Add the visible joined rooms. Those that don't fit are left for the next answer, which comes at
+        once.
+        """
         self._note_rules()
         rows: dict[str, Membership] = {row.room_id: row for row in self.rows if row.membership == "join"}
         told: set[str] = set()
@@ -291,7 +295,7 @@ class _Assembly:
     def _add_some(
         self, some: Sequence[tuple[Room, Membership, Asked]], told: set[str], budget: Budget
     ) -> bool:
-        """Add some rooms. Return whether more may fit."""
+        """Add some rooms. Returns whether more may fit."""
         new = [(room, asked) for room, row, asked in some if self._is_unknown(room, row, asked)]
         about = [
             room.room_id for room, row, asked in some if asked.with_data and self._is_behind(room, row, asked)
@@ -353,7 +357,7 @@ class _Assembly:
                 self.answer.is_new = True
 
     def _note_rules(self) -> None:
-        """Find the rooms whose unread events must be counted anew, because push rules have changed."""
+        """Find the rooms whose unread events must be counted again, because push rules have changed."""
         positions = self.state.positions
         counted_by = rule_digests.digests_of(self.ctx.user_id, self.ctx.push_changes, self.ctx.ignored)
         outdated = rule_digests.outdated(positions.counted_by, counted_by)
@@ -362,7 +366,7 @@ class _Assembly:
         positions.counted_by = counted_by
 
     def _note_untold(self, told: set[str]) -> None:
-        """Remember, for rooms that aren't in the answer, what changed beside their logs."""
+        """Remember, for rooms that aren't in the answer, what changed outside of their logs."""
         hashes = {self.ctx.hash(RoomId(room_id)) for room_id in told}
         changed = {self.ctx.hash(RoomId(room_id)) for room_id in self.ctx.room_data} - hashes
         for name, shown in self.state.shown.items():
@@ -374,7 +378,7 @@ class _Assembly:
     # -- Other rooms -------------------------------------------------------------------------------------
 
     def _add_others(self, sight: InSight, left: Sequence[Membership], budget: Budget) -> None:
-        """Add visible invites and knocks, rooms from which others removed the user, and rooms that were
+        """Add visible invites and knocks, rooms from which others removed the user, and rooms that the user
         left.
         """
         kept: dict[str, Membership] = {row.room_id: row for row in self.rows if row.membership != "join"}
@@ -396,7 +400,7 @@ class _Assembly:
             self.state.positions.others[name] = mark(row.event_id)
 
     def _other_section(self, row: Membership, wish: Wish | None) -> RoomSection | None:
-        """Return the answer's part for a room that the user isn't in; None to leave it for the next look."""
+        """Return the section of a room that the user isn't in; None to leave it for the next look."""
         room, is_merged = self.found.get(row.room_id), self.request.is_merged
         if row.membership in ("invite", "knock"):
             return other_rooms.from_outside(self.ctx, room, row, is_merged=is_merged)

@@ -1,4 +1,4 @@
-"""The extensions for encryption: messages to the device, changed devices, and key counts."""
+"""The extensions for encryption: to-device messages, changed devices, and key counts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ KeyCounts = tuple[dict[str, int], list[str]]
 _PLACE = re.compile(r"d(\d{1,15})", re.ASCII)
 
 
-# -- Messages to the device ------------------------------------------------------------------------------
+# -- To-device messages ------------------------------------------------------------------------------
 
 
 def place_in_messages(since: str) -> int:
@@ -55,7 +55,7 @@ def read_messages(look: Look, since: int, limit: int) -> Inbox:
 
 
 def acknowledge(look: Look, since: int) -> None:
-    """Delete the messages that the client has by its `since`, if this connection has shown any."""
+    """Delete the messages that the client has according to its `since`, if this connection has shown any."""
     state = look.place.state if look.place is not None else None
     if since > 0 and (state is None or state.positions.unacknowledged):
         requester = look.requester
@@ -70,7 +70,7 @@ def messages_section(inbox: Inbox) -> MessagesSection:
 
 
 def read_key_counts(look: Look) -> KeyCounts | None:
-    """Return the device's key counts; None if the client has them."""
+    """Return the device's key counts; None if the client has these already."""
     state = look.place.state if look.place is not None else None
     follows = state is not None and state.key_rooms is not None
     if follows and state is not None and look.facts.device_head <= state.positions.device:
@@ -91,7 +91,7 @@ def keys_section(state: ConnectionState, lists: DeviceLists) -> KeysSection:
     return section
 
 
-# -- Whose devices changed -------------------------------------------------------------------------------
+# -- Users whose devices changed -------------------------------------------------------------------------
 
 
 def device_changes(
@@ -101,9 +101,9 @@ def device_changes(
     rooms: Mapping[str, Room],
     own_devices: set[UserId],
 ) -> DeviceLists:
-    """Return the users whose devices a client should fetch again; moves `state` to the rooms' heads.
+    """Return the users whose devices a client should fetch again. Moves `state` to the rooms' heads.
 
-    A client that begins to ask for them is told nothing: it knows nobody yet, or fetches all devices.
+    The first request of a client gets no users: it knows no devices yet, or fetches all of them.
     """
     before = state.key_rooms
     joined_rows = [row for row in rows if row.membership == "join" and row.room_id in rooms]
@@ -142,7 +142,7 @@ def device_changes(
 def is_behind(
     ctx: Context, state: ConnectionState, rows: Sequence[Membership], rooms: Mapping[str, Room]
 ) -> bool:
-    """Return whether the client wasn't told of all changes in its rooms, up to their heads."""
+    """Return whether there are changes, up to the rooms' heads, of which the client wasn't told."""
     known = state.key_rooms or {}
     heads = [rooms[row.room_id] for row in rows if row.membership == "join" and row.room_id in rooms]
     return any(
@@ -153,7 +153,7 @@ def is_behind(
 
 
 def has_unsettled(rows: Sequence[Membership], rooms: Mapping[str, Room]) -> bool:
-    """Return whether the state of one of the client's rooms is on its way."""
+    """Return whether the state of one of the client's rooms is being settled."""
     return any(
         rooms[row.room_id].head.unsettled is not None
         for row in rows
@@ -162,7 +162,9 @@ def has_unsettled(rows: Sequence[Membership], rooms: Mapping[str, Room]) -> bool
 
 
 def left_key_rooms(state: ConnectionState | None, rows: Sequence[Membership]) -> list[RoomId]:
-    """Return the rooms that the user has left since the last answer told of their members' keys."""
+    """Return the rooms that the user has left since the last answer that included changes of their members'
+    keys.
+    """
     known = state.key_rooms if state is not None else None
     return [
         row.room_id
@@ -182,7 +184,7 @@ def _is_moved(before: KeyPosition | None, now: KeyPosition) -> bool:
 def _in_room(
     ctx: Context, room: Room, row: Membership, before: KeyPosition | None
 ) -> tuple[str, KeyPosition, DeviceLists] | None:
-    """Return the changes through one changed joined room; None to leave it for the next look."""
+    """Return the changes from one changed joined room; None to leave it for the next look."""
     own = joined.own_pair(ctx)
     entries = room.entries([own, (ENCRYPTION, "")])
     if own not in entries or entries[own].event.event_id != row.event_id:

@@ -1,5 +1,4 @@
-"""Sliding sync: what is new for a connection, at once if there is something, else as soon as something
-comes.
+"""Sliding sync: the updates for a connection, at once if there are any, else as soon as there are.
 
 https://github.com/matrix-org/matrix-spec-proposals/blob/main/proposals/4186-simplified-sliding-sync.md
 """
@@ -29,26 +28,29 @@ if TYPE_CHECKING:
     from murmuration.sliding_sync.json_types import SlidingSyncAnswer
 
 RENEWED_AFTER_MS = 10 * 86_400_000
-"""A row that is still used after this time is stored anew, so that it doesn't expire."""
+"""A row that is still used after this time is stored again, so that it doesn't expire."""
 
 
 def sliding_sync(
     token: AccessToken, request: SlidingRequest, asking: marks.Asking | None = None
 ) -> SlidingSyncAnswer:
-    """Answer a request. Nothing that the client was told is used up before it comes with the answer's pos.
+    """Return the answer to a request. Stored updates aren't removed before a request with the answer's pos
+    comes.
 
-    With `asking` the client may be sent away to wait with a marked pos. Raises UnknownToken, UnknownPos,
-    InvalidParam, LimitExceeded where too many requests wait and there is nothing new, Unavailable.
+    With `asking`, the answer may have a marked pos, with which the client waits without a function. Raises
+    UnknownToken, UnknownPos, InvalidParam, LimitExceeded if too many requests wait and there are no updates,
+    Unavailable.
     """
     return _SlidingSync(token, request, asking).run()
 
 
 class _SlidingSync:
-    """One request's way to its answer: as /sync, it registers for a wait beside its first look.
+    """Handles one request: like /sync, it registers for a wait while it looks for the first time.
 
-    A client that was called shows where it was parked, and is registered for its next wait side by side with
-    the first of its reads, as in /sync. A client that comes from a place which nobody has rung, as it asks
-    otherwise now or was away, waits on there: it is registered already, so one look shows all.
+    The `pos` of a client that was called shows where it was parked. It is registered for its next wait in
+    parallel with the first of its reads, as in /sync. If a client comes from a place that hasn't been rung,
+    because its request has changed or it was away, it continues to wait there: it is registered already, so
+    one look finds everything.
     """
 
     def __init__(self, token: AccessToken, request: SlidingRequest, asking: marks.Asking | None) -> None:
@@ -60,7 +62,7 @@ class _SlidingSync:
         self.asking = asking if asking is not None and self._may_park(asking) else None
         self.wait: Wait | None = None
         self.stood = False
-        """Whether the wait was registered by an earlier request, whose client may still come back to it."""
+        """Whether an earlier request registered the wait. Its client may still come back to it."""
         self.refused = False
         self.waited = False
         self.looked_since = False
@@ -131,11 +133,13 @@ class _SlidingSync:
         self.wait = registered.wait if registered is not None else None
 
     def _look_again(self, found: Look) -> None:
-        """Check after the registration whether what was read beside it has changed since."""
+        """Check after the registration whether the data that was read in parallel has changed since."""
         self.looked_since = is_unchanged(found)
 
     def _stands(self, found: Look) -> bool:
-        """Go on with the wait that stands where the client was parked, if there is one."""
+        """Continue the wait at the place where the client was parked, if that wait stands. Returns whether it
+        does.
+        """
         if self.asking is not None and self.place is not None and not self._comes_by_call():
             self.wait = waiting.standing(
                 self.token, found.listener, self.place, of_keys=self.request.is_of_keys
@@ -144,7 +148,7 @@ class _SlidingSync:
         return self.stood
 
     def _register(self, found: Look) -> None:
-        """Register a parked wait where that can be, else a held one."""
+        """Register a parked wait if that is possible, else a held one."""
         self.looked_since = False
         if self.asking is not None:
             letter = marks.slot_letter(found.connection.number, of_keys=self.request.is_of_keys)
@@ -158,7 +162,7 @@ class _SlidingSync:
         self.refused = self.wait is None
 
     def _hold_instead(self) -> None:
-        """Give up a parked wait whose client can't be parked; the next one is held."""
+        """Release a parked wait whose client can't be parked. The next one is held."""
         if not self.stood:
             self._give_up()
         self.wait, self.asking, self.stood = None, None, False
@@ -176,10 +180,11 @@ class _SlidingSync:
         return answer.as_json(pos)
 
     def _quiet(self, found: Look, answer: SlidingAnswer) -> str:
-        """Return what the next answer says if nothing comes; empty if the client isn't to be parked.
+        """Return the next answer if there are no updates; empty if the client isn't to be parked.
 
-        That is where something was left for the next look. And the next request's body follows from this
-        answer: who is told of another number of rooms, or of messages to the device, will ask otherwise.
+        It isn't parked if something was left for the next look, or if the next request's body will change
+        because of this answer: a client that gets a new number of rooms, or to-device messages, will send
+        another body.
         """
         before = found.place.state.counts if found.place is not None else None
         if (
@@ -194,14 +199,16 @@ class _SlidingSync:
         return marks.quiet(answer.when_quiet())
 
     def _pos(self, found: Look, answer: SlidingAnswer) -> str:
-        """Return the answer's pos: the request's, if the client's state is unchanged."""
+        """Return the answer's pos: that of the request if the client's state is unchanged."""
         place = found.place
         if place is not None and place.state == answer.state and _is_fresh(place.state.written_ms):
             return place.pos
         return sliding_positions.write(found.connection, place, answer.state)
 
     def _release(self, answer: SlidingAnswer, *, parks: bool) -> None:
-        """Give the wait's slot back if nobody will wait on it; one that was held to its end ends itself."""
+        """Release the wait's slot if no client will wait on it. A wait that was held to its end needs no
+        release.
+        """
         if self.wait is None or parks or self.stood:
             return
         if self.wait.kept or answer.is_new or not self.looked_since:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Hero(TypedDict):
-    """A member whom a room may be named for."""
+    """A member whose name may be part of a room's name."""
 
     user_id: UserId
     displayname: NotRequired[str]
@@ -25,7 +25,7 @@ class Hero(TypedDict):
 
 
 class RoomSection(TypedDict, total=False):
-    """What is told of one room. `bump_stamp` is in milliseconds.
+    """The section of one room. `bump_stamp` is in milliseconds.
 
     The accepted form of the proposal has `membership`, `lists`, `stripped_state` and `expanded_timeline`, and
     no unread counts; the form before it has `invite_state` and `unstable_expanded_timeline`.
@@ -61,7 +61,7 @@ class ListCount(TypedDict):
 
 
 class MessagesSection(TypedDict):
-    """To-device messages, and the position to ask from the next time."""
+    """To-device messages, and the position from which to continue."""
 
     next_batch: str
     events: list[ToDeviceEvent]

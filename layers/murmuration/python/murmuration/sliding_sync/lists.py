@@ -1,4 +1,4 @@
-"""The lists of rooms: which rooms they contain, in which order, and what is wanted of the visible ones."""
+"""The lists of rooms: their rooms, their order, and what the request wants of the visible rooms."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from murmuration.storage.users import account_data
 from murmuration.storage.users.memberships import Membership
 
 MOST_ASKED = 1_000
-"""For how many rooms without a known activity time the newest event is read, to order them."""
+"""For how many rooms without a known activity time the newest event is read, to sort them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +36,18 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class InSight:
-    """How many rooms each list has, and what is wanted of each visible room, the last active one first."""
+    """The number of rooms in each list, and what is wanted of each visible room, the last active one
+    first.
+    """
 
     counts: dict[str, int]
     wishes: dict[str, Wish]
 
 
 def is_listed(row: Membership) -> bool:
-    """Return whether a room is in the user's lists: they are in it, or were removed from it by others.
+    """Return whether a room is in the user's lists: they are in it, or others removed them from it.
 
-    Who is banned after they had left counts as removed, and stays so when the ban ends.
+    A user who was banned after leaving counts as removed, even after the ban ends.
     """
     if row.membership in ("join", "invite", "knock"):
         return True
@@ -69,8 +71,8 @@ def in_sight(
 ) -> InSight:
     """Return the rooms among these memberships that a request's lists and subscriptions make visible.
 
-    It takes no round trip if no list filters by type, encryption, tags or spaces, and the rooms' activity
-    times are known.
+    If no list filters by type, encryption, tags or spaces, and the rooms' activity times are known, it takes
+    no round trip.
     """
     listed = [row for row in rows if is_listed(row)]
     order = _by_activity(listed, rooms)
@@ -103,7 +105,7 @@ def in_sight(
 
 
 def activity_ms(row: Membership, room: Room | None) -> int:
-    """Return when something last happened that the user may know of; 0 if unknown."""
+    """Return the time of the last activity that the user may know about; 0 if unknown."""
     if row.membership == "join" and room is not None and room.head.active_ms is not None:
         return max(room.head.active_ms, row.changed_ms or 0)
     return row.changed_ms or 0
@@ -120,14 +122,14 @@ def _by_activity(rows: Sequence[Membership], rooms: Mapping[str, Room]) -> list[
 
 
 def _newest_ms(room: Room) -> int:
-    """Return the newest event's time, for rooms in which activity isn't noted yet."""
+    """Return the newest event's time, for rooms whose activity time isn't recorded yet."""
     entries = room_items.read_log(room.room_id, room.version, limit=1, forward=False)
     return max((entry.event.origin_server_ts for entry in entries), default=0)
 
 
 @dataclass
 class _FilterFacts:
-    """What filters need to know. It is read when the first filter needs it."""
+    """The facts that filters need. They are read when the first filter needs them."""
 
     rows: Sequence[Membership]
     rooms: Mapping[str, Room]
@@ -165,7 +167,7 @@ class _FilterFacts:
 
     @functools.cached_property
     def _states(self) -> dict[str, dict[StateKey, Any]]:
-        """Return the contents of the rooms' create and encryption events that the user may see."""
+        """The contents of the rooms' create and encryption events that the user may see."""
         joined = [self.rooms[row.room_id] for row in self.rows if self._is_inside(row)]
         prefetch(joined, [CREATE_KEY, ENCRYPTION_KEY])
         found: dict[str, dict[StateKey, Any]] = {}

@@ -1,4 +1,6 @@
-"""A sliding sync's first round trip: who asks, their connection's state, their memberships and streams."""
+"""A sliding sync's first round trip: the requester, their connection's state, their memberships and
+streams.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,12 @@ if TYPE_CHECKING:
     from murmuration.protocol.push_rules.ruleset import Changes
 
 TYPES = (PUSH_RULES, DIRECT, IGNORED_USERS, INVITE_PERMISSION)
-"""The account data that decide what is shown."""
+"""The account data that decides what is shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the first round trip read. `place` is None for a new connection."""
+    """The result of the first round trip. `place` is None for a new connection."""
 
     facts: Facts
     connection: Connection
@@ -44,8 +46,8 @@ class Look:
         return self.first.identity.listener
 
     def state(self) -> ConnectionState:
-        """Return a copy of the client's state. For a new connection the user's stream so far counts as
-        seen.
+        """Return a copy of the client's state. A new connection starts at the current end of the user's
+        stream.
         """
         if self.place is not None:
             return self.place.state.copy()
@@ -53,7 +55,7 @@ class Look:
 
 
 def look(token: AccessToken, request: SlidingRequest, known: Look | None = None) -> Look:
-    """Read everything at once. With a `known` look verify the token again and read only the rest.
+    """Read everything in one round trip. With a `known` look, verify the token again and read only the rest.
 
     Raises UnknownToken, UnknownPos, Unavailable.
     """
@@ -76,7 +78,7 @@ def look(token: AccessToken, request: SlidingRequest, known: Look | None = None)
 
 
 def is_unchanged(found: Look) -> bool:
-    """Return whether the memberships and the heads of the user's own streams still are as they were read."""
+    """Return whether the memberships and the heads of the user's own streams are still as they were read."""
     facts, user_id, device_id = found.facts, found.requester.user_id, found.requester.device_id
     user, device = streams.user_stream(user_id), streams.device_stream(user_id, device_id)
     heads, rows = concurrency.gather(

@@ -1,17 +1,18 @@
-"""Marked places in a connection: all that a client of sliding sync needs to wait without a function.
+"""Marked places in a connection: everything that a client of sliding sync needs to wait without a function.
 
-They are what the marks of /sync are (`sync.marks`), with two differences. A quiet answer has more to say: the
-lists' counts, and what each answer says of encryption. And a mark is good for one body only, as an answer is.
-CloudFront's viewer function sees no body, but its length, which is part of the fingerprint. So a changed body
-of another length comes to the function at once. The mapping template sees the body, and compares its digest
-with the mark's: where they differ, it has SQS refuse the request, and the client is sent to the function.
+They are like the marks of /sync (`sync.marks`), with two differences. First, a quiet answer has more content:
+the lists' counts, and the part about encryption that each answer has. Second, a mark is valid for one body
+only, because an answer is. CloudFront's viewer function doesn't see the body, but its length, which is part
+of the fingerprint. So a changed body of another length goes to the function at once. The mapping template
+sees the body, and compares its digest with the mark's. If they differ, the template makes SQS refuse the
+request, and the client is sent to the function.
 
 Templates have no cryptographic hash. Their strings are Java's, whose `hashCode()` has 32 bits; the digest
-has two of them, of the body and of a part of its characters. Nobody but the client itself is kept waiting
-by a body that was made to have another's digest.
+consists of two of them, one of the body and one of a part of its characters. A client that makes a body with
+another one's digest can only keep itself waiting.
 
-Where a request comes to the function although the viewer function should have parked it, or the template
-refused it, the function holds it. So no client asks again and again at once, whatever goes wrong on the way.
+If a request comes to the function although the viewer function should have parked it, or the template refused
+it, the function holds it. So no client repeats its request in a fast loop, whatever goes wrong.
 """
 
 from __future__ import annotations
@@ -31,16 +32,16 @@ from murmuration.sync import marks
 from murmuration.sync.marks import LONGEST_ABSENCE_MS, SHORTEST_TIMEOUT_MS, Place, fingerprint
 
 LETTERS = "qrs"
-"""What the names of a connection's slots begin with. Apps have three connections; more of them share slots.
-All slots of a user's devices are in one item, which whoever rings reads."""
+"""The prefixes of a connection's slots. Apps have three connections; further ones share slots. All slots of a
+user's devices are in one item, which every ring reads."""
 MOST_BYTES = 32_768
-"""How long a body may be whose client is parked."""
+"""The maximum length of a body whose client is parked."""
 MOST_QUIET = 1_200
-"""How long the text of a quiet answer may be: it is part of each URI."""
+"""The maximum length of a quiet answer, because it is part of each URI."""
 WITHOUT = re.compile(r'"txn_id": *"[^"]*"')
-"""What the digest leaves out: it is another one in each request, and means nothing."""
+"""The part that the digest leaves out: it differs in each request, and has no meaning."""
 HALF = re.compile("[a-m0-4A-M]")
-"""What is left out of the second half of the digest."""
+"""The characters that are left out of the second half of the digest."""
 _SEPARATOR = "~"
 _MARK = re.compile(token_forms.MARK, re.ASCII)
 
@@ -61,7 +62,7 @@ def digest_of(text: str) -> str:
 
 @dataclass(frozen=True)
 class Asking:
-    """The parts of a request that its answer depends on besides its `pos`: the body, and a fingerprint of
+    """The parts of a request on which its answer depends besides its `pos`: the body, and a fingerprint of
     the rest.
     """
 
@@ -70,18 +71,20 @@ class Asking:
 
     @classmethod
     def of(cls, values: Sequence[str], body: bytes, *, at_edge: bool) -> Asking:
-        """Take what a request asks by; the length of its body is part of the fingerprint."""
+        """Return these parts of a request. The length of its body is part of the fingerprint."""
         return cls(fingerprint([*values, str(len(body))], at_edge=at_edge), body)
 
     @functools.cached_property
     def digest(self) -> str:
-        """The body's digest; empty for a body whose client can't be parked."""
+        """The body's digest; empty if a client with this body can't be parked."""
         if len(self.body) > MOST_BYTES or not self.body.isascii():
             return ""
         return digest_of(self.body.decode())
 
     def should_wait(self, pos: str, timeout_ms: int) -> bool:
-        """Return whether a request with this `pos` should have been parked before it came here."""
+        """Return whether a request with this `pos` should have been parked before it came to this
+        function.
+        """
         found = _MARK.fullmatch(pos)
         if found is None or timeout_ms < SHORTEST_TIMEOUT_MS:
             return False
@@ -94,15 +97,13 @@ class Asking:
 
 
 def place(pos: str | None) -> Place | None:
-    """Return the place where a client was parked, which a mark, a call or a refusal names."""
+    """Return the place where a client was parked, as a mark, a call or a refusal names it; else None."""
     found = token_forms.POS_PLACE.fullmatch(pos or "")
     return Place(found[1], found[2]) if found is not None else None
 
 
 def slot_letter(connection_number: int, *, of_keys: bool) -> str:
-    """Return the beginning of the names of a connection's slots. A wait for keys alone is rung for fewer
-    changes.
-    """
+    """Return the prefix of a connection's slots. Fewer changes ring a wait that is only for keys."""
     return KEYS_LETTER if of_keys else LETTERS[connection_number % len(LETTERS)]
 
 
@@ -117,8 +118,8 @@ def is_refusal(pos: str | None) -> bool:
 def quiet(answer: Mapping[str, Any]) -> str:
     """Return the text of a quiet answer, without braces and `pos`; empty if it doesn't fit into a mark.
 
-    The counts of keys are between two `~`: they aren't told to a client that is called, as they may have
-    changed. A client that was told of fewer keys than it has would make more of them.
+    The counts of keys are between two `~`: a called client doesn't get them, because they may have changed. A
+    client that is told a smaller number of keys than it has would upload more.
     """
     extensions = dict(answer["extensions"])
     keys = extensions.pop("e2ee", None)
@@ -148,7 +149,8 @@ def mark(pos: str, wait: Wait, asking: Asking, until_s: int, quiet_text: str) ->
 
 def called(marked: str, prefix: str = CALLED_POS) -> str:
     """Return the call that a mark becomes when its queue rings, or the refusal. API Gateway's mapping
-    template makes the same."""
+    template makes the same text.
+    """
     return marks.called(marked, prefix)
 
 

@@ -1,4 +1,4 @@
-"""Rooms in a sliding sync that the user isn't in: invites, knocks, and those they left."""
+"""Rooms in a sliding sync that the user isn't in: invites, knocks, and rooms that they left."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from murmuration.sliding_sync.json_types import RoomSection
 
 LEAST_TIMELINE = 1
-"""A room that was left is shown with the leaving, whatever limit was asked for."""
+"""The leave event of a room is always shown, whatever limit the request has."""
 
 
 def from_outside(ctx: Context, room: Room | None, row: Membership, *, is_merged: bool) -> RoomSection:
@@ -63,7 +63,8 @@ def left_room(
 
     If the user was in the room and the client doesn't know it, the section has the state of that time.
     `told_ms` is when the connection's last answer was made; None for its first. `is_known` says that the
-    client was told of another membership that wasn't joined: a ban after a kick is no beginning.
+    client already knows that the user isn't joined, for example because of a kick before a ban: then the room
+    isn't shown as new.
     """
     position = ctx.position(room.room_id)
     after = position.ordinal if position is not None else None
@@ -111,7 +112,7 @@ def _state_at_leaving(
 ) -> dict[StateKey, Event]:
     """Return the room's state after the event at the ordinal `left_at`, which ended the user's last stay.
 
-    Of the members only required and `needed` ones come.
+    It has only required and `needed` members.
     """
     members = required_state.members_of(required)
     if members is not None:

@@ -1,4 +1,4 @@
-"""The state of a joined room in a sliding sync: at first everything that is required, later what changed."""
+"""The state of a joined room in a sliding sync: at first everything that is required, later only changes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from murmuration.sync import timeline
 from murmuration.sync.timeline import Window
 
 FEW = 8
-"""So many pairs of a type and a state key are read one by one, rather than all of a room's state."""
+"""Up to this many (type, state key) pairs are read one by one; beyond it, all of a room's state is read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """The changes of a room's state since the client's last answer.
 
-    `state` is None if all is new. `gone` are the pairs that the state no longer has.
+    `state` is None if everything is new. `gone` are the pairs that the state no longer has.
     """
 
     state: Mapping[StateKey, Event] | None
@@ -45,7 +45,9 @@ class Change:
 
 
 def changes_since(room: Room, position: RoomPosition, window: Window) -> Change:
-    """Return what changed of the state since a position: by the log's newest events if they are complete."""
+    """Return the changes of the state since a position: from the log's newest events if these are
+    complete.
+    """
     new = [entry for entry in window.passed if entry.ordinal > position.ordinal]
     if window.start > position.ordinal + 1 or any(entry.resolved for entry in new):
         return Change(*timeline.state_changes(room, position.ordinal, room.head.state_root))
@@ -53,7 +55,7 @@ def changes_since(room: Room, position: RoomPosition, window: Window) -> Change:
 
 
 def members_needed(window: Window) -> set[str]:
-    """Return the users whose member events a client needs: senders, and subjects of member events."""
+    """Return the users whose member events a client needs: senders, and the targets of member events."""
     events = [entry.event for entry in window.entries]
     targets = {event.member_id for event in events if event.type == MEMBER and event.is_state}
     return {event.sender for event in events} | targets
@@ -80,10 +82,9 @@ def wanted_state(
 ) -> dict[StateKey, Event]:
     """Return the state events to show.
 
-    That is changed state that is `required`; all changed member events if the timeline `is_whole`, because
-    nothing in between is left out; and older state that is required now but wasn't in `known`. `needed` are
-    the users whose member events the client lacks. `current` is the room's state without members, if it was
-    read.
+    They are changed state that is `required`; if the timeline `is_whole`, all changed member events, because
+    no events were left out; and older state that is required now but wasn't in `known`. `needed` are the
+    users whose member events the client lacks. `current` is the room's state without members, if it was read.
     """
     if change.state is None:
         return _read(room, required, needed, current)
@@ -104,7 +105,7 @@ def wanted_state(
 
 
 def stubs(required: Required, change: Change) -> list[dict[str, str]]:
-    """Return what the accepted form shows for required state that is gone."""
+    """Return the entries with which the accepted form shows that required state was removed."""
     lazy = required_state.is_lazy(required)
     return [
         {"type": event_type, "state_key": state_key}
@@ -146,7 +147,7 @@ def _read(
 
 
 def read_current(room: Room, pairs: Iterable[StateKey]) -> list[StateEntry]:
-    """Return a room's state without members. The room then knows which of these `pairs` exist."""
+    """Return a room's state without members. Afterwards the room has cached which of these `pairs` exist."""
     entries = room_items.read_state_but_members(room.room_id, room.version)
     found = {pair: entry for entry in entries if (pair := entry.event.state_pair) is not None}
     room.remember({pair: found.get(pair) for pair in pairs})

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from murmuration.sliding_sync.json_types import Hero, RoomSection
 
 DECIDING = (*joined.DECIDING, NAME_KEY, AVATAR_KEY)
-"""State that is read of each room, because push rules and the section depend on it."""
+"""State that is read for each room, because push rules and the section depend on it."""
 NEWEST = 50
 """How many of the newest items of a room's stream are read for a client that doesn't know the room."""
 
@@ -49,7 +49,7 @@ class Asked:
     """The request for one room: from lists and subscriptions, and from extensions.
 
     `known` is the required state that the client has so far. `is_direct` says that the user's account data
-    list the room as a direct chat. `told_ms` is when the connection's last answer was made, None for its
+    lists the room as a direct chat. `told_ms` is when the connection's last answer was made, None for its
     first. `current` is the room's state without members, if it was read.
     """
 
@@ -83,7 +83,7 @@ class RoomPart:
 
 
 def needs_look(ctx: Context, room: Room, row: Membership, asked: Asked, state: ConnectionState) -> bool:
-    """Return whether there may be something to show of a visible joined room."""
+    """Return whether a visible joined room may have something to show."""
     name, shown = ctx.hash(room.room_id), asked.shown
     position = joined.known_position(ctx, room, row)
     if position is None or shown is None:
@@ -103,13 +103,13 @@ def needs_look(ctx: Context, room: Room, row: Membership, asked: Asked, state: C
 
 
 def is_expanded(asked: Asked) -> bool:
-    """Return whether more of the timeline is asked for than the client has."""
+    """Return whether the request asks for more of the timeline than the client has."""
     shown = asked.shown
     return shown is not None and not shown.is_whole and asked.wish.timeline_limit > shown.limit
 
 
 def joined_room(ctx: Context, room: Room, row: Membership, asked: Asked) -> RoomPart | None:
-    """Return what is to be shown of a joined room; None to leave it for the next look."""
+    """Return the part of a joined room; None to leave it for the next look."""
     position = joined.known_position(ctx, room, row)
     if position is None and asked.shown is not None:
         asked = replace(asked, shown=None, known=())
@@ -142,11 +142,10 @@ def joined_room(ctx: Context, room: Room, row: Membership, asked: Asked) -> Room
 
 
 def read_ahead(ctx: Context, asked: Sequence[tuple[Room, Asked]]) -> list[Asked]:
-    """Read together, for rooms that are new to the client, the items that each one's section would read
-    alone.
+    """Read together the items that the section of each new room would otherwise read separately.
 
-    If much of a room is asked for, its whole state without members is read: that costs less than many single
-    items.
+    If a request wants much of a room, its whole state without members is read: that costs less than many
+    single items.
     """
     few = [room for room, each in asked if room_state.wants_few(each.wish.required)]
     many = [(room, each) for room, each in asked if not room_state.wants_few(each.wish.required)]
@@ -169,9 +168,7 @@ def _window(asked: Asked, room: Room, viewer: Viewer, position: RoomPosition | N
 
 
 def _stream_items(room: Room, position: RoomPosition | None) -> tuple[Sequence[Item], int]:
-    """Return the new items of the room's stream; for a client new to the room, the newest receipts are
-    enough.
-    """
+    """Return the new items of the room's stream; for a client new to the room, only the newest receipts."""
     if position is not None:
         return joined.stream_items(room, position.seq)
     if room.head.seq == 0:
@@ -181,7 +178,7 @@ def _stream_items(room: Room, position: RoomPosition | None) -> tuple[Sequence[I
 
 
 def _counting(ctx: Context, news: RoomNews, asked: Asked) -> Context:
-    """Return the context for counting unread events. It avoids reading receipts that were all read
+    """Return the context for counting unread events. It avoids reading receipts that have all been read
     already.
     """
     has_all = news.position is None and len(news.items) < NEWEST and asked.with_data
@@ -224,7 +221,7 @@ def _section(
 
 
 def _change(news: RoomNews, asked: Asked) -> Change:
-    """Return what changed of the state. Nothing is read if the state version is unchanged."""
+    """Return the changes of the state. If the state version is unchanged, nothing is read."""
     if news.position is None or asked.shown is None:
         return Change(None)
     if news.room.head.state_version == asked.shown.state_version:
@@ -253,8 +250,8 @@ def _timeline(news: RoomNews, asked: Asked, events: list[ClientEvent]) -> RoomSe
 
 
 def is_live(entry: LogEntry, position: RoomPosition | None, told_ms: int | None) -> bool:
-    """Return whether an event came after the client was last told of the room, or of anything if the room
-    is new.
+    """Return whether an event came after the client's last update of the room, or of anything if the room is
+    new.
     """
     if position is not None:
         return entry.ordinal > position.ordinal
@@ -262,7 +259,7 @@ def is_live(entry: LogEntry, position: RoomPosition | None, told_ms: int | None)
 
 
 def _about(ctx: Context, news: RoomNews, change: Change, asked: Asked) -> RoomSection:
-    """Return what is new of the room's name, avatar, members and direct chat flag."""
+    """Return the changes of the room's name, avatar, members and direct chat flag."""
     room, is_initial = news.room, news.position is None
     section: RoomSection = {}
     if is_initial:
@@ -282,7 +279,7 @@ def _about(ctx: Context, news: RoomNews, change: Change, asked: Asked) -> RoomSe
 
 
 def names_of(state: Mapping[StateKey, Event], viewer: Viewer) -> RoomSection:
-    """Return the room's name and avatar, as far as its state has them."""
+    """Return the room's name and avatar if its state has them."""
     shown = {pair: viewer.event_copy(state[pair]) for pair in (NAME_KEY, AVATAR_KEY) if pair in state}
     found: RoomSection = {}
     if (name := _text(shown.get(NAME_KEY), "name")) is not None:
@@ -307,7 +304,7 @@ def _hero(event: Event) -> Hero:
 
 
 def _common(row: Membership, room: Room, asked: Asked, window: Window, *, is_initial: bool) -> RoomSection:
-    """Return the fields that go with every section."""
+    """Return the fields that every section has."""
     section: RoomSection = {}
     if is_initial or window.entries:
         section["bump_stamp"] = _bump_ms(row, room, window)
@@ -326,13 +323,13 @@ def _bump_ms(row: Membership, room: Room, window: Window) -> int:
     """Return the time of the last event that moves the room up in clients' lists."""
     if room.head.bumped_ms is not None:
         return room.head.bumped_ms
-    # From before such times were noted.
+    # The room was last active before these times were recorded.
     bumps = [entry.event.origin_server_ts for entry in window.entries if entry.event.type in BUMPS]
     return max(bumps, default=activity_ms(row, room))
 
 
 def _shown(room: Room, asked: Asked, position: RoomPosition | None, window: Window) -> tuple[Shown, Required]:
-    """Return what the client then has of the room, and the required state that it follows."""
+    """Return the part of the room that the client then has, and the required state for it."""
     before, wish = asked.shown, asked.wish
     state_version = room.head.state_version
     if before is None or position is None:

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 DEFAULT, MOST = 50, 100
 DEEPEST = 20
 MOST_ROOMS = 2_000
-"""How many rooms a walk looks at, over all its pages."""
+"""How many rooms a walk visits, over all its pages."""
 AHEAD = 50
-"""How many rooms are looked at together."""
+"""How many rooms are read together."""
 MOST_VIA = 5
-"""How many servers are remembered for a room."""
+"""How many servers are stored for a room."""
 SECONDS = 18.0
 """How long a page waits for other servers."""
 
@@ -45,10 +45,10 @@ def get_space_hierarchy(
     start: str | None,
     via: Sequence[str] = (),
 ) -> Answer:
-    """Return a page of the rooms below a space that the requester may know of, the space first.
+    """Return a page of the rooms below a space that the requester may see, the space first.
 
-    `via` are servers that know the space, because newer room IDs name none. Raises Forbidden for a space they
-    may not know of, LimitExceeded, InvalidParam for an unknown token, or if `max_depth` or `suggested_only`
+    `via` are servers that know the space, because newer room IDs name none. Raises Forbidden for a space that
+    they may not see, LimitExceeded, InvalidParam for an unknown token, or if `max_depth` or `suggested_only`
     changed since the first page.
     """
     depth = DEEPEST if max_depth is None else min(max_depth, DEEPEST)
@@ -62,7 +62,7 @@ def get_space_hierarchy(
         if not lookout.knows(place.room_id):
             lookout.look(walk.stack[: -min(AHEAD, limit - len(found)) - 1 : -1])
         if not lookout.knows(place.room_id):
-            break  # there was no time for it
+            break  # there was no time left for it
         shown = lookout.entry(place.room_id)
         if shown is not None and not budget.take(json_bytes(shown) + 1):
             break
@@ -92,7 +92,7 @@ def _begin(requester: Requester, root: Place, depth: int, suggested_only: bool, 
 
 
 def _push_children(walk: Walk, children: Sequence[StrippedState], parent: Place) -> None:
-    """Put the children on the stack, the first on top. Each room comes once."""
+    """Put the children on the stack, the first on top. Each room is visited once."""
     new = []
     for child in children:
         room_id = RoomId(child["state_key"])

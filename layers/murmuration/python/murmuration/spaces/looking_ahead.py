@@ -1,6 +1,6 @@
 """Reads the next rooms of a walk together: local ones from the tables, others from other servers.
 
-This server knows best about rooms that it is in; for other rooms it takes what other servers tell.
+For rooms that this server is in, its own data is used; for others, the answers of other servers.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId, ServerName
 
 Entry = Mapping[str, Any]
-"""A room as a hierarchy shows it, with `children_state`. What other servers tell may have further keys."""
+"""A room as a hierarchy shows it, with `children_state`. Other servers' entries may have further keys."""
 
 
 class Lookout:
-    """The facts that decide which rooms a user may see. Each room is looked at once."""
+    """The facts that decide which rooms a user may see. Each room is read once."""
 
     def __init__(self, requester: Requester, deadline: Deadline, *, suggested_only: bool = False) -> None:
         self._requester = requester
@@ -48,9 +48,7 @@ class Lookout:
         return room_id in self._entries or room_id in self._rooms
 
     def entry(self, room_id: RoomId) -> Entry | None:
-        """Return a room with `children_state` as the hierarchy shows it; None if the user may not know of
-        it.
-        """
+        """Return a room with `children_state` as the hierarchy shows it; None if the user may not see it."""
         room = self._rooms.get(room_id)
         if room is None:
             return self._entries.get(room_id)
@@ -60,7 +58,7 @@ class Lookout:
         return summaries.summary_with_children(room, suggested_only=self._suggested_only)
 
     def look(self, places: Sequence[Place]) -> None:
-        """Read or ask for the rooms at these places, as far as there is time, but the first one in any case.
+        """Read or request the rooms at these places, as long as there is time; the first one in any case.
 
         Raises LimitExceeded if other servers were asked too often for this user.
         """
@@ -82,7 +80,7 @@ class Lookout:
         self._told |= spaces.known_spaces([*parents, *unknown])
         for place in places:
             if place.via and not place.parent and self._told.get(place.room_id) is None:
-                self._told.pop(place.room_id, None)  # the client names servers: they may know
+                self._told.pop(place.room_id, None)  # the client names other servers, which may know the room
         hints = {place.room_id: self._hint(place) for place in places}
         todo = [
             place
@@ -108,9 +106,7 @@ class Lookout:
         }
 
     def _hint(self, place: Place) -> Entry | None:
-        """Return what the answer about the parent space says of a room: a summary, None, or that it is
-        hidden.
-        """
+        """Return what the answer about the parent space has for a room: a summary, None, or `_HIDDEN`."""
         above = self._told.get(place.parent) if place.parent else None
         if above is None:
             return None
@@ -131,13 +127,13 @@ class Lookout:
 
 
 _HIDDEN: Entry = {}
-"""The entry for a room that nobody of this server may see."""
+"""The entry for a room that no local user may see."""
 
 
 def _needs_asking(hint: Entry | None) -> bool:
     """Return whether another server must be asked about a room.
 
-    That is so if nothing is known of it, or if it is a space, because its children aren't known.
+    This is the case if nothing is known of it, or if it is a space, because its children aren't known.
     """
     return hint is None or hint.get("room_type") == SPACE
 

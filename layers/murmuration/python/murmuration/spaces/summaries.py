@@ -1,4 +1,5 @@
-"""The summary of one room for users who aren't in it. Other servers are asked about their rooms.
+"""The summary of one room for users outside of it. Other servers are asked about rooms that this server isn't
+in.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1room_summaryroomidoralias
 """
@@ -83,7 +84,8 @@ def _others_summary(
 ) -> JsonObject:
     """Return the summary of a remote room. `address` is None if the question was counted already."""
     known = spaces.known_spaces([room_id])
-    if known.get(room_id) is None:  # other servers may be named now than when nobody had an answer
+    # no server had an answer before, but the client may name other servers now
+    if known.get(room_id) is None:
         servers = _servers(requester, room_id, via)
         if servers and address is not None:
             _take(requester, address)

@@ -1,1 +1,1 @@
-"""The only floor that speaks to AWS: tables, items, queues, objects, parameters."""
+"""The only layer that uses AWS (through `aws`): tables, items, queues, objects, parameters."""

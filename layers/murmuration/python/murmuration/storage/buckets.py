@@ -1,7 +1,7 @@
-"""Buckets that refill over time: of requests, or of money (table `transient`).
+"""Buckets that refill over time, with requests or with money (table `transient`).
 
-The item of a bucket has only the time at which it will be full (the generic cell rate algorithm), and expires
-then. A caller says how long the amount that it takes needs to refill.
+A bucket's item has only the time at which it will be full (the generic cell rate algorithm), and expires
+then. Amounts are given as the time that they need to refill.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _KEPT_S = 3600
 
 
 class Changed(Exception):
-    """The bucket wasn't as the caller assumed, or holds too little.
+    """The bucket's level isn't the one that the caller assumed, or is too low.
 
     `full_ms` is the time at which it will be full; 0 if it is full.
     """
@@ -28,7 +28,7 @@ class Changed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """One bucket. All its writes are conditional, so concurrent callers can't take more than there is."""
+    """One bucket. All its writes are conditional, so concurrent callers can't take more than it has."""
 
     name: str
 
@@ -41,7 +41,7 @@ class Bucket:
         """Take an amount that needs `amount_ms` to refill, and return when the bucket will be full.
 
         This is one write. `full_ms` is when it will be full, as far as the caller knows. `most_ms` is the
-        latest time of being full at which this may still take; None lets it go into debt. Raises Changed.
+        latest allowed value of the new time; None lets the bucket go into debt. Raises Changed.
         """
         values = {":now": now, ":expires": (max(full_ms, now) + amount_ms) // 1000 + _KEPT_S}
         if full_ms <= now:
@@ -64,7 +64,7 @@ class Bucket:
             raise Changed(full_ms_of(error.item()) or 0) from None
 
     def put_back(self, amount_ms: int, now: int) -> int | None:
-        """Put back what was taken, and return when the bucket will be full; None if it is full already."""
+        """Put back an amount, and return when the bucket will be full; None if it is full already."""
         write = dynamodb.update(
             TABLE,
             self.key,

@@ -1,10 +1,11 @@
-"""The clock that rings workers: rows with a time and a queue, and a `hand` row that keeps it going.
+"""The clock that rings workers: rows with a time and a queue, and a `hand` row that keeps it running.
 
 `aws.queues.ring_later` writes the rows. The table's stream calls a function for each change, a little later.
 The function rings the workers that are due. If more is due soon, it updates the hand: that change calls it
 again. So the clock costs nothing while nothing is due.
 
-All items have one key, so they are in one shard of the stream, and one function at a time gets them.
+All items have one partition key, so they are in one shard of the stream, and one function at a time gets
+them.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from murmuration.aws.queues import CLOCK
 from murmuration.clock import now_ms
 
 HAND = {"pk": CLOCK, "sk": "hand"}
-"""The hand's sort key comes after all times, so no query for times finds it."""
+"""The hand's sort key comes after all times, so a query for times doesn't find it."""
 MOST = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """When a queue's worker is to be rung, in seconds since the epoch."""
+    """A time at which a queue's worker is to be rung, in seconds since the epoch."""
 
     at_s: int
     queue: str
@@ -51,5 +52,5 @@ def forget(rung: Sequence[Due]) -> None:
 
 
 def move_hand() -> None:
-    """Have the clock's function called again soon."""
+    """Make the clock's function be called again soon."""
     dynamodb.execute(dynamodb.put(CLOCK, {**HAND, "moved_ms": now_ms()}))

@@ -1,4 +1,4 @@
-"""JSON objects that storage keeps or makes, whose keys are known.
+"""JSON objects with known keys that storage keeps or makes.
 
 They exist for the type checker: import them under TYPE_CHECKING, because making these classes takes time.
 """
@@ -13,8 +13,76 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import EventId, RoomId, UserId
 
 
+class OwnerFlags(TypedDict, total=False):
+    """What items of accounts and devices say of their owner. A flag that isn't set is absent."""
+
+    admin: bool
+    guest: bool
+    locked: bool
+    suspended: bool
+
+
+class AccountItem(OwnerFlags):
+    """The item of an account (`storage.users.accounts`). A closed account has `deactivated_ms`."""
+
+    user_id: UserId
+    created_ms: int
+    password_hash: NotRequired[str]
+    login_networks: NotRequired[list[str]]
+    deactivated_ms: NotRequired[int]
+    erased: NotRequired[bool]
+
+
+class DeviceItem(OwnerFlags):
+    """The item of a device (`storage.users.accounts`), with the hashes of its tokens."""
+
+    user_id: UserId
+    sk: str
+    created_ms: NotRequired[int]
+    display_name: NotRequired[str]
+    last_seen_ms: NotRequired[int]
+    last_seen_ip: NotRequired[str]
+    access_hash: NotRequired[str]
+    access_expires_ms: NotRequired[int]
+    refresh_hash: NotRequired[str]
+    next_access_hash: NotRequired[str]
+    next_access_expires_ms: NotRequired[int]
+    next_refresh_hash: NotRequired[str]
+    next_nonce: NotRequired[str]
+
+
+class ValidationItem(TypedDict):
+    """A session that proves an address (`storage.users.threepids`). `validated_ms`: when it was proved."""
+
+    medium: str
+    address: str
+    purpose: str
+    secret_hash: str
+    token_hash: str
+    send_attempt: int
+    expires: int
+    validated_ms: NotRequired[int]
+
+
+class LoginMailItem(TypedDict):
+    """What is kept of a mail for logging in (`storage.auth.login_mails`).
+
+    `user_id` is empty if the address is nobody's. A code has its `digest`, a link has `sid` and
+    `client_secret`.
+    """
+
+    id: str
+    kind: str
+    user_id: UserId | Literal[""]
+    tries: int
+    expires: int
+    digest: NotRequired[str]
+    sid: NotRequired[str]
+    client_secret: NotRequired[str]
+
+
 class ReplacedState(TypedDict):
-    """The state event that a log entry's event replaced, as far as the entry keeps it."""
+    """The part of a replaced state event that the log entry of its successor stores."""
 
     event_id: EventId
     sender: UserId
@@ -22,7 +90,7 @@ class ReplacedState(TypedDict):
 
 
 class ToDeviceEvent(TypedDict):
-    """A to-device message as its receiver's client gets it."""
+    """A to-device message in the form for its receiver's client."""
 
     sender: UserId
     type: str
@@ -39,7 +107,7 @@ class WaitingReceipt(TypedDict):
 
 
 class JoinFailure(TypedDict, total=False):
-    """Why a join failed: the HTTP status and the body of the error. Empty where it didn't fail."""
+    """The reason why a join failed: the HTTP status and the body of the error. Empty if it didn't fail."""
 
     status: int
     body: dict[str, Any]
@@ -55,8 +123,8 @@ class ReceiptData(TypedDict):
 class StoredTransaction(TypedDict):
     """A federation transaction that must be sent again unchanged (`federation.outbound.transactions`).
 
-    Each of the `parts` is a list: the room ID, the ordinals, the ordinal to go on from, and, if it matters,
-    the first ordinal that was owed.
+    Each of the `parts` is a list: the room ID, the ordinals, the ordinal from which to continue, and, if it
+    matters, the first ordinal that was owed.
     """
 
     made_ms: int
@@ -89,7 +157,7 @@ class InviteNote(TypedDict):
 
 @final
 class CountsNote(TypedDict):
-    """A note that contains nothing but the unread count."""
+    """A note that contains only the unread count."""
 
     counts: Literal[True]
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from murmuration.aws import dynamodb
+from murmuration.aws.attributes import to_attributes
 from murmuration.aws.dynamodb import Write
 from murmuration.aws.reads import Read, fetch
 from murmuration.protocol.events import Event
@@ -32,11 +33,11 @@ def read_heads(after: RoomId | None) -> tuple[list[RoomHead], RoomId | None]:
 
     This is one request. It reads through the items of all rooms, so use it rarely.
     """
-    options: dict[str, Any] = {"ExclusiveStartKey": dynamodb.to_attributes(head_key(after))} if after else {}
+    options: dict[str, Any] = {"ExclusiveStartKey": to_attributes(head_key(after))} if after else {}
     page = dynamodb.scan_page(
         ROOMS,
         FilterExpression="sk = :head",
-        ExpressionAttributeValues=dynamodb.to_attributes({":head": HEAD}),
+        ExpressionAttributeValues=to_attributes({":head": HEAD}),
         **options,
     )
     heads = [head for item in page.items if (head := head_among([item])) is not None]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws import attributes, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item
 from murmuration.aws.reads import Read, fetch
 from murmuration.storage.media import TABLE, bytes_key, content_of
@@ -70,12 +70,12 @@ def read_files(after: Item | None) -> tuple[list[OwnFile], Item | None]:
 
     This is one request. It reads through the items of all media, so use it rarely.
     """
-    options: dict[str, Any] = {"ExclusiveStartKey": dynamodb.to_attributes(after)} if after else {}
+    options: dict[str, Any] = {"ExclusiveStartKey": attributes.to_attributes(after)} if after else {}
     page = dynamodb.scan_page(
         TABLE,
         FilterExpression="begins_with(#object, :own)",
         ExpressionAttributeNames={"#object": "object"},
-        ExpressionAttributeValues=dynamodb.to_attributes({":own": OWN}),
+        ExpressionAttributeValues=attributes.to_attributes({":own": OWN}),
         **options,
     )
     files = [

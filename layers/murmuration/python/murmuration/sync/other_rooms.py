@@ -18,7 +18,6 @@ from murmuration.rooms.reading.past_state import Past
 from murmuration.rooms.reading.visibility import Seen, Viewer, seen_by
 from murmuration.rooms.room import Room
 from murmuration.storage.live.positions import mark
-from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync import timeline
@@ -206,8 +205,7 @@ def last_window(
 
 def state_root_at(room: Room, ordinal: int) -> tuple[NodeId, int]:
     """Return the snapshot of the state right before `ordinal`, and that ordinal."""
-    following = room_items.read_next(room.room_id, room.version, ordinal - 1)
-    return (following.current_root if following is not None else room.head.state_root), ordinal
+    return timeline.root_before(room, ordinal), ordinal
 
 
 def is_overlooked(room: Room | None, row: Membership, late: bool) -> bool:

@@ -103,10 +103,18 @@ def _window(
     return Window(
         seen=tuple(reversed(shown)),
         start=first.ordinal if first else before,
-        root=first.current_root if first else room.head.state_root,
+        root=first.current_root if first else root_before(room, before),
         limited=limited,
         passed=tuple(reversed(passed)),
     )
+
+
+def root_before(room: Room, ordinal: int) -> NodeId:
+    """Return the snapshot of the state right before an ordinal. Reads if it isn't the one after the head."""
+    if ordinal > room.head.ordinal:
+        return room.head.state_root
+    following = room_items.read_next(room.room_id, room.version, ordinal - 1)
+    return following.current_root if following is not None else room.head.state_root
 
 
 def count_within(seen: Sequence[Seen], most_bytes: int = STRETCH_BYTES) -> int:

@@ -45,9 +45,6 @@ class Reach:
         return self.private or (self.loopback and _plain(address).is_loopback)
 
 
-PUBLIC = Reach()
-
-
 @dataclass(frozen=True, slots=True)
 class SocketAddress:
     """An address that was checked, and the port."""

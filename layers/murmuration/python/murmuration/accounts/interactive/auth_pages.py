@@ -52,15 +52,14 @@ def get_page(
 
 
 def submit_page(kind: str, session: str | None, fields: Mapping[str, str], *, source_ip: str) -> Page:
-    """Check the submitted form. Returns the page that says that the stage is complete, or the form with the
-    error.
+    """Check the submitted form. Returns a page: that the stage is complete, or the form again with the error.
 
     Raises MissingParam, NotFound, LimitExceeded, and what a malformed stage raises.
     """
     session = _check_session(session)
     if kind not in _FORMS:
         raise NotFound("This stage has no form")
-    if kind != PASSWORD:  # what proves passwords counts by itself
+    if kind != PASSWORD:  # the check of passwords counts attempts itself
         rate_limits.check("login", source_ip)
     try:
         outcome = STAGES[kind](Context(session, None, source_ip), fields)

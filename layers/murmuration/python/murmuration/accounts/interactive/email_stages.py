@@ -1,7 +1,7 @@
-"""The stages `m.login.email.code` and `m.login.email.url`: a user proves who they are by reading their mail.
+"""The stages `m.login.email.code` and `m.login.email.url`: users prove their identity by reading their mail.
 
-Answers don't show whether the address is the user's. The stage goes on either way, but only the user's own
-address gets a mail.
+The answers don't show whether the address belongs to the user. The stage continues in either case, but a mail
+is sent only if it does.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ TRIES = 5
 
 
 def prove_by_code(context: Context, auth: AuthFields) -> Outcome:
-    """Send a code, or check the one that was sent.
+    """Send a code, or check the code that the user entered.
 
-    Raises Forbidden, MissingParam, BadJson, LimitExceeded. A code is good once, for five tries and a quarter
-    of an hour.
+    A code can be used once, allows five tries and is valid for 15 minutes. Raises Forbidden, MissingParam,
+    BadJson, LimitExceeded.
     """
     if "code" not in auth:
         return _send_code(context, auth)
@@ -51,7 +51,7 @@ def prove_by_code(context: Context, auth: AuthFields) -> Outcome:
 
 
 def prove_by_link(context: Context, auth: AuthFields) -> Outcome:
-    """Send a link, or check whether it was followed. Raises LoginEmailUrlNotYet until it was.
+    """Send a link, or check whether the user followed it. Raises LoginEmailUrlNotYet until they have.
 
     Also raises Forbidden, MissingParam, BadJson, LimitExceeded.
     """

@@ -2,14 +2,15 @@
 
 https://spec.matrix.org/v1.19/client-server-api/#user-interactive-authentication-api
 
-A session is bound to what its request would do: its ID ends with a digest of method, path, requester and
-body, and is refused for any other operation. So nothing is stored of it before a stage is completed.
+A session is bound to one operation: its ID ends with a digest of method, path, requester and body, and the
+session is refused for any other operation. So nothing needs to be stored before the first stage is completed.
 
-A new kind of stage is a function in `STAGES`. One that takes several requests answers `Begun` until the last.
-One that is completed elsewhere (a link in a mail, a page of a single sign-on) calls `complete_stage` from
-there, or `complete_on_page`; the client then sends the session alone.
+A new kind of stage is a function in `STAGES`. If a stage needs several requests, its function returns `Begun`
+until the last one. If a stage is completed outside of the client's request (by a link in a mail or a single
+sign-on page), that code calls `complete_stage` or `complete_on_page`, and the client then sends only the
+session.
 
-The founding draft's login by stages (`client_v1`) is the same in other words: it goes through `advance` too.
+The founding draft's login by stages (`drafts/v1`) uses `advance` too.
 """
 
 from __future__ import annotations
@@ -58,14 +59,14 @@ Flow = tuple[str, ...]
 """The types of a flow's stages, in order."""
 
 PAGE = "page"
-"""Marks the proof of a user who gave it on a page."""
+"""The key of a proof that records which user completed a stage on a page."""
 ATTEMPTS = 5
 _SESSION = re.compile(r"[\w-]{24}\.[\w-]{16}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A request for an operation, with the proof (`auth`) that came with it, if any."""
+    """A request for an operation, with the request's proof (`auth`) if there is one."""
 
     method: str
     path: str
@@ -86,9 +87,9 @@ class Attempt:
         return auth
 
     def digest(self, user_id: UserId | None, *, bind_body: bool) -> str:
-        """Return the digest of the operation, with which the ID of each of its sessions ends.
+        """Return the digest of the operation. The ID of each of its sessions ends with it.
 
-        So a session is good for one operation only; with `bind_body`, for one body too.
+        So a session can be used for one operation only and, with `bind_body`, for one body only.
         """
         body = {name: value for name, value in self.body.items() if name != "auth"} if bind_body else {}
         operation = [self.method, self.path, user_id, body]
@@ -111,17 +112,19 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """The result of a stage that needs another request, or an action elsewhere; `fields` are for the
-    client's answer.
+    """The result of a stage that isn't complete: it needs another request, or an action outside of the
+    client.
+
+    `fields` are added to the client's answer.
     """
 
     fields: JsonObject = field(default_factory=dict)
 
 
 Proved = Mapping[str, Any]
-"""What a stage proved, such as `user_id` or `address`: it depends on the stage."""
+"""What a stage proved, such as `user_id` or `address`; the keys depend on the stage."""
 Outcome = Proved | Begun
-"""What a stage comes to: what it proved, or that it isn't done yet."""
+"""The result of a stage: what it proved, or that it isn't complete yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +161,7 @@ class Standing:
 
     @property
     def following(self) -> list[str]:
-        """The types that may come next, in the order of the flows."""
+        """The types of the stages that may come next, in the order of the flows."""
         done = _types(self.completed)
         found = [
             flow[len(done)] for flow in self.flows if flow[: len(done)] == done and len(flow) > len(done)
@@ -223,7 +226,7 @@ STAGES: Mapping[str, Callable[[Context, AuthFields], Outcome]] = MappingProxyTyp
         EMAIL_URL: _email_url,
     }
 )
-"""What checks a stage, by type: it returns what was proved, and raises Forbidden if nothing was."""
+"""The functions that check stages, by type. Each returns what was proved, or raises Forbidden."""
 
 
 def authorise(
@@ -262,8 +265,8 @@ def reauthenticate(attempt: Attempt, user_id: UserId, *, repeatable: bool = True
 
 
 def proofs_of(user_id: UserId) -> list[Flow]:
-    """Return the flows with which a user can authenticate again. Reads nothing if passwords are the only
-    way.
+    """Return the flows with which a user can authenticate again. Reads nothing if only passwords
+    are offered.
     """
     from murmuration.settings import settings
 
@@ -289,11 +292,11 @@ def advance(
     lifetime_s: int = LIFETIME_S,
     purpose: str = "",
 ) -> Standing:
-    """Check the stage that a request is about, and return how far its session is.
+    """Check the stage that a request completes or continues, and return the progress of its session.
 
-    A failed stage is in the result. A malformed one raises. A session of another operation raises Forbidden,
-    and so does one whose stages prove another user than `user_id`. Completed stages expire `lifetime_s` after
-    the latest one.
+    If a stage fails, the result has the failure. A malformed stage raises. Raises Forbidden for a session of
+    another operation, and for one whose stages prove another user than `user_id`. Completed stages expire
+    `lifetime_s` after the latest one.
     """
     auth = attempt.auth
     digest = attempt.digest(user_id, bind_body=bind_body)
@@ -315,7 +318,7 @@ def advance(
     expected = user_id or proved
     try:
         outcome = _check(kind, standing, Context(session, expected, attempt.source_ip, purpose), auth)
-        # What was begun before the first proof may be another's than that one turned out to be.
+        # A stage may have begun before any user was proved, and then prove a different user.
         if not isinstance(outcome, Begun) and expected not in (None, outcome.get("user_id", expected)):
             raise Forbidden("This was proved by another user than the one whose it is")
     except MatrixError as error:
@@ -336,12 +339,12 @@ def new_session(digest: str) -> str:
 
 
 def prove(session: str, flows: Sequence[Flow], kind: str, proof: Proved, *, lifetime_s: int) -> Standing:
-    """Record a stage that was completed elsewhere, perhaps by another person than the one who began the
-    session.
+    """Record a stage that was completed outside of the client, perhaps by another person than the one who
+    began the session.
 
     If stages are still missing, they continue in a session with a new ID, which only the person who completed
-    this stage learns. Raises Forbidden if the stage isn't the next one, or proves another user than those
-    before it.
+    this stage learns. Raises Forbidden if the stage isn't the next one, or proves another user than the
+    earlier stages.
     """
     completed = auth_sessions.read_session(session).completed
     standing = Standing(session, flows, completed)
@@ -366,8 +369,8 @@ def is_session(session: str) -> bool:
 def complete_on_page(session: str, kind: str, proof: Proved) -> None:
     """Record that a user completed a stage on a page to which a client sent them. Idempotent.
 
-    An attacker can begin a session and lure a user to its page. So the user's proof counts only for
-    operations that are done with the user's own access token.
+    An attacker can begin a session and lure a user to its page. So this proof counts only for operations that
+    are requested with the user's own access token.
     """
     complete_stage(session, kind, {**proof, PAGE: True} if "user_id" in proof else proof)
 

@@ -1,7 +1,7 @@
-"""The stage `m.login.oauth2`: the client is told where to send its user, and the session waits.
+"""The stage `m.login.oauth2`: the client learns to which page to send its user, and the session waits.
 
-The browser that comes back with the code continues the login, in a new session that only it knows. So it
-doesn't matter if somebody else began the login, and the user may follow the URI in any browser.
+When the browser comes back with the code, the login continues in a new session that only this browser knows.
+So it doesn't matter who began the login, and the user may follow the URI in any browser.
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ if TYPE_CHECKING:
 
 CHOICE = "/_matrix/client/api/v1/login/oauth2"
 KEPT = ("operation", "device_id", "initial_device_display_name", "page")
-"""What a request says of the session that the login shall begin."""
+"""The parameters of a request that concern the session that the login begins."""
 
 
 def begin(context: Context, auth: AuthFields) -> Begun:
-    """Return the URI to which the client sends its user: the provider's, or a page for choosing one of
-    several.
+    """Return the URI to which the client sends its user: the provider's, or a page for choosing a provider.
 
     The request's `user` may name the user who must authenticate. Raises BadJson, Unavailable.
     """
@@ -50,7 +49,7 @@ def begin(context: Context, auth: AuthFields) -> Begun:
 
 
 def choose(choice: str, *, provider_id: str | None, source_ip: str) -> Page:
-    """Let the user choose a provider, then go there.
+    """Return a page for choosing a provider; with `provider_id`, a redirect to that provider.
 
     Raises Forbidden, NotFound, LimitExceeded, Unavailable.
     """

@@ -1,1 +1,1 @@
-"""Single sign-on: identity providers, sending the browser to them and back, and their users' accounts."""
+"""Single sign-on: identity providers, redirects to them and back, and the accounts of their users."""

@@ -1,4 +1,4 @@
-"""The accounts of identity providers' users here; the first login makes one."""
+"""The local accounts of identity providers' users. The first login creates the account."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from murmuration.storage.users.subjects import Subject
 
 ATTEMPTS = 24
 NUMBERED = 12
-"""How many numbers are tried after a name before one is chosen at random."""
+"""How many numbers are tried as suffixes of a name before a random name is chosen."""
 MAX_DISPLAY_NAME = 255
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-/+")
 
 
 def owner_of(provider: IdentityProvider, identity: Identity) -> UserId | None:
-    """Return the active user for a subject of a provider; None if there is none. Raises UserDeactivated."""
+    """Return the active user for a provider's subject; None if there is none. Raises UserDeactivated."""
     user_id = subjects.read_owner(Subject(provider.id, identity.subject))
     if user_id is not None:
         account = accounts.read_account(user_id)
@@ -36,7 +36,7 @@ def owner_of(provider: IdentityProvider, identity: Identity) -> UserId | None:
 
 
 def owner_or_new(provider: IdentityProvider, identity: Identity) -> UserId:
-    """Return the user for a subject of a provider, with a new account if there is none.
+    """Return the user for a provider's subject, and create an account if there is none.
 
     Raises UserDeactivated, Forbidden, Unavailable.
     """
@@ -44,11 +44,11 @@ def owner_or_new(provider: IdentityProvider, identity: Identity) -> UserId:
 
 
 def create(provider: IdentityProvider, identity: Identity, *, localpart: str | None = None) -> UserId:
-    """Make an account for a subject, without a password, and return its user ID.
+    """Create an account without a password for a provider's subject, and return its user ID.
 
-    `localpart` is the one that it has to have. Without it the provider's name for the user is made valid, and
-    gets a number if it is taken. Concurrent logins make one account. Raises UserInUse, Forbidden if this
-    provider's users get no accounts, Unavailable.
+    With `localpart`, the account gets exactly this one. Otherwise the provider's name for the user is made
+    valid, and gets a number if it is taken. Concurrent logins create one account. Raises UserInUse, Forbidden
+    if this provider's users get no accounts, Unavailable.
     """
     if not provider.creates_accounts:
         raise Forbidden(f"There is no account here for this user of {provider.name}")
@@ -83,10 +83,10 @@ def _candidates(wanted: str | None) -> Iterator[str]:
 
 
 def legal_localpart(name: str) -> str | None:
-    """Return `name` with characters that user IDs can't have written as `=` and the hexadecimal of their
-    UTF-8.
+    """Return `name` as a localpart: characters that user IDs can't have are written as `=` and the
+    hexadecimal of their UTF-8.
 
-    None if the result isn't a valid localpart.
+    Returns None if the result isn't a valid localpart.
     https://spec.matrix.org/v1.19/appendices/#mapping-from-other-character-sets
     """
     lowered = unicodedata.normalize("NFKC", name.strip()).lower()

@@ -29,8 +29,8 @@ _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "
 class IdentityProvider:
     """An OpenID Connect provider or, without an `issuer`, one of plain OAuth 2.0.
 
-    An issuer's endpoints are discovered where they aren't given. Without an issuer the subject is what
-    `userinfo_endpoint` calls it, by the claim `subject_claim`. `icon` is an `mxc:` URI, `brand` as in
+    Endpoints that aren't given are discovered from the issuer. Without an issuer, the subject is the claim
+    `subject_claim` in the answer of `userinfo_endpoint`. `icon` is an `mxc:` URI, `brand` is as in
     https://spec.matrix.org/v1.19/client-server-api/#definition-mloginsso-flow-schema.
     """
 
@@ -53,13 +53,13 @@ class IdentityProvider:
 
     @property
     def public(self) -> dict[str, str]:
-        """Return the fields that clients are shown of it."""
+        """The fields that clients may see."""
         found = {"id": self.id, "name": self.name, "icon": self.icon, "brand": self.brand}
         return {name: value for name, value in found.items() if value}
 
 
 def read_providers(text: str) -> tuple[IdentityProvider, ...]:
-    """Return the providers in the setting's text. Raises SettingsError, which names the one at fault."""
+    """Return the providers in the setting's text. Raises SettingsError, which names the faulty provider."""
     if not text:
         return ()
     import json

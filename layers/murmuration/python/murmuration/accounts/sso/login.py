@@ -1,6 +1,6 @@
 """Single sign-on: the browser goes to an identity provider and comes back, and the user is logged in.
 
-A stored state says what the login is for: a client at a redirect URL, a stage of user-interactive
+A stored state records the purpose of the login: a client at a redirect URL, a stage of user-interactive
 authentication, or a stage of the founding draft's login. The first two are bound to the browser by a cookie,
 so that nobody can be tricked into finishing a login that an attacker began.
 https://spec.matrix.org/v1.19/client-server-api/#sso-client-loginauthentication
@@ -38,11 +38,12 @@ if TYPE_CHECKING:
     from murmuration.storage.auth.login_states import LoginPurpose
 
 CLIENT, AUTH_STAGE, LOGIN_STAGE = "client", "auth stage", "login stage"
-"""What a state is for."""
+"""The purposes of a state."""
 CALLBACK = "/_matrix/client/v3/login/sso/callback"
 DIRECT_TOKEN_MS = 10_000
 SHOWN_TOKEN_MS = 120_000
-"""How long a login token lives that the browser takes along at once, and one that a person looks at first."""
+"""The lifetimes of a login token: if the browser takes it to the client at once, and if the user has to
+follow a link first."""
 LOGIN_TOKEN = "loginToken"  # noqa: S105 - a parameter's name
 _COOKIE = re.compile(r"[\w-]{32}", re.ASCII)
 
@@ -53,11 +54,10 @@ _COOKIE = re.compile(r"[\w-]{32}", re.ASCII)
 def redirect(
     redirect_url: str | None, *, provider_id: str | None, action: str | None, cookies: str, source_ip: str
 ) -> Page:
-    """Send a browser to an identity provider; let it choose one where there are several.
+    """Redirect a browser to an identity provider, or show a page for choosing one if there are several.
 
     `cookies` is the request's header. Raises MissingParam, InvalidParam, NotFound, LimitExceeded,
-    Unavailable.
-    https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3loginssoredirect
+    Unavailable. https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3loginssoredirect
     """
     if redirect_url is None:
         raise MissingParam("The query parameter redirectUrl is missing")
@@ -97,7 +97,7 @@ def start(
 def request_uri(
     chosen: IdentityProvider, purpose: LoginPurpose, *, binding: str = "", register: bool = False
 ) -> str:
-    """Return the URI of a new authorisation request; any browser may follow it unless bound. Raises
+    """Return the URI of a new authorisation request. Without a `binding`, any browser may follow it. Raises
     Unavailable.
     """
     request = openid_connect.Request.fresh()
@@ -109,7 +109,7 @@ def request_uri(
 
 
 def choice_page(links: Mapping[str, str]) -> Page:
-    """Return a page on which a person chooses one of the identity providers; `links` are their URIs by ID."""
+    """Return a page for choosing one of the identity providers; `links` has their URIs by ID."""
     items = "".join(
         f'<li><a class="button" href="{escape(links[each.id])}">Continue with {escape(each.name)}</a></li>'
         for each in providers()
@@ -128,9 +128,9 @@ def callback_url() -> str:
 
 
 def finish(pending: LoginState | None, query: Mapping[str, str], cookies: str) -> Page:
-    """Finish the login that `pending` began, and answer with a page.
+    """Finish the login that `pending` began, and return a page.
 
-    Raises Forbidden for a state that is unknown or was used, and UserDeactivated, Unavailable.
+    Raises Forbidden for a state that is unknown or was used before, and UserDeactivated, Unavailable.
     """
     if pending is None:
         raise Forbidden(
@@ -146,7 +146,7 @@ def finish(pending: LoginState | None, query: Mapping[str, str], cookies: str) -
 def identify(
     pending: LoginState, query: Mapping[str, str], cookies: str
 ) -> tuple[IdentityProvider, Identity]:
-    """Return the provider, and the user that it sent back. Raises Forbidden, NotFound, Unavailable."""
+    """Return the provider, and the user whom it authenticated. Raises Forbidden, NotFound, Unavailable."""
     if pending.binding and not hmac.compare_digest(pending.binding, _binding(_cookie_in(cookies) or "")):
         raise Forbidden("This login was begun in another browser, or cookies are blocked.")
     chosen = provider(pending.provider)
@@ -160,7 +160,9 @@ def identify(
 
 
 def _hand_over(user_id: UserId, redirect_url: str) -> Page:
-    """Give the client a login token: at once if it's trusted, else by a link that the user has to follow."""
+    """Give the client a login token: at once if the client is trusted, else by a link that the user has to
+    follow.
+    """
     address = _address_of(redirect_url)
     trusted = _is_trusted(address.url)
     token, lifetime = new_secret(), DIRECT_TOKEN_MS if trusted else SHOWN_TOKEN_MS
@@ -182,7 +184,7 @@ def _hand_over(user_id: UserId, redirect_url: str) -> Page:
 
 
 def with_login_token(redirect_url: str, token: str) -> str:
-    """Return `redirect_url` with `loginToken` in its query, instead of any that it has; the rest stays
+    """Return `redirect_url` with `loginToken` in its query, in place of any that it has. The rest is
     unchanged.
     """
     base, hash_sign, fragment = redirect_url.partition("#")
@@ -194,8 +196,8 @@ def with_login_token(redirect_url: str, token: str) -> str:
 
 
 def _is_trusted(redirect_url: str) -> bool:
-    """Return whether a URL begins with a trusted client's. It may go on, but not within the host:
-    `https://a.b` is no part of `https://a.bc`.
+    """Return whether a URL begins with a trusted client's URL. The host must match as a whole: `https://a.b`
+    doesn't match `https://a.bc`.
     """
     return any(
         redirect_url == url
@@ -205,7 +207,7 @@ def _is_trusted(redirect_url: str) -> bool:
 
 
 def _address_of(redirect_url: str) -> Address:
-    """Return where a client is. Raises InvalidParam for a URL that is none or misleads people."""
+    """Return the address of a client. Raises InvalidParam for a URL that is invalid or misleading."""
     try:
         return parse_address(redirect_url)
     except ValueError as error:
@@ -216,7 +218,8 @@ def _address_of(redirect_url: str) -> Address:
 
 
 def stage_page(session: str, *, provider_id: str | None, cookies: str, source_ip: str) -> Page:
-    """Return a page that asks the user whether they began this, or, with a `provider_id`, go to the provider.
+    """Return a page that asks the user whether they began this; with a `provider_id`, redirect to the
+    provider.
 
     Raises NotFound, Forbidden, LimitExceeded, Unavailable.
     """
@@ -256,8 +259,8 @@ def done_page() -> Page:
 
 
 def _cookie_name() -> str:
-    """Return the cookie's name with the prefix that lets neither another host nor plain HTTP set it, where
-    there is TLS.
+    """Return the cookie's name. With TLS it has a prefix by which neither another host nor plain HTTP can set
+    it.
     """
     return "__Host-murmuration-login" if settings().public_url.startswith("https:") else "murmuration-login"
 

@@ -1,7 +1,9 @@
-"""The client of an identity provider: where to send the browser, and whom the code stands for that it brings.
+"""The client of an identity provider: builds the URI for the browser, and exchanges the code for the user's
+identity.
 
-The authorisation code flow of OAuth 2.0 as a confidential client, with PKCE (RFC 7636), state and nonce; ID
-tokens are checked as https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation says.
+It uses the authorisation code flow of OAuth 2.0 as a confidential client, with PKCE (RFC 7636), state and
+nonce. ID tokens are checked according to
+https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation.
 """
 
 from __future__ import annotations
@@ -27,9 +29,9 @@ if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import Untrusted
 
 LEEWAY_S = 60
-"""How far the provider's clock may be from ours."""
+"""How far the provider's clock may differ from ours."""
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
-"""Signatures by public keys alone: `none` is no signature, and a MAC's key would be the client secret."""
+"""Only signatures by public keys: `none` is no signature, and the key of a MAC would be the client secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,8 @@ class Identity:
 def authorization_uri(
     provider: IdentityProvider, request: Request, redirect_uri: str, *, register: bool = False
 ) -> str:
-    """Return the URI to which the user's browser goes. Raises Unavailable if the provider can't be asked
-    for its endpoints.
+    """Return the URI to which the user's browser goes. Raises Unavailable if the provider's endpoints can't
+    be discovered.
     """
     metadata = _metadata(provider)
     challenge = base64.urlsafe_b64encode(hashlib.sha256(request.verifier.encode()).digest()).rstrip(b"=")
@@ -81,7 +83,7 @@ def authorization_uri(
 
 
 def identify(provider: IdentityProvider, request: Request, code: str, redirect_uri: str) -> Identity:
-    """Exchange the provider's code for the user's identity there. A code is good once.
+    """Exchange the provider's code for the user's identity. A code can be used once.
 
     Raises Forbidden for a bad code or a bad answer of the provider, Unavailable if the provider can't be
     reached.
@@ -128,7 +130,7 @@ def _metadata(provider: IdentityProvider) -> Untrusted:
 
 @functools.lru_cache(maxsize=32)
 def _discover(issuer: str) -> Untrusted:
-    """Return the provider's metadata, kept by the warm process:
+    """Return the provider's metadata, cached by the warm process:
     https://openid.net/specs/openid-connect-discovery-1_0.html
     """
     found = _asked(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
@@ -178,7 +180,7 @@ def _exchange(
         tokens = answer.json_object()
     except OutboundError as error:
         raise Unavailable("The identity provider can't be reached; try again") from error
-    # Some providers of plain OAuth 2.0 tell an error with status 200.
+    # Some providers of plain OAuth 2.0 report an error with status 200.
     if answer.status != 200 or "error" in tokens:
         raise Forbidden("The identity provider refused the code")
     return tokens
@@ -227,8 +229,8 @@ def _verified_claims(
 
 
 def _signed_claims(id_token: str, jwks_uri: str) -> Untrusted:
-    """Return the claims, if a key of the provider signed them; keys are fetched anew where none of the kept
-    fits.
+    """Return the claims if a key of the provider signed them. If no cached key matches, the keys are fetched
+    again.
     """
     from joserfc import jwt
     from joserfc.errors import JoseError

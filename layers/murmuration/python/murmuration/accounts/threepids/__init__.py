@@ -1,1 +1,1 @@
-"""Third-party identifiers: the addresses that users have elsewhere, and proof that they are theirs."""
+"""Third-party identifiers: users' addresses outside of Matrix, and the proof that they own them."""

@@ -1,4 +1,6 @@
-"""Whose an address is. https://spec.matrix.org/v1.19/client-server-api/#adding-account-administrative-contact-information"""
+"""Which user an address belongs to.
+https://spec.matrix.org/v1.19/client-server-api/#adding-account-administrative-contact-information
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ _ADDRESS = re.compile(r"[^\s@<>,;:\"()\[\]\\\x00-\x1f\x7f]+@[^\s@<>,;:\"()\[\]\\
 
 
 def canonical(medium: str, address: str) -> str:
-    """Return the one form of an address under which it is stored, however it was written.
+    """Return the canonical form in which an address is stored.
 
     Raises InvalidParam, ThreepidMediumNotSupported.
     """
@@ -33,7 +35,9 @@ def canonical(medium: str, address: str) -> str:
 
 
 def owner(medium: str, address: str) -> UserId | None:
-    """Return the user whose address it is. Raises InvalidParam, ThreepidMediumNotSupported."""
+    """Return the user who has the address; None if nobody has. Raises InvalidParam,
+    ThreepidMediumNotSupported.
+    """
     return threepids.read_owner(medium, canonical(medium, address))
 
 
@@ -53,7 +57,7 @@ def addresses(user_id: UserId) -> list[dict[str, Any]]:
 def add(user_id: UserId, medium: str, address: str, *, validated_ms: int) -> None:
     """Add a proved address to a user's account. Idempotent.
 
-    Raises ThreepidInUse if it is another user's, InvalidParam, ThreepidMediumNotSupported.
+    Raises ThreepidInUse if another user has it, InvalidParam, ThreepidMediumNotSupported.
     """
     try:
         dynamodb.transact(add_writes(user_id, medium, address, validated_ms=validated_ms))
@@ -63,8 +67,8 @@ def add(user_id: UserId, medium: str, address: str, *, validated_ms: int) -> Non
 
 
 def add_writes(user_id: UserId, medium: str, address: str, *, validated_ms: int) -> list[Write]:
-    """Return the writes that make an address the user's. The one named `threepids.ADDRESS` is refused if it
-    is taken.
+    """Return the writes that give the user an address. The one named `threepids.ADDRESS` is refused if it is
+    taken.
 
     Raises InvalidParam, ThreepidMediumNotSupported.
     """
@@ -79,7 +83,7 @@ def remove_all(user_id: UserId) -> None:
 
 
 def remove(user_id: UserId, medium: str, address: str) -> None:
-    """Remove an address of the user; an address of another account is left alone."""
+    """Remove an address of the user. Does nothing if the address belongs to another account."""
     try:
         dynamodb.transact(threepids.remove_writes(user_id, medium, canonical(medium, address)))
     except ConditionFailed:

@@ -1,6 +1,6 @@
-"""The addresses of an account, as its user adds, sees and removes them.
+"""The addresses of an account: its user adds, lists and removes them.
 
-An address is added once a mail to it was read. To add it, the user also has to prove that it is them
+An address can be added once its user has followed the link in a mail. The user also has to authenticate
 (user-interactive authentication).
 https://spec.matrix.org/v1.19/client-server-api/#adding-account-administrative-contact-information
 """
@@ -16,10 +16,10 @@ from murmuration.protocol.errors import MissingParam, ThreepidAuthFailed
 
 
 def add_address(requester: Requester, attempt: Attempt) -> Answer:
-    """Make a proved address the requester's. Idempotent.
+    """Add a proved address to the requester's account. Idempotent.
 
-    Raises UserInteractiveAuthRequired and what `reauthenticate` raises, ThreepidAuthFailed for what wasn't
-    proved, ThreepidInUse, MissingParam, BadJson.
+    Raises UserInteractiveAuthRequired and what `reauthenticate` raises, ThreepidAuthFailed if the address
+    wasn't proved, ThreepidInUse, MissingParam, BadJson.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pidadd
     """
     body = Fields(attempt.body)
@@ -32,9 +32,9 @@ def add_address(requester: Requester, attempt: Attempt) -> Answer:
 def post_address(requester: Requester, attempt: Attempt) -> Answer:
     """Add an address as `add_address` does, for the older endpoint: the session is in `three_pid_creds`.
 
-    The user must authenticate here, too. Otherwise a stolen access token would be enough to add an address,
-    and with the address to set a new password. Old clients don't expect to be asked for that, so it is
-    checked first whether the address was proved. Raises what `add_address` raises.
+    The user must authenticate here too. Otherwise a stolen access token would be enough to add an address and
+    then set a new password with it. Old clients don't expect this request for authentication, so the proof of
+    the address is checked first. Raises what `add_address` raises.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pid
     """
     body = Fields(attempt.body)
@@ -70,8 +70,8 @@ def get_addresses(requester: Requester) -> Answer:
 def delete_address(requester: Requester, body: Fields) -> dict[str, str]:
     """Remove an address from the requester's account, if it has it.
 
-    Return that no identity server unbound it, as this server uses none. Raises ThreepidMediumNotSupported,
-    MissingParam, BadJson, InvalidParam.
+    Returns that no identity server unbound it, because this server uses none. Raises
+    ThreepidMediumNotSupported, MissingParam, BadJson, InvalidParam.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3piddelete
     """
     binding.remove(requester.user_id, body.string("medium"), body.string("address"))

@@ -1,4 +1,4 @@
-"""Proving an address by a link in a mail, and that proof as a stage of an operation.
+"""Proves an address by a link in a mail, and uses that proof as a stage of an operation.
 
 https://spec.matrix.org/v1.19/client-server-api/#email-based-identity--homeserver
 """
@@ -31,11 +31,12 @@ _CLIENT_SECRET = re.compile(r"[0-9a-zA-Z.=_-]{1,255}")
 
 
 def request_token(purpose: Purpose, body: Fields, *, source_ip: str) -> dict[str, str]:
-    """Send a link to an address; the session (`sid`) in which it's proved once the link was followed.
+    """Mail a link to an address. Returns the session (`sid`), which proves the address once the link was
+    followed.
 
-    A `next_link` leads nowhere, as the proof is taken by POST. Raises ThreepidInUse for an address that has
-    an account, or for a new password ThreepidNotFound for one that has none; ThreepidMediumNotSupported where
-    there is no sender of mail, MissingParam, BadJson, InvalidParam, LimitExceeded.
+    `next_link` is ignored, because the proof is accepted by POST. Raises ThreepidInUse for an address that
+    has an account; for a new password, ThreepidNotFound for one that has none; ThreepidMediumNotSupported if
+    the server sends no mail; MissingParam, BadJson, InvalidParam, LimitExceeded.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pidemailrequesttoken
     """
     mail.require_sender()
@@ -63,10 +64,10 @@ def request_token(purpose: Purpose, body: Fields, *, source_ip: str) -> dict[str
 
 
 def refuse_phone_number(*, as_contact: bool) -> Answer:
-    """Refuse a phone number, as this server sends no text messages.
+    """Refuse a phone number: this server sends no text messages.
 
-    Raises ThreepidMediumNotSupported for a contact of an account, ThreepidDenied for a registration or a
-    password: the specification has these errors for them.
+    As the specification requires, raises ThreepidMediumNotSupported for a contact of an account, and
+    ThreepidDenied for a registration or a new password.
     """
     if as_contact:
         raise ThreepidMediumNotSupported("This server takes no phone numbers")
@@ -74,10 +75,10 @@ def refuse_phone_number(*, as_contact: bool) -> Answer:
 
 
 def prove_by_session(context: Context, auth: AuthFields) -> JsonObject:
-    """Return what the session in `threepid_creds` proved: an `address`, when (`at_ms`), for a password also
-    its user.
+    """Return what the session in `threepid_creds` proved.
 
-    Raises Forbidden if the link wasn't followed, or was for another purpose; MissingParam, BadJson.
+    That is an `address`, the time of the proof (`at_ms`) and, for a new password, the user. Raises Forbidden
+    if the link wasn't followed, or was for another purpose; MissingParam, BadJson.
     """
     given = Fields(object_of(required(auth, "threepid_creds"), "threepid_creds"))
     sid, client_secret = given.string("sid"), given.string("client_secret")

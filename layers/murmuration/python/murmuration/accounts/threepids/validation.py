@@ -31,21 +31,21 @@ _SUBJECTS: dict[Purpose, str] = {
     "register": "create an account at {server}",
     "password": "set a new password at {server}",
 }
-"""What the link is for, as the mail's words go on."""
+"""The purposes of a link, each with the words that end the mail's sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proved:
-    """An address that somebody proved to be theirs, and when."""
+    """An address whose owner proved that it is theirs, and the time of the proof."""
 
     address: str
     at_ms: int
 
 
 def start(*, medium: str, address: str, client_secret: str, send_attempt: int, purpose: Purpose) -> str:
-    """Send a link to an address, and return the session in which it's proved once the link was followed.
+    """Mail a link to an address. Returns the session, which proves the address once the link was followed.
 
-    The same attempt, or an earlier one, sends no second mail, unless the first couldn't be sent. Raises
+    A repeated or earlier attempt sends no second mail, unless the first couldn't be sent. Raises
     InvalidParam, ThreepidMediumNotSupported, Unavailable.
     """
     mail.require_sender()
@@ -72,7 +72,7 @@ def start(*, medium: str, address: str, client_secret: str, send_attempt: int, p
 
 
 def submit(sid: str, client_secret: str, token: str) -> None:
-    """Take the proof that a mail was read. Idempotent. Raises Forbidden."""
+    """Record the proof that a mail was read. Idempotent. Raises Forbidden."""
     found = threepids.read_validation(sid)
     right = (
         found is not None
@@ -88,7 +88,7 @@ def submit(sid: str, client_secret: str, token: str) -> None:
 
 
 def validated(sid: str, client_secret: str, purpose: str) -> Proved | None:
-    """Return the proof of the session; None if it has none, isn't this client's, or is for another
+    """Return the proof of the session; None if it has none, belongs to another client, or is for another
     purpose.
     """
     found = threepids.read_validation(sid)
@@ -100,13 +100,13 @@ def validated(sid: str, client_secret: str, purpose: str) -> Proved | None:
 
 
 def end(sid: str) -> None:
-    """Let the session prove nothing any more. Idempotent."""
+    """End the session, so that it proves nothing any more. Idempotent."""
     threepids.end_validation(sid)
 
 
 def get_submit_page() -> Page:
-    """Return a page that asks the user to press a button. Programs that scan mail follow links, but press
-    none.
+    """Return a page that asks the user to press a button. Programs that scan mail follow links, but press no
+    buttons.
     """
     return pages.page(
         "Confirm",
@@ -124,7 +124,9 @@ def submit_page(sid: str, client_secret: str, token: str) -> Page:
 
 
 def _session_of(medium: str, address: str, client_secret: str, purpose: Purpose) -> str:
-    """Return the session's ID. The same request has the same, so asking again goes on with the session."""
+    """Return the session's ID. The same parameters give the same ID, so a repeated request continues the
+    session.
+    """
     joined = "\0".join((medium, address, client_secret, purpose))
     return urlsafe_b64encode(hashlib.sha256(joined.encode()).digest()[:24]).decode()
 

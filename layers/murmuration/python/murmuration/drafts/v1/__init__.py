@@ -1,1 +1,1 @@
-"""Client API v1, of 2014: its form of events, its syncing and its errors, on top of today's domains."""
+"""Client API v1, of 2014: its event format, its syncing and its errors, on top of today's domains."""

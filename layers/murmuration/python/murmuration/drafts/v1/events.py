@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId
 
 LIFTED = ("age", "prev_content", "replaces_state", "redacted_because", "transaction_id")
-"""What today's form has in `unsigned`."""
+"""The properties that today's form has in `unsigned`."""
 
 
 def as_v1(event: EventFields) -> JsonDict:
@@ -40,7 +40,7 @@ class Form:
         return as_v1(shown) if self.founding else shown
 
     def presence(self, event: EventFields) -> JsonDict:
-        """Return a presence event: it names its user in the content."""
+        """Return a presence event. In this form its content names its user."""
         content = {"user_id": event["sender"], **event["content"]}
         return {"type": event["type"], "sender": event["sender"], "content": content}
 

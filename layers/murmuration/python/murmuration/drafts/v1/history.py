@@ -28,7 +28,7 @@ from murmuration.rooms.reading.past_state import state_after
 from murmuration.rooms.reading.timeline import PageRequest, Scan
 from murmuration.rooms.reading.viewing import View, open_view
 from murmuration.storage.live import streams
-from murmuration.storage.rooms import directory, room_items
+from murmuration.storage.rooms import directory, event_places
 from murmuration.storage.users import account_data
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def get_messages(token: AccessToken, room_id: RoomId, query: Mapping[str, str]) 
 
 
 def get_members(token: AccessToken, room_id: RoomId, query: Mapping[str, str]) -> Answer:
-    """Return the membership events, now or at the token `from`; `start` and `end` name the place.
+    """Return the membership events, now or at the token `from`; the tokens `start` and `end` name that
+    position.
 
     Raises UnknownToken, Forbidden, BadPagination.
     """
@@ -70,7 +71,7 @@ def get_members(token: AccessToken, room_id: RoomId, query: Mapping[str, str]) -
 
 def get_event(token: AccessToken, event_id: EventId, form: Form) -> Answer:
     """Return one event, whichever room it is in. Raises UnknownToken, NotFound if the user may not see it."""
-    room_id = room_items.read_room_of(event_id) if fits_id(event_id) else None
+    room_id = event_places.read_room_of(event_id) if fits_id(event_id) else None
     view = open_view(token, room_id or RoomId("!nowhere"), otherwise=NotFound)
     seen = view.find(event_id)
     return form(client_event(seen.entry, view.viewer, membership=seen.membership))

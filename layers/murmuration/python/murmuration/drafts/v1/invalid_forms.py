@@ -1,15 +1,14 @@
-"""Helpful errors for requests whose path or method client API v1 rules out."""
+"""Helpful errors for requests whose path or method client API v1 excludes."""
 
 from __future__ import annotations
 
 PREFIX = "/_matrix/client/api/v1/"
 ONCE = ("createRoom", "join", "send", "redact", "invite", "leave", "kick", "ban", "unban")
-"""What may be asked for once, with a transaction ID; in rooms or besides."""
+"""Actions that take a transaction ID: those in rooms, and others."""
 
 
 def explain(method: str, path: str, resource: str) -> str | None:
-    """Return a sentence that says what to do instead of a request that no endpoint serves; None if there is
-    none.
+    """Return a sentence that says how to correct a request that no endpoint serves; None if there is none.
 
     `resource` is the route that the path belongs to, `/{proxy+}` for none.
     """

@@ -1,7 +1,8 @@
-"""Login and registration by stages, as the founding draft of 2014 has them ("Registration and login").
+"""Login and registration by stages, as in the founding draft of 2014 ("Registration and login").
 
-The stages and sessions are those of user-interactive authentication, under other names: a completed stage is
-answered with `next` or, at the end, with credentials. Registration is like login, but makes the account.
+The stages and sessions are those of user-interactive authentication, under other names: the answer to a
+completed stage has `next` or, at the end, credentials. Registration works like login, but also creates the
+account.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def get_login_flows() -> Answer:
 
 
 def login(body: Body, *, source_ip: str) -> Answer:
-    """Submit a stage's credentials. The answer has the session and what to do, the `next` stage, or
+    """Check a stage's credentials. Returns the session with what to do, the `next` stage, or the new
     credentials.
 
     Raises Forbidden, LoginEmailUrlNotYet, UserDeactivated, LimitExceeded, Unknown for a type that isn't
@@ -74,9 +75,9 @@ def login(body: Body, *, source_ip: str) -> Answer:
     request = SessionRequest.parse(body, source_ip)
     if kind == PASSWORD and (PASSWORD,) in login_flows() and "session" not in body:
         return _credentials(today.login({**body, "refresh_token": False}, source_ip=source_ip))
-    # A client looks every other moment whether the link was followed.
+    # Clients poll every other moment whether the link was followed.
     polls = kind == EMAIL_URL and "email" not in body
-    if kind != PASSWORD:  # what proves passwords counts by itself
+    if kind != PASSWORD:  # the check of passwords counts attempts itself
         rate_limits.check("login_poll" if polls else "login", source_ip)
     standing = advance(
         Attempt("POST", LOGIN, {"auth": {**body, "operation": "login"}}, source_ip),
@@ -89,7 +90,9 @@ def login(body: Body, *, source_ip: str) -> Answer:
 
 
 def _go_on(standing: Standing, request: SessionRequest, kind: str) -> Answer:
-    """Return what a session's standing means to the client. Raises what its stage failed with."""
+    """Return the client's answer for the progress of a session. Raises the error with which its
+    stage failed.
+    """
     if standing.failure is not None:
         raise standing.failure
     if standing.begun is not None:
@@ -115,7 +118,7 @@ def get_register_flows() -> Answer:
 
 
 def register(body: Body, *, source_ip: str) -> Answer:
-    """Submit a stage of a registration, as in `login`. The password's stage also has the user name.
+    """Check a stage of a registration, as `login` does. The password's stage also has the user name.
 
     Without a `user` the server chooses one. Raises Forbidden, UserInUse, InvalidUsername, WeakPassword,
     LimitExceeded, Unknown, MissingParam, BadJson, InvalidParam.
@@ -137,7 +140,9 @@ def register(body: Body, *, source_ip: str) -> Answer:
 
 
 def _register_by_password(body: Body, source_ip: str) -> Answer:
-    """Do the last stage of each flow that has it: register the user, as today's registration does."""
+    """Complete the last stage of each flow that asks for a password: register the user as today's
+    registration does.
+    """
     if settings().registration == "token" and "session" not in body:
         raise Forbidden(f"{PASSWORD} is not the next stage of a flow")
     auth = {"type": DUMMY} | ({"session": body["session"]} if "session" in body else {})
@@ -169,11 +174,11 @@ def _register_flows() -> tuple[Flow, ...]:
 
 
 def finish_oauth2(pending: LoginState, query: Mapping[str, str], cookies: str) -> Page:
-    """Complete the stage of a user whom a provider sent back. The answer is that of the request that began
+    """Complete the stage of a user whom a provider sent back. Returns the answer to the request that began
     it.
 
-    So it is JSON, for errors too: the client reads it, whatever the browser prefers. If the fallback page
-    began the stage, the answer is that page, which continues by itself.
+    So the answer is JSON, for errors too: the client reads it, whatever form the browser prefers. If the
+    fallback page began the stage, the answer is that page, which continues by itself.
     """
     status = 200
     try:
@@ -199,7 +204,9 @@ def _finish_oauth2(pending: LoginState, query: Mapping[str, str], cookies: str) 
 
 
 def _logged_in(chosen: IdentityProvider, identity: Identity, wanted: str | None) -> UserId:
-    """Return the user who came back. It must be the expected one; whoever comes without a name may be new."""
+    """Return the user who came back. If a user is expected, it must be that one; otherwise it may be a new
+    user.
+    """
     if wanted is None:
         return sso_accounts.owner_or_new(chosen, identity)
     owner = sso_accounts.owner_of(chosen, identity)

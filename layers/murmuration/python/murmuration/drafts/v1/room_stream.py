@@ -1,9 +1,8 @@
-"""The stream of events of one room: a room that anyone may read, or a stream from a place in the room's
+"""The stream of events of one room: one that anyone may read, or one that is read from a position in its
 timeline.
 
-Users who aren't in a room are not woken by its events. So this stream itself looks for news, for a short
-time.
-https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3events_2
+New events don't wake users who aren't in the room. So this stream itself looks for new events, for a short
+time. https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3events_2
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 AT_ONCE = 100
 LONGEST_WAIT_MS = 10_000
 PAUSES_S = (0.25, 0.5, 1.0, 2.0)
-"""Between one look and the next; the last one from then on."""
+"""The pauses between looks, in seconds; after these, the last one is repeated."""
 
 
 def get_room_events(
@@ -39,8 +38,8 @@ def get_room_events(
     """Return the events of a room after the token `start`, or from now on: `chunk`, and `start` and `end`
     tokens.
 
-    None for a member whose token is of the stream of all their rooms, which has this room's events. Raises
-    UnknownToken, BadPagination, and Forbidden for a user who may not read the room now.
+    Returns None for a member whose token belongs to the stream of all their rooms, because that has this
+    room's events. Raises UnknownToken, BadPagination, and Forbidden for a user who may not read the room now.
     """
     view = _open(token, room_id)
     if view.viewer.is_joined and (start is None or tokens.is_stream_token(start)):
@@ -64,7 +63,7 @@ def get_room_events(
 
 
 def _open(token: AccessToken, room_id: RoomId) -> View:
-    """Return the room, for members or where anyone may read it. Raises UnknownToken, Forbidden."""
+    """Return the room for a member, or for anybody if anyone may read it. Raises UnknownToken, Forbidden."""
     view = open_view(token, room_id)
     if not view.viewer.is_joined and not view.is_world_readable():
         raise unknown_room(room_id)
@@ -72,7 +71,7 @@ def _open(token: AccessToken, room_id: RoomId) -> View:
 
 
 def _position(view: View, start: str | None) -> int:
-    """Return where the client stands; a token that says nothing about the room stands for now."""
+    """Return the client's position in the room. A token without a position of this room means now."""
     if start is None:
         return view.horizon()
     try:

@@ -50,5 +50,5 @@ def post_redaction(requester: Requester, room_id: RoomId, event_id: EventId, con
 
 
 def _fresh_txn_id() -> str:
-    """Return a transaction ID that nobody will repeat."""
+    """Return a transaction ID that no other request will use."""
     return f"post-{secrets.token_urlsafe(12)}"

@@ -1,6 +1,6 @@
-"""The stream of all events, /events, which is long-polled, and /initialSync, with which it begins.
+"""The stream of all events: /events, which is long-polled, and /initialSync, where it begins.
 
-Both read as a sync does. If a sync would leave a gap in a room, this stream continues at the client's
+Both use the code of /sync. If /sync would leave a gap in a room, this stream continues at the client's
 position, oldest first, so the client gets every event in order.
 """
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
 
 AT_ONCE = 100
-"""How many events of one room an answer brings at most."""
+"""The maximum number of events of one room in an answer."""
 DEFAULT_LIMIT = 16
 MAX_LIMIT = 250
 _NOTHING: Mapping[str, Any] = {"types": []}
@@ -51,8 +51,8 @@ def get_events(token: AccessToken, query: Mapping[str, str], form: Form) -> Answ
     """Return the events after the token `from`: `chunk`, and `start` and `end` tokens. Waits if there are
     none.
 
-    Without `from` it continues from now. `timeout` is in milliseconds; `room_id` limits it to one room, which
-    may be one that anyone may read. Raises UnknownToken, BadPagination, Forbidden.
+    Without `from` it continues from now. `timeout` is in milliseconds. `room_id` limits it to one room, which
+    may be any that the user may read. Raises UnknownToken, BadPagination, Forbidden.
     """
     named = query.get("room_id")
     room_id = RoomId(named) if named is not None else None
@@ -112,9 +112,10 @@ def _without_gaps(token: AccessToken, start: str, body: Body, form: Form) -> tup
 
 @dataclass
 class _Places:
-    """What a client had been shown before an answer, and what after it; moved back where it's less.
+    """A client's positions before and after an answer.
 
-    `before` is None if that isn't known any more.
+    `after` is moved back in rooms of which the answer shows fewer events. `before` is None if it isn't known
+    any more.
     """
 
     token: AccessToken
@@ -129,10 +130,10 @@ class _Places:
         return cls(token, end, before, after or Positions())
 
     def go_on(self, room_id: RoomId, budget: Budget) -> list[ClientEvent] | None:
-        """Return the events from where the client stood in a room, oldest first: the user's joining at the
-        earliest.
+        """Return the events from the client's position in a room, oldest first, as many as fit into the
+        budget.
 
-        As many as fit into the budget. None if that can't be told.
+        They begin with the user's join at the earliest. Returns None if the client's position isn't known.
         """
         if self.before is None:
             return None
@@ -153,7 +154,7 @@ class _Places:
         if reached is not None:
             self._move(name, replace(reached, ordinal=scan.position, unread=position.unread))
         elif not scan.exhausted:
-            self.after.others.pop(name, None)  # the leaving is yet to be shown
+            self.after.others.pop(name, None)  # the user's leave event has yet to be shown
             self._move(name, replace(position, ordinal=scan.position))
         return events
 
@@ -169,13 +170,13 @@ class _Places:
 
 
 def _since_joining(events: list[ClientEvent], user_id: UserId) -> list[ClientEvent]:
-    """Yield, of a room that the client didn't know: the user's joining, and what came after."""
+    """Return the events from the user's join on, for a room that the client didn't know."""
     joinings = _joinings(events, user_id)
     return events[joinings[-1] :] if joinings else events
 
 
 def _joinings(events: Sequence[EventFields], user_id: UserId) -> list[int]:
-    """Return the places where the user joins, without those where a member only changes their name."""
+    """Return the indices at which the user joins, without those at which a member only changes their name."""
     return [
         number
         for number, event in enumerate(events)
@@ -189,7 +190,7 @@ def _joinings(events: Sequence[EventFields], user_id: UserId) -> list[int]:
 def _invitation(
     section: Mapping[str, Any], room_id: RoomId, user_id: UserId, form: Form
 ) -> Iterator[dict[str, Any]]:
-    """Yield the user's invitation to a room, with what it says of the room."""
+    """Yield the user's invitation to a room, with the room's state that it contains."""
     state = section["invite_state"]["events"]
     for event in state:
         if event["type"] == MEMBER and event.get("state_key") == user_id:
@@ -198,8 +199,8 @@ def _invitation(
 
 
 def _presence(body: Body, form: Form) -> list[dict[str, Any]]:
-    """Return the events of a sync's answer about others' presence, and, in v1, about who asks to see the
-    user's.
+    """Return the presence events of a sync's answer and, in v1's form, those about who asks to see the user's
+    presence.
     """
     sections = [body.get(name, {}).get("events", []) for name in ("presence", INVITE)]
     return [form.presence(event) for events in sections for event in events]
@@ -212,8 +213,8 @@ def initial_sync(token: AccessToken, query: Mapping[str, str], form: Form) -> An
     """Return all rooms with their newest events and their state, presence, and the stream's token, `end`.
 
     `limit` is the number of events for each room. Today's form also has account data and, with `archived`,
-    the rooms that the user has left. Rooms that don't fit have neither messages nor state: the client asks
-    for such a room by itself. Raises UnknownToken, BadPagination.
+    the rooms that the user has left. Rooms that don't fit have neither messages nor state: the client
+    requests such a room by itself. Raises UnknownToken, BadPagination.
     """
     limit, archived = page_limit(query), not form.founding and query.get("archived") == "true"
     wanted: dict[str, Any] = {"timeline": {"limit": limit}, "include_leave": archived}
@@ -253,13 +254,13 @@ def initial_sync(token: AccessToken, query: Mapping[str, str], form: Form) -> An
 
 
 def own_presence(user_id: UserId, form: Form) -> list[dict[str, Any]]:
-    """Return the event of the user's own presence, which is shown with that of others."""
+    """Return the event of the user's own presence, which is shown together with that of others."""
     now = now_ms()
     return [form.presence(one.event(as_today(one.presence.shown(now)), now)) for one in look_at([user_id])]
 
 
 def _membership(section: Mapping[str, Any], user_id: UserId) -> str:
-    """Return what the user of a room that they aren't in any more is there: `leave` or `ban`."""
+    """Return the user's membership in a room that they aren't in any more: `leave` or `ban`."""
     events = [*section["state_after"]["events"], *section["timeline"]["events"]]
     own = [event for event in events if event["type"] == MEMBER and event.get("state_key") == user_id]
     return str(own[-1]["content"]["membership"]) if own else "leave"
@@ -297,7 +298,7 @@ def _ephemeral(
 
 
 def paging_int(text: str | None, name: str, default: int) -> int:
-    """Return a number in a page's query. Raises BadPagination."""
+    """Return a number from a page's query. Raises BadPagination."""
     if text is None:
         return default
     try:
@@ -310,7 +311,7 @@ def paging_int(text: str | None, name: str, default: int) -> int:
 
 
 def page_limit(query: Mapping[str, str]) -> int:
-    """Return how many events of a room are asked for. Raises BadPagination."""
+    """Return how many events of a room the request asks for. Raises BadPagination."""
     return min(paging_int(query.get("limit"), "limit", DEFAULT_LIMIT), MAX_LIMIT)
 
 

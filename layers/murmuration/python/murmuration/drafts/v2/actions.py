@@ -1,9 +1,9 @@
-"""Actions of version 2: changes that a client makes in a room, once for each action ID, with the event in the
-answer.
+"""Actions of version 2: changes that a client makes in a room, once for each action ID. The answer has the
+event.
 
 An action ID is the client's own name for an action. It makes a repetition harmless, and marks the event for
 the client that sent it, in the answer and in its stream. Several events are sent as one batch: all or none of
-them, in the order given, in one transaction.
+them, in the given order, in one transaction.
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """
 
@@ -41,14 +41,14 @@ if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import JsonDict
 
 MAX_BATCH = 10
-"""How many events a batch may have: with its relation and its claim each takes up to seven writes of a
-transaction's hundred. It is also how many messages the rate limit lets through at once."""
+"""The maximum number of events in a batch. Each takes up to seven of a transaction's hundred writes, with its
+relation and its claim. It is also how many messages the rate limit allows at once."""
 MAX_ACTION_ID_BYTES = 255
 _ADDED = ("event_id", "room_id", "sender", "origin_server_ts", "unsigned", "action_id")
-"""What the server adds to an event: the compact form."""
+"""The properties that the server adds to an event: the compact form."""
 
 Content = Callable[[Event | None], Mapping[str, Any]]
-"""Makes a state event's content from the event that is current."""
+"""A function that makes a state event's content from the current event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Done:
     entries: Sequence[LogEntry]
 
     def events(self, *, compact: bool = False) -> list[JsonDict]:
-        """Return the events in the client's form: whole, or only what the server added."""
+        """Return the events in the client's form: whole or, with `compact`, only what the server added."""
         viewer = Viewer(self.requester.user_id, self.requester.device_id)
         shown = [render_event(Seen(entry, "join"), viewer) for entry in self.entries]
         if not compact:
@@ -88,7 +88,7 @@ class Done:
 
     @property
     def position(self) -> str:
-        """Return the token of the place right after them in the room's history."""
+        """The token of the position right after these events in the room's history."""
         return position_token(max(entry.ordinal for entry in self.entries))
 
 
@@ -101,8 +101,9 @@ def check_action_id(text: str | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """The form of the answer that a client wants: `compact` or whole; `streaming` is a stream that may
-    leave its events out.
+    """The form of the answer that a client wants: `compact` or whole.
+
+    The stream `streaming`, if given, may leave out the events of the answer.
     """
 
     compact: bool = False
@@ -115,7 +116,8 @@ WHOLE = Answering()
 def send_event(
     token: AccessToken, room_id: RoomId, action: Action, answering: Answering = WHOLE
 ) -> dict[str, Any]:
-    """Send a message or state event: `event`, and the `token` of its place in the room's history.
+    """Send a message or state event. Returns `event`, and `token` for the position after it in the room's
+    history.
 
     Raises UnknownToken, Forbidden, NotFound for an unknown stream, BadJson, InvalidParam, TooLarge,
     LimitExceeded.
@@ -127,9 +129,9 @@ def send_event(
 def send_events(
     token: AccessToken, room_id: RoomId, actions: Sequence[Action], answering: Answering = WHOLE
 ) -> dict[str, Any]:
-    """Send several events, or none of them: `events` in the order given, and the `token` after them.
+    """Send several events, or none of them. Returns `events` in the given order, and the `token` after them.
 
-    Raises what `send_event` does, and BadJson for too many or none.
+    Raises what `send_event` does, and BadJson for no events or too many.
     """
     if not 0 < len(actions) <= MAX_BATCH:
         raise BadJson(f"A batch has 1 to {MAX_BATCH} events")
@@ -146,9 +148,9 @@ def delete_state(
     *,
     action_id: str | None = None,
 ) -> dict[str, Any]:
-    """Delete a piece of state: from then on the current event has no content. What `send_event` returns.
+    """Delete a piece of state: its current event becomes one without content. Returns what `send_event` does.
 
-    Raises NotFound where the room has no such state, and what `send_event` does.
+    Raises NotFound if the room has no such state, and what `send_event` raises.
     """
 
     def empty(current: Event | None) -> Mapping[str, Any]:
@@ -161,7 +163,10 @@ def delete_state(
 
 @dataclass(frozen=True, slots=True)
 class PowerLevelPatch:
-    """A change of one power level: `kick`, or the path ("users", "@bob:example.org"); None removes it."""
+    """A change of one power level.
+
+    It is named by `kick`, for example, or by a path such as ("users", "@bob:example.org"). None removes it.
+    """
 
     path: Sequence[str]
     value: int | None
@@ -181,7 +186,7 @@ class PowerLevelPatch:
         return cls(path, value)
 
     def apply(self, current: Event | None) -> dict[str, Any]:
-        """Return the content after the change. Raises NotFound where there is no event to be changed."""
+        """Return the content after the change. Raises NotFound if there is no event to change."""
         if current is None:
             raise NotFound("The room has no power levels of which one could be changed")
         *outer, last = self.path
@@ -208,9 +213,9 @@ def patch_power_levels(
     *,
     action_id: str | None = None,
 ) -> dict[str, Any]:
-    """Change one power level; the event goes out whole. What `send_event` returns.
+    """Change one power level. The event is sent with its whole content. Returns what `send_event` does.
 
-    Raises NotFound in a room without power levels, and what `send_event` does.
+    Raises NotFound in a room without power levels, and what `send_event` raises.
     """
     return send_event(token, room_id, Action(POWER_LEVELS, patch.apply, "", action_id), answering)
 
@@ -221,9 +226,9 @@ def patch_power_levels(
 def act(
     token: AccessToken, room_id: RoomId, actions: Sequence[Action], streaming_token: str | None = None
 ) -> Done:
-    """Carry out actions on one room in one transaction; again with the same action IDs is no change.
+    """Perform actions on one room in one transaction. Repeating the same action IDs changes nothing.
 
-    What the answer has doesn't come down the stream that is named, if any.
+    If a stream is named, it leaves out the events that the answer has.
     """
     for action in actions:
         _check(action)
@@ -241,7 +246,7 @@ def _check(action: Action) -> None:
 
 @dataclass
 class _Actions:
-    """Some actions on their way. `claims` are those of the actions with IDs, in order."""
+    """Some actions that are being performed. `claims` are those of the actions with IDs, in order."""
 
     requester: Requester
     room: Room
@@ -263,7 +268,8 @@ class _Actions:
         try:
             return self._done(self.taking.settle(self._append))
         except (ConditionFailed, MatrixError):
-            # A repetition may well be refused otherwise than by its claim: because of what it did before.
+            # A repetition may be refused for a reason other than its claim: because of what the first attempt
+            # changed.
             if (earlier := self._earlier()) is None:
                 raise
             return self._done(earlier)
@@ -287,7 +293,7 @@ class _Actions:
         return [claim.write(event_ids[index], batch=event_ids) for index, claim in self.claims.items()]
 
     def _add(self, batch: Append, index: int, action: Action) -> EventId:
-        """Add the event, or leave state that is like that already; the event's ID."""
+        """Add the event, unless the state is the same already. Returns the event's ID."""
         sender, pair = self.requester.user_id, None
         current = None
         if action.state_key is not None:
@@ -312,9 +318,9 @@ class _Actions:
         return batch.add(claim.mark(draft) if claim is not None else draft).event_id
 
     def _earlier(self) -> list[EventId] | None:
-        """Return the events that the action IDs stand for already; None where they are new.
+        """Return the events that the action IDs already stand for; None if the IDs are new.
 
-        Raises InvalidParam where they stand for something else than these actions together.
+        Raises InvalidParam if the IDs don't all stand for exactly these actions.
         """
         made = [claim.read() for claim in self.claims.values()]
         found = [claimed for claimed in fetch_all(made) if claimed is not None]

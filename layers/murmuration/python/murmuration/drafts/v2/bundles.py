@@ -1,8 +1,8 @@
-"""Events as version 2 shows them: with what updates them, and what is said of them, inside.
+"""Events in version 2's form: an event includes its updates and its replies.
 
-A child that updates its parent (`updates`, or today's m.replace) can't stand alone: it comes in the
-parent's `updated_by`, all of them, oldest first. Every other child comes in `replies`, the newest ones, with
-a token for those before. https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+A child that updates its parent (by `updates`, or today's m.replace) isn't shown alone: all such children are
+in the parent's `updated_by`, oldest first. Every other child is in `replies`: the newest ones, with a token
+for those before. https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """
 
 from __future__ import annotations
@@ -28,20 +28,21 @@ if TYPE_CHECKING:
 
 RELATING = tuple(group for group in GROUPS if group not in UPDATING)
 MAX_UPDATES = 100
-"""How many updates of one event come with it: the newest."""
+"""How many updates an event includes at most: the newest."""
 MAX_REPLIES = 50
 DEPTH = 3
-"""Updates of updates come inside these, up to so many levels."""
+"""How many levels of updates of updates are included."""
 _MAX_CHILDREN = 500
 _MAX_CHILD_BYTES = 1_500_000
-"""What all children of an answer may have together: what a Lambda may answer is limited to 6 MB."""
+"""The maximum size of all children in an answer: a Lambda's answer is limited to 6 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventForm:
-    """How a client wants its events: with updates inside or not, with how many replies, as PDUs or not.
+    """The form in which a client wants its events: with updates inside or not, how many replies, as PDUs or
+    not.
 
-    `fields` are the paths of what it wants of each (None: all), except its children.
+    `fields` are the paths of the properties that it wants of each event (None: all), except the children.
     """
 
     updates: bool = True
@@ -50,8 +51,8 @@ class EventForm:
     fields: tuple[tuple[str, ...], ...] | None = None
 
     def admits(self, event: Event) -> bool:
-        """Return whether history shows the event alone. An event that only updates another is shown inside
-        that one.
+        """Return whether the history shows the event by itself. An event that only updates another is shown
+        inside that one.
         """
         return not (self.updates and relations.is_update(event))
 
@@ -61,7 +62,9 @@ class EventForm:
 
 @dataclass(slots=True)
 class _Family:
-    """What relates to one event. `limited` says that it has more updates; `start` is for earlier replies."""
+    """The events that relate to one event. `limited` says that it has more updates; `start` is the token for
+    earlier replies.
+    """
 
     updates: list[Relation] = field(default_factory=list)
     replies: list[Relation] = field(default_factory=list)
@@ -74,7 +77,8 @@ def render_event(
 ) -> JsonDict:
     """Return an event in version 2's form, without its children. Reads nothing.
 
-    Deleted state has no `content`; `action_id` is the sender's own, for the client that gave it alone.
+    Deleted state has no `content`. `action_id` is the sender's own name for the event; only the client that
+    sent it gets it.
     """
     event = client_event(
         seen.entry,
@@ -92,7 +96,7 @@ def render_event(
 
 
 def render_state(event: Event, viewer: Viewer, *, with_room_id: bool = True) -> dict[str, Any]:
-    """Return a state event in version 2's form, if nothing but the event itself was read."""
+    """Return a state event in version 2's form, if only the event itself was read."""
     entry = LogEntry(ordinal=0, event=viewer.event_copy(event), state_root=b"", visibility="shared")
     shown = render_event(Seen(entry, None), viewer, with_room_id=with_room_id)
     del shown["unsigned"]["membership"]
@@ -102,10 +106,10 @@ def render_state(event: Event, viewer: Viewer, *, with_room_id: bool = True) -> 
 def render_events(
     seen: Sequence[Seen], viewer: Viewer, form: EventForm, *, with_room_id: bool = True
 ) -> list[JsonDict]:
-    """Return events of one room in version 2's form, with their children as `form` asks.
+    """Return events of one room in version 2's form, with the children that `form` asks for.
 
-    If the events show that others relate to them, it takes two or three round trips for each level of
-    updates, for all events together; else it reads nothing.
+    If other events relate to them, it takes two or three round trips for each level of updates, for all
+    events together. Otherwise it reads nothing.
     """
     if not seen:
         return []
@@ -127,7 +131,7 @@ class _Page:
     left_out: set[int] = field(default_factory=set)
 
     def gather(self, entries: Sequence[LogEntry]) -> None:
-        """Read what relates to the events, and to that."""
+        """Read the events that relate to `entries`, and the events that relate to those."""
         level, wants_replies = list(entries), self.form.replies > 0
         gathered: set[str] = set()
         for _ in range(DEPTH):
@@ -151,7 +155,7 @@ class _Page:
         return [functools.partial(self._read, entry, group, limit) for group in wanted]
 
     def _read(self, entry: LogEntry, group: str, limit: int) -> None:
-        """Read the newest relations of a group from before the viewer left, for `families`."""
+        """Read the newest relations of one group, from before the viewer left, and add them to `families`."""
         until = self.viewer.joined_until
         found = relations.read_relations(
             entry.room_id,
@@ -178,8 +182,8 @@ class _Page:
             family.start = position_token(family.replies[0].ordinal - 1)
 
     def _read_children(self, level: Sequence[LogEntry]) -> list[LogEntry]:
-        """Return the children that the viewer may see, those of the first events first, within the bounds of
-        a bundle.
+        """Return the children that the viewer may see, as many as a bundle allows, those of the first events
+        first.
         """
         wanted: dict[int, None] = {}
         for entry in level:
@@ -204,7 +208,7 @@ class _Page:
         return found
 
     def render(self, seen: Seen, depth: int = 0) -> dict[str, Any]:
-        """Return an event with its children; `depth` is how many events it is within."""
+        """Return an event with its children; `depth` is how many events enclose it."""
         federation = self.form.federation
         whole = render_event(seen, self.viewer, with_room_id=self.with_room_id, federation=federation)
         shown = self.form.project(whole)

@@ -1,4 +1,4 @@
-"""Capabilities in version 2: what server and clients can do, named by a hash, and told once for each hash.
+"""Capabilities in version 2: what the server and clients can do. A hash names each set, which is sent once.
 
 A hash is the SHA-256 of the set's canonical JSON, in unpadded URL-safe base64.
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
@@ -38,7 +38,7 @@ def hash_of(capabilities: Capabilities) -> str:
 
 
 def server_capabilities(requester: Requester) -> dict[str, Any]:
-    """Return what the server can do for the requester, by name."""
+    """Return the server's capabilities for the requester, by name."""
     offered: dict[str, Any] = {name: {} for name in EXTENSIONS}
     if settings().turn_uris:
         offered[TURN_SERVER] = {}
@@ -46,12 +46,12 @@ def server_capabilities(requester: Requester) -> dict[str, Any]:
 
 
 def get_server_hash(requester: Requester) -> dict[str, str]:
-    """Return the hash of what the server can do for the requester."""
+    """Return the hash of the server's capabilities for the requester."""
     return {"sha256": hash_of(server_capabilities(requester))}
 
 
 def get_server_set(requester: Requester, sha256: str) -> Answer:
-    """Return the set behind a hash. Raises NotFound for one that isn't the requester's now."""
+    """Return the set that a hash names. Raises NotFound if it isn't the set for this requester now."""
     found = server_capabilities(requester)
     if hash_of(found) != sha256:
         raise NotFound("That is not the hash of what this server can do for you")
@@ -62,9 +62,10 @@ def get_server_set(requester: Requester, sha256: str) -> Answer:
 
 
 def announce(requester: Requester, body: Fields) -> None:
-    """Have the requester's device announce a set that is known by its hash, from any device of theirs.
+    """Set the capabilities of the requester's device to a set that any of their devices has uploaded, by its
+    hash.
 
-    Raises NotFound for a hash whose set has to be uploaded first, MissingParam, BadJson.
+    Raises NotFound if the set has to be uploaded first, MissingParam, BadJson.
     """
     sha256 = body.string("sha256")
     known = client_capabilities.read(requester.user_id).get(sha256)
@@ -74,7 +75,9 @@ def announce(requester: Requester, body: Fields) -> None:
 
 
 def upload(requester: Requester, body: Fields) -> dict[str, str]:
-    """Have the requester's device announce a set; its hash. Raises BadJson, MissingParam, TooLarge."""
+    """Store a set as the capabilities of the requester's device, and return its hash. Raises BadJson,
+    MissingParam, TooLarge.
+    """
     capabilities = object_of(required(body.values, "capabilities"), "capabilities")
     for name, value in capabilities.items():
         object_of(value, f"{name[:80]!r}")
@@ -92,7 +95,7 @@ def _announce(requester: Requester, sha256: str, capabilities: Capabilities) -> 
 
 
 def get_hashes(requester: Requester, user_id: UserId) -> dict[str, list[str]]:
-    """Return the hashes of a user's devices. Raises Forbidden for those who may not see the user's
+    """Return the hashes of a user's devices. Raises Forbidden if the requester may not see the user's
     presence.
     """
     _require_sight(requester, user_id)
@@ -100,7 +103,7 @@ def get_hashes(requester: Requester, user_id: UserId) -> dict[str, list[str]]:
 
 
 def get_set(requester: Requester, user_id: UserId, sha256: str) -> Answer:
-    """Return the set behind the hash of one of a user's devices. Raises Forbidden, NotFound."""
+    """Return the set that the hash of one of a user's devices names. Raises Forbidden, NotFound."""
     _require_sight(requester, user_id)
     found = client_capabilities.read(user_id).get(sha256)
     if found is None:

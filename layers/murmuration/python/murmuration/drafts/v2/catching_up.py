@@ -1,7 +1,9 @@
-"""Coming back in version 2: all rooms (initialSync) or one (scrollback), whole or what is new since a token.
+"""Catching up in version 2: all rooms (initialSync) or one (scrollback), whole or only what is new since a
+token.
 
-What is new comes if it's no more than the client has room for; else the room comes as if for the first time,
-with its newest events. https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+New events are returned if they aren't more than the client wants. Otherwise the room is returned as for the
+first time, with its newest events.
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """
 
 from __future__ import annotations
@@ -48,12 +50,12 @@ if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
 
 FEW_TYPES = 8
-"""So many types of state are read one by one, rather than all of a room's state."""
+"""Up to this number, types of state are read one by one; beyond it, the room's whole state is read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The parts of a room that a client wants: which message events, at most how many, and which current
+    """The parts of a room that a client wants: which message events, how many at most, and which current
     state.
     """
 
@@ -63,7 +65,7 @@ class Wanted:
 
     @classmethod
     def read(cls, token: AccessToken, filter_token: str | None, state_token: str | None, most: int) -> Wanted:
-        """Return what the stored filters with these tokens ask for. Raises NotFound."""
+        """Return the parts that the stored filters with these tokens describe. Raises NotFound."""
         messages, state = gather(
             functools.partial(filters.read, token.user_id, filter_token),
             functools.partial(filters.read, token.user_id, state_token),
@@ -77,7 +79,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Events of a room, oldest first, and state. `token` is for the events before those of a fresh page.
+    """Events of a room, oldest first, and its state. `token` is for earlier events, if the page is fresh.
 
     `entries` are the events' entries in the room's log.
     """
@@ -90,12 +92,12 @@ class Page:
 
 
 def initial_sync(token: AccessToken, text: str | None, wanted: Wanted, *, compact: bool = False) -> Answer:
-    """Return all of the stream's rooms, or their news since the token; also `presence`, and the next token.
+    """Return all rooms of a stream, or only what is new since the token; also `presence`, and the next token.
 
-    Each of `rooms` has its `messages`, oldest first, and `state`; whether they're `incremental`; the `token`
-    for earlier messages, if there are any; how many `members` it has. In the compact form `events` has each
-    event once, by ID, and the other two have IDs. Without a token it begins a stream of everything. Raises
-    UnknownToken, NotFound for an unknown stream.
+    Each of `rooms` has its `messages`, oldest first, and `state`; whether they are `incremental`; the `token`
+    for earlier messages, if there are any; and its number of `members`. In the compact form, `events` has
+    each event once, by ID, and `messages` and `state` have IDs. Without a token, a stream of all rooms
+    begins. Raises UnknownToken, NotFound for an unknown stream.
     """
     stream = (
         streaming.parse(token.user_id, text)
@@ -124,7 +126,9 @@ def initial_sync(token: AccessToken, text: str | None, wanted: Wanted, *, compac
 
 
 def _compact(section: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the section with each event once. Those of the history win: they say what they replaced."""
+    """Return the section with each event once. The copies in the history are kept, because they say what they
+    replaced.
+    """
     events: JsonDict = {}
     for event in (*section["messages"], *section["state"]):
         events.setdefault(event["event_id"], event)
@@ -135,9 +139,9 @@ def _compact(section: Mapping[str, Any]) -> dict[str, Any]:
 def scroll_back(token: AccessToken, room_id: RoomId, text: str | None, wanted: Wanted) -> Answer:
     """Return one room: `events`, `state`, whether they are `incremental`, and the `token` for earlier events.
 
-    With a streaming token it returns the news since, if they are no more than wanted. `streaming` is then the
-    token with which the stream continues without the events in the answer. Raises UnknownToken, Forbidden,
-    NotFound for an unknown stream.
+    With a streaming token it returns only what is new, unless that is more than the client wants. `streaming`
+    is then the token with which the stream continues without the events of the answer. Raises UnknownToken,
+    Forbidden, NotFound for an unknown stream.
     """
     stream = streaming.parse_optional(token.user_id, text)
     view = open_view(token, room_id)
@@ -164,7 +168,7 @@ def scroll_back(token: AccessToken, room_id: RoomId, text: str | None, wanted: W
 
 
 def _leave_out(stream: StreamingToken, view: View, entries: Sequence[LogEntry]) -> None:
-    """Have these events not come down a stream that began before them and that nothing was read by."""
+    """Make a stream leave out these events, if it began before them and nothing has been read from it yet."""
     user_id, room_id = view.requester.user_id, view.room.room_id
     if not stream.is_about(room_id) or view.viewer.since is None:
         return
@@ -182,7 +186,9 @@ def _moved(
     view: View,
     position: RoomPosition | None,
 ) -> str:
-    """Return the stream's token after what was shown of the room, if it has begun and is about the room."""
+    """Return the stream's token after the shown part of the room, if the stream has begun and includes the
+    room.
+    """
     head, about = view.room.head, stream.is_about(view.room.room_id)
     known = position is not None and position.ordinal >= head.ordinal
     if before is None or not about or known or not view.viewer.is_joined or head.unsettled is not None:
@@ -218,7 +224,7 @@ def read_page(view: View, position: RoomPosition | None, wanted: Wanted) -> Page
 
 
 def _state(view: View, position: RoomPosition | None, wanted: Filter) -> list[dict[str, Any]]:
-    """Return the room's state as it was when its head was read, or what of it changed since a position."""
+    """Return the room's state as it was when its head was read, or the changes of it since a position."""
     room = view.room
     if wanted.events.admits_nothing or not wanted.events.admits_room(room.room_id):
         return []

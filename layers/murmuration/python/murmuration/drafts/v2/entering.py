@@ -35,20 +35,20 @@ from murmuration.rooms.reading.timeline import MAX_LIMIT, Scan
 from murmuration.rooms.reading.viewing import View, open_view
 from murmuration.rooms.room import Room
 from murmuration.storage.live.typing_users import typing_read
-from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms import event_store, room_items
 from murmuration.storage.users import memberships
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
 
 NAMES = ("room_id", "alias", "invite")
-"""What a room to be joined may be named by; `invite` is the invite's event ID."""
+"""The fields that may name the room to join; `invite` is the invite's event ID."""
 MAX_PRESENCE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseConfig:
-    """The parts of the room to put into the answer; the stream `streaming` then leaves them out."""
+    """The parts of the room that the answer includes. The stream `streaming` then leaves them out."""
 
     reading: Reading = field(default_factory=Reading)
     state: EventFilter = field(default_factory=EventFilter)
@@ -108,9 +108,9 @@ def join_room(token: AccessToken, requester: Requester, body: Fields) -> Answer:
 
 
 def _invited_to(requester: Requester, event_id: EventId) -> RoomId:
-    """Return the room that the requester was invited to by this event, if they didn't leave it since."""
+    """Return the room to which this event invited the requester, unless they have left it since."""
     room_id = room_of_event(event_id)
-    invite = room_items.read_events([event_id], Room.load(room_id).version, room_id).get(event_id)
+    invite = event_store.read_events([event_id], Room.load(room_id).version, room_id).get(event_id)
     row = memberships.read_membership(requester.user_id, room_id)
     if invite is None or (invite.state_key, invite.membership) != (requester.user_id, "invite"):
         raise NotFound("There is no such invite")
@@ -120,7 +120,7 @@ def _invited_to(requester: Requester, event_id: EventId) -> RoomId:
 
 
 def _answer(token: AccessToken, config: ResponseConfig | None, enter: Callable[[], RoomId]) -> Answer:
-    """Enter a room, which `enter` does, and show what is asked for."""
+    """Call `enter` to enter a room, and return the parts of the room that the client asks for."""
     if config is None:
         return {"room_id": enter()}
     with entering(config.streaming) as shown:
@@ -131,11 +131,12 @@ def _answer(token: AccessToken, config: ResponseConfig | None, enter: Callable[[
 def _show_room(
     token: AccessToken, room_id: RoomId, config: ResponseConfig, given: list[EventId]
 ) -> Mapping[str, Any]:
-    """Return a room for one who enters it: the newest `events`, oldest first, the current `state`, `members`.
+    """Return a room for a user who enters it: the newest `events`, oldest first, the current `state`,
+    `members`.
 
-    `typing` are those who type, `presence` is that of members among the state, where they are there; `token`
-    is for the events before, where there are any. Notes in `given` which of those events are in the answer
-    that come down streams. Raises UnknownToken, Forbidden.
+    `typing` are the users who type. `presence` is that of members in the state, if they are online. `token`
+    is for earlier events, if there are any. Adds to `given` the IDs of those events that would also come down
+    streams. Raises UnknownToken, Forbidden.
     """
     view = open_view(token, room_id)
     bottom = view.room.head.oldest - 1

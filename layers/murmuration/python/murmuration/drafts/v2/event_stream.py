@@ -1,9 +1,8 @@
 """Version 2's event stream: the events after a token, as they happen.
 
-It doesn't catch up. If more than `AT_ONCE` events happened in a room, it gives the newest, and the token for
-those that it left out. A state event comes only while it is current, so the last one of a kind that a client
-got is the state.
-https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+It doesn't catch up. If more than `AT_ONCE` events happened in a room, it returns the newest, and a token for
+the others. A state event is shown only while it is current, so the last one of a kind that a client got is
+the current state. https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from murmuration.rooms.room import Room
 from murmuration.settings import settings
 from murmuration.storage.live import streamings
 from murmuration.storage.live.positions import RoomPosition, mark
-from murmuration.storage.rooms import room_items, snapshots
+from murmuration.storage.rooms import event_store, snapshots
 from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync import timeline
@@ -48,9 +47,9 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import EventId
 
 AT_ONCE = 50
-"""How many events of one room an answer brings at most."""
+"""The maximum number of events of one room in an answer."""
 LATE = 10
-"""An event is out of order if it is more than so many steps behind those that came before it."""
+"""An event is out of order if its depth is smaller by more than this than the depth of events before it."""
 DEFAULT_TIMEOUT_MS = 20_000
 SCROLLBACK = "m.homeserver.scrollback"
 
@@ -63,11 +62,11 @@ def get_events(
     timeout_ms: int = DEFAULT_TIMEOUT_MS,
     out_of_order: bool = False,
 ) -> Answer:
-    """Return the events after a streaming token, and the next token. Waits for events if there are none.
+    """Return the events after a streaming token, and the next token. Waits if there are none.
 
     `state` is other state that became current. `missed` has tokens for events that were left out, by room.
-    `ephemeral` and `presence` have such events. `expired` says that the token's place isn't known any more
-    and the stream begins anew. Raises UnknownToken, NotFound for an unknown stream or filter.
+    `ephemeral` and `presence` have events of those kinds. `expired` says that the token's position isn't
+    known any more and the stream begins anew. Raises UnknownToken, NotFound for an unknown stream or filter.
     """
     stream = streaming.parse(token.user_id, text)
     wanted = filters.read(token.user_id, filter_token)
@@ -89,7 +88,7 @@ def get_events(
         left_ms = int((deadline - time.monotonic()) * 1000)
         if answer or left_ms <= 0:
             break
-        # There was something, but not for this client.
+        # There were events, but none for this client.
         request = replace(request, since=str(body["next_batch"]), timeout_ms=left_ms)
     streamings.renew(stream.streaming)
     end = str(body["next_batch"])
@@ -98,7 +97,7 @@ def get_events(
 
 
 def _answer(body: Body) -> Answer:
-    """Return what a sync's answer has for the client."""
+    """Return the client's answer for a sync's answer."""
     if body.get("begun"):
         return {"expired": True}
     sections = [section for rooms in body.get("rooms", {}).values() for section in rooms.values()]
@@ -159,7 +158,9 @@ class EventStream(Sections):
         self._now = None
 
     def _streaming(self) -> streamings.Streaming:
-        """Return what the stream is told by actions: no older than what is known of the rooms."""
+        """Return the events and rooms that actions told the stream to leave out. The read isn't older than
+        that of the rooms.
+        """
         if self._now is None:
             kept = self.stream.streaming
             self._now = streamings.read(kept.user_id, kept.name) or kept
@@ -169,7 +170,9 @@ class EventStream(Sections):
         return position is None and self._streaming().entering_until_ms > now_ms()
 
     def window(self, _ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | None, /) -> Window:
-        """Return the window of a room; for a room that the client doesn't know, from the user's join on."""
+        """Return the window of a room. For a room that the client doesn't know, it begins with the user's
+        join.
+        """
         after = position.ordinal if position is not None else _joined_at(room, viewer)
         wanted = replace(self.wanted.events, limit=AT_ONCE)
         visible = functools.partial(seen_by, viewer)
@@ -200,7 +203,8 @@ class EventStream(Sections):
         if window.limited:
             section["missed"] = position_token(window.before_first)
         elif position is None and row.previous == "join":
-            section["missed"] = position_token(after)  # they came and went since the last look
+            # all of them came and were replaced since the last look
+            section["missed"] = position_token(after)
         return section if any(section.values()) else None
 
     def outside(self, _ctx: Context, row: Membership, /) -> dict[str, Any] | None:
@@ -210,7 +214,7 @@ class EventStream(Sections):
     def _shown(
         self, window: Window, viewer: Viewer, superseded: frozenset[str], late: Mapping[EventId, LogEntry]
     ) -> list[JsonDict]:
-        """Return the events of a window that come down the stream."""
+        """Return the events of a window that the stream shows."""
         form = self.wanted.form
         given = frozenset().union(*self._streaming().given) if window.seen else frozenset()
         shown = []
@@ -226,7 +230,7 @@ class EventStream(Sections):
         return shown
 
     def _untold(self, news: RoomNews) -> list[JsonDict]:
-        """Return the state that became current in what was passed over, or by none of the shown events."""
+        """Return the state that became current among the events that weren't shown."""
         room, window, position = news.room, news.window, news.position
         if position is None or not (window.limited or any(entry.resolved for entry in window.passed)):
             return []
@@ -239,7 +243,7 @@ class EventStream(Sections):
         ]
 
     def _scrollback(self, room: Room, viewer: Viewer) -> list[JsonDict]:
-        """Return the server's own event that says where a room's events begin to come down the stream."""
+        """Return the server's own event that says where the stream's events of a room begin."""
         event = {
             "type": SCROLLBACK,
             "sender": settings().server_name,
@@ -250,12 +254,14 @@ class EventStream(Sections):
 
 
 def _joined_at(room: Room, viewer: Viewer) -> int:
-    """Return the position right before the user's joining."""
+    """Return the position right before the user's join."""
     return (viewer.since if viewer.since is not None else room.head.ordinal + 1) - 1
 
 
 def _superseded(room: Room, passed: Sequence[LogEntry]) -> frozenset[str]:
-    """Return those state events that aren't current. Reads only where forks were resolved among them."""
+    """Return the IDs of state events that aren't current. Reads only if forks were resolved among
+    `passed`.
+    """
     if not any(entry.resolved for entry in passed):
         return _replaced(passed)
     state = {entry.event.event_id: pair for entry in passed if (pair := entry.event.state_pair) is not None}
@@ -265,7 +271,7 @@ def _superseded(room: Room, passed: Sequence[LogEntry]) -> frozenset[str]:
 
 
 def _replaced(passed: Iterable[LogEntry]) -> frozenset[str]:
-    """Return those state events that a later one replaces."""
+    """Return the IDs of state events that a later one replaces."""
     newest: dict[tuple[str, str], str] = {}
     replaced = set()
     for entry in passed:
@@ -277,7 +283,7 @@ def _replaced(passed: Iterable[LogEntry]) -> frozenset[str]:
 
 
 def late_events(depth: int, passed: Sequence[LogEntry]) -> dict[EventId, LogEntry]:
-    """Return the newest events of a log that happened long before earlier entries of it, by ID.
+    """Return, by ID, the newest log entries whose events happened long before earlier entries' events.
 
     An event's depth shows when it happened; `depth` is that of the room's newest event.
     """
@@ -299,16 +305,15 @@ def late_events(depth: int, passed: Sequence[LogEntry]) -> dict[EventId, LogEntr
 
 
 def _earlier(entry: LogEntry, by_id: Mapping[EventId, LogEntry]) -> list[LogEntry]:
-    """Return those among some events that an event follows, and came before it."""
+    """Return those entries of `by_id` that the entry's event follows and that come earlier in the log."""
     found = (by_id[event_id] for event_id in entry.event.prev_events if event_id in by_id)
     return [each for each in found if each.ordinal < entry.ordinal]
 
 
 def _last_before(event: Event) -> str | None:
-    """Return the event that this one comes after: of those that it follows the last in the log."""
+    """Return the last in the log of the events that this one follows."""
     previous = event.prev_events
     if len(previous) == 1:
         return previous[0]
-    places = room_items.locate(previous, event.room_id)
-    known = [event_id for event_id in previous if "ordinal" in places.get(event_id, {})]
-    return max(known, key=lambda event_id: places[event_id]["ordinal"], default=None)
+    places = event_store.read_ordinals(previous, event.room_id)
+    return max(places, key=lambda event_id: places[event_id], default=None)

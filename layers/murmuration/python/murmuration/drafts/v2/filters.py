@@ -28,24 +28,22 @@ _OF_EVENTS = ("types", "not_types", "rooms", "not_rooms", "senders", "not_sender
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """The events that a client wants, their form, and the users whose presence it wants (`users`; None:
-    all).
+    """The events that a client wants, their form, and the users whose presence it wants (`users`;
+    None: all).
     """
 
     events: EventFilter = field(default_factory=EventFilter)
     users: tuple[str, ...] | None = None
     form: EventForm = field(default_factory=EventForm)
 
-    def admits_user(self, user_id: UserId) -> bool:
-        return self.users is None or user_id in self.users or "*" in self.users
-
 
 def parse(definition: Body) -> Filter:
-    """Return a filter from its JSON: `types`, `rooms` and the like as in today's filters, with wildcards in
+    """Return a filter from its JSON: `types`, `rooms` and so on as in today's filters, with wildcards in
     types.
 
-    `users` limits presence; `updates` (true) and `relates_to` (0) say what to put inside of events; `format`
-    is client or federation; `fields` are paths of the properties to keep. Raises BadJson, InvalidParam.
+    `users` limits presence. `updates` (default true) and `relates_to` (default 0) say what events include.
+    `format` is client or federation. `fields` are paths of the properties to keep. Raises BadJson,
+    InvalidParam.
     """
     body = Fields(definition)
     shape = parse_filter(
@@ -67,7 +65,7 @@ def parse(definition: Body) -> Filter:
 
 
 def define(user_id: UserId, definition: Body) -> str:
-    """Store a filter and return its token, the same for the same filter. Raises BadJson, InvalidParam,
+    """Store a filter and return its token. The same filter has the same token. Raises BadJson, InvalidParam,
     TooLarge.
     """
     parse(definition)

@@ -26,21 +26,21 @@ from murmuration.rooms.reading.past_state import state_after
 from murmuration.rooms.reading.timeline import MAX_LIMIT, Scan
 from murmuration.rooms.reading.viewing import View, open_view
 from murmuration.rooms.reading.visibility import Seen
-from murmuration.storage.rooms import relations, room_items
+from murmuration.storage.rooms import event_places, relations, room_items
 from murmuration.storage.rooms.relations import Relation
 
 DEFAULT_LIMIT = 20
 MAX_COUNTED = 5_000
-"""How many events an overview of pages counts at most: the newest."""
+"""How many events an overview of pages counts at most: the newest ones."""
 COUNTING_SCANS = 8
-"""How many requests of 1 MB each it makes for them."""
+"""How many requests of 1 MB each the counting may take."""
 POSITIONS = ("before", "around", "after")
 _PAGE_TOKEN = re.compile(r"r(-?[0-9]{1,15})_(-?[0-9]{1,15})")
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The events that a client wants: which ones, at most how many, and which others inside them."""
+    """The events that a client wants: which ones, how many at most, and what they include."""
 
     limit: int = DEFAULT_LIMIT
     filter: EventFilter = field(default_factory=EventFilter)
@@ -50,7 +50,7 @@ class Reading:
 def make_reading(
     token: AccessToken, filter_token: str | None, *, limit: int = DEFAULT_LIMIT, replies: int = -1
 ) -> Reading:
-    """Return what a request asks for. A `replies` that isn't negative overrides the filter's number.
+    """Return what a request asks for. If `replies` isn't negative, it overrides the filter's number.
 
     Raises NotFound for an unknown filter.
     """
@@ -60,7 +60,7 @@ def make_reading(
 
 
 def paginate(token: AccessToken, room_id: RoomId, start: str | None, reading: Reading) -> Answer:
-    """Return the events before a token's place, or before now: `events`, and the `token` for those before
+    """Return the events before a token's position, or before now: `events`, and the `token` for those before
     them.
 
     A token from the overview returns its page. Without a `token` in the answer there are no earlier events.
@@ -90,13 +90,12 @@ def _parse_start(start: str, view: View, bottom: int) -> tuple[int, int]:
 
 
 def get_pages(token: AccessToken, room_id: RoomId, reading: Reading) -> Answer:
-    """Return an overview of the room's pages of `limit` events that pass the filter: `tokens`, and `total`
+    """Return an overview of the room's pages of `limit` matching events: their `tokens`, and the `total` of
     events.
 
-    The first page is that of the oldest events. The tokens name what there is now: what is sent later moves
-    none of them. Of a room with more events than are counted (`MAX_COUNTED`, within `COUNTING_SCANS` MB) the
-    pages are those of the newest, and `before` is the token for what comes before them. Raises UnknownToken,
-    Forbidden.
+    The first page has the oldest events. The tokens name the events of now: events that are sent later don't
+    move them. If the room has more events than can be counted (`MAX_COUNTED`, within `COUNTING_SCANS` MB),
+    the pages cover the newest, and `before` is the token for earlier ones. Raises UnknownToken, Forbidden.
     """
     view = open_view(token, room_id)
     bottom = view.room.head.oldest - 1
@@ -118,8 +117,9 @@ def get_window(
 ) -> Answer:
     """Return an event with up to `limit` others: those before it, after it, or around it.
 
-    `room_id`, `events`, the tokens `start` and `end` for going on either way, and the room's `state` after
-    the last of the events. Raises UnknownToken, NotFound for an event that the requester may not see.
+    Returns `room_id`, `events`, the tokens `start` and `end` for continuing in either direction, and the
+    room's `state` after the last of the events. Raises UnknownToken, NotFound for an event that the requester
+    may not see.
     """
     view = _open_view_of(token, event_id)
     centre = view.find(event_id)
@@ -154,10 +154,10 @@ def _scan(view: View, reading: Reading, start: int, stop: int, *, forward: bool)
 
 
 def get_replies(token: AccessToken, event_id: EventId, start: str | None, reading: Reading) -> Answer:
-    """Return the newest events that relate to one without updating it, before a token's place.
+    """Return the newest events that relate to an event without updating it, before a token's position.
 
-    `chunk`, and the token `start` for those before them, where there are any. Raises UnknownToken,
-    InvalidParam for what is no token, NotFound for an event that the requester may not see.
+    Returns `chunk`, and the token `start` for those before them, if there are any. Raises UnknownToken,
+    InvalidParam for an invalid token, NotFound for an event that the requester may not see.
     """
     view = _open_view_of(token, event_id)
     parent = view.find(event_id).entry
@@ -204,7 +204,7 @@ def _newest_replies(
 
 def _open_view_of(token: AccessToken, event_id: EventId) -> View:
     """Return the room that an event is in. Raises UnknownToken, NotFound."""
-    room_id = room_items.read_room_of(event_id) if fits_id(event_id) else None
+    room_id = event_places.read_room_of(event_id) if fits_id(event_id) else None
     return open_view(token, room_id or RoomId(""), otherwise=NotFound)
 
 

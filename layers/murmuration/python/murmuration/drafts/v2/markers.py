@@ -1,6 +1,6 @@
-"""Read-up-to markers of version 2, which are receipts.
+"""Read-up-to markers of version 2, which are stored as receipts.
 
-The draft has them as state events; since then receipts do the same without filling the room's history.
+In the draft they are state events; receipts do the same without filling the room's history.
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """
 
@@ -22,7 +22,7 @@ RECEIPTS: Mapping[str, str] = {
     "m.room.marker.read": READ,
     "m.room.marker.delivered": receipts.DELIVERED,
 }
-"""Receipt types by the marker's."""
+"""The receipt type for each marker."""
 
 
 def set_marker(token: AccessToken, room_id: RoomId, marker: str, body: Fields) -> None:

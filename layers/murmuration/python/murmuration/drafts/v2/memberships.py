@@ -17,7 +17,7 @@ from murmuration.protocol.errors import NotFound
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.membership import operations as membership
 from murmuration.rooms.writing.transactions import Claim
-from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms import event_places
 from murmuration.storage.users.profiles import read_member_fields
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def reject_invite(requester: Requester, event_id: EventId, action_id: str | None
 
 def room_of_event(event_id: EventId) -> RoomId:
     """Return the room that an event is in. Raises NotFound."""
-    room_id = room_items.read_room_of(event_id) if fits_id(event_id) else None
+    room_id = event_places.read_room_of(event_id) if fits_id(event_id) else None
     if room_id is None:
         raise NotFound("There is no such event")
     return room_id

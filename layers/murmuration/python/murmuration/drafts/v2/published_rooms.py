@@ -25,19 +25,17 @@ if TYPE_CHECKING:
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 500
 MAX_ROOMS = 5_000
-"""How many rooms a search may find: what fits into one item."""
+"""How many rooms a search may find: as many as fit into one item."""
 MOST_STATE_BYTES = 8_000
-"""What a room's name, topic or alias may have to be shown."""
+"""The maximum length of a room's name, topic or alias that is shown."""
 PUBLISHABLE = tuple((f"m.room.{name}", "") for name in ("name", "topic", "canonical_alias"))
-"""The state that those who aren't in a room are shown of it."""
+"""The types of state that users outside of a room are shown."""
 _TOKEN = re.compile(r"([\w-]{16})\.([0-9]{1,4})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class RoomSearch:
-    """A search for published rooms. With a token the other fields are ignored: the first request chose
-    them.
-    """
+    """A search for published rooms. With a token the other fields are ignored: the first request set them."""
 
     text: str | None = None
     server: ServerName | None = None
@@ -46,10 +44,10 @@ class RoomSearch:
 
 
 def find_rooms(search: RoomSearch) -> Answer:
-    """Return a page of a search's result: `rooms`, their `total`, which `page` it is, the `token` of the
-    next.
+    """Return a page of a search's result: `rooms`, their `total`, the number of the `page`, the `token` of
+    the next one.
 
-    A room that was withdrawn since is left out of its page. Raises InvalidParam for a token that is invalid
+    A room that was unpublished since is left out of its page. Raises InvalidParam for a token that is invalid
     or expired, NotFound for another server's directory.
     """
     if search.token is None:
@@ -65,7 +63,7 @@ def find_rooms(search: RoomSearch) -> Answer:
 
 
 def _begin(search: RoomSearch) -> dict[str, Any]:
-    """Return the first page; the others are kept."""
+    """Return the first page, and store the others."""
     wanted = DirectoryRequest(server=search.server, search_term=search.text)
     found = find_public_rooms(wanted)[:MAX_ROOMS]
     limit = max(1, min(search.limit, MAX_LIMIT))
@@ -80,7 +78,7 @@ def _page(snapshot: DirectorySnapshot, number: int) -> Sequence[RoomId]:
 
 
 def _load(room_ids: Sequence[RoomId]) -> list[Room]:
-    """Return the rooms that there still are, in their order."""
+    """Return the rooms that still exist, in the same order."""
     return [Room(head) for head in room_items.read_heads(room_ids).values() if head.joined > 0]
 
 
@@ -96,8 +94,8 @@ def _answer(rooms: Sequence[Room], snapshot: DirectorySnapshot, name: str, numbe
 
 
 def _shown(room: Room, budget: Budget) -> dict[str, Any]:
-    """Return what is shown of a room. State that is long, or doesn't fit into the answer any more, is left
-    out.
+    """Return the shown properties of a room. State that is long, or doesn't fit into the answer, is
+    left out.
     """
     state = [
         {"type": event.type, "state_key": "", "sender": event.sender, "content": event.content}

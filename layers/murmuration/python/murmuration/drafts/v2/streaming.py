@@ -1,4 +1,5 @@
-"""Streaming tokens. Each names a stored configuration (which rooms and users a client wants) and a place.
+"""Streaming tokens. Each names a stored configuration (the rooms and users that a client wants) and a
+position.
 
 `v_<name>` is the token that a client creates; it stands for the stream's beginning. `v_<name>.<row>` stands
 for a row of positions, like a sync token. Neither ever changes, so a request with a token can be repeated.
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 32_768
 ENTERING_MS = 15_000
-"""How long a room that is new to a stream may wait for the answer that shows it: what a request may take."""
+"""How long a room that is new to a stream may wait for the answer that shows it: the maximum duration of a
+request."""
 MOST_GIVEN = 256
 EVERYTHING: JsonObject = {"rooms": ["*"], "users": ["*"]}
 _NOTHING: JsonObject = {"types": []}
@@ -39,13 +41,13 @@ _TOKEN = re.compile(r"(v_[\w-]{16})(?:\.([\w-]{8,32}))?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class StreamingToken:
-    """A token in a request. `row` is its place; None if nothing has been read with the token yet."""
+    """A token in a request. `row` is its position; None if nothing has been read with the token yet."""
 
     streaming: streamings.Streaming
     row: str | None
 
     def at(self, row: str) -> str:
-        """Return the token of another place in the same stream."""
+        """Return the token of another position in the same stream."""
         return f"{self.streaming.name}.{row.removeprefix('s_')}"
 
     @property
@@ -53,11 +55,11 @@ class StreamingToken:
         return self.streaming.name if self.row is None else self.at(self.row)
 
     def is_about(self, room_id: RoomId) -> bool:
-        """Return whether the stream has the room's events, while the user is in it."""
+        """Return whether the stream includes the room's events while the user is in the room."""
         return self.streaming.rooms is None or room_id in self.streaming.rooms
 
     def sync_filter(self, wanted: Filter, *, of_presence: bool) -> str:
-        """Return the filter of a sync of the stream's rooms and users that `wanted` admits.
+        """Return the filter for a sync: the rooms and users that both the stream and `wanted` include.
 
         With `of_presence`, the types in `wanted` apply to presence too.
         """
@@ -91,8 +93,8 @@ def define(token: AccessToken, definition: Body) -> str:
     """Begin a stream and return its token. `rooms` (default all) and `users` (default none) are IDs, or "*"
     for all.
 
-    Presence is shown of users in `users` who share one of the rooms or are on the presence list. Raises
-    UnknownToken, BadJson, InvalidParam, TooLarge.
+    The stream has the presence of those `users` who share one of the rooms or are on the presence list.
+    Raises UnknownToken, BadJson, InvalidParam, TooLarge.
     """
     return create(token, definition).text
 
@@ -134,17 +136,17 @@ def parse_optional(user_id: UserId, text: str | None) -> StreamingToken | None:
 
 
 def giving(streaming: StreamingToken, event_ids: Collection[EventId]) -> Write:
-    """Return the write that makes the stream leave out events that an answer has."""
+    """Return the write that makes the stream leave out the events of an answer."""
     newest = list(dict.fromkeys(event_ids))[-MOST_GIVEN:]
     return streamings.note_given(streaming.streaming, {mark(event_id) for event_id in newest})
 
 
 @contextmanager
 def entering(streaming: StreamingToken | None) -> Iterator[list[EventId]]:
-    """Make the stream leave a room out while the user enters it and the answer shows it.
+    """Make the stream leave out a room while the user enters it and the answer shows it.
 
-    Yields a list, to be filled with the IDs of the events in the answer. After that, the stream has all
-    others.
+    Yields a list, to be filled with the IDs of the events in the answer. After that, the stream has all other
+    events.
     """
     shown: list[EventId] = []
     if streaming is None:

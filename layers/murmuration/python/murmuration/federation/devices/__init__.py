@@ -1,4 +1,4 @@
-"""Encryption across servers: device lists, keys and messages from device to device, both ways.
+"""Encryption across servers: device lists, keys and to-device messages, in both directions.
 
-What this server keeps of its own users' keys is in `keys`; what is here speaks with other servers.
+`keys` stores the keys of this server's own users; the modules here communicate with other servers.
 """

@@ -1,4 +1,4 @@
-"""Questions about keys to many servers at once, each on its own: one that fails or hangs spoils no other."""
+"""Questions about keys to many servers at once. A server that fails or hangs doesn't affect the others."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ MOST_ANSWER_BYTES = 8_388_608
 USERS_AT_ONCE = 200
 
 Users = Mapping[UserId, Any]
-"""What a server is asked, by user ID."""
+"""The content of the question to a server, by user ID."""
 Take = Callable[[Users, "Untrusted"], None]
-"""Takes an answer: the users that were asked about, and what the server said."""
+"""Handles an answer: gets the users that were asked about, and the server's answer."""
 
 
 def ask_all(

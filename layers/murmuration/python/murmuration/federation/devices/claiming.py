@@ -1,4 +1,4 @@
-"""A client's /keys/claim: local devices from the tables, others from their servers.
+"""A client's /keys/claim: local devices' keys come from the tables, others from their servers.
 
 https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysclaim
 """

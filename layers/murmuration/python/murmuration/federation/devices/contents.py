@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import JsonObject, KeyObject, Untrusted
 
 MOST_DEVICES = 500
-"""How many devices of one user are kept. Other servers allow some hundred."""
+"""How many devices of one user are kept. Other servers allow a few hundred."""
 MOST_DEVICE_BYTES = 8_192
 MOST_KEY_BYTES = 16_384
 MOST_NAME = 256
 
 
 def from_device_list(user_id: UserId, answer: Untrusted) -> tuple[RemoteDevices, int | None]:
-    """Return a user's devices and the stream ID, of an answer to `GET /user/devices`."""
+    """Return a user's devices and the stream ID from an answer to `GET /user/devices`."""
     devices: dict[DeviceId, KeyObject] = {}
     names: dict[DeviceId, str] = {}
     listed = answer.get("devices")
@@ -49,9 +49,7 @@ def from_device_list(user_id: UserId, answer: Untrusted) -> tuple[RemoteDevices,
 
 
 def from_query(user_id: UserId, answer: Untrusted) -> RemoteDevices:
-    """Return a user's devices, of an answer to `POST /user/keys/query`; none if the answer doesn't name
-    the user.
-    """
+    """Return a user's devices from an answer to `POST /user/keys/query`; none if it doesn't name the user."""
     devices: dict[DeviceId, KeyObject] = {}
     names: dict[DeviceId, str] = {}
     for device_id, value in list(_of(user_id, answer, "device_keys").items())[:MOST_DEVICES]:
@@ -89,7 +87,7 @@ def device_keys(user_id: UserId, device_id: object, value: object) -> KeyObject 
 
 
 def signing_key(user_id: UserId, value: object, usage: str) -> KeyObject | None:
-    """Return a cross-signing key; None if it isn't one of that user's for this usage, or is too large."""
+    """Return a cross-signing key; None if it isn't this user's, isn't for this usage, or is too large."""
     if not isinstance(value, dict) or value.get("user_id") != user_id:
         return None
     usages, keys = value.get("usage"), value.get("keys")
@@ -99,17 +97,17 @@ def signing_key(user_id: UserId, value: object, usage: str) -> KeyObject | None:
 
 
 def display_name(value: object) -> str | None:
-    """Return the name of a device, cut to its length; None for no text, or one far too long."""
+    """Return a device's name, cut to the maximum length; None if it isn't text or is far too long."""
     return value[:MOST_NAME] if isinstance(value, str) and fits(value, 16 * MOST_NAME) else None
 
 
 def is_stream_id(value: object) -> TypeGuard[int]:
-    """Return whether a value can be the ID of an update."""
+    """Return whether a value can be the stream ID of an update."""
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 def fits(value: object, most_bytes: int) -> bool:
-    """Return whether a value has JSON of at most so many bytes."""
+    """Return whether the value's JSON has at most `most_bytes` bytes."""
     try:
         return len(canonical_json.encode(value, strict=False)) <= most_bytes
     except BadJson:

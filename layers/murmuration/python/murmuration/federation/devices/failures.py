@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from murmuration.federation.shapes import Failure
 
 DEFAULT_SECONDS, LEAST_SECONDS, MOST_SECONDS = 10.0, 1.0, 22.0
-"""A client's own `timeout` is held between the last two, since a function has 29 seconds."""
+"""A client's own `timeout` is kept between the last two values, because a function has 29 seconds."""
 
 
 def unavailable(message: str) -> Failure:
@@ -20,7 +20,9 @@ def unavailable(message: str) -> Failure:
 
 
 def seconds_of(body: Body) -> float:
-    """Return how long other servers have, by the request's `timeout` in milliseconds. Raises BadJson."""
+    """Return the time limit for other servers in seconds, from the request's `timeout` (ms). Raises
+    BadJson.
+    """
     timeout = body.get("timeout")
     if timeout is None:
         return DEFAULT_SECONDS

@@ -1,12 +1,12 @@
 """Tracks the devices of other servers' users: fetched when a client asks, kept until something changes.
 
-- The user of a client that asks becomes an observer of the list. The answer comes from the list if it is
-  fresh; otherwise the user's server is asked. Its answer is kept only if the asking user shares an encrypted
-  room with the user, because only then does this server hear of changes.
+- The user whose client asks becomes an observer of the list. If the list is fresh, the answer comes from it;
+  otherwise the remote user's server is asked. Its answer is stored only if the observer shares an encrypted
+  room with the remote user, because only then does this server hear of changes.
 - An update that follows the last one is applied at once. Any other makes the list stale, and a worker fetches
   all of it (`resyncing`).
-- When the list has changed, each observer's devices are told once. To be told of the next change, a client
-  asks for the list again, as clients do.
+- When the list has changed, each observer's devices are told. After that clients ask for the list. An
+  observer whose clients don't is told ten times, and only while they share an encrypted room with the user.
 
 https://spec.matrix.org/v1.19/server-server-api/#device-management
 """
@@ -25,14 +25,14 @@ from murmuration.federation.devices.sharing import sharing_encrypted_room
 from murmuration.protocol.identifiers import DeviceId, ServerName, UserId
 from murmuration.storage.keys import remote_devices
 from murmuration.storage.keys.device_lists import record_private_change
-from murmuration.storage.keys.remote_devices import DeviceList, RemoteDevices
+from murmuration.storage.keys.remote_devices import DeviceList, Observer, RemoteDevices
 
 if TYPE_CHECKING:
     from murmuration.federation.shapes import Failure
     from murmuration.protocol.encoding.shapes import Untrusted
 
 FRESH_MS = 7 * 24 * 3_600_000
-"""A list without an update for so long is fetched anew, as an update may have been lost."""
+"""A list that got no update for this time is fetched again, because an update may have been lost."""
 Wanted = Mapping[UserId, Collection[DeviceId]]
 
 
@@ -65,7 +65,7 @@ def look_up(
 
 
 def _observed(requester_id: UserId, users: Collection[UserId]) -> dict[UserId, DeviceList]:
-    """Return the device lists of these users. The requester is told of their changes from now on."""
+    """Return the device lists of these users, and make the requester an observer of each."""
     batch = Batch()
     lists = batch.add_all([remote_devices.list_read(user_id) for user_id in users])
     watched = batch.add_all([remote_devices.observer_read(user_id, requester_id) for user_id in users])
@@ -87,8 +87,9 @@ def _observed(requester_id: UserId, users: Collection[UserId]) -> dict[UserId, D
 def _ask(
     requester_id: UserId, asked: Mapping[ServerName, Collection[UserId]], seconds: float
 ) -> tuple[dict[UserId, RemoteDevices], dict[str, Failure]]:
-    """Return what the servers say of these users, which is kept of those with whom the requester shares a
-    room.
+    """Ask servers for the devices of these users. Returns the devices, and the failures by server.
+
+    Stores the devices of those with whom the requester shares an encrypted room.
     """
     from murmuration.federation.devices.asking import ask_all
 
@@ -125,7 +126,7 @@ def keep(before: DeviceList, content: RemoteDevices, stream_ids: Sequence[int]) 
     """Store a server's answer, and tell the observers if it is new. Returns False if `before` is out of
     date.
     """
-    # Before anything was stored somebody may have been given what was true until an update came.
+    # Until now nothing was stored, so clients may have been given devices that an update then changed.
     untold = before.content != content if before.content is not None else before.revision > 0
     if not remote_devices.store(before, content, stream_ids, now_ms=now_ms(), untold=untold):
         return False
@@ -135,21 +136,25 @@ def keep(before: DeviceList, content: RemoteDevices, stream_ids: Sequence[int]) 
 
 
 def tell(user_id: UserId, revision: int) -> None:
-    """Tell the observers that a user's devices changed. May be done twice.
+    """Tell the observers that a user's devices changed. Safe to repeat.
 
-    Each observer is removed after being told, unless they have asked for the list again since.
+    Who was told before, and has not asked since, may share no room with the user any more: they are dismissed
+    then.
     """
 
-    def tell_one(observer: UserId, nonce: str) -> None:
-        record_private_change(observer, user_id)
-        remote_devices.dismiss(user_id, observer, nonce)
+    def tell_one(observer: Observer) -> None:
+        if observer.told and not sharing_encrypted_room(observer.user_id, [user_id]):
+            remote_devices.dismiss(user_id, observer)
+            return
+        record_private_change(observer.user_id, user_id)
+        remote_devices.note_observer_told(user_id, observer)
 
     observers = remote_devices.read_observers(user_id)
-    concurrency.parallel(*(functools.partial(tell_one, *each) for each in observers))
+    concurrency.parallel(*(functools.partial(tell_one, each) for each in observers))
     remote_devices.note_told(user_id, revision)
 
 
 def finish_telling(found: DeviceList) -> None:
-    """Tell the observers that a worker left out because it stopped halfway."""
+    """Tell the remaining observers if a worker stopped halfway."""
     if found.is_untold:
         tell(found.user_id, found.revision)

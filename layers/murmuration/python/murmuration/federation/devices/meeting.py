@@ -1,33 +1,45 @@
 """Updates device lists when a user joins or leaves a room, across servers.
 
-- A user of another server joins or leaves: if their list is tracked, it may have changed while no local user
-  shared a room with them. So it is fetched anew, or forgotten.
-- The first local user joins an encrypted room: the same for all remote users in it.
+- A remote user joins or leaves: if their list is tracked, it may have changed while no local user shared a
+  room with them. So it is fetched again, or forgotten.
+- The first local user joins an encrypted room, or the last one leaves a room: the same happens for all remote
+  users in it. Their servers tell this one of no change while nobody here shares a room with them.
 - A new server joins an encrypted room: it is told of the devices of the local users there. A local user joins
-  one: all its servers are told of theirs. One update for each user is enough, because a server that knows
-  less asks for the rest.
+  one: all servers in the room are told of the user's devices. One update for each user is enough, because a
+  server that missed earlier ones asks for the whole list.
+- Users meet in a small encrypted room: the local ones observe the others' device lists from then on, so they
+  are told of changes even before a client has asked for a list. In larger rooms only who asks is told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import StoredItem
 from murmuration.clock import now_ms
-from murmuration.protocol.event_types import ENCRYPTION_KEY
+from murmuration.protocol.event_types import ENCRYPTION, ENCRYPTION_KEY
+from murmuration.protocol.identifiers import server_of
 from murmuration.settings import settings
 from murmuration.storage.live.new_entries import NewEntry, new_entries
 from murmuration.storage.rooms import local_members, member_index
 from murmuration.storage.rooms.local_members import Servers
-from murmuration.storage.rooms.member_index import is_local, server_of
+from murmuration.storage.rooms.member_index import is_local
 
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId, ServerName, UserId
+    from murmuration.storage.rooms.room_items import RoomHead
 
 MOST_TOLD = 100
-"""A new server is told of at most so many local users. It asks for others' keys when it needs them."""
+"""The maximum number of local users of which a new server is told. It asks for others' keys when it needs
+them."""
+SMALL_ROOM = 50
+"""Members of a room up to which local users observe the others' device lists before they ask for them."""
+MOST_OBSERVERS = 20
+"""How many local users of such a room do that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +51,41 @@ class _Change:
 
 
 def note_members(items: Iterable[StoredItem]) -> None:
-    """Do what follows from new entries of rooms' logs. May be done twice.
+    """Update device lists for new entries of rooms' logs. Safe to repeat.
 
-    Costs nothing for rooms without other servers but what the Streams worker knows of them anyway.
+    In rooms without other servers it reads nothing: the Streams worker's items are enough.
     """
     if not settings().federation:
         return
-    changes = [change for entry in new_entries(items) if (change := _change(entry)) is not None]
+    entries = new_entries(items)
+    changes = [change for entry in entries if (change := _change(entry)) is not None]
     remote = {change.user_id for change in changes if not is_local(change.user_id)}
     if remote:
         _make_stale(remote)
     for change in changes:
-        if change.has_come and change.servers.head is not None and _is_encrypted(change.servers):
-            _meet(change)
+        head = change.servers.head
+        if head is None:
+            continue
+        if change.has_come:
+            if _is_encrypted(change.servers):
+                _meet(change)
+        elif is_local(change.user_id) and not head.local_joined:
+            _make_stale(_members(head)[1])
+    for entry in entries:
+        if _begins_encryption(entry):
+            head = local_members.servers_at(entry.room_id, entry.root).head
+            if head is not None and head.joined <= SMALL_ROOM:
+                _observe(*_members(head))
+
+
+def _begins_encryption(entry: NewEntry) -> bool:
+    if entry.is_past or ENCRYPTION not in (entry.encoded or ""):
+        return False
+    return (entry.fields.get("type"), entry.fields.get("state_key")) == ENCRYPTION_KEY
 
 
 def _change(entry: NewEntry) -> _Change | None:
-    """Return the user who joins or leaves; None for other entries, and in rooms of this server alone."""
+    """Return the user who joins or leaves; None for other entries, and in rooms without other servers."""
     user_id = entry.member
     if user_id is None or entry.is_past:
         return None
@@ -87,14 +117,37 @@ def _meet(change: _Change) -> None:
         return
     if not is_local(change.user_id):
         server = server_of(change.user_id)
+        local = local_members.members_at(head.room_id, head.state_root, head)
         if change.servers.joined.get(server) == 1:
-            members = local_members.members_at(head.room_id, head.state_root, head)
-            _tell(members[:MOST_TOLD], [server])
+            _tell(local[:MOST_TOLD], [server])
+        if head.joined <= SMALL_ROOM:
+            _observe(local, [change.user_id])
         return
     _tell([change.user_id], list(change.servers.joined))
-    if head.local_joined == 1:
-        others = [it for it in member_index.read_present(head) if not is_local(it)]
-        _make_stale(others)
+    if head.local_joined == 1 or head.joined <= SMALL_ROOM:
+        _, others = _members(head)
+        if head.local_joined == 1:
+            _make_stale(others)
+        if head.joined <= SMALL_ROOM:
+            _observe([change.user_id], others)
+
+
+def _members(head: RoomHead) -> tuple[list[UserId], list[UserId]]:
+    """Return the local users in a room, and the others."""
+    present = member_index.read_present(head)
+    return [it for it in present if is_local(it)], [it for it in present if not is_local(it)]
+
+
+def _observe(local: Sequence[UserId], others: Sequence[UserId]) -> None:
+    """Have local users told of changes of the devices of these users of other servers."""
+    from murmuration.storage.keys import remote_devices
+
+    def observe(user_id: UserId) -> None:
+        for observer in local[:MOST_OBSERVERS]:
+            remote_devices.observe(user_id, observer)
+        remote_devices.begin(user_id)
+
+    concurrency.parallel(*(functools.partial(observe, user_id) for user_id in others))
 
 
 def _tell(users: Iterable[UserId], servers: list[ServerName]) -> None:

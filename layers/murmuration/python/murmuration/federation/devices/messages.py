@@ -1,8 +1,8 @@
-"""Messages from device to device across servers: `m.direct_to_device`, both ways.
+"""To-device messages across servers: `m.direct_to_device`, in both directions.
 
-Out: a message is stored before its sender's request is answered, and until the other server has confirmed it.
-In: it is stored before the other server's transaction is answered, once for each message ID of that server.
-https://spec.matrix.org/v1.19/server-server-api/#send-to-device-messaging
+Outgoing: a message is stored before its sender's request is answered, and until the other server has
+confirmed it. Incoming: it is stored before the other server's transaction is answered, once for each of that
+server's message IDs. https://spec.matrix.org/v1.19/server-server-api/#send-to-device-messaging
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from murmuration.protocol.identifiers import (
     DeviceId,
     ServerName,
     UserId,
+    is_compliant_user_of,
     is_valid_device_id,
-    is_valid_user_id,
+    server_of,
 )
 from murmuration.storage.live import to_device
 from murmuration.storage.live.to_device import Sending, Target
-from murmuration.storage.rooms.member_index import is_local, server_of
+from murmuration.storage.rooms.member_index import is_local_id
 from murmuration.storage.servers import outgoing_messages
 from murmuration.storage.servers.outgoing_messages import TRANSACTION_MESSAGES, Outgoing
 
@@ -40,14 +41,15 @@ if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import Content, Untrusted
 
 PART_BYTES = 60_000
-"""Of the messages in one EDU; a single message may have more."""
+"""The maximum size of the messages in one EDU; a single message may be larger."""
 MOST_SERVERS = 1_000
-"""To how many servers one request may send messages."""
+"""The maximum number of servers to which one request may send messages."""
 MOST_EVENT_BYTES = 65_536
 MOST_ID = 32
 MOST_TYPE_BYTES = 255
 _PART_BITS = 20
-"""A message's place: its time, 8 bits of a hash that tells requests apart, 12 of the number of its part."""
+"""A message's position: its time, 8 bits of a hash that distinguishes requests, 12 bits for the number of its
+part."""
 
 
 # -- Out -------------------------------------------------------------------------------------------------
@@ -56,11 +58,11 @@ _PART_BITS = 20
 def send(
     transaction: str, sender: UserId, event_type: str, events: Mapping[Target, Content], received_ms: int
 ) -> None:
-    """Keep messages for devices of other servers, by their contents, and have them sent.
+    """Store messages for devices of other servers, by their contents, and have them sent.
 
-    It is done once for each `transaction`. `received_ms` is when the client's request came: messages to a
-    server go out in that order. Servers that the operator excludes get nothing. Raises TooLarge and
-    LimitExceeded for too many servers: each that doesn't answer has to be waited for.
+    Each `transaction` is done once. `received_ms` is when the client's request came: messages to a server are
+    sent in that order. Servers that the operator excludes get nothing. Raises TooLarge, and LimitExceeded for
+    too many servers, because each that doesn't answer delays the sending.
     """
     from murmuration.federation.outbound import pokes
 
@@ -77,7 +79,7 @@ def send(
         raise TooLarge(f"A request may be for users of {MOST_SERVERS} other servers")
     rate_limits.check("to_device_servers", sender, len(by_server))
     concurrency.parallel(*(functools.partial(keep, server) for server in by_server))
-    # For a repetition too: the first attempt may have stopped before this.
+    # Also for a repetition: the first attempt may have stopped before this.
     pokes.order(list(pokes.messages_to(by_server)))
 
 
@@ -90,7 +92,7 @@ def _keep(server: ServerName, claim: str, edus: Iterator[str], received_ms: int)
 
 
 def _edus(digest: str, sender: UserId, event_type: str, events: Mapping[Target, Content]) -> Iterator[str]:
-    """Yield the contents of the EDUs, as JSON: as many messages in each as fit."""
+    """Yield the contents of the EDUs as JSON, with as many messages in each as fit."""
     for number, messages in enumerate(_parts(events)):
         message_id = encode_urlsafe(
             hashlib.sha256(json.dumps([digest, sorted(messages), number]).encode()).digest()
@@ -124,8 +126,9 @@ def _parts(events: Mapping[Target, Content]) -> Iterator[dict[UserId, dict[Devic
 def take_messages(origin: ServerName, contents: Contents) -> None:
     """Put a server's messages into the inboxes of their devices, in order, each once.
 
-    Malformed messages, and those of another server's user, are left out. The cost of storing them is taken
-    from the server's budget first. Raises LimitExceeded, Unavailable: then the server sends them again.
+    Malformed messages, and those whose sender belongs to another server, are left out. The cost of storing
+    them is taken from the server's budget first. Raises LimitExceeded, Unavailable: the server then sends
+    them again.
     """
     received_ms = now_ms()
     found = [_sending(origin, content, received_ms) for content in contents]
@@ -138,7 +141,7 @@ def take_messages(origin: ServerName, contents: Contents) -> None:
 def _sending(origin: ServerName, content: Untrusted, received_ms: int) -> Sending | None:
     sender, event_type, message_id = (content.get(name) for name in ("sender", "type", "message_id"))
     messages = content.get("messages")
-    if not isinstance(sender, str) or not is_valid_user_id(sender) or server_of(sender) != origin:
+    if not is_compliant_user_of(sender, origin):
         return None
     if not isinstance(message_id, str) or not 0 < len(message_id) <= MOST_ID:
         return None
@@ -161,5 +164,5 @@ def _sending(origin: ServerName, content: Untrusted, received_ms: int) -> Sendin
     return Sending(key, events, received_ms) if events else None
 
 
-def _is_reachable(user_id: UserId, by_device: object) -> bool:
-    return isinstance(by_device, dict) and is_valid_user_id(user_id) and is_local(user_id)
+def _is_reachable(user_id: object, by_device: object) -> bool:
+    return isinstance(by_device, dict) and is_local_id(user_id)

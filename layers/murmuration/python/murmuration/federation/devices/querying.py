@@ -1,4 +1,4 @@
-"""A client's /keys/query: local users from the tables, others from what is tracked, or from their servers.
+"""A client's /keys/query: local users' keys come from the tables, others from tracked lists or their servers.
 
 https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysquery
 """

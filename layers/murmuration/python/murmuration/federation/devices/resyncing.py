@@ -1,7 +1,7 @@
 """Fetches whole device lists from other servers, in the background, if they are known to be out of date.
 
 The orders go through the queue of PDUs, in a group for each user, so only one worker at a time fetches a
-user's list. A list that can't be fetched is parked, and a schedule tries it again.
+user's list. A list that can't be fetched is parked, and a schedule tries again later.
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1userdevicesuserid
 """
 
@@ -20,9 +20,9 @@ from murmuration.federation.inbound.transactions.queueing import QUEUE, group_of
 from murmuration.federation.requests import client
 from murmuration.federation.requests.errors import Refused, RequestFailed
 from murmuration.protocol.errors import Forbidden
+from murmuration.protocol.identifiers import server_of
 from murmuration.storage.keys import remote_devices
 from murmuration.storage.keys.remote_devices import RemoteDevices
-from murmuration.storage.rooms.member_index import server_of
 from murmuration.storage.servers import parked_device_lists as parked
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ def retry_parked_lists() -> None:
 
 
 def resync(user_id: UserId) -> None:
-    """Fetch a user's whole device list and store it, unless it is up to date. After a failure it waits."""
+    """Fetch a user's whole device list and store it, unless it is up to date. If that fails, the list is
+    parked.
+    """
     before = remote_devices.read_lists([user_id]).get(user_id)
     if before is not None:
         finish_telling(before)
@@ -66,7 +68,7 @@ def resync(user_id: UserId) -> None:
         parked.remove(user_id)
         return
     observers = remote_devices.read_observers(user_id)
-    if not any(sharing_encrypted_room(observer, [user_id]) for observer, _ in observers):
+    if not any(sharing_encrypted_room(each.user_id, [user_id]) for each in observers):
         remote_devices.forget(before, observers)
         parked.remove(user_id)
         return
@@ -78,7 +80,7 @@ def resync(user_id: UserId) -> None:
     if keep(before, content, [] if stream_id is None else [stream_id]):
         parked.remove(user_id)
     else:
-        order([user_id])  # something was learnt meanwhile, which the answer may lack
+        order([user_id])  # an update arrived meanwhile that the answer may lack
 
 
 def _ask(user_id: UserId) -> tuple[RemoteDevices, int | None]:

@@ -25,26 +25,27 @@ if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import Body, KeyObject
 
 MOST = 2_000
-"""Of how many users, or devices, one request may ask."""
+"""About how many users, or devices, one request may ask."""
 CLAIMED_AT_ONCE = 100
-"""Keys of so many devices are claimed before the size of the answer is looked at."""
+"""How many devices' keys are claimed before the size of the answer is checked."""
 MOST_CLAIM_BYTES = 5_000
-"""What a device's key takes in an answer, its names included."""
+"""The size of a device's key in an answer, with its names."""
 T = TypeVar("T")
 
 
 def get_user_devices(origin: ServerName, user_id: UserId) -> UserDevices:
-    """Return a local user's devices that have keys, and the stream ID of the newest change, for who shares a
-    room.
+    """Return a local user's devices that have keys, and the stream ID of the newest change.
 
-    Raises InvalidParam, NotFound for other servers' users, Forbidden, LimitExceeded, TooLarge.
+    Raises InvalidParam, NotFound for other servers' users, Forbidden if the origin shares no room with the
+    user, LimitExceeded, TooLarge.
     """
     if parse_user_id(user_id).server_name != settings().server_name:
         raise NotFound("The user is not of this server")
     rate_limits.check("federation_keys", origin)
     if not shares_room(user_id, origin):
         raise Forbidden("Your server shares no room with the user")
-    # Before the devices: what is read after it may be newer, and is told again by the next update.
+    # Read before the devices: they may be newer than this stream ID, and the next update then repeats the
+    # change.
     stream_id = device_changes.read_head(user_id).stream_id
     found = query_local({user_id: []}, requester_id=None)
     devices = [_device(device_id, keys) for device_id, keys in found.device_keys.get(user_id, {}).items()]
@@ -87,7 +88,7 @@ def query_user_keys(origin: ServerName, body: Body) -> KeysAnswer:
 def claim_user_keys(origin: ServerName, body: Body) -> ClaimedKeys:
     """Return a one-time key, or else the fallback key, of each device of local users that `body` names.
 
-    Where an answer hasn't room for all of them, the last devices are left out, and keep their keys. Raises
+    If an answer has no room for all of them, the last devices are left out and keep their keys. Raises
     MissingParam, BadJson, InvalidParam, LimitExceeded.
     """
     wanted = _local(parse_claims(body))
@@ -108,7 +109,9 @@ def claim_user_keys(origin: ServerName, body: Body) -> ClaimedKeys:
 
 
 def _bounded(answer: T) -> T:
-    """Return the answer, if it fits. Raises TooLarge: other servers fetch nothing from a bucket."""
+    """Return the answer if it is small enough. Raises TooLarge: other servers can't be redirected to the
+    bucket.
+    """
     if len(canonical_json.encode(answer, strict=False)) > LIST_BYTES:
         raise TooLarge("The answer is too large: ask about fewer users")
     return answer

@@ -6,16 +6,15 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from murmuration.protocol.event_types import ENCRYPTION_KEY
-from murmuration.protocol.identifiers import UserId
+from murmuration.protocol.identifiers import UserId, server_of
 from murmuration.storage.rooms import member_index, room_items
-from murmuration.storage.rooms.member_index import server_of
 from murmuration.storage.users import memberships
 
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId, ServerName
 
 MOST_READS = 2_000
-"""How many memberships are read at most. A user whose rooms were not reached counts as sharing none."""
+"""How many memberships are read at most. A user whose rooms weren't reached counts as sharing none."""
 
 
 def shares_room(user_id: UserId, server: ServerName) -> bool:

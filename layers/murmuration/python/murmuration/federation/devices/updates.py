@@ -20,31 +20,30 @@ from murmuration.protocol.identifiers import (
     DeviceId,
     ServerName,
     UserId,
+    is_compliant_user_of,
     is_valid_device_id,
-    is_valid_user_id,
 )
 from murmuration.storage.keys import remote_devices
 from murmuration.storage.keys.remote_devices import DeviceList, RemoteDevices
 from murmuration.storage.live.streams import pause
-from murmuration.storage.rooms.member_index import server_of
 
 if TYPE_CHECKING:
     from murmuration.federation.inbound.transactions.edus import Contents
     from murmuration.protocol.encoding.shapes import Untrusted
 
 Known = tuple[RemoteDevices, list[int]]
-"""Devices, and the stream IDs of the updates that are in them."""
+"""Devices, and the stream IDs of the updates that they include."""
 Apply = Callable[[Known, "Untrusted"], Known | None]
 ATTEMPTS = 10
 
 
 def take_device_updates(origin: ServerName, contents: Contents) -> None:
-    """Apply the `m.device_list_update`s of a server's users: one round trip where none of them is tracked."""
+    """Apply the `m.device_list_update`s of a server's users. One round trip if none of them is tracked."""
     _take(origin, contents, _with_update)
 
 
 def take_signing_key_updates(origin: ServerName, contents: Contents) -> None:
-    """Apply the `m.signing_key_update`s of a server's users: one round trip if none of them is tracked."""
+    """Apply the `m.signing_key_update`s of a server's users. One round trip if none of them is tracked."""
     _take(origin, contents, _with_signing_keys)
 
 
@@ -52,7 +51,7 @@ def _take(origin: ServerName, contents: Contents, apply: Apply) -> None:
     by_user: dict[UserId, list[Untrusted]] = {}
     for content in contents:
         user_id = content.get("user_id")
-        if isinstance(user_id, str) and is_valid_user_id(user_id) and server_of(user_id) == origin:
+        if is_compliant_user_of(user_id, origin):
             by_user.setdefault(user_id, []).append(content)
     tracked = remote_devices.read_lists(list(by_user)) if by_user else {}
     concurrency.parallel(
@@ -61,7 +60,7 @@ def _take(origin: ServerName, contents: Contents, apply: Apply) -> None:
 
 
 def _apply(found: DeviceList, updates: Contents, apply: Apply) -> None:
-    """Apply updates of one user in their order, or have the whole list asked for."""
+    """Apply updates of one user in their order, or order that the whole list is fetched."""
     for attempt in range(ATTEMPTS):
         finish_telling(found)
         known = _after(found, updates, apply)
@@ -69,7 +68,7 @@ def _apply(found: DeviceList, updates: Contents, apply: Apply) -> None:
             break
         content, stream_ids = known
         if (content, tuple(stream_ids)) == (found.content, found.stream_ids):
-            return  # all of it was known
+            return  # all updates were known
         if keep(found, content, stream_ids):
             return
         pause(attempt)
@@ -81,7 +80,7 @@ def _apply(found: DeviceList, updates: Contents, apply: Apply) -> None:
 
 
 def _after(found: DeviceList, updates: Contents, apply: Apply) -> Known | None:
-    """Return what is known after the updates; None if the list is stale, or an update is missing."""
+    """Return the list after the updates; None if it is stale, or an update is missing."""
     if found.content is None or not found.is_fresh:
         return None
     known: Known | None = (found.content, list(found.stream_ids))
@@ -91,10 +90,10 @@ def _after(found: DeviceList, updates: Contents, apply: Apply) -> Known | None:
 
 
 def _with_update(known: Known, update: Untrusted) -> Known | None:
-    """Return what is known after one update of a device; None if it doesn't follow what is known.
+    """Return the list after one update of a device; None if the update doesn't follow the known ones.
 
-    An update with a known ID is a repetition only if it says what is known. A server that was restored from a
-    backup uses IDs again, and its updates may say something else.
+    An update with a known ID is a repetition only if its content is known too. A server that was restored
+    from a backup uses IDs again, for updates with other content.
     """
     content, stream_ids = known
     stream_id, device_id, before = update.get("stream_id"), update.get("device_id"), update.get("prev_id")
@@ -109,7 +108,7 @@ def _with_update(known: Known, update: Untrusted) -> Known | None:
 
 
 def _with_device(content: RemoteDevices, device_id: DeviceId, update: Untrusted) -> RemoteDevices:
-    """Return the list with a device as an update tells it."""
+    """Return the list with a device changed as an update says."""
     devices = {name: keys for name, keys in content.devices.items() if name != device_id}
     names = {name: shown for name, shown in content.names.items() if name != device_id}
     keys = device_keys(UserId(str(update["user_id"])), device_id, update.get("keys"))

@@ -1,5 +1,5 @@
-"""Typing notifications, receipts and presence between servers, both ways: things that aren't kept for long.
+"""Typing notifications, receipts and presence between servers, in both directions.
 
-The size of the room limits how much is sent and accepted: in large rooms it would cost more than all
-messages.
+They are short-lived. The size of the room limits how much is sent and accepted: in large rooms they would
+cost more than all messages.
 """

@@ -1,10 +1,10 @@
-"""Presence across servers, both ways, if the operator enables it (`federated_presence`).
+"""Presence across servers, in both directions, if the operator enables it (`federated_presence`).
 
-Out: a local user's presence is sent to the other servers in their rooms, except rooms of more than 50 other
-servers, and to a hundred servers at most. It is sent when it changes. While it lasts it is sent again every
-twenty minutes, because a server shows a user as offline if it hears nothing of them for half an hour.
+Outgoing: a local user's presence is sent to the other servers in their rooms, except in rooms with more than
+50 other servers, and to at most a hundred servers. It is sent when it changes. While it lasts it is sent
+again every twenty minutes, because a server shows a user as offline if it hears nothing for half an hour.
 
-In: only presence of users whom a local user may be looking at is stored (`presence/elsewhere.py`).
+Incoming: presence is stored only of users whom a local user may be looking at (`presence/elsewhere.py`).
 https://spec.matrix.org/v1.19/server-server-api/#presence
 """
 
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, cast
 
 from murmuration.clock import now_ms
 from murmuration.federation.ephemera.sending import send_edus, servers_in
-from murmuration.federation.ephemera.taking import is_of, may_go_on
+from murmuration.federation.ephemera.taking import may_go_on
 from murmuration.presence import status
+from murmuration.protocol.identifiers import is_compliant_user_of
 from murmuration.protocol.presence import OFFLINE, TODAYS, Presence, as_today
 from murmuration.settings import settings
 from murmuration.storage.rooms import member_index, room_items
@@ -32,21 +33,21 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import ServerName, UserId
 
 SERVERS = 50
-"""The presence of users isn't told in rooms with more other servers than this."""
+"""In rooms with more other servers than this, presence isn't sent."""
 MOST_SERVERS = 100
-"""At most so many servers are told of one user's presence."""
+"""The maximum number of servers that get one user's presence."""
 MOST_ROOMS = 200
 MOST_USERS = 100
-"""At most so many users of one incoming transaction are taken."""
+"""The maximum number of users whose presence is taken from one incoming transaction."""
 REPEATED_MS, WINDOW_MS = 1_200_000, 660_000
-"""A presence that lasts is sent again once in each period, within its first WINDOW_MS. Presence of a user who
-is there is written at least once in a window."""
+"""A lasting presence is sent again once in each period, within the period's first WINDOW_MS. The presence of
+a user who is online is written at least once in a window."""
 
 # -- Out -----------------------------------------------------------------------------------------------------
 
 
 def order_presence(items: Iterable[StoredItem]) -> None:
-    """Queue EDUs about presence, given new items of the table `streams`. Repeating it does no harm."""
+    """Queue EDUs about presence, given new items of the table `streams`. Safe to repeat."""
     config = settings()
     if not (config.federation and config.federated_presence):
         return
@@ -77,7 +78,7 @@ def _said(user_id: UserId, one: Presence, now: int) -> PresencePush:
 
 
 def _servers_of(user_id: UserId) -> Sequence[ServerName]:
-    """Return the servers that are told of a user, those in small rooms first."""
+    """Return the servers that get a user's presence, those in small rooms first."""
     rooms = memberships.read_joined_rooms(user_id)
     heads = [head for head in room_items.read_heads(rooms[:MOST_ROOMS]).values() if head.federated]
     found: dict[ServerName, None] = {}
@@ -92,7 +93,7 @@ def _servers_of(user_id: UserId) -> Sequence[ServerName]:
 
 
 def take_presence(origin: ServerName, contents: Contents) -> None:
-    """Take a transaction's `m.presence`: of each user the last one."""
+    """Store the presence in a transaction's `m.presence` EDUs, for each user the last one."""
     if not settings().federated_presence:
         return
     newest = {push["user_id"]: push for content in contents for push in _pushes(origin, content)}
@@ -111,12 +112,16 @@ def take_presence(origin: ServerName, contents: Contents) -> None:
 def _pushes(origin: ServerName, content: Untrusted) -> Iterator[PresencePush]:
     pushes = content.get("push")
     for push in pushes if isinstance(pushes, list) else ():
-        if isinstance(push, dict) and is_of(push.get("user_id"), origin) and push.get("presence") in TODAYS:
+        if (
+            isinstance(push, dict)
+            and is_compliant_user_of(push.get("user_id"), origin)
+            and push.get("presence") in TODAYS
+        ):
             yield cast("PresencePush", push)
 
 
 def _active_ms(push: PresencePush, now: int) -> int:
-    """Return when the user was last active; 0 if it isn't told."""
+    """Return when the user was last active, in milliseconds; 0 if the EDU doesn't say."""
     if push.get("currently_active") is True and push["presence"] != OFFLINE:
         return now
     ago = push.get("last_active_ago")

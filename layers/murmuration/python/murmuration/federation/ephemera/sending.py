@@ -1,8 +1,8 @@
 """Typing notifications and receipts of local users, for the other servers in their rooms.
 
-Typing goes to rooms of up to 50 servers. Receipts go at once to rooms of up to 20. In larger ones they go out
-once a minute, the newest of each user and thread, to the hundred servers with the most members. Servers that
-don't answer miss them.
+Typing is sent in rooms of up to 50 other servers. Receipts are sent at once in rooms of up to 20. In larger
+rooms they are sent once a minute, the newest of each user and thread, to the hundred servers with the most
+members. Servers that don't answer miss them.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from murmuration.storage.json_types import WaitingReceipt
 
 TYPING_SERVERS = 50
-"""Typing is sent in rooms of at most so many other servers."""
+"""The maximum number of other servers in a room in which typing is sent."""
 RECEIPT_SERVERS = 20
-"""Receipts are sent at once in rooms of at most so many other servers."""
+"""The maximum number of other servers in a room in which receipts are sent at once."""
 MOST_RECEIPT_SERVERS = 100
-"""To how many servers of a room receipts go: those with the most members there."""
+"""The maximum number of a room's servers that get receipts: those with the most members."""
 REMEMBERED_MS = 30_000
 MOST_ROOMS = 200
 MOST_EDUS = 100
 _servers: LruCache[str, tuple[int, tuple[ServerName, ...]]] = LruCache(512)
-"""The servers in a room that may be told, those with the most members first, and when they were read."""
+"""The servers in a room that may get EDUs, those with the most members first, and when they were read."""
 
 
 def order_ephemera(items: Iterable[StoredItem]) -> None:
@@ -111,7 +111,7 @@ def _receipt_edus(room_id: RoomId, receipts: Sequence[WaitingReceipt]) -> list[E
 
 
 def send_edus(edus: Sequence[Edu], servers: Iterable[ServerName], made_ms: int) -> None:
-    """Send EDUs that are useless later: servers that don't answer miss them."""
+    """Send EDUs that are useless later, so they aren't sent again to servers that don't answer."""
     from murmuration.federation.outbound import pokes
 
     names = sorted(servers)
@@ -151,5 +151,5 @@ def _read_servers(room_id: RoomId) -> tuple[ServerName, ...]:
 
 
 def forget() -> None:
-    """Drop what this process remembers."""
+    """Forget what this process has cached."""
     _servers.clear()

@@ -1,8 +1,8 @@
 """Typing notifications and receipts of other servers' users.
 
-Each counts for a room that this server is in, whose ACL allows the sender's server, and which the user is in.
-Typing is kept only while a local user of the room waits for news. In a larger room only receipts of events of
-this server's users are kept, and in a large one none: each of them costs as much as a message.
+Each counts only in a room that this server is in, whose ACL allows the sender's server, and which the user is
+in. Typing is stored only while a local user of the room waits for updates. In larger rooms only receipts of
+events of this server's users are stored, and in large ones none: each of them costs as much as a message.
 https://spec.matrix.org/v1.19/server-server-api/#typing-notifications
 https://spec.matrix.org/v1.19/server-server-api/#receipts
 """
@@ -17,37 +17,49 @@ from murmuration.clock import now_ms
 from murmuration.federation.inbound import acls
 from murmuration.identity import rate_limits
 from murmuration.protocol.errors import LimitExceeded, NotFound, TooLarge
-from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId, is_valid_user_id
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId, is_compliant_user_of
+from murmuration.protocol.sizes import Budget, json_bytes
 from murmuration.rooms.ephemeral import receipts, typing
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.room import Room
 from murmuration.storage.live import listeners
+from murmuration.storage.live.compact import attention
 from murmuration.storage.live.receipts import READ
 from murmuration.storage.rooms import event_store, member_index, room_items
 from murmuration.storage.rooms.local_members import members_at
-from murmuration.storage.rooms.member_index import server_of
 
 if TYPE_CHECKING:
     from murmuration.federation.inbound.transactions.edus import Contents
+    from murmuration.federation.shapes import StoredReceipt
 
 TYPING_MS = 60_000
-"""For how long somebody types who doesn't say that they stopped; their servers say it anew before."""
+"""How long a user counts as typing if no end is sent. Servers repeat the notification before that."""
 RECEIPTS_ROOM = 50
-"""Members of a room up to which all receipts of other servers' users are kept."""
+"""The largest number of members for which all receipts of other servers' users are stored."""
 LARGE_ROOM = 1_000
-"""Members of a room up to which receipts are kept of what this server's users sent."""
+"""The largest number of members for which receipts of local users' events are stored."""
 MOST_RECEIPTS = 200
-"""Of one transaction."""
+"""The maximum number in one transaction."""
+MOST_EVENTS = 5
+"""How many events a receipt may name; the newest of them counts."""
+LATE_BYTES = 60_000
+"""The maximum bytes of receipts of one room, in one transaction, that wait for their events."""
 MOST_ASKED = 100
-"""For how many local members it is checked at most whether one of them waits for news."""
+"""How many local members are checked at most for one that waits for updates."""
 
 
 def take_typing(origin: ServerName, contents: Contents) -> None:
-    """Take a transaction's `m.typing`: of each user and room the last one."""
+    """Store the typing notifications in a transaction's `m.typing` EDUs, the last one of each user
+    and room.
+    """
     newest: dict[tuple[RoomId, UserId], bool] = {}
     for content in contents:
         room_id, user_id, is_typing = (content.get(name) for name in ("room_id", "user_id", "typing"))
-        if not isinstance(room_id, str) or not isinstance(is_typing, bool) or not is_of(user_id, origin):
+        if (
+            not isinstance(room_id, str)
+            or not isinstance(is_typing, bool)
+            or not is_compliant_user_of(user_id, origin)
+        ):
             continue
         newest[RoomId(room_id), user_id] = is_typing
     for (room_id, user_id), is_typing in newest.items():
@@ -60,8 +72,7 @@ def take_typing(origin: ServerName, contents: Contents) -> None:
 
 def _somebody_waits(room: Room) -> bool:
     members = members_at(room.room_id, room.head.state_root, room.head)
-    items = listeners.read_items(members[:MOST_ASKED])
-    return any(listeners.waits_in(items)) or any(listeners.sockets_in(items))
+    return attention.somebody_listens(listeners.read_items(members[:MOST_ASKED]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +96,36 @@ def take_receipts(origin: ServerName, contents: Contents) -> None:
     for room_id, some in by_room.items():
         room = _room(room_id, origin)
         if room is not None and room.head.joined <= LARGE_ROOM:
-            _move(room, origin, some)
+            early = _move(room, origin, some)
+            if early and room.head.joined <= RECEIPTS_ROOM and may_go_on(origin, len(early)):
+                _queue(room_id, origin, early)
+
+
+def _queue(room_id: RoomId, origin: ServerName, early: Sequence[_Receipt]) -> None:
+    """Queue receipts behind the room's PDUs, among which their events may be: a transaction may have both."""
+    from murmuration.federation.inbound.transactions import queueing
+
+    budget = Budget(LATE_BYTES)
+    stored: list[StoredReceipt] = [
+        {"user_id": it.user_id, "event_id": it.event_id, "thread_id": it.thread_id, "ts": it.ts}
+        for it in early
+    ]
+    fitting = [each for each in stored if budget.take(json_bytes(each))]
+    queueing.put_receipts(origin, room_id, fitting)
+
+
+def take_queued_receipts(origin: ServerName, room_id: RoomId, queued: Sequence[StoredReceipt]) -> None:
+    """Store receipts that were queued because their events were unknown. Those still unknown are dropped."""
+    room = _room(room_id, origin)
+    if room is not None:
+        _move(room, origin, [_Receipt(**each) for each in queued])
 
 
 def _receipts(origin: ServerName, of_room: object) -> Iterator[_Receipt]:
-    """Yield the read receipts of a server's users, out of what an EDU says of a room."""
+    """Yield the read receipts of a server's users from an EDU's part about one room."""
     read = of_room.get("m.read") if isinstance(of_room, dict) else None
     for user_id, receipt in read.items() if isinstance(read, dict) else ():
-        if not is_of(user_id, origin) or not isinstance(receipt, dict):
+        if not is_compliant_user_of(user_id, origin) or not isinstance(receipt, dict):
             continue
         event_ids, data = receipt.get("event_ids"), receipt.get("data")
         data = data if isinstance(data, dict) else {}
@@ -100,7 +133,7 @@ def _receipts(origin: ServerName, of_room: object) -> Iterator[_Receipt]:
         if thread_id is not None and not (isinstance(thread_id, str) and thread_id and fits_id(thread_id)):
             continue
         now = now_ms()
-        for event_id in event_ids[:1] if isinstance(event_ids, list) else ():
+        for event_id in event_ids[:MOST_EVENTS] if isinstance(event_ids, list) else ():
             if isinstance(event_id, str) and fits_id(event_id):
                 yield _Receipt(user_id, EventId(event_id), thread_id, ts if _is_past(ts, now) else now)
 
@@ -109,26 +142,32 @@ def _is_past(ts: object, now: int) -> TypeGuard[int]:
     return isinstance(ts, int) and not isinstance(ts, bool) and 0 < ts < now
 
 
-def _move(room: Room, origin: ServerName, some: Sequence[_Receipt]) -> None:
+def _move(room: Room, origin: ServerName, some: Sequence[_Receipt]) -> list[_Receipt]:
+    """Store receipts of users who are in the room. Return those whose events this server doesn't have."""
     joined = _is_joined(room, sorted({receipt.user_id for receipt in some}))
+    some = [receipt for receipt in some if receipt.user_id in joined]
     ordinals = event_store.read_ordinals({receipt.event_id for receipt in some}, room.room_id)
-    known = [
-        (receipt, ordinals[receipt.event_id])
-        for receipt in some
-        if receipt.user_id in joined and receipt.event_id in ordinals
-    ]
+    newest: dict[tuple[UserId, str | None], tuple[_Receipt, int]] = {}
+    for receipt in some:
+        ordinal, before = ordinals.get(receipt.event_id), newest.get((receipt.user_id, receipt.thread_id))
+        if ordinal is not None and (before is None or before[1] <= ordinal):
+            newest[receipt.user_id, receipt.thread_id] = receipt, ordinal
+    known: Sequence[tuple[_Receipt, int]] = list(newest.values())
     if room.head.joined > RECEIPTS_ROOM:
         known = _of_our_events(room, known)
-    if not known or not may_go_on(origin, len(known)):
-        return
-    for receipt, ordinal in known:
-        try:
-            receipts.move_receipt(
-                receipt.user_id, room.room_id, READ, receipt.event_id, ordinal, receipt.thread_id,
-                ts=receipt.ts,
-            )  # fmt: skip
-        except TooLarge:
-            continue  # receipts of too many threads
+    if known and may_go_on(origin, len(known)):
+        for receipt, ordinal in known:
+            _move_one(room.room_id, receipt, ordinal)
+    return [receipt for receipt in some if receipt.event_id not in ordinals]
+
+
+def _move_one(room_id: RoomId, receipt: _Receipt, ordinal: int) -> None:
+    try:
+        receipts.move_receipt(
+            receipt.user_id, room_id, READ, receipt.event_id, ordinal, receipt.thread_id, ts=receipt.ts
+        )
+    except TooLarge:
+        return  # receipts of too many threads
 
 
 def _of_our_events(room: Room, known: Sequence[tuple[_Receipt, int]]) -> list[tuple[_Receipt, int]]:
@@ -137,11 +176,6 @@ def _of_our_events(room: Room, known: Sequence[tuple[_Receipt, int]]) -> list[tu
     entries = room_items.read_log_entries(keys, {room.room_id: room.version})
     ours = {entry.ordinal for entry in entries if member_index.is_local(entry.event.sender)}
     return [(receipt, ordinal) for receipt, ordinal in known if ordinal in ours]
-
-
-def is_of(user_id: object, origin: ServerName) -> TypeGuard[UserId]:
-    """Return whether `user_id` is a user ID of the server `origin`."""
-    return isinstance(user_id, str) and is_valid_user_id(user_id) and server_of(user_id) == origin
 
 
 def _room(room_id: RoomId, origin: ServerName) -> Room | None:
@@ -161,7 +195,7 @@ def _is_joined(room: Room, users: Sequence[UserId]) -> set[UserId]:
 
 
 def may_go_on(origin: ServerName, count: int) -> bool:
-    """Return whether a server is within its rate limit for EDUs; beyond it they are dropped."""
+    """Return whether a server is within its rate limit for EDUs. If it isn't, its EDUs are dropped."""
     try:
         rate_limits.check("federation_ephemera", origin, count)
     except LimitExceeded:

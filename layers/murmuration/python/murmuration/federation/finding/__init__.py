@@ -1,1 +1,1 @@
-"""Finding rooms that other servers have: their directories, their aliases, the rooms of their spaces."""
+"""Finds rooms on other servers: their directories, their aliases, the rooms of their spaces."""

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def get_room_id_by_alias(alias: str, *, address: Callable[[], str]) -> AliasedRoom | Answer:
     """Return the room that an alias points to, and servers through which to join it.
 
-    `address` is the requester's network address, which is limited because anybody may ask. Raises
+    `address` returns the requester's network address; it is limited, because anybody may ask. Raises
     InvalidParam, NotFound, LimitExceeded; Forbidden for a server that the operator's lists exclude;
-    BadGateway if it doesn't answer.
+    BadGateway if the other server doesn't answer.
     """
     if not joining.is_elsewhere(alias):
         return aliases.get_room_id_by_alias(alias)

@@ -1,4 +1,4 @@
-"""Rooms in other servers' answers: the specification's fields alone, checked and bounded."""
+"""Rooms in other servers' answers: only the specification's fields, checked and bounded."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from murmuration.protocol.identifiers import is_valid_room_id
 from murmuration.rooms.reading.summaries import texts_of
 
 if TYPE_CHECKING:
-    from murmuration.federation.shapes import RoomSummary
+    from murmuration.rooms.json_types import ListedTexts, RoomListing, RoomSummary
 
 MOST_ALLOWED = 20
-"""How many rooms whose members may join are looked at."""
+"""How many rooms, whose members may join a restricted room, are considered."""
 
 
 def is_sendable(text: object) -> TypeGuard[str]:
-    """Return whether it is a string with a form in UTF-8: JSON of others may have half surrogate pairs."""
+    """Return whether `text` is a string that can be encoded as UTF-8. JSON may contain lone surrogates."""
     if not isinstance(text, str):
         return False
     try:
@@ -26,25 +26,25 @@ def is_sendable(text: object) -> TypeGuard[str]:
     return True
 
 
-def listing_of(told: object) -> RoomSummary | None:
-    """Return a room of another server's directory; None for anything else."""
+def listing_of(told: object) -> RoomListing | None:
+    """Return a room from another server's directory; None if it isn't valid."""
     if not isinstance(told, dict):
         return None
     room_id, joined = told.get("room_id"), told.get("num_joined_members")
     if not is_sendable(room_id) or not is_valid_room_id(room_id):
         return None
     count = joined if isinstance(joined, int) and not isinstance(joined, bool) and joined >= 0 else 0
-    listed: RoomSummary = {
+    return {
         "room_id": room_id,
         "num_joined_members": count,
         "world_readable": told.get("world_readable") is True,
         "guest_can_join": told.get("guest_can_join") is True,
+        **_texts(told),
     }
-    return cast("RoomSummary", {**listed, **_texts(told)})
 
 
 def summary_of(told: object) -> RoomSummary | None:
-    """Return a room's summary as another server gives it; None for anything else."""
+    """Return a room's summary as another server gives it; None if it isn't valid."""
     listed = listing_of(told)
     if listed is None or not isinstance(told, dict):
         return None
@@ -60,5 +60,5 @@ def summary_of(told: object) -> RoomSummary | None:
     return cast("RoomSummary", {**listed, **words, **allowing})
 
 
-def _texts(told: Mapping[str, object]) -> dict[str, str]:
-    return {name: text for name, text in texts_of(told).items() if is_sendable(text)}
+def _texts(told: Mapping[str, object]) -> ListedTexts:
+    return cast("ListedTexts", {name: text for name, text in texts_of(told).items() if is_sendable(text)})

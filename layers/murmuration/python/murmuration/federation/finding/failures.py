@@ -1,4 +1,4 @@
-"""The client's error where the server that it asks about does not answer."""
+"""The client's error if another server doesn't answer a question on the client's behalf."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 
 def told(server: ServerName, error: RequestFailed) -> MatrixError:
-    """Return the error for the client: 504 if the server took too long, else 502 or the server's own
-    refusal.
-    """
+    """Return the client's error: 504 if the server took too long, else 502 or the server's own error."""
     if isinstance(error, TimedOut):
         return GatewayTimeout(f"{server} did not answer in time")
     return passed_on(error)

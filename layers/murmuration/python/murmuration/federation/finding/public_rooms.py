@@ -21,20 +21,20 @@ from murmuration.settings import settings
 
 if TYPE_CHECKING:
     from murmuration.federation.requests.targets import Query
-    from murmuration.federation.shapes import DirectoryFilter, DirectoryQuestion, RoomsPage
+    from murmuration.federation.shapes import DirectoryFilter, DirectoryQuestion
     from murmuration.protocol.encoding.shapes import Content, Untrusted
     from murmuration.rooms.json_types import PublicRoomsPage
 
 SECONDS = 10.0
 DEFAULT, MOST = 100, 500
-"""How many rooms another server is asked for."""
+"""How many rooms are requested from another server."""
 MAX_BYTES = 4 * 1024 * 1024
 MOST_TOKEN = 4_000
-"""How long a token may be with which a directory goes on."""
+"""The maximum length of a token with which a directory continues."""
 
 
 def is_elsewhere(server: ServerName | None) -> bool:
-    """Return whether a client's `server` names another server than this one."""
+    """Return whether a client's `server` parameter names another server."""
     return server not in (None, "", settings().server_name)
 
 
@@ -43,8 +43,8 @@ def get_public_rooms(request: DirectoryRequest, user_id: UserId | Literal[""] = 
 
     `user_id` is the user who asks; another server is asked only on behalf of a user. Raises InvalidParam,
     NotFound if this server doesn't federate, Forbidden for a server that the operator's lists exclude,
-    LimitExceeded, BadGateway and GatewayTimeout if the other server doesn't answer, and the error that it
-    answers.
+    LimitExceeded, BadGateway and GatewayTimeout if the other server doesn't answer, and the other server's
+    own error.
     """
     server = request.server
     if server is None or not is_elsewhere(server):
@@ -90,14 +90,14 @@ def _ask(server: ServerName, request: DirectoryRequest) -> Untrusted:
     )  # fmt: skip
 
 
-def _page(answer: Untrusted) -> RoomsPage:
-    """Return another server's page with the specification's fields alone. Raises Malformed if it is none."""
+def _page(answer: Untrusted) -> PublicRoomsPage:
+    """Return another server's page with only the specification's fields. Raises Malformed if it isn't one."""
     chunk = answer.get("chunk")
     if not isinstance(chunk, list):
         raise Malformed("The answer has no list of rooms")
     budget = Budget(LIST_BYTES)
     listed = [room for each in chunk[:MOST] if (room := listing_of(each)) is not None]
-    page: RoomsPage = {"chunk": [room for room in listed if budget.take(json_bytes(room) + 1)]}
+    page: PublicRoomsPage = {"chunk": [room for room in listed if budget.take(json_bytes(room) + 1)]}
     total = answer.get("total_room_count_estimate")
     if isinstance(total, int) and not isinstance(total, bool) and total >= 0:
         page["total_room_count_estimate"] = total

@@ -26,19 +26,14 @@ from murmuration.storage.servers import space_answers
 from murmuration.transport.deadlines import Deadline
 
 if TYPE_CHECKING:
-    from murmuration.federation.shapes import (
-        HierarchyAnswer,
-        RoomSummary,
-        SpaceChild,
-        SpaceChildContent,
-        SpaceRoom,
-    )
-    from murmuration.protocol.encoding.shapes import JsonObject, Untrusted
+    from murmuration.federation.shapes import HierarchyAnswer, SpaceChildContent
+    from murmuration.protocol.encoding.shapes import JsonObject, StrippedState, Untrusted
+    from murmuration.rooms.json_types import RoomSummary, SpaceRoom
 
 LIFETIME_S = 300
 FAILURE_LIFETIME_S = 60
 SECONDS = 6.0
-"""How long one server may take before the next is asked."""
+"""The time limit for one server, after which the next one is asked."""
 MOST_SERVERS = 3
 """How many servers are asked about one room."""
 AT_ONCE = 10
@@ -59,7 +54,7 @@ class RemoteSpace:
 
     @classmethod
     def from_stored(cls, stored: JsonObject) -> RemoteSpace | None:
-        """Return the space from which `to_stored` made `stored`; None for the empty object, which means no
+        """Return the space that `to_stored` stored; None for the empty object, which means that there was no
         answer.
         """
         if not stored:
@@ -76,8 +71,9 @@ class RemoteSpace:
 
 
 def known_spaces(room_ids: Sequence[RoomId]) -> dict[RoomId, RemoteSpace | None]:
-    """Return the stored answers about these rooms; None for a room about which no server had one. One
-    round trip.
+    """Return the stored answers about these rooms, by room ID. One round trip.
+
+    The value is None if no server had an answer. Rooms without a stored answer are missing.
     """
     stored = space_answers.read(list(dict.fromkeys(room_ids))) if room_ids else {}
     return {room_id: RemoteSpace.from_stored(each) for room_id, each in stored.items()}
@@ -86,10 +82,10 @@ def known_spaces(room_ids: Sequence[RoomId]) -> dict[RoomId, RemoteSpace | None]
 def ask(
     wanted: Mapping[RoomId, Sequence[ServerName]], deadline: Deadline
 ) -> dict[RoomId, RemoteSpace | None]:
-    """Return other servers' answers about rooms, by room ID; for each room its servers are asked in turn.
+    """Return other servers' answers about rooms, by room ID. For each room its servers are asked in turn.
 
-    Up to ten rooms are asked about at once. The value is None if no server had an answer. A room whose turn
-    didn't come before the deadline is missing. Answers are stored.
+    Up to ten rooms are asked about at once. The value is None if no server had an answer. A room that wasn't
+    reached before the deadline is missing. Answers are stored.
     """
     if not wanted:
         return {}
@@ -107,7 +103,7 @@ def _keep(room_id: RoomId, answer: RemoteSpace | None) -> None:
 def _ask_about(
     deadline: Deadline, wanted: tuple[RoomId, Sequence[ServerName]]
 ) -> tuple[RoomId, RemoteSpace | None, bool]:
-    """Return a room, what is told of it, and whether all were asked who should be."""
+    """Return a room's ID, the answer about it, and whether all servers that should be asked were asked."""
     room_id, servers = wanted
     for server in servers[:MOST_SERVERS]:
         if deadline.is_over():
@@ -125,7 +121,7 @@ def _ask_about(
 
 
 def _parse(room_id: RoomId, answer: Untrusted) -> RemoteSpace:
-    """Return an answer with the specification's fields alone. Raises Malformed if it's about another room."""
+    """Return an answer with only the specification's fields. Raises Malformed if it's about another room."""
     told = answer.get("room")
     room = summary_of(told)
     if room is None or not isinstance(told, dict) or room["room_id"] != room_id:
@@ -144,8 +140,8 @@ def _parse(room_id: RoomId, answer: Untrusted) -> RemoteSpace:
     return RemoteSpace({**room, "children_state": state}, children, inaccessible)
 
 
-def _children_state(told: object) -> list[SpaceChild]:
-    """Return the m.space.child events of an answer, with the fields that matter, and no more than fit."""
+def _children_state(told: object) -> list[StrippedState]:
+    """Return the m.space.child events of an answer, with the fields that matter, as many as fit."""
     events = [
         child for each in (told if isinstance(told, list) else ()) if (child := _child(each)) is not None
     ]
@@ -154,7 +150,7 @@ def _children_state(told: object) -> list[SpaceChild]:
     return [child for child in in_order(unique.values()) if budget.take(json_bytes(child))]
 
 
-def _child(told: object) -> SpaceChild | None:
+def _child(told: object) -> StrippedState | None:
     if not isinstance(told, dict) or told.get("type") != SPACE_CHILD:
         return None
     room_id, sender, content = told.get("state_key"), told.get("sender"), told.get("content")

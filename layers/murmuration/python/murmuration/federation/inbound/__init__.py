@@ -1,1 +1,1 @@
-"""Events that other servers made: judged by where they stand in the graph, and kept."""
+"""Incoming events of other servers: judged by their position in the graph, and stored."""

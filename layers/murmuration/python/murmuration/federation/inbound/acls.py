@@ -1,4 +1,4 @@
-"""Decides whether a room's ACL lets a server take part. Compiled ACLs are remembered."""
+"""Decides whether a room's ACL allows a server. Compiled ACLs are cached."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import ServerName
 
 _acls: LruCache[tuple[str, str], ServerAcl] = LruCache(256)
-"""Compiled ACLs by room and event ID: not even a redaction changes an ACL."""
+"""Compiled ACLs by room and event ID. An ACL never changes, not even by a redaction."""
 
 
 def is_allowed(room: Room, server_name: ServerName) -> bool:

@@ -1,8 +1,8 @@
 """`Asking`: the implementation of `RemoteServers` over the network.
 
 The server that sent the event is asked first, then those with the most members in the room. All requests
-about one batch of events share a time limit, so that a room waits for its past only so long. What could not
-be fetched isn't asked for again for an hour and longer (`storage.servers.unobtainable`).
+about one batch of events share a time limit, so that a room doesn't wait longer for missing events. Events
+that couldn't be fetched aren't requested again for at least an hour (`storage.servers.unobtainable`).
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ MOST_EVENTS_BETWEEN = 20
 MOST_SINGLE_EVENTS = 500
 SINGLE_AT_ONCE = 10
 MOST_SPOILT = 20
-"""Of how many events with a wrong content hash in one answer the senders' servers are asked."""
+"""For how many events of one answer with a wrong content hash the senders' servers are asked."""
 FEW_EVENTS = 20
-"""Up to so many missing events of a state are fetched one by one."""
+"""Up to this many missing events of a state are fetched one by one."""
 WHOLE_STATE_SHARE = 0.2
 """If a larger share of a state's events is unknown, the whole state is fetched."""
 MOST_ID_BYTES = 255
@@ -78,7 +78,7 @@ class Asking:
     # -- The port ----------------------------------------------------------------------------------------
 
     def keys(self, wanted: Mapping[tuple[ServerName, str], int]) -> KeyRing:
-        """Return servers' keys. Keys that were looked up before aren't looked up again."""
+        """Return servers' keys. Keys that this object has looked up before aren't looked up again."""
         new = {name: until for name, until in wanted.items() if self._looked_up.get(name, -1) < until}
         if new:
             self._looked_up |= new
@@ -86,7 +86,7 @@ class Asking:
         return {name: self._ring[name] for name in wanted if name in self._ring}
 
     def auth_chain(self, event: Event) -> Sequence[Pdu]:
-        """Return the auth chain of an event; empty if no server has it, or none had it lately."""
+        """Return the auth chain of an event; empty if no server has it, or if asking failed lately."""
         mark = f"auth_chain {event.event_id}"
         if not unobtainable.askable(self.room_id, [mark]):
             return []
@@ -96,8 +96,8 @@ class Asking:
         return self._known_keys(answer or [])
 
     def events_between(self, event: Event, known: Sequence[EventId]) -> Sequence[Pdu]:
-        """Return events before `event` and after the `known` ones; empty if all that is missing failed
-        lately.
+        """Return events before `event` and after the `known` ones; empty if requests for all missing events
+        failed lately.
         """
         found = event_store.read(event.prev_events, self.version, self.room_id)
         missing = [it for it in event.prev_events if it not in found or not found[it].is_placed]
@@ -120,7 +120,9 @@ class Asking:
         return self._whole_ones(server, self._known_keys(pdus[:MOST_EVENTS_BETWEEN]))
 
     def state_ids_before(self, event: Event) -> StateIds | None:
-        """Return the IDs of the state before an event; None if no server answers, or none did lately."""
+        """Return the IDs of the state before an event; None if no server answers, or if asking
+        failed lately.
+        """
         mark = f"state {event.event_id}"
         if not unobtainable.askable(self.room_id, [mark]):
             return None
@@ -142,8 +144,8 @@ class Asking:
         return told
 
     def state_events(self, event: Event, event_ids: Sequence[EventId]) -> Sequence[Pdu]:
-        """Return those events of the state before `event`: one by one, or with the whole state if many are
-        asked.
+        """Return those events of the state before `event`: fetched one by one or, if they are many, with the
+        whole state.
         """
         wanted = unobtainable.askable(self.room_id, event_ids)
         self._vain |= dict.fromkeys(wanted)
@@ -155,9 +157,10 @@ class Asking:
         return self._whole_ones("", self._known_keys(found))
 
     def whole(self, event: Event) -> Pdu:
-        """Return an event whose content hash is wrong as its sender's server has it, if it is right there.
+        """Return the sender's server's copy of an event whose content hash is wrong, if that copy is right.
 
-        Otherwise returns it as it is: redacted, as it seems. The sender's server isn't asked again for hours.
+        Otherwise returns the event unchanged: it is probably redacted. The sender's server isn't asked again
+        for hours.
         """
         mark = f"whole {event.event_id}"
         known = event_store.placed_among([event.event_id], self.room_id)
@@ -170,8 +173,10 @@ class Asking:
         return event.pdu
 
     def _whole_ones(self, server: str, pdus: Sequence[Pdu]) -> list[Pdu]:
-        """Return the PDUs that `server` gave, those with a wrong content hash as their senders' servers have
-        them; of many such, which are redacted ones most likely, only the first.
+        """Return the PDUs of `server`'s answer. One with a wrong content hash is replaced by its sender's
+        server's copy.
+
+        If there are many of those, most are probably redacted, so only the first ones are fetched.
         """
         spoilt: dict[int, Event] = {}
         for number, pdu in enumerate(pdus):
@@ -186,9 +191,9 @@ class Asking:
         return [whole.get(number, pdu) for number, pdu in enumerate(pdus)]
 
     def is_spoilt(self, event: Event) -> bool:
-        """Return whether an event's content hash is wrong, though its servers have signed it.
+        """Return whether an event's content hash is wrong although its servers have signed the event.
 
-        Its keys must have been looked up. Nobody is to be asked about an event that they haven't signed.
+        The keys must have been looked up. No server should be asked about an event that it hasn't signed.
         """
         if verify_content_hash(event.pdu):
             return False
@@ -213,9 +218,7 @@ class Asking:
         return self._known_keys(self._ask(ask) or [])
 
     def closest(self, ts: int, *, forward: bool) -> EventId | None:
-        """Return the event that another server has closest to the time `ts` (milliseconds), after or
-        before it.
-        """
+        """Return the event of another server that is closest to the time `ts` (ms), after it or before it."""
         path = client.path(*_V1, "timestamp_to_event", self.room_id)
 
         def ask(server: ServerName) -> EventId:
@@ -233,7 +236,7 @@ class Asking:
     # -- For the worker ----------------------------------------------------------------------------------
 
     def remember_failures(self) -> None:
-        """Record which events were asked for in vain, so that the next event doesn't ask for them again."""
+        """Record which events couldn't be fetched, so that the next event doesn't request them again."""
         if not self._vain:
             return
         ids = [EventId(it) for it in self._vain if " " not in it]
@@ -245,7 +248,7 @@ class Asking:
     # -- Asking ------------------------------------------------------------------------------------------
 
     def _candidates(self) -> list[ServerName]:
-        """Return whom to ask: the origin, then the servers with the most members."""
+        """Return the servers to ask: the origin, then the servers with the most members."""
         if self._servers is None:
             counts = member_index.read_servers(self._head)
             ranked = sorted(counts, key=lambda server: (-counts[server], server))
@@ -304,7 +307,7 @@ class Asking:
     # -- Answers -----------------------------------------------------------------------------------------
 
     def _only(self, pdus: object, wanted: Collection[EventId]) -> list[Pdu]:
-        """Return those of the PDUs that were asked for: a server may not slip in others."""
+        """Return those PDUs that were requested: a server may not add others."""
         return [pdu for event_id, pdu in self._parsed(pdus if isinstance(pdus, list) else [])
                 if event_id in wanted]  # fmt: skip
 
@@ -318,7 +321,7 @@ class Asking:
         return found
 
     def _known_keys(self, pdus: Sequence[Pdu]) -> Sequence[Pdu]:
-        """Return the PDUs, once the keys for all of them together were looked up."""
+        """Return the PDUs, after looking up the keys for all of them together."""
         events = []
         for pdu in pdus:
             try:
@@ -336,7 +339,7 @@ class Asking:
 
 
 def _list_in(answer: Untrusted, name: str) -> list[Any]:
-    """Return a list in an answer. Raises RequestFailed if it is none."""
+    """Return a list in an answer. Raises RequestFailed if it isn't a list."""
     value = answer.get(name)
     if not isinstance(value, list):
         raise RequestFailed(f"the answer has no list {name}")
@@ -344,7 +347,7 @@ def _list_in(answer: Untrusted, name: str) -> list[Any]:
 
 
 def _ids_in(answer: Untrusted, name: str) -> list[EventId]:
-    """Return a list of event IDs in an answer, without what can't be one."""
+    """Return a list of event IDs in an answer, without values that can't be event IDs."""
     return [EventId(it) for it in _list_in(answer, name) if isinstance(it, str) and _fits(it)]
 
 

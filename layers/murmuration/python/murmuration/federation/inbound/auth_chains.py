@@ -1,4 +1,6 @@
-"""Auth chains: events that are known for what they authorise, without their place in the room's graph."""
+"""Auth chains: events that are stored because they authorise others; their place in the room's graph isn't
+known.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,7 @@ def signing_times(events: Iterable[Event]) -> dict[tuple[ServerName, str], int]:
 
 
 def valid_events(forks: Forks, pdus: Iterable[Pdu], *, limit_references: bool = True) -> dict[EventId, Event]:
-    """Return the events, by ID, of the PDUs that belong to the room and have the format of its version."""
+    """Return, by ID, the events of those PDUs that belong to the room and have its version's format."""
     events: dict[EventId, Event] = {}
     for pdu in pdus:
         try:
@@ -62,10 +64,10 @@ def valid_events(forks: Forks, pdus: Iterable[Pdu], *, limit_references: bool = 
 
 
 def bring_in(forks: Forks, pdus: Iterable[Pdu], remote: RemoteServers) -> list[str]:
-    """Store the events that aren't known yet, as outliers or rejected. Returns the IDs of all PDUs' events.
+    """Store the unknown events as outliers or as rejected. Returns the IDs of all PDUs' events.
 
-    It leaves out events that don't belong to the room, that lack a valid signature, or whose own auth events
-    are neither known nor among them.
+    Leaves out events that don't belong to the room, that lack a valid signature, or whose own auth events are
+    neither known nor among the PDUs.
     """
     events = valid_events(forks, pdus)
     cited = {event_id for event in events.values() for event_id in authorising_ids(event)}
@@ -85,7 +87,7 @@ def bring_in(forks: Forks, pdus: Iterable[Pdu], remote: RemoteServers) -> list[s
 def _judge(
     forks: Forks, event: Event, known: Mapping[EventId, StoredEvent], keys: KeyRing
 ) -> StoredEvent | None:
-    """Do the checks 1 to 4 and return the event. None if it is dropped, or can't be judged."""
+    """Perform checks 1 to 4 on an event. Returns None if it is dropped or can't be judged."""
     authorising = {it: known[it] for it in authorising_ids(event) if it in known}
     if len(authorising) < len(set(authorising_ids(event))):
         return None
@@ -104,7 +106,7 @@ def _judge(
 
 
 def keep_outlier(outlier: StoredEvent) -> None:
-    """Store it, unless it became known meanwhile."""
+    """Store an outlier, unless the event became known meanwhile."""
     with suppress(ConditionFailed):
         for write in event_store.keep_writes(outlier):
             dynamodb.execute(write)

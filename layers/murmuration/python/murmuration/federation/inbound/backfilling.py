@@ -1,8 +1,8 @@
-"""Backfilling: events of the past get their places before the log's beginning or in its gaps.
+"""Backfilling: old events get their places before the log's beginning or in its gaps.
 
-They were part of the room before this server was in it, or while it was away. So they don't change the
-present state. They are judged only by their place in the graph. An event is taken only if an event of the log
-follows it, directly or through others; so nothing else can be slipped in as the past.
+They were part of the room before this server was in it, or while it was unreachable. So they don't change the
+current state. They are judged only by their position in the graph. An event is taken only if an event of the
+log follows it, directly or through others; so a server can't add other events as the past.
 https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
 """
 
@@ -33,13 +33,13 @@ from murmuration.storage.rooms.room_items import LogEntry
 
 ATTEMPTS = 60
 _AT_ONCE = 15
-"""Events of one transaction, each of which takes some four writes."""
+"""The maximum number of events in one transaction; each takes about four writes."""
 
 
 def backfill(room_id: RoomId, pdus: Iterable[Pdu], remote: RemoteServers) -> list[Received]:
-    """Take events of the past. Returns the outcome of each that was new and not dropped.
+    """Store old events. Returns the outcome of each that was new and not dropped.
 
-    Raises NotFound for an unknown room or one without local users, Unavailable if it stays contended.
+    Raises NotFound for an unknown room or one without local users, Unavailable if contention doesn't end.
     """
     pdus = list(pdus)
     done: list[Received] = []
@@ -55,7 +55,7 @@ def backfill(room_id: RoomId, pdus: Iterable[Pdu], remote: RemoteServers) -> lis
 
 
 class _Backfill:
-    """One attempt; what was written stays written, and is added to `done`, when another is needed."""
+    """One attempt. If another is needed, what was written stays written and is in `done`."""
 
     def __init__(self, room: Room, remote: RemoteServers, done: list[Received]) -> None:
         self.room = room
@@ -76,7 +76,7 @@ class _Backfill:
                 self.done.append(reception.received)
 
     def _past(self, events: Mapping[EventId, Event]) -> list[Event]:
-        """Return the new ones among the events that are followed by what is known: the oldest first."""
+        """Return the new events that known events follow, the oldest first."""
         known = self.forks.stored(events)
         new = {
             event_id: event
@@ -94,7 +94,9 @@ class _Backfill:
         return [event for event in ancestors_first(new, _previous) if event.event_id in past]
 
     def _judge(self, events: Sequence[Event]) -> list[_PastReception]:
-        """Return the events that aren't dropped, each judged knowing those before it: the newest first."""
+        """Return the events that aren't dropped, the newest first. Each is judged with those before
+        it known.
+        """
         batch: dict[EventId, _PastReception] = {}
         for event in events:
             reception = _PastReception(self.room, event, self.remote, self.forks, batch)
@@ -115,7 +117,7 @@ class _Backfill:
         return list(reversed(batch.values()))
 
     def _put_in_place(self, receptions: Sequence[_PastReception]) -> None:
-        """Give each of the events, the newest first, its place: right before the lowest that follows it."""
+        """Give each event its place, the newest first: right before the lowest event that follows it."""
         places = Places(self.room.room_id)
         followers: dict[str, list[Follower]] = {}
         for reception in receptions:
@@ -138,7 +140,7 @@ class _Backfill:
                     followers.setdefault(event_id, []).append(reception.place)
 
     def _write(self, receptions: Sequence[_PastReception], later: Collection[str]) -> None:
-        """Write events together; those of `later` are written after them, and noted as missing until then."""
+        """Write events together. Those of `later` are written after them, and noted as missing until then."""
         changes = Changes(self.room.version, self.room)
         entries = []
         missing: dict[EventId, Follower] = {}
@@ -168,7 +170,7 @@ class _Backfill:
 
 
 class _PastReception(Reception):
-    """The reception of an event that is part of the past, with others (`batch`, by event ID)."""
+    """The reception of an old event together with others (`batch`, by event ID)."""
 
     def __init__(
         self,
@@ -199,7 +201,7 @@ class _PastReception(Reception):
         return None
 
     def carry_out(self, changes: Changes, entry: LogEntry) -> LogEntry:
-        """Redact a target that is in the same batch: it is written in redacted form, now or later."""
+        """Redact a target that is in the same batch: it is written in its redacted form, now or later."""
         target = self.batch.get(entry.event.redacts or EventId(""))
         if target is None:
             return super().carry_out(changes, entry)

@@ -1,4 +1,4 @@
-"""Keeps the number of forward extremities small: the newest events of a room, which no event follows yet.
+"""Keeps the number of a room's forward extremities small: the newest events, which no event follows yet.
 
 Each new event is judged by the states after all of them, so many extremities make every event expensive, on
 other servers as well. Above a limit this server sends a dummy event that follows several of them; clients

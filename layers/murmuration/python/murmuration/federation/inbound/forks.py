@@ -1,8 +1,8 @@
-"""Forks: the states after a room's events, and the one state that several of them resolve to.
+"""Forks: the states after a room's events, and the one state to which several of them resolve.
 
 States are snapshots. Parts that two snapshots share are neither read nor compared, so the cost of resolving a
 fork depends on what the fork changed, not on the size of the room. Equal states are equal snapshots. So each
-resolution is done once: its result is stored by the snapshots that went in.
+resolution is done once: its result is stored under the snapshots that were resolved.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ from murmuration.storage.rooms import event_store, snapshots
 from murmuration.storage.rooms.event_store import StoredEvent
 
 _after: LruCache[tuple[str, str], NodeId] = LruCache(4096)
-"""The state after events that aren't state, by room and event ID: it never changes, and is stored."""
+"""Cached states after events that aren't state events, by room and event ID. They never change, and are
+stored."""
 
 
 class Forks:
-    """The states of one room, while something is written there: new nodes are held until they're stored."""
+    """The states of one room, while something is written there. New nodes are kept in memory until they are
+    stored.
+    """
 
     def __init__(self, room_id: RoomId, version: RoomVersion) -> None:
         self.room_id = room_id
@@ -37,15 +40,17 @@ class Forks:
     # -- Events ------------------------------------------------------------------------------------------
 
     def learn(self, known: Mapping[EventId, StoredEvent]) -> None:
-        """Take over what was read, or is about to be stored."""
+        """Add events that were read, or that will be stored."""
         self._known.update(known)
 
     def known(self, event_id: EventId) -> StoredEvent | None:
-        """Return an event that was looked up."""
+        """Return an event that was looked up; None if it wasn't found."""
         return self._known.get(event_id)
 
     def stored(self, event_ids: Iterable[EventId]) -> dict[EventId, StoredEvent]:
-        """Return the known ones of these events. Two round trips for those that weren't looked up before."""
+        """Return those of these events that are known. Two round trips for those that weren't looked up
+        before.
+        """
         wanted = list(dict.fromkeys(event_ids))
         missing = [event_id for event_id in wanted if event_id not in self._known]
         if missing:
@@ -58,7 +63,7 @@ class Forks:
     # -- States ------------------------------------------------------------------------------------------
 
     def fetch(self, node_ids: Collection[NodeId]) -> Mapping[NodeId, bytes]:
-        """Return the nodes, stored or not."""
+        """Return the nodes, whether or not they are stored yet."""
         held = {node_id: self._nodes[node_id] for node_id in node_ids if node_id in self._nodes}
         missing = [node_id for node_id in node_ids if node_id not in held]
         return {**held, **(snapshots.fetch_from(self.room_id)(missing) if missing else {})}
@@ -76,7 +81,7 @@ class Forks:
         return after
 
     def after(self, stored: StoredEvent) -> NodeId:
-        """Return the state after an event whose place is known: a rejected one leaves it as it was."""
+        """Return the state after an event whose place is known. A rejected event doesn't change the state."""
         root, pair = stored.state_root, stored.event.state_pair
         if root is None:
             raise ValueError(f"the state before {stored.event.event_id} is not known")
@@ -103,17 +108,18 @@ class Forks:
         }
 
     def unstored(self, roots: Iterable[NodeId]) -> dict[NodeId, bytes]:
-        """Return the nodes of these snapshots that have yet to be stored."""
+        """Return the nodes of these snapshots that aren't stored yet."""
         return state_trie.needed(roots, self._nodes)
 
     def after_all(self, event_ids: Iterable[EventId]) -> list[NodeId]:
-        """Return the states after these events of the log, each once."""
+        """Return the states after these events of the log, without duplicates."""
         return list(dict.fromkeys(self.after_each(event_ids).values()))
 
     def after_each(self, event_ids: Iterable[EventId]) -> dict[str, NodeId]:
         """Return the state after each of these events of the log, by event ID.
 
-        Of events that aren't state a warm process remembers it, so that many forks aren't read each time.
+        A warm process caches the states after events that aren't state events, so that many forks aren't read
+        each time.
         """
         roots: dict[str, NodeId] = {}
         wanted = list(event_ids)
@@ -132,7 +138,7 @@ class Forks:
     # -- Resolution --------------------------------------------------------------------------------------
 
     def resolve(self, roots: Iterable[NodeId]) -> NodeId:
-        """Return the snapshot of the state that these come to."""
+        """Return the snapshot of the state to which these states resolve."""
         states = tuple(sorted(set(roots)))
         if len(states) <= 1:
             return states[0] if states else state_trie.EMPTY
@@ -156,10 +162,10 @@ class Forks:
         return root
 
     def resolution_writes(self, stored: Collection[NodeId]) -> list[Write]:
-        """Return the writes that store the results of state resolutions, so that later events needn't resolve
+        """Return the writes that store the results of state resolutions, so that later events don't resolve
         again.
 
-        Only results whose snapshot is stored already or is among `stored`.
+        Only results are stored whose snapshot is stored already or is among `stored`.
         """
         return [
             snapshots.resolution_write(self.room_id, states, root)
@@ -169,7 +175,7 @@ class Forks:
 
 
 class _Unconflicted:
-    """What all of the states to be resolved have in common, looked up in one of them."""
+    """The state that all states to be resolved have in common, looked up in one of them."""
 
     def __init__(
         self, forks: Forks, root: NodeId, conflicts: Mapping[StateKey, Sequence[EventId | None]]
@@ -187,7 +193,7 @@ class _Unconflicted:
 
 
 class _Rejected:
-    """Whether events, which have been looked up, were rejected."""
+    """Tells whether an event that was looked up is rejected."""
 
     def __init__(self, forks: Forks) -> None:
         self._forks = forks

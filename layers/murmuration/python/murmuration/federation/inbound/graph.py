@@ -16,7 +16,7 @@ def ancestors_first(
 ) -> list[Event]:
     """Return `events` (by ID) in an order in which each comes after those that it cites.
 
-    An event that cites itself through others may be at any place.
+    An event that cites itself through others may come at any position.
     """
     ordered: list[Event] = []
     begun: set[EventId] = set()

@@ -1,13 +1,13 @@
-"""Receiving events that other servers made: judged by where they stand in the graph, kept as that comes out.
+"""Receives events that other servers made: judges them by their position in the graph, and stores the result.
 
-- An accepted event gets the next ordinal of the log, and becomes one of the room's newest in place of those
-  that it follows. The room's state is then what the states after its newest events resolve to.
-- A soft-failed or rejected one is kept outside the log (`storage.event_store`), and changes nothing.
-- What an event refers to has to be known first: auth events are fetched and kept as outliers, events before
-  it are fetched and received; where there's a gap, another server tells the state before the event.
+- An accepted event gets the next ordinal of the log, and becomes one of the room's newest events, in place of
+  those that it follows. The room's state is then what the states after its newest events resolve to.
+- A soft-failed or rejected one is stored outside the log (`storage.rooms.event_store`), and changes nothing.
+- What an event refers to has to be known first: auth events are fetched and stored as outliers, events before
+  it are fetched and received; if there is a gap, another server is asked for the state before the event.
 
-Whatever happens twice, or at once, comes to one outcome: an event's ID is claimed together with its place.
-https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
+If something happens twice, or concurrently, the outcome is the same: an event's ID is claimed together with
+its place. https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def receive(
 ) -> Received:
     """Receive a PDU of the room, and return the outcome, even if it was received before.
 
-    `room`, settled, saves reading it. `relayed` says that this server distributes the event to the others.
-    With `again` an event is judged anew if the room's policy server gave no decision before. Raises the
-    MatrixError for which the event is dropped, NotFound for an unknown room or one without local users,
-    MissingEvents if events that it refers to can't be had, Unavailable if it stays contended.
+    `room`, if it is settled, saves a read. `relayed` says that this server distributes the event to the
+    others. With `again` an event is judged anew if the room's policy server gave no decision before. Raises
+    the MatrixError for which the event is dropped, NotFound for an unknown room or one without local users,
+    MissingEvents if events that it refers to can't be fetched, Unavailable if contention doesn't end.
     """
     return _receive(room_id, pdu, remote, fill_gaps=True, known=room, relayed=relayed, again=again)
 

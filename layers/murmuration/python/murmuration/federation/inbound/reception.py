@@ -1,5 +1,5 @@
-"""Receives one event: the facts about the room that the checks need, and the writes that the outcome
-needs.
+"""Receives one event: reads the facts about the room that the checks need, and makes the writes for the
+outcome.
 """
 
 from __future__ import annotations
@@ -38,14 +38,13 @@ from murmuration.storage.rooms.room_items import DUMMY_EVENT, LogEntry
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import EventId
 
-ATTEMPTS = 60
 _LACKING_SHARE = 0.1
-"""The largest share of another server's state that may be unobtainable."""
+"""The largest share of another server's state that may be missing."""
 MOST_EXTREMITIES = 20
-"""How many newest events, which no other follows, a room may have by what other servers send."""
+"""How many forward extremities a room may have because of other servers' events."""
 _WALK_LIMIT = 50
 _STATE_LIMIT = 200_000
-"""How many events of another server's state are taken into account."""
+"""How many events of another server's state are considered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +55,13 @@ class Received:
     kind: Kind
     reason: str = ""
     undecided: bool = False
-    """Whether the room's policy server gave no answer, so that the event is to be judged again later."""
+    """Whether the room's policy server gave no answer. Then the event is to be judged again later."""
     undecided_before: Sequence[Pdu] = ()
-    """Events before it that were fetched, and of which the same is true."""
+    """Fetched earlier events about which the policy server gave no answer either."""
 
 
 class Reception:
-    """Receives one event, and reads the facts about the room that the checks on receipt ask for."""
+    """Receives one event, and reads the facts about the room that the checks on receipt need."""
 
     def __init__(
         self,
@@ -71,9 +70,10 @@ class Reception:
         remote: RemoteServers,
         receive_earlier: Callable[[Event], object] | None = None,
     ) -> None:
-        """Make the reception of an event.
+        """Prepare the reception of an event.
 
-        `receive_earlier` receives an event that came before it. Without it, missing ones aren't fetched.
+        `receive_earlier` receives an event that comes before it. Without it, missing earlier events aren't
+        fetched.
         """
         self.room = room
         self.event_id = event.event_id
@@ -118,7 +118,7 @@ class Reception:
         wanted = authorising_ids(event)
         found = self.forks.stored(wanted)
         if len(found) < len(set(wanted)):
-            # What authorises it is most likely among what came before it.
+            # The missing auth events are most likely among the events before it.
             self._receive_events_before(event)
             found = self.forks.stored(wanted)
         if len(found) < len(set(wanted)):
@@ -136,7 +136,8 @@ class Reception:
         pairs = [*_state_about(event), POLICY_KEY]
         if not self.gaps:
             return self.room.events(pairs)
-        # What happened in the gap had no chance to become current: else who joined there would not be heard.
+        # Events of the gap couldn't become current, so resolve both states. Otherwise a user who joined there
+        # would not be recognised.
         root = self.forks.resolve([self.room.head.state_root, self.root_before(event)])
         return self.forks.state(root, pairs)
 
@@ -169,7 +170,7 @@ class Reception:
         return self.forks.resolve(roots)
 
     def _missing(self, event: Event) -> list[EventId]:
-        """Return the events before this one whose own place isn't known."""
+        """Return the events right before this one whose own place isn't known."""
         known = self.forks.stored(event.prev_events)
         here = {
             event_id
@@ -179,7 +180,7 @@ class Reception:
         return [event_id for event_id in event.prev_events if event_id not in here]
 
     def _receive_events_before(self, event: Event) -> None:
-        """Have the events between what is known and this one received first, as far as they can be had."""
+        """Receive the events between the known ones and this one first, as far as they can be fetched."""
         receive_earlier, self.receive_earlier = self.receive_earlier, None
         if receive_earlier is None or not self._missing(event):
             return
@@ -196,13 +197,13 @@ class Reception:
         self.forks = Forks(room_id, self.room.version)
 
     def _ask_state_before(self, event: Event, missing: Collection[EventId]) -> NodeId:
-        """Return the state before the event as another server has it: as far as its events are valid.
+        """Return the state before the event according to another server, as far as its events are valid.
 
-        Raises MissingEvents where much of that state can't be had, or it is no state of the room: else the
-        event would be rejected for what another server got wrong.
+        Raises MissingEvents if much of that state can't be fetched, or if it isn't a state of the room.
+        Otherwise another server's mistake would make this server reject the event.
 
-        Of the state that it shares with the room's current one no event is read or fetched, and no node of
-        the snapshot made anew.
+        The events that this state shares with the room's current state are neither read nor fetched, and the
+        snapshot reuses the nodes that they share.
         """
         told = self.remote.state_ids_before(event)
         if told is None:
@@ -232,7 +233,7 @@ class Reception:
         changes |= {pair: event_id for pair, event_id in state.items() if current.get(pair) != event_id}
         return self.forks.put(current_root, changes)
 
-    # -- What becomes of it ------------------------------------------------------------------------------
+    # -- The outcome --------------------------------------------------------------------------------------
 
     def conclude(self, judgement: Judgement) -> Received:
         """Write the result of the checks. Raises ConditionFailed if another writer was quicker."""
@@ -247,7 +248,7 @@ class Reception:
             return Received(self.event_id, "soft_failed", reason, undecided)
         if self._redaction_of(event) is not None:
             event = event.redacted()
-        # For a rejected event nobody is asked about those before it, so its place may stay unknown.
+        # The events before a rejected event aren't fetched, so its place may stay unknown.
         root = None if self._root is None and self._missing(event) else self.root_before(event)
         if root is not None or self.forks.known(self.event_id) is None:
             kept = StoredEvent(event, self.room.room_id, kind, root, reason=reason, undecided=undecided)
@@ -292,7 +293,9 @@ class Reception:
         return changes
 
     def _fill_in(self, event: Event, follower: Follower) -> bool:
-        """Put an event that comes late into its place, where it changes nothing; False if none is left."""
+        """Put a late event into its place in a gap, where it doesn't change the state. Returns False if the
+        gap is full.
+        """
         ordinal = Places(self.room.room_id).before(follower)
         if ordinal is None:
             return False
@@ -314,9 +317,10 @@ class Reception:
         return True
 
     def retired(self, event: Event) -> set[EventId]:
-        """Return the forward extremities that cease to be ones because this event of the past follows them.
+        """Return the forward extremities that this old event follows, so that they aren't extremities any
+        more.
 
-        Those whose removal would change the room's state stay until the next event.
+        Returns none if their removal would change the room's state: then they stay until the next event.
         """
         head = self.room.head
         gone = set(event.prev_events).intersection(head.extremities)
@@ -329,9 +333,9 @@ class Reception:
     def make_entry(
         self, changes: Changes, event: Event, ordinal: int, *, below: int | None = None
     ) -> LogEntry:
-        """Return the log entry of the accepted event, and add the writes that go with it to `changes`.
+        """Return the log entry of the accepted event, and add the writes that belong to it to `changes`.
 
-        `below` is for an event that is filled in: the ordinal of the event that came as new.
+        `below` is for an event that fills a gap: the ordinal of the event that arrived as a new one.
         """
         root = self.root_before(event)
         before = self.state_at(root, _state_about(event))
@@ -358,9 +362,9 @@ class Reception:
     def _surplus(self, event: Event, root: NodeId, followed: Collection[str]) -> set[EventId]:
         """Return the forward extremities to drop, so that there are never too many.
 
-        First go the oldest whose state equals that after another one. If these don't suffice, the new event
-        itself isn't made an extremity: it gets its place in the log, and counts as soon as another event
-        follows it.
+        First those are dropped whose state equals the state after another one, the oldest first. If that
+        isn't enough, the new event itself isn't made an extremity: it gets its place in the log, and counts
+        once another event follows it.
         """
         others = [event_id for event_id in self.room.head.extremities if event_id not in followed]
         needed = len(others) + 1 - MOST_EXTREMITIES
@@ -376,7 +380,7 @@ class Reception:
     def _put_on_top(
         self, changes: Changes, entry: LogEntry, followed: Collection[str], *, is_newest: bool
     ) -> None:
-        """Add the entry, and bring the room into the state that its newest events then come to."""
+        """Add the entry, and set the room's state to the one to which its newest events then resolve."""
         head = self.room.head
         others = [event_id for event_id in head.extremities if event_id not in followed]
         if not others and is_newest and entry.state_root == head.state_root:
@@ -402,7 +406,9 @@ class Reception:
         changes.also(*self.forks.resolution_writes([entry.state_root, after]))
 
     def _followed(self, event: Event) -> set[EventId]:
-        """Return the events that this one follows, and what those of them follow that aren't in the log."""
+        """Return the events that this one follows. Through events that aren't in the log, it continues to
+        those that they follow.
+        """
         followed: set[EventId] = set()
         layer = list(event.prev_events)
         for _ in range(_WALK_LIMIT):
@@ -428,9 +434,9 @@ class Reception:
         return None
 
     def carry_out(self, changes: Changes, entry: LogEntry) -> LogEntry:
-        """Redact the event's target if it is a redaction. If the target isn't known yet, note the redaction.
+        """Redact the event's target if it is a redaction. If the target isn't known yet, store the redaction.
 
-        Returns the entry, withheld from clients unless the redaction takes effect.
+        Returns the entry. It is withheld from clients unless the redaction takes effect.
         https://spec.matrix.org/v1.19/rooms/v12/#handling-redactions
         """
         target_id = entry.event.redacts
@@ -455,5 +461,7 @@ class Reception:
 
 
 def _state_about(event: Event) -> list[StateKey]:
-    """Return the state that an event is judged by, and that its log entry tells of: read together."""
+    """Return the keys of the state by which an event is judged and which its log entry records: read
+    together.
+    """
     return [*auth_state_types_of(event), HISTORY_VISIBILITY_KEY, *filter(None, [event.state_pair])]

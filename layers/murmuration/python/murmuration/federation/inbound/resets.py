@@ -1,8 +1,9 @@
-"""State resets: an event of a fork made state older on which all newest events of a room agreed.
+"""State resets: an event of a fork replaces state, on which all newest events of a room agreed, by older
+state.
 
-A resolution may rightly change such state: a ban undoes what the banned user did meanwhile. It is a reset
-only if the fork brought no event that revokes anything. That happens where servers disagree about the order
-of events, mostly because one of them sent an outdated state.
+A resolution may correctly change such state: a ban undoes what the banned user did meanwhile. It is a reset
+only if the fork brought no event that revokes anything. Resets happen if servers disagree about the order of
+events, mostly because one of them sent an outdated state.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ if TYPE_CHECKING:
 Reset = Mapping[StateKey, tuple[Event, Event | None]]
 DEAD_LETTERS = "dead-letters"
 QUIET_MS = 3_600_000
-"""After one of a room was told of, others of it are only logged for so long."""
+"""For how long after a report about a room its further resets are only logged."""
 MOST_TOLD = 20
 
 
 def find_reset(forks: Forks, head: RoomHead, event: Event, differences: Differences) -> Reset:
     """Return the state that an event of a fork resets, each with the events before and after; mostly empty.
 
-    It reads only if the differences look like a reset.
+    It reads from the database only if the differences look like a reset.
     """
     if is_power_event(event):
         return {}
@@ -56,7 +57,9 @@ def find_reset(forks: Forks, head: RoomHead, event: Event, differences: Differen
 
 
 def _is_older(forks: Forks, before: Event, after: Event | None) -> bool:
-    """Return whether state is gone, or what came earlier is current again: by the log, or else by depth."""
+    """Return whether the state is gone or was replaced by an earlier event, by the log's order or else by
+    depth.
+    """
     if after is None:
         return True
     known = forks.stored([before.event_id, after.event_id])
@@ -67,7 +70,7 @@ def _is_older(forks: Forks, before: Event, after: Event | None) -> bool:
 
 
 def _is_revoked(forks: Forks, differences: Differences) -> bool:
-    """Return whether the new state has a power event, such as a ban, that this server got only now."""
+    """Return whether the new state has a power event, such as a ban, that only now reached this server."""
     new = [
         after.event_id
         for before, after in differences.values()
@@ -79,8 +82,8 @@ def _is_revoked(forks: Forks, differences: Differences) -> bool:
 
 
 def tell(room_id: RoomId, event_id: EventId, reset: Reset) -> None:
-    """Report the reset to the operator: in the log, and by a dead letter, which alarms, at most once an
-    hour for a room.
+    """Report the reset to the operator: in the log, and at most once an hour for a room by a dead letter,
+    which alarms.
     """
     changed = [
         {"type": pair[0][:255], "state_key": pair[1][:255], "before": before.event_id, "after": _id(after)}

@@ -1,9 +1,9 @@
-"""Scrolling back beyond what this server has: it fetches the past from other servers.
+"""Scrolling back beyond the events that this server has: it fetches older events from other servers.
 
-A request that scrolls back over a gap, or to the beginning of the log, fetches for a few seconds; one request
-of a room at a time does so. Then the client gets what is there. Events that other servers don't have, or have
-only in an invalid form, aren't asked for again for hours. So each request gets the client further, or is the
-last for a while.
+A request that scrolls back over a gap, or to the beginning of the log, fetches events for a few seconds; only
+one request of a room does so at a time. Then the client gets the events that are there. Events that other
+servers don't have, or have only in an invalid form, aren't requested again for hours. So each request gets
+the client further, or is the last one for a while.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ if TYPE_CHECKING:
 SECONDS = 5.0
 LIMIT = 100
 CLAIM_MS = 60_000
-"""After which another request may ask, if this one's process ended."""
+"""After this time another request may fetch, because the process of the first one may have ended."""
 TOWARD_SECONDS = 15.0
-"""The time that one request for an event by its time may take. Then no more of the past is asked for."""
+"""The time limit of one request for an event by its time. After it, no more old events are requested."""
 MOST_FILLS = 10
 FEW_FILLS = 3
-"""How often the past is asked for where no other server knows the event of a time."""
+"""How often older events are requested if no other server knows an event of that time."""
 MOST_GAPS = 100
 AT_ONCE = 5
 
 
 def get_messages(token: AccessToken, room_id: RoomId, request: PageRequest) -> TimelinePage:
-    """Do the same as `timeline.get_messages`, but fetch missing past events from other servers first.
+    """Do the same as `timeline.get_messages`, but fetch missing old events from other servers first.
 
-    Raises what that raises.
+    Raises what `timeline.get_messages` raises.
     """
     return timeline.get_messages(token, room_id, request, fill)
 
 
 def get_event_by_timestamp(token: AccessToken, room_id: RoomId, ts: int, *, forward: bool) -> EventAtTime:
-    """Do the same as `by_timestamp.get_event_by_timestamp`, but fetch missing past events from other servers
+    """Do the same as `by_timestamp.get_event_by_timestamp`, but fetch missing old events from other servers
     first.
 
-    Raises what that raises. If events are missing around that time, another server is asked for the closest
-    event, and the past is fetched up to that one, as far as the request has time. The next request continues
-    there.
+    Raises the same errors. If events are missing around that time, another server is asked for the closest
+    event, and older events are fetched up to that one, as far as the request has time. The next request
+    continues there.
     """
     from murmuration.rooms.reading import by_timestamp
 
@@ -59,7 +59,8 @@ def get_event_by_timestamp(token: AccessToken, room_id: RoomId, ts: int, *, forw
 def fill(room: Room, low: int, high: int) -> Filling:
     """Fetch events that are missing between two places of the log, the newest first.
 
-    Returns "filled" if any came, "later" while another request of this room asks for them, else "nothing".
+    Returns "filled" if any arrived, "later" while another request of this room is fetching them, else
+    "nothing".
     """
     from murmuration.storage.servers import unobtainable
 
@@ -79,7 +80,7 @@ def fill(room: Room, low: int, high: int) -> Filling:
 
 
 class _Toward:
-    """Fetches the past until the event is there that another server has closest to a time."""
+    """Fetches older events until the log has the event that another server has closest to a time."""
 
     def __init__(self, ts: int, *, forward: bool) -> None:
         self._ts = ts
@@ -90,8 +91,9 @@ class _Toward:
         self._deadline = Deadline(TOWARD_SECONDS)
 
     def fill(self, room: Room, low: int, high: int) -> Filling:
-        """Fetch more of the past. Return "nothing" if the event is there, or if this request has fetched
-        enough."""
+        """Fetch more old events. Returns "nothing" if the event is there, or if this request has fetched
+        enough.
+        """
         if not room.head.is_resident or not _missing(room, low, high):
             return "nothing"
         if not self._began:
@@ -117,9 +119,9 @@ class _Toward:
 
 
 def _missing(room: Room, low: int, high: int) -> list[EventId]:
-    """Return the events that are missing between two places, those nearest to `high` first.
+    """Return the IDs of events that are missing between two places, those nearest to `high` first.
 
-    At the log's beginning that is what the oldest event follows, if the room doesn't begin with it.
+    At the log's beginning these are the events that the oldest event follows, unless the room begins with it.
     """
     from murmuration.storage.rooms import event_store, room_items
 
@@ -159,7 +161,7 @@ def _fetch(room: Room, wanted: list[EventId]) -> bool:
 
 
 def _mark(event_id: EventId) -> str:
-    """Return what is remembered of an event that wasn't there to be backfilled, as other questions may have
-    it.
+    """Return the name under which a failed backfill of an event is recorded: other requests for it may
+    succeed.
     """
     return f"past {event_id}"

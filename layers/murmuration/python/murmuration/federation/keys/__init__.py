@@ -1,4 +1,4 @@
 """Servers' signing keys: fetches and stores other servers' keys, and publishes this server's own.
 
-Making and checking signatures is in `protocol.signing`.
+`protocol.pdus.signing` makes and checks signatures.
 """

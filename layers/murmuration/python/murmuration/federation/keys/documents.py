@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 MOST_KEYS = 100
 """How many keys of one document are kept."""
 MAX_KEPT_BYTES = 16 * 1024
-"""How large a document may be that is kept beside its keys, for others who ask this server as a notary."""
+"""The largest document that is stored beside its keys, for servers that ask this one as a notary."""
 
 
 def keys_of(
     document: Untrusted, server_name: ServerName, source: Source, *, lenient: bool = False
 ) -> list[StoredKey]:
-    """Return the keys of a document, which its own server must have signed; current ones first.
+    """Return the keys of a document that its own server must have signed, the current keys first.
 
-    Raises BadJson, InvalidSignature; if `lenient`, a wrong document has no keys instead.
+    Raises BadJson, InvalidSignature. If `lenient`, it returns no keys instead of raising.
     """
     now = now_ms()
     try:
@@ -47,7 +47,7 @@ def _all_keys(parsed: ServerKeys) -> Iterator[VerifyKey]:
 
 
 def readable(documents: object) -> Iterator[tuple[ServerName, Untrusted]]:
-    """Yield (server name, document) for the documents in a notary's list that have the right form."""
+    """Yield (server name, document) for the well-formed documents in a notary's list."""
     for document in documents if isinstance(documents, list) else ():
         if isinstance(document, dict) and isinstance(document.get("server_name"), str):
             yield document["server_name"], document

@@ -1,8 +1,8 @@
 """Gets other servers' signing keys, for many servers at once.
 
-In order: this process, the table, the servers themselves, the notaries. Where many servers are unknown, as
-when a large room is joined, the notaries come before the servers, in one request for all: a third of an old
-room's servers are gone, and each would cost its time limit.
+They are looked for in this order: this process, the table, the servers themselves, the notaries. If many
+servers are unknown, as when a large room is joined, the notaries come before the servers, in one request for
+all: about a third of an old room's servers are gone, and each would take its full time limit.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ KeyName = tuple[ServerName, str]
 """A server's name and a key ID."""
 
 FEW = 8
-"""Up to so many unknown servers are asked themselves before the notaries."""
+"""Up to this many unknown servers are asked themselves before the notaries."""
 URGENT_SECONDS = 16.0
-"""For all that an incoming request may wait for, so that it's answered before the gateway gives up."""
+"""The time limit for all that an incoming request waits for, so that it is answered before the gateway gives
+up."""
 BULK_SECONDS = 120.0
 ORIGIN_SECONDS = 6.0
 ORIGIN_TRIES = 2
@@ -47,7 +48,7 @@ MOST_NOTARY_REQUESTS = 2
 MAX_DOCUMENT_BYTES = 64 * 1024
 MAX_NOTARY_BYTES = 16 * 1024 * 1024
 AGAIN_MS = 5 * 60_000
-"""How long a server that answered isn't asked again, whatever it answered."""
+"""For how long a server that answered isn't asked again, whatever its answer was."""
 URGENT_MS = 60_000
 LONGEST_AGAIN_MS = 6 * 3_600_000
 
@@ -57,14 +58,14 @@ _memory: LruCache[KeyName, StoredKey] = LruCache(10_000)
 def verify_keys(
     wanted: Mapping[KeyName, int], *, urgent: bool = False, seconds: float = BULK_SECONDS
 ) -> dict[KeyName, VerifyKey]:
-    """Return the wanted keys that are known or can be fetched; `wanted` has for each how long it must be
-    valid (ms).
+    """Return the wanted keys that are known or can be fetched.
 
-    A key that isn't valid for so long is returned too if there is no better one; the caller decides by
-    `VerifyKey.may_sign_event` or `may_sign_request` whether it counts. Invalid names are left out. One round
-    trip for 100 keys that this process doesn't know; at most 2 requests to notaries. A server that failed
-    isn't asked again for up to 6 hours; if `urgent`, because it just sent a request, for a minute. After
-    `seconds` no more requests are begun.
+    `wanted` has for each key the time until which it must be valid (ms). If there is only a key that isn't
+    valid for that long, it is returned; the caller decides by `VerifyKey.may_sign_event` or
+    `may_sign_request` whether it counts. Invalid names are left out. Takes one round trip for 100 keys that
+    this process doesn't know, and at most 2 requests to notaries. A server that failed isn't asked again for
+    up to 6 hours; if `urgent`, because it just sent a request, for one minute. After `seconds` no more
+    requests begin.
     """
     mine = settings().server_name
     own = {key.key_id: key for key in own_keys()} if any(server == mine for server, _ in wanted) else {}
@@ -90,8 +91,9 @@ def verify_keys(
 
 
 def known_keys(wanted: Mapping[KeyName, int]) -> dict[KeyName, VerifyKey]:
-    """Return the wanted keys that this process remembers or the table has. At most one round trip; asks no
-    server.
+    """Return the wanted keys that this process has cached or the table has.
+
+    Takes at most one round trip, and asks no other server.
     """
     found = {name: stored for name in wanted if (stored := _memory.get(name)) is not None}
     if unknown := _short(wanted, found):
@@ -102,14 +104,14 @@ def known_keys(wanted: Mapping[KeyName, int]) -> dict[KeyName, VerifyKey]:
 
 
 def forget() -> None:
-    """Forget the keys that this process remembers; the table keeps them."""
+    """Forget the keys that this process has cached; the table keeps them."""
     _memory.clear()
 
 
 def fetch_from_origin(server_name: ServerName, seconds: float = ORIGIN_SECONDS) -> list[StoredKey]:
-    """Return the keys that a server publishes. Those that are better than the stored ones are stored.
+    """Return the keys that a server publishes. Keys that are better than the stored ones are stored.
 
-    Raises RequestFailed; for a wrong document InvalidSignature or BadJson, both MatrixErrors.
+    Raises RequestFailed; for an invalid document InvalidSignature or BadJson, which are MatrixErrors.
     """
     path = client.path("_matrix", "key", "v2", "server")
     document = client.request(
@@ -122,10 +124,10 @@ def fetch_from_origin(server_name: ServerName, seconds: float = ORIGIN_SECONDS) 
 
 
 def _short(wanted: Mapping[KeyName, int], found: Mapping[KeyName, StoredKey]) -> list[KeyName]:
-    """Return the names among `wanted` whose key isn't known, or not to be valid for long enough.
+    """Return those `wanted` names whose key isn't known, or isn't known to be valid for long enough.
 
-    A former key stays one: no answer makes it better. A key that was received just now is as good as it gets,
-    even if it isn't valid as long as an event with a date in the future demands.
+    An expired key is enough: no answer makes it better. So is a key that was received just now, even if it
+    isn't valid for as long as an event with a future date demands.
     """
     now = now_ms()
 
@@ -151,7 +153,7 @@ def _fetch(
     asked: Mapping[ServerName, Asked],
     deadline: Deadline,
 ) -> None:
-    """Add to `found` what the servers and the notaries have. No request begins once the time is over."""
+    """Add the keys of the servers and the notaries to `found`. No request begins after the deadline."""
     sources = (_from_notaries, _from_origins) if len(servers) > FEW else (_from_origins, _from_notaries)
     left = set(servers)
     for source in sources:
@@ -166,7 +168,9 @@ def _fetch(
 
 
 def _is_better(stored: StoredKey, known: StoredKey) -> bool:
-    """Return whether a key that was just received replaces what is known, as the table decides it too."""
+    """Return whether a key that was just received replaces the known one, by the same rule as in the
+    table.
+    """
     same = stored.key.public_key == known.key.public_key
     longer = (stored.key.valid_until_ts or 0) > (known.key.valid_until_ts or 0)
     if stored.source == "notary":
@@ -195,7 +199,7 @@ def remember_asking(
 
 
 def _from_origins(wanted: Mapping[KeyName, int], deadline: Deadline) -> list[StoredKey]:
-    """Return what the servers themselves publish, asked side by side, each twice at most."""
+    """Return the keys that the servers themselves publish. They are asked in parallel, each at most twice."""
 
     def ask(server: ServerName) -> list[StoredKey]:
         try:
@@ -208,7 +212,7 @@ def _from_origins(wanted: Mapping[KeyName, int], deadline: Deadline) -> list[Sto
 
 
 def _from_notaries(wanted: Mapping[KeyName, int], deadline: Deadline) -> list[StoredKey]:
-    """Return what the notaries have, each asked for what those before it didn't have."""
+    """Return the notaries' keys. Each notary is asked for the keys that those before it didn't have."""
     found: list[StoredKey] = []
     left = dict(wanted)
     requests = 0
@@ -229,9 +233,7 @@ def _from_notaries(wanted: Mapping[KeyName, int], deadline: Deadline) -> list[St
 
 
 def _ask_notary(notary: ServerName, wanted: Mapping[KeyName, int], deadline: Deadline) -> list[StoredKey]:
-    """Return the keys that a notary has, in documents that their own servers signed; none if it doesn't
-    answer.
-    """
+    """Return a notary's keys, from documents that their own servers signed; none if it doesn't answer."""
     servers: dict[ServerName, dict[str, KeyCriteria]] = {}
     for (server, key_id), until in wanted.items():
         servers.setdefault(server, {})[key_id] = {"minimum_valid_until_ts": until}

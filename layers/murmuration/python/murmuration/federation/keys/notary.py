@@ -1,4 +1,4 @@
-"""Gives out other servers' keys with this server's signature added, to any server.
+"""Serves other servers' keys to any server, with this server's signature added.
 
 https://spec.matrix.org/v1.19/server-server-api/#querying-keys-through-another-server
 """
@@ -32,12 +32,13 @@ if TYPE_CHECKING:
     from murmuration.protocol.pdus.shapes import KeyDocument
 
 MOST_SERVERS = 100
-"""How many servers one request may be about."""
+"""The maximum number of servers in one request."""
 MOST_FETCHED = 16
-"""How many servers are asked for one request; of the rest the last known keys are given."""
+"""How many servers are asked for one request. For the rest, the last known keys are returned."""
 FETCH_SECONDS = 5.0
 Wanted = Mapping[str, int | None]
-"""By key ID until when it must be valid, in milliseconds; None if the request doesn't say."""
+"""For each key ID, the time until which the key must be valid, in milliseconds; None if the request doesn't
+say."""
 
 
 def query_server_keys(
@@ -50,7 +51,7 @@ def query_server_keys(
 
 
 def query_keys(server_keys_wanted: Untrusted, address: str) -> KeyDocuments:
-    """Return the key documents of the servers wanted, by server and key ID. Raises BadJson, LimitExceeded."""
+    """Return the key documents of the wanted servers, by server and key ID. Raises BadJson, LimitExceeded."""
     if len(server_keys_wanted) > MOST_SERVERS:
         raise BadJson(f"A request may be about {MOST_SERVERS} servers")
     wanted = {
@@ -83,7 +84,7 @@ def _query(wanted: Mapping[ServerName, Wanted], address: str) -> KeyDocuments:
     stale = [server for server in others if _is_stale(wanted[server], *known[server])][:MOST_FETCHED]
     for server, keys in zip(stale, _fetch_all(stale), strict=True):
         if keys:
-            # The table merged what was fetched with what it had.
+            # Read again: the table merged the fetched keys with its own.
             known[server] = remote_keys.read_server(server, consistent=True)
     documents = [published.get_server_keys()] if mine in wanted else []
     for server in others:
@@ -92,7 +93,7 @@ def _query(wanted: Mapping[ServerName, Wanted], address: str) -> KeyDocuments:
 
 
 def _is_stale(wanted: Wanted, keys: list[StoredKey], asked: Asked) -> bool:
-    """Return whether to ask the server: known keys aren't enough, and it wasn't asked a moment ago."""
+    """Return whether to ask the server: the known keys aren't enough, and it wasn't asked a moment ago."""
     now = now_ms()
     if now < asked.again_ms:
         return False
@@ -122,7 +123,9 @@ def _fetch_all(servers: list[ServerName]) -> list[list[StoredKey]]:
 
 
 def _documents(keys: list[StoredKey], wanted: Wanted) -> list[str]:
-    """Return the documents that hold the wanted keys, the latest first; of all keys where none is named."""
+    """Return the documents that have the wanted keys, the latest first; those of all keys if none is
+    named.
+    """
     named = {key_id for key_id in wanted if key_id}
     chosen = [stored for stored in keys if stored.document and (not named or stored.key.key_id in named)]
     chosen.sort(key=lambda stored: -stored.received_ms)

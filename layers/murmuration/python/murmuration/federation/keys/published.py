@@ -1,7 +1,7 @@
-"""This server's own keys, as it publishes them.
+"""This server's own keys, in the form in which it publishes them.
 
-A former key stays among the current ones for a day after a rotation, as functions that run still sign with
-it. https://spec.matrix.org/v1.19/server-server-api/#publishing-keys
+After a rotation, the former key is listed among the current ones for a day, because running functions still
+sign with it. https://spec.matrix.org/v1.19/server-server-api/#publishing-keys
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from murmuration.protocol.pdus.shapes import KeyDocument
 
 VALIDITY_MS = 48 * 3_600_000
-"""Others fetch the keys anew when half of it is over; a clock that is a day off doesn't find them expired."""
+"""Other servers fetch the keys again after half of this time, so a server whose clock is a day off doesn't
+consider them expired."""
 
 
 def get_server_keys() -> KeyDocument:
@@ -34,8 +35,8 @@ def get_server_keys() -> KeyDocument:
 
 
 def own_keys() -> list[VerifyKey]:
-    """Return this server's keys, to check its own signatures: each is valid for as long as other servers
-    take it to be.
+    """Return this server's keys for checking its own signatures, each valid for as long as other servers
+    consider it valid.
     """
     now, valid = now_ms(), now_ms() + VALIDITY_MS
     current = server_keys.signing_key()

@@ -1,1 +1,1 @@
-"""Joining, leaving, inviting and knocking where another server takes part."""
+"""Joining, leaving, inviting and knocking if another server takes part."""

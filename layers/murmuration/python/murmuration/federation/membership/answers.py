@@ -49,8 +49,10 @@ class Entry:
 
 
 def check_answer(answer: Untrusted, join: Event) -> Entry:
-    """Return the room in a server's answer, checked. Raises Malformed if it can't be the room that was
-    joined, or if the server didn't sign a join for which one of its users is said to vouch.
+    """Return the room in a server's answer, checked.
+
+    Raises Malformed if it can't be the room that was joined, or if the server didn't sign a join that one of
+    its users is said to authorise.
     """
     version, room_id = join.room_version, join.room_id
     given_state = _events(answer.get("state"), version, room_id)
@@ -64,7 +66,7 @@ def check_answer(answer: Untrusted, join: Event) -> Entry:
     try:
         check_authorising_signature(join, keys)
     except MatrixError as error:
-        # The others in the room would reject the join, and with it all that the user does there.
+        # Other servers in the room would reject the join, and then everything that the user does there.
         raise Malformed(f"Nobody has vouched for the join: {error.message}") from error
     state: dict[StateKey, EventId] = {}
     for event_id in given_state:
@@ -80,7 +82,7 @@ def check_answer(answer: Untrusted, join: Event) -> Entry:
 
 
 def _events(given: object, version: RoomVersion, room_id: RoomId) -> dict[EventId, Event]:
-    """Return the events among these that are of the version's format and of the room, by ID."""
+    """Return, by ID, those events that belong to the room and have its version's format."""
     if not isinstance(given, list) or len(given) > MOST_EVENTS:
         raise Malformed("The answer has no list of events, or too many")
     found: dict[EventId, Event] = {}
@@ -95,7 +97,9 @@ def _events(given: object, version: RoomVersion, room_id: RoomId) -> dict[EventI
 
 
 def _creation(state: Iterable[Event], version: RoomVersion) -> Event:
-    """Return the room's creation. Raises Malformed if there is none, or if its version or room is another."""
+    """Return the room's create event. Raises Malformed if there is none, or if its version or room
+    differs.
+    """
     created = [event for event in state if event.is_create]
     if len(created) != 1:
         raise Malformed("The state has no creation, or several")
@@ -105,7 +109,9 @@ def _creation(state: Iterable[Event], version: RoomVersion) -> Event:
 
 
 def _signed_join(given: object, join: Event) -> Event:
-    """Return the join with the signatures that others added, if it is the very event that was sent."""
+    """Return the join with the signatures that others added, if the answer has exactly the event that was
+    sent.
+    """
     try:
         event = parse_pdu(given, join.room_version)
     except MatrixError:
@@ -120,7 +126,7 @@ def _signed_join(given: object, join: Event) -> Event:
 
 
 def _accepted(events: Mapping[EventId, Event], keys: KeyRing) -> dict[EventId, Event]:
-    """Return those of the events that are valid, by ID: none without all that authorise it."""
+    """Return the valid events, by ID. An event is only valid if all events that authorise it are."""
     accepted: dict[EventId, Event] = {}
     for event in ancestors_first(events, authorising_ids):
         wanted = authorising_ids(event)

@@ -1,14 +1,14 @@
-"""Entering a room that other servers are in: storing the state that a server sent, with our user's join on
-top.
+"""Entering a room that other servers are in: stores the state that a server sent, and the local user's join
+after it.
 
 - A new room begins with the join, after a gap. Its state is a snapshot, its other events are outliers.
-- A room that this server was in before goes on with the join, after a gap. Its former newest events are no
-  longer followed, because the state that was sent is later than they are.
-- A room that this server is in takes the join as a fork. If it is rejoined, it goes on as if this server had
-  been away.
+- A room that this server was in before continues with the join, after a gap. Its former newest events are no
+  longer forward extremities, because the state that was sent is later than they are.
+- In a room that this server is in, the join is received as a fork. If the room is rejoined, it continues as
+  if this server had been away.
 
-Events and nodes are stored first; nothing refers to them until one transaction moves the head. A large
-state's items follow by `settle`, which continues where another attempt stopped.
+Events and nodes are stored first; nothing refers to them until one transaction moves the head. The items of a
+large state are then written by `settle`, which continues where another attempt stopped.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ SETTLING_MS = 600_000
 
 
 def enter(entry: Entry, *, afresh: bool = False) -> None:
-    """Write the room with the join. Doing it again changes nothing. Raises Unavailable.
+    """Write the room with the join. Doing so again changes nothing. Raises Unavailable.
 
     `afresh` is for a room that this server is in already: the state in the other server's answer replaces the
-    state known here, as it does for a room that this server left, instead of being resolved with it.
+    state known here, as it does for a room that this server had left, instead of being resolved with it.
     """
     room_id, version = entry.join.room_id, entry.join.room_version
     _keep_events(entry)
@@ -58,15 +58,16 @@ def enter(entry: Entry, *, afresh: bool = False) -> None:
         try:
             _changes(room, forks, entry, afresh=afresh).commit()
         except (ConditionFailed, Unavailable):
-            # Another writer was quicker, or it is written and the state's items are still on their way.
+            # Another writer was quicker, or the join is written and the state's items are still being
+            # written.
             pause(attempt)
     raise Unavailable("The room is too busy; try again")
 
 
 def _keep_events(entry: Entry) -> None:
-    """Store the events that aren't known yet, as outliers."""
+    """Store the unknown events as outliers."""
     room_id = entry.join.room_id
-    known = room_items.locate(entry.events, room_id)
+    known = event_store.known_among(entry.events, room_id)
     fresh = [event for event_id, event in entry.events.items() if event_id not in known]
     concurrency.parallel(
         *(functools.partial(keep_outlier, StoredEvent(event, room_id, "outlier")) for event in fresh)
@@ -74,7 +75,9 @@ def _keep_events(entry: Entry) -> None:
 
 
 def _changes(room: Room | None, forks: Forks, entry: Entry, *, afresh: bool) -> Changes:
-    """Return the join on top of the room, with the state that was told before it."""
+    """Return the changes that add the join to the room, with the state that the other server sent
+    before it.
+    """
     join, room_id = entry.join, entry.join.room_id
     changes = Changes(join.room_version, room, room_id)
     root = forks.build(entry.state)

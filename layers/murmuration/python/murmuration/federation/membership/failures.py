@@ -1,4 +1,4 @@
-"""The errors that clients get when other servers refuse or don't answer."""
+"""The errors that clients get if other servers refuse or don't answer."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _OURS = ("M_MISSING_PARAM", "M_INVALID_PARAM", "M_BAD_JSON", "M_NOT_JSON", "M_UNAUTHORIZED", "M_UNRECOGNIZED")
-"""Errors that say that this server asked wrongly: a client can do nothing about them."""
+"""Errors that mean that this server's request was wrong: a client can't do anything about them."""
 _FINAL = ("M_INCOMPATIBLE_ROOM_VERSION", "M_INVITE_BLOCKED")
-"""Errors that another server would give as well."""
+"""Errors that another server would return as well."""
 _MOST_REFUSALS = 3
-"""After so many servers have forbidden something, no more are asked."""
+"""After this many servers have forbidden something, no more are asked."""
 
 
 def passed_on(error: RequestFailed) -> MatrixError:
@@ -41,8 +41,8 @@ def first_answer(
 ) -> T:
     """Ask servers one after the other, and return the first answer that isn't an error.
 
-    After an error that is `final` no other server is asked. Raises the most informative of the errors if all
-    fail: a refusal rather than no answer. Raises BadGateway without servers.
+    After an error that is `final` no other server is asked. If all fail, raises the most informative error: a
+    refusal rather than a missing answer. Raises BadGateway if there are no servers.
     """
     failures: list[MatrixError] = []
     forbidden = 0

@@ -1,8 +1,7 @@
-"""Join, leave and knock through other servers, for users of this server in rooms that others are in.
+"""Join, leave and knock through other servers, for local users and rooms that this server isn't in.
 
 A server in the room makes a template of the event. This server checks, completes and signs it, and sends it
-back.
-https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
+back. https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ from murmuration.server_keys import signing_key
 from murmuration.settings import settings
 
 MAKE_SECONDS = 8.0
-"""For a template: when a server is dead, the next is asked soon."""
+"""The time limit for a template: if a server is dead, the next one is asked soon."""
 SEND_SECONDS = 25.0
 JOIN_SECONDS = 240.0
-"""For the answer to a join, which may have a hundred megabytes."""
+"""The maximum size of the answer to a join."""
 MAX_JOIN_BYTES = 150 * 1024 * 1024
 MAX_TEMPLATE_BYTES = 256 * 1024
 MOST_SERVERS = 10
@@ -36,9 +35,9 @@ _COPIED = ("type", "room_id", "sender", "state_key", "prev_events", "auth_events
 
 
 def candidates(room_id: RoomId, *groups: Any) -> list[ServerName]:
-    """Return the servers that may help with a room, each once, the first groups first; not this one.
+    """Return the servers, except this one, that may help with a room, each once, in the order of `groups`.
 
-    The last is the server in the room's ID, which rooms of version 12 don't have.
+    The server in the room's ID comes last. Rooms of version 12 have none in their ID.
     """
     named = [server for group in groups for server in group if isinstance(server, str)]
     if (own := server_name_of(room_id)) is not None:
@@ -51,7 +50,8 @@ def candidates(room_id: RoomId, *groups: Any) -> list[ServerName]:
 def make(server: ServerName, membership: str, room_id: RoomId, user_id: UserId, content: Content) -> Event:
     """Return the event that `server` made a template of, with `content`, signed by this server.
 
-    Raises RequestFailed; Malformed for a template that isn't of this room, user and membership; Forbidden.
+    Raises RequestFailed; Malformed for a template that doesn't match the room, user and membership;
+    Forbidden.
     """
     path = client.path("_matrix", "federation", "v1", f"make_{membership}", room_id, user_id)
     query = {"ver": list(ROOM_VERSIONS)} if membership != "leave" else None
@@ -93,7 +93,8 @@ def send(
     seconds: float = SEND_SECONDS,
     max_bytes: int = 4 << 20,
 ) -> Untrusted:
-    """Send the signed event to `server`, by version 1 of the API if it lacks version 2; return its answer.
+    """Send the signed event to `server`, and return its answer. Uses version 1 of the API if it lacks version
+    2.
 
     Raises RequestFailed, Forbidden.
     """
@@ -105,7 +106,7 @@ def send(
             seconds=seconds, max_bytes=max_bytes, for_user=True,
         )  # fmt: skip
     except Refused as error:
-        if api == "v1" or not is_unknown_endpoint(error):
+        if api == "v1" or not error.is_unknown_endpoint:
             raise
     answer = client.request_value(
         server, "PUT", client.path("_matrix", "federation", "v1", *parts), body=event.pdu,
@@ -114,15 +115,8 @@ def send(
     return listed_answer(server, answer)
 
 
-def is_unknown_endpoint(error: Refused) -> bool:
-    """Return whether the error says that the server lacks the endpoint, and not that something in the
-    request is wrong.
-    """
-    return error.errcode == "M_UNRECOGNIZED" or (error.status in (404, 405) and not error.errcode)
-
-
 def listed_answer(server: ServerName, answer: object) -> Untrusted:
-    """Return the object in an answer of version 1: `[200, {…}]`. Raises Malformed."""
+    """Return the object in an answer of version 1, `[200, {…}]`. Raises Malformed."""
     if isinstance(answer, list) and len(answer) == 2 and isinstance(answer[1], dict):
         return dict(answer[1])
     raise Malformed(f"{server} gave no answer of version 1")

@@ -25,7 +25,7 @@ from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.errors import Forbidden, MatrixError, NotFound, Unavailable
 from murmuration.protocol.event_types import CREATE_KEY, MEMBER, SERVER_ACL_KEY
 from murmuration.protocol.events import Event
-from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId, parse_user_id
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId, parse_user_id, server_of
 from murmuration.protocol.pdus.event_format import parse_pdu
 from murmuration.protocol.pdus.signing import key_ids_of
 from murmuration.rooms.lifecycle import creation
@@ -49,7 +49,7 @@ SECONDS = 25.0
 def invite_user(
     sender: UserId, room_id: RoomId, user_id: UserId, *, reason: str | None = None, claim: Claim | None = None
 ) -> None:
-    """Invite a user of any server who isn't in the room; the same invite again changes nothing.
+    """Invite a user of any server who isn't in the room. Repeating the same invite changes nothing.
 
     Raises Forbidden, InvalidParam, LimitExceeded, and the error of the user's server.
     """
@@ -63,9 +63,9 @@ def invite_user(
 
 
 def create_room(requester: Requester, request: RoomRequest, *, txn_id: str | None = None) -> RoomId:
-    """Create a room, invite the users of other servers whom the request names, and return the room's ID.
+    """Create a room, invite the remote users whom the request names, and return the room's ID.
 
-    Raises what `creation.create_room` does, and the error of a user's server once all servers were asked.
+    Raises what `creation.create_room` raises, and the error of a user's server once all servers were asked.
     """
     others = [user_id for user_id in dict.fromkeys(request.invite) if not member_index.is_local(user_id)]
     for user_id in others:
@@ -93,7 +93,7 @@ def invite_by(sender: UserId, room_id: RoomId, user_id: UserId, content: Content
     if member_index.is_local(user_id):
         check_takes_invites(user_id)
         return append(room_id, lambda batch: batch.add(Draft(MEMBER, sender, content, user_id))).event_id
-    server = member_index.server_of(user_id)
+    server = server_of(user_id)
     policy.require_allowed(server)
     try:
         room = settle(Room.load(room_id))
@@ -115,7 +115,7 @@ def invite_by(sender: UserId, room_id: RoomId, user_id: UserId, content: Content
 def _build(room: Room, sender: UserId, user_id: UserId, content: Content) -> tuple[Event, bool]:
     """Return the invite, and whether it is new. It isn't part of the room yet.
 
-    If the user is invited already and the invite says the same, it is that one.
+    If the user already has an invite with the same content, returns that one.
     """
     batch = Append(room.version, room)
     state = batch.state([CREATE_KEY, SERVER_ACL_KEY, (MEMBER, sender), (MEMBER, user_id)])
@@ -126,12 +126,12 @@ def _build(room: Room, sender: UserId, user_id: UserId, content: Content) -> tup
         raise Forbidden(f"{user_id} is in the room already")
     if member is not None and (member.sender, member.content) == (sender, content):
         return member, False
-    _require_federation(room, member_index.server_of(user_id))
+    _require_federation(room, server_of(user_id))
     return batch.offer(Draft(MEMBER, sender, content, user_id)), True
 
 
 def _require_federation(room: Room, server: ServerName) -> None:
-    """Raise Forbidden where a server's users can't be in the room."""
+    """Raise Forbidden if the server's users can't be in the room."""
     policy.require_allowed(server)
     state = room.events([CREATE_KEY, SERVER_ACL_KEY])
     if state[CREATE_KEY].content.get("m.federate") is False:
@@ -143,8 +143,8 @@ class InvitedServers:
     """Asks the servers of invited users (`rooms.writing.invite_port.InviteClient`)."""
 
     def ask_for_invite(self, room: Room, event: Event) -> Event:
-        """See `InviteClient`."""
-        server = member_index.server_of(event.member_id)
+        """Return the invite signed by the invited user's server; see `InviteClient`."""
+        server = server_of(event.member_id)
         _require_federation(room, server)
         try:
             return _ask(server, event, full_state(room.events, event.sender))
@@ -178,7 +178,7 @@ def _ask(server: ServerName, event: Event, state: Sequence[Pdu]) -> Event:
 
 
 def _with_signature(server: ServerName, event: Event, answered: object) -> Event:
-    """Return the event with the server's signature out of the answer. Raises Malformed."""
+    """Return the event with the server's signature from the answer. Raises Malformed."""
     given = answered.get("signatures") if isinstance(answered, dict) else None
     by_server = given.get(server) if isinstance(given, dict) else None
     if not isinstance(by_server, dict):

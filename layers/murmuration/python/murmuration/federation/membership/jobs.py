@@ -1,6 +1,6 @@
 """The work of joining a room through other servers. A worker does it, because it may take minutes.
 
-Each step can be done twice: a server accepts the same user's join again, and nothing is stored twice.
+Each step is safe to repeat: a server accepts the same user's join again, and nothing is stored twice.
 """
 
 from __future__ import annotations
@@ -38,11 +38,12 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 
 CLAIM_MS = 60_000
-"""When a worker has died, others may begin after so long."""
+"""After this time another worker may take over a job, because its worker has died."""
 TOTAL_SECONDS = 300.0
-"""How long servers are asked, one after another; the last of them has its time besides."""
+"""The time limit for asking servers one after another. The last one may use its own time limit in
+addition."""
 RENEWED_SECONDS = 15.0
-"""How often the claim is renewed while a worker lives: some fail to arrive, and it is busy now and then."""
+"""How often a living worker renews its claim: some renewals fail, and the worker is busy at times."""
 
 
 class JoinMessage(TypedDict):
@@ -54,7 +55,7 @@ class JoinMessage(TypedDict):
 
 
 def run(user_id: UserId, room_id: RoomId) -> None:
-    """Carry out a job, unless it has ended or another worker has claimed it.
+    """Do a job, unless it has ended or another worker has claimed it.
 
     The outcome is stored for the requests that wait. An unexpected error is raised after that.
     """
@@ -83,7 +84,7 @@ def run(user_id: UserId, room_id: RoomId) -> None:
 
 @contextmanager
 def _held(job: Job) -> Iterator[None]:
-    """Renew the claim of a job until the block ends, by a thread that dies with the worker."""
+    """Renew the claim of a job until the block ends, in a thread that dies with the worker."""
     is_over = threading.Event()
 
     def renew() -> None:
@@ -101,7 +102,7 @@ def _held(job: Job) -> Iterator[None]:
 
 
 def join(job: Job) -> None:
-    """Join the room through the first of the servers that allows it. Raises MatrixError."""
+    """Join the room through the first server that allows it. Raises MatrixError."""
     most, deadline = limit_for(job.room_id), Deadline(TOTAL_SECONDS)
 
     def by(server: ServerName) -> Entry:
@@ -128,7 +129,7 @@ def join(job: Job) -> None:
 
 
 def _leave(servers: Sequence[ServerName], job: Job) -> None:
-    """Leave again a room that is too large, as well as that goes."""
+    """Leave a room that turned out to be too large; if that fails, it is tried again later."""
 
     def by(server: ServerName) -> None:
         event = handshakes.make(server, "leave", job.room_id, job.user_id, {})

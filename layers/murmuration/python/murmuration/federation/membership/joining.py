@@ -1,7 +1,7 @@
-"""Joining a room by its ID or alias, wherever it is.
+"""Joining a room by its ID or alias, on this server or another.
 
-A room that this server is in is joined here. Any other is joined through a server that is in it. A worker
-does that as a job, and the request waits for it a while. A repeated request waits for the same job.
+A room that this server is in is joined locally. Any other is joined through a server that is in it. A worker
+does that as a job, and the request waits for it for a while. A repeated request waits for the same job.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from murmuration.protocol.identifiers import (
     is_valid_room_alias,
     is_valid_room_id,
     parse_room_alias,
+    server_of,
 )
 from murmuration.rooms.membership import joining
 from murmuration.rooms.membership.joining import JoinRequest
@@ -58,7 +59,7 @@ MOST_KNOWN = 5
 def join_room(
     token: AccessToken, request: JoinRequest, via: Sequence[str] = (), *, txn_id: str | None = None
 ) -> RoomId:
-    """Join the room that an ID or alias names, once for a `txn_id`, and return its ID.
+    """Join the room that an ID or alias names, once for each `txn_id`, and return its ID.
 
     `via` are servers that the client knows to be in it. Raises UnknownToken, NotFound, Forbidden,
     LimitExceeded, GatewayTimeout if the join takes longer than the request, and the errors of other servers.
@@ -123,7 +124,7 @@ def servers_for(user_id: UserId, room_id: RoomId, via: Sequence[str] = ()) -> li
     row = memberships.read_membership(user_id, room_id)
     invited_by: list[str] = []
     if row is not None and row.membership in ("invite", "knock"):
-        invited_by = [member_index.server_of(row.sender), *row.via]
+        invited_by = [server_of(row.sender), *row.via]
     known: list[ServerName] = []
     try:
         head = Room.load(room_id).head
@@ -144,8 +145,8 @@ def join_elsewhere(
 ) -> RoomId:
     """Join a room through other servers, and return its ID. Raises what `join_room` raises.
 
-    Some joins of a user may go on at a time, because each occupies a worker for minutes.
-    With `afresh` the state in their answer replaces the state known here.
+    The number of a user's concurrent joins is limited, because each occupies a worker for minutes. With
+    `afresh`, the state in the other server's answer replaces the state known here.
     """
     for server in servers:
         if policy.is_allowed(server):
@@ -168,7 +169,7 @@ def join_elsewhere(
 
 
 def _wait(job: Job) -> RoomId:
-    """Wait for a job's outcome. Raises what it failed with, GatewayTimeout while it goes on."""
+    """Wait for a job's outcome. Raises the job's error, or GatewayTimeout if it isn't finished in time."""
     deadline, pause = time.monotonic() + WAIT_SECONDS, 0.1
     while True:
         found = join_jobs.read(job.user_id, job.room_id)
@@ -190,9 +191,7 @@ def _failure(job: Job) -> MatrixError:
 
 
 def _who_may_vouch(user_id: UserId, room_id: RoomId) -> list[ServerName]:
-    """Return servers that may let the user into a restricted room that this server is in, where it can't
-    itself.
-    """
+    """Return servers whose users may authorise the join of a restricted room, if no local user can."""
     try:
         room = Room.load(room_id)
     except NotFound:

@@ -1,4 +1,4 @@
-"""Knocking on a room by its ID or alias, wherever it is."""
+"""Knocking on a room by its ID or alias, on this server or another."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def knock_on_room(
 ) -> RoomId:
     """Knock on the room that an ID or alias names, and return its ID.
 
-    Raises NotFound, Forbidden, LimitExceeded, and the errors that other servers answer.
+    Raises NotFound, Forbidden, LimitExceeded, and the errors of other servers.
     """
     named = room_id_or_alias
     if is_elsewhere(named):
@@ -56,7 +56,7 @@ def _knock(user_id: UserId, room_id: RoomId, servers: Sequence[ServerName], reas
         try:
             state = stripped.received_state(answer.get("knock_room_state"), event.room_version, room_id)
         except MatrixError:
-            state = []  # they have taken the knock; what room it is, the user knows
+            state = []  # they have accepted the knock; the user knows the room anyway
         return outside.outside_row(event, "knock", state, [server])
 
     try:

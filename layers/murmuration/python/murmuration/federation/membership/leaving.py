@@ -1,8 +1,7 @@
-"""Leaving a room, wherever it is, and rejecting an invite or taking back a knock for a room that we aren't
-in.
+"""Leaving a room on this server or another, rejecting an invite, or withdrawing a knock.
 
-A server in the room has to take the leave. If none does, the invite is gone for the user all the same, and
-the servers are asked again later.
+For a room that this server isn't in, a server in the room has to accept the leave. If none does, the user's
+invite ends all the same, and the servers are asked again later.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ MOST_TRIES = 6
 def leave_room(
     user_id: UserId, room_id: RoomId, *, reason: str | None = None, claim: Claim | None = None
 ) -> None:
-    """Leave a room, reject an invite or take back a knock; does nothing for a user who has left. Raises
+    """Leave a room, reject an invite or withdraw a knock. Does nothing for a user who has left. Raises
     Forbidden.
     """
     try:
@@ -64,9 +63,9 @@ def reject_invite(user_id: UserId, room_id: RoomId, event_id: EventId, *, claim:
 
 
 def leave_all_rooms(user_id: UserId) -> None:
-    """Leave every room, invites and knocks included, as a deactivated account does.
+    """Leave every room, and end every invite and knock, as a deactivated account does.
 
-    Invites of rooms that this server isn't in end at once; other servers are told later.
+    Invites to rooms that this server isn't in end at once; other servers are told later.
     """
 
     def leave(row: Membership) -> None:
@@ -81,7 +80,7 @@ def leave_all_rooms(user_id: UserId) -> None:
 
 
 def leave_again(user_id: UserId, room_id: RoomId, tries: int) -> None:
-    """Send the room's servers a leave again that none of them accepted when the user left."""
+    """Send a leave to the room's servers again, because none of them accepted it when the user left."""
     row = memberships.read_row(user_id, room_id)
     if row is None or not row.is_outside or row.membership != "leave":
         return
@@ -90,10 +89,10 @@ def leave_again(user_id: UserId, room_id: RoomId, tries: int) -> None:
 
 
 def _end(user_id: UserId, room_id: RoomId, reason: str | None, *, wait: bool = True) -> bool:
-    """End an invite or knock of a room that this server isn't in; False if there is and was none."""
+    """End an invite or knock for a room that this server isn't in. Returns False if there never was one."""
     row = memberships.read_membership(user_id, room_id)
     if row is not None and row.is_outside and row.membership == "leave":
-        return True  # the client repeats its request
+        return True  # the client repeated its request
     if row is None or not row.is_outside or row.membership not in ("invite", "knock"):
         return False
     left = _leave_elsewhere(row, reason) if wait else None
@@ -101,7 +100,7 @@ def _end(user_id: UserId, room_id: RoomId, reason: str | None, *, wait: bool = T
 
     def end(before: Membership | None) -> Membership | None:
         if before is None or before.event_id != row.event_id:
-            return None  # they were invited again meanwhile, or it has ended
+            return None  # they were invited again meanwhile, or the invite has ended
         return outside.ended_row(before, shown, user_id)
 
     ended = outside.record(user_id, room_id, end)
@@ -116,7 +115,9 @@ def _ask_later(user_id: UserId, room_id: RoomId, tries: int) -> None:
 
 
 def _leave_elsewhere(row: Membership, reason: str | None) -> Event | None:
-    """Leave with the help of a server in the room. Return the leave; None if no server took it in time."""
+    """Leave with the help of a server in the room. Returns the leave event; None if no server accepted it in
+    time.
+    """
     content = {"reason": reason} if reason is not None else {}
     deadline = Deadline(TOTAL_SECONDS)
 
@@ -132,7 +133,7 @@ def _leave_elsewhere(row: Membership, reason: str | None) -> Event | None:
 
 
 def _local_leave(user_id: UserId, reason: str | None) -> EventFields:
-    """Return what clients are shown where no server has taken the leave."""
+    """Return the leave event that clients see if no server has accepted the leave."""
     return {
         "type": MEMBER,
         "state_key": user_id,

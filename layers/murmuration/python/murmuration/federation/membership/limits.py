@@ -1,8 +1,8 @@
-"""The operator's limits for the size of a room that a user of this server joins through another server.
+"""The operator's limits for the size of a room that a local user joins through another server.
 
-A large room costs money all day long. Many servers tell how complex a room is before it is joined. The number
-of its members is known from their answer to the join. Rooms that this server is in already aren't limited,
-because another join costs nothing more.
+A large room costs money all day long. Many servers report how complex a room is before it is joined. The
+number of its members is known from their answer to the join. Rooms that this server is in already aren't
+limited, because another join adds no cost.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SECONDS = 5.0
 _MOST_TOLD = 10**9
-"""A number that a server told is shown to a user up to this."""
+"""A number that another server reported is shown to a user up to this value."""
 
 
 class RoomTooLarge(Forbidden):
@@ -41,8 +41,8 @@ def limit_for(room_id: RoomId) -> int:
 def check_complexity(server: ServerName, room_id: RoomId, most: int) -> None:
     """Raise Forbidden if `server` says that the room's state has more than twice `most` events.
 
-    The caller may ask another server then. A server that doesn't answer the question is no error: the members
-    are checked after the join's answer.
+    The caller may then ask another server. If a server doesn't answer the question, nothing is raised: the
+    members are checked after the join's answer.
     """
     if not most:
         return

@@ -1,6 +1,6 @@
 """Users' memberships in rooms that this server isn't in: an invite, a knock, and how these end.
 
-They are only stored as rows of the users, because the rooms aren't stored here.
+Only the users' rows store them, because the rooms aren't stored here.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ ATTEMPTS = 20
 
 
 def record(user_id: UserId, room_id: RoomId, make: Callable[[Membership | None], Membership | None]) -> bool:
-    """Replace a user's membership by the one that `make` returns for it, and tell their devices. Returns
-    whether it changed.
+    """Replace a user's membership by the one that `make` returns, and tell their devices. Returns whether it
+    changed.
 
-    `make` is called again after a lost race, and returns None if nothing is to change. Raises Unavailable.
+    `make` gets the current membership. It is called again after a lost race, and returns None if nothing is
+    to change. Raises Unavailable.
     """
     for attempt in range(ATTEMPTS):
         before = memberships.read_row(user_id, room_id)
@@ -73,8 +74,8 @@ def outside_row(
 def ended_row(
     before: Membership, event: EventFields, sender: UserId, membership: str = "leave"
 ) -> Membership:
-    """Return the membership row of a user whose invite or knock has ended; `event` is in the form for
-    clients.
+    """Return the membership row of a user whose invite or knock has ended; `event` is in the clients'
+    form.
     """
     return Membership(
         user_id=before.user_id,
@@ -93,7 +94,7 @@ def ended_row(
 
 
 def shown_event(event: Event) -> EventFields:
-    """Return an event in the form for clients, without a place in a log."""
+    """Return an event in the clients' form, for an event without a place in a log."""
     return {
         **_own(event),
         "event_id": event.event_id,

@@ -1,4 +1,4 @@
-"""An operator's repairs: leaving a room with all users, and fetching it again from other servers."""
+"""An operator's repairs: making all users leave a room, and fetching a room again from other servers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PRESENT = ("join", "invite", "knock")
 
 
 def forget_room(room_id: RoomId) -> Iterator[tuple[str, str]]:
-    """Make all users of this server leave a room and forget it.
+    """Make all local users leave a room and forget it.
 
     From then on no events of the room are accepted, and it is deleted after the usual time for empty rooms.
     Yields each user, with the error if they couldn't leave, or "". After an interruption, run it again.
@@ -43,8 +43,9 @@ def forget_room(room_id: RoomId) -> Iterator[tuple[str, str]]:
 def rejoin_room(room_id: RoomId, via: Sequence[str] = ()) -> list[str]:
     """Fetch a room again from other servers, whose state replaces the state known here.
 
-    One local user joins again through a server in the room, `via` first. Then the users join whom that server
-    doesn't list as joined. Returns the users who are joined afterwards. The log stays, with a gap in it.
+    One local user joins again through a server in the room; the servers in `via` are tried first. Then those
+    users join again whom that server doesn't list as joined. Returns the users who are joined afterwards. The
+    log stays, with a gap in it.
 
     Raises Forbidden if no local user is joined, NotFound for an unknown room or if no other server is known,
     and the errors of other servers.

@@ -1,4 +1,4 @@
-"""Ends of invites and knocks by others: the invite is taken back, the knock refused, or the user banned.
+"""Invites and knocks that others end: the invite is withdrawn, the knock refused, or the user banned.
 
 The event comes in a transaction like any other, for a room that this server isn't in.
 """
@@ -9,7 +9,6 @@ from typing import Any
 
 from murmuration.federation.keys.fetching import verify_keys
 from murmuration.federation.membership import outside
-from murmuration.federation.membership.serving.access import is_ours
 from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event
@@ -22,19 +21,20 @@ from murmuration.protocol.pdus.validation import (
 )
 from murmuration.protocol.room_versions import ROOM_VERSIONS
 from murmuration.rooms.lookup import fits_id
+from murmuration.storage.rooms.member_index import is_local_id
 from murmuration.storage.users import memberships
 from murmuration.storage.users.memberships import Membership
 
 
 def take_leave(pdu: Any, origin: ServerName) -> bool:  # noqa: ARG001 - the signature counts, whoever brings it
-    """End the invite or knock of one of this server's users by an event of another server's.
+    """End the invite or knock of a local user by an event of another server.
 
-    The event counts only if its sender's server has signed it, and if it cites that very invite or knock
-    among its auth events. So a user outside the room can't make one, and an old event can't end a newer
-    invite. Returns whether it ended anything; if not, the caller drops the event.
+    The event counts only if its sender's server has signed it, and if its auth events include that very
+    invite or knock. So a user outside the room can't make one, and an old event can't end a newer invite.
+    Returns whether it ended anything; if not, the caller drops the event.
     """
     user_id, room_id = _named(pdu)
-    if not is_ours(user_id) or not fits_id(user_id) or not fits_id(room_id):
+    if not is_local_id(user_id) or not fits_id(user_id) or not fits_id(room_id):
         return False
     row = memberships.read_membership(user_id, room_id)
     if row is None or not _is_open(row):
@@ -53,7 +53,7 @@ def take_leave(pdu: Any, origin: ServerName) -> bool:  # noqa: ARG001 - the sign
 
 
 def _named(pdu: Any) -> tuple[UserId, RoomId]:
-    """Return the user and the room that a PDU is about; empty strings if it is no membership event."""
+    """Return the user and the room of a membership PDU; empty strings if it isn't one."""
     if not isinstance(pdu, dict) or pdu.get("type") != MEMBER:
         return UserId(""), RoomId("")
     user_id, room_id = pdu.get("state_key"), pdu.get("room_id")
@@ -67,7 +67,7 @@ def _is_open(row: Membership) -> bool:
 
 
 def _checked(pdu: Any, row: Membership) -> Event | None:
-    """Return the event, if it ends this membership and is what it must be."""
+    """Return the event if it is valid and ends this membership; else None."""
     try:
         event = parse_pdu(pdu, ROOM_VERSIONS[row.room_version or ""])
         if event.membership not in ("leave", "ban") or row.event_id not in event.auth_events:

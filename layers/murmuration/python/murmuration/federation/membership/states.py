@@ -1,7 +1,7 @@
-"""Setting state of a room, memberships among it, wherever the room or the user is.
+"""Sets state of a room, including memberships, on whichever server the room or the user is.
 
-The state endpoint changes memberships as the endpoints for it do. An invite of another server's user is
-signed by that server first. A join or leave of a room that this server isn't in goes to a server that is.
+The state endpoint changes memberships as the membership endpoints do. An invite of a remote user is signed by
+that user's server first. A join or leave of a room that this server isn't in goes to a server that is.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from murmuration.storage.users.memberships import Membership
 def set_state(
     requester: Requester, room_id: RoomId, event_type: str, state_key: str, content: Content
 ) -> EventId:
-    """Set a piece of state, and return the event's ID. Raises what `sending.set_state` and the invited
-    server do.
+    """Set a piece of state, and return the event's ID. Raises what `sending.set_state` raises, and the
+    invited server's errors.
     """
     if event_type == MEMBER:
         event_id = _elsewhere(requester.user_id, room_id, UserId(state_key), content)
@@ -30,7 +30,9 @@ def set_state(
 
 
 def _elsewhere(sender: UserId, room_id: RoomId, user_id: UserId, content: Content) -> EventId | None:
-    """Change a membership for which another server is needed; None if none is."""
+    """Change a membership that needs another server. Returns the event's ID; None if no other server is
+    needed.
+    """
     membership = content.get("membership")
     if membership == "invite":
         parse_user_id(user_id)
@@ -57,7 +59,7 @@ def _invite(sender: UserId, room_id: RoomId, user_id: UserId, content: Content) 
 
 
 def _leave(row: Membership, content: Content) -> EventId:
-    """End an invite or knock; the event's ID."""
+    """End an invite or knock, and return the event's ID."""
     from murmuration.federation.membership.leaving import leave_room
 
     reason = content.get("reason")
@@ -66,7 +68,7 @@ def _leave(row: Membership, content: Content) -> EventId:
 
 
 def _join(row: Membership, content: Content) -> EventId:
-    """Join the room of an invite; the event's ID."""
+    """Join the room of an invite, and return the event's ID."""
     from murmuration.federation.membership.joining import join_elsewhere, servers_for
     from murmuration.rooms.membership.joining import JoinRequest
     from murmuration.rooms.membership.operations import OURS
@@ -79,6 +81,6 @@ def _join(row: Membership, content: Content) -> EventId:
 
 
 def _event_id_of(before: Membership) -> EventId:
-    """Return the event that made the user's membership what it is now."""
+    """Return the ID of the event that made the user's current membership."""
     row = memberships.read_row(before.user_id, before.room_id)
     return row.event_id if row is not None else before.event_id

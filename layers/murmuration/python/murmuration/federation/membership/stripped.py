@@ -31,8 +31,8 @@ MOST_EVENTS = 100
 def full_state(
     state: Callable[[Iterable[StateKey]], Mapping[StateKey, Event]], sender: UserId | None = None
 ) -> list[Pdu]:
-    """Return the room's main facts as whole events, with the inviter's (`sender`) membership; the creation
-    first.
+    """Return the state that describes the room, as whole events: the create event first, and the membership
+    of `sender`.
     """
     pairs = [(event_type, "") for event_type in STRIPPED_TYPES]
     if sender is not None:
@@ -43,11 +43,12 @@ def full_state(
 
 
 def received_state(given: object, version: RoomVersion, room_id: RoomId) -> list[StrippedState]:
-    """Return the stripped state for clients, from what another server sent with an invite or knock.
+    """Return the stripped state for clients, from the events that another server sent with an invite or
+    knock.
 
-    In rooms whose ID is their create event's hash, the whole create event must be there and belong to the
-    room. In other rooms stripped events are taken as they are. An event that claims to be whole is left out
-    unless it belongs to the room and is signed as it is. At most `MAX_BYTES` are kept. Raises InvalidParam.
+    If the room's ID is its create event's hash, the whole create event must be there and belong to the room.
+    In other rooms stripped events are accepted unchecked. An event that claims to be whole is left out unless
+    it belongs to the room and is signed correctly. At most `MAX_BYTES` are kept. Raises InvalidParam.
     """
     events = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
     whole: list[Event] = []
@@ -94,7 +95,7 @@ def _is_stripped(event: Untrusted) -> bool:
 
 
 def _bounded(events: list[StrippedState]) -> list[StrippedState]:
-    """Return one event for each piece of state, as many as fit; the creation is always among the first."""
+    """Return one event for each piece of state, as many as fit, the create event among the first."""
     kept: dict[StateKey, StrippedState] = {}
     size = 0
     for event in sorted(events, key=lambda it: it["type"] != CREATE):

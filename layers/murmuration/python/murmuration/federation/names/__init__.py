@@ -1,4 +1,4 @@
-"""Finds the hosts of a server by its name, and decides which servers are asked at all.
+"""Finds the hosts of a server by its name, and decides which servers may be contacted.
 
-No federation request is made here; `federation.requests` does that with the hosts found here.
+No federation request is made here; `federation.requests` makes them to the hosts found here.
 """

@@ -1,4 +1,4 @@
-"""Decides with which servers this one communicates, by the operator's lists."""
+"""Decides by the operator's lists which servers this one communicates with."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def is_allowed(server_name: ServerName) -> bool:
-    """Return whether this server asks `server_name` and answers it. The deny list wins over the allow
+    """Return whether this server contacts `server_name` and answers it. The deny list overrides the allow
     list.
     """
     config = settings()
@@ -32,14 +32,14 @@ def require_allowed(server_name: ServerName) -> None:
 
 
 def reach() -> Reach:
-    """Return the addresses at which servers may be: public ones, and the loopback where a setting allows
-    it.
+    """Return the kinds of addresses at which servers may be: public ones, and the loopback if a setting
+    allows it.
     """
     return Reach(loopback=settings().federation_loopback)
 
 
 def _listed(server_name: ServerName, patterns: tuple[str, ...]) -> bool:
-    """Return whether one of the globs fits the name, or the name without its port."""
+    """Return whether one of the globs matches the name, or the name without its port."""
     from murmuration.protocol.identifiers import parse_server_name
 
     names = (server_name, parse_server_name(server_name).host)

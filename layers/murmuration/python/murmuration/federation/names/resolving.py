@@ -1,7 +1,7 @@
 """Resolves a server's name to the hosts for its requests, by every branch of the specification.
 
-Answers of hosts and name servers are kept in a table, so that functions share them, and in this process. The
-addresses of names are looked up and checked for each new connection.
+Answers of hosts and name servers are cached in a table, so that functions share them, and in this process.
+The addresses of names are looked up and checked for each new connection.
 https://spec.matrix.org/v1.19/server-server-api/#resolving-server-names
 """
 
@@ -24,7 +24,7 @@ DEFAULT_PORT = 8448
 FIRST_RETRY_MS = 2 * 60_000
 LONGEST_RETRY_MS = 60 * 60_000
 STALE_MS = 7 * 86_400_000
-"""How much longer a delegation counts while the host that gave it can't be reached."""
+"""How much longer a delegation stays valid while the host that gave it can't be reached."""
 SERVICES = ("_matrix-fed._tcp", "_matrix._tcp")
 
 _known: LruCache[str, Resolution] = LruCache(2000)
@@ -48,9 +48,10 @@ class Route:
 
 
 def resolve(server_name: ServerName) -> tuple[Route, ...]:
-    """Return the routes to a server, to be tried in this order. Raises NoRoute.
+    """Return the routes to a server, in the order in which to try them. Raises NoRoute.
 
-    A literal or a name with a port costs nothing. Else a process that doesn't know the server reads once.
+    An IP literal, or a name with a port, needs no look-up. For any other name that this process hasn't
+    cached, the table is read once.
     """
     try:
         name = parse_server_name(server_name)
@@ -67,7 +68,9 @@ def resolve(server_name: ServerName) -> tuple[Route, ...]:
 
 
 def _recall(server_name: ServerName) -> Resolution:
-    """Return what this process knows, if that still counts; else what the table has, or nothing."""
+    """Return the resolution that this process has cached, if it is still valid; else the table's, or an empty
+    one.
+    """
     known, now = _known.get(server_name), now_ms()
     if known is not None and now < known.ask_again_ms:
         return known
@@ -75,12 +78,12 @@ def _recall(server_name: ServerName) -> Resolution:
 
 
 def forget() -> None:
-    """Drop what this process knows; the table keeps it."""
+    """Forget what this process has cached; the table keeps it."""
     _known.clear()
 
 
 def _direct(name: ServerNameParts, text: str) -> Route | None:
-    """Return the route to an IP literal, or to a name with a port; None for a name alone."""
+    """Return the route to an IP literal, or to a name with a port; None for a name without a port."""
     literal = _literal(name.host)
     if literal is None and name.port is None:
         return None
@@ -99,7 +102,7 @@ def _literal(host: str) -> str | None:
 
 
 def _with_delegate(server_name: ServerName, known: Resolution) -> Resolution:
-    """Return `known` with a delegation that counts now, or without one."""
+    """Return `known` with the currently valid delegation, or without one."""
     now = now_ms()
     if now < known.ask_again_ms:
         return known
@@ -116,7 +119,7 @@ def _with_delegate(server_name: ServerName, known: Resolution) -> Resolution:
 
 
 def _with_targets(server_name: ServerName, known: Resolution) -> Resolution:
-    """Return `known` with the SRV records that count now, if any are to be looked up."""
+    """Return `known` with the currently valid SRV records, if any are to be looked up."""
     name = known.delegate or server_name
     if _direct(parse_server_name(name), name) is not None:
         return known
@@ -136,7 +139,8 @@ def _with_targets(server_name: ServerName, known: Resolution) -> Resolution:
 def _look_up(name: str) -> srv.Records:
     """Return the records of the first service that has any. Raises SrvError, NoRoute.
 
-    Some name servers fail for a name that they don't have, so the other service is looked up all the same.
+    Some name servers fail for a name that they don't have, so after a failure the other service is looked up
+    too.
     """
     records, failed = srv.Records((), FIRST_RETRY_MS // 1000), None
     for service in SERVICES:
@@ -159,6 +163,7 @@ def _routes(server_name: ServerName, known: Resolution) -> tuple[Route, ...]:
     if (direct := _direct(parse_server_name(name), name)) is not None:
         return (direct,)
     if known.targets:
-        # The name before the record is what the certificate must be for: name servers prove nothing.
+        # The certificate must be for the name before the record: answers of name servers aren't
+        # authenticated.
         return tuple(Route(host, port, name, name) for host, port in known.targets)
     return (Route(name, DEFAULT_PORT, name, name),)

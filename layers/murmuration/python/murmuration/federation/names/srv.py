@@ -1,4 +1,4 @@
-"""Looks up SRV records, which Python's own resolver can't."""
+"""Looks up SRV records, because Python's own resolver can't."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class SrvError(Exception):
 
 
 class SrvRefused(Exception):
-    """The records say that the service isn't offered: their target is the root."""
+    """The service isn't offered: the records' target is the root domain."""
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The targets in the order to try them (none if there are no records), and for how many seconds they
-    are valid.
+    """The targets in the order in which to try them (none if there are no records), and for how many seconds
+    they are valid.
     """
 
     targets: tuple[tuple[str, int], ...]
@@ -52,7 +52,8 @@ def look_up(name: str) -> Records:
 def in_order(records: Iterable[tuple[int, int, str, int]]) -> list[tuple[str, int]]:
     """Return the (target, port) of records (priority, weight, target, port), ordered by RFC 2782, at most 8.
 
-    The lowest priority comes first; among equals a record comes first in proportion to its weight.
+    The lowest priority comes first. Among records of the same priority, the order is random, weighted by
+    their weights.
     """
     import random
 

@@ -20,14 +20,14 @@ from murmuration.transport.errors import AnswerTooLarge, TransportError
 PATH = "/.well-known/matrix/server"
 MAX_BYTES = 50 * 1024
 SECONDS = 6.0
-"""For all redirects together."""
+"""The time limit for all redirects together."""
 DEFAULT_S = 24 * 3600
 SHORTEST_S = 5 * 60
 LONGEST_S = 48 * 3600
 
 
 class WellKnownError(Exception):
-    """There is no valid delegation. `passing` says that another try may find one."""
+    """There is no valid delegation. `passing` says that a later attempt may find one."""
 
     def __init__(self, message: str, *, passing: bool = False) -> None:
         super().__init__(message)
@@ -43,7 +43,7 @@ class Delegation:
 
 
 def fetch(hostname: str) -> Delegation:
-    """Return the host's delegation. Redirects are followed after a check of each. Raises WellKnownError."""
+    """Return the host's delegation. Each redirect is checked and then followed. Raises WellKnownError."""
     from murmuration.transport import following
 
     way = following.Way(policy.reach(), ca_file=settings().federation_ca)
@@ -61,7 +61,7 @@ def fetch(hostname: str) -> Delegation:
 
 
 def lifetime(headers: Mapping[str, str], now_s: float | None = None) -> int:
-    """Return how long an answer with these headers counts, in seconds, between 5 minutes and 48 hours."""
+    """Return for how many seconds an answer with these headers is valid, between 5 minutes and 48 hours."""
     control = headers.get("cache-control", "").lower()
     if re.search(r"(?:^|[\s,])no-(?:store|cache)\b", control):
         return SHORTEST_S

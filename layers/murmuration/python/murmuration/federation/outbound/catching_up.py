@@ -1,9 +1,9 @@
-"""Sends a server the events and EDUs that it hasn't got, in order. Each transaction waits for the one before.
+"""Sends a server the events and EDUs that it hasn't got, in order, one transaction after another.
 
 One worker at a time serves a server: it holds the claim of the server's backlog. A transaction is stored
-before it is sent, and sent again unchanged until the server confirms it, by whichever worker. A server that
-failed for less than an hour gets everything. After that it gets the newest event of each room, the oldest of
-these first, and asks for earlier ones itself.
+before it is sent, and any worker sends it again unchanged until the server confirms it. A server that failed
+for less than an hour gets everything. After that it gets only the newest event of each room, the oldest of
+these first, and requests earlier ones itself.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 SECONDS = 50.0
 CLAIM_MS = 150_000
-"""Longer than a worker may run."""
+"""How long a claim lasts: longer than a worker may run."""
 BUDGET_MS = 40_000
-"""No transaction is begun after this; another worker goes on."""
+"""No transaction begins after this time; another worker continues."""
 EVERYTHING_MS = 3_600_000
 """A server that failed for less than this gets everything."""
 ROOMS_AT_ONCE = 50
@@ -46,7 +46,7 @@ def catch_up(server_name: ServerName) -> None:
     started = now_ms()
     backlog = backlogs.claim(server_name, secrets.token_hex(8), now_ms=started, until_ms=started + CLAIM_MS)
     if backlog is None:
-        return  # it is up to date, or somebody else is at it
+        return  # it is up to date, or another worker is serving it
     health.learn([server_name], anew=True)
     try:
         while now_ms() - started < BUDGET_MS:
@@ -59,11 +59,13 @@ def catch_up(server_name: ServerName) -> None:
         backlogs.rest(backlog, due_ms=now_ms(), refusals=0)
         pokes.resume([server_name])
     except ConditionFailed:
-        return  # it took so long that another worker has the claim by now, and goes on
+        return  # it took so long that another worker has the claim by now, and continues
 
 
 def _step(backlog: Backlog) -> bool:
-    """Send one transaction; False if that is all for now. Raises ConditionFailed if the claim is lost."""
+    """Send one transaction. Returns False if nothing more can be sent now. Raises ConditionFailed if the
+    claim is lost.
+    """
     if backlog.sending is not None:
         transaction = Transaction.from_json(backlog.sending)
     else:
@@ -114,19 +116,21 @@ def _compose(backlog: Backlog) -> Transaction:
 
 
 def _first_ms(of_log: tuple[Owed, Pending]) -> int:
-    """Return the time of the first event for a server in a room; 0 if there is none, or it is no event."""
+    """Return the time of the first event for a server in a room; 0 if there is none, or the entries
+    are EDUs.
+    """
     pending: Pending = of_log[1]
     return pending.first_ms
 
 
 def _part(owed: Owed, pending: Pending, count: int, left: int) -> Part:
-    """Return what goes into a transaction with room for so many events or EDUs, and bytes."""
+    """Return the next entries for a transaction that has room for `count` events or EDUs and `left` bytes."""
     ordinals: list[int] = []
     for place, size in pending.places:
         left -= size
         if len(ordinals) == count or left < 0:
             until = place
-            if pending.has_edus:  # from the last one on, so that the next is in a chain with it
+            if pending.has_edus:  # from the last one on, so that the next EDU refers to it
                 until = ordinals[-1] + 1 if ordinals else owed.ordinal
             return Part(owed.room_id, tuple(ordinals), until, since=pending.since)
         ordinals.append(place)

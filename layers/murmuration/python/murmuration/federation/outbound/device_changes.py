@@ -1,8 +1,9 @@
-"""Changes of local users' devices, for other servers, and which servers are told.
+"""Changes of local users' devices, for other servers, and which servers get them.
 
 Each change of a device is an `m.device_list_update`. Its stream ID is the change's number in the user's log,
-and it names the update before it. A server that was out of reach gets the newest change of each device, in a
-chain that begins at the last one that it got. The device's keys are read when the EDU is sent.
+and it names the update before it. A server that was unreachable gets the newest change of each device; each
+of these updates refers to the one before it, and the first to the last update that the server got. The
+device's keys are read when the EDU is sent.
 https://spec.matrix.org/v1.19/server-server-api/#device-management
 """
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import DeviceId, ServerName, UserId
 
 MOST_EDU_BYTES = 9_000
-"""What one change counts as: device keys have 4 KB, signatures come in addition."""
+"""The assumed size of one change: device keys have up to 4 KB, and signatures come in addition."""
 
 
 def order_device_changes(items: Iterable[StoredItem]) -> None:

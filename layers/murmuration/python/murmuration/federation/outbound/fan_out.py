@@ -1,7 +1,7 @@
 """Sends new events to many servers at once.
 
-A server that accepts them costs no write. One that fails is behind from then on (`storage.servers.backlogs`):
-until it has caught up it is left out here, which costs two reads.
+A server that accepts them costs no write. A server that fails is marked as behind
+(`storage.servers.backlogs`). Until it has caught up it is left out here, which costs two reads.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from murmuration.storage.servers.backlogs import LogId
 
 SECONDS = 20.0
-"""What a server has for its answer: the others of its group wait so long at most."""
+"""The time limit for a server's answer, which is also the longest that the others of its group wait."""
 BUDGET_MS = 40_000
-"""How long a worker sends messages to one server; after that another goes on."""
+"""For how long a worker sends messages to one server; after that another worker continues."""
 PASSING_SECONDS = 8.0
 PASSED_MS = 60_000
-"""After so long nobody needs to know who typed."""
+"""After this time a typing notification is useless."""
 
 
 def send_new(room_id: LogId, ordinals: Sequence[int], servers: Sequence[ServerName], made_ms: int) -> None:
-    """Send new entries of a log to servers, except those that are behind. A server that fails is behind from
-    now on.
+    """Send new entries of a log to servers, except those that are behind. A server that fails is marked as
+    behind.
 
-    `room_id` is the ID of a room's log, or of a user's (`logs`). May be done twice: the transaction ID is the
+    `room_id` is the ID of a room's log, or of a user's (`logs`). Safe to repeat: the transaction ID is the
     same then, and other servers recognise events by their IDs.
     """
     behind = backlogs.read_all(servers)
@@ -53,7 +53,9 @@ def send_new(room_id: LogId, ordinals: Sequence[int], servers: Sequence[ServerNa
 
 
 def _send(name: ServerName, transaction: Transaction, content: TransactionBody) -> bool:
-    """Send a transaction of one part; if the server fails, it is behind. Whether it is done with."""
+    """Send a transaction of one part. If the server fails, mark it as behind. Returns whether the entry is
+    dealt with.
+    """
     outcome = transactions.send(name, transaction.txn_id, content, seconds=SECONDS)
     if outcome in (Outcome.DELIVERED, Outcome.EXCLUDED):
         return True
@@ -80,7 +82,7 @@ def send_all_messages(server_names: Sequence[ServerName]) -> None:
 def send_messages(server_name: ServerName) -> None:
     """Send a server its waiting to-device messages. If it is behind, add them to its backlog instead.
 
-    Messages that it confirmed are removed. If the worker stops before that, they are sent again, and the
+    Messages that it has confirmed are removed. If the worker stops before that, they are sent again, and the
     other server recognises them by their message IDs.
     """
     behind = backlogs.read_all([server_name])
@@ -101,9 +103,7 @@ def send_messages(server_name: ServerName) -> None:
 
 
 def send_passing(edus: Sequence[Edu], servers: Sequence[ServerName], made_ms: int) -> None:
-    """Send EDUs that are only useful now to those of the servers that are up to date. They are never sent
-    later.
-    """
+    """Send EDUs that are only useful now to those servers that are up to date. They are never sent later."""
     if now_ms() - made_ms > PASSED_MS:
         return
     behind = backlogs.read_all(servers)
@@ -119,9 +119,9 @@ def send_passing(edus: Sequence[Edu], servers: Sequence[ServerName], made_ms: in
 
 
 def _owe(room_id: LogId, ordinal: int, behind: dict[ServerName, Backlog]) -> list[ServerName]:
-    """Note that servers which are behind get an event later; those that have caught up just now.
+    """Note that servers which are behind get an event later. Returns those that have caught up just now.
 
-    While a backlog is at rest, and something of the room is owed already, there is nothing to be noted.
+    Nothing needs to be noted if no worker is sending the backlog and it has an entry for the room already.
     """
     if not behind:
         return []
@@ -133,8 +133,9 @@ def _owe(room_id: LogId, ordinal: int, behind: dict[ServerName, Backlog]) -> lis
 
 
 def _recovered(names: Sequence[ServerName], behind: dict[ServerName, Backlog]) -> list[ServerName]:
-    """Return those servers that answer again, or have sent a request, since they failed. `names` are at
-    rest.
+    """Return those servers that have answered again, or sent a request, since they failed.
+
+    `names` are servers whose backlog no worker is sending.
     """
     health.learn(names, anew=True)
     now = now_ms()

@@ -1,10 +1,10 @@
-"""The logs from which something may have to be sent to a server, each with an ID:
+"""The logs from which entries may have to be sent to a server, each with an ID:
 
 - a room's log, by the room's ID: events (`room_logs`)
 - the changes of a local user's devices, by the user's ID (`device_changes`)
 - to-device messages that wait for the server, by TO_DEVICE (`storage.servers.outgoing_messages`)
 
-A transaction names places in them, and its content is read each time that it is sent.
+A transaction names places in the logs, and its content is read each time that it is sent.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ TO_DEVICE: Final = ">"
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """The places of a log that a server is to get, in order, each with its size in bytes.
+    """The places of a log whose entries a server is to get, in order, each with its size in bytes.
 
     The log was read from `since` up to `until`, which is its end if `is_all`. `first_ms` is the time of the
-    first event, and 0 for EDUs, which go first.
+    first event. It is 0 for EDUs, so that they are sent first.
     """
 
     log_id: LogId
@@ -45,7 +45,7 @@ class Pending:
 
     @property
     def has_edus(self) -> bool:
-        """Whether the pending entries are EDUs, and not events."""
+        """Whether the pending entries are EDUs rather than events."""
         return not is_room(self.log_id)
 
 
@@ -72,9 +72,7 @@ def _user_of(log_id: LogId) -> UserId:
 
 
 def read_pending(server_name: ServerName, owed: Owed, *, only_newest: bool) -> Pending:
-    """Return the next places of a log to send to a server; with `only_newest` just the newest event of a
-    room.
-    """
+    """Return the next places of a log to send to a server; with `only_newest`, only a room's newest event."""
     if owed.room_id == TO_DEVICE:
         return _pending_messages(server_name)
     if not is_room(owed.room_id):
@@ -107,7 +105,7 @@ def read_content(server_name: ServerName, parts: Sequence[Part]) -> Content:
 
 
 def direct_to_device(encoded: str) -> Edu:
-    """Return the EDU of a message. Its content is given as JSON."""
+    """Return the EDU of a message, whose content is given as JSON."""
     return {"edu_type": "m.direct_to_device", "content": canonical_json.loads(encoded)}
 
 

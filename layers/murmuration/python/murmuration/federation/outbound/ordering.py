@@ -1,7 +1,7 @@
 """Turns new events of the room logs into orders to send them: which events, and to which servers.
 
-An event goes to the servers that are in the room before or after it, except this one and the sender's own.
-For a room that has only this server's users this reads nothing: the new items themselves show it.
+An event goes to the servers that are in the room before or after it, except this one and the sender's own. If
+a room has only local users, nothing is read: the new items themselves show it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from murmuration.aws.dynamodb import StoredItem
 from murmuration.cache import LruCache
-from murmuration.protocol.identifiers import RoomId, ServerName
+from murmuration.protocol.identifiers import RoomId, ServerName, server_of
 from murmuration.settings import settings
 from murmuration.storage.live.new_entries import NewEntry, new_entries
 from murmuration.storage.rooms import local_members
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from murmuration.rooms.room import Room
 
 _PDUS, _BYTES = 50, 900_000
-"""What goes into one transaction."""
+"""The maximum size of the events in one transaction, in bytes."""
 _LATER = 200
-"""How many events after one are looked through for who joined or left since."""
+"""How many later events are searched for users who joined or left since."""
 _hearing: LruCache[tuple[RoomId, bytes, frozenset[ServerName]], frozenset[ServerName]] = LruCache(512)
-"""To which of some servers events may be sent, by room, the state of the room, and the servers."""
+"""A cache of the servers to which events may be sent, by room, the state of the room, and the servers."""
 
 
 def order_sending(items: Sequence[StoredItem]) -> None:
-    """Order the sending of those entries of rooms' logs that this server distributes, in their order."""
+    """Order the sending of those log entries that this server distributes, in their order."""
     if not settings().federation:
         return
     by_room: dict[str, list[NewEntry]] = {}
@@ -49,7 +49,7 @@ Order = tuple[RoomId, list[int], frozenset[ServerName], int]
 
 
 def _orders(entries: Sequence[NewEntry]) -> Iterator[Order]:
-    """Yield what is to be sent of a room: its ID, the ordinals, the servers, the time of the newest event."""
+    """Yield the orders for a room: its ID, the ordinals, the servers, the time of the newest event."""
     with_destinations = [(entry, _destinations(entry)) for entry in entries]
     for servers, group in groupby(with_destinations, key=lambda pair: pair[1]):
         for some in _batches([entry for entry, _ in group]) if servers else ():
@@ -58,7 +58,7 @@ def _orders(entries: Sequence[NewEntry]) -> Iterator[Order]:
 
 
 def _batches(entries: Sequence[NewEntry]) -> Iterator[list[NewEntry]]:
-    """Yield the entries in parts that fit into a transaction each."""
+    """Yield the entries in batches that each fit into a transaction."""
     part: list[NewEntry] = []
     left = _BYTES
     for entry in entries:
@@ -73,13 +73,13 @@ def _batches(entries: Sequence[NewEntry]) -> Iterator[list[NewEntry]]:
 
 
 def _destinations(entry: NewEntry) -> frozenset[ServerName]:
-    """Return the servers that are to get an event; none for one that this server doesn't distribute."""
+    """Return the servers that are to get an event; none for an event that this server doesn't distribute."""
     servers = local_members.servers_at(entry.room_id, entry.root)
     head = servers.head
     leaver = _server_that_is_told(entry)
     if head is None and leaver is None:
         return frozenset()
-    own, sender_server = settings().server_name, entry.fields["sender"].partition(":")[2]
+    own, sender_server = settings().server_name, server_of(entry.fields["sender"])
     if entry.is_distributed or (sender_server != own and not entry.is_relayed):
         return frozenset()
     from murmuration.rooms.room import Room
@@ -107,8 +107,6 @@ def _may_hear(room: Room, names: frozenset[ServerName]) -> frozenset[ServerName]
 
 def _server_that_is_told(entry: NewEntry) -> ServerName | None:
     """Return the server of a remote user who leaves by an event, or whose invite or knock it ends."""
-    from murmuration.storage.rooms.member_index import server_of
-
     server = server_of(entry.member) if entry.member else None
     if not server or server == settings().server_name:
         return None
@@ -118,15 +116,14 @@ def _server_that_is_told(entry: NewEntry) -> ServerName | None:
 
 
 def _joined_at(entry: NewEntry, servers: Servers) -> set[ServerName]:
-    """Return the servers in the room when an event came.
+    """Return the servers that were in the room when an event came.
 
-    `servers` were read later, so those that came since are left out.
+    `servers` were read later, so the servers that joined since then are left out.
     """
     head, root = servers.head, entry.root
     counts = dict(servers.joined)
     if head is not None and root is not None and head.state_root != root:
         from murmuration.storage.rooms import room_items
-        from murmuration.storage.rooms.member_index import server_of
 
         later = room_items.read_log_page(
             entry.room_id, head.version, after=entry.ordinal, before=head.ordinal + 1, limit=_LATER

@@ -1,7 +1,7 @@
 """The messages of the queue `outbound`.
 
 A message has new events for up to a hundred servers. A server's name decides in which group of the FIFO queue
-its messages are, so that its transactions go out one after the other. For a server that is behind, the
+its messages are, so that its transactions are sent one after the other. For a server that is behind, the
 message has only its name, and is in a group of its own. So a slow server doesn't delay the others.
 """
 
@@ -28,7 +28,7 @@ SERVERS_AT_ONCE = 100
 
 
 def group_of(server_name: ServerName) -> int:
-    """Return the number of the group in which new events for a server are."""
+    """Return the number of the queue's group that has the new events for a server."""
     return hashlib.sha256(server_name.encode()).digest()[0] % GROUPS
 
 
@@ -44,8 +44,9 @@ def new_events(
 
 
 def _by_group(servers: Iterable[ServerName]) -> Iterator[tuple[int, list[str]]]:
-    """Yield batches of servers, each with its group's number. A batch has at most SERVERS_AT_ONCE of one
-    group."""
+    """Yield batches of servers, each with its group's number. A batch has at most SERVERS_AT_ONCE servers of
+    one group.
+    """
     groups: dict[int, list[str]] = {}
     for server in sorted(servers):
         groups.setdefault(group_of(server), []).append(server)
@@ -57,7 +58,7 @@ def _by_group(servers: Iterable[ServerName]) -> Iterator[tuple[int, list[str]]]:
 def messages_to(server_names: Iterable[ServerName]) -> Iterator[Message]:
     """Yield the queue messages that make workers send the to-device messages that wait for servers.
 
-    Many servers are in one message, so that those which don't answer are waited for at the same time.
+    One message names many servers, so that the worker waits at the same time for those that don't answer.
     """
     for number, names in _by_group(server_names):
         yield Message({"messages_to": names}, f"new-{number}", secrets.token_hex(16))
@@ -77,7 +78,7 @@ def order(messages: Sequence[Message]) -> None:
 
 
 def resume(server_names: Iterable[ServerName]) -> None:
-    """Make workers try servers that are behind now."""
+    """Make workers try now to send to servers that are behind."""
     order(
         [Message({"server": name}, f"owed-{_digest([name])}", secrets.token_hex(16)) for name in server_names]
     )

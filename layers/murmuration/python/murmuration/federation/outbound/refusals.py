@@ -7,7 +7,7 @@ import random
 from murmuration.clock import now_ms
 
 TRIES = 5
-"""After so many refusals a transaction counts as delivered: the server doesn't want what is in it."""
+"""After this many refusals a transaction counts as delivered: the server rejects its content."""
 _FIRST_MS = 60_000
 
 

@@ -1,4 +1,4 @@
-"""Makes workers try servers that are behind when they are due: once a minute, on a schedule."""
+"""Makes workers try servers that are behind once they are due; runs once a minute, on a schedule."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from murmuration.settings import settings
 from murmuration.storage.servers import backlogs
 
 AGAIN_MS = 10 * 60_000
-"""Until when a server isn't looked at again, if the worker that was called for it doesn't say otherwise."""
+"""For how long a server isn't considered again, unless the worker that was called for it sets another
+time."""
 MOST = 500
 
 

@@ -12,6 +12,7 @@ from murmuration.cache import LruCache
 from murmuration.federation.names import policy
 from murmuration.protocol.event_types import CREATE
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import server_of
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
 from murmuration.storage.rooms import member_index, room_items
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 PAGE = 200
 PAGES_BACK = 5
-"""How far back the newest of this server's events is looked for, in pages."""
+"""How many pages are searched backwards for the newest of this server's events."""
 _events: LruCache[tuple[str, int], Event] = LruCache(64)
 
 
@@ -36,12 +37,12 @@ class Found:
 
     @property
     def first_ms(self) -> int:
-        """The time of the first event; 0 without any."""
+        """The time of the first event; 0 if there are no events."""
         return self.entries[0].event.origin_server_ts if self.entries else 0
 
 
 def is_ours(entry: LogEntry) -> bool:
-    """Return whether this server distributes the event. Events that were filled in or purged are never
+    """Return whether this server distributes the event. Events that filled a gap or were purged are never
     sent.
     """
     if entry.is_past or entry.distributed or entry.purged:
@@ -50,10 +51,10 @@ def is_ours(entry: LogEntry) -> bool:
 
 
 def may_hear(room: Room, servers: Sequence[ServerName]) -> list[ServerName]:
-    """Return which of the servers may get the room's events, by its m.federate and the operator's lists.
+    """Return those servers that may get the room's events, by the room's m.federate and the operator's lists.
 
-    The room's ACL doesn't matter: it is about what servers send, and servers that it denies still get events
-    while they are in the room.
+    The room's ACL doesn't matter: it restricts what servers may send, and servers that it denies still get
+    events while they are in the room.
     https://spec.matrix.org/v1.19/client-server-api/#server-access-control-lists-acls-for-rooms
     """
     create = room.event(CREATE)
@@ -93,7 +94,7 @@ def read_owed(server_name: ServerName, room_id: RoomId, ordinal: int, *, only_ne
         return nothing
     until = page[-1].ordinal + 1
     if not is_joined:
-        # It gets what there was until its last user had left, and how.
+        # A server that has left gets the events up to the leave of its last user.
         ends = [number for number, entry in enumerate(page, 1) if _leaves(entry, server_name)]
         page = page[: ends[-1] if ends else 0]
     return Found([entry for entry in page if is_ours(entry)], until, until > head.ordinal)
@@ -103,11 +104,11 @@ def _leaves(entry: LogEntry, server_name: ServerName) -> bool:
     event = entry.event
     if event.membership not in ("leave", "ban"):
         return False
-    return member_index.server_of(event.member_id) == server_name
+    return server_of(event.member_id) == server_name
 
 
 def _newest(head: RoomHead, ordinal: int) -> LogEntry | None:
-    """Return the newest of this server's events from an ordinal on."""
+    """Return this server's newest event from an ordinal on; None if there is none."""
     before = None
     for _ in range(PAGES_BACK):
         page = room_items.read_log_page(

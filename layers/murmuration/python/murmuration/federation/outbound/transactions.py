@@ -32,15 +32,16 @@ if TYPE_CHECKING:
 MOST_PDUS = 50
 MOST_EDUS = 100
 MOST_BYTES = 1_000_000
-"""Of the events, as JSON. A single event has at most 65,536 bytes."""
+"""The maximum size of the events as JSON. A single event has at most 65,536 bytes."""
 ANSWER_BYTES = 1_048_576
 FAILURES = frozenset((*range(300, 400), 404, 405, *range(500, 600)))
-"""Statuses by which a server shows that it can't take a transaction now, whatever is in it."""
+"""Statuses which mean that a server can't accept a transaction now, whatever its content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Entries of one log in a transaction, by their ordinals. Once it is sent, the log is done up to `until`.
+    """Entries of one log in a transaction, by their ordinals. Once it is sent, the log is finished up to
+    `until`.
 
     `room_id` is the ID of any log (`logs`). `touched` is set if nothing else of the log is left to send
     (`backlogs.Move`). `since` is the first ordinal that was left to send; 0 if it doesn't matter.
@@ -55,7 +56,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A transaction; `made_ms` is its time, the same each time that it is sent."""
+    """A transaction. `made_ms` is its time, which is the same each time that it is sent."""
 
     made_ms: int
     parts: tuple[Part, ...]
@@ -75,8 +76,7 @@ class Transaction:
     def to_json(self) -> StoredTransaction:
         """Return the form that `from_json` reads.
 
-        Whether this was all of a room isn't stored: while a backlog rests, events may be added without a
-        note.
+        `touched` isn't stored: while no worker sends the backlog, events may be added without a note.
         """
         parts = [[p.room_id, list(p.ordinals), p.until, *([p.since] if p.since else [])] for p in self.parts]
         return {"made_ms": self.made_ms, "parts": parts}
@@ -92,7 +92,9 @@ class Transaction:
 
 
 def body(made_ms: int, events: Sequence[Event], edus: Sequence[Edu] = ()) -> TransactionBody:
-    """Return the request's body. The events' `unsigned`, which is for this server's clients, is left out."""
+    """Return the request's body. The events' `unsigned` is left out, because it is for this server's
+    clients.
+    """
     pdus = [sendable(event.pdu) for event in events]
     content: TransactionBody = {"origin": settings().server_name, "origin_server_ts": made_ms, "pdus": pdus}
     if edus:
@@ -116,9 +118,9 @@ class Outcome(enum.Enum):
 
     DELIVERED = "delivered"
     REFUSED = "refused"
-    """The server is there, and doesn't want it."""
+    """The server answered, and rejects the transaction."""
     FAILED = "failed"
-    """The server isn't there, or wants to be left alone for a while."""
+    """The server can't be reached, or asks not to be sent requests for a while."""
     EXCLUDED = "excluded"
     """The operator's lists exclude the server."""
 
@@ -143,5 +145,5 @@ def send(server_name: ServerName, txn_id: str, content: TransactionBody, *, seco
 
 
 def again_ms(server_name: ServerName) -> int:
-    """Return when to try a server again that failed."""
+    """Return when to try a server again after a failure, in milliseconds since the epoch."""
     return max(health.of(server_name).retry_at_ms, now_ms() + 1000)

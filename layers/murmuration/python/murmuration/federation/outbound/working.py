@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def work(message: JsonObject) -> None:
-    """Send new events and EDUs to the servers of a message, or the backlog to its one server."""
+    """Send the new events and EDUs of a message to its servers, or the backlog to its one server."""
     if not settings().federation:
         return
     if pokes.is_resumption(message):
         catch_up(message["server"])
     elif "messages_to" in message:
-        servers: Any = message["messages_to"]  # versions before named one server
+        servers: Any = message["messages_to"]  # earlier versions named one server
         send_all_messages([ServerName(servers)] if isinstance(servers, str) else servers)
     elif "edus" in message:
         send_passing(message["edus"], message["servers"], message["made_ms"])

@@ -37,14 +37,16 @@ SECONDS = 10.0
 MAX_BYTES = 65_536
 MOST_ERROR_BYTES = 4_096
 _REFUSALS = (400, 403, 404)
-"""The statuses by which a policy server refuses. Any other error says that it can't decide."""
+"""The statuses with which a policy server refuses. Any other error means that it can't decide."""
 
 
 class PolicyServers:
     """Asks for events of this server's users (`rooms.writing.policy_port.PolicyClient`)."""
 
     def ask_to_sign(self, server: PolicyServer, event: Event) -> Event:
-        """See `PolicyClient`. Raises TooLarge if an event has no room left for the signature."""
+        """Return the event signed by the policy server; see `PolicyClient`. Raises TooLarge if the signature
+        doesn't fit.
+        """
         try:
             signed = _signed(server, event, _ask(server.server_name, event, for_user=True))
         except RateLimited as error:
@@ -64,7 +66,9 @@ class PolicyServers:
 
 
 class Asked:
-    """Asks about one event of another server. It asks only once, however often the event is judged."""
+    """Asks about one event of another server. It asks only once, even if the event is judged several
+    times.
+    """
 
     def __init__(self) -> None:
         self._outcome: Event | MatrixError | None = None
@@ -72,8 +76,8 @@ class Asked:
     def ask_to_sign(self, server: PolicyServer, event: Event) -> Event:
         """Return the event with the policy server's signature.
 
-        Raises the MatrixError for which it isn't recommended; Undecided where the policy server gave no
-        answer: it has to be asked again.
+        Raises the MatrixError with which the policy server refuses the event; Undecided if it gave no answer
+        and has to be asked again.
         """
         if self._outcome is None:
             try:
@@ -104,9 +108,9 @@ def _ask(server_name: ServerName, event: Event, *, for_user: bool) -> Untrusted:
 
 
 def _signed(server: PolicyServer, event: Event, answer: Untrusted) -> Event:
-    """Return the event with the one signature that is asked for, beside all that it has.
+    """Return the event with the requested signature added to those that it has.
 
-    Raises Forbidden without that signature, and where it isn't valid: the room may name an old key.
+    Raises Forbidden if that signature is missing or invalid: the room may name an old key.
     """
     given = answer.get(server.server_name)
     signature = given.get(POLICY_SERVER_KEY_ID) if isinstance(given, dict) else None
@@ -124,7 +128,7 @@ def _signed(server: PolicyServer, event: Event, answer: Untrusted) -> Event:
 
 
 def refusal(error: Refused) -> MatrixError:
-    """Return the error with which a policy server refused, in its own words."""
+    """Return the error with which a policy server refused, with its own message."""
     body = error.body
     if not error.errcode or len(error.errcode) > 100 or not _is_small(body):
         return Forbidden("The room's policy server does not allow this")

@@ -1,7 +1,7 @@
 """Sends requests to other homeservers.
 
 A request is signed for its destination and sent over a kept connection. Its time and the size of its answer
-are bounded. A server that fails isn't asked again for a while (`health`). No request is repeated here, unless
+are limited. A server that fails isn't asked again for a while (`health`). A request is repeated only if
 `tries` says so.
 """
 
@@ -44,7 +44,7 @@ MAX_BYTES = 4 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 JSON = "application/json"
 _GONE = (502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 530)
-"""What proxies answer for a server that isn't there."""
+"""The statuses that proxies return for a server that isn't running."""
 
 
 class Answer:
@@ -93,7 +93,7 @@ def request(
     """Return the JSON object that `destination` answers.
 
     `of_path` is percent-encoded, as `path` makes it. Each of `tries` may take `seconds`. `for_user` says that
-    somebody waits, so that a server which failed over a minute ago is tried again. Raises Unreachable
+    a user waits, so that a server whose failure is over a minute ago is tried again. Raises Unreachable
     (BackingOff if it wasn't asked, TimedOut if it took too long), Refused, RateLimited, Malformed; Forbidden
     for a server that the operator's lists exclude.
     """
@@ -153,13 +153,12 @@ def stream(
     refusals: Container[int] = (),
     accept: str = JSON,
 ) -> Iterator[Answer]:
-    """Yield a successful answer (200 to 299) as it arrives, for bodies too large to be held. Raises as
-    `request`.
+    """Yield a successful answer (200 to 299) as it arrives, for bodies that are too large for memory.
 
-    `failures` are further statuses that count as the server's failure, as if it didn't answer. `answers` are
-    further statuses that are no error. `refusals` are statuses of a server that doesn't answer (502 and the
-    like) that count as the server's own answer if an errcode comes with them. `accept` is the requested type
-    of the body.
+    Raises what `request` raises. `failures` are further statuses that count as a failure of the server, as if
+    it didn't answer. `answers` are further statuses that aren't errors. `refusals` are statuses that normally
+    mean that the server isn't running (such as 502), but count as its own answer if they come with an
+    errcode. `accept` is the requested type of the body.
     """
     policy.require_allowed(destination)
     if destination == settings().server_name:
@@ -264,7 +263,7 @@ def _error_body(exchange: Exchange) -> Untrusted:
 
 
 def _retry_after_ms(header: str, body: Untrusted) -> int:
-    """Return how long a rate limit asks to wait, in milliseconds; a minute where it doesn't say."""
+    """Return how long a rate limit asks to wait, in milliseconds; one minute if it doesn't say."""
     if header.strip().isdecimal():
         return int(header.strip()[:9]) * 1000
     in_body = body.get("retry_after_ms")

@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 class RequestFailed(Exception):
-    """The other server gave no answer that can be used. The message has no secret in it."""
+    """The other server gave no usable answer. The message contains no secret."""
 
 
 class Unreachable(RequestFailed):
-    """The server wasn't reached, or a proxy before it says that it isn't there. Counts as the server's
+    """The server wasn't reached, or a proxy in front of it says that it isn't running. Counts as the server's
     failure.
     """
 
@@ -23,7 +23,7 @@ class TimedOut(Unreachable):
 
 
 class BackingOff(Unreachable):
-    """The server failed lately and isn't asked before `retry_at_ms`: nothing was sent."""
+    """The server failed recently and isn't asked before `retry_at_ms`: nothing was sent."""
 
     def __init__(self, message: str, retry_at_ms: int) -> None:
         super().__init__(message)
@@ -31,7 +31,9 @@ class BackingOff(Unreachable):
 
 
 class Refused(RequestFailed):
-    """The server answered with an error: `status`, and of its JSON `errcode` ("" without one) and `body`."""
+    """The server answered with an error: its `status`, and the `errcode` ("" if none) and `body` of
+    its JSON.
+    """
 
     def __init__(self, status: int, body: Untrusted) -> None:
         errcode, message = body.get("errcode"), body.get("error")
@@ -40,6 +42,14 @@ class Refused(RequestFailed):
         self.message = message[:1000] if isinstance(message, str) else ""
         self.body = body
         super().__init__(f"{status} {self.errcode[:100]} {self.message}".strip())
+
+    @property
+    def is_unknown_endpoint(self) -> bool:
+        """Whether the server lacks the endpoint, and nothing in the request is wrong.
+
+        Servers from before version 1.6 of the specification, and proxies, say so without an errcode.
+        """
+        return self.errcode == "M_UNRECOGNIZED" or (self.status in (404, 405) and not self.errcode)
 
 
 class RateLimited(Refused):
@@ -51,4 +61,4 @@ class RateLimited(Refused):
 
 
 class Malformed(RequestFailed):
-    """The server answered 200 with what isn't JSON, isn't an object, or is too large."""
+    """The server answered with status 200, but the body isn't JSON, isn't an object, or is too large."""

@@ -1,8 +1,8 @@
 """Records which servers don't answer, and when to ask them again.
 
-After the first failure, a server isn't asked for 10 minutes. Each further failure makes that 2 to 5 times
-longer, up to a day. Any answer of the server, or any valid request from it, ends the wait. The record is in a
-table that all functions share; a process remembers for half a minute that a server is well.
+After the first failure, a server isn't asked for 10 minutes. Each further failure makes that time 2 to 5
+times longer, up to a day. Any answer of the server, or any valid request from it, ends the wait. The record
+is in a table that all functions share; a process caches for half a minute that a server is healthy.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ FIRST_MS = 10 * 60_000
 LONGEST_MS = 24 * 3_600_000
 REMEMBERED_MS = 30_000
 AGAIN_MS = 60_000
-"""A user's request is tried once more when the last failure is older than this."""
+"""A user's request is tried once more if the last failure is older than this."""
 LONGEST_HOLD_MS = 3_600_000
 
 _seen: LruCache[str, tuple[int, Health]] = LruCache(5000)
 
 
 def of(server_name: ServerName) -> Health:
-    """Return the server's health: how it answered last. At most one read in half a minute and process."""
+    """Return the server's health: its last outcome. At most one read in half a minute for each process."""
     now, remembered = now_ms(), _seen.get(server_name)
     if remembered is not None and now - remembered[0] < REMEMBERED_MS:
         return remembered[1]
@@ -40,7 +40,7 @@ def of(server_name: ServerName) -> Health:
 
 
 def learn(server_names: Iterable[ServerName], *, anew: bool = False) -> None:
-    """Read the health of several servers, except those read lately; with `anew` of all. One request for
+    """Read the health of several servers, except those read recently; with `anew`, of all. One request for
     each 100.
     """
     now = now_ms()
@@ -54,7 +54,7 @@ def learn(server_names: Iterable[ServerName], *, anew: bool = False) -> None:
 
 
 def may_ask(health: Health, *, for_user: bool) -> bool:
-    """Return whether a server may be asked now. Where a user waits, a minute after a failure is enough."""
+    """Return whether a server may be asked now. If a user waits, one minute after a failure is enough."""
     now = now_ms()
     if now >= health.retry_at_ms:
         return True
@@ -62,7 +62,7 @@ def may_ask(health: Health, *, for_user: bool) -> bool:
 
 
 def failed(server_name: ServerName, started_ms: int) -> None:
-    """Note that the server didn't answer a request that was begun at `started_ms`."""
+    """Record that the server didn't answer a request that began at `started_ms`."""
     before, now = of(server_name), now_ms()
     grown = int(before.interval_ms * random.uniform(2, 5))
     interval = min(grown, LONGEST_MS) if before.failing_since_ms else int(FIRST_MS * random.uniform(1, 1.2))
@@ -74,7 +74,7 @@ def failed(server_name: ServerName, started_ms: int) -> None:
 
 
 def held(server_name: ServerName, wait_ms: int) -> None:
-    """Note that the server asked not to be sent requests for `wait_ms`."""
+    """Record that the server asked not to be sent requests for `wait_ms`."""
     now, before = now_ms(), of(server_name)
     retry_at = now + min(max(wait_ms, 1000), LONGEST_HOLD_MS)
     destinations.hold(server_name, retry_at)
@@ -83,9 +83,9 @@ def held(server_name: ServerName, wait_ms: int) -> None:
 
 
 def well(server_name: ServerName) -> None:
-    """Note that a server answered, or sent a valid request. It writes only if the server was known to fail.
+    """Record that a server answered, or sent a valid request. Writes only if the server was known to fail.
 
-    Events that wait for the server are sent when the schedule looks next, a minute later at most.
+    The schedule then sends the events that wait for the server, within a minute.
     """
     if of(server_name) != Health():
         destinations.clear(server_name)
@@ -94,5 +94,5 @@ def well(server_name: ServerName) -> None:
 
 
 def forget() -> None:
-    """Drop what this process remembers; the table keeps it."""
+    """Forget what this process has cached; the table keeps it."""
     _seen.clear()

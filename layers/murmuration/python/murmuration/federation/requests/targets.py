@@ -1,4 +1,6 @@
-"""The target of a federation request: path and query, percent-encoded once for signing and sending alike."""
+"""The target of a federation request: path and query, percent-encoded once, both for signing and for
+sending.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ def path(*parts: str) -> str:
 
 
 def target(of_path: str, query: Query | None = None) -> str:
-    """Return the path, and the query if it has anything: a list gives a name several times, None leaves it
-    out.
+    """Return the path, with the query if it isn't empty. A list repeats its name; None leaves the
+    name out.
     """
     pairs = [
         (name, _text(each))

@@ -16,7 +16,7 @@ MOST_THREADS = 32
 
 
 def side_by_side(call: Callable[[T], R], items: Iterable[T], *, most: int = MOST_THREADS) -> list[R]:
-    """Return what `call` returns for each item, in their order, with at most `most` calls at once.
+    """Return the result of `call` for each item, in order, with at most `most` calls at the same time.
 
     Raises what a call raises.
     """

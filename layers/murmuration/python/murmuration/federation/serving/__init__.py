@@ -1,1 +1,1 @@
-"""Answering other servers that ask about rooms: events, states, the past."""
+"""Answers other servers' questions about rooms: events, states, older events."""

@@ -14,7 +14,7 @@ from murmuration.protocol.identifiers import EventId
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.reading import summaries
 from murmuration.rooms.room import Room, prefetch
-from murmuration.storage.rooms import event_store, member_index, room_items
+from murmuration.storage.rooms import event_places, event_store, member_index, room_items
 from murmuration.storage.rooms.event_store import StoredEvent
 
 if TYPE_CHECKING:
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 
 MOST_ALLOWED = 20
-"""Of how many rooms that a join rule names the members are looked at."""
+"""How many of the rooms in a join rule are checked for the server's members."""
 
 
 def open_room(room_id: RoomId, origin: ServerName) -> Room:
-    """Return the room, for a server that is in it now. Two or three reads, the second kept by state.
+    """Return the room, for a server that is in it now. Two or three reads; the second is cached for each
+    state.
 
-    Raises NotFound for a room that this server isn't in, Forbidden for a server that isn't, or that the
+    Raises NotFound for a room that this server isn't in, Forbidden for a server that isn't in it or that the
     room's ACL denies.
     """
     if not fits_id(room_id):
@@ -44,7 +45,7 @@ def open_room(room_id: RoomId, origin: ServerName) -> Room:
 
 def open_event(event_id: EventId, origin: ServerName) -> tuple[Room, StoredEvent]:
     """Return an event and its room, for a server that is in the room. Raises NotFound, Forbidden."""
-    room_id = room_items.read_room_of(event_id) if fits_id(event_id) else None
+    room_id = event_places.read_room_of(event_id) if fits_id(event_id) else None
     if room_id is None:
         raise NotFound("There is no such event")
     room = open_room(room_id, origin)
@@ -52,7 +53,7 @@ def open_event(event_id: EventId, origin: ServerName) -> tuple[Room, StoredEvent
 
 
 def find_event(room: Room, event_id: EventId) -> StoredEvent:
-    """Return an event of the room, if it isn't a rejected one. Raises NotFound."""
+    """Return an event of the room, unless it is a rejected one. Raises NotFound."""
     found = event_store.read([event_id], room.version, room.room_id) if fits_id(event_id) else {}
     stored = found.get(event_id)
     if stored is None or stored.room_id != room.room_id or stored.kind == "rejected":
@@ -61,12 +62,12 @@ def find_event(room: Room, event_id: EventId) -> StoredEvent:
 
 
 def take_state_request(origin: ServerName) -> None:
-    """Take a request that needs many reads from the server's rate limit. Raises LimitExceeded."""
+    """Count a request that needs many reads against the server's rate limit. Raises LimitExceeded."""
     rate_limits.check("federation_state", origin)
 
 
 def find_placed_event(room: Room, event_id: EventId) -> StoredEvent:
-    """Return an event of the room whose state before it is known, as `find_event` does. Raises NotFound."""
+    """Return an event of the room, as `find_event` does, if the state before it is known. Raises NotFound."""
     stored = find_event(room, event_id)
     if not stored.is_placed:
         raise NotFound("The state before this event is not known")
@@ -93,7 +94,7 @@ def open_known_room(room_id: RoomId, origin: ServerName) -> Room:
 
 
 def load_rooms(room_ids: Iterable[RoomId]) -> dict[str, Room]:
-    """Return those of the rooms that this server is in, with what `may_know` asks, in two round trips."""
+    """Return those rooms that this server is in, with the state that `may_know` needs. Two round trips."""
     wanted = [room_id for room_id in dict.fromkeys(room_ids) if fits_id(room_id)]
     heads = fetch_all([room_items.head_read(room_id) for room_id in wanted])
     rooms = {str(head.room_id): Room(head) for head in heads if head is not None and head.is_resident}
@@ -102,9 +103,9 @@ def load_rooms(room_ids: Iterable[RoomId]) -> dict[str, Room]:
 
 
 def may_know(room: Room, origin: ServerName) -> bool:
-    """Return whether somebody of `origin` may see or join the room, or is in it or invited to it.
+    """Return whether a user of `origin` may see or join the room, or is in it or invited to it.
 
-    Of a restricted room that is so if somebody of theirs is in one of the rooms whose members may join.
+    They may join a restricted room if a user of `origin` is in one of the rooms whose members may join.
     """
     if not room.federates:
         return False

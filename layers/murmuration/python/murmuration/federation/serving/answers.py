@@ -1,4 +1,6 @@
-"""Answers that may be large: a function answers at most 6 MB, in Base64 where they are compressed."""
+"""Answers that may be large: a function's answer has at most 6 MB, and compressed ones are encoded in
+Base64.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,12 @@ from typing import Any
 from murmuration.protocol.errors import Unavailable
 
 PLAIN_BYTES = 1_000_000
-"""Answers up to this size need no compression by the function."""
+"""The function doesn't compress answers up to this size."""
 MOST_PLAIN_BYTES = 5_500_000
 MOST_PACKED_BYTES = 4_200_000
-"""Compressed bytes that stay below 6 MB in Base64."""
+"""The largest number of compressed bytes that stay below 6 MB in Base64."""
 COMPRESSED_TO = 2
-"""Compression makes events at least so many times smaller; signatures and hashes shrink little."""
+"""Compression makes events at least this many times smaller; signatures and hashes hardly shrink."""
 MOST_RAW_BYTES = 32_000_000
 
 
@@ -49,7 +51,7 @@ def packed(value: Any, *, gzip: bool) -> Packed:
 
 
 def require_room_for(number: int, *, gzip: bool) -> None:
-    """Raise Unavailable if an answer of about `number` bytes wouldn't fit. Call it before making the
+    """Raise Unavailable if an answer of about `number` bytes wouldn't fit. Call it before building the
     answer.
     """
     if not gzip and number * 4 // 3 > MOST_PLAIN_BYTES:
@@ -59,13 +61,13 @@ def require_room_for(number: int, *, gzip: bool) -> None:
 
 
 class Size:
-    """Counts the bytes of an answer while it is put together."""
+    """Counts the bytes of an answer while it is built."""
 
     def __init__(self, most: int = MOST_RAW_BYTES) -> None:
         self.left = most
 
     def take(self, number: int) -> bool:
-        """Count bytes; False if there is no room for them."""
+        """Count bytes. Returns False if there is no room for them."""
         if number > self.left:
             return False
         self.left -= number

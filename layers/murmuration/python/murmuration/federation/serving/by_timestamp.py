@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def get_event_by_timestamp(origin: ServerName, room_id: RoomId, ts: int, *, forward: bool) -> EventAtTime:
-    """Return the event closest to `ts` (milliseconds) that is not before it, or backward not after it.
+    """Return the event closest to `ts` (milliseconds): not before it or, backward, not after it.
 
-    An event's time says nothing of its content, so its visibility doesn't matter; events that no client is
-    shown are left out. Raises NotFound, Forbidden.
+    An event's time reveals nothing of its content, so its visibility doesn't matter. Events that no client
+    sees are left out. Raises NotFound, Forbidden.
     """
     room = open_room(room_id, origin)
     head = room.head

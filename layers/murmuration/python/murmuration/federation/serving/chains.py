@@ -22,7 +22,7 @@ def auth_chain(
 ) -> list[Event]:
     """Return the auth chains of events, each event once, the nearest first. Two round trips for each level.
 
-    `known` are events that needn't be read. Raises Unavailable where the events exceed `size`.
+    `known` are events that needn't be read. Raises Unavailable if the events exceed `size`.
     """
     size = size or Size()
     at_hand = {event.event_id: event for event in known}

@@ -1,6 +1,6 @@
-"""How large a room's state is, for a server whose operator wants to know before its users join.
+"""The complexity of a room's state, for a server whose operator limits the rooms that its users join.
 
-Synapse asks this where `limit_remote_rooms` is set, and this server does where `federation_max_members` is
+Synapse asks for it if `limit_remote_rooms` is set, and this server does if `federation_max_members` is set
 (`federation.membership.limits`). It isn't in the specification, so the path is Synapse's.
 """
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId, ServerName
 
 EVENTS_PER_COMPLEXITY = 500
-"""Servers count the events of the current state, and tell that number divided by this."""
+"""Servers count the events of the current state, and report that number divided by this."""
 
 
 def get_complexity(origin: ServerName, room_id: RoomId) -> ComplexityAnswer:
     """Return the number of events in the room's current state, divided by `EVENTS_PER_COMPLEXITY`.
 
-    One read more than it takes to know whether `origin` may ask, however large the state is. Raises NotFound
+    Takes one read more than the check whether `origin` may ask, however large the state is. Raises NotFound
     for a room that this server isn't in or that `origin`'s users may not see or join, Forbidden for a server
     that the room's ACL denies, LimitExceeded.
     """

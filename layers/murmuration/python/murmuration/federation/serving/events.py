@@ -47,5 +47,5 @@ def _require_kept(stored: StoredEvent) -> None:
 
 
 def transaction(pdus: Sequence[Pdu]) -> TransactionBody:
-    """Return the form in which answers have PDUs."""
+    """Return PDUs in the form of a transaction, as answers have them."""
     return {"origin": settings().server_name, "origin_server_ts": now_ms(), "pdus": pdus}

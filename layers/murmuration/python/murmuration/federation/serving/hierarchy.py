@@ -20,15 +20,16 @@ if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import Content
 
 MOST_SUMMARIES = 200
-"""How many children are told of; the others can be asked for one by one."""
+"""How many children an answer includes. Other servers can ask for the rest one by one."""
 
 
 def get_hierarchy(origin: ServerName, room_id: RoomId, *, suggested_only: bool) -> Answer:
-    """Return the room, the children that users of `origin` may see or join, and those that they may not.
+    """Return the room, the children that users of `origin` may see or join, and the IDs of those that they
+    may not.
 
-    Children that this server doesn't take part in are left out: others know of them. Raises NotFound for a
-    room that this server isn't in or that `origin`'s users may not see or join, Forbidden for a server that
-    the room's ACL denies, LimitExceeded.
+    Children that this server isn't in are left out: other servers know them. Raises NotFound for a room that
+    this server isn't in or that `origin`'s users may not see or join, Forbidden for a server that the room's
+    ACL denies, LimitExceeded.
     """
     rate_limits.check("federation_directory", origin)
     room = open_known_room(room_id, origin)
@@ -44,7 +45,7 @@ def get_hierarchy(origin: ServerName, room_id: RoomId, *, suggested_only: bool) 
 def _children(
     origin: ServerName, room_ids: Sequence[RoomId], budget: Budget
 ) -> tuple[list[Content], list[str]]:
-    """Of these rooms, the summaries of those that `origin` may know of, and the IDs of those it may not."""
+    """Return the summaries of the rooms that `origin` may see, and the IDs of those that it may not."""
     children: list[Content] = []
     inaccessible: list[str] = []
     for room_id, room in load_rooms(room_ids).items():

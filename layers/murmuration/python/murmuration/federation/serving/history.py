@@ -1,4 +1,4 @@
-"""Events of the past, by the graph: the events that come before given ones.
+"""Older events, by the graph: the events that come before given ones.
 
 https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
 """
@@ -67,7 +67,7 @@ def get_missing_events(origin: ServerName, room_id: RoomId, body: Body) -> Missi
 
 
 def _fitting(room: Room, origin: ServerName, found: Sequence[StoredEvent]) -> list[Pdu]:
-    """Return the PDUs of the first events, as many as an answer has room for."""
+    """Return the PDUs of the first events, as many as fit into an answer."""
     size = Size(MOST_BYTES)
     kept = []
     for stored in found:
@@ -78,7 +78,7 @@ def _fitting(room: Room, origin: ServerName, found: Sequence[StoredEvent]) -> li
 
 
 class _Walk:
-    """A walk from events to those before them, the deepest first. Rejected events are passed over."""
+    """A walk from events to those before them, the deepest first. Rejected events are skipped."""
 
     def __init__(self, room: Room, *, stop: Collection[EventId] = (), min_depth: int = 0) -> None:
         self.room = room
@@ -88,7 +88,7 @@ class _Walk:
         self._reads = 0
 
     def go(self, starts: Iterable[EventId], limit: int) -> list[StoredEvent]:
-        """Return up to `limit` events, `starts` included. Soft-failed ones are among them if others follow
+        """Return up to `limit` events, including `starts`. Soft-failed events are included if others follow
         them.
         """
         found: list[StoredEvent] = []
@@ -110,9 +110,7 @@ class _Walk:
         return found
 
     def read(self, event_ids: Iterable[EventId]) -> list[StoredEvent]:
-        """Return those of the events that are known to be in the room. Events near them in the log are
-        read too.
-        """
+        """Return those events that are known to be in the room. Events near them in the log are read too."""
         wanted = [it for it in event_ids if fits_id(it)]
         unknown = [event_id for event_id in wanted if event_id not in self._known]
         if unknown and self._reads < _MOST_READS:

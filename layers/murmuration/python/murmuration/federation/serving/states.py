@@ -1,4 +1,4 @@
-"""The state of a room before an event: whole, or as IDs.
+"""The state of a room before an event: whole events, or only their IDs.
 
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1stateroomid
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import EventId, RoomId, ServerName
 
 FEW = 30
-"""A state of so few events is read one by one."""
+"""If a state has at most this many events, they are read one by one."""
 
 
 def get_state(origin: ServerName, room_id: RoomId, event_id: EventId, *, gzip: bool) -> Packed:

@@ -2,7 +2,7 @@
 
 The history visibility at an event decides, together with the memberships of the server's users at that event.
 A server in the room may see what its users could see. Events of an erased user are whole only for servers
-that were in the room then.
+that were in the room at the time.
 https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
 """
 
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from murmuration.protocol import state_trie
 from murmuration.protocol.event_types import HISTORY_VISIBILITY_KEY, MEMBER
 from murmuration.protocol.events import StateKey
-from murmuration.protocol.identifiers import EventId, ServerName, server_name_of
+from murmuration.protocol.identifiers import EventId, ServerName, server_name_of, server_of
 from murmuration.protocol.state_trie import NodeId
 from murmuration.protocol.visibility import server_may_see, visibility_of
 from murmuration.rooms.reading.erasures import event_copy
 from murmuration.rooms.room import Room
-from murmuration.storage.rooms import erasures, member_index, room_items, snapshots
+from murmuration.storage.rooms import erasures, event_store, member_index, snapshots
 from murmuration.storage.rooms.event_store import StoredEvent
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ _MOST_USERS = 100
 def pdus_for(room: Room, origin: ServerName, events: Sequence[StoredEvent]) -> list[Pdu]:
     """Return the PDUs of events of one room, in their order; those that `origin` may not see are redacted.
 
-    Those that were purged are left out. Reads nothing where history is shared. Else a few round trips for all
-    events together.
+    Purged events are left out. If the history is shared, nothing is read; else it takes a few round trips for
+    all events together.
     """
     events = [stored for stored in events if stored.entry is None or not stored.entry.purged]
     before = {stored.event.event_id: _visibility(room, stored) for stored in events}
@@ -52,9 +52,9 @@ def pdus_for(room: Room, origin: ServerName, events: Sequence[StoredEvent]) -> l
         visibilities = [before[event.event_id]]
         if event.state_pair == HISTORY_VISIBILITY_KEY:
             visibilities.append(visibility_of(event.content))
-        if event.membership is not None and member_index.server_of(event.member_id) == origin:
+        if event.membership is not None and server_of(event.member_id) == origin:
             seen.add(event.membership)
-        # Without a place it is known as part of a state, which is given to whoever is in the room.
+        # An event without a place is known only as part of a state, which any server in the room may get.
         given = event.is_state and (
             stored.state_root is None
             or (event.state_pair in current and current[event.state_pair].event.event_id == event.event_id)
@@ -77,15 +77,15 @@ def _visibility(room: Room, stored: StoredEvent) -> Any:
         return "joined"
     fetch = snapshots.fetch_from(room.room_id)
     event_id = state_trie.get(stored.state_root, [HISTORY_VISIBILITY_KEY], fetch).get(HISTORY_VISIBILITY_KEY)
-    events = room_items.read_events([event_id], room.version, room.room_id) if event_id is not None else {}
+    events = event_store.read_events([event_id], room.version, room.room_id) if event_id is not None else {}
     return visibility_of(events[event_id].content if event_id in events else None)
 
 
 def _memberships(room: Room, origin: ServerName, roots: Iterable[NodeId]) -> dict[NodeId, set[str]]:
     """Return the memberships, other than leave, that the server's users had in each of these states.
 
-    Users who are in the room now are looked up first. Only where none of them was joined is a whole state
-    read, for users who have left since.
+    Users who are in the room now are looked up first. Only if none of them was joined is a whole state read,
+    for users who have left since.
     """
     wanted = list(roots)
     if not wanted:
@@ -106,9 +106,9 @@ def _memberships(room: Room, origin: ServerName, roots: Iterable[NodeId]) -> dic
 
 
 def _said(room: Room, by_root: dict[NodeId, dict[StateKey, EventId]]) -> dict[NodeId, set[str]]:
-    """Return what the member events of each state say."""
+    """Return the memberships in the member events of each state."""
     ids = list(dict.fromkeys(event_id for state in by_root.values() for event_id in state.values()))
-    events = room_items.read_events(ids, room.version, room.room_id) if ids else {}
+    events = event_store.read_events(ids, room.version, room.room_id) if ids else {}
     said = {event_id: event.membership or "leave" for event_id, event in events.items()}
     return {
         root: {said[event_id] for event_id in state.values() if event_id in said}

@@ -1,4 +1,4 @@
-"""Large uploads by PUT, which CloudFront stores: the IDs that allow them, and what becomes of them.
+"""Large uploads by PUT, which CloudFront stores: the IDs that allow them, and how they are completed.
 
-What functions and API Gateway store is in `repository` and `placing`.
+Uploads that functions and API Gateway store are in `repository` and `placing`.
 """

@@ -1,18 +1,18 @@
-"""Uploads by PUT that CloudFront stores in the bucket: what becomes of them.
+"""Completes or refuses uploads by PUT, which CloudFront stores in the bucket.
 
-An upload that is larger than API Gateway takes goes from CloudFront into the bucket, below `incoming/`. No
+An upload that is too large for API Gateway goes from CloudFront into the bucket, below `incoming/`. No
 function sees it on its way. The viewer function lets it through if its media ID was signed for the request's
 access token (`signed_ids`). The bucket then queues a message, and a worker calls `settle` for the object.
-Only `settle` makes the object the content of its ID. Everything else is deleted.
+Only `settle` makes the object the content of its ID. Every other object is deleted.
 
-S3 may send an event twice. A worker may stop anywhere, or run beside another one. So:
+S3 may send an event twice. A worker may stop anywhere, or run concurrently with another one. So:
 
-- The content gets a key that follows from its ETag. Repeating the copy writes the same bytes.
+- The content's key is derived from its ETag. Repeating the copy writes the same bytes.
 - One transaction completes the ID and counts the bytes. It is refused if either was done before.
-- A refusal first notes that the ID is refused, under the condition that it is pending. After that no other
-  run can complete it, so its copy can be deleted. The item stays for a while: it says who pays for more.
+- A refusal first notes that the ID is refused, on condition that it is pending. After that no other run can
+  complete it, so its copy can be deleted. The item stays for a while: it says who pays for further uploads.
 - A settled upload leaves an empty object behind, until the bucket deletes it. As long as the ID can be used,
-  S3 refuses a second upload to it, because the viewer function has S3 store only what isn't there.
+  S3 refuses a second upload to it, because the viewer function makes S3 store only new keys.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
 QUEUE = "incoming-uploads"
 FOLDER = "incoming"
-"""What the keys of uploads begin with that aren't settled."""
+"""The prefix of the keys of uploads that aren't settled."""
 LATE_MS = 3 * 86_400_000
-"""How long after its ID has expired an upload may be settled. The viewer function lets none begin by then,
-but a worker may come late; the bucket deletes what is older."""
+"""How long after its ID has expired an upload may still be settled. The viewer function lets no upload begin
+by then, but a worker may be late. The bucket deletes older objects."""
 EMPTY_TYPE = "application/octet-stream"
 NOT_UPLOADING = (moderation.LOCKED, moderation.SUSPENDED, "guest")
 """Flags of devices whose users may not upload."""
@@ -52,7 +52,7 @@ class Refusal(Exception):
 
 
 def settle_all(message: JsonObject) -> None:
-    """Settle the uploads that a message of the bucket's names. Other messages, such as its test, do nothing.
+    """Settle the uploads that a message from the bucket names. Other messages, such as its test, are ignored.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
     """
@@ -64,7 +64,7 @@ def settle_all(message: JsonObject) -> None:
 def settle(media_id: str) -> None:
     """Make an object that CloudFront stored the content of its media ID, or delete it.
 
-    May be called again at any time, also beside itself. Raises ConditionFailed if something else changed the
+    May be called again at any time, also concurrently. Raises ConditionFailed if something else changed the
     ID meanwhile: the next call finds out what to do.
     """
     stored = objects.describe(object_of(media_id))
@@ -89,14 +89,22 @@ def object_of(media_id: str) -> str:
 
 
 def hurry(media: Media) -> None:
-    """Invoke the worker if an upload to a pending ID has arrived. Nobody else does, but for a sweep."""
-    if media.device_id is not None and objects.size_of(object_of(media.media_id)):
+    """Invoke the worker if an upload to a pending ID has arrived. Otherwise only a sweep does."""
+    if has_arrived(media):
         queues.ring(QUEUE, queues.UNKNOWN)
 
 
+def has_arrived(media: Media) -> bool:
+    """Return whether CloudFront has stored an upload to a pending ID that isn't settled yet.
+
+    One look into the bucket, and none for an ID that takes no such uploads.
+    """
+    return media.device_id is not None and bool(objects.size_of(object_of(media.media_id)))
+
+
 def _complete(media: Media, stored: Description) -> None:
-    """Copy the object to where media are, and complete the ID. Raises Refusal, and then the ID is refused for
-    good.
+    """Copy the object to the key for media, and complete the ID. Raises Refusal; then the ID is refused
+    permanently.
     """
     content = _content(media, stored)
     if reason := _reason_against(media, stored):
@@ -119,7 +127,7 @@ def _complete(media: Media, stored: Description) -> None:
 
 
 def _refuse(media: Media, content: Content, reason: str) -> None:
-    """Note that an ID is refused, if it is pending, then delete the copy. Raises Refusal.
+    """Record that an ID is refused, if it is pending, then delete the copy. Raises Refusal.
 
     Raises ConditionFailed if the ID was completed meanwhile.
     """
@@ -131,14 +139,14 @@ def _refuse(media: Media, content: Content, reason: str) -> None:
 
 
 def _charge(media: Media, puts: int, size: int, kilobyte: float = 0.0) -> None:
-    """Charge an upload to the user: so many writes to the bucket, and for each kilobyte its way through
-    CloudFront and `kilobyte`.
+    """Charge an upload to its user: `puts` writes to the bucket and, for each KB, CloudFront's price and
+    `kilobyte`.
     """
     budgets.charge(media.user_id, puts * budgets.OBJECT_PUT + size / 1024 * (budgets.TO_ORIGIN_KB + kilobyte))
 
 
 def _reason_against(media: Media, stored: Description) -> str:
-    """Return why an upload can't be taken; empty if it can."""
+    """Return why an upload is refused; empty if it isn't."""
     if media.begun is not None:
         return "another upload to the ID has begun"
     if media.pending_until_ms is None:

@@ -1,10 +1,10 @@
-"""Media IDs that carry a proof, so that CloudFront's viewer function can tell who may upload to them.
+"""Media IDs that contain a proof, so that CloudFront's viewer function can tell who may upload to them.
 
 A signed ID has 24 random characters, the second in which it expires (ten digits), and a signature of 22
 characters. The signature covers the server's name, the rest of the ID, and the access token with which the ID
 was created. The viewer function reads no table, but it sees the token of the request that uploads. So nobody
 else can upload to the ID, although the ID itself may be in an event that a whole room has seen. A client
-whose token was refreshed in between needs a new ID. `infra_shared/viewer.js` checks the same.
+whose token was refreshed in between needs a new ID. `infra_shared/viewer.js` makes the same check.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ _SIGNED = re.compile(r"([\w-]{24}(\d{10}))([\w-]{22})", re.ASCII)
 
 
 def upload_key(viewer_secret: str) -> str:
-    """Return the key of the signatures. It follows from the viewer secret, which can't be found from it."""
+    """Return the key of the signatures. It is derived from the viewer secret, which can't be computed from
+    it.
+    """
     digest = hmac.digest(viewer_secret.encode(), KEY_LABEL, "sha256")
     return urlsafe_b64encode(digest).decode().rstrip("=")
 

@@ -1,8 +1,8 @@
 """The authorisation rules: which events a room allows, by its version.
 
-`auth_event_types` selects the state that authorises an event, `check_auth_events` judges the event's own
-choice of it, `check_auth` the event by any state: that of its auth events, that before it, or the current
-one. What the rules say is in `rules` and the modules it is made of; how they are numbered is in `table`.
+`auth_event_types` selects the state that authorises an event. `check_auth_events` checks the event's own
+selection. `check_auth` checks the event by any state: that of its auth events, that before it, or the current
+one. The rules are in `rules` and the modules that it imports; `table` numbers them.
 
 https://spec.matrix.org/v1.19/server-server-api/#authorisation-rules, and the pages of the room versions.
 """

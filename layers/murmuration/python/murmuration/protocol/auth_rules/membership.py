@@ -1,4 +1,4 @@
-"""The rules about m.room.member. The *target user* is the one whom the state key names."""
+"""The rules about m.room.member. The *target user* is the one that the state key names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def check_membership(facts: Facts) -> Verdict:
 
 
 def _target(facts: Facts) -> UserId:
-    """Return the target user; the first rule has made sure that there is one."""
+    """Return the target user; the first rule ensures that there is one."""
     return facts.event.member_id
 
 
@@ -36,10 +36,10 @@ def _has_target_and_membership(facts: Facts) -> Verdict:
 
 
 def _signed_by_authoriser(facts: Facts) -> Verdict:
-    """Refuse an event that the authorising user's server hasn't signed.
+    """Refuse an event without a signature of the authorising user's server.
 
-    Whether its signature is a valid one needs that server's keys, so `validation` has checked it with all the
-    others when the event came in.
+    Whether the signature is valid depends on that server's keys, so `validation` has checked it with all
+    other signatures when the event arrived.
     """
     if "join_authorised_via_users_server" not in facts.event.content or facts.template:
         return None
@@ -59,7 +59,7 @@ def _first_join(facts: Facts) -> Verdict:
 
 
 def _founders(facts: Facts) -> frozenset[str]:
-    """Return who may join before there are join rules: the creator, but not additional creators."""
+    """Return the users who may join before there are join rules: the creator, but not additional creators."""
     return frozenset({facts.create.sender}) if facts.version.implicit_room_creator else facts.creators()
 
 
@@ -198,7 +198,7 @@ def _restricted(version: RoomVersion) -> bool:
 
 
 def _if_membership(membership: str, rules: RuleTable) -> Rule:
-    """Return the rule that holds the rules for one membership."""
+    """Return the rule that applies the rules for one membership."""
 
     def check(facts: Facts) -> Verdict:
         return rules(facts) if facts.event.content.get("membership") == membership else None

@@ -55,10 +55,11 @@ def _first_power_levels(facts: Facts) -> Verdict:
 
 
 def _changed_properties(facts: Facts) -> Verdict:
-    """Before room version 10 this is the first rule to look at more than `users`.
+    """Refuse changes of levels that the sender isn't powerful enough to change.
 
-    What is no level in any accepted form can't be compared, and so is refused here; a room's first
-    m.room.power_levels event may hold it, as the rule before has allowed that.
+    Before room version 10 this is the first rule that checks more than `users`. A value that isn't a level in
+    any accepted form can't be compared, so it is refused here. A room's first m.room.power_levels event may
+    contain one, because the rule before has allowed that event.
     """
     if not facts.version.integer_power_levels and (
         refusal := _refuse_malformed(facts, (*DEFAULT_LEVELS, "events", "notifications"))
@@ -112,7 +113,7 @@ def _refuse_added(facts: Facts, section: str) -> Refusal | None:
 
 
 def _above(limit: int | float, levels: Iterable[tuple[str, int | None]]) -> str | None:
-    """Return the name of a level beyond the limit, if there is one; levels that are not given don't count."""
+    """Return the name of a level above the limit, if there is one. Missing levels don't count."""
     return next((name for name, level in levels if level is not None and level > limit), None)
 
 
@@ -121,7 +122,7 @@ def _limited_sections(facts: Facts) -> tuple[str, ...]:
 
 
 def _entries(facts: Facts, section: str) -> tuple[dict[str, int], dict[str, int]]:
-    """Return the section's levels now, and as the event would have them."""
+    """Return a section's levels as they are now, and as the event would set them."""
     return facts.power_levels.entry_levels(section), facts.new_levels.entry_levels(section)
 
 

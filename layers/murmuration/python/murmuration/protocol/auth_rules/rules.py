@@ -18,9 +18,10 @@ from murmuration.protocol.room_versions import RoomVersion
 def check_auth(event: Event, state: Mapping[StateKey, Event], *, template: bool = False) -> None:
     """Raise AuthRuleViolation unless the rules of the event's room version allow it in that state.
 
-    `state` has the state events of `auth_state_types_of(event)` that exist, and may have others. All rules
-    apply but those about the event's own `auth_events`, which are `check_auth_events`'s. A `template` is an
-    event yet to be signed (of /make_join, say), which is not asked for its authorising server's signature.
+    `state` has the existing state events of `auth_state_types_of(event)`, and may have others. All rules
+    apply except those about the event's own `auth_events`, which `check_auth_events` checks. A `template` is
+    an event that isn't signed yet (of /make_join, for example), so its authorising server's signature isn't
+    required.
 
     https://spec.matrix.org/v1.19/server-server-api/#authorisation-rules
     """
@@ -30,10 +31,11 @@ def check_auth(event: Event, state: Mapping[StateKey, Event], *, template: bool 
 
 
 def check_auth_events(event: Event, auth_events: Mapping[EventId, Event], rejected: Collection[str]) -> None:
-    """Raise AuthRuleViolation unless the event's `auth_events` are what they should be, as a set.
+    """Raise AuthRuleViolation unless the set of the event's `auth_events` is right.
 
-    `auth_events` has the events by ID, and from room version 12 on also the create event that the room ID
-    names; with one of them missing the event is refused. `rejected` are the IDs of those that were rejected.
+    `auth_events` has the events by ID and, from room version 12 on, also the create event that the room ID
+    names. If one of them is missing, the event is refused. `rejected` are the IDs of those that were
+    rejected.
     """
     version = event.room_version
     if event.type == CREATE:
@@ -47,7 +49,7 @@ def check_auth_events(event: Event, auth_events: Mapping[EventId, Event], reject
 
 
 def create_event_id(event: Event) -> EventId:
-    """Return the ID of the create event that the event's room ID stands for, from room version 12 on."""
+    """Return the ID of the create event that the event's room ID names, from room version 12 on."""
     return EventId("$" + event.room_id[1:])
 
 
@@ -95,7 +97,7 @@ def _auth_events(facts: Facts) -> Verdict:
 
 
 def _federates(facts: Facts) -> Verdict:
-    """If m.federate of the create event is false, its sender's server alone may send events."""
+    """If m.federate of the create event is false, only its sender's server may send events."""
     if facts.create.content.get("m.federate") is False and (
         facts.event.sender_server != facts.create.sender_server
     ):
@@ -104,7 +106,7 @@ def _federates(facts: Facts) -> Verdict:
 
 
 def _aliases(facts: Facts) -> Verdict:
-    """If type is m.room.aliases, a server has the aliases of its own domain and nobody else's."""
+    """If type is m.room.aliases, a server may only set the aliases of its own domain."""
     if facts.event.type != ALIASES:
         return None
     if facts.event.state_key is None:
@@ -121,7 +123,7 @@ def _sender_joined(facts: Facts) -> Verdict:
 
 
 def _third_party_invite(facts: Facts) -> Verdict:
-    """If type is m.room.third_party_invite, whoever may invite may send it."""
+    """If type is m.room.third_party_invite, every user who may invite may send it."""
     if facts.event.type != THIRD_PARTY_INVITE:
         return None
     if facts.power_levels.can_invite(facts.event.sender):
@@ -145,7 +147,7 @@ def _state_key_of_user(facts: Facts) -> Verdict:
 
 
 def _redaction(facts: Facts) -> Verdict:
-    """If type is m.room.redaction, it takes the redact level, or an event of the sender's own server."""
+    """If type is m.room.redaction, it needs the redact level, or an event of the sender's own server."""
     if facts.event.type != REDACTION:
         return None
     if facts.power_levels.can_redact(facts.event.sender):

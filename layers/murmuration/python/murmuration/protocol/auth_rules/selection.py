@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 def auth_event_types(
     version: RoomVersion, event_type: str, sender: UserId, state_key: str | None, content: Content
 ) -> list[StateKey]:
-    """Return the (type, state key) pairs of the state events that an event's `auth_events` names, where they
+    """Return the (type, state key) pairs of the state events to name in an event's `auth_events`, if they
     exist.
 
-    From room version 12 on the create event is not among them, though `check_auth` needs it as well:
-    `auth_state_types` has it.
+    From room version 12 on the create event isn't among them, though `check_auth` needs it too; it is in
+    `auth_state_types`.
     """
     if event_type == CREATE:
         return []
@@ -37,7 +37,7 @@ def auth_event_types(
 def auth_state_types(
     version: RoomVersion, event_type: str, sender: UserId, state_key: str | None, content: Content
 ) -> list[StateKey]:
-    """Return the pairs of the state events that `check_auth` looks at: `auth_event_types` and the create
+    """Return the pairs of the state events that `check_auth` needs: `auth_event_types` and the create
     event.
     """
     pairs = auth_event_types(version, event_type, sender, state_key, content)

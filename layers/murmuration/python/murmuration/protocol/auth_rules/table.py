@@ -1,9 +1,9 @@
-"""How the rules are written down: as tables, from which the numbering of each room version's page follows.
+"""The form of the rules: tables, from which the numbers on each room version's page follow.
 
 A table lists checks in the specification's order, each with the room versions that have it. A check looks at
-the facts and answers ALLOW, a Refusal, or None: go on with the next. A refusal is numbered by the place of
-its check among those that the room version has, table within table: "5.3.2" is the second check of the third
-check of the fifth.
+the facts and returns ALLOW, a Refusal, or None, which means that the next check decides. A refusal's number
+is the position of its check among those of the room version, table within table: "5.3.2" is the second check
+of the third check of the fifth.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class AuthRuleViolation(Forbidden):
     """An event that the room's authorisation rules reject.
 
-    `rule` is the number of the rule, as the specification's page of that room version numbers them: "5.3.2".
-    `malformed` tells that the event is wrong in itself: nobody could send it.
+    `rule` is the number of the rule on the specification's page of that room version: "5.3.2". `malformed`
+    says that the event itself is wrong: no user could send it.
     """
 
     def __init__(self, rule: str, message: str, *, malformed: bool = False) -> None:
@@ -35,7 +35,7 @@ class AuthRuleViolation(Forbidden):
 
 
 class Refusal(NamedTuple):
-    """A check's answer that the event is rejected: the reason, and the rule if the check holds several.
+    """A check's answer that rejects the event: the reason, and the rule if the check contains several.
 
     `malformed` means that no user could send the event, whatever their power.
     """
@@ -45,7 +45,7 @@ class Refusal(NamedTuple):
     malformed: bool = False
 
     def under(self, number: int) -> Refusal:
-        """Return the same refusal, seen from the table above."""
+        """Return the same refusal with its number in the table above."""
         return self._replace(path=(number, *self.path))
 
     def violation(self) -> AuthRuleViolation:
@@ -72,7 +72,7 @@ class Facts:
 
     @property
     def create(self) -> Event:
-        """The room's create event, which `check_auth` has made sure of."""
+        """The room's create event; `check_auth` has ensured that there is one."""
         return self.state[(CREATE, "")]
 
     @property
@@ -98,13 +98,13 @@ class Facts:
 
     @property
     def join_rule(self) -> str:
-        """The room's join rule, "invite" where the state has none."""
+        """The room's join rule, "invite" if the state has none."""
         join_rules = self.state.get((JOIN_RULES, ""))
         rule = join_rules.content.get("join_rule") if join_rules else None
         return rule if isinstance(rule, str) else "invite"
 
     def membership(self, user_id: UserId) -> str:
-        """Return the user's current membership, "leave" for one the room has never heard of."""
+        """Return the user's current membership, "leave" if the room has none for them."""
         member = self.state.get((MEMBER, user_id))
         return (member.membership if member else None) or "leave"
 
@@ -128,21 +128,21 @@ def refuse(message: str) -> Check:
 
 
 class Rule(NamedTuple):
-    """A check, and which room versions have it."""
+    """A check, and the room versions that have it."""
 
     check: Check
     only_in: Condition = lambda _version: True
 
 
 class RuleTable:
-    """Checks in the specification's order; as a check itself it stands for the table nested in a rule."""
+    """Checks in the specification's order. Used as a check itself, it is a table nested in a rule."""
 
     def __init__(self, *rules: Rule) -> None:
         self._rules = rules
         self._by_version: dict[str, tuple[Check, ...]] = {}
 
     def checks(self, version: RoomVersion) -> tuple[Check, ...]:
-        """Return the checks that the room version has; a check's rule number is its place here, counted
+        """Return the checks that the room version has. A check's rule number is its position here, counted
         from 1.
         """
         checks = self._by_version.get(version.id)

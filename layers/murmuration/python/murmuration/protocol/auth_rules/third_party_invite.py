@@ -1,4 +1,4 @@
-"""The rules about an invite that a third-party identifier's owner has redeemed.
+"""The rules about a third-party invite that the identifier's owner has accepted.
 
 https://spec.matrix.org/v1.19/server-server-api/#third-party-invites
 """
@@ -82,7 +82,7 @@ def _invite_to_identifier(facts: Facts) -> Event | None:
 
 
 def _public_keys(content: Content) -> Iterator[bytes]:
-    """Yield the keys under `public_key` and `public_keys`; what is not Base64 is passed over."""
+    """Yield the keys under `public_key` and `public_keys`. Values that aren't Base64 are skipped."""
     listed = content.get("public_keys")
     entries = [content, *(listed if isinstance(listed, list) else [])]
     for entry in entries:
@@ -95,7 +95,7 @@ def _public_keys(content: Content) -> Iterator[bytes]:
 
 
 def _ed25519_signatures(signed: JsonObject) -> Iterator[tuple[ServerName, str]]:
-    """Yield the server name and key ID of each signature there is to try."""
+    """Yield the server name and key ID of each signature to try."""
     signatures = signed.get("signatures")
     for server_name in signatures if isinstance(signatures, dict) else ():
         for key_id in key_ids_of(signed, server_name):

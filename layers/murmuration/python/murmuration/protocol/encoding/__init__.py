@@ -1,1 +1,1 @@
-"""Encodings: canonical JSON, unpadded base64, globs, paths of properties."""
+"""Encodings: canonical JSON, unpadded base64, globs, property paths."""

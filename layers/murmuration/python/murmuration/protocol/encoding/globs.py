@@ -1,8 +1,8 @@
-"""Glob patterns, as push rules, server ACLs and filters use them.
+"""Glob patterns, for push rules, server ACLs and filters.
 
-`*` matches zero or more characters, `?` exactly one. A pattern is written by one user and matched against
-what another sends, so the time must not explode: each part between two `*` is searched once, from where the
-part before it ended, and never tried again.
+`*` matches zero or more characters, `?` exactly one. One user writes a pattern, and it is matched against
+what another sends, so matching must not take exponential time: each part between two `*` is searched once,
+from where the part before it ended, and never tried again.
 https://spec.matrix.org/v1.19/appendices/#glob-style-matching
 """
 
@@ -49,16 +49,15 @@ def _expression(part: str, question_mark: bool) -> list[str]:
 def glob(
     pattern: str, *, words: bool = False, case_sensitive: bool = False, question_mark: bool = True
 ) -> Glob:
-    """Return `pattern` compiled to match whole texts; with `words`, any part of a text between word
-    boundaries.
+    """Return `pattern` compiled to match whole texts; with `words`, to match a part between word boundaries.
 
-    Without `question_mark`, `?` stands for itself.
+    Without `question_mark`, `?` matches only itself.
     """
     return Glob(pattern, words=words, case_sensitive=case_sensitive, question_mark=question_mark)
 
 
 def contains_phrase(text: str, phrase: str) -> bool:
-    """Return whether `phrase`, which has no wildcards, stands in `text` between word boundaries, in any
+    """Return whether `phrase`, which has no wildcards, is in `text` between word boundaries, ignoring
     case.
     """
     expression = f"{_WORD_BOUNDARY}{re.escape(phrase.lower())}{_WORD_BOUNDARY}"

@@ -1,4 +1,4 @@
-"""JSON objects of the specification whose keys are known.
+"""The shapes of the specification's JSON objects whose keys are known.
 
 They exist for the type checker: import them under TYPE_CHECKING, because making these classes takes time.
 """
@@ -26,7 +26,7 @@ class References(TypedDict):
 
 
 class ThreadSummary(TypedDict):
-    """A thread, as its root shows it. `count` is the number of replies."""
+    """A thread, in its root event. `count` is the number of replies."""
 
     latest_event: ClientEvent
     count: int
@@ -38,7 +38,7 @@ BundledRelations = TypedDict(
     {"m.replace": "ClientEvent", "m.reference": References, "m.thread": ThreadSummary},
     total=False,
 )
-"""What relates to an event, as it comes with the event (`m.relations`)."""
+"""The events that relate to an event, as it includes them (`m.relations`)."""
 
 _UnsignedByName = TypedDict(
     "_UnsignedByName",
@@ -61,10 +61,10 @@ class UnsignedData(_UnsignedByName, total=False):
 
 
 class ClientEvent(TypedDict, total=False):
-    """An event as a client gets it.
+    """An event in the form for clients.
 
-    It may also be something that is in no room's log, such as m.typing or account data: then it has no more
-    than its type, its content and sometimes its sender. `origin_server_ts` is in milliseconds.
+    It may also be an event outside of rooms' logs, such as m.typing or account data: then it has only its
+    type, its content and sometimes its sender. `origin_server_ts` is in milliseconds.
     """
 
     type: Required[str]
@@ -82,6 +82,6 @@ AnyClientEvent = TypeVar("AnyClientEvent", ClientEvent, JsonDict)
 
 
 class EventsSection(TypedDict):
-    """A part of an answer that has nothing but events. A list may be JSON text already (`RawJson`)."""
+    """A part of an answer that has only events. A list may be JSON text already (`RawJson`)."""
 
     events: Any

@@ -17,7 +17,7 @@ class MultipartError(ValueError):
 
 
 def boundary_of(content_type: str) -> bytes:
-    """Return the boundary that a Content-Type names. Raises MultipartError for what isn't multipart/mixed."""
+    """Return the boundary that a Content-Type names. Raises MultipartError if it isn't multipart/mixed."""
     found = _BOUNDARY.search(content_type)
     if content_type.partition(";")[0].strip().lower() != "multipart/mixed" or found is None:
         raise MultipartError("the content type isn't multipart/mixed with a boundary")
@@ -34,7 +34,7 @@ def build(boundary: str, parts: Sequence[tuple[Mapping[str, str], bytes]]) -> by
 
 
 class Reader:
-    """The parts of a body that arrives in pieces; no more of it is held than a piece and a delimiter."""
+    """The parts of a body that arrives in pieces. At most one piece and one delimiter are in memory."""
 
     def __init__(self, boundary: bytes, pieces: Iterable[bytes]) -> None:
         self._delimiter = b"\r\n--" + boundary
@@ -47,7 +47,7 @@ class Reader:
     def next_part(self) -> dict[str, str] | None:
         """Return the headers of the next part, with lower-case names; None after the last part.
 
-        The rest of the part before is skipped. Raises MultipartError.
+        The rest of the previous part is skipped. Raises MultipartError.
         """
         for _ in self.body():
             pass
@@ -63,9 +63,7 @@ class Reader:
         return headers
 
     def body(self) -> Iterator[bytes]:
-        """Yield the rest of this part, piece by piece. Raises MultipartError where the body ends within
-        it.
-        """
+        """Yield the rest of this part, piece by piece. Raises MultipartError if the body ends within it."""
         keep = len(self._delimiter) - 1
         while self._in_part:
             at = self._held.find(self._delimiter)
@@ -82,7 +80,7 @@ class Reader:
             self._more()
 
     def _pass_delimiter(self) -> None:
-        """Read the rest of a delimiter's line: two dashes after the last part, else blanks."""
+        """Read the rest of a delimiter's line: two dashes after the last part, otherwise blanks."""
         while len(self._held) < 2:
             self._more()
         if self._held.startswith(b"--"):
@@ -92,7 +90,9 @@ class Reader:
             raise MultipartError("a delimiter's line goes on")
 
     def _until(self, end: bytes, prefix: bytes = b"") -> bytes:
-        """Return the bytes before `end`, and go on after it. The input begins with `prefix`."""
+        """Return the bytes before `end`, and move to the position after it. `prefix` are bytes that were read
+        before.
+        """
         self._held = prefix + self._held
         while (at := self._held.find(end)) < 0:
             if len(self._held) > MAX_HEADER_BYTES:

@@ -12,16 +12,16 @@ from typing import Any, Final
 from murmuration.protocol.encoding.shapes import EventFields
 
 ABSENT: Final = object()
-"""What `value_at` gives for a property the event doesn't have (None is JSON's null)."""
+"""The result of `value_at` for a property that the event doesn't have (None is JSON's null)."""
 
-# A name may hold escaped dots and backslashes, but no bare dot; other escapes stand for themselves.
+# A name may contain escaped dots and backslashes, but no bare dot. Other escapes stand for themselves.
 _NAME = re.compile(r"(?:\\[.\\]|[^.])*")
 _ESCAPED = re.compile(r"\\([.\\])")
 
 
 @lru_cache(maxsize=1024)
 def parse_path(path: str) -> tuple[str, ...]:
-    r"""Return the names that `path` leads through: `content.m\.relates_to` is ("content", "m.relates_to")."""
+    r"""Return the names in `path`, in order: `content.m\.relates_to` is ("content", "m.relates_to")."""
     names: list[str] = []
     position = 0
     while True:

@@ -1,4 +1,4 @@
-"""Names for kinds of JSON objects. They are plain dicts and mappings; nothing checks them."""
+"""Names for kinds of JSON objects. They are plain dicts and mappings, and aren't checked at run time."""
 
 from __future__ import annotations
 
@@ -9,31 +9,29 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import UserId
 
 JsonObject: TypeAlias = Mapping[str, Any]
-"""An object of which no key is known, and which is only read."""
+"""An object whose keys aren't known, and which is only read."""
 JsonDict: TypeAlias = dict[str, Any]
-"""An object of which no key is known, and which may be changed."""
+"""An object whose keys aren't known, and which may be changed."""
 Untrusted: TypeAlias = Mapping[str, object]
-"""An object that another server sent: the type of each value is checked before it is used."""
+"""An object that another server sent. The type of each value has to be checked before it is used."""
 KeyObject: TypeAlias = dict[str, Any]
-"""Keys as their owner signed them, of a device or for cross-signing: fields that aren't known are kept."""
+"""Keys of a device or for cross-signing, as their owner signed them. Unknown fields are kept."""
 Answer: TypeAlias = dict[str, Any]
-"""What an endpoint answers with."""
+"""The answer of an endpoint."""
 Body: TypeAlias = Mapping[str, Any]
-"""What a client or a server sent with its request: an object, of which nothing else is known yet."""
+"""The object that a client or server sent with its request. Nothing else is known of it yet."""
 Content: TypeAlias = Mapping[str, Any]
-"""The content of an event, of account data or of a message. Nobody changes it."""
+"""The content of an event, of account data or of a message. It must not be changed."""
 EventFields: TypeAlias = Mapping[str, Any]
-"""The fields of an event that is only read, in the format of clients or of servers."""
+"""The fields of an event that is only read, in the format for clients or servers."""
 AuthFields: TypeAlias = Mapping[str, Any]
 """The `auth` of a request in user-interactive authentication, which names a stage and proves it."""
-EduFields: TypeAlias = Mapping[str, Any]
-"""An EDU, or what is in one."""
 LambdaEvent: TypeAlias = Mapping[str, Any]
-"""What Lambda hands to a function: API Gateway's request, or records of a queue or a stream."""
+"""The event that Lambda passes to a function: API Gateway's request, or records of a queue or a stream."""
 
 
 class StrippedState(TypedDict):
-    """A state event by the four keys that tell a user what room they are invited to."""
+    """A state event reduced to the four keys that tell a user which room they are invited to."""
 
     type: str
     sender: UserId

@@ -19,9 +19,9 @@ def encode_urlsafe(data: bytes) -> str:
 
 
 def decode(text: str) -> bytes:
-    """Decode either alphabet, with padding or without. Raises ValueError for anything else.
+    """Decode either alphabet, with or without padding. Raises ValueError for anything else.
 
-    Bits beyond the last whole byte may be set: the value is what the bytes are, not how they were written.
+    Bits beyond the last whole byte may be set; they are ignored.
     """
     data = text.rstrip("=")
     if "-" in data or "_" in data:

@@ -1,4 +1,4 @@
-"""The authentication of federation requests: what is signed, and the header that carries the signature.
+"""The authentication of federation requests: the signed bytes, and the header with the signature.
 
 https://spec.matrix.org/v1.19/server-server-api/#request-authentication
 """
@@ -17,12 +17,12 @@ from murmuration.protocol.pdus.signing import SigningKey
 
 SCHEME = "X-Matrix"
 ABSENT: Any = object()
-"""The content of a request without a body, which `null` is not."""
+"""The content of a request without a body. It differs from None, which is `null`."""
 MOST_SIGNATURES = 10
 
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _BARE = r"[^\s,\"\\]+"
-"""An unquoted value. It may have more than a token's characters, as older servers send colons."""
+"""An unquoted value. It may have more characters than HTTP's tokens, because older servers send colons."""
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
 _PARAMETER = re.compile(rf"({_NAME})[ \t]*=[ \t]*(?:{_QUOTED}|({_BARE}))", re.DOTALL)
 _SCHEME = re.compile(rf"{SCHEME}[ \t]+", re.IGNORECASE)
@@ -58,7 +58,7 @@ def signed_bytes_as_sent(
 ) -> bytes:
     """Return the bytes that a request's signature covers, with the body's own bytes as content.
 
-    Servers that write numbers in another way than canonical JSON sign these.
+    Servers that write numbers differently from canonical JSON sign these.
     """
     rest = signed_bytes(method, uri, origin, destination)
     return b'{"content":' + body + b"," + rest[1:]
@@ -67,7 +67,7 @@ def signed_bytes_as_sent(
 def authorization(
     key: SigningKey, method: str, uri: str, origin: ServerName, destination: ServerName, content: Any = ABSENT
 ) -> str:
-    """Return the Authorization header of a request. Raises BadJson for content that has no JSON."""
+    """Return the Authorization header of a request. Raises BadJson for content that can't be JSON."""
     signature = key.sign(signed_bytes(method, uri, origin, destination, content))
     return (
         f'{SCHEME} origin="{origin}",destination="{destination}",'
@@ -76,9 +76,9 @@ def authorization(
 
 
 def parse_authorization(headers: Iterable[str]) -> list[Credentials]:
-    """Return the signatures in Authorization headers, each header or each scheme in a header being one.
+    """Return the signatures in Authorization headers. One header may contain several.
 
-    Raises Unauthorized for none, for malformed ones, and for more than 10.
+    Raises Unauthorized if there are none, if one is malformed, and if there are more than 10.
     """
     found = [_credentials(parameters) for header in headers for parameters in _split(header)]
     if not found:
@@ -89,7 +89,7 @@ def parse_authorization(headers: Iterable[str]) -> list[Credentials]:
 
 
 def _split(header: str) -> Iterable[dict[str, str]]:
-    """Yield the parameters of each challenge of a header, by lower-case name."""
+    """Yield the parameters of each signature in a header, by lower-case name."""
     position = 0
     parameters: dict[str, str] | None = None
     while position < len(header):
@@ -140,7 +140,7 @@ def _credentials(parameters: dict[str, str]) -> Credentials:
 
 
 def is_signed(public_key: bytes, signature: bytes, messages: Iterable[bytes]) -> bool:
-    """Return whether `signature` is the key's, of one of the messages."""
+    """Return whether `signature` is the key's signature of one of the messages."""
     from nacl.bindings import crypto_sign_open
     from nacl.exceptions import CryptoError
 

@@ -1,4 +1,4 @@
-"""Making events of this server's own: the PDU of the room version, hashed and signed.
+"""Making this server's own events: PDUs in the room version's format, hashed and signed.
 
 https://spec.matrix.org/v1.19/server-server-api/#adding-hashes-and-signatures-to-outgoing-events
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from murmuration.protocol.pdus.shapes import HashedPdu, Pdu, Reference, UnsignedPdu
 
     class EventParts(TypedDict, total=False):
-        """What a new event is made of. `origin_server_ts` is in milliseconds."""
+        """The parts from which a new event is made. `origin_server_ts` is in milliseconds."""
 
         type: Required[str]
         sender: Required[UserId]
@@ -46,8 +46,8 @@ def build_event(
 ) -> Event:
     """Return a complete event, hashed, signed, and checked against the format and the size limits.
 
-    `parts` are those of `unsigned_pdu`. Raises TooLarge, or BadJson for content that the room version can't
-    hold.
+    `parts` are those of `unsigned_pdu`. Raises TooLarge, or BadJson for content that the room version doesn't
+    allow.
     """
     pdu = unsigned_pdu(room_version=room_version, **parts)
     return complete_event(pdu, server_name, signing_key, room_version)
@@ -71,9 +71,10 @@ def unsigned_pdu(
 ) -> UnsignedPdu:
     """Return an event without its hash and signatures, such as a template for another server to complete.
 
-    `room_id` is None for a create event whose hash is to be the room's ID. `redacts` goes where the room
-    version keeps it. A depth beyond the version's limit becomes the limit. Room versions 1 and 2 alone need
-    `event_id` (chosen by the event's server) and the reference hash of each event referred to, by event ID.
+    `room_id` is None for a create event whose hash is to be the room's ID. `redacts` is put at the place that
+    the room version defines. A depth beyond the version's limit is reduced to it. Only room versions 1 and 2
+    need `event_id` (chosen by the event's server) and, by event ID, the reference hash of each event that is
+    referred to.
     """
     if room_version.redacts_in_content and redacts is not None:
         content = {**content, "redacts": redacts}
@@ -100,10 +101,11 @@ def unsigned_pdu(
 def complete_event(
     pdu: JsonObject, server_name: ServerName, signing_key: SigningKey, version: RoomVersion
 ) -> Event:
-    """Hash and sign an event that lacks only that, such as a template from `make_join` filled in.
+    """Hash and sign an event that is otherwise complete, such as a template from `make_join` with its
+    content.
 
-    A template's own `signatures` and `unsigned` are dropped. Raises BadJson or TooLarge if the result is not
-    of the version's format.
+    A template's own `signatures` and `unsigned` are removed. Raises BadJson or TooLarge if the result doesn't
+    have the version's format.
     """
     template = {key: value for key, value in pdu.items() if key not in ("signatures", "unsigned")}
     signed = hash_and_sign(cast("UnsignedPdu", template), server_name, signing_key, version)
@@ -115,7 +117,9 @@ def complete_event(
 def hash_and_sign(
     pdu: UnsignedPdu, server_name: ServerName, signing_key: SigningKey, version: RoomVersion
 ) -> Pdu:
-    """Return a copy of `pdu` with its content hash, and the server's signature beside any others."""
+    """Return a copy of `pdu` with its content hash, and with the server's signature in addition to any
+    others.
+    """
     hashed: HashedPdu = {**pdu, "hashes": {"sha256": content_hash(pdu)}}
     return sign_event(hashed, server_name, signing_key, version)
 
@@ -123,7 +127,7 @@ def hash_and_sign(
 def _references(
     event_ids: Sequence[EventId], reference_hashes: Mapping[str, bytes] | None, version: RoomVersion
 ) -> list[Reference]:
-    """Return `event_ids` as the version's PDUs refer to events: IDs, or (ID, hashes) pairs."""
+    """Return references to `event_ids` in the form of the version's PDUs: IDs, or (ID, hashes) pairs."""
     if not version.server_assigned_event_ids:
         return list(event_ids)
     if reference_hashes is None:

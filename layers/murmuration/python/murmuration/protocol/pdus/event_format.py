@@ -2,8 +2,8 @@
 
 https://spec.matrix.org/v1.19/rooms/ and https://spec.matrix.org/v1.19/client-server-api/#size-limits
 
-Everything a remote server can get wrong about the shape of an event is caught here, so that what comes after
-may read an `Event` without looking.
+Everything that can be wrong about the form of another server's event is found here, so that later code can
+read an `Event` without checks.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from murmuration.protocol.pdus.shapes import Pdu
 
 MAX_PDU_BYTES = 65_536
-"""Of the whole event in canonical JSON, signatures included. `unsigned` doesn't count: it isn't kept, each
-server writes its own, and what one adds must not make another drop the event."""
+"""The maximum size of the whole event in canonical JSON, with signatures. `unsigned` doesn't count: it isn't
+stored, and each server writes its own, so that one server's `unsigned` must not make another drop the
+event."""
 MAX_FIELD_BYTES = 255
-"""Of `type` and `state_key` in UTF-8; `sender`, `room_id` and `event_id` have the same limit as
-identifiers."""
+"""The maximum size of `type` and `state_key` in UTF-8. `sender`, `room_id` and `event_id` have the same limit
+as identifiers."""
 MAX_PREV_EVENTS = 20
 MAX_AUTH_EVENTS = 10
 
@@ -44,12 +45,12 @@ _REQUIRED: dict[str, type] = {
 
 
 def max_depth(version: RoomVersion) -> int:
-    """Return the greatest `depth`, which events keep once the room has reached it."""
+    """Return the greatest `depth`. Once a room has reached it, all further events have it."""
     return canonical_json.MAX_INTEGER if version.strict_canonical_json else 2**63 - 1
 
 
 def parse_pdu(pdu: object, version: RoomVersion, *, limit_references: bool = True) -> Event:
-    """Return the event that another server sent, if its format is right; raises BadJson or TooLarge.
+    """Return the event that another server sent, if its format is right. Raises BadJson or TooLarge.
 
     `unsigned` is left out, because no signature covers it.
     """
@@ -58,17 +59,17 @@ def parse_pdu(pdu: object, version: RoomVersion, *, limit_references: bool = Tru
 
 
 def sendable(pdu: Pdu) -> Pdu:
-    """Return a PDU as other servers get it: without `unsigned`, which is for this server's clients."""
+    """Return a PDU in the form for other servers: without `unsigned`, which is for this server's clients."""
     return cast("Pdu", {key: value for key, value in pdu.items() if key != "unsigned"})
 
 
 def check_format(pdu: object, version: RoomVersion, *, limit_references: bool = True) -> Pdu:
     """Check a value against the version's event format, and return it. Raises BadJson, TooLarge.
 
-    `unsigned` may be anything. `type` and `state_key` may here have 255 characters: servers have let them
-    into rooms at that length, so that longer ones in bytes are `check_field_sizes`'s. How many events it
-    refers to is not limited where the event comes in answer to a request for the past: old rooms have such
-    with more.
+    `unsigned` may be anything. `type` and `state_key` may have 255 characters here, because servers have
+    accepted such events into rooms; `check_field_sizes` limits their bytes. Without `limit_references`, an
+    event may refer to any number of events: old rooms have events with too many, which are allowed in answers
+    to requests for older events.
     https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
     """
     if not isinstance(pdu, dict):
@@ -110,7 +111,7 @@ def _check_types(pdu: JsonObject, version: RoomVersion) -> None:
 
 
 def _is_whole_float(value: object, version: RoomVersion) -> bool:
-    """Before version 6 an integer may be written as a float."""
+    """Return whether `value` is an integer written as a float, which versions before 6 allow."""
     return not version.strict_canonical_json and isinstance(value, float) and value.is_integer()
 
 
@@ -122,11 +123,12 @@ def _check_ids(pdu: JsonObject, version: RoomVersion) -> None:
         if not isinstance(event_id, str) or not is_valid_event_id(event_id, version):
             raise BadJson("The event's event_id is not of its room version")
     elif "event_id" in pdu:
-        # It would be part of the hash that is the ID. Other servers drop such events, so nobody could follow.
+        # An ID in the PDU would be part of the hash that is the ID. Other servers drop such events, so no
+        # event could follow it.
         raise BadJson("Events of this room version have no event_id")
     room_id = pdu.get("room_id")
     if version.create_event_is_room_id and pdu["type"] == CREATE and pdu.get("state_key") == "":
-        return  # that there is a room_id is for the authorisation rules to reject
+        return  # the authorisation rules reject a missing room_id
     if not isinstance(room_id, str) or not is_valid_room_id(room_id, version):
         raise BadJson("The event's room_id is not of its room version")
 
@@ -145,8 +147,8 @@ def _is_hash_id(reference: object, version: RoomVersion) -> bool:
 
 
 def _is_id_and_hashes(reference: object, version: RoomVersion) -> bool:
-    """Return whether a value is an [event ID, hashes] pair of room versions 1 and 2. Nothing relies on the
-    hashes.
+    """Return whether a value is an [event ID, hashes] pair of room versions 1 and 2. The hashes
+    aren't used.
     """
     return (
         isinstance(reference, list)

@@ -1,4 +1,4 @@
-"""The content hash covers an event whole, the reference hash what a redaction leaves of it.
+"""The content hash of the whole event, and the reference hash of its redacted form.
 
 https://spec.matrix.org/v1.19/server-server-api/#signing-events
 """
@@ -25,16 +25,14 @@ _OUTSIDE_REFERENCE_HASH = frozenset({"unsigned", "signatures"})
 def content_hash(pdu: JsonObject) -> str:
     """Return the SHA-256 of the event without `unsigned`, `signatures` and `hashes`, in unpadded Base64.
 
-    Raises BadJson where the event has no canonical JSON; whether its numbers suit the room version is left to
-    `event_format.check_format`.
+    Raises BadJson if the event has no canonical JSON. `event_format.check_format` checks whether the room
+    version allows its numbers.
     """
     return unpadded_base64.encode(_digest(pdu, _OUTSIDE_CONTENT_HASH))
 
 
 def verify_content_hash(pdu: JsonObject) -> bool:
-    """Return whether `hashes.sha256` is the event's content hash; False also when it is missing or
-    malformed.
-    """
+    """Return whether `hashes.sha256` is the event's content hash. False if it is missing or malformed."""
     hashes = pdu.get("hashes")
     claimed = hashes.get("sha256") if isinstance(hashes, dict) else None
     if not isinstance(claimed, str):
@@ -48,7 +46,7 @@ def verify_content_hash(pdu: JsonObject) -> bool:
 def reference_hash(pdu: JsonObject, version: RoomVersion) -> bytes:
     """Return the SHA-256 of the redacted event without `signatures` and `unsigned`: 32 bytes.
 
-    Raises BadJson where the event has no canonical JSON.
+    Raises BadJson if the event has no canonical JSON.
     """
     return _digest(redact(pdu, version), _OUTSIDE_REFERENCE_HASH)
 
@@ -57,7 +55,7 @@ def event_id_for(pdu: JsonObject, version: RoomVersion) -> EventId:
     """Return the event's ID: its `event_id` in room versions 1 and 2, else `$` and the encoded reference
     hash.
 
-    Raises BadJson where there is none.
+    Raises BadJson if it has no valid ID.
     """
     if version.event_id_format is EventIDFormat.SERVER_ASSIGNED:
         event_id = pdu.get("event_id")
@@ -68,13 +66,6 @@ def event_id_for(pdu: JsonObject, version: RoomVersion) -> EventId:
     if version.event_id_format is EventIDFormat.HASH_STANDARD_B64:
         return EventId("$" + unpadded_base64.encode(digest))
     return EventId("$" + unpadded_base64.encode_urlsafe(digest))
-
-
-def room_id_for(create_pdu: JsonObject, version: RoomVersion) -> str:
-    """Return the ID of the room that a create event starts, where it is the event's own hash (from version
-    12).
-    """
-    return "!" + event_id_for(create_pdu, version)[1:]
 
 
 def _digest(pdu: JsonObject, without: frozenset[str]) -> bytes:

@@ -1,4 +1,4 @@
-"""Servers' published keys: the key document, and when each key in it may be used.
+"""Servers' published keys: the key document, and when each of its keys is valid.
 
 https://spec.matrix.org/v1.19/server-server-api/#retrieving-server-keys
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from murmuration.protocol.pdus.shapes import KeyDocument
 
 MAX_VALIDITY_MS = 7 * 24 * 60 * 60 * 1000
-"""How long after it was received a key is trusted at most, whatever its document says."""
+"""How long a key is trusted at most after it was received, whatever its document says."""
 
 _PUBLIC_KEY_BYTES = 32
 
@@ -36,8 +36,8 @@ _PUBLIC_KEY_BYTES = 32
 class VerifyKey:
     """A server's public key (32 bytes). Exactly one of the two times is set.
 
-    `valid_until_ts`, of a key in use, has the cap of seven days already applied; `expired_ts` is when a
-    former key went out of use. Both in milliseconds since the epoch.
+    `valid_until_ts` is the end of a current key's validity, with the limit of seven days already applied.
+    `expired_ts` is when a former key ceased to be used. Both are in milliseconds since the epoch.
     """
 
     key_id: str
@@ -48,7 +48,7 @@ class VerifyKey:
     def may_sign_event(self, origin_server_ts: int, version: RoomVersion) -> bool:
         """Return whether a signature with this key counts on an event of that time.
 
-        A former key counts for events until it expired. A key in use counts until `valid_until_ts`, which
+        A former key counts for events until it expired. A current key counts until `valid_until_ts`, which
         room versions 1 to 4 ignore. https://spec.matrix.org/v1.19/rooms/v5/#signing-key-validity-period
         """
         if self.expired_ts is not None:
@@ -56,8 +56,8 @@ class VerifyKey:
         return not version.enforce_key_validity or origin_server_ts <= (self.valid_until_ts or 0)
 
     def may_sign_request(self, now_ms: int) -> bool:
-        """Return whether a federation request signed with this key may be accepted now: former keys never
-        may.
+        """Return whether a federation request signed with this key may be accepted now. Former keys are never
+        accepted.
         """
         return self.valid_until_ts is not None and now_ms <= self.valid_until_ts
 
@@ -68,7 +68,7 @@ KeyRing = Mapping[tuple[ServerName, str], VerifyKey]
 
 @dataclass(frozen=True, slots=True)
 class ServerKeys:
-    """A server's key document, checked; `valid_until_ts` has the cap of seven days applied."""
+    """A server's key document, checked. `valid_until_ts` has the limit of seven days already applied."""
 
     server_name: ServerName
     verify_keys: Mapping[str, VerifyKey]
@@ -76,15 +76,15 @@ class ServerKeys:
     valid_until_ts: int
 
     def get(self, key_id: str) -> VerifyKey | None:
-        """Return the key of that ID, in use or former."""
+        """Return the key with this ID, current or former; None if there is none."""
         return self.verify_keys.get(key_id) or self.old_verify_keys.get(key_id)
 
 
 def parse_server_keys(document: object, server_name: ServerName, received_ms: int) -> ServerKeys:
-    """Check a key document that is to be `server_name`'s, received at `received_ms`, and return its keys.
+    """Check a key document of `server_name`, received at `received_ms`, and return its keys.
 
-    One of its `verify_keys` must have signed it, and no signature by one of them may be wrong. Keys of
-    algorithms not understood are left out. Raises BadJson for a malformed document or another server's,
+    At least one of its `verify_keys` must have signed it, and no signature by one of them may be wrong. Keys
+    of unknown algorithms are left out. Raises BadJson for a malformed document or another server's,
     InvalidSignature.
     """
     if not isinstance(document, dict) or document.get("server_name") != server_name:
@@ -114,7 +114,7 @@ def build_server_keys(
     valid_until_ts: int,
     old_verify_keys: Iterable[VerifyKey] = (),
 ) -> KeyDocument:
-    """Return the key document of this server, signed with each of its keys in use."""
+    """Return this server's key document, signed with each of its current keys."""
     keys = list(signing_keys)
     document: KeyDocument = {
         "server_name": server_name,
@@ -131,7 +131,7 @@ def build_server_keys(
 
 
 def _entries(document: JsonObject, name: str, *, required: bool = True) -> list[tuple[str, JsonObject]]:
-    """Return the keys of a document's section that are of a known algorithm; raises BadJson."""
+    """Return the keys in a section of the document whose algorithm is known. Raises BadJson."""
     section = document.get(name)
     if section is None and not required:
         return []

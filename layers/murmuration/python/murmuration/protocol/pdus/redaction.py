@@ -1,4 +1,4 @@
-"""The redaction algorithm. It keeps the parts of an event that are signed and hashed into its ID.
+"""The redaction algorithm. It keeps the parts of an event that its signatures and its ID's hash cover.
 
 https://spec.matrix.org/v1.19/client-server-api/#redactions and the room versions' own lists.
 """
@@ -36,10 +36,9 @@ _POWER_LEVELS = frozenset(
 
 
 def redact(pdu: JsonObject, version: RoomVersion) -> dict[str, Any]:
-    """Return a redacted copy of `pdu` (which stays as it is); nested values are shared with it, `unsigned` is
-    gone.
+    """Return a redacted copy of `pdu`, without `unsigned`. The copy shares nested values with `pdu`.
 
-    Content that is not an object is redacted to an empty one.
+    Content that isn't an object becomes an empty one.
     """
     top_level = _TOP_LEVEL if version.updated_redaction_rules else _TOP_LEVEL_BEFORE_V11
     redacted = {key: value for key, value in pdu.items() if key in top_level}
@@ -67,7 +66,7 @@ def _redact_content(event_type: object, content: Content, version: RoomVersion) 
 
 @cache
 def _kept_content(version: RoomVersion) -> dict[str, frozenset[str]]:
-    """Return the content keys that survive, by event type."""
+    """Return the content keys that are kept, by event type."""
     member = {"membership"}
     join_rules = {"join_rule"}
     if version.redaction_keeps_authorising_user:

@@ -1,4 +1,4 @@
-"""The JSON objects of this package by their keys, for mypy: nothing here checks them at run time."""
+"""The shapes of this package's JSON objects, for mypy only: nothing is checked at run time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId
 Signatures: TypeAlias = dict[str, dict[str, str]]
 """Signatures in unpadded Base64, by server name (or user ID) and key ID."""
 Reference: TypeAlias = str | list[Any]
-"""Another event in `prev_events` or `auth_events`: its ID; in room versions 1 and 2, [its ID, its hashes]."""
+"""A reference in `prev_events` or `auth_events`: an event ID; in room versions 1 and 2, [event ID,
+hashes]."""
 
 
 class UnsignedPdu(TypedDict):
@@ -24,7 +25,7 @@ class UnsignedPdu(TypedDict):
     prev_events: list[Reference]
     auth_events: list[Reference]
     room_id: NotRequired[RoomId]
-    """Not in create events from room version 12 on."""
+    """Missing in create events from room version 12 on."""
     state_key: NotRequired[str]
     redacts: NotRequired[str]
     """The event that an m.room.redaction redacts, before room version 11."""
@@ -40,13 +41,15 @@ class HashedPdu(UnsignedPdu):
 
 
 class Pdu(HashedPdu):
-    """An event as servers send and store it, of the format that `event_format.check_format` checks."""
+    """An event in the form in which servers send and store it; `event_format.check_format` checks the
+    format.
+    """
 
     signatures: Signatures
 
 
 class PublishedKey(TypedDict):
-    """A server's public key in unpadded Base64, and when it expired, if it did."""
+    """A server's public key in unpadded Base64, and when it expired, if it has."""
 
     key: str
     expired_ts: NotRequired[int | None]

@@ -1,9 +1,9 @@
 """Ed25519 signatures of JSON objects and events. https://spec.matrix.org/v1.19/appendices/#signing-json
 
-Keys and signatures are raw bytes here, and unpadded Base64 inside the objects. PyNaCl is imported with the
-first signature made or checked, not with this module. Its libsodium takes half the time of OpenSSL, and
-refuses points of small order and encodings that aren't canonical, on which implementations of Ed25519 differ:
-a signature is good here that is good on the other servers that use it.
+Keys and signatures are raw bytes here, and unpadded Base64 inside the objects. PyNaCl is imported when the
+first signature is made or checked, not with this module. Its libsodium takes half the time of OpenSSL. It
+refuses points of small order and encodings that aren't canonical, about which implementations of Ed25519
+differ. So signatures that are valid here are the same as on other servers that use libsodium.
 """
 
 from __future__ import annotations
@@ -30,16 +30,20 @@ _UNSIGNED_KEYS = ("signatures", "unsigned")
 
 
 class InvalidSignature(Forbidden):
-    """An object or event lacks a signature it needs, or bears a wrong one."""
+    """An object or event lacks a required signature, or has a wrong one."""
 
 
 class SigningKey:
-    """A server's Ed25519 key pair; `key_id` is "ed25519:" and a version of letters, digits, underscores."""
+    """A server's Ed25519 key pair. `key_id` is "ed25519:" and a version of letters, digits and
+    underscores.
+    """
 
     __slots__ = ("_private_key", "key_id", "public_key")
 
     def __init__(self, seed: bytes, version: str) -> None:
-        """Make a key of the 32-byte `seed`; `version` is its ID's part after the colon. Raises ValueError."""
+        """Make a key from the 32-byte `seed`. `version` is the part of its ID after the colon. Raises
+        ValueError.
+        """
         from nacl.bindings import crypto_sign_seed_keypair
 
         self.key_id = f"{ALGORITHM}:{version}"
@@ -53,7 +57,7 @@ class SigningKey:
 
     @property
     def public_base64(self) -> str:
-        """The public key as server key documents give it."""
+        """The public key in the form of server key documents."""
         return unpadded_base64.encode(self.public_key)
 
     def sign(self, message: bytes) -> bytes:
@@ -67,10 +71,10 @@ class SigningKey:
 
 
 def sign_json(obj: Object, server_name: ServerName, key: SigningKey) -> Object:
-    """Return a copy of `obj` with the signature added to any it has; nested values other than signatures are
-    shared.
+    """Return a copy of `obj` with the signature added. The copy shares nested values other than signatures
+    with `obj`.
 
-    Raises BadJson where the object has no canonical JSON.
+    Raises BadJson if the object has no canonical JSON.
     """
     return _with_signature(obj, server_name, key, _signed_bytes(obj, strict=True))
 
@@ -84,10 +88,10 @@ def verify_json(obj: JsonObject, server_name: ServerName | UserId, key_id: str, 
 
 
 def sign_event(pdu: HashedPdu, server_name: ServerName, key: SigningKey, version: RoomVersion) -> Pdu:
-    """Return a copy of `pdu`, whose `hashes` must be there already, with the signature of its redacted form
-    added.
+    """Return a copy of `pdu` with a signature of its redacted form added. `pdu` must have its `hashes`
+    already.
 
-    Signs an event of another server as well (an invite, a restricted join): nothing else is changed.
+    It can also sign an event of another server (an invite, a restricted join): nothing else is changed.
     """
     message = _signed_bytes(redact(pdu, version), strict=version.strict_canonical_json)
     return cast("Pdu", _with_signature(pdu, server_name, key, message))
@@ -98,13 +102,13 @@ def verify_event(
 ) -> None:
     """Check one signature of an event's redacted form. Raises InvalidSignature.
 
-    Which servers must have signed, and which keys may be used, is `validation.check_signatures`'s.
+    `validation.check_signatures` decides which servers must have signed, and which keys may be used.
     """
     _verify(redact(pdu, version), server_name, key_id, public_key, strict=version.strict_canonical_json)
 
 
 def key_ids_of(obj: JsonObject, server_name: ServerName | UserId) -> list[str]:
-    """Return the key IDs, of algorithms understood, with which the server is said to have signed `obj`."""
+    """Return the key IDs, of known algorithms, of the signatures in `obj` that claim to be the server's."""
     signatures = obj.get("signatures")
     by_server = signatures.get(server_name) if isinstance(signatures, dict) else None
     if not isinstance(by_server, dict):

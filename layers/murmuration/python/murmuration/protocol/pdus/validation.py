@@ -1,18 +1,18 @@
-"""Checks performed on receipt of a PDU, in the specification's order, one function a check.
+"""The checks on receipt of a PDU, in the specification's order, with one function for each check.
 
 https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
 
-1. `check_format`: the event is of its room version's format, or is dropped.
-2. `check_signatures`: it is signed by the servers that must have signed it, or is dropped.
-3. `check_content_hash`: its content hash is right, or it is redacted before going on.
+1. `check_format`: the event has its room version's format, or is dropped.
+2. `check_signatures`: the required servers have signed it, or it is dropped.
+3. `check_content_hash`: its content hash is right, or it is redacted before the next checks.
 4. `check_against_auth_events`: its own auth events allow it, or it is rejected.
 5. `check_against_state_before`: the state before it allows it, or it is rejected.
 6. `check_against_current_state`: the room's current state allows it, or it is soft-failed.
-7. `check_policy_server_signature`: the room's policy server, if any, has signed it, or does so now when it
-   is asked, or the event is soft-failed.
+7. `check_policy_server_signature`: the room's policy server, if any, has signed it or signs it when it is
+   asked now; otherwise the event is soft-failed.
 
-A check raises a MatrixError if the event fails it. The caller may do the checks one by one and decide what
-becomes of the event, or have all of them done by `check_on_receipt`.
+A check raises a MatrixError if the event fails it. The caller may perform the checks one by one and decide
+the outcome, or have `check_on_receipt` perform all of them.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ POLICY_SERVER_KEY_ID = "ed25519:policy_server"
 # Check 1
 
 check_format = parse_pdu
-"""Check 1. The event, without its `unsigned`; raises BadJson or TooLarge."""
+"""Check 1. Returns the event without its `unsigned`. Raises BadJson or TooLarge."""
 
 
 # Check 2
 
 
 def check_signatures(event: Event, keys: KeyRing) -> None:
-    """Check 2. Raises InvalidSignature unless each of `required_signers` has signed the event.
+    """Perform check 2. Raises InvalidSignature unless each of `required_signers` has signed the event.
 
-    Of a server's signatures only those count whose key is known and was valid at the event's time. There must
-    be at least one, and all of them must verify.
+    Consider only signatures by known keys that were valid at the event's time. Each server needs at least
+    one, and all considered signatures must verify.
     https://spec.matrix.org/v1.19/server-server-api/#validating-hashes-and-signatures-on-received-events
     """
     for server_name in required_signers(event):
@@ -59,14 +59,14 @@ def check_signatures(event: Event, keys: KeyRing) -> None:
 
 
 def required_signers(event: Event) -> frozenset[ServerName]:
-    """Return the servers without whose signature the event is dropped.
+    """Return the servers that must have signed the event; otherwise it is dropped.
 
-    The sender's, except on an invite that came of a third-party invite, which another server may have sent in
-    the sender's name (the authorisation rules check the identity server's signature instead); in room
-    versions 1 and 2 the one in the event ID as well.
+    The sender's server must have signed it, except an invite made from a third-party invite, which another
+    server may have sent in the sender's name (the authorisation rules check the identity server's signature
+    instead). In room versions 1 and 2 the server in the event ID must have signed it too.
 
-    What counts is the event as it is kept: if its content hash is wrong, most versions redact the third-party
-    invite away, and what is left would be an invite that nobody has signed.
+    The event is considered in its stored form: if its content hash is wrong, most versions redact the
+    third-party invite, and the rest would be an invite that nobody has signed.
     """
     servers = set()
     by_address = event.membership == "invite" and "third_party_invite" in event.content
@@ -78,7 +78,7 @@ def required_signers(event: Event) -> frozenset[ServerName]:
 
 
 def keys_to_look_up(event: Event) -> set[tuple[ServerName, str]]:
-    """Return the (server name, key ID) pairs that a key ring for this event's checks should have, where
+    """Return the (server name, key ID) pairs that a key ring for this event's checks should have, if they are
     known.
     """
     servers = set(required_signers(event))
@@ -96,7 +96,7 @@ def keys_to_look_up(event: Event) -> set[tuple[ServerName, str]]:
 
 
 def check_content_hash(event: Event) -> Event:
-    """Check 3. The event itself if its content hash is right, else its redacted form."""
+    """Perform check 3. Returns the event itself if its content hash is right, else its redacted form."""
     return event if verify_content_hash(event.pdu) else event.redacted()
 
 
@@ -106,11 +106,12 @@ def check_content_hash(event: Event) -> Event:
 def check_against_auth_events(
     event: Event, auth_events: Mapping[EventId, Event], rejected: Collection[str], keys: KeyRing
 ) -> None:
-    """Check 4. Raises what makes the event rejected: AuthRuleViolation, InvalidSignature or TooLarge.
+    """Perform check 4. Raises the reason to reject the event: AuthRuleViolation, InvalidSignature or
+    TooLarge.
 
-    `auth_events` has the event's own by ID, and from room version 12 on also the create event that the room
-    ID names; `rejected` the IDs of those among them that were rejected. `keys` are for the signature of the
-    server that authorised a restricted join, which is one of the rules.
+    `auth_events` has the event's auth events by ID and, from room version 12 on, also the create event that
+    the room ID names. `rejected` has the IDs of those that were rejected. `keys` are for the signature of the
+    server that authorised a restricted join, which one of the rules requires.
     """
     from murmuration.protocol.auth_rules import check_auth, check_auth_events, create_event_id
 
@@ -125,14 +126,14 @@ def check_against_auth_events(
 
 
 def check_against_state_before(event: Event, state: State) -> None:
-    """Check 5. Raises AuthRuleViolation unless the state before the event allows it."""
+    """Perform check 5. Raises AuthRuleViolation unless the state before the event allows it."""
     from murmuration.protocol.auth_rules import check_auth
 
     check_auth(event, state)
 
 
 def check_against_current_state(event: Event, state: State) -> None:
-    """Check 6. Raises AuthRuleViolation unless the room's current state allows the event.
+    """Perform check 6. Raises AuthRuleViolation unless the room's current state allows the event.
 
     https://spec.matrix.org/v1.19/server-server-api/#soft-failure
     """
@@ -142,7 +143,7 @@ def check_against_current_state(event: Event, state: State) -> None:
 
 
 def check_authorising_signature(event: Event, keys: KeyRing) -> None:
-    """Check that the server which authorised a restricted join has signed it (from version 8).
+    """Check that the server which authorised a restricted join has signed it (from version 8 on).
 
     Raises InvalidSignature. https://spec.matrix.org/v1.19/rooms/v8/#authorisation-rules (rule 4.2.1; 5.2.1 in
     version 12)
@@ -156,8 +157,8 @@ def check_authorising_signature(event: Event, keys: KeyRing) -> None:
 
 
 def authorising_server(event: Event) -> ServerName | None:
-    """Return the server of the user in `join_authorised_via_users_server`, where that is a rule and a user
-    ID.
+    """Return the server of the user in `join_authorised_via_users_server`; None if there is none, or the
+    version has no such rule.
     """
     if not _is_authorised_by_a_user(event):
         return None
@@ -180,7 +181,8 @@ class Undecided(MatrixError):
 
 
 def policy_server_of(policy: Event | None) -> PolicyServer | None:
-    """Return the policy server that the room's m.room.policy state event names, if the event is valid.
+    """Return the policy server that the room's m.room.policy state event names; None if it names no valid
+    one.
 
     It counts only while a user of that server is joined to the room, which the caller has to check.
     https://spec.matrix.org/v1.19/server-server-api/#determining-if-a-policy-server-is-enabled-in-a-room
@@ -195,7 +197,7 @@ def policy_server_of(policy: Event | None) -> PolicyServer | None:
 
 
 def check_policy_server_signature(event: Event, policy_server: PolicyServer | None) -> None:
-    """Check 7. Raises InvalidSignature unless the policy server, if the room uses one, has signed the event.
+    """Perform check 7. Raises InvalidSignature unless the room's policy server, if any, has signed the event.
 
     The room's m.room.policy event itself needs no such signature.
     https://spec.matrix.org/v1.19/server-server-api/#validating-policy-server-signatures
@@ -224,8 +226,8 @@ class Outcome(Enum):
 class Judgement:
     """The event, the outcome of its checks, and the reason if it wasn't accepted.
 
-    The event is redacted if its content hash was wrong, and has the policy server's signature if that was
-    asked.
+    The event is redacted if its content hash was wrong. It has the policy server's signature if that was
+    requested.
     """
 
     event: Event
@@ -234,10 +236,10 @@ class Judgement:
 
 
 class RoomFacts(Protocol):
-    """The questions of the checks about the room. Each is asked only when its check's turn comes."""
+    """The checks' questions about the room. Each is asked only when its check is performed."""
 
     def keys(self, event: Event) -> KeyRing:
-        """Return the keys of `keys_to_look_up`, as far as they can be had."""
+        """Return the keys of `keys_to_look_up`, as far as they are available."""
 
     def auth_events(self, event: Event) -> tuple[Mapping[EventId, Event], Collection[EventId]]:
         """Return the event's auth events (see `check_against_auth_events`), and the IDs of those that were
@@ -256,14 +258,16 @@ class RoomFacts(Protocol):
     def ask_policy_server(self, server: PolicyServer, event: Event) -> Event:
         """Return the event with a new signature of the policy server.
 
-        Raises the MatrixError by which it refuses, Undecided where it doesn't answer.
+        Raises the MatrixError with which it refuses, Undecided if it doesn't answer.
         """
 
 
 def check_on_receipt(
     pdu: object, version: RoomVersion, facts: RoomFacts, *, limit_references: bool = True
 ) -> Judgement:
-    """Do all checks in order, and return the judgement. Raises a MatrixError for an event to be dropped."""
+    """Perform all checks in order, and return the judgement. Raises a MatrixError for an event to be
+    dropped.
+    """
     event = check_format(pdu, version, limit_references=limit_references)
     keys = facts.keys(event)
     check_signatures(event, keys)
@@ -283,9 +287,9 @@ def check_on_receipt(
 
 
 def _recommended(event: Event, facts: RoomFacts) -> Event:
-    """Check 7. The event, with a new signature of the policy server where it lacked a valid one.
+    """Perform check 7. Returns the event, with a new signature of the policy server if it had no valid one.
 
-    A signature that isn't valid counts as none: the policy server's key may have changed since.
+    An invalid signature counts as missing: the policy server's key may have changed since.
     """
     server = facts.policy_server(event)
     if server is None:

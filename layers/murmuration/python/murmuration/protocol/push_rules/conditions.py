@@ -1,4 +1,4 @@
-"""The conditions of push rules, compiled to functions of an event and what is known about its room.
+"""The conditions of push rules, compiled to functions of an event and the facts about its room.
 
 https://spec.matrix.org/v1.19/client-server-api/#conditions-1
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import UserId
 
 
-# The power level a sender needs for a kind of notification that the room doesn't name.
+# The power level that a sender needs for a kind of notification that the room's power levels don't name.
 _DEFAULT_NOTIFICATION_LEVEL = 50
 
 
@@ -28,8 +28,8 @@ _DEFAULT_NOTIFICATION_LEVEL = 50
 class PushContext:
     """The facts that the rules of one user need, in addition to the event.
 
-    `member_count` counts joined members. `notification_levels` is `notifications` of the room's power levels;
-    `sender_power_level` may be infinite. All are of the room's state at the event.
+    `member_count` counts joined members. `notification_levels` is `notifications` of the room's power levels.
+    `sender_power_level` may be infinite. All of them belong to the room's state at the event.
     """
 
     user_id: UserId
@@ -45,7 +45,7 @@ Matcher: TypeAlias = Callable[[Event, PushContext], bool]
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """The conditions of a rule: those that depend on the event's type alone, and all the others.
+    """The conditions of a rule, in two parts: those that depend only on the event's type, and all others.
 
     `state_keys` are the state keys with which an event can match; empty for any.
     """
@@ -56,9 +56,7 @@ class Conditions:
 
 
 def compile_rule(kind: Kind, rule: Rule) -> Conditions:
-    """Return the conditions that must all hold for a rule of this kind, those that its kind implies
-    included.
-    """
+    """Return all conditions of a rule that must hold, including those that its kind implies."""
     rule_id = rule["rule_id"]
     if kind == "room":
         return Conditions(others=(lambda event, _: event.get("room_id") == rule_id,))
@@ -79,12 +77,12 @@ def compile_rule(kind: Kind, rule: Rule) -> Conditions:
 
 
 def _path_of(condition: Condition) -> tuple[str, ...]:
-    """Return the path of the event's property that alone decides a condition; empty if more does."""
+    """Return the path of the only property on which a condition depends; empty if it depends on more."""
     return parse_path(condition["key"]) if condition.get("kind") in _OF_A_PROPERTY else ()
 
 
 def _literal_of(condition: Condition) -> str | None:
-    """Return the only text that a condition takes, in whatever case; None if it may take several."""
+    """Return the only text that a condition matches, ignoring case; None if it may match several."""
     if condition["kind"] == "event_property_is":
         value = condition["value"]
         return value if isinstance(value, str) else None
@@ -94,7 +92,7 @@ def _literal_of(condition: Condition) -> str | None:
 
 
 def compile_condition(condition: Condition) -> Matcher:
-    """Return a function that tells whether an event meets the condition; an unknown condition matches no
+    """Return a function that decides whether an event meets the condition. An unknown condition matches no
     event.
     """
     compiler = _COMPILERS.get(condition.get("kind", ""))

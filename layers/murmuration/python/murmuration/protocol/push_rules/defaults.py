@@ -1,4 +1,4 @@
-"""The rules every user starts with, in order of priority.
+"""The push rules that every user has at first, in order of priority.
 
 https://spec.matrix.org/v1.19/client-server-api/#predefined-rules
 """
@@ -16,7 +16,7 @@ Kind: TypeAlias = Literal["override", "content", "room", "sender", "underride"]
 
 
 class Tweak(TypedDict):
-    """An action that says how to notify, such as with which sound."""
+    """An action that says how to notify, for example with which sound."""
 
     set_tweak: str
     value: NotRequired[object]
@@ -33,27 +33,27 @@ Condition = TypedDict(
         "is": NotRequired[str],
     },
 )
-"""A condition of a rule: which keys it has depends on its `kind`."""
+"""A condition of a rule. Its keys depend on its `kind`."""
 
 
 class Rule(TypedDict):
-    """A push rule. Those of kinds override and underride have `conditions`, those of content `pattern`."""
+    """A push rule. The kinds override and underride have `conditions`, the kind content has `pattern`."""
 
     rule_id: str
     actions: list[Action]
     conditions: NotRequired[list[Condition]]
     pattern: NotRequired[str]
     enabled: NotRequired[bool]
-    """Not in a rule that `validation.parse_rule` has just made."""
+    """Missing in a rule that `validation.parse_rule` has just made."""
     default: NotRequired[bool]
-    """Not in the user's own rules as they are stored."""
+    """Missing in the stored form of the user's own rules."""
 
 
 # In the order in which they are checked.
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 MASTER: Final = ".m.rule.master"
-"""The one server-default rule that comes before the user's own."""
+"""The one server-default rule that is checked before the user's own."""
 
 
 def parse_kind(kind: str) -> Kind:
@@ -81,7 +81,7 @@ def default_rules(user_id: UserId, kind: Kind) -> list[Rule]:
 
 
 def is_default(rule_id: str) -> bool:
-    """Return whether the ID is of the form kept for server-default rules."""
+    """Return whether the ID has the form that is reserved for server-default rules."""
     return rule_id.startswith(".")
 
 
@@ -89,7 +89,7 @@ def has_default(kind: Kind, rule_id: str) -> bool:
     return any(rule_id == known for known, _, _ in _DEFAULTS.get(kind, ()))
 
 
-_USER_ID: Final = cast("str", object())  # stands for the ID of the user whose rules they are
+_USER_ID: Final = cast("str", object())  # a placeholder for the ID of the rules' user
 
 
 def _match(key: str, pattern: str) -> Condition:

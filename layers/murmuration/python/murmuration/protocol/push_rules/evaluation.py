@@ -47,9 +47,9 @@ _NO_RULE: Final = Outcome()
 
 
 class CompiledRuleset:
-    """A user's rules, in the form in which `evaluate` takes them.
+    """A user's rules, in the form that `evaluate` needs.
 
-    Most rules are for one type of event. So the rules that may match a type are found once for each type.
+    Most rules apply to one type of event. So the rules that may match a type are found once for each type.
     """
 
     def __init__(self, rules: Sequence[_CompiledRule]) -> None:
@@ -58,7 +58,7 @@ class CompiledRuleset:
         self._notifying: dict[str, bool] = {}
 
     def of_type(self, event_type: str) -> list[_CompiledRule]:
-        """Return the rules that may match events of a type, up to the first that matches them all."""
+        """Return the rules that may match events of a type, up to the first that matches all of them."""
         found = self._by_type.get(event_type)
         if found is None:
             found = self._by_type[event_type] = list(self._matching(event_type))
@@ -81,7 +81,9 @@ class CompiledRuleset:
         return found
 
     def may_notify_of_others(self, event_type: str, user_id: UserId) -> bool:
-        """Return whether state events of a type may notify `user_id` that have another state key than it."""
+        """Return whether state events of a type, with another state key than `user_id`, may notify
+        that user.
+        """
         return any(
             rule.outcome.notify and user_id not in rule.conditions.state_keys
             for rule in self.of_type(event_type)
@@ -89,11 +91,11 @@ class CompiledRuleset:
 
 
 _NOBODY: Final = PushContext(UserId(""), None, 0, 0)
-"""What conditions get that go by the event's type alone."""
+"""The context for conditions that depend only on the event's type."""
 
 
 def compile_ruleset(ruleset: Mapping[Kind, list[Rule]]) -> CompiledRuleset:
-    """Return a user's rules, as `ruleset_of` gives them, in the form in which `evaluate` takes them."""
+    """Return a user's rules (from `ruleset_of`) in the form that `evaluate` needs."""
     return CompiledRuleset(
         [
             _CompiledRule(compile_rule(kind, rule), _outcome(rule))
@@ -105,8 +107,7 @@ def compile_ruleset(ruleset: Mapping[Kind, list[Rule]]) -> CompiledRuleset:
 
 
 def evaluate(rules: CompiledRuleset, event: Event, context: PushContext) -> Outcome:
-    """Return the outcome of the first rule that matches `event`, which has the format of the client-server
-    API.
+    """Return the outcome of the first rule that matches `event`, which has the client-server API's format.
 
     A user is never notified of their own events.
     """

@@ -1,4 +1,4 @@
-"""Paths about push rules that no endpoint has."""
+"""Requests for push rules whose path no endpoint has."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A user's push rules: the server's, with the user's changes over them.
+"""A user's push rules: the server's, with the user's changes.
 
 Only the changes are stored, so a new or improved server-default rule reaches every user. They are one JSON
-object, `Changes`; all functions that change it return another and leave the one given alone.
+object, `Changes`. Each function that changes it returns a new one and leaves its argument unchanged.
 
     {"own":      {kind: [{"rule_id", "enabled", "actions", "conditions" or "pattern"}, most important first]},
      "defaults": {kind: {rule_id: {"enabled"?: bool, "actions"?: [...]}}}}
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import UserId
 
 MAX_RULES = 1_000
-"""How many rules of their own a user may have: clients add one for each room that is muted."""
+"""How many rules of their own a user may have. Clients add one for each muted room."""
 
 
 class RuleChange(TypedDict, total=False):
@@ -40,7 +40,7 @@ class RuleChange(TypedDict, total=False):
 
 
 class Changes(TypedDict, total=False):
-    """All that is stored of a user's push rules."""
+    """The stored part of a user's push rules."""
 
     own: dict[Kind, list[Rule]]
     defaults: dict[Kind, dict[str, RuleChange]]
@@ -50,8 +50,8 @@ Ruleset: TypeAlias = dict[Kind, list[Rule]]
 
 
 def ruleset_of(user_id: UserId, changes: Changes) -> Ruleset:
-    """Return all rules by kind, each kind's most important first: what the API and `m.push_rules` call
-    `global`.
+    """Return all rules by kind, the most important of each kind first: the value of `global` in the API and
+    in `m.push_rules`.
     """
     return {kind: rules_of_kind(user_id, changes, kind) for kind in KINDS}
 
@@ -68,7 +68,7 @@ def rules_of_kind(user_id: UserId, changes: Changes, kind: Kind) -> list[Rule]:
 
 
 def get_rule(user_id: UserId, changes: Changes, kind: Kind, rule_id: str) -> Rule:
-    """Return one rule, or NotFound; its `enabled` and `actions` have API endpoints of their own."""
+    """Return one rule. Raises NotFound. The API has further endpoints for its `enabled` and `actions`."""
     for rule in rules_of_kind(user_id, changes, kind):
         if rule["rule_id"] == rule_id:
             return rule
@@ -84,13 +84,12 @@ def put_rule(
     before: str | None = None,
     after: str | None = None,
 ) -> Changes:
-    """Add a rule of the user's own (as the most important, if no place is given), or replace one.
+    """Add a rule of the user's own (as the most important if no position is given), or replace one.
 
-    `before` and `after` are IDs of other rules of the user's own and of this kind; `before` wins. A rule that
-    is replaced keeps its place, if none is given, and stays enabled or disabled.
-    Raises MissingParam or InvalidParam for what is wrong with the rule, Unknown for an unknown place,
-    TooLarge for one rule too many.
-    https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3pushrulesglobalkindruleid
+    `before` and `after` are IDs of other rules of the user's own and of this kind; `before` takes precedence.
+    A replaced rule keeps its position, if none is given, and stays enabled or disabled. Raises MissingParam
+    or InvalidParam for an invalid rule, Unknown for an unknown position, TooLarge if there are too many
+    rules. https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3pushrulesglobalkindruleid
     """
     own = _own(changes, kind)
     old = next((place for place, rule in enumerate(own) if rule["rule_id"] == rule_id), None)
@@ -109,7 +108,9 @@ def put_rule(
 
 
 def delete_rule(changes: Changes, kind: Kind, rule_id: str) -> Changes:
-    """Remove a rule of the user's own; NotFound if there is none, InvalidParam for one of the server's."""
+    """Remove a rule of the user's own. Raises NotFound if there is none, InvalidParam for one of the
+    server's.
+    """
     if has_default(kind, rule_id):
         raise InvalidParam("The server's own push rules can be disabled, but not deleted")
     own = _own(changes, kind)
@@ -120,12 +121,12 @@ def delete_rule(changes: Changes, kind: Kind, rule_id: str) -> Changes:
 
 
 def set_enabled(changes: Changes, kind: Kind, rule_id: str, enabled: bool) -> Changes:
-    """Enable or disable a rule, the user's own or the server's; NotFound if there is none."""
+    """Enable or disable a rule, the user's own or the server's. Raises NotFound if there is none."""
     return _with_property(changes, kind, rule_id, {"enabled": enabled})
 
 
 def set_actions(changes: Changes, kind: Kind, rule_id: str, actions: object) -> Changes:
-    """Change the actions of a rule, the user's own or the server's; NotFound if there is none.
+    """Change the actions of a rule, the user's own or the server's. Raises NotFound if there is none.
 
     Raises InvalidParam if they aren't a list of actions.
     """

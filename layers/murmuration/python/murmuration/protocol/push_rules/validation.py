@@ -1,4 +1,4 @@
-"""Checks what a client puts as a push rule: its ID, actions and conditions.
+"""Checks the push rules that clients send: their ID, actions and conditions.
 
 https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3pushrulesglobalkindruleid
 """
@@ -21,11 +21,11 @@ MEMBER_COUNT = re.compile(r"(==|<=|>=|<|>)?([0-9]{1,16})", re.ASCII)
 
 
 NAMED_BY_OTHERS: Final = ("room", "sender")
-"""Kinds whose rules have the ID of a room or user, which may contain slashes."""
+"""Kinds whose rules' ID is the ID of a room or user, which may contain slashes."""
 
 
 def check_rule_id(kind: Kind, rule_id: str) -> None:
-    """Raise InvalidParam unless a client may give a rule of this kind this ID."""
+    """Raise InvalidParam unless a client may give this ID to a rule of this kind."""
     if not rule_id:
         raise InvalidParam("The ID of a push rule must not be empty")
     if is_default(rule_id):
@@ -35,8 +35,7 @@ def check_rule_id(kind: Kind, rule_id: str) -> None:
 
 
 def parse_rule(kind: Kind, rule_id: str, body: Body) -> Rule:
-    """Return the rule that `body` describes, with no more than the properties its kind has; not yet enabled
-    or not.
+    """Return the rule that `body` describes, with only its kind's properties and without `enabled`.
 
     Raises MissingParam or InvalidParam.
     """
@@ -50,7 +49,7 @@ def parse_rule(kind: Kind, rule_id: str, body: Body) -> Rule:
 
 
 def parse_actions(actions: object) -> list[Action]:
-    """Return the actions without the historical ones, or InvalidParam."""
+    """Return the actions without the historical ones. Raises InvalidParam."""
     if not isinstance(actions, list):
         raise InvalidParam("'actions' must be a list")
     for action in actions:
@@ -67,7 +66,7 @@ def _parse_conditions(conditions: object) -> list[Condition]:
         if not isinstance(condition, dict):
             raise InvalidParam("Each of 'conditions' must be an object")
         kind = _string(_required(condition, "kind"), "kind")
-        # A kind we don't know is allowed: it makes a rule that never matches.
+        # An unknown kind is allowed: it makes a rule that never matches.
         for name, check in _PARAMETERS.get(kind, {}).items():
             check(_required(condition, name), name)
     return conditions
@@ -91,9 +90,7 @@ def _scalar(value: object, name: str) -> None:
 
 
 def is_scalar(value: object) -> bool:
-    """Return whether it is a non-compound value of canonical JSON, the only kind that exact conditions
-    compare.
-    """
+    """Return whether it is a scalar of canonical JSON; exact conditions compare only these."""
     if isinstance(value, int) and not isinstance(value, bool):
         return -_LARGEST_INTEGER <= value <= _LARGEST_INTEGER
     return value is None or isinstance(value, str | bool)

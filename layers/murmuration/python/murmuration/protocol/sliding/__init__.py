@@ -1,1 +1,1 @@
-"""Simplified sliding sync (MSC4186): what requests ask for, in both forms that clients speak."""
+"""Simplified sliding sync (MSC4186): the contents of requests, in both forms that clients use."""

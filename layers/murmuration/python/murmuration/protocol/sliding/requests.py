@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 MOST_LISTS = 100
 MOST_SUBSCRIPTIONS, MOST_MERGED_SUBSCRIPTIONS = 500, 100
-"""MSC4186 has a limit of 100; today's apps add each room that was opened, and have no answer to an error."""
+"""MSC4186 has a limit of 100, but today's apps add every opened room, and can't handle an error."""
 MOST_RANGES = 20
 MOST_NAMES = 100
-"""How many strings a filter, or an extension, may list."""
+"""The maximum number of strings in a filter's or extension's list."""
 MOST_NAME_BYTES = 255
 MOST_TIMELINE = 100
-"""How many events of a room come at once, whatever was asked for."""
+"""The maximum number of a room's events in an answer, whatever the request asks for."""
 ALL = "*"
 
 
@@ -43,7 +43,7 @@ class RoomConfig:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """The filters for the rooms of a list; None for one that doesn't matter."""
+    """The filters for the rooms of a list. A filter that is None isn't applied."""
 
     is_dm: bool | None = None
     is_encrypted: bool | None = None
@@ -57,7 +57,7 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class RoomList:
-    """A list: its filters, ranges and requested parts. `ranges` are inclusive; None for all rooms that
+    """A list: its filters, ranges and requested parts. `ranges` are inclusive; None means all rooms that
     pass.
     """
 
@@ -72,7 +72,7 @@ class RoomList:
 
 @dataclass(frozen=True, slots=True)
 class RoomScope:
-    """The rooms that an extension is for: those in these lists, and these subscriptions."""
+    """The rooms of an extension: those in these lists, and these subscriptions."""
 
     lists: frozenset[str]
     rooms: frozenset[str]
@@ -86,10 +86,10 @@ class RoomScope:
 
 @dataclass(frozen=True, slots=True)
 class SlidingRequest:
-    """A request; an extension that isn't enabled is None or False.
+    """A request. An extension that isn't enabled is None or False.
 
-    `to_device_since` is the place in the device's messages, "" for none yet. `is_merged` says that the answer
-    is to be in the form of the accepted MSC.
+    `to_device_since` is the position in the device's messages, "" at the beginning. `is_merged` says that the
+    answer is to have the form of the accepted MSC.
     """
 
     conn_id: str = ""
@@ -115,7 +115,7 @@ class SlidingRequest:
 
 
 def parse(body: Body, query: Mapping[str, str], user_id: UserId, *, is_merged: bool) -> SlidingRequest:
-    """Return the request that a body and the query are. Raises BadJson, InvalidParam."""
+    """Return the request that a body and the query describe. Raises BadJson, InvalidParam."""
     lists = object_of(_given(body, "lists", {}), "lists")
     subscriptions = object_of(_given(body, "room_subscriptions", {}), "room_subscriptions")
     extensions = object_of(_given(body, "extensions", {}), "extensions")
@@ -182,7 +182,7 @@ def _whole(value: Any, name: str) -> int:
 
 
 def _timeout(value: Any) -> int:
-    """Return a number of the body, or digits of the query."""
+    """Return the timeout: a number in the body, or digits in the query."""
     if isinstance(value, str):
         if not (value.isascii() and value.isdigit()):
             raise InvalidParam("timeout must be a whole number of milliseconds")
@@ -264,7 +264,7 @@ def _strings(values: JsonObject, name: str) -> tuple[str, ...] | None:
 
 
 def _types(values: JsonObject, name: str) -> tuple[str | None, ...] | None:
-    """Return types of rooms; null stands for rooms without one."""
+    """Return types of rooms; None stands for rooms without a type."""
     if values.get(name) is None:
         return None
     given = values[name]
@@ -279,7 +279,7 @@ def _types(values: JsonObject, name: str) -> tuple[str | None, ...] | None:
 
 
 def _extension(extensions: JsonObject, name: str) -> JsonObject | None:
-    """Return what an extension is asked for; None if it isn't enabled."""
+    """Return the parameters of an extension; None if it isn't enabled."""
     if extensions.get(name) is None:
         return None
     value = object_of(extensions[name], name)

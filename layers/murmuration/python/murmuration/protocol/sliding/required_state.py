@@ -23,14 +23,15 @@ MOST_ELEMENTS = 200
 """How many elements a required state may have."""
 
 Element = tuple[str | None, str | None]
-"""A type and a state key; ANY stands for all."""
+"""A type and a state key; ANY matches all."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequiredState:
-    """The state that one list or subscription wants; with `lazy` members only as the timeline needs them.
+    """The state that one list or subscription wants. With `lazy`, only the members are sent that the timeline
+    needs.
 
-    With `lazy`, elements for all types or for all members don't ask for members: only those that name a
+    With `lazy`, elements for all types or for all members don't request members: only elements that name a
     member do.
     """
 
@@ -48,7 +49,7 @@ class RequiredState:
         return any(element in self.include for element in _matching(pair))
 
     def covers(self, other: RequiredState) -> bool:
-        """Return whether all that `other` wants is certainly wanted by this, too."""
+        """Return whether this certainly includes everything that `other` wants."""
         if not self.exclude <= other.exclude or (other.lazy and not self.lazy and not self._has_all_members):
             return False
         if self.lazy and not other.lazy:
@@ -106,7 +107,7 @@ def is_lazy(required: Required) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def covers(required: Required, others: Required) -> bool:
-    """Return whether whatever `others` want is wanted by `required`, too."""
+    """Return whether `required` includes everything that `others` want."""
     return all(any(each.covers(other) for each in required) for other in others)
 
 
@@ -163,7 +164,7 @@ def load(text: str) -> Required:
     )
 
 
-# -- What clients send -----------------------------------------------------------------------------------
+# -- The form that clients send --------------------------------------------------------------------------
 
 
 def parse(value: object, user_id: UserId) -> RequiredState:

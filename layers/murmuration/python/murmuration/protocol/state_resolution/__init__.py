@@ -1,11 +1,12 @@
-"""State resolution: the one state that the forks of a room come to.
+"""State resolution: the one state to which the forks of a room resolve.
 
-`resolve` takes whole state sets; `resolve_conflicted` only where they differ, for a caller that finds out the
-few differences between large states without reading them, and looks up no more of the rest than decides the
-matter. The algorithm is the room version's: `v1` for version 1, `v2` for 2 to 11 and, with changes, for 12
-(2.1).
+`resolve` takes whole state sets. `resolve_conflicted` takes only the entries in which they differ: its caller
+finds the few differences between large states without reading the states, and only those other entries are
+looked up on which the outcome depends. The room version selects the algorithm: `v1` for version 1, `v2` for 2
+to 11 and, with changes, for 12 (2.1).
 
-Pure: events come from a `Fetch`, which is asked for many at once, as few times as their graph allows.
+The code is pure: events come from a `Fetch`, which is asked for many at once, as few times as their graph
+allows.
 
 https://spec.matrix.org/v1.19/rooms/, "State resolution" of each version.
 """
@@ -36,7 +37,7 @@ def resolve(
     *,
     rejected: Container[str] = frozenset(),
 ) -> dict[StateKey, EventId]:
-    """Return the resolution of one state set or more, each a map from (type, state key) to event ID.
+    """Return the resolution of one or more state sets, each a map from (type, state key) to event ID.
 
     `fetch` and `rejected` are those of `resolve_conflicted`.
     """
@@ -65,16 +66,16 @@ def resolve_conflicted(
     rejected: Container[str] = frozenset(),
     few_unconflicted: bool = False,
 ) -> dict[StateKey, EventId]:
-    """Return what state sets that differ in `conflicts` resolve to, without what they have in common.
+    """Return the part of the resolved state that the state sets don't have in common.
 
-    `conflicts` gives, for each (type, state key) in which the sets are not all the same, the event ID in each
-    set in turn, None if a set has no such entry. A key of `conflicts` that is not in the result has no
-    event in the resolved state; in rare cases the result has a key that no set had.
+    `conflicts` has, for each (type, state key) in which the sets differ, the event ID in each set in turn,
+    None if a set has no such entry. If a key of `conflicts` isn't in the result, the resolved state has no
+    event there. In rare cases the result has a key that no set had.
 
-    `fetch` returns those it has of the events asked for, and may return others that it expects to be asked
-    for next (events ask for their auth events in turn). `rejected` has the IDs of events that were rejected
-    when they came in; it is asked about an event only once that has been fetched. `few_unconflicted` says
-    that to read all unconflicted entries is cheaper than to compute for a while how to do without.
+    `fetch` returns those of the requested events that exist, and may add others that it expects to be
+    requested next (events are followed to their auth events). `rejected` has the IDs of events that were
+    rejected when they arrived; it is asked about an event only after that was fetched. `few_unconflicted`
+    says that reading all unconflicted entries is cheaper than the computation that avoids it.
     """
     known = Known(fetch, conflicts, unconflicted, rejected, few_unconflicted=few_unconflicted)
     if version.state_resolution == "v1":
@@ -83,7 +84,7 @@ def resolve_conflicted(
 
 
 class _InMemory:
-    """Unconflicted state that is all at hand."""
+    """Unconflicted state that is completely in memory."""
 
     def __init__(self, entries: Mapping[StateKey, EventId]) -> None:
         self._entries = entries

@@ -1,16 +1,16 @@
-"""The full conflicted set of state resolution 2 and 2.1: which events the algorithm decides about.
+"""The full conflicted set of state resolution 2 and 2.1: the events that the algorithm decides about.
 
-It holds the conflicting entries, the auth difference (events in the auth chain of some state sets, not of
+It has the conflicting entries, the auth difference (events in the auth chain of some state sets, but not of
 all) and, in 2.1, the conflicted state subgraph (events on a path of auth events between conflicting entries).
-The auth chain of a state set includes the set's own events, as all implementations have it: those of its
-events that are unconflicted are in every set's chain.
+The auth chain of a state set includes the set's own events, as in all implementations: those of its events
+that are unconflicted are in every set's chain.
 
-To take this literally means to walk the auth chains of whole states down to the room's creation. Instead the
-graph is walked a layer at a time from the conflicting entries, beside them from those unconflicted entries
-that authorise what was met, until what lies below the last layer is known to be in every chain. That leaves
-events which were found from some sets' conflicting entries only. They are in the auth difference unless yet
-another unconflicted entry leads to them, so they are `doubtful`; only `exact=True` goes and asks all of
-those.
+To compute this directly, the auth chains of whole states would have to be followed down to the room's
+creation. Instead the graph is followed one layer at a time: from the conflicting entries, and from those
+unconflicted entries that authorise the events found so far. This ends when everything below the last layer is
+known to be in every chain. Some events remain that were found only from the conflicting entries of some sets.
+They are in the auth difference unless another unconflicted entry leads to them, so they are `doubtful`. Only
+with `exact=True` are all unconflicted entries followed.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ _CITABLE_TYPES = frozenset(
 
 
 class FullConflictedSet(NamedTuple):
-    """Events that are in the set, and events that may be in it."""
+    """Events that are in the set (`certain`), and events that may be in it (`doubtful`)."""
 
     certain: frozenset[EventId]
     doubtful: frozenset[EventId]
 
 
 def full_conflicted_set(known: Known, *, with_subgraph: bool, exact: bool = False) -> FullConflictedSet:
-    """Return the full conflicted set of `known.conflicts`; with nothing doubtful if it is to be `exact`.
+    """Return the full conflicted set of `known.conflicts`; if `exact`, without doubtful events.
 
-    All its events are loaded, and the unconflicted entries that their authorisation looks at are looked up.
+    All its events are loaded, and the unconflicted entries that authorise them are looked up.
     """
     walk = _Walk(known, with_subgraph=with_subgraph)
     walk.run(exact=exact)
@@ -60,11 +60,12 @@ def full_conflicted_set(known: Known, *, with_subgraph: bool, exact: bool = Fals
 
 
 class _Walk:
-    """A walk along auth events, which notes for every event it meets from where it can be reached.
+    """A walk along auth events. For every event that it finds, it records from where the event can be
+    reached.
 
-    What is noted is a set of bits: one for each state set in whose chain the event is, one that says whether
-    any conflicting entry leads to it, and one for each conflicting entry that does, of those that can be auth
-    events.
+    The record is a set of bits: one for each state set whose chain has the event, one that says whether any
+    conflicting entry leads to it, and one for each conflicting entry that leads to it and can be an auth
+    event.
     """
 
     def __init__(self, known: Known, *, with_subgraph: bool) -> None:
@@ -82,7 +83,8 @@ class _Walk:
                         self._own_bit.setdefault(event_id, 2 << (number_of_sets + len(self._own_bit)))
         self._conflicting = frozenset(self._reached)
         self._all_citable = sum(self._own_bit.values())
-        # The last layer: events met but not yet passed through, as that takes loading them.
+        # The last layer: events that were found but not followed yet, because following them needs loading
+        # them.
         self._frontier: set[EventId] = set(self._reached)
 
     def run(self, *, exact: bool) -> None:
@@ -117,7 +119,7 @@ class _Walk:
         return self._conflicting.union(self._where(self._has_conflicting_above)) & leading
 
     def _enter(self, event_ids: Iterable[EventId]) -> None:
-        """Begin at unconflicted entries too: they are in every state set's chain."""
+        """Start at unconflicted entries too: they are in every state set's chain."""
         for event_id in event_ids:
             if event_id not in self._reached:
                 self._frontier.add(event_id)
@@ -141,11 +143,11 @@ class _Walk:
                         pending.append(cited)
 
     def _next_layer(self) -> set[EventId]:
-        """Return the events to pass through next; none if what is below the last layer is settled.
+        """Return the events to follow next; none if everything below the last layer is decided.
 
-        Below an event in every chain, all events are. They matter still while the last layer has others,
-        which may turn out to be among them; and (for the subgraph) below an event to which conflicting
-        entries lead, unless all those do that could lie there.
+        Below an event that is in every chain, all events are too. They still matter while the last layer has
+        other events, which may turn out to be among them; and, for the subgraph, below an event to which
+        conflicting entries lead, unless all conflicting entries that could be there do.
         """
         if not all(map(self._in_all, map(self._reached.__getitem__, self._frontier))):
             return set(self._frontier)

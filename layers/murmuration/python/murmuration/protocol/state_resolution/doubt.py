@@ -1,8 +1,8 @@
-"""How a resolution does without knowing which events, exactly, are in the full conflicted set.
+"""Resolves without knowing exactly which events are in the full conflicted set.
 
-Whatever it could be is tried. Mostly the outcome is the same, and there is no need to read the whole of the
-unconflicted state, which alone would settle it. So that few have to be tried, the events are divided into
-parts that have nothing to do with each other.
+Every possible set is tried. Mostly the outcome is the same, so the whole unconflicted state, which would
+decide it, needn't be read. To reduce the number of sets to try, the events are divided into independent
+parts.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import EventId
 
 
-# In a part of the events; as many as 2 to the power of it may have to be tried.
+# The maximum number of doubtful events in a part: up to 2 to the power of it sets may have to be tried.
 _MOST_DOUBTS = 6
 
 
 def independent_parts(known: Known, event_ids: Iterable[EventId]) -> list[frozenset[EventId]]:
-    """Divide events so that no event is judged by state which those of another part may set.
+    """Divide events so that no event is judged by state that the events of another part may set.
 
-    The parts resolve by themselves to what all resolve to together: each (type, state key) is set by one part
-    only, and in what order the parts are tried makes no difference.
+    The parts together resolve to the same state as all events at once: each (type, state key) is set by one
+    part only, and the order of the parts doesn't matter.
     """
     setting: dict[StateKey, list[Event]] = {}
     for event in known.events(event_ids):
@@ -52,9 +52,9 @@ def independent_parts(known: Known, event_ids: Iterable[EventId]) -> list[frozen
 def possible_sets(
     known: Known, certain: Collection[EventId], doubtful: frozenset[EventId]
 ) -> Iterator[frozenset[EventId]] | None:
-    """Return all that the full conflicted set may be; None if it may be too many things.
+    """Return all sets that may be the full conflicted set; None if there may be too many.
 
-    What is not in it is in the auth chain of every state set, and so is whatever such an event cites.
+    An event that isn't in it is in the auth chain of every state set, and so are all events that it cites.
     """
     if len(doubtful) > _MOST_DOUBTS:
         return None

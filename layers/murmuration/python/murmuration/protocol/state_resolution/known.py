@@ -1,6 +1,4 @@
-"""The events and unconflicted entries that a resolution has looked up so far, several at once and none
-twice.
-"""
+"""The events and unconflicted entries that a resolution has looked up so far: several at once, none twice."""
 
 from __future__ import annotations
 
@@ -13,26 +11,26 @@ from murmuration.protocol.identifiers import EventId
 from murmuration.protocol.power_levels import Level
 
 Fetch: TypeAlias = Callable[[Collection[EventId]], Mapping[EventId, Event]]
-"""Looks events up by ID."""
+"""A function that looks up events by ID."""
 
 Conflicts: TypeAlias = Mapping[StateKey, Sequence[EventId | None]]
-"""The entries in which state sets differ: per key the event ID in each set, None if a set has none."""
+"""The entries in which state sets differ: for each key the event ID in each set, None if a set has none."""
 
 
 class UnconflictedState(Protocol):
     """The entries that all state sets have in common."""
 
     def get(self, keys: Collection[StateKey]) -> Mapping[StateKey, EventId]:
-        """Return the entries at those of `keys` that have one; never asked for a conflicting key."""
+        """Return the entries at those `keys` that have one. It is never called with a conflicting key."""
 
     def event_ids(self) -> Collection[EventId]:
-        """Return the event IDs of all entries. It is only called if the outcome depends on which events
+        """Return the event IDs of all entries. It is only called if the outcome depends on the events that
         they cite.
         """
 
 
 class Known:
-    """The events and unconflicted entries met so far."""
+    """The events and unconflicted entries that are known so far."""
 
     def __init__(
         self,
@@ -50,31 +48,33 @@ class Known:
         self._auth_keys: dict[EventId, list[StateKey]] = {}
         self._verdicts: dict[tuple[EventId, ...], bool] = {}
         self.sender_levels: dict[EventId, Level] = {}
-        """Of the senders of events, by the events' own auth events."""
+        """A cache of the senders' levels, by the events' own auth events."""
         self.conflicts = conflicts
         self.rejected = rejected
         self.few_unconflicted = few_unconflicted
 
     def load(self, event_ids: Iterable[EventId]) -> None:
-        """Fetch those of the events that aren't known yet, in one call; missing ones are stored as None."""
+        """Fetch the unknown ones of these events in one call. Missing events are stored as None."""
         missing = [event_id for event_id in dict.fromkeys(event_ids) if event_id not in self._events]
         if missing:
             self._events |= {**dict.fromkeys(missing), **self._fetch(missing)}
 
     def look_up(self, keys: Iterable[StateKey]) -> None:
-        """Look up those of the unconflicted entries that are not known yet, in one go."""
+        """Look up the unknown ones of these unconflicted entries in one call."""
         missing = [key for key in dict.fromkeys(keys) if key not in self._entries]
         if missing:
             self._entries |= {**dict.fromkeys(missing), **self._unconflicted.get(missing)}
 
     def look_up_auth_entries(self, events: Iterable[Event]) -> list[EventId]:
-        """Return the unconflicted event IDs at all keys that the authorisation of these events looks at."""
+        """Return the unconflicted event IDs at all keys on which the authorisation of these events
+        depends.
+        """
         keys = {key for event in events for key in self.auth_keys(event)}
         self.look_up(keys)
         return [event_id for key in keys if (event_id := self._entries[key]) is not None]
 
     def auth_keys(self, event: Event) -> list[StateKey]:
-        """Return the keys of the state that the event's authorisation looks at."""
+        """Return the keys of the state on which the event's authorisation depends."""
         keys = self._auth_keys.get(event.event_id)
         if keys is None:
             keys = self._auth_keys[event.event_id] = auth_state_types_of(event)
@@ -103,11 +103,8 @@ class Known:
         return self._entries[key]
 
     def event(self, event_id: EventId) -> Event | None:
-        """Return an event that has been loaded; None if nobody has it."""
+        """Return an event that has been loaded; None if it doesn't exist."""
         return self._events[event_id]
-
-    def is_loaded(self, event_id: EventId) -> bool:
-        return event_id in self._events
 
     def events(self, event_ids: Iterable[EventId]) -> list[Event]:
         """Return those of the loaded events that exist."""

@@ -1,4 +1,4 @@
-"""The two orders in which state resolution 2 tries events: by power, and by the mainline of power levels."""
+"""The two orders in which state resolution 2 checks events: by power, and by the mainline of power levels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from murmuration.protocol.state_resolution.known import Known
 def by_power(
     events: Mapping[EventId, Event], known: Known, create_of: Callable[[Event], Event | None]
 ) -> list[Event]:
-    """Return the events in reverse topological power ordering, earliest first; their auth events must be
+    """Return the events in reverse topological power ordering, earliest first. Their auth events must be
     loaded.
 
     It is the lexicographically smallest topological ordering. Events are compared by their sender's power,
@@ -49,7 +49,7 @@ def by_power(
 
 
 def by_mainline(events: Iterable[Event], power_levels_id: EventId | None, known: Known) -> list[Event]:
-    """Return the events in the mainline ordering based on an m.room.power_levels event, or none.
+    """Return the events in the mainline ordering for an m.room.power_levels event, or for none.
 
     Their auth events must be loaded.
     """
@@ -67,11 +67,11 @@ def by_mainline(events: Iterable[Event], power_levels_id: EventId | None, known:
 def _mainline_positions(
     heads: Iterable[EventId], mainline_id: EventId | None, known: Known
 ) -> dict[EventId, float]:
-    """Return the mainline position of each of `heads`, which are m.room.power_levels events; infinite if left
-    out.
+    """Return the mainline position of each of `heads`, which are m.room.power_levels events. A missing one is
+    infinite.
 
-    The mainline, and the chain of m.room.power_levels events from each head, are followed one step at a time
-    and together, until each chain has met the mainline: no more than that is loaded.
+    The mainline, and the chain of m.room.power_levels events from each head, are followed together, one step
+    at a time, until each chain has met the mainline. No further events are loaded.
     """
     positions: dict[EventId, float] = {}
     mainline: dict[EventId, int] = {}
@@ -84,7 +84,7 @@ def _mainline_positions(
             mainline[tip] = len(mainline)
         for head, event_id in chains.items():
             met_by.setdefault(event_id, set()).add(head)
-        # From where two chains meet they are one, so the first meeting found has the smallest index.
+        # After two chains meet they are the same, so the meeting that is found first has the smallest index.
         met = mainline.keys() & {tip, *chains.values()}
         for event_id in met:
             for head in unplaced & met_by.get(event_id, set()):
@@ -100,7 +100,7 @@ def _mainline_positions(
 
 
 def _power_levels_below(event_ids: Iterable[EventId], known: Known) -> dict[EventId, EventId]:
-    """Return the m.room.power_levels event that each event cites, if it does. The events must be loaded."""
+    """Return the m.room.power_levels event that each event cites, if any. The events must be loaded."""
     events = known.events(event_ids)
     known.load(cited for event in events for cited in event.auth_events)
     cited = ((event.event_id, _power_levels_of(event, known)) for event in events)

@@ -1,8 +1,8 @@
 """State resolution of room version 1. https://spec.matrix.org/v1.19/rooms/v1/#state-resolution
 
-Where the specification is silent this is as rooms of version 1 have always been resolved: the events of one
-(type, state key) are resolved among themselves, no membership is judged by how another comes out, and if the
-rules allow none of an entry's events, the one of least depth stays.
+For cases that the specification leaves open, this follows existing implementations: the events of one (type,
+state key) are resolved among themselves, no membership is judged by the resolution of another one, and if the
+rules allow none of an entry's events, the one with the smallest depth is kept.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def resolve_v1(known: Known) -> dict[StateKey, EventId]:
     candidates = {key: {event_id for event_id in ids if event_id} for key, ids in known.conflicts.items()}
     known.load(event_id for ids in candidates.values() for event_id in ids)
     ordered = {key: sorted(known.events(ids), key=_least_deep_first) for key, ids in candidates.items()}
-    # An entry that some sets lack is no conflict in this version.
+    # In this version, an entry that some sets lack isn't a conflict.
     resolved = {key: events[0] for key, events in ordered.items() if len(events) == 1}
     conflicting = {key: events for key, events in ordered.items() if len(events) > 1}
     known.load(known.look_up_auth_entries(event for events in conflicting.values() for event in events))
@@ -50,7 +50,7 @@ def _least_deep_first(event: Event) -> tuple[int, int]:
 
 
 def _last_of_allowed_chain(events: list[Event], resolved: Mapping[StateKey, Event], known: Known) -> Event:
-    """Return the last of the first events, each of which is allowed by the state with the one before it."""
+    """Return the last event before the first one that the state with the event before it doesn't allow."""
     last, *others = events
     for event in others:
         if not _is_allowed(event, {**resolved, _pair(last): last}, known):

@@ -3,9 +3,9 @@
 https://spec.matrix.org/v1.19/rooms/v11/#state-resolution,
 https://spec.matrix.org/v1.19/rooms/v12/#state-resolution
 
-The graph of auth events in which power events are ordered, and which adds to them events of their auth
-chains, is that of the full conflicted set alone, as all implementations have it: a path through other events
-doesn't count. Version 2.1 has no such paths.
+Power events are ordered by the graph of auth events, and events of their auth chains are added to them. As in
+all implementations, this graph has only the full conflicted set: a path through other events doesn't count.
+In version 2.1 there are no such paths.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def resolve_v2(version: RoomVersion, known: Known) -> dict[StateKey, EventId]:
 def _outcome_in_doubt(
     version: RoomVersion, known: Known, found: FullConflictedSet
 ) -> dict[StateKey, EventId] | None:
-    """Return the outcome, if it is the same whatever the full conflicted set is; else None."""
+    """Return the outcome if it is the same for every possible full conflicted set; else None."""
     events = found.certain | found.doubtful
     _Resolution(version, known, events).load_auth_events()
     outcome: dict[StateKey, EventId] = {}
@@ -70,7 +70,9 @@ class _Resolution:
         self._state: dict[StateKey, EventId] = {}
 
     def outcome(self) -> dict[StateKey, EventId]:
-        """Do the algorithm's steps, numbered as in the specification, after `load_auth_events`."""
+        """Perform the algorithm's steps, numbered as in the specification. `load_auth_events` must be called
+        before.
+        """
         power_events = self._with_conflicted_chain(filter(is_power_event, self._events.values()))  # 1
         self._check_iteratively(by_power(power_events, self._known, self._create_of))  # 1, 2
         others = [event for event_id, event in self._events.items() if event_id not in power_events]  # 3
@@ -79,7 +81,7 @@ class _Resolution:
         return {key: it for key, it in self._state.items() if self._known.unconflicted(key) is None}  # 5
 
     def load_auth_events(self) -> None:
-        """Load all that the events are judged by."""
+        """Load all events by which the set's events are judged."""
         events = self._events.values()
         entries = self._known.look_up_auth_entries(events)
         needed = [] if self._starts_empty else entries
@@ -89,7 +91,7 @@ class _Resolution:
         self._known.load(needed)
 
     def _with_conflicted_chain(self, power_events: Iterator[Event]) -> dict[EventId, Event]:
-        """Return the events, and those of their auth chains that belong to the full conflicted set."""
+        """Return the events, and those events of their auth chains that belong to the full conflicted set."""
         chosen: dict[EventId, Event] = {}
         pending = list(power_events)
         while pending:
@@ -100,13 +102,15 @@ class _Resolution:
         return chosen
 
     def _check_iteratively(self, events: list[Event]) -> None:
-        """Add each event to the state if the rules allow it there, and pass over it if not."""
+        """Add each event to the state if the rules allow it there; otherwise skip it."""
         for event in events:
             if self._known.is_allowed(event, self._auth_state(event)):
                 self._state[event.type, event.state_key or ""] = event.event_id
 
     def _auth_state(self, event: Event) -> dict[StateKey, Event]:
-        """Return the state to judge an event by. For what it lacks, the event's own auth events serve."""
+        """Return the state by which to judge an event. Entries that it lacks come from the event's own auth
+        events.
+        """
         entries = {key: self._entry(key) for key in self._known.auth_keys(event)}
         known = self._known.event
         state = {key: it for key, entry in entries.items() if entry and (it := known(entry)) is not None}
@@ -118,7 +122,7 @@ class _Resolution:
         return state
 
     def _cited(self, event: Event) -> list[Event]:
-        """Return the auth events of an event that were not rejected, and its create event."""
+        """Return the auth events of an event that weren't rejected, and its create event."""
         cited = [
             it for it in self._known.events(event.auth_events) if it.event_id not in self._known.rejected
         ]
@@ -133,7 +137,7 @@ class _Resolution:
         return entry
 
     def _create_of(self, event: Event) -> Event | None:
-        """Return the create event that an event cites, be it by its room ID."""
+        """Return the create event that an event cites, in its auth events or by its room ID."""
         if self._version.create_event_is_room_id:
             return self._known.event(create_event_id(event))
         cited = self._known.events(event.auth_events)

@@ -1,8 +1,8 @@
-"""The delay that a request asks for, and how long one may be.
+"""The delay that a request asks for, and how long it may be.
 
-Clients ask in two ways: by a query parameter of the ordinary endpoints, as today's apps do, or by an endpoint
-of its own. A delay that this server doesn't understand is always refused. If it were ignored, the event would
-be sent at once: a client's farewell to a call, for instance, at the moment in which it joins.
+Clients use one of two ways: a query parameter of the ordinary endpoints, as today's apps do, or a separate
+endpoint. A delay that this server doesn't understand is always refused. If it were ignored, the event would
+be sent at once: for example a client's leave event for a call, in the moment in which it joins the call.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def refuse_delay(query: Mapping[str, Sequence[str]]) -> None:
 def delay_in_body(body: Body, *, unstable: bool) -> int:
     """Return the delay that the body of the endpoint for delayed events asks for.
 
-    Raises MissingParam, InvalidParam, Forbidden, DelayTooLarge by the spelling that the client uses.
+    Raises MissingParam, InvalidParam, Forbidden, and one of the two DelayTooLarge errors, depending on the
+    client's names.
     """
     value = required(body, "delay_ms")
     if not isinstance(value, int) or isinstance(value, bool):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item, Write
+from murmuration.aws.dynamodb import ConditionFailed, Write
 from murmuration.aws.reads import Batch, fetch
 from murmuration.clock import now_ms
 from murmuration.identity import moderation
@@ -33,16 +33,17 @@ from murmuration.storage.users.delayed_events import DELAYED, DelayedEvent, Outc
 
 if TYPE_CHECKING:
     from murmuration.aws.queues import MessageBody
+    from murmuration.storage.json_types import AccountItem, DeviceItem, OwnerFlags
 
 RETRIED_MS = 7 * 86_400_000
-"""How long after its time the server still tries to send an event that it couldn't send."""
+"""How long the server keeps trying to send an event after its time, if sending fails."""
 WATCHED_AT_ONCE = 100
 LOOK_MS = 15_000
-"""How long one run looks after events; the next goes on."""
+"""How long one run looks for overdue events; the next run continues."""
 
 
 class Ended(Exception):
-    """Somebody else ended or restarted the delayed event meanwhile."""
+    """Another request ended or restarted the delayed event meanwhile."""
 
 
 @dataclass(slots=True)
@@ -57,7 +58,7 @@ class Delivery:
     _written: str = field(default="", init=False)
 
     def mark(self, draft: Draft) -> Draft:
-        """Return the draft with the delay ID, which the sender's clients are shown."""
+        """Return the draft with the delay ID, which only the sender's clients see."""
         return replace(draft, delay_id=self.event.delay_id)
 
     def writes(self, event_id: EventId) -> list[Write]:
@@ -67,10 +68,10 @@ class Delivery:
         return storage.finalise_writes(self.event, outcome, unless_restarted=self.unless_restarted)
 
     def settle(self, send: Callable[[], EventId]) -> EventId:
-        """Send the event and return its ID, or return the ID that it was sent with before.
+        """Send the event and return its ID, or return the ID with which it was sent before.
 
-        If the room already has this state, no event is added, and the delayed event is ended by a write of
-        its own. Raises Ended if it was cancelled or restarted, and what `send` raises.
+        If the room already has this state, no event is added, and a separate write ends the delayed event.
+        Raises Ended if it was cancelled or restarted, and what `send` raises.
         """
         try:
             event_id = send()
@@ -93,7 +94,7 @@ class Delivery:
 def send_now(event: DelayedEvent, *, unless_restarted: bool = False) -> EventId:
     """Send a scheduled event now, and return the new event's ID.
 
-    Raises Ended. It also raises what the ordinary endpoints for sending raise; then the event stays
+    Raises Ended, and what the ordinary endpoints for sending raise; in the latter case the event stays
     scheduled.
     """
     device = fetch(accounts.device_read(accounts.device_key(event.user_id, event.device_id)))
@@ -145,10 +146,10 @@ def _look_after(events: Sequence[DelayedEvent]) -> None:
         storage.watch_again(event)
 
 
-def _sender(event: DelayedEvent, device: Item | None) -> Item | None:
+def _sender(event: DelayedEvent, device: DeviceItem | None) -> DeviceItem | AccountItem | None:
     """Return the item of the event's device; if the user has logged out there, that of the account.
 
-    None if the account is closed.
+    None if the account is deactivated.
     """
     if device is not None:
         return device
@@ -156,7 +157,7 @@ def _sender(event: DelayedEvent, device: Item | None) -> Item | None:
     return None if account is None or "deactivated_ms" in account else account
 
 
-def _send_due(event: DelayedEvent, sender: Item) -> None:
+def _send_due(event: DelayedEvent, sender: OwnerFlags) -> None:
     try:
         _send(event, sender, unless_restarted=True)
     except Ended:
@@ -169,7 +170,7 @@ def _send_due(event: DelayedEvent, sender: Item) -> None:
         storage.finalise(event, Outcome(now_ms(), error=error.body()), unless_restarted=True)
 
 
-def _send(event: DelayedEvent, sender: Item, *, unless_restarted: bool) -> EventId:
+def _send(event: DelayedEvent, sender: OwnerFlags, *, unless_restarted: bool) -> EventId:
     requester = _requester(event, sender)
     once = Delivery(event, unless_restarted)
     content = event.content
@@ -196,7 +197,7 @@ def _open(room_id: RoomId, taking: Taking) -> Room:
     return Room(head.value)
 
 
-def _requester(event: DelayedEvent, sender: Item) -> Requester:
+def _requester(event: DelayedEvent, sender: OwnerFlags) -> Requester:
     """Return the event's user as a requester. Raises UserLocked, UserSuspended."""
     with moderation.refusing_suspended():
         moderation.check_device(sender)

@@ -28,9 +28,9 @@ ATTEMPTS = 3
 def manage(requester: Requester | None, delay_id: str, action: object, *, unstable: bool) -> Answer:
     """Restart, send or cancel a scheduled event. Repeating the action that ended it changes nothing.
 
-    The unstable endpoint takes no token: whoever knows the delay ID may act, such as a call service that a
-    client trusts with its delayed event. At that endpoint an event that ended in another way is NotFound,
-    which tells clients to schedule a new one; at the proposal's endpoint it is a Conflict. Raises
+    The unstable endpoint takes no token: everybody who knows the delay ID may act, such as a call service to
+    which a client entrusts its delayed event. If the event ended in another way, this endpoint raises
+    NotFound, which tells clients to schedule a new one; the proposal's endpoint raises Conflict. Raises
     InvalidParam, MissingToken, NotFound, Conflict, LimitExceeded, and what sending raises; then the event
     stays scheduled.
     """
@@ -48,7 +48,7 @@ def manage(requester: Requester | None, delay_id: str, action: object, *, unstab
 
 
 def _act(event: DelayedEvent, action: str) -> bool:
-    """Carry out the action. Return whether it is done now, or was done before."""
+    """Perform the action. Returns whether it is done now, or was done before."""
     for _ in range(ATTEMPTS):
         if event.outcome is not None:
             return action == ("send" if event.outcome.event_id is not None else "cancel")
@@ -83,7 +83,7 @@ def get_delayed_event(requester: Requester, delay_id: str) -> ShownDelayedEvent:
 def get_delayed_events(requester: Requester, start: str | None, status: str | None) -> DelayedEventsPage:
     """Return the requester's scheduled events in the order of their times, by pages.
 
-    A page has 1 MB at most; `next_batch` is `start` of the next. Raises InvalidParam.
+    A page has at most 1 MB; its `next_batch` is the `start` of the next page. Raises InvalidParam.
     """
     if status not in (None, "scheduled"):
         raise InvalidParam("Only scheduled events are listed; look up others by their ID")

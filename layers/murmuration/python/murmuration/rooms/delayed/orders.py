@@ -1,7 +1,7 @@
-"""Messages of the queue `delayed-events`, which are held back until an event is due.
+"""Messages of the queue `delayed-events`, which are delayed until an event is due.
 
-SQS holds a message back for 15 minutes at most, and restarting an event doesn't change its message. So a
-worker that gets a message too early orders it again. Each scheduled event has one message.
+SQS delays a message by 15 minutes at most, and restarting an event doesn't change its message. So a worker
+that gets a message too early orders it again. Each scheduled event has one message.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from murmuration.storage.users.delayed_events import DelayedEvent
 
 QUEUE = "delayed-events"
 LONGEST_DELAY_S = 900
-"""The longest time that SQS holds a message back."""
+"""The longest delay of a message in SQS."""
 
 
 def order(event: DelayedEvent) -> None:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 Query = Mapping[str, Sequence[str]]
 """All values of each query parameter."""
 SetState = Callable[[Requester, RoomId, str, str, Content], EventId]
-"""Sets state at once: requester, room, type, state key and content in, the event's ID out."""
+"""A function that sets state at once: it gets requester, room, type, state key and content, and returns the
+event's ID."""
 
 
 def send_or_schedule(
@@ -76,7 +77,7 @@ def schedule_delayed_event(
     *,
     unstable: bool,
 ) -> dict[str, str]:
-    """Schedule the event that a body describes; return its delay ID, the same for each repetition.
+    """Schedule the event that a body describes. Returns its delay ID, the same for each repetition.
 
     Raises MissingParam, InvalidParam, BadJson, TooLarge, DelayTooLarge, Forbidden, LimitExceeded.
     https://github.com/matrix-org/matrix-spec-proposals/pull/4140
@@ -105,9 +106,10 @@ def _schedule(
     delay_ms: int,
     secret: bytes,
 ) -> dict[str, str]:
-    """Store the event and order its sending. Whether it may be sent is checked when it is sent.
+    """Store the event and order its sending. The permission to send it is checked only when it is sent.
 
-    A request that stopped between the two, and is never repeated, leaves an event that the watch finds.
+    If a request stops between the two and is never repeated, `rooms.delayed.delivery.look_after` finds the
+    event.
     """
     from murmuration.aws.dynamodb import ConditionFailed
     from murmuration.clock import now_ms
@@ -172,7 +174,7 @@ def _version_of(room_id: RoomId) -> RoomVersion:
 
 
 def _secret_of(operation: str, requester: Requester, *parts: str) -> bytes:
-    """Return a secret that is the same for each repetition of a request, and that nobody else can compute."""
+    """Return a secret that is the same for each repetition of a request. Nobody else can compute it."""
     from murmuration.server_keys import derived_key
 
     named = json.dumps([operation, requester.user_id, requester.device_id, *parts])

@@ -44,11 +44,11 @@ if TYPE_CHECKING:
 
 TYPES = (READ, PRIVATE, FULLY_READ)
 DELIVERED = "m.delivered"
-"""The type of receipts that say that a message arrived. Only version 2 of the client API has it."""
+"""The type of receipts for delivered messages. Only version 2 of the client API has it."""
 
 
 MOST = 5_000
-"""How many receipts in threads a user may have in a room; public and private ones are counted separately."""
+"""How many receipts in threads a user may have in a room. Public and private ones are counted separately."""
 
 
 def send_receipt(
@@ -113,7 +113,7 @@ def _parse_thread_id(body: Body, receipt_type: str) -> str | None:
 def _open(
     token: AccessToken, room_id: RoomId, event_ids: list[EventId]
 ) -> tuple[Requester, Room, dict[str, int]]:
-    """Return who asks, the room, which they must be in, and the ordinals of the events: one read."""
+    """Return the requester, the room, which they must be in, and the ordinals of the events. One read."""
     if not all(map(fits_id, [room_id, *event_ids])):
         raise NotFound("There is no such event in this room")
     batch = Batch()
@@ -143,7 +143,7 @@ def move_receipt(
     *,
     ts: int | None = None,
 ) -> None:
-    """Move a receipt or the read marker to the event at `ordinal`, unless it is there or further already.
+    """Move a receipt or the read marker to the event at `ordinal`, unless it is already there or further.
 
     `ts` is when the user read it (milliseconds), now if None. Raises TooLarge for receipts in too many
     threads.
@@ -182,8 +182,8 @@ def _move_read_marker(user_id: UserId, room_id: RoomId, event_id: EventId, ordin
     def make(before: JsonObject | None) -> JsonObject | None:
         current: EventId | None = before.get("event_id") if before else None
         if isinstance(current, str):
-            place = room_items.locate([current], room_id).get(current, {})
-            if place.get("room_id") == room_id and place.get("ordinal", ordinal - 1) >= ordinal:
+            place = event_store.read_ordinals([current], room_id).get(current)
+            if place is not None and place >= ordinal:
                 return None
         return {"event_id": event_id}
 
@@ -193,11 +193,11 @@ def _move_read_marker(user_id: UserId, room_id: RoomId, event_id: EventId, ordin
 def receipt_event(
     items: Iterable[Item], viewer_id: str, *, ignored: Collection[str] = ()
 ) -> ClientEvent | None:
-    """Return the m.receipt event for the receipts among stream items; None without receipts.
+    """Return the m.receipt event for the receipts among stream items; None if there are none.
 
-    Private receipts are shown to their own user only, those of `ignored` users to nobody. The event has
-    room for one receipt by event, type and user. If a user has several in different threads, an unthreaded
-    one wins, then that of the main timeline.
+    Private receipts are shown only to their own user, those of `ignored` users to nobody. The event can have
+    only one receipt for each event, type and user. If a user has several in different threads, an unthreaded
+    one takes precedence, then that of the main timeline.
     https://spec.matrix.org/v1.19/client-server-api/#mreceipt
     """
     content: dict[str, dict[str, dict[str, ReceiptData]]] = {}

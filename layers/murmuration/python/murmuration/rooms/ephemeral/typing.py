@@ -1,7 +1,7 @@
-"""Typing notifications: who is typing in a room, and until when.
+"""Typing notifications: the users who are typing in a room, and until when.
 
 One item of the room's stream has all of them, with the device on which each user types. Nothing is written
-when a time runs out: readers leave out what has ended. Leaving the room and logging out end it earlier.
+when a time is over: readers ignore expired entries. Leaving the room and logging out end them earlier.
 https://spec.matrix.org/v1.19/client-server-api/#typing-notifications
 """
 
@@ -41,7 +41,7 @@ def set_typing(
     typing: bool,
     timeout_ms: int = DEFAULT_TIMEOUT_MS,
 ) -> None:
-    """Note that the requester types, for at most `timeout_ms`, or has stopped. Raises Forbidden."""
+    """Record that the requester types, for at most `timeout_ms`, or has stopped. Raises Forbidden."""
     requester.require_self(user_id)
     membership = memberships.read_membership(user_id, room_id) if fits_id(room_id) else None
     if membership is None or membership.membership != "join":
@@ -50,7 +50,7 @@ def set_typing(
 
 
 def set_remote_typing(room_id: RoomId, user_id: UserId, *, typing: bool, timeout_ms: int) -> None:
-    """Note that a user of another server types, for at most `timeout_ms`, or has stopped."""
+    """Record that a user of another server types, for at most `timeout_ms`, or has stopped."""
     _set(room_id, user_id, "", typing=typing, timeout_ms=timeout_ms)
 
 
@@ -96,7 +96,7 @@ def end_on_devices(user_id: UserId, device_ids: Collection[DeviceId]) -> None:
 
 
 def _end(room_id: RoomId, user_id: UserId, device_ids: Collection[DeviceId] | None = None) -> None:
-    """End a user's typing in a room, on these devices or on any. Reads once where they don't type."""
+    """End a user's typing in a room, on these devices or on any. Only reads if they aren't typing."""
     stream = streams.room_stream(room_id)
     if not _types(fetch(typing_read(room_id)), user_id, device_ids, now_ms()):
         return
@@ -112,7 +112,7 @@ def _end(room_id: RoomId, user_id: UserId, device_ids: Collection[DeviceId] | No
 
 
 def _types(stored: Typing, user_id: UserId, device_ids: Collection[DeviceId] | None, now: int) -> bool:
-    """Return whether a user types on one of these devices, or on any; an unknown device may be any of
+    """Return whether a user types on one of these devices, or on any. An unknown device may be any of
     them.
     """
     if user_id not in stored.running(now):
@@ -124,9 +124,9 @@ def _types(stored: Typing, user_id: UserId, device_ids: Collection[DeviceId] | N
 def typing_event(
     stored: Typing | None, now: int, *, ignored: Collection[str] = ()
 ) -> tuple[ClientEvent | None, int]:
-    """Return the m.typing event at the time `now`, and when the first user stops (both milliseconds).
+    """Return the m.typing event at the time `now`, and when the first user will stop (both in milliseconds).
 
-    `ignored` users don't count. The event is None if `stored` is None; the time is 0 if nobody types.
+    `ignored` users don't count. The event is None if `stored` is None. The second value is 0 if nobody types.
     """
     if stored is None:
         return None, 0

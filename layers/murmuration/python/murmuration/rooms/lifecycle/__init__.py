@@ -1,1 +1,1 @@
-"""A room's life: creation, upgrades, aliases, the directory, deletion."""
+"""The lifecycle of a room: creation, upgrades, aliases, the directory, deletion."""

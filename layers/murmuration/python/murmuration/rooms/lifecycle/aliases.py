@@ -69,7 +69,7 @@ def name_room(requester: Requester, room_id: RoomId, localpart: str) -> str:
 
 
 def delete_room_alias(requester: Requester, alias: str) -> None:
-    """Remove an alias, and take it out of the room's canonical alias if the requester may change that.
+    """Remove an alias, also from the room's canonical alias if the requester may change that.
 
     The alias's creator may do this, and everyone with the power to set the canonical alias. Raises
     InvalidParam, NotFound, Forbidden.
@@ -82,7 +82,7 @@ def delete_room_alias(requester: Requester, alias: str) -> None:
     is_creator = found.get("creator") == requester.user_id
     if not (is_creator or requester.is_admin or may_curate(room, requester.user_id)):
         raise Forbidden("Only its creator and the room's moderators may delete an alias")
-    # Whose request stopped in between finds the alias, and goes on.
+    # If a request stops in between, its repetition still finds the alias and continues.
     _unname(room, requester.user_id, alias)
     if not _write(directory.alias_removal(alias, room.room_id)):
         raise _unknown(alias)
@@ -98,7 +98,7 @@ def may_curate(room: Room, user_id: UserId) -> bool:
 
 
 def _unname(room: Room, user_id: UserId, alias: str) -> None:
-    """Take an alias out of the canonical alias, if the user may."""
+    """Remove an alias from the canonical alias, if the user may."""
 
     def plan(batch: Append) -> None:
         event = batch.state([(CANONICAL_ALIAS, "")]).get((CANONICAL_ALIAS, ""))
@@ -137,8 +137,8 @@ def get_local_aliases(token: AccessToken, room_id: RoomId) -> list[str]:
 def require_new(alias: str) -> None:
     """Check that a new alias may be made on this server. Raises InvalidParam.
 
-    An alias without a local part names nothing. One with white space breaks where people write it down,
-    so it isn't made, though the specification has such aliases: those that exist stay good.
+    An alias without a localpart is refused. So is one with white space, because it is cut when people write
+    it in a text. The specification allows such aliases, so existing ones stay valid.
     """
     _require_local(alias)
     localpart = parse_room_alias(alias).localpart
@@ -156,7 +156,7 @@ def _unknown(alias: str) -> NotFound:
 
 
 def _write(writes: Sequence[Write]) -> bool:
-    """Carry out the writes, unless the condition of the first doesn't hold."""
+    """Execute the writes. Returns False if the condition of the first one doesn't hold."""
     try:
         dynamodb.transact(writes)
     except ConditionFailed:

@@ -1,9 +1,9 @@
-"""Collection: deleting the nodes of state snapshots to which nothing refers any more.
+"""Garbage collection: deletes the nodes of state snapshots to which nothing refers any more.
 
 Only two things leave such nodes: a writer that stops after storing more nodes than its transaction holds, and
 a purge of history. Both first mark the room as one that may have stray nodes, and only marked rooms are
-checked. The log, the events outside it and the head refer to nodes; stored resolutions don't count.
-References are only removed by a purge.
+checked. The log, the events outside it and the head refer to nodes; stored resolutions don't count. Only a
+purge removes references.
 
 A node is named by its content, so a writer may need a node again to which nothing referred a moment ago.
 These rules keep it from losing the node:
@@ -11,18 +11,18 @@ These rules keep it from losing the node:
 1. A writer that needs a new node always stores it in full, which renews the time of its writing
 (`written_ms`).
 
-2. Nothing happens until GRACE_MS after a room was last marked: then everybody who read a reference before a
-purge is done.
+2. Nothing happens until GRACE_MS after a room was last marked: then every request that read a reference
+before a purge has ended.
 
-3. Then the room's resolutions are deleted, and GRACE_MS pass again: then everybody who read one before is
-done.
+3. Then the room's resolutions are deleted, and GRACE_MS pass again: then every request that read one before
+has ended.
 
 4. Then all nodes that are referred to are found. Other nodes that were written before step 3 are deleted,
-each on the condition that it wasn't written since. A writer that uses a node without writing it has it from a
+each on condition that it wasn't written since. A writer that uses a node without writing it has it from a
 reference, so the node is found.
 
-If the room was marked anew meanwhile, nothing is deleted. Each step may be repeated, and stopping between two
-steps does no harm.
+If the room was marked again meanwhile, nothing is deleted. Each step may be repeated, and stopping between
+two steps does no harm.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId
 
 GRACE_MS = 24 * 60 * 60 * 1000
-"""Far longer than a function can run."""
+"""Much longer than a function can run."""
 
 
 def collect(*, budget_ms: int) -> int:
     """Collect stray nodes, one step of each marked room after another, until the time is over.
 
-    Return the number of deleted nodes.
+    Returns the number of deleted nodes.
     """
     deadline = now_ms() + budget_ms
     rooms: dict[RoomId, list[Stray]] = {}
@@ -64,9 +64,9 @@ def collect(*, budget_ms: int) -> int:
 
 
 def collect_room(room_id: RoomId, strays: Sequence[Stray]) -> int:
-    """Take one room one step further; `strays` are all marks that name it.
+    """Move one room one step further; `strays` are all marks that name it.
 
-    Return the number of deleted nodes.
+    Returns the number of deleted nodes.
     """
     now = now_ms()
     if now - max(stray.since_ms for stray in strays) < GRACE_MS:
@@ -80,12 +80,12 @@ def collect_room(room_id: RoomId, strays: Sequence[Stray]) -> int:
         elif now - max(forgotten) >= GRACE_MS:
             return _sweep(room_id, strays, written_before=min(forgotten))
     except ConditionFailed:
-        pass  # The room was named anew: it begins from the beginning.
+        pass  # The room was marked again, so it starts from the first step.
     return 0
 
 
 def _sweep(room_id: RoomId, strays: Sequence[Stray], *, written_before: int) -> int:
-    """Delete the old nodes to which nothing refers. Return their number."""
+    """Delete the old nodes to which nothing refers. Returns their number."""
     marked = state_trie.reachable(_references(room_id), snapshots.fetch_from(room_id))
     if set(strays) != {stray for stray in snapshots.read_strays() if stray.room_id == room_id}:
         return 0

@@ -1,4 +1,4 @@
-"""Creating a room: the events that the presets and parameters ask for, in the specification's order.
+"""Creates a room: sends the events for the presets and parameters, in the specification's order.
 
 https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom
 """
@@ -35,11 +35,13 @@ from murmuration.protocol.event_types import (
     MEMBER,
     NAME,
     POWER_LEVELS,
+    POWER_LEVELS_KEY,
     SERVER_ACL,
     TOMBSTONE,
     TOPIC,
 )
 from murmuration.protocol.identifiers import EventId, RoomId, UserId
+from murmuration.protocol.power_levels import CREATOR_LEVEL
 from murmuration.protocol.room_versions import (
     DOMAIN_ROOM_VERSION,
     ROOM_VERSIONS,
@@ -63,11 +65,13 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 20
 MAX_INVITES = 100
-"""How many users a room may be made with: each of them is told, and may be invited later."""
+"""How many users may be invited with the creation of a room, because each of them is notified. More may be
+invited later."""
 MAX_INITIAL_STATE = 500
 """How many events `initial_state` may have, so that a request has the time for them."""
 EVENTS_PER_TRANSACTION = 16
-"""An event takes up to five writes (log, pointer, state, membership, snapshot) of a transaction's hundred."""
+"""How many events are written in one transaction of up to a hundred writes. Each takes up to five: log,
+pointer, state, membership, snapshot."""
 
 PRESETS: Mapping[str, tuple[tuple[str, Mapping[str, str]], ...]] = {
     name: (
@@ -175,7 +179,8 @@ def create_room(
     claim = Claim("create", requester, "", txn_id) if txn_id is not None else None
     try:
         if len(drafts) > EVENTS_PER_TRANSACTION:
-            _build(version, drafts)  # what is refused is refused before anything is written
+            # build it first, so that an invalid room is refused before anything is written
+            _build(version, drafts)
         room_id, is_new = _begin(
             requester.user_id, request, version, alias, drafts[:EVENTS_PER_TRANSACTION], claim
         )
@@ -196,10 +201,10 @@ def _begin(
     drafts: Sequence[Draft],
     claim: Claim | None,
 ) -> tuple[RoomId, bool]:
-    """Write the room's first events. Return its ID, and False if `claim` was used for a room before.
+    """Write the room's first events. Returns its ID, and False if `claim` was used for a room before.
 
-    From room version 12 on the ID is a hash of the create event: two rooms that a user makes within one
-    millisecond would be the same. The second is made again, a moment later.
+    From room version 12 on the ID is a hash of the create event: two rooms that a user creates within one
+    millisecond would have the same ID. The second one is built again, a moment later.
     """
     for attempt in range(ATTEMPTS):
         batch = _build(version, drafts)
@@ -268,7 +273,8 @@ def _drafts(
     given = {(event["type"], event.get("state_key", "")) for event in request.initial_state}
     yield state(CREATE, _create_content(creator, request, version))
     yield state(MEMBER, member_content(creator, "join"), creator)
-    yield state(POWER_LEVELS, _power_levels(creator, request, version))
+    levels = _given_levels(creator, request, version)
+    yield state(POWER_LEVELS, levels if levels is not None else _power_levels(creator, request, version))
     if alias is not None:
         yield state(CANONICAL_ALIAS, {"alias": alias})
     for event_type, content in PRESETS[request.effective_preset]:
@@ -276,6 +282,8 @@ def _drafts(
             yield state(event_type, content)
     for event in request.initial_state:
         event_type, state_key, content = event["type"], event.get("state_key", ""), event["content"]
+        if levels is not None and (event_type, state_key) == POWER_LEVELS_KEY:
+            continue
         if event_type == MEMBER:
             content = checked_content(creator, state_key, content, new_room=True)
         elif event_type == CANONICAL_ALIAS:
@@ -293,7 +301,7 @@ def _drafts(
 
 
 def _check_lengths(request: RoomRequest) -> None:
-    """Raise InvalidParam for more than one request can do."""
+    """Raise InvalidParam if the request asks for more than one request may do."""
     in_state = [event for event in request.initial_state if event["type"] == MEMBER]
     if len(request.invite) + len(in_state) > MAX_INVITES:
         raise InvalidParam(f"A room can be made with at most {MAX_INVITES} users: invite the others later")
@@ -302,7 +310,7 @@ def _check_lengths(request: RoomRequest) -> None:
 
 
 def _check_canonical_alias(content: Content, alias: str | None) -> None:
-    """Raise BadAlias for any alias but `alias`, which the room is created with."""
+    """Raise BadAlias for any alias other than `alias`, with which the room is created."""
     for named in named_aliases(content):
         if named != alias:
             raise BadAlias(f"{str(named)[:80]!r} does not point to this room")
@@ -319,6 +327,21 @@ def _create_content(creator: str, request: RoomRequest, version: RoomVersion) ->
             raise InvalidParam("additional_creators must be a list of user IDs")
         content["additional_creators"] = list(dict.fromkeys([*named, *request.invite]))
     return content
+
+
+def _given_levels(creator: UserId, request: RoomRequest, version: RoomVersion) -> Content | None:
+    """Return the power levels of `initial_state` if they are to be the room's first, as with Synapse.
+
+    As the first ones they may raise the creator's own level. Levels that lower it come after those of the
+    preset, at their place in `initial_state`: the creator has to send what stands before them.
+    """
+    pieces = {(each["type"], each.get("state_key", "")): each["content"] for each in request.initial_state}
+    given: Content | None = pieces.get(POWER_LEVELS_KEY)
+    if given is None or version.privileged_creators:
+        return given
+    users = given.get("users")
+    level = users.get(creator) if isinstance(users, dict) else None
+    return given if isinstance(level, int) and level >= CREATOR_LEVEL else None
 
 
 def _power_levels(creator: str, request: RoomRequest, version: RoomVersion) -> Content:

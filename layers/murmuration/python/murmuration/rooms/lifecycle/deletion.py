@@ -1,17 +1,17 @@
 """Deletion: a room that everybody has left is deleted after a grace period.
 
-1. The last leaving, or the last rejected invite, marks the room as empty in its own transaction
-(`rooms.writing.changes`). Users who left can still read it, and come back if the room lets them: the mark
+1. The transaction in which the last user leaves, or rejects the last invite, marks the room as empty
+(`rooms.writing.changes`). Users who left can still read it, and come back if the room allows it: the mark
 counts only if the head says that the room is empty.
 
-2. After the grace period the head is replaced by a tombstone, on the condition that nobody is in the room or
-invited. From then on the room is unknown: a concurrent append finds the head moved. The room's aliases are
-deleted at once.
+2. After the grace period the head is replaced by a tombstone, on condition that nobody is in the room or
+invited. From then on the room is unknown: a concurrent append finds that the head has moved. The room's
+aliases are deleted at once.
 
-3. AFTERMATH_MS later everybody who read the head before is done. Then the rest is deleted, and last the
-tombstone and the mark.
+3. AFTERMATH_MS later every request that read the head before has ended. Then the rest is deleted, and finally
+the tombstone and the mark.
 
-Each step may run twice or concurrently, and goes on where it was stopped: the mark leads to what is left.
+Each step may run twice or concurrently, and continues where it was stopped: the mark leads to what is left.
 Uploaded media stay, because they belong to users.
 """
 
@@ -35,9 +35,9 @@ AFTERMATH_MS = 3_600_000
 
 
 def delete_empty_rooms(*, budget_ms: int) -> int:
-    """Take each room that has been empty long enough one step further until the time is over.
+    """Move each room that has been empty long enough one step further, until the time is over.
 
-    Returns the number of deleted items. If the grace period is unset, rooms are kept for ever.
+    Returns the number of deleted items. If the grace period isn't set, rooms are kept for ever.
     """
     days = settings().empty_room_days
     if not days:
@@ -56,12 +56,12 @@ def delete_empty_rooms(*, budget_ms: int) -> int:
 
 
 def _bury(room: EmptyRoom) -> int:
-    """Make the room unknown if it still is empty; otherwise remove its mark."""
+    """Make the room unknown if it is still empty; otherwise remove its mark."""
     try:
         empty_rooms.bury(room, now_ms())
     except ConditionFailed as error:
         if error.refused(empty_rooms.HEAD):
-            with suppress(ConditionFailed):  # marked anew just now
+            with suppress(ConditionFailed):  # it was marked again just now
                 empty_rooms.unmark(room)
         return 0
     return sum(room_removal.remove_names(room.room_id))
@@ -75,6 +75,6 @@ def _remove(room_id: RoomId, deadline: int) -> int:
             deleted += count
             if now_ms() >= deadline:
                 return deleted
-    with suppress(ConditionFailed):  # the next time, then
+    with suppress(ConditionFailed):  # the next run will do it
         empty_rooms.forget(room_id)
     return deleted

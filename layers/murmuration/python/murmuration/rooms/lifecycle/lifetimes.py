@@ -1,4 +1,4 @@
-"""How long messages are kept: what a room asks for, within what the server allows.
+"""How long messages are kept: the lifetime that a room sets, within the server's limits.
 
 https://github.com/matrix-org/matrix-spec-proposals/pull/1763
 """
@@ -20,8 +20,8 @@ _MOST = 2**53 - 1
 class Limits:
     """The server's limits for the lifetime of messages, in milliseconds.
 
-    `default` applies to rooms that ask for nothing; None keeps their messages for ever. The lifetime that a
-    room asks for is brought into `shortest`..`longest`; `longest` None means no upper bound.
+    `default` applies to rooms that set no lifetime; None keeps their messages for ever. A room's lifetime is
+    moved into the range `shortest`..`longest`; if `longest` is None there is no upper bound.
     """
 
     default: int | None = None
@@ -42,7 +42,9 @@ def lifetime_of(content: Content | None, limits: Limits) -> int | None:
 
 
 def _lifetimes(content: Content) -> tuple[int | None, int | None] | None:
-    """Return `min_lifetime` and `max_lifetime`, None if absent; None for both if one of them is wrong."""
+    """Return `min_lifetime` and `max_lifetime`, each None if missing; None instead of both if one is
+    invalid.
+    """
     found: list[int | None] = []
     for name in ("min_lifetime", "max_lifetime"):
         value = content.get(name)

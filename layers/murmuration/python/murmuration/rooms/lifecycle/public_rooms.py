@@ -33,9 +33,9 @@ _Rank = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class DirectoryRequest:
-    """A client's or server's question to the directory.
+    """A client's or server's request to the directory.
 
-    `room_types` None asks for all rooms; a None in it means rooms without a type. `network` and
+    If `room_types` is None, all rooms match; a None in it means rooms without a type. `network` and
     `all_networks` ask for rooms of bridges, of which this server has none.
     """
 
@@ -49,7 +49,7 @@ class DirectoryRequest:
 
     @classmethod
     def from_body(cls, body: Fields, *, server: ServerName | None = None) -> DirectoryRequest:
-        """Parse the body of a client's or a server's question. Raises BadJson."""
+        """Parse the body of a client's or a server's request. Raises BadJson."""
         sieve = Fields(body.object("filter"))
         types = sieve.values.get("room_types")
         if types is not None:
@@ -107,8 +107,8 @@ def find_public_rooms(request: DirectoryRequest) -> list[Room]:
 
 
 def _rooms() -> list[Room]:
-    """Return the published rooms that a local user is in. This server can't know the others' present
-    state.
+    """Return the published rooms that have a local user. This server can't know the current state of
+    others.
     """
     heads = room_items.read_heads(directory.read_published(), eventual=True)
     return [Room(head) for head in heads.values() if head.is_resident]
@@ -134,7 +134,7 @@ def _matches(listed: RoomListing, request: DirectoryRequest) -> bool:
 
 
 def _slice(ranks: Sequence[_Rank], after: _Rank | None, limit: int, *, backward: bool) -> tuple[int, int]:
-    """Return the bounds of a page: of what follows `after`, or backward of what comes before it."""
+    """Return the bounds of a page: of the rooms after `after` or, with `backward`, of those before it."""
     if after is None:
         return 0, min(limit, len(ranks))
     if backward:

@@ -1,19 +1,20 @@
-"""Retention: messages that are older than their room's lifetime lose everything but their place in the log.
+"""Retention: messages that are older than their room's lifetime lose everything except their place in the
+log.
 
-A room sets the lifetime by `m.room.retention`, within what the server allows. If the setting is off, nothing
-is ever purged.
+A room sets the lifetime by `m.room.retention`, within the server's limits. If the setting is off, nothing is
+ever purged.
 
-1. All rooms are visited once a day, in steps for which a function has time. A stopped purge goes on with the
-room at which it stopped.
+1. All rooms are visited once a day, in steps for which a function has time. A stopped purge continues with
+the room at which it stopped.
 
 2. In each room the log is read from the end of the last purge up to the first message that isn't old enough.
-The time of an event is what its sender says. An event with a future time is purged with the next message
-after it.
+The time of an event is the one that its sender claims. An event with a future time is purged with the next
+message after it.
 
 3. State stays, and so do the events that new events follow: the newest message and the forward extremities.
 
-4. An event is purged in one transaction with its relation to another event, on the condition that it hasn't
-been purged. So a purge may run twice or concurrently.
+4. An event is purged in one transaction with its relation to another event, on condition that it hasn't been
+purged yet. So a purge may run twice or concurrently.
 
 `storage.retention.purge_write` says what is left of an event.
 """
@@ -30,7 +31,7 @@ from murmuration.rooms.lifecycle.lifetimes import RETENTION, Limits, lifetime_of
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
 from murmuration.storage import retention
-from murmuration.storage.rooms import relations, room_items
+from murmuration.storage.rooms import event_store, relations, room_items
 from murmuration.storage.rooms.room_items import LogEntry
 
 DAY_MS = 86_400_000
@@ -38,7 +39,7 @@ PAGE = 100
 
 
 def limits() -> Limits:
-    """Return the lifetimes that this server allows rooms to ask for."""
+    """Return the server's limits for the lifetimes that rooms set."""
     chosen = settings()
     return Limits(
         default=chosen.retention_default_days * DAY_MS or None,
@@ -48,7 +49,7 @@ def limits() -> Limits:
 
 
 def purge_rooms(*, budget_ms: int) -> int:
-    """Purge the expired messages of each room until the time is over. Return the number of purged events."""
+    """Purge the expired messages of each room until the time is over. Returns the number of purged events."""
     if not settings().retention:
         return 0
     deadline = now_ms() + budget_ms
@@ -67,7 +68,7 @@ def purge_rooms(*, budget_ms: int) -> int:
 
 
 def purge_room(room: Room, deadline: int) -> int:
-    """Purge the expired messages of one room until the deadline. Return the number of purged events."""
+    """Purge the expired messages of one room until the deadline. Returns the number of purged events."""
     event = room.event(*RETENTION)
     lifetime = lifetime_of(event.content if event is not None else None, limits())
     if lifetime is None:
@@ -88,7 +89,7 @@ def purge_room(room: Room, deadline: int) -> int:
 
 
 class _Purge:
-    """The purge of one room's messages from before a time. It takes the pages of the log in order."""
+    """The purge of one room's messages from before a given time. It takes the pages of the log in order."""
 
     def __init__(self, room: Room, before_ms: int) -> None:
         self.count = 0
@@ -97,9 +98,9 @@ class _Purge:
         """The ordinal up to which everything is purged that has to be."""
         self._room = room
         self._before_ms = before_ms
-        self._newest: LogEntry | None = None  # old enough, but no message is known to come after it
-        self._early: list[LogEntry] = []  # of a time to come: they go with the next that goes
-        self._followed: list[LogEntry] = []  # forward extremities, which stay while they are that
+        self._newest: LogEntry | None = None  # old enough, but no later message is known yet
+        self._early: list[LogEntry] = []  # with a future time: purged together with the next message
+        self._followed: list[LogEntry] = []  # forward extremities, which are kept as long as they are that
 
     def take(self, page: list[LogEntry]) -> None:
         """Purge the old messages of a page. The first message that isn't old enough ends the purge."""
@@ -133,11 +134,9 @@ class _Purge:
             return
         writes = [retention.purge_write(entry)]
         if entry.redacted_because is None and (parents := relations.parents_of([entry])):
-            places = room_items.locate(parents, entry.room_id)
-            here = [place for place in places.values() if place["room_id"] == entry.room_id]
-            ordinal = next((place["ordinal"] for place in here if "ordinal" in place), None)
-            writes += relations.relation_removals(entry, ordinal)
-        with suppress(ConditionFailed):  # somebody else has purged it
+            ordinals = event_store.read_ordinals(parents, entry.room_id)
+            writes += relations.relation_removals(entry, next(iter(ordinals.values()), None))
+        with suppress(ConditionFailed):  # another run has purged it
             if len(writes) == 1:
                 dynamodb.execute(writes[0])
             else:

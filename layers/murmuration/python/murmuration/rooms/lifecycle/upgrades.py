@@ -1,4 +1,4 @@
-"""Upgrading a room: a new room of another version, and a tombstone that points to it.
+"""Upgrades a room: creates a new room of another version, and a tombstone that points to it.
 
 https://spec.matrix.org/v1.19/client-server-api/#room-upgrades
 """
@@ -74,8 +74,8 @@ def upgrade_room(
     """Replace a room by one of another version, and return the new room's ID.
 
     The new room and the old room's tombstone are written in one transaction; aliases, bans, a space's
-    children and the requester's settings follow. A repeated request goes on with these, and returns the same
-    room. Raises UnsupportedRoomVersion, BadJson, InvalidParam, Forbidden, LimitExceeded.
+    children and the requester's settings follow. A repeated request continues with these, and returns the
+    same room. Raises UnsupportedRoomVersion, BadJson, InvalidParam, Forbidden, LimitExceeded.
     """
     rate_limits.check("room_creation", requester.user_id)
     version = get_room_version(new_version)
@@ -120,7 +120,7 @@ def _replaced_by(
     creators: Sequence[UserId],
     state: Mapping[StateKey, Event],
 ) -> RoomId | None:
-    """Return the room with which the same request replaced this one before, if it did."""
+    """Return the room with which the same request has already replaced this one; None if it hasn't."""
     tombstone = state.get(TOMBSTONE_KEY)
     new_id = tombstone.content.get("replacement_room") if tombstone is not None else None
     if tombstone is None or tombstone.sender != sender or not isinstance(new_id, str) or not fits_id(new_id):
@@ -134,7 +134,7 @@ def _replaced_by(
 
 
 def _predecessor(create: Event) -> RoomId | None:
-    """Return the room that this one replaces, by its create event."""
+    """Return the room that this one replaces, according to its create event."""
     named = create.content.get("predecessor")
     room_id = named.get("room_id") if isinstance(named, dict) else None
     return RoomId(room_id) if isinstance(room_id, str) and fits_id(room_id) else None
@@ -147,9 +147,9 @@ def _replace(
     creators: Sequence[UserId],
     state: Mapping[StateKey, Event],
 ) -> Append:
-    """Add the tombstone to the old room, and build the new one, each naming the other.
+    """Add the tombstone to the old room, and build the new one. Each names the other.
 
-    Where a room's ID is the hash of its create event, that can't name the tombstone's.
+    If a room's ID is the hash of its create event, that event can't contain the tombstone's ID.
     """
     before = state[CREATE_KEY].content
     create: JsonDict = {name: before[name] for name in ("type", "m.federate") if name in before}
@@ -171,7 +171,7 @@ def _replace(
     for pair in TRANSFERRED:
         if pair in state:
             new.add(Draft(pair[0], sender, state[pair].content, pair[1]))
-    # The last, as it may take from the sender the power to send the others.
+    # The last one, because it may take from the sender the power to send the others.
     if POWER_LEVELS_KEY in state:
         levels = _levels(old.version, version, {sender, *creators}, state)
         new.add(Draft(POWER_LEVELS, sender, levels, ""))
@@ -179,7 +179,7 @@ def _replace(
 
 
 def _close(old: Append, sender: UserId, new_id: str, state: Mapping[StateKey, Event]) -> Event:
-    """Add the tombstone and, if the sender may, keep members from writing and inviting. Raises Forbidden."""
+    """Add the tombstone and, if the sender may, stop members from writing and inviting. Raises Forbidden."""
     content = {"body": "This room has been replaced", "replacement_room": new_id}
     tombstone = old.add(Draft(TOMBSTONE, sender, content, ""))
     if POWER_LEVELS_KEY in state:
@@ -197,8 +197,8 @@ def _close(old: Append, sender: UserId, new_id: str, state: Mapping[StateKey, Ev
 def _levels(
     old_version: RoomVersion, version: RoomVersion, creators: Collection[str], state: Mapping[StateKey, Event]
 ) -> Content:
-    """Return the new room's power levels: the old ones as integers, with creators as each version has
-    them.
+    """Return the new room's power levels: the old ones as integers, with creators as the new version
+    requires.
     """
     power = PowerLevels.from_state(state[CREATE_KEY], state[POWER_LEVELS_KEY], old_version)
     content = dict(state[POWER_LEVELS_KEY].content)
@@ -213,23 +213,27 @@ def _levels(
     if version.privileged_creators:
         content["users"] = {name: level for name, level in users.items() if name not in creators}
     else:
+        # Whose power had no bounds may still do everything: version 12 has levels that only they reached.
+        named = [content[name] for name in DEFAULT_LEVELS if name in content]
+        highest = max([CREATOR_LEVEL, *named, *content.get("events", {}).values(), *users.values()])
         for creator in creators_of(state[CREATE_KEY]):
             if power.user_level(creator) == INFINITE:
-                users[creator] = CREATOR_LEVEL
+                users[creator] = highest
         content["users"] = users
     return content
 
 
 def _move_aliases(sender: UserId, old_id: RoomId, new_id: RoomId) -> None:
-    """Move this server's aliases to the new room, and its canonical ones into that room's state.
+    """Move this server's aliases to the new room, and the canonical ones into that room's state.
 
-    The old room is emptied last: a request that stopped halfway still finds there what to move.
+    The old room's state is changed last, so that a repetition after an interruption still finds there what to
+    move.
     """
     for alias in directory.read_room_aliases(old_id):
         try:
             dynamodb.transact(directory.alias_move(alias, old_id, new_id))
         except ConditionFailed:
-            # Somebody deleted or moved it just now.
+            # Another request has just deleted or moved it.
             continue
     canonical = Room.load(old_id).event(*CANONICAL_ALIAS_KEY)
     if canonical is None or not canonical.content:
@@ -251,7 +255,7 @@ def _empty_canonical_alias(sender: UserId, room_id: RoomId, canonical: Event) ->
 
 
 def _transfer_children(sender: UserId, old_id: RoomId, new_id: RoomId) -> None:
-    """Let the replacement of a space have its children; those that were removed stay out."""
+    """Add a space's children to its replacement. Children that were removed there stay removed."""
     old = Room.load(old_id)
     create = old.event(*CREATE_KEY)
     if create is None or create.content.get("type") != SPACE:
@@ -267,26 +271,29 @@ def _transfer_children(sender: UserId, old_id: RoomId, new_id: RoomId) -> None:
 
 
 def _transfer_bans(sender: UserId, old_id: RoomId, new_id: RoomId) -> None:
-    """Ban from the new room the users who are banned from the old one, as far as the sender may."""
+    """Ban from the new room the users who are banned from the old one, as far as the sender may, for the same
+    reasons.
+    """
     version = Room.load(old_id).version
-    banned = [
-        entry.event.member_id
+    bans = [
+        Draft(MEMBER, sender, _ban_like(entry.event), entry.event.member_id)
         for entry in room_items.read_state_of_type(old_id, version, MEMBER)
         if entry.event.membership == "ban"
     ]
-    for start in range(0, len(banned), _AT_ONCE):
-        drafts = [
-            Draft(MEMBER, sender, {"membership": "ban"}, user_id)
-            for user_id in banned[start : start + _AT_ONCE]
-        ]
-        if not _add_missing(new_id, drafts):
+    for start in range(0, len(bans), _AT_ONCE):
+        if not _add_missing(new_id, bans[start : start + _AT_ONCE]):
             return
 
 
-def _add_missing(room_id: RoomId, drafts: Sequence[Draft]) -> bool:
-    """Add state events, except state that somebody has set in the room since.
+def _ban_like(ban: Event) -> Content:
+    reason = ban.content.get("reason")
+    return {"membership": "ban", **({"reason": reason} if isinstance(reason, str) else {})}
 
-    Return whether that was allowed.
+
+def _add_missing(room_id: RoomId, drafts: Sequence[Draft]) -> bool:
+    """Add state events, except for state that has been set in the room since.
+
+    Returns whether that was allowed.
 
     A user's own join doesn't prevent their ban.
     """
@@ -306,7 +313,7 @@ def _add_missing(room_id: RoomId, drafts: Sequence[Draft]) -> bool:
 
 
 def follow_upgrade(user_id: UserId, create: Event) -> None:
-    """Copy a user's settings to the room they joined, if the old room's tombstone names it as the
+    """Copy a user's settings to the room they joined, if the old room's tombstone names it as its
     replacement.
     """
     old_id = _predecessor(create)
@@ -319,7 +326,7 @@ def follow_upgrade(user_id: UserId, create: Event) -> None:
 def transfer_settings(user_id: UserId, old_id: RoomId, new_id: RoomId) -> None:
     """Copy a user's tags and push rule of the old room to the new one, if that has none yet.
 
-    The user's `m.direct` gets the new room beside the old one.
+    The new room is added to the user's `m.direct` after the old one.
     """
     from murmuration import push_rules
     from murmuration.protocol.errors import NotFound

@@ -16,11 +16,11 @@ from murmuration.settings import settings
 from murmuration.storage.users import account_data, memberships
 
 MOST_INVITES = 500
-"""How many invites a user may have that are open: with what they say of their rooms, up to 8 MB."""
+"""How many open invites a user may have. With the rooms' stripped state they take up to 8 MB."""
 
 
 def invitee(body: Fields) -> UserId:
-    """Return the user that a request invites.
+    """Return the user whom a request invites.
 
     Raises ServerNotTrusted for an address, MissingParam, BadJson.
     """
@@ -30,7 +30,7 @@ def invitee(body: Fields) -> UserId:
 
 
 def refuse_addresses(invites: Sequence[object]) -> None:
-    """Raise ServerNotTrusted if there are addresses: only an identity server knows whose they are."""
+    """Raise ServerNotTrusted if there are addresses: only an identity server knows to whom they belong."""
     if invites:
         raise ServerNotTrusted("This server asks no identity server, so it invites nobody by their address")
 
@@ -58,7 +58,7 @@ def check_invitees(inviter: UserId, user_ids: Iterable[UserId], *, elsewhere: bo
 def check_takes_invites(*user_ids: UserId) -> None:
     """Raise InviteBlocked if one of these local users blocks all invites, or has too many open ones.
 
-    Each open invite is read by each of the user's syncs: somebody with many could sync no more.
+    Each of the user's syncs reads every open invite, so with too many of them they couldn't sync any more.
     """
     reads = [account_data.content_read(user_id, "", INVITE_PERMISSION) for user_id in user_ids]
     counts = (functools.partial(memberships.has_invites, user_id, MOST_INVITES) for user_id in user_ids)

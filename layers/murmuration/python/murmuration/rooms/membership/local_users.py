@@ -1,4 +1,4 @@
-"""Finding a local user who has enough power in a room."""
+"""Finds a local user who has enough power in a room."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def user_with_power(
     needed: int,
     state: Callable[[Iterable[StateKey]], Mapping[StateKey, Event]],
 ) -> UserId | None:
-    """Return a joined local user with a power level of at least `needed`, or None.
+    """Return a joined local user with a power level of at least `needed`; None if there is none.
 
     Users named by the power levels are looked up in `state`, the most powerful first. All others have the
-    default level, so they are looked for only if that is enough. It reads a few items only, however large the
+    default level, so they are considered only if that is enough. It reads only a few items, however large the
     room is.
     """
     if not head.is_resident:

@@ -20,7 +20,7 @@ def member_content(
     reason: str | None = None,
     **more: Any,
 ) -> JsonDict:
-    """Return a content with `membership`, the user's display name and avatar, and `more`, without its falsy
+    """Return a content with `membership`, the user's display name and avatar, and `more`, without empty
     values.
 
     Pass `profile` to save its read.

@@ -1,6 +1,6 @@
 """Changes of membership: join, invite, knock, leave, kick, ban, unban, forget.
 
-With a `claim` a change is made once for its transaction ID; its sender's clients are shown that ID.
+With a `claim` a change is made once for its transaction ID, which the sender's clients see.
 https://spec.matrix.org/v1.19/client-server-api/#room-membership
 """
 
@@ -14,7 +14,14 @@ from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.identity import rate_limits
 from murmuration.protocol.encoding.shapes import Body, Content
-from murmuration.protocol.errors import Forbidden, InvalidParam, MatrixError, NotFound, Unknown
+from murmuration.protocol.errors import (
+    BadState,
+    Forbidden,
+    InvalidParam,
+    MatrixError,
+    NotFound,
+    Unknown,
+)
 from murmuration.protocol.event_types import (
     CREATE,
     CREATE_KEY,
@@ -84,14 +91,16 @@ def join_room(
         content |= {name: value for name, value in (custom or {}).items() if name not in OURS}
         if third_party_signed is not None:
             content["third_party_invite"] = {"signed": dict(third_party_signed)}
-        # Who changes it now tells the rooms that they are in, of which this isn't one yet.
+        # A concurrent profile change only updates rooms already joined, so fail if the profile changed since
+        # we read it.
         batch.also(profiles.unchanged_check(user_id, shown))
         batch.add(Draft(MEMBER, user_id, authorised(batch, user_id, content), user_id))
         create = batch.state([CREATE_KEY]).get(CREATE_KEY)
         if create is not None and "predecessor" in create.content:
             from murmuration.rooms.lifecycle.upgrades import follow_upgrade
 
-            # Before the join: whose request stopped after it would find nothing left to do.
+            # Before the join: if a request stopped after the join, its repetition would find nothing left to
+            # do.
             follow_upgrade(user_id, create)
 
     _once(claim, plan, lambda once: append(room_id, once, room=room))
@@ -101,7 +110,7 @@ def join_room(
 def invite_user(
     sender: UserId, room_id: RoomId, user_id: UserId, *, reason: str | None = None, claim: Claim | None = None
 ) -> None:
-    """Invite a user who isn't in the room; the same invite again changes nothing.
+    """Invite a user who isn't in the room. Repeating the same invite changes nothing.
 
     Raises Forbidden, InvalidParam, LimitExceeded.
     """
@@ -119,7 +128,7 @@ def invite_user(
 
 
 def knock_on_room(user_id: UserId, room_id: RoomId, *, reason: str | None = None) -> RoomId:
-    """Ask to be let in, and return the room ID. Raises NotFound for an unknown room, Forbidden."""
+    """Knock on a room, and return the room ID. Raises NotFound for an unknown room, Forbidden."""
     content = member_content(user_id, "knock", reason=reason)
 
     def plan(batch: Append) -> None:
@@ -132,7 +141,7 @@ def knock_on_room(user_id: UserId, room_id: RoomId, *, reason: str | None = None
 def leave_room(
     user_id: UserId, room_id: RoomId, *, reason: str | None = None, claim: Claim | None = None
 ) -> bool | None:
-    """Leave a room, reject an invite or take back a knock. Return False if the user had left already.
+    """Leave a room, reject an invite or withdraw a knock. Returns False if the user had left already.
 
     Returns None if the transaction ID was used before. Raises Forbidden.
     """
@@ -150,7 +159,7 @@ def leave_room(
 
 
 def reject_invite(user_id: UserId, room_id: RoomId, event_id: EventId, *, claim: Claim | None = None) -> None:
-    """Reject the invite that this event is. Raises NotFound if it isn't the current invite."""
+    """Reject the invite with this event ID. Raises NotFound if it isn't the user's current invite."""
 
     def plan(batch: Append) -> None:
         invite = batch.state([(MEMBER, user_id)]).get((MEMBER, user_id))
@@ -200,22 +209,22 @@ def ban_user(
 def unban_user(
     sender: UserId, room_id: RoomId, user_id: UserId, *, reason: str | None = None, claim: Claim | None = None
 ) -> None:
-    """Lift a ban. Raises Forbidden, LimitExceeded."""
+    """Lift a ban. Raises BadState for a user who isn't banned, Forbidden, LimitExceeded."""
     rate_limits.check("moderation", sender)
 
     def plan(batch: Append) -> None:
         _require_joined(batch, sender)
         if _membership(batch, user_id) != "ban":
-            raise Forbidden(f"{user_id} is not banned")
+            raise BadState(f"{user_id} is not banned")
         batch.add(Draft(MEMBER, sender, _leave(reason), user_id))
 
     _once(claim, plan, lambda once: append_known(room_id, once))
 
 
 def forget_room(user_id: UserId, room_id: RoomId) -> None:
-    """Forget a room that the user has left; raises Unknown if they haven't.
+    """Forget a room that the user has left. Raises Unknown if they haven't.
 
-    A room in which the user has no part, such as one that was deleted, is forgotten already.
+    If the user has no membership in the room, for example because it was deleted, nothing is done.
     """
     membership = memberships.read_membership(user_id, room_id)
     if membership is None:
@@ -228,7 +237,8 @@ def forget_room(user_id: UserId, room_id: RoomId) -> None:
 def update_profile_in_rooms(user_id: UserId, profile: Mapping[str, str]) -> None:
     """Copy a changed profile (`displayname`, `avatar_url`) into the user's member event of each room.
 
-    Concurrent and repeated calls end with the profile given last. A room that refuses the event is skipped.
+    After concurrent or repeated calls the rooms have the profile that was passed last. A room that refuses
+    the event is skipped.
     """
     joined = [row.room_id for row in memberships.read_memberships(user_id) if row.membership == "join"]
 
@@ -259,7 +269,7 @@ def set_membership(
 ) -> Event:
     """Change a membership through the state endpoint, and return the event.
 
-    Returns the current event if it says the same already. The event is sent once for `once`. Raises
+    Returns the current event if it has the same content already. The event is sent once for `once`. Raises
     InvalidParam for an unknown membership or an invalid user ID, BadJson for a malformed profile, Forbidden.
     """
     checked = checked_content(sender, user_id, content)
@@ -279,11 +289,11 @@ def set_membership(
 
 
 def checked_content(sender: UserId, user_id: UserId, content: Content, *, new_room: bool = False) -> Content:
-    """Return the content of a client's membership event, with the profile if it is about the sender.
+    """Return the content of a client's membership event, with the profile if it is the sender's own.
 
     A client's `join_authorised_via_users_server` is removed; `authorised` adds this server's own. Raises
     InvalidParam for an unknown membership or an invalid user ID, BadJson for a malformed profile, Forbidden
-    for users that can't be invited. A room that is being created can't invite users of other servers here.
+    for users that can't be invited. With `new_room`, users of other servers can't be invited.
     """
     membership = content.get("membership")
     if membership not in ("join", "invite", "knock", "leave", "ban"):
@@ -314,8 +324,8 @@ def authorised(batch: Append, user_id: UserId, content: Content) -> Content:
 def _once(
     claim: Claim | None, plan: Callable[[Append], T], run: Callable[[Callable[[Append], T]], T]
 ) -> T | None:
-    """Return what `run` returns for `plan`; None if the transaction ID was used before, and nothing
-    happens.
+    """Return what `run` returns for `plan`; None if the transaction ID was used before, and then do
+    nothing.
     """
     if claim is None:
         return run(plan)
@@ -328,7 +338,7 @@ def _once(
     try:
         return run(planned)
     except (ConditionFailed, MatrixError):
-        # A repetition may be refused by what it did the first time: who was kicked isn't in the room.
+        # A repetition may be refused because of the first attempt: a kicked user isn't in the room any more.
         if claim.earlier() is None:
             raise
         return None
@@ -342,7 +352,7 @@ def _membership(batch: Append, user_id: UserId) -> str | None:
 def _add_unless_said(batch: Append, sender: UserId, user_id: UserId, content: Content) -> None:
     """Change the user's membership, unless the same sender set this content already, in a repeated request.
 
-    Raises Forbidden also for a repetition, if the sender may not do it any more.
+    Raises Forbidden, even for a repetition, if the sender may not do it any more.
     """
     event, draft = (
         batch.state([(MEMBER, user_id)]).get((MEMBER, user_id)),

@@ -1,4 +1,4 @@
-"""Restricted rooms: who may join because of another room, and which member authorises it.
+"""Restricted rooms: which users may join because of another room, and which member authorises it.
 
 https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId, UserId
 
 MOST_ROOMS = 100
-"""In how many rooms that a join rule names a user is looked for."""
+"""How many of the rooms in a join rule are checked for the user's membership."""
 
 
 def authorising_user(batch: Append, user_id: UserId) -> UserId | None:
@@ -57,7 +57,9 @@ def allowed_rooms(allow: object) -> list[RoomId]:
 
 
 def is_in_any(user_id: UserId, room_ids: Iterable[RoomId]) -> bool:
-    """Return whether the user is joined to one of these rooms, all looked up at once. IDs may be invalid."""
+    """Return whether the user is joined to one of these rooms. All are looked up at once. IDs may be
+    invalid.
+    """
     wanted = [room_id for room_id in dict.fromkeys(room_ids) if fits_id(room_id)][:MOST_ROOMS]
     rows = concurrency.parallel(
         *(functools.partial(memberships.read_membership, user_id, room_id) for room_id in wanted)

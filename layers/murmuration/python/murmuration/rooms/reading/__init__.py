@@ -1,1 +1,1 @@
-"""Reading a room: its timeline, state, relations and summaries, and who may see them."""
+"""Reading a room: its timeline, state, relations and summaries, and which of them a user may see."""

@@ -27,16 +27,16 @@ Bundles: TypeAlias = "dict[str, BundledRelations]"
 """`m.relations` by the ID of the event that it belongs to."""
 
 MAX_REFERENCES = 1_000
-"""How many references to an event come with it: the newest. /relations has all of them."""
+"""How many references to an event it includes at most: the newest. /relations returns all of them."""
 _CANDIDATES = 10
-"""How many edits, or newest events of a thread, are looked through for one that the viewer may see."""
+"""How many edits, or newest events of a thread, are searched for one that the viewer may see."""
 
 
 def bundle(entries: Sequence[LogEntry], viewer: Viewer, *, with_room_id: bool = True) -> Bundles:
     """Return the aggregations of events of one room, by event ID, without those that have none.
 
-    It reads nothing if no event says that others relate to it; else two or three round trips for all events
-    together. State events have no aggregations.
+    If no event has related events, it reads nothing; otherwise it takes two or three round trips for all
+    events together. State events have no aggregations.
     """
     return _bundle(entries, viewer, (REPLACE, REFERENCE, THREAD), with_room_id)
 
@@ -59,7 +59,7 @@ def _bundle(
 
 
 def matching_relations(room: Room, seen: Sequence[Seen], event_filter: EventFilter) -> list[Seen]:
-    """Return the events to which others relate as the filter's `related_by_` properties require."""
+    """Return the events whose related events match the filter's `related_by_` properties."""
     rel_types = event_filter.related_by_rel_types
     groups = relations.GROUPS if rel_types is None else {relations.group_of(each) for each in rel_types}
     wanted = [
@@ -76,7 +76,7 @@ def matching_relations(room: Room, seen: Sequence[Seen], event_filter: EventFilt
 
 @dataclass(slots=True)
 class _Parent:
-    """An event that others relate to, and the relations that are of use."""
+    """An event with related events, and those relations that are used."""
 
     entry: LogEntry
     groups: frozenset[str]
@@ -104,7 +104,7 @@ class _Page:
     of_children: Bundles = field(default_factory=dict)
 
     def read_relations(self) -> None:
-        """Read what relates to the parents: one round trip."""
+        """Read the events that relate to the parents. One round trip."""
         calls: list[Callable[[], None]] = []
         for parent in self.parents:
             if REPLACE in parent.groups and parent.entry.redacted_because is None:
@@ -119,8 +119,8 @@ class _Page:
         parallel(*calls)
 
     def _read(self, parent: _Parent, group: str, limit: int | None = None) -> list[Relation]:
-        """Return the newest relations of a group, without ignored senders and later events than the viewer
-        may see.
+        """Return the newest relations of a group, without ignored senders and without events that are too
+        late for the viewer.
         """
         until = self.viewer.joined_until
         before = None if until is None or until == STILL_JOINED else until + 1
@@ -145,7 +145,9 @@ class _Page:
         parent.references = self._read(parent, REFERENCE, MAX_REFERENCES)[::-1]
 
     def _read_thread(self, parent: _Parent) -> None:
-        """Read the thread's newest events; for a viewer who left the room, also their number at that time."""
+        """Read the thread's newest events and, for a viewer who left the room, also their number at that
+        time.
+        """
         ignoring = len(self.viewer.ignored)
         limit = _CANDIDATES + min(ignoring, 40) if self.viewer.is_joined else None
         found = self._read(parent, THREAD, limit)
@@ -162,7 +164,7 @@ class _Page:
                 self.ignored_replies[root_id] = self.ignored_replies.get(root_id, 0) + count
 
     def read_children(self) -> None:
-        """Read the related events that are shown or may not be visible, and what relates to them."""
+        """Read the related events that are shown or may not be visible, and the relations to them."""
         doubtful = [
             relation.ordinal
             for parent in self.parents

@@ -1,4 +1,4 @@
-"""Finding the event closest to a point in time.
+"""Finds the event closest to a point in time.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidtimestamp_to_event
 """
@@ -28,17 +28,17 @@ _NEVER = 2**63
 _RUNS = 10
 _MOST_FILLS = 12
 WINDOW = 50
-"""How far events may be out of place, in events to either side, for the closest one still to be found."""
+"""How many events to either side an event may be out of place for the closest one still to be found."""
 
 
 def get_event_by_timestamp(
     token: AccessToken, room_id: RoomId, ts: int, *, forward: bool, fill: Fill | None = None
 ) -> EventAtTime:
-    """Return the event closest to `ts` (milliseconds): the first one not before it, or backward the last one
-    not after it.
+    """Return the event closest to `ts` (milliseconds): the first not before it or, backward, the last not
+    after it.
 
     The log is assumed to be in the order of the events' timestamps, except within a window. If events around
-    that time are missing, `fill` is called to fetch them as long as it brings some. Raises UnknownToken,
+    that time are missing, `fill` is called to fetch them, as long as it finds any. Raises UnknownToken,
     Forbidden, NotFound.
     """
     view = open_view(token, room_id)
@@ -71,10 +71,11 @@ def around(room: Room, low: int, high: int, horizon: int) -> list[LogEntry]:
 
 
 def _fill_around(view: View, ts: int, fill: Fill) -> bool:
-    """Fetch events that are missing around `ts`. Return whether any came."""
+    """Fetch events that are missing around `ts`. Returns whether any were found."""
     room = view.room
     low, high = narrow(room, room.head.oldest, view.horizon(), ts)
-    behind = room_items.read_log(room.room_id, room.version, after=high, limit=1)  # a gap may lie between
+    # there may be a gap in between
+    behind = room_items.read_log(room.room_id, room.version, after=high, limit=1)
     return fill(room, low - 1 - WINDOW, max([high, *(it.ordinal for it in behind)]) + WINDOW) == "filled"
 
 
@@ -88,7 +89,7 @@ def narrow(room: Room, low: int, high: int, ts: int) -> tuple[int, int]:
         )
         times = {entry.ordinal: entry.event.origin_server_ts for entry in entries}
         if len(times) < len(probes):
-            # There is a gap: what comes next behind a probe stands for it.
+            # There is a gap here: the next entry after a probe stands for it.
             times |= dict(_next_times(room, [probe for probe in probes if probe not in times]))
         first = next((ordinal for ordinal in probes if times[ordinal] >= ts), None)
         if first is None:
@@ -111,7 +112,7 @@ def _next_times(room: Room, ordinals: Sequence[int]) -> list[tuple[int, int]]:
 def _further(view: View, position: int, ts: int, forward: bool) -> dict[EventId, int]:
     """Return the next visible event in the direction, if it is on the right side of `ts`.
 
-    After a long stretch of hidden history it finds only events during the viewer's own stay.
+    After many hidden events, only events during the viewer's own membership are found.
     """
     stop = view.horizon() if forward else view.room.head.oldest - 1
     scan = Scan(view, EventFilter(), position, stop, forward=forward)

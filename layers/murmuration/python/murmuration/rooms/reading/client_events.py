@@ -1,4 +1,4 @@
-"""Events in the form that clients get them. https://spec.matrix.org/v1.19/client-server-api/#room-event-format"""
+"""Events in the form for clients. https://spec.matrix.org/v1.19/client-server-api/#room-event-format"""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def bare_event(event: Event, *, with_room_id: bool = True) -> ClientEvent:
     if with_room_id:
         rendered["room_id"] = event.room_id
     if event.redacts is not None:
-        # In both places whatever the version: old clients know the one, new ones the other.
+        # In both places in every version: old clients know one, new clients the other.
         # https://spec.matrix.org/v1.19/rooms/v11/#moving-the-redacts-property-of-mroomredaction-events-to-a-content-property
         rendered["redacts"] = event.redacts
         rendered["content"] = {**event.content, "redacts": event.redacts}
@@ -108,15 +108,15 @@ def bare_event(event: Event, *, with_room_id: bool = True) -> ClientEvent:
 
 
 def state_event(event: Event, viewer: Viewer, *, with_room_id: bool = True) -> ClientEvent:
-    """Return a state event in the format for clients, without what only its log entry knows."""
+    """Return a state event in the format for clients, without the properties that only its log entry has."""
     entry = LogEntry(ordinal=0, event=viewer.event_copy(event), state_root=b"", visibility="shared")
     return client_event(entry, viewer, with_room_id=with_room_id)
 
 
 def state_texts(events: Iterable[Event], viewer: Viewer, *, with_room_id: bool = True) -> RawJson:
-    """Return state events of one room as one JSON list; each event is as `state_event` makes it.
+    """Return state events of one room as one JSON list, each event as `state_event` returns it.
 
-    The part that never changes is rendered once and kept with the event: state is read far more often than it
+    The constant part is rendered once and cached with the event: state is read far more often than it
     changes.
     """
     now, room = now_ms(), ""

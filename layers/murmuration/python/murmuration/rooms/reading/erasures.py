@@ -1,8 +1,8 @@
 """Erasure: users who join a room later get redacted copies of an erased user's events.
 
-Users who were in the room when an event was sent, or who joined before its sender was erased, still see all
-of it. State that the room needs to work stays whole: without it clients would send unencrypted, or lose their
-way to the room's replacement.
+Users who were in the room when an event was sent, or who joined before its sender was erased, still see it
+unredacted. State that the room needs is never redacted: without it clients would send unencrypted messages,
+or not find the room's replacement.
 https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate
 """
 
@@ -58,7 +58,7 @@ WHOLE = frozenset(
         "m.space.parent",
     }
 )
-"""Types of state that erased users' events keep whole."""
+"""The types of state that are never redacted."""
 
 
 def erase_in_rooms(user_id: UserId) -> None:
@@ -72,9 +72,9 @@ def hidden_senders(
 ) -> frozenset[UserId]:
     """Return the erased users whose events are redacted for a viewer.
 
-    The viewer has been in the room since the ordinal `since`; if they aren't in it now, `joined_until` is
-    when they last were, None for never. `number` is how many erased users the room's head counts; if it is 0,
-    nothing is read.
+    The viewer has been in the room since the ordinal `since`. If they aren't in it now, `joined_until` is the
+    ordinal at which they last were, None if they never were. `number` is how many erased users the room's
+    head counts; if it is 0, nothing is read.
     """
     if not number:
         return frozenset()
@@ -87,9 +87,9 @@ def hidden_senders(
 
 
 def shown_outside(room: Room, pairs: Iterable[StateKey]) -> dict[StateKey, Event]:
-    """Return current state events as those see them who aren't in the room: without what erased users wrote.
+    """Return current state events as users outside of the room see them: with erased users' events redacted.
 
-    Reads them unless they are at hand, and the erased users of a room that has any.
+    Reads the events unless they are cached, and the erased users if the room has any.
     """
     hidden = hidden_senders(room.room_id, room.head.erasures, since=None, joined_until=None)
     return {pair: event_copy(event, hidden) for pair, event in room.events(pairs).items()}

@@ -1,12 +1,12 @@
 """Positions in a room's timeline, and the tokens for them.
 
-A position is a gap between events, named by the ordinal of the event before it: position 7 has the events 1
-to 7 behind it and 8 onwards ahead.
+A position is between two events and named by the ordinal of the event before it: events 1 to 7 are before
+position 7, and events from 8 on are after it.
 
-A token may contain a second position: how far a sync had shown the room. The `prev_batch` of a client's first
-view of a room has it, if the timeline starts where that view starts. Pages go on from the first position;
-`/members?at=` uses the second one, because at the first one there are no members yet, or they are hidden.
-https://spec.matrix.org/v1.19/client-server-api/#pagination
+A token may contain a second position, up to which a sync had shown the room. The `prev_batch` of a client's
+first view of a room has it, if the timeline starts where that view starts. Pages continue from the first
+position; `/members?at=` uses the second one, because at the first one there are no members yet, or they are
+hidden. https://spec.matrix.org/v1.19/client-server-api/#pagination
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def resolve_token(
 ) -> int | None:
     """Return the position in the room that a pagination token, or a sync token of the requester's, names.
 
-    `parse` reads pagination tokens. Returns None for a sync token whose client isn't shown the room,
-    because the user joins later or has left. Raises InvalidParam.
+    `parse` reads pagination tokens. Returns None for a sync token whose client doesn't see the room, because
+    the user joins later or has left. Raises InvalidParam.
     """
     user_id = requester.user_id
     if token.startswith(("s_", "p_", "c_")):

@@ -91,7 +91,7 @@ def states_at(wanted: Sequence[Past]) -> list[dict[StateKey, Event]]:
 
 def read_state_events(room: Room, event_ids: Mapping[StateKey, EventId]) -> dict[StateKey, Event]:
     """Return the events of a state map, by type and state key."""
-    events = room_items.read_events(event_ids.values(), room.version, room.room_id)
+    events = event_store.read_events(event_ids.values(), room.version, room.room_id)
     return {pair: events[event_id] for pair, event_id in event_ids.items() if event_id in events}
 
 
@@ -115,7 +115,8 @@ def _rewind(room: Room, entry: LogEntry | None, current: Iterable[StateEntry]) -
     if entry is None:
         return {_pair(each): each.event for each in current}
     if entry.is_past:
-        # Its state is that of the graph: what is current may be older, and yet be of another branch.
+        # The snapshot decides, because of forks: an older event of the current state may belong to another
+        # branch.
         current = [replace(each, ordinal=None) for each in current]
     if entry.resolved:
         return state_at(room, _root_after(room, entry), entry.ordinal + 1, current)

@@ -40,7 +40,7 @@ _THREAD_PAGES = 5
 
 @dataclass(frozen=True, slots=True)
 class RelationsRequest:
-    """A client's question for an event's relations. `start` and `end` are pagination tokens."""
+    """A client's request for an event's relations. `start` and `end` are pagination tokens."""
 
     rel_type: str | None = None
     event_type: str | None = None
@@ -53,7 +53,9 @@ class RelationsRequest:
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """The relations wanted: those with `after` < ordinal < `before` of these types, in one direction."""
+    """The range of requested relations: those with `after` < ordinal < `before` and these types, in one
+    direction.
+    """
 
     rel_type: str | None
     event_type: str | None
@@ -72,7 +74,7 @@ class _Range:
         )
 
     def sort(self, found: Iterable[Relation]) -> list[Relation]:
-        """Return the events in the direction's order, each once."""
+        """Return the relations in the direction's order, each once."""
         by_ordinal = {relation.ordinal: relation for relation in found}
         return [by_ordinal[ordinal] for ordinal in sorted(by_ordinal, reverse=not self.forward)]
 

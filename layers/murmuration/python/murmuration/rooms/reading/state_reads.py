@@ -1,4 +1,5 @@
-"""Reading a room's state and members: the current ones, or those at the time when the reader left.
+"""Reads a room's state and members: the current ones or, for users who left, those at the time when they
+left.
 
 https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room
 """
@@ -21,7 +22,7 @@ from murmuration.rooms.reading.pagination import parse_moment
 from murmuration.rooms.reading.past_state import pick_state_after, state_after
 from murmuration.rooms.reading.viewing import View, open_view
 from murmuration.rooms.reading.visibility import seen_by
-from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms import event_store, room_items
 from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.storage.users import memberships
 
@@ -72,12 +73,12 @@ def get_room_state_with_key(
 
 
 def _with_unsigned(view: View, event: Event) -> ClientEvent:
-    """Return the event in the format for clients, with what only its log entry knows."""
-    place = room_items.locate([event.event_id], view.room.room_id).get(event.event_id, {})
-    if "ordinal" not in place:
+    """Return the event in the format for clients, with the properties that only its log entry has."""
+    ordinal = event_store.read_ordinals([event.event_id], view.room.room_id).get(event.event_id)
+    if ordinal is None:
         return state_event(event, view.viewer)
     versions: dict[RoomId, RoomVersion] = {view.room.room_id: view.room.version}
-    entries = room_items.read_log_entries([(view.room.room_id, place["ordinal"])], versions)
+    entries = room_items.read_log_entries([(view.room.room_id, ordinal)], versions)
     return client_event(entry_copy(entries[0], view.viewer.hidden_senders(event.room_id)), view.viewer)
 
 
@@ -97,7 +98,7 @@ def get_members_text(
 ) -> RawJson:
     """Return the membership events as JSON, now or at a pagination token.
 
-    `membership` and `not_membership` select some of them. Raises UnknownToken, InvalidParam, Forbidden also
+    `membership` and `not_membership` select some of them. Raises UnknownToken, InvalidParam, Forbidden, also
     for a time whose state the requester may not see.
     """
     view, events = _members(token, room_id, at)
@@ -126,7 +127,7 @@ def _members(token: AccessToken, room_id: RoomId, at: str | None) -> tuple[View,
 
 
 def _entry_before(view: View, position: int) -> LogEntry | None:
-    """Return the log entry after which a position points; None if that is the room's newest.
+    """Return the log entry right before a position; None if that is the room's newest.
 
     Raises InvalidParam if the position is before the room's beginning.
     """

@@ -1,4 +1,4 @@
-"""Stripped state: the part of a room's state that a user outside the room is shown.
+"""Stripped state: the part of a room's state that users outside of the room see.
 
 https://spec.matrix.org/v1.19/client-server-api/#stripped-state
 """
@@ -36,7 +36,7 @@ STRIPPED_TYPES = (
 )
 
 MAX_BYTES = 16_384
-"""How large an invite's stripped state may be: a user with many invites gets all of it in one answer."""
+"""The maximum size of an invite's stripped state: a user with many invites gets all of it in one answer."""
 
 
 def strip(event: Event) -> StrippedState:
@@ -52,11 +52,11 @@ def strip(event: Event) -> StrippedState:
 def stripped_state(
     state: Callable[[Iterable[StateKey]], Mapping[StateKey, Event]], membership: Event
 ) -> list[StrippedState]:
-    """Return the stripped state for an invite or knock: the room's main facts, the inviter, and the event
-    itself.
+    """Return the stripped state for an invite or knock: the state that describes the room, the inviter, and
+    the event itself.
 
     Events that don't fit into `MAX_BYTES` are left out. If the invite or knock alone is larger, its content
-    is cut to the membership.
+    is reduced to the membership.
     """
     pairs = [(event_type, "") for event_type in STRIPPED_TYPES] + [(MEMBER, membership.sender)]
     found = state(pairs)
@@ -74,5 +74,5 @@ def stripped_state(
 
 
 def size_of(event: EventFields) -> int:
-    """Return how many bytes an event has as JSON."""
+    """Return the size of an event as JSON, in bytes."""
     return len(canonical_json.encode(dict(event), strict=False))

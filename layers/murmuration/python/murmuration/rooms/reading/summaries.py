@@ -1,4 +1,4 @@
-"""Summaries of rooms for users who are outside. Nothing that erased users wrote is shown.
+"""Summaries of rooms for users outside of them. Events of erased users aren't shown.
 
 https://spec.matrix.org/v1.19/client-server-api/#room-summaries
 """
@@ -39,20 +39,20 @@ SUMMARISED = tuple(
         "encryption",
     )
 )
-"""The state that a summary is made of."""
+"""The state from which a summary is made."""
 _OPEN_RULES: Mapping[str, Callable[[RoomVersion], bool]] = {
     "public": lambda _: True,
     "knock": lambda version: version.knocking,
     "knock_restricted": lambda version: version.knock_restricted,
 }
-"""Join rules of rooms that anyone may know of, and which room versions have them."""
+"""Join rules of rooms whose summary anyone may see, and which room versions have them."""
 _RESTRICTED_RULES: Mapping[str, Callable[[RoomVersion], bool]] = {
     "restricted": lambda version: version.restricted_join_rule,
     "knock_restricted": lambda version: version.knock_restricted,
 }
 """Join rules with a list of rooms whose members may join, and which room versions have them."""
 SHORTENED = ("name", "topic")
-"""The fields that are shortened if they are too long. Other fields are left out then."""
+"""The fields that are shortened if they are too long. Other fields are then left out."""
 MOST_CHARACTERS = {
     "name": 255,
     "topic": 2_000,
@@ -64,7 +64,7 @@ MOST_CHARACTERS = {
 
 
 def listing(room: Room) -> RoomListing:
-    """Return a room as the directory shows it. Reads the room's state unless that is known already."""
+    """Return a room in the form of the directory. Reads the room's state unless it is cached."""
     contents = _contents(room)
     fields = {
         "name": contents["name"].get("name"),
@@ -84,15 +84,15 @@ def listing(room: Room) -> RoomListing:
 
 
 def _join_rule(content: Content) -> str:
-    """Return the join rule to show: that of the auth rules where there is none. Without one a reader would
-    take the room for public.
+    """Return the join rule to show. If there is none, it is the auth rules' default, because clients would
+    take a missing one for public.
     """
     rule = content.get("join_rule")
     return rule if isinstance(rule, str) and 0 < len(rule) <= MOST_CHARACTERS["join_rule"] else "invite"
 
 
 def texts_of(fields: Mapping[str, object]) -> ListedTexts:
-    """Return those fields of a room (`MOST_CHARACTERS`) that are texts to show: neither empty nor too
+    """Return those fields of a room (in `MOST_CHARACTERS`) that are texts to show: neither empty nor too
     long.
     """
     texts = {
@@ -153,14 +153,16 @@ def may_know(requester: Requester | None, room: Room, membership: str | None) ->
 
 
 def is_open(room: Room) -> bool:
-    """Return whether anyone may know of the room, because anyone may join it, knock on it or read it."""
+    """Return whether anyone may see the room's summary, because anyone may join it, knock on it or
+    read it.
+    """
     return is_open_listing({**listing(room), "room_version": room.version.id})
 
 
 def is_open_listing(listed: Mapping[str, object]) -> bool:
     """Return `is_open` for the listing of a room.
 
-    Of other servers' rooms the version may be missing, and the join rule: it is public then.
+    For other servers' rooms the version may be missing, and also the join rule: then it is public.
     """
     version = ROOM_VERSIONS.get(str(listed.get("room_version")))
     return listed["world_readable"] is True or _has_rule(
@@ -171,7 +173,7 @@ def is_open_listing(listed: Mapping[str, object]) -> bool:
 def _has_rule(
     rules: Mapping[str, Callable[[RoomVersion], bool]], rule: object, version: RoomVersion | None
 ) -> bool:
-    """Return whether a join rule is one of these; in a room version that doesn't have it, it is none."""
+    """Return whether a join rule is one of these and exists in the room version."""
     has = rules.get(rule) if isinstance(rule, str) else None
     return has is not None and (version is None or has(version))
 
@@ -180,7 +182,7 @@ def _has_rule(
 
 SPACE = "m.space"
 MOST_CHILDREN = 1_000
-"""How many children of one space are looked at."""
+"""How many children of one space are considered."""
 
 
 def is_child(content: Content, *, suggested_only: bool) -> bool:
@@ -191,9 +193,9 @@ def is_child(content: Content, *, suggested_only: bool) -> bool:
 
 
 def in_order(children: Iterable[AnyEvent]) -> list[AnyEvent]:
-    """Return the first `MOST_CHILDREN` stripped m.space.child events in the order that clients show.
+    """Return the first `MOST_CHILDREN` stripped m.space.child events in the order in which clients show them.
 
-    Those with a valid `order` come first, sorted by it. Then all are sorted by time and room ID.
+    Those with a valid `order` come first, sorted by it. Events are further sorted by time and room ID.
     """
     return sorted(children, key=_order)[:MOST_CHILDREN]
 
@@ -206,7 +208,7 @@ def _order(child: EventFields) -> tuple[bool, str, int, str]:
 
 
 def summary_with_children(room: Room, *, suggested_only: bool) -> SpaceRoom:
-    """Return a room's summary with `children_state`, which is empty if the room is no space."""
+    """Return a room's summary with `children_state`, which is empty if the room isn't a space."""
     shown = summary(room)
     children = _children(room, suggested_only) if shown.get("room_type") == SPACE else []
     return {**shown, "children_state": children}

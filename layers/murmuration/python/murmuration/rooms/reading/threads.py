@@ -1,4 +1,4 @@
-"""Threads: which one an event belongs to. https://spec.matrix.org/v1.19/client-server-api/#threading"""
+"""Threads: finds the thread of an event. https://spec.matrix.org/v1.19/client-server-api/#threading"""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _HOPS = 3
 def is_in_thread(room: Room, entry: LogEntry, thread_id: str) -> bool:
     """Return whether a receipt for the event may name this thread: `main` or a root's event ID.
 
-    It follows relations for up to three hops, one read each. A root and the events that relate to it
-    otherwise are in the main timeline; a receipt in the root's own thread may name them too.
+    It follows relations for up to three hops, with one read for each. A root, and events that relate to it in
+    other ways, are in the main timeline; a receipt in the root's own thread may name them too.
     """
     ancestors = [entry.event.event_id]
     for hop in range(_HOPS + 1):
@@ -37,7 +37,7 @@ def is_in_thread(room: Room, entry: LogEntry, thread_id: str) -> bool:
 
 
 def thread_of(event: Event) -> str:
-    """Return the thread that an event is in, by its content: the root's ID, or MAIN."""
+    """Return the thread of an event, by its content: the root's ID, or MAIN."""
     relates_to = event.content.get("m.relates_to")
     if isinstance(relates_to, Mapping) and relates_to.get("rel_type") == "m.thread":
         root = relates_to.get("event_id")

@@ -1,4 +1,4 @@
-"""Reading a room's timeline: pages of it, one event, and one event with its surroundings.
+"""Reads a room's timeline: pages of it, one event, and one event with the events around it.
 
 https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room
 """
@@ -36,7 +36,7 @@ DEFAULT_LIMIT = 10
 MAX_LIMIT = 250
 _SCANNED_AT_ONCE = 100
 _SCANS = 4
-"""Requests, of at most 1 MB each, that one page may take: what a Lambda may answer is limited to 6 MB."""
+"""How many requests, of at most 1 MB each, one page may take: a Lambda's answer is limited to 6 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,8 @@ def parse_filter(text: str | None) -> EventFilter:
 
 Filling = Literal["filled", "later", "nothing"]
 Fill = Callable[[Room, int, int], Filling]
-"""Fetches what is missing between two ordinals of a room's log: "filled" if the log has more now, "later" if
-another request is at it."""
+"""A function that fetches missing events between two ordinals of a room's log. Returns "filled" if the log
+has more now, "later" if another request is fetching them."""
 
 
 def get_messages(
@@ -92,7 +92,7 @@ def get_messages(
     chunk = scan.keep(events, Budget(LIST_BYTES // 2 if state else LIST_BYTES))
     state = _of_senders(state, chunk)
     page: TimelinePage = {"chunk": chunk, "start": request.start or position_token(start)}
-    # Like other servers, an `end` with all that isn't empty: a client that gets none is done.
+    # Like other servers, return an `end` for every page that isn't empty. A client that gets none stops.
     if chunk or not scan.exhausted or filling == "later":
         page["end"] = position_token(scan.position)
     if state:
@@ -121,10 +121,10 @@ def _read_page(token: AccessToken, room_id: RoomId, request: PageRequest) -> tup
 
 @dataclass(slots=True)
 class Scan:
-    """Reads the log from a position until it has enough events that the viewer may see and wants.
+    """Reads the log from a position until it has enough events that the viewer may see and the filter wants.
 
-    `stop` is the position to stop at; `exhausted` says that it was reached. `admits` is a condition beside
-    the filter.
+    `stop` is the position to stop at; `exhausted` says that it was reached. `admits` is a condition in
+    addition to the filter.
     """
 
     view: View
@@ -142,7 +142,7 @@ class Scan:
         return self.position >= self.stop if self.forward else self.position <= self.stop
 
     def run(self, limit: int, *, scans: int = _SCANS) -> None:
-        """Find up to `limit` events in the direction's order, with at most `scans` requests of 1 MB."""
+        """Find up to `limit` events, in the direction's order, with at most `scans` requests of 1 MB."""
         if self.filter.admits_nothing or not self.filter.admits_room(self.view.room.room_id):
             self.position = self.stop
         for number in range(scans):
@@ -164,7 +164,7 @@ class Scan:
         return list(events[:count])
 
     def _stop_before(self, number: int) -> None:
-        """Go back to before an event that was found."""
+        """Move back to the position before an event that was found."""
         ordinal = self.found[number].entry.ordinal
         self.found = self.found[:number]
         self.position = ordinal - 1 if self.forward else ordinal
@@ -203,7 +203,7 @@ class Scan:
 
 
 def _sifts(event_filter: EventFilter) -> bool:
-    """Return whether the filter may leave events out, and doesn't only ask for the senders' members."""
+    """Return whether the filter may leave out events. Asking only for the senders' members doesn't count."""
     return replace(event_filter, limit=None, lazy_load_members=False, include_redundant_members=False) != (
         EventFilter()
     )
@@ -212,8 +212,8 @@ def _sifts(event_filter: EventFilter) -> bool:
 def _render(
     view: View, found: Sequence[Seen], event_filter: EventFilter
 ) -> tuple[list[ClientEvent], list[ClientEvent]]:
-    """Return the events with their aggregations, and their senders' member events if the filter wants
-    them.
+    """Return the events with their aggregations and, if the filter wants them, their senders' member
+    events.
     """
     entries = [seen.entry for seen in found]
     calls: tuple[Callable[[], Any], ...] = (
@@ -225,7 +225,9 @@ def _render(
 
 
 def _of_senders(state: list[ClientEvent], chunk: Sequence[ClientEvent]) -> list[ClientEvent]:
-    """Return the member events in `state` of the chunk's senders, as many as fit into half an answer."""
+    """Return those member events in `state` that belong to the chunk's senders, as many as fit into half an
+    answer.
+    """
     senders = {event["sender"] for event in chunk}
     members = [event for event in state if event["state_key"] in senders]
     return members[: count_fitting(members, Budget(LIST_BYTES // 2))]

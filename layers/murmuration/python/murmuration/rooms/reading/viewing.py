@@ -71,8 +71,8 @@ class View:
     def position(self, token: str, parse: Callable[[str], int] = parse_position) -> int:
         """Return the position in the timeline that a token names. `parse` reads pagination tokens.
 
-        For users outside the room a sync token means the end of what they may see. Raises InvalidParam,
-        Forbidden.
+        For users outside of the room, a sync token means the last position that they may see. Raises
+        InvalidParam, Forbidden.
         """
         position = resolve_token(token, self.requester, self.room.room_id, parse)
         if position is not None:
@@ -82,7 +82,7 @@ class View:
         return self.horizon()
 
     def departure(self) -> LogEntry | None:
-        """Return the event with which the user left: they may not see later state. None for members.
+        """Return the event with which the user left, because they may not see later state. None for members.
 
         Raises Forbidden for users who never were in the room, unless anyone may read it.
         """
@@ -114,8 +114,8 @@ def open_view(
 ) -> View:
     """Verify `token` and return the user's view of the room.
 
-    This takes one read, or more for users who left the room. `pairs` are state events to read with it. Raises
-    UnknownToken, and Forbidden or `otherwise` for an unknown room.
+    This takes one read, or more for users who left the room. `pairs` are state events to read together with
+    it. Raises UnknownToken, and Forbidden or `otherwise` for an unknown room.
     """
     batch = Batch()
     device = batch.add(accounts.device_read(token.key))

@@ -17,7 +17,7 @@ from murmuration.protocol.events import Event
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.visibility import may_see_event, visibility_of
 from murmuration.rooms.reading.erasures import entry_copy, event_copy, hidden_senders
-from murmuration.storage.rooms import room_items, snapshots
+from murmuration.storage.rooms import event_places, event_store, room_items, snapshots
 from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.storage.users.memberships import Membership
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import DeviceId, EventId, RoomId, UserId
 
 STILL_JOINED = 10**15
-"""`Viewer.joined_until` of a user who is in the room: greater than every ordinal."""
+"""The `Viewer.joined_until` of a user who is in the room: greater than every ordinal."""
 
 _WALK_LIMIT = 50
 _memberships: LruCache[str, str] = LruCache(4096)
-"""The memberships in member events, by event ID. Not even a redaction changes them."""
+"""Cached memberships of member events, by event ID. Not even a redaction changes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,8 @@ class Viewer:
 
     `since` is the event with which they joined, if they are in the room now. `joined_until` is the event that
     ended their last stay, `STILL_JOINED`, or None if they were never in it. `no_past` says that they had no
-    membership before `since`, or none at all, or have forgotten the room. `erasures` is how many erased users
-    the room has.
+    membership before `since`, or none at all, or have forgotten the room. `erasures` is the number of the
+    room's erased users.
     """
 
     user_id: UserId
@@ -55,23 +55,23 @@ class Viewer:
         return self.since is not None
 
     def ignores(self, entry: LogEntry) -> bool:
-        """Return whether the event is hidden because the viewer ignores its sender. State never is."""
+        """Return whether the event is hidden because the viewer ignores its sender. State is never hidden."""
         return entry.event.sender in self.ignored and not entry.event.is_state
 
     def hidden_senders(self, room_id: RoomId) -> frozenset[UserId]:
-        """Return the erased users whose events the viewer gets redacted."""
+        """Return the erased users whose events are redacted for the viewer."""
         since = self.since if self.is_joined else None
         return hidden_senders(room_id, self.erasures, since=since, joined_until=self.joined_until)
 
     def event_copy(self, event: Event) -> Event:
-        """Return a state event as the viewer gets it. Reads if the room has erased users."""
+        """Return the viewer's copy of a state event. Reads if the room has erased users."""
         return event_copy(event, self.hidden_senders(event.room_id)) if self.erasures else event
 
     def was_joined_throughout(self, ordinal: int, *, aside: bool) -> bool:
         """Return whether the user has been in the room since before the event with this ordinal.
 
-        For an event that is `aside` (`LogEntry.is_aside`) the order of the log says nothing, so the answer is
-        False.
+        For an event that is `aside` (`LogEntry.is_aside`) the order of the log doesn't matter, so the answer
+        is False.
         """
         return self.since is not None and ordinal > self.since and not aside
 
@@ -81,7 +81,7 @@ class Viewer:
 
 
 class Seen(NamedTuple):
-    """An event that its viewer may see, with their membership at it; None if they had none.
+    """An event that its viewer may see, with their membership at the event; None if they had none.
 
     The membership includes the effect of the event itself.
     """
@@ -99,10 +99,10 @@ def make_viewer(
     ignored: Iterable[str] = (),
     erasures: int = 0,
 ) -> Viewer:
-    """Return the viewer for a user's membership; a membership of None means none, or a forgotten room.
+    """Return the viewer for a user's membership. A membership of None means none, or a forgotten room.
 
-    It reads only for users who are out of the room and weren't joined just before: then it looks for their
-    last stay.
+    It reads only for users who have left the room and weren't joined right before their current membership:
+    then it looks for their last stay.
     """
     others = frozenset(ignored) - {user_id}
     given: dict[str, Any] = {"ignored": others, "erasures": erasures}
@@ -134,21 +134,21 @@ def _end_of_last_stay(membership: Membership, version: RoomVersion) -> int | Non
         event_id = state_trie.get(entries[0].current_root, [pair], fetch).get(pair)
         if event_id is None:
             return None
-        place = room_items.locate([event_id], membership.room_id).get(event_id, {})
+        places = event_store.read_ordinals([event_id], membership.room_id)
         if _membership_by_id([event_id], version, membership.room_id).get(event_id) == "join":
             return ordinal
-        ordinal = place.get("ordinal")
+        ordinal = places.get(event_id)
     return None
 
 
 def seen_by(viewer: Viewer, entries: Sequence[LogEntry]) -> list[Seen]:
     """Return those of `entries` (of one room's log) that the viewer may see, in their order.
 
-    The state before each event decides. That follows from the order of the log, except for events of forks
-    and of the past.
+    The state before each event decides. It follows from the order of the log, except for events of forks and
+    for old events that were added later.
 
-    It reads nothing for events during the viewer's stay, or for a viewer in their first stay while history is
-    shared. Otherwise it takes three to five round trips for all entries together.
+    It reads nothing for events during the viewer's stay, nor for a viewer in their first stay while history
+    is shared. Otherwise it takes three to five round trips for all entries together.
     """
     before = _memberships_before(viewer, [entry for entry in entries if not viewer.saw(entry)])
     until = viewer.joined_until
@@ -173,8 +173,8 @@ def seen_by(viewer: Viewer, entries: Sequence[LogEntry]) -> list[Seen]:
 
 
 def _without_erased(viewer: Viewer, seen: list[Seen]) -> list[Seen]:
-    """Return the entries with events of erased users redacted, except from times when the viewer was in
-    the room.
+    """Return the entries with events of erased users redacted, except from times when the viewer was in the
+    room.
     """
     if not viewer.erasures or all(membership == "join" for _, membership in seen):
         return seen
@@ -185,12 +185,12 @@ def _without_erased(viewer: Viewer, seen: list[Seen]) -> list[Seen]:
 def _memberships_before(viewer: Viewer, entries: Sequence[LogEntry]) -> dict[int, str | None]:
     """Return the viewer's membership right before each of `entries`, by ordinal.
 
-    Where it decides what they may see, it is that of the state before the event. Elsewhere it is that of the
-    log, in which only the viewer's own member events change it: one look at the state for each run of
-    entries.
+    If what they may see depends on it, it is the membership in the state before the event. Otherwise it is
+    that of the log, in which only the viewer's own member events change it: one look at the state for each
+    run of entries.
     """
     if viewer.no_past:
-        # Only an event of a fork, or filled in, may have a state in which they had a membership.
+        # Only an event of a fork, or one that filled a gap, may have a state in which they had a membership.
         since = viewer.since
         entries = [it for it in entries if it.is_aside and since is not None and it.ordinal > since]
     if not entries:
@@ -235,14 +235,14 @@ def _membership_by_id(event_ids: Iterable[EventId], version: RoomVersion, room_i
     found: dict[str, str] = {}
     missing = []
     for event_id in dict.fromkeys(event_ids):
-        said = _memberships.get(room_items.place_key(event_id, room_id))
+        said = _memberships.get(event_places.place_key(event_id, room_id))
         if said is None:
             missing.append(event_id)
         else:
             found[event_id] = said
-    for event_id, event in room_items.read_events(missing, version, room_id).items():
+    for event_id, event in event_store.read_events(missing, version, room_id).items():
         found[event_id] = event.membership or "leave"
-        _memberships.put(room_items.place_key(event_id, room_id), found[event_id])
+        _memberships.put(event_places.place_key(event_id, room_id), found[event_id])
     return found
 
 

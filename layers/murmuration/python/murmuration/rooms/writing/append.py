@@ -1,6 +1,6 @@
-"""Appending events of this server to a room: built, authorised and written in one transaction.
+"""Appends events of this server to a room: they are built, authorised and written in one transaction.
 
-A writer that lost a race reads the room again and makes its plan anew.
+A writer that lost a race reads the room again and repeats its plan.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from murmuration.rooms.writing.settling import settle
 from murmuration.server_keys import signing_key
 from murmuration.settings import settings
 from murmuration.storage.live.streams import pause
-from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms import event_store, room_items
 from murmuration.storage.rooms.room_items import DUMMY_EVENT, LogEntry
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 ATTEMPTS = 60
 MAX_STATE_BYTES = 2_000_000
-"""How large a room's state, without its members, may be for events of this server to add to it."""
+"""The maximum size of a room's state, without its members, to which this server's users may add."""
 MAX_MEMBER_BYTES = 8_192
-"""How large the content of a membership event of this server may be."""
+"""The maximum size of the content of a membership event of this server."""
 RULING = frozenset(
     f"m.room.{name}"
     for name in (
@@ -57,9 +57,9 @@ RULING = frozenset(
         "tombstone",
     )
 )
-"""State that may be set even if the room's state has its largest size."""
+"""Types of state that may be set even if the room's state has its maximum size."""
 EXTREMITIES_LIMIT = 10
-"""How many forward extremities a new event may follow; the others are left for the next event."""
+"""How many forward extremities a new event may follow. The others are left for the next event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +85,16 @@ class Append(Changes):
     """New events of this server for one room, collected until they are committed together."""
 
     signed: dict[int, tuple[NodeId, Event]] = field(default_factory=dict)
-    """Events that another server signed in an earlier attempt, by their place in the batch, with the state
-    before."""
+    """Events that another server signed in an earlier attempt, by their position in the batch, with the state
+    before them."""
 
     def add(self, draft: Draft) -> Event:
         """Build and authorise the next event, and return it.
 
         Raises Forbidden by the auth rules, MalformedEvent, TooLarge, BadJson. Raises NotFound if no local
-        user is in the room any more and it goes on elsewhere, except for leaving it. If the room's policy
-        server or an invited user's server refuses the event, raises what that server answers; BadGateway if
-        it doesn't answer.
+        user is in the room any more and other servers continue it, except for a leave. If the room's policy
+        server or an invited user's server refuses the event, raises that server's error; BadGateway if it
+        doesn't answer.
         """
         event, state = self._authorised(draft)
         event = self._signed_elsewhere(event, state, invites=True)
@@ -102,7 +102,7 @@ class Append(Changes):
         return event
 
     def offer(self, draft: Draft) -> Event:
-        """Return the next event as `add` makes it, but unsigned by an invited user's server. Adds nothing.
+        """Return the next event as `add` makes it, but not signed by an invited user's server. Adds nothing.
 
         Raises what `add` raises.
         """
@@ -117,9 +117,9 @@ class Append(Changes):
         self._authorised(draft)
 
     def propose(self, draft: Draft) -> UnsignedPdu:
-        """Return the PDU of the next event for its sender's server to complete and sign. Adds nothing.
+        """Return the PDU of the next event, for its sender's server to complete and sign. Adds nothing.
 
-        Raises Forbidden by the auth rules, NotFound if this server's knowledge of the room is stale.
+        Raises Forbidden by the auth rules, NotFound if this server doesn't know the room's current state.
         """
         parts, state = self._parts(draft)
         pdu = unsigned_pdu(room_version=self.version, **parts)
@@ -129,10 +129,11 @@ class Append(Changes):
         return pdu
 
     def _signed_elsewhere(self, event: Event, state: Mapping[StateKey, Event], *, invites: bool) -> Event:
-        """Return the event, signed by the room's policy server and an invited user's server, as needed.
+        """Return the event, signed by the room's policy server and an invited user's server if that is
+        needed.
 
-        Their signatures from an attempt that lost a race are used again if the state is unchanged, so that a
-        busy room doesn't ask again and again.
+        If the state is unchanged, their signatures from an attempt that lost a race are used again, so that
+        in a busy room they aren't asked again and again.
         """
         if self.room is None:
             return event
@@ -202,7 +203,7 @@ class Append(Changes):
     def _limit_state(self, event: Event, state: Mapping[StateKey, Event]) -> None:
         """Refuse more state than fits into the answers that contain all of it. Raises TooLarge.
 
-        State that governs the room is never refused, so that a room filled by somebody can still be
+        State that governs the room is never refused, so that a room that a user has filled can still be
         moderated.
         """
         pair = event.state_pair
@@ -234,7 +235,7 @@ class Append(Changes):
             event.event_id: event for event in (*auth_events, *(entry.event for entry in self.entries))
         }
         missing = [event_id for event_id in prev_events if event_id not in at_hand]
-        at_hand |= room_items.read_events(missing, self.version, self.room_id)
+        at_hand |= event_store.read_events(missing, self.version, self.room_id)
         return {event_id: reference_hash(event.pdu, self.version) for event_id, event in at_hand.items()}
 
     def _take(self, event: Event, draft: Draft, visibility: str) -> None:
@@ -256,11 +257,11 @@ class Append(Changes):
 
 
 def append(room_id: RoomId, plan: Callable[[Append], T], *, room: Room | None = None) -> T:
-    """Carry out `plan` on the room, again after each lost race, and return what `plan` returned.
+    """Run `plan` on the room, again after each lost race, and return what `plan` returned.
 
     Pass `room` to save the first read of the head. A plan that adds no event writes nothing. Raises NotFound
-    for an unknown room, ConditionFailed if a write that the plan added is refused, Unavailable if the room
-    stays contended.
+    for an unknown room, ConditionFailed if a write that the plan added is refused, Unavailable if contention
+    doesn't end.
     """
     signed: dict[int, tuple[NodeId, Event]] = {}
     for attempt in range(ATTEMPTS):
@@ -282,7 +283,7 @@ def append(room_id: RoomId, plan: Callable[[Append], T], *, room: Room | None = 
 
 
 def append_known(room_id: RoomId, plan: Callable[[Append], T]) -> T:
-    """Carry out `append` for a sender who must be in the room: for an unknown room, raise Forbidden."""
+    """Do the same as `append` for a sender who must be in the room: raise Forbidden for an unknown room."""
     try:
         room = Room.load(room_id)
     except NotFound as error:
@@ -291,7 +292,8 @@ def append_known(room_id: RoomId, plan: Callable[[Append], T]) -> T:
 
 
 def _to_follow(extremities: Sequence[EventId]) -> list[EventId]:
-    """Return which forward extremities the next event follows; of many, the first ones and the last ones.
+    """Return which forward extremities the next event follows: if there are many, the first and the last
+    ones.
 
     So an event follows what its sender saw last, and no extremity is left out for ever.
     """
@@ -302,9 +304,10 @@ def _to_follow(extremities: Sequence[EventId]) -> list[EventId]:
 
 
 def _is_alike(earlier: Event, event: Event, place: int) -> bool:
-    """Return whether an event signed in an earlier attempt may be used for this one.
+    """Return whether an event that was signed in an earlier attempt may be used for this one.
 
-    Both must have the same content and auth events; only the first of a batch may have other previous events.
+    Both must have the same content and auth events. Only the first event of a batch may have other previous
+    events.
     """
     compared = ["type", "sender", "state_key", "content", "redacts", "auth_events"]
     if place:
@@ -313,6 +316,6 @@ def _is_alike(earlier: Event, event: Event, place: int) -> bool:
 
 
 def _is_leaving(draft: Draft) -> bool:
-    """Return whether the draft only leaves: a user's own leaving, rejected invite or withdrawn knock."""
+    """Return whether the draft is the user's own leave, rejected invite or withdrawn knock."""
     membership = draft.content.get("membership")
     return draft.type == MEMBER and membership == "leave" and draft.state_key == draft.sender

@@ -1,8 +1,8 @@
-"""Changes: everything that new events do to a room, written in one transaction.
+"""Changes: everything that new events change in a room, written in one transaction.
 
 That transaction gives an event its ordinal, moves the head under a condition, and claims the event's ID. So a
-reader who has read up to the head has read everything that came as new. `Append` adds events of this server,
-`federation.inbound.receiving` those of others.
+reader who has read up to the head has read all new events. `Append` adds events of this server,
+`federation.inbound.receiving` those of other servers.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from murmuration.rooms.writing.state_changes import membership_row, row_write, s
 from murmuration.rooms.writing.succession import successor_of
 from murmuration.storage.rooms import (
     empty_rooms,
+    event_places,
     event_store,
     member_index,
     relations,
@@ -43,32 +44,34 @@ if TYPE_CHECKING:
     from murmuration.storage.json_types import ReplacedState
 
 Differences = Mapping[StateKey, tuple[Event | None, Event | None]]
-"""State events that are replaced: per (type, state key) the one before and the one after."""
+"""State events that are replaced: for each (type, state key) the one before and the one after."""
 STATE_AT_ONCE = 25
-"""How many state events' items the transaction that moves the head changes; the others follow it."""
+"""How many state events' items the transaction that moves the head changes; the others are changed
+afterwards."""
 
 
 def replaced_by(previous: Event | None) -> ReplacedState | None:
-    """Return what a log entry keeps of the state event that its event replaced (`LogEntry.replaced`)."""
+    """Return what a log entry stores about the state event that its event replaced (`LogEntry.replaced`)."""
     if previous is None:
         return None
     return {"event_id": previous.event_id, "sender": previous.sender, "content": previous.content}
 
 
 def state_bytes(event: Event | None) -> int:
-    """Return how much a state event adds to a room's `state_bytes`."""
+    """Return how many bytes a state event adds to a room's `state_bytes`."""
     return len(event.to_json()) if event is not None else 0
 
 
 def visibility_by(event: Event | None) -> str:
-    """Return the history visibility that an m.room.history_visibility event, or None, sets."""
+    """Return the history visibility that an m.room.history_visibility event sets; the default for None."""
     return visibility_of(event.content if event is not None else None)
 
 
 def store_nodes_first(room_id: RoomId, root: NodeId, nodes: Mapping[NodeId, bytes]) -> Write:
     """Store the nodes that don't fit into the transaction, and return a write for the transaction.
 
-    Nodes never change, so stray ones do no harm. If nothing refers to them in the end, they are collected.
+    Nodes never change, so stray ones do no harm. If nothing refers to them in the end, they are deleted
+    later.
     """
     stray = Stray(room_id, root, now_ms())
     dynamodb.execute(snapshots.stray_write(stray))
@@ -85,9 +88,9 @@ class Changes:
     room_id: RoomId = RoomId("")  # noqa: RUF009 - it costs nothing, and makes nothing
     entries: list[LogEntry] = field(default_factory=list)
     writes: list[Write] = field(default_factory=list)
-    """Further writes of the same transaction, such as claims."""
+    """Further writes in the same transaction, such as claims."""
     companions: Sequence[Changes] = field(default_factory=list)
-    """What is added to other rooms in the same transaction."""
+    """What the same transaction adds to other rooms."""
     _state: dict[StateKey, StateEntry | None] = field(default_factory=dict)
     _memberships: dict[UserId, Membership | None] = field(default_factory=dict)
     _moves: dict[UserId, member_index.MembershipChange] = field(default_factory=dict)
@@ -166,7 +169,7 @@ class Changes:
     def merge(
         self, entry: LogEntry, root: NodeId, nodes: Mapping[NodeId, bytes], differences: Differences
     ) -> None:
-        """Add an event that leaves the room in the state `root`, because forks were resolved."""
+        """Add an event after which the room has the state `root`, because forks were resolved."""
         self.entries.append(entry)
         for pair, (before, after) in differences.items():
             self._set_state(pair, before, after, entry.ordinal)
@@ -175,28 +178,28 @@ class Changes:
         self._state_follows = len(differences) > STATE_AT_ONCE
 
     def precede(self, entry: LogEntry, nodes: Mapping[NodeId, bytes]) -> None:
-        """Add an event of the past, which doesn't change any later state."""
+        """Add an old event, which doesn't change any later state."""
         self._older.append(entry)
         self._nodes |= nodes
 
     def retire(self, event_ids: Iterable[EventId]) -> None:
-        """Remove these events from the forward extremities: an event that was filled in follows them.
+        """Remove these events from the forward extremities: an event that filled a gap follows them.
 
         Use it only if that doesn't change the room's state.
         """
         self._extremities_gone = self._extremities_gone.union(event_ids)
 
     def promote(self, event_id: EventId) -> None:
-        """Give a soft-failed event its place in the log, if it is still kept outside the log."""
+        """Give a soft-failed event its place in the log, if it is still stored outside the log."""
         self._promoted.add(event_id)
         self._others.append(event_store.kept_removal(self.room_id, event_id))
 
     def also(self, *writes: Write) -> None:
-        """Write this too. If it is refused, the room counts as moved on."""
+        """Add a write to the transaction. If it is refused, the room counts as moved."""
         self._others += writes
 
     def follow(self, event_ids: Iterable[EventId]) -> None:
-        """Remove these events from the forward extremities."""
+        """Remove these events from the forward extremities, because a new event follows them."""
         self._followed.update(event_ids)
 
     def _set_state(self, pair: StateKey, before: Event | None, after: Event | None, ordinal: int) -> None:
@@ -231,7 +234,7 @@ class Changes:
     # -- Redacting ---------------------------------------------------------------------------------------
 
     def redact(self, target: LogEntry, redaction: Event) -> None:
-        """Carry out `redaction`, which was added before, on `target`: only the redacted form is kept.
+        """Apply `redaction`, which was added before, to `target`: only the redacted form is kept.
 
         A redacted state event stays current in its redacted form. The event that replaced it keeps no copy of
         its content.
@@ -261,14 +264,13 @@ class Changes:
             self._redacted_state[pair] = StateEntry(redacted, current.ordinal)
 
     def places(self, event_ids: Iterable[EventId]) -> dict[str, int]:
-        """Return the ordinals of those events that are in the room's log. One read for the unknown ones."""
+        """Return the ordinals of those events that are in the room's log. One read for those that aren't
+        cached.
+        """
         wanted = set(event_ids)
         if self.room is not None and (missing := wanted - self._places.keys()):
-            found = room_items.locate(missing, self.room_id)
-            here = {name: place for name, place in found.items() if place["room_id"] == self.room_id}
-            self._places |= {
-                name: here[name]["ordinal"] if "ordinal" in here.get(name, ()) else None for name in missing
-            }
+            found = event_store.read_ordinals(missing, self.room_id)
+            self._places |= {event_id: found.get(event_id) for event_id in missing}
         return {name: place for name in wanted if (place := self._places.get(name)) is not None}
 
     # -- Writing -----------------------------------------------------------------------------------------
@@ -304,7 +306,9 @@ class Changes:
         )
 
     def _latest(self, before: int | None, counts: Callable[[LogEntry], bool]) -> int | None:
-        """Return the present time if a new event counts as activity, else `before`; never an earlier time."""
+        """Return the current time if a new event counts as activity, else `before`. The result is never
+        earlier than `before`.
+        """
         is_moved = any(counts(entry) and not entry.withheld for entry in self.entries)
         return max(before or 0, self._now_ms) if is_moved else before
 
@@ -312,7 +316,7 @@ class Changes:
         return self.room.head.state_root if self.room else state_trie.EMPTY
 
     def _extremities(self) -> tuple[EventId, ...]:
-        """Return the forward extremities after the changes, in the order in which they came."""
+        """Return the forward extremities after the changes, in the order in which they arrived."""
         followed = self._followed.union(
             self._extremities_gone, *(entry.event.prev_events for entry in self.entries)
         )
@@ -323,8 +327,8 @@ class Changes:
     def commit(self) -> Room:
         """Write everything or nothing, and return the room afterwards.
 
-        Raises ConditionFailed: with the names of the refused `writes`, or without names if the room has moved
-        on.
+        Raises ConditionFailed: with the names of the refused `writes`, or without names if the room has
+        moved.
         """
         parts = [self, *self.companions]
         room_writes = [write for each in parts for write in each._room_writes()]
@@ -350,7 +354,7 @@ class Changes:
         return snapshots.node_writes(self.room_id, self._nodes)
 
     def _room_writes(self) -> list[Write]:
-        """Return the writes of this room, without those of its snapshots' nodes."""
+        """Return the writes for this room, without those for its snapshots' nodes."""
         before, after = self.room.head if self.room else None, self.head()
         writes = [room_items.head_write(after, before)]
         if after.is_empty and not (before is not None and before.is_empty):
@@ -359,7 +363,7 @@ class Changes:
         for entry in added:
             whole = relations.with_children(entry, added)
             promoted = entry.event.event_id in self._promoted
-            writes += [room_items.log_write(whole), *room_items.pointer_writes(entry, promoted=promoted)]
+            writes += [room_items.log_write(whole), *event_places.pointer_writes(entry, promoted=promoted)]
         writes += relations.relation_writes(added, self.places(relations.parents_of(added)))
         writes += self._others
         if self._state_follows:

@@ -1,7 +1,7 @@
 """Contents that no client may send, because other clients or this server would fail on them.
 
-The authorisation rules let them pass, so events of other servers may have them. What is merely missing is let
-through too: only what is there and of a wrong type is refused.
+The authorisation rules allow them, so events of other servers may have them. Missing properties are allowed
+too: only a property with a wrong type is refused.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _STRINGS: Final[Mapping[str, tuple[str, ...]]] = {
     TOPIC: ("topic",),
     TOMBSTONE: ("body", "replacement_room"),
 }
-"""Properties that clients show as text, by the type of the event."""
+"""Properties that clients show as text, by event type."""
 _ONLY_STATE = frozenset((MEMBER, NAME, TOPIC, AVATAR, TOMBSTONE, SERVER_ACL))
-"""Types that clients may take for the room's state, though a message with such a type changes nothing."""
+"""Types that clients may take for the room's state, although a message of such a type changes nothing."""
 _LONGEST: Final[Mapping[str, int]] = {"displayname": 256, "avatar_url": 1000}
-"""How many characters the parts of a profile in a membership event may have."""
+"""The maximum number of characters for the parts of a profile in a membership event."""
 
 
 def check_content(event_type: str, content: Content, *, is_state: bool) -> None:
-    """Check what a client sends as an event of a room.
+    """Check the content of an event that a client sends to a room.
 
     Raises InvalidParam for a message with a type of state, BadJson for a property of a wrong type and for a
-    server ACL that would shut out this server: nobody here could take it back.
+    server ACL that would exclude this server: no local user could undo it.
     """
     if event_type in _ONLY_STATE and not is_state:
         raise InvalidParam(f"An event of type {event_type} needs a state key")

@@ -1,10 +1,10 @@
-"""Gaps in a room's log, in which events that come later get a place.
+"""Gaps in a room's log, in which events that arrive later get a place.
 
 An event that follows a missing event leaves a gap before itself: the ordinals of the log jump there. A
 missing event that is found later gets a place in the gap, right before the lowest event that follows it.
-Positions in the timeline are ordinals, so they stay valid. Events in a gap keep some distance from each
-other, for events between them: half of the space that is left there, at most STEP. The same goes for events
-from before the log's beginning.
+Positions in the timeline are ordinals, so they stay valid. An event in a gap keeps some distance from the
+next one, for events between them: half of the remaining space, at most STEP. The same applies to events from
+before the log's beginning.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 GAP = 10**9
 """How many ordinals a gap has: room for a million events in order."""
 GAPS_UNTIL = 5 * 10**14
-"""No gaps are left after this ordinal: half of the largest ordinal."""
+"""After this ordinal no gaps are left: it is half of the largest ordinal."""
 STEP = 1000
 
 
 class Places:
-    """Gives out places in the gaps of one room, for events that are then written together."""
+    """Assigns places in the gaps of one room, to events that are then written together."""
 
     def __init__(self, room_id: RoomId) -> None:
         self._room_id = room_id
@@ -33,9 +33,9 @@ class Places:
         self._below: dict[int, int | None] = {}
 
     def before(self, follower: Follower) -> int | None:
-        """Return a free ordinal right before an event that follows; None if there is no room left.
+        """Return a free ordinal right before the event `follower`; None if there is no room left.
 
-        Reads one entry, unless the event that follows got its own place here.
+        Reads one entry, unless that event's own place was assigned here.
         """
         high = follower.ordinal
         if high not in self._below:

@@ -1,8 +1,7 @@
 """The port through which the server of an invited user is asked to sign the invite.
 
-Federation connects a client to it, as it does for policy servers (`policy_port`). So no way of sending an
-invite can forget to ask.
-https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
+Federation connects a client to it, as it does for policy servers (`policy_port`). So every way of sending an
+invite asks that server. https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ class InviteClient(Protocol):
     def ask_for_invite(self, room: Room, event: Event) -> Event:
         """Return the invite with the signature of the invited user's server.
 
-        Raises Forbidden if the room or this server is not open to that server's users; the error that the
-        server answers with; BadGateway or GatewayTimeout if it doesn't answer.
+        Raises Forbidden if users of that server can't be in the room, or the operator's lists exclude the
+        server; the server's own error; BadGateway or GatewayTimeout if it doesn't answer.
         """
 
 
@@ -30,7 +29,7 @@ _connected: list[Callable[[], InviteClient]] = []
 
 
 def connect(make_client: Callable[[], InviteClient]) -> None:
-    """Use the client that `make_client` returns from now on. It is made when it is first needed."""
+    """Use the client that `make_client` returns from now on. It is created when it is first needed."""
     _connected[:] = [make_client]
 
 

@@ -1,7 +1,7 @@
 """The port through which a room's policy server is asked to sign an event.
 
-Federation connects a client to it, because the rooms know nothing of the network. `endpoint` does that before
-anything else.
+Federation connects a client to it, because `rooms` doesn't use the network itself. `endpoint` makes the
+connection before anything else.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _connected: list[Callable[[], PolicyClient]] = []
 
 
 def connect(make_client: Callable[[], PolicyClient]) -> None:
-    """Use the client that `make_client` returns from now on. It is made when it is first needed."""
+    """Use the client that `make_client` returns from now on. It is created when it is first needed."""
     _connected[:] = [make_client]
 
 

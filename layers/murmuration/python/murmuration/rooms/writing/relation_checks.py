@@ -17,21 +17,22 @@ if TYPE_CHECKING:
 
 
 LONGEST_KEY = 500
-"""How many characters the key of an annotation may have."""
+"""The maximum number of characters in the key of an annotation."""
 
 
 def check_relation(batch: Append, draft: Draft) -> None:
-    """Raise DuplicateAnnotation for a repeated annotation, BadJson for one without a key, Unknown for a
-    relation to an event that isn't in the room and for a thread that can't begin at this event.
+    """Refuse relations that a client may not send.
 
-    Reads where the parent is, which the write needs too, and more only for annotations and events of threads.
+    Raises DuplicateAnnotation for a repeated annotation, BadJson for one without a key, Unknown for a
+    relation to an event that isn't in the room and for a thread that can't begin at this event. Reads the
+    parent's place, which the write needs too, and more only for annotations and events of threads.
     """
     related = relations.relation_in(draft.content)
     if related is None:
         return
     parent_id, rel_type = related
     if rel_type in (relations.UPDATES, relations.RELATES_TO):
-        return  # the founding draft lets them point anywhere
+        return  # the founding draft allows any target
     if rel_type == relations.ANNOTATION:
         _check_annotation(batch, draft, parent_id)
     ordinal = batch.places([parent_id]).get(parent_id)
@@ -50,7 +51,9 @@ def _check_annotation(batch: Append, draft: Draft, parent_id: EventId) -> None:
 
 
 def _check_known(room_id: RoomId, parent_id: EventId) -> None:
-    """Let pass an event that this server lacks if others relate to it: so it is an older one of the room."""
+    """Raise Unknown for an unknown parent, unless others relate to it: then it is an older event of
+    the room.
+    """
     if not relations.is_parent(room_id, parent_id):
         raise Unknown("An event can't relate to one that isn't in the room")
 

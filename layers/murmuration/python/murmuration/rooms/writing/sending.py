@@ -10,6 +10,7 @@ from typing import Any
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import Taking
 from murmuration.identity.tokens import AccessToken, Requester
+from murmuration.protocol.bodies import Fields
 from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.errors import (
     BadAlias,
@@ -32,11 +33,11 @@ from murmuration.rooms.writing.content_checks import check_content
 from murmuration.rooms.writing.redactions import REDACTION_STATE, has_power, takes_effect
 from murmuration.rooms.writing.relation_checks import check_relation
 from murmuration.rooms.writing.transactions import Once
-from murmuration.storage.rooms import directory, room_items
+from murmuration.storage.rooms import directory, event_store, room_items
 from murmuration.storage.rooms.room_items import LogEntry
 
 LASTING = (CREATE, SERVER_ACL)
-"""Types whose redaction would break the room: it would get another version, or shut out every server."""
+"""Types whose redaction would break the room: it would change its version, or exclude every server."""
 
 
 def send_message(
@@ -45,12 +46,13 @@ def send_message(
     """Send a message event and return its ID, which is the same for each repetition of `txn_id`.
 
     Two round trips in a warm process: the token together with the room, then the write. Raises UnknownToken,
-    Forbidden, BadJson, TooLarge, LimitExceeded.
+    Forbidden, MissingParam for a redaction of nothing, BadJson, TooLarge, LimitExceeded.
     """
-    if event_type == REDACTION and isinstance(content.get("redacts"), str):
+    if event_type == REDACTION:
+        redacted = EventId(Fields(content).string("redacts"))
         requester, _ = open_room(token, room_id)
         sending = transactions.Claim("send", requester, room_id, txn_id, event_type)
-        return redact_event(requester, room_id, content["redacts"], txn_id, content, once=sending)
+        return redact_event(requester, room_id, redacted, txn_id, content, once=sending)
     taking = Taking("message", token.user_id)
     requester, room = open_room(token, room_id, taking)
     claim = transactions.Claim("send", requester, room.room_id, txn_id, event_type)
@@ -58,7 +60,7 @@ def send_message(
 
 
 def append_message(room: Room, draft: Draft, once: Once, taking: Taking) -> EventId:
-    """Send a message event that is no redaction, and return its ID. Raises what `send_message` raises."""
+    """Send a message event other than a redaction, and return its ID. Raises what `send_message` raises."""
 
     check_content(draft.type, draft.content, is_state=False)
 
@@ -88,7 +90,7 @@ def set_state(
     *,
     once: Once | None = None,
 ) -> EventId:
-    """Set a piece of state and return the event's ID; that of the current event if nothing changes.
+    """Set a piece of state and return the event's ID; the current event's ID if nothing changes.
 
     The event is sent once for `once`. Raises Forbidden, BadJson, InvalidParam, TooLarge, BadAlias.
     """
@@ -115,7 +117,7 @@ def set_state(
 
 
 def check_state_type(event_type: str) -> None:
-    """Raise InvalidParam for a redaction as state: clients would carry it out, though no server checks it."""
+    """Raise InvalidParam for a redaction as state: clients would apply it, though no server checks it."""
     if event_type == REDACTION:
         raise InvalidParam("A redaction is no state")
 
@@ -156,8 +158,11 @@ def redact_event(
 ) -> EventId:
     """Redact an event and return the redaction's ID, the same for each repetition of `txn_id` or for `once`.
 
-    Raises NotFound for an unknown event, Forbidden, UserSuspended, LimitExceeded.
+    Raises NotFound for an unknown event, BadJson for a reason that is no text, Forbidden, UserSuspended,
+    LimitExceeded.
     """
+    if not isinstance(content.get("reason"), str | None):
+        raise BadJson("reason must be a string")
     rate_limits.check("redaction", requester.user_id)
     once = once or transactions.Claim("redact", requester, room_id, txn_id, event_id)
 
@@ -180,11 +185,11 @@ def redact_event(
 
 
 def _target(batch: Append, event_id: EventId) -> LogEntry:
-    place = room_items.locate([event_id], batch.room_id).get(event_id)
-    if place is None or place["room_id"] != batch.room_id or "ordinal" not in place:
+    ordinal = event_store.read_ordinals([event_id], batch.room_id).get(event_id)
+    if ordinal is None:
         raise NotFound("There is no such event in this room")
     versions = {batch.room_id: batch.version}
-    entries = room_items.read_log_entries([(batch.room_id, place["ordinal"])], versions)
+    entries = room_items.read_log_entries([(batch.room_id, ordinal)], versions)
     if not entries:
         raise NotFound("There is no such event in this room")
     return entries[0]
@@ -194,7 +199,8 @@ def may_redact(batch: Append, requester: Requester, redaction: Event, target: Ev
     """Return whether the requester may redact an event: their own, by power level, or as a server
     administrator.
 
-    The auth rules would let any users of one server redact each other's events; this server doesn't.
+    The auth rules would let any users of one server redact each other's events; this server doesn't allow
+    that.
     """
     state = batch.state(REDACTION_STATE)
     if target.sender == requester.user_id or requester.is_admin:

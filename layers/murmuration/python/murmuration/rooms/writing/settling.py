@@ -1,13 +1,13 @@
-"""Settling: bringing the items of a room's current state to what its head says.
+"""Settling: updates the items of a room's current state to match its head.
 
-Mostly the transaction that moves the head does it. If forks have drifted far apart, more state changes at
-once than a transaction holds. Then the head moves first and names the snapshot that the items still have
+Usually the transaction that moves the head does it. If forks have drifted far apart, more state changes at
+once than fits into a transaction. Then the head moves first, and names the snapshot that the items still have
 (`RoomHead.unsettled`). Until they are settled nobody appends to the room, every writer helps, and sync skips
 the room.
 
-The changes between the two snapshots have a fixed order. Each transaction carries out the next few of them
-and counts them in the head (`RoomHead.settled_count`), on the condition that the count is unchanged. So each
-change is carried out once, by whoever comes first, and a stopped attempt loses no work.
+The changes between the two snapshots have a fixed order. Each transaction makes the next few of them and
+counts them in the head (`RoomHead.settled_count`), on condition that the count is unchanged. So each change
+is made once, by whichever writer comes first, and a stopped attempt loses no work.
 """
 
 from __future__ import annotations
@@ -25,22 +25,23 @@ from murmuration.protocol.identifiers import EventId, UserId
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.state_changes import membership_row_write, state_item_write
 from murmuration.storage.live.streams import pause
-from murmuration.storage.rooms import member_index, room_items, snapshots
+from murmuration.storage.rooms import event_store, member_index, room_items, snapshots
 from murmuration.storage.rooms.room_items import RoomHead, StateEntry
 
 BUDGET_MS = 10_000
-"""How long a request may work on settling. A worker may take longer."""
+"""How long a request may spend on settling. A worker may take longer."""
 _AT_ONCE = 24
-"""Changes of one transaction, each with up to four writes: with events of 64 KB it stays below 4 MB."""
+"""How many changes one transaction makes, each with up to four writes: with events of 64 KB it stays below 4
+MB."""
 _READ_AT_ONCE = 10 * _AT_ONCE
 
 _Change = tuple[StateKey, tuple[EventId | None, EventId | None]]
 
 
 def settle(room: Room, *, budget_ms: int = BUDGET_MS) -> Room:
-    """Settle the room's state and build its member index if needed, and return the room.
+    """Settle the room's state, build its member index if needed, and return the room.
 
-    Raises Unavailable if that takes longer than `budget_ms`; the next attempt goes on from there.
+    Raises Unavailable if that takes longer than `budget_ms`; the next attempt continues.
     """
     if room.head.unsettled is None and room.head.is_indexed:
         return room
@@ -62,8 +63,8 @@ def settle(room: Room, *, budget_ms: int = BUDGET_MS) -> Room:
 
 
 def _settle(head: RoomHead, deadline: int) -> None:
-    """Carry out the remaining changes until the deadline. Raises ConditionFailed if another writer did
-    some.
+    """Make the remaining changes until the deadline. Raises ConditionFailed if another writer made some of
+    them.
     """
     fetch = snapshots.fetch_from(head.room_id)
     changes = sorted(
@@ -86,18 +87,18 @@ def _settle(head: RoomHead, deadline: int) -> None:
 
 def _read_events(head: RoomHead, changes: Sequence[_Change]) -> dict[EventId, Event]:
     wanted = {event_id for _, pair in changes for event_id in pair if event_id is not None}
-    return room_items.read_events(sorted(wanted), head.version, head.room_id)
+    return event_store.read_events(sorted(wanted), head.version, head.room_id)
 
 
 def _writes(head: RoomHead, changes: Sequence[_Change], events: Mapping[EventId, Event]) -> list[Write]:
-    """Return the writes that carry out these changes."""
+    """Return the writes that make these changes."""
     room_id, version = head.room_id, head.version
     fetch = snapshots.fetch_from(room_id)
 
     def state(pairs: Iterable[StateKey]) -> Mapping[StateKey, Event]:
         ids = state_trie.get(head.state_root, pairs, fetch)
         missing = [event_id for event_id in ids.values() if event_id not in events]
-        found = {**events, **room_items.read_events(missing, version, room_id)}
+        found = {**events, **event_store.read_events(missing, version, room_id)}
         return {pair: found[event_id] for pair, event_id in ids.items() if event_id in found}
 
     writes: list[Write] = []

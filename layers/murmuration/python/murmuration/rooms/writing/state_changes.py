@@ -15,11 +15,13 @@ from murmuration.storage.users import memberships
 from murmuration.storage.users.memberships import Membership
 
 ReadState = Callable[[Iterable[StateKey]], Mapping[StateKey, Event]]
-"""Looks up the state events with these pairs, of the state after the change."""
+"""A function that looks up the state events with these pairs, in the state after the change."""
 
 
 def state_item_write(room_id: RoomId, pair: StateKey, entry: StateEntry | None) -> Write:
-    """Make a state event current; with None, remove the state of this pair."""
+    """Return the write that makes a state event current; with None, one that removes the state of
+    this pair.
+    """
     if entry is None:
         return room_items.state_removal(room_id, pair)
     return room_items.state_write(room_id, entry)
@@ -33,7 +35,8 @@ def membership_row_write(
     ordinal: int,
     state: ReadState,
 ) -> Write | None:
-    """Write a change of membership into the local user's own row; None for users of other servers.
+    """Return the write of a changed membership into the local user's own row; None for users of other
+    servers.
 
     `event` is the member event that is current from `ordinal` on (None: there is none any more), `previous`
     the membership before.
@@ -45,7 +48,7 @@ def membership_row_write(
 
 
 def row_write(room_id: RoomId, user_id: UserId, row: Membership | None) -> Write:
-    """Store a user's row of the room, or remove it if there is to be none."""
+    """Return the write that stores a user's row of the room, or removes it if `row` is None."""
     if row is None:
         return memberships.removal_write(user_id, room_id)
     return memberships.membership_write(row)

@@ -15,16 +15,17 @@ if TYPE_CHECKING:
 
 
 def successor_of(room: Room, entry: LogEntry) -> LogEntry | None:
-    """Return the entry that replaced `entry` in the room's state; None if it is current or no state event.
+    """Return the entry that replaced `entry` in the room's state; None if it is current or isn't a state
+    event.
 
-    It searches by halves between the event and the current one: a few reads for each doubling of the
+    It does a binary search between the event and the current one: a few reads for each doubling of the
     distance.
     """
     pair, event_id = entry.event.state_pair, entry.event.event_id
     current = room.entries([pair]).get(pair) if pair is not None else None
     if pair is None or current is None or current.ordinal is None or current.event.event_id == event_id:
         return None
-    # The state before `low` has the event, the state after `high` hasn't.
+    # The state before `low` has the event, the state after `high` doesn't.
     low, high = entry.ordinal + 1, current.ordinal
     newest = _read(room, high)
     if newest is None or _replaces(newest, event_id):

@@ -27,7 +27,7 @@ class Once(Protocol):
     """The reason why an event is sent only once: a transaction ID, or a delayed event."""
 
     def mark(self, draft: Draft) -> Draft:
-        """Return the draft with what its sender's clients are shown: the transaction ID or the delay ID."""
+        """Return the draft with the transaction ID or the delay ID, which the sender's clients see."""
 
     def writes(self, event_id: EventId) -> list[Write]:
         """Return the writes to commit with the event; they are refused if an event was sent before."""
@@ -43,8 +43,8 @@ class Once(Protocol):
 class Claim:
     """The claim of one transaction ID, by one device, for one operation in one room.
 
-    `target` also distinguishes requests: the type of the event to send, or the event to redact. The same
-    transaction ID may be used for each target.
+    `target` also distinguishes requests: it is the type of the event to send, or the event to redact. The
+    same transaction ID may be used for each target.
     """
 
     operation: str
@@ -62,11 +62,13 @@ class Claim:
         return f"{self.operation}#{user_id}#{device_id}#{self.room_id}#{end}"
 
     def mark(self, draft: Draft) -> Draft:
-        """Return the draft with the transaction ID, which its sender's client is shown."""
+        """Return the draft with the transaction ID, which its sender's client sees."""
         return replace(draft, device_id=self.requester.device_id, txn_id=self.txn_id)
 
     def take(self, batch: Append) -> None:
-        """Mark the batch's last event and write the claim with it, or alone if the batch adds no event."""
+        """Mark the batch's last event and write the claim with it; write only the claim if the batch adds no
+        event.
+        """
         if not batch.entries:
             with suppress(ConditionFailed):
                 dynamodb.execute(self.write(EventId("")))
@@ -78,9 +80,8 @@ class Claim:
     def write(self, event_id: EventId | RoomId, *, batch: Sequence[str] = ()) -> Write:
         """Return the write that claims the transaction ID for an event.
 
-        It fails if it was claimed in the last day.
-
-        `batch` are the events that it was sent together with, itself included.
+        It is refused if the ID was claimed in the last day. `batch` are the events that are sent together,
+        including this one.
         """
         return claims.write(self._name, event_id, batch=batch)
 
@@ -89,9 +90,9 @@ class Claim:
         return [self.write(event_id)]
 
     def settle(self, send: Callable[[], EventId]) -> EventId:
-        """Return what `send` returns, or the event that the transaction ID stands for already.
+        """Return what `send` returns, or the event for which the transaction ID was used before.
 
-        `send` must commit the claim. Raises what `send` raises for any other reason.
+        `send` must commit the claim. If it fails for any other reason, raises what `send` raises.
         """
         try:
             return send()

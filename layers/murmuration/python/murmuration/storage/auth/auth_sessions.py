@@ -48,7 +48,7 @@ def read_session(session: str) -> StoredSession:
 
 
 def remember_parameters(session: str, parameters: Body) -> None:
-    """Keep the parameters of a registration for later requests that name only the session."""
+    """Store the parameters of a registration for later requests that name only the session."""
     dynamodb.execute(
         dynamodb.update(
             TABLE,
@@ -62,7 +62,9 @@ def remember_parameters(session: str, parameters: Body) -> None:
 def record_stages(
     session: str, completed: Sequence[Stage], *, before: Sequence[Stage], lifetime_s: int = LIFETIME_S
 ) -> None:
-    """Store the completed stages in place of `before`. Raises ConditionFailed if the stored ones differ."""
+    """Replace the completed stages `before` by `completed`. Raises ConditionFailed if the stored ones aren't
+    `before`.
+    """
     dynamodb.execute(
         dynamodb.update(
             TABLE,
@@ -84,14 +86,14 @@ def record_stages(
 
 
 def end_session(session: str) -> None:
-    """Delete a session whose purpose is fulfilled."""
+    """Delete a session that isn't needed any more."""
     dynamodb.execute(dynamodb.delete(TABLE, session_key(session)))
 
 
 def registered_write(session: str, user_id: UserId) -> Write:
-    """Return a write that notes that the session registered `user_id`, and deletes its parameters.
+    """Return a write that records that the session registered `user_id`, and deletes its parameters.
 
-    It is refused if the session has registered somebody before.
+    It is refused if the session has registered a user before.
     """
     return dynamodb.update(
         TABLE,

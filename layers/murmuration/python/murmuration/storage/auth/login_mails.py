@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem
+from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
 
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import UserId
+    from murmuration.storage.json_types import LoginMailItem
 
 TABLE = "transient"
 LIFETIME_S = 900
 
 
 def create(session: str, kind: str, user_id: UserId | None, secrets: Mapping[str, str]) -> None:
-    """Store the content of a session's mail, in place of an earlier one."""
+    """Store the content of a session's mail, and replace any earlier one."""
     dynamodb.execute(
         dynamodb.put(
             TABLE,
@@ -33,21 +34,21 @@ def create(session: str, kind: str, user_id: UserId | None, secrets: Mapping[str
     )
 
 
-def read(session: str, kind: str) -> Item | None:
+def read(session: str, kind: str) -> LoginMailItem | None:
     """Return the content of a session's mail; None if it expired or is of another kind."""
-    item = dynamodb.get(TABLE, _key(session))
+    item = cast("LoginMailItem | None", dynamodb.get(TABLE, _key(session)))
     if item is None or item["kind"] != kind or item["expires"] * 1000 <= now_ms():
         return None
     return item
 
 
-def count_try(session: str, kind: str, *, most: int) -> Item | None:
-    """Count a try, then return what `read` returns; None after `most` tries.
+def count_try(session: str, kind: str, *, most: int) -> LoginMailItem | None:
+    """Count an attempt, then return what `read` returns; None after `most` attempts.
 
     Call it before comparing anything.
     """
     try:
-        return dynamodb.execute(
+        item = dynamodb.execute(
             dynamodb.update(
                 TABLE,
                 _key(session),
@@ -59,10 +60,11 @@ def count_try(session: str, kind: str, *, most: int) -> Item | None:
         )
     except ConditionFailed:
         return None
+    return cast("LoginMailItem | None", item)
 
 
-def take(item: StoredItem) -> bool:
-    """Use up a session's mail. Returns False if another caller was quicker."""
+def take(item: LoginMailItem) -> bool:
+    """Use up a session's mail. Returns False if another request was quicker."""
     return dynamodb.try_execute(
         dynamodb.delete(
             TABLE,

@@ -19,7 +19,7 @@ LIFETIME_S = 900
 
 
 LoginPurpose = Mapping[str, str | bool | None]
-"""What a login is for: `for` names the code that goes on with it, which also reads the other properties."""
+"""The purpose of a login: `for` names the code that continues it, which also reads the other properties."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def read(state: str) -> LoginState | None:
 
 
 def take(state: str) -> LoginState | None:
-    """Return what `read` returns, and delete it: only one of several callers gets it."""
+    """Return what `read` returns, and delete it. Of several callers only one gets it."""
     try:
         deletion = dynamodb.delete(TABLE, _key(state), condition="attribute_exists(id)")
         return _parse(dynamodb.execute(deletion, returning="ALL_OLD"))

@@ -1,7 +1,7 @@
 """Registration tokens: items `regtoken#<token>` of the table `directory`.
 
-`pending` maps sessions to the time at which their claim on the token expires (seconds); `completed` counts
-accounts. An expired claim doesn't count, so abandoned registrations need no cleaning up.
+`pending` maps sessions to the time at which their reservation of the token expires (seconds); `completed`
+counts accounts. An expired reservation doesn't count, so abandoned registrations need no cleanup.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def read_token(token: str) -> RegistrationToken | None:
 
 
 def scan_tokens() -> Iterator[RegistrationToken]:
-    """Return every token, in no order. Reads the whole table."""
+    """Return every token, in no particular order. Reads the whole table."""
     items = dynamodb.scan(
         TABLE,
         FilterExpression="begins_with(pk, :prefix)",
@@ -61,7 +61,7 @@ def _from_item(item: Item) -> RegistrationToken:
 
 
 def token_write(token: RegistrationToken) -> Write:
-    """Return a write that stores `token`; refused if its `revision` (0: none) has changed meanwhile."""
+    """Return a write that stores `token`. It is refused if its `revision` (0: none) has changed meanwhile."""
     item: Item = {
         **token_key(token.token),
         "completed": token.completed,

@@ -1,4 +1,4 @@
-"""Short-lived tokens that stand for a user: items `<kind>#<hash>` of the table `transient`."""
+"""Short-lived tokens that represent a user: items `<kind>#<hash>` of the table `transient`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read(kind: str, token_hash: str) -> UserId | None:
 
 
 def take(kind: str, token_hash: str) -> UserId | None:
-    """Return what `read` returns, and delete the token: only one of several callers gets it."""
+    """Return what `read` returns, and delete the token. Of several callers only one gets it."""
     try:
         deletion = dynamodb.delete(TABLE, _key(kind, token_hash), condition="attribute_exists(id)")
         return _user(dynamodb.execute(deletion, returning="ALL_OLD"))

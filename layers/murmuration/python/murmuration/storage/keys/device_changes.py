@@ -4,7 +4,7 @@
     change#<number>      what changed: a device (`device_id`, `prev`), or the cross-signing keys
 
 A change of a device has its number as stream ID, and `prev` is the stream ID of the one before. The log has
-the newest changes only: a server that missed older ones asks for all devices.
+only the newest changes: a server that missed older ones requests all devices.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HEAD, CHANGE = "changes", "change#"
 KEPT = 100
 """How many changes of a user are kept."""
 AT_ONCE = 30
-"""How many changes fit into one transaction with others."""
+"""How many changes fit into one transaction together with others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def _change_sk(number: int) -> str:
 
 
 def head_read(user_id: UserId) -> Read[Head]:
-    """Read the numbers of a user's newest changes."""
+    """Return the read of the numbers of a user's newest changes."""
     return Read(TABLE, _key(user_id), _parse_head)
 
 
@@ -82,8 +82,7 @@ def read(user_id: UserId, first: int, last: int | None = None) -> list[Change]:
 
 
 def append_writes(user_id: UserId, head: Head, changed: Sequence[str | None]) -> list[Write]:
-    """Return writes that add changes (device IDs, None for the cross-signing keys) after the entry `head` of
-    the log.
+    """Return writes that add changes (device IDs, None for the cross-signing keys) to the log after `head`.
 
     The first write is the head's, and is named `changes`.
     """

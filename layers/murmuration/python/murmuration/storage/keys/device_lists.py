@@ -1,4 +1,4 @@
-"""Records changes of a user's devices or identity keys for everyone who has to know of them.
+"""Records changes of a user's devices or identity keys for everyone who has to know about them.
 
 A change is an item `devices#<user>` in the stream of each room that the user is joined to, and in the user's
 own stream for their other devices. The item in the user's stream names the entries of the log of changes that
@@ -27,9 +27,9 @@ def record_change(
 ) -> None:
     """Tell everyone who shares a room with a local user that the user's devices changed.
 
-    `devices` are the changed ones; `signing_keys` says that the cross-signing keys changed, which other
-    servers are told. A `quiet` change rings nobody but the user: others learn of it with their next news. It
-    must be repeated if it stopped halfway; repeating it does no harm.
+    `devices` are the changed ones. `signing_keys` says that the cross-signing keys changed; other servers are
+    told of them. A `quiet` change rings only the user: others learn of it with their next updates. If this
+    stopped halfway, it must be repeated; repeating it does no harm.
     """
     rooms = map(streams.room_stream, memberships.read_joined_rooms(user_id))
     changed: list[str | None] = [*dict.fromkeys(devices), *([None] if signing_keys else [])]
@@ -40,7 +40,7 @@ def record_change(
 
 
 def record_private_change(observer: UserId, user_id: UserId) -> None:
-    """Tell only `observer`'s devices that what they see of `user_id`'s keys changed."""
+    """Tell only `observer`'s devices that the keys of `user_id` that they see have changed."""
     _append(streams.user_stream(observer), user_id)
 
 
@@ -50,7 +50,7 @@ def _append(stream: str, user_id: UserId, *, quiet: bool = False) -> None:
 
 
 def _append_own(user_id: UserId, changed: list[str | None]) -> None:
-    """Append to the user's own stream, and in the same transaction to the log of changes."""
+    """Append changes to the user's own stream and, in the same transaction, to the log of changes."""
     for start in range(0, max(len(changed), 1), device_changes.AT_ONCE):
         _append_changes(user_id, changed[start : start + device_changes.AT_ONCE])
 
@@ -85,7 +85,7 @@ def users_in(items: Iterable[StoredItem]) -> set[UserId]:
 
 
 def changes_in(item: StoredItem) -> tuple[UserId, int, int] | None:
-    """Return the user of an item in a user's stream, and the first and last change that came with it."""
+    """Return the user of an item in a user's stream, and the first and last change that it belongs to."""
     stream, sk = str(item["stream_id"]), str(item["sk"])
     if "changes" not in item or stream.partition(":")[0] != "user" or not sk.startswith(PREFIX):
         return None

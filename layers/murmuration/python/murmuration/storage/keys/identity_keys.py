@@ -5,7 +5,8 @@
     cross#signature#<key>#<signer>         the user's signatures on their own devices and master key
     signed#<user>                          the user's signature on another's master key
 
-A signature is kept with the digest of what it signs, and is shown with that only: it doesn't outlive the key.
+A signature is stored with the digest of the object that it signs, and is only shown with an object of that
+digest, so it never applies to a later key.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import Item, StoredItem, Write
@@ -25,6 +26,7 @@ from murmuration.storage.users import accounts
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import KeyObject
     from murmuration.protocol.identifiers import DeviceId, UserId
+    from murmuration.storage.json_types import DeviceItem
 
 TABLE = "keys"
 SIGNATURE = "cross#signature#"
@@ -37,7 +39,7 @@ PURPOSES: tuple[Purpose, ...] = ("master", "self_signing", "user_signing")
 class Signature:
     """One user's signature, by the key with the ID `signer`, on `key` of `user_id`, who may be another user.
 
-    `key` is a device ID or a public key. `digest` is the signed object's.
+    `key` is a device ID or a public key. `digest` is that of the signed object.
     """
 
     user_id: UserId
@@ -94,7 +96,7 @@ def digest(signed: KeyObject) -> str:
 
 
 def read_identities(user_ids: Collection[UserId]) -> list[Identity]:
-    """Return the identities of local users in the given order. Two queries a user, all in parallel."""
+    """Return the identities of local users in the given order. Two queries for each user, all in parallel."""
     calls = [functools.partial(_query, accounts.USERS, user_id, "account", "device$") for user_id in user_ids]
     calls += [functools.partial(_query, TABLE, user_id, "cross#", "device$") for user_id in user_ids]
     found = concurrency.parallel(*calls)
@@ -120,7 +122,7 @@ def _identity(user_id: UserId, account_items: Iterable[Item], key_items: Iterabl
         if item["sk"] == "account":
             account = "deactivated_ms" not in item
         elif item["sk"].startswith(accounts.DEVICE):
-            devices[accounts.device_id_of(item)] = item
+            devices[accounts.device_id_of(cast("DeviceItem", item))] = item
     identity = Identity(
         user_id,
         account,
@@ -171,7 +173,7 @@ def _encode(key: KeyObject) -> str:
 
 
 def write_device(user_id: UserId, device_id: DeviceId, key: KeyObject) -> bool:
-    """Store a device's keys. Return False if the same keys were stored and announced already.
+    """Store a device's keys. Returns False if the same keys were stored and announced already.
 
     Until `mark_device_announced`, storing the same keys again returns True: the first attempt may have
     stopped before it told anyone. Raises ConditionFailed if the device is gone.
@@ -192,7 +194,7 @@ def write_device(user_id: UserId, device_id: DeviceId, key: KeyObject) -> bool:
 
 
 def mark_device_announced(user_id: UserId, device_id: DeviceId, key: KeyObject) -> None:
-    """Note that everyone was told of a device's keys. Raises ConditionFailed if they changed since."""
+    """Record that everyone was told of a device's keys. Raises ConditionFailed if they changed since."""
     dynamodb.execute(
         dynamodb.update(
             TABLE,
@@ -214,7 +216,7 @@ def write_cross_signing(
 ) -> None:
     """Store cross-signing keys and remove others.
 
-    Raises ConditionFailed unless everything is still as in `old`.
+    Raises ConditionFailed unless all stored keys are still those of `old`.
     """
     writes: list[Write] = []
     for purpose in PURPOSES:

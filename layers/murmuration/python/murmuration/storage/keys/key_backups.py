@@ -1,11 +1,11 @@
 """Backups of room keys: items of the table `keys`.
 
     backup#count                            how many versions were ever created
-    backup#version#<number>                 a version: what it says of itself, count of keys, `etag`
+    backup#version#<number>                 a version: its metadata, count of keys, `etag`
     backup#key#<number>#<room>#<session>    a key
 
-Keys change only together with their version's count, size and `etag`, in one transaction: these are exact,
-and of two changes at the same time the later starts from what the other left. A deleted version leaves a
+Keys change only together with their version's count, size and `etag`, in one transaction. So these are exact,
+and of two concurrent changes the later one starts from the result of the other. A deleted version leaves a
 mark.
 """
 
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
 TABLE = "keys"
 MOST_VERSIONS = 1_000
-"""How many backups a user may ever make. Each leaves a mark, which is read to find the current one."""
+"""How many backups a user may ever create. Each leaves a mark, which is read to find the current one."""
 MOST_ALIVE = 100
-"""How many of them may be there at a time."""
+"""How many of them may exist at a time."""
 MOST_BYTES = 2_000_000_000
-"""How large the keys of one backup may be. 400,000 have some 400 MB."""
+"""The maximum size of the keys of one backup. 400,000 keys have about 400 MB."""
 KEY_BYTES = 300
-"""What a key takes besides itself."""
+"""The size of a stored key in addition to its content."""
 USUAL_KEY_BYTES = 1_000
-"""What keys are taken for that were stored before their size was counted."""
+"""The assumed size of keys that were stored before sizes were counted."""
 DELETING_S = 18
-"""How long keys are deleted in one request; API Gateway gives up after 29 s."""
+"""How long one request deletes keys; API Gateway gives up after 29 s."""
 CHUNK_KEYS = 90
 CHUNK_BYTES = 3_000_000
 T = TypeVar("T")
@@ -49,7 +49,7 @@ T = TypeVar("T")
 SessionId = tuple[RoomId, str]
 """A room ID, and a session ID within it."""
 BackedUpKey = Mapping[str, Any]
-"""A session's key as a client backed it up. Only fields such as `first_message_index` are looked at."""
+"""A session's key as a client backed it up. Only fields such as `first_message_index` are used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Version:
 
 
 def create_version(user_id: UserId, algorithm: str, auth_data: JsonObject) -> int:
-    """Add a version, which becomes the current one, and return its number. Raises TooLarge for one too
+    """Add a version, which becomes the current one, and return its number. Raises TooLarge if there are too
     many.
     """
     if len(_alive(user_id, MOST_ALIVE)) == MOST_ALIVE:
@@ -105,9 +105,7 @@ def read_current(user_id: UserId) -> Version | None:
 
 
 def _alive(user_id: UserId, most: int) -> list[Version]:
-    """Return the newest versions that aren't deleted. One request for 100 versions, of which most users have
-    few.
-    """
+    """Return the newest versions that aren't deleted. One request for 100 versions; most users have few."""
     found: list[Version] = []
     after = None
     while True:
@@ -141,8 +139,8 @@ def update_auth_data(user_id: UserId, number: int, auth_data: JsonObject) -> Non
 def delete_version(user_id: UserId, number: int) -> None:
     """Mark a version as deleted, and delete its keys.
 
-    Raises ConditionFailed if it never existed, and Unavailable if there are more keys than can be deleted in
-    one request: a repetition deletes the others.
+    Raises ConditionFailed if it never existed, and Unavailable if it has more keys than can be deleted in one
+    request: a repetition deletes the others.
     """
     deadline = time.monotonic() + DELETING_S
     dynamodb.execute(
@@ -227,7 +225,7 @@ def put_keys(
 ) -> Version:
     """Store keys and return the version afterwards. A stored key is replaced if `is_better(new, stored)`.
 
-    Raises NotFound if the version doesn't exist any more, TooLarge for one that gets too large, Unavailable.
+    Raises NotFound if the version doesn't exist any more, TooLarge if it would get too large, Unavailable.
     """
     version = None
     for chunk in _chunks((session, _encode(key)) for session, key in keys.items()):
@@ -255,7 +253,7 @@ def _put_chunk(
     is_better: Callable[[BackedUpKey, BackedUpKey], bool],
 ) -> Version:
     version = _require_version(user_id, number)
-    # After the version, on which the transaction is conditioned.
+    # Read after the version, because the transaction's condition is that the version is unchanged.
     found = dynamodb.batch_get({TABLE: [_session_key(user_id, number, *session) for session in chunk]})
     stored = {(item["room_id"], item["session_id"]): item["key"] for item in found[TABLE]}
     better = {
@@ -305,7 +303,7 @@ def delete_keys(
 def _delete_chunk(
     user_id: UserId, number: int, room_id: RoomId | None, session_id: str | None, after: Item | None
 ) -> tuple[Version, Item | None]:
-    """Delete the next keys. Return the version afterwards, and after which key to go on."""
+    """Delete the next keys. Returns the version afterwards, and the key after which to continue."""
     version = _require_version(user_id, number)
     if room_id is not None and session_id is not None:
         found, more = _read_items(user_id, number, room_id, session_id), None
@@ -320,7 +318,7 @@ def _delete_chunk(
 
 
 def _change(user_id: UserId, version: Version, writes: Sequence[Write], *, added: int, grown: int) -> Version:
-    """Carry out changes of keys, and count them. Raises ConditionFailed where the version moved on."""
+    """Make changes of keys, and count them. Raises ConditionFailed if the version has changed."""
     if not writes:
         return version
     count, etag = version.count + added, version.etag + 1

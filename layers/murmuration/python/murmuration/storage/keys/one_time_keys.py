@@ -3,10 +3,10 @@
     otk#<device>#<algorithm>#<order>#<key ID>    one-time keys; `order` is when they were uploaded
     fallback#<device>#<algorithm>                fallback keys
 
-Every change of a device's keys moves its item `otk` in the same transaction, under a condition: so the counts
-are exact, a waiting sync is told, and of two changes at the same time the later starts from what the other
-left. A key that is handed out leaves a mark in the table `transient`: when its upload is repeated afterwards,
-it isn't taken for a new one, and so is never handed out again.
+Every change of a device's keys moves its item `otk` in the same transaction, under a condition. So the counts
+are exact, a waiting sync is told, and of two concurrent changes the later one starts from the result of the
+other. A key that is given out leaves a mark in the table `transient`: if its upload is repeated afterwards,
+it isn't taken for a new one, and so is never given out again.
 """
 
 from __future__ import annotations
@@ -38,9 +38,11 @@ CLAIMED_SECONDS = 30 * 86_400
 UPLOAD_LIMIT = 80
 """How many one-time keys one transaction stores."""
 MOST_KEYS, MOST_ALGORITHMS = 5_000, 16
-"""How many one-time keys a device may have at a time. An upload reads them all, a sync tells their counts."""
+"""How many one-time keys a device may have at a time. An upload reads all of them, and a sync returns their
+counts."""
 FALLBACK_LIMIT = 16
-"""How many fallback keys an upload may have: they go with the first of its one-time keys."""
+"""How many fallback keys an upload may have: they are stored in one transaction with the first
+one-time keys."""
 
 
 class DeviceGone(Exception):
@@ -48,7 +50,7 @@ class DeviceGone(Exception):
 
 
 KeyId = tuple[str, str]
-"""An algorithm, and the key's name beside it."""
+"""An algorithm, and the key's name in that algorithm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +63,14 @@ class KeyCounts:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """Where a device's stream and its counts stood when a change was begun."""
+    """The position of a device's stream and its counts when a change began."""
 
     head: int
     counts: KeyCounts
     seq: int | None
 
     def writes(self, stream: str, counts: KeyCounts) -> list[Write]:
-        """Set the counts, unless they changed since."""
+        """Return the writes that set the counts. They are refused if the counts have changed."""
         item = {
             "sk": COUNTS_KEY,
             "one_time": counts.one_time,
@@ -123,7 +125,7 @@ def read_counts(user_id: UserId, device_id: DeviceId) -> KeyCounts:
 def upload(
     user_id: UserId, device_id: DeviceId, one_time: Mapping[KeyId, Any], fallback: Mapping[KeyId, Any]
 ) -> KeyCounts:
-    """Store keys (JSON values), and return the device's counts afterwards. Known keys are left alone.
+    """Store keys (JSON values), and return the device's counts afterwards. Known keys aren't changed.
 
     Raises InvalidParam if another one-time key with the same ID is stored or there are too many fallback
     keys; TooLarge, DeviceGone, Unavailable.
@@ -147,7 +149,7 @@ def _upload_chunk(
 ) -> KeyCounts:
     stream = streams.device_stream(user_id, device_id)
     state = _read_state(stream)
-    # After the state, on which the transaction is conditioned: what changes in between refuses it.
+    # Read after the state: if something changes in between, the transaction's condition refuses the write.
     stored, marks, old_fallback = _read_for_upload(user_id, device_id, list(one_time))
     new = {
         key: value for key, value in one_time.items() if _is_new(key, value, stored.get(key), marks.get(key))
@@ -184,7 +186,9 @@ def _upload_chunk(
 def _read_for_upload(
     user_id: UserId, device_id: DeviceId, keys: Sequence[KeyId]
 ) -> tuple[dict[KeyId, Item], dict[KeyId, str], dict[str, Item]]:
-    """Return the stored one-time keys, the marks of handed-out ones, and the fallback keys by algorithm."""
+    """Return the stored one-time keys, the marks of keys that were given out, and the fallback keys by
+    algorithm.
+    """
     marks = {_mark_id(user_id, device_id, key): key for key in keys}
     stored, marked, fallback = concurrency.parallel(
         functools.partial(_query, user_id, f"otk#{device_id}#"),
@@ -208,7 +212,9 @@ def _is_new(key: KeyId, value: Any, stored: Item | None, mark: str | None) -> bo
 
 
 def _is_kept(key: KeyId, value: Any, stored: Item | None) -> bool:
-    """Return whether a fallback key is the stored one: a repeated upload leaves it used or unused."""
+    """Return whether a fallback key is the stored one: a repeated upload doesn't change whether it
+    was used.
+    """
     return (
         stored is not None
         and stored["key_id"] == key[1]
@@ -293,7 +299,7 @@ def _claim(user_id: UserId, device_id: DeviceId, algorithm: str) -> tuple[str, A
 
 
 def _take_writes(state: _State, stream: str, item: Item, mark: Write) -> list[Write]:
-    """Hand out a one-time key."""
+    """Return the writes that give out a one-time key."""
     one_time = dict(state.counts.one_time)
     one_time[item["algorithm"]] = max(one_time.get(item["algorithm"], 0) - 1, 0)
     key = {"user_id": item["user_id"], "sk": item["sk"]}
@@ -305,7 +311,7 @@ def _take_writes(state: _State, stream: str, item: Item, mark: Write) -> list[Wr
 
 
 def _use_writes(state: _State, stream: str, item: Item) -> list[Write]:
-    """Hand out a fallback key for the first time."""
+    """Return the writes that give out a fallback key for the first time."""
     unused = [each for each in state.counts.unused_fallback if each != item["algorithm"]]
     return [
         *state.writes(stream, KeyCounts(state.counts.one_time, unused)),
@@ -334,7 +340,7 @@ def _mark(user_id: UserId, device_id: DeviceId, item: Item) -> Write:
 
 
 def _retry(change: Callable[[], T]) -> T:
-    """Return what `change` returns, after a new attempt for each lost race. Raises Unavailable."""
+    """Return what `change` returns, trying again after each lost race. Raises Unavailable."""
     for attempt in range(streams.ATTEMPTS):
         try:
             return change()

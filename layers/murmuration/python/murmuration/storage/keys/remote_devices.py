@@ -1,11 +1,12 @@
-"""Device lists of other servers' users, as far as users of this server have asked for them (table `keys`).
+"""Device lists of other servers' users for whom local users have asked (table `keys`).
 
-    list                 what is known of a user's devices, and whether that is all there is
-    observer#<user>      a user of this server who was given the list, and is to be told of a change
+    list                 what is known of a user's devices, and whether it is complete
+    observer#<user>      a local user who is to be told of changes
 
-A list has a `revision`, which moves with everything that is learnt. Whoever asks the other server notes the
-revision before, and stores the answer only if it is still the same: so an update that came meanwhile isn't
-lost. An observer is told once, and watches again by asking anew.
+A list has a `revision`, which increases with every update. A request to the other server records the revision
+before it, and stores the answer only if the revision is unchanged: so an update that arrived meanwhile isn't
+lost. An observer is told of each change. One who was told ten times without asking for the list is removed,
+and becomes an observer again by asking.
 """
 
 from __future__ import annotations
@@ -20,17 +21,20 @@ from typing import TYPE_CHECKING
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item
 from murmuration.aws.reads import Read, fetch_all
+from murmuration.protocol.identifiers import UserId
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import KeyObject
-    from murmuration.protocol.identifiers import DeviceId, UserId
+    from murmuration.protocol.identifiers import DeviceId
 
 TABLE = "keys"
 LIST, OBSERVER = "list", "observer#"
 MOST_BYTES = 300_000
-"""How large a compressed list may be. A device with its signatures takes some 700 bytes."""
+"""The maximum size of a compressed list. A device with its signatures takes about 700 bytes."""
 
 KEPT_STREAM_IDS = 30
+MOST_UNASKED = 10
+"""How often an observer is told who doesn't ask for the list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class RemoteDevices:
 
     @classmethod
     def decode(cls, data: bytes) -> RemoteDevices:
-        """Return the devices of which `encode` returned `data`."""
+        """Return the devices that `encode` encoded."""
         return cls(*json.loads(zlib.decompress(data)))
 
 
@@ -57,9 +61,9 @@ class RemoteDevices:
 class DeviceList:
     """The device list of a remote user.
 
-    `is_fresh`: nothing newer is known of. `stream_ids` are those of the newest updates in it, as far as the
-    other server gave any. `content` is None while nothing is known. `is_untold`: observers may not have been
-    told of it. `confirmed_ms` is when the other server last said something about the user.
+    `is_fresh`: no newer change is known. `stream_ids` are those of the newest updates in it, if the other
+    server gave any. `content` is None while nothing is known. `is_untold`: observers may not have been told
+    of it. `confirmed_ms` is when the other server last sent information about the user.
     """
 
     user_id: UserId
@@ -69,6 +73,17 @@ class DeviceList:
     content: RemoteDevices | None
     confirmed_ms: int
     is_untold: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """A local user who is to be told of changes. `told` is how often they were told since they last asked;
+    `nonce` is new whenever they ask.
+    """
+
+    user_id: UserId
+    nonce: str
+    told: int = 0
 
 
 def _key(user_id: UserId, sk: str = LIST) -> dict[str, str]:
@@ -96,7 +111,7 @@ def _parse_list(item: Item) -> DeviceList:
 
 
 def list_read(user_id: UserId) -> Read[DeviceList | None]:
-    """Read a user's list; None if no local user has asked for it."""
+    """Return the read of a user's list; its value is None if no local user has asked for it."""
     return Read(TABLE, _key(user_id), _parse)
 
 
@@ -107,27 +122,34 @@ def read_lists(user_ids: Sequence[UserId]) -> dict[UserId, DeviceList]:
 
 
 def observer_read(user_id: UserId, observer: str) -> Read[bool]:
-    """Read whether a local user is to be told when a remote user's devices change."""
-    return Read(TABLE, _key(user_id, OBSERVER + observer), lambda item: item is not None)
-
-
-def read_observers(user_id: UserId) -> list[tuple[UserId, str]]:
-    """Return the local users to tell of changes of a user's devices, each with the value that `dismiss`
-    needs.
+    """Return the read whether a local user observes a remote user, and was not told since they last
+    asked.
     """
+    return Read(
+        TABLE,
+        _key(user_id, OBSERVER + observer),
+        lambda item: item is not None and not item.get("told"),
+    )
+
+
+def read_observers(user_id: UserId) -> list[Observer]:
+    """Return the local users to tell of changes of a user's devices."""
     items = dynamodb.query(
         TABLE,
         "user_id = :user AND begins_with(sk, :prefix)",
         {":user": user_id, ":prefix": OBSERVER},
     )
-    return [(item["sk"].removeprefix(OBSERVER), item["nonce"]) for item in items]
+    return [
+        Observer(UserId(item["sk"].removeprefix(OBSERVER)), item["nonce"], int(item.get("told", 0)))
+        for item in items
+    ]
 
 
 # -- Writing ---------------------------------------------------------------------------------------------
 
 
 def observe(user_id: UserId, observer: str) -> None:
-    """Note that a local user must be told of the next change of a remote user's devices.
+    """Record that a local user must be told of changes of a remote user's devices.
 
     Call it before reading the list, so that no change is missed.
     """
@@ -135,22 +157,43 @@ def observe(user_id: UserId, observer: str) -> None:
     dynamodb.execute(dynamodb.put(TABLE, item))
 
 
-def dismiss(user_id: UserId, observer: str, nonce: str) -> None:
-    """Remove an observer who was told; nothing happens if they have asked again since."""
+def note_observer_told(user_id: UserId, observer: Observer) -> None:
+    """Record that an observer was told; remove them if they haven't asked for a long time.
+
+    Does nothing if they have asked again since.
+    """
+    if observer.told + 1 >= MOST_UNASKED:
+        dismiss(user_id, observer)
+        return
+    write = dynamodb.update(
+        TABLE,
+        _key(user_id, OBSERVER + observer.user_id),
+        "ADD told :one",
+        condition="nonce = :nonce",
+        values={":nonce": observer.nonce, ":one": 1},
+    )
+    dynamodb.try_execute(write)
+
+
+def dismiss(user_id: UserId, observer: Observer) -> None:
+    """Remove an observer. Does nothing if they have asked again since."""
     write = dynamodb.delete(
-        TABLE, _key(user_id, OBSERVER + observer), condition="nonce = :nonce", values={":nonce": nonce}
+        TABLE,
+        _key(user_id, OBSERVER + observer.user_id),
+        condition="nonce = :nonce",
+        values={":nonce": observer.nonce},
     )
     dynamodb.try_execute(write)
 
 
 def begin(user_id: UserId) -> DeviceList:
-    """Return the list, and create it if there is none: updates from now on are noticed."""
+    """Return the list, and create it if there is none. Updates from now on are recorded."""
     write = dynamodb.update(TABLE, _key(user_id), "ADD revision :zero", values={":zero": 0})
     return _parse_list(dynamodb.execute(write, returning="ALL_NEW") or {})
 
 
 def mark_stale(user_id: UserId) -> bool:
-    """Note that the list may be incomplete. Return False if there is no list of the user."""
+    """Record that the list may be incomplete. Returns False if there is no list of the user."""
     write = dynamodb.update(
         TABLE,
         _key(user_id),
@@ -164,7 +207,7 @@ def mark_stale(user_id: UserId) -> bool:
 def store(
     before: DeviceList, content: RemoteDevices, stream_ids: Sequence[int], *, now_ms: int, untold: bool
 ) -> bool:
-    """Store the list as fresh. Return False if it changed since `before` was read.
+    """Store the list as fresh. Returns False if it changed since `before` was read.
 
     Pass `untold` if observers are to be told. A list that is too large isn't stored and stays stale.
     """
@@ -184,7 +227,7 @@ def store(
 
 
 def note_told(user_id: UserId, revision: int) -> None:
-    """Note that all observers were told of this revision; nothing happens if there is a newer one."""
+    """Record that all observers were told of this revision. Does nothing if there is a newer one."""
     write = dynamodb.update(
         TABLE,
         _key(user_id),
@@ -195,10 +238,10 @@ def note_told(user_id: UserId, revision: int) -> None:
     dynamodb.try_execute(write)
 
 
-def forget(before: DeviceList, observers: Sequence[tuple[str, str]]) -> None:
+def forget(before: DeviceList, observers: Sequence[Observer]) -> None:
     """Delete the list of a user with whom no local user shares a room, unless it changed since."""
-    for observer, nonce in observers:
-        dismiss(before.user_id, observer, nonce)
+    for observer in observers:
+        dismiss(before.user_id, observer)
     write = dynamodb.delete(
         TABLE,
         _key(before.user_id),

@@ -1,1 +1,1 @@
-"""Items about what is new: sequenced streams, positions, sync tokens, listeners, WebSockets."""
+"""Items about updates: sequenced streams, positions, sync tokens, listeners, WebSockets."""

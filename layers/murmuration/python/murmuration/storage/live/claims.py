@@ -1,4 +1,4 @@
-"""Claims of transaction IDs, by which a repeated request gets the first one's event (table `transient`)."""
+"""Claims of transaction IDs: a repeated request returns the first one's event (table `transient`)."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ CLAIM = "claim"
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The event that a transaction ID was used for, and the events that it was sent together with."""
+    """The event for which a transaction ID was used, and the events that were sent together with it."""
 
     event_id: EventId
     batch: tuple[EventId, ...] = ()
 
 
 def read(name: str) -> Read[Claimed | None]:
-    """Return what was claimed under this name; None for nothing."""
+    """Return the read of the claim with this name; its value is None if there is none."""
     return Read(TABLE, _key(name), parse)
 
 
 def write(name: str, event_id: EventId | RoomId, *, batch: Sequence[str] = ()) -> Write:
-    """Return a write that claims a transaction ID for an event; refused if it was claimed in the last day.
+    """Return a write that claims a transaction ID for an event. It is refused if it was claimed in the last
+    day.
 
-    `batch` are the events that it was sent together with, itself included.
+    `batch` are the events that are sent together, including this one.
     """
     now = now_ms() // 1000
     item = {**_key(name), "event_id": event_id, "expires": now + LIFETIME_S}

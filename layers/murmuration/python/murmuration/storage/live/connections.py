@@ -1,7 +1,8 @@
-"""Open WebSockets: one item a connection, with the stream token up to which it has been told (`since`).
+"""Open WebSockets: one item for each connection, with the stream token up to which it has got updates
+(`since`).
 
-A worker claims a connection before it posts to it. If a claim outlives `CLAIM_MS`, its worker stopped
-halfway, and nobody knows what the client got.
+A worker claims a connection before it posts to it. If a claim is older than `CLAIM_MS`, its worker stopped
+halfway, and it isn't known what the client got.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
 
 TABLE = "connections"
 LIFETIME_S = 7_500
-"""A little more than API Gateway lets a connection live."""
+"""A little longer than API Gateway keeps a connection open."""
 CLAIM_MS = 30_000
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A WebSocket. `access_hash` is that of the token it was opened with; times are in milliseconds."""
+    """A WebSocket. `access_hash` is that of the token with which it was opened. Times are in milliseconds."""
 
     connection_id: str
     user_id: UserId
@@ -38,7 +39,7 @@ class Connection:
 
     @property
     def is_abandoned(self) -> bool:
-        """Return whether the worker with the claim stopped halfway."""
+        """Whether the worker that holds the claim stopped halfway."""
         return self.claimed_ms is not None and self.claimed_ms + CLAIM_MS < now_ms()
 
 
@@ -68,7 +69,7 @@ def remove(connection_id: str) -> None:
 
 
 def claim(connection: Connection) -> bool:
-    """Claim the sending of what follows `since`. Return False if another worker does or did that.
+    """Claim the sending of the updates after `since`. Returns False if another worker does or did that.
 
     If our write is retried after a lost response, `name` shows that the claim is ours.
     """
@@ -98,13 +99,13 @@ def claim(connection: Connection) -> bool:
 
 
 def call_again(connection_id: str) -> bool:
-    """Have the worker with the claim look once more. Return False if nobody has the claim any more."""
+    """Make the worker with the claim look once more. Returns False if no worker has the claim any more."""
     condition = "attribute_exists(claimed_ms)"
     return _update(connection_id, "SET again = :again", condition, {":again": True})
 
 
 def move(connection_id: str, since: str) -> bool:
-    """Note what has been sent, and give the claim back. Return False if there is reason to look once more."""
+    """Record what has been sent, and release the claim. Returns False if the worker has to look once more."""
     values = {":since": since}
     expression = "SET #since = :since REMOVE claimed_ms, claim_name"
     if _update(connection_id, expression, "attribute_not_exists(again)", values, since=True):
@@ -117,7 +118,7 @@ def move(connection_id: str, since: str) -> bool:
 def _update(
     connection_id: str, expression: str, condition: str, values: Values, *, since: bool = False
 ) -> bool:
-    """Update a connection that is there; False if it is gone, or `condition` doesn't hold."""
+    """Update an existing connection. Returns False if it is gone, or `condition` doesn't hold."""
     names = {"#since": "since"} if since else None
     there = f"attribute_exists(connection_id) AND {condition}"
     return dynamodb.try_execute(

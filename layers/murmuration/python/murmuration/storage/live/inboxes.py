@@ -1,7 +1,7 @@
-"""A bound on how much waits for a device: on its stream of to-device messages.
+"""Limits the messages that wait for a device: those in its stream of to-device messages.
 
 The stream's head counts all messages and bytes ever sent, and each message has the number of bytes before it.
-So the head and the oldest message tell how much waits. That is checked when a count passes a multiple of a
+So the head and the oldest message show how much waits. That is checked when a count passes a multiple of a
 step. If a function stops between storing messages and checking, the inbox stays too long until the next step.
 """
 
@@ -20,7 +20,7 @@ MOST_BYTES = 100_000_000
 STEP_MESSAGES = 200
 STEP_BYTES = 1_000_000
 MOST_DELETED = 1_000
-"""How many messages one look deletes. What is left over is deleted at the next step."""
+"""How many messages one check deletes. The rest is deleted at the next step."""
 
 Items = Sequence[StoredItem]
 
@@ -34,7 +34,7 @@ class Head:
 
     @property
     def steps(self) -> tuple[int, int]:
-        """Return how many whole steps the counts have reached: of messages, and of bytes."""
+        """How many whole steps the counts have reached: of messages, and of bytes."""
         return self.seq // STEP_MESSAGES, self.size // STEP_BYTES
 
 
@@ -58,10 +58,10 @@ def append_writes(stream: str, head: Head, items: Items) -> list[Write]:
 
 
 def trim(appended: Mapping[str, tuple[Head, Items]]) -> None:
-    """Delete the oldest messages of streams that have grown beyond the bounds.
+    """Delete the oldest messages of streams that have grown beyond the limits.
 
-    `appended` has each stream's head from before and the messages put after it. It reads nothing if no step
-    was passed, else one small item.
+    `appended` has each stream's earlier head and the messages added after it. If no step was passed, it reads
+    nothing, otherwise one small item.
     """
     for stream, (head, items) in appended.items():
         now = Head(head.seq + len(items), head.size + sum(map(_size, items)))

@@ -1,4 +1,4 @@
-"""Listeners: one item a user, with the waits and WebSockets that are told of the user's news.
+"""Listeners: one item for each user, with the waits and WebSockets to wake when the user gets updates.
 
 A wait's attribute is `w#<slot>#<device ID>`, a socket's `s#<connection ID>`; `pushers` says that the user has
 pushers. A slot is one of a device's wake queues. A registration has a nonce and is good for one ring: a
@@ -6,7 +6,7 @@ client that was rung and finds nothing registers again. Times are in seconds sin
 
 `l#<device ID>` is the nonce of a device's last parked registration, and `r#<device ID>` is what has rung
 since then: room IDs, or EVERYTHING. A new registration removes that, and gets it from the item as it was
-before. So a client that was called looks at those rooms only (`sync.narrow_look`).
+before. So a client that was called looks only at those rooms (`sync.narrow_look`).
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ MOST_SOCKETS = 50
 """How many connections a user may have at a time."""
 SOCKETS_RETRY_MS = 60_000
 QUARANTINE_S = 90
-"""How long a parked wait's slot stays taken after its ring was ordered, which its queue keeps for 75 s."""
+"""How long a parked wait's slot stays taken after its ring was sent, which stays in its queue for 75 s."""
 KEYS_LETTER = "t"
-"""What the names of slots begin with whose waits are rung for keys alone."""
+"""The prefixes of slots whose waits are rung only for keys."""
 EVERYTHING = "*"
-"""What rang was more than news of a few rooms, so the client has to look at all that there is."""
+"""The entry for rings that weren't only for a few rooms: the client has to look at everything."""
 MOST_TOPICS = 8
-"""How many rooms that rang are noted by name."""
+"""The maximum number of rooms that are noted by name."""
 SPARE_S = 10
-"""By how much the clocks of those who ring and of those who are rung may differ."""
+"""The maximum difference between the clocks of two functions."""
 _FAR_S = 4_102_444_800
-"""2100: an item of a user with pushers doesn't expire. The attribute `pushers` is this time."""
+"""The year 2100: the item of a user with pushers doesn't expire. The attribute `pushers` is this time."""
 _EXPIRES = "expires = if_not_exists(pushers, :expires)"
 
 
@@ -67,10 +67,10 @@ _EXPIRES = "expires = if_not_exists(pushers, :expires)"
 class Wait:
     """A registration to be rung on a device's slot until a time, on a queue (a URL).
 
-    A `kept` ring stays in the queue for every reader; another is removed by its first reader. `late` says
-    that a ring was ordered for later, `rung` that the client was called. `is_last` says that it is the
-    device's last parked registration; then `news` is what has rung since. `next_slot` is the slot for the
-    next registration. `leftovers` are attributes that the next ring removes from the item.
+    A `kept` ring stays in the queue for every reader; any other is removed by its first reader. `late` says
+    that a ring was sent for later, `rung` that the client was called. `is_last` says that it is the device's
+    last parked registration; then `news` is what has rung since. `next_slot` is the slot for the next
+    registration. `leftovers` are attributes that the next ring removes from the item.
     """
 
     user_id: UserId
@@ -93,11 +93,11 @@ class Wait:
 
     @property
     def of_keys(self) -> bool:
-        """Whether nothing is waited for but messages to the device, and changes of devices and keys."""
+        """Whether the client waits only for to-device messages, and changes of devices and keys."""
         return self.slot.startswith(KEYS_LETTER)
 
     def value(self, *, until: int | None = None, state: int | None = None) -> Storable:
-        """Return the form in which the wait is stored."""
+        """Return the stored form of the wait."""
         now = PARKED if self.kept else HELD
         return StoredWait(
             self.until if until is None else until, self.nonce, now if state is None else state, self.queue
@@ -106,7 +106,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """A connection that updates are pushed to; `late` says that a push has been ordered for later."""
+    """A connection to which updates are pushed. `late` says that a push has been ordered for later."""
 
     user_id: UserId
     device_id: DeviceId
@@ -126,7 +126,7 @@ def taken_slots(item: StoredItem | None, device_id: DeviceId) -> dict[str, int]:
 
 
 def last_queue(item: StoredItem | None, device_id: DeviceId, slot: str) -> str:
-    """Return the URL of the queue on which a device's slot waited last, as far as the item tells; else ""."""
+    """Return the URL of the queue on which a device's slot waited last, if the item has it; else ""."""
     value = (item or {}).get(f"{WAIT}{slot}#{device_id}")
     return from_value(value).queue if value else ""
 
@@ -137,8 +137,8 @@ def news_since(
     """Return the rooms that rang for a device's registration, by the item before the next one; None for
     everything.
 
-    It is None too if that isn't certain: the worker that rang hadn't noted it yet, another registration of
-    the device came between, or the slot's rest is nearly over.
+    It is also None if this isn't certain: the worker that rang hadn't noted it yet, the device had another
+    registration in between, or the slot becomes free soon.
     """
     item = item or {}
     value = item.get(f"{WAIT}{slot}#{device_id}")
@@ -159,7 +159,7 @@ def held_waits(item: StoredItem | None) -> int:
 
 
 def register(wait: Wait, item: StoredItem | None) -> tuple[bool, Item]:
-    """Take a slot to be rung on. Return whether that worked, and the item afterwards.
+    """Take a slot to be rung on. Returns whether that worked, and the item afterwards.
 
     `item` is the user's item as it was a moment ago. It fails if the slot is taken.
     """
@@ -170,7 +170,7 @@ def register(wait: Wait, item: StoredItem | None) -> tuple[bool, Item]:
 
 
 def register_unseen(wait: Wait) -> tuple[bool, Item]:
-    """Take a slot without reading the user's item first. Return whether it worked, and the item before."""
+    """Take a slot without reading the user's item first. Returns whether it worked, and the item before."""
     try:
         return True, dynamodb.execute(_registration(wait, None), returning="ALL_OLD") or {}
     except ConditionFailed as error:
@@ -178,7 +178,7 @@ def register_unseen(wait: Wait) -> tuple[bool, Item]:
 
 
 def _registration(wait: Wait, item: StoredItem | None) -> Write:
-    """Return the write that takes a slot if it is free, and removes a few ended registrations in `item`."""
+    """Return the write that takes a slot if it is free, and removes a few ended registrations of `item`."""
     now = now_ms() // 1000
     removal = removal_of(leftovers_of(item, wait.attribute))
     own = {"#last": LAST + wait.device_id, "#news": NEWS + wait.device_id}
@@ -214,10 +214,8 @@ def _registration(wait: Wait, item: StoredItem | None) -> Write:
 def _settle_one(wait: Wait, news: Collection[str]) -> bool:
     """Note that a wait has been rung, so that it isn't rung again, and for which rooms.
 
-    Return whether that is enough.
-
-    A later registration isn't touched. The answer is False if the device has registered anew and may not look
-    at `news`: then ring the new registration.
+    Returns whether that is enough. A later registration isn't changed. The answer is False if the device has
+    registered again and may not look at `news`: then ring the new registration.
     """
     if not wait.kept:
         _change(wait, "REMOVE #wait", HAS_NONCE, {}, names("nonce"))
@@ -229,7 +227,8 @@ def _settle_one(wait: Wait, news: Collection[str]) -> bool:
         value = before.get(wait.attribute)
         if done or not value or from_value(value).nonce != wait.nonce:
             return done
-        # Who registered before the ring was noted looks at everything, unless another ring was noted.
+        # A client that registered before the ring was noted looks at everything, unless another ring was
+        # noted.
         is_seen = from_value(value).state < RUNG
     _change(wait, "SET #wait = :wait", HAS_NONCE, values, names("nonce"))
     return is_seen
@@ -238,8 +237,8 @@ def _settle_one(wait: Wait, news: Collection[str]) -> bool:
 def settle(rung: Sequence[tuple[Wait, Collection[str]]]) -> list[Wait]:
     """Note that waits of one user were rung, and for which rooms each.
 
-    That is one write if none of them has changed since it was read. Return the waits that have to be rung
-    again: their devices have registered anew, and may not look at the news.
+    That is one write if none of them has changed since it was read. Returns the waits that have to be rung
+    again: their devices have registered again, and may not look at the news.
     """
     if len(rung) > 1 and all(wait.kept for wait, _ in rung):
         try:
@@ -282,11 +281,9 @@ def _settling(rung: Sequence[tuple[Wait, Collection[str]]]) -> Write:
 def note_late(wait: Wait, at_s: int, news: Collection[str] = (EVERYTHING,)) -> bool:
     """Note that a parked wait will be rung at a later time, and for which rooms.
 
-    Return whether that is enough.
-
-    A later registration isn't touched. The wait ends soon after that ring, when the client registers again.
-    Its slot stays taken while the ring is in the queue. The answer is False if the device has registered anew
-    and may not look at `news`: then ring the new registration.
+    Returns whether that is enough. A later registration isn't changed. The wait ends soon after that ring,
+    when the client registers again. Its slot stays taken while the ring is in the queue. The answer is False
+    if the device has registered again and may not look at `news`: then ring the new registration.
     """
     rests = wait.value(until=now_ms() // 1000 + QUARANTINE_S, state=at_s)
     values: Values = {":wait": rests, ":rung": RUNG}
@@ -300,7 +297,7 @@ def note_late(wait: Wait, at_s: int, news: Collection[str] = (EVERYTHING,)) -> b
 def note_news(wait: Wait, news: Collection[str]) -> bool:
     """Note further rooms for a client that was called already.
 
-    Return whether that is enough, as `settle` does.
+    Returns whether that is enough, as `note_late` does.
     """
     return _with_news(wait, news, "", "", {}, {})[0]
 
@@ -313,9 +310,9 @@ def _with_news(
     values: Values,
     given: Mapping[str, str],
 ) -> tuple[bool, Item]:
-    """Change a user's item, and note news for a device, if `wait` is its last registration still.
+    """Change a user's item, and note news for a device, if `wait` is still its last registration.
 
-    The same write removes leftovers. Return whether it succeeded, and the item as it is if it didn't.
+    The same write removes leftovers. Returns whether it succeeded, and the item as it is if it didn't.
     """
     last = "#last = :nonce"
     own = {"#last": LAST + wait.device_id, "#news": NEWS + wait.device_id}
@@ -348,7 +345,7 @@ def _bounded(wait: Wait, news: Collection[str]) -> frozenset[str]:
 
 
 def note_late_push(socket: Socket, until: int) -> None:
-    """Note that a worker will look for a connection's updates at a time (seconds).
+    """Note that a worker will look for a connection's updates at a time (in seconds).
 
     Ignores a closed connection.
     """
@@ -367,7 +364,7 @@ def note_late_push(socket: Socket, until: int) -> None:
 
 
 def _change(wait: Wait, expression: str, condition: str, values: Values, given: Mapping[str, str]) -> None:
-    """Change what is stored of a wait, unless its condition says that somebody was quicker."""
+    """Change the stored form of a wait, unless its condition says that another writer was quicker."""
     write = dynamodb.update(
         TABLE,
         {"user_id": wait.user_id},
@@ -383,15 +380,15 @@ def _change(wait: Wait, expression: str, condition: str, values: Values, given: 
 
 
 def release(wait: Wait) -> None:
-    """Give up a slot that nobody has waited on, unless it is another's by now."""
+    """Release a slot on which no client has waited, unless another wait has taken it meanwhile."""
     given = names("nonce", "kept", "rung", "late")
     _change(wait, "REMOVE #wait", f"{HAS_NONCE} AND {IS_NOT_NOTED}", {":parked": PARKED}, given)
 
 
 def add_socket(socket: Socket, until: int) -> None:
-    """Register a connection to be told of news, until it is removed or its time is over.
+    """Register a connection to be woken by updates, until it is removed or its time is over.
 
-    Raises LimitExceeded if the user has too many connections. It is added first and removed again then, so
+    Raises LimitExceeded if the user has too many connections. Then it is added first and removed again, so
     that the limit holds for concurrent connections too.
     """
     item = dynamodb.execute(
@@ -421,7 +418,7 @@ def remove_socket(user_id: UserId, connection_id: str) -> None:
 
 
 def pushers_write(user_id: UserId, *, has_pushers: bool) -> Write:
-    """Return a write that notes whether a user has pushers."""
+    """Return a write that records whether a user has pushers."""
     if has_pushers:
         return dynamodb.update(
             TABLE, {"user_id": user_id}, "SET pushers = :far, expires = :far", values={":far": _FAR_S}
@@ -440,12 +437,12 @@ def with_pushers(items: Iterable[StoredItem]) -> frozenset[UserId]:
 
 
 def item_read(user_id: UserId) -> Read[Item | None]:
-    """Read a user's listeners. The item may be a moment old; that costs half as much."""
+    """Return the read of a user's listeners. The item may be a moment old, which costs half as much."""
     return Read(TABLE, {"user_id": user_id}, lambda item: item, eventual=True)
 
 
 def read_items(user_ids: Collection[UserId]) -> list[Item]:
-    """Return the items of these users, consistently. One round trip for a hundred."""
+    """Return the items of these users, with consistent reads. One round trip for a hundred."""
     return dynamodb.batch_get({TABLE: [{"user_id": user_id} for user_id in user_ids]})[TABLE]
 
 

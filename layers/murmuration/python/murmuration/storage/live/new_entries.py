@@ -1,4 +1,4 @@
-"""New entries of rooms' logs, as the Streams worker gets them.
+"""New entries of rooms' logs, in the form in which the Streams worker gets them.
 
 A worker needs only a few facts of each entry, and doesn't know the room's version, which `LogEntry` needs.
 """
@@ -34,7 +34,7 @@ class NewEntry:
 
     @property
     def root(self) -> NodeId | None:
-        """The snapshot of the room's state when the event came.
+        """The snapshot of the room's state when the event arrived.
 
         None if forks were resolved with it: after that all of the state may differ.
         """
@@ -48,7 +48,7 @@ class NewEntry:
 
     @property
     def is_past(self) -> bool:
-        """Whether the event was filled in as part of the past: clients never get it as new."""
+        """Whether the event was added as an old one that filled a gap: clients never get it as new."""
         return "filled_below" in self._item
 
     @property
@@ -78,12 +78,12 @@ class NewEntry:
 
     @property
     def encoded(self) -> str | None:
-        """The event as JSON text; None if the item has nothing but its keys."""
+        """The event as JSON text; None if the item has only its keys."""
         return self._item.get("json")
 
     @functools.cached_property
     def fields(self) -> EventFields:
-        """The event; empty if the item has nothing but its keys."""
+        """The event's fields; empty if the item has only its keys."""
         decoded: EventFields = json.loads(self.encoded) if self.encoded else {}
         return decoded
 
@@ -93,7 +93,7 @@ class NewEntry:
 
     @property
     def redacts(self) -> EventId | None:
-        """The ID of the event that this one redacts; None if it is no redaction."""
+        """The ID of the event that this one redacts; None if it isn't a redaction."""
         if self.fields.get("type") != REDACTION:
             return None
         found = self.fields.get("redacts", self.fields["content"].get("redacts"))

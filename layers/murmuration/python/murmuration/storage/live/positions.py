@@ -1,7 +1,7 @@
 """Positions: everything that a client has been shown, room by room and stream by stream.
 
-A stream token names one stored row of these. Rooms have a short hash in it, which keeps the row of a hundred
-rooms within one write unit.
+A sync token names one stored row of positions. Rooms have a short hash in it, which keeps the row of a
+hundred rooms within one write unit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from murmuration.storage.json_types import UnreadCounts
 
 Counts = dict[str, tuple[int, int]]
-"""Unread (notifications, highlights) by thread: its root's event ID, or MAIN."""
+"""Unread counts (notifications, highlights) by thread: its root's event ID, or MAIN."""
 MAIN = "main"
 MARK_LENGTH = 8
 
@@ -43,21 +43,22 @@ def unbroken(position: RoomPosition | None, since: int | None) -> RoomPosition |
     """Return the position of a member who joined at the ordinal `since`; None if they joined after the
     position.
 
-    Between the two there may be events that they may not see.
+    In the latter case there may be events in between that they may not see.
     """
     return None if position is not None and (since or 0) > position.ordinal else position
 
 
 @dataclass(slots=True)
 class Positions:
-    """What a client has been shown. Streams that it never read stand at 0.
+    """What a client has been shown. The position in a stream that it never read is 0.
 
-    `rooms` are the joined ones; `others` is what was last shown of the user's membership in other rooms, both
+    `rooms` are the joined ones; `others` is the user's membership in other rooms as it was last shown; both
     by room hash. `typing_until_ms` is when the last shown typing notification ends, by room hash.
-    `unacknowledged`: the answer brought to-device messages, which the next request acknowledges.
+    `unacknowledged`: the answer had to-device messages, which the next request acknowledges.
     `blocks_invites`: the user wants no invites. `present` are users who were shown as online: until when that
-    holds, the room through which they may be seen (empty: the presence list), and their state. `counted_by`
-    are digests of the rules by which unread events were counted (`rule_digests`); None if unknown.
+    is valid, the room through which they may be seen (empty: the presence list), and their state.
+    `counted_by` are digests of the rules by which unread events were counted (`rule_digests`); None if
+    unknown.
     """
 
     rooms: dict[str, RoomPosition] = field(default_factory=dict)
@@ -95,7 +96,7 @@ class Positions:
         return zlib.compress(json.dumps(self.as_fields(), separators=(",", ":")).encode())
 
     def as_fields(self) -> list[Any]:
-        """Return the positions as JSON values for storage."""
+        """Return the positions as JSON values, for storage."""
         rooms = [
             [
                 room,
@@ -123,12 +124,12 @@ class Positions:
 
     @classmethod
     def load(cls, data: bytes) -> Positions:
-        """Return the positions that `dump` wrote."""
+        """Return the positions that `dump` encoded."""
         return cls.from_fields(json.loads(zlib.decompress(data)))
 
     @classmethod
     def from_fields(cls, values: Sequence[Any]) -> Positions:
-        """Return the positions of which `as_fields` returned these values."""
+        """Return the positions that `as_fields` encoded."""
         rooms, *others = values
         fields, present, counted_by = others[:9], others[9], others[10] if len(others) > 10 else None
         positions = cls(
@@ -156,7 +157,7 @@ def mark(identifier: str) -> str:
 
 
 def split(marks: str) -> tuple[str, ...]:
-    """Return the marks that a text of them has."""
+    """Return the marks in a text."""
     return tuple(marks[start : start + MARK_LENGTH] for start in range(0, len(marks), MARK_LENGTH))
 
 

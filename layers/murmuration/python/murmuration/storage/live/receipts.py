@@ -24,7 +24,9 @@ READ_TYPES = (READ, PRIVATE)
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The place up to which a user has read a room, or one thread of it, and at what time (milliseconds)."""
+    """The position up to which a user has read a room, or one thread of it, and at what time
+    (milliseconds).
+    """
 
     room_id: RoomId
     user_id: UserId
@@ -35,7 +37,7 @@ class Receipt:
     thread_id: str | None = None
 
     def as_item(self) -> Item:
-        """Return the item without the place in the stream, which `streams.append` gives it."""
+        """Return the item without the position in the stream, which `streams.append` adds."""
         key = receipt_key(self.user_id, self.room_id, self.receipt_type, self.thread_id)
         item: Item = {
             "sk": key["sk"],
@@ -68,7 +70,7 @@ def count_key(user_id: UserId, room_id: RoomId, receipt_type: str) -> dict[str, 
 def receipt_read(
     user_id: UserId, room_id: RoomId, receipt_type: str, thread_id: str | None
 ) -> Read[Receipt | None]:
-    """Read a receipt; `thread_id` is None for one of the whole room."""
+    """Return the read of a receipt; `thread_id` is None for a receipt of the whole room."""
     key = receipt_key(user_id, room_id, receipt_type, thread_id)
     return Read(streams.TABLE, key, lambda item: _from_item(item) if item is not None else None)
 

@@ -1,12 +1,12 @@
 """The positions of sliding sync's connections: each `pos` names one stored row, which never changes.
 
-A connection has a few rows. An answer that moves it overwrites a row that nothing needs any more, so neither
-their number nor their size grows. `generation` orders the rows of a connection: an answer's is one more than
-that of the row which its request named. Only rows of a generation before the request's are overwritten. So a
-row stays until its client has gone on from a later one, however often the client repeats a request.
+A connection has a few rows. An answer that moves it overwrites a row that isn't needed any more, so the
+number and size of the rows don't grow. `generation` orders the rows of a connection: an answer's generation
+is one more than that of the row which its request named. Only rows with a generation before the request's are
+overwritten. So a row stays until its client has used a later one, however often the client repeats a request.
 
-A device has a few connections. One item says which `conn_id` has which number. One connection too many takes
-the number of the oldest one, whose client has to begin again.
+A device has a few connections. One item says which `conn_id` has which number. If there are too many, a new
+connection takes the number of the oldest one, whose client has to start again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ CONNECTIONS = 8
 ROWS = 6
 """How many rows of a connection are kept at a time."""
 MOST_BYTES = 300_000
-"""How large a row may be. The client is shown rooms that don't fit as if for the first time."""
+"""The maximum size of a row. A room that doesn't fit is shown to the client again as if for the first
+time."""
 MOST_CONFIGS = 8
 _ATTEMPTS = 8
 
@@ -43,10 +44,10 @@ _ATTEMPTS = 8
 class Shown:
     """The part of a joined room that a client has, in addition to its position.
 
-    It has the newest `limit` events, or all events if it `is_whole`. Its state is that of `state_version`,
-    reduced to the required state with the number `config`. `is_behind`: the user's data about the room may
-    have changed while the client didn't see the room. `is_miscounted`: data that its unread counts depend on
-    may have changed then too.
+    The client has the newest `limit` events, or all events if it `is_whole`. Its state is that of
+    `state_version`, reduced to the required state with the number `config`. `is_behind`: the user's data
+    about the room may have changed while the client didn't see the room. `is_miscounted`: data on which its
+    unread counts depend may have changed then too.
     """
 
     limit: int
@@ -60,7 +61,9 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class KeyPosition:
-    """How far a room was read for changes of its members' devices. `ordinal` is that of its state version."""
+    """Up to where a room was read for changes of its members' devices. `ordinal` is that of its state
+    version.
+    """
 
     ordinal: int
     seq: int
@@ -72,9 +75,9 @@ class ConnectionState:
     """Everything that the client of a connection has been shown.
 
     `positions` are those of the joined rooms that it was shown, and of the user's stream. `shown` has one
-    entry for each of these rooms. `key_rooms` are all joined rooms, None before the client asks for changes
-    of devices. `counts` are the lists' counts in the last answer. Account data are still to be shown from the
-    type `account_data_from` on; None if the client has all. `written_ms` is when this was stored.
+    entry for each of these rooms. `key_rooms` are all joined rooms; None before the client asks for changes
+    of devices. `counts` are the lists' counts in the last answer. `account_data_from` is the type from which
+    account data has still to be shown; None if the client has all. `written_ms` is when this was stored.
     """
 
     positions: Positions = field(default_factory=Positions)
@@ -97,7 +100,7 @@ class ConnectionState:
         )
 
     def config_number(self, config: str) -> int:
-        """Return the number of a required state, and keep it. If there are too many, the oldest is
+        """Return the number of a required state, and store it. If there are too many, the oldest is
         dropped.
         """
         for number, known in self.configs.items():
@@ -110,13 +113,15 @@ class ConnectionState:
         return number
 
     def forget(self, name: str) -> None:
-        """Forget a room by its hash: the client is shown it as if for the first time."""
+        """Forget a room by its hash, so that it is shown to the client as if for the first time."""
         self.positions.rooms.pop(name, None)
         self.positions.typing_until_ms.pop(name, None)
         self.shown.pop(name, None)
 
     def dump(self) -> bytes:
-        """Return the compact form to store. If it is too large, the rooms shown longest ago are left out."""
+        """Return the compact form to store. If it is too large, the rooms that were shown longest ago are
+        left out.
+        """
         data = self._dump()
         while len(data) > MOST_BYTES and self.positions.rooms:
             names = list(self.positions.rooms)
@@ -151,7 +156,7 @@ class ConnectionState:
 
     @classmethod
     def load(cls, data: bytes, written_ms: int) -> ConnectionState:
-        """Return the state that `dump` wrote."""
+        """Return the state that `dump` encoded."""
         positions, shown, configs, keys, counts, account_data_from = json.loads(zlib.decompress(data))
         return cls(
             positions=Positions.from_fields(positions),
@@ -230,7 +235,7 @@ def _plain(number: int, row_number: int, nonce: str) -> str:
 def room_position(user_id: UserId, device_id: DeviceId, pos: str, room_id: RoomId) -> int | None:
     """Return the ordinal up to which the client at a device's `pos` has seen a room's log.
 
-    None if the place says nothing about the room. Raises InvalidParam for an unknown `pos`.
+    None if the row has no position in the room. Raises InvalidParam for an unknown `pos`.
     """
     try:
         row = dynamodb.get(TABLE, row_key(user_id, device_id, pos))
@@ -249,7 +254,7 @@ def write(connection: Connection, base: Place | None, state: ConnectionState) ->
     """Store the state after an answer to a request that named `base`, and return the new `pos`.
 
     This is one write, unless earlier answers to the same request were lost. Raises UnknownPos if the client
-    has gone on meanwhile and no row is free: it doesn't wait for this answer any more.
+    has used a later `pos` meanwhile and no row is free: it doesn't wait for this answer any more.
     """
     now = now_ms()
     nonce = secrets.token_urlsafe(9)
@@ -264,7 +269,7 @@ def write(connection: Connection, base: Place | None, state: ConnectionState) ->
         "state": state.dump(),
         "expires": now // 1000 + LIFETIME_S,
     }
-    # One of an earlier generation; where all are heirs of the same place, any of those.
+    # Overwrite a row of an earlier generation; if all rows follow the same place, any of them.
     rows = [(number, generation - 1) for number in range(ROWS)]
     rows.append((secrets.randbelow(ROWS - 1), generation + 1))
     for number, limit in rows:
@@ -293,10 +298,10 @@ def numbers_key(user_id: UserId, device_id: DeviceId) -> dict[str, str]:
 
 
 def begin(user_id: UserId, device_id: DeviceId, conn_id: str, numbers: StoredItem | None) -> Connection:
-    """Return the device's connection with this name, and give it a number if it has none.
+    """Return the device's connection with this name; assign it a number if it has none.
 
-    `numbers` is the item of `numbers_key`, as it was a moment ago. Nothing is written for a name that has a
-    number. Raises Unavailable.
+    `numbers` is the item of `numbers_key`, as it was a moment ago. If the name has a number, nothing is
+    written. Raises Unavailable.
     """
     for _ in range(_ATTEMPTS):
         taken = {
@@ -354,6 +359,6 @@ def end_all(user_id: UserId, device_id: DeviceId) -> None:
 
 
 def _prefix(device_id: DeviceId) -> str:
-    """Return the beginning of the keys of a device's rows, which no other device shares."""
+    """Return the prefix of the keys of a device's rows. No other device has the same."""
     digest = blake2b(device_id.encode(), digest_size=9).digest()
     return f"l_{urlsafe_b64encode(digest).decode()}."

@@ -1,7 +1,7 @@
 """The stored configurations of streaming tokens: items `v_<name>` of the table `sync-tokens`.
 
-An item also has marks of the newest events that were returned by actions, so that the stream needn't repeat
-them. The marks are in two sets; new ones go into the newer set, and when that has `MANY`, the other set is
+An item also has marks of the newest events that actions returned, so that the stream needn't repeat them. The
+marks are in two sets. New ones are added to the newer set. When that has `MANY` marks, the other set is
 emptied and becomes the newer one.
 """
 
@@ -28,9 +28,9 @@ _SETS = ("given_0", "given_1")
 
 @dataclass(frozen=True, slots=True)
 class Streaming:
-    """The rooms (None: all) and users of a stream, and the row of positions that it began with.
+    """The rooms (None: all) and users of a stream, and the row of positions with which it began.
 
-    `given` are marks of events that actions returned. Rooms that are new to the stream come after
+    `given` are marks of events that actions returned. Rooms that are new to the stream are shown after
     `entering_until_ms`.
     """
 
@@ -88,7 +88,7 @@ def _from_item(item: Item) -> Streaming:
 
 
 def renew(streaming: Streaming) -> None:
-    """Keep a streaming for another month, if half of the last one is over."""
+    """Extend a streaming for another month, if half of the last one is over."""
     now = now_ms() // 1000
     if streaming.expires < now + LIFETIME_S // 2:
         values = {":expires": now + LIFETIME_S}
@@ -96,7 +96,7 @@ def renew(streaming: Streaming) -> None:
 
 
 def note_given(streaming: Streaming, marks: Collection[str]) -> Write:
-    """Return the write that remembers events as given, and ends the entering of rooms.
+    """Return the write that records events as given, and ends the entering of rooms.
 
     Of two concurrent writes one may lose its marks: then an event is shown twice.
     """
@@ -116,7 +116,7 @@ def note_given(streaming: Streaming, marks: Collection[str]) -> Write:
 
 
 def note_entering(streaming: Streaming, until_ms: int) -> None:
-    """Have rooms that are new to the stream come after this time."""
+    """Make rooms that are new to the stream be shown only after this time."""
     dynamodb.execute(
         dynamodb.update(
             TABLE,

@@ -1,4 +1,4 @@
-"""Sequenced streams: one item for each thing, whose `seq` grows with each change, without gaps in a stream.
+"""Sequenced streams: one item for each thing. Its `seq` grows with each change, without gaps in a stream.
 
 A stream belongs to a room (receipts, typing, device lists, presence), a user (account data) or a device
 (to-device messages). The stream's head counts, and moves in the same transaction as the items. So a reader
@@ -26,7 +26,7 @@ TABLE = "streams"
 HEAD = "head"
 NUDGE = "nudge"
 ROOM = "of_room"
-"""The attribute of a nudge that names a room in which the user's membership changed, without an event."""
+"""The attribute of a nudge that names a room in which the user's membership changed without an event."""
 ATTEMPTS = 40
 
 
@@ -56,14 +56,16 @@ def seq_of(item: StoredItem) -> int:
 
 
 def seq_read(stream: str) -> Read[int]:
-    """Read the newest sequence number of a user's or device's stream; that of a room is in its head."""
+    """Return the read of the newest sequence number of a user's or device's stream; a room's is in
+    its head.
+    """
     return Read(TABLE, head_key(stream), head_seq)
 
 
 def head_location(stream: str) -> tuple[str, dict[str, str]]:
     """Return the table and the key of the item that has a stream's head.
 
-    A room's stream is counted in the room's own head, so one read tells a sync whether anything changed
+    A room's stream is counted in the room's own head, so one read shows a sync whether anything changed
     there.
     """
     kind, _, owner = stream.partition(":")
@@ -106,7 +108,7 @@ def read_after(stream: str, seq: int, *, limit: int | None = None) -> list[Item]
 def read_some_after(stream: str, seq: int, head: int, most_bytes: int) -> tuple[list[Item], int]:
     """Return items that changed after `seq` up to `head`, and the number of the last one returned.
 
-    They have about `most_bytes` in all, but at least one comes. If all fit, the number is `head`.
+    They have about `most_bytes` in total, but at least one is returned. If all fit, the number is `head`.
     """
     items: list[Item] = []
     size, after = 0, None
@@ -129,7 +131,7 @@ def read_some_after(stream: str, seq: int, head: int, most_bytes: int) -> tuple[
 
 
 def read_prefix(stream: str, prefix: str, limit: int | None = None) -> list[Item]:
-    """Return at most `limit` items whose key begins with `prefix`, by key."""
+    """Return at most `limit` items whose key begins with `prefix`, sorted by key."""
     return dynamodb.query(
         TABLE,
         "stream_id = :stream AND begins_with(sk, :prefix)",
@@ -154,9 +156,10 @@ def read_newest(stream: str, head: int, limit: int) -> list[Item]:
 def read_some_of_prefix(
     stream: str, prefix: str, first: str, most_bytes: int
 ) -> tuple[list[Item], str | None]:
-    """Return items whose key begins with `prefix`, from the key `first` on, and the key to go on with.
+    """Return items whose key begins with `prefix`, from the key `first` on, and the key from which to
+    continue.
 
-    They have about `most_bytes` in all, but at least one comes. The key is None if nothing is left.
+    They have about `most_bytes` in total, but at least one is returned. The key is None if nothing is left.
     """
     items: list[Item] = []
     size, after = 0, None
@@ -181,9 +184,9 @@ def read_some_of_prefix(
 class Change:
     """An item of a stream that has just changed, as the Streams worker gets it.
 
-    `stream` is the whole name; `kind` and `owner` say whose it is (`owner_of`). `user_id` is who changed it,
-    if the item says so; `event` is a to-device message as JSON; `data_type` is the type of account data. A
-    `quiet` change wakes nobody.
+    `stream` is the whole name; `kind` and `owner` are its parts (`owner_of`). `user_id` is the user who
+    changed it, if the item says so; `event` is a to-device message as JSON; `data_type` is the type of
+    account data. A `quiet` change wakes nobody.
     """
 
     stream: str
@@ -218,9 +221,9 @@ def changes_among(items: Iterable[StoredItem]) -> list[Change]:
 def append_writes(
     stream: str, head: int, items: Sequence[StoredItem], *, bytes_head: int | None = None
 ) -> list[Write]:
-    """Return the writes that put `items` (each with `sk`) after `head`, for a transaction.
+    """Return the writes that add `items` (each with `sk`) after `head`, for a transaction.
 
-    The first write is the head's, on the condition that the head is `head`: if it fails, another writer was
+    The first write is the head's, on condition that the head is `head`: if it is refused, another writer was
     quicker. `bytes_head` is the size of all earlier items of the stream, if that is counted.
     """
     table, key = head_location(stream)
@@ -251,9 +254,9 @@ def append(
     *,
     more: Sequence[Write] | Callable[[], Sequence[Write]] = (),
 ) -> int:
-    """Append what `make_items` returns, and return the new head.
+    """Append the items that `make_items` returns, and return the new head.
 
-    `make_items` is called again after a lost race. `more` are further writes of the same transaction, or a
+    `make_items` is called again after a lost race. `more` are further writes in the same transaction, or a
     function that makes them and is called after `make_items`. If `make_items` returns nothing, nothing is
     written. Raises ConditionFailed if one of `more` is refused.
     """
@@ -277,12 +280,12 @@ def append(
 
 
 def rows_changed_among(items: Iterable[StoredItem]) -> list[Change]:
-    """Return the changes of users' streams that tell of a membership in a room that this server isn't in."""
+    """Return the changes in users' streams about a membership in a room that this server isn't in."""
     return [each for each in changes_among(items) if each.kind == "user" and ROOM in each.item]
 
 
 def nudge(stream: str) -> None:
-    """Make readers who wait on a stream look again, because of a change that is stored elsewhere."""
+    """Make readers that wait on a stream look again, because of a change that is stored elsewhere."""
     append(stream, lambda: [{"sk": NUDGE}])
 
 

@@ -26,8 +26,9 @@ from murmuration.aws.reads import Read, fetch_all
 from murmuration.protocol.events import Event
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.state_trie import NodeId
-from murmuration.storage.rooms import room_items
-from murmuration.storage.rooms.room_items import EVENTS, ROOMS, UNPLACED, LogEntry
+from murmuration.storage.rooms import event_places, room_items
+from murmuration.storage.rooms.event_places import EVENTS, UNPLACED
+from murmuration.storage.rooms.room_items import ROOMS, LogEntry
 
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import EventId, RoomId
@@ -59,19 +60,34 @@ class StoredEvent:
 
 def read(event_ids: Collection[EventId], version: RoomVersion, room_id: RoomId) -> dict[EventId, StoredEvent]:
     """Return those of a room's events that are known, by ID. Two round trips."""
-    return complete(room_items.locate(event_ids, room_id), version)
+    return complete(event_places.locate(event_ids, room_id), version)
+
+
+def read_events(
+    event_ids: Collection[EventId], version: RoomVersion, room_id: RoomId
+) -> dict[EventId, Event]:
+    """Return the known ones of a room's events by ID, wherever they are stored. Two round trips."""
+    places = event_places.locate(event_ids, room_id)
+    found = {
+        event_id: Event.from_json(place["json"], version, event_id)
+        for event_id, place in places.items()
+        if "json" in place
+    }
+    logged = [(place["room_id"], place["ordinal"]) for place in places.values() if "ordinal" in place]
+    entries = room_items.read_log_entries(logged, {room_id: version for room_id, _ in logged})
+    return found | {entry.event.event_id: entry.event for entry in entries}
 
 
 def read_events_of_rooms(
     wanted: Sequence[tuple[RoomId, RoomVersion, Collection[EventId]]],
 ) -> list[dict[EventId, Event]]:
     """Return, for each room, its events with these IDs that are known. Two round trips for all rooms."""
-    keys = [key for room_id, _, event_ids in wanted for key in room_items.place_keys(event_ids, room_id)]
+    keys = [key for room_id, _, event_ids in wanted for key in event_places.place_keys(event_ids, room_id)]
     items = dynamodb.batch_get({EVENTS: keys})[EVENTS] if keys else []
     found: list[dict[EventId, Event]] = []
     logged: list[tuple[RoomId, int]] = []
     for room_id, version, event_ids in wanted:
-        places = room_items.places_among(items, event_ids, room_id)
+        places = event_places.places_among(items, event_ids, room_id)
         own = {event_id: place for event_id, place in places.items() if place["room_id"] == room_id}
         logged += [(room_id, place["ordinal"]) for place in own.values() if "ordinal" in place]
         found.append(
@@ -89,9 +105,14 @@ def read_events_of_rooms(
     return found
 
 
+def known_among(event_ids: Collection[EventId], room_id: RoomId) -> set[EventId]:
+    """Return those of the events that are stored, in the log or outside it. One round trip."""
+    return set(event_places.locate(event_ids, room_id))
+
+
 def placed_among(event_ids: Collection[EventId], room_id: RoomId) -> set[EventId]:
     """Return those of the events whose place in the room's graph is known. One round trip."""
-    places = room_items.locate(event_ids, room_id)
+    places = event_places.locate(event_ids, room_id)
     return {event_id for event_id, place in places.items() if "ordinal" in place or "state_root" in place}
 
 
@@ -102,10 +123,10 @@ def ordinal_read(event_id: EventId, room_id: RoomId) -> Read[int | None]:
         is_there = item is not None and item["room_id"] == room_id and "ordinal" in item
         return int(item["ordinal"]) if item is not None and is_there else None
 
-    return Read(EVENTS, {"event_id": room_items.place_key(event_id, room_id)}, parse)
+    return Read(EVENTS, {"event_id": event_places.place_key(event_id, room_id)}, parse)
 
 
-def read_ordinals(event_ids: Collection[EventId], room_id: RoomId) -> dict[str, int]:
+def read_ordinals(event_ids: Collection[EventId], room_id: RoomId) -> dict[EventId, int]:
     """Return the ordinals of those events that are in the room's log. One round trip."""
     wanted = sorted(event_ids)
     ordinals = fetch_all([ordinal_read(event_id, room_id) for event_id in wanted])
@@ -117,14 +138,14 @@ def read_with_awaited(
     event_ids: Collection[EventId], version: RoomVersion, room_id: RoomId, awaited_id: EventId
 ) -> tuple[dict[EventId, StoredEvent], Awaited]:
     """Return the known ones of a room's events, and what is noted for one event. Two round trips."""
-    keys = {EVENTS: room_items.place_keys(event_ids, room_id), ROOMS: _awaited_keys(room_id, awaited_id)}
+    keys = {EVENTS: event_places.place_keys(event_ids, room_id), ROOMS: _awaited_keys(room_id, awaited_id)}
     found = dynamodb.batch_get(keys)
-    places = room_items.places_among(found[EVENTS], event_ids, room_id)
+    places = event_places.places_among(found[EVENTS], event_ids, room_id)
     return complete(places, version), _awaited_from(found[ROOMS])
 
 
 def complete(places: dict[EventId, Item], version: RoomVersion) -> dict[EventId, StoredEvent]:
-    """Return the events for the places that `room_items.locate` found."""
+    """Return the events for the places that `event_places.locate` found."""
     found = {
         event_id: StoredEvent(
             event=Event.from_json(place["json"], version, event_id),
@@ -152,9 +173,9 @@ def keep_writes(stored: StoredEvent) -> list[Write]:
     They fail if the event's place is known already; for an outlier, if the event is known at all.
     """
     event_id = stored.event.event_id
-    note = room_items.room_note_writes(event_id, stored.room_id)
+    note = event_places.room_note_writes(event_id, stored.room_id)
     item: Item = {
-        "event_id": room_items.place_key(event_id, stored.room_id),
+        "event_id": event_places.place_key(event_id, stored.room_id),
         "room_id": stored.room_id,
         "kind": stored.kind,
         "json": stored.event.to_json(),
@@ -183,7 +204,7 @@ def redact_write(stored: StoredEvent) -> Write:
     """
     return dynamodb.update(
         EVENTS,
-        {"event_id": room_items.place_key(stored.event.event_id, stored.room_id)},
+        {"event_id": event_places.place_key(stored.event.event_id, stored.room_id)},
         "SET #json = :json",
         names={"#json": "json"},
         values={":json": stored.event.redacted().to_json()},

@@ -17,11 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import TRANSACTION_LIMIT, Item, Write
 from murmuration.aws.reads import Read, fetch_all
-from murmuration.protocol.identifiers import RoomId, ServerName, UserId
+from murmuration.protocol.identifiers import RoomId, ServerName, UserId, is_user_of, server_of
 from murmuration.settings import settings
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import ROOMS, RoomHead
@@ -42,14 +43,14 @@ class Counts:
     federated: bool
 
 
-def server_of(user_id: UserId) -> ServerName:
-    """Return the server name in a user ID."""
-    return ServerName(user_id.partition(":")[2])
-
-
 def is_local(user_id: UserId) -> bool:
     """Return whether a user is a local one."""
     return server_of(user_id) == settings().server_name
+
+
+def is_local_id(value: object) -> TypeGuard[UserId]:
+    """Return whether a value of any type is a valid user ID of this server; the user needn't exist."""
+    return is_user_of(value, settings().server_name)
 
 
 def _present_sk(user_id: UserId) -> str:

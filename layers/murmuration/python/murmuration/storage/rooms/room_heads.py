@@ -42,9 +42,9 @@ class RoomHead:
 
     `ordinal` is the newest event's, `oldest` the oldest's (0 and below: filled in before the beginning).
     `state_version` counts the changes of the current state; `depth` is the greatest of the extremities'.
-    `seq` is where the room's stream (`storage.streams`) stands, which moves by itself. While `unsettled` is
-    set, the items of the current state are still on their way from that snapshot to `state_root`
-    (`rooms.settling`), and `settled_count` of the changes between the two are done.
+    `seq` is where the room's stream (`storage.live.streams`) stands, which moves by itself. While `unsettled`
+    is set, the items of the current state are still on their way from that snapshot to `state_root`
+    (`rooms.writing.settling`), and `settled_count` of the changes between the two are done.
     `joined` and `invited` count the members of all servers, `local_joined` and `local_invited` this server's:
     they are None while the room's member index isn't built (`storage.rooms.member_index`). `federated` says
     that another server had somebody joined at some time. `fills` counts how often the past was filled in.

@@ -1,6 +1,7 @@
-"""The items of a room: its head, log and current state, and the places of its events.
+"""The items of a room: its head, log and current state.
 
-`docs/storage.md` describes the layouts; only this module builds and parses these items.
+`docs/storage.md` describes the layouts; only this module builds and parses these items. `room_heads` has the
+head, `event_places` the places of events.
 """
 
 from __future__ import annotations
@@ -60,10 +61,8 @@ __all__ = [
     "settling_write",
     "unindexed_check",
 ]  # The names of `room_heads` are exported from here too.
-LOG, EVENTS = "room-log", "events"
+LOG = "room-log"
 MAX_SORT_KEY_BYTES = 1024
-UNPLACED = "attribute_not_exists(#ordinal) AND attribute_not_exists(state_root)"
-"""The condition that an event's place in the room's graph isn't stored yet (names: #ordinal)."""
 _ORDINAL_OFFSET = 10**15
 DUMMY_EVENT = "org.matrix.dummy_event"
 """The type of events that only join forks: no client is shown them."""
@@ -253,42 +252,6 @@ def _dump(value: Any) -> str | None:
     return None if value is None else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def pointer_writes(entry: LogEntry, *, promoted: bool = False) -> list[Write]:
-    """Return the writes that claim the event's ID for its place in the log.
-
-    The first fails if the event has its place already. A `promoted` event was soft-failed: its place in the
-    graph is known, and the write fails if it is in the log.
-    """
-    event_id, room_id = entry.event.event_id, entry.room_id
-    item = {"event_id": place_key(event_id, room_id), "room_id": room_id, "ordinal": entry.ordinal}
-    if promoted:
-        claim = dynamodb.put(EVENTS, item, condition="kind = :kind", values={":kind": "soft_failed"})
-    else:
-        claim = dynamodb.put(EVENTS, item, condition=UNPLACED, names={"#ordinal": "ordinal"})
-    return [claim, *room_note_writes(event_id, room_id)]
-
-
-def room_note_writes(event_id: EventId, room_id: RoomId) -> list[Write]:
-    """Return the write that notes the room of an event whose ID is unique within its room only.
-
-    If two rooms have this ID, the later one is noted. Other events need no write.
-    """
-    if place_key(event_id, room_id) == event_id:
-        return []
-    return [dynamodb.put(EVENTS, {"event_id": event_id, "room_id": room_id})]
-
-
-def place_key(event_id: EventId, room_id: RoomId) -> str:
-    """Return the key, in the table `events`, of the item about an event.
-
-    That is the event ID, if no other event can have it: it is a hash, or this server made it. In room
-    versions 1 and 2 other servers choose their events' IDs, even one that another room has: then the room is
-    in the key.
-    """
-    server = event_id.partition(":")[2]
-    return f"{event_id} {room_id}" if server and server != settings().server_name else event_id
-
-
 def state_write(room_id: RoomId, entry: StateEntry) -> Write:
     """Return the write that makes a state event current."""
     event = entry.event
@@ -456,45 +419,3 @@ def read_log_entries(keys: Sequence[tuple[RoomId, int]], versions: Versions) -> 
         return []
     items = dynamodb.batch_get({LOG: [log_key(room_id, ordinal) for room_id, ordinal in keys]})[LOG]
     return [log_entry_from_item(item, versions[item["room_id"]]) for item in items]
-
-
-def locate(event_ids: Collection[EventId], room_id: RoomId) -> dict[EventId, Item]:
-    """Return the places of events, by ID: {room_id, ordinal}, or {room_id, kind, json} outside the log.
-
-    If only the ID was looked up, the place may be in another room.
-    """
-    if not event_ids:
-        return {}
-    items = dynamodb.batch_get({EVENTS: place_keys(event_ids, room_id)})[EVENTS]
-    return places_among(items, event_ids, room_id)
-
-
-def place_keys(event_ids: Collection[EventId], room_id: RoomId) -> list[dict[str, str]]:
-    """Return the keys, in the table `events`, of a room's events."""
-    return [{"event_id": place_key(event_id, room_id)} for event_id in dict.fromkeys(event_ids)]
-
-
-def places_among(items: Collection[Item], event_ids: EventIds, room_id: RoomId) -> dict[EventId, Item]:
-    """Return the items at `place_keys`, by event ID."""
-    by_key = {item["event_id"]: item for item in items}
-    keys = {event_id: place_key(event_id, room_id) for event_id in event_ids}
-    return {event_id: by_key[key] for event_id, key in keys.items() if key in by_key}
-
-
-def read_room_of(event_id: EventId) -> RoomId | None:
-    """Return the ID of the room that an event is in; None for an unknown event."""
-    items = dynamodb.batch_get({EVENTS: [{"event_id": event_id}]})[EVENTS]
-    return items[0]["room_id"] if items else None
-
-
-def read_events(event_ids: EventIds, version: RoomVersion, room_id: RoomId) -> dict[EventId, Event]:
-    """Return the known ones of a room's events by ID, wherever they are stored. Two round trips."""
-    places = locate(event_ids, room_id)
-    found = {
-        event_id: Event.from_json(place["json"], version, event_id)
-        for event_id, place in places.items()
-        if "json" in place
-    }
-    logged = [(place["room_id"], place["ordinal"]) for place in places.values() if "ordinal" in place]
-    entries = read_log_entries(logged, {room_id: version for room_id, _ in logged})
-    return found | {entry.event.event_id: entry.event for entry in entries}

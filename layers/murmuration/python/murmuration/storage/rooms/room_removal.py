@@ -19,8 +19,9 @@ from murmuration.protocol.identifiers import EventId, RoomId, UserId
 from murmuration.settings import settings
 from murmuration.storage.keys import remote_devices
 from murmuration.storage.live import streams
-from murmuration.storage.rooms import directory, room_items, snapshots
-from murmuration.storage.rooms.room_items import EVENTS, HEAD, LOG, ROOMS, state_prefix
+from murmuration.storage.rooms import directory, event_places, snapshots
+from murmuration.storage.rooms.event_places import EVENTS
+from murmuration.storage.rooms.room_items import HEAD, LOG, ROOMS, state_prefix
 from murmuration.storage.servers import parked_device_lists
 from murmuration.storage.users.memberships import removal_write
 
@@ -132,7 +133,7 @@ def _remove_outliers(room_id: RoomId, event_ids: Iterable[EventId]) -> int:
         seen |= wanted
         found = {
             event_id: (json.loads(place["json"])["depth"], place)
-            for event_id, place in room_items.locate(wanted, room_id).items()
+            for event_id, place in event_places.locate(wanted, room_id).items()
             if place["room_id"] == room_id and "json" in place
         }
         depths |= {event_id: depth for event_id, (depth, place) in found.items() if "state_root" not in place}
@@ -180,8 +181,8 @@ def remove_kept_events(room_id: RoomId) -> Iterator[int]:
 
 def _places(room_id: RoomId, event_ids: Sequence[EventId]) -> list[dict[str, str]]:
     """Return the keys of the items with the events' places, and with the rooms of events."""
-    keys = room_items.place_keys(event_ids, room_id)
-    if notes := [event_id for event_id in event_ids if room_items.room_note_writes(event_id, room_id)]:
+    keys = event_places.place_keys(event_ids, room_id)
+    if notes := [event_id for event_id in event_ids if event_places.room_note_writes(event_id, room_id)]:
         found = dynamodb.batch_get({EVENTS: [{"event_id": event_id} for event_id in notes]})[EVENTS]
         keys += [{"event_id": item["event_id"]} for item in found if item["room_id"] == room_id]
     return keys

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING, cast
 
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import Attributes, ConditionFailed, Item, Storable, StoredItem, Write
@@ -16,6 +17,9 @@ from murmuration.aws.reads import Read
 from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.storage.live import sliding_positions
 from murmuration.storage.live.streams import device_stream, user_stream
+
+if TYPE_CHECKING:
+    from murmuration.storage.json_types import AccountItem, DeviceItem
 
 USERS = "users"
 KEYS = "keys"
@@ -35,21 +39,22 @@ def device_key(user_id: UserId, device_id: DeviceId) -> dict[str, str]:
     return {"user_id": user_id, "sk": DEVICE + device_id}
 
 
-def device_read(key: Mapping[str, str]) -> Read[Item | None]:
+def device_read(key: Mapping[str, str]) -> Read[DeviceItem | None]:
     """Read the item of a device, by the key that an access token names."""
-    return Read(USERS, key, lambda item: item)
+    return Read(USERS, key, lambda item: cast("DeviceItem | None", item))
 
 
-def device_id_of(item: StoredItem) -> DeviceId:
+def device_id_of(item: DeviceItem) -> DeviceId:
     """Return the ID of the device in a device's item."""
-    return DeviceId(str(item["sk"]).removeprefix(DEVICE))
+    return DeviceId(item["sk"].removeprefix(DEVICE))
 
 
 # -- Accounts --------------------------------------------------------------------------------------------
 
 
-def read_account(user_id: UserId) -> Item | None:
-    return dynamodb.get(USERS, account_key(user_id))
+def read_account(user_id: UserId) -> AccountItem | None:
+    """Return the item of an account, also of a closed one; None if there never was one."""
+    return cast("AccountItem | None", dynamodb.get(USERS, account_key(user_id)))
 
 
 def is_findable_read(user_id: UserId) -> Read[bool]:
@@ -68,11 +73,14 @@ def is_locked_read(user_id: UserId) -> Read[bool]:
     return Read(USERS, account_key(user_id), lambda item: bool(item and item.get("locked")))
 
 
-def read_account_and_device(user_id: UserId, device_id: DeviceId | None) -> tuple[Item | None, Item | None]:
+def read_account_and_device(
+    user_id: UserId, device_id: DeviceId | None
+) -> tuple[AccountItem | None, DeviceItem | None]:
     """Return the account's and the device's item. One request."""
     keys = [account_key(user_id)] + ([device_key(user_id, device_id)] if device_id is not None else [])
     found = {item["sk"]: item for item in dynamodb.batch_get({USERS: keys})[USERS]}
-    return found.get("account"), found.get(f"{DEVICE}{device_id}")
+    account, device = found.get("account"), found.get(f"{DEVICE}{device_id}")
+    return cast("AccountItem | None", account), cast("DeviceItem | None", device)
 
 
 ACCOUNT = "account"
@@ -159,18 +167,20 @@ def set_flag(user_id: UserId, flag: str, on: bool) -> None:
 
 def copy_flags(user_id: UserId, flags: Sequence[str]) -> None:
     """Copy these flags of a user's account to the items of all their devices."""
-    account = read_account(user_id) or {}
+    account: StoredItem = read_account(user_id) or {}
     now = {flag: bool(account.get(flag)) for flag in flags}
     for device in read_devices(user_id):
-        if any(bool(device.get(flag)) != on for flag, on in now.items()):
+        before: StoredItem = device
+        if any(bool(before.get(flag)) != on for flag, on in now.items()):
             update_device(user_id, device_id_of(device), now)
 
 
-def scan_accounts() -> Iterator[Item]:
+def scan_accounts() -> Iterator[AccountItem]:
     """Yield every account, in no order. Reads the whole table."""
-    return dynamodb.scan(
+    found = dynamodb.scan(
         USERS, FilterExpression="sk = :account", ExpressionAttributeValues={":account": {"S": "account"}}
     )
+    return cast("Iterator[AccountItem]", found)
 
 
 def deactivate(user_id: UserId, *, at_ms: int, erase: bool) -> None:
@@ -207,15 +217,17 @@ def purge_user_data(user_id: UserId) -> None:
 # -- Devices ---------------------------------------------------------------------------------------------
 
 
-def read_device(user_id: UserId, device_id: DeviceId) -> Item | None:
-    return dynamodb.get(USERS, device_key(user_id, device_id))
+def read_device(user_id: UserId, device_id: DeviceId) -> DeviceItem | None:
+    """Return the item of a device; None if there is none."""
+    return cast("DeviceItem | None", dynamodb.get(USERS, device_key(user_id, device_id)))
 
 
-def read_devices(user_id: UserId) -> list[Item]:
+def read_devices(user_id: UserId) -> list[DeviceItem]:
     """Return all devices of a user, by device ID."""
-    return dynamodb.query(
+    found = dynamodb.query(
         USERS, "user_id = :user AND begins_with(sk, :prefix)", {":user": user_id, ":prefix": DEVICE}
     )
+    return cast("list[DeviceItem]", found)
 
 
 def create_device_write(user_id: UserId, device_id: DeviceId, attributes: Attributes) -> Write:
@@ -269,9 +281,10 @@ def offer_next_tokens(
     )
 
 
-def promote_next_tokens(device: StoredItem, seen: Attributes | None = None) -> bool:
+def promote_next_tokens(device: DeviceItem, seen: Attributes | None = None) -> bool:
     """Make the waiting token pair the device's only one. Return False if the device changed meanwhile."""
-    promoted = {name.removeprefix("next_"): device[name] for name in NEXT[:3]}
+    stored: StoredItem = device
+    promoted = {name.removeprefix("next_"): stored[name] for name in NEXT[:3]}
     expression, names, values = _set({**promoted, **(seen or {})})
     return dynamodb.try_execute(
         dynamodb.update(

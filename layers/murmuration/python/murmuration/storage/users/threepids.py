@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import Attributes, ConditionFailed, Item, Write
+from murmuration.aws.dynamodb import Attributes, ConditionFailed, Write
 from murmuration.clock import now_ms
 from murmuration.protocol.identifiers import UserId
+
+if TYPE_CHECKING:
+    from murmuration.storage.json_types import ValidationItem
 
 DIRECTORY, USERS, TRANSIENT = "directory", "users", "transient"
 PREFIX = "threepid#"
@@ -78,13 +82,9 @@ def _key(medium: str, address: str) -> str:
 # -- Proofs ----------------------------------------------------------------------------------------------
 
 
-def read_validation(sid: str) -> Item | None:
-    """Return the item of a session that proves an address: `address`, `secret_hash`, `token_hash`, and
-    others.
-
-    `validated_ms` is set once the address is proved.
-    """
-    item = dynamodb.get(TRANSIENT, _session_key(sid))
+def read_validation(sid: str) -> ValidationItem | None:
+    """Return the item of a session that proves an address; None if there is none, or it is over."""
+    item = cast("ValidationItem | None", dynamodb.get(TRANSIENT, _session_key(sid)))
     return item if item is not None and item["expires"] * 1000 > now_ms() else None
 
 

@@ -74,11 +74,6 @@ def mark_read(
     return _change(user_id, change)
 
 
-def forget_room(user_id: UserId, room_id: RoomId) -> tuple[int, bool]:
-    """Remove all events of a room that the user left. Returns what `mark_read` returns."""
-    return mark_read(user_id, room_id, {"": 1 << 62})
-
-
 def forget(user_id: UserId) -> None:
     """Delete the item."""
     dynamodb.execute(dynamodb.delete(TABLE, _key(user_id)))

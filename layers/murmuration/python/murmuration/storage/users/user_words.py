@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Write
+from murmuration.protocol.identifiers import localpart_of
 
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import UserId
@@ -31,7 +32,7 @@ def words_of(text: str) -> list[str]:
 
 def word_writes(user_id: UserId, display_name: str | None) -> list[Write]:
     """Return the writes that make a user findable by their display name and the local part of their ID."""
-    words = [*words_of(user_id[1:].partition(":")[0]), *words_of(display_name or "")]
+    words = [*words_of(localpart_of(user_id)), *words_of(display_name or "")]
     return [
         dynamodb.put(TABLE, {"pk": _pk(word), "sk": f"{word}#{user_id}"}) for word in dict.fromkeys(words)
     ]
@@ -44,13 +45,13 @@ def add_words(user_id: UserId, display_name: str | None) -> None:
 
 def remove_words(user_id: UserId, before: str | None, now: str | None) -> None:
     """Remove the words of a former display name that neither the present one nor the ID has."""
-    kept = {*words_of(user_id[1:].partition(":")[0]), *words_of(now or "")}
+    kept = {*words_of(localpart_of(user_id)), *words_of(now or "")}
     _remove(user_id, [word for word in words_of(before or "") if word not in kept])
 
 
 def remove_all(user_id: UserId, display_name: str | None) -> None:
     """Remove all words by which a user is found, of their display name and of their ID."""
-    _remove(user_id, {*words_of(user_id[1:].partition(":")[0]), *words_of(display_name or "")})
+    _remove(user_id, {*words_of(localpart_of(user_id)), *words_of(display_name or "")})
 
 
 def _remove(user_id: UserId, words: Iterable[str]) -> None:

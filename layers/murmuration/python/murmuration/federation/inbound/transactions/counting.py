@@ -1,4 +1,4 @@
-"""Counts what other servers send and this one doesn't accept: a line of the log for each reason."""
+"""Counts the PDUs that this server doesn't accept: one line of the log for each reason."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Hands a transaction's EDUs to the functions for their types.
+"""Passes a transaction's EDUs to the functions for their types.
 
 `CONSUMERS` is the table from an EDU's type to its function, which gets all EDUs of this type in a
 transaction, in order, and the server that sent them. Types that aren't in it are ignored, as the
-specification wants. Contents that a consumer can't understand delay neither the others nor the server's next
-transaction. If something can't be stored now, the server has to send the transaction again.
+specification demands. Contents that a consumer can't understand delay neither the others nor the server's
+next transaction. If something can't be stored now, the server has to send the transaction again.
 https://spec.matrix.org/v1.19/server-server-api/#edus
 """
 
@@ -76,7 +76,7 @@ CONSUMERS: Mapping[str, Consumer] = MappingProxyType(
         "m.presence": _presence,
     }
 )
-"""What each needs is imported once there is something for it."""
+"""Each consumer is imported only when it gets an EDU."""
 EXPECTED = MappingProxyType(
     {
         "m.device_list_update": 60.0,
@@ -86,22 +86,22 @@ EXPECTED = MappingProxyType(
         "m.receipt": 5.0,
     }
 )
-"""What one EDU may cost, in microdollars. It is taken from the server's budget before the work.
+"""The cost of one EDU, in microdollars. It is taken from the server's budget before the work.
 
-Messages between devices take what each of them costs themselves.
+To-device messages aren't included: each of them is charged by its own consumer.
 """
 DROPPED = frozenset(("m.typing", "m.receipt"))
-"""Types that are dropped when the server's budget is spent. They would be wrong later, or are told again
+"""Types that are dropped when the server's budget is spent: they would be outdated later, or are sent again
 anyway."""
 CONTENTS_FAULT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What contents bring about that no consumer has thought of."""
+"""Errors that malformed contents may cause in a consumer that doesn't expect them."""
 
 
 def take_edus(origin: ServerName, edus: Sequence[Any]) -> None:
-    """Hand a transaction's EDUs to their consumers. Malformed ones are ignored.
+    """Pass a transaction's EDUs to their consumers. Malformed ones are ignored.
 
-    If the server's budget doesn't suffice, EDUs of the types in `DROPPED` are dropped. Raises LimitExceeded
-    for others, so that the server sends them again, and for too many messages; raises what the storage
+    If the server's budget isn't enough, EDUs of the types in `DROPPED` are dropped. Raises LimitExceeded for
+    other types, so that the server sends them again, and for too many messages; raises what the storage
     raises.
     """
     by_type: dict[str, list[Untrusted]] = {}
@@ -121,7 +121,9 @@ def take_edus(origin: ServerName, edus: Sequence[Any]) -> None:
 
 
 def _is_affordable(origin: ServerName, edu_type: str, number: int) -> bool:
-    """Take what EDUs cost from the server's budget; False where they are dropped. Raises LimitExceeded."""
+    """Take the cost of EDUs from the server's budget. Returns False if they are dropped. Raises
+    LimitExceeded.
+    """
     try:
         budgets.expect(min(EXPECTED.get(edu_type, 0.0) * number, budgets.burst()))
     except LimitExceeded:

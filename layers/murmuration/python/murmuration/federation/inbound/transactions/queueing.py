@@ -1,7 +1,8 @@
 """The queue of PDUs. Each room is a group in it, so that one worker at a time processes the room's PDUs.
 
-A message has PDUs of one room from one server. Every message has a new deduplication ID, so SQS never drops
-one as a duplicate: a PDU that comes twice is recognised by its event ID.
+A message has PDUs of one room from one server, or receipts that came before their events. Every message has
+a new deduplication ID, so SQS never drops one as a duplicate: a PDU that comes twice is recognised by its
+event ID.
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ from murmuration.aws import queues
 from murmuration.aws.concurrency import parallel
 
 if TYPE_CHECKING:
-    from murmuration.federation.shapes import PdusMessage
+    from murmuration.federation.shapes import PdusMessage, ReceiptsMessage, StoredReceipt
     from murmuration.protocol.identifiers import RoomId, ServerName
 
 QUEUE = "room-pdus"
 MOST_MESSAGE_BYTES = 240_000
-"""SQS takes more in most places; 256 KB is what all of them take."""
+"""SQS allows larger messages in most regions; all of them allow 256 KB."""
 MOST_PDU_BYTES = 200_000
-"""A PDU of 64 KB has up to three times as many bytes in ASCII. What is larger is no PDU."""
+"""A PDU of 64 KB takes up to three times as many bytes in ASCII. A larger value can't be a PDU."""
 
 
 def put(origin: ServerName, by_room: Mapping[RoomId, Sequence[Any]], *, parked: bool = False) -> int:
-    """Queue PDUs by their room; returns how many were left out, as they are too large or aren't JSON.
+    """Queue PDUs by their room. Returns how many were left out because they are too large or aren't JSON.
 
-    `parked` says that they wait in the table of parked PDUs as well. Raises what SQS refuses.
+    `parked` says that they are also stored in the table of parked PDUs. Raises the errors of SQS.
     """
     left_out = 0
     sends = []
@@ -52,9 +53,16 @@ def _send(origin: ServerName, room_id: RoomId, parts: Sequence[Sequence[Any]], p
         queues.send(QUEUE, body, group=group_of(room_id), dedup=uuid.uuid4().hex)
 
 
+def put_receipts(origin: ServerName, room_id: RoomId, receipts: Sequence[StoredReceipt]) -> None:
+    """Queue receipts behind the PDUs of their room. Raises what SQS refuses."""
+    body: ReceiptsMessage = {"origin": origin, "room_id": room_id, "receipts": receipts}
+    queues.send(QUEUE, body, group=group_of(room_id), dedup=uuid.uuid4().hex)
+
+
 def group_of(topic: str) -> str:
-    """Return the group of a room, or of another topic. It is a hash, because SQS doesn't accept all room IDs
-    as names of groups.
+    """Return the group of a room, or of another topic, in the queue.
+
+    It is a hash, because SQS doesn't accept all room IDs as names of groups.
     """
     return hashlib.sha256(topic.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -73,7 +81,7 @@ def _parts(fitting: Sequence[tuple[Any, int]]) -> Iterator[list[Any]]:
 
 
 def _size(pdu: Any) -> int | None:
-    """Return the bytes of a PDU in a message; None if it is too large or can't be in one."""
+    """Return the size of a PDU in a message, in bytes; None if it is too large or can't be encoded."""
     try:
         size = len(json.dumps(pdu, separators=(",", ":"), allow_nan=False))
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Accepts a transaction: its PDUs are queued by room. No other server is asked, and nothing is waited for.
+"""Accepts a transaction: its PDUs are queued by room. It asks no other server and waits for nothing.
 
 The answer has no errors for single PDUs: a rejected or broken one must not make the sender repeat the others.
 Transaction IDs needn't be remembered, because each PDU is recognised by its event ID.
@@ -17,20 +17,21 @@ from murmuration.identity import rate_limits
 from murmuration.protocol.encoding.shapes import Answer, Content
 from murmuration.protocol.errors import BadJson, TooLarge
 from murmuration.protocol.event_types import MEMBER
-from murmuration.protocol.identifiers import RoomId, ServerName, UserId
+from murmuration.protocol.identifiers import RoomId, ServerName
 from murmuration.rooms.lookup import fits_id
-from murmuration.storage.rooms import member_index, room_items
+from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.member_index import is_local_id
 
 MOST_PDUS = 50
 MOST_EDUS = 100
 MOST_BYTES = 4_718_592
-"""A function's event has at most 6 MB, and the body is in Base64."""
+"""A function's event has at most 6 MB, and the body is encoded in Base64."""
 
 
 def take_transaction(origin: ServerName, content: Content, size: int) -> Answer:
-    """Queue what a server sent; `size` is that of the body in bytes.
+    """Queue the contents of a transaction; `size` is the body's size in bytes.
 
-    Two round trips and a message for each room. Raises TooLarge, BadJson, LimitExceeded.
+    Takes two round trips, and a message for each room. Raises TooLarge, BadJson, LimitExceeded.
     """
     if size > MOST_BYTES:
         counting.count("too_large", 1, origin)
@@ -58,7 +59,7 @@ def _queue(origin: ServerName, pdus: list[Any]) -> None:
     malformed = 0
     for pdu in pdus:
         room_id = pdu.get("room_id") if isinstance(pdu, dict) else None
-        # A create event without a room ID begins a room that we would be in already.
+        # A create event without a room ID begins a new room, and this server would be in it already.
         if isinstance(room_id, str) and _is_text(room_id) and fits_id(room_id):
             by_room.setdefault(RoomId(room_id), []).append(pdu)
         else:
@@ -70,8 +71,8 @@ def _queue(origin: ServerName, pdus: list[Any]) -> None:
 
 
 def _wanted(by_room: Mapping[RoomId, list[Any]]) -> tuple[dict[RoomId, list[Any]], int]:
-    """Return the PDUs of rooms that this server is in, or by which an invite of our users ends, and the
-    number of the others.
+    """Return the PDUs of rooms that this server is in or that end an invite of a local user, and the number
+    of the others.
     """
     heads = fetch_all([room_items.head_read(room_id) for room_id in by_room])
     wanted: dict[RoomId, list[Any]] = {}
@@ -84,17 +85,17 @@ def _wanted(by_room: Mapping[RoomId, list[Any]]) -> tuple[dict[RoomId, list[Any]
 
 
 def ends_an_invite(pdu: Any) -> bool:
-    """Return whether a PDU may be the end of an invite or a knock of one of our users."""
+    """Return whether a PDU may end an invite or a knock of a local user."""
     if not isinstance(pdu, dict) or pdu.get("type") != MEMBER:
         return False
     content, user_id = pdu.get("content"), pdu.get("state_key")
     if not isinstance(content, dict) or content.get("membership") not in ("leave", "ban"):
         return False
-    return isinstance(user_id, str) and member_index.is_local(UserId(user_id))
+    return is_local_id(user_id)
 
 
 def _is_text(text: str) -> bool:
-    """Return whether a string has no half of a surrogate pair, which has no UTF-8."""
+    """Return whether a string has no lone surrogate, which can't be encoded as UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:

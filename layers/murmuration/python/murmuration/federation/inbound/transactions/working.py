@@ -1,12 +1,12 @@
-"""Working through queued PDUs: those of one room, in the order of the graph.
+"""Works through queued PDUs of one room, in the order of the graph.
 
 - Known events are skipped, with one read for all.
 - The keys for all signatures are looked up together, then each event is received (`receiving`).
 - An event that can't be judged now, because keys or other events can't be fetched, is parked and tried again
   later. So is an event about which the room's policy server gave no answer; it is soft-failed until then.
-- An event with any other fault is dropped, and the others go on.
+- An event with any other fault is dropped, and the others are still processed.
 
-A worker may stop anywhere and run twice: each event is recognised by its ID, and the message comes again.
+A worker may stop at any point and run twice: each event is recognised by its ID, and the message comes again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from murmuration.federation.inbound.transactions import counting, queueing
 from murmuration.identity import rate_limits
 from murmuration.protocol.errors import LimitExceeded, MatrixError, NotFound, Unavailable
 from murmuration.protocol.events import Event
-from murmuration.protocol.identifiers import EventId, RoomId, ServerName
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName, server_of
 from murmuration.protocol.pdus.event_format import parse_pdu
 from murmuration.protocol.pdus.hashing import verify_content_hash
 from murmuration.protocol.pdus.keys import KeyRing
@@ -34,7 +34,7 @@ from murmuration.protocol.pdus.signing import key_ids_of
 from murmuration.protocol.pdus.validation import required_signers
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.settling import settle
-from murmuration.storage.rooms import event_store, member_index
+from murmuration.storage.rooms import event_store
 from murmuration.storage.servers import parked_pdus
 from murmuration.transport.deadlines import Deadline
 
@@ -42,15 +42,17 @@ if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import JsonObject
 
 SECONDS = 45.0
-"""After this the rest of a message's PDUs is queued again, before the function's own time is over."""
+"""After this time the remaining PDUs of a message are queued again, before the function's own time is
+over."""
 MOST_RETRIED = 100
 
 
 def work(message: JsonObject) -> Counter[str]:
-    """Receive the PDUs of a message (`queueing`). Returns how many had which outcome.
+    """Receive the PDUs of a message (`queueing`). Returns the number of PDUs for each outcome.
 
-    A message may also order that a device list is fetched (`federation.devices.resyncing`). Raises
-    Unavailable if the room is too busy, and what the storage raises: then the message comes again.
+    A message may also have receipts that wait for their events (`federation.ephemera.taking`), or order that
+    a device list is fetched (`federation.devices.resyncing`). Raises Unavailable if the room is too busy, and
+    what the storage raises: then the message comes again.
     """
     if "device_list" in message:
         from murmuration.federation.devices.resyncing import resync
@@ -58,6 +60,11 @@ def work(message: JsonObject) -> Counter[str]:
         resync(message["device_list"])
         return Counter()
     origin, room_id = message["origin"], message["room_id"]
+    if "receipts" in message:
+        from murmuration.federation.ephemera.taking import take_queued_receipts
+
+        take_queued_receipts(origin, room_id, message["receipts"])
+        return Counter()
     outcomes = _Outcomes(room_id, origin, bool(message.get("parked")))
     try:
         room = settle(Room.load(room_id))
@@ -71,16 +78,16 @@ def work(message: JsonObject) -> Counter[str]:
 
 
 def origin_of(message: JsonObject) -> ServerName:
-    """Return the server that a message is about: the sender of the PDUs, or the server of the device
-    list's user.
+    """Return the server that a message concerns: the sender of the PDUs, or the server of the device list's
+    user.
     """
     if "device_list" in message:
-        return member_index.server_of(message["device_list"])
+        return server_of(message["device_list"])
     return ServerName(str(message["origin"]))
 
 
 def _end_invites(pdus: Sequence[Any], origin: ServerName, outcomes: _Outcomes) -> Counter[str]:
-    """End invites and knocks of this server's users in a room that it isn't in, where the PDUs do that."""
+    """End invites and knocks of local users in a room that this server isn't in, if the PDUs do that."""
     from murmuration.federation.membership.rescinding import take_leave
 
     ended = sum(take_leave(pdu, origin) for pdu in pdus)
@@ -89,11 +96,11 @@ def _end_invites(pdus: Sequence[Any], origin: ServerName, outcomes: _Outcomes) -
 
 
 def retry_parked() -> int:
-    """Queue the parked PDUs that are due, and give up those that waited for a day. Returns how many were
+    """Queue the parked PDUs that are due, and drop those that have waited for a day. Returns how many were
     queued.
 
-    The next attempt is put off before the PDU is queued, so that two schedules don't queue it twice, and one
-    that stops in between only delays it.
+    The next attempt is postponed before the PDU is queued. So two schedules don't queue it twice, and if one
+    stops in between, the PDU is only delayed.
     """
     retried = 0
     for parked in parked_pdus.read_due(MOST_RETRIED):
@@ -109,7 +116,7 @@ def retry_parked() -> int:
 
 
 class _Outcomes:
-    """What became of a message's PDUs."""
+    """The outcomes of a message's PDUs."""
 
     def __init__(self, room_id: RoomId, origin: ServerName, parked: bool) -> None:
         self.counts: Counter[str] = Counter()
@@ -123,13 +130,15 @@ class _Outcomes:
         return self._parked
 
     def judged(self, event_id: EventId, kind: str) -> None:
-        """Note that an event is done with, in one way or another."""
+        """Record that an event is finished, with this outcome."""
         self.counts[kind] += 1
         if self._parked:
             parked_pdus.remove(self.room_id, event_id)
 
     def park(self, event_id: EventId, pdu: Any) -> None:
-        """Try an event again later, unless its server has had many parked lately."""
+        """Park an event so that it is tried again later, unless many events of its server were parked
+        lately.
+        """
         if not self._parked:
             try:
                 rate_limits.check("federation_parked", self._origin)
@@ -140,7 +149,7 @@ class _Outcomes:
         self.counts["parked"] += 1
 
     def park_also(self, event_id: EventId, pdu: Any) -> None:
-        """Try an event again later that came along with one of the message's."""
+        """Park another event that was received together with one of the message's."""
         if parked_pdus.park(self.room_id, event_id, self._origin, pdu):
             self.counts["parked"] += 1
 
@@ -177,13 +186,14 @@ class _Work:
                 break
             self._take(event, keys, room)
             room = None
-        # Not after an error: what was fetched may not have been stored, and is to be asked for again.
+        # Not after an error: fetched events may not have been stored, and have to be requested again.
         self.remote.remember_failures()
 
     def _parse(self, pdus: Sequence[Any]) -> dict[EventId, Event]:
-        """Return the PDUs that are of the room's format, by event ID, in the order of their depth.
+        """Return the PDUs that have the format of the room's version, by event ID, in the order of their
+        depth.
 
-        Of several forms of one event the one with the right content hash counts.
+        If one event comes in several forms, the form with the right content hash is used.
         """
         events: dict[EventId, Event] = {}
         for pdu in pdus:
@@ -197,7 +207,9 @@ class _Work:
         return dict(sorted(events.items(), key=lambda item: (item[1].depth, item[1].origin_server_ts)))
 
     def _new(self, events: dict[EventId, Event]) -> dict[EventId, Event]:
-        """Return the events that have no place yet. A single one is looked up when it is received."""
+        """Return the events that have no place yet. A single event isn't looked up here, but when it is
+        received.
+        """
         if len(events) < 2:
             return events
         known = event_store.placed_among(events, self.outcomes.room_id)
@@ -228,10 +240,11 @@ class _Work:
                 self.outcomes.judged(event.event_id, received.kind)
 
     def _whole(self, event: Event) -> Any:
-        """Return an event's PDU, by its sender's server if another one sent it with a wrong content hash.
+        """Return an event's PDU, from its sender's server if another server sent it with a wrong content
+        hash.
 
-        Such an event is kept in its redacted form for ever. So a server that is quicker than the sender's own
-        could spoil its events for this server.
+        Such an event would be kept in its redacted form for ever. So a server that is quicker than the
+        sender's own could spoil its events for this server.
         """
         if event.sender_server == self.origin or not self.remote.is_spoilt(event):
             return event.pdu
@@ -245,8 +258,8 @@ class _Work:
 def lacks_keys(event: Event, keys: KeyRing) -> bool:
     """Return whether an event can't be judged because keys are missing that may be available later.
 
-    That is so if a required server has signed it with a key that isn't known, or whose known validity ends
-    before the event's time. An event without a required signature is simply invalid.
+    This is the case if a required server has signed it with a key that isn't known, or that isn't known to be
+    valid at the event's time. An event without a required signature is simply invalid.
     """
     for server in required_signers(event):
         names = [(server, key_id) for key_id in key_ids_of(event.pdu, server)]

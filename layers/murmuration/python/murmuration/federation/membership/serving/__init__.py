@@ -1,3 +1,3 @@
-"""Requests of other servers for their users: joining rooms that this server is in, leaving, knocking and
-inviting.
+"""Serves other servers' requests for their users: join a room that this server is in, leave, knock,
+invite.
 """

@@ -10,16 +10,21 @@ from murmuration.federation.keys.fetching import verify_keys
 from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound
 from murmuration.protocol.event_types import CREATE_KEY, SERVER_ACL_KEY
 from murmuration.protocol.events import Event
-from murmuration.protocol.identifiers import RoomId, ServerName, UserId, is_valid_user_id, server_name_of
+from murmuration.protocol.identifiers import (
+    RoomId,
+    ServerName,
+    UserId,
+    is_valid_user_id,
+    server_of,
+)
 from murmuration.protocol.pdus.keys import KeyRing
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.settling import settle
-from murmuration.settings import settings
 
 
 class KeysAlone:
-    """`RemoteServers` for an event that refers only to events known here: it fetches nothing but keys."""
+    """`RemoteServers` for an event that refers only to known events: it fetches nothing but keys."""
 
     def keys(self, wanted: Mapping[tuple[ServerName, str], int]) -> KeyRing:
         return verify_keys(wanted)
@@ -38,7 +43,7 @@ class KeysAlone:
 
 
 def asked_room(origin: ServerName, room_id: RoomId) -> Room:
-    """Return the room that another server asks about, as it is now.
+    """Return the current room that another server asks about.
 
     Raises NotFound for a room that isn't known or has no local user, Forbidden for a server that the room's
     ACL denies, and for a room without federation.
@@ -61,17 +66,8 @@ def require_acl(server_name: ServerName, room: Room) -> None:
 
 
 def require_own_user(origin: ServerName, user_id: UserId) -> None:
-    """Raise InvalidParam if it isn't a user ID, Forbidden if it is one of another server than `origin`."""
+    """Raise InvalidParam if it isn't a user ID, Forbidden if the user doesn't belong to `origin`."""
     if not is_valid_user_id(user_id):
         raise InvalidParam("That is not a user ID")
-    if server_name_of(user_id) != origin:
+    if server_of(user_id) != origin:
         raise Forbidden("A server asks for its own users only")
-
-
-def is_ours(user_id: object) -> bool:
-    """Return whether the user ID is one of this server; the user needn't exist."""
-    return (
-        isinstance(user_id, str)
-        and is_valid_user_id(user_id)
-        and server_name_of(user_id) == settings().server_name
-    )

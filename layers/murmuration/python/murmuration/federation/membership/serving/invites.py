@@ -1,7 +1,7 @@
-"""Invites of this server's users to rooms of others.
+"""Invites of local users to other servers' rooms.
 
 The event is checked to be an invite before this server signs it. If this server isn't in the room, the user
-gets a row that says so; else the invite comes with the room's events.
+gets a membership row; otherwise the invite arrives with the room's events.
 https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from murmuration.federation.membership import outside, stripped
-from murmuration.federation.membership.serving.access import is_ours, require_acl
+from murmuration.federation.membership.serving.access import require_acl
 from murmuration.federation.membership.serving.taking import check_signed, checked_event
 from murmuration.identity import rate_limits
 from murmuration.protocol.bodies import Fields, object_of, required
@@ -29,6 +29,7 @@ from murmuration.rooms.room import Room
 from murmuration.server_keys import signing_key
 from murmuration.settings import settings
 from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.member_index import is_local_id
 from murmuration.storage.users import accounts
 from murmuration.storage.users.memberships import Membership
 
@@ -56,7 +57,9 @@ def invite(origin: ServerName, room_id: RoomId, event_id: EventId, body: Body) -
 
 
 def invite_v1(origin: ServerName, room_id: RoomId, event_id: EventId, pdu: EventFields) -> list[Any]:
-    """Accept an invite of version 1, which only rooms of versions 1 and 2 have. Raises as `invite` does."""
+    """Accept an invite of version 1 of the API, which only rooms of versions 1 and 2 use. Raises what
+    `invite` raises.
+    """
     unsigned = pdu.get("unsigned")
     state = unsigned.get("invite_room_state") if isinstance(unsigned, dict) else None
     return [200, {"event": _invite(origin, room_id, event_id, pdu, get_room_version("1"), state)}]
@@ -74,7 +77,7 @@ def _invite(
     event = checked_event(dict(pdu), version, room_id, event_id, "invite")
     if event.sender_server != origin:
         raise InvalidParam("The sender is not a user of your server")
-    if not is_ours(event.state_key):
+    if not is_local_id(event.state_key):
         raise InvalidParam("The invited user is not one of this server")
     check_signed(event)
     user_id = event.member_id
@@ -99,7 +102,9 @@ def _invite(
 
 
 def _record(origin: ServerName, event: Event, state: list[StrippedState]) -> None:
-    """Give the invited user the invite. Raises LimitExceeded: nobody's list is filled by another server."""
+    """Store the invite for the invited user. Raises LimitExceeded, so that no server can flood a user with
+    invites.
+    """
     rate_limits.check("federation_invite", f"{origin}|{event.state_key}")
 
     def make(before: Membership | None) -> Membership | None:

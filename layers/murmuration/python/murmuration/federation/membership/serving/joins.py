@@ -1,4 +1,4 @@
-"""Letting users of other servers join: stores the join event, and returns the room's state.
+"""Lets users of other servers join: stores the join event, and returns the room's state.
 
 https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _NAMES = (NAME_KEY, CANONICAL_ALIAS_KEY)
 HEROES = 5
 MEMBER_BYTES = 760
-"""What a member event takes of an answer."""
+"""The approximate size of a member event in an answer."""
 
 
 def send_join(
@@ -41,12 +41,12 @@ def send_join(
     omit_members: bool = False,
     gzip: bool = False,
 ) -> JoinAnswer:
-    """Accept a join. Returns the state before it, the auth chains, and the event as all others get it.
+    """Accept a join. Returns the state before it, the auth chains, and the event as all other servers get it.
 
     With `omit_members` the state has no members except the heroes of a room without a name, and the chains
-    have nothing that is in the state. `gzip` says that the answer may be compressed.
+    have no event that the state has. `gzip` says that the answer may be compressed.
 
-    Raises what `taking.take` does; Unavailable, before anything is stored, if the room's state is too large
+    Raises what `taking.take` raises; Unavailable, before anything is stored, if the room's state is too large
     to be sent.
     """
 
@@ -55,8 +55,8 @@ def send_join(
             require_room_for((room.head.joined + room.head.invited) * MEMBER_BYTES, gzip=gzip)
 
     room, event = take(origin, room_id, event_id, pdu, "join", check_size)
-    # What was said since the template was made goes to the servers of that time. With an event that follows
-    # both, the joining server learns of it now, and not when somebody speaks next.
+    # Events since the template was made were sent only to the servers of that time. With an event that
+    # follows both, the joining server learns of them now, and not only when the next message is sent.
     join_extremities(room_id, most=1)
     forks = Forks(room_id, room.version)
     placed = forks.stored([event_id]).get(event_id)
@@ -82,7 +82,9 @@ def send_join(
 
 
 def _without_members(room: Room, state: Mapping[StateKey, EventId]) -> dict[StateKey, EventId]:
-    """Return the state without its members, except some where the room's name is made of theirs."""
+    """Return the state without its members, except those from whose names the name of an unnamed room is
+    made.
+    """
     heroes: set[str] = set()
     if not any(pair in state for pair in _NAMES):
         heroes.update(member_index.read_present(room.head, memberships=("join", "invite"), limit=HEROES))
@@ -90,7 +92,7 @@ def _without_members(room: Room, state: Mapping[StateKey, EventId]) -> dict[Stat
 
 
 def _auth_chain(forks: Forks, events: Iterable[Event]) -> dict[EventId, Event]:
-    """Return the events that authorise these, those that authorise them, and so on, by ID."""
+    """Return, by ID, the events that authorise these, those that authorise them, and so on."""
     chain: dict[EventId, Event] = {}
     newest = list(events)
     while newest:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def send_knock(origin: ServerName, room_id: RoomId, event_id: EventId, pdu: Any) -> KnockAnswer:
-    """Accept a knock. The answer has the room's main facts as whole events, for the user who knocks.
+    """Accept a knock. The answer has the state that describes the room to the user, as whole events.
 
     Raises NotFound, InvalidParam, Forbidden, LimitExceeded, Unavailable.
     """

@@ -1,4 +1,4 @@
-"""Taking the leaves of users of other servers: also of their invites and knocks.
+"""Accepting the leaves of users of other servers, including those that end an invite or a knock.
 
 https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_leaveroomideventid
 """

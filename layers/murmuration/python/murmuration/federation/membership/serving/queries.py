@@ -1,4 +1,4 @@
-"""Answers other servers' queries about aliases and users, which they send mostly before a join or invite.
+"""Answers other servers' queries about aliases and users, mostly sent before a join or invite.
 
 https://spec.matrix.org/v1.19/server-server-api/#querying-for-information
 """

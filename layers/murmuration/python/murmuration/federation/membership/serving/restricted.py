@@ -1,4 +1,4 @@
-"""Restricted rooms: whether a user of another server may join, and which user of this one vouches for it.
+"""Restricted rooms: whether a user of another server may join, and which local user authorises it.
 
 https://spec.matrix.org/v1.19/server-server-api/#restricted-rooms
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId, UserId
 
 MOST_ROOMS = 20
-"""Of how many rooms that a join rule names the members are looked at."""
+"""How many of the rooms in a join rule are checked for the user's membership."""
 
 
 def joining_content(batch: Append, user_id: UserId) -> Content:

@@ -1,7 +1,7 @@
-"""Taking the membership events that other servers have signed (send_join and the like).
+"""Accepting membership events that other servers have signed (send_join and so on).
 
-Everything is checked before anything is signed or stored. An event that was taken before is taken again,
-with the same outcome. https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
+Everything is checked before anything is signed or stored. An event that was accepted before is accepted
+again, with the same outcome. https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from murmuration.federation.inbound.elsewhere import MissingEvents
 from murmuration.federation.inbound.receiving import receive
 from murmuration.federation.keys.fetching import verify_keys
-from murmuration.federation.membership.serving.access import KeysAlone, asked_room, is_ours
+from murmuration.federation.membership.serving.access import KeysAlone, asked_room
 from murmuration.federation.membership.serving.restricted import require_condition
 from murmuration.identity import rate_limits
 from murmuration.protocol.errors import Forbidden, InvalidParam, MatrixError, Unavailable
@@ -28,6 +28,7 @@ from murmuration.rooms.membership.restricted_joins import allowed_rooms
 from murmuration.rooms.room import Room
 from murmuration.server_keys import signing_key
 from murmuration.settings import settings
+from murmuration.storage.rooms.member_index import is_local_id
 
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import EventId, RoomId, ServerName
@@ -44,9 +45,9 @@ def take(
     """Accept an event in which a user of `origin` changes their own membership. Returns the room before it,
     and the event.
 
-    If a user of this server authorises the join, it gets this server's signature. `check_room` may raise an
-    error before. Raises NotFound, InvalidParam for a malformed or unexpected event, Forbidden if the room
-    doesn't allow it, UnableToAuthoriseJoin, LimitExceeded, Unavailable.
+    If a local user authorises the join, the event gets this server's signature. `check_room` is called first
+    and may raise an error. Raises NotFound, InvalidParam for a malformed or unexpected event, Forbidden if
+    the room doesn't allow it, UnableToAuthoriseJoin, LimitExceeded, Unavailable.
     """
     rate_limits.check("federation_membership", origin)
     room = asked_room(origin, room_id)
@@ -72,7 +73,7 @@ def take(
 def checked_event(
     pdu: Any, version: RoomVersion, room_id: RoomId, event_id: EventId, membership: str
 ) -> Event:
-    """Return a membership event of the room with this membership. Raises InvalidParam."""
+    """Return the membership event, checked to be of this room and membership. Raises InvalidParam."""
     try:
         event = parse_pdu(pdu, version)
     except MatrixError as error:
@@ -87,7 +88,7 @@ def checked_event(
 
 
 def check_signed(event: Event) -> None:
-    """Raise InvalidParam unless the sender's server has signed the event, and its hash is right."""
+    """Raise InvalidParam unless the sender's server has signed the event and its hash is right."""
     wanted = keys_to_look_up(event)
     try:
         check_signatures(event, verify_keys(dict.fromkeys(wanted, event.origin_server_ts)))
@@ -98,14 +99,13 @@ def check_signed(event: Event) -> None:
 
 
 def _vouched_for(room: Room, event: Event) -> Event:
-    """Return the event, with this server's signature if it is a join for which a user of ours is said to
-    vouch.
+    """Return the event, with this server's signature if it is a join that a local user is said to authorise.
 
-    The rooms whose members may join are looked at again. That the user may vouch is among the authorisation
-    rules, which come next. Raises Forbidden, UnableToAuthoriseJoin.
+    The rooms whose members may join are checked again. The authorisation rules, which come next, check that
+    the local user may authorise the join. Raises Forbidden, UnableToAuthoriseJoin.
     """
     is_restricted = room.version.restricted_join_rule and event.membership == "join"
-    if not is_restricted or not is_ours(event.content.get(AUTHORISER)):
+    if not is_restricted or not is_local_id(event.content.get(AUTHORISER)):
         return event
     state = room.events([JOIN_RULES_KEY, (MEMBER, event.sender)])
     rules, member = state.get(JOIN_RULES_KEY), state.get((MEMBER, event.sender))

@@ -1,4 +1,4 @@
-"""Templates: the membership event that another server is to complete and sign (make_join and the like).
+"""Templates: membership events that another server is to complete and sign (make_join and so on).
 
 https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
 """
@@ -40,7 +40,7 @@ def make_knock(
 
 
 def make_leave(origin: ServerName, room_id: RoomId, user_id: UserId) -> MembershipTemplate:
-    """Return the template of a leave, also of an invite or knock. Raises NotFound, Forbidden,
+    """Return the template of a leave, which may also end an invite or knock. Raises NotFound, Forbidden,
     InvalidParam.
     """
     return _make(origin, room_id, user_id, "leave", None)

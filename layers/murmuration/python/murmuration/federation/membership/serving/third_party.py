@@ -1,23 +1,25 @@
-"""Turning an invite by address into one of a user: another server says whose the address is.
+"""Turns an invite by address into the invite of a user: another server says which user the address belongs
+to.
 
-The identity server's signature is what proves it: its keys are in the room's state, and the authorisation
-rules check it. https://spec.matrix.org/v1.19/server-server-api/#third-party-invites
+The identity server's signature proves this: its keys are in the room's state, and the authorisation rules
+check it. https://spec.matrix.org/v1.19/server-server-api/#third-party-invites
 """
 
 from __future__ import annotations
 
 from murmuration.federation.membership.inviting import invite_by
-from murmuration.federation.membership.serving.access import asked_room, is_ours
+from murmuration.federation.membership.serving.access import asked_room
 from murmuration.identity import rate_limits
 from murmuration.protocol.bodies import Fields, object_of, required
 from murmuration.protocol.encoding.shapes import Answer, Body
 from murmuration.protocol.errors import InvalidParam
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.identifiers import RoomId, ServerName, is_valid_user_id
+from murmuration.storage.rooms.member_index import is_local_id
 
 
 def exchange(origin: ServerName, room_id: RoomId, body: Body) -> Answer:
-    """Invite the user whom the body names, as the user of this server who invited the address.
+    """Invite the user whom the body names, on behalf of the local user who invited the address.
 
     Raises MissingParam, BadJson, InvalidParam, NotFound, Forbidden if the signature or the room doesn't allow
     it, and the error of the invited user's server.
@@ -33,7 +35,7 @@ def exchange(origin: ServerName, room_id: RoomId, body: Body) -> Answer:
         raise InvalidParam("The event must be a membership event of the room in the path")
     if content.get("membership") != "invite" or not is_valid_user_id(user_id):
         raise InvalidParam("The event must invite a user")
-    if not is_ours(sender):
+    if not is_local_id(sender):
         raise InvalidParam("The sender is not a user of this server")
     third_party = object_of(required(content, "third_party_invite"), "third_party_invite")
     signed = object_of(required(third_party, "signed"), "signed")

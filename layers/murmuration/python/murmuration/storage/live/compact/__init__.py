@@ -1,3 +1,1 @@
-"""Values that are stored as short texts: a user's waits, and what a client was shown since a row was
-written.
-"""
+"""Values that are stored as short texts: a user's waits, and a client's moves since its row was written."""

@@ -1,5 +1,5 @@
-"""The attributes that ended waits leave in a user's listeners. Each write of the item removes a few of
-them.
+"""The attributes that ended waits leave in a user's listeners. Each write of the item removes a few
+of them.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from murmuration.clock import now_ms
 from murmuration.storage.live.compact.stored_waits import names, until_of
 
 OVER_S = 900
-"""How long after its end a wait stays in the item, to show that its queue is there."""
+"""How long after its end a wait stays in the item. It shows that its queue exists."""
 LIFETIME_S = 10_800
-"""How long an item stays after its last change: longer than anyone waits without registering again."""
+"""How long an item stays after its last change: longer than any client waits without registering again."""
 WAIT, SOCKET, LAST, NEWS = "w#", "s#", "l#", "r#"
-"""What the names of attributes begin with."""
+"""The prefixes of the attributes' names."""
 
 
 def leftovers_of(item: StoredItem | None, but: str = "") -> dict[str, int]:
-    """Return a few registrations that ended some time ago. To remove them keeps the item small."""
+    """Return a few registrations that ended some time ago. Removing them keeps the item small."""
     now = now_ms() // 1000
     old = {
         name: until_of(value)
@@ -33,7 +33,7 @@ def leftovers_of(item: StoredItem | None, but: str = "") -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """The parts of a write that removes attributes of an item, all together and only if they are
+    """The parts of a write that removes attributes of an item: all or none of them, and only if they are
     unchanged.
     """
 
@@ -44,7 +44,7 @@ class Removal:
 
 
 def removal_of(leftovers: Mapping[str, int]) -> Removal:
-    """Return the removal of these leftovers; it fails if one of them was registered anew."""
+    """Return the removal of these leftovers. It is refused if one of them was registered again."""
     numbers = range(len(leftovers))
     return Removal(
         parts=[f"#old{number}" for number in numbers],
@@ -59,9 +59,7 @@ def removal_of(leftovers: Mapping[str, int]) -> Removal:
 
 
 def traces_of(item: StoredItem | None) -> list[str]:
-    """Return a few names of attributes about devices that have no wait any more. They can be removed at
-    any time.
-    """
+    """Return a few names of attributes about devices without a wait. They can be removed at any time."""
     item = item or {}
     there = {name.split("#", 2)[2] for name in item if name.startswith(WAIT)}
     return [name for name in item if name.startswith((LAST, NEWS)) and name[2:] not in there][:4]

@@ -1,9 +1,10 @@
 """Moves: what a client was shown since its row of positions was written, as text in its marks.
 
-A called client mostly gets news of one room. Writing its positions anew would cost as much as all its reads,
-and its answer would wait for that. So the mark contains the positions in rooms that changed since the row was
-written. A new row is written when the text becomes too long, or when something else of the positions has
-changed. Nothing in it is trusted: a forger is shown again, or never, what they may see anyway.
+Mostly a called client gets updates of one room. Writing its positions again would cost as much as all its
+reads, and its answer would wait for that. So the mark contains the positions in rooms that changed since the
+row was written. A new row is written when the text becomes too long, or when something else in the positions
+has changed. The text isn't trusted: with a forged one a client only repeats or misses updates that its user
+may see anyway.
 """
 
 from __future__ import annotations
@@ -17,14 +18,12 @@ from murmuration.storage.live import positions
 from murmuration.storage.live.positions import Positions, RoomPosition
 
 LONGEST = 320
-"""Characters, for half a dozen rooms. It comes with each request of a client that waits."""
+"""The maximum length in characters, for about six rooms. Each request of a waiting client contains it."""
 _LARGEST = 1 << 53
 
 
 def encode(row: Positions, now: Positions) -> str | None:
-    """Return the text for what a client was shown beyond the row; None if it would be too long or isn't
-    possible.
-    """
+    """Return the text of the moves from `row` to `now`; None if it would be too long or isn't possible."""
     others = replace(now, rooms=row.rooms, typing_until_ms=row.typing_until_ms)
     if others != row or now.rooms.keys() != row.rooms.keys():
         return None
@@ -46,7 +45,7 @@ def encode(row: Positions, now: Positions) -> str | None:
 
 
 def apply(row: Positions, text: str) -> Positions:
-    """Return the positions in `row`, changed by the moves in `text`. An invalid text changes nothing."""
+    """Return the positions in `row`, changed by the moves in `text`. Invalid text changes nothing."""
     moved = row.copy()
     if not text:
         return moved

@@ -1,7 +1,7 @@
 """The form of a wait in its user's item: a list, because attribute names would be longer than the values.
 
-Each wake writes the item twice, and the waits of all of a user's devices are in it. So it must stay below a
-kilobyte, for which a write unit pays. The list has the time until which the wait is good (seconds since the
+Each wake-up writes the item twice, and the waits of all of a user's devices are in it. So it must stay below
+a kilobyte, the size of one write unit. The list has the time until which the wait is valid (seconds since the
 epoch), its nonce, its state, and its queue. Older waits are maps, which are still read.
 """
 
@@ -16,7 +16,8 @@ from murmuration.settings import settings
 from murmuration.storage.live import wake_queues
 
 HELD, PARKED, RUNG = 0, 1, 2
-"""States. Any other is the time (seconds since the epoch) at which a late ring comes to a parked wait."""
+"""The states. Any other number is the time (seconds since the epoch) at which a late ring comes to a parked
+wait."""
 IS_OVER = "(attribute_not_exists(#wait) OR #wait[0] <= :now OR #wait.#until <= :now)"
 HAS_NONCE = "(#wait[1] = :nonce OR #wait.#nonce = :nonce)"
 IS_NOT_RUNG = "NOT #wait[2] = :rung AND attribute_not_exists(#wait.#rung)"
@@ -28,7 +29,7 @@ IS_NOT_NOTED = (
 
 
 def names(*wanted: str) -> dict[str, str]:
-    """Return the attribute names that a condition on an older wait, a map, needs."""
+    """Return the attribute names that a condition on an older wait (a map) needs."""
     return {f"#{name}": name for name in wanted}
 
 
@@ -43,7 +44,7 @@ class StoredWait:
 
     @property
     def is_kept(self) -> bool:
-        """Whether its client waits without a function."""
+        """Whether its client is parked, so that it waits without a function."""
         return self.state != HELD
 
     @property
@@ -52,7 +53,7 @@ class StoredWait:
         return self.state if self.state > RUNG else 0
 
     def value(self) -> list[Any] | dict[str, Any]:
-        """Return the stored form: a list, or a map as the release before stored it."""
+        """Return the stored form: a list, or a map in the previous release's form."""
         if settings().stored_forms == "before":
             return self._map()
         return [self.until, self.nonce, self.state, _packed(self.queue)]
@@ -80,13 +81,13 @@ def from_value(value: Sequence[Any] | Mapping[str, Any]) -> StoredWait:
 
 
 def until_of(value: Sequence[Any] | Mapping[str, Any]) -> int:
-    """Return until when a stored wait is good."""
+    """Return the time until which a stored wait is valid."""
     return int(value["until"] if isinstance(value, Mapping) else value[0])
 
 
 def _packed(url: str) -> str | bytes:
-    """Return what is stored of a queue's URL: its ID, if all else follows from that; its name, if its URL
-    does.
+    """Return the stored form of a queue's URL: its ID, if all else can be derived from that; its name, if the
+    URL can.
     """
     name = url.rpartition("/")[2]
     if queues.url_of_name(name) != url:
