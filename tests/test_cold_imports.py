@@ -12,6 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 HOT = (
     "functions.client_server.room_send.send_message",
     "functions.client_server.sync.sync",
+    "functions.client_server.typing.set_typing",
+    "functions.client_server.receipts.post_receipt",
     "functions.workers.streams.room_log",
     "functions.workers.streams.streams",
 )
