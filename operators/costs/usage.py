@@ -120,7 +120,7 @@ class Assumptions:
     web_share: float = 0.5
     """The part of requests that come from browsers, which send a preflight before each, as no URL repeats."""
     sync_kb: float = 3
-    message_kb_stored: float = 1.25
+    message_kb_stored: float = 1.4
     gateway_s: float = 0.2
     """How long a push gateway takes to answer."""
     other_servers_s: float = 2

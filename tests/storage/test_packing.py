@@ -6,7 +6,6 @@ import base64
 import json
 import random
 import zlib
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,16 +17,8 @@ from murmuration.aws.attributes import from_attributes
 from murmuration.aws.calls import call
 from murmuration.endpoint.workers import _item
 from murmuration.settings import settings
-from murmuration.storage.tables import TABLES
-from operators.costs.usage import ASSUMPTIONS
 from tests.in_process import Client
 from tests.rooms.people import create_room, ok, path, send
-
-
-@pytest.fixture
-def alice(make_client: Callable[..., Client]) -> Client:
-    return make_client("alice")
-
 
 PARAGRAPH = (
     "The heron stood in the shallows until the light had gone, and nobody on the bank could say afterwards "
@@ -177,38 +168,3 @@ def test_the_dictionary_is_for_good() -> None:
 
 EARLIER = json.dumps({"content": {"body": "a heron " * 100, "msgtype": "m.text"}, "type": "m.room.message"})
 KNOWN = "01ab46785801e663052560424f05266785517a941ea53169251d054419a080280414941042a8f90c00"
-
-
-def stored_bytes() -> tuple[int, int]:
-    """Return how many items all tables have that don't expire, and their bytes."""
-    items: list[dict[str, Any]] = []
-    for table in TABLES:
-        asked: dict[str, Any] = {"TableName": settings().table(table.name)}
-        while True:
-            page = call("dynamodb", "Scan", asked)
-            items += [item for item in page["Items"] if "expires" not in item]
-            if "LastEvaluatedKey" not in page:
-                break
-            asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
-    return len(items), sum(map(size_of, items))
-
-
-@pytest.mark.parametrize("what", CONTENTS)
-def test_so_many_bytes_of_a_message_stay(alice: Client, what: str) -> None:
-    """What the model of costs takes is enough for each kind, and not much more than an encrypted text takes.
-
-    DynamoDB adds 100 bytes to each item. What expires isn't counted.
-    """
-    event_type, content, _ = CONTENTS[what]
-    room_id = create_room(alice)
-    send(alice, room_id, content, event_type)
-    items, size = stored_bytes()
-    for _ in range(4):
-        send(alice, room_id, content, event_type)
-    more_items, more = stored_bytes()
-    taken = (more - size) / 4 + 2 * 100
-    assert more_items - items == 4 * 2, "an item of the log, and one that says where the event is"
-    most = ASSUMPTIONS.message_kb_stored * 1024
-    assert taken <= most
-    if what == "an encrypted text":
-        assert taken >= most * 0.9
