@@ -1,10 +1,9 @@
-"""Findings of cdk-nag that are accepted, each with the reason."""
+"""The accepted findings of cdk-nag, each with the reason."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from aws_cdk import Acknowledgment, Names, Stack, Validations
 from aws_cdk import aws_iam as iam
@@ -43,7 +42,7 @@ WILDCARDS = (
     (r"^\*$", "ListStreams, which Lambda asks of who reads a stream, is granted for all or none."),
     (r"<MediaBucket\.Arn>/\*$", "A try's media is deleted with it."),
 )
-"""Which wildcards in roles are meant, by the end of the ARN as cdk-nag writes it."""
+"""The wildcards that are intended in roles, by the end of the ARN as cdk-nag writes it."""
 
 
 def acknowledge(stack: Stack) -> None:
@@ -66,7 +65,7 @@ def _reason(name: str) -> str | None:
 
 
 def _resources(stack: Stack, role: iam.CfnRole) -> Iterator[str]:
-    """The ARNs that a role's policies name, as cdk-nag writes them."""
+    """Yield the ARNs that a role's policies name, as cdk-nag writes them."""
     for policy in stack.resolve(role.policies):
         for statement in policy["policyDocument"]["Statement"]:
             for resource in statement["Resource"]:
@@ -76,8 +75,9 @@ def _resources(stack: Stack, role: iam.CfnRole) -> Iterator[str]:
 
 
 def _as_seen_from(stack: Stack, found: re.Match[str]) -> str:
-    """Return a reference as cdk-nag writes it for a nested stack: one to a resource outside is a
-    parameter.
+    """Return a reference as cdk-nag writes it for a nested stack.
+
+    There, a reference to a resource outside of the stack is a parameter.
     """
     parent = stack.nested_stack_parent
     outside = parent.node.try_find_child(found[1]) if parent is not None else None
@@ -86,7 +86,7 @@ def _as_seen_from(stack: Stack, found: re.Match[str]) -> str:
     return f"<referenceto{Names.node_unique_id(outside.node)}{found[2] or 'Ref'}>"
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     match value:
         case {"Fn::Sub": str(text)}:
             return re.sub(r"\$\{([^}]+)\}", r"<\1>", text)

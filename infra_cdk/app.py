@@ -20,7 +20,8 @@ from murmuration.endpoint import discover
 
 
 def make_app(context: Mapping[str, object] | None = None, **options: Any) -> App:
-    """Return an app without the checks that the tests make already; they would cost each synthesis seconds.
+    """Return an app without the checks that the tests make already; they would slow down each synthesis by
+    seconds.
 
     Its templates aren't indented: indentation would add a third to their size, and each may have 1 MB.
     """

@@ -13,7 +13,7 @@ _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
 def zip_files(path: Path, files: Mapping[str, Path]) -> None:
-    """Write the zip `path` of files by their names in it."""
+    """Write the zip `path` with these files, by their names in it."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(files):
             entry = zipfile.ZipInfo(name, _LONG_AGO)

@@ -1,8 +1,8 @@
-"""Decides which stack a function is in. A stack has room for 500 resources, and a template for 1 MB.
+"""Decides which stack a function is in. A stack may have 500 resources, and a template 1 MB.
 
-The first stack has everything that other stacks refer to: tables, queues, APIs, the distribution. It also has
-the workers, the founding drafts' functions, and those of the modules in `STAYING`. All other functions are in
-nested stacks, one for each API. A new file or module needs no entry here.
+The first stack has everything to which other stacks refer: tables, queues, APIs, the distribution. It also
+has the workers, the founding drafts' functions, and those of the modules in `STAYING`. All other functions
+are in nested stacks, one for each API. A new file or module needs no entry here.
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
 """
 
@@ -17,14 +17,15 @@ NESTED: tuple[Division, ...] = ("Clients", "Federation")
 """The nested stacks, in the order in which they are made and changed."""
 
 STAYING = frozenset(f"client_server.{module}" for module in ("account", "login", "media", "old_sync", "sync"))
-"""Modules of the client-server API that never moved, since concurrency is reserved for them.
+"""Modules of the client-server API that never moved, because concurrency is reserved for them.
 
-A function that moves exists twice while the stack is upgraded: CloudFormation makes what is new before it
-takes away what is old. There is not enough concurrency to reserve these parts twice.
+While the stack is upgraded, a moving function exists twice: CloudFormation creates new resources before it
+deletes old ones. There isn't enough concurrency to reserve these functions' share twice.
 """
 
 _NAMES = {"Clients": "client", "Federation": "federation"}
-"""What the names of a nested stack's functions have for their API: no function of the first stack had it."""
+"""The part that stands for the API in the names of a nested stack's functions. No function of the first stack
+had it."""
 
 
 def division_of(function: Function) -> Division:
@@ -36,11 +37,11 @@ def division_of(function: Function) -> Division:
 
 
 def api_name(function: Function) -> str:
-    """Return the part of a function's physical name that stands for its API. Followed by `-*` it matches all
-    of them.
+    """Return the part of a function's physical name that stands for its API. With `-*` added it matches all
+    of the API's functions.
 
-    A function in a nested stack has another name than it had in the first stack, so that both can exist
-    during an upgrade.
+    A function in a nested stack has a different name from the one that it had in the first stack, so that
+    both can exist during an upgrade.
     """
     division = division_of(function)
     return _NAMES[division] if division else function.name.partition("-")[0]

@@ -1,12 +1,12 @@
 """Builds the two layers into `build/layers`: our code, and its dependencies, for Lambda's Python on arm64.
 
-`python -m infra_cdk.layers` does it; the CDK runs it before each synthesis (`build` in cdk.json). A layer
-whose inputs haven't changed is left alone.
+`python -m infra_cdk.layers` does this; the CDK runs it before each synthesis (`build` in cdk.json). A layer
+whose inputs haven't changed isn't built again.
 
-The layers are made for short cold starts. Modules are compiled ahead where an interpreter of the runtime's
-version is installed, and imports that aren't needed at once are put off (`quickening`). The layer has only
-those services of botocore that are used, without documentation, because botocore searches through all it
-finds: the runtime's own copy has 400.
+The layers are made for short cold starts. If an interpreter of the runtime's version is installed, modules
+are compiled in advance. Imports that aren't needed at once are deferred (`quickening`). The layer has only
+those services of botocore that are used, without documentation, because botocore searches through all
+services that it finds: the runtime's own copy has 400.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ BUILD = ROOT / "build/layers"
 QUICKENING = ROOT / "infra_cdk/quickening"
 
 PYTHON = "3.14"
-"""The version that Lambda runs: what depends on it reads it here. docs/deploying.md tells how to try it."""
+"""The Python version of Lambda. Everything that depends on it reads it here. docs/deploying.md explains how
+to try another one."""
 PLATFORMS = (
     "manylinux_2_34_aarch64",
     "manylinux_2_28_aarch64",
@@ -59,14 +60,14 @@ RUNTIME: Mapping[str, str] = {
     "python_version": PYTHON,
     "sys_platform": "linux",
 }
-"""What requirements' markers find on Lambda."""
+"""The values of requirements' markers on Lambda."""
 
 NOT_SHIPPED = ("boto3", "pynamodb")
-"""Dependencies that functions never import: boto3 comes with the runtime, PynamoDB is for defining tables."""
+"""Dependencies that functions never import: boto3 is part of the runtime, PynamoDB is for defining tables."""
 SHIPPED_TOO = ("botocore",)
-"""What the runtime has, and we bring all the same, trimmed and pinned."""
+"""Packages that the runtime has, and that we bring all the same, trimmed and pinned."""
 SERVICES = ("apigatewaymanagementapi", "s3", "sesv2")
-"""The services that the functions call by botocore."""
+"""The services that the functions call with botocore."""
 
 QUICKENED = ("botocore", "urllib3")
 """Dependencies that every function imports, and that import much more than a function needs."""
@@ -79,7 +80,7 @@ MAY_WAIT = (
     "pathlib", "platform", "shlex", "shutil", "signal", "subprocess", "tempfile", "urllib.request",
     "urllib3.contrib", "uuid", "xml",
 )  # fmt: skip
-"""What they import at the top, and few calls of theirs need."""
+"""The modules that they import at the top, and that only a few of their functions need."""
 
 NO_PYTHON = (
     f"warning: no Python {PYTHON} on this machine (looked for python{PYTHON}, and asked uv), so the layers "
@@ -96,8 +97,8 @@ class Layers:
 
 
 def build(into: Path = BUILD, *, say: Callable[[str], None] = print) -> Layers:
-    """Build the layers whose inputs have changed, and return where they are. Raises CalledProcessError if
-    pip fails.
+    """Build the layers whose inputs have changed, and return their folders. Raises CalledProcessError if pip
+    fails.
     """
     interpreter = find_interpreter()
     if interpreter is None:
@@ -119,7 +120,7 @@ def build(into: Path = BUILD, *, say: Callable[[str], None] = print) -> Layers:
 
 
 def find_interpreter(version: str = PYTHON) -> str | None:
-    """Return the path of an interpreter of the runtime's version, or None."""
+    """Return the path of an interpreter of the runtime's version; None if there is none."""
     if found := shutil.which(f"python{version}"):
         return found
     if shutil.which("uv"):
@@ -148,8 +149,8 @@ def _contents(folder: Path) -> Iterable[bytes]:
 
 
 def _cached(folder: Path, digest: str, make: Callable[[Path], None]) -> Path:
-    """Return `folder`, made anew if its inputs (`digest`) changed. It is built aside, so a failure keeps
-    the old one.
+    """Return `folder`, built again if its inputs (`digest`) changed. It is built in a second folder, so a
+    failure keeps the old one.
     """
     mark = folder.with_suffix(".digest")
     if folder.is_dir() and mark.exists() and mark.read_text() == digest:
@@ -173,14 +174,16 @@ def _copy_code(folder: Path, interpreter: str | None) -> None:
 
 
 def copy_code(site: Path) -> None:
-    """Put our package into `site`, quickened."""
+    """Copy our package into `site`, quickened."""
     shutil.copytree(CODE, site, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"), dirs_exist_ok=True)
     quicken(site / "murmuration", ())
     add_support(site)
 
 
 def _compile(folder: Path, interpreter: str | None) -> None:
-    """Compile all modules, valid whatever their sources' times are: a layer's are those of its unpacking."""
+    """Compile all modules so that they are valid whatever the times of their sources: in a layer these are
+    the times of unpacking.
+    """
     if interpreter:
         subprocess.run(  # noqa: S603
             [interpreter, "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash",
@@ -216,14 +219,14 @@ def _for_the_runtime() -> list[str]:
 
 
 def trim(site: Path) -> None:
-    """Remove from the installed packages what functions don't need."""
+    """Remove everything from the installed packages that functions don't need."""
     trim_botocore(site / "botocore" / "data")
     for name in QUICKENED:
         quicken(site / name, MAY_WAIT)
 
 
 def trim_botocore(data: Path) -> None:
-    """Keep only the services that are used, in their newest version, and only the files' parts that a
+    """Keep only the services that are used, in their newest version, with only the parts that a
     client reads.
     """
     for entry in list(data.iterdir()):
@@ -246,17 +249,17 @@ def trim_botocore(data: Path) -> None:
 
 
 def _trim_file(path: Path) -> None:
-    """Write a service's file anew, unpacked and without documentation; examples and waiters go."""
+    """Rewrite a service's file, unpacked and without documentation. Examples and waiters are deleted."""
     content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     path.unlink()
     if not path.name.startswith(("examples", "waiters")):
         trimmed = _undocumented(json.loads(content))
         for parameter in trimmed.get("clientContextParams", {}).values():
-            parameter["documentation"] = ""  # which botocore demands
+            parameter["documentation"] = ""  # botocore requires it
         path.with_name(path.name.removesuffix(".gz")).write_text(_compact(trimmed))
 
 
-def _undocumented(value: Any) -> Any:
+def _undocumented(value: object) -> Any:
     if isinstance(value, dict):
         return {
             name: _undocumented(found)
@@ -266,7 +269,7 @@ def _undocumented(value: Any) -> Any:
     return [_undocumented(element) for element in value] if isinstance(value, list) else value
 
 
-def _compact(value: Any) -> str:
+def _compact(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
@@ -274,8 +277,8 @@ def _compact(value: Any) -> str:
 
 
 def shipped() -> list[str]:
-    """Return the names of the layer's packages: what pyproject.toml asks for, and what that needs on the
-    runtime.
+    """Return the names of the layer's packages: the dependencies in pyproject.toml, and their dependencies on
+    the runtime.
     """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [Requirement(text).name for text in project["dependencies"]]
@@ -293,9 +296,7 @@ def shipped() -> list[str]:
 
 
 def locked() -> str:
-    """Return the part of the lock file that the layer is made of. Raises LookupError for a package that it
-    lacks.
-    """
+    """Return the part of the lock file for the layer. Raises LookupError for a package that it lacks."""
     entries: dict[str, str] = {}
     for entry in re.split(r"\n(?=\S)", LOCK.read_text()):
         if match := re.match(r"([A-Za-z0-9._-]+)==", entry):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 GATEWAY_SECONDS = 29
-"""API Gateway gives up on an integration after this; a function that runs longer answers nobody."""
+"""API Gateway's time limit for an integration. If a function runs longer, its answer reaches nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +27,20 @@ class Facts:
 
 EXCEPTIONS: Mapping[str, Facts] = {
     "client_server.key_backup": Facts(memory=1769),
-    # It looks at the time and rings others: one at a time, as all its records are of one key.
+    # It reads the clock and rings workers. One at a time, because all its records have one key.
     "workers.clock": Facts(memory=256, timeout=60, concurrency=1),
-    # An event that couldn't be sent for the moment is wanted soon: somebody hangs up.
+    # An event that couldn't be sent is tried again soon: it may end a call.
     "workers.delayed_events": Facts(timeout=30, visibility=60),
     # A join of a large room brings a hundred megabytes of events.
     "workers.joins": Facts(memory=2048, timeout=900, attempts=3),
     "workers.schedules": Facts(timeout=900),
-    # Somebody may be waiting for the file; a copy of 100 MB takes seconds.
+    # A user may be waiting for the file; a copy of 100 MB takes seconds.
     "workers.uploads": Facts(timeout=120, visibility=130),
-    # They send to a hundred servers at once, or wait up to 50 s for one. While a message rests, so does its
-    # group; a message that is handled twice does no harm.
+    # They send to a hundred servers at once, or wait up to 50 s for one. While a message is hidden, so is its
+    # group; handling a message twice does no harm.
     "workers.sending": Facts(memory=512, timeout=120, visibility=150),
 }
-"""By the module's name. A backup of 400,000 keys has some 300 MB: passing it on takes a whole processor."""
+"""By the module's name. A backup of 400,000 keys has about 300 MB: passing it on takes a whole processor."""
 
 
 def facts(module: str) -> Facts:
@@ -51,14 +51,14 @@ def facts(module: str) -> Facts:
 
 
 HOLDING: Mapping[str, int] = {
-    # An app has two requests waiting for as long as it is open, and waiting is paid by memory.
+    # An app has two requests waiting for as long as it is open, and waiting is charged by memory.
     "client_server.sync.sliding_sync": 256,
 }
-"""The megabytes of functions that mostly wait, where functions hold waiting clients."""
+"""The memory in megabytes of functions that mostly wait, if functions hold waiting clients."""
 
 
 def memory(function: str, default: int, *, held: bool) -> int:
-    """Return the megabytes of a function such as `client_server.rooms.create_room`.
+    """Return the memory in megabytes of a function such as `client_server.rooms.create_room`.
 
     `default` is the deployment's setting. `held` says that functions hold waiting clients.
     """
@@ -67,16 +67,16 @@ def memory(function: str, default: int, *, held: bool) -> int:
 
 
 LEAST_UNRESERVED = 100
-"""How many invocations at once AWS keeps free of reservations."""
+"""How many concurrent invocations AWS keeps unreserved."""
 
 SHARES: Mapping[str, int] = {
-    # They wait for news: up to 25 s for each request.
+    # They wait for updates: up to 25 s for each request.
     "client_server.sync.sync": 16,
     "client_server.sync.sliding_sync": 16,
     "client_server.old_sync.get_events": 3,
     "client_v1.old_sync.get_events": 3,
     "client_v2.sync.get_events": 3,
-    # They decode images, carry megabytes, or wait up to 15 s for an upload.
+    # They decode images, transfer megabytes, or wait up to 15 s for an upload.
     "client_server.media.get_content_thumbnail_authed": 5,
     "client_server.media.get_content_thumbnail": 1,
     "client_server.media.get_content_authed": 5,
@@ -88,19 +88,17 @@ SHARES: Mapping[str, int] = {
     # They wait up to 10 s for web sites.
     "client_server.url_previews.get_url_preview_authed": 1,
     "client_server.url_previews.get_url_preview": 1,
-    # They hash passwords, for anybody.
+    # They hash passwords, for any client.
     "client_server.login.login": 3,
     "client_server.account.change_password": 1,
     "client_v1.login.login": 1,
     # It waits for identity providers.
     "client_server.login.finish_sso": 1,
 }
-"""Percent of the account's concurrency for each function that can be held for long; no others starve by them.
-
-docs/decisions_deployment.md explains the numbers.
-"""
+"""Percent of the account's concurrency for each function that can be occupied for long, so that no others are
+blocked. docs/decisions_deployment.md explains the numbers."""
 HELD_SYNC_SHARE = 40
-"""The share of /sync where each waiting client holds a function."""
+"""The share of /sync if each waiting client holds a function."""
 WORKERS: Mapping[str, int] = {
     # Each message invokes one, and they wait for other servers and for gateways.
     "workers.joins.join_remote_room": 1,
@@ -108,14 +106,14 @@ WORKERS: Mapping[str, int] = {
     "workers.queues.work_through_pdus": 1,
     "workers.sending.send_transactions": 1,
 }
-"""The same of queues' workers, where there is enough for all."""
+"""The same for queues' workers, if there is enough for all."""
 
 
 def reserved(account_concurrency: int, *, held: bool) -> Mapping[str, int]:
-    """Return how many invocations each function in `SHARES` may have at once, by its module and name.
+    """Return how many concurrent invocations each function in `SHARES` may have, by its module and name.
 
-    `account_concurrency` is the account's quota; `held` says that waiting clients hold functions. Where that
-    would leave less unreserved than AWS demands, nothing is reserved for workers, or nothing at all.
+    `account_concurrency` is the account's quota; `held` says that waiting clients hold functions. If that
+    would leave less unreserved than AWS requires, nothing is reserved for workers, or nothing at all.
     """
     shares = {**SHARES, **({"client_server.sync.sync": HELD_SYNC_SHARE} if held else {})}
     for some in ({**shares, **WORKERS}, shares):

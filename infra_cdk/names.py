@@ -1,4 +1,4 @@
-"""How resources are named: `<prefix>-<api>-<operation>` for functions, `<prefix>-<name>` for the rest.
+"""The names of resources: `<prefix>-<api>-<operation>` for functions, `<prefix>-<name>` for the rest.
 
 The worker of a queue is `<prefix>-queue-<queue>`: code that queues a message invokes it by that name.
 """
@@ -22,11 +22,13 @@ LONGEST_COMMENT = 128
 https://docs.aws.amazon.com/cloudfront/latest/APIReference/API_DistributionConfig.html
 """
 LONGEST_REGION = 24
-"""Characters that a region's name may take; the longest today has 14."""
+"""How many characters the name of a region may have; the longest today has 14."""
 
 
 def function_name(settings: Settings, function: Function) -> str:
-    """Return a function's physical name; one that would be too long ends in a digest of what is cut off."""
+    """Return a function's physical name. One that would be too long ends with a digest of the removed
+    part.
+    """
     if isinstance(function.route, Queue):
         return worker_name(settings, function.route.name)
     name = f"{settings.prefix}-{api_name(function)}-{function.name.partition('-')[2]}"
@@ -46,8 +48,8 @@ def queue_name(settings: Settings, name: str, fifo: bool) -> str:
 
 
 def global_name(settings: Settings, name: str) -> Any:
-    """Return a name for a CloudFront resource. Such names count for the whole account, so it contains the
-    region.
+    """Return a name for a CloudFront resource. It contains the region, because such names must be unique in
+    the whole account.
     """
     return Fn.sub(f"{settings.prefix}-${{AWS::Region}}-{name}")
 
@@ -62,8 +64,8 @@ def distribution_comment(settings: Settings) -> Any:
 
 
 def logical_id(*parts: str) -> str:
-    """Return a logical ID, such as `FunctionClientServerLogin`, made of the words between `.`, `-`, `_`,
-    `/` and `$`.
+    """Return a logical ID such as `FunctionClientServerLogin`, made of the words between `.`, `-`, `_`, `/`
+    and `$`.
     """
     words = "-".join(parts).translate(str.maketrans("._/$", "----")).split("-")
     return "".join(word[:1].upper() + word[1:] for word in words)

@@ -19,19 +19,19 @@ from pydantic import (
 
 
 class SettingsError(Exception):
-    """The context lacks a setting or has a wrong one; the message has a line for each."""
+    """The context lacks a setting or has a wrong one. The message has a line for each."""
 
 
 MOST_POST_BYTES = 10_000_000
-"""The largest upload that API Gateway takes."""
+"""The largest upload that API Gateway accepts."""
 MAX_PROVIDERS_BYTES = 2_500
-"""A function's environment has 4 KB in all."""
+"""A function's environment has 4 KB in total."""
 MAX_SERVERS_BYTES = 400
-"""Of each list of servers, for the same reason."""
+"""The maximum length of each list of servers, for the same reason."""
 
 
-def _list(value: Any) -> Any:
-    """A list as it is written on a command line: `a,b`."""
+def _list(value: object) -> Any:
+    """Return a list from its form on a command line: `a,b`."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
@@ -54,18 +54,18 @@ def _moment(value: str) -> str:
     return value
 
 
-def _flows(value: Any) -> Any:
-    """Flows as they are written on a command line: `a,b c`."""
+def _flows(value: object) -> Any:
+    """Return flows from their form on a command line: `a,b c`."""
     return [_list(flow) for flow in value.split()] if isinstance(value, str) else value
 
 
-def _providers(value: Any) -> Any:
-    """Identity providers as they are written on a command line: JSON."""
+def _providers(value: object) -> Any:
+    """Return identity providers from their form on a command line: JSON."""
     return json.loads(value) if isinstance(value, str) else value
 
 
 def _is_within(name: str, zone: str) -> bool:
-    """Return whether a host name is a zone's own or below it."""
+    """Return whether a host name is that of a zone, or below it."""
     return name == zone or name.endswith(f".{zone}")
 
 
@@ -75,142 +75,149 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     server_name: Annotated[str, AfterValidator(_server_name)]
-    """What follows the colon in user IDs. It can't be changed later."""
+    """The part after the colon in user IDs. It can't be changed later."""
     stage: Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,15}$")] = "prod"
-    """Several deployments of one account differ in it; each physical name has it."""
+    """The part in which several deployments of one account differ; each physical name has it."""
     domain: str = ""
-    """The host name that clients and servers connect to; CloudFront's own where there is none."""
+    """The host name to which clients and servers connect; CloudFront's own if there is none."""
     certificate_arn: str = ""
-    """A certificate for `domain`, in us-east-1, as CloudFront demands."""
+    """A certificate for `domain`, in us-east-1, as CloudFront requires."""
     zone: str = ""
-    """The Route 53 zone that has `domain`, such as example.org: certificate and records are made in it."""
+    """The Route 53 zone that has `domain`, such as example.org: certificate and records are created in it."""
     zone_id: Annotated[str, Field(pattern="^(Z[A-Z0-9]+)?$")] = ""
-    """The zone's ID, as `aws route53 list-hosted-zones` shows it behind `/hostedzone/`."""
+    """The zone's ID, which `aws route53 list-hosted-zones` shows after `/hostedzone/`."""
     serve_server_name: bool = True
     """Whether the server name, if it is in `zone`, leads here too, for its well-known files.
 
-    It doesn't where a web site is: that serves the files itself.
+    It doesn't if a web site is there, which then serves the files itself.
     """
     registration: Literal["open", "closed", "token"] = "closed"
     rate_limits: bool = True
     media_max_bytes: Annotated[int, Field(ge=65_536, le=MOST_POST_BYTES)] = MOST_POST_BYTES
-    """The largest upload: API Gateway takes 10 MB."""
+    """The largest upload. API Gateway accepts 10 MB."""
     media_put_max_bytes: Annotated[int, Field(ge=0, le=500_000_000)] = 100_000_000
     """The largest upload by PUT to a media ID that was created before: 0, or more than 10 MB.
 
-    CloudFront stores what has more than 10 MB. With 0, or a lower `media_max_bytes`, it takes nothing.
+    CloudFront stores uploads of more than 10 MB. With 0, or a lower `media_max_bytes`, it stores none.
     """
     media_quota_bytes: Annotated[int, Field(ge=0)] = 5_000_000_000
-    """What one user may upload in all; 0 for no bound."""
+    """How much one user may upload in total; 0 for no limit."""
     remote_media_max_bytes: Annotated[int, Field(ge=65_536, le=209_715_200)] = 104_857_600
-    """The largest file of another server that is fetched: in 24 s, by way of a function's disk of 512 MB."""
+    """The largest file of another server that is fetched: within 24 s, through a function's disk of
+    512 MB."""
     remote_media_days: Annotated[int, Field(ge=2, le=3_650)] = 30
-    """How long other servers' media are kept after they were last used."""
+    """How long other servers' media are kept after their last use."""
     local_media_days: Annotated[int, Field(ge=0, le=36_500)] = 0
-    """After how many days without use this server's own files are deleted; 0 keeps them for ever."""
+    """After how many days without use this server's own files are deleted; 0 for never."""
     federated_presence: bool = False
-    """Whether other servers are told who is online, and are believed: it costs more than all messages."""
+    """Whether presence is exchanged with other servers. It costs more than all messages."""
     url_previews: bool = True
-    """Whether clients may have the server look at a URL, so that they can show what is there."""
+    """Whether clients may request previews of URLs."""
     unauthenticated_media_before: Annotated[str, AfterValidator(_moment)] = ""
     """Media uploaded before this time, such as 2026-01-31T12:00:00Z, stay readable without a token."""
     turn_uris: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()
     turn_ttl: Annotated[int, Field(ge=60)] = 86_400
     identity_server_url: str = ""
     mail_sender: str = ""
-    """The address that mail comes from; its domain must be verified with SES. No mail is sent without one."""
+    """The address from which mail is sent. Its domain must be verified with SES. Without it no mail
+    is sent."""
     login_flows: Annotated[tuple[tuple[str, ...], ...], BeforeValidator(_flows)] = ()
-    """By which flows users log in, each a list of stages; without any, by each means that there is."""
+    """The flows by which users log in, each a list of stages; if empty, all that the other settings allow."""
     identity_providers: Annotated[tuple[dict[str, Any], ...], BeforeValidator(_providers)] = ()
-    """Where else users may log in: `murmuration.accounts.sso.identity_providers` says what is said of each.
+    """The identity providers by which users may log in: `murmuration.accounts.sso.identity_providers`
+    describes the fields.
 
-    The client secrets are no settings: they're put into SSM, as `identity-provider-<id>`.
+    The client secrets aren't settings: put them into SSM, as `identity-provider-<id>`.
     """
     sso_trusted_clients: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()
-    """To clients whose URLs begin so, a single sign-on leads without asking whether the user knows them."""
+    """Single sign-on redirects to clients whose URLs begin with one of these without asking the user."""
     support_admin: str = ""
-    """A user ID or an address of mail at which the server's administrators are reached."""
+    """A user ID or mail address for contacting the server's administrators."""
     support_security: str = ""
-    """The same for who cares for its security."""
+    """The same for security matters."""
     support_page: str = ""
     """A page that helps the server's users."""
     alarm_email: str = ""
-    """Who hears of alarms."""
+    """The mail address that gets alarms."""
     hourly_budget: Annotated[int, Field(ge=1_000, le=1_000_000_000)] = 240_000
-    """What a user, or an address without an account, may cost an hour, in microdollars."""
+    """How much a user, or an address without an account, may cost in an hour, in microdollars."""
     federation_budget: Annotated[int, Field(ge=0, le=1_000_000)] = 20
-    """What all other servers together may cost a month, in dollars; past it they wait; 0 for no bound."""
+    """How much all other servers together may cost in a month, in dollars; beyond it they have to wait. 0 for
+    no limit."""
     metrics: bool = False
-    """Whether the functions write metrics into their logs. CloudWatch asks $0.30 a month for each."""
+    """Whether the functions write metrics into their logs. CloudWatch charges $0.30 a month for each."""
     empty_room_days: Annotated[int, Field(ge=0, le=36_500)] = 30
-    """After how many days a room that all have left is deleted, with its history; 0 for never."""
+    """After how many days a room that everybody left is deleted, with its history; 0 for never."""
     retention: bool = False
-    """Whether messages are purged when they are as old as their room says (`m.room.retention`)."""
+    """Whether messages are purged when they reach the age that their room sets (`m.room.retention`)."""
     retention_default_days: Annotated[int, Field(ge=0, le=36_500)] = 0
-    """How long rooms that say nothing keep their messages; 0 for ever."""
+    """How long rooms that set no lifetime keep their messages; 0 for ever."""
     retention_shortest_days: Annotated[int, Field(ge=0, le=36_500)] = 1
-    """How long messages are kept at least, whatever their room says."""
+    """How long messages are kept at least, whatever their room sets."""
     retention_longest_days: Annotated[int, Field(ge=0, le=36_500)] = 0
-    """How long messages are kept at most in rooms that say something; 0 for no bound."""
+    """How long messages are kept at most in rooms that set a lifetime; 0 for no limit."""
     default_room_version: Literal["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"] = "12"
-    """The version of rooms whose creators ask for none. Some clients can't send into version 12 yet."""
+    """The version of rooms whose creators request none. Some clients can't send into version 12 yet."""
     event_delay_max: Annotated[int, Field(ge=0, le=31_536_000)] = 86_400
-    """How many seconds before its time an event may be scheduled; 0 for no delayed events."""
+    """How many seconds ahead an event may be scheduled; 0 for no delayed events."""
     livekit_service_url: Annotated[str, Field(pattern="^(https://.+)?$")] = ""
-    """The service that gives clients tokens for calls by LiveKit, as Element Call needs it."""
+    """The service that gives clients tokens for LiveKit calls, as Element Call needs it."""
     federation: bool = True
-    """Whether there are rooms shared with other servers."""
+    """Whether the server federates."""
     federation_allow: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()
-    """Globs of server names; with any, no other servers are spoken with."""
+    """Globs of server names. If there are any, this server communicates with no other servers."""
     federation_deny: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()
-    """Globs of the names of servers that aren't spoken with, whatever `federation_allow` says."""
+    """Globs of the names of servers with which it doesn't communicate, whatever `federation_allow` says."""
     federation_max_members: Annotated[int, Field(ge=0)] = 20_000
-    """How many members a room may have that a user joins by another server; 0 is no bound."""
+    """How many members a room may have that a user joins through another server; 0 for no limit."""
     key_notaries: Annotated[tuple[str, ...], BeforeValidator(_list)] = ("matrix.org",)
-    """Servers that are asked for the keys of those that can't be reached."""
+    """Servers that are asked for the keys of unreachable ones."""
     waiting: Literal["held", "parked"] = "parked"
-    """Where clients wait for news: in a function's invocation, or on their queue without one."""
+    """Where clients wait for updates: in a function's invocation, or on their queue without one."""
     waits: Literal["edge", "rest"] = "edge"
-    """What stands between CloudFront and the queue of a client that is parked: nothing, or a REST API.
+    """How CloudFront reaches the queue of a parked client: directly, or through a REST API.
 
-    At the edge CloudFront asks SQS itself, which costs a third, and the REST API only where SQS refuses. Its
-    requests aren't signed, so the queues let everybody receive who knows a secret, and aren't encrypted. In
-    them are numbers of registrations only.
+    At the edge CloudFront asks SQS itself, which costs a third, and the REST API only if SQS refuses. Its
+    requests aren't signed, so the queues let everybody receive who knows a secret, and aren't encrypted. They
+    contain only numbers of registrations.
     """
     stored_forms: Literal["now", "before"] = "now"
-    """In which form items are written: as this release does it, or as the one before did."""
+    """In which form items are written: that of this release, or that of the previous one."""
     api: Literal["http", "rest"] = "http"
-    """Which APIs have functions' routes. An HTTP API costs two sevenths of a REST API."""
+    """The kind of APIs that have functions' routes. An HTTP API costs two sevenths of a REST API."""
     memory: Annotated[int, Field(ge=128, le=10_240)] = 512
-    """Megabytes of a function, where `modules` says nothing else. The CPU comes in proportion."""
+    """The memory of a function in megabytes, unless `modules` sets it. The CPU is proportional to it."""
     account_concurrency: Annotated[int, Field(ge=0)] = 0
     """How many functions may run at once in the account, by its quota; 0 while that isn't known.
 
-    Parts of it are reserved for functions that callers can occupy for long; of less than about 300 nothing
-    is. AWS refuses to reserve what the account doesn't have, and a new account may run ten functions at once.
-    So a first deployment reserves nothing, and `murmuration doctor` tells when there is enough.
+    Parts of it are reserved for functions that callers can occupy for long; if it is less than about 300,
+    nothing is reserved. AWS refuses to reserve what the account doesn't have, and a new account may run ten
+    functions at once. So a first deployment reserves nothing, and `murmuration doctor` says when there is
+    enough.
     """
     requests_per_second: Annotated[int, Field(ge=1, le=10_000)] = 2_000
-    """What each method of each API answers at most: a stage's throttle counts by method, not in all.
+    """How many requests a second each method of each API accepts: a stage's throttle counts for each method.
 
-    2,000 people with three devices each wake 300 times a second, and their devices all at once where
-    something happens in a room of them all. No total follows from it, so it bounds no bill.
+    2,000 people with three devices each wake 300 times a second, and all their devices at once if something
+    happens in a room with all of them. It implies no total, so it doesn't limit a bill.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html
     """
     federation_requests_per_second: Annotated[int, Field(ge=1, le=10_000)] = 500
-    """The same for the API that other servers call; a flood of theirs leaves users' requests alone."""
+    """The same for the API that other servers call, so that a flood of theirs doesn't affect users'
+    requests."""
     monthly_budget: Annotated[int, Field(ge=0, le=1_000_000)] = 50
-    """US dollars that the account may cost a month before AWS mails `alarm_email`; 0 for no budget."""
+    """How many US dollars the account may cost in a month before AWS mails `alarm_email`; 0 for no budget."""
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "WARN"
     """At INFO, Lambda's own lines for each invocation cost more than the invocation."""
     log_retention_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 180, 365] = 30
     protected: bool = False
-    """Whether AWS refuses to delete tables and stack. Set it once the deployment stands.
+    """Whether AWS refuses to delete tables and stack. Set it after the first deployment.
 
-    A first deployment that failed could not be cleaned up with it. `murmuration doctor` reminds of it.
+    With it, a first deployment that failed could not be cleaned up. `murmuration doctor` reminds the operator
+    of it.
     """
     ephemeral: bool = False
-    """Whether `cdk destroy` deletes the data too: for tries and tests only."""
+    """Whether `cdk destroy` deletes the data too: only for trials and tests."""
 
     @model_validator(mode="after")
     def _domain_with_certificate(self) -> Settings:
@@ -236,7 +243,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _logins_that_work(self) -> Settings:
-        """Refuse settings with which the functions would fail as soon as somebody logs in."""
+        """Refuse settings with which the functions would fail as soon as a user logs in."""
         from murmuration.accounts.login_flows import read_login_flows
         from murmuration.accounts.sso.identity_providers import read_providers
         from murmuration.settings import SettingsError as Refused
@@ -267,7 +274,7 @@ class Settings(BaseModel):
     def most_put_bytes(self) -> int:
         """The largest upload that CloudFront stores; 0 if it stores none.
 
-        An operator who allows less than API Gateway takes doesn't want larger files by another way.
+        An operator who sets a lower limit than API Gateway's doesn't want larger files in another way.
         """
         return self.media_put_max_bytes if self.media_max_bytes >= MOST_POST_BYTES else 0
 
@@ -307,7 +314,7 @@ class Settings(BaseModel):
 
     @property
     def prefix(self) -> str:
-        """The beginning of each physical name."""
+        """The prefix of each physical name."""
         return f"murmuration-{self.stage}"
 
 

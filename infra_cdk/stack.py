@@ -135,14 +135,14 @@ def _make_nested(
 
 
 MAX_ENVIRONMENT_BYTES = 4_096
-"""What all variables of a function may have together.
+"""The maximum size of all variables of a function together.
 
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 """
 MOST_PUT = 100_000_000
-"""The largest upload by PUT if a function's environment says nothing of it (`murmuration.settings`)."""
+"""The largest upload by PUT if a function's environment doesn't set it (`murmuration.settings`)."""
 OVERHEAD_BYTES = 6
-"""Quotes, a colon and a comma: AWS doesn't say whether it counts them."""
+"""The size of quotes, a colon and a comma: AWS doesn't document whether it counts them."""
 
 
 def retention(settings: Settings) -> Mapping[str, str]:
@@ -218,5 +218,5 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
 
 
 def _longest(value: Any) -> int:
-    """Return the most bytes that a variable's value can have: 130 for one that only the deployment knows."""
+    """Return the maximum length of a variable's value: 130 for one that only the deployment knows."""
     return len(value.encode()) if isinstance(value, str) and not Token.is_unresolved(value) else 130

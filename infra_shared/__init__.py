@@ -1,4 +1,4 @@
-"""What the deployment and the local cloud share: grants, mapping templates, the viewer function.
+"""Code that the deployment and the local cloud share: grants, mapping templates, the viewer function.
 
-Nothing here imports either.
+Nothing here imports either of them.
 """

@@ -1,7 +1,7 @@
-"""Decides which API has a path: CloudFront chooses one by these patterns.
+"""Decides which API has a path. CloudFront chooses one by these patterns.
 
-An API has room for a limited number of paths (`infra_cdk.parts.api`). A pattern is CloudFront's: `*` stands
-for any characters, including `/`. The first pattern that matches counts, both here and in CloudFront.
+The number of paths in an API is limited (`infra_cdk.parts.api`). The patterns are CloudFront's: `*` stands
+for any characters, including `/`. The first pattern that matches is used, both here and in CloudFront.
 https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/DownloadDistValuesCacheBehavior.html
 """
 
@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 Part = Literal["", "Drafts", "Federation", "Keys", "Media", "Rooms"]
-"""The APIs of the founding drafts, other servers, keys, media and rooms, and the one for all the rest."""
+"""The APIs of the founding drafts, other servers, keys, media and rooms, and the one for all other paths."""
 
 PATTERNS: tuple[tuple[str, Part], ...] = (
     ("/_matrix/federation/*", "Federation"),
@@ -19,7 +19,8 @@ PATTERNS: tuple[tuple[str, Part], ...] = (
     ("/_matrix/client/api/*", "Drafts"),
     ("/_matrix/client/v2/*", "Drafts"),
     ("/_matrix/media/*", "Media"),
-    # What the viewer function makes of large uploads below /_matrix/media: they stay with that path's origin.
+    # The paths to which the viewer function rewrites large uploads below /_matrix/media: they keep that
+    # path's origin.
     ("/uploads*", "Media"),
     ("/_matrix/client/*/media/*", "Media"),
     ("/_matrix/client/*/rooms/*", "Rooms"),

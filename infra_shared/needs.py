@@ -1,8 +1,7 @@
 """Finds the permissions that a request to AWS needs, in the words of `grants`.
 
 Plain Python, without the CDK. The deployment translates these words into IAM actions. The local cloud and the
-recorder of tests derive them from requests. So the deployment grants the same permissions that tests
-exercise.
+tests' recorder derive them from requests. So the deployment grants the same permissions that tests exercise.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ ACTIONS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 
 
 class Need(NamedTuple):
-    """Permission to do `action`, a word of ACTIONS, to `resource`, a logical name or `table/index`."""
+    """The permission to do `action`, a word of ACTIONS, to `resource`, a logical name or `table/index`."""
 
     kind: str
     resource: str
@@ -111,7 +110,7 @@ _OBJECT_ACTIONS: Final = {
 
 
 class UnknownRequest(Exception):
-    """There is no word for the permission that a request needs: add one to `needs` and ACTIONS."""
+    """No word exists for the permission that a request needs: add one to `needs` and ACTIONS."""
 
 
 def needs(service: str, operation: str, parameters: Mapping[str, Any], prefix: str) -> Iterator[Need]:
@@ -185,6 +184,6 @@ def _object_needs(operation: str, parameters: Mapping[str, Any]) -> Iterator[Nee
         yield Need(OBJECTS, resource, _OBJECT_ACTIONS[operation])
 
 
-def _copied_key(source: Any) -> str:
+def _copied_key(source: object) -> str:
     """Return the key in a CopySource. botocore writes bucket and key as one path."""
     return str(source["Key"]) if isinstance(source, Mapping) else str(source).lstrip("/").partition("/")[2]

@@ -1,31 +1,32 @@
-"""Waiting without compute: the REST API's route straight onto a device's wake queue.
+"""Waiting without a function: the REST API's route directly to a device's wake queue.
 
 Plain data, without the CDK, so that the local gateway runs the same templates. The viewer function sends a
-/sync whose token is marked here (`murmuration.sync.marks` says what is in it), with the query
+/sync with a marked token here (`murmuration.sync.marks` explains marks), with the query
 
     wait   how long to wait, in seconds
-    keep   the token to go on with when nothing came, but for the time that is put behind it
-    call   the token that says: come and look
-    keys   what the answer says of the device's keys, as base64
+    keep   the token with which to continue if nothing came; the time of the answer is added to it
+    call   the token with which the client comes to a function
+    keys   the part of the answer about the device's keys, as base64
 
-The answer is an empty /sync. Only SQS's answer that nothing came brings the token to go on with. All else
-is answered with the token that says to come: a ring, and what SQS refuses, because the queue is gone or too
-many ask. SQS's answer reaches the template as base64: the API has media of all kinds, so all is binary to it,
-which `CONVERT_TO_TEXT` encodes.
+The answer is an empty /sync. Only if SQS answers that nothing came, it has the token with which to continue.
+For everything else it has the token with which to come to a function: for a ring, and if SQS refuses, because
+the queue is gone or there are too many requests. SQS's answer reaches the template as base64: the API has
+media of all types, so everything is binary to it, and `CONVERT_TO_TEXT` encodes it.
 
-REST keeps one integration response for each status code of a method. So there is one, for whatever SQS
-answers, and its template tells the cases apart (`integration_responses` says what an import keeps).
+REST keeps one integration response for each status code of a method. So there is only one, for all of SQS's
+answers, and its template distinguishes the cases (`integration_responses` says what an import keeps).
 
-Where clients wait at the edge, this is what CloudFront asks when SQS refuses it (`edge_waits`). Then the path
-is the queue's name, and the rest comes in headers.
+If clients wait at the edge, CloudFront uses this route when SQS refuses its own request (`edge_waits`). Then
+the path is the queue's name, and the rest comes in headers.
 
-A request of sliding sync is a POST, whose answers are good for one body only. The mapping template compares
+A request of sliding sync is a POST, whose answers are valid for one body only. The mapping template compares
 the body's digest with that in the mark (`murmuration.sliding_sync.marks`), which is one more parameter,
-`digest`. Where they differ it asks SQS for a wait that SQS refuses, and the client is sent to the function.
-`keys` is then all that a quiet answer says, and what is between two `~` is left out where a client is called.
+`digest`. If they differ it sends SQS a request that SQS refuses, and the client is sent to the function.
+`keys` is then the whole text of a quiet answer, and the part between two `~` is left out if a client is
+called.
 
-A ring stays in its queue (no visibility timeout, nobody deletes it), so that all who hold the mark get it;
-who was away for long is sent to look by the viewer function.
+A ring stays in its queue (there is no visibility timeout, and nobody deletes it), so that everybody who has
+the mark gets it. The viewer function sends a client that was away for long to the function.
 """
 
 from __future__ import annotations
@@ -42,14 +43,14 @@ TEMPLATES = Path(__file__).with_name("templates")
 PATH = "/parked/{queue}"
 PATH_AT_EDGE = "/{queue}"
 QUEUE_PREFIX = "wake-2-"
-"""What the names of wake queues begin with, behind the deployment's prefix."""
+"""The prefix of wake queues' names, after the deployment's prefix."""
 PARAMETERS = ("wait", "keep", "call", "keys")
 SLIDING_PARAMETERS = (*PARAMETERS, "digest")
 WAIT_SECONDS = 29
 
 
 def template(name: str, prefix: str = "") -> str:
-    """Return the mapping template `name`; its parameters' names begin with `prefix`.
+    """Return the mapping template `name`, whose parameters' names begin with `prefix`.
 
     The template of a request makes a form, so its lines are joined.
     """
@@ -60,7 +61,7 @@ def template(name: str, prefix: str = "") -> str:
 
 
 def operations(
-    uri: Any, credentials: Any, headers: Mapping[str, str], *, at_edge: bool = False
+    uri: object, credentials: object, headers: Mapping[str, str], *, at_edge: bool = False
 ) -> dict[str, Any]:
     """Return the OpenAPI operations at `PATH`, or at `PATH_AT_EDGE`: GET for /sync, and POST for sliding
     sync.
@@ -72,14 +73,19 @@ def operations(
 
 
 def operation(
-    uri: Any, credentials: Any, headers: Mapping[str, str], *, at_edge: bool = False, slides: bool = False
+    uri: object,
+    credentials: object,
+    headers: Mapping[str, str],
+    *,
+    at_edge: bool = False,
+    slides: bool = False,
 ) -> dict[str, Any]:
-    """Return the OpenAPI operation for those who wait by /sync, or by sliding sync; it answers with
-    `headers`.
+    """Return the OpenAPI operation for waiting by /sync or, with `slides`, by sliding sync.
 
-    `uri` is the queues' `arn:…:apigateway:…:sqs:path/<account>/<prefix>-wake-2-{queue}`, at the edge with
-    `{queue}` for the whole name; `credentials` is the ARN of a role that lets API Gateway receive messages
-    from queues of that prefix.
+    It answers with `headers`. `uri` is the queues'
+    `arn:…:apigateway:…:sqs:path/<account>/<prefix>-wake-2-{queue}`, at the edge with `{queue}` for the whole
+    name; `credentials` is the ARN of a role that lets API Gateway receive messages from queues of that
+    prefix.
     """
     prefix = edge_waits.HEADER_PREFIX if at_edge else ""
     kind = "sliding" if slides else "wait"
@@ -129,7 +135,7 @@ class IntegrationResponse:
     converts_to_text: bool
 
     def fits(self, status: int) -> bool:
-        """Return whether its pattern matches a status that the integration answered with."""
+        """Return whether its pattern matches a status of the integration's answer."""
         return bool(self.pattern) and re.fullmatch(self.pattern, str(status)) is not None
 
 
@@ -157,9 +163,7 @@ def integration_responses(integration: Mapping[str, Any]) -> tuple[IntegrationRe
 
 
 def chosen_response(responses: tuple[IntegrationResponse, ...], status: int) -> IntegrationResponse | None:
-    """Return the response that fits an integration's status; None if none fits, which REST answers with
-    500.
-    """
+    """Return the response for an integration's status; None if none matches, which REST answers with 500."""
     fitting = (response for response in responses if response.fits(status))
     default = next((response for response in responses if not response.pattern), None)
     return next(fitting, default)

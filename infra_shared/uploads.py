@@ -1,8 +1,8 @@
-"""Uploads past a function's 6 MB: the REST API's integration with the bucket.
+"""Uploads beyond a function's 6 MB: the REST API's integration with the bucket.
 
 Plain data, without the CDK, so that the local gateway runs the same. If an upload's body is larger than a
 function accepts, the viewer function sends it to `/uploads`. There the gateway first asks the route's
-function, as an authorizer (`murmuration.endpoint.uploads` describes its answer). Then it puts the body into
+function, as an authorizer (`murmuration.endpoint.uploads` describes its answer). Then it stores the body in
 the bucket, which refuses to overwrite an object. A template makes the client's answer from the authorizer's.
 
 For a refused upload, the authorizer names a key to which the gateway's role may not write. So the body isn't
@@ -20,15 +20,15 @@ from infra_shared.parking import TEMPLATES
 
 PREFIX = "/uploads"
 FOLDER = "media"
-"""What the keys of stored uploads begin with, and all that the gateway may write."""
+"""The prefix of the keys of stored uploads. The gateway may write nothing else."""
 AUTHORIZER = "large-uploads"
 LARGE_BYTES = 4_194_304
-"""What has more goes this way; `viewer.js` has the number too."""
+"""Larger bodies take this way; `viewer.js` has the number too."""
 MOST_POST_BYTES = 10_000_000
-"""What API Gateway takes. What has more can go from CloudFront into the bucket (`viewer.js`)."""
+"""The maximum of API Gateway. Larger bodies can go from CloudFront into the bucket (`viewer.js`)."""
 SECONDS = 29
 STATUSES = (400, 401, 403, 404, 409, 413, 429, 500, 503)
-"""With which a function may refuse an upload; the template knows no others."""
+"""The statuses with which a function may refuse an upload; the template knows no others."""
 
 
 def template() -> str:
@@ -48,7 +48,7 @@ def path_parameters(path: str) -> list[dict[str, Any]]:
     return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
 
 
-def operation(path: str, uri: Any, credentials: Any, headers: Mapping[str, str]) -> dict[str, Any]:
+def operation(path: str, uri: object, credentials: object, headers: Mapping[str, str]) -> dict[str, Any]:
     """Return the OpenAPI operation for uploads at `path`, which answers with `headers`.
 
     `uri` is the bucket's `arn:…:apigateway:…:s3:path/<bucket>/{folder}/{media}/{name}`, `credentials` the ARN
@@ -84,7 +84,7 @@ def operation(path: str, uri: Any, credentials: Any, headers: Mapping[str, str])
     }
 
 
-def security_scheme(function_uri: Any, credentials: Any) -> dict[str, Any]:
+def security_scheme(function_uri: object, credentials: object) -> dict[str, Any]:
     """Return the authorizer, which the gateway invokes at `function_uri`. Its answers aren't cached."""
     return {
         "type": "apiKey",

@@ -1,5 +1,5 @@
 """The local cloud: serves the functions in `functions/` on one machine as AWS would.
 
-What must live here: the gateway's, Lambda's and the event sources' behaviour, limits and quirks included, and
-the AWS services that the functions call. What must not: anything about Matrix.
+This package has the behaviour of the gateway, Lambda and the event sources, including limits and quirks, and
+the AWS services that the functions call. It has nothing about Matrix.
 """

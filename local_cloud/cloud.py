@@ -1,4 +1,4 @@
-"""The local cloud put together: starts its parts in order, stops them in the reverse."""
+"""The whole local cloud: starts its parts in order, stops them in reverse order."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ Say = Callable[[str], None]
 
 
 class Cloud:
-    """One local cloud in this process. There can be one at a time: botocore and the environment are shared.
+    """One local cloud in this process. There can be only one at a time, because botocore and the environment
+    are shared.
 
     `functions` replaces discovery in tests; `tables` replaces the product's tables.
     """
@@ -75,7 +76,7 @@ class Cloud:
         self._streamed: set[str] = set()
 
     def start(self) -> None:
-        """Start everything; on failure nothing stays behind. Raises what the parts raise."""
+        """Start everything. If that fails, everything is stopped again. Raises what the parts raise."""
         try:
             self._start()
         except BaseException:
@@ -83,7 +84,7 @@ class Cloud:
             raise
 
     def stop(self) -> None:
-        """Stop everything, requests in progress within about a second."""
+        """Stop everything, including requests in progress, within about a second."""
         self._cleanup.close()
 
     def _start(self) -> None:
@@ -98,7 +99,7 @@ class Cloud:
         later(self.folder.close)
         store = Store(self.folder.store)
         later(store.close)
-        if config.dynamodb != "moto":  # whose data end with the process
+        if config.dynamodb != "moto":  # moto's data end with the process
             self.sqs = Sqs(store, repeats=config.chaos != "none")
         dynamodb_url = self._start_dynamodb()
         variables = environment.environment(config, dynamodb_url)
@@ -108,7 +109,7 @@ class Cloud:
         self.s3 = S3(store, self.folder.objects, self._queue_stored)
         self.ssm = Ssm(store)
         services = self._services()
-        self.meter = meter = self._meter()  # first, as who answers a call hands it on to nobody
+        self.meter = meter = self._meter()  # first, because a service that answers a call doesn't pass it on
         permissions.install()
         patch.install(services)
         later(patch.uninstall, services)
@@ -169,7 +170,7 @@ class Cloud:
         return patch.Services(operations, self._notice_write, moto_dynamodb=self.config.dynamodb == "moto")
 
     def _notice_write(self, tables: Collection[str] | None) -> None:
-        """Wake those who read streams, unless none of the tables has one."""
+        """Wake the readers of streams, unless none of the tables has a stream."""
         if tables is None or not self._streamed.isdisjoint(tables):
             self.changes.notify()
 
@@ -206,7 +207,7 @@ class Cloud:
         self.mappings: list[StreamMapping | ScheduleMapping] = []
         streams = []
         if self.config.dynamodb == "moto":
-            store = Store(Path(":memory:"))  # positions in streams that end with the process
+            store = Store(Path(":memory:"))  # positions in streams, which end with the process
         for function in functions:
             if isinstance(function.route, Stream):
                 streams.append(self._stream_mapping(function, Checkpoints(store)))
@@ -287,7 +288,7 @@ class Cloud:
 
     def _ring_for_what_is_left(self, functions: list[Function]) -> None:
         """Invoke the workers of queues with messages from before the start, as AWS's sweep would have
-        meanwhile.
+        done.
         """
         from murmuration.endpoint import Queue
         from murmuration.settings import settings
@@ -306,7 +307,7 @@ class Cloud:
         )
 
     def _incoming(self, viewer_secret: str) -> Incoming:
-        """Return the gateway's part that has the bucket take large uploads."""
+        """Return the gateway's part for large uploads to the bucket."""
         from murmuration.media.incoming.signed_ids import upload_key
         from murmuration.settings import settings
 
@@ -314,22 +315,22 @@ class Cloud:
         return Incoming(self.s3, environment.MEDIA_BUCKET, self.folder.path, rules)
 
     def _queue_stored(self, key: str, size: int, etag: str) -> None:
-        """Queue the message by which the bucket tells that it has stored an upload."""
+        """Queue the message with which the bucket reports a stored upload."""
         from murmuration.media.incoming.settling import QUEUE
 
         name = provision.physical_queue(QUEUE, fifo=False)
         self.sqs.queue(name).send(stored_message(environment.MEDIA_BUCKET, key, size, etag))
 
     def _queue_what_is_left(self) -> None:
-        """Queue the messages for uploads from before the start, which were lost with their queue."""
+        """Queue the messages for uploads from before the start, because they were lost with their queue."""
         listed = self.s3.list_objects_v2({"Bucket": environment.MEDIA_BUCKET, "Prefix": INCOMING})
         for found in listed.get("Contents", ()):
             if found["Size"]:
                 self._queue_stored(found["Key"], found["Size"], found["ETag"].strip('"'))
 
     def _parking(self) -> Parking:
-        """Return the gateway's part that sends clients to their wake queues. Waiting there takes no
-        concurrency.
+        """Return the gateway's part that sends clients to their wake queues. Waiting there needs no
+        function.
         """
         threads = Lambdas(self.config.limits.connections)
         self._cleanup.callback(threads.close)

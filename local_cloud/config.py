@@ -9,9 +9,9 @@ from typing import Literal
 
 Chaos = Literal["none", "twice", "pieces"]
 Api = Literal["http", "rest"]
-"""Which kind of API Gateway's is in front of the functions."""
+"""The kind of API Gateway's API in front of the functions."""
 Waits = Literal["edge", "rest"]
-"""What stands between CloudFront and the queues of parked clients: nothing, or a REST API."""
+"""How CloudFront reaches the queues of parked clients: directly, or through a REST API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +33,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """One local cloud. `functions` is the package that holds the functions.
+    """The configuration of one local cloud. `functions` is the package that has the functions.
 
-    With a `federation_port` it serves other servers there, over TLS with `tls_cert` and `tls_key`, and speaks
-    with others; `ca` is a file of certificate authorities that it trusts besides the system's, and with
-    `allow_loopback` other servers may be on this machine.
+    With a `federation_port` it serves other servers there, over TLS with `tls_cert` and `tls_key`, and
+    communicates with others; `ca` is a file of certificate authorities that it trusts besides the system's,
+    and with `allow_loopback` other servers may be on this machine.
 
     `dynamodb` is the database: `dynoxide`, `moto` (in memory), or the URL of any DynamoDB.
 
-    `parameters` are secrets to put into SSM at the start, by logical name; `variables` are further settings
-    of the functions, by the names that their environment has, without the prefix.
+    `parameters` are secrets to store in SSM at the start, by logical name; `variables` are further settings
+    of the functions, by the names of their environment variables without the prefix.
     """
 
     host: str = "127.0.0.1"
@@ -76,5 +76,5 @@ class Config:
 
     @property
     def name(self) -> str:
-        """The Matrix server name: as given, or the address served."""
+        """The Matrix server name: the configured one, or the address that is served."""
         return self.server_name or f"localhost:{self.port}"

@@ -1,4 +1,4 @@
-"""The data folder: one server at a time, and where each part keeps its files."""
+"""The data folder: used by one server at a time, with the files of each part."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import IO
 
 
 class DataFolderInUse(Exception):
-    """Another server holds the data folder; the message says which."""
+    """Another server uses the data folder. The message says which."""
 
 
 class DataFolder:
-    """A folder that this process alone uses, from `open` to `close`.
+    """A folder that only this process uses, from `open` to `close`.
 
-    The lock is inherited by the database process, so that it is free only once both are gone.
+    The database process inherits the lock, so that it is free only after both have ended.
     """
 
     def __init__(self, path: Path) -> None:
@@ -24,7 +24,7 @@ class DataFolder:
         self._lock: IO[str] | None = None
 
     def open(self, patience: float = 5.0) -> None:
-        """Create the folder and lock it; waits up to `patience` seconds for a killed server's database to
+        """Create the folder and lock it. Waits up to `patience` seconds for a killed server's database to
         end.
 
         Raises DataFolderInUse.
@@ -79,17 +79,17 @@ class DataFolder:
 
     @property
     def store(self) -> Path:
-        """The SQLite file of everything else: objects' metadata, parameters, checkpoints."""
+        """The SQLite file for everything else: objects' metadata, parameters, checkpoints."""
         return self.path / "cloud.sqlite3"
 
     @property
     def environment(self) -> Path:
-        """The environment that the functions had when last served, as JSON; no secrets are in it."""
+        """The functions' environment when they were last served, as JSON, without secrets."""
         return self.path / "environment.json"
 
     @property
     def usage(self) -> Path:
-        """The file with the usage of the last server that ran here with a meter."""
+        """The file with the usage that the last server with a meter counted here."""
         return self.path / "usage.json"
 
     @property

@@ -1,4 +1,4 @@
-"""The environment that the functions find: their settings, and credentials that reach nothing real."""
+"""The environment of the functions: their settings, and credentials that reach no real account."""
 
 from __future__ import annotations
 
@@ -69,8 +69,9 @@ def _federation(config: Config) -> dict[str, str]:
 
 
 def enter(variables: Mapping[str, str]) -> dict[str, str | None]:
-    """Set `variables` in this process, and remove those that could reach a real account. Returns the
-    values before.
+    """Set `variables` in this process, and remove those that could reach a real account.
+
+    Returns the previous values.
     """
     before = {name: os.environ.get(name) for name in (*variables, *_REAL_ACCOUNT)}
     os.environ.update(variables)
@@ -80,7 +81,7 @@ def enter(variables: Mapping[str, str]) -> dict[str, str | None]:
 
 
 def leave(before: Mapping[str, str | None]) -> None:
-    """Put back what `enter` returned."""
+    """Restore the values that `enter` returned."""
     for name, value in before.items():
         if value is None:
             os.environ.pop(name, None)

@@ -1,4 +1,4 @@
-"""Lambda: invokes functions in threads, each with a context, and counts what may run at once."""
+"""Lambda: invokes functions in threads, each with a context, and limits how many run at once."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Lambdas:
         self._backlog = 0
         self._closed = False
         self.on_invocation: Callable[[str, float], None] = lambda _name, _seconds: None
-        """Told, after each, which function has run, and for how long."""
+        """Called after each run with the function, and how long it ran."""
 
     def submit(self, job: Callable[[], None]) -> None:
         """Run `job` in a thread. It must not raise."""
@@ -107,7 +107,7 @@ class Lambdas:
                     self._idle += 1
 
     def close(self) -> None:
-        """Let idle threads end; running functions end with the process."""
+        """End idle threads. Running functions end with the process."""
         with self._lock:
             self._closed = True
             threads = self._threads
@@ -115,8 +115,8 @@ class Lambdas:
             self._jobs.put(None)
 
     def invoke(self, function: Function, event: LambdaEvent, timeout: float) -> Any:
-        """Run the function in this thread and return its answer. Raises FunctionError, having logged what
-        it raised.
+        """Run the function in this thread and return its answer. Raises FunctionError, after logging the
+        function's error.
         """
         request_id = str(uuid.uuid4())
         token = current_function.set(function.name)

@@ -1,6 +1,6 @@
-"""Counts what a local server uses that AWS would bill; written to the data folder when the server stops.
+"""Counts everything that a local server uses and AWS would bill. The data folder gets the counts at the end.
 
-Invocations and DynamoDB's units are those of AWS. Durations are those of this machine, with nothing cold.
+Invocations and DynamoDB's units are those of AWS. Durations are those of this machine, without cold starts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ PUTS = frozenset({"PutObject", "CopyObject", "ListObjectsV2", "CreateMultipartUp
 
 
 class Meter:
-    """The counts of one run, by the names in `prices.PRICES`. `api` is the kind in front of functions."""
+    """The counts of one run, by the names in `prices.PRICES`. `api` is the kind of API in front of
+    functions.
+    """
 
     def __init__(self, api: Api = "http") -> None:
         self._requests = f"{api}_requests"
@@ -54,8 +56,8 @@ class Meter:
         self.add("rest_requests")
 
     def wait_at_edge(self) -> None:
-        """Count a request that waits on a queue without API Gateway; a second CloudFront function answers
-        it.
+        """Count a request that waits on a queue without API Gateway; a second CloudFront function makes its
+        answer.
         """
         self._wait_on_a_queue()
         self.add("cloudfront_functions")
@@ -67,7 +69,7 @@ class Meter:
             self._parked += 1
 
     def call_queue(self, operation: str) -> None:
-        """Count a call of SQS. Calls that make queues are also counted by themselves."""
+        """Count a call of SQS. Calls that create queues are also counted separately."""
         self.add("sqs_requests")
         with self._lock:
             self._queues_made += operation == "CreateQueue"
@@ -82,7 +84,7 @@ class Meter:
     def snapshot(self) -> dict[str, float]:
         """Return the counts so far, by the prices' names.
 
-        In addition it has `parked`, `queues_made`, and the invocations by function.
+        In addition they have `parked`, `queues_made`, and the invocations by function.
         """
         with self._lock:
             functions = {f"invoked {name}": float(count) for name, count in self._invocations.items()}
@@ -90,7 +92,9 @@ class Meter:
             return {**self._counts, **apart, **functions}
 
     def refuse(self) -> None:
-        """Count a transaction that DynamoDB refused because another was quicker; it will be tried again."""
+        """Count a transaction that DynamoDB refused because another one was quicker; it will be tried
+        again.
+        """
         with self._lock:
             self._refused += 1
 
@@ -159,7 +163,7 @@ def _count_call(call: Call, proceed: Proceed) -> Answer:
     tables = consumed if isinstance(consumed, list) else [consumed]
     name = "dynamodb_writes" if call.operation in WRITES else "dynamodb_reads"
     units = sum(table["CapacityUnits"] for table in tables)
-    if call.operation == "TransactWriteItems":  # dynoxide leaves out what the indexes cost
+    if call.operation == "TransactWriteItems":  # dynoxide doesn't report the units of indexes
         indexes = [table.get("LocalSecondaryIndexes", {}) for table in tables]
         units += sum(index["CapacityUnits"] for found in indexes for index in found.values())
     meter.add(name, units)

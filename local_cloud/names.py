@@ -1,4 +1,4 @@
-"""The account, region and names that the local cloud answers under."""
+"""The account, region and names of the local cloud."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ REST_API_ID: Final = "restlocal0"
 HTTP_API_ID: Final = "httplocal0"
 WEBSOCKET_API_ID: Final = "wslocal000"
 EDGE_ADDRESS: Final = "130.176.0.1"
-"""CloudFront's own address: what a REST API behind CloudFront sees as the source of every request."""
+"""CloudFront's own address: a REST API behind CloudFront sees it as the source of every request."""
 
 
 def domain(api_id: str) -> str:
@@ -29,7 +29,7 @@ def queue_arn(name: str) -> str:
 
 
 QUEUE_URLS: Final = f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/"
-"""What the URL of each queue begins with."""
+"""The prefix of each queue's URL."""
 
 
 def queue_url(name: str) -> str:

@@ -1,7 +1,7 @@
-"""IAM as functions meet it: a call is refused if the role of the function's module doesn't allow it.
+"""IAM for functions: a call is refused if the role of the function's module doesn't allow it.
 
-The roles are the deployment's own (`infra_shared.grants`). Calls from outside a function, such as the local
-cloud's own reading of queues and streams, are allowed.
+The roles are the deployment's own (`infra_shared.grants`). Calls from outside of a function, such as the
+local cloud's own reading of queues and streams, are allowed.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _installed = False
 
 
 OF_A_ROUTE = frozenset(("find", "receive", "delete", "ring"))
-"""What a queue's worker may do with its queue."""
+"""The actions that a queue's worker may perform on its queue."""
 
 
 @contextmanager
 def acting_for(module: str | None, queue: str | None = None) -> Iterator[None]:
     """Require the permissions of a module of functions for calls within the block.
 
-    `queue` is the queue that the function works through.
+    `queue` is the queue from which the function takes messages.
     """
     token, of_queue = _module.set(module), _queue.set(queue)
     try:
@@ -43,7 +43,7 @@ def acting_for(module: str | None, queue: str | None = None) -> Iterator[None]:
 
 
 def queue_of(handler: Any) -> str | None:
-    """Return the queue that a function works through; None where it has none."""
+    """Return the queue from which a function takes messages; None if it has none."""
     from murmuration.endpoint import Queue
 
     route = getattr(handler, "route", None)
@@ -51,9 +51,7 @@ def queue_of(handler: Any) -> str | None:
 
 
 def module_of(handler: Any) -> str | None:
-    """Return the module of a function's entry point, such as `client_server.rooms`; None for what isn't
-    ours.
-    """
+    """Return the module of a function's entry point, such as `client_server.rooms`; None for other code."""
     function = getattr(handler, "function", None)
     name = getattr(function, "__module__", "")
     return name.removeprefix("functions.").rpartition(".")[0] if name.startswith("functions.") else None
@@ -93,7 +91,7 @@ def _refusal(service: str, operation: str, parameters: Mapping[str, Any]) -> str
 
     own, prefix = _queue.get(), settings().prefix
     if service == "dynamodb" and operation in _OFTEN_CALLED:
-        # Nearly all calls are such, and few differ in what they need.
+        # Nearly all calls are of this kind, and most need the same permissions.
         named = {name: parameters[name] for name in ("TableName", "IndexName") if name in parameters}
         if "RequestItems" in parameters:
             named["RequestItems"] = tuple(parameters["RequestItems"])
@@ -109,14 +107,16 @@ def _allows(module: str, wanted: Need) -> bool:
 
 @functools.cache
 def _granted(module: str) -> tuple[frozenset[Need], tuple[Need, ...]]:
-    """Return the permissions of a module, and those for all resources whose names begin alike."""
+    """Return the permissions of a module, and those for all resources whose names begin with the same
+    prefix.
+    """
     grant = GRANTS.get(module)
     every = frozenset(grant.needs() if grant is not None else ())
     return every, tuple(each for each in every if each.resource.endswith("*"))
 
 
 _OFTEN_CALLED = ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "BatchGetItem")
-"""Operations whose needs follow from the names of tables and indexes alone."""
+"""Operations whose needed permissions depend only on the names of tables and indexes."""
 
 
 @functools.lru_cache(2048)

@@ -1,6 +1,6 @@
-"""The things that a deployment creates once: tables, the media bucket, queues, and the secrets in SSM.
+"""The resources that a deployment creates once: tables, the media bucket, queues, and the secrets in SSM.
 
-Existing ones are left alone, so this runs at every start.
+Existing ones aren't changed, so this runs at every start.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ def create_secrets(ssm: Ssm) -> str:
     """Create the server's signing key and CloudFront's secrets for functions and for queues, if they don't
     exist.
 
-    Returns the secret for functions. The signing key is written as `murmuration.server_keys` reads it:
-    algorithm, version, seed.
+    Returns the secret for functions. The signing key is written in the form that `murmuration.server_keys`
+    reads: algorithm, version, seed.
     """
     seed = base64.b64encode(secrets.token_bytes(32)).decode().rstrip("=")
     version = "a_" + secrets.token_hex(3)

@@ -1,4 +1,4 @@
-"""Uvicorn in a thread of its own, on a socket bound beforehand."""
+"""Uvicorn in its own thread, on a socket that was bound before."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from local_cloud.gateway.websocket import WebSocketGateway, protocol
 
 
 class AddressInUse(Exception):
-    """Another program listens at the address; the message says which address."""
+    """Another program listens at the address. The message says which address."""
 
 
 def bind(host: str, port: int) -> socket.socket:
     """Return a listening socket. Raises AddressInUse."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol named, asyncio sets TCP_NODELAY on what it accepts: else each answer waits 40 ms.
+    # With the protocol given, asyncio sets TCP_NODELAY on accepted sockets; otherwise each answer is delayed
+    # by 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -38,11 +39,11 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 class WrongCertificate(Exception):
-    """The certificate or its key can't be used; the message says why."""
+    """The certificate or its key can't be used. The message says why."""
 
 
 class Server:
-    """The gateway's HTTP server; with `tls`, the files of a certificate and its key, it speaks HTTPS."""
+    """The gateway's HTTP server. With `tls`, the files of a certificate and its key, it serves HTTPS."""
 
     def __init__(
         self,
@@ -52,12 +53,12 @@ class Server:
         limits: Limits,
         tls: tuple[Path, Path] | None = None,
     ) -> None:
-        """Raises WrongCertificate."""
+        """Prepare the server. Raises WrongCertificate."""
         self._listener = listener
         self._http = http
         self._websocket = websocket
         self.on_request: Callable[[bool], None] = lambda _preflight: None
-        """Told of each HTTP request, and whether it is a browser's preflight."""
+        """Called for each HTTP request, with whether it is a browser's preflight."""
         config = uvicorn.Config(
             self._application,
             interface="asgi3",

@@ -1,4 +1,6 @@
-"""The signals that end a server: the first asks, a second changes nothing, the third ends it at once."""
+"""The signals that end a server: the first asks it to end, a second changes nothing, the third ends it at
+once.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +12,17 @@ from typing import Final
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 PATIENCE: Final = 3
-"""Which signal ends the process at once. Two may be one wish: a terminal's, and `make` passing it on."""
+"""The number of the signal that ends the process at once. Two may have one cause: a terminal sends one, and
+`make` passes it on."""
 
 
 class StopSignals:
     """Waits for SIGINT or SIGTERM.
 
     A handler may interrupt another one, or itself, at any point. So it takes no lock, as an Event would: it
-    counts. What ends the waiting is a byte in a pipe, which the interpreter writes as soon as a signal comes
-    to any thread. The handler could not write it: it runs in the main thread, which may have begun to wait.
+    only counts. The waiting ends by a byte in a pipe, which the interpreter writes as soon as a signal comes
+    to any thread. The handler itself could not write it: it runs in the main thread, which may be about to
+    wait.
     """
 
     def __init__(self) -> None:
@@ -29,7 +33,7 @@ class StopSignals:
         """Whether a signal has come."""
 
     def install(self) -> None:
-        """Take the signals from now on. Only a process's main thread can."""
+        """Handle the signals from now on. Only a process's main thread can do that."""
         signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
         for number in SIGNALS:
             signal.signal(number, self._take)

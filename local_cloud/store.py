@@ -1,7 +1,7 @@
-"""The local cloud's own SQLite file: S3's index, SSM's parameters, FIFO queues' messages, the
-pollers' checkpoints.
+"""The local cloud's own SQLite file: S3's index, SSM's parameters, FIFO queues' messages, the pollers'
+checkpoints.
 
-Every commit is synced to disk before it is answered, so that what was stored survives kill -9 and power loss.
+Every commit is synced to disk before it is answered, so that stored data survives kill -9 and power loss.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ class Store:
             return found
 
     def write(self, statement: str, parameters: Iterable[Any] = ()) -> int:
-        """Run one statement; returns how many rows it touched."""
+        """Run one statement. Returns how many rows it changed."""
         with self._lock:
             return self._connection.execute(statement, tuple(parameters)).rowcount
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Everything written inside is kept, or nothing is."""
+        """Store everything that is written inside the block, or nothing."""
         with self._lock:
             self._connection.execute("BEGIN IMMEDIATE")
             try:

@@ -1,4 +1,4 @@
-"""A local cloud for tests: in a process of its own, on a free port, over a folder that may be thrown away.
+"""A local cloud for tests: in its own process, on a free port, over a folder that may be temporary.
 
 with local_cloud(tmp_path, registration="open") as cloud:
     requests.get(cloud.url + "/_matrix/client/versions")
@@ -21,11 +21,11 @@ from types import TracebackType
 from local_cloud.database.dynoxide import free_port
 
 KEPT = ("MURMURATION_API", "MURMURATION_DYNOXIDE", "MURMURATION_PASSWORD_COST", "MURMURATION_WAITS")
-"""Settings of the test's own process that a server under test shares."""
+"""Settings of the test's own process that are also used by a server under test."""
 
 
 class LocalCloudError(Exception):
-    """The server did not start, or not in time; the message has what it printed."""
+    """The server didn't start, or not in time. The message has its output."""
 
 
 class LocalCloud:
@@ -64,7 +64,7 @@ class LocalCloud:
     def start(self, patience: float = 60.0) -> None:
         """Start it and wait until it serves. Raises LocalCloudError.
 
-        If another process takes the free port that was chosen, the first start chooses another one.
+        If another process takes the chosen free port, the first start chooses another one.
         """
         for _ in range(3):
             try:
@@ -82,7 +82,8 @@ class LocalCloud:
     def _start(self, patience: float) -> None:
         options = {"port": str(self.port), "data": str(self.data), **self.options}
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-        told = threading.Event()  # of this process alone: what follows the last one may still be at it
+        # for this process only: the thread that follows the previous one may still be running
+        told = threading.Event()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "operators.cli", "serve", *arguments],
             stdout=subprocess.PIPE,
@@ -96,7 +97,7 @@ class LocalCloud:
             raise LocalCloudError("the local cloud did not start:\n" + "".join(self.output))
 
     def _follow(self, process: subprocess.Popen[str], told: threading.Event) -> None:
-        """Keep what the process prints; tell when it serves, or has ended."""
+        """Keep the process's output. Report when it serves, or has ended."""
         for line in process.stdout or ():
             self.output.append(line)
             if line.startswith("Serving "):
@@ -109,7 +110,7 @@ class LocalCloud:
         return self._end(signal.SIGTERM, patience)
 
     def kill9(self) -> None:
-        """End it as a power cut would, as far as one process can tell."""
+        """End it as a power failure would, as far as that is possible for one process."""
         self._end(signal.SIGKILL, 10)
 
     def _end(self, number: int, patience: float) -> int | None:
@@ -124,7 +125,7 @@ class LocalCloud:
             return process.wait()
 
     def restart(self) -> None:
-        """Start again over the same data, ending it first if it still runs."""
+        """Start it again over the same data, after ending it if it is still running."""
         self.stop()
         self.start()
 
@@ -142,7 +143,7 @@ class LocalCloud:
 def local_cloud(
     data: Path, *, port: int = 0, environment: Mapping[str, str] | None = None, **options: str
 ) -> Iterator[LocalCloud]:
-    """A local cloud that serves until the block ends; `server_name="x"` is `--server-name x`."""
+    """Yield a local cloud that serves until the block ends; `server_name="x"` is `--server-name x`."""
     dashed = {name.replace("_", "-"): value for name, value in options.items()}
     with LocalCloud(data, dashed, port=port, environment=environment) as cloud:
         yield cloud

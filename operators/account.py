@@ -11,9 +11,10 @@ from operators.doctor import Finding, Standing
 from operators.operating import PROBE, Server
 
 ENOUGH_CONCURRENCY = 1_000
-"""How many functions may run at once by AWS's default quota; parts of it are reserved for those that wait."""
+"""AWS's default quota of concurrent functions. Parts of it are reserved for functions that wait."""
 ENOUGH_REQUESTS = 2_000
-"""Requests a second to all APIs of the region: what one method is let have."""
+"""The requests a second that a deployment allows for one method; all APIs of the region together must allow
+this."""
 RAISE_CONCURRENCY = (
     "aws service-quotas request-service-quota-increase --service-code lambda"
     f" --quota-code L-B99A9384 --desired-value {ENOUGH_CONCURRENCY}"
@@ -23,13 +24,13 @@ RAISE_REQUESTS = (
     " --quota-code L-8A5B8E43 --desired-value 10000"
 )
 Clients = Callable[[str], Any]
-"""Makes the botocore client of a service."""
+"""A function that makes the botocore client of a service."""
 
 
 def make_client(service: str) -> Any:
-    """A botocore client with this process's credentials and region.
+    """Return a botocore client with this process's credentials and region.
 
-    Other tools of AWS read the region from AWS_REGION too, botocore from AWS_DEFAULT_REGION alone.
+    Other AWS tools also read the region from AWS_REGION, botocore only from AWS_DEFAULT_REGION.
     """
     from botocore.session import Session
 
@@ -51,7 +52,9 @@ def checks(server: Server, clients: Clients = make_client) -> Iterator[Finding]:
 
 
 def _allowed(subject: str, check: Callable[[], Finding]) -> Finding:
-    """Return the finding of a check. If the operator lacks permission for it, that is a note, not a fault."""
+    """Return the finding of a check. If the operator lacks the permission for it, that is a note, not a
+    fault.
+    """
     from botocore.exceptions import ClientError
 
     try:
@@ -62,8 +65,9 @@ def _allowed(subject: str, check: Callable[[], Finding]) -> Finding:
 
 
 def check_concurrency(server: Server, clients: Clients) -> Finding:
-    """Check how many functions may run at once in this account and region, and whether those that clients can
-    occupy for long have a part of their own.
+    """Check how many functions may run at once in this account and region.
+
+    Also check that functions which clients can occupy for long have reserved concurrency.
     """
     client = clients("lambda")
     limit = int(client.get_account_settings()["AccountLimit"]["ConcurrentExecutions"])
@@ -88,7 +92,7 @@ def check_requests(_server: Server, clients: Clients) -> Finding:
 
 
 def check_protection(server: Server, clients: Clients) -> Finding:
-    """Check that nobody can delete the tables or the stack by mistake, as a deployment protects them."""
+    """Check that the tables and the stack are protected against accidental deletion, as deployed."""
     from murmuration.storage.tables import TABLES
 
     dynamodb, cloudformation = clients("dynamodb"), clients("cloudformation")
@@ -108,7 +112,7 @@ def check_protection(server: Server, clients: Clients) -> Finding:
 
 
 def check_alarms(server: Server, clients: Clients) -> Finding:
-    """Check that somebody hears of alarms: AWS sends them to an address only once it has confirmed."""
+    """Check that the operator gets alarms: AWS sends them to an address only after it was confirmed."""
     from botocore.exceptions import ClientError
 
     try:
@@ -118,7 +122,7 @@ def check_alarms(server: Server, clients: Clients) -> Finding:
     except ClientError as error:
         if error.response["Error"]["Code"] != "ValidationError":
             raise
-        return Finding(Standing.WARNING, "alarms", "nobody hears of them: no alarm_email is set")
+        return Finding(Standing.WARNING, "alarms", "nobody receives them: set alarm_email")
     topic = resource["StackResourceDetail"]["PhysicalResourceId"]
     subscriptions = clients("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
     confirmed = [each["Endpoint"] for each in subscriptions if each["SubscriptionArn"].startswith("arn:")]

@@ -1,4 +1,4 @@
-"""The checks of `murmuration doctor`. None leaves anything changed."""
+"""The checks of `murmuration doctor`. They change nothing permanently."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ class Answer:
     body: dict[str, Any] | None
     date: str | None
     sent_at: float
-    """The middle of the request, in seconds since the Unix epoch."""
+    """The time in the middle of the request, in seconds since the Unix epoch."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """By their names in small letters."""
+    """The headers by lower-case name."""
 
 
 class Unreachable(Exception):
-    """There was no answer; the message says why."""
+    """There was no answer. The message says why."""
 
 
 def checks(server: Server, url: str) -> Iterator[Finding]:
-    """Carry out all checks, one by one as the caller asks for the next."""
+    """Perform all checks, each when the caller asks for the next finding."""
     if server.is_running:
         yield from _http_checks(server, url.rstrip("/"))
     else:
@@ -112,8 +112,9 @@ def _http_checks(server: Server, url: str) -> Iterator[Finding]:
 
 
 def _guarded(subject: str, check: Callable[[], Finding | Iterator[Finding]]) -> Iterator[Finding]:
-    """Yield what a check finds. If nobody answers it, or AWS refuses it, that is a fault, and the next check
-    is carried out all the same.
+    """Yield the findings of a check. If nothing answers it, or AWS refuses it, that is a fault.
+
+    The next check is then performed all the same.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -148,13 +149,12 @@ def check_clock(answer: Answer) -> Finding:
 
 
 def _name_url(server: Server, url: str) -> str:
-    """Where the server name's own `.well-known` is: a name with a port has none but the server's."""
+    """Return the URL of the server name's own `.well-known`; for a name with a port, that of the server."""
     return url if ":" in server.server_name else f"https://{server.server_name}"
 
 
 def check_wellknown_client(server: Server, url: str) -> Finding:
     """Check the well-known file by which clients find this server.
-
     https://spec.matrix.org/v1.19/client-server-api/#well-known-uris
     """
     subject = "well-known for clients"
@@ -172,8 +172,7 @@ def check_wellknown_client(server: Server, url: str) -> Finding:
 
 
 def check_wellknown_server(server: Server, url: str) -> Finding:
-    """Check the file that leads other servers from the server name to the server.
-
+    """Check the well-known file by which other servers find this server.
     https://spec.matrix.org/v1.19/server-server-api/#getwell-knownmatrixserver
     """
     subject = "well-known for servers"
@@ -186,10 +185,10 @@ def check_wellknown_server(server: Server, url: str) -> Finding:
     if delegated is None:
         wrong = f"{where} has none: others look for port 8448"
         if must:
-            return Finding(Standing.FAILED, subject, f"{wrong}, where this server isn't")
+            return Finding(Standing.FAILED, subject, f"{wrong}, which isn't this server")
         return Finding(Standing.SKIPPED, subject, wrong)
     if must and not delegated.endswith(":443"):
-        return Finding(Standing.FAILED, subject, f"it names {delegated}: the port must be there, and be 443")
+        return Finding(Standing.FAILED, subject, f"it names {delegated}: it must name the port, 443")
     return Finding(Standing.OK, subject, f"names {delegated}")
 
 
@@ -210,8 +209,8 @@ def _reached_at(server: Server, url: str) -> str:
 def check_federation(server: Server, url: str) -> Finding:
     """Check that other servers find this one by its name, get its keys, and reach its federation API.
 
-    The key document must be signed with the keys that it lists, and have one of this server's. It may be some
-    minutes old, so it may lack the newest.
+    The document must be signed with the keys that it lists, and have one of this server's. It may be some
+    minutes old, so it may lack the newest key.
     https://spec.matrix.org/v1.19/server-server-api/#publishing-keys
     """
     from murmuration.protocol.errors import MatrixError
@@ -243,9 +242,9 @@ def check_federation(server: Server, url: str) -> Finding:
 
 
 def _own_keys() -> set[bytes]:
-    """The public keys that this server signs and signed with; none where they can't be read.
+    """Return the current and former public keys of this server; none if they can't be read.
 
-    `check_signing_key` tells why they can't.
+    `check_signing_key` reports why they can't be read.
     """
     from murmuration.server_keys import parse_signing_key
 
@@ -307,7 +306,9 @@ def check_tables() -> Iterator[Finding]:
         if found["TableStatus"] not in ("ACTIVE", "UPDATING"):
             yield Finding(Standing.FAILED, "tables", f"{name} is {found['TableStatus']}")
         elif table.streams and not streams:
-            yield Finding(Standing.FAILED, "tables", f"{name} has no stream: nobody would be woken")
+            yield Finding(
+                Standing.FAILED, "tables", f"{name} has no stream, so waiting clients would never be woken"
+            )
         else:
             fine += 1
     if fine == len(TABLES):
@@ -315,7 +316,7 @@ def check_tables() -> Iterator[Finding]:
 
 
 def check_queues(server: Server) -> Iterator[Finding]:
-    """Check queues for waiting messages, and for dead letters: messages that were given up."""
+    """Check queues for waiting messages, and for dead letters: messages that failed too often."""
     from murmuration.aws import queues
 
     if server.folder is not None:
@@ -338,7 +339,7 @@ def check_queues(server: Server) -> Iterator[Finding]:
 
 
 def _queue_urls(client: Any, prefix: str) -> Iterator[str]:
-    """The queues that were deployed: those on which devices wait come and go."""
+    """Yield the URLs of the deployed queues, without those on which devices wait, which come and go."""
     for page in client.get_paginator("list_queues").paginate(QueueNamePrefix=f"{prefix}-"):
         yield from (url for url in page.get("QueueUrls", ()) if f"/{prefix}-wake-" not in url)
 
@@ -363,7 +364,7 @@ def check_destinations() -> Iterator[Finding]:
     if more > 0:
         yield Finding(Standing.WARNING, subject, f"and {more} more: `murmuration destinations list`")
     if not failing:
-        yield Finding(Standing.OK, subject, "all that were asked answer")
+        yield Finding(Standing.OK, subject, "all servers that were asked answer")
 
 
 def check_registration() -> Finding:
@@ -371,5 +372,5 @@ def check_registration() -> Finding:
 
     if settings().registration == "open":
         limited = "" if settings().rate_limits else ", and without rate limits"
-        return Finding(Standing.WARNING, "registration", f"anyone may make an account{limited}")
+        return Finding(Standing.WARNING, "registration", f"anyone may register an account{limited}")
     return Finding(Standing.OK, "registration", settings().registration)

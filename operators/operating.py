@@ -1,4 +1,4 @@
-"""Sets up an operator's command to work on a deployed server, or on the data folder of a local one.
+"""Prepares an operator's command to work on a deployed server, or on the data folder of a local one.
 
 This process gets the same settings as the server's functions get from their environment, so that commands
 call the same code.
@@ -21,11 +21,11 @@ from murmuration.protocol.identifiers import ServerName, UserId
 T = TypeVar("T")
 
 PROBE = "client_server-sync"
-"""A function that every deployment has. Its environment tells the deployment's settings."""
+"""A function that every deployment has. Its environment has the deployment's settings."""
 
 
 class NotOperable(Exception):
-    """There is no server to work on; the message says why."""
+    """There is no server to work on. The message says why."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Server:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which server a command is for."""
+    """Add the options that select the server for a command."""
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--data", type=Path, metavar="FOLDER", help="work on this data folder (./.murmuration)"
@@ -54,7 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_action(
     actions: Any, name: str, help_text: str, do: Callable[[argparse.Namespace, Server], int]
 ) -> argparse.ArgumentParser:
-    """Add an action to a command (`actions` is from `add_subparsers`); `do` is run on the chosen server."""
+    """Add an action to a command (`actions` is from `add_subparsers`); `do` runs it on the selected
+    server.
+    """
     action: argparse.ArgumentParser = actions.add_parser(name, help=help_text, description=help_text)
     add_arguments(action)
     action.set_defaults(do=do)
@@ -67,8 +69,9 @@ def run_action(args: argparse.Namespace) -> int:
 
 
 def operate(args: argparse.Namespace, command: Callable[[Server], int]) -> int:
-    """Run `command` on the server in `args`. Returns the exit status: after an error, prints a sentence,
-    and 1 or 2.
+    """Run `command` on the server that `args` selects, and return the exit status.
+
+    After an error, print a sentence and return 1 or 2.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -93,7 +96,7 @@ def operate(args: argparse.Namespace, command: Callable[[Server], int]) -> int:
 
 @contextlib.contextmanager
 def connected(data: Path | None, prefix: str | None) -> Iterator[Server]:
-    """Set this process up to work on a server until the block ends. Raises NotOperable."""
+    """Prepare this process to work on a server until the block ends. Raises NotOperable."""
     from murmuration.endpoint.ports import connect_ports
 
     connect_ports()
@@ -106,7 +109,8 @@ def _deployed(prefix: str) -> Iterator[Server]:
     before = {"AWS_DEFAULT_REGION": os.environ.get("AWS_DEFAULT_REGION")}
     try:
         if region := os.environ.get("AWS_REGION"):
-            os.environ["AWS_DEFAULT_REGION"] = region  # other tools of AWS know both names, botocore this one
+            # other AWS tools know both names, botocore only this one
+            os.environ["AWS_DEFAULT_REGION"] = region
         variables = _settings_of(prefix)
         before |= {name: os.environ.get(name) for name in variables}
         os.environ.update(variables)
@@ -117,7 +121,7 @@ def _deployed(prefix: str) -> Iterator[Server]:
 
 
 def _settings_of(prefix: str) -> dict[str, str]:
-    """The MURMURATION_ variables of the deployment's functions. Raises NotOperable."""
+    """Return the MURMURATION_ variables of the deployment's functions. Raises NotOperable."""
     from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
     from botocore.session import Session
 
@@ -175,7 +179,7 @@ def _local(path: Path) -> Iterator[Server]:
 
 
 def _database(folder: Any, cleanup: contextlib.ExitStack) -> tuple[str, bool]:
-    """How to reach the folder's database, and whether a server is running on it."""
+    """Return the URL of the folder's database, and whether a server is running on it."""
     from local_cloud.data_folder import DataFolderInUse
     from local_cloud.database.dynoxide import Dynoxide
 
@@ -209,7 +213,7 @@ def _restore(before: Mapping[str, str | None]) -> None:
 
 
 def forget_clients() -> None:
-    """Forget settings, clients and secrets, because they belong to one server and another may follow."""
+    """Forget settings, clients and secrets: they belong to one server, and another one may follow."""
     from murmuration import server_keys, settings
     from murmuration.aws import calls, dynamodb, parameters, queues
     from murmuration.aws import clients as aws

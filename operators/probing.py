@@ -1,6 +1,6 @@
-"""Requests of `murmuration doctor` from outside that test whether AWS does what the settings rely on.
+"""External requests of `murmuration doctor` that test whether AWS behaves as the settings assume.
 
-Two settings choose cheaper ways of AWS's: `api=http` and `waits=edge`. If an account or a region doesn't
+Two settings select cheaper ways of using AWS: `api=http` and `waits=edge`. If an account or a region doesn't
 support one, the finding says in one line which setting to change back. The tests leave nothing behind.
 """
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from murmuration.storage.json_types import KeyCountsSection
 
 REST_HEADER = "x-amz-apigw-id"
-"""The header by which a REST API tells the ID of its answer; CloudFront's function leaves none.
+"""The header in which a REST API returns the ID of its answer; CloudFront's function doesn't set it.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-variables-for-access-logging.html
 """
 HTTP_HEADER = "apigw-requestid"
-"""The same of an HTTP API."""
+"""The corresponding header of an HTTP API."""
 ROW = "A" * 12
-"""What stands for a row of positions in the mark that is made up; no function sees it."""
+"""The placeholder for a row of positions in the invented mark; no function sees it."""
 ATTEMPTS = 4
-"""A queue that was just made may be refused for a second."""
+"""How often to try: a queue that was just created may be refused for a second."""
 BACK_TO_REST_WAITS = "deploy with -c waits=rest"
 BACK_TO_REST_API = "deploy with -c api=rest"
 
 
 def check_routes(server: Server, url: str, ask: Callable[[str], Answer] = fetch) -> Finding:
-    """Check that a name with a slash is looked up as a whole, which depends most on the kind of API in use.
+    """Check that a name with a slash is looked up as a whole. This depends most on the kind of API.
 
     An HTTP API decodes the path before it finds a route.
     """
@@ -63,8 +63,8 @@ def check_waits(
 ) -> Finding:
     """Check whether a client that has seen everything waits on its queue, and in which way.
 
-    It waits a second on a queue that is made for this check, with a made-up mark. Clients may make up marks
-    too: they only wait then on a queue whose name they know, and learn nothing else.
+    It waits for a second on a queue that is created for this check, with an invented mark. Clients may invent
+    marks too: then they only wait on a queue whose name they know, and learn nothing else.
     """
     from murmuration.aws.calls import call
     from murmuration.settings import settings
@@ -89,7 +89,7 @@ def check_waits(
 
 
 def _sync_url(url: str, queue: str) -> str:
-    """Return the URL of a /sync that waits a second on the queue, like that of a client that has seen
+    """Return the URL of a /sync that waits for a second on the queue, as of a client that has seen
     everything.
     """
     from murmuration.settings import settings
@@ -106,7 +106,7 @@ def _sync_url(url: str, queue: str) -> str:
 
 
 def _waited(answer: Answer) -> Finding:
-    """Return the finding that the answer to a wait leads to."""
+    """Return the finding for the answer to a wait."""
     from murmuration.settings import settings
     from murmuration.storage.live.token_forms import CALLED, MARKED
 

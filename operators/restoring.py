@@ -1,8 +1,8 @@
 """Restores a deployment's data as it was at one moment, as another deployment beside it.
 
 Each step is skipped if it is done already, so after an interruption the same command continues. All tables
-are restored to the same second, because they would contradict each other otherwise. Tables whose items all
-expire are not restored: use makes them anew.
+are restored to the same second, because otherwise they would contradict each other. Tables whose items all
+expire aren't restored: normal use creates them again.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from typing import Any
 from murmuration.storage.tables import TABLES, Table
 
 RESTORED: tuple[Table, ...] = tuple(table for table in TABLES if table.is_backed_up)
-"""The tables that AWS keeps for 35 days as they were in each second."""
+"""The tables that AWS can restore to any second of the last 35 days."""
 SIGNING_KEY = "signing-key"
 MADE_ANEW = frozenset(("viewer-secret", "queue-secret"))
-"""Secrets between the parts of one deployment, which makes its own."""
+"""Secrets between the parts of one deployment. The new deployment creates its own."""
 ATTEMPTS, PAUSE_S = 60, 10
 Clients = Callable[[str], Any]
 Say = Callable[[str], None]
 
 
 class NotRestorable(Exception):
-    """Something prevents the restoration, however often it is tried; the message says what to do."""
+    """Something prevents the restoration, however often it is tried. The message says what to do."""
 
 
 def restore(source: str, target: str, at: datetime, clients: Clients, say: Say) -> None:
-    """Make the tables and the secrets of the prefix `target` from those of the prefix `source`.
+    """Create the tables and the secrets of the prefix `target` from those of the prefix `source`.
 
-    Raises NotRestorable if `source` has no such past, or if `target` has a table of another time, or another
-    server's key.
+    Raises NotRestorable if `source` can't be restored to that time, or if `target` has a table of another
+    time, or another server's key.
     """
     if source == target:
         raise NotRestorable(f"{target} is what is restored from: name another stage")
@@ -48,7 +48,7 @@ def restore(source: str, target: str, at: datetime, clients: Clients, say: Say) 
 
 
 def _begin(dynamodb: Any, source: str, target: str, at: datetime) -> bool:
-    """Have AWS restore a table, unless it does or did already. Returns whether it was asked to."""
+    """Make AWS restore a table, unless it does or did so already. Returns whether it was requested."""
     try:
         there = dynamodb.describe_table(TableName=target)["Table"]
     except dynamodb.exceptions.ResourceNotFoundException:
@@ -62,7 +62,7 @@ def _begin(dynamodb: Any, source: str, target: str, at: datetime) -> bool:
 
 
 def _ask(dynamodb: Any, source: str, target: str, at: datetime) -> None:
-    """Ask AWS to restore a table. Raises NotRestorable if it never will."""
+    """Request the restoration of a table. Raises NotRestorable if it can never succeed."""
     try:
         dynamodb.restore_table_to_point_in_time(
             SourceTableName=source, TargetTableName=target, RestoreDateTime=at
@@ -87,7 +87,9 @@ def _shown(moment: datetime) -> str:
 
 
 def _finish(dynamodb: Any, table: Table, name: str) -> None:
-    """Give a restored table what AWS doesn't restore: its backups, its expiry, its stream, its protection."""
+    """Configure a restored table with what AWS doesn't restore: its backups, its expiry, its stream, its
+    protection.
+    """
     _wait(dynamodb, name)
     backups = dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
     if backups.get("PointInTimeRecoveryDescription", {}).get("PointInTimeRecoveryStatus") != "ENABLED":
@@ -133,8 +135,8 @@ def _wait(dynamodb: Any, name: str) -> None:
 def _copy_secrets(ssm: Any, source: str, target: str) -> list[str]:
     """Copy the signing key, by which others know the server, and the secrets that its operator put into SSM.
 
-    Returns their names. A secret that `target` has already stays as it is. Raises NotRestorable if `source`
-    has no signing key, or `target` has another.
+    Returns their names. A secret that `target` has already isn't changed. Raises NotRestorable if `source`
+    has no signing key, or `target` has another one.
     """
     pages = ssm.get_paginator("get_parameters_by_path").paginate(
         Path=f"/{source}", Recursive=True, WithDecryption=True

@@ -1,6 +1,6 @@
-"""The backdrop: the environment and services that a function finds when it is called in this process.
+"""The backdrop: the environment and services of a function that is called in this process.
 
-DynamoDB is reached at a URL; S3, SQS and SSM are answered in this process.
+DynamoDB is reached at a URL; S3, SQS and SSM are simulated in this process.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Handler = Callable[[Any, Any], Any]
 
 _LONG_LIVED = frozenset(("client", "session", "_client", "_threads", "_tls", "_wire"))
-"""Cached accessors of what costs much to make and remembers nothing of a world."""
+"""Cached accessors of objects that are expensive to make and remember nothing of a world."""
 
 
 @dataclass
@@ -63,8 +63,9 @@ class Outcome:
 class Backdrop:
     """Calls functions in this process, one after the other; a context manager.
 
-    There can be one at a time, since the environment and botocore are shared. `store` has the parameters and
-    the bucket's index, `objects` its bodies; `variables` are added to the functions' environment.
+    There can be only one at a time, because the environment and botocore are shared. `store` has the
+    parameters and the bucket's index, `objects` its bodies; `variables` are added to the functions'
+    environment.
     """
 
     def __init__(
@@ -115,8 +116,8 @@ class Backdrop:
 
     def _operations(self) -> dict[str, Mapping[str, patch.Operation]]:
         def current(name: str) -> patch.Operation:
-            def operation(params: Any) -> Parsed:
-                return self.sqs.operations()[name](params)  # of the queues that there are then
+            def operation(params: object) -> Parsed:
+                return self.sqs.operations()[name](params)  # of the queues that exist at that time
 
             return operation
 
@@ -134,7 +135,7 @@ class Backdrop:
         }
 
     def clear_queues(self) -> None:
-        """Create the deployment's queues anew, empty."""
+        """Create the deployment's queues again, empty."""
         self.sqs = Sqs()
         provision.create_queues(self.sqs, _functions(), prefix=self.prefix)
 
@@ -181,7 +182,7 @@ class Backdrop:
         clock: int | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> Outcome:
-        """Hand `event` to the function at the time `clock`. Returns its answer and the messages that it sent.
+        """Pass `event` to the function at the time `clock`. Returns its answer and the messages that it sent.
 
         `settings` are the deployment's, such as `{"registration": "open"}`. Raises what the function raises.
         """
@@ -224,7 +225,7 @@ def _parsed(text: str | bytes) -> Any:
 
 
 def forget(*, everything: bool = False) -> None:
-    """Clear what the product's modules remember between requests, as after a cold start.
+    """Clear the caches of the product's modules, as after a cold start.
 
     AWS clients are kept, unless `everything` is true.
     """

@@ -1,4 +1,4 @@
-"""The deployment that fixtures are recorded for: its name, its settings, and made-up secrets."""
+"""The deployment for which fixtures are recorded: its name, its settings, and invented secrets."""
 
 from __future__ import annotations
 

@@ -21,13 +21,13 @@ _FIELDS = frozenset(
 
 
 class BadFixture(Exception):
-    """A fixture's file can't be used; the message says which and why."""
+    """A fixture's file can't be used. The message says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fixture:
-    """An event for a function, and its expected outcome: the content of `*.expected.json`, or {} without
-    one.
+    """An event for a function, and its expected outcome: the content of `*.expected.json`, or {} if there is
+    none.
     """
 
     path: Path
@@ -90,7 +90,7 @@ def read_fixture(path: Path) -> Fixture:
     return Fixture(path, root, event, expected)
 
 
-def fill(value: Any, names: Mapping[str, str]) -> Any:
+def fill(value: object, names: Mapping[str, str]) -> Any:
     """Return `value` with each `{{name}}` in its strings replaced by the value in `names`. Raises
     BadFixture.
     """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Stage(Backdrop):
-    """Replays events, each in a world as if nothing had happened in it before.
+    """Replays events, each in a world as if nothing had happened before.
 
     `secrets` are the parameters in SSM, by logical name.
     """
@@ -91,7 +91,7 @@ class Stage(Backdrop):
         return {key: (entry["ContentType"], entry["Body"].read()) for key, entry in entries.items()}
 
     def adopt(self, world: World) -> None:
-        """Begin the next event with the tables as they are now; `world` has these items."""
+        """Begin the next event with the current tables; `world` has their items."""
         self._standing, self._world = self.contents(), world
 
     def _change(self, before: Contents, after: Contents) -> None:
@@ -108,7 +108,7 @@ class Stage(Backdrop):
             dynamodb.batch_write(writes)
 
     def dress(self) -> None:
-        """Make the bucket, queues and connections be as in the world."""
+        """Set the bucket, queues and connections to those of the world."""
         self.clear_queues()
         self.connections = {key[0] for key in self._standing.get("connections", {})}
         for statement in ("DELETE FROM objects", "DELETE FROM uploads", "DELETE FROM parts"):
@@ -121,7 +121,8 @@ class Stage(Backdrop):
     def _bucket(self) -> str:
         return self.variables["MURMURATION_MEDIA_BUCKET"]
 
-    # -- The play --------------------------------------------------------------------------------------------
+    # -- Playing
+    # ----------------------------------------------------------------------------------------------
 
     def play(
         self,
@@ -131,7 +132,7 @@ class Stage(Backdrop):
         clock: int | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> Outcome:
-        """Hand `event` to the function at the time `clock`, and return the outcome. Then the world is
+        """Pass `event` to the function at the time `clock`, and return the outcome. Then the world is
         restored.
 
         `settings` are the deployment's, such as `{"registration": "open"}`. Raises what the function raises.

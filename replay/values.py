@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 
-def to_json(value: Any) -> Any:
+def to_json(value: object) -> Any:
     """Return the JSON form of a stored value."""
     match value:
         case bytes():
@@ -21,8 +21,8 @@ def to_json(value: Any) -> Any:
             return value
 
 
-def from_json(value: Any) -> Any:
-    """Return the stored value of which `to_json` returned this JSON form."""
+def from_json(value: object) -> Any:
+    """Return the stored value from its JSON form."""
     match value:
         case {"$bytes": str(text), **rest} if not rest:
             return base64.b64decode(text)

@@ -17,15 +17,15 @@ Contents = dict[str, dict[ItemKey, Item]]
 
 
 class UnknownWorld(Exception):
-    """There is no such world; the message names it."""
+    """There is no such world. The message names it."""
 
 
 @dataclass
 class World:
-    """The items and objects that a replay begins with, at the time `clock` (in milliseconds).
+    """The items and objects with which a replay begins, at the time `clock` (in milliseconds).
 
-    `names` are the names that fixtures use for its rooms, events and tokens; `objects` are (content type,
-    bytes) by key. `gone` are the keys, by table, of items to remove when this world is laid over others.
+    `names` are the fixtures' names for its rooms, events and tokens; `objects` are (content type, bytes) by
+    key. `gone` are the keys, by table, of items to remove when this world is added to others.
     """
 
     clock: int = 0
@@ -35,8 +35,8 @@ class World:
     objects: dict[str, tuple[str, bytes]] = field(default_factory=dict)
 
     def add(self, other: World) -> None:
-        """Lay `other` over this world: its items replace those with the same key, and the items in its
-        `gone` are removed.
+        """Add `other` to this world: its items replace those with the same key, and the items in its `gone`
+        are removed.
         """
         self.clock = max(self.clock, other.clock)
         self.names |= other.names
@@ -71,7 +71,7 @@ _names: dict[str, tuple[str, ...]] | None = None
 
 
 def read_worlds(names: Sequence[str], folder: Path) -> World:
-    """Return the worlds of these names as one, each laid over the worlds that it includes. Raises
+    """Return the worlds with these names as one, each added to the worlds that it includes. Raises
     UnknownWorld.
     """
     whole = World()

@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import enum
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from murmuration.aws import calls
 from murmuration.aws.calls import Answer, Call, Proceed, Unreachable
@@ -66,3 +67,47 @@ def fault(at: int, way: Way = Way.BEFORE) -> Iterator[Fault]:
         yield found
     finally:
         calls.release(found)
+
+
+Do = Callable[[], Any]
+Look = Callable[[], Any]
+
+
+def ways_to_stop(whole: Fault) -> Iterator[tuple[int, Way]]:
+    """Yield the number of each write of a whole run, with each way in which it can fail.
+
+    A transaction that is sent twice is one, by the token that it bears.
+    """
+    for number, operation in enumerate(whole.operations, 1):
+        for way in Way:
+            if way is not Way.TWICE or operation != "TransactWriteItems":
+                yield number, way
+
+
+def stop_everywhere(begin: Callable[[], tuple[Do, Look]], seen: Callable[[Any], str] = str) -> Fault:
+    """Do something once as a whole, and then stopped at each of its writes and repeated. What comes of it is
+    the same.
+
+    `begin` makes a new scene, and returns what is to be done there and what looks at the outcome. `seen`
+    takes away what differs from scene to scene. Returns the run that was not stopped.
+    """
+    do, look = begin()
+    with fault(0) as whole:
+        do()
+    expected = seen(look())
+    for number, way in ways_to_stop(whole):
+        do, look = begin()
+        with fault(number, way):
+            failed = _fails(do)
+        if failed:
+            do()
+        assert seen(look()) == expected, f"write {number} of {whole.operations} {way.value}"
+    return whole
+
+
+def _fails(do: Do) -> bool:
+    try:
+        do()
+    except Exception:  # noqa: BLE001 - whoever asked for it repeats it, whatever it was
+        return True
+    return False

@@ -126,7 +126,11 @@ def alice_with_a_profile(scene: Scene) -> None:
 def carol_deactivated(scene: Scene) -> None:
     from murmuration.storage.users import accounts
 
-    scene.act(accounts.deactivate, scene.user_id("carol"), at_ms=scene.clock, erase=False)
+    def close(user_id: UserId) -> None:
+        accounts.begin_closing(user_id, at_ms=scene.clock, erase=False)
+        accounts.end_closing(user_id)
+
+    scene.act(close, scene.user_id("carol"))
 
 
 @plot("The operator has made a registration token for one user.")

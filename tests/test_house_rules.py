@@ -122,7 +122,7 @@ def test_imports_go_downward() -> None:
 
 
 NO_DOMAINS = ("aws", "storage", "protocol", "endpoint")
-RAW = re.compile(r"\bdynamodb\.(?:get|batch_get|put|update|delete|query|query_page|scan)\b|\bitem\[[\"']")
+RAW = re.compile(r"\bdynamodb\.(?:get|batch_get|put|update|delete|query|query_pages?|scan)\b|\bitem\[[\"']")
 """What only `storage` does: it names a single operation on items, or takes an item apart."""
 
 
@@ -244,7 +244,9 @@ def domain_imports() -> dict[str, dict[str, list[str]]]:
 
 
 def circles(graph: dict[str, dict[str, list[str]]]) -> list[list[str]]:
-    """The imports that lie on a circle, domain by domain: each is between two that reach each other."""
+    """Return the imports that lie on a circle, domain by domain: each is between two that reach
+    each other.
+    """
 
     @cache
     def reached(domain: str) -> frozenset[str]:
@@ -399,7 +401,7 @@ ENDS_IN_S = {"Pass", "Process", "Address"}
 
 
 def begins_with_a_verb(docstring: str) -> bool:
-    """Whether a docstring begins with an imperative: "Return the room", not "The room"."""
+    """Return whether a docstring begins with an imperative: "Return the room", not "The room"."""
     word = re.split(r"[\s,.:;]", docstring, maxsplit=1)[0]
     third_person = word.endswith("s") and word not in ENDS_IN_S
     return word.isalpha() and word not in NO_VERBS and not third_person
@@ -408,9 +410,11 @@ def begins_with_a_verb(docstring: str) -> bool:
 def test_docstrings_say_what_functions_do() -> None:
     """Properties say what they are, and the authorisation rules quote the specification."""
     wrong = []
-    for path in (*PACKAGE.rglob("*.py"), *FUNCTIONS.rglob("*.py")):
+    for path in (path for part in CODE for path in (REPOSITORY / part).rglob("*.py")):
         for node in ast.walk(tree(path)):
-            if not isinstance(node, ast.FunctionDef) or not (text := ast.get_docstring(node)):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            if not (text := ast.get_docstring(node)):
                 continue
             is_property = any("property" in ast.unparse(each) for each in node.decorator_list)
             is_rule = node.returns is not None and ast.unparse(node.returns) == "Verdict"

@@ -7,7 +7,6 @@ same. A transaction that is sent twice is one, by the token that it bears.
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults import Way, fault
+from tests.faults import fault, ways_to_stop
 from tests.in_process import Answer, Client, segment
 from tests.keys.crypto import KeyPair, device_keys, one_time_keys
 from tests.rooms.people import V3, create_room, join, ok, path, send
@@ -55,7 +54,9 @@ class Scene:
         return path(self.room_id, *rest)
 
     def picture(self) -> str:
-        """What each is told from now on, and Bob beginning anew: with names for IDs, and without times."""
+        """Return what each is told from now on, and Bob beginning anew: with names for IDs, and
+        without times.
+        """
         seen = [ok(each.get(f"{V3}/sync", since=self.since[each.user_id])) for each in self.everybody]
         seen.append(ok(self.bob.get(f"{V3}/sync", filter='{"room": {"include_leave": true}}')))
         numbers: dict[str, int] = {}
@@ -115,9 +116,7 @@ def test_what_was_interrupted_and_repeated_is_done_once(make_client: MakeClient,
         ok(operation(scene))
     expected = scene.picture()
     assert whole.writes > 0
-    for number, way in itertools.product(range(1, whole.writes + 1), Way):
-        if way is Way.TWICE and whole.operations[number - 1] == "TransactWriteItems":
-            continue
+    for number, way in ways_to_stop(whole):
         scene = Scene(make_client)
         with fault(number, way):
             answer = operation(scene)

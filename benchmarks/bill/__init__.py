@@ -1,1 +1,1 @@
-"""A bill that is measured: what each thing that people do asks of AWS, counted on the local cloud."""
+"""A measured bill: what each of people's operations uses of AWS, counted on the local cloud."""

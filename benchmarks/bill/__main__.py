@@ -1,10 +1,10 @@
-"""Measure the bill of ways of life, and print it beside the estimate of `murmuration cost`.
+"""Measure the bill for examples of use, and print it beside the estimate of `murmuration cost`.
 
     python -m benchmarks.bill [family] [club] [community] [company] [--json]
 
-For each way of life a local cloud counts what each operation asks for, with as many rooms, and as many people
-in them, as these have. How often each is done comes from the same model as the estimate's: an hour isn't
-waited out. Printed are dollars a month for each way of waiting, and what they are spent on.
+For each example a local cloud counts what each operation uses, with as many rooms, and as many people in
+them, as in the example. How often each operation happens comes from the same model as in the estimate, so no
+hour has to be waited. It prints dollars a month for each way of waiting, and what they are spent on.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from operators.costs.lives import LIVES
 from operators.costs.usage import ASSUMPTIONS, WAITING, Life, Setup, estimate, estimate_causes
 
 REST = Setup(api="rest", waits="rest")
-"""The settings that go back to REST APIs for all."""
+"""The settings that use REST APIs for everything."""
 
 
 def dollars(life: Life, counts: Counts, setup: Setup) -> dict[str, tuple[float, float]]:
-    """A month's bill for each way of waiting, with what is free and without."""
+    """Return a month's bill for each way of waiting, with the free amounts and without them."""
     found: dict[str, tuple[float, float]] = {}
     for waiting in WAITING:
         used = estimate(life, waiting, ASSUMPTIONS, setup, counts)

@@ -1,7 +1,7 @@
-"""Counts each operation of `operators.costs.counts` on a stage, for people who live in a certain way.
+"""Counts each operation of `operators.costs.counts` on a stage, for an example of use.
 
-Each is done a few times, and what follows from it is waited for. What a wake asks for is what a message asks
-for with waiting devices, less what it asks for without.
+Each operation is done several times, and its consequences are waited for. The use of a wake is that of a
+message with waiting devices minus that of a message without.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from operators.costs.counts import Counts, Op
 
 TIMES = 4
 WAKES = 2
-"""How often each device is rung while its slots rest: its item is as long as in a conversation."""
+"""How often each device is rung while its slots are still taken: then its item is as long as in a
+conversation."""
 WAITING = 3
 """How many users wait, with all of their devices."""
 LATE_S = 1
-"""How late late rings come here; what they cost doesn't depend on it."""
+"""How late late rings come here, in seconds; their cost doesn't depend on it."""
 
 
 def measure(folder: Path, rooms: int, people: int, devices: int) -> Counts:
-    """What operations ask for where all are in so many rooms, and talk in one of so many people.
+    """Return what operations use if everybody is in `rooms` rooms, and talks in one with `people` people.
 
-    Those who wait do so with so many devices.
+    Each waiting user has `devices` devices.
     """
-    spawning = multiprocessing.get_context("spawn")  # a local cloud wants a process for itself
+    spawning = multiprocessing.get_context("spawn")  # a local cloud needs its own process
     with ProcessPoolExecutor(1, mp_context=spawning, max_tasks_per_child=1) as pool:
         kinds: tuple[Literal["parked", "held"], ...] = ("parked", "held")
         found = [pool.submit(_measure_waiting, folder, kind, rooms, people, devices) for kind in kinds]
@@ -47,13 +48,14 @@ def _measure_waiting(
     folder: Path, waiting: Literal["parked", "held"], rooms: int, people: int, devices: int
 ) -> dict[str, Any]:
     wakes.LATE_S = LATE_S
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # those who wait at the end are cut off
+    # clients that wait at the end are disconnected
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     with running(folder / waiting, waiting) as stage:
         return _parked(stage, rooms, people, devices) if waiting == "parked" else _held(stage, rooms, people)
 
 
 def _settle_in(stage: Stage, rooms: int, people: int) -> tuple[list[Person], str, str]:
-    """People in their rooms, seen a moment ago; the room of them all, and a small one."""
+    """Return people in their rooms who were seen a moment ago, the room with all of them, and a small one."""
     everybody = stage.people(people)
     few = everybody[: WAITING + 2]
     room_id = stage.room(everybody)
@@ -92,10 +94,10 @@ def _parked(stage: Stage, rooms: int, people: int, devices: int) -> dict[str, An
     alone = _alone(stage, everybody, room_id)
     for device in waiting:
         device.sync()
-    writer.send(room_id)  # whoever was registered meanwhile isn't any more
+    writer.send(room_id)  # rings every client that was registered meanwhile
     writer.send(small)
     with stage.waiting(waiting):
-        stage.rest(LATE_S + 0.5)  # that they came is told late
+        stage.rest(LATE_S + 0.5)  # others are told late that they came online
         wake = _of_each(stage, WAKES, lambda _: writer.send(room_id), send, len(waiting))
         lasts, narrow_look.EVERYTHING_S = narrow_look.EVERYTHING_S, 0
         wake_all = _of_each(stage, 1, lambda _: writer.send(room_id), send, len(waiting))
@@ -121,7 +123,7 @@ def _parked(stage: Stage, rooms: int, people: int, devices: int) -> dict[str, An
 
 
 def _of_each(stage: Stage, times: int, work: Callable[[int], object], without: Op, devices: int) -> Op:
-    """Return what one of the devices that `work` rings asks for. `work` itself asks for `without`."""
+    """Return what one of the devices uses that `work` rings. `work` itself uses `without`."""
     total = Op()
     for number in range(times):
         total += stage.count(lambda number=number: work(number)).op - without  # type: ignore[misc]
@@ -129,7 +131,7 @@ def _of_each(stage: Stage, times: int, work: Callable[[int], object], without: O
 
 
 def _alone(stage: Stage, everybody: list[Person], room_id: str) -> dict[str, Op]:
-    """What nobody waits for meanwhile."""
+    """Return what the operations use for which no client waits meanwhile."""
     writer, reader = everybody[0], everybody[WAITING + 1]
     reader.sync()
     reader.sync(20_000)
@@ -137,7 +139,7 @@ def _alone(stage: Stage, everybody: list[Person], room_id: str) -> dict[str, Op]
     ended = ".".join((*mark[:4], "1000000000", *mark[5:]))
     renewal = stage.count(lambda: reader.ask("GET", "/sync", since=ended, timeout=20_000)).op
     reader.be("offline")
-    came = stage.count(lambda: reader.be("online")).op - Op(1, 1)  # a sync tells of it, not a request
+    came = stage.count(lambda: reader.be("online")).op - Op(1, 1)  # a sync tells others of it, not a request
     coming = Op(0, 1, came.reads, 1)
     name = reader.user_id[1:].partition(":")[0]
     login = stage.count(lambda: _log_in(stage, name)).op
@@ -170,7 +172,7 @@ _BACKUP = {
 
 
 def _start(person: Person) -> None:
-    """What a client asks for when it is opened again."""
+    """Make the requests of a client that is opened again."""
     person.ask("GET", "/versions", base="/_matrix/client")
     for path in ("/capabilities", "/pushrules/", "/voip/turnServer", "/devices"):
         person.ask("GET", path)
@@ -209,7 +211,7 @@ def _upload(person: Person) -> str:
     return str(answer["content_uri"]).removeprefix("mxc://")
 
 
-# -- Held, and by WebSocket ------------------------------------------------------------------------------
+# -- Held waits, and WebSockets -----------------------------------------------------------------------
 
 
 def _held(stage: Stage, rooms: int, people: int) -> dict[str, Op]:
@@ -220,7 +222,7 @@ def _held(stage: Stage, rooms: int, people: int) -> dict[str, Op]:
     push = asyncio.run(_push(stage, writer, others[WAITING], room_id, send))
     for reader in readers:
         reader.sync()
-    readers[0].sync(1_500)  # the first finds no queue; it is made once
+    readers[0].sync(1_500)  # the first one finds no queue, which is created once
     wait = stage.count(lambda: readers[0].sync(1_500), quiet_s=1).op
     with stage.waiting(readers):
         wake = _of_each(stage, TIMES, lambda _: writer.send(room_id), send, len(readers))
@@ -228,7 +230,7 @@ def _held(stage: Stage, rooms: int, people: int) -> dict[str, Op]:
 
 
 async def _push(stage: Stage, writer: Person, reader: Person, room_id: str, send: Op) -> Op:
-    """What it asks for to tell one connection of a message."""
+    """Return what it takes to send one connection a message."""
     token = str(reader.session.headers["Authorization"]).removeprefix("Bearer ")
     url = f"{stage.url.replace('http', 'ws', 1)}{V3}/stream?access_token={token}"
     async with aiohttp.ClientSession() as http, http.ws_connect(url, protocols=("m.json",)) as socket:

@@ -21,15 +21,15 @@ from operators.costs.counts import Op
 
 V3 = "/_matrix/client/v3"
 QUIET_S = 0.3
-"""So long nothing may be counted, for all that was begun to be over."""
+"""How long nothing may be counted until all operations count as finished."""
 PATIENCE_S = 60
 DISTANCE_S = 0.25
-"""How long an answer and the next request are on their way. A client that comes back before the worker has
+"""How long an answer and the next request are assumed to take. A client that comes back before the worker has
 noted its ring looks at everything. That takes milliseconds at AWS, and much longer on a busy machine."""
 
 
 class Stuck(Exception):
-    """The server didn't come to rest, or a client waits for nothing."""
+    """The server didn't become idle, or a client waits in vain."""
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Person:
     _numbers: int = 0
 
     def ask(self, method: str, path: str, body: Any = None, *, base: str = V3, **query: Any) -> Any:
-        """The answer's JSON, or its bytes if it is none."""
+        """Return the answer's JSON, or its bytes if it isn't JSON."""
         data = body if isinstance(body, bytes) else None
         answer = self.session.request(
             method,
@@ -98,7 +98,7 @@ class Person:
 
 
 class Stage:
-    """A running local cloud, what it has counted, and those who wait."""
+    """A running local cloud, its counts, and the clients that wait."""
 
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
@@ -106,21 +106,21 @@ class Stage:
         self._names = 0
 
     def person(self, name: str = "") -> Person:
-        """A new user, or another device of one."""
+        """Return a new user."""
         if name:
             return Person(self.url).log_in(name, new=False)
         self._names += 1
         return Person(self.url).log_in(f"user{self._names}", new=True)
 
     def device_of(self, person: Person) -> Person:
-        """Another device of a user."""
+        """Return another device of a user."""
         return self.person(person.user_id[1:].partition(":")[0])
 
     def people(self, count: int) -> list[Person]:
         return [self.person() for _ in range(count)]
 
     def room(self, members: Sequence[Person]) -> str:
-        """An encrypted room with these members."""
+        """Create an encrypted room with these members, and return its ID."""
         first, *others = members
         state = [{"type": "m.room.encryption", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}]
         body = {"preset": "public_chat", "name": "Room", "initial_state": state}
@@ -130,7 +130,7 @@ class Stage:
         return room_id
 
     def rest(self, quiet_s: float = QUIET_S) -> dict[str, float]:
-        """What has been counted, once nothing more is: all that was begun is over."""
+        """Wait until all operations are finished, and return the counts."""
         meter = self.cloud.meter
         if meter is None:
             raise Stuck("the local cloud has no meter")
@@ -146,7 +146,7 @@ class Stage:
         return counts
 
     def count(self, work: Callable[[], object], *, quiet_s: float = QUIET_S) -> Counted:
-        """What `work` and all that follows from it asks for."""
+        """Return what `work` and all its consequences use."""
         before = self.rest()
         work()
         after = self.rest(quiet_s)
@@ -154,7 +154,7 @@ class Stage:
 
     @contextmanager
     def waiting(self, devices: Sequence[Person]) -> Iterator[None]:
-        """Have devices wait as clients do, while the block runs."""
+        """Make devices wait as clients do, while the block runs."""
         stop = threading.Event()
 
         def live(device: Person) -> None:
@@ -178,7 +178,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Counted:
-    """What was counted between two moments."""
+    """The counts between two moments."""
 
     counts: dict[str, float]
 
@@ -187,7 +187,9 @@ class Counted:
 
     @property
     def op(self) -> Op:
-        """As an operation, without the making of queues. Requests that wait at the edge are no API's."""
+        """The counts as an operation, without the creation of queues. Requests that wait at the edge don't
+        use an API.
+        """
         return Op(
             self.get("http_requests"),
             self.get("lambda_requests"),
@@ -203,7 +205,9 @@ class Counted:
 
 @contextmanager
 def running(folder: Path, waiting: Literal["parked", "held"]) -> Iterator[Stage]:
-    """A local cloud with its meter; limits are on, so that they are counted, and hold up nobody."""
+    """Yield a local cloud with its meter. Limits are on, so that they are counted, but too high to delay
+    anything.
+    """
     from murmuration.identity import rate_limits
     from murmuration.identity.rate_limits import Limit
 

@@ -1,1 +1,1 @@
-"""What a cold start costs each function, measured on a copy of what is deployed."""
+"""The cost of a cold start for each function, measured on a copy of the deployed code."""

@@ -1,8 +1,8 @@
-"""`make cold`: the CPU that each function's import and first client take, net of the bare interpreter.
+"""`make cold`: the CPU time of each function's import and first client, without that of the bare interpreter.
 
-Fresh processes import from a copy of the layers, as compiled and trimmed as those are; the best of several
-runs counts. A busy machine doubles every number, so each is measured in turns with botocore as it is shipped,
-and scaled to a machine where that takes 225 ms: the one, when idle, for which the bounds were set.
+Fresh processes import from a copy of the layers, compiled and trimmed like those; the best of several runs is
+used. A busy machine doubles every number, so each is measured alternately with botocore in its released form,
+and scaled to a machine on which that takes 225 ms: the idle machine for which the bounds were set.
 """
 
 from __future__ import annotations
@@ -49,12 +49,14 @@ CLIENTS = {
     "queues": "from murmuration.aws import calls; calls._wire('sqs')",
     "secrets": "from murmuration.aws import calls; calls._wire('ssm')",
 }
-"""How a function that may use these comes by its first client, the likeliest first."""
+"""How a function that may use these services gets its first client, the likeliest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Milliseconds of CPU, net: `total` is scaled by the yardstick, `measured` is not."""
+    """Milliseconds of CPU, without the interpreter's: `total` is scaled by the yardstick, `measured`
+    isn't.
+    """
 
     name: str
     total: float
@@ -94,7 +96,7 @@ def _measure(function: Function, site: Path, runs: int, modules: int) -> Result:
     grant = GRANTS.get(function.group)
     if grant is None:
         raise SystemExit(f"infra_shared/grants says nothing of {function.group}")
-    without = "" if isinstance(function.route, Http) else CLIENTS["tables"]  # workers all read tables
+    without = "" if isinstance(function.route, Http) else CLIENTS["tables"]  # all workers read tables
     first = next((text for kind, text in CLIENTS.items() if getattr(grant, kind)), without)
     code = f"import {function.module}\n{first}"
     measured, yardstick = _net(code, site, runs)
@@ -108,7 +110,10 @@ def _measure(function: Function, site: Path, runs: int, modules: int) -> Result:
 
 
 def _net(code: str, site: Path, runs: int) -> tuple[float, float]:
-    """The best CPU of `code` and of the yardstick, less that of nothing; in turns, to meet the same load."""
+    """Return the best CPU time of `code` and of the yardstick, minus that of an empty program.
+
+    They run alternately, so that the machine's load affects both.
+    """
     installed = Path(botocore.__file__).parents[1]
     kinds = ((code, site), (YARDSTICK, installed), ("pass", site))
     rounds = [[_cpu_ms(each, path) for each, path in kinds] for _ in range(runs)]
@@ -117,7 +122,9 @@ def _net(code: str, site: Path, runs: int) -> tuple[float, float]:
 
 
 def command(code: str, site: Path, *options: str) -> tuple[list[str], dict[str, str]]:
-    """How to run `code` as Lambda would: our layers and the function's file on the path, and nothing else."""
+    """Return the command and environment that run `code` as Lambda would, with only our layers and the
+    function's file.
+    """
     path = os.pathsep.join((str(ROOT), str(site)))
     return [sys.executable, "-S", *options, "-c", code], {**ENVIRONMENT, "PYTHONPATH": path}
 
@@ -132,7 +139,7 @@ def _cpu_ms(code: str, site: Path) -> float:
 
 
 def _costly(code: str, site: Path, count: int) -> list[tuple[str, float]]:
-    """The modules whose own execution takes longest, in milliseconds of wall time."""
+    """Return the modules whose own execution takes longest, in milliseconds of wall time."""
     arguments, environment = command(code, site, "-X", "importtime")
     done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True)  # noqa: S603
     found = []

@@ -1,4 +1,4 @@
-"""The layers' contents for this machine's Python: made like them, from the packages installed here."""
+"""The layers' contents for this machine's Python: built like them, from the packages installed here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FOLDER = layers.ROOT / "build/cold"
 
 
 def make_site(into: Path = FOLDER) -> Path:
-    """The folder that stands for `/opt/python`; made anew when our code or a package changed."""
+    """Return the folder that stands for `/opt/python`, built again if our code or a package changed."""
     site, mark = into / "python", into / "digest"
     digest = _digest()
     if not (mark.exists() and mark.read_text() == digest):

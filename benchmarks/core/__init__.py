@@ -1,1 +1,1 @@
-"""The protocol's hot paths against Synapse's: the same inputs, in one run, side by side."""
+"""The protocol's hot paths compared with Synapse's: the same inputs, in one run."""

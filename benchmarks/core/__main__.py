@@ -1,7 +1,8 @@
-"""`python -m benchmarks.core`: times us and Synapse in turn, prints the median ratio for each kind of work.
+"""`python -m benchmarks.core`: times us and Synapse alternately, prints the median ratio for each kind of
+work.
 
-A ratio of 2 says that we take half the time. Synapse's state resolution leaves part of the algorithm, the
-auth chain difference, to its store. That is one in memory here; the last column takes it to cost nothing.
+A ratio of 2 says that we take half the time. Synapse's state resolution leaves a part of the algorithm, the
+auth chain difference, to its store. Here that is in memory; the last column assumes that it costs nothing.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from .ours import ContestedRoom, ResolvableRoom, auth_work, event_work, forked_r
 from .timing import Work, seconds
 
 ROUNDS = 15
-# Long enough that the clock's grain and a context switch don't matter.
+# Long enough that the clock's resolution and context switches don't matter.
 SAMPLE_SECONDS = 0.02
 VERSIONS = ("11", "12")
 
 
 class Contest(NamedTuple):
-    """One line of the table: our work, and the name by which Synapse's side knows its own."""
+    """One line of the table: our work, and the name of the same work on Synapse's side."""
 
     name: str
     ours: Work
@@ -93,7 +94,7 @@ def measure(contest: Contest, synapse: SynapseProcess) -> Result:
 
 
 def _theirs(synapse: SynapseProcess, name: str, times: int) -> tuple[float, float]:
-    """Seconds a run takes Synapse, and those of them that its store takes."""
+    """Return how many seconds a run takes Synapse, and how many of them its store takes."""
     answer = synapse.ask("time", name=name, times=times)
     return answer["total"] / times, answer["store"] / times
 

@@ -1,4 +1,4 @@
-"""What both implementations are timed on: plain data, the same every time."""
+"""The inputs for both implementations: plain data, the same every time."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ KEY_VERSION = "bench"
 ALICE = f"@alice:{SERVER}"
 BOB = f"@bob:{SERVER}"
 SIZES = (10, 1_000, 10_000)
-"""State entries of the rooms to resolve."""
+"""The numbers of state entries of the rooms to resolve."""
 
 
 def messages() -> list[Pdu]:
-    """PDUs without hashes and signatures, of the kinds that make up most of a room's traffic."""
+    """Return PDUs without hashes and signatures, of the kinds that make up most of a room's traffic."""
     room_id, event_id = "!" + "r" * 43, "$" + "e" * 43
     contents: list[tuple[str, Any, str | None]] = [
         ("m.room.message", {"msgtype": "m.text", "body": "Shall we meet at noon? " * 4}, None),
@@ -60,9 +60,9 @@ def messages() -> list[Pdu]:
 
 @dataclass
 class ForkedRoom:
-    """A room of one version whose state of `size` entries has come apart in two forks, some entries each.
+    """A room of one version whose state of `size` entries differs in some entries between two forks.
 
-    `events` are all there are, each after its auth events; the state sets hold positions in them.
+    `events` are all its events, each after its auth events; the state sets have positions in them.
     """
 
     version: str
@@ -72,7 +72,7 @@ class ForkedRoom:
 
 
 class RoomBuilder:
-    """Grows a room; needs only to be told how an event gets its ID, as later ones refer to it."""
+    """Builds a room. It only needs a function for an event's ID, because later events refer to it."""
 
     def __init__(self, version: str, event_id_of: Any) -> None:
         self._version = int(version)
@@ -102,7 +102,9 @@ class RoomBuilder:
         return ForkedRoom(str(self._version), size, self.events, [left, right])
 
     def _fork(self, state: dict[StateKey, int], admin: str, users: dict[str, int], members: range) -> None:
-        """An admin changes levels, bans and renames; some members change their names; one leaves."""
+        """Add a fork: an admin changes levels, bans and renames; some members change their names; one
+        leaves.
+        """
         few = [f"@user{number}:{SERVER}" for number in members[:6]]
         self._add(state, "m.room.name", {"name": f"by {admin}"}, "", admin)
         self._add(state, "m.room.power_levels", {"users": {**users, few[0]: 50}}, "", admin)

@@ -32,7 +32,7 @@ def forked_room(version: str, size: int) -> ForkedRoom:
 
 
 def event_work() -> dict[str, Work]:
-    """Work on single events; one run is one pass over all of `messages`."""
+    """Return work on single events. One run is one pass over all of `messages`."""
     templates = messages()
     signed = [hash_and_sign(pdu, ServerName(SERVER), KEY, VERSION) for pdu in templates]
 
@@ -68,7 +68,7 @@ def event_work() -> dict[str, Work]:
 
 
 def auth_work(room: ForkedRoom) -> dict[str, Work]:
-    """The rules on each event of the room's end, in the state of one fork."""
+    """Return work that checks the rules for each event at the room's end, in the state of one fork."""
     version = get_room_version(room.version)
     events = [Event(pdu, version) for pdu in room.events]
     state = {pair: events[position] for pair, position in room.state_sets[0].items()}
@@ -85,13 +85,15 @@ def auth_work(room: ForkedRoom) -> dict[str, Work]:
 
 
 class ResolvableRoom:
-    """A forked room as the resolution gets it: states as maps, or as the tries in which they are stored."""
+    """A forked room in the form for the resolution: states as maps, or as the tries in which they are
+    stored.
+    """
 
     def __init__(self, room: ForkedRoom) -> None:
         self.version = get_room_version(room.version)
         events = [Event(pdu, self.version) for pdu in room.events]
         self.by_id = {event.event_id: event for event in events}
-        # Strings of their own for each, as states have that are read from a database.
+        # Separate strings for each state, as if it was read from a database.
         self.state_sets = [
             _copied({key: events[it].event_id for key, it in state.items()}) for state in room.state_sets
         ]
@@ -112,13 +114,15 @@ class ResolvableRoom:
         return resolve(self.version, self.state_sets, self.fetch)
 
     def resolve_tries(self) -> dict[StateKey, EventId]:
-        """Only the entries in which the states differ."""
+        """Resolve only the entries in which the states differ."""
         conflicts = state_trie.conflicts(self.roots, self.fetch_nodes)
         return resolve_conflicted(self.version, conflicts, _Unconflicted(self, conflicts), self.fetch)
 
 
 class ContestedRoom:
-    """A small room whose people fight over power on several branches; its resolutions one after the other."""
+    """A small room in which people fight over power on several branches; its resolutions one after
+    the other.
+    """
 
     def __init__(self, version: str, seed: int) -> None:
         self.engine = OurEngine(version)

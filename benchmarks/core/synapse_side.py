@@ -1,4 +1,4 @@
-"""The same pieces of work as Synapse's library does them; runs under Synapse's Python, asked line by line."""
+"""The same work with Synapse's library. It runs in Synapse's Python, and gets one request a line."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def event_work() -> dict[str, Work]:
 
 
 class TimedStore(EventStore):
-    """Counts the time it takes, which in Synapse the database would take, so that it can be left out."""
+    """Counts the time that it takes, so that it can be left out: in Synapse the database would take it."""
 
     def __init__(self, version: Any) -> None:
         super().__init__(version)
@@ -109,7 +109,7 @@ class Rooms:
         self.resolved: dict[str, Any] = {}
 
     def load(self, name: str, version: str, events: list[Pdu], state_sets: list[list[int]]) -> dict[str, Any]:
-        """Takes in a forked room; answers what it resolves to, for comparison."""
+        """Load a forked room, and return its resolution, for comparison."""
         store = self.stores[name] = TimedStore(room_version(version))
         made = [store.add(pdu) for pdu in events]
         states = [state_map([made[position] for position in state]) for state in state_sets]
@@ -124,7 +124,7 @@ class Rooms:
         return {"resolved": sorted(position[event_id] for event_id in resolve().values())}
 
     def load_contested(self, name: str, version: str, events: list[Pdu], cases: Any) -> dict[str, Any]:
-        """Takes in a room with many resolutions; answers what they come to."""
+        """Load a room with many resolutions, and return their results."""
         store = self.stores[name] = TimedStore(room_version(version))
         made = [store.add(pdu) for pdu in events]
         resolutions = [[state_map([made[it] for it in state]) for state in sets] for sets in cases]
@@ -139,7 +139,7 @@ class Rooms:
         return {"resolved": [sorted(position[it] for it in state.values()) for state in resolved]}
 
     def time(self, name: str, times: int) -> dict[str, float]:
-        """Seconds for so many runs, and those of them that the stand-in for the database took."""
+        """Return the seconds of `times` runs, and how many of them the stand-in for the database took."""
         store = self.stores.get(name)
         if store is not None:
             store.spent = 0.0

@@ -1,4 +1,4 @@
-"""Timing of a piece of work, the same on both sides."""
+"""Times a piece of work in the same way on both sides."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Work = Callable[[], object]
 
 
 def seconds(work: Work, times: int) -> float:
-    """Seconds of CPU that `times` runs of the work take together, without garbage collection."""
+    """Return the seconds of CPU that `times` runs of the work take together, without garbage collection."""
     gc.collect()
     gc.disable()
     try:

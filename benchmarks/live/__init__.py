@@ -1,1 +1,3 @@
-"""How long a message takes from one client to another, and what it costs: here and on Synapse."""
+"""How long a message takes from one client to another, and what it costs: with our server and with
+Synapse.
+"""

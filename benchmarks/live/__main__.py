@@ -1,4 +1,6 @@
-"""`python -m benchmarks.live`: a message's way and what operations cost, beside Synapse if it is here."""
+"""`python -m benchmarks.live`: the latency of a message and the cost of operations, compared with Synapse if
+it is installed.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,11 @@ from benchmarks.live.servers import Ours, Server, Synapse
 from tests.interop.synapse_process import synapse_python
 
 PARTS = ("waiting", "operations", "writers", "large")
-"""What can be measured by itself."""
+"""The measurements that can be made separately."""
 
 
 async def measure(server: Server, given: argparse.Namespace, *, whole: bool) -> None:
-    """Measure one server, printing as it goes."""
+    """Measure one server, and print the results at once."""
     timeout = aiohttp.ClientTimeout(total=60)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as http:
         if "waiting" in given.only:
@@ -56,7 +58,9 @@ def _writers(rooms: int) -> str:
 
 
 def count_retries(folder: Path, each: int) -> None:
-    """How often a send loses a race and is tried again, on a server by itself for each number of rooms."""
+    """Count how often a send loses a race and is tried again, on a separate server for each number of
+    rooms.
+    """
 
     async def write(server: Server, rooms: int) -> measures.Throughput:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:

@@ -1,4 +1,4 @@
-"""What a room of many members costs: its state, its members, syncs, and a message to those who wait."""
+"""The cost of a room with many members: its state, its members, syncs, and a message to waiting clients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AT_ONCE = 4
 
 
 async def make(http: aiohttp.ClientSession, server: Server, members: int) -> tuple[list[Account], str]:
-    """A public room with so many members; the first made it."""
+    """Create a public room with this many members, and return them (its creator first) and its ID."""
     owner = await account(http, server, "owner")
     room_id = (await owner.request("POST", f"{V3}/createRoom", {"preset": "public_chat"}))["room_id"]
     gate = asyncio.Semaphore(AT_ONCE)
@@ -32,9 +32,9 @@ async def make(http: aiohttp.ClientSession, server: Server, members: int) -> tup
 async def costs(
     http: aiohttp.ClientSession, server: Server, members: int, waiting: int, count: int, *, whole: bool
 ) -> dict[str, Cost]:
-    """The cost of each operation in a room of so many members, of whom some wait for news.
+    """Return the cost of each operation in a room with this many members, some of whom wait for updates.
 
-    If it isn't to be the `whole`, only that of a message to those who wait.
+    Unless `whole`, return only the cost of a message to the waiting clients.
     """
     everybody, room_id = await make(http, server, members)
     owner, reader = everybody[:2]
@@ -73,7 +73,7 @@ async def costs(
 
 
 class _Waiting:
-    """A client that waits by /sync, and tells when news came."""
+    """A client that waits by /sync, and reports when updates come."""
 
     def __init__(self, reader: Account) -> None:
         self.arrived = asyncio.Event()
@@ -92,7 +92,7 @@ class _Waiting:
 
 
 async def _reach(sender: Account, room_id: str, clients: list[_Waiting]) -> None:
-    """Send a message, and wait until all have it."""
+    """Send a message, and wait until all clients have it."""
     for client in clients:
         client.arrived.clear()
     await send(sender, room_id)

@@ -1,8 +1,8 @@
-"""What is measured: the way of a message, and the cost of single operations.
+"""The measurements: the latency of a message, and the cost of single operations.
 
-Synapse keeps what it answered to /sync for two minutes, and answers the same request with it. So a repeated
-first sync would measure that cache. Clients don't repeat one, so here each has another filter, on both sides
-(`another_filter`).
+Synapse caches its answer to /sync for two minutes, and gives it again for the same request. So a repeated
+first sync would measure that cache. Clients don't repeat one, so here each has another filter, for both
+servers (`another_filter`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WAIT_MS = 20_000
 
 @dataclass
 class Latency:
-    """Milliseconds from the start of a send to the waiting client's news."""
+    """Milliseconds from the start of a send until the waiting client has the message."""
 
     values: list[float] = field(default_factory=list)
 
@@ -39,7 +39,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class Cost:
-    """An operation's time until its answer, and the server's CPU; milliseconds each."""
+    """The time until an operation's answer, and the server's CPU time; milliseconds each."""
 
     latency_ms: float
     cpu_ms: float
@@ -49,7 +49,7 @@ class Cost:
 
 
 def another_filter(*, lazy: bool = False) -> str:
-    """A filter for /sync that nobody has asked with before: it leaves out a type that there is none of."""
+    """Return a filter for /sync that no earlier request had: it leaves out a type that doesn't exist."""
     room = {"state": {"lazy_load_members": lazy}}
     return json.dumps({"account_data": {"not_types": [f"org.example.{next(_numbers)}"]}, "room": room})
 
@@ -67,7 +67,7 @@ async def send(sender: Account, room_id: str, text: str = "hello") -> str:
 
 
 async def pair(http: aiohttp.ClientSession, server: Server) -> tuple[Account, Account, str]:
-    """Two who share a room."""
+    """Return two users who share a room, and the room's ID."""
     one, other = await account(http, server, "one"), await account(http, server, "other")
     room_id = (await one.request("POST", f"{V3}/createRoom", {"preset": "public_chat"}))["room_id"]
     await other.request("POST", other.room(room_id, "join"), {})
@@ -75,7 +75,7 @@ async def pair(http: aiohttp.ClientSession, server: Server) -> tuple[Account, Ac
 
 
 async def waiting_http(http: aiohttp.ClientSession, server: Server, count: int, pause: float) -> Latency:
-    """A client that waits by /sync; `pause` seconds lie between its news and the next message."""
+    """Measure a client that waits by /sync, with `pause` seconds between its update and the next message."""
     sender, reader, room_id = await pair(http, server)
     since = (await reader.once("GET", f"{V3}/sync", timeout=0))["next_batch"]
     latency = Latency()
@@ -100,7 +100,7 @@ async def waiting_http(http: aiohttp.ClientSession, server: Server, count: int, 
 
 
 async def waiting_socket(http: aiohttp.ClientSession, server: Server, count: int, pause: float) -> Latency:
-    """A client that is told by WebSocket."""
+    """Measure a client that gets updates by WebSocket."""
     sender, reader, room_id = await pair(http, server)
     since = (await reader.once("GET", f"{V3}/sync", timeout=0))["next_batch"]
     latency = Latency()
@@ -139,12 +139,12 @@ async def _measure(
             if text in told:
                 break
         await sending
-        if number >= 3:  # the first warm everything up
+        if number >= 3:  # the first ones are for warming up
             latency.values.append((when - began) * 1000)
 
 
 async def cost(server: Server, operation: Callable[[], Awaitable[object]], count: int) -> Cost:
-    """`operation` one after another."""
+    """Return the cost of `operation`, run `count` times one after another."""
     for _ in range(3):
         await operation()
     times = []
@@ -153,12 +153,12 @@ async def cost(server: Server, operation: Callable[[], Awaitable[object]], count
         began = time.perf_counter()
         await operation()
         times.append(time.perf_counter() - began)
-    await asyncio.sleep(0.3)  # what goes on behind the answers belongs to them
+    await asyncio.sleep(0.3)  # the work that continues after the answers belongs to them
     return Cost(statistics.median(times) * 1000, (server.cpu() - before) / count * 1000)
 
 
 async def costs(http: aiohttp.ClientSession, server: Server, count: int) -> dict[str, Cost]:
-    """The cost of each operation."""
+    """Return the cost of each operation."""
     sender, reader, room_id = await pair(http, server)
     since = (await reader.once("GET", f"{V3}/sync", timeout=0))["next_batch"]
     found = {"send": await cost(server, lambda: send(sender, room_id), count)}
@@ -198,7 +198,7 @@ async def costs(http: aiohttp.ClientSession, server: Server, count: int) -> dict
 
 
 async def idle(http: aiohttp.ClientSession, server: Server, clients: int, seconds: float) -> float:
-    """The share of a core that the server uses while so many wait."""
+    """Return the share of a CPU core that the server uses while this many clients wait."""
     _, reader, _ = await pair(http, server)
     since = None
     for _ in range(2):
@@ -230,7 +230,7 @@ class Throughput:
 
 
 async def throughput(http: aiohttp.ClientSession, server: Server, rooms: int, each: int) -> Throughput:
-    """Sixteen writers, all in one room or each in one of `rooms`."""
+    """Measure sixteen writers, all in one room or each in one of `rooms`."""
     owner = await account(http, server, "owner")
     made = [
         (await owner.request("POST", f"{V3}/createRoom", {"preset": "public_chat"}))["room_id"]

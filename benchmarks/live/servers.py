@@ -1,4 +1,4 @@
-"""The servers that are compared: each in processes of its own, on loopback, with a fresh database."""
+"""The servers to compare: each in its own processes, on the loopback, with a fresh database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Server:
-    """A homeserver at `url`; `pid` is its first process, whose children count as well."""
+    """A homeserver at `url`; `pid` is its first process, whose children count too."""
 
     name = ""
     url = ""
@@ -31,7 +31,7 @@ class Server:
         raise NotImplementedError
 
     def cpu(self) -> float:
-        """The CPU seconds that the server has used so far."""
+        """Return the CPU seconds that the server has used so far."""
         return sum(map(_cpu, [self.pid, *_children(self.pid)]))
 
 
@@ -52,7 +52,7 @@ class Ours(Server):
         self._cloud.stop()
 
     def refused(self) -> int:
-        """How many transactions were refused by the time that the server, which had a meter, stopped."""
+        """Return how many transactions were refused until the server, which had a meter, stopped."""
         return load_refused(self._cloud.data / "usage.json")
 
 

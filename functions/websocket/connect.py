@@ -1,4 +1,6 @@
-"""Open a stream of updates. https://github.com/matrix-org/matrix-spec/blob/main/attic/drafts/websockets.rst"""
+"""Open a WebSocket that gets updates.
+https://github.com/matrix-org/matrix-spec/blob/main/attic/drafts/websockets.rst
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Take a request that comes by WebSocket: ping, send or state. https://github.com/matrix-org/matrix-spec/blob/main/attic/drafts/websockets.rst"""
+"""Handle a request over a WebSocket: ping, send or state.
+https://github.com/matrix-org/matrix-spec/blob/main/attic/drafts/websockets.rst
+"""
 
 from __future__ import annotations
 

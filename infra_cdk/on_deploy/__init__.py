@@ -1,1 +1,1 @@
-"""Functions that CloudFormation calls while it deploys; each is deployed as its one file."""
+"""Functions that CloudFormation calls while it deploys. Each is deployed as a single file."""

@@ -1,10 +1,10 @@
-"""Makes the deployment's secrets, called by CloudFormation: parameters of SSM, encrypted.
+"""Creates the deployment's secrets when CloudFormation calls it: encrypted parameters of SSM.
 
-Existing secrets are left alone, so that each outlives every deployment: with a new signing key, other servers
-wouldn't recognise this one. The answer has three secrets, which CloudFormation passes on to CloudFront and
-shows nobody (NoEcho): the viewer secret, the key of signed media IDs, which follows from it, and that of the
-queues on which clients wait at the edge. When an ephemeral deployment is deleted, its secrets and media are
-deleted too.
+Existing secrets aren't changed, so that they survive every deployment: with a new signing key, other servers
+wouldn't recognise this one. The answer has three secrets, which CloudFormation passes to CloudFront and shows
+nobody (NoEcho): the viewer secret, the key of signed media IDs, which is derived from it, and the secret of
+the queues on which clients wait at the edge. When an ephemeral deployment is deleted, its secrets and media
+are deleted too.
 """
 
 from __future__ import annotations
@@ -41,24 +41,44 @@ class Event(TypedDict):
 
 
 TIME_TO_ANSWER_S = 20
-"""What is kept of the function's time, so that CloudFormation is answered before it is over."""
+"""How much of the function's time is reserved for the answer to CloudFormation."""
+
+PAUSE_S = 5
+"""How long what wasn't allowed is left alone before it's tried again."""
 
 
 class NotEmpty(Exception):
-    """The time was too short to delete all objects; the message says what to do."""
+    """There wasn't enough time to delete all objects. The message says what to do."""
 
 
 def handler(event: Event, context: Any) -> None:
-    """Carry out a request of CloudFormation. It is always answered, even after an error: otherwise the stack
-    waits until CloudFormation gives up.
+    """Handle a request of CloudFormation.
+
+    It is always answered, even after an error: otherwise the stack waits until CloudFormation gives up.
     """
     until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - TIME_TO_ANSWER_S
     try:
-        data = _carry_out(event["RequestType"], event["ResourceProperties"], until)
+        data = _once_allowed(event["RequestType"], event["ResourceProperties"], until)
     except Exception as error:
         _answer(event, "FAILED", {}, f"{type(error).__name__}: {error}"[:1000])
         raise
     _answer(event, "SUCCESS", data)
+
+
+def _once_allowed(request: str, properties: Properties, until: float) -> dict[str, str]:
+    """Carry out a request. What AWS doesn't allow is tried again while there is time.
+
+    At a first deployment the function's role is seconds old, and IAM tells other services after a while.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html
+    """
+    while True:
+        try:
+            return _carry_out(request, properties, until)
+        except ClientError as error:
+            denied = error.response["Error"]["Code"] in ("AccessDenied", "AccessDeniedException")
+            if not denied or time.monotonic() + PAUSE_S > until:
+                raise
+        time.sleep(PAUSE_S)
 
 
 def _carry_out(request: str, properties: Properties, until: float) -> dict[str, str]:
@@ -102,7 +122,7 @@ def _ensure(name: str, value: str) -> str:
 
 
 def _empty(bucket: str, until: float) -> None:
-    """Delete all objects of the bucket, if it is still there. Raises NotEmpty if that takes longer than
+    """Delete all objects of the bucket, if it still exists. Raises NotEmpty if that takes longer than
     `until`.
     """
     s3 = boto3.client("s3")

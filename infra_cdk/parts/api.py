@@ -1,13 +1,14 @@
-"""The REST APIs: an OpenAPI document each of the discovered routes.
+"""The REST APIs: an OpenAPI document for each group of the discovered routes.
 
-An API may have so many path nodes only, so there are several (`infra_shared.apis`); the one for other
-servers' requests has a throttle of its own. All have one name, by which CloudWatch counts them together.
+The number of path nodes of an API is limited, so there are several (`infra_shared.apis`); the one for other
+servers' requests has its own throttle. All have one name, by which CloudWatch counts them together.
 
-A REST API hands functions the path as it was sent. Each path has the fallback function for the methods that
-it lacks, so that a wrong method is answered in Matrix's words; what API Gateway answers by itself is put in
-the same words here.
+A REST API passes the path to functions as it was sent. Each path has the fallback function for the methods
+that it lacks, so that a wrong method gets Matrix's error. The answers that API Gateway gives by itself get
+the same form here.
 
-Where functions' routes have HTTP APIs (`http_api`), one REST API has what those can't do (`openapi_beside`).
+If functions' routes have HTTP APIs (`http_api`), one REST API has the routes that those can't have
+(`openapi_beside`).
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ STAGE = "live"
 MOST_RESOURCES = 300
 """API Gateway's default quota of path nodes in one API."""
 MOST_BURST = 5_000
-"""An account's burst quota, over all its APIs of a region.
+"""An account's burst quota, for all its APIs of a region together.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
 """
 SMALLEST_COMPRESSED = 1024
-"""Bytes. Smaller answers don't gain by compression."""
+"""In bytes. Compression doesn't make smaller answers smaller."""
 FALLBACK_PATH = "/{proxy+}"
 INVOKER = "ApiInvokerRole"
 WAITER = "ApiWaiterRole"
@@ -53,20 +54,20 @@ ANY = "x-amazon-apigateway-any-method"
 
 
 class Api(NamedTuple):
-    """An API and its stage, which serves a deployment of the API's routes. Without a stage, an API answers
-    nobody.
+    """An API and its stage, which serves a deployment of the API's routes. Without a stage, an API isn't
+    reachable.
     """
 
     id: str
     path: str
-    """What the stage has before each path."""
+    """The path that the stage adds before each path."""
     resource: CfnResource
     deployment: CfnResource
     stage: CfnResource
 
 
 def make_invoker(stack: Stack, settings: Settings, functions: Iterable[Function]) -> iam.CfnRole:
-    """Make the one role with which API Gateway calls functions: a statement for each would exceed IAM's
+    """Make the one role with which API Gateway calls functions. A statement for each would exceed IAM's
     limits.
     """
     apis = sorted({api_name(function) for function in functions if not _is_worker(function)})
@@ -80,7 +81,7 @@ def make_invoker(stack: Stack, settings: Settings, functions: Iterable[Function]
 
 
 def make_waiter(stack: Stack, settings: Settings) -> None:
-    """Make the role with which API Gateway receives from the wake queues of parked clients."""
+    """Make the role with which API Gateway receives messages from the wake queues of parked clients."""
     queues = arn("sqs", f"{settings.prefix}-{queue_prefix(settings)}*")
     iam.CfnRole(
         stack,
@@ -91,7 +92,7 @@ def make_waiter(stack: Stack, settings: Settings) -> None:
 
 
 def make_uploader(stack: Stack, bucket_arn: str) -> None:
-    """Make the role with which API Gateway stores uploads: it may write to their folder only."""
+    """Make the role with which API Gateway stores uploads. It may write only to their folder."""
     iam.CfnRole(
         stack,
         UPLOADER,
@@ -101,14 +102,14 @@ def make_uploader(stack: Stack, bucket_arn: str) -> None:
 
 
 def _stored(path: str) -> dict[str, Any]:
-    """The operation of a route whose body goes into the bucket."""
+    """Return the operation of a route whose body is stored in the bucket."""
     key = "{folder}/{media}/{name}"
     uri = {"Fn::Sub": f"arn:${{AWS::Partition}}:apigateway:${{AWS::Region}}:s3:path/${{MediaBucket}}/{key}"}
     return uploads.operation(path, uri, {"Fn::GetAtt": [UPLOADER, "Arn"]}, CORS_HEADERS)
 
 
 def queue_prefix(settings: Settings) -> str:
-    """Return the start of wake queues' names, without the deployment's prefix."""
+    """Return the prefix of wake queues' names, without the deployment's prefix."""
     return edge_waits.QUEUE_PREFIX if settings.waits_at_edge else parking.QUEUE_PREFIX
 
 
@@ -124,8 +125,9 @@ def _is_worker(function: Function) -> bool:
 
 
 def invocation_uri(settings: Settings, function: Function) -> dict[str, str]:
-    """Return the URI with which API Gateway invokes a function. It has the function's name instead of a
-    reference, so that functions can depend on parts of the API.
+    """Return the URI with which API Gateway invokes a function.
+
+    It has the function's name instead of a reference, so that functions can depend on parts of the API.
     """
     return {
         "Fn::Sub": "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/"
@@ -135,7 +137,7 @@ def invocation_uri(settings: Settings, function: Function) -> dict[str, str]:
 
 
 def openapi(settings: Settings, functions: Iterable[Function], part: Part = "") -> dict[str, Any]:
-    """Return the OpenAPI document of the API `part`. It has no tokens of the CDK: each synthesis makes the
+    """Return the OpenAPI document of the API `part`. It has no tokens of the CDK, so each synthesis makes the
     same one.
 
     Raises DeploymentError for routes that API Gateway would refuse.
@@ -156,8 +158,9 @@ def openapi(settings: Settings, functions: Iterable[Function], part: Part = "") 
 
 
 def openapi_beside(settings: Settings, functions: Iterable[Function]) -> dict[str, Any]:
-    """Return the document of the REST API that a deployment with HTTP APIs has too (see
-    `Settings.has_rest_beside`).
+    """Return the OpenAPI document of the REST API that a deployment with HTTP APIs also has.
+
+    See `Settings.has_rest_beside`.
     """
     stored: dict[str, dict[str, Function]] = {}
     if settings.api == "http":
@@ -174,7 +177,7 @@ def openapi_beside(settings: Settings, functions: Iterable[Function]) -> dict[st
 
 
 def _operation(settings: Settings, function: Function, path: str = "", method: str = "") -> dict[str, Any]:
-    """The operation of a route; its path and method are needed for one that stores its body."""
+    """Return the operation of a route. Its path and method are only needed for one that stores its body."""
     if stores_body(function.route):
         return {**_stored(path), "security": [{_scheme_name(method): []}]}
     return {
@@ -206,7 +209,9 @@ def _schemes(settings: Settings, routes: Mapping[str, Mapping[str, Function]]) -
 
 
 def methods_by_path(functions: Iterable[Function], part: Part) -> dict[str, dict[str, Function]]:
-    """Return the function for each path and method of an API; methods without one get the fallback.
+    """Return the function for each path and method of an API.
+
+    Methods without one get that of GET, which answers HEAD too, or else the fallback.
 
     Raises DeploymentError for routes that contradict each other.
     """
@@ -225,7 +230,7 @@ def methods_by_path(functions: Iterable[Function], part: Part) -> dict[str, dict
             raise DeploymentError(f"two functions serve {method} {path}")
         methods[key] = function
     for methods in paths.values():
-        methods.setdefault(ANY, fallback)
+        methods.setdefault(ANY, methods.get("get", fallback))
     return paths
 
 
@@ -321,9 +326,9 @@ def _make_rest(stack: Stack, settings: Settings, body: dict[str, Any], part: str
 
 
 def one_by_one(apis: Sequence[Api]) -> None:
-    """Make each API wait for the one before, and each deployment for the stage before.
+    """Make each API wait for the previous one, and each deployment for the previous stage.
 
-    API Gateway makes one API in three seconds and one deployment in five, for a whole account.
+    API Gateway creates one API in three seconds and one deployment in five, for a whole account.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
     """
     for before, api in itertools.pairwise(apis):
@@ -332,7 +337,7 @@ def one_by_one(apis: Sequence[Api]) -> None:
 
 
 def burst(rate: int) -> int:
-    """Return how many requests a method may take at once, at most the account's quota."""
+    """Return how many requests a method may get at once: at most the account's quota."""
     return min(2 * rate, MOST_BURST)
 
 

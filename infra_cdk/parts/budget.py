@@ -1,8 +1,8 @@
-"""The budget: AWS's own count of what the account costs, with mails before and after it's spent.
+"""The budget: AWS's own count of the account's costs, with mails before and after it's spent.
 
-It is the only bound on a bill that counts everything. It covers the whole account, as costs of one deployment
-can be told apart only by tags that somebody activated. The first two budgets of an account are free.
-https://docs.aws.amazon.com/cost-management/latest/userguide/budgets-managing-costs.html
+It is the only limit on a bill that counts everything. It covers the whole account, because the costs of one
+deployment can be separated only by tags that the operator has to activate. The first two budgets of an
+account are free. https://docs.aws.amazon.com/cost-management/latest/userguide/budgets-managing-costs.html
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Certificate and DNS records, where a Route 53 zone is named; without one both are made by hand.
+"""Certificate and DNS records, if the settings name a Route 53 zone; otherwise the operator makes both by
+hand.
 
-CloudFront takes certificates of us-east-1 alone, and CloudFormation makes one where its stack is. So a
-deployment with a zone must be in us-east-1: a rule refuses other regions before anything is made.
+CloudFront accepts only certificates of us-east-1, and CloudFormation creates one in the stack's region. So a
+deployment with a zone must be in us-east-1: a rule refuses other regions before anything is created.
 https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cnames-and-https-requirements.html
 """
 
@@ -18,7 +19,7 @@ from infra_cdk.names import logical_id
 from infra_cdk.settings import Settings
 
 CLOUDFRONT_ZONE = "Z2FDTNDATAQYW2"
-"""What an alias for a distribution names as its zone.
+"""The zone ID that an alias record for a distribution names.
 
 https://docs.aws.amazon.com/Route53/latest/APIReference/API_AliasTarget.html
 """

@@ -1,4 +1,4 @@
-"""CloudFront, where clients connect: in front of the REST APIs, the WebSocket API and `/.well-known`."""
+"""CloudFront, to which clients connect: in front of the REST APIs, the WebSocket API and `/.well-known`."""
 
 from __future__ import annotations
 
@@ -27,45 +27,43 @@ UPLOAD_RESPONSE = TEMPLATES.with_name("upload_response.js")
 SECRET_HEADER = "x-murmuration-viewer-secret"  # noqa: S105 - a header's name
 SOCKET_PATHS = ("/ws", "/_matrix/client/??/stream")
 CACHED_PATHS = ("/", "/.well-known/matrix/*", "/_matrix/client/versions", "/_matrix/key/v2/server*")
-"""What is the same for everybody: what each client or server asks for first, and the page for people.
-
-Keys count for 5 minutes.
-"""
+"""Paths whose answer is the same for everybody: the first requests of clients and servers, and the page for
+people. Keys are cached for 5 minutes."""
 
 # CloudFront's own policies, by the IDs that it publishes.
 CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 ALL_BUT_HOST = "b689b0a8-53d0-40ab-baf2-38268df52e36"
 
 ERRORS = (400, 403, 404, 405, 414, 500, 501, 502, 503, 504)
-"""CloudFront keeps these for ten seconds, unless told not to, even where it keeps nothing else.
+"""CloudFront caches these errors for ten seconds unless told not to, even if it caches nothing else.
 
-One user's 404 would be the answer to another, who asks by the same path.
+One user's 404 would be the answer to another user's request for the same path.
 https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/custom-error-pages-expiration.html
 """
 
 PARKING = "parking"
-"""The REST API beside the functions' APIs, which has the route onto the queues, and large uploads."""
+"""The REST API beside the functions' APIs, which has the route to the queues, and large uploads."""
 QUEUES = "queues"
 """SQS's endpoint, where clients wait at the edge."""
 REST_APIS = "const HTTP_APIS = false;"
-"""The line of the viewer function that says which kind of API there is."""
+"""The line of the viewer function that sets the kind of the APIs."""
 BY_API = "const AT_EDGE = false;\nconst QUEUES = '/';"
-"""The lines of the viewer function that say where clients wait, and how the paths of queues begin."""
+"""The lines of the viewer function that set where clients wait, and the prefix of queues' paths."""
 MOST_PUT = "const MOST_PUT_BYTES = 0;"
 NAMES = "const UPLOAD_KEY = '';\nconst SERVER_NAME = '';"
-"""The lines of the viewer function that say which uploads go to the bucket."""
+"""The lines of the viewer function that set which uploads go to the bucket."""
 UPLOADS_PATH = "/_matrix/media/*/upload/*"
-"""Where clients upload to media IDs that were created before."""
+"""The path of uploads to media IDs that were created before."""
 SYNC_PATHS = ("/_matrix/client/r0/sync", "/_matrix/client/v3/sync")
-"""Where clients wait by GET; version 4 has sliding sync there, by POST."""
+"""The paths at which clients wait by GET; in version 4 it is sliding sync, by POST."""
 ANSWERS_PATH = "/answers/*"
-"""Where functions put answers that are too large for them. The paths are signed as the bucket wants it."""
+"""The path of answers that are too large for functions. The paths are signed as the bucket requires."""
 MEDIA_PATHS = ("/media/*", "/remote/*")
-"""The same for media of this server, and of others that it keeps for a while."""
+"""The same for media of this server, and of others that are kept for a while."""
 
 _METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"]
 _LONGEST_WAIT = 60
-"""Seconds that CloudFront waits for an answer: longer than API Gateway waits for a function."""
+"""How many seconds CloudFront waits for an answer: longer than API Gateway waits for a function."""
 
 
 def make_edge(
@@ -80,8 +78,8 @@ def make_edge(
     """Make the distribution, which chooses an API by the path. `beside` is the API of
     `Settings.has_rest_beside`.
 
-    With a domain, it is updated after the APIs' stages. Without one, the functions' environment has its
-    address: it is made before them, and the stages after them.
+    With a domain, it is updated after the APIs' stages. Without one, the functions' environment has the
+    distribution's address: so it is made before the functions, and the stages after them.
     """
     viewer = _make_function(
         stack, settings, "viewer", viewer_code(settings), "Keeps the exact URI, answers preflights"
@@ -115,7 +113,7 @@ def make_edge(
         code = without_comments(VIEWER_RESPONSE.read_text())
         response = _make_function(stack, settings, "viewer-response", code, "Answers clients that wait")
         sync = behaviour(_origin_name(part_of(SYNC_PATHS[0])), CACHING_DISABLED) | {
-            # For these CloudFront goes on to a second origin, if they are cached methods, too.
+            # For these methods CloudFront tries the second origin, if they are also cached methods.
             "allowed_methods": ["GET", "HEAD", "OPTIONS"],
             "cached_methods": ["GET", "HEAD", "OPTIONS"],
             "function_associations": [
@@ -191,7 +189,7 @@ def _make_uploads(
     secrets: CfnCustomResource,
     behaviour: Callable[[str, str], dict[str, object]],
 ) -> dict[str, object]:
-    """Make the functions of uploads to created media IDs. Returns the behaviour, which runs them."""
+    """Make the functions for uploads to created media IDs. Returns the behaviour, which runs them."""
     code = upload_viewer_code(settings, secrets.get_att("UploadKey").to_string())
     request = _make_function(stack, settings, "upload-viewer", code, "Sends large uploads to the bucket")
     code = without_comments(UPLOAD_RESPONSE.read_text())
@@ -209,7 +207,7 @@ def _runs(event_type: str, arn: str) -> cloudfront.CfnDistribution.FunctionAssoc
 
 
 def viewer_code(settings: Settings) -> str:
-    """Return the code of the viewer function for all requests but uploads to created media IDs.
+    """Return the code of the viewer function for all requests except uploads to created media IDs.
 
     It has no comments, and is made for the kind of API to which it sends requests.
     """
@@ -226,7 +224,7 @@ def upload_viewer_code(settings: Settings, upload_key: str) -> str:
 
 
 def _viewer_code(settings: Settings, without: str) -> str:
-    """Return the code of the viewer function without the parts of a name.
+    """Return the code of the viewer function without the parts with the name `without`.
 
     If it chooses an origin for waiting clients or for large uploads, its first line must be an import.
     https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/helper-functions-origin-modification.html
@@ -244,7 +242,9 @@ def _viewer_code(settings: Settings, without: str) -> str:
 
 
 def without_comments(code: str) -> str:
-    """Return the code without its comment lines and indentation: a CloudFront function may have 10 KB."""
+    """Return the code without its comment lines and indentation, because a CloudFront function may have 10
+    KB.
+    """
     lines = (line.lstrip() for line in code.splitlines(True))
     return "".join(line for line in lines if line and not line.startswith("//"))
 
@@ -305,8 +305,8 @@ def _origin_name(part: Part) -> str:
 
 
 def _answers_origin(bucket: s3.CfnBucket) -> cloudfront.CfnDistribution.OriginProperty:
-    """Return the origin that is the bucket, under the host in the signed URLs. CloudFront adds no
-    signature of its own.
+    """Return the bucket as an origin, under the host in the signed URLs. CloudFront adds no signature of its
+    own.
     """
     return cloudfront.CfnDistribution.OriginProperty(
         id="answers",
@@ -318,8 +318,8 @@ def _answers_origin(bucket: s3.CfnBucket) -> cloudfront.CfnDistribution.OriginPr
 
 
 def _make_answers_policy(stack: Stack, settings: Settings) -> cloudfront.CfnOriginRequestPolicy:
-    """Make the policy that forwards the query, which has the signature, and no header: not the access token
-    either.
+    """Make the policy that forwards the query, which has the signature, and no header, not even the access
+    token.
 
     The bucket refuses a request with both. CloudFront drops Authorization unless a policy names it.
     """
@@ -337,8 +337,9 @@ def _make_answers_policy(stack: Stack, settings: Settings) -> cloudfront.CfnOrig
 
 
 def _make_cache_policy(stack: Stack, settings: Settings) -> cloudfront.CfnCachePolicy:
-    """Make the policy that caches by path, for an hour. AWS's own forward the Host header, which API
-    Gateway refuses.
+    """Make the policy that caches by path, for an hour.
+
+    AWS's own policies forward the Host header, which API Gateway refuses.
     """
     return cloudfront.CfnCachePolicy(
         stack,
@@ -369,7 +370,8 @@ def _make_headers_policy(
     name: str,
     cors: cloudfront.CfnResponseHeadersPolicy.CorsConfigProperty | None = None,
 ) -> cloudfront.CfnResponseHeadersPolicy:
-    """Make the policy that has browsers use HTTPS for a year. It leaves out subdomains, which may be others'.
+    """Make the policy that makes browsers use HTTPS for a year. It excludes subdomains, because they may
+    belong to others.
 
     With `cors`, the answers also say which web pages may read them.
     """
@@ -392,7 +394,7 @@ def _make_headers_policy(
 
 
 def _functions_cors() -> cloudfront.CfnResponseHeadersPolicy.CorsConfigProperty:
-    """What functions say to browsers, for the answers of an HTTP API that refuses a request by itself."""
+    """Return functions' CORS headers, for the requests that an HTTP API refuses by itself."""
     policy = cloudfront.CfnResponseHeadersPolicy
 
     def items(name: str) -> list[str]:

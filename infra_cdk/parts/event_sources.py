@@ -1,8 +1,8 @@
-"""Starts the workers: event source mappings of streams, and schedules. The code that queues messages starts
-the rest.
+"""Starts the workers: event source mappings of streams, and schedules. Code that queues messages starts the
+rest.
 
 A failed batch of a stream is halved until the faulty record is alone. After its attempts that record goes to
-the dead letters, and the stream goes on. Functions report which records of a batch failed, so the others
+the dead letters, and the stream continues. Functions report which records of a batch failed, so the others
 aren't repeated.
 
 A queue has no mapping, because Lambda would poll it all the time. Its worker is invoked asynchronously and
@@ -30,14 +30,14 @@ from murmuration.endpoint import Function, Queue, Schedule, Stream
 
 ONE_DAY = 86_400
 LONGEST_RING_S = 900
-"""How long a call of a queue's worker may wait while all that may run at once do."""
+"""How long an invocation of a queue's worker may wait while the maximum number is running."""
 Tables = Mapping[str, dynamodb.CfnTable]
 
 
 def source_statements(
     settings: Settings, functions: Iterable[Function], tables: Tables, queues: Queues
 ) -> Mapping[str, list[Statement]]:
-    """Return the permissions that Lambda needs to read the sources for the functions, by module."""
+    """Return the permissions that Lambda needs to read the functions' sources, by module."""
     found: dict[str, list[Statement]] = defaultdict(list)
     for function in functions:
         route = function.route

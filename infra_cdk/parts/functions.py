@@ -27,7 +27,7 @@ RUNTIME = f"python{PYTHON}"
 
 
 class DeploymentError(Exception):
-    """The discovered functions can't be deployed; the message says why."""
+    """The discovered functions can't be deployed. The message says why."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Deployed:
     resources: Mapping[str, lambda_.CfnFunction]
     roles: Mapping[str, iam.CfnRole]
     last: Sequence[CfnResource]
-    """Those that are made last."""
+    """The functions that are made last."""
 
     def physical_name(self, function: Function) -> str:
         return function_name(self.settings, function)
@@ -66,7 +66,7 @@ def may_log(group: logs.CfnLogGroup) -> Statement:
 
 
 def logging_config(group: logs.CfnLogGroup, settings: Settings) -> lambda_.CfnFunction.LoggingConfigProperty:
-    """Return the logging settings: JSON lines, without Lambda's own three at INFO.
+    """Return the logging settings: JSON lines, without Lambda's own three lines at INFO.
 
     Those would cost more than most invocations.
     """
@@ -181,5 +181,5 @@ def _module(function: Function) -> Any:
 
 
 def _summary(function: Function) -> str:
-    """The first sentence of the module's docstring, as far as a description goes."""
+    """Return the first sentence of the module's docstring, cut to the length of a description."""
     return (inspect.getdoc(_module(function)) or function.name).partition(". http")[0].splitlines()[0][:256]

@@ -7,8 +7,8 @@ can't be reworded.
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-vs-rest.html
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html
 
-Its events have format 1.0, the format of REST APIs. As in the REST APIs, each path has the fallback function
-for the methods that it lacks.
+Its events have format 1.0, the format of REST APIs. As in the REST APIs, each path has its GET function for
+the methods that it lacks, or else the fallback function.
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
 """
 
@@ -32,7 +32,7 @@ from murmuration.endpoint import Function
 from murmuration.endpoint.discovery import stores_body
 
 MOST_ROUTES = 300
-"""The default quota of routes in one API; that of integrations is the same, and can't be raised.
+"""The default quota of routes in one API. That of integrations is the same, and can't be raised.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
 """
@@ -43,8 +43,8 @@ STAGE = "$default"
 def http_openapi(settings: Settings, functions: Iterable[Function], part: Part = "") -> dict[str, Any]:
     """Return the OpenAPI document of one of the APIs; see `infra_cdk.parts.api.openapi`.
 
-    It lacks the routes that put bodies into the bucket, which an HTTP API can't do. The REST API beside has
-    them.
+    It lacks the routes that store bodies in the bucket, because an HTTP API can't do that. The REST API
+    beside it has them.
     """
     served = [each for each in functions if not stores_body(each.route)]
     paths = methods_by_path(served, part)

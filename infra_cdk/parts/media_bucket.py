@@ -1,6 +1,6 @@
-"""The bucket of media and large answers, and the headers that CloudFront adds to what it serves from there.
+"""The bucket of media and large answers, and the headers that CloudFront adds to its answers.
 
-It is private, reached over TLS alone, and encrypted with S3's own keys.
+It is private, reachable only over TLS, and encrypted with S3's own keys.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from murmuration.media.incoming.settling import FOLDER
 Policy = cloudfront.CfnResponseHeadersPolicy
 HSTS_SECONDS = 31_536_000
 INCOMING_DAYS = 3
-"""How long what CloudFront stored stays below FOLDER: longer than a media ID can be used, and time enough to
-settle it."""
+"""How long an upload that CloudFront stored stays below FOLDER: longer than a media ID can be used, and long
+enough to settle it."""
 _SECURITY = ("Content-Security-Policy", "X-Content-Type-Options")
-"""CloudFront has settings of their own for these."""
+"""Headers for which CloudFront has separate settings."""
 
 
 def make_media_bucket(stack: Stack, settings: Settings, queues: Queues) -> s3.CfnBucket:
@@ -74,14 +74,15 @@ def make_media_bucket(stack: Stack, settings: Settings, queues: Queues) -> s3.Cf
                 s3.CfnBucket.RuleProperty(
                     id="large-answers", status="Enabled", prefix="answers/", expiration_in_days=1
                 ),
-                # What is used is copied onto itself before this is over, and so counts as new.
+                # An object that is used is copied onto itself before this time is over, and so counts as new.
                 s3.CfnBucket.RuleProperty(
                     id="media-of-others",
                     status="Enabled",
                     prefix="remote/",
                     expiration_in_days=settings.remote_media_days + 1,
                 ),
-                # An upload is settled within minutes, and then is an empty object that keeps others away.
+                # An upload is settled within minutes. After that it is an empty object that prevents a second
+                # upload.
                 s3.CfnBucket.RuleProperty(
                     id="incoming-uploads",
                     status="Enabled",
@@ -94,7 +95,7 @@ def make_media_bucket(stack: Stack, settings: Settings, queues: Queues) -> s3.Cf
     )
     keep(bucket, settings)
     if queues.incoming_policy is not None:
-        bucket.add_resource_dependency(queues.incoming_policy)  # S3 tries whether it may send
+        bucket.add_resource_dependency(queues.incoming_policy)  # S3 tests whether it may send
     return bucket
 
 
@@ -115,7 +116,7 @@ def _notifications(queues: Queues) -> s3.CfnBucket.NotificationConfigurationProp
 
 
 def make_bucket_policy(stack: Stack, bucket: s3.CfnBucket, distribution: cloudfront.CfnDistribution) -> None:
-    """Make the bucket's policy: it demands TLS, and lets this distribution store uploads below FOLDER.
+    """Make the bucket's policy: it requires TLS, and lets this distribution store uploads below FOLDER.
 
     https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/private-content-restricting-access-to-s3.html
     """
@@ -170,7 +171,7 @@ def incoming_origin(
 
 
 def make_media_headers(stack: Stack, settings: Settings) -> Policy:
-    """Make the policy that sandboxes media, because strangers upload them. Any web page may show them."""
+    """Make the policy that sandboxes media, because strangers upload them. Any web page may show media."""
     others = {name: value for name, value in SANDBOX.items() if name not in _SECURITY}
     return Policy(
         stack,

@@ -1,4 +1,4 @@
-"""Monitoring for the operator: a dashboard, and at most ten alarms, which is how many are free of charge."""
+"""Monitoring for the operator: a dashboard, and at most ten alarms, because ten are free of charge."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from murmuration.endpoint import Function, Queue, Stream
 
 MOST_ALARMS = 10
 AGES = ("outbound", "room-pdus")
-"""The queues whose oldest message may be an hour old at most."""
+"""The queues whose oldest message may be an hour old."""
 UNWATCHED = ("clock",)
-"""The streams whose lag has no alarm: a sweep rings each minute for what the clock is late with."""
+"""The streams whose lag has no alarm: if the clock is late, a sweep rings the workers each minute."""
 LOGGED = "Murmuration"
 """The namespace of the errors that functions log, counted under the deployment's prefix."""
 PROBE = "client_server-send_message"
-"""The function whose time tells how the server is: the API's own says most of all how long clients wait."""
+"""The function whose duration shows the health of the server; the API's duration mostly shows how long
+clients wait."""
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """An alarm on a metric's `statistic` over `minutes`, when it's above `threshold`."""
+    """An alarm on a metric's `statistic` over `minutes`, if it is above `threshold`."""
 
     name: str
     why: str
@@ -102,10 +103,10 @@ def alarms(settings: Settings, functions: Sequence[Function]) -> list[Alarm]:
 
 
 def _api_errors(settings: Settings) -> Alarm:
-    """The alarm on requests that fail.
+    """Return the alarm on requests that fail.
 
-    REST APIs count by name, and all of ours have one. HTTP APIs count each by its ID: there the errors that
-    functions log are counted instead.
+    REST APIs are counted by name, and all of ours have one name. HTTP APIs are counted by ID, so for them the
+    errors that functions log are counted instead.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html
     """
     why = "Requests fail: search the log."
@@ -135,7 +136,7 @@ def make_monitoring(
     functions: Sequence[Function],
     log_group: logs.CfnLogGroup,
 ) -> None:
-    """Make the alarms, the topic that they are sent to, and the dashboard, for the functions of all
+    """Make the alarms, the topic to which they are sent, and the dashboard, for the functions of all
     stacks.
     """
     topic = _make_topic(stack, settings)
@@ -172,7 +173,7 @@ def make_monitoring(
 
 
 def _requests(settings: Settings) -> list[Any]:
-    """What the graph of requests shows: how many there are, and how many fail."""
+    """Return the metrics for the graph of requests: how many there are, and how many fail."""
     if settings.api == "rest":
         api = ["ApiName", settings.prefix, "Stage", STAGE]
         return [["AWS/ApiGateway", name, *api] for name in ("Count", "4XXError", "5XXError")]
@@ -188,7 +189,7 @@ def _statistic(name: str) -> Any:
 
 
 def _make_topic(stack: Stack, settings: Settings) -> sns.CfnTopic | None:
-    """Where alarms go: by mail, to the operator who gave an address."""
+    """Make the topic that mails alarms to the operator; None if the settings have no mail address."""
     if not settings.alarm_email:
         return None
     return sns.CfnTopic(
@@ -200,7 +201,7 @@ def _make_topic(stack: Stack, settings: Settings) -> sns.CfnTopic | None:
 
 
 def _dashboard(settings: Settings, functions: Sequence[Function]) -> dict[str, Any]:
-    """Requests, functions, workers and the database, each a graph."""
+    """Return the dashboard, with a graph each for requests, functions, workers and the database."""
     workers: list[Any] = []
     durations: list[Any] = []
     for function in functions:

@@ -14,7 +14,7 @@ from infra_shared.needs import ACTIONS, MAIL, OBJECTS, QUEUES, SECRETS, SOCKETS,
 
 
 class Statement(TypedDict):
-    """A statement of a policy. Only a trust policy, or one of a queue or bucket, names a principal."""
+    """A statement of a policy. Only a trust policy, or the policy of a queue or bucket, names a principal."""
 
     Effect: Literal["Allow", "Deny"]
     Action: str | list[str]
@@ -64,7 +64,7 @@ class Resources:
     fifo_queues: Collection[str]
     bucket_arn: str
     socket_arns: str | None
-    """The connections of the WebSocket API; None where there is none."""
+    """The connections of the WebSocket API; None if there is none."""
 
     def statements(self, grant: Grant) -> list[Statement]:
         """Return the statements for a grant. Resources with the same permissions share a statement."""
@@ -78,10 +78,9 @@ class Resources:
     def _targets(
         self, kind: str, resource: str, words: list[str]
     ) -> Iterator[tuple[list[Any], tuple[str, ...]]]:
-        """Yield ARNs, each with the actions on it. To ring a queue is to invoke the function that works
-        through it.
+        """Yield ARNs, each with the actions on it. Ringing a queue means invoking its worker's function.
 
-        Listing objects is a permission for the bucket itself. A role that reads objects needs it too: without
+        Listing objects is a permission on the bucket itself. A role that reads objects needs it too: without
         it, S3 answers that access is denied instead of saying that an object doesn't exist.
         """
         if kind == OBJECTS and {"list", "get"} & set(words):

@@ -22,7 +22,7 @@ from murmuration.endpoint import Function, Queue
 FOURTEEN_DAYS = 1_209_600
 DEAD_LETTERS = "dead-letters"
 INCOMING = "incoming-uploads"
-"""The queue to which the bucket tells what CloudFront stored in it."""
+"""The queue to which the bucket reports the objects that CloudFront stored in it."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Queues:
     by_name: Mapping[str, sqs.CfnQueue]
     dead_letters: sqs.CfnQueue
     fifo_dead_letters: sqs.CfnQueue
-    """It stays even if the server no longer federates and has no other FIFO queue, because it may hold
-    letters."""
+    """This queue stays even if the server no longer federates and has no other FIFO queue, because it may
+    hold letters."""
     incoming_policy: sqs.CfnQueuePolicy | None = None
 
 
@@ -77,8 +77,8 @@ def _make_queue(
     visibility_timeout: int | None = None,
     redrive_policy: Mapping[str, object] | None = None,
 ) -> sqs.CfnQueue:
-    """Make a queue. A FIFO queue's limits and duplicates count by message group, so groups don't hold each
-    other up.
+    """Make a queue. A FIFO queue's limits and duplicates count for each message group, so groups don't delay
+    each other.
     """
     queue = sqs.CfnQueue(
         stack,
@@ -100,7 +100,7 @@ def _make_queue(
 def _make_policy(
     stack: Stack, queue: sqs.CfnQueue, more: Callable[[sqs.CfnQueue], Statement] | None = None
 ) -> sqs.CfnQueuePolicy:
-    """Make a queue's policy: it demands TLS, and says what `more` returns."""
+    """Make a queue's policy: it requires TLS, and has the statement that `more` returns."""
     demand: Statement = {
         "Effect": "Deny",
         "Principal": "*",
@@ -119,7 +119,7 @@ def _make_policy(
 def _from_bucket(queue: sqs.CfnQueue) -> Statement:
     """Return the statement that lets this account's buckets queue events.
 
-    The bucket is made after the queue and has a name that CloudFormation makes up, so it isn't named.
+    The bucket isn't named, because it is made after the queue and CloudFormation generates its name.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/grant-destinations-permissions-to-s3.html
     """
     return {

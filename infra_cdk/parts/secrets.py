@@ -1,7 +1,9 @@
-"""The deployment's secrets: made once by a function that CloudFormation calls, kept by SSM free of charge.
+"""The deployment's secrets: created once by a function that CloudFormation calls, stored in SSM free of
+charge.
 
-Neither the template nor a function's environment has a secret: functions read them from SSM when needed. The
-secret that CloudFront adds to its requests is passed to it by CloudFormation, and shown nowhere.
+Neither the template nor a function's environment has a secret: functions read them from SSM when needed.
+CloudFormation passes the secret that CloudFront adds to its requests to CloudFront, and doesn't show it
+anywhere.
 """
 
 from __future__ import annotations
@@ -32,10 +34,10 @@ _SOURCE = Path(__file__).parent.parent / "on_deploy" / "make_secrets.py"
 def make_secrets(
     stack: Stack, settings: Settings, log_group: logs.CfnLogGroup, bucket: s3.CfnBucket
 ) -> tuple[lambda_.CfnFunction, CfnCustomResource]:
-    """Make the custom resource of the secrets. Returns the function that makes them, and the resource.
+    """Make the custom resource of the secrets. Returns the function that creates them, and the resource.
 
-    Its attribute `ViewerSecret` proves to functions that a request came through CloudFront, `QueueSecret`
-    proves it to queues. With `UploadKey` the viewer function checks signed media IDs.
+    The resource's attribute `ViewerSecret` proves to functions that a request came through CloudFront;
+    `QueueSecret` proves it to queues. With `UploadKey` the viewer function checks signed media IDs.
     """
     parameters = arn("ssm", f"parameter/{settings.prefix}/*")
     statements = [may_log(log_group), allow(["ssm:GetParameter", "ssm:PutParameter"], [parameters])]
@@ -68,7 +70,8 @@ def make_secrets(
     secrets.add_property_override("Ephemeral", "true" if settings.ephemeral else "false")
     secrets.add_property_override("Bucket", bucket.ref)
     secrets.add_property_override("SignsUploads", "true")
-    if settings.waits_at_edge:  # what changes has the function called anew, which then tells its secrets, too
+    # a changed property makes CloudFormation call the function again, which then returns this secret too
+    if settings.waits_at_edge:
         secrets.add_property_override("WaitsAtEdge", "true")
     secrets.cfn_options.deletion_policy = CfnDeletionPolicy.DELETE
     return function, secrets

@@ -1,12 +1,13 @@
 """The DynamoDB tables, as `murmuration.storage.tables` defines them.
 
-They are billed on demand, encrypted with keys that AWS owns (a key of one's own costs a dollar a month), and
-kept when the stack is deleted. Tables whose items all expire are rebuilt by use, so only the other tables can
-be restored to a point in time.
+They are billed on demand, encrypted with keys that AWS owns (a customer-managed key costs a dollar a month),
+and kept when the stack is deleted. Tables whose items all expire fill again by normal use, so only the other
+tables can be restored to a point in time.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 from aws_cdk import CfnDeletionPolicy, CfnResource, Stack
@@ -18,8 +19,16 @@ from murmuration.storage.tables import TABLES, Table
 
 
 def make_tables(stack: Stack, settings: Settings) -> Mapping[str, dynamodb.CfnTable]:
-    """Make the tables, and return them by their logical names."""
-    return {table.name: _make_table(stack, settings, table) for table in TABLES}
+    """Make the tables, and return them by their logical names.
+
+    Those with indexes are made one after the other. DynamoDB refuses to make several of them at once, and a
+    deployment would fail for it.
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-dynamodb-table.html
+    """
+    made = {table.name: _make_table(stack, settings, table) for table in TABLES}
+    for before, after in itertools.pairwise(made[table.name] for table in TABLES if table.indexes):
+        after.add_resource_dependency(before)
+    return made
 
 
 def _make_table(stack: Stack, settings: Settings, table: Table) -> dynamodb.CfnTable:
@@ -75,7 +84,7 @@ def _keys(schema: list[dict[str, str]]) -> list[dynamodb.CfnTable.KeySchemaPrope
 def keep(resource: CfnResource, settings: Settings) -> None:
     """Keep a resource with users' data when the stack is deleted, unless the deployment is ephemeral.
 
-    If the deployment that creates it fails, the new resource is deleted, still empty. If it were kept, the
+    If the deployment that creates it fails, the new, still empty resource is deleted. If it were kept, the
     next attempt couldn't create a table of the same name.
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html
     """

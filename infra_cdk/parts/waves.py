@@ -1,12 +1,12 @@
-"""The order in which functions are made and changed: a few at a time, and workers before all others.
+"""The order in which functions are created and updated: a few at a time, and workers before all others.
 
-Lambda's control plane takes 15 requests a second for an account, and each upgrade changes all functions,
-because the layers change. So the functions form chains in which each waits for the one before, with as many
-chains as functions may change at once.
+Lambda's control plane accepts 15 requests a second for an account, and each upgrade updates all functions,
+because the layers change. So the functions form chains in which each waits for the one before; there are as
+many chains as functions may change at once.
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html#api-requests
 
-A deployment that stops halfway must still serve. So workers come first: they understand both what functions
-of the version before have written, and what those of the new version will write.
+A deployment that stops halfway must still work. So workers come first: they understand data both from the
+previous version's functions and from the new version's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from aws_cdk import aws_lambda as lambda_
 from murmuration.endpoint import Function
 
 AT_ONCE = 10
-"""How many functions are made or changed at once."""
+"""How many functions are created or updated at once."""
 
 
 def chain(

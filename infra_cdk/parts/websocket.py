@@ -1,4 +1,4 @@
-"""The WebSocket API, where functions declare its routes: connections that API Gateway holds."""
+"""The WebSocket API, if functions declare routes for it: API Gateway holds its connections."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ def socket_functions(functions: Sequence[Function]) -> list[tuple[Function, WebS
 
 
 def make_socket_api(stack: Stack, settings: Settings) -> apigatewayv2.CfnApi:
-    """Make the API without routes: functions have its ID in their environment, so its routes are made
-    after them.
+    """Make the API without routes.
+
+    Functions have its ID in their environment, so its routes are made after them.
     """
     return apigatewayv2.CfnApi(
         stack,
@@ -43,7 +44,7 @@ def make_socket_routes(
 ) -> None:
     """Make the API's routes, and the stage that serves them.
 
-    A WebSocket API calls functions by POST, which has to be said.
+    A WebSocket API calls functions by POST, which has to be declared.
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-apigatewayv2-integration.html
     """
     stage = apigatewayv2.CfnStage(

@@ -1,10 +1,8 @@
-"""Makes modules quick to import, in the layers alone: work that isn't needed at import is put off until it
-is.
+"""Makes modules quick to import, only in the layers: work that isn't needed at import is deferred.
 
-Imports move into functions (`imports`), regular expressions are compiled when first used (`patterns`), and so
-are dataclasses made. The modules behave the same; tests run on a quickened copy too. Half of the import time
-of our own modules is the making of dataclasses, and a fifth of botocore's the compiling of regular
-expressions.
+Imports are moved into functions (`imports`). Regular expressions are compiled (`patterns`), and dataclasses
+made, when first used. The modules behave the same; tests run on a quickened copy too. Half of the import time
+of our own modules is spent on making dataclasses, and a fifth of botocore's on compiling regular expressions.
 """
 
 from __future__ import annotations
@@ -21,9 +19,9 @@ SUPPORT = Path(__file__).parent / "lazily.py"
 
 
 def quicken(folder: Path, targets: Collection[str]) -> None:
-    """Rewrite the modules of the package in `folder`; only imports of `targets` are put off.
+    """Rewrite the modules of the package in `folder`. Only imports of `targets` are deferred.
 
-    Docstrings are removed, since nobody reads them in a layer.
+    Docstrings are removed, because nothing reads them in a layer.
     """
     trees, packages = {}, {}
     for path in sorted(folder.rglob("*.py")):
@@ -41,7 +39,7 @@ def quicken(folder: Path, targets: Collection[str]) -> None:
 
 
 def add_support(site: Path) -> None:
-    """Put the run-time part (`lazily`) where quickened modules import it from."""
+    """Copy the run-time part (`lazily`) to where quickened modules import it from."""
     shutil.copy(SUPPORT, site / SUPPORT.name)
 
 

@@ -25,11 +25,10 @@ class _Import:
 def put_off_imports(
     tree: ast.Module, targets: Collection[str], package: str = "", *, is_package: bool = False
 ) -> bool:
-    """Put off a module's imports of `targets` and of their submodules. Returns whether any import was put
-    off.
+    """Defer a module's imports of `targets` and of their submodules. Returns whether any import was deferred.
 
     The module belongs to `package`, or is that package (`is_package`). A package keeps the imports of its own
-    modules: they become its attributes by being imported.
+    modules, because importing makes them its attributes.
     """
     if any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in tree.body):
         return False
@@ -101,10 +100,10 @@ def _outermost_functions(node: ast.AST) -> Iterator[Function]:
 
 
 def _names_used_at_import(tree: ast.Module, functions: Collection[Function]) -> set[str]:
-    """Return the names that are evaluated, assigned or deleted while the module is imported: outside function
-    bodies.
+    """Return the names that are evaluated, assigned or deleted while the module is imported, outside of
+    functions.
 
-    A name that `global` declares counts: a function may assign it.
+    A name that `global` declares counts, because a function may assign it.
     """
     used = set()
     bodies = {id(statement) for function in functions for statement in function.body}
@@ -120,7 +119,7 @@ def _names_used_at_import(tree: ast.Module, functions: Collection[Function]) -> 
             used.add(node.id)
         pending += ast.iter_child_nodes(node)
     nested = [node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom)]
-    for statement in nested:  # a name that is imported another way in an `if` or `try` keeps its import
+    for statement in nested:  # a name that an `if` or `try` imports in another way keeps its import
         for node in ast.walk(statement):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 used |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
@@ -128,7 +127,7 @@ def _names_used_at_import(tree: ast.Module, functions: Collection[Function]) -> 
 
 
 def _rebinds(function: Function, name: str) -> bool:
-    """Return whether `name` is something else somewhere in `function`: a parameter, a variable, a caught
+    """Return whether `name` means something else somewhere in `function`: a parameter, a variable, a caught
     error.
     """
     for node in ast.walk(function):
@@ -146,11 +145,11 @@ def _rebinds(function: Function, name: str) -> bool:
 
 
 def _import_inside(block: list[ast.stmt], put_off: _Import) -> None:
-    """Import `put_off` in `block` before its first use, or in the one inner block that needs it."""
+    """Import a deferred name in `block` before its first use, or in the one inner block that needs it."""
     users = [statement for statement in block if _uses(statement, put_off.name)]
     if not users:
         return
-    if len(users) == 1 and not isinstance(users[0], ast.ClassDef):  # whose methods wouldn't see it
+    if len(users) == 1 and not isinstance(users[0], ast.ClassDef):  # a class's methods wouldn't see it
         blocks = [
             inner
             for name in ("body", "orelse", "finalbody")
@@ -173,9 +172,7 @@ def _count(node: ast.AST, name: str) -> int:
 
 
 def _getattr(put_off: Collection[_Import]) -> ast.FunctionDef:
-    """Return the module's `__getattr__`, which imports the names that were put off when they are asked
-    for.
-    """
+    """Return the module's `__getattr__`, which imports the deferred names when they are requested."""
     names = list(dict.fromkeys(found.name for found in put_off))
     cases = "\n".join(
         f"    if name == {name!r}:\n"

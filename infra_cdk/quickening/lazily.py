@@ -15,7 +15,7 @@ _lock = threading.RLock()
 
 
 class Pattern:
-    """A regular expression, compiled when one of its methods or attributes is first asked for."""
+    """A regular expression, compiled when one of its methods or attributes is first used."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._made = arguments, options
@@ -28,8 +28,9 @@ class Pattern:
 
 
 def dataclass(cls: Any = None, /, *, slots: bool = False, **options: Any) -> Any:  # noqa: ARG001
-    """Make a dataclass whose methods are made with its first instance. It has no slots: those need another
-    class.
+    """Make a dataclass whose methods are made with its first instance.
+
+    It has no slots, because those need another class.
     """
     decorate: Callable[[Any], Any] = lambda found: _postpone(found, options)  # noqa: E731
     return decorate if cls is None else decorate(cls)
@@ -46,7 +47,7 @@ def _postpone(cls: Any, options: dict[str, Any]) -> Any:
 
 
 def _complete(cls: Any) -> None:
-    """Turn `cls` into a dataclass, and the classes that it inherits from before it.
+    """Turn `cls` into a dataclass, and before it the classes from which it inherits.
 
     The class is never without an `__init__`: another thread may make an instance at any moment.
     """

@@ -1,7 +1,7 @@
 """Rewrites modules so that their regular expressions are compiled when first used.
 
-`NAME = re.compile(…)` of a module or class becomes `NAME = lazily.Pattern(…)`, if nobody does more with NAME
-than ask for its methods: `re.sub(NAME, …)` wants a real pattern.
+`NAME = re.compile(…)` in a module or class becomes `NAME = lazily.Pattern(…)`, if the code only uses methods
+of NAME: `re.sub(NAME, …)` needs a real pattern.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ METHODS = frozenset(
 
 
 def put_off_patterns(trees: Mapping[str, ast.Module]) -> set[str]:
-    """Rewrite, in all of `trees` together, the patterns that can wait. Returns the names of the trees that
-    changed.
+    """Rewrite, in all of `trees` together, the patterns that can be deferred. Returns the names of the trees
+    that changed.
     """
     used_otherwise = {name for tree in trees.values() for name in _used_otherwise(tree)}
     return {name for name, tree in trees.items() if _rewrite(tree, used_otherwise)}
 
 
 def _used_otherwise(tree: ast.AST) -> Iterable[str]:
-    """Return the names and attributes that are used otherwise than to call a method of a pattern."""
+    """Return the names and attributes that are used for something else than calling a method of a pattern."""
     fine = {
         id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in METHODS
     }
@@ -52,7 +52,7 @@ def _rewrite(tree: ast.Module, used_otherwise: set[str]) -> bool:
 
 
 def add_import(tree: ast.Module, text: str) -> None:
-    """Put an import before all else but the docstring and `from __future__`."""
+    """Put an import before everything except the docstring and `from __future__`."""
     place = 0
     for number, statement in enumerate(tree.body):
         is_docstring = number == 0 and ast.get_docstring(tree, clean=False) is not None

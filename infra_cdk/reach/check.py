@@ -1,4 +1,4 @@
-"""Compares what functions can reach with what their modules are granted."""
+"""Compares the operations that functions can reach with their modules' grants."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from infra_shared.grants import GRANTS, covers, file_of
 from infra_shared.needs import OBJECTS, Need
 
 ENDPOINT = "endpoint"
-"""The decorator of HTTP endpoints; its keyword `auth` says whether the edge verifies the token first."""
+"""The decorator of HTTP endpoints. Its keyword `auth` says whether the edge verifies the token first."""
 DEFAULT_AUTH = "ACCESS_TOKEN"
 VERIFIED_BY = {
     "ACCESS_TOKEN": "authenticate",
     "OPTIONAL_ACCESS_TOKEN": "authenticate",
     "SERVER": "authenticate_server",
 }
-"""By the endpoint's `auth`: the method of Request that verifies who asks, before the handler runs."""
+"""By the endpoint's `auth`: the method of Request that authenticates the request before the handler runs."""
 
 
 @dataclass
 class Finding:
-    """The permissions that the functions of a module need, each with the call path to it, and calls left
-    undecided.
+    """The permissions that the functions of a module need, each with its call path, and the undecided
+    calls.
     """
 
     module: str
@@ -45,7 +45,7 @@ class Finding:
 def is_enough(grant: Need, need: Need) -> bool:
     """Return whether a grant covers a need.
 
-    For objects, and for names that end with a star, it is compared as far as the source tells the name.
+    For objects, and for names that end with a star, only the part that the source shows is compared.
     """
     if need.kind == OBJECTS or need.resource.endswith("*"):
         alike = need.kind == OBJECTS or grant.resource.startswith(need.resource[:-1])
@@ -54,7 +54,9 @@ def is_enough(grant: Need, need: Need) -> bool:
 
 
 def findings(walk: Walk | None = None) -> list[Finding]:
-    """Return what the functions of each module can reach, in the source of `walk`; by default in our own."""
+    """Return what the functions of each module can reach, in the source of `walk`; by default in our own
+    source.
+    """
     walk = walk or Walk(Source())
     found: dict[str, Finding] = {}
     for name, module in walk.source.modules.items():
@@ -71,8 +73,8 @@ def findings(walk: Walk | None = None) -> list[Finding]:
 
 
 def roots(source: Source, handler: Definition) -> list[Definition]:
-    """Return the definitions at which a function starts: its handler, and what the Lambda decorator calls
-    before it.
+    """Return the definitions at which a function starts: its handler, and the code that the Lambda decorator
+    calls before.
     """
     found = [handler]
     for decorator in handler.node.decorator_list if isinstance(handler.node, Function) else ():
@@ -98,9 +100,7 @@ def _auth_of(decorator: ast.Call) -> str:
 
 
 def complaints(found: list[Finding]) -> list[str]:
-    """Return a line for each need that isn't granted, with the file to edit, and for each call that is
-    undecided.
-    """
+    """Return a line for each missing grant, with the file to edit, and for each undecided call."""
     lines = []
     for finding in found:
         for need, way in finding.lacking():

@@ -1,4 +1,6 @@
-"""Decisions made by hand where the walk can't decide, each with its reason. A test refuses unused entries."""
+"""Decisions made by hand, where the walk can't decide, each with its reason. A test refuses unused
+entries.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +8,13 @@ from collections.abc import Mapping
 from typing import Final
 
 OWN: Final = "of the route"
-"""What is granted with the function's route."""
+"""Permissions that are granted with the function's route."""
 RESOURCES: Final[Mapping[str, tuple[str, str]]] = {
     "workers:QueueWorker._drain": (OWN, "it works through the queue of its function's route"),
     "sweeping:turn": ("*", "rows of the clock name queues"),
     "sweeping:sweep": ("*", "it goes through all queues that have a worker"),
     "wake_queues:*": ("wake-*", "it makes all its queues' names with that prefix"),
-    "http:Request._came_through_viewer": (
+    "request:Request._came_through_viewer": (
         "viewer-secret",
         "the setting viewer_secret_parameter is that parameter's whole name",
     ),
@@ -22,7 +24,7 @@ RESOURCES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "server_keys:renew": ("signing-key", "it forgets what was read of it"),
 }
-"""By the function that asks AWS: the resource that it asks for, where its arguments don't show it."""
+"""By the function that calls AWS: the resource that it uses, if its arguments don't show it."""
 
 RECEIVERS: Final[Mapping[str, tuple[str, str]]] = {
     "concurrency:parallel.run": ("", "it is that of a context of contextvars"),
@@ -35,7 +37,7 @@ RECEIVERS: Final[Mapping[str, tuple[str, str]]] = {
     "narrow_look:look_at_rooms.membership": ("", "it is a field of a membership"),
     "local_users:user_with_power.membership": ("", "it is a property of an event"),
 }
-"""By function and method: the classes whose method may be meant, separated by spaces; none if empty."""
+"""By function and method: the classes whose method may be called, separated by spaces; none if empty."""
 
 DELIVERED = (
     "only who sends delayed events makes such an object, which others know as `transactions.Once` alone"
@@ -54,7 +56,7 @@ ENTERED_BY: Final[Mapping[str, tuple[str, str]]] = {
         "a registration token is asked for at registration alone, and on the page of its stage",
     ),
 }
-"""By definition: the modules whose functions alone come to it, where data decide that and not the code."""
+"""By definition: the modules whose functions alone reach it, if data decides that and not the code."""
 
 OF_USERS = "what these modules have streams of are users and devices, whose heads are in streams themselves"
 OF_ROOMS = "what these modules have streams of are rooms, whose heads are in rooms"
@@ -86,12 +88,12 @@ NEVER: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
         UNCLAIMED,
     ),
 }
-"""By definition and what it does: the modules whose functions never have it do that, where data decide."""
+"""By definition and its permission: the modules whose functions never need it, if data decides that."""
 
 
 def is_place(definition: str, place: str) -> bool:
-    """Return whether an entry names a definition. The last part of the module's name is enough; `*`
-    matches all in it.
+    """Return whether an entry names a definition. The last part of the module's name is enough; `*` matches
+    everything in it.
     """
     if place.endswith(":*"):
         definition, place = definition.partition(":")[0], place[:-2]

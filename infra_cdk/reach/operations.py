@@ -14,14 +14,14 @@ from infra_cdk.reach.types import Scope
 from infra_shared.needs import MAIL, OBJECTS, QUEUES, SECRETS, SOCKETS, TABLES, Need, queue_action
 
 MAKES_CLIENTS: Final = "make_client"
-"""The function that makes clients of AWS's services: who names it speaks to AWS."""
+"""The function that makes clients of AWS's services: code that names it calls AWS."""
 CALLS: Final = "call"
-"""The function that asks a service for an operation, both by their names."""
+"""The function that calls an operation of a service, both by their names."""
 BATCH: Final = "batch_write"
 READ, FETCH = "Read", "fetch"
-"""A read as a value, which goes into a batch; and the function that reads one alone."""
+"""A read as a value, which is put into a batch, and the function that reads one alone."""
 VALUES: Final = "reads"
-"""The module of reads as values, which speaks to AWS by another one."""
+"""The module of reads as values, which calls AWS through another one."""
 CARRIED_OUT: Final = frozenset(("transact", "execute", "try_execute"))
 WRITES: Final = frozenset(("put", "delete"))
 _PUT: Final = (Need(QUEUES, "", "find"), Need(QUEUES, "", "send"))
@@ -31,6 +31,7 @@ WIRE: Final[Mapping[str, Mapping[str, tuple[Need, ...]]]] = {
         "batch_get": (Need(TABLES, "", "batch_get"),),
         "query": (Need(TABLES, "", "query"),),
         "query_page": (Need(TABLES, "", "query"),),
+        "query_pages": (Need(TABLES, "", "query"),),
         "scan": (Need(TABLES, "", "scan"),),
         "scan_page": (Need(TABLES, "", "scan"),),
         "put": (Need(TABLES, "", "put"),),
@@ -67,21 +68,19 @@ WIRE: Final[Mapping[str, Mapping[str, tuple[Need, ...]]]] = {
     "mail": {"send": (Need(MAIL, "*", "send"),)},
     "sockets": {"post": (Need(SOCKETS, "*", "manage"),), "close": (Need(SOCKETS, "*", "manage"),)},
 }
-"""The modules that speak to AWS, by their last name, wherever they are; what each of their functions needs.
-
-Without a resource, it is what the first argument says. Of objects the action alone is checked.
-"""
+"""The modules that call AWS, by the last part of their names, with the permissions that each of their
+functions needs. Without a resource, the first argument names it. For objects only the action is checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A resource that the caller names, by this parameter."""
+    """A resource that the caller names, with this parameter."""
 
     name: str
 
 
 Resource = str | Parameter | None
-"""None where it can't be told."""
+"""None if it isn't known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ class Leaves:
         return module in self.wire
 
     def of(self, found: Definition) -> Leaf | None:
-        """Return the leaf that this definition is; None if it is none."""
+        """Return the leaf of this definition; None if it isn't a leaf."""
         last = self.wire.get(found.module)
         if last is not None and found.name in WIRE[last]:
             return Leaf(last, found.name, WIRE[last][found.name])
@@ -172,7 +171,7 @@ class Leaves:
                         yield f"{value}/{name}" if known else None, need
 
     def _called(self, given: list[ast.expr], scope: Scope) -> Iterator[tuple[Resource, Need]]:
-        """Yield the permission for a service's operation that is called by its name."""
+        """Yield the permission for a service's operation that is called by name."""
         words = [each.value for each in given[:2] if isinstance(each, ast.Constant)]
         action = queue_action(str(words[1])) if len(words) == 2 and words[0] == "sqs" else None
         if action is None:
@@ -187,7 +186,7 @@ class Leaves:
         return None
 
     def _secret(self, node: ast.expr | None, scope: Scope) -> str | None:
-        """The secret of `settings().parameter(…)`; a name whose end isn't known ends with a star."""
+        """Return the secret of `settings().parameter(…)`. A name whose end isn't known ends with a star."""
         match node:
             case ast.Call(func=ast.Attribute(attr="parameter"), args=[argument, *_]):
                 match argument:
@@ -200,8 +199,8 @@ class Leaves:
     # -- Values --------------------------------------------------------------------------------------------
 
     def evaluate(self, node: ast.expr, scope: Scope, depth: int = 0) -> list[Resource]:
-        """Return the strings that an expression may be. A parameter of its function is a Parameter,
-        anything unknown None.
+        """Return the strings that an expression may be. A parameter of its function is a Parameter, anything
+        unknown is None.
         """
         if depth > 6:
             return [None]
@@ -248,7 +247,7 @@ class Leaves:
         return values or [None]
 
     def _tables_of(self, node: ast.expr, scope: Scope, seen: set[str]) -> Iterator[str]:
-        """The tables that are keys of a mapping: of a display, a variable, or what a function returns."""
+        """Yield the tables that are keys of a mapping: of a literal, a variable, or a function's result."""
         for each in ast.walk(node):
             if isinstance(each, ast.Dict):
                 for key in each.keys:

@@ -1,4 +1,4 @@
-"""Reads one definition: the requests that it sends to AWS itself, and the definitions that it names."""
+"""Reads one definition: its own requests to AWS, and the definitions that it names."""
 
 from __future__ import annotations
 
@@ -31,28 +31,26 @@ EVERYDAY = frozenset(
     for name in dir(kind)
     if not name.startswith("_")
 )
-"""Methods of the language's own types. A value whose type isn't known has these as a rule. A class of ours
-that has them may stand for one of those types: they count as called wherever the class is named."""
+"""Methods of the language's own types. A value of unknown type is usually one of these. A class of ours that
+has such methods may be used like one of these types, so they count as called wherever the class is named."""
 
 HANDLER = "handler"
-"""The name of what Lambda calls, in each module of `functions`."""
+"""The name of the object that Lambda calls, in each module of `functions`."""
 UNTOLD = frozenset(("__import__", "attrgetter", "eval", "exec", "globals", "methodcaller", "vars"))
 UNTOLD_METHODS = frozenset(("__dict__", "attrgetter", "import_module", "methodcaller"))
-"""What leads from a string to a function."""
+"""Functions that turn a string into a function."""
 LIBRARIES = frozenset(("boto3", "botocore"))
-"""Libraries that speak to AWS: only the modules of `operations.WIRE` use them."""
+"""Libraries that call AWS: only the modules of `operations.WIRE` use them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A definition. If `batched`, the writes that it makes go out in batches, which need another
-    permission.
-    """
+    """A definition. If `batched`, its writes are sent in batches, which need another permission."""
 
     definition: Definition
     batched: bool = False
     single: bool = False
-    """Whether it sends each read in a request of its own. That needs another permission than a batch."""
+    """Whether it sends each read in a separate request. That needs another permission than a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +69,10 @@ class Facts:
 
     needs: set[Need] = field(default_factory=set)
     parametric: set[tuple[str, str]] = field(default_factory=set)
-    """Parameters that name a table, and what is done to it."""
+    """Parameters that name a table, with the operation on it."""
     edges: list[Edge] = field(default_factory=list)
     unknown: set[tuple[str, str]] = field(default_factory=set)
-    """Methods of receivers whose type isn't known: where, and the name."""
+    """Methods of receivers whose type isn't known: the place, and the method's name."""
     undecided: set[str] = field(default_factory=set)
 
 
@@ -104,7 +102,7 @@ class Reader(ast.NodeVisitor):
         if isinstance(node, ast.ClassDef):
             self._read_class(node)
         elif isinstance(node, Function):
-            if definition.name != HANDLER:  # of its decorator the walk knows what it does (`check.roots`)
+            if definition.name != HANDLER:  # `check.roots` knows what its decorator does
                 self._visit_all(node.decorator_list)
             self._visit_all(each for each in (*node.args.defaults, *node.args.kw_defaults) if each)
             self._visit_all(node.body)
@@ -160,7 +158,7 @@ class Reader(ast.NodeVisitor):
             self.visit(each)
 
     def visit_arg(self, node: ast.arg) -> None:
-        """Skip annotations: they call nothing."""
+        """Skip annotations, because they call nothing."""
 
     def visit_Name(self, node: ast.Name) -> None:
         if not isinstance(node.ctx, ast.Load):
@@ -173,7 +171,7 @@ class Reader(ast.NodeVisitor):
             self._say(f"the module {found} is passed on")
 
     def _check(self, name: str) -> None:
-        """Note it as undecided if the name leads to code that the walk can't follow."""
+        """Record the name as undecided if it leads to code that the walk can't follow."""
         if name in self._ambiguous:
             self._say(f"{name} may stand for several things")
         imports = self._source.modules[self._definition.module].imports | self._scope.imports
@@ -184,7 +182,7 @@ class Reader(ast.NodeVisitor):
             self._say(f"what {meant or library} comes to isn't told")
 
     def _of_class(self, name: str) -> Definition | None:
-        """Return the definition that a name among a class's statements stands for."""
+        """Return the definition that a name among a class's statements means; None if there is none."""
         owner = self._source.by_id.get(f"{self._definition.module}:{self._definition.owner}")
         if owner is None or self._definition.is_function:
             return None
@@ -203,7 +201,7 @@ class Reader(ast.NodeVisitor):
             self._reference(each)
 
     def _visit_base(self, node: ast.expr) -> None:
-        """Visit the object whose attribute is used, unless it is a module of ours."""
+        """Visit the object whose attribute is used, unless it is one of our modules."""
         if not isinstance(self._scope.lookup(dotted(node)) if dotted(node) else None, str):
             self.visit(node)
 
@@ -253,7 +251,7 @@ class Reader(ast.NodeVisitor):
         self._single = before
 
     def _visit_getattr(self, node: ast.Call) -> None:
-        """Visit a `getattr` as the attribute that it names; if the name isn't known, as all methods that
+        """Visit a `getattr` like the attribute that it names; if the name isn't known, like all methods that
         it may be.
         """
         base, name = node.args[:2]
@@ -291,7 +289,7 @@ class Reader(ast.NodeVisitor):
         return self._leaves.of(found) if isinstance(found, Definition) else None
 
     def _resolve(self, node: ast.expr) -> list[Definition]:
-        """Return the definitions that a called or named expression may be; notes a receiver of unknown
+        """Return the definitions that a called or named expression may mean. Records receivers of unknown
         type.
         """
         name = dotted(node)
@@ -307,7 +305,7 @@ class Reader(ast.NodeVisitor):
             and self._scope.lookup(name.rpartition(".")[0]) is None
             and not isinstance(self._scope.lookup(name.partition(".")[0]), Definition)
         ):
-            return []  # of a library
+            return []  # from a library
         owners = self._scope.of(node.value)
         if owners is None:
             if node.attr not in EVERYDAY and (node in self._called or not self._is_field(node.attr)):
@@ -361,7 +359,7 @@ class Reader(ast.NodeVisitor):
 
 
 def names_batched(node: ast.AST, leaf_of: Callable[[ast.expr], Leaf | None]) -> frozenset[str]:
-    """Return the local variables that hold what goes to `batch_write` and to nothing else."""
+    """Return the local variables that are only passed to `batch_write`."""
     batched: set[str] = set()
     otherwise: set[str] = set()
     assignments: list[ast.Assign | ast.AugAssign] = []

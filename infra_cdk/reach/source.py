@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 CHANGING = frozenset(("add", "append", "appendleft", "extend", "insert", "register", "setdefault", "update"))
-"""Methods by which something is put into a container."""
+"""Methods that put something into a container."""
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "layers" / "murmuration" / "python" / "murmuration"
 FUNCTIONS = ROOT / "functions"
@@ -40,7 +40,7 @@ class Definition:
 
     @property
     def statement(self) -> ast.ClassDef:
-        """Return a class's statement. Raises TypeError if the definition isn't a class."""
+        """The statement of a class. Raises TypeError if the definition isn't a class."""
         if not isinstance(self.node, ast.ClassDef):
             raise TypeError(f"{self.id} is no class")
         return self.node
@@ -58,11 +58,11 @@ class Definition:
 
 
 class Module:
-    """A file: what it defines and what it imports at its top.
+    """A file: its definitions, and its imports at the top.
 
-    `ambiguous` are the names that may stand for several things, as branches bind them. `registrations` are
-    statements and decorated functions that put something where another definition has it: each with the name
-    of that.
+    `ambiguous` are the names that may have several meanings, because branches bind them. `registrations` are
+    statements and decorated functions that add something to another definition: each with that definition's
+    name.
     """
 
     def __init__(self, name: str, path: Path) -> None:
@@ -146,7 +146,7 @@ def _assigned(node: ast.Assign | ast.AnnAssign) -> Iterator[tuple[str, ast.stmt]
 
 def imported(node: ast.AST, package: str) -> Iterator[tuple[str, str]]:
     """Yield the names that an import statement in a package binds, each with the dotted name that it
-    stands for.
+    means.
     """
     if isinstance(node, ast.Import):
         for alias in node.names:
@@ -173,8 +173,8 @@ class Source:
                 self.modules[".".join(parts)] = Module(".".join(parts), path)
 
     def cached(self, read: Callable[[Definition, str], T], definition: Definition) -> T:
-        """Return what `read` returns for a definition and its package. It is called once, so nobody may
-        change the result.
+        """Return what `read` returns for a definition and its package. It is called once, so the result must
+        not be changed.
         """
         key = (read, id(definition.node), definition)
         if key not in self._read:
@@ -183,8 +183,8 @@ class Source:
         return found
 
     def find(self, dotted: str) -> Definition | str | None:
-        """Return what a dotted name stands for: a definition, the name of one of our modules, or None for
-        others' code.
+        """Return what a dotted name means: a definition, the name of one of our modules, or None for others'
+        code.
         """
         seen = set()
         while dotted not in seen:
@@ -231,7 +231,7 @@ class Source:
         return [each for each in found if isinstance(each, Definition) and each.is_class]
 
     def named(self, module: str, name: str) -> Definition | str | None:
-        """Return what a name stands for where it is used at the top of a module."""
+        """Return what a name means if it is used at the top of a module."""
         first, _, rest = name.partition(".")
         home = self.modules[module]
         if first in home.definitions:
@@ -245,8 +245,8 @@ class Source:
         return self.find(f"{start}.{rest}" if rest else start)
 
     def implementations(self, owner: Definition) -> list[Definition]:
-        """Return the classes that a value of this type may have: the class, its subclasses, or a
-        protocol's implementations.
+        """Return the classes that a value of this type may have: the class, its subclasses, or a protocol's
+        implementations.
         """
         statement = owner.statement
         if not any(dotted(base).rpartition(".")[2] == "Protocol" for base in statement.bases):
@@ -260,9 +260,9 @@ class Source:
 
     @cached_property
     def registered(self) -> dict[Definition, list[Definition]]:
-        """What is put into a definition at the top of a module, by that definition.
+        """The definitions that are added to another definition at the top of a module, by that definition.
 
-        That is done by assigning an item or an attribute, by calling a method of it, or by a function or
+        They are added by assigning an item or an attribute, by calling a method of it, or by a function or
         decorator that changes it.
         """
         found: dict[Definition, list[Definition]] = {}
@@ -338,8 +338,8 @@ class Source:
 
 
 def dotted(node: ast.AST) -> str:
-    """Return `a.b.c` for an expression that is a name or attributes of one, else "". For a subscript, that
-    of its base.
+    """Return `a.b.c` for an expression that is a name or its attributes, else "". For a subscript, return
+    that of its base.
     """
     if isinstance(node, ast.Subscript):
         return dotted(node.value)

@@ -1,4 +1,4 @@
-"""Finds the class of an expression's value, as far as annotations and assignments tell it."""
+"""Finds the class of an expression's value, as far as annotations and assignments show it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from infra_cdk.reach.source import Definition, Function, Source, dotted, importe
 
 CONTAINERS = frozenset(dir(builtins))
 DEPTH = 12
-"""How long a chain of names is followed."""
+"""How many names of a chain are followed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """The type of a value: one of these classes of ours (none: a class of others), or a container of
-    `inner` values.
+    """The type of a value: one of these classes of ours (none: another class), or a container of `inner`
+    values.
     """
 
     classes: frozenset[str] = frozenset()
@@ -48,10 +48,10 @@ class Names:
         self.ambiguous: set[str] = set()
         """Names that the function imports from several places."""
         self.own: set[str] = set()
-        """Local names of the function itself, and not of functions in it alone."""
+        """Local names of the function itself, without those of its inner functions."""
         self.annotations: dict[str, ast.expr] = {}
         self.values: dict[str, list[tuple[ast.expr, bool]]] = {}
-        """What local names are assigned; with True, elements of it."""
+        """The values that are assigned to local names; with True, their elements are assigned."""
         self.local: set[str] = set()
         if home.is_function:
             self._read(home.node)
@@ -140,7 +140,7 @@ class Scope:
     # -- Names ---------------------------------------------------------------------------------------------
 
     def lookup(self, name: str) -> Definition | str | None:
-        """Return what a dotted name stands for; None if it is a local variable."""
+        """Return what a dotted name means; None if it is a local variable."""
         first, _, rest = name.partition(".")
         if first in self.imports:
             start = self.imports[first]
@@ -233,7 +233,7 @@ class Scope:
         if name in self.annotations:
             return self.of_annotation(self.annotations[name], depth + 1)
         if name in self._busy:
-            return OTHERS  # what it is already: `found = found or read()`
+            return OTHERS  # the type that it has already: `found = found or read()`
         if name in self.values:
             self._busy.add(name)
             try:
@@ -261,7 +261,7 @@ class Scope:
         return found.inner
 
     def _of_definition(self, found: Definition, depth: int) -> Type | None:
-        """The type of a constant's or an attribute's value."""
+        """Return the type of a constant's or an attribute's value."""
         node = found.node
         scope = Scope(self.source, found)
         if isinstance(node, ast.AnnAssign):
@@ -339,7 +339,7 @@ class Scope:
         return self._of_definition(member, depth)
 
     def _of_initialised(self, owner: Definition, name: str, depth: int) -> Type | None:
-        """The type of an attribute that `__init__` or another method assigns."""
+        """Return the type of an attribute that `__init__` or another method assigns."""
         for base in [owner, *self.source.bases(owner)]:
             for method in base.statement.body:
                 if not isinstance(method, Function):
@@ -357,7 +357,7 @@ class Scope:
 
 
 def _results(value: ast.expr) -> list[ast.expr]:
-    """The calls whose results `gather` or `parallel` returns; none for any other expression."""
+    """Return the calls whose results `gather` or `parallel` returns; none for any other expression."""
     if not isinstance(value, ast.Call) or dotted(value.func).rpartition(".")[2] not in ("gather", "parallel"):
         return []
     found: list[ast.expr] = []

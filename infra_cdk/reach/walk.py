@@ -1,4 +1,4 @@
-"""Builds the graph of definitions from a function through all that it may call, down to the storage
+"""Builds the graph of definitions from a function, through everything that it may call, to the storage
 operations.
 
 Each definition that is named counts as called: a function that is passed on, an entry of a table, a property.
@@ -75,7 +75,7 @@ class Walk:
                     yield value, action
 
     def reach(self, roots: Iterable[Definition], module: str = "") -> Reached:
-        """Return all that functions of a module can reach from `roots`."""
+        """Return everything that functions of a module can reach from `roots`."""
         reached = Reached(module)
         todo = [Node(root) for root in roots]
         reached.nodes.update((node, None) for node in todo)
@@ -124,7 +124,7 @@ class Walk:
         return self._batches[key]
 
     def _decided(self, reached: Reached, where: str, name: str) -> Iterator[Definition]:
-        """The methods that a receiver of unknown type may mean, as `decisions` say."""
+        """Yield the methods that a receiver of unknown type may mean, according to `decisions`."""
         if name not in self.leading:
             return
         for place, (classes, _) in RECEIVERS.items():
@@ -165,7 +165,7 @@ class Walk:
 
 @dataclass
 class Reached:
-    """What a function reaches: the permissions it needs, each with the node that needs it, and each node's
+    """What a function reaches: the permissions that it needs, each with its node, and each node's
     predecessor.
     """
 

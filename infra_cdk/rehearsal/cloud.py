@@ -1,4 +1,4 @@
-"""A simulated account to deploy into: starts it, runs the CDK on it, and reads back what is there."""
+"""A simulated account for the deployment: starts it, runs the CDK on it, and reads back its resources."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 CDK = ROOT / "node_modules" / ".bin" / "cdk"
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
+PATIENCE_S = 300
+"""How long moto may take to start. It imports much, and other tests may have the processor."""
 
 
 class CdkFailed(Exception):
@@ -29,9 +31,9 @@ class CdkFailed(Exception):
 
 @dataclass(frozen=True)
 class Account:
-    """A simulated AWS account. `folder` holds the CDK's output and unpacked zips.
+    """A simulated AWS account. `folder` has the CDK's output and unpacked zips.
 
-    `database_url` is the DynamoDB that functions use, because moto's own gets transactions wrong.
+    `database_url` is the DynamoDB that functions use, because moto's own handles transactions wrongly.
     """
 
     url: str
@@ -51,13 +53,21 @@ class Account:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
 
-    def cdk(self, command: str, *arguments: str, settings: Mapping[str, str], root: Path = ROOT) -> str:
-        """Run a CDK command on the source in `root`, with `settings` as its context. Returns its output.
+    def cdk(
+        self,
+        command: str,
+        *arguments: str,
+        settings: Mapping[str, str],
+        root: Path = ROOT,
+        layers: Path | None = None,
+    ) -> str:
+        """Run a CDK command on the source in `root`, with `settings` as its context and the account's layers,
+        or others. Returns its output.
 
         Raises CdkFailed.
         """
         context = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
-        app = f"{sys.executable} -m infra_cdk.app --layers {self.layers}"
+        app = f"{sys.executable} -m infra_cdk.app --layers {layers or self.layers}"
         process = subprocess.run(  # noqa: S603
             [str(CDK), command, *arguments, "--app", app, "--build", "true",
              "--output", str(self.folder / "cdk.out"), "--no-notices", "--ci", *context],
@@ -71,15 +81,22 @@ class Account:
             raise CdkFailed(f"cdk {command} failed:\n{said}")
         return said
 
-    def murmuration(self, *arguments: str) -> tuple[int, str]:
-        """Run an operators' command. Returns its exit status and its output."""
+    def murmuration(self, *arguments: str, **environment: str) -> tuple[int, str]:
+        """Run an operators' command, with more variables in its environment. Returns its exit status and its
+        output.
+        """
         process = subprocess.run(  # noqa: S603
             [sys.executable, "-m", "operators.cli", *arguments],
             cwd=ROOT,
             capture_output=True,
             text=True,
             check=False,
-            env={**_clean_environment(), **self.credentials, "PYTHONPATH": _python_path(ROOT)},
+            env={
+                **_clean_environment(),
+                **self.credentials,
+                "PYTHONPATH": _python_path(ROOT),
+                **environment,
+            },
         )
         return process.returncode, process.stdout + process.stderr
 
@@ -99,8 +116,8 @@ class Account:
 
 
 def _python_path(root: Path) -> str:
-    """Return a PYTHONPATH with only the source in `root`: a second folder of the same name would be mixed
-    up with it.
+    """Return a PYTHONPATH with only the source in `root`, because a second folder of the same name would be
+    mixed up with it.
     """
     ours = {ROOT, ROOT / "layers" / "murmuration" / "python"}
     others = [path for path in sys.path if path and Path(path).resolve() not in ours]
@@ -114,7 +131,7 @@ def _clean_environment() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Deployed:
-    """The deployed resources, read back from the account and not from the template."""
+    """The deployed resources, read back from the account rather than from the template."""
 
     account: Account
     prefix: str
@@ -133,9 +150,12 @@ class Deployed:
         return {name: dynamodb.describe_table(TableName=name)["Table"] for name in names}
 
     def copy_tables(self) -> None:
-        """Create the deployed tables again in the DynamoDB that functions use."""
+        """Create the deployed tables again in the DynamoDB that functions use, but for those it has."""
         database = self.account.client("dynamodb", self.account.database_url)
+        there = database.list_tables()["TableNames"]
         for name, table in self.tables().items():
+            if name in there:
+                continue
             indexes = [
                 {part: index[part] for part in ("IndexName", "KeySchema", "Projection")}
                 for index in table.get("LocalSecondaryIndexes") or ()
@@ -150,7 +170,7 @@ class Deployed:
 
     @cached_property
     def routes(self) -> dict[tuple[str, str], str]:
-        """Return the function's name for each method and path of the REST and HTTP APIs."""
+        """The function's name for each method and path of the REST and HTTP APIs."""
         gateway = self.account.client("apigateway")
         apis = [found["id"] for found in gateway.get_rest_apis()["items"] if found["name"] == self.prefix]
         resources = gateway.get_paginator("get_resources")
@@ -206,7 +226,9 @@ class Deployed:
         return template
 
     def _asset(self, logical_id: str) -> bytes:
-        """The zip that a resource of the deployed template was made of, from the bucket of assets."""
+        """Return the zip from which a resource of the deployed template was made, from the bucket of
+        assets.
+        """
         properties = self._template["Resources"][logical_id]["Properties"]
         key = (properties.get("Content") or properties.get("Code"))["S3Key"]
         bucket = f"cdk-hnb659fds-assets-{ACCOUNT}-{REGION}"
@@ -221,10 +243,8 @@ class Deployed:
             if found["Type"] == "AWS::Lambda::Function"
         }
 
-    def invoke(self, name: str, event: Any) -> Any:
-        """Invoke a function with the code, layers, handler and environment that were deployed. Returns its
-        answer.
-        """
+    def invoke(self, name: str, event: object) -> Any:
+        """Invoke a function with its deployed code, layers, handler and environment. Returns its answer."""
         configuration = self.configurations[name]
         environment = {
             **configuration["Environment"]["Variables"],
@@ -306,7 +326,7 @@ def _free_port() -> int:
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError("moto ended at its start: see moto.log")

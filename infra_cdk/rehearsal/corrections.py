@@ -1,4 +1,4 @@
-"""Corrects moto's CloudFormation where it differs from AWS's in ways that matter to the deployment."""
+"""Corrects moto's CloudFormation where it differs from AWS's in a way that affects the deployment."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from moto.cloudformation import parsing
 from moto.cloudformation.models import CloudFormationBackend, Stack
-from moto.core.common_models import CloudFormationModel
 
+from infra_cdk.rehearsal import updates
 from infra_cdk.rehearsal.custom_resource import CustomResource
 
 
@@ -19,12 +19,15 @@ def install() -> None:
 
 
 def corrections() -> tuple[tuple[Any, str, Any], ...]:
-    """Return the replacements: each an object of moto's, the name of its attribute, and the new value."""
+    """Return the replacements: each an object of moto, the name of its attribute, and the new value."""
     delete = _users_first(parsing.ResourceMap.delete)
     return (
         (parsing, "CustomModel", CustomResource),
         (parsing.ResourceMap, "delete", _with_policy(delete, RetainExceptOnCreate="Retain")),
-        (parsing.ResourceMap, "update", _forgetful(parsing.ResourceMap.update)),
+        (parsing.ResourceMap, "update", updates.update_resources),
+        (Stack, "update", updates.update_stack),
+        (Stack, "create_from_cloudformation_json", classmethod(updates.create_nested)),
+        (Stack, "update_from_cloudformation_json", classmethod(updates.update_nested)),
         (
             Stack,
             "create_resources",
@@ -39,8 +42,8 @@ def corrections() -> tuple[tuple[Any, str, Any], ...]:
 
 
 def _with_policy(delete: Callable[[Any], None], **meant: str) -> Callable[[Any], None]:
-    """Return a deletion that replaces some deletion policies by others (`meant`), as moto knows `Retain`
-    alone.
+    """Return a deletion that replaces some deletion policies by others (`meant`), because moto knows only
+    `Retain`.
     """
 
     def deleted(resources: Any) -> None:
@@ -53,7 +56,9 @@ def _with_policy(delete: Callable[[Any], None], **meant: str) -> Callable[[Any],
 
 
 def _rolled_back(create: Callable[[Any], None], delete: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Return a creation that deletes what it made if a resource can't be made. moto would leave it all."""
+    """Return a creation that deletes what it created if a resource can't be created. moto would leave
+    everything.
+    """
 
     def created(stack: Any) -> None:
         try:
@@ -65,14 +70,15 @@ def _rolled_back(create: Callable[[Any], None], delete: Callable[[Any], None]) -
             except Exception as left:  # noqa: BLE001
                 stack.status = "ROLLBACK_FAILED"
                 stack._add_stack_event("ROLLBACK_FAILED", resource_status_reason=str(left))
-            stack.output_map._output_json_map = {}  # to ask for an output would make what it refers to
+            # reading an output would create the resource that it refers to
+            stack.output_map._output_json_map = {}
             stack._add_stack_event(stack.status, resource_status_reason=str(error))
 
     return created
 
 
 def _users_first(delete: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Return a deletion that deletes a resource before the ones that it refers to. moto keeps no order."""
+    """Return a deletion that deletes a resource before those to which it refers. moto uses no order."""
 
     def ordered(resources: Any) -> None:
         for name, found in list(resources._parsed_resources.items()):
@@ -82,21 +88,6 @@ def _users_first(delete: Callable[[Any], None]) -> Callable[[Any], None]:
         delete(resources)
 
     return ordered
-
-
-def _forgetful(update: Callable[..., None]) -> Callable[..., None]:
-    """Return an update that can create a resource again that an earlier update deleted.
-
-    moto would mistake the deleted one for it.
-    """
-
-    def updated(resources: Any, *arguments: Any, **named: Any) -> None:
-        for name, found in list(resources._parsed_resources.items()):
-            if isinstance(found, CloudFormationModel) and name not in resources._resource_json_map:
-                del resources._parsed_resources[name]
-        update(resources, *arguments, **named)
-
-    return updated
 
 
 def _with_defaults(resolve: Callable[..., dict[str, str]]) -> Callable[..., dict[str, str]]:

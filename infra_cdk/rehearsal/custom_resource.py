@@ -1,6 +1,7 @@
 """Custom resources in moto: calls the deployed function as CloudFormation does, and waits for its answer.
 
-moto would run the function in Docker and not wait for it, so resources that need its answer wouldn't get one.
+moto would run the function in Docker without waiting for it, so resources that need its answer wouldn't get
+one.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from infra_cdk.rehearsal.models import Kept, Properties
 
 
 class CustomResourceFailed(Exception):
-    """The function answered FAILED; the message is its reason."""
+    """The function answered FAILED. The message is its reason."""
 
 
 class CustomResource(Kept, CloudFormationModel):
@@ -60,7 +61,7 @@ class CustomResource(Kept, CloudFormationModel):
 
 
 def _answered(function: Any, event: dict[str, Any]) -> dict[str, Any]:
-    """Return what the function sends to the response URL of its event."""
+    """Return the answer that the function sends to the response URL of its event."""
     answers: list[dict[str, Any]] = []
 
     class Receiver(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Invokes a deployed function in a process of its own, with its code, layers, handler and environment."""
+"""Invokes a deployed function in a separate process, with its code, layers, handler and environment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCRIPT = Path(__file__).with_name("run_function.py")
 
 
 class FunctionFailed(Exception):
-    """The function raised, or ended without an answer; the message is its log."""
+    """The function raised, or ended without an answer. The message is its log."""
 
 
 def unpack(content: bytes, below: Path) -> Path:
@@ -35,7 +35,7 @@ def invoke(
     layers: Sequence[bytes],
     handler: str,
     environment: Mapping[str, str],
-    event: Any,
+    event: object,
     *,
     below: Path,
 ) -> Any:

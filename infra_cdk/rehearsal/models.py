@@ -1,8 +1,8 @@
-"""The resource types that moto's CloudFormation lacks, or makes without half of their properties.
+"""The resource types that moto's CloudFormation lacks, or creates without half of their properties.
 
-Importing this registers them: moto finds the subclasses of its CloudFormationModel, and the last one defined
-for a type is used. If moto simulates the service, the resource is really created there. The others only store
-their properties and answer for their attributes, which is all that the stack needs of them.
+Importing this module registers them: moto finds the subclasses of its CloudFormationModel, and the last one
+defined for a type is used. If moto simulates the service, the resource is really created there. The others
+only store their properties and return their attributes, which is all that the stack needs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Kept:
         """Create the resource."""
 
     def change(self) -> None:
-        """Update the resource to the present `properties`."""
+        """Update the resource to the current `properties`."""
 
     def delete(self, _account: str, _region: str) -> None:
         """Delete the resource."""
@@ -116,19 +116,25 @@ class Distribution(Kept, CloudFormationModel):
 # -- Failing on purpose ----------------------------------------------------------------------------------
 
 REFUSED = "/rehearsal/refused-function"
-"""The parameter of SSM that names the function which can't be made, for the rehearsal of a failure."""
+"""The parameter of SSM that names the function which can't be made or changed, to rehearse a failure."""
 
 
-class CreationRefused(Exception):
-    """The resource wasn't created, on purpose: the rehearsal tests a deployment that fails."""
+class Refused(Exception):
+    """The resource wasn't made or changed, on purpose: the rehearsal tests a deployment that fails."""
 
 
-def _refused(account: str, region: str) -> str:
+def _refuse(name: str, account: str, region: str) -> None:
+    """Raise Refused for the function that is to fail."""
     found = ssm_backends[account][region].get_parameters([REFUSED])
-    return str(found[REFUSED].value) if REFUSED in found else ""
+    if REFUSED in found and str(found[REFUSED].value) == name:
+        raise Refused(f"{name} was refused, as the rehearsal asked for")
 
 
 # -- Functions -------------------------------------------------------------------------------------------
+
+
+class AlreadyThere(Exception):
+    """AWS refuses to make a second function of one name; moto would put it in the place of the first."""
 
 
 class LayerVersion(Kept, CloudFormationModel):
@@ -161,11 +167,14 @@ class Function(Kept, CloudFormationModel):
     name_property = "FunctionName"
 
     def create(self) -> None:
-        if str(self.properties["FunctionName"]) == _refused(self.account, self.region):
-            raise CreationRefused(f"{self.name} was refused, as the rehearsal asked for")
-        self.function = lambda_backend(self.account, self.region).create_function(dict(self.properties))
+        _refuse(self.name, self.account, self.region)
+        backend = lambda_backend(self.account, self.region)
+        if any(found.function_name == self.name for found in backend.list_functions()):
+            raise AlreadyThere(f"there is a function {self.name} already")
+        self.function = backend.create_function(dict(self.properties))
 
     def change(self) -> None:
+        _refuse(self.name, self.account, self.region)
         self.function.update_configuration(dict(self.properties))
         self.function.update_function_code(dict(self.properties["Code"]))
 
@@ -243,7 +252,7 @@ class RestStage(Kept, CloudFormationModel):
 
 
 class Api(Kept, CloudFormationModel):
-    """A WebSocket API, or an HTTP API made from its body: moto's own import knows no references and no
+    """A WebSocket API, or an HTTP API made from its body. moto's own import supports neither references nor
     ANY.
     """
 
@@ -341,7 +350,7 @@ class SocketRoute(_PartOfSocketApi, CloudFormationModel):
 
 
 class HttpDeployment(_PartOfSocketApi, CloudFormationModel):
-    """A deployment of an HTTP API. moto has none for these, so it is just a name."""
+    """A deployment of an HTTP API. moto has none for these, so it is only a name."""
 
     kind = "AWS::ApiGatewayV2::Deployment"
 

@@ -1,6 +1,6 @@
 """Runs a deployed function as Lambda would: `run_function.py HANDLER`, event on stdin, answer on stdout.
 
-The function's own file and our code come from what was deployed (PYTHONPATH); only compiled dependencies are
+The function's own file and our code come from the deployment (PYTHONPATH). Only compiled dependencies are
 this machine's, because the layer's are for arm64.
 """
 
@@ -27,7 +27,7 @@ class Context:
 def main() -> None:
     module, _, name = sys.argv[1].rpartition(".")
     answer_to = os.dup(1)
-    os.dup2(2, 1)  # what a function prints goes to its log
+    os.dup2(2, 1)  # a function's output goes to its log
     handler = getattr(importlib.import_module(module.replace("/", ".")), name)
     answer = handler(json.load(sys.stdin), Context())
     with os.fdopen(answer_to, "w") as out:

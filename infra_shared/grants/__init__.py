@@ -1,4 +1,4 @@
-"""The permissions of all functions: which module may do what to which resource.
+"""The permissions of all functions: what each module may do to which resource.
 
 Plain data, without the CDK. `policies` turns it into IAM policies; everything that isn't listed is refused.
 The words for actions are those of `needs.ACTIONS`. Names are logical, an index is `table/index`, and a `*` at
@@ -22,17 +22,17 @@ from infra_shared.needs import Need
 __all__ = ["EDGE", "GRANTS", "Grant", "allows", "covers", "file_of"]
 
 BUCKETS = "transient"
-"""The table of the budgets: whatever a user can cause is charged to one."""
+"""The table of the budgets: everything that a user can cause is charged to one of them."""
 UNBILLED = ("workers.clock", "workers.pushes", "workers.queues", "workers.schedules", "workers.sending")
 
 
 EDGE = Grant(tables={BUCKETS: "update"}, secrets={"viewer-secret": "get"}, objects=ANSWERS)
-"""What happens around a handler, not in it: billing, and answers that are too large for a function."""
+"""The permissions of the code around a handler: billing, and answers that are too large for a function."""
 
 
 def _billed(module: str, grant: Grant) -> Grant:
-    """Return the grant with what rate limits need: to write buckets, and to check that CloudFront sent a
-    request.
+    """Return the grant with the permissions of rate limits: to write buckets, and to check that CloudFront
+    sent a request.
     """
     if module in UNBILLED:
         return grant
@@ -54,7 +54,9 @@ GRANTS: Mapping[str, Grant] = {
 
 
 def file_of(module: str) -> str:
-    """Return the file that has a module's permissions; for a module without any, the file to add them to."""
+    """Return the file that has a module's permissions; for a module without any, the file to which to add
+    them.
+    """
     api = module.partition(".")[0]
     parts = (client_server, server_server, drafts, machinery)
     part = next(

@@ -10,10 +10,12 @@ from infra_shared.needs import MAIL, OBJECTS, QUEUES, SECRETS, SOCKETS, TABLES, 
 Words = Mapping[str, str]
 """Words of ACTIONS with spaces between them, by the resource's name."""
 ANSWERS: Words = {"answers/*": "put show"}
-"""For functions whose answers may be too large: they store them, and sign paths that show them to clients."""
+"""For functions whose answers may be too large: they store them, and sign paths at which clients read
+them."""
 
 READING: Words = {"events": "batch_get", "room-log": "batch_get query", "snapshots": "batch_get"}
-"""Tables for reading rooms' logs, and the state at a place in them; a module adds how it reads `rooms`."""
+"""The tables for reading rooms' logs, and the state at a position in them. A module adds how it reads
+`rooms`."""
 WRITING: Words = {
     "destinations": "delete get update",
     "events": "batch_get put",
@@ -21,7 +23,7 @@ WRITING: Words = {
     "rooms": "batch_get check delete get put query update",
     "snapshots": "batch_get batch_write delete put",
 }
-"""Tables for sending local users' events into rooms, which other servers are told of."""
+"""The tables for sending local users' events to rooms, including their delivery to other servers."""
 TAKING: Words = {
     **WRITING,
     "events": "batch_get put update",
@@ -30,7 +32,7 @@ TAKING: Words = {
     "snapshots": "batch_get batch_write delete get put",
     "transient": "batch_get get put update",
 }
-"""Tables for taking other servers' events into rooms, and checking their signatures."""
+"""The tables for adding other servers' events to rooms, and checking their signatures."""
 ENDING: Words = {
     "keys": "batch_write delete get put query",
     "listeners": "update",
@@ -38,7 +40,7 @@ ENDING: Words = {
     "parked/by-due": "query",
     "sync-tokens": "batch_write query",
 }
-"""Tables that keep something of a device, for logging it out."""
+"""The tables with items about a device, for logging it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Grant:
         }
 
     def needs(self) -> set[Need]:
-        """Return each single permission of the grant."""
+        """Return the single permissions of the grant."""
         return {
             Need(kind, resource, action)
             for kind, words in self.by_kind().items()

@@ -1,4 +1,4 @@
-"""The permissions of the server-server API's modules, and those that requests to other servers need."""
+"""The permissions of the server-server API's modules, and those for requests to other servers."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ SIGNED: Mapping[str, str] = {**KEYS, "transient": "get put update"}
 SECRETS: Mapping[str, str] = {"signing-key": "get", "viewer-secret": "get"}
 
 MEMBERSHIP: Mapping[str, str] = {**TAKING, "users": "delete put update"}
-"""For taking membership events of other servers' users into rooms."""
+"""The tables for adding membership events of other servers' users to rooms."""
 
 SERVING: Mapping[str, str] = {**SIGNED, **READING, "rooms": "batch_get get query"}
-"""The tables for an endpoint that gives other servers what is in rooms."""
+"""The tables for an endpoint that serves rooms' events to other servers."""
 RECEIVING: Mapping[str, str] = {
     **TAKING,
     "streams": "batch_get",
     "users": "batch_get delete get put update",
 }
-"""The tables for taking events of other servers, and asking about them; `parked` is the worker's."""
+"""The tables for adding events of other servers, and asking about them; only the worker needs `parked`."""
 
 GRANTS: Mapping[str, Grant] = {
     "server_server.directory": Grant(
@@ -40,7 +40,10 @@ GRANTS: Mapping[str, Grant] = {
             **SIGNED,
             "rooms": "batch_get get update",
             "streams": "batch_get get put update",
-            "users": "get put query",
+            "users": "delete get put query update",
+            "events": "batch_get",
+            "room-log": "batch_get",
+            "snapshots": "batch_get",
         },
     ),
     "server_server.joins": Grant(secrets=SECRETS, tables=MEMBERSHIP, queues={"dead-letters": "find send"}),

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, whatever stops the process."""
+"""Writes files so that each is complete or missing, whenever the process is stopped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 
 
 def write_file(path: Path, content: bytes | Iterable[bytes]) -> None:
-    """Write `path` atomically and durably: under another name first, synced, then renamed, folder synced."""
+    """Write `path` atomically and durably: under another name first, synced, then renamed, and the folder
+    synced.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".part")
     with unfinished.open("wb") as file:

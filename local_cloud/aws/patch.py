@@ -1,8 +1,8 @@
-"""Takes the calls of AWS services in this process, before they are signed and sent.
+"""Intercepts the calls of AWS services in this process, before they are signed and sent.
 
-`install` intercepts what goes by `calls`, and adds handlers to botocore's built-in ones once; every
-client made afterwards, by whichever session, asks the `Services` in use. Parameters reach a service as the
-caller gave them, after botocore, where it is used, has validated and serialised them.
+`install` intercepts the calls that go through `calls`, and once adds handlers to botocore's built-in ones;
+every client that is made afterwards, in any session, uses the current `Services`. If botocore is used, it
+validates and serialises the parameters first; then they reach a service as the caller gave them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from murmuration.aws import calls
 from murmuration.aws.calls import Answer, Call, Proceed, ServiceError
 
 Operation = Callable[[Any], Parsed]
-"""An operation of a service: parameters in, the parsed answer out."""
+"""An operation of a service: it gets the parameters, and returns the parsed answer."""
 
 OnWrite = Callable[[Collection[str] | None], None]
 WRITES = frozenset({"PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"})
@@ -29,9 +29,9 @@ DYNAMODB = ("dynamodb", "dynamodb-streams")
 
 
 class AwsError(Exception):
-    """The error with which an operation answers: the service's error code, a message, an HTTP status.
+    """The error of an operation: the service's error code, a message, an HTTP status.
 
-    `shape` names the exception if it isn't called like the code, as with SQS.
+    `shape` is the exception's name if it differs from the code, as with SQS.
     """
 
     def __init__(self, code: str, message: str, status: int = 400, *, shape: str = "") -> None:
@@ -43,10 +43,10 @@ class AwsError(Exception):
 
 
 class Services:
-    """The operations that are answered in this process: for each service id in lower case, by name.
+    """The operations that are simulated in this process: for each service id in lower case, by name.
 
     `on_write` is called after each DynamoDB write, with the tables if they are known. With `moto_dynamodb`,
-    moto answers DynamoDB as well.
+    moto simulates DynamoDB as well.
     """
 
     def __init__(
@@ -67,7 +67,9 @@ _moto_lock = threading.Lock()
 
 
 def install(services: Services) -> None:
-    """Answer calls with `services` from now on. Clients made before the first `install` aren't affected."""
+    """Answer calls with `services` from now on. Clients that were made before the first `install` aren't
+    affected.
+    """
     global _current, _installed
     _current = services
     if not _installed:

@@ -1,7 +1,8 @@
 """S3 on disk: bodies are files in the data folder, the index is in the local cloud's SQLite file.
 
-A body is written and synced under a name of its own before the index names it, so an object is whole or
-absent whatever stops the process; a body replaced or deleted stays readable to whoever has it open.
+A body is written and synced under its own name before the index names it, so an object is complete or
+missing, whenever the process is stopped. A body that was replaced or deleted stays readable to everyone who
+has it open.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1024 * 1024
 INCOMING = "incoming/"
-"""What the deployment's bucket queues messages for."""
+"""The objects for which the deployment's bucket queues messages."""
 OnStored = Callable[[str, int, str], None]
 
 _PROPERTIES = (
@@ -57,7 +58,9 @@ class S3:
     """The buckets, and the operations on objects that a media repository needs."""
 
     def __init__(self, store: Store, folder: Path, on_incoming: OnStored | None = None) -> None:
-        """`on_incoming` is told of each object that is put below `incoming/`: key, size and ETag."""
+        """Make the service. `on_incoming` is called with each object that is put below `incoming/`: key, size
+        and ETag.
+        """
         self._store = store
         self._folder = folder
         self._on_incoming = on_incoming
@@ -121,7 +124,9 @@ class S3:
         return self._folder / file[:2] / file
 
     def _index(self, params: OfObject, file: str, size: int, etag: str, properties: Parsed) -> None:
-        """Make `file` the object's body; the one before it goes. Honours If-None-Match: * and If-Match."""
+        """Make `file` the object's body, and delete the previous one. Honours If-None-Match: * and
+        If-Match.
+        """
         bucket, key = params["Bucket"], params["Key"]
         with self._store.transaction():
             before = self._store.row(
@@ -169,7 +174,7 @@ class S3:
             try:
                 body = self._path(found[0]).open("rb")
             except FileNotFoundError:
-                continue  # replaced between the two reads
+                continue  # it was replaced between the two reads
             body.seek(first)
             length = last - first + 1
             return {**answer, "Body": StreamingBody(_Window(body, length), length)}
@@ -381,7 +386,7 @@ def _properties(params: Mapping[str, Any]) -> Parsed:
 
 
 def _described(found: tuple[Any, ...], params: OfObject) -> tuple[Parsed, int, int]:
-    """The answer without its body, and the first and last byte asked for. Raises AwsError."""
+    """Return the answer without its body, and the first and last requested byte. Raises AwsError."""
     _, size, etag, modified, properties = found
     if "IfMatch" in params and params["IfMatch"].strip('"') != etag:
         raise AwsError(

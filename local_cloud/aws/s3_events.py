@@ -1,4 +1,4 @@
-"""The message that a bucket queues for an object that was stored in it."""
+"""The message that a bucket queues for a stored object."""
 
 from __future__ import annotations
 

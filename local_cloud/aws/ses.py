@@ -1,4 +1,4 @@
-"""SES: every mail becomes an .eml file in the data folder's `mail`, which any mail program opens."""
+"""SES: writes every mail to an .eml file in the data folder's `mail`, which any mail program can open."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Ses:
-    """Both generations of the API; nothing leaves the machine."""
+    """Both versions of the API. Nothing leaves the machine."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

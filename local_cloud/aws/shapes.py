@@ -1,6 +1,6 @@
-"""The requests that the stand-ins for SQS, S3, SSM and SES take, by their keys, for mypy.
+"""The shapes of requests to the simulated SQS, S3, SSM and SES, for mypy only.
 
-Nothing is checked at run time. Where botocore makes the call it has checked the request before.
+Nothing is checked at run time. If botocore makes the call, it has checked the request before.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ class Visibility(OfMessage):
 
 
 class Batch(OfQueue):
-    """The request of an operation on several messages. An entry has an `Id` and a single operation's keys."""
+    """The request of an operation on several messages. An entry has an `Id` and the keys of a single
+    operation.
+    """
 
     Entries: list[Any]
 
@@ -263,7 +265,7 @@ class SendEmail(TypedDict):
 
 
 class RawMail(TypedDict):
-    """A mail as it goes over the wire."""
+    """A mail in the form in which it is transmitted."""
 
     Data: bytes
 

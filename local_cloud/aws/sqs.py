@@ -42,8 +42,8 @@ class Sqs:
     def __init__(self, store: Store | None = None, *, repeats: bool = False) -> None:
         """Keep the messages of FIFO queues in `store`, if given.
 
-        With `repeats`, each message of a worker's queue comes twice, which SQS allows: when it is deleted for
-        the first time, it becomes visible instead.
+        With `repeats`, each message of a worker's queue is delivered twice, which SQS allows: when it is
+        deleted for the first time, it becomes visible again instead.
         """
         self._store = store
         self._repeats = repeats
@@ -62,7 +62,7 @@ class Sqs:
         return self.queue(params["QueueUrl"].rsplit("/", 1)[-1])
 
     def close(self) -> None:
-        """Let every waiting receiver return without messages, and all later ones too."""
+        """Make all waiting and future receivers return without messages."""
         self._closed = True
         for queue in list(self._queues.values()):
             queue.close()

@@ -1,4 +1,4 @@
-"""The messages of FIFO queues on disk: queued messages survive kill -9, as with SQS."""
+"""The messages of FIFO queues on disk, so that queued messages survive kill -9, as with SQS."""
 
 from __future__ import annotations
 

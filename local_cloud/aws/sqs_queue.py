@@ -1,12 +1,11 @@
 """One SQS queue: visibility, delay, FIFO groups, deduplication, long polls, dead letters.
 
-A receiver waits on its queue's condition and costs nothing meanwhile. FIFO works as in SQS. A group's
-messages come in order, and while one is in flight the group's others wait. If a message is sent twice with
-one deduplication id within five minutes, the second is accepted and dropped, even if the first has been
-deleted since.
+A receiver waits on its queue's condition, which uses no CPU. FIFO works as in SQS. A group's messages come in
+order, and while one is in flight the group's others wait. If a message is sent twice with one deduplication
+id within five minutes, the second is accepted and dropped, even if the first has been deleted since.
 
-Messages are in memory. Those of a FIFO queue are on disk too, if it has a journal (`sqs_journal`). Code that
-uses other queues must be able to derive lost work again from DynamoDB.
+Messages are in memory. Those of a FIFO queue are also on disk, if it has a journal (`sqs_journal`). Code that
+uses other queues must be able to find lost work again from DynamoDB.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ class Message:
 
     @property
     def sequence_number(self) -> str:
-        """Return the sequence number as SQS writes it: 20 digits."""
+        """The sequence number in SQS's form: 20 digits."""
         return f"{18_870_000_000_000_000_000 + self.sequence}"
 
 
@@ -64,7 +63,7 @@ def _by_sequence(message: Message) -> int:
 
 
 class Durable(Protocol):
-    """The interface of the place where a queue's messages are kept."""
+    """The interface of the storage of a queue's messages."""
 
     def add(self, message: Message) -> None: ...
     def remove(self, message: Message) -> None: ...
@@ -116,7 +115,7 @@ class Queue:
         deduplication: str | None = None,
         delay: float | None = None,
     ) -> Message:
-        """Queue a message; returns the earlier one if this is its duplicate."""
+        """Queue a message. Returns the earlier one if this is its duplicate."""
         now = time.time()
         with self._changed:
             if (
@@ -162,7 +161,9 @@ class Queue:
     # Receiving
 
     def receive(self, count: int, wait: float, visibility: float | None = None) -> list[Message]:
-        """Return up to `count` messages, now in flight; waits up to `wait` seconds for the first."""
+        """Return up to `count` messages, which are then in flight. Waits up to `wait` seconds for the
+        first.
+        """
         visibility = self.number("VisibilityTimeout", 30) if visibility is None else visibility
         deadline = time.monotonic() + wait
         with self._changed:
@@ -243,7 +244,7 @@ class Queue:
         message.visible_at = until
         heapq.heappush(self._hidden, (until, message.sequence, message))
         if self._hidden[0][2] is message:
-            self._changed.notify_all()  # each waiter sleeps no longer than until the earliest
+            self._changed.notify_all()  # a waiter sleeps no longer than until the earliest time
 
     def _reveal(self) -> None:
         now = time.time()
@@ -254,7 +255,7 @@ class Queue:
                 self._offer(message)
 
     def _release(self, message: Message) -> None:
-        """Take the message out of flight, so that its group may go on."""
+        """Take the message out of flight, so that its group continues."""
         key = message.group if self.fifo else None
         group = self._groups.get(key)
         if group is not None and message.receipt in self._receipts:
@@ -265,7 +266,7 @@ class Queue:
                 self._changed.notify()
 
     def delete(self, receipt: str) -> None:
-        """Delete the message that was received with `receipt`; a receipt from an earlier receive does
+        """Delete the message that was received with `receipt`. A receipt from an earlier receive does
         nothing.
         """
         with self._changed:
@@ -281,8 +282,9 @@ class Queue:
             del self._receipts[receipt]
 
     def repeat(self, receipt: str) -> bool:
-        """Make a message visible again that was received once. Returns False if it was received more
-        often, or never.
+        """Make a message visible again that was received once.
+
+        Returns False if it was received more often, or never.
         """
         with self._changed:
             message = self._receipts.get(receipt)
@@ -293,7 +295,7 @@ class Queue:
             return True
 
     def change_visibility(self, receipt: str, timeout: float) -> bool:
-        """Hide an in-flight message for `timeout` seconds from now; False if it is not in flight."""
+        """Hide an in-flight message for `timeout` seconds from now. Returns False if it isn't in flight."""
         with self._changed:
             message = self._receipts.get(receipt)
             if message is None or not message.visible_at:
@@ -325,7 +327,7 @@ class Queue:
                 self._journal.clear()
 
     def close(self) -> None:
-        """Let waiting receivers return without messages."""
+        """Make waiting receivers return without messages."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -17,7 +17,7 @@ _COLUMNS = "name, type, value, version, modified"
 
 
 class Ssm:
-    """The parameters. Secure strings are stored as they are: the data folder is its owner's alone."""
+    """The parameters. Secure strings are stored in plain text: only its owner can read the data folder."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

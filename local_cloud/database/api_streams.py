@@ -1,4 +1,4 @@
-"""Reads a table's stream through the API: from moto, or from a DynamoDB named by its URL."""
+"""Reads a table's stream through the API: from moto, or from a DynamoDB with a URL."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ _GONE = frozenset(("ExpiredIteratorException", "TrimmedDataAccessException"))
 
 
 class ApiStreamReader:
-    """Reads one table's stream, for one thread. A record's position is its sequence number, or the last bits
-    of it.
+    """Reads one table's stream, for one thread. A record's position is its sequence number, or its last bits.
 
     Shards are read one after another, in the order in which they were opened. So records keep their order if
     the table has one open shard at a time, as in databases for a laptop.
@@ -30,7 +29,7 @@ class ApiStreamReader:
         self._table = table
         self._arn = ""
         self._iterators: dict[str, str | None] = {}
-        """By shard: where it is read on; None for one that was read to its end."""
+        """The iterator of each shard; None for one that was read to its end."""
         self._records: list[Record] = []
 
     def read(self, after: int, limit: int) -> list[Record]:
@@ -57,7 +56,7 @@ class ApiStreamReader:
                     break
 
     def _open(self) -> list[str]:
-        """The stream's shards, in order; each has its place in `_iterators`."""
+        """Return the stream's shards, in order. Each gets an entry in `_iterators`."""
         found = self._client.list_streams(TableName=self._table)["Streams"][0]
         stream = self._client.describe_stream(StreamArn=found["StreamArn"])["StreamDescription"]
         self._arn = stream_arn(self._table, found["StreamLabel"])
@@ -83,7 +82,7 @@ def _beginning(numbers: dict[str, str]) -> int:
     return int(numbers.get("StartingSequenceNumber", "0"))
 
 
-def _jsonable(value: Any) -> Any:
+def _jsonable(value: object) -> Any:
     match value:
         case dict():
             return {name: _jsonable(inner) for name, inner in value.items()}

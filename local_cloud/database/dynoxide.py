@@ -29,7 +29,7 @@ wait $child; status=$?
 kill $watch 2>/dev/null
 exit $status
 """
-"""`sh` reads from a pipe whose other end is this process: it ends when this process does, and so does the
+"""`sh` reads from a pipe whose other end belongs to this process. When this process ends, so do `sh` and the
 child."""
 
 _INDEXES = (
@@ -41,12 +41,12 @@ _INDEXES = (
 
 
 class DynoxideError(Exception):
-    """The database can't be run; the message says what to do."""
+    """The database can't be run. The message says what to do."""
 
 
 def find_binary() -> Path:
-    """Return the program's path: from MURMURATION_DYNOXIDE, npm's packages above this file or the current
-    folder, or PATH.
+    """Return the program's path: from MURMURATION_DYNOXIDE, npm's packages in the current folder or
+    above this file, or PATH.
     """
     if given := os.environ.get("MURMURATION_DYNOXIDE"):
         return Path(given)
@@ -66,7 +66,7 @@ def find_binary() -> Path:
 
 
 def index_streams(database: Path) -> None:
-    """Give a running dynoxide's file the indexes without which each write scans all stream records."""
+    """Add the indexes to a running dynoxide's file without which each write scans all stream records."""
     connection = sqlite3.connect(database, timeout=30)
     try:
         for statement in _INDEXES:
@@ -134,7 +134,7 @@ class Dynoxide:
         return False
 
     def _guard(self, binary: Path) -> None:
-        """Start it again, on its port, whenever it ends unasked; at most once a second."""
+        """Start it again, on its port, whenever it ends unexpectedly; at most once a second."""
         while self._process is not None:
             status = self._process.wait()
             with self._lock:
@@ -145,7 +145,7 @@ class Dynoxide:
             time.sleep(1)
 
     def stop(self) -> None:
-        """End it. Its data needs no goodbye: every answered write is in SQLite's log."""
+        """End it. It needs no shutdown: every answered write is in SQLite's log."""
         with self._lock:
             self._stopping = True
             process = self._process

@@ -1,5 +1,6 @@
-"""DynamoDB's time to live, which dynoxide keeps but does not carry out: expired items are deleted each
-minute."""
+"""DynamoDB's time to live: deletes expired items each minute. dynoxide stores the setting but doesn't apply
+it.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ def expired(database: Path, now: float) -> Iterator[tuple[str, str, dict[str, An
 
 
 def sweep(database: Path, client: Any) -> int:
-    """Delete expired items, unless their time was prolonged meanwhile. Returns how many were deleted."""
+    """Delete expired items, unless their time was extended meanwhile. Returns how many were deleted."""
     count = 0
     for table, attribute, key, value in expired(database, time.time()):
         try:

@@ -1,4 +1,5 @@
 """Three homeservers on this machine that federate: two of ours and a Synapse; `make federate` starts them.
 
-The certificates that they trust each other by are made here. How one of ours is served isn't decided here.
+The certificates by which they trust each other are made here. This package doesn't decide how our servers are
+served.
 """

@@ -1,7 +1,7 @@
-"""Start two of ours and a Synapse that share rooms on this machine: `python -m local_cloud.federate`.
+"""Start two of our servers and a Synapse that share rooms on this machine: `python -m local_cloud.federate`.
 
-Everything they store is in the folder `.federate`, and survives. Without an installed Synapse (`make
-synapse`) only ours are started. Ctrl-C stops them all.
+All their data is in the folder `.federate`, and is kept. Without an installed Synapse (`make synapse`) only
+our servers are started. Ctrl-C stops them all.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def run(commands: dict[str, list[str]], port: int, federation_port: int, ca: Path) -> int:
-    """Start the servers, say how to connect, and wait until one ends or Ctrl-C; the exit status."""
+    """Start the servers, print how to connect, and wait until one ends or Ctrl-C. Returns the exit status."""
     processes: list[subprocess.Popen[bytes]] = []
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -92,7 +92,7 @@ def run(commands: dict[str, list[str]], port: int, federation_port: int, ca: Pat
 
 
 def _serves(process: subprocess.Popen[bytes], *ports: int) -> bool:
-    """Return whether the process listens on all ports, waited for."""
+    """Wait until the process listens on all ports. Returns whether it does."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline and process.poll() is None:
         if all(_listens(port) for port in ports):

@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 
 
 class Authority:
-    """A certificate authority whose files are in `folder`; `ca` is what clients trust."""
+    """A certificate authority whose files are in `folder`. Clients trust the file `ca`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -49,7 +49,7 @@ class Authority:
         )
 
     def files(self, *names: str) -> tuple[Path, Path]:
-        """Certificate and key files for these host names and IP addresses."""
+        """Return the certificate and key files for these host names and IP addresses."""
         label = "_".join(names).replace(":", "-").replace("*", "any")
         if label not in self._made:
             key = ec.generate_private_key(ec.SECP256R1())

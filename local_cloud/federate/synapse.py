@@ -1,4 +1,4 @@
-"""A Synapse beside the project, configured to federate on this machine."""
+"""A Synapse in addition to our servers, configured to federate on this machine."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ disable_existing_loggers: false
 
 @dataclass(frozen=True, slots=True)
 class Synapse:
-    """A Synapse. `python` belongs to the environment in which it is installed; `folder` holds all its data.
+    """A Synapse. `python` belongs to the environment in which it is installed; `folder` has all its data.
 
-    `named_port` is the port in its server name. Another program listens there and passes connections on.
+    `named_port` is the port in its server name. Another program listens there and forwards connections.
     """
 
     python: Path
@@ -83,9 +83,7 @@ class Synapse:
 
 
 def _without_limits() -> dict[str, object]:
-    """Return settings without rate limits, and with short waits before a server that failed is tried
-    again.
-    """
+    """Return settings without rate limits, and with short waits before a failed server is tried again."""
     none = {"per_second": 10_000, "burst_count": 10_000}
     flat = ("rc_message", "rc_registration", "rc_admin_redaction", "rc_3pid_validation", "rc_joins_per_room")
     return {

@@ -1,2 +1,3 @@
-"""CloudFront and API Gateway (REST and WebSocket): HTTP in, genuine proxy events to the functions, HTTP
-out."""
+"""CloudFront and API Gateway (REST and WebSocket): turns HTTP requests into genuine proxy events for
+functions.
+"""

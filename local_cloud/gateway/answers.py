@@ -1,6 +1,6 @@
-"""CloudFront's way to the bucket: large answers and media under the paths that functions signed.
+"""CloudFront's route to the bucket: large answers and media, at the paths that functions signed.
 
-The bucket's part is to check the signature and its time, as S3 does with a presigned URL.
+The bucket checks the signature and its time, as S3 does with a presigned URL.
 https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
 """
 
@@ -49,7 +49,7 @@ class Answers:
             return 204, headers, b""
         more = _policy(path)
         pairs = dict(parse_qsl(query))
-        if method != "GET" or not is_signed(path, pairs, self._bucket, datetime.now(UTC)):
+        if not is_signed(path, pairs, self._bucket, datetime.now(UTC), method):
             return 403, more, b""
         asked: OfObject = {"Bucket": self._bucket, "Key": path[1:]}
         if wanted_range.startswith("bytes=") and "," not in wanted_range:
@@ -68,19 +68,24 @@ class Answers:
         described |= {_OVERRIDES[name]: value.encode() for name, value in pairs.items() if name in _OVERRIDES}
         if "ContentRange" in found:
             described[b"content-range"] = str(found["ContentRange"]).encode()
+        if method == "HEAD":
+            described[b"content-length"] = str(found["ContentLength"]).encode()
+            return 200, [*more, *described.items()], b""
         body: Any = found["Body"]
         return (206 if "ContentRange" in found else 200), [*more, *described.items()], body.read()
 
 
 def _policy(path: str) -> list[tuple[bytes, bytes]]:
-    """The headers that CloudFront adds to everything below a path."""
+    """Return the headers that CloudFront adds to everything below a path."""
     if not path.startswith(MEDIA):
         return [_ORIGIN]
     return [_ORIGIN, *((name.lower().encode(), value.encode()) for name, value in SANDBOX.items())]
 
 
-def is_signed(path: str, query: Mapping[str, str], bucket: str, now: datetime) -> bool:
-    """Return whether the query signs the path for the bucket, and its time isn't over."""
+def is_signed(path: str, query: Mapping[str, str], bucket: str, now: datetime, method: str = "GET") -> bool:
+    """Return whether the query signs the path and the method for the bucket, and its time isn't over."""
+    if method not in ("GET", "HEAD"):
+        return False
     try:
         signed_at = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
         ends = signed_at + timedelta(seconds=int(query["X-Amz-Expires"]))
@@ -90,13 +95,13 @@ def is_signed(path: str, query: Mapping[str, str], bucket: str, now: datetime) -
     except (KeyError, ValueError, IndexError):
         return False
     host = f"{bucket}.s3.{region}.amazonaws.com"
-    return now <= ends and hmac.compare_digest(_signature(path, query, host, scope), shown)
+    return now <= ends and hmac.compare_digest(_signature(method, path, query, host, scope), shown)
 
 
-def _signature(path: str, query: Mapping[str, str], host: str, scope: str) -> str:
+def _signature(method: str, path: str, query: Mapping[str, str], host: str, scope: str) -> str:
     pairs = sorted((name, value) for name, value in query.items() if name != "X-Amz-Signature")
     text = "&".join(f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in pairs)
-    request = "\n".join(["GET", path, text, f"host:{host}", "", "host", "UNSIGNED-PAYLOAD"])
+    request = "\n".join([method, path, text, f"host:{host}", "", "host", "UNSIGNED-PAYLOAD"])
     digest = hashlib.sha256(request.encode()).hexdigest()
     to_sign = "\n".join(["AWS4-HMAC-SHA256", query["X-Amz-Date"], scope, digest])
     key = b"AWS4" + os.environ["AWS_SECRET_ACCESS_KEY"].encode()

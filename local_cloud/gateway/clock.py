@@ -7,15 +7,14 @@ import time
 from collections.abc import Callable
 
 MOST_AHEAD_MS = 50
-"""How far the clock may run ahead where more than one request comes in each millisecond."""
+"""How far the clock may run ahead if more than one request comes in each millisecond."""
 
 
 class Clock:
     """Returns milliseconds since the epoch, and no millisecond twice.
 
-    The gateway takes requests one after another. Running functions may hold it up, so that it takes several
-    in one millisecond. Their times are still different, so that they show the order in which the requests
-    came.
+    The gateway accepts requests one after another. Running functions may delay it, so that it accepts several
+    in one millisecond. Their times still differ, so that they show the order in which the requests came.
     """
 
     def __init__(self, now_ns: Callable[[], int] = time.time_ns) -> None:
@@ -24,9 +23,9 @@ class Clock:
         self._last_ms = 0
 
     def tell(self) -> int:
-        """Return the time now, or if the last result isn't earlier, a millisecond after that.
+        """Return the current time; if the last result isn't earlier, one millisecond after that.
 
-        It is never more than `MOST_AHEAD_MS` ahead of the real time.
+        It is at most `MOST_AHEAD_MS` ahead of the real time.
         """
         now_ms = self._now_ns() // 1_000_000
         with self._lock:

@@ -32,13 +32,13 @@ _NAMESPACE = "http://queue.amazonaws.com/doc/2012-11-05/"
 
 
 class EdgeParking(Parking):
-    """The origin group of requests that wait."""
+    """The origin group for requests that wait."""
 
     AT_EDGE = True
     QUEUES = f"{PREFIX}-{edge_waits.QUEUE_PREFIX}"
 
     def __init__(self, sqs: Sqs, threads: Lambdas, secret: Callable[[], str]) -> None:
-        """`secret` returns the secret that CloudFront adds to requests for SQS."""
+        """Make the origin group. `secret` returns the secret that CloudFront adds to requests for SQS."""
         super().__init__(sqs, threads)
         self._secret = functools.cache(secret)
 
@@ -57,9 +57,9 @@ class EdgeParking(Parking):
 def answer_unsigned(
     sqs: Sqs, name: str, query: str, headers: Mapping[str, str]
 ) -> tuple[int, dict[str, str], bytes]:
-    """Return SQS's answer to a GET without a signature for a queue: status, headers, XML.
+    """Return SQS's answer to an unsigned GET for a queue: status, headers, XML.
 
-    It carries out what the queue's policy allows everybody, if the queue isn't encrypted.
+    It allows what the queue's policy allows everybody, if the queue isn't encrypted.
     """
     fields = dict(parse_qsl(query, strict_parsing=True))
     try:
@@ -92,7 +92,7 @@ def answer_unsigned(
 
 
 def _is_allowed(policy: str, name: str, headers: Mapping[str, str]) -> bool:
-    """Return whether a queue's policy allows everybody to receive who sends these headers, by HTTPS."""
+    """Return whether a queue's policy lets everybody receive who sends these headers over HTTPS."""
     known = {
         "aws:UserAgent": headers.get("user-agent"),
         "aws:Referer": headers.get("referer"),

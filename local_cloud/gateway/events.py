@@ -1,4 +1,4 @@
-"""The events that API Gateway hands to functions, built from what arrived on the wire.
+"""The events that API Gateway passes to functions, built from the requests as they arrived.
 
 https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway.html
 """
@@ -54,10 +54,10 @@ def _header_name(raw: bytes) -> str:
 def headers_of(
     request: HttpRequest, viewer_secret: str, host: str
 ) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Return `headers` and `multiValueHeaders`: the client's, and those of CloudFront, its function and API
+    """Return `headers` and `multiValueHeaders`: those of the client, CloudFront, its function and API
     Gateway.
 
-    The client's address is the last but one of X-Forwarded-For; addresses before it come from the client
+    The client's address is the last but one of X-Forwarded-For; earlier addresses come from the client
     itself.
     """
     every: dict[str, list[str]] = {}
@@ -80,15 +80,15 @@ def headers_of(
 
 
 def needs_uri_header(request: HttpRequest) -> bool:
-    """Return whether the viewer function passes the URI in a header, because the URI might be rewritten on
-    the way.
+    """Return whether the viewer function passes the URI in a header, because it might be rewritten on the
+    way.
     """
     return bool(request.query) or _PLAIN_PATH.fullmatch(request.path) is None
 
 
 def header_bytes(request: HttpRequest) -> int:
-    """Return the bytes that count against API Gateway's limit: the request line and all headers, the URI's
-    included.
+    """Return the bytes that count against API Gateway's limit: the request line and all headers, with the
+    URI's.
     """
     line = len(request.path) + len(request.query)
     headers = sum(len(name) + len(value) for name, value in request.headers)
@@ -113,8 +113,8 @@ def _clf_time(second: int) -> str:
 
 
 def http_event(request: HttpRequest, match: Match, body: bytes, viewer_secret: str) -> LambdaEvent:
-    """Return the REST API's Lambda proxy event. Every body is base64: the API's binary media types are
-    */*.
+    """Return the REST API's Lambda proxy event. Every body is base64: the API's binary media types
+    are */*.
     """
     headers, multi_headers = headers_of(request, viewer_secret, _REST_DOMAIN)
     query, multi_query = query_of(request.query)

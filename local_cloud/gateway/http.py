@@ -1,8 +1,10 @@
-"""CloudFront and the APIs in one: an HTTP request becomes an invocation, its answer an HTTP response.
+"""CloudFront and the APIs in one: turns an HTTP request into an invocation, and its answer into an HTTP
+response.
 
 Limits and failures are API Gateway's: 431 for too many header bytes, 413 for a body over the gateway's or
-Lambda's limit, 504 after the integration timeout, 502 for a function that fails or answers badly. The words
-are those that the deployment gives to REST APIs. HTTP APIs have statuses and words of their own (`http_api`).
+Lambda's limit, 504 after the integration timeout, 502 for a function that fails or answers badly. The error
+texts are those that the deployment gives to REST APIs. HTTP APIs have their own statuses and texts
+(`http_api`).
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ class TooLarge(Exception):
 
 
 class MalformedAnswer(Exception):
-    """The function's answer is not a Lambda proxy response; the message says why."""
+    """The function's answer isn't a Lambda proxy response. The message says why."""
 
 
 class HttpGateway:
@@ -96,7 +98,7 @@ class HttpGateway:
         sent = forwarded(request)
         internal = is_internal(request.path)
         place = self._parking.place(request) if self._parking is not None else None
-        # The viewer function answers or sends elsewhere what isn't for an HTTP API.
+        # The viewer function answers, or sends elsewhere, requests that aren't for an HTTP API.
         elsewhere = internal or place is not None or sent.path != request.path
         of_http_api = self._api == "http" and not elsewhere
         refused = http_api.refusal(request) if of_http_api else None
@@ -154,7 +156,7 @@ class HttpGateway:
     async def _upload(
         self, send: Send, request_id: bytes, request: HttpRequest, match: Match, body: bytes
     ) -> None:
-        """Ask the route's authorizer, and have the bucket take the body."""
+        """Ask the route's authorizer, and have the bucket store the body."""
         if self._uploads is None or match.function is None:
             await self._refuse(send, request_id, "MISSING_AUTHENTICATION_TOKEN")
             return
@@ -180,8 +182,8 @@ class HttpGateway:
     ) -> None:
         """Send the gateway's own answer of a kind (in GATEWAY_ANSWERS), with another `status` if given.
 
-        An HTTP API words its answers differently. Requests that CloudFront's viewer function refuses, and
-        large uploads, which go to a REST API, get the REST API's words.
+        An HTTP API has other texts. Requests that CloudFront's viewer function refuses, and large uploads,
+        which go to a REST API, get the REST API's texts.
         """
         usual_status, answer = GATEWAY_ANSWERS[kind]
         if self._api == "http" and not in_our_words:
@@ -189,9 +191,9 @@ class HttpGateway:
         await _refuse_with(send, request_id, status or usual_status, answer, close=close)
 
     async def _read_body(self, receive: Receive) -> bytes | None:
-        """The whole body; None if the client is gone.
+        """Return the whole body; None if the client is gone.
 
-        Raises TooLarge, though not before the client has sent it all, or ten times what it may: most clients
+        Raises TooLarge, but only after the client has sent all of it, or ten times the limit: most clients
         don't look at an answer while they send.
         """
         limit = self._limits.gateway_body_bytes
@@ -212,12 +214,12 @@ class HttpGateway:
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     async def _invoke(self, function: Function, event: LambdaEvent) -> Any:
-        """The function's answer, from a thread. Raises FunctionError, TimeoutError."""
+        """Return the function's answer, from a thread. Raises FunctionError, TimeoutError."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         timeout = self._limits.integration_timeout
 
-        def settle(answer: Any, error: Exception | None) -> None:
+        def settle(answer: object, error: Exception | None) -> None:
             if future.done():
                 return
             if error is None:
@@ -256,7 +258,8 @@ class HttpGateway:
 
 
 async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> None:
-    headers = [*headers, (b"content-length", str(len(content)).encode())]
+    if not any(name == b"content-length" for name, _ in headers):  # HEAD tells how long the body would be
+        headers = [*headers, (b"content-length", str(len(content)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
 
@@ -266,7 +269,7 @@ def _range(request: HttpRequest) -> str:
 
 
 def request_of(scope: Message) -> HttpRequest:
-    """Return the request that an ASGI scope describes, its path percent-encoded as sent."""
+    """Return the request that an ASGI scope describes, with its path percent-encoded as sent."""
     client = scope.get("client")
     return HttpRequest(
         scope.get("method", "GET"),
@@ -279,9 +282,9 @@ def request_of(scope: Message) -> HttpRequest:
 
 
 def response_of(
-    answer: Any, limit: int, remapped: Mapping[str, bytes] = _REMAPPED
+    answer: object, limit: int, remapped: Mapping[str, bytes] = _REMAPPED
 ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Status, headers and body of a Lambda proxy response. Raises MalformedAnswer."""
+    """Return the status, headers and body of a Lambda proxy response. Raises MalformedAnswer."""
     if not isinstance(answer, dict):
         raise MalformedAnswer(f"it is {type(answer).__name__}, not an object")
     if unknown := answer.keys() - _ANSWER_KEYS:

@@ -28,7 +28,7 @@ ANSWERS: Mapping[str, tuple[int, Mapping[str, Any]]] = {
     "INTEGRATION_FAILURE": (500, {"message": "Internal Server Error"}),
     "INTEGRATION_TIMEOUT": (503, {"message": "Service Unavailable"}),
 }
-"""What it answers by itself, which can't be reworded; the headers of CORS are CloudFront's."""
+"""The answers that it gives by itself, which can't be changed. CloudFront adds the CORS headers."""
 TEXT_TYPES = ("text/", "application/json", "application/javascript", "application/xml")
 """The bodies that a function gets as text; all others as base64.
 
@@ -37,7 +37,7 @@ https://aws.amazon.com/blogs/compute/handling-binary-data-using-amazon-api-gatew
 
 
 MOST_HEADER_BYTES = 9_700
-"""What the viewer function lets through of URI and headers; CloudFront adds some."""
+"""How long the URI and headers may be for the viewer function; CloudFront adds some bytes."""
 MOST_BODY_BYTES = 4_600_000
 
 
@@ -56,7 +56,7 @@ def refusal(request: HttpRequest) -> str | None:
 def path_seen(path: str) -> str:
     """Return the path by which a route is found: as sent, without a slash at its end.
 
-    The viewer function writes each `%` as `%25` and removes the slash; the API decodes once.
+    The viewer function writes each `%` as `%25` and removes the slash; the API decodes the path once.
     """
     prepared = path.replace("%", "%25")
     if len(prepared) > 1 and prepared.endswith("/"):
@@ -74,7 +74,7 @@ def header_bytes(request: HttpRequest) -> int:
 def http_event(request: HttpRequest, match: Match, body: bytes, viewer_secret: str) -> LambdaEvent:
     """Return the event in format 1.0. As in an HTTP API, its parameters are decoded.
 
-    A client that wrote a `%` as `%25` itself finds them decoded twice.
+    If a client wrote a `%` as `%25` itself, they are decoded twice.
     """
     event = dict(events.http_event(_with_types(request), match, body, viewer_secret))
     path = path_seen(request.path)
@@ -98,7 +98,7 @@ def http_event(request: HttpRequest, match: Match, body: bytes, viewer_secret: s
 
 
 def _with_types(request: HttpRequest) -> HttpRequest:
-    """The request with the content type where the viewer function puts it."""
+    """Return the request with the content type in the viewer function's header."""
     theirs = TYPE_HEADER.encode()
     types = [(theirs, value) for name, value in request.headers if name == b"content-type"]
     binary = [(b"content-type", BINARY.encode())] if request.method not in ("GET", "HEAD") else []

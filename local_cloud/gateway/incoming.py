@@ -1,9 +1,9 @@
-"""CloudFront's way into the bucket: large uploads by PUT to media IDs that were created before.
+"""CloudFront's route into the bucket: large uploads by PUT to media IDs that were created before.
 
-`decide` decides as the deployment's viewer function does (`infra_shared/viewer.js`; a test runs both), and
-`Incoming` is the origin: the bucket, which stores only what isn't there. Its answer becomes the client's as
-in `infra_shared/upload_response.js`. A body goes through a file, so that the process holds a piece of it at a
-time.
+`decide` decides as the deployment's viewer function does (`infra_shared/viewer.js`; a test runs both).
+`Incoming` is the origin: the bucket, which stores only new keys. Its answer becomes the client's as in
+`infra_shared/upload_response.js`. A body is written to a file, so that the process holds only a piece of it
+at a time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Response = tuple[int, list[tuple[bytes, bytes]], bytes]
 _UPLOAD_PATH = re.compile(r"/_matrix/media/(?:r0|v3|v1)/upload(?:/([^/]+)/([^/]+))?", re.ASCII)
 UNENCODED = "-_.!~*'()"
-"""What JavaScript's encodeURIComponent leaves as it is, besides letters and digits."""
+"""The characters that JavaScript's encodeURIComponent doesn't change, besides letters and digits."""
 _BEARER = re.compile(r"bearer +(\S.*)", re.IGNORECASE)
 _CORS = [(name.lower().encode(), value.encode()) for name, value in CORS_HEADERS.items()]
 
@@ -63,7 +63,9 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the viewer function is deployed with. `most_put_bytes` is 0 if the bucket takes no uploads."""
+    """The values with which the viewer function is deployed. `most_put_bytes` is 0 if the bucket accepts no
+    uploads.
+    """
 
     server_name: str
     key: str
@@ -71,7 +73,7 @@ class Rules:
 
 
 def decide(request: HttpRequest, rules: Rules, now_ms: int) -> Refused | Accepted | None:
-    """Return what becomes of a request with more than API Gateway takes; None for any other request."""
+    """Return what happens to a request that is too large for API Gateway; None for any other request."""
     found = _UPLOAD_PATH.fullmatch(request.path)
     if not found or request.method != ("PUT" if found[2] else "POST"):
         return None
@@ -107,7 +109,7 @@ def decide(request: HttpRequest, rules: Rules, now_ms: int) -> Refused | Accepte
 
 
 def too_large(most_put_bytes: int) -> str:
-    """Return the words in which the viewer function refuses an upload that is too large."""
+    """Return the message with which the viewer function refuses an upload that is too large."""
     return (
         f"An upload may have {uploads.MOST_POST_BYTES} bytes, and {most_put_bytes}"
         " by PUT to a media ID from POST /_matrix/media/v1/create"
@@ -115,10 +117,10 @@ def too_large(most_put_bytes: int) -> str:
 
 
 class Incoming:
-    """The bucket as an origin of CloudFront's, with the viewer function in front of it."""
+    """The bucket as an origin of CloudFront, with the viewer function in front of it."""
 
     def __init__(self, s3: S3, bucket: str, folder: Path, rules: Rules) -> None:
-        """`folder` is for bodies on their way."""
+        """Make the origin. `folder` is for bodies that are being received."""
         self._s3 = s3
         self._bucket = bucket
         self._folder = folder
@@ -128,9 +130,10 @@ class Incoming:
         return decide(request, self._rules, time.time_ns() // 1_000_000)
 
     async def answer(self, decided: Refused | Accepted, receive: Receive) -> Response | None:
-        """Take the body, and return the response; None if the client is gone before it has sent all.
+        """Receive the body, and return the response; None if the client is gone before it has sent
+        everything.
 
-        A refused body is read as well: most clients don't look at an answer while they send.
+        A refused body is read as well, because most clients don't look at an answer while they send.
         """
         with tempfile.TemporaryFile(dir=self._folder) as file:
             if not await _receive_into(file if isinstance(decided, Accepted) else None, receive):
@@ -160,7 +163,7 @@ class Incoming:
 
 
 async def _receive_into(file: IO[bytes] | None, receive: Receive) -> bool:
-    """Write a request's body into a file, or nowhere. Return False if the client is gone before its end."""
+    """Write a request's body into a file, or nowhere. Returns False if the client is gone before its end."""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":

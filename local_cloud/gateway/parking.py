@@ -1,9 +1,8 @@
-"""Waiting without compute: a marked /sync goes to its queue, through the deployment's mapping templates.
+"""Waiting without a function: a marked /sync goes to its queue, through the deployment's mapping templates.
 
-So does a request of sliding sync with a marked pos, whose body the template compares.
-
-`place` decides as CloudFront's viewer function does (`infra_shared/viewer.js`; a test runs both), and `wait`
-is the REST API's integration with SQS, with what REST keeps of the deployment's document.
+So does a request of sliding sync with a marked pos, whose body the template compares. `place` decides as
+CloudFront's viewer function does (`infra_shared/viewer.js`; a test runs both). `wait` is the REST API's
+integration with SQS, with the parts that REST keeps of the deployment's document.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ class Place:
 
 
 def place_of(request: HttpRequest, now_ms: int, *, at_edge: bool = False) -> Place | None:
-    """Return the place of a request for news that may wait; None for any other request."""
+    """Return the place of a request for updates that may wait; None for any other request."""
     slides = request.method == "POST" and _SLIDING_PATH.fullmatch(request.path) is not None
     if not slides and (request.method != "GET" or not _SYNC_PATH.fullmatch(request.path)):
         return None
@@ -89,8 +88,8 @@ def place_of(request: HttpRequest, now_ms: int, *, at_edge: bool = False) -> Pla
 
 
 def is_internal(path: str) -> bool:
-    """Return whether a path, in any spelling, is that of the queues or of uploads, which clients may not
-    use.
+    """Return whether a path, in any spelling, is that of the queues or of uploads, which clients may
+    not use.
     """
     for _ in range(3):
         path = unquote(path)
@@ -104,12 +103,10 @@ def is_internal(path: str) -> bool:
 
 
 class Parking:
-    """The integration of the waiting route. Each client waits in a thread of its own, which costs nothing
-    meanwhile.
-    """
+    """The integration of the route for waiting. Each client waits in its own thread, which uses no CPU."""
 
     AT_EDGE = False
-    """Whether CloudFront asks SQS itself, and this only where it is refused."""
+    """Whether CloudFront asks SQS itself, and this integration only if SQS refuses."""
     QUEUES = f"{PREFIX}-{QUEUE_PREFIX}"
 
     def __init__(self, sqs: Sqs, threads: Lambdas) -> None:
@@ -117,10 +114,10 @@ class Parking:
         self._threads = threads
         self._started_ms = time.time_ns() // 1_000_000
         self.on_wait: Callable[[], None] = lambda: None
-        """Told of each request that waits."""
+        """Called for each request that waits."""
 
     def place(self, request: HttpRequest) -> Place | None:
-        """Return where the request waits; None if it doesn't wait.
+        """Return the place where the request waits; None if it doesn't wait.
 
         Queues are lost with the process, so a mark from before its start is ignored.
         """
@@ -160,23 +157,25 @@ class Parking:
         return self._integrate(place, place.parameters, began, body)
 
     def _integrate(self, place: Place, parameters: Mapping[str, str], began: int, body: bytes) -> Response:
-        """The REST API's answer to a request with these parameters."""
+        """Return the REST API's answer to a request with these parameters."""
         integration = self._integration(slides=place.slides)
         asked = integration["requestTemplates"]["application/json"]
-        sent = base64.b64encode(body).decode()  # all is binary to the API
+        sent = base64.b64encode(body).decode()  # everything is binary to the API
         status, answer = self._receive(place.queue, render(asked, parameters, began, sent))
         chosen = chosen_response(integration_responses(integration), status)
         headers = [(b"content-type", b"application/json")]
         if chosen is None:
             return 500, headers, b'{"message": "Internal server error"}'
-        if chosen.converts_to_text:  # all is binary to the API
+        if chosen.converts_to_text:  # everything is binary to the API
             answer = base64.b64encode(answer.encode()).decode()
         text = render(chosen.template, parameters, began, answer)
         headers += [(name.lower().encode(), value.encode()) for name, value in chosen.headers.items()]
         return int(chosen.status), headers, text.encode()
 
     def _receive(self, queue: str, form: str) -> tuple[int, str]:
-        """Return SQS's answer to a request in its query protocol, in the form that API Gateway passes on."""
+        """Return SQS's answer to a request in its query protocol, in the form in which API Gateway passes it
+        on.
+        """
         fields = {name: values[0] for name, values in parse_qs(form, strict_parsing=True).items()}
         if fields.pop("Action") != "ReceiveMessage" or fields.pop("Version") != "2012-11-05":
             raise ValueError("the template asks for something else than ReceiveMessage")
@@ -191,7 +190,7 @@ class Parking:
 
 
 class _Text(str):
-    """A string as templates know it, which is Java's: those of its methods that ours use."""
+    """A string in templates, which is Java's: with those of its methods that our templates use."""
 
     __slots__ = ()
 

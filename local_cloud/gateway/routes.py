@@ -1,8 +1,8 @@
 """API Gateway's resource tree: it finds the function for a path, and the path's parameters.
 
-A static part goes before `{name}`, which goes before `{name+}`. The path is matched as sent, with its
-percent-encoding, so an encoded slash doesn't split a part. A trailing slash is ignored. Two siblings that are
-both parameters must have the same name, as API Gateway refuses to create the second.
+A static part takes precedence over `{name}`, which takes precedence over `{name+}`. The path is matched as
+sent, with its percent-encoding, so an encoded slash doesn't split a part. A trailing slash is ignored. Two
+siblings that are both parameters must have the same name, because API Gateway refuses to create the second.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from local_cloud.lambdas import Function
 
 
 class RouteConflict(Exception):
-    """API Gateway would refuse these routes; the message says which and why."""
+    """API Gateway would refuse these routes. The message says which and why."""
 
 
 @dataclass(slots=True)
@@ -31,7 +31,9 @@ class Resource:
 
 
 class Match(NamedTuple):
-    """The resource and function of a request. `parameters` are raw; without the method `function` is None."""
+    """The resource and function of a request. `parameters` aren't decoded. `function` is None if the method
+    is missing.
+    """
 
     resource: Resource
     parameters: dict[str, str] | None
@@ -41,8 +43,8 @@ class Match(NamedTuple):
 class Routes:
     """The tree of all HTTP routes.
 
-    A method that a resource lacks goes to the fallback, the function of `ANY /{proxy+}`, as the deployment's
-    resources all have an ANY method for it.
+    A method that a resource lacks goes to its function of GET, or else to the fallback, the function of
+    `ANY /{proxy+}`: the deployment's resources all have an ANY method with it.
     """
 
     def __init__(self, routes: Iterable[tuple[str, str, Function]]) -> None:
@@ -56,7 +58,7 @@ class Routes:
             resource.methods[method] = function
         self._fallback = self._root.greedy[1].methods.get("ANY") if self._root.greedy else None
         if self._fallback is not None:
-            self._root.methods.setdefault("ANY", self._fallback)
+            self._root.methods.setdefault("ANY", self._root.methods.get("GET") or self._fallback)
 
     def _resource(self, path: str) -> Resource:
         self._count += 1
@@ -102,7 +104,10 @@ class Routes:
         resource = _walk(self._root, parts, 0, found)
         if resource is None:
             return None
-        function = resource.methods.get(method) or resource.methods.get("ANY") or self._fallback
+        methods = resource.methods
+        function = methods.get(method) or methods.get("ANY")
+        if function is None and self._fallback is not None:
+            function = methods.get("GET") or self._fallback
         return Match(resource, dict(found) or None, function)
 
 

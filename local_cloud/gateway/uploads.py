@@ -1,7 +1,7 @@
-"""Uploads that API Gateway puts into the bucket: the route's authorizer, and the integration with S3.
+"""Uploads that API Gateway stores in the bucket: the route's authorizer, and the integration with S3.
 
 `forwarded` decides as CloudFront's viewer function does (`infra_shared/viewer.js`; a test runs both). The
-request to the bucket and the answer to the client are made by the deployment's own OpenAPI document
+deployment's own OpenAPI document makes the request to the bucket and the answer to the client
 (`infra_shared.uploads`).
 """
 
@@ -31,7 +31,7 @@ Response = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 
 def forwarded(request: HttpRequest) -> HttpRequest:
-    """Return the request as the viewer function passes it on: a large upload gets another path."""
+    """Return the request as the viewer function passes it on: it changes the path of a large upload."""
     headers = [(name, value) for name, value in request.headers if name != SIZE_HEADER]
     found = _UPLOAD_PATH.fullmatch(request.path)
     if found is None or request.method != ("PUT" if found[1] else "POST"):
@@ -78,8 +78,8 @@ class Uploads:
         return integration_responses(self._integration)
 
     def store(self, granted: dict[str, Any], body: bytes) -> Response:
-        """Put the body where the authorizer's answer says, if the gateway's role may. Returns the response
-        to the client.
+        """Store the body under the key in the authorizer's answer, if the gateway's role may. Returns the
+        client's response.
         """
         said = {name: str(value) for name, value in granted["context"].items()}
         status, answer = self._put(said, body)
@@ -95,7 +95,7 @@ class Uploads:
         return int(told), headers, text.strip().encode()
 
     def _put(self, said: dict[str, str], body: bytes) -> tuple[int, str]:
-        """What the bucket answers."""
+        """Return the bucket's status and body for a PUT of the body."""
         parameters = self._integration["requestParameters"]
         parts = []
         for name in ("folder", "media", "name"):

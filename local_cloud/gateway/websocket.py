@@ -1,8 +1,8 @@
-"""The WebSocket API: handshake, messages and end of each connection become invocations.
+"""The WebSocket API: turns handshake, messages and end of each connection into invocations.
 
-As API Gateway does it: a connection exists for PostToConnection only once `$connect` has answered; messages
-of one connection are invoked as they come, side by side, so a function must not count on their order; what
-`$default` answers is not sent to the client.
+As with API Gateway, a connection exists for PostToConnection only after `$connect` has answered. Messages of
+one connection are invoked concurrently as they come, so a function must not rely on their order. The answer
+of `$default` isn't sent to the client.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import LambdaEvent
 
 PATHS = re.compile(r"/ws|/_matrix/client/[^/]+/stream")
-"""Where CloudFront sends to the WebSocket API."""
+"""The path that CloudFront sends to the WebSocket API."""
 
 
 class Socket:
@@ -57,13 +57,14 @@ class Socket:
         return websocket_context(self.request, self.id, self.connected_at, route, kind, **fields)
 
     def touch(self) -> None:
-        """Note that a message went one way or the other."""
+        """Record that a message was sent or received."""
         self.active_at = self._loop.time()
         self.last_active = time.time()
 
     def post(self, data: bytes) -> None:
-        """Send a message to the client, returning when it's on its way. Raises ConnectionError if it's
-        gone."""
+        """Send a message to the client, and return when it is being transmitted. Raises ConnectionError if
+        the client is gone.
+        """
         try:
             message: Message = {"type": "websocket.send", "text": data.decode()}
         except UnicodeDecodeError:
@@ -197,7 +198,7 @@ class WebSocketGateway:
         future: asyncio.Future[Any] = loop.create_future()
         timeout = self._limits.integration_timeout
 
-        def settle(answer: Any) -> None:
+        def settle(answer: object) -> None:
             if not future.done():
                 future.set_result(answer)
 
@@ -217,7 +218,7 @@ class WebSocketGateway:
         return answer if isinstance(answer, dict) else {"statusCode": 500}
 
     async def _converse(self, socket: Socket, receive: Receive, send: Send) -> tuple[int, str]:
-        """Take messages until the end; its close code and reason."""
+        """Receive messages until the end. Returns the close code and reason."""
         watch = asyncio.ensure_future(self._watch(socket, send))
         try:
             while True:
@@ -233,7 +234,7 @@ class WebSocketGateway:
             watch.cancel()
 
     async def _watch(self, socket: Socket, send: Send) -> None:
-        """End the connection when it has been idle, or lived, for too long."""
+        """End the connection when it has been idle, or open, for too long."""
         loop = asyncio.get_running_loop()
         end_of_life = loop.time() + self._limits.socket_lifetime
         while True:
@@ -265,8 +266,9 @@ async def _reject(send: Send, status: int) -> None:
 
 
 def protocol(limits: Limits) -> type[WebSocketsSansIOProtocol]:
-    """Uvicorn's WebSocket protocol with API Gateway's limit on frames: a larger one ends the connection,
-    1009."""
+    """Return Uvicorn's WebSocket protocol with API Gateway's limit on frames: a larger one ends the
+    connection with 1009.
+    """
 
     class LimitedFrames(WebSocketsSansIOProtocol):
         def handle_text(self, event: Frame) -> None:

@@ -1,3 +1,3 @@
-"""Lambda's event source mappings and schedules: they invoke the functions that no client's request
-invokes.
+"""Lambda's event source mappings and schedules: they invoke the functions that aren't invoked by clients'
+requests.
 """

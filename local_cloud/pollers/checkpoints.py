@@ -1,4 +1,4 @@
-"""The position up to which each stream function has read, kept across restarts."""
+"""The position up to which each stream function has read, stored across restarts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from local_cloud.store import Store
 
 
 class Checkpoints:
-    """A position for each mapping: everything up to it is done. New mappings start at the trim horizon, 0."""
+    """The position of each mapping, up to which everything is done. New mappings start at the trim horizon,
+    0.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store

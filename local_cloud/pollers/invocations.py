@@ -68,12 +68,12 @@ class Invocations:
         return {"StatusCode": 202}
 
     def close(self) -> None:
-        """Start no more functions."""
+        """Start no further functions."""
         with self._lock:
             self._closed = True
 
     def _run(self, queue: _Queue) -> None:
-        """Work through a function's events until there are none."""
+        """Run a function for its queued events until there are none."""
         while True:
             with self._lock:
                 if not queue.events or self._closed:

@@ -21,19 +21,19 @@ _SEQUENCE_BASE = 10**20
 
 
 class Record(NamedTuple):
-    """A stream record; `position` is its place among all, `event` what Lambda hands to a function."""
+    """A stream record; `position` is its position among all records, `event` is the event for a function."""
 
     position: int
     event: dict[str, Any]
 
 
 def sequence_number(position: int) -> str:
-    """Return a record's sequence number: 21 digits, the least that DynamoDB's have."""
+    """Return a record's sequence number: 21 digits, the minimum of DynamoDB's."""
     return str(_SEQUENCE_BASE + position)
 
 
 class Changes:
-    """A counter that goes up when something was written; waiting for it costs nothing."""
+    """A counter that increases when something was written. Waiting for it uses no CPU."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -83,7 +83,7 @@ class StreamReader:
             (after, self._table, limit),
         ).fetchall()
         if not rows:
-            self._scanned = last  # only other tables' records up to here
+            self._scanned = last  # up to here there were only other tables' records
         return [Record(row[0], self._event(row)) for row in rows]
 
     def _event(self, row: tuple[Any, ...]) -> dict[str, Any]:

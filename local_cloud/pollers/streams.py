@@ -1,10 +1,9 @@
 """The event source mapping of a DynamoDB stream to a function, with Lambda's rules.
 
-A batch that fails is tried again, split in halves if the function raised, from the first failed record if
-it reported partial failure; what came before a failure is done and not delivered again. A record that keeps
-failing blocks its stream until its retries are used up or it is a day old; then it goes to the failure
-queue, if there is one, and the stream goes on. Positions survive restarts, so a record is delivered at
-least once.
+A batch that fails is tried again: split in halves if the function raised, or from the first failed record if
+it reported a partial failure. Records before a failure are done and not delivered again. A record that keeps
+failing blocks its stream until its retries are used up or it is a day old; then it goes to the failure queue,
+if there is one, and the stream continues. Positions survive restarts, so a record is delivered at least once.
 """
 
 from __future__ import annotations
@@ -81,7 +80,7 @@ class StreamMapping:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask the thread to end; call before the changes are closed."""
+        """Ask the thread to end. Call this before the changes are closed."""
         self._stop.set()
 
     def join(self, timeout: float) -> None:
@@ -115,9 +114,7 @@ class StreamMapping:
         return reader.read(self._position, self._settings.batch_size)
 
     def _process(self, records: Sequence[Record], attempt: int = 0) -> None:
-        """Deliver `records`, in order, until all are done or given up. Moves the checkpoint with each
-        step.
-        """
+        """Deliver `records`, in order, until all are done or dropped. Moves the checkpoint with each step."""
         backoff = self._settings.first_backoff
         while records and not self._stop.is_set():
             done, raised = self._deliver(records)
@@ -128,7 +125,7 @@ class StreamMapping:
                 return
             if raised and len(records) > 1 and self._settings.bisect_batch_on_function_error:
                 middle = (len(records) + 1) // 2
-                self._process(records[:middle], attempt)  # halving is not an attempt
+                self._process(records[:middle], attempt)  # halving doesn't count as an attempt
                 records = records[middle:]
                 continue
             attempt += 1
@@ -191,5 +188,5 @@ class StreamMapping:
 
 
 def failure_message(failure: dict[str, Any]) -> str:
-    """Return the body of the message that goes to the failure queue."""
+    """Return the body of the message for the failure queue."""
     return json.dumps(failure, separators=(",", ":"))

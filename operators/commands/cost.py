@@ -1,9 +1,11 @@
-"""Tell what a server costs a month: an estimate, or the price of a local run that was measured.
+"""Show what a server costs a month: an estimate, or the price of a measured local run.
 
-The estimate multiplies how people live by what each of their doings was counted to ask for (`make bill`), and
-by AWS's list prices (us-east-1, without taxes), for the three ways in which clients wait for news.
-`murmuration serve --meter on` counts what it uses until it stops; `--measured` takes these counts as the pace
-of a month.
+The estimate multiplies how often people do something by what each operation uses of AWS (counted by `make
+bill`) and by AWS's list prices (us-east-1, without taxes), for the three ways in which clients wait for
+updates.
+
+`murmuration serve --meter on` counts what it uses until it stops; `--measured` assumes that a whole month
+runs at this pace.
 """
 
 from __future__ import annotations
@@ -38,12 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     number("servers", 0, "other servers in the room where a message is sent")
     number("remote-events", 0, "events a day that other servers send to this one")
     parser.add_argument("--api", choices=("rest", "http"), default="http",
-                        help="the kind of API that has the functions' routes (http)")  # fmt: skip
+                        help="the kind of API for the functions' routes (http)")  # fmt: skip
     parser.add_argument("--waits", choices=("rest", "edge"), default="edge",
-                        help="what stands between CloudFront and parked clients' queues (edge)")  # fmt: skip
+                        help="what calls parked clients' queues: CloudFront or REST API (edge)")  # fmt: skip
     parser.add_argument("--by-cause", choices=("parked", "held", "websocket"),
-                        help="print for one way of waiting what the money is spent on")  # fmt: skip
-    parser.add_argument("--measured", action="store_true", help="take the counts of a local run")
+                        help="print the costs by cause, for one way of waiting")  # fmt: skip
+    parser.add_argument("--measured", action="store_true", help="use the counts of a local run")
     parser.add_argument("--data", type=Path, default=Path(".murmuration"), metavar="FOLDER",
                         help="the data folder of that run (./.murmuration)")  # fmt: skip
     parser.add_argument("--assumptions", action="store_true", help="print what the estimate assumes")
@@ -127,14 +129,14 @@ def _print_causes(args: argparse.Namespace) -> int:
 
 
 def _swept_queues() -> int:
-    """Return how many queues the functions work on, in a server that federates."""
+    """Return how many queues have a worker in a server that federates."""
     from murmuration.endpoint import Queue
 
     return len({function.route.name for function in _functions() if isinstance(function.route, Queue)})
 
 
 def _schedules() -> float:
-    """How often functions are called by schedules, each minute."""
+    """Return how often schedules call functions, each minute."""
     from murmuration.endpoint import Schedule
 
     routes = [function.route for function in _functions()]
@@ -153,7 +155,7 @@ def _functions() -> list[Function]:
 
     repository = str(Path(__file__).resolve().parents[2])
     if repository not in sys.path:
-        sys.path.append(repository)  # where `functions` is
+        sys.path.append(repository)  # the folder that has `functions`
     return discover()
 
 

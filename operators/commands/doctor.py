@@ -1,7 +1,7 @@
-"""Check a server, deployed or local: what a client, another server and its operator need of it.
+"""Check a server, deployed or local: what clients, other servers and its operator need from it.
 
-Every check prints a line; the exit status is 1 if one failed. Of a data folder on which no server runs, only
-what is stored is checked.
+Every check prints a line; the exit status is 1 if one failed. For a data folder on which no server is
+running, only the stored data is checked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from operators.operating import add_arguments as add_server_arguments
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_server_arguments(parser)
-    parser.add_argument("--url", help="where the server is reached (its public URL)")
+    parser.add_argument("--url", help="the URL to check (the server's public URL)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,10 +1,9 @@
-"""Replay a recorded event: hand it to its function, and show what comes of it.
+"""Replay a recorded event: pass it to its function, and show the result.
 
-FILE is an event of events_fixtures/; the function is the one that its folder is named after. The function
-finds the worlds that the file beside it (*.expected.json) names, or those given with --world, in a database
-that is thrown away; or, with --data, what is in that data folder, whether or not a server is running on it.
-What it writes there stays. Where it is known what must come of the event, the exit status is 1 if something
-else did.
+FILE is an event in events_fixtures/; the function is the one after which its folder is named. The function
+runs on the worlds that the file beside it (*.expected.json) names, or those given with --world, in a
+temporary database. With --data it runs on that data folder, whether or not a server is running on it, and its
+writes stay there. If the expected result is known, the exit status is 1 if the result differs.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from replay.backdrop import Backdrop, Outcome
@@ -33,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="start from what is in this data folder")
     parser.add_argument(
-        "--server-name", default="localhost:8008", help="whose data --data has (localhost:8008)"
+        "--server-name",
+        default="localhost:8008",
+        help="the name of the server whose data is in --data (localhost:8008)",
     )
     parser.add_argument("--clock", type=int, metavar="MS", help="the time of the event, since the Unix epoch")
 
@@ -46,9 +47,9 @@ def run(args: argparse.Namespace) -> int:
 
     repository = str(Path(__file__).resolve().parents[2])
     if repository not in sys.path:
-        sys.path.append(repository)  # where `functions` is
+        sys.path.append(repository)  # the folder that has `functions`
     if args.data is not None and args.world:
-        print("--data and --world exclude each other.", file=sys.stderr)
+        print("Give either --data or --world, not both.", file=sys.stderr)
         return 2
     try:
         return _run(args, read_fixture(args.file))
@@ -83,7 +84,7 @@ def _run(args: argparse.Namespace, fixture: Fixture) -> int:
 
 @contextlib.contextmanager
 def _thrown_away() -> Iterator[Stage]:
-    """A stage over a database that goes with it."""
+    """Yield a stage with a temporary database."""
     from local_cloud.data_folder import DataFolder
     from local_cloud.database.dynoxide import Dynoxide
     from replay.deployment import fixture_stage
@@ -100,7 +101,9 @@ def _thrown_away() -> Iterator[Stage]:
 
 @contextlib.contextmanager
 def _over_data(path: Path, server_name: str) -> Iterator[Backdrop]:
-    """A backdrop of a data folder: with the database of the server that runs on it, or one of its own."""
+    """Yield a backdrop for a data folder, with the database of the server that is running on it, or a new
+    process.
+    """
     from local_cloud.data_folder import DataFolder, DataFolderInUse
     from local_cloud.database.dynoxide import Dynoxide
     from replay.backdrop import Backdrop
@@ -149,7 +152,7 @@ def _show(outcome: Outcome) -> None:
             _print(found)
 
 
-def _print(value: Any) -> None:
+def _print(value: object) -> None:
     from replay.values import to_json
 
     print(json.dumps(to_json(value), indent=2, ensure_ascii=False))

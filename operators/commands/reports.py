@@ -1,4 +1,4 @@
-"""Read and delete what users reported: rooms, events, other users."""
+"""Read and delete users' reports of rooms, events and other users."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _list(_args: argparse.Namespace, _server: Server) -> int:
 
 
 def _line(report: Report) -> str:
-    """A report in one line, with its reason as JSON: what users write must not move the terminal's cursor."""
+    """Return a report in one line. Its reason is JSON, so that a user's text can't control the terminal."""
     from datetime import UTC, datetime
 
     when = f"{datetime.fromtimestamp(report.at_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"

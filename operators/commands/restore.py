@@ -1,7 +1,7 @@
-"""Restore a deployment's tables, as they were at a time, and its secrets, as another stage beside it.
+"""Restore a deployment's tables, as they were at one time, and its secrets, as another stage beside it.
 
-Run it again with the same words after an interruption: what is done is not done twice. At its end it says
-what remains to be done by hand.
+After an interruption, run the same command again: finished steps are skipped. At the end it prints the steps
+that remain to be done by hand.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _stage(text: str) -> str:
-    """A stage as the deployment's settings accept it. Raises ArgumentTypeError."""
+    """Return a stage that the deployment's settings accept. Raises ArgumentTypeError."""
     if not re.fullmatch("[a-z][a-z0-9-]{0,15}", text):
         raise argparse.ArgumentTypeError(f"{text} is no stage: use up to 16 of a-z, 0-9 and -, as in back")
     return text
 
 
 def _moment(text: str) -> datetime:
-    """A time to the second, with its zone. Raises ArgumentTypeError."""
+    """Return a time to the second, with its time zone. Raises ArgumentTypeError."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -61,10 +61,13 @@ def run(args: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 2
     except (BotoCoreError, ClientError) as error:
-        print(f"AWS: {error}\nRun the same command again to go on.", file=sys.stderr)
+        print(f"AWS: {error}\nRun the same command again to continue.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted, but AWS isn't. Run the same command again to go on.", file=sys.stderr)
+        print(
+            "\nInterrupted. What AWS has begun continues. Run the same command again to continue.",
+            file=sys.stderr,
+        )
         return 130
     stage = args.prefix.removeprefix("murmuration-")
     options = "" if stage == "prod" else f"-c stage={stage} "

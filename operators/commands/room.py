@@ -1,8 +1,7 @@
-"""Give a room up, or get it again from other servers.
+"""Make all local users leave a room, or fetch a room again from other servers.
 
-Other servers may have come to another state of a room than this one, after an outage or a fault. `rejoin`
-takes theirs. `forget` has everybody of this server leave; what is stored of the room is deleted later, as for
-any empty room.
+After an outage or a fault, other servers may have another state of a room than this one. `rejoin` takes over
+their state. `forget` makes all local users leave; the room's data is deleted later, as for any empty room.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rejoin = add_action(actions, "rejoin", "Take the state of a room from another server.", _rejoin)
     for action in (forget, rejoin):
         action.add_argument("room", metavar="ROOM", help="its ID")
-    forget.add_argument("--yes", action="store_true", help="don't ask")
+    forget.add_argument("--yes", action="store_true", help="don't ask for confirmation")
     rejoin.add_argument(
         "--via", action="append", default=[], metavar="SERVER", help="a server in the room; may be repeated"
     )

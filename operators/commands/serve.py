@@ -1,9 +1,9 @@
 """Serve the homeserver on this machine.
 
-Everything it stores is in the data folder and survives restarts; only queued messages don't, and what they
-stand for is derived again from the database. Each option has an environment variable: MURMURATION_HOST,
-_PORT, _SERVER_NAME, _DATA, _REGISTRATION, _RATE_LIMITS, _WAITING, _WAITS, _API, _DEFAULT_ROOM_VERSION,
-_MAIL_SENDER, _LOGIN_FLOWS, _PROVIDERS, _FEDERATION_PORT, _TLS_CERT, _TLS_KEY, _CA, _ALLOW_LOOPBACK.
+Everything that it stores is in the data folder and survives restarts, except queued messages, which are
+created again from the database. Each option has an environment variable: MURMURATION_HOST, _PORT,
+_SERVER_NAME, _DATA, _REGISTRATION, _RATE_LIMITS, _WAITING, _WAITS, _API, _DEFAULT_ROOM_VERSION, _MAIL_SENDER,
+_LOGIN_FLOWS, _PROVIDERS, _FEDERATION_PORT, _TLS_CERT, _TLS_KEY, _CA, _ALLOW_LOOPBACK.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 COLLECTED_AFTER = 20_000
-"""After how many new objects Python looks for those that only refer to each other. Its own default is 700."""
+"""After how many new objects Python's garbage collector runs. Its default is 700."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,9 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const="on",
         choices=("on", "off"),
         default=os.environ.get("MURMURATION_ALLOW_LOOPBACK", "off"),
-        help="let other servers be on this machine, for trials (off)",
+        help="allow other servers on this machine, for trials (off)",
     )
-    option("chaos", "none", "how to upset deliveries to workers (none)", ("none", "twice", "pieces"))
+    option(
+        "chaos",
+        "none",
+        "how deliveries to workers are disturbed, for tests (none)",
+        ("none", "twice", "pieces"),
+    )
     option("meter", "off", "whether to count what AWS would bill, for `murmuration cost`", ("on", "off"))
     option("log", "warning", "what to log (warning)", ("debug", "info", "warning", "error"))
 
@@ -69,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     )
     repository = str(Path(__file__).resolve().parents[2])
     if repository not in sys.path:
-        sys.path.append(repository)  # where `functions` is
+        sys.path.append(repository)  # the folder that has `functions`
     stop = StopSignals()
     stop.install()
 
@@ -136,12 +141,13 @@ def run(args: argparse.Namespace) -> int:
     _say("Stopping")
     cloud.stop()
     sys.stdout.flush()
-    # Functions in the middle of a wait would hold the process up; what they did is stored, or never was.
+    # Functions that are waiting would delay the end of the process; whatever they have done is stored
+    # already.
     os._exit(0)
 
 
 def _spare_collections() -> None:
-    """Keep Python from looking through hundreds of functions again and again for what is in use no more."""
+    """Keep Python's garbage collector from searching hundreds of functions again and again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECTED_AFTER)
@@ -172,7 +178,7 @@ def _path(name: str) -> Path | None:
 def logins(flows: str, providers: str, sender: str) -> tuple[dict[str, str], dict[str, str]]:
     """Return the functions' settings and secrets for logging in. Raises OSError, SettingsError.
 
-    Identity providers at home are fine here: private addresses, and plain HTTP on the loopback.
+    Local identity providers are allowed here: private addresses, and plain HTTP on the loopback.
     """
     import json
 

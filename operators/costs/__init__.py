@@ -1,1 +1,1 @@
-"""What a deployment costs: prices, the amounts used, and the bill from both."""
+"""The cost of a deployment: prices, the amounts used, and the bill from both."""

@@ -1,8 +1,8 @@
 """The types of the counts: how much each operation of people and clients uses of AWS.
 
-They are counted on the local cloud. `make bill` counts anew and prints both. A test checks that the bill from
-these numbers is within 15 % of the bill from new counts. Durations aren't counted: those of a laptop say
-nothing of AWS.
+They are counted on the local cloud. `make bill` counts them again and prints both. A test checks that the
+bill from the stored numbers is within 15 % of the bill from new counts. Durations aren't counted: those of a
+laptop say nothing about AWS.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """The needs of one operation: requests that functions answer, invocations, capacity units, calls of SQS.
+    """What one operation uses: requests that functions answer, invocations, capacity units, calls of SQS.
 
     `invocations` counts the functions that answer the requests, and the workers.
     """
@@ -47,40 +47,41 @@ class Op:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The needs of each operation, for a given number of rooms of each user and of people in a room."""
+    """What each operation uses, for a given number of rooms of each user and of people in a room."""
 
     send: Op
-    """A message, whoever waits for it left out."""
+    """Sending a message, without waking the waiting clients."""
     typing: Op
-    """To say that one types, or has stopped."""
+    """Telling a room that a user types, or has stopped."""
     receipt: Op
     wake: Op
-    """One device is rung for a message, fetches it and waits on."""
+    """One device is rung for a message, fetches it and waits again."""
     wake_all: Op
-    """The same where it has to look at all that there is."""
+    """The same if the device has to look at everything."""
     late_wake: Op
-    """The same for what rings late."""
+    """The same for a late ring."""
     wakes_per_message: float
-    """How often a device is rung for one message with the typing before it, in a room where typing rings."""
+    """How often a device is rung for one message and the typing before it, in a room in which typing
+    rings."""
     renewal: Op
-    """A mark ends without news. A function looks and makes another."""
+    """A mark ends without updates. A function looks, and makes another mark."""
     coming: Op
-    """A user comes back. The server looks for those to tell."""
+    """A user comes online. The server looks for the users to tell."""
     told: Op
-    """It is told to one of those who are there, or to one room with somebody there."""
+    """One of these users is told, or one room in which a member is online."""
     start: Op
-    """A client that was closed is opened again: what it asks for until it waits."""
+    """A closed client is opened again: all its requests until it waits."""
     login: Op
     """A new device: login, first sync, keys."""
     to_device: Op
     """An encrypted message to one device, of a request that has several."""
     backup: Op
-    """A session's key is put into the backup."""
+    """A session's key is added to the backup."""
     upload: Op
     download: Op
     held_wait: Op
     """A request that a function holds until its time is over."""
     held_wake: Op
-    """The same, when something rings."""
+    """The same if it is rung."""
     push: Op
     """A WebSocket connection gets an update."""

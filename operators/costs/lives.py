@@ -1,4 +1,4 @@
-"""Examples of how people live with a server: their bills are counted, tested and shown in the documents."""
+"""Examples of how people use a server. Their bills are calculated, tested and shown in the docs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The requests and units that operations need, by the number of rooms of each user and of people in a room.
+"""The requests and units that operations use, by the number of rooms of each user and of people in a room.
 
-They were counted with 20 and 40 rooms, with 5, 20 and 50 people, and with 2 and 3 devices of each.
-`make bill` counts them anew.
+They were counted with 20 and 40 rooms, with 5, 20 and 50 people, and with 2 and 3 devices of each. `make
+bill` counts them again.
 """
 
 from __future__ import annotations
@@ -9,22 +9,23 @@ from __future__ import annotations
 from operators.costs.counts import Counts, Op
 
 SMALL = 10
-"""Members of a room up to which typing, receipts and presence ring."""
+"""The largest number of members for which typing, receipts and presence ring."""
 STAY = Op(invocations=1, writes=1)
-"""A look notes that a device is still there. The worker of streams sees it, and tells nobody."""
+"""A look records that a device is still online. The worker of streams sees it, and tells nobody."""
 LATE_NOTE = Op(writes=1, queue=1)
-"""A late ring is ordered that comes to nothing, as something urgent is first."""
+"""A late ring is sent without effect, because an urgent ring comes first."""
 
 NOTIFY = Op(invocations=1, reads=19, writes=1, queue=3)
-"""A push gateway is told of an event: rules are evaluated, a worker is rung (`tests/budgets/today.py`)."""
+"""A push gateway is notified of an event: rules are evaluated, a worker is rung
+(`tests/budgets/today.py`)."""
 TAKEN = Op(requests=1, invocations=2, reads=16, writes=9, queue=4)
-"""An event comes from another server, alone (`tests/federation/inbound/test_budgets.py`)."""
+"""A single event arrives from another server (`tests/federation/inbound/test_budgets.py`)."""
 GROUPS = 8
-"""Into how many groups other servers are divided (`federation.outbound.pokes.GROUPS`)."""
+"""The number of groups into which other servers are divided (`federation.outbound.pokes.GROUPS`)."""
 
 
 def sending(servers: float) -> Op:
-    """Return what a message needs in addition if `servers` other servers are in its room, and all answer.
+    """Return what a message uses in addition if `servers` other servers are in its room, and all answer.
 
     Counted in `tests/federation/test_sending_to_many.py`.
     """
@@ -33,32 +34,32 @@ def sending(servers: float) -> Op:
 
 
 def sliding_wait(rooms: float) -> Op:
-    """Return the needs of a sliding sync request that waits until its time is over (`tests/budgets`)."""
+    """Return what a sliding sync request uses that waits until its time is over (`tests/budgets`)."""
     return Op(1, 1, 13 + 1.1 * rooms, 0, 2)
 
 
 def sliding_wake(rooms: float) -> Op:
-    """Return the needs of a sliding sync request that returns a new message."""
+    """Return what a sliding sync request uses that returns a new message."""
     return Op(1, 1, 20 + 1.1 * rooms, 3, 3)
 
 
 def sliding_renewal(rooms: float) -> Op:
-    """Return the needs of a sliding sync request that is parked again because its mark has ended."""
+    """Return what a sliding sync request uses that is parked again because its mark has ended."""
     return Op(1, 1, 21 + 1.5 * rooms, 1)
 
 
 SLIDING_KEYS = Op(2, 2, 90, 4, 3)
-"""A message to the device comes by sliding sync: one request brings it, and the next waits on."""
+"""A to-device message arrives by sliding sync: one request returns it, and the next one waits."""
 
 
 def counts(rooms: float, people: float, devices: float = 2) -> Counts:
-    """Return the needs of each operation if each user is in `rooms` rooms and has `devices` devices.
+    """Return what each operation uses if each user is in `rooms` rooms and has `devices` devices.
 
     They talk in a room of `people` people. It counts one write for noting that a user's devices were rung.
     """
     noted = 1 / max(1.0, devices)
     told = people if people <= SMALL else 1
-    """Whose listeners are read for what rings in small rooms only."""
+    """For how many users the listeners are read, for changes that ring only in small rooms."""
     return Counts(
         send=Op(1, 2, 3.3 + people, 10.1),
         typing=Op(1, 2, 5 + told, 7.8),

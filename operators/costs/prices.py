@@ -1,6 +1,7 @@
-"""AWS's list prices, in US dollars without taxes, and what is free for good.
+"""AWS's list prices, in US dollars without taxes, and the amounts that are permanently free.
 
-Offers for new accounts are left out: they end. Prices are those of the first tier, which is the dearest.
+Offers for new accounts are left out, because they end. Prices are those of the first tier, which is the most
+expensive.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 DATE = "November 2026"
-"""When the table was last gone through."""
+"""When the table was last checked."""
 REGION = "us-east-1"
-"""Elsewhere they differ by up to a fifth: Frankfurt's API Gateway and DynamoDB are dearer, for example."""
+"""Other regions differ by up to a fifth: in Frankfurt, for example, API Gateway and DynamoDB cost more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +61,5 @@ PRICES: Mapping[str, Price] = {
     "dashboards": Price("CloudWatch", 3.00, 1, _AWS + "cloudwatch/pricing/", free=3),
     "key_requests": Price("KMS", 0.03, 10_000, _AWS + "kms/pricing/", free=20_000),
 }
-"""By what is counted. On demand, Lambda's reads of a table's stream are free, and so are SSM's parameters."""
+"""The prices by what is counted. Reads of a table's stream by Lambda are free, and so are SSM's
+parameters."""

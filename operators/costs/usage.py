@@ -1,8 +1,8 @@
-"""How much a server uses of each service in a month: from how its people live, or from a measured run.
+"""How much a server uses of each service in a month: from how its people use it, or from a measured run.
 
-The needs of an operation were counted (`operators.costs.model`, `make bill`). How often it happens follows
-from how people live (`Life`). Everything that can't be counted here (how long a function runs in AWS, how
-often it starts cold, how often people do things) is an assumption: see `Assumptions`.
+What an operation uses was counted (`operators.costs.model`, `make bill`). How often it happens follows from
+how people use the server (`Life`). Everything that can't be counted here (how long a function runs in AWS,
+how often it starts cold, how often people do things) is an assumption: see `Assumptions`.
 """
 
 from __future__ import annotations
@@ -22,54 +22,55 @@ WAITING: tuple[Waiting, ...] = ("parked", "held", "websocket")
 Usage = dict[str, float]
 """Units in a month, by the names in `prices.PRICES`."""
 ByCause = dict[str, Usage]
-"""Units in a month, by what they are used for."""
+"""Units in a month, by cause."""
 
 DAYS = 30
 PARKED_S = 20
-"""How long one waiting request lasts without compute: what SQS allows."""
+"""How long one waiting request lasts without a function: the maximum of SQS."""
 HELD_S = 25
 """How long a function waits; API Gateway gives up after 29 seconds."""
 SLIDING_REQUESTS = 2
-"""How many requests of sliding sync an open app has waiting: its list of rooms, and its keys."""
+"""How many waiting requests of sliding sync an open app has: its list of rooms, and its keys."""
 SLIDING_GB = 0.25
-"""The memory of the function where it holds them (`infra_cdk.modules.HOLDING`)."""
+"""The memory of the function that holds waiting requests (`infra_cdk.modules.HOLDING`)."""
 REGISTERED_S = 600
-"""How long a device waits before it must ask a function again (`sync.marks.LIFETIME_S`)."""
+"""After how long a waiting device must ask a function again (`sync.marks.LIFETIME_S`)."""
 EVERYTHING_S = 600
-"""How often a device that is rung looks at all that there is (`sync.narrow_look.EVERYTHING_S`)."""
+"""How often a device that is rung looks at everything (`sync.narrow_look.EVERYTHING_S`)."""
 LATE_S = 15
 """How much later receipts and presence ring (`delivery.wakes.LATE_S`)."""
 SMALL_ROOM = 10
-"""Members of a room up to which typing, receipts and presence ring (`delivery.wakes.EPHEMERAL_ROOM`)."""
+"""The largest number of members for which typing, receipts and presence ring
+(`delivery.wakes.EPHEMERAL_ROOM`)."""
 SLOTS = 10
 """How many queues a device has (`sync.waiting.SLOTS`)."""
 PRESENCE_S = 240
-"""How often at most it is noted that a device is still there (`presence.status`)."""
+"""How often at most it is recorded that a device is still online (`presence.status`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """The ways in which a server's people use it: numbers for each of them, or on average."""
+    """How a server's people use it: numbers for each of them, or averages."""
 
     users: int
     messages_per_day: float = 50
     devices: float = 2
     hours_online: float = 8
-    """How long each device waits for news, a day."""
+    """How many hours a day each device waits for updates."""
     rooms: float = 20
     people_per_room: float = 0
-    """How many are in the room where a message is sent; 0 is as many as there are, up to 12."""
+    """The number of members of the room to which a message is sent; 0 means all users, up to 12."""
     media_mb_per_day: float = 2
     stored_months: float = 12
-    """What has been written so far is kept: how many months of it."""
+    """For how many months the server has stored what is written."""
     phones: float = 0
-    """How many push gateways each person has. Each message is taken to notify all of them."""
+    """How many push gateways each person has. Every message is assumed to notify all of them."""
     app_hours: float = 0
-    """How long each has an app open that uses sliding sync, a day, besides the devices."""
+    """How many hours a day each person has an app with sliding sync open, in addition to the devices."""
     servers: float = 0
-    """How many other servers are in the rooms where messages are sent."""
+    """How many other servers are in the rooms to which messages are sent."""
     remote_events: float = 0
-    """How many events other servers send to this one, a day."""
+    """How many events other servers send to this one each day."""
 
     @property
     def audience(self) -> float:
@@ -86,13 +87,13 @@ class Setup:
     """The deployment's settings that change its costs."""
 
     api: Literal["rest", "http"] = "http"
-    """Which kind of API has the routes that functions answer."""
+    """The kind of API that has the functions' routes."""
     waits: Literal["rest", "http", "edge"] = "edge"
-    """What stands between CloudFront and a queue: nothing at the edge, or a REST API. HTTP isn't built."""
+    """How CloudFront reaches a queue: directly at the edge, or through a REST API. HTTP isn't implemented."""
     swept_queues: float = 4
-    """Queues that have a worker: each minute a function asks each of them whether messages wait."""
+    """The number of queues with a worker: each minute a function asks each of them whether messages wait."""
     schedules: float = 2
-    """How often functions are called by schedules, each minute."""
+    """How often schedules call functions, each minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,29 +103,30 @@ class Assumptions:
     memory_gb: float = 0.5
     warm_s: float = 0.08
     cold_s: float = 0.7
-    """What a cold start adds; AWS bills it too."""
+    """How much longer a cold start takes; AWS bills that too."""
     kept_warm_s: float = 420
     """How long a function stays warm after its last request."""
     waking_hours: float = 16
-    """A day's messages fall within these, and so do the hours in which people are online."""
+    """The hours of a day in which all messages are sent and people are online."""
     typing_per_message: float = 2
-    """A client says that its user types, and that they have stopped."""
+    """For each message a client sends that its user types, and that they have stopped."""
     receipts_per_reader: float = 0.3
-    """How many receipts each reader who is online sends for a message: several are read at once."""
+    """How many receipts each online reader sends for each message: several messages are read at once."""
     comings_per_day: float = 4
-    """How often a user opens a client after having been away."""
+    """How often a day a user opens a client after being away."""
     logins_per_month: float = 0.3
-    """How often a user adds a device."""
+    """How often a month a user adds a device."""
     messages_per_key: float = 50
-    """After how many messages in a room a sender shares a new key with the devices there."""
+    """The number of messages in a room after which a sender shares a new key with the devices there."""
     web_share: float = 0.5
-    """The part of requests that come from browsers, which send a preflight before each, as no URL repeats."""
+    """The share of requests from browsers. They send a preflight before each request, because no URL
+    repeats."""
     sync_kb: float = 3
     message_kb_stored: float = 1.4
     gateway_s: float = 0.2
     """How long a push gateway takes to answer."""
     other_servers_s: float = 2
-    """The time, in seconds, that the slowest of the servers takes which get a message together."""
+    """How long, in seconds, the slowest of the servers takes that get a message together."""
     media_reads: float = 3
     """How often a file or its thumbnail is downloaded."""
 
@@ -144,7 +146,9 @@ class _Tally:
         self.causes.setdefault(cause, defaultdict(float))[name] += units
 
     def operations(self, cause: str, count: float, op: Op, *, functions: int = 2) -> None:
-        """Add `count` times what an operation uses, with its invocations spread over so many functions."""
+        """Add `count` times what an operation uses, with its invocations spread over `functions`
+        functions.
+        """
         self.edge(cause, count * op.requests, f"{self.setup.api}_requests")
         self.invoke(cause, count * op.invocations, functions=functions)
         self.add(cause, "dynamodb_reads", count * op.reads)
@@ -152,7 +156,7 @@ class _Tally:
         self.add(cause, "sqs_requests", count * op.queue)
 
     def edge(self, cause: str, count: float, api: str) -> None:
-        """Add requests that reach one of the APIs, and the preflights before them."""
+        """Add requests to one of the APIs, and the preflights before them."""
         if api != "edge_requests":
             self.add(cause, api, count)
         preflights = count * self.assumed.web_share
@@ -182,7 +186,7 @@ def estimate(
     setup: Setup | None = None,
     counts: Counts | None = None,
 ) -> Usage:
-    """Return the monthly usage of a server whose people live like `life`, and whose clients wait like
+    """Return the monthly usage of a server whose people live like `life`, and whose clients wait by
     `waiting`.
     """
     total: defaultdict[str, float] = defaultdict(float)
@@ -225,7 +229,7 @@ def estimate_causes(
 
 
 def online(life: Life, assumed: Assumptions) -> float:
-    """Return the share of devices that wait when a message comes."""
+    """Return the share of devices that are waiting when a message comes."""
     return min(1.0, life.hours_online / assumed.waking_hours)
 
 
@@ -244,8 +248,8 @@ def acquaintances(life: Life) -> float:
 class News:
     """How often devices are rung in a month: for urgent changes, and late, if no urgent change comes first.
 
-    `noted` is how often a late ring was ordered, whether or not it woke anybody. `keys` are the urgent rings
-    that are for encryption keys.
+    `noted` is how often a late ring was sent, whether or not it woke a device. `keys` are the urgent rings
+    for encryption keys.
     """
 
     urgent: float
@@ -285,7 +289,7 @@ def news_of(life: Life, assumed: Assumptions, counts: Counts, messages: float) -
 
 
 def _add_keys(tally: _Tally, life: Life, counts: Counts, messages: float) -> None:
-    """Encryption: keys that are shared with the devices of a room, and put into their backups."""
+    """Add the usage for encryption: keys that are shared with the devices of a room, and their backups."""
     devices = life.audience * life.devices - 1
     shared = messages / tally.assumed.messages_per_key
     tally.operations("encryption", shared * max(0.0, devices), counts.to_device)
@@ -298,7 +302,7 @@ def _add_waiting(tally: _Tally, life: Life, waiting: Waiting, counts: Counts, ne
     if waiting == "websocket":
         tally.operations("news", wakes, counts.push)
         tally.add("news", "socket_messages", wakes)
-        pings = seconds / 300  # every five minutes
+        pings = seconds / 300  # one every five minutes
         tally.add("waiting", "socket_minutes", seconds / 60)
         tally.add("waiting", "socket_messages", pings)
         tally.operations("waiting", pings, Op(invocations=1, reads=1))
@@ -314,14 +318,14 @@ def _add_waiting(tally: _Tally, life: Life, waiting: Waiting, counts: Counts, ne
     tally.operations("news", min(wakes, at_all), _more(counts.wake_all, counts.wake))
     tally.operations("late news", news.late, counts.late_wake)
     tally.operations("late news", news.noted - news.late, model.LATE_NOTE)
-    waits = seconds / PARKED_S + wakes / 2  # a ring comes halfway, on average
+    waits = seconds / PARKED_S + wakes / 2  # on average, a ring comes in the middle of a wait
     tally.edge("waiting", waits, f"{tally.setup.waits}_requests")
     tally.add("waiting", "sqs_requests", waits)
     pace = wakes / seconds if seconds else 0
     ended = _ended(pace)
     if (
         tally.setup.waits != "rest"
-    ):  # without a mapping template, a second function runs at each answer to /sync
+    ):  # without a mapping template, a second function runs for each answer of /sync
         tally.add("waiting", "cloudfront_functions", waits + wakes + seconds * ended)
     tally.operations("marks that end", seconds * ended, counts.renewal)
     looks = seconds / (PRESENCE_S + 1 / (pace + ended)) if seconds else 0
@@ -329,14 +333,15 @@ def _add_waiting(tally: _Tally, life: Life, waiting: Waiting, counts: Counts, ne
 
 
 def _more(op: Op, than: Op) -> Op:
-    """Return what an operation reads and writes more than another one with as many requests."""
+    """Return what an operation reads and writes in addition to another one with as many requests."""
     return Op(reads=op.reads - than.reads, writes=op.writes - than.writes)
 
 
 def _add_sliding(tally: _Tally, life: Life, waiting: Waiting, counts: Counts, messages: float) -> None:
-    """Apps with sliding sync, one for each person: their list of rooms and their keys wait side by side.
+    """Add the usage of apps with sliding sync, one for each person. They wait for their rooms and keys in
+    parallel.
 
-    What rings the list of rooms is what rings /sync. The keys are rung for messages to the device alone.
+    The same changes ring the list of rooms as ring /sync. The keys' wait is rung only for to-device messages.
     """
     if not life.app_hours:
         return
@@ -354,7 +359,8 @@ def _add_sliding(tally: _Tally, life: Life, waiting: Waiting, counts: Counts, me
     tally.operations("sliding sync", wakes, model.sliding_wake(life.rooms), functions=1)
     tally.operations("sliding sync", news.noted - news.late, model.LATE_NOTE)
     waits = seconds / PARKED_S + wakes / 2
-    tally.edge("sliding sync", waits, "rest_requests")  # also at the edge, as somebody has to see the body
+    # also at the edge, because the request's body has to be read
+    tally.edge("sliding sync", waits, "rest_requests")
     tally.add("sliding sync", "sqs_requests", waits)
     renewals = apps.waiting_s * (_ended(wakes / apps.waiting_s) + 1 / REGISTERED_S)
     tally.operations("sliding sync", renewals, model.sliding_renewal(life.rooms), functions=1)
@@ -384,7 +390,7 @@ def _add_federation(tally: _Tally, life: Life, messages: float) -> None:
 def _add_media(tally: _Tally, life: Life, counts: Counts) -> None:
     assumed = tally.assumed
     megabytes = life.users * life.media_mb_per_day * DAYS
-    files = megabytes / 1  # of 1 MB
+    files = megabytes / 1  # files of 1 MB
     tally.operations("media", files, counts.upload)
     tally.operations("media", files * assumed.media_reads, counts.download)
     tally.add("media", "s3_puts", files)
@@ -394,16 +400,18 @@ def _add_media(tally: _Tally, life: Life, counts: Counts) -> None:
 
 
 def _add_standing(tally: _Tally, life: Life, messages: float) -> None:
-    """What a month costs that isn't a request: what is stored, who watches, and what asks all the time."""
+    """Add the monthly costs that aren't caused by requests: storage, monitoring, and everything that runs
+    permanently.
+    """
     stored_gb = messages * tally.assumed.message_kb_stored / 1024**2 * life.stored_months
     tally.add("storage", "dynamodb_gb", stored_gb)
     tally.add("storage", "dynamodb_backup_gb", stored_gb)
     invoked = sum(used["lambda_requests"] for used in tally.causes.values())
-    tally.add("watching", "log_gb", invoked * 2e-8)  # at WARN, a line for each fifty
+    tally.add("watching", "log_gb", invoked * 2e-8)  # at WARN, one line for every fifty
     tally.add("watching", "alarms", 10)
     tally.add("watching", "dashboards", 1)
     setup, minutes = tally.setup, DAYS * 1440
-    if setup.api == "http":  # errors are counted in the log, as HTTP APIs have no common name
+    if setup.api == "http":  # errors are counted in the log, because HTTP APIs have no common name
         tally.add("watching", "metrics", 1)
     tally.add("idle queues", "sqs_requests", setup.swept_queues * minutes)
     tally.invoke("schedules", setup.schedules * minutes, functions=2, seconds=0.01)

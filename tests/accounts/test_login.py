@@ -293,7 +293,7 @@ def test_each_login_token_asks_for_the_password_anew(register):
 def test_a_login_token_of_a_deactivated_user_is_useless(register):
     user = register()
     token = login_token(user).json["login_token"]
-    accounts.deactivate(user.user_id, at_ms=1, erase=False)
+    accounts.begin_closing(user.user_id, at_ms=1, erase=False)
     answer = Client().post(LOGIN, {"type": "m.login.token", "token": token})
     assert errcode(answer) == (403, "M_USER_DEACTIVATED")
 

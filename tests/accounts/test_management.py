@@ -5,17 +5,29 @@ https://spec.matrix.org/v1.19/client-server-api/#legacy-account-management
 
 from __future__ import annotations
 
+import contextlib
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
+from murmuration.accounts import management
 from murmuration.accounts.interactive.interactive_auth import Attempt
+from murmuration.accounts.management import close_account
 from murmuration.accounts.openid import openid_user
 from murmuration.aws import dynamodb
+from murmuration.clock import now_ms
 from murmuration.federation.membership import leaving as membership
 from murmuration.protocol.errors import UnknownToken
+from murmuration.protocol.identifiers import UserId
 from murmuration.storage.live import streams
 from murmuration.storage.users import accounts
 from tests.accounts.conftest import PASSWORD, password_auth
+from tests.faults import Way, fault
 from tests.in_process import Client, segment
+from tests.rooms.people import ok
 
 CHANGE = "/_matrix/client/v3/account/password"
 DEACTIVATE = "/_matrix/client/v3/account/deactivate"
@@ -224,6 +236,104 @@ def test_a_deactivation_that_stopped_halfway_can_be_repeated(register, log_in, m
     assert user.post(DEACTIVATE, body).json == {"id_server_unbind_result": "success"}
     assert user.get(WHOAMI).status == 401
     assert accounts.read_devices(user.user_id) == []
+
+
+def left_of(user_id: UserId) -> dict[str, Any]:
+    """Return what is stored of a user, without times, event IDs and how often other servers are told."""
+    passing = {"created_ms", "deactivated_ms", "changed_ms", "event_id"}
+    items = dynamodb.query("users", "user_id = :user", {":user": user_id})
+    of_user = {item["sk"]: {name: item[name] for name in item.keys() - passing} for item in items}
+    keys = dynamodb.query("keys", "user_id = :user", {":user": user_id})
+    return {
+        "users": of_user,
+        "keys": sorted({item["sk"].partition("#")[0] for item in keys}),
+        "waits": user_id in accounts.read_closing(2**53),
+    }
+
+
+def furnish(user: Client) -> None:
+    """Give a user a room, a name, a filter and account data."""
+    ok(user.post("/_matrix/client/v3/createRoom", {}))
+    ok(user.put(f"/_matrix/client/v3/profile/{user.user_id}/displayname", {"displayname": "Ottilie"}))
+    ok(user.post(f"/_matrix/client/v3/user/{user.user_id}/filter", {"room": {"rooms": []}}))
+    ok(user.put(f"/_matrix/client/v3/user/{user.user_id}/account_data/x.y", {"a": 1}))
+
+
+def shape(left: dict[str, Any], user: Client) -> str:
+    """Return what is left, with the user and their rooms by other names."""
+    text = json.dumps(left, sort_keys=True, default=str).replace(user.user_id, "@user")
+    return re.sub(r"![\w-]{43}", "!room", text)
+
+
+@pytest.mark.parametrize("way", [Way.BEFORE, Way.AFTER])
+@pytest.mark.parametrize("again", ["by the password", "by the worker"])
+def test_a_closing_that_stops_at_any_write_goes_on_without_a_token(
+    register: Callable[..., Client], monkeypatch: pytest.MonkeyPatch, way: Way, again: str
+) -> None:
+    monkeypatch.setattr(management, "CLOSING_MS", -60_000)
+    whole = register()
+    furnish(whole)
+    with fault(0) as counted:
+        close_account(UserId(whole.user_id), erase=True)
+    expected = shape(left_of(UserId(whole.user_id)), whole)
+    assert counted.writes > 5
+    for number in range(1, counted.writes + 1):
+        user = register()
+        furnish(user)
+        with fault(number, way), contextlib.suppress(Exception):
+            close_account(UserId(user.user_id), erase=True)
+        body = {"auth": password_auth(user), "erase": True}
+        account = accounts.read_account(UserId(user.user_id))
+        if again == "by the worker" and account is not None and "deactivated_ms" in account:
+            management.finish_closing()
+        elif Client().post(DEACTIVATE, body).status != 200:
+            assert number == counted.writes
+            assert way is Way.AFTER  # only the answer was lost
+        assert shape(left_of(UserId(user.user_id)), user) == expected
+        assert log_in_status(user, PASSWORD) == (403, "M_USER_DEACTIVATED")
+
+
+def test_one_closing_that_fails_keeps_no_other_from_going_on(
+    register: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(management, "CLOSING_MS", -60_000)
+    users = sorted(UserId(register().user_id) for _ in range(2))
+    for user_id in users:
+        accounts.begin_closing(user_id, at_ms=1, erase=False)
+
+    original = membership.leave_all_rooms
+
+    def fail(user_id: UserId) -> None:
+        if user_id == users[0]:
+            raise TimeoutError
+        original(user_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(membership, "leave_all_rooms", fail)
+        management.finish_closing()
+    assert set(users) & set(accounts.read_closing(2**53)) == {users[0]}
+    management.finish_closing()
+    assert not set(users) & set(accounts.read_closing(2**53))
+
+
+def test_a_closing_that_has_just_begun_is_left_to_its_request(register: Callable[..., Client]) -> None:
+    user_id = UserId(register().user_id)
+    accounts.begin_closing(user_id, at_ms=now_ms(), erase=False)
+    management.finish_closing()
+    assert user_id in accounts.read_closing(2**53)
+    close_account(user_id)
+
+
+def test_the_password_of_an_account_that_is_being_closed_is_good_for_nothing_else(
+    register: Callable[..., Client],
+) -> None:
+    user = register()
+    accounts.begin_closing(UserId(user.user_id), at_ms=now_ms(), erase=False)
+    change = {"new_password": "new", "auth": password_auth(user)}
+    assert errcode(Client().post(CHANGE, change)) == (403, "M_USER_DEACTIVATED")
+    wrong = {"auth": password_auth(user, "wrong")}
+    assert errcode(Client().post(DEACTIVATE, wrong)) == (401, "M_FORBIDDEN")
+    assert Client().post(DEACTIVATE, {"auth": password_auth(user)}).status == 200
 
 
 def test_a_deactivated_users_stream_keeps_its_position(register):

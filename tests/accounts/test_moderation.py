@@ -41,11 +41,6 @@ def admin(make_client: Make) -> Client:
     return made
 
 
-@pytest.fixture
-def alice(make_client: Make) -> Client:
-    return make_client("alice")
-
-
 def put(client: Client, kind: str, user_id: str, on: bool) -> Any:
     name = {"lock": "locked", "suspend": "suspended"}[kind]
     return client.put(f"{V1}/admin/{kind}/{segment(user_id)}", {name: on})

@@ -6,10 +6,7 @@ from typing import Any
 
 from tests.client_v1.people import V1, create, memberships, post, room, texts
 from tests.in_process import Client, segment
-from tests.rooms.conftest import alice, bob
 from tests.rooms.people import V3, ok
-
-__all__ = ["alice", "bob"]
 
 
 def test_the_event_stream_goes_on_from_the_end_token(alice: Client, bob: Client) -> None:
@@ -43,7 +40,7 @@ def test_all_events_which_the_client_may_view_appear_in_the_event_stream(alice: 
 
 
 def drain(client: Client, token: str) -> list[Any]:
-    """What the event stream has from a token on, by as many answers as it takes."""
+    """Return what the event stream has from a token on, by as many answers as it takes."""
     found: list[Any] = []
     while chunk := (page := ok(client.get(f"{V1}/events", **{"from": token})))["chunk"]:
         found += chunk

@@ -16,11 +16,6 @@ OLD = "/_matrix/client/api/v1"
 BASES = pytest.mark.parametrize("base", [V3, OLD])
 
 
-@pytest.fixture
-def alice(make_client: Make) -> Client:
-    return make_client("alice")
-
-
 def events(client: Client, base: str, room_id: str, **query: Any) -> Any:
     return ok(client.get(f"{base}/events", room_id=room_id, **query))
 

@@ -10,10 +10,8 @@ import pytest
 from murmuration.protocol.identifiers import UserId
 from tests.client_v1.people import V1, create, memberships, post, room, texts
 from tests.in_process import Client, segment
-from tests.rooms.conftest import alice, bob
 from tests.rooms.people import V3, ok, refused
 
-__all__ = ["alice", "bob"]
 Make = Callable[..., Client]
 
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.rooms.conftest import alice, bob, room_id
+from tests.rooms.conftest import room_id
 
-__all__ = ["alice", "bob", "room_id"]
+__all__ = ["room_id"]

@@ -18,7 +18,6 @@ from murmuration import clock
 from tests.federation.clouds import start
 from tests.federation.network import Network
 from tests.federation.outbound import Peer, Workers
-from tests.in_process import Client
 from tests.sync.conftest import sqs
 
 __all__ = ["sqs"]
@@ -71,7 +70,7 @@ def network(deployment: None, authority: Authority, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def fresh_name() -> str:
-    """A server name that no other test of the run uses."""
+    """Return a server name that no other test of the run uses."""
     return f"server-{os.getpid()}-{next(_numbers)}.example"
 
 
@@ -103,11 +102,6 @@ def moving_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
                  "server_keys"):  # fmt: skip
         monkeypatch.setattr(importlib.import_module(f"murmuration.{name}"), "now_ms", made.now_ms)
     return made
-
-
-@pytest.fixture
-def alice(make_client: Callable[..., Client]) -> Client:
-    return make_client("alice")
 
 
 @pytest.fixture

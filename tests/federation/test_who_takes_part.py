@@ -21,14 +21,14 @@ from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 from murmuration.protocol.pdus.building import complete_event
 from murmuration.rooms.room import Room
 from tests.budgets.meter import Meter
-from tests.federation.inbound.conftest import _viewer_secret, alice, peer, third, worker
+from tests.federation.inbound.conftest import _viewer_secret, peer, third, worker
 from tests.federation.peers import Peer, Worker, share_room
 from tests.in_process import Answer, Client, segment
 from tests.rooms.other_servers import Mirror, log_ids
 from tests.rooms.people import create_room, path, refused, send, set_state
 from tests.sync.conftest import sqs
 
-__all__ = ["_viewer_secret", "alice", "peer", "sqs", "third", "worker"]
+__all__ = ["_viewer_secret", "peer", "sqs", "third", "worker"]
 V1, V2, UNSTABLE = (f"/_matrix/federation/{version}" for version in ("v1", "v2", "unstable"))
 ACL = "m.room.server_acl"
 
@@ -132,7 +132,9 @@ EDUS_ABOUT_USERS = frozenset(
 
 
 def called_by_servers() -> dict[str, str]:
-    """The endpoints that servers call: how the path goes on after the version, by the function's name."""
+    """Return the endpoints that servers call: how the path goes on after the version, by the
+    function's name.
+    """
     return {
         function.name.removeprefix("server_server-"): path.split("/", 4)[4]
         for function in discover()

@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from infra_cdk.rehearsal import __main__ as rehearsal
 from infra_cdk.rehearsal import models
-from infra_cdk.rehearsal.corrections import corrections
-
-REGION = "us-east-1"
-
-
-@pytest.fixture
-def cloudformation(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "nobody's")
-    for name in [name for name in os.environ if name.startswith("AWS_ENDPOINT_URL")]:
-        monkeypatch.delenv(name)  # the database of other tests
-    for owner, name, value in corrections():
-        monkeypatch.setattr(owner, name, value)
-    with mock_aws():
-        yield boto3.client("cloudformation", region_name=REGION)
+from infra_cdk.rehearsal.cloud import REGION
 
 
 def table(policy: str, **more: Any) -> Mapping[str, Any]:

@@ -44,14 +44,14 @@ def test_each_difference_has_its_source() -> None:
 
 
 GLOBAL_OPTIONS = {"region", "query", "output", "profile", "max-items"}
-BY_HAND = {("s3", "sync")}
+BY_HAND = {("s3", "sync"), ("s3", "rb")}
 """What the command line of AWS has besides the services' operations."""
 RENAMED = {("sns", "subscribe"): {"notification-endpoint"}}
 """Options that it calls otherwise than the services do."""
 
 
 def commands() -> dict[str, tuple[str, str, set[str]]]:
-    """The commands of AWS's that operators are told of, with service, operation and options."""
+    """Return the commands of AWS's that operators are told of, with service, operation and options."""
     found = {}
     places = [*Path("docs").glob("*.md"), *Path("operators").rglob("*.py")]
     for place in places:

@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from infra_cdk.on_deploy import make_secrets
@@ -27,7 +28,7 @@ class Context:
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
-    """What CloudFormation is answered. The account has a bucket."""
+    """Yield what CloudFormation is answered. The account has a bucket."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "nobody's")
     for name in [name for name in os.environ if name.startswith("AWS_ENDPOINT_URL")]:
@@ -120,6 +121,39 @@ def test_a_bucket_that_somebody_deleted_is_no_obstacle(answers: list[dict[str, A
     ask("Create")
     ask("Delete", bucket="murmuration-gone")
     assert (answers[-1]["Status"], names()) == ("SUCCESS", set())
+
+
+def test_a_role_that_is_seconds_old_is_waited_for(
+    answers: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure, paused, codes = make_secrets._ensure, list[float](), ["AccessDeniedException"] * 3
+    monkeypatch.setattr("time.sleep", paused.append)
+
+    def refused(name: str, value: str) -> str:
+        if codes:
+            raise ClientError({"Error": {"Code": codes.pop()}}, "PutParameter")
+        return ensure(name, value)
+
+    monkeypatch.setattr(make_secrets, "_ensure", refused)
+    ask("Create")
+    assert (answers[-1]["Status"], paused) == ("SUCCESS", [make_secrets.PAUSE_S] * 3)
+    assert names() == {"signing-key", "viewer-secret", "queue-secret"}
+
+
+@pytest.mark.parametrize(("code", "seconds"), [
+    ("AccessDeniedException", make_secrets.TIME_TO_ANSWER_S), ("ThrottlingException", LONGEST_RUN_S),
+])  # fmt: skip
+def test_what_is_refused_for_good_is_told(
+    answers: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, code: str, seconds: int
+) -> None:
+    def refused(name: str, value: str) -> str:
+        raise ClientError({"Error": {"Code": code}}, "PutParameter")
+
+    monkeypatch.setattr(make_secrets, "_ensure", refused)
+    with pytest.raises(ClientError):
+        ask("Create", seconds=seconds)
+    assert answers[-1]["Status"] == "FAILED"
+    assert code in answers[-1]["Reason"]
 
 
 def test_cloudformation_waits_longer_than_the_function_runs() -> None:

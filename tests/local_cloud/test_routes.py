@@ -83,12 +83,23 @@ def test_parameters_of_a_dead_end_are_forgotten() -> None:
     assert match.parameters == {"proxy": "_matrix/client/v3/rooms/!a/nothing"}
 
 
-def test_a_missing_method_goes_to_the_fallback_with_the_resource_kept() -> None:
-    match = TREE.match("/_matrix/client/versions", "DELETE")
+@pytest.mark.parametrize(
+    ("path", "method", "function"),
+    [
+        ("/_matrix/client/versions", "HEAD", "GET /_matrix/client/versions"),
+        ("/_matrix/client/versions", "DELETE", "GET /_matrix/client/versions"),
+        ("/written", "HEAD", "ANY /{proxy+}"),
+        ("/written", "GET", "ANY /{proxy+}"),
+    ],
+)
+def test_a_missing_method_goes_to_get_or_else_the_fallback_with_the_resource_kept(
+    path: str, method: str, function: str
+) -> None:
+    match = routes("GET /_matrix/client/versions", "POST /written", "ANY /{proxy+}").match(path, method)
     assert match is not None
     assert match.function is not None
-    assert match.function.name == "ANY /{proxy+}"
-    assert match.resource.path == "/_matrix/client/versions"
+    assert match.function.name == function
+    assert match.resource.path == path
 
 
 def test_a_missing_method_without_a_fallback_has_no_function() -> None:

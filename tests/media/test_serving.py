@@ -24,7 +24,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def location(client: Client, path: str, monkeypatch: pytest.MonkeyPatch, **query: Any) -> Any:
-    """The answer itself, without what it leads to."""
+    """Return the answer itself, without what it leads to."""
     monkeypatch.setattr("tests.in_process.PREFIXES", ("/nowhere",))
     return client.get(path, **query)
 
@@ -161,3 +161,34 @@ def test_what_a_redirect_sends_is_paid_for_before(
     monkeypatch.setattr(budgets, "add", lambda cost: paid.append(("add", cost)))
     location(alice, f"{NEW}/{name}", monkeypatch)
     assert paid[:2] == [("expect", 0.75 * budgets.SENT_KB), ("add", 0.75 * budgets.SENT_KB)]
+
+
+@pytest.mark.parametrize("inline", [100, 10_000])
+def test_head_tells_the_headers_and_the_size(
+    alice: Client, open_media: None, monkeypatch: pytest.MonkeyPatch, inline: int
+) -> None:
+    monkeypatch.setattr(serving, "INLINE_BYTES", inline)
+    name = upload(alice, DATA, "video/mp4", filename="a.mp4")
+    headed = alice.request("HEAD", f"{NEW}/{name}")
+    assert (headed.status, headed.body) == (200, b"")
+    assert headed.headers["Content-Type"] == "video/mp4"
+    assert headed.headers["Content-Length"] == str(len(DATA))
+    old = Client().request("HEAD", f"{OLD}/{name}")
+    assert (old.status, old.body) == ((200, b"") if inline > len(DATA) else (502, b""))
+
+
+def test_a_path_for_head_shows_no_body(alice: Client, small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from datetime import UTC, datetime
+    from urllib.parse import parse_qsl
+
+    from local_cloud.gateway.answers import is_signed
+    from tests.media.conftest import BUCKET
+
+    name = upload(alice, DATA)
+    monkeypatch.setattr("tests.in_process.PREFIXES", ("/nowhere",))
+    answer = alice.request("HEAD", f"{NEW}/{name}")
+    assert answer.status == 307
+    path, _, query = answer.headers["Location"].partition("?")
+    pairs, now = dict(parse_qsl(query)), datetime.now(UTC)
+    assert is_signed(path, pairs, BUCKET, now, "HEAD")
+    assert not is_signed(path, pairs, BUCKET, now, "GET")

@@ -13,13 +13,12 @@ from murmuration.protocol.identifiers import UserId
 from murmuration.storage.live import listeners, streams
 from tests.in_process import Client, segment
 from tests.presence.test_presence import OLD, change_list, put, told
-from tests.rooms.conftest import alice, bob
 from tests.rooms.people import V3, create_room, join, ok
 from tests.sync.client import Syncing
 from tests.sync.conftest import held, sqs
 from tests.sync.test_waiting import LONG, until
 
-__all__ = ["alice", "bob", "held", "sqs"]
+__all__ = ["held", "sqs"]
 Make = Callable[..., Client]
 
 

@@ -1,23 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 import pytest
 
 from murmuration.aws import queues
-from murmuration.settings import settings
 from tests.in_process import Client
-from tests.push.gateway import Gateway, Workers, running
+from tests.push.gateway import Workers, gateway
 from tests.rooms.people import create_room, invite, join
 
-
-@pytest.fixture
-def gateway(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
-    monkeypatch.setenv("MURMURATION_PUSH_PRIVATE_GATEWAYS", "on")
-    settings.cache_clear()
-    yield from running(Gateway)
-    monkeypatch.undo()
-    settings.cache_clear()
+__all__ = ["gateway"]
 
 
 @pytest.fixture
@@ -29,18 +19,8 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
 
 
 @pytest.fixture
-def alice(make_client: Callable[..., Client]) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: Callable[..., Client]) -> Client:
-    return make_client("bob")
-
-
-@pytest.fixture
 def room_id(alice: Client, bob: Client, workers: Workers) -> str:
-    """A room of Alice and Bob, of which nothing is new to the workers."""
+    """Return a room of Alice and Bob, of which nothing is new to the workers."""
     room = create_room(bob, name="The lounge")
     invite(bob, room, alice)
     join(alice, room)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+import pytest
 
 from local_cloud.permissions import acting_for
 from murmuration.aws import dynamodb
 from murmuration.delivery import wakes
 from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.push import evaluation, gateways, ordering, outside_invites
+from murmuration.settings import settings
 from murmuration.storage.live import streams
 
 PATH = "/_matrix/push/v1/notify"
@@ -122,8 +125,13 @@ class Workers:
                 evaluation.note_receipts(items)
 
 
-def running(make: Callable[[], Gateway]) -> Iterator[Gateway]:
-    """A gateway for the time of a test."""
-    gateway = make()
-    yield gateway
-    gateway.close()
+@pytest.fixture
+def gateway(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
+    """A gateway at a private address, to which this server may send."""
+    monkeypatch.setenv("MURMURATION_PUSH_PRIVATE_GATEWAYS", "on")
+    settings.cache_clear()
+    made = Gateway()
+    yield made
+    made.close()
+    monkeypatch.undo()
+    settings.cache_clear()

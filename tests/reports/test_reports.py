@@ -10,10 +10,8 @@ import pytest
 from murmuration.storage import reports
 from murmuration.storage.reports import Report
 from tests.in_process import Client, segment
-from tests.rooms.conftest import alice, bob
 from tests.rooms.people import V3, create_room, join, leave, ok, path, refused, send
 
-__all__ = ["alice", "bob"]
 Make = Callable[..., Client]
 
 

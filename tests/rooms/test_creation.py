@@ -185,6 +185,7 @@ def test_rooms_made_alike_at_the_same_time_are_rooms_of_their_own(alice, version
         ({"initial_state": [{"type": "m.room.name"}]}, 400, "M_MISSING_PARAM"),
         ({"power_level_content_override": {"users": {"@a:b": "high"}}}, 400, "M_INVALID_ROOM_STATE"),
         ({"initial_state": [{"type": "m.room.create", "content": {}}]}, 400, "M_INVALID_ROOM_STATE"),
+        ({"initial_state": [{"type": "m.room.redaction", "content": {}}]}, 400, "M_INVALID_PARAM"),
     ],
 )
 def test_what_makes_no_room_is_refused(alice, body, status, errcode):
@@ -198,7 +199,7 @@ def in_state(event_type: str, content: dict[str, Any], state_key: str = "") -> d
 
 @pytest.fixture(params=["10", "11", "12"])
 def chosen_version(request: pytest.FixtureRequest, deployment: None) -> Iterator[str]:
-    """The version that the operator has chosen for new rooms."""
+    """Yield the version that the operator has chosen for new rooms."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MURMURATION_DEFAULT_ROOM_VERSION", request.param)
         settings.cache_clear()

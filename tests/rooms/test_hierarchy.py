@@ -13,16 +13,6 @@ from tests.rooms.people import V1, create_room, invite, join, ok, path, refused,
 Make = Callable[..., Client]
 
 
-@pytest.fixture
-def alice(make_client: Make) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: Make) -> Client:
-    return make_client("bob")
-
-
 def space(client: Client, name: str, **body: Any) -> str:
     return create_room(client, name=name, creation_content={"type": "m.space"}, **body)
 
@@ -41,7 +31,7 @@ def names(found: Any) -> list[str]:
 
 @pytest.fixture
 def tree(alice: Client) -> str:
-    """A space with three rooms, of which one is a space with a room and the root itself."""
+    """Return a space with three rooms, of which one is a space with a room and the root itself."""
     root = space(alice, "root", preset="public_chat")
     inner = space(alice, "inner", preset="public_chat")
     leaves = {name: create_room(alice, name=name, preset="public_chat") for name in ("a", "b", "deep")}

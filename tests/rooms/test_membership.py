@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from murmuration.federation.membership.leaving import leave_all_rooms
-from murmuration.protocol.identifiers import RoomId
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.rooms.membership import invitees
 from murmuration.rooms.membership.operations import update_profile_in_rooms
 from murmuration.storage.users import memberships
 from tests.faults import Way, fault
 from tests.in_process import Client, segment
-from tests.rooms.people import V3, create_room, invite, join, leave, ok, path, refused, set_state
+from tests.rooms.people import V3, create_room, invite, join, leave, ok, path, refused, send, set_state
 
 
 @pytest.fixture
@@ -302,3 +302,56 @@ def test_nobody_has_more_open_invites_than_their_syncs_can_read(
     invite(alice, rooms[2], bob)
     leave(bob, rooms[1])
     create_room(alice, invite=[bob.user_id])
+
+
+def rows_of(client: Client) -> dict[str, str]:
+    return {row.room_id: row.membership for row in memberships.read_memberships(UserId(client.user_id))}
+
+
+def withdraw(client: Client, room_id: str, invited: Client) -> None:
+    ok(client.post(path(room_id, "kick"), {"user_id": invited.user_id}))
+
+
+def test_withdrawn_invites_stay_for_a_while_and_the_oldest_of_too_many_go(
+    alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(invitees, "MOST_WITHDRAWN", 2)
+    rooms = [create_room(alice) for _ in range(4)]
+    for room_id in rooms:
+        invite(alice, room_id, bob)
+        withdraw(alice, room_id, bob)
+        assert len(rows_of(bob)) <= 2
+    assert set(rows_of(bob)) == set(rooms[2:])
+    with monkeypatch.context() as patch:
+        patch.setattr(invitees, "WITHDRAWN_MS", -60_000)
+        invite(alice, rooms[0], bob)
+    assert rows_of(bob) == {rooms[0]: "invite"}
+
+
+def test_who_was_in_the_room_before_a_withdrawn_invite_still_sees_what_was_said_then(
+    alice: Client, bob: Client, public: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    join(bob, public)
+    said = send(alice, public, "while they were there")
+    leave(bob, public)
+    set_state(alice, public, "m.room.history_visibility", {"history_visibility": "joined"})
+    invite(alice, public, bob)
+    withdraw(alice, public, bob)
+    monkeypatch.setattr(invitees, "WITHDRAWN_MS", -60_000)
+    for _ in range(2):
+        other = create_room(alice)
+        invite(alice, other, bob)
+        assert rows_of(bob)[public] == "leave"
+        ok(bob.get(path(public, "event", said)))
+        withdraw(alice, other, bob)
+    assert len(rows_of(bob)) == 2
+
+
+def test_an_invite_that_the_user_turned_down_is_no_withdrawn_one(
+    alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(invitees, "WITHDRAWN_MS", -60_000)
+    turned_down = create_room(alice, invite=[bob.user_id])
+    leave(bob, turned_down)
+    create_room(alice, invite=[bob.user_id])
+    assert rows_of(bob)[turned_down] == "leave"

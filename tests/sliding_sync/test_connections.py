@@ -26,11 +26,6 @@ from tests.sliding_sync.client import Sliding, bodies
 Make = Callable[..., Client]
 
 
-@pytest.fixture
-def alice(make_client: Make) -> Client:
-    return make_client("alice")
-
-
 def rows_of(client: Client) -> list[dict[str, Any]]:
     items = dynamodb.query("sync-tokens", "user_id = :user", {":user": client.user_id})
     return [item for item in items if item["token"].startswith("l_")]

@@ -20,16 +20,6 @@ Make = Callable[..., Client]
 _numbers = itertools.count(1)
 
 
-@pytest.fixture
-def alice(make_client: Make) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: Make) -> Client:
-    return make_client("bob")
-
-
 def tell(sender: Client, receiver: Client, **content: Any) -> None:
     """Send a message to a device."""
     body = {"messages": {receiver.user_id: {receiver.device_id: content}}}

@@ -17,17 +17,12 @@ from tests.sliding_sync.client import Sliding, all_rooms, bodies, opened
 Make = Callable[..., Client]
 
 
-@pytest.fixture
-def alice(make_client: Make) -> Client:
-    return make_client("alice")
-
-
 def rooms_of(answer: Any) -> set[str]:
     return set(answer["rooms"])
 
 
 def listed(client: Client, **filters: Any) -> set[str]:
-    """The rooms that a list with these filters has, which agrees with its count."""
+    """Return the rooms that a list with these filters has, which agrees with its count."""
     answer = Sliding(client, lists={"one": all_rooms(filters=filters)}).sync()
     assert answer["lists"]["one"]["count"] == len(answer["rooms"])
     return rooms_of(answer)

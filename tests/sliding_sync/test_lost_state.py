@@ -18,11 +18,6 @@ Make = Callable[..., Client]
 NAME = ("m.room.name", "")
 
 
-@pytest.fixture
-def alice(make_client: Make) -> Client:
-    return make_client("alice")
-
-
 def lose_the_name(alice: Client, sliding: Sliding) -> tuple[Mirror, Any]:
     """Bob named the room while Alice had banned him elsewhere: the room's section before and after that."""
     mirror = open_room(alice, admins=(UserId(BOB),))

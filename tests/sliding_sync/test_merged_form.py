@@ -17,11 +17,6 @@ Make = Callable[..., Client]
 EVERYTHING = {"include": [{}], "lazy_members": True}
 
 
-@pytest.fixture
-def alice(make_client: Make) -> Client:
-    return make_client("alice")
-
-
 def ask(client: Client, path: str = MERGED, **body: Any) -> Any:
     given: dict[str, Any] = {"conn_id": "main", "lists": {"top": listed()}} | body
     return ok(client.post(path, given))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.in_process import Client
+from tests.in_process import Client, segment
 from tests.rooms.people import (
     V3,
     create_room,
@@ -23,16 +23,6 @@ from tests.rooms.people import (
 from tests.sliding_sync.client import ROOM_LIST, Sliding, all_rooms, bodies, opened, state_of
 
 Make = Callable[..., Client]
-
-
-@pytest.fixture
-def alice(make_client: Make) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: Make) -> Client:
-    return make_client("bob")
 
 
 class TestARoom:
@@ -115,6 +105,27 @@ class TestARoom:
         assert ("m.room.member", bob.user_id) in state_of(sliding.room(room_id))
         send(bob, room_id, "more")
         assert "required_state" not in sliding.room(room_id)
+
+    @pytest.mark.parametrize("at_once", [True, False])
+    def test_who_was_renamed_in_a_gap_is_told_with_their_next_message(
+        self, alice: Client, bob: Client, at_once: bool
+    ) -> None:
+        room_id = create_room(alice, preset="public_chat")
+        join(bob, room_id)
+        send(bob, room_id, "I am Bob")
+        sliding, member = Sliding(alice), ("m.room.member", bob.user_id)
+        assert member in state_of(sliding.room(room_id))
+        ok(bob.put(f"{V3}/profile/{segment(bob.user_id)}/displayname", {"displayname": "Robert"}))
+        for number in range(3):
+            send(alice, room_id, str(number))
+        if not at_once:
+            assert sliding.room(room_id)["limited"] is True
+        send(bob, room_id, "guess who")
+        told = sliding.room(room_id)
+        assert bodies(told) == ["guess who"]
+        assert state_of(told)[member]["content"]["displayname"] == "Robert"
+        send(bob, room_id, "once is enough")
+        assert member not in state_of(sliding.room(room_id))
 
     def test_someone_who_comes_is_told_and_counted(self, alice: Client, bob: Client) -> None:
         room_id = create_room(alice, preset="public_chat")

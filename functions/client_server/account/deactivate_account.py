@@ -1,4 +1,4 @@
-"""Close the account for good.
+"""Deactivate the account permanently.
 
 https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate
 """

@@ -1,4 +1,4 @@
-"""Tell whose the access token is.
+"""Return the user and device of the access token.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3accountwhoami
 """

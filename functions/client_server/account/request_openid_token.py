@@ -1,4 +1,4 @@
-"""Make a token that proves to others who the requester is.
+"""Create a token that proves the requester's identity to others.
 
 https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3useruseridopenidrequest_token
 """
@@ -11,5 +11,5 @@ from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 
 @endpoint("POST", "/_matrix/client/{version}/user/{userId}/openid/request_token", versions=CLIENT_VERSIONS)
 def handler(request: Request) -> Answer:
-    request.json_object()  # it must be there, with nothing in it
+    request.json_object()  # a body is required, but its content isn't used
     return openid.request_openid_token(request.requester, request.params["userId"])

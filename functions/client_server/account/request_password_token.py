@@ -1,4 +1,4 @@
-"""Send a link to a user's address, by which they may set a new password.
+"""Mail a user a link with which they may set a new password.
 
 https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountpasswordemailrequesttoken
 """

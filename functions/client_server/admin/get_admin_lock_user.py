@@ -1,4 +1,4 @@
-"""Tell whether an account is locked.
+"""Return whether an account is locked.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1adminlockuserid
 """

@@ -1,4 +1,4 @@
-"""Tell from where a user was seen.
+"""Return when and from which addresses a user's devices were last used.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3adminwhoisuserid
 """

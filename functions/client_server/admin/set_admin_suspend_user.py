@@ -1,4 +1,4 @@
-"""Suspend an account, or end that.
+"""Suspend an account, or end its suspension.
 
 https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv1adminsuspenduserid
 """

@@ -1,4 +1,4 @@
-"""Tell what the server and the requester can do.
+"""Return the capabilities of the server and the requester.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3capabilities
 """

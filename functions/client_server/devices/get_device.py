@@ -1,4 +1,4 @@
-"""Show one of the requester's devices.
+"""Return one of the requester's devices.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3devicesdeviceid
 """

@@ -1,4 +1,4 @@
-"""List the published rooms: this server's for anybody, those of another server for users.
+"""List the published rooms. Those of another server are only for users with a token.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3publicrooms
 """

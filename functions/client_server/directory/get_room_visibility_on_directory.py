@@ -1,4 +1,4 @@
-"""Tell whether a room is published.
+"""Return whether a room is published.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3directorylistroomroomid
 """

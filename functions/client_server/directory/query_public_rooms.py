@@ -1,4 +1,4 @@
-"""List those of the published rooms that pass a filter.
+"""List those published rooms that pass a filter.
 
 https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3publicrooms
 """

@@ -1,4 +1,4 @@
-"""Publish a room, or withdraw it.
+"""Publish a room, or unpublish it.
 
 https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3directorylistroomroomid
 """

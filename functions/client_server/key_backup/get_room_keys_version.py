@@ -1,4 +1,4 @@
-"""Describe a backup of room keys.
+"""Return a backup's description.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3room_keysversionversion
 """

@@ -1,4 +1,4 @@
-"""Describe the latest backup of room keys.
+"""Return the description of the latest backup of room keys.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3room_keysversion
 """

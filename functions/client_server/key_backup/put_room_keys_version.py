@@ -1,4 +1,4 @@
-"""Change what a backup of room keys says of itself.
+"""Change the description of a backup of room keys.
 
 https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3room_keysversionversion
 """

@@ -1,4 +1,4 @@
-"""Tell whose keys changed since a sync.
+"""Return the users whose keys changed since a sync.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3keyschanges
 """

@@ -1,4 +1,4 @@
-"""Take the user's browser back from an identity provider.
+"""Finish a login when the user's browser comes back from an identity provider.
 
 https://spec.matrix.org/v1.19/client-server-api/#handling-the-callback-from-the-authentication-server
 """

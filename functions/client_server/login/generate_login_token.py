@@ -1,4 +1,4 @@
-"""Make a token with which another client can log in.
+"""Create a token with which another client can log in.
 
 https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv1loginget_token
 """

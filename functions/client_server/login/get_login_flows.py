@@ -1,4 +1,4 @@
-"""Tell how clients can log in.
+"""Return the flows by which clients can log in.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3login
 """

@@ -1,4 +1,4 @@
-"""Give a page that performs a whole login, for clients that can't.
+"""Return a page that performs a whole login, for clients that can't do it themselves.
 
 https://spec.matrix.org/v1.19/client-server-api/#login-fallback
 """

@@ -1,4 +1,4 @@
-"""Send the user's browser to the identity provider that they chose.
+"""Redirect the user's browser to the identity provider that they chose.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3loginssoredirectidpid
 """

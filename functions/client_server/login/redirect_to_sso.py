@@ -1,4 +1,4 @@
-"""Send the user's browser to a single sign-on.
+"""Redirect the user's browser to single sign-on.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3loginssoredirect
 """

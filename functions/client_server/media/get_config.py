@@ -1,4 +1,4 @@
-"""Tell how large uploads may be, by the old path.
+"""Return the maximum size of uploads, at the old path.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixmediav3config
 """

@@ -1,4 +1,4 @@
-"""Tell how large uploads may be.
+"""Return the maximum size of uploads.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediaconfig
 """

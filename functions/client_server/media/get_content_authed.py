@@ -13,6 +13,7 @@ from murmuration.media.finding import get_content
 @endpoint("GET", "/_matrix/client/{version}/media/download/{serverName}/{mediaId}", versions=("v1",))
 def handler(request: Request) -> Response:
     params = request.params
-    asked = Asked.by_user(request.requester, request.query, request.headers)
+    is_head = request.method == "HEAD"
+    asked = Asked.by_user(request.requester, request.query, request.headers, is_head=is_head)
     served = get_content(params["serverName"], params["mediaId"], asked)
     return Response(served.data, served.status, served.headers)

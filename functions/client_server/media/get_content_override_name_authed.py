@@ -17,6 +17,7 @@ from murmuration.media.finding import get_content
 )
 def handler(request: Request) -> Response:
     params = request.params
-    asked = Asked.by_user(request.requester, request.query, request.headers)
+    is_head = request.method == "HEAD"
+    asked = Asked.by_user(request.requester, request.query, request.headers, is_head=is_head)
     served = get_content(params["serverName"], params["mediaId"], asked, params["fileName"])
     return Response(served.data, served.status, served.headers)

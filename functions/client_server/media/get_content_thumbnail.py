@@ -1,4 +1,4 @@
-"""Download a thumbnail, by the old way without authentication.
+"""Download a thumbnail, at the old path without authentication.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixmediav3thumbnailservernamemediaid
 """

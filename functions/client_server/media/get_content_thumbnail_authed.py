@@ -13,7 +13,8 @@ from murmuration.media.thumbnails import Wanted, get_content_thumbnail
 @endpoint("GET", "/_matrix/client/{version}/media/thumbnail/{serverName}/{mediaId}", versions=("v1",))
 def handler(request: Request) -> Response:
     params = request.params
-    asked = Asked.by_user(request.requester, request.query, request.headers)
+    is_head = request.method == "HEAD"
+    asked = Asked.by_user(request.requester, request.query, request.headers, is_head=is_head)
     served = get_content_thumbnail(
         params["serverName"], params["mediaId"], Wanted.parse(request.query), asked
     )

@@ -1,4 +1,4 @@
-"""Say where a large upload is to be stored, and begin it.
+"""Begin a large upload, and return the key under which to store its body.
 
 https://spec.matrix.org/v1.19/client-server-api/#post_matrixmediav3upload
 """

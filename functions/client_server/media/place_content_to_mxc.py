@@ -1,4 +1,4 @@
-"""Say where a large upload to an mxc: URI created before is to be stored, and begin it.
+"""Begin a large upload to an mxc: URI that was created before, and return the key for its body.
 
 https://spec.matrix.org/v1.19/client-server-api/#put_matrixmediav3uploadservernamemediaid
 """

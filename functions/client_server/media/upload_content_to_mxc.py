@@ -1,4 +1,4 @@
-"""Upload media to an mxc: URI created before.
+"""Upload media to an mxc: URI that was created before.
 
 https://spec.matrix.org/v1.19/client-server-api/#put_matrixmediav3uploadservernamemediaid
 """

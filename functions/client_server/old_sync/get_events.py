@@ -1,4 +1,4 @@
-"""Give what happened since a token, or wait for it.
+"""Return the events since a token, or wait for them.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3events
 """

@@ -1,4 +1,4 @@
-"""Show one event.
+"""Return one event.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3eventseventid
 """

@@ -1,4 +1,4 @@
-"""Tell how available somebody is.
+"""Return a user's presence.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3presenceuseridstatus
 """

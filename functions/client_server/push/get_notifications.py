@@ -1,4 +1,4 @@
-"""List what a user was notified of.
+"""List the events of which a user was notified.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3notifications
 """

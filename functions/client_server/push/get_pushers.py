@@ -1,4 +1,4 @@
-"""Tell which push gateways are told of a user's notifications.
+"""List the requester's pushers.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3pushers
 """

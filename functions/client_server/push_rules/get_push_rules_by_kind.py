@@ -1,4 +1,4 @@
-"""Read the push rules of one kind: an endpoint that the specification lost, but that Synapse has.
+"""Read the push rules of one kind. The specification no longer has this endpoint, but Synapse does.
 
 https://spec.matrix.org/v1.19/client-server-api/#push-rules-api
 """

@@ -1,4 +1,4 @@
-"""Read the push rules of the global ruleset, the only one there is.
+"""Read the push rules of the global ruleset, which is the only one.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3pushrulesglobal
 """

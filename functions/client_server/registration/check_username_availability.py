@@ -1,4 +1,4 @@
-"""Tell whether a username is free.
+"""Return whether a username is available.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3registeravailable
 """

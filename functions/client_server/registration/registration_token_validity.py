@@ -1,4 +1,4 @@
-"""Tell whether a registration token can be used.
+"""Return whether a registration token can be used.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1registermloginregistration_tokenvalidity
 """

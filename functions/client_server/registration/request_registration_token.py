@@ -1,4 +1,4 @@
-"""Send a link to an address that is to be a new account's.
+"""Mail a link to an address that a new account is to have.
 
 https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3registeremailrequesttoken
 """

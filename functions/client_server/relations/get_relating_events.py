@@ -1,4 +1,4 @@
-"""List what relates to an event.
+"""List the events that relate to an event.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidrelationseventid
 """

@@ -1,4 +1,4 @@
-"""List the events of one type that relate to an event in one way.
+"""List the events of one type that relate to an event by one relation type.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidrelationseventidreltypeeventtype
 """

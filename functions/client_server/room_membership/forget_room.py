@@ -1,4 +1,4 @@
-"""Forget a room that one has left.
+"""Forget a room that the requester has left.
 
 https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidforget
 """

@@ -1,4 +1,4 @@
-"""Knock on a room: ask to be let in.
+"""Knock on a room: ask to be invited.
 
 https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3knockroomidoralias
 """

@@ -1,4 +1,4 @@
-"""Leave a room, reject an invite or take back a knock.
+"""Leave a room, reject an invite or withdraw a knock.
 
 https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidleave
 """

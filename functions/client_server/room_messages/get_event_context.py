@@ -1,4 +1,4 @@
-"""Read an event with what surrounds it.
+"""Read an event with the events around it.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidcontexteventid
 """

@@ -1,4 +1,4 @@
-"""Send a message event to a room, or schedule that.
+"""Send a message event to a room, or schedule it for later.
 
 https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid
 """

@@ -1,4 +1,4 @@
-"""Read who is in a room, with their names and avatars.
+"""Read the joined members of a room, with their names and avatars.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidjoined_members
 """

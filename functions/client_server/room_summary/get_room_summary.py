@@ -1,4 +1,4 @@
-"""Summarise a room. The older paths are those that clients ask by since before the specification had one.
+"""Return the summary of a room. The older paths are from before the specification had one.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1room_summaryroomidoralias
 """

@@ -1,4 +1,4 @@
-"""Create a room; by clients that still speak r0, one of a version that they understand.
+"""Create a room. For clients that still use r0, its version is one that they understand.
 
 https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom
 """

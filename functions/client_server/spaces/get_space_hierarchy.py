@@ -1,4 +1,4 @@
-"""List the rooms of a space. `via` is not the specification's: it names servers that know the space.
+"""List the rooms of a space. The parameter `via` isn't specified: it names servers that know the space.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidhierarchy
 """

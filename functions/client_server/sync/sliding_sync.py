@@ -1,4 +1,4 @@
-"""What is new in a window on the user's list of rooms: MSC4186, which the specification hasn't got yet.
+"""Return the updates in a window of the user's list of rooms: MSC4186, which isn't in the specification yet.
 
 Beside https://spec.matrix.org/v1.19/client-server-api/#syncing; docs/sliding_sync.md tells of it.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MERGED = "/_matrix/client/v4/sync"
 PARKED_BY = ("access_token", "set_presence")
-"""The query parameters by which the answers to two requests may differ while both are waiting."""
+"""The query parameters on which a waiting request's answer depends; they are part of its fingerprint."""
 
 
 @endpoint(

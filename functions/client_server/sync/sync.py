@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from murmuration.sync.readers.json_types import SyncAnswer
 
 PARKED_BY = ("access_token", "filter", "set_presence", "use_state_after")
-"""The query parameters by which the answers to two requests may differ while both are waiting."""
+"""The query parameters on which a waiting request's answer depends; they are part of its fingerprint."""
 
 
 @endpoint("GET", "/_matrix/client/{version}/sync", auth=Auth.DEFERRED_ACCESS_TOKEN, versions=CLIENT_VERSIONS)

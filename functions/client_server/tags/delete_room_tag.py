@@ -1,4 +1,4 @@
-"""Take a tag off a room.
+"""Remove a tag from a room.
 
 https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3useruseridroomsroomidtagstag
 """

@@ -1,4 +1,4 @@
-"""Read the tags on a room.
+"""Read the tags of a room.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3useruseridroomsroomidtags
 """

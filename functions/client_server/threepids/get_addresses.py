@@ -1,4 +1,4 @@
-"""Show the requester's addresses.
+"""List the requester's addresses.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3account3pid
 """

@@ -1,4 +1,4 @@
-"""Show who followed the link in a mail what it's for.
+"""Return the page that a user sees after following the link in a mail.
 
 https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pidemailrequesttoken
 """

@@ -1,4 +1,4 @@
-"""Add a proved address to the requester's account, as clients did before `/account/3pid/add`.
+"""Add a proved address to the requester's account, at the path from before `/account/3pid/add`.
 
 https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pid
 """

@@ -1,4 +1,5 @@
-"""Refuse to prove a phone number, for an account, a registration or a password: no text messages are sent.
+"""Refuse to prove a phone number for an account, a registration or a password: this server sends no text
+messages.
 
 https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pidmsisdnrequesttoken
 """

@@ -1,4 +1,4 @@
-"""Send a link to an address that is to be added to an account.
+"""Mail a link to an address that is to be added to an account.
 
 https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pidemailrequesttoken
 """

@@ -1,4 +1,4 @@
-"""Take the proof that a mail was read.
+"""Accept the proof that a mail was read.
 
 https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pidemailrequesttoken
 """

@@ -1,4 +1,4 @@
-"""Tell a room that the user types, or has stopped.
+"""Set whether the requester is typing in a room.
 
 https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidtypinguserid
 """

@@ -1,4 +1,4 @@
-"""Tell what is at a URL, by the old path.
+"""Return a preview of a URL, at the old path.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixmediav3preview_url
 """

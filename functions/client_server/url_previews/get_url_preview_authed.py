@@ -1,4 +1,4 @@
-"""Tell what is at a URL.
+"""Return a preview of a URL.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediapreview_url
 """

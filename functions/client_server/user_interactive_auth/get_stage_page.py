@@ -1,4 +1,4 @@
-"""Give a page on which a user completes a stage of user-interactive authentication.
+"""Return a page on which a user completes a stage of user-interactive authentication.
 
 https://spec.matrix.org/v1.19/client-server-api/#fallback
 """

@@ -1,4 +1,4 @@
-"""Take what a user filled in to complete a stage of user-interactive authentication.
+"""Accept the form with which a user completes a stage of user-interactive authentication.
 
 https://spec.matrix.org/v1.19/client-server-api/#fallback
 """

@@ -1,4 +1,4 @@
-"""Tell which versions of the specification are served.
+"""Return the versions of the specification that this server supports.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientversions
 """

@@ -1,4 +1,4 @@
-"""Tell by which servers calls go. Apps ask without a token, too.
+"""Return the servers for calls. Apps also request them without a token.
 
 https://github.com/matrix-org/matrix-spec-proposals/pull/4143
 """

@@ -1,4 +1,4 @@
-"""Hand out credentials for TURN servers.
+"""Return credentials for TURN servers.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3voipturnserver
 """

@@ -1,4 +1,4 @@
-"""Give the page for people who open the server's address in a browser.
+"""Return the page for people who open the server's address in a browser.
 
 It shows them what programs learn by https://spec.matrix.org/v1.19/client-server-api/#server-discovery
 """

@@ -1,4 +1,4 @@
-"""Tell where the homeserver of this server name is.
+"""Return the URL of this server name's homeserver.
 
 https://spec.matrix.org/v1.19/client-server-api/#getwell-knownmatrixclient
 """

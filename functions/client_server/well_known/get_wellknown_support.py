@@ -1,4 +1,4 @@
-"""Tell how to reach the server's operators.
+"""Return how to contact the server's operators.
 
 https://spec.matrix.org/v1.19/client-server-api/#getwell-knownmatrixsupport
 """

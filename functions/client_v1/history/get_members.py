@@ -1,6 +1,7 @@
-"""Show the members of a room.
+"""Return the members of a room.
 
-The founding draft's "Getting events for a room"; today: https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room
+The founding draft's "Getting events for a room"; today:
+https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room
 """
 
 from __future__ import annotations

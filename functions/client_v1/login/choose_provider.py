@@ -1,6 +1,7 @@
-"""Let a user choose the identity provider with which a stage `m.login.oauth2` goes on.
+"""Let a user choose the identity provider for a stage `m.login.oauth2`.
 
-The founding draft's "service selection URI"; today: https://spec.matrix.org/v1.19/client-server-api/#legacy-login
+The founding draft's "service selection URI"; today:
+https://spec.matrix.org/v1.19/client-server-api/#legacy-login
 """
 
 from __future__ import annotations

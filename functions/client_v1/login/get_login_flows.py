@@ -1,6 +1,7 @@
-"""Tell by which flows of stages one can log in.
+"""Return the flows of stages by which users can log in.
 
-The founding draft's "Registration and login"; today: https://spec.matrix.org/v1.19/client-server-api/#legacy-login
+The founding draft's "Registration and login"; today:
+https://spec.matrix.org/v1.19/client-server-api/#legacy-login
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Give what happened since a token, or wait for it.
+"""Return the events since a token, or wait for them.
 
 The founding draft's "Syncing rooms"; today: https://spec.matrix.org/v1.19/client-server-api/#syncing
 """

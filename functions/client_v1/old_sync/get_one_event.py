@@ -1,4 +1,4 @@
-"""Show one event.
+"""Return one event.
 
 The founding draft's "Syncing rooms"; today: https://spec.matrix.org/v1.19/client-server-api/#syncing
 """

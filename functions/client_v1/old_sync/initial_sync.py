@@ -1,4 +1,4 @@
-"""Show all rooms, to begin with, and the token of the event stream.
+"""Return all rooms, for a client that starts, and the token of the event stream.
 
 The founding draft's "Syncing rooms"; today: https://spec.matrix.org/v1.19/client-server-api/#syncing
 """

@@ -1,4 +1,4 @@
-"""Show one room, to begin with.
+"""Return one room, for a client that opens it.
 
 The founding draft's "Syncing rooms"; today: https://spec.matrix.org/v1.19/client-server-api/#syncing
 """

@@ -1,4 +1,4 @@
-"""Ask to see others' presence or give it up; let others see one's own, or not any more.
+"""Change whose presence the requester asks to see, and who may see the requester's.
 
 The founding draft's "Presence"; today: https://spec.matrix.org/v1.19/client-server-api/#presence
 """

@@ -1,4 +1,4 @@
-"""List whom one has on one's presence list, and who asks to have one on theirs.
+"""List the users on the requester's presence list, and those who ask to see the requester's presence.
 
 The founding draft's "Presence"; today: https://spec.matrix.org/v1.19/client-server-api/#presence
 """

@@ -1,4 +1,4 @@
-"""Tell how available somebody is, in the founding documents' states.
+"""Return a user's presence, in the founding documents' states.
 
 The founding draft's "Presence"; today: https://spec.matrix.org/v1.19/client-server-api/#presence
 """

@@ -1,4 +1,4 @@
-"""Say how available one is, in any of the founding documents' states.
+"""Set the requester's presence to any of the founding documents' states.
 
 The founding draft's "Presence"; today: https://spec.matrix.org/v1.19/client-server-api/#presence
 """

@@ -1,6 +1,7 @@
-"""Tell by which flows of stages one can register.
+"""Return the flows of stages by which users can register.
 
-The founding draft's "Registration and login"; today: https://spec.matrix.org/v1.19/client-server-api/#legacy-account-registration
+The founding draft's "Registration and login"; today:
+https://spec.matrix.org/v1.19/client-server-api/#legacy-account-registration
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Say by a hash what the client can do.
+"""Set the client's capabilities to a set that was uploaded before, by its hash.
 
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """

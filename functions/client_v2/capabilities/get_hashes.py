@@ -1,4 +1,4 @@
-"""Tell the hashes of what a user's clients can do.
+"""Return the hashes of the capabilities of a user's clients.
 
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """

@@ -1,4 +1,4 @@
-"""Tell the hash of what the server can do for the requester.
+"""Return the hash of the server's capabilities for the requester.
 
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """

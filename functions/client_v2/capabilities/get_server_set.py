@@ -1,4 +1,4 @@
-"""Tell what the server can do for the requester, by its hash.
+"""Return the server's capabilities for the requester, by their hash.
 
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """

@@ -1,4 +1,4 @@
-"""Tell what a user's client can do, by its hash.
+"""Return the capabilities of a user's client, by their hash.
 
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """

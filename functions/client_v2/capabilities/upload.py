@@ -1,4 +1,4 @@
-"""Say what the client can do, and be told the hash of it.
+"""Upload the client's capabilities. Returns their hash.
 
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """

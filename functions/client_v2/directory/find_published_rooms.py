@@ -1,4 +1,4 @@
-"""Search the published rooms, and go through what was found.
+"""Search the published rooms, or return a further page of a search's result.
 
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """

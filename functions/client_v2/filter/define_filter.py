@@ -1,4 +1,4 @@
-"""Describe an event filter, and be given the token that names it.
+"""Store an event filter, and return the token that names it.
 
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """

@@ -1,4 +1,4 @@
-"""List what relates to an event without updating it, the newest first.
+"""List the events that relate to an event without updating it, the newest first.
 
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """

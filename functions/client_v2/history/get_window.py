@@ -1,4 +1,4 @@
-"""Show what came before and after an event.
+"""Return the events before and after an event.
 
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """

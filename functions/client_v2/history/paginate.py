@@ -1,4 +1,4 @@
-"""Go back in a room's history.
+"""Return a page of a room's history, going back.
 
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """

@@ -1,4 +1,4 @@
-"""Mark a room as read, or what was sent in it as delivered, up to an event.
+"""Mark a room's events up to one as read, or as delivered.
 
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """

@@ -1,4 +1,4 @@
-"""Invite a user, and be told their name and avatar.
+"""Invite a user. Returns their name and avatar.
 
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """

@@ -1,4 +1,4 @@
-"""Join a room by its ID, an alias or an invite, and be shown what is in it.
+"""Join a room by its ID, an alias or an invite. Returns its content if the request asks for it.
 
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """

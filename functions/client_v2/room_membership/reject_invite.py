@@ -1,4 +1,4 @@
-"""Reject an invite, named by its event.
+"""Reject an invite by its event ID.
 
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """

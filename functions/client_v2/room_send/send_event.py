@@ -1,4 +1,4 @@
-"""Send a message, and be answered with the event.
+"""Send a message. Returns the event.
 
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """

@@ -1,4 +1,4 @@
-"""Set a piece of state, and be answered with the event.
+"""Set a piece of state. Returns the event.
 
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """

@@ -1,4 +1,4 @@
-"""Create a room, and be shown what is in it.
+"""Create a room. Returns its content if the request asks for it.
 
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """

@@ -1,4 +1,4 @@
-"""Say what of all that happens is wanted, and be given the token of a stream of it.
+"""Begin a stream of events with a configuration, and return its token.
 
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """

@@ -1,4 +1,4 @@
-"""Give what happened since a streaming token, or wait for it.
+"""Return the events since a streaming token, or wait for them.
 
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """

@@ -1,4 +1,4 @@
-"""Show all rooms of a stream, or what is new in them.
+"""Return all rooms of a stream, or the updates in them.
 
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """

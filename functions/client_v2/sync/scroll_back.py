@@ -1,4 +1,4 @@
-"""Show a room to one who opens it, or what is new in it.
+"""Return a room for a user who opens it, or the updates in it.
 
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """

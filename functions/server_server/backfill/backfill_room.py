@@ -1,4 +1,4 @@
-"""Give another server events and those before them.
+"""Return the requested events and those before them to another server.
 
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1backfillroomid
 """

@@ -1,4 +1,4 @@
-"""Give another server events that it misses between others.
+"""Return events that another server misses between events that it has.
 
 https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1get_missing_eventsroomid
 """

@@ -1,4 +1,4 @@
-"""Give another server a page of this server's directory.
+"""Return a page of this server's directory to another server.
 
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1publicrooms
 """

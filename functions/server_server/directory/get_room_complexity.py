@@ -1,4 +1,4 @@
-"""Tell another server how large a room's state is, before its users join.
+"""Return the complexity of a room's state, for a server whose users want to join.
 
 The path is Synapse's: its setting `limit_remote_rooms` asks there.
 """

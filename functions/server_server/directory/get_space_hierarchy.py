@@ -1,4 +1,4 @@
-"""Tell another server of a space's room and of the rooms right below it.
+"""Return a space's room and the rooms right below it to another server.
 
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1hierarchyroomid
 """

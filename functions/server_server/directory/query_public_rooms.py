@@ -1,4 +1,4 @@
-"""Give another server a page of those rooms of this server's directory that pass a filter.
+"""Return a page of those rooms of this server's directory that pass another server's filter.
 
 https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1publicrooms
 """

@@ -1,4 +1,4 @@
-"""Give another server the auth chain of an event.
+"""Return the auth chain of an event to another server.
 
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1event_authroomideventid
 """

@@ -1,4 +1,4 @@
-"""Give another server one event.
+"""Return one event to another server.
 
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1eventeventid
 """

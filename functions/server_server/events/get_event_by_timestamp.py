@@ -1,4 +1,4 @@
-"""Give another server the event closest to a point in time.
+"""Return the event closest to a point in time to another server.
 
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1timestamp_to_eventroomid
 """

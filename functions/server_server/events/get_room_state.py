@@ -1,4 +1,4 @@
-"""Give another server the state of a room before an event.
+"""Return the state of a room before an event to another server.
 
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1stateroomid
 """

@@ -1,4 +1,4 @@
-"""Take another server's invite of a user of this one, and sign it. Version 1.
+"""Accept and sign another server's invite of a local user. Version 1.
 
 https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1inviteroomideventid
 """

@@ -1,4 +1,4 @@
-"""Publish this server's signing keys. A key ID after the path is of old, and ignored.
+"""Publish this server's signing keys. A key ID at the end of the path is an old form, and ignored.
 
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixkeyv2server
 """

@@ -1,4 +1,4 @@
-"""Give several servers' signing keys, as a notary.
+"""Return several servers' signing keys, as a notary.
 
 https://spec.matrix.org/v1.19/server-server-api/#post_matrixkeyv2query
 """

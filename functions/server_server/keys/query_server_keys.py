@@ -1,4 +1,4 @@
-"""Give another server's signing keys, as a notary. A key ID after the path is of old, and ignored.
+"""Return another server's signing keys, as a notary. A key ID at the end of the path is ignored.
 
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixkeyv2queryservername
 """

@@ -1,4 +1,4 @@
-"""Take another server's signed knock, and tell what room it is.
+"""Accept another server's signed knock, and return state that describes the room.
 
 https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1send_knockroomideventid
 """

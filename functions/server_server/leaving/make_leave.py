@@ -1,4 +1,4 @@
-"""Give another server the template of a leave by one of its users.
+"""Return the template of a leave by a user of another server.
 
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1make_leaveroomiduserid
 """

@@ -1,4 +1,4 @@
-"""Take another server's signed leave. Version 1 answers in a list.
+"""Accept another server's signed leave. Version 1 returns a list.
 
 https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_leaveroomideventid
 """

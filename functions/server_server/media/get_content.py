@@ -1,4 +1,4 @@
-"""Give another server media of this one.
+"""Return media of this server to another server.
 
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1mediadownloadmediaid
 """

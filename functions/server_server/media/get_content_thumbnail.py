@@ -1,4 +1,4 @@
-"""Give another server a thumbnail of an image of this one.
+"""Return a thumbnail of an image of this server to another server.
 
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1mediathumbnailmediaid
 """

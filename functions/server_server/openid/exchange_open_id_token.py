@@ -1,4 +1,4 @@
-"""Tell whose an OpenID token is.
+"""Return the user to whom an OpenID token belongs.
 
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1openiduserinfo
 """

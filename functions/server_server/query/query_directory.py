@@ -1,4 +1,4 @@
-"""Tell another server what room an alias of this server points to.
+"""Return the room to which an alias of this server points to another server.
 
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1querydirectory
 """

@@ -1,4 +1,4 @@
-"""Tell another server the profile of a user of this one.
+"""Return the profile of a local user to another server.
 
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1queryprofile
 """

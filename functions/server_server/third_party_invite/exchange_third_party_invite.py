@@ -1,4 +1,4 @@
-"""Turn an invite by address into one of a user, once another server knows whose the address is.
+"""Turn an invite by address into the invite of a user, once another server knows whose address it is.
 
 https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1exchange_third_party_inviteroomid
 """

@@ -1,4 +1,4 @@
-"""Take events and ephemeral data that another server sends.
+"""Accept events and ephemeral data of another server.
 
 https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid
 """

@@ -1,4 +1,4 @@
-"""Tell another server all devices of a user of this one.
+"""Return all devices of a local user to another server.
 
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1userdevicesuserid
 """

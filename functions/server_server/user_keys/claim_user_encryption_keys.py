@@ -1,4 +1,4 @@
-"""Give another server one-time keys of devices of this one's users.
+"""Return one-time keys of local users' devices to another server.
 
 https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1userkeysclaim
 """

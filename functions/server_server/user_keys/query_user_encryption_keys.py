@@ -1,4 +1,4 @@
-"""Tell another server the identity keys of users of this one.
+"""Return the identity keys of local users to another server.
 
 https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1userkeysquery
 """

@@ -1,4 +1,4 @@
-"""Tell what software this server runs.
+"""Return the name and version of this server's software.
 
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1version
 """

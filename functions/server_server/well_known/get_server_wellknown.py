@@ -1,4 +1,4 @@
-"""Tell other servers where this server's name leads to.
+"""Return the address at which other servers reach this server.
 
 https://spec.matrix.org/v1.19/server-server-api/#getwell-knownmatrixserver
 """

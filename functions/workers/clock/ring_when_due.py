@@ -1,4 +1,4 @@
-"""Ring the workers of queues whose time has come, as long as the clock goes."""
+"""Ring the workers of queues that are due, and keep the clock running while more is due soon."""
 
 from __future__ import annotations
 

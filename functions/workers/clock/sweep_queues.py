@@ -1,4 +1,4 @@
-"""Ring the workers of queues in which messages wait that nobody rang for."""
+"""Ring the workers of queues with waiting messages whose rings got lost."""
 
 from __future__ import annotations
 

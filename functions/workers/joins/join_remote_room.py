@@ -1,4 +1,4 @@
-"""Join a room that other servers are in, for a user whose request waits for it; or leave one, later."""
+"""Join a room that other servers are in, for a user whose request waits for it; or leave one later."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ def handler(message: JoinMessage) -> None:
         if "leave" in message:
             leave_again(message["user_id"], message["room_id"], message["leave"])
         else:
-            run(message["user_id"], message["room_id"])
+            run(message["user_id"], message["room_id"], message.get("again", 0))

@@ -1,4 +1,4 @@
-"""Call push gateways: tell phones of events, and how much is unread."""
+"""Call push gateways: notify phones of events, and send unread counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tell connections what is new, and note that connections which ended are gone."""
+"""Send updates to WebSockets, and record that closed ones are gone."""
 
 from __future__ import annotations
 

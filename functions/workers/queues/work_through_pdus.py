@@ -1,4 +1,4 @@
-"""Work through events that other servers sent: those of one room, one worker at a time."""
+"""Process events that other servers sent, those of one room by one worker at a time."""
 
 from __future__ import annotations
 

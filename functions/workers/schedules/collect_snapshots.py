@@ -1,4 +1,4 @@
-"""Delete parts of state snapshots that nothing leads to."""
+"""Delete nodes of state snapshots to which nothing refers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,10 @@
-"""Delete rooms that all have left, messages that are older than rooms keep them, and files nobody uses."""
+"""Delete rooms that all users have left, messages older than their rooms allow, unused files, and the rest of
+accounts whose closing stopped halfway.
+"""
 
 from __future__ import annotations
 
+from murmuration.accounts.management import finish_closing
 from murmuration.endpoint.workers import schedule_worker
 from murmuration.media.unused import delete_unused_media
 from murmuration.rooms.lifecycle.deletion import delete_empty_rooms
@@ -15,3 +18,4 @@ def handler() -> None:
     delete_empty_rooms(budget_ms=BUDGET_MS)
     purge_rooms(budget_ms=BUDGET_MS)
     delete_unused_media(budget_ms=BUDGET_MS)
+    finish_closing()

@@ -1,4 +1,4 @@
-"""Try again what needs other servers: events that could not be judged, and device lists."""
+"""Try again what needs other servers: events that couldn't be judged, and device lists."""
 
 from __future__ import annotations
 

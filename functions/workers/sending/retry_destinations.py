@@ -1,4 +1,4 @@
-"""Queue attempts for servers that are owed something, and the sending of receipts that wait."""
+"""Queue attempts for servers that are behind, and the sending of waiting receipts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Send events to other servers: new ones to many servers, or what is owed to one that was behind."""
+"""Send events to other servers: new ones to many servers, or the backlog to one server."""
 
 from __future__ import annotations
 

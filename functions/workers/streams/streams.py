@@ -1,4 +1,5 @@
-"""Wake clients that wait for receipts, typing, account data and messages; spread presence and reading.
+"""Wake clients that wait for receipts, typing, account data and messages; tell others of presence and
+receipts.
 
 Other servers get EDUs about typing, receipts, presence and changes of devices.
 """

@@ -11,6 +11,7 @@ from murmuration.federation.devices.lists import look_up
 from murmuration.federation.ephemera import sending, taking
 from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 from murmuration.settings import settings
+from murmuration.storage.keys.remote_devices import RemoteDevices
 from tests.budgets.meter import Meter, Spent
 from tests.federation.devices.elsewhere import Elsewhere
 from tests.federation.devices.test_ephemera import receipt_edu, type_edu
@@ -44,7 +45,7 @@ def test_a_question_about_tracked_users(alice: Client, elsewhere: Elsewhere, roo
     devices(alice, elsewhere.bob)
     with Meter() as meter:
         found, _ = look_up(UserId(str(alice.user_id)), {elsewhere.name: {elsewhere.bob: []}}, 5)
-    assert set(found[UserId(elsewhere.bob)].devices) == {"PHONE"}
+    assert set(RemoteDevices.decode(found[UserId(elsewhere.bob)]).devices) == {"PHONE"}
     assert within(meter.spent, 1, 2, 0), str(meter.spent)
 
 

@@ -6,7 +6,6 @@ everything, each message by one ID, and no one-time key may be given away twice.
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import pytest
 
 from murmuration.protocol.identifiers import UserId
 from murmuration.storage.live.streams import user_stream
-from tests.faults import Way, fault
+from tests.faults import Do, Look, stop_everywhere
 from tests.federation.devices.conftest import encrypted_room
 from tests.federation.devices.elsewhere import Elsewhere, Streams
 from tests.federation.devices.test_announcing import UPDATE, chain, rename
@@ -26,9 +25,6 @@ from tests.federation.peers import Worker
 from tests.in_process import Client
 from tests.keys.crypto import KeyPair, one_time_keys
 from tests.logged_in import log_in
-
-Do = Callable[[], Any]
-Look = Callable[[], Any]
 
 
 @dataclass
@@ -126,25 +122,5 @@ def test_what_was_interrupted_and_repeated_is_done(
         workers.skip(encrypted_room(alice, elsewhere).room_id)
         return prepare(Scene(alice, elsewhere, make_elsewhere(), workers, Streams(workers)))
 
-    do, look = begin()
-    with fault(0) as whole:
-        do()
-    expected = str(look())
+    whole = stop_everywhere(begin)
     assert ("SendMessageBatch" in whole.operations) == (prepare is not claimed_keys)
-    for number, way in itertools.product(range(1, whole.writes + 1), Way):
-        if way is Way.TWICE and whole.operations[number - 1] == "TransactWriteItems":
-            continue
-        do, look = begin()
-        with fault(number, way):
-            failed = _fails(do)
-        if failed:
-            do()
-        assert str(look()) == expected, f"write {number} of {whole.operations} {way.value}"
-
-
-def _fails(do: Do) -> bool:
-    try:
-        do()
-    except Exception:  # noqa: BLE001 - whoever asked for it repeats it, whatever it was
-        return True
-    return False

@@ -41,7 +41,7 @@ def devices(client: Client, user_id: str) -> set[str]:
 
 
 def newest_entry(room: Mirror) -> Any:
-    """The newest item of the room's log."""
+    """Return the newest item of the room's log."""
     return dynamodb.query("room-log", "room_id = :room", {":room": room.room_id})[-1]
 
 
@@ -215,6 +215,25 @@ def test_a_restored_server_uses_ids_again(
     assert worker.run() == 1
     assert told.changed() == {elsewhere.bob}
     assert devices(alice, elsewhere.bob) == {"PHONE", "TABLET", "LAPTOP"}
+
+
+def test_some_servers_only_say_that_something_changed(
+    alice: Client, elsewhere: Elsewhere, told: Told, worker: Worker
+) -> None:
+    """As servers of Conduit's family do: always the same update, of a device that doesn't exist."""
+    elsewhere.stream_id = 1
+    hint = {"user_id": elsewhere.bob, "device_id": "placeholder", "stream_id": 1, "prev_id": []}
+    known = set()
+    for device_id in "ABC":
+        elsewhere.log_in(device_id)
+        elsewhere.stream_id = 1
+        if not known:
+            devices(alice, elsewhere.bob)
+        known.add(device_id)
+        elsewhere.tell(hint)
+        assert worker.run() == 1
+        assert told.changed() == (set() if device_id == "A" else {elsewhere.bob})
+        assert devices(alice, elsewhere.bob) == known
 
 
 def test_what_doesnt_follow_has_all_asked_for(
@@ -432,7 +451,7 @@ def test_whatever_is_lost_is_noticed(changes: list[tuple[str, bool]], data: st.D
         if data.draw(st.integers(0, 9)) == 0:
             is_whole = False
             continue
-        found = DeviceList(bob, 1, True, tuple(known[1]), known[0], 0, False)
+        found = DeviceList(bob, 1, True, tuple(known[1]), known[0].encode(), 0, False)
         after = updates._after(found, [update, update], updates._with_update)
         assert (after is not None) == is_whole
         if after is None:

@@ -15,7 +15,6 @@ from tests.accounts.conftest import configure
 from tests.federation.asking import Peer, viewer_secret
 from tests.federation.network import Network, Received, Reply
 from tests.federation.remote import Remote
-from tests.in_process import Client
 
 __all__ = ["configure", "viewer_secret"]
 NOT_FOUND = Reply({"errcode": "M_NOT_FOUND", "error": "Unknown"}, 404)
@@ -69,7 +68,7 @@ class Elsewhere(Remote):
         }  # fmt: skip
 
     def room(self, name: str, **more: Any) -> str:
-        """A room that is no space."""
+        """Return a room that is no space."""
         shown = self.summary(name, **more)
         self.spaces[shown["room_id"]] = {
             "room": {**shown, "children_state": []}, "children": [], "inaccessible_children": [],
@@ -79,7 +78,7 @@ class Elsewhere(Remote):
     def space(
         self, name: str, children: list[dict[str, Any]], told: list[Any] | None = None, **more: Any
     ) -> str:
-        """A space; of its children it tells the summaries `told`."""
+        """Return a space; of its children it tells the summaries `told`."""
         shown = self.summary(name, room_type="m.space", **more)
         self.spaces[shown["room_id"]] = {
             "room": {**shown, "children_state": children},
@@ -107,13 +106,3 @@ def elsewhere(make_elsewhere: Callable[[str], Elsewhere]) -> Elsewhere:
 @pytest.fixture
 def peer(elsewhere: Elsewhere) -> Peer:
     return Peer(elsewhere)
-
-
-@pytest.fixture
-def alice(make_client: Callable[..., Client]) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: Callable[..., Client]) -> Client:
-    return make_client("bob")

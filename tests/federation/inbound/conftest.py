@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from local_cloud.aws.sqs import Sqs
@@ -13,13 +11,7 @@ from murmuration.settings import settings
 from murmuration.storage.servers import parked_pdus
 from tests.federation.network import Network
 from tests.federation.peers import SECRET, Peer, Worker, make_peer
-from tests.in_process import Client
 from tests.sync.conftest import sqs  # noqa: F401 - a fixture
-
-
-@pytest.fixture
-def alice(make_client: Callable[..., Client]) -> Client:
-    return make_client("alice")
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +35,7 @@ def third(network: Network, fresh_name: str) -> Peer:
 
 @pytest.fixture
 def worker(sqs: Sqs) -> Worker:  # noqa: F811 - pytest's way
-    """The worker, without the PDUs that earlier tests left parked."""
+    """Return the worker, without the PDUs that earlier tests left parked."""
     for item in dynamodb.scan(parked_pdus.TABLE):
         dynamodb.execute(dynamodb.delete(parked_pdus.TABLE, {"pk": item["pk"], "sk": item["sk"]}))
     return Worker(sqs)

@@ -5,7 +5,6 @@ The queue's worker has tests of its own (`test_stopping.py`). Here are the ways 
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 
 from murmuration.protocol.identifiers import DeviceId, UserId
-from tests.faults import Way, fault
+from tests.faults import Do, Look, stop_everywhere
 from tests.federation.devices.conftest import encrypted_room, make_elsewhere
 from tests.federation.devices.elsewhere import Elsewhere
 from tests.federation.devices.test_ephemera import ephemeral, receipt_edu
@@ -56,12 +55,8 @@ class Scene:
         self.worker.run()
 
 
-Do = Callable[[], Any]
-Look = Callable[[], Any]
-
-
 def update_of_a_device(scene: Scene) -> tuple[Do, Look]:
-    """The update follows one that was fetched with the whole list, so its place is known."""
+    """Return the update follows one that was fetched with the whole list, so its place is known."""
     scene.elsewhere.log_in("PHONE")
     devices(scene.alice, scene.bob)
     scene.deliver(scene.elsewhere.log_in("LAPTOP"))
@@ -136,7 +131,7 @@ def parked_event(scene: Scene) -> tuple[Do, Look]:
 
 
 def whole_transaction(scene: Scene) -> tuple[Do, Look]:
-    """A transaction with events of two rooms and with EDUs that are stored.
+    """Return a transaction with events of two rooms and with EDUs that are stored.
 
     The first room's events need several messages in the queue.
     """
@@ -196,30 +191,10 @@ def test_what_was_interrupted_and_repeated_is_done(
         alice, elsewhere = log_in(UserId(fresh_user_id("alice")), DeviceId("ALICE")), make_elsewhere()
         return prepare(Scene(alice, elsewhere, encrypted_room(alice, elsewhere), worker, clock))
 
-    do, look = begin()
-    with fault(0) as whole:
-        do()
-    expected = _named(look())
+    whole = stop_everywhere(begin, _named)
     assert ("SendMessage" in whole.operations) == (prepare in QUEUING)
-    for number, way in itertools.product(range(1, whole.writes + 1), Way):
-        if way is Way.TWICE and whole.operations[number - 1] == "TransactWriteItems":
-            continue
-        do, look = begin()
-        with fault(number, way):
-            failed = _fails(do)
-        if failed:
-            do()
-        assert _named(look()) == expected, f"write {number} of {whole.operations} {way.value}"
-
-
-def _fails(do: Do) -> bool:
-    try:
-        do()
-    except Exception:  # noqa: BLE001 - whoever asked for it repeats it, whatever it was
-        return True
-    return False
 
 
 def _named(seen: Any) -> str:
-    """What was seen, without what differs from scene to scene."""
+    """Return what was seen, without what differs from scene to scene."""
     return re.sub(r"@bob:[\w.-]+", "bob", str(seen))

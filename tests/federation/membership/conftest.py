@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from tests.federation.asking import Peer, viewer_secret
 from tests.federation.hosting import Host
 from tests.federation.network import Network
 from tests.federation.remote import Remote
-from tests.in_process import Client
 
 __all__ = ["viewer_secret"]
 
@@ -30,18 +28,8 @@ def peer(remote: Remote) -> Peer:
 
 
 @pytest.fixture
-def alice(make_client: Callable[..., Client]) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: Callable[..., Client]) -> Client:
-    return make_client("bob")
-
-
-@pytest.fixture
 def host(network: Network, viewer_secret: None, fresh_name: str) -> Host:
-    """A server with rooms of its own."""
+    """Return a server with rooms of its own."""
     return Host(Remote(ServerName(f"host.{fresh_name}")), network)
 
 

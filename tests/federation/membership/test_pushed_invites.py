@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from murmuration.aws import queues
 from murmuration.protocol.identifiers import UserId
-from murmuration.settings import settings
 from murmuration.storage.users import unread
 from tests.federation.hosting import Host, HostedRoom
 from tests.federation.membership.test_invites import invite
 from tests.in_process import Client, segment
-from tests.push.gateway import Gateway, Workers, running
+from tests.push.gateway import Gateway, Workers, gateway
 from tests.push.test_gateways import add_pusher
 from tests.rooms.people import V3, leave, ok
 
+__all__ = ["gateway"]
 Jobs = list[dict[str, Any]]
-
-
-@pytest.fixture
-def gateway(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
-    monkeypatch.setenv("MURMURATION_PUSH_PRIVATE_GATEWAYS", "on")
-    settings.cache_clear()
-    yield from running(Gateway)
-    monkeypatch.undo()
-    settings.cache_clear()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ Everybody has to see the same afterwards.
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from murmuration.rooms.room import Room
 from murmuration.storage.rooms import member_index
 from murmuration.storage.servers import join_jobs
 from murmuration.storage.users import memberships
-from tests.faults import Way, fault
+from tests.faults import fault, ways_to_stop
 from tests.federation.asking import Peer
 from tests.federation.hosting import Host, HostedRoom
 from tests.federation.membership.test_invites import send_invite
@@ -71,7 +70,9 @@ class Scene:
         self.begin()
 
     def picture(self) -> str:
-        """What Alice is told from now on and anew, and what is stored of both rooms, with names for IDs."""
+        """Return what Alice is told from now on and anew, and what is stored of both rooms, with
+        names for IDs.
+        """
         seen: list[Any] = [ok(self.alice.get(f"{V3}/sync", since=since)) for since in (self.since, None)]
         for room_id in (self.ours, RoomId(self.theirs.room_id)):
             row = memberships.read_membership(UserId(self.alice.user_id), room_id)
@@ -97,7 +98,7 @@ def _lasting(value: Any) -> Any:
 
 
 def _renamed(text: str) -> str:
-    """The text with events called by numbers, in their order."""
+    """Return the text with events called by numbers, in their order."""
     numbers: dict[str, int] = {}
     return _EVENT.sub(lambda found: f"event {numbers.setdefault(found[0], len(numbers))}", text)
 
@@ -166,7 +167,7 @@ OPERATIONS: tuple[Operation, ...] = (
 
 
 def _carry_out(operation: Callable[[], Answer]) -> int:
-    """The status of the answer; 500 where a worker fails."""
+    """Return the status of the answer; 500 where a worker fails."""
     try:
         return operation().status
     except Exception:  # noqa: BLE001 - the queue repeats it whatever it was
@@ -184,9 +185,7 @@ def test_what_was_interrupted_and_repeated_is_done_once(
         assert _carry_out(operation) == 200
     expected = scene.picture()
     assert whole.writes > 0
-    for number, way in itertools.product(range(1, whole.writes + 1), Way):
-        if way is Way.TWICE and whole.operations[number - 1] == "TransactWriteItems":
-            continue
+    for number, way in ways_to_stop(whole):
         scene = Scene(make_client, host)
         operation = prepare(scene)
         with fault(number, way):

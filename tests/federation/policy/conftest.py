@@ -12,7 +12,7 @@ import pytest
 from murmuration.protocol.events import Event
 from murmuration.protocol.identifiers import ServerName
 from murmuration.protocol.pdus.signing import SigningKey, sign_event
-from tests.federation.inbound.conftest import _viewer_secret, alice, worker
+from tests.federation.inbound.conftest import _viewer_secret, worker
 from tests.federation.network import Network, Received, Reply
 from tests.federation.peers import Peer, make_peer, share_room
 from tests.in_process import Client
@@ -20,7 +20,7 @@ from tests.rooms.other_servers import Mirror, key_of
 from tests.rooms.people import set_state
 from tests.sync.conftest import sqs
 
-__all__ = ["_viewer_secret", "alice", "sqs", "worker"]
+__all__ = ["_viewer_secret", "sqs", "worker"]
 SIGN = "/_matrix/policy/v1/sign"
 SPAM = Reply({"errcode": "M_FORBIDDEN", "error": "This looks like spam", "example.score": 7}, 400)
 
@@ -50,7 +50,7 @@ class PolicyServer(Peer):
         return str(signed["signatures"][self.name]["ed25519:policy_server"])
 
     def endorse(self, event: Event) -> Event:
-        """The event with this server's policy signature, as its sender's server would have got it."""
+        """Return the event with this server's policy signature, as its sender's server would have got it."""
         given = event.pdu["signatures"]
         own = {**given.get(self.name, {}), "ed25519:policy_server": self.signature(event.pdu)}
         pdu: Any = {**event.pdu, "signatures": {**given, self.name: own}}
@@ -89,12 +89,7 @@ def guard(client: Client, mirror: Mirror, policy: PolicyServer, **changes: Any) 
 
 @pytest.fixture
 def mirror(alice: Client, peer: Peer, policy: PolicyServer) -> Mirror:
-    """A room of Alice's with Bob of another server, and a policy server, which has a user in it."""
+    """Return a room of Alice's with Bob of another server, and a policy server, which has a user in it."""
     made = share_room(alice, peer, policy)
     guard(alice, made, policy)
     return made
-
-
-@pytest.fixture
-def bob(make_client: Callable[..., Client]) -> Client:
-    return make_client("bob")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from graphlib import TopologicalSorter
 from typing import Any
 
 import pytest
 
+from infra_cdk.rehearsal.order import named
 from infra_shared.apis import PARTS
 from tests.infra.conftest import REST, StackWith, Synthesised
 
@@ -20,7 +21,7 @@ FUNCTION = "AWS::Lambda::Function"
 
 
 def dependencies(stack: Synthesised) -> dict[str, set[str]]:
-    """What each resource waits for: by DependsOn, or because it refers to it.
+    """Return what each resource waits for: by DependsOn, or because it refers to it.
 
     What is in a nested stack waits for all that the nested stack waits for, which itself waits for what is
     in it.
@@ -36,32 +37,13 @@ def dependencies(stack: Synthesised) -> dict[str, set[str]]:
 def _within(template: Mapping[str, Any], waited_for: set[str]) -> dict[str, set[str]]:
     resources = template["Resources"]
     return {
-        name: waited_for | {other for other in _named(found) if other in resources}
+        name: waited_for | {other for other in named(found) if other in resources}
         for name, found in resources.items()
     }
 
 
-def _named(value: Any) -> Iterator[str]:
-    match value:
-        case {"DependsOn": found, **rest}:
-            yield from [found] if isinstance(found, str) else found
-            yield from _named(rest)
-        case {"Ref": str(name)}:
-            yield name
-        case {"Fn::GetAtt": [str(name), *_]}:
-            yield name
-        case {"Fn::Sub": str(text)}:
-            yield from (name.partition(".")[0] for name in re.findall(r"\$\{([^}!]+)\}", text))
-        case dict():
-            for inner in value.values():
-                yield from _named(inner)
-        case list():
-            for inner in value:
-                yield from _named(inner)
-
-
 def _before(graph: Mapping[str, set[str]]) -> dict[str, set[str]]:
-    """All that is there before each resource."""
+    """Return all that is there before each resource."""
     found: dict[str, set[str]] = {}
     for name in TopologicalSorter(graph).static_order():
         found[name] = set().union(*(found[other] | {other} for other in graph[name]))
@@ -69,7 +51,9 @@ def _before(graph: Mapping[str, set[str]]) -> dict[str, set[str]]:
 
 
 def waves(stack: Synthesised) -> list[list[str]]:
-    """The functions that can be made at the same time, in order, if each wave ends before the next begins."""
+    """Return the functions that can be made at the same time, in order, if each wave ends before
+    the next begins.
+    """
     graph = dependencies(stack)
     kinds = {name: found["Type"] for name, found in stack.resources.items()}
     level: dict[str, int] = {}
@@ -165,3 +149,16 @@ def test_apis_and_their_deployments_are_made_one_by_one(stack_with: StackWith, a
         assert len(made) == len(PARTS) + (api == "http")  # which has a REST API beside
         ordered = sorted(made, key=lambda name: len(before[name] & set(made)))
         assert [len(before[name] & set(made)) for name in ordered] == list(range(len(made)))
+
+
+def test_tables_with_indexes_are_made_one_by_one(stack: Synthesised) -> None:
+    """DynamoDB refuses to make several of them at once."""
+    before = _before(dependencies(stack))
+    tables = stack.of_type("AWS::DynamoDB::Table")
+    indexed = {
+        name
+        for name, found in tables.items()
+        if {"LocalSecondaryIndexes", "GlobalSecondaryIndexes"} & set(found["Properties"])
+    }
+    assert len(indexed) > 1
+    assert sorted(len(before[name] & indexed) for name in indexed) == list(range(len(indexed)))

@@ -52,14 +52,16 @@ def test_the_routes_are_those_that_the_files_declare(stack_with: StackWith, api:
         for route in _declared_routes(path):
             declared[route] = physical_names()[".".join(path.with_suffix("").parts)]
     routed = stack_with(**(REST if api == "rest" else {})).routes()
-    fallback = routed["/{proxy+}", "x-amazon-apigateway-any-method"]
-    by_fallback = {route for route, name in routed.items() if name == fallback}
-    assert {route: name for route, name in routed.items() if route not in by_fallback} == {
+    rest = "x-amazon-apigateway-any-method"
+    fallback = routed["/{proxy+}", rest]
+    assert {route: name for route, name in routed.items() if route[1] != rest} == {
         route: name for route, name in declared.items() if name != fallback
     }
     # An HTTP API has no paths for large uploads; what comes to the REST API beside has one method each.
     paths = {path for path, _ in routed if api == "rest" or not path.startswith(uploads.PREFIX)}
-    assert by_fallback == {(path, "x-amazon-apigateway-any-method") for path in paths}
+    by_get = {(path, rest): routed.get((path, "get"), fallback) for path in paths}
+    by_get["/", rest] = routed["/", rest]  # each API has it, and only one has the page
+    assert {route: name for route, name in routed.items() if route[1] == rest} == by_get
 
 
 @pytest.mark.parametrize("api", ["http", "rest"])
@@ -79,7 +81,7 @@ def test_each_method_has_one_response_for_a_status_code(stack_with: StackWith, a
 
 
 def _declared_routes(path: Path) -> Iterator[tuple[str, str]]:
-    """The method and path of the file's decorator, read from its source."""
+    """Yield the method and path of the file's decorator, read from its source."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "endpoint":
             names = vars(importlib.import_module(".".join(path.with_suffix("").parts)))
@@ -93,7 +95,7 @@ def _declared_routes(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _value(node: ast.expr, names: dict[str, Any]) -> Any:
-    """What an argument of a decorator is, where the file may have a name for a part of it."""
+    """Return what an argument of a decorator is, where the file may have a name for a part of it."""
     return eval(ast.unparse(node), dict(names))
 
 
@@ -267,7 +269,7 @@ def test_the_bucket_is_private_encrypted_and_tls_only(stack: Synthesised) -> Non
 
 
 def reserved_in(stack: Synthesised) -> dict[str, int]:
-    """The functions with a concurrency of their own, by the names of their handlers."""
+    """Return the functions with a concurrency of their own, by the names of their handlers."""
     return {
         found["Handler"].removeprefix("functions.").removesuffix(".handler"): found[
             "ReservedConcurrentExecutions"

@@ -1,4 +1,4 @@
-"""Messages from device to device, delivered once.
+"""To-device messages, delivered once.
 
 https://spec.matrix.org/v1.19/client-server-api/#send-to-device-messaging
 """
@@ -22,8 +22,8 @@ MAX_EVENT_BYTES = 65_536
 
 
 SendOn = Callable[[str, UserId, str, Mapping[Target, Content], int], None]
-"""Sends messages to other servers: the request's name, the sender, the type, the contents, and when it
-came."""
+"""A function that sends messages to other servers. It gets the request's name, the sender, the type, the
+contents, and when the request came."""
 
 
 def _drop(*_: object) -> None:
@@ -41,10 +41,10 @@ def send_to_device(
 ) -> None:
     """Send each device named in `body["messages"]` its message, once for each transaction ID.
 
-    Messages that wait for a device come to it in the order of `received_ms`, the time at which their requests
-    reached the gateway. Messages for users of other servers go to `send_on`, with a key that is the same for
-    a repetition. Raises MissingParam, BadJson, InvalidParam, TooLarge, and LimitExceeded if the budget
-    doesn't suffice for all devices.
+    A device gets its waiting messages in the order of `received_ms`, the time at which their requests reached
+    the gateway. Messages for users of other servers go to `send_on`, with a key that is the same for a
+    repetition. Raises MissingParam, BadJson, InvalidParam, TooLarge, and LimitExceeded if the budget isn't
+    enough for all devices.
     """
     local, remote = _events(requester.user_id, event_type, body)
     key = storage.transaction_key(requester.user_id, requester.device_id, event_type, txn_id)

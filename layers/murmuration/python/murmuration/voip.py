@@ -21,8 +21,8 @@ SECRET = "turn-secret"  # noqa: S105 - a parameter's name
 def get_turn_server(user_id: UserId) -> Answer:
     """Return credentials for the deployment's TURN servers; an empty object if it has none.
 
-    The TURN server shares a secret with us and needs no account for each user: the username contains the time
-    (seconds) at which it expires, the password is its HMAC-SHA1 under the secret.
+    The TURN server shares a secret with this server and needs no account for each user: the username contains
+    the time (seconds) at which it expires, the password is its HMAC-SHA1 under the secret.
     """
     config = settings()
     if not config.turn_uris:

@@ -42,13 +42,15 @@ class Proof:
     is_admin: bool
 
 
-def prove_by_password(fields: Body, *, source_ip: str = "", expected: str | None = None) -> Proof:
+def prove_by_password(
+    fields: Body, *, source_ip: str = "", expected: str | None = None, even_closing: bool = False
+) -> Proof:
     """Return the account whose identifier and password `fields` hold.
 
     `source_ip` is the client's address. `expected` is the user whom a token or another stage has already
-    proved; the password has to be that user's. Every place that checks a password uses this function, so each
-    attempt is counted before the password is hashed, even if the user doesn't exist. If the password is
-    right, the attempt isn't counted.
+    proved; the password has to be that user's. `even_closing` allows an account whose closing has stopped
+    halfway. Every place that checks a password uses this function, so each attempt is counted before the
+    password is hashed, even if the user doesn't exist. If the password is right, the attempt isn't counted.
 
     Raises Forbidden for an unknown user or a wrong password, with the same message and after about the same
     time; UserDeactivated; LimitExceeded after several failures; MissingParam, BadJson, InvalidParam.
@@ -60,13 +62,15 @@ def prove_by_password(fields: Body, *, source_ip: str = "", expected: str | None
     if expected not in (None, user_id):
         raise Forbidden(_WRONG)
     who = user_id or _stranger(fields)
-    account = _account_by_password(who, password, source_ip, is_known=expected is not None)
+    account = _account_by_password(
+        who, password, source_ip, is_known=expected is not None, even_closing=even_closing
+    )
     if account is None:
         raise Forbidden(_WRONG)
     if expected is not None and source_ip:
         rate_limits.give_back("login", source_ip, taken_ms)
     login_guesses.remember_network(account, source_ip)
-    return Proof(account["user_id"], account["password_hash"], bool(account.get("admin")))
+    return Proof(account["user_id"], _hash(account), bool(account.get("admin")))
 
 
 def is_right_password(user_id: UserId, password: str, *, source_ip: str) -> bool:
@@ -77,20 +81,28 @@ def is_right_password(user_id: UserId, password: str, *, source_ip: str) -> bool
     return _account_by_password(user_id, password, source_ip, is_known=False) is not None
 
 
-def _account_by_password(who: str, password: str, source_ip: str, *, is_known: bool) -> AccountItem | None:
+def _account_by_password(
+    who: str, password: str, source_ip: str, *, is_known: bool, even_closing: bool = False
+) -> AccountItem | None:
     """Return the account of `who` if the password is right; None if it is wrong or there is no such account.
 
     `who` is a user ID or a key that `_stranger` made. `is_known` says that the request has proved in another
-    way that it comes from the user. Raises UserDeactivated, LimitExceeded.
+    way that it comes from the user. `even_closing` allows an account whose closing has stopped halfway.
+    Raises UserDeactivated, LimitExceeded.
     """
     guess = login_guesses.take(who, source_ip, is_known=is_known)
     account = accounts.read_account(UserId(who)) if who.startswith("@") else None
-    if account is not None and "deactivated_ms" in account:
+    if account is not None and "deactivated_ms" in account and not (even_closing and _hash(account)):
         raise UserDeactivated("This account has been deactivated")
-    if not passwords.matches(password, account.get("password_hash") if account else None):
+    if not passwords.matches(password, (_hash(account) or None) if account else None):
         return None
     guess.give_back()
     return account
+
+
+def _hash(account: AccountItem) -> str:
+    """Return the hash of an account's password; empty if it has none."""
+    return str(account.get("password_hash") or account.get("closing_hash") or "")
 
 
 def _stranger(fields: Body) -> str:

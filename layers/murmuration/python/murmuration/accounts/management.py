@@ -6,6 +6,7 @@ https://spec.matrix.org/v1.19/client-server-api/#legacy-account-management
 from __future__ import annotations
 
 import hmac
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -32,6 +33,9 @@ from murmuration.storage.users import accounts, delayed_events, profiles, subjec
 
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import UserId
+
+CLOSING_MS = 600_000
+"""How long a closing may take until it counts as stopped."""
 
 
 def change_password(requester: Requester | None, attempt: Attempt) -> Answer:
@@ -78,8 +82,9 @@ def deactivate_account(requester: Requester | None, attempt: Attempt) -> Answer:
     """Deactivate an account permanently: delete its login, devices, rooms, profile and data.
 
     Without an access token, the password identifies the user. If the work stops halfway, the same request
-    continues it: the requester's device is deleted last. Raises UserInteractiveAuthRequired, BadJson and what
-    `authorise` raises. https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate
+    continues it: the requester's device and the password are deleted last. A worker continues it, too. Raises
+    UserInteractiveAuthRequired, BadJson and what `authorise` raises.
+    https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate
     """
     erase = _boolean(attempt, "erase", default=False)
     user_id = _deactivated_before(requester) or _authorised(requester, attempt).user_id
@@ -99,7 +104,7 @@ def close_account(user_id: UserId, *, erase: bool = False, last_device: str | No
     from murmuration.rooms.reading.erasures import erase_in_rooms
 
     try:
-        accounts.deactivate(user_id, at_ms=now_ms(), erase=erase)
+        accounts.begin_closing(user_id, at_ms=now_ms(), erase=erase)
     except ConditionFailed as error:
         raise NotFound(f"There is no user {user_id}") from error
     devices.remove_all_devices(user_id, spare=last_device)
@@ -113,6 +118,17 @@ def close_account(user_id: UserId, *, erase: bool = False, last_device: str | No
     accounts.purge_user_data(user_id)
     devices.remove_all_devices(user_id)
     delayed_events.purge(user_id)
+    accounts.end_closing(user_id)
+
+
+def finish_closing() -> None:
+    """Go on with accounts whose closing stopped halfway. One that fails doesn't keep others from it."""
+    for user_id in accounts.read_closing(now_ms() - CLOSING_MS):
+        account = accounts.read_account(user_id)
+        try:
+            close_account(user_id, erase=account is not None and account.get("erased", False))
+        except Exception:
+            logging.getLogger("murmuration.accounts").exception("an account wasn't closed")
 
 
 def reset_password(user_id: UserId, password: str) -> None:

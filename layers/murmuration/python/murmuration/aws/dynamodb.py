@@ -19,7 +19,7 @@ from murmuration.aws.concurrency import parallel
 from murmuration.protocol.errors import Unavailable
 from murmuration.settings import settings
 
-__all__ = ["Item", "StoredItem"]  # names of `attributes` that all who read and write need
+__all__ = ["Item", "StoredItem"]  # names of `attributes` that all readers and writers need
 Storable: TypeAlias = "str | int | bytes | Sequence[Storable] | Mapping[str, Storable] | Set[str] | None"
 """The types that a value of an item may have. Floating-point numbers aren't supported."""
 Key: TypeAlias = "Mapping[str, Storable]"
@@ -168,6 +168,17 @@ def query_page(
             parameters[name] = value
     response = call("dynamodb", "Query", parameters)
     return _page(response)
+
+
+def query_pages(table: str, condition: str, values: Values, **options: Any) -> Iterator[Page]:
+    """Yield the pages of a query to its end. Each is one request, made when the page is asked for."""
+    after: Item | None = None
+    while True:
+        page = query_page(table, condition, values, after=after, **options)
+        yield page
+        after = page.more
+        if after is None:
+            return
 
 
 def query(table: str, condition: str, values: Values, **options: Any) -> list[Item]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from murmuration.aws.calls import count_object
 from murmuration.settings import settings
+
+if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
 
 RESPONSE_HEADERS = {
     "Content-Type": "response-content-type",
@@ -54,8 +57,10 @@ def put(key: str, data: bytes | IO[bytes], content_type: str, *, encoding: str =
     client().put_object(Bucket=settings().media_bucket, Key=key, Body=data, ContentType=content_type, **more)
 
 
-def signed_path(key: str, seconds: int, *, headers: Mapping[str, str] | None = None) -> str:
-    """Return a path and query with which anybody may read an object for `seconds`.
+def signed_path(
+    key: str, seconds: int, *, headers: Mapping[str, str] | None = None, method: str = "GET"
+) -> str:
+    """Return a path and query with which anybody may read an object for `seconds`, or its headers (HEAD).
 
     CloudFront passes such a request to the bucket, so clients use the path at the server's own address.
     `headers` may name headers of RESPONSE_HEADERS; the bucket then sends these instead of the object's own.
@@ -72,7 +77,7 @@ def signed_path(key: str, seconds: int, *, headers: Mapping[str, str] | None = N
     more = {said: wanted[name] for name, said in RESPONSE_HEADERS.items() if wanted.get(name)}
     query = f"?{urlencode(more, quote_via=quote, safe='')}" if more else ""
     url = f"https://{settings().media_bucket}.s3.{region}.amazonaws.com/{key}{query}"
-    request = AWSRequest("GET", url)
+    request = AWSRequest(method, url)
     S3SigV4QueryAuth(session().get_credentials(), "s3", region, expires=seconds).add_auth(request)
     parts = urlsplit(request.url)
     return f"{parts.path}?{parts.query}"
@@ -135,7 +140,7 @@ def _copy(s3: Any, key: str, target: str, content_type: str, **condition: str) -
     return True
 
 
-def _is_missing(error: Any) -> bool:
+def _is_missing(error: ClientError) -> bool:
     return error.response["Error"]["Code"] in ("404", "NoSuchKey")
 
 

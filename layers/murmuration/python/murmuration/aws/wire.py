@@ -16,12 +16,15 @@ import time
 from base64 import b64encode
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from murmuration.aws.calls import Answer as ServiceAnswer
 from murmuration.aws.calls import Parameters, ServiceError, Unreachable
 from murmuration.aws.http1 import Answer, Connection, ProtocolError
+
+if TYPE_CHECKING:
+    import ssl
 
 PROTOCOLS = {
     "dynamodb": ("DynamoDB_20120810", "application/x-amz-json-1.0"),
@@ -177,13 +180,13 @@ def _signing_key(secret: str, *parts: str) -> bytes:
 
 
 @functools.cache
-def _tls() -> Any:
+def _tls() -> ssl.SSLContext:
     import ssl
 
     return ssl.create_default_context(cafile=_authorities(ssl.get_default_verify_paths()))
 
 
-def _authorities(known: Any) -> str | None:
+def _authorities(known: ssl.DefaultVerifyPaths) -> str | None:
     """Return the file of trusted certificate authorities: a configured one, None for the system's, or
     botocore's.
     """

@@ -58,7 +58,7 @@ def _room(room: JsonObject) -> Iterator[Update]:
             yield from ({name: piece} for piece in _events(room[name]))
 
 
-def _events(section: Any) -> Iterator[Any]:
+def _events(section: object) -> Iterator[object]:
     """Yield a section event by event, if it has events. Its other fields come with the first one."""
     if not isinstance(section, Mapping) or not isinstance(section.get("events"), list):
         yield section
@@ -79,11 +79,11 @@ def _merge(into: Update, fragment: JsonObject) -> None:
             into[name] = _copy(value)
 
 
-def _copy(value: Any) -> Any:
+def _copy(value: object) -> object:
     if isinstance(value, Mapping):
         return {name: _copy(inner) for name, inner in value.items()}
     return list(value) if isinstance(value, list) else value
 
 
-def _size(value: Any) -> int:
+def _size(value: object) -> int:
     return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()) + 1

@@ -13,13 +13,13 @@ from murmuration.endpoint.metrics import request_metrics
 from murmuration.endpoint.ports import connect_ports
 from murmuration.endpoint.request import Request
 from murmuration.endpoint.routes import Auth, Http
-from murmuration.protocol.errors import MatrixError, Unrecognized
+from murmuration.protocol.errors import MatrixError, MethodNotAllowed, Unrecognized
 from murmuration.protocol.sizes import JsonText, encode
 from murmuration.settings import settings
 
 if TYPE_CHECKING:
     from murmuration.endpoint.shapes import AuthorizerAnswer, ProxyResponse
-    from murmuration.protocol.encoding.shapes import LambdaEvent
+    from murmuration.protocol.encoding.shapes import Answer, LambdaEvent
 
 CORS_HEADERS = {
     "Access-Control-Allow-Origin": "*",
@@ -67,35 +67,40 @@ class Handler:
 
     def _respond(self, request: Request) -> ProxyResponse:
         try:
-            # The fallback route serves paths of other routes too: it has no versions of its own.
-            version = (request.event.get("pathParameters") or {}).get("version")
-            if version is not None and self.route.versions and version not in self.route.versions:
-                raise Unrecognized(f"Version {version} of this endpoint is not supported")
-            if self.route.is_for_servers and not settings().federation:
-                raise Unrecognized("This server does not federate")
-            if self.route.auth is Auth.SERVER:
-                request.authenticate_server()
-            else:
-                request.authenticate(self.route.auth)
-            charge_address(request, self.route)
-            answer = self.function(request)
+            answer = self._answer(request)
         except MatrixError as error:
-            answer = _error_page(error) if self._reads_pages(request) else error_response(error)
+            for_people = self.route.for_people and "text/html" in request.headers.get("accept", "")
+            answer = error_response(error, as_page=for_people)
         except Exception:  # noqa: BLE001 - the last line of defence: nothing leaks, the log tells
             answer = _unexpected(request.event, request.context)
         response = self._proxy_response(request, answer)
         add_answer(response)
         return response
 
-    def _proxy_response(self, request: Request, answer: Any) -> ProxyResponse:
-        compressible, reads = request.accepts_gzip, request.method in ("GET", "HEAD")
+    def _answer(self, request: Request) -> Any:
+        if not self.route.serves(request.method, request.event.get("resource") or ""):
+            return answer_other(request)
+        # The fallback serves paths of other routes too: it has no versions of its own.
+        version = (request.event.get("pathParameters") or {}).get("version")
+        if version is not None and self.route.versions and version not in self.route.versions:
+            raise Unrecognized(f"Version {version} of this endpoint is not supported")
+        if self.route.is_for_servers and not settings().federation:
+            raise Unrecognized("This server does not federate")
+        if self.route.auth is Auth.SERVER:
+            request.authenticate_server()
+        else:
+            request.authenticate(self.route.auth)
+        charge_address(request, self.route)
+        return self.function(request)
+
+    def _proxy_response(self, request: Request, answer: object) -> ProxyResponse:
+        if request.method == "HEAD":
+            return _head_response(answer)
+        compressible, reads = request.accepts_gzip, request.method == "GET"
         try:
             return proxy_response(answer, compressible=compressible, reads=reads)
         except Exception:  # noqa: BLE001 - a large answer couldn't be stored
             return proxy_response(_unexpected(request.event, request.context))
-
-    def _reads_pages(self, request: Request) -> bool:
-        return self.route.for_people and "text/html" in request.headers.get("accept", "")
 
 
 def _refusing(route: Http) -> AbstractContextManager[None]:
@@ -107,18 +112,15 @@ def _refusing(route: Http) -> AbstractContextManager[None]:
     return refusing_suspended()
 
 
-def _error_page(error: MatrixError) -> Response:
-    from murmuration.pages import error_page
+def error_response(error: MatrixError, *, as_page: bool = False) -> Response:
+    """Return the standard error response of `error`, or one for people."""
+    if as_page:
+        from murmuration.pages import error_page
 
-    page = error_page(error)
-    return Response(page.body, page.status, page.headers)
-
-
-def error_response(error: MatrixError) -> Response:
-    """Return the standard error response of `error`."""
+        page = error_page(error)
+        return Response(page.body, page.status, page.headers)
     headers = {}
-    retry_after_ms = error.fields.get("retry_after_ms")
-    if error.status == 429 and isinstance(retry_after_ms, int):
+    if error.status == 429 and isinstance(retry_after_ms := error.fields.get("retry_after_ms"), int):
         headers["Retry-After"] = str(-(-retry_after_ms // 1000))
     return Response(error.body(), error.status, headers)
 
@@ -130,7 +132,7 @@ def _unexpected(event: LambdaEvent, context: Any) -> Response:
     return Response({"errcode": "M_UNKNOWN", "error": "Internal server error"}, 500)
 
 
-def proxy_response(answer: Any, *, compressible: bool = False, reads: bool = True) -> ProxyResponse:
+def proxy_response(answer: object, *, compressible: bool = False, reads: bool = True) -> ProxyResponse:
     """Return API Gateway's proxy response for a handler's answer: a Response, or the value of a JSON body.
 
     JSON over a function's 6 MB is sent compressed if it's `compressible`. If it is too large even then, it is
@@ -146,14 +148,9 @@ def proxy_response(answer: Any, *, compressible: bool = False, reads: bool = Tru
     if isinstance(response.body, JsonText):
         return _large_response(response, response.body.pieces, headers, compressible, reads)
     body = "".join(encode(response.body))
-    if len(body) > (LARGE_CHARACTERS if compresses_itself() else SMALLEST_COMPRESSED):
+    if len(body) > (LARGE_CHARACTERS if settings().api == "rest" else SMALLEST_COMPRESSED):
         return _large_response(response, [body], headers, compressible, reads)
     return {"statusCode": response.status, "headers": headers, "body": body, "isBase64Encoded": False}
-
-
-def compresses_itself() -> bool:
-    """Return whether the API in front of the functions compresses their answers."""
-    return settings().api == "rest"
 
 
 def _large_response(
@@ -161,7 +158,7 @@ def _large_response(
 ) -> ProxyResponse:
     from murmuration.endpoint.large_answers import fit
 
-    smallest = None if compresses_itself() else SMALLEST_COMPRESSED
+    smallest = None if settings().api == "rest" else SMALLEST_COMPRESSED
     large, status = fit(pieces, compressible=compressible, smallest=smallest), response.status
     if large.compressed:
         headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
@@ -169,6 +166,70 @@ def _large_response(
         status = 307 if reads else 303
         headers |= {"Location": large.location, "Cache-Control": "no-store"}
     return {"statusCode": status, "headers": headers, "body": large.body, "isBase64Encoded": large.encoded}
+
+
+# -- HEAD, and methods that no endpoint serves ------------------------------------------------------------
+
+# A path's GET function gets all methods that no other function has, so that it can answer HEAD. Other paths
+# have the fallback function for them.
+ANYWHERE = "/{proxy+}"
+"""The resource of paths that no function has."""
+
+PREFIX = "/_matrix/client/api/v1/"
+ONCE = ("createRoom", "join", "send", "redact", "invite", "leave", "kick", "ban", "unban")
+"""What may be asked for once, with a transaction ID; in rooms or besides."""
+
+
+def answer_other(request: Request) -> Answer:
+    """Answer a request with a method that the path doesn't have: a preflight.
+
+    Its address pays for it. Raises LimitExceeded, MalformedPath, Unrecognized, MethodNotAllowed.
+    """
+    charge_address(request, Http(request.method, request.path, Auth.NONE))
+    if request.method == "OPTIONS":
+        return {}
+    from murmuration.protocol.push_rules.paths import check_path
+
+    check_path(request.method, request.path)
+    advice = explain(request.method, request.path, request.resource)
+    if request.resource == ANYWHERE:
+        raise Unrecognized(advice or "There is no such endpoint")
+    raise MethodNotAllowed(advice or "This endpoint has no such method")
+
+
+def _head_response(answer: Any) -> ProxyResponse:
+    """Return the response to HEAD for what GET would be answered with: all of it without the body."""
+    response = answer if isinstance(answer, Response) else Response(answer)
+    headers = {**CORS_HEADERS, **response.headers}
+    if not isinstance(response.body, bytes):
+        headers.setdefault("Content-Type", "application/json")
+    return {"statusCode": response.status, "headers": headers, "body": "", "isBase64Encoded": False}
+
+
+def explain(method: str, path: str, resource: str) -> str | None:
+    """Return a sentence that says what to do instead of a request that no endpoint serves; None if there is
+    none.
+
+    `resource` is the route that the path belongs to, ANYWHERE for none.
+    """
+    if not path.startswith(PREFIX):
+        return None
+    parts = path.removeprefix(PREFIX).strip("/").split("/")
+    if parts[0] == "rooms" and len(parts) > 3 and parts[2] == "state":
+        if method == "POST":
+            return "State can't be set by POST: use PUT"
+        if method == "PUT" and len(parts) > 5:
+            return "State has no transaction IDs: the path ends with the state key"
+        return None
+    if method == "POST" and resource.endswith("/{txnId}"):
+        return "A POST has no transaction ID: leave it out of the path, or use PUT"
+    action = parts[2] if parts[0] == "rooms" and len(parts) > 2 else parts[0]
+    if method == "PUT" and action in ONCE and resource != ANYWHERE and not resource.endswith("/{txnId}"):
+        return "A PUT needs a transaction ID at the end of its path; without one, use POST"
+    return None
+
+
+# -- The decorator ----------------------------------------------------------------------------------------
 
 
 def endpoint(

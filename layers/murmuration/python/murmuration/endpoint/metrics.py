@@ -12,7 +12,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from murmuration.aws.calls import counting_retries
 from murmuration.clock import now_ms
@@ -23,6 +23,10 @@ from murmuration.settings import settings
 if TYPE_CHECKING:
     from murmuration.endpoint.shapes import BatchResponse
     from murmuration.protocol.encoding.shapes import JsonObject
+
+    class _Worker(Protocol):
+        route: Queue | Stream
+
 
 NAMESPACE = "Murmuration"
 _COUNT = "Count"
@@ -92,7 +96,7 @@ def with_retries(call: Call) -> Call:
     """Make a worker's `__call__` log `Retries`, the number of repeated attempts, if there were any."""
 
     @functools.wraps(call)
-    def counted(self: Any, event: LambdaEvent, context: Any = None) -> BatchResponse:
+    def counted(self: _Worker, event: LambdaEvent, context: Any = None) -> BatchResponse:
         if not settings().metrics:
             return call(self, event, context)
         with counting_retries() as retries:

@@ -68,7 +68,7 @@ def _origin(credentials: list[Credentials]) -> ServerName:
     return origin
 
 
-def _messages(method: str, uri: str, origin: ServerName, content: Any, body: bytes) -> list[bytes]:
+def _messages(method: str, uri: str, origin: ServerName, content: object, body: bytes) -> list[bytes]:
     """Return the byte strings that the origin may have signed, the likeliest first.
 
     A proxy may drop a `?` without a query, which doesn't change the meaning. Servers may write numbers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any, cast
 
 from murmuration.aws import concurrency
@@ -16,6 +17,10 @@ from murmuration.storage.keys import one_time_keys
 
 CLAIM = 10 * WRITE_UNIT
 """The cost of claiming one key: its deletion, its mark, and the device's counts in the device's stream."""
+
+
+MOST_CLAIMS = 2_000
+"""From how many devices keys are claimed at once."""
 
 
 def parse_claims(body: Body) -> dict[UserId, dict[DeviceId, str]]:
@@ -36,14 +41,16 @@ def claim_local(
 ) -> dict[UserId, dict[DeviceId, dict[str, Any]]]:
     """Return a one-time or fallback key of each device, as `{user ID: {device ID: {key ID: key}}}`.
 
-    `wanted` names an algorithm for each device. Devices without such a key are left out.
+    `wanted` names an algorithm for each device. Devices without such a key are left out, and so are those
+    beyond `MOST_CLAIMS`: each user's first devices come before anybody's second ones. Raises LimitExceeded.
     """
-    claims = [
-        (user_id, device_id, algorithm)
+    numbered = [
+        (number, (user_id, device_id, algorithm))
         for user_id, by_device in wanted.items()
-        for device_id, algorithm in by_device.items()
+        for number, (device_id, algorithm) in enumerate(by_device.items())
         if is_valid_device_id(device_id) and is_namespaced_identifier(algorithm)
     ]
+    claims = [claim for _, claim in sorted(numbered, key=itemgetter(0))[:MOST_CLAIMS]]
     expect(len(claims) * CLAIM)
     found = concurrency.parallel(*(functools.partial(one_time_keys.claim, *claim) for claim in claims))
     keys: dict[UserId, dict[DeviceId, dict[str, Any]]] = {}

@@ -24,6 +24,7 @@ class Asked:
     endpoints without authentication, which get only media from before the deployment's freeze and don't wait.
     `may_fetch` allows fetching media of other servers, `may_redirect` allows a redirect as the answer.
     `range` is the Range header, "" without one. `is_known` says that the client has the media already.
+    `is_head` says that it wants the headers only.
     """
 
     asker: str = ""
@@ -32,15 +33,30 @@ class Asked:
     may_redirect: bool = True
     range: str = ""
     is_known: bool = False
+    is_head: bool = False
 
     @classmethod
-    def by_user(cls, requester: Requester, query: Mapping[str, str], headers: Mapping[str, str]) -> Asked:
+    def by_user(
+        cls,
+        requester: Requester,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        *,
+        is_head: bool = False,
+    ) -> Asked:
         """Return the request of an endpoint with an access token: its clients follow redirects.
 
         Raises InvalidParam.
         """
         wait, known = _timeout_ms(query), _is_known(headers)
-        return cls(requester.user_id, wait, may_fetch=True, range=_range(headers), is_known=known)
+        return cls(
+            requester.user_id,
+            wait,
+            may_fetch=True,
+            range=_range(headers),
+            is_known=known,
+            is_head=is_head,
+        )
 
     @classmethod
     def by_anyone(cls, query: Mapping[str, str], headers: Mapping[str, str]) -> Asked:

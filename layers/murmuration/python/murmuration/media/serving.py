@@ -50,17 +50,19 @@ def serve(content: Content, asked: Asked, file_name: str | None = None) -> Serve
     """Return uploaded media, with their own file name or `file_name`. A client that has them already gets no
     bytes.
 
-    Raises NotFound if the bucket has lost them, TooLargeToServe if they are too large to be sent without a
+    Who asks by HEAD is led to the bucket, which alone tells the size. Raises NotFound if the bucket has lost
+    them, TooLargeToServe if they are too large to be sent without a
     redirect and none is allowed.
     """
     name = file_name or content.file_name
     if asked.is_known:
         return _not_modified(content.content_type, name)
-    if content.size <= INLINE_BYTES:
+    if content.size <= INLINE_BYTES and not (asked.is_head and asked.may_redirect):
         return serve_file(read_file(content, name), asked)
     if not asked.may_redirect:
         raise TooLargeToServe("This is too large to be sent without a redirect; allow one")
-    location = signed_path(content, file_headers(content.content_type, name))
+    headers = file_headers(content.content_type, name)
+    location = signed_path(content, headers) if not asked.is_head else _path_of_headers(content, headers)
     return Served(b"", 307, {"Location": location, "Cache-Control": REDIRECT_CACHING})
 
 
@@ -107,6 +109,10 @@ def read_file(content: Content, file_name: str | None = None) -> File:
     if found is None:
         raise NotFound("The media are gone")
     return File(found.data, content.content_type, file_name or content.file_name)
+
+
+def _path_of_headers(content: Content, headers: Mapping[str, str]) -> str:
+    return objects.signed_path(content.object, SIGNED_S, headers=headers, method="HEAD")
 
 
 def signed_path(content: Content, headers: Mapping[str, str]) -> str:

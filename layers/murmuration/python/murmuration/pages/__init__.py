@@ -12,7 +12,6 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from murmuration.protocol.errors import LimitExceeded, MatrixError
 
@@ -41,7 +40,7 @@ def page(
     content: str,
     *,
     script: str = "",
-    data: Any = None,
+    data: object = None,
     status: int = 200,
     cookie: str = "",
     kept_s: int = 0,
@@ -79,7 +78,7 @@ def redirection(url: str, *, cookie: str = "") -> Page:
     return Page(b"", 302, headers | ({"Set-Cookie": cookie} if cookie else {}))
 
 
-def json_answer(value: Any, status: int) -> Page:
+def json_answer(value: object, status: int) -> Page:
     """Return JSON for the client that the browser belongs to."""
     import json
 
@@ -116,7 +115,7 @@ def _digest(text: str) -> str:
     return f"sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     """Return JSON that can't end the HTML element that contains it."""
     import json
 

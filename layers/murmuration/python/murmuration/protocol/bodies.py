@@ -36,7 +36,7 @@ def parse_json(data: bytes | str) -> Any:
     return value
 
 
-def _limit_depth(value: Any) -> None:
+def _limit_depth(value: dict[str, object] | list[object]) -> None:
     level = [value]
     for _ in range(MAX_DEPTH):
         children = (each.values() if isinstance(each, dict) else each for each in level)

@@ -39,7 +39,7 @@ _ENCODED_PLACE = '{"":NaN}'
 values have no NaN, and quotes within strings are escaped."""
 
 
-def encode(value: Any) -> list[str]:
+def encode(value: object) -> list[str]:
     """Return the compact JSON of a value that may contain RawJson, piece by piece."""
     raw: list[str] = []
 
@@ -56,7 +56,7 @@ def encode(value: Any) -> list[str]:
     return [first, *(piece for pair in zip(raw, others, strict=True) for piece in pair)]
 
 
-def json_bytes(value: Any) -> int:
+def json_bytes(value: object) -> int:
     """Return the size of a JSON value in an answer, in bytes."""
     return sum(len(piece.encode()) for piece in encode(value))
 

@@ -154,5 +154,5 @@ def called(marked: str, prefix: str = CALLED_POS) -> str:
     return marks.called(marked, prefix)
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))

@@ -99,6 +99,7 @@ def wanted_state(
         found = {
             pair: event for pair, event in state.items() if not required_state.admits(known, pair)
         } | found
+    found |= {pair: event for pair, event in change.state.items() if pair[0] == MEMBER and pair[1] in needed}
     if lacking := [user_id for user_id in sorted(needed) if (MEMBER, user_id) not in found]:
         found |= _at_head(room, [(MEMBER, user_id) for user_id in lacking])
     return found
@@ -159,7 +160,15 @@ def _at_head(room: Room, pairs: Iterable[StateKey]) -> dict[StateKey, Event]:
     return past_state.state_at(room, room.head.state_root, room.head.ordinal + 1, entries)
 
 
-def lacking(needed: Collection[str], position: RoomPosition | None) -> set[str]:
-    """Return the users whose member events the client hasn't been sent."""
-    known = set(position.members) if position is not None else set()
+def marks_after(change: Change, position: RoomPosition | None) -> tuple[str, ...]:
+    """Return the marks of the members whose present events the client has, by what it was sent before."""
+    known = position.members if position is not None else ()
+    pairs = (*(change.state or ()), *change.gone)
+    changed = {mark(user_id) for event_type, user_id in pairs if event_type == MEMBER}
+    return tuple(each for each in known if each not in changed)
+
+
+def lacking(needed: Collection[str], marks: Collection[str]) -> set[str]:
+    """Return the users whose member events the client hasn't been sent, by the marks of those it has."""
+    known = set(marks)
     return {user_id for user_id in needed if mark(user_id) not in known}

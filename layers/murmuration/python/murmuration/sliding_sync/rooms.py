@@ -196,19 +196,18 @@ def _section(
     change = _change(news, asked)
     lazy = required_state.is_lazy(asked.wish.required)
     needed = room_state.members_needed(window) if lazy else set()
+    # Of whom the client has an older event, it lacks the present one.
+    marks = room_state.marks_after(change, position)
     state = room_state.wanted_state(
         room,
         asked.wish.required,
         change,
-        room_state.lacking(needed, position),
+        room_state.lacking(needed, marks),
         known=asked.known,
         current=asked.current,
         is_whole=position is not None and window.start <= position.ordinal + 1,
     )
-    members = joined.remember(
-        position.members if position is not None else (),
-        [UserId(key) for kind, key in state if kind == MEMBER],
-    )
+    members = joined.remember(marks, [UserId(key) for kind, key in state if kind == MEMBER])
     section: RoomSection = _about(ctx, news, change, asked)
     shown: list[EventFields] = [*joined.shown_state(ctx, news.viewer, state)]
     if asked.is_merged:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class OwnerFlags(TypedDict, total=False):
-    """What items of accounts and devices say of their owner. A flag that isn't set is absent."""
+    """The properties of an owner in items of accounts and devices. A flag that isn't set is missing."""
 
     admin: bool
     guest: bool
@@ -23,13 +23,16 @@ class OwnerFlags(TypedDict, total=False):
 
 
 class AccountItem(OwnerFlags):
-    """The item of an account (`storage.users.accounts`). A closed account has `deactivated_ms`."""
+    """The item of an account (`storage.users.accounts`). A closed account has `deactivated_ms`, and
+    `closing_hash`, the hash of its password, until all of it is deleted.
+    """
 
     user_id: UserId
     created_ms: int
     password_hash: NotRequired[str]
     login_networks: NotRequired[list[str]]
     deactivated_ms: NotRequired[int]
+    closing_hash: NotRequired[str]
     erased: NotRequired[bool]
 
 
@@ -65,9 +68,9 @@ class ValidationItem(TypedDict):
 
 
 class LoginMailItem(TypedDict):
-    """What is kept of a mail for logging in (`storage.auth.login_mails`).
+    """The stored facts about a mail for logging in (`storage.auth.login_mails`).
 
-    `user_id` is empty if the address is nobody's. A code has its `digest`, a link has `sid` and
+    `user_id` is empty if the address belongs to no user. A code has its `digest`, a link has `sid` and
     `client_secret`.
     """
 

@@ -7,7 +7,7 @@ counts the bytes that they uploaded, and `thumbnail#<media ID>#<size>` has the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TABLE = "media"
 _PENDING = "attribute_exists(pending_until_ms) AND attribute_not_exists(begun)"
-"""The condition that an ID waits for its content, and no upload has begun."""
+"""The condition that an ID waits for its content and no upload has begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,9 @@ class Content:
 class Media:
     """A media ID: its owner, and its content, or until when the content may be uploaded.
 
-    `begun` is content whose upload was begun: it may be in the bucket by now. A pending ID to which
-    CloudFront may take an upload has `device_id`, the device that created it. `used_ms` is when a use was
-    last noted (`storage.unused_media`), 0 for never.
+    `begun` is content whose upload has begun: it may be in the bucket by now. A pending ID to which an upload
+    through CloudFront is allowed has `device_id`, the device that created it. `used_ms` is when a use was
+    last recorded (`storage.unused_media`), 0 for never.
     """
 
     media_id: str
@@ -69,6 +69,14 @@ def read(media_id: str) -> Media | None:
     )
 
 
+def scan_media() -> Iterator[Media]:
+    """Yield all media of this server that have content, in no order. Reads the whole table."""
+    owned = "attribute_exists(uploaded_ms) AND attribute_exists(user_id)"
+    for item in dynamodb.scan(TABLE, FilterExpression=owned):
+        if (content := content_of(item)) is not None:
+            yield Media(item["media_id"], item["user_id"], content, None)
+
+
 def content_of(item: StoredItem) -> Content | None:
     """Return the content in an item; None if it has none."""
     if "object" not in item:
@@ -83,7 +91,7 @@ def content_of(item: StoredItem) -> Content | None:
 
 
 def content_attributes(content: Content) -> Attributes:
-    """Return the attributes by which an item stores content."""
+    """Return the attributes with which an item stores content."""
     return {
         "object": content.object,
         "content_type": content.content_type,
@@ -94,7 +102,7 @@ def content_attributes(content: Content) -> Attributes:
 
 
 def create(media_id: str, user_id: UserId, content: Content) -> None:
-    """Add an ID with its content. Repeating it is no error. Raises ConditionFailed if the ID is taken."""
+    """Add an ID with its content. Repeating it is harmless. Raises ConditionFailed if the ID is taken."""
     item = {"media_id": media_id, "user_id": user_id, **content_attributes(content)}
     dynamodb.execute(
         dynamodb.put(
@@ -108,7 +116,7 @@ def create(media_id: str, user_id: UserId, content: Content) -> None:
 
 
 def begin(media_id: str, user_id: UserId, content: Content, *, until_ms: int) -> None:
-    """Add an ID whose content is to be in the bucket by `until_ms`.
+    """Add an ID whose content must be in the bucket by `until_ms`.
 
     Raises ConditionFailed if the ID is taken.
     """
@@ -118,7 +126,7 @@ def begin(media_id: str, user_id: UserId, content: Content, *, until_ms: int) ->
 
 
 def begin_pending(media: Media, content: Content) -> None:
-    """Note that the upload to a pending ID begins.
+    """Record that the upload to a pending ID begins.
 
     Raises ConditionFailed if it has begun or the time is over.
     """
@@ -137,12 +145,12 @@ def begin_pending(media: Media, content: Content) -> None:
 
 
 def complete_begun(media: Media, content: Content) -> None:
-    """Note that an upload has arrived. Raises ConditionFailed if that was noted before."""
+    """Record that an upload has arrived. Raises ConditionFailed if that was recorded before."""
     dynamodb.execute(_give(media, content, condition="attribute_exists(begun)"))
 
 
 def _give(media: Media, content: Content, *, condition: str) -> Write:
-    """Give a pending ID its content, under a condition."""
+    """Return the write that gives a pending ID its content, under a condition."""
     attributes = content_attributes(content)
     return dynamodb.update(
         TABLE,
@@ -163,7 +171,8 @@ def _setting(attributes: Attributes) -> str:
 
 
 def take_bytes(user_id: UserId, count: int, *, most: int) -> bool:
-    """Count bytes that a user is about to upload. Return False and count nothing if that exceeds `most`.
+    """Count bytes that a user is about to upload. Returns False and counts nothing if the total would exceed
+    `most`.
 
     It is a transaction, which counts once even if it is sent twice.
     """
@@ -187,7 +196,9 @@ def take_bytes(user_id: UserId, count: int, *, most: int) -> bool:
 
 
 def used_bytes_read(user_id: UserId) -> Read[int]:
-    """Read how many bytes are counted for a user, as of a moment ago. `settle` and `take_bytes` decide."""
+    """Return the read of the bytes that are counted for a user, as of a moment ago. `settle` and `take_bytes`
+    decide.
+    """
     return Read(TABLE, bytes_key(user_id), lambda item: int(item["used"]) if item else 0, eventual=True)
 
 
@@ -208,10 +219,10 @@ def bytes_key(user_id: UserId) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """The state of a thumbnail: attempts begun since `since_ms`, and the outcome if known.
+    """The state of a thumbnail: attempts begun since `since_ms`, and the result if known.
 
     `refusal` is the error's code and `message` its text. `whole` is the image's type if the image itself is
-    as small as the thumbnail.
+    small enough.
     """
 
     tries: int
@@ -222,7 +233,7 @@ class Making:
 
 
 def begin_thumbnail(media_id: str, name: str, *, now_ms: int, lapsed_ms: int, expires_ms: int) -> Making:
-    """Count an attempt before it is made, unless its outcome is known. Return the state of the thumbnail.
+    """Count an attempt before it is made, unless its result is known. Returns the state of the thumbnail.
 
     A state from before `lapsed_ms` doesn't count. One write, or two if the state had lapsed. The table
     deletes the item some time after `expires_ms`.
@@ -293,9 +304,9 @@ def create_pending(
     limit: int,
     device_id: DeviceId | None = None,
 ) -> int | None:
-    """Add an ID without content, and return None. With `device_id` CloudFront may take its upload.
+    """Add an ID without content, and return None. With `device_id`, an upload through CloudFront is allowed.
 
-    If the user has `limit` pending IDs already, return when the first of those ends (milliseconds since the
+    If the user has `limit` pending IDs already, returns when the first of those ends (milliseconds since the
     epoch). Raises ConditionFailed if the ID is taken, or others keep changing the list.
     """
     for attempt in range(ATTEMPTS):
@@ -323,7 +334,7 @@ def create_pending(
 
 
 def complete(media: Media, content: Content) -> None:
-    """Give a pending ID its content. Raises ConditionFailed if it has some already.
+    """Give a pending ID its content. Raises ConditionFailed if it has content already.
 
     It is a transaction because a retried transaction succeeds; a retried single write would be refused
     because of its own first attempt.
@@ -335,7 +346,7 @@ def settle(media: Media, content: Content, *, most: int) -> None:
     """Give a pending ID its content, which CloudFront stored, and count its bytes in the user's quota.
 
     Raises ConditionFailed: "media" if the ID isn't pending or another upload to it has begun, "quota" if the
-    user would have more than `most` bytes (0 for no bound).
+    user would have more than `most` bytes (0 for no limit).
     """
     writes = [
         _give(media, content, condition=_PENDING).named("media"),
@@ -355,7 +366,7 @@ def settle(media: Media, content: Content, *, most: int) -> None:
 
 
 def refuse(media: Media, *, expires_ms: int) -> None:
-    """Note that the upload to a pending ID was refused: it takes no content any more.
+    """Record that the upload to a pending ID was refused: it accepts no content any more.
 
     The table deletes the item some time after `expires_ms`. Raises ConditionFailed if the ID isn't pending,
     or an upload has begun.
@@ -375,7 +386,7 @@ def refuse(media: Media, *, expires_ms: int) -> None:
 
 
 def _unlist(media: Media) -> Write:
-    """Take an ID off the list of its user's pending ones."""
+    """Return the write that removes an ID from the list of its user's pending ones."""
     return dynamodb.update(
         TABLE,
         _list_key(media.user_id),

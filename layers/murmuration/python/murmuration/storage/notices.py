@@ -9,7 +9,7 @@ TABLE = "transient"
 
 
 def claim(what: str, quiet_ms: int) -> bool:
-    """Return whether to tell the operator now. After True it returns False for `quiet_ms`. One write."""
+    """Return whether to notify the operator now. After True it returns False for `quiet_ms`. One write."""
     now = now_ms()
     item = {"id": f"notice#{what}", "until_ms": now + quiet_ms, "expires": (now + quiet_ms) // 1000 + 60}
     write = dynamodb.put(

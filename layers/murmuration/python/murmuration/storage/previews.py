@@ -1,7 +1,7 @@
 """Previews of URLs: items of the table `media`, which expire.
 
 `preview#<digest of the URL>` has an answer (`json`), an error (`status`, `errcode`, `message`), or a claim
-(`claimed_until_ms`) of the function that asks the URL now.
+(`claimed_until_ms`) of the function that is fetching the URL.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from murmuration.storage.media import TABLE, Content, content_attributes
 from murmuration.storage.remote_media import Failure
 
 OpenGraph = Mapping[str, str | int]
-"""What a page says of itself, by the names of OpenGraph such as `og:title`; and `matrix:image:size`."""
+"""The properties of a page, by OpenGraph's names such as `og:title`; and `matrix:image:size`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,9 @@ def read(digest: str, *, now_ms: int) -> Preview | None:
 
 
 def claim(digest: str, *, now_ms: int, until_ms: int) -> bool:
-    """Claim a URL before asking it. Return False if another function asks it, or the answer is known."""
+    """Claim a URL before fetching it. Returns False if another function is fetching it, or the answer is
+    known.
+    """
     write = dynamodb.put(
         TABLE,
         {**_key(digest), "claimed_until_ms": until_ms, "expires": -(-until_ms // 1000)},
@@ -73,7 +75,7 @@ def _put(digest: str, attributes: Attributes, expires_ms: int) -> None:
 
 
 def write_image(media_id: str, content: Content, *, expires_ms: int) -> None:
-    """Store a preview's image under a media ID without an owner, for a while. Repeating it is no error."""
+    """Store a preview's image under a media ID without an owner, for a while. Repeating it is harmless."""
     item = {
         "media_id": media_id,
         "user_id": "",

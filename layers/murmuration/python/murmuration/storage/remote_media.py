@@ -56,7 +56,8 @@ def _parse(item: StoredItem) -> RemoteMedia:
 def claim(
     server_name: ServerName, media_id: str, token: str, *, now_ms: int, until_ms: int, lost: str = ""
 ) -> bool:
-    """Claim a file before fetching it. Return False if another function fetches it, or it has been fetched.
+    """Claim a file before fetching it. Returns False if another function is fetching it, or it has been
+    fetched.
 
     `lost` is an object that the bucket no longer has: an item that names it is ignored. The condition
     prevents two concurrent fetches of one file; an expired claim is ignored.
@@ -104,7 +105,7 @@ def fail(server_name: ServerName, media_id: str, token: str, failure: Failure, *
 
 
 def _replace(server_name: ServerName, media_id: str, token: str, attributes: Attributes) -> None:
-    """Replace the claim by these attributes. Raises ConditionFailed if the claim is another function's.
+    """Replace the claim by these attributes. Raises ConditionFailed if another function has the claim.
 
     It is a transaction because a retried transaction succeeds; a retried single write would be refused.
     """
@@ -120,9 +121,10 @@ def _replace(server_name: ServerName, media_id: str, token: str, attributes: Att
 def note_use(
     server_name: ServerName, media_id: str, content: Content, *, before_ms: int, now_ms: int, expires_ms: int
 ) -> bool:
-    """Note a use of the file, if the last one was noted at `before_ms`. Return whether this call noted it.
+    """Record a use of the file, if the last one was recorded at `before_ms`. Returns whether this call
+    recorded it.
 
-    Of several concurrent readers only one notes it.
+    Of several concurrent readers only one records it.
     """
     write = dynamodb.update(
         TABLE,

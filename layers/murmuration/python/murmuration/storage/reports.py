@@ -1,4 +1,4 @@
-"""Users' reports: items of the partition `reports` of the table `directory`, in the order of their time."""
+"""Users' reports: items of the partition `reports` of the table `directory`, sorted by time."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PARTITION = "reports"
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a user reported and why: a user, a room, or an event in a room with its sender.
+    """A report and its reason: about a user, a room, or an event in a room with its sender.
 
-    `id` is given by the storage.
+    The storage assigns `id`.
     """
 
     at_ms: int
@@ -63,7 +63,7 @@ def read_all() -> list[Report]:
 
 
 def delete(report_id: str) -> bool:
-    """Forget a report; False if there is none."""
+    """Delete a report. Returns False if there is none."""
     key = {"pk": PARTITION, "sk": report_id}
     deletion = dynamodb.delete(TABLE, key)
     return dynamodb.execute(deletion, returning="ALL_OLD") is not None

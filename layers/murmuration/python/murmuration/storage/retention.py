@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
 PURGED = "retention"
 _PLACE: Mapping[str, str] = {"room_id": "retention", "sk": "place"}
-"""`retention` is no room's ID, since they begin with `!`."""
+"""`retention` can't be a room ID, because those begin with `!`."""
 _KEPT_FIELDS = ("depth", "origin_server_ts", "prev_events", "room_id", "sender", "type")
 
 
 def read_heads(after: RoomId | None) -> tuple[list[RoomHead], RoomId | None]:
-    """Return the heads of some rooms after the place `after`, and the place after them; None at the end.
+    """Return the heads of some rooms after the position `after`, and the position after them; None at the
+    end.
 
     This is one request. It reads through the items of all rooms, so use it rarely.
     """
@@ -51,7 +52,7 @@ def read_place() -> RoomId | None:
 
 
 def write_place(after: RoomId | None) -> None:
-    """Note the room with which to continue a purge."""
+    """Store the room with which to continue a purge."""
     if after is None:
         dynamodb.execute(dynamodb.delete(ROOMS, _PLACE))
     else:
@@ -70,7 +71,7 @@ class Purged:
 
 
 def purged_read(room_id: RoomId) -> Read[Purged | None]:
-    """Read how far a room is purged; None if it never was."""
+    """Return the read of how far a room is purged; its value is None if it never was."""
 
     def parse(item: Item | None) -> Purged | None:
         return Purged(item["ordinal"], item.get("oldest")) if item else None
@@ -89,10 +90,10 @@ def _purged_key(room_id: RoomId) -> dict[str, str]:
 
 
 def purge_write(entry: LogEntry) -> Write:
-    """Return the write that keeps only the place of an event: no content, no relations.
+    """Return the write that removes everything of an event except its place: no content, no relations.
 
-    Its ID, its place in the graph and the state before it stay, so later events remain valid and no server
-    sends it again. The write fails if the event is purged already, or gone.
+    Its ID, its place in the graph and the state before it are kept, so later events remain valid and no
+    server sends it again. The write is refused if the event is purged already, or gone.
     """
     event_id, version = entry.event.event_id, entry.event.room_version
     kept = {name: value for name, value in entry.event.pdu.items() if name in _KEPT_FIELDS}

@@ -1,4 +1,6 @@
-"""How far a scan of several rooms' logs has come: items `scan#<name>` of `transient`, kept for an hour."""
+"""The positions that a scan of several rooms' logs has reached: items `scan#<name>` of `transient`, kept for
+an hour.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ TABLE = "transient"
 LIFETIME_S = 3600
 
 Places = Mapping[str, int]
-"""The ordinal below which the scan goes on, by room."""
+"""The ordinal below which the scan continues, by room."""
 
 
 def write(user_id: UserId, purpose: str, places: Places) -> str:

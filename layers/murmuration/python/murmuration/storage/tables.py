@@ -15,6 +15,10 @@ from pynamodb.indexes import AllProjection, LocalSecondaryIndex
 from pynamodb.models import Model
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pynamodb.attributes import Attribute
+
     from murmuration.aws.calls import Parameters
 
 
@@ -29,7 +33,9 @@ class Rooms(Model):
 
 
 class RoomLog(Model):
-    """The rooms' logs. Ordinals are dense, and negative for backfilled events."""
+    """The rooms' logs. Ordinals have no holes except gaps for missing events, and are negative for backfilled
+    events.
+    """
 
     class Meta:
         table_name = "room-log"
@@ -39,7 +45,7 @@ class RoomLog(Model):
 
 
 class Events(Model):
-    """The place of each event, by its ID; and the event itself if it is in no log."""
+    """The place of each event, by its ID, and the event itself if it isn't in a log."""
 
     class Meta:
         table_name = "events"
@@ -90,7 +96,7 @@ class Users(Model):
 
 
 class SyncTokens(Model):
-    """Stream tokens: what a client has seen."""
+    """Sync tokens: the positions that a client has seen."""
 
     class Meta:
         table_name = "sync-tokens"
@@ -100,7 +106,7 @@ class SyncTokens(Model):
 
 
 class Listeners(Model):
-    """The clients that wait for a user's news, and how they are told."""
+    """The clients that wait for a user's updates, and how to wake them."""
 
     class Meta:
         table_name = "listeners"
@@ -109,7 +115,7 @@ class Listeners(Model):
 
 
 class Connections(Model):
-    """Open WebSockets: whose each is, and what it has been told."""
+    """Open WebSockets: their user, and the updates that they got."""
 
     class Meta:
         table_name = "connections"
@@ -156,7 +162,7 @@ class Media(Model):
 
 
 class RemoteKeys(Model):
-    """Other servers' signing keys, current and former; none expires."""
+    """Other servers' signing keys, current and former. They don't expire."""
 
     class Meta:
         table_name = "remote-keys"
@@ -166,7 +172,7 @@ class RemoteKeys(Model):
 
 
 class Destinations(Model):
-    """Other servers: whether they answer, and what is still to be sent to them."""
+    """Other servers: their health, and what is still to be sent to them."""
 
     class Meta:
         table_name = "destinations"
@@ -209,9 +215,9 @@ class Clock(Model):
 
 @dataclass(frozen=True)
 class Table:
-    """A table's definition beyond its keys: whether it streams changes, which attribute expires its items.
+    """A table's definition beyond its keys: whether it has a stream, and which attribute expires its items.
 
-    `lasts` marks a table that has an expiry, while many of its items have none.
+    `lasts` marks a table that has an expiry although many of its items don't expire.
     """
 
     model: type[Model]
@@ -222,8 +228,8 @@ class Table:
 
     @property
     def is_backed_up(self) -> bool:
-        """Whether it has items that use doesn't make anew, so that it can be restored to each second of
-        the last month.
+        """Whether it has items that normal use doesn't recreate, so that it must be restorable to each second
+        of the last month.
         """
         return self.ttl is None or self.lasts
 
@@ -234,7 +240,7 @@ class Table:
 
     @property
     def keys(self) -> tuple[tuple[str, str], ...]:
-        """(name, "S" or "N") of the hash key and, where there is one, the range key."""
+        """The (name, "S" or "N") of the hash key and, if there is one, of the range key."""
         return _keys(self.model.get_attributes())
 
     def create_request(self, physical_name: str) -> Parameters:
@@ -266,7 +272,7 @@ class Table:
         return request
 
 
-def _keys(attributes: Any) -> tuple[tuple[str, str], ...]:
+def _keys(attributes: Mapping[str, Attribute[Any]]) -> tuple[tuple[str, str], ...]:
     found = [
         (not attribute.is_hash_key, str(attribute.attr_name), str(attribute.attr_type))
         for attribute in attributes.values()

@@ -1,1 +1,1 @@
-"""Sync: what a client has seen, what is new to it, and how it waits for more."""
+"""Sync: the updates that a client hasn't seen, and how it waits for more."""

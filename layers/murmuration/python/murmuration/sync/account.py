@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 MESSAGES_PER_SYNC = 100
 ACCOUNT_BYTES = 1_000_000
-"""How much of the user's stream one answer may contain; the next one goes on."""
+"""How much of the user's stream one answer may contain. The next answer continues."""
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """The news in the streams of the user and the device.
+    """The updates in the streams of the user and the device.
 
     `key_counts` are (one-time keys by algorithm, algorithms with an unused fallback key); None if unchanged.
     `presence` has the users whose presence changed, each with its `via`; `asking` has those who asked to see
@@ -53,14 +53,14 @@ class Changes:
 
 
 def acknowledge(first: FirstLook) -> None:
-    """Delete the to-device messages that the client has, by the token that it sent."""
+    """Delete the to-device messages that the client has according to the token that it sent."""
     if first.base is not None and first.base.device > 0 and first.base.unacknowledged:
         requester = first.requester
         to_device.acknowledge(requester.user_id, requester.device_id, first.base.device)
 
 
 def changes(first: FirstLook, *, to_device: bool = True, keys: bool = True) -> Changes:
-    """Read what is new in the streams of the user and the device. One round trip.
+    """Read the updates in the streams of the user and the device. One round trip.
 
     `to_device` and `keys` say whether messages and key counts are read.
     """
@@ -94,7 +94,7 @@ def changes(first: FirstLook, *, to_device: bool = True, keys: bool = True) -> C
 
 
 def is_quiet(first: FirstLook) -> bool:
-    """Return whether neither stream has changed, so that there is nothing to read."""
+    """Return whether neither stream has changed, so that nothing needs to be read."""
     base = first.base
     return base is not None and first.user_head <= base.user and first.device_head <= base.device
 
@@ -108,9 +108,9 @@ def _user_items(first: FirstLook, after: int) -> tuple[list[Item], int]:
 
 
 def _decisive(first: FirstLook) -> list[Item]:
-    """Return the items by which events and invites are hidden.
+    """Return the items that hide events and invites.
 
-    They count before the answer that shows them.
+    They take effect before the answer that shows them.
     """
     user_id = first.requester.user_id
     items = fetch_all([account_data.item_read(user_id, each) for each in (IGNORED_USERS, INVITE_PERMISSION)])
@@ -134,8 +134,8 @@ def _key_counts(first: FirstLook, after: int, *, wanted: bool) -> tuple[dict[str
 
 
 def account_events(ctx: Context, news: Changes) -> list[ClientEvent]:
-    """Return the account data to show. A first answer has the push rules even if the user never changed
-    them.
+    """Return the account data to show. A first answer has the push rules even if the user never
+    changed them.
     """
     from murmuration.push_rules import as_account_data
 
@@ -150,9 +150,9 @@ def account_events(ctx: Context, news: Changes) -> list[ClientEvent]:
 
 
 def take(ctx: Context, answer: Answer, changes: Changes) -> None:
-    """Put what is new in the user's own streams into an answer: account data, to-device messages, key counts.
+    """Add the updates in the user's own streams to an answer: account data, to-device messages, key counts.
 
-    What decides how the rest is shown, it notes in `ctx`.
+    Those on which the rest of the answer depends are also stored in `ctx`.
     """
     positions = answer.positions
     positions.user, positions.device = changes.user_position, changes.device_position

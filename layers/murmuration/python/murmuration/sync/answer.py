@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 RESERVED_BYTES = 400_000
 """How much of an answer is reserved for presence and device lists, which are read last."""
 LEAST_ROOM_BYTES = 1_000_000
-"""How much of an answer the rooms may take in any case."""
+"""The part of an answer that the rooms may take in any case."""
 ALL_ROOMS_BYTES = 16_000_000
-"""How much the rooms may take of an answer that names all of them."""
+"""How much the rooms may take of an answer that has all of them at least by name."""
 MAKING_S = 12
-"""How long sections of rooms are made for one answer; API Gateway gives up after 29 s."""
+"""How long sections of rooms are built for one answer; API Gateway gives up after 29 s."""
 
 
 def no_sections() -> AnswerSections:
@@ -36,36 +36,37 @@ class Answer:
 
     positions: Positions
     names_all: bool = False
-    """Whether rooms that don't fit are in the answer by their membership alone."""
+    """Whether the answer has only the membership of rooms that don't fit."""
     began_s: float = field(default_factory=time.monotonic)
     sections: AnswerSections = field(default_factory=no_sections)
     rooms: dict[str, dict[str, RoomSection]] = field(default_factory=dict)
     device_lists: DeviceLists = field(default_factory=DeviceLists)
     is_complete: bool = False
-    """Whether nothing was left for the next look, except what `again_ms` is for."""
+    """Whether nothing was left for the next look, except the updates that `again_ms` is for."""
     again_ms: int = 0
-    """When to look again at what was left for later without a ring; 0 for nothing."""
+    """When to look again at updates for which nothing rings; 0 for none."""
 
     @property
     def changes_ms(self) -> int:
-        """When something may change by time alone (milliseconds); 0 for never."""
+        """When something may change merely because time passes (milliseconds); 0 for never."""
         ends = (self.again_ms, waiting.typing_end_ms(self.positions))
         return min((end for end in ends if end), default=0)
 
     def bytes_for_rooms(self) -> int:
-        """Return how many bytes rooms may take in the answer, beside what is in it."""
+        """Return how many bytes rooms may take in the answer, in addition to its present content."""
         if self.names_all:
             return ALL_ROOMS_BYTES
         return max(LEAST_ROOM_BYTES, LIST_BYTES - RESERVED_BYTES - json_bytes(self.sections))
 
     @property
     def is_late(self) -> bool:
-        """Return whether making sections took so long that the others have to wait for the next answer."""
+        """Whether building sections took so long that the others have to wait for the next answer."""
         return bool(self.rooms) and time.monotonic() - self.began_s > MAKING_S
 
     def go_on(self) -> None:
-        """Ask whether to go on making the answer, once that takes long. The time before, for which the
-        request waited for news, doesn't count. Raises LimitExceeded.
+        """Check whether to continue building the answer, once that takes long. Raises LimitExceeded.
+
+        The time before, for which the request waited for updates, doesn't count.
         """
         if time.monotonic() - self.began_s > patience.QUICK_S:
             patience.go_on()

@@ -1,7 +1,7 @@
-"""Adds the rooms' sections to a sync's answer: as many as fit, and as can be made in time.
+"""Adds the rooms' sections to a sync's answer: as many as fit, and as can be built in time.
 
-The next answer has the others. An answer that `names_all` has them itself: of each the membership, with which
-the client can ask for the room, and the stream goes on from there.
+The next answer has the others. An answer that `names_all` has the others itself: only their membership, with
+which the client can request the room, and the stream continues from there.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ if TYPE_CHECKING:
     from murmuration.sync.readers.json_types import RoomSection
 
 ROOMS_AT_ONCE = 100
-"""The sections of so many rooms are made side by side, before it is known which of them fit."""
+"""The sections of this many rooms are built in parallel, before it is known which of them fit."""
 STATE_AT_ONCE = 10_000_000
-"""How large their state may be, without its members, where all of it is read."""
+"""The maximum size of their state together, without members, if all of it is read."""
 SETTLING_MS = 1000
-"""How soon to look again at a room whose state is being settled: nobody rings when that is done."""
+"""After how long to look again at a room whose state is being settled: nothing rings when that is done."""
 
 
 def add_joined(
     ctx: Context, answer: Answer, rooms: Sequence[tuple[Room, Membership]], budget: Budget
 ) -> tuple[set[str], dict[UserId, str]]:
-    """Add the sections of joined rooms. Return the rooms in the answer, and a room for each changed presence.
+    """Add the sections of joined rooms. Returns the rooms in the answer, and a room for each changed
+    presence.
 
-    Rooms that don't fit are left for the next answer. The rooms that the client heard of longest ago go
-    first, so that none is left out for ever.
+    Rooms that don't fit are left for the next answer. Rooms whose last update was longest ago come first, so
+    that none is left out for ever.
     """
     told: set[str] = set()
     present: dict[UserId, str] = {}
@@ -71,7 +72,7 @@ def add_joined(
                     full = True
                     rest = [*rest, (room, row)]
                     continue
-                if ctx.takes_text:  # then nobody looks into it
+                if ctx.takes_text:  # the text isn't parsed again
                     part.section = cast("RoomSection", RawJson(text))
             told.add(room.room_id)
             present |= part.presence
@@ -81,7 +82,7 @@ def add_joined(
             told.add(room.room_id)
             position = RoomPosition(room.head.ordinal, room.head.seq)
             _add_part(ctx, answer, room, RoomPart(position, {"membership": row.membership}))
-        elif ctx.full_state:  # it has all of the state in the next answer, too
+        elif ctx.full_state:  # it has all of the state in the next answer too
             answer.positions.rooms.pop(ctx.hash(room.room_id), None)
     return told, present
 
@@ -102,7 +103,7 @@ def _add_part(ctx: Context, answer: Answer, room: Room, part: RoomPart) -> None:
 def add_others(
     ctx: Context, answer: Answer, others: other_rooms.OtherRooms, rooms: dict[str, Room], budget: Budget
 ) -> set[RoomId]:
-    """Add the sections of rooms that the user isn't in. Return the rooms left for the next answer."""
+    """Add the sections of rooms that the user isn't in. Returns the rooms left for the next answer."""
     refused: set[RoomId] = set()
     invited = [row for row in others.invited if row.sender not in ctx.ignored]
     if answer.positions.blocks_invites:
@@ -117,7 +118,9 @@ def add_others(
                 answer.rooms.setdefault(kind, {})[row.room_id] = section
     for row in (row for row in others.left if row.is_outside):
         section = ctx.reader.outside(ctx, row)
-        if section is not None:
+        if section is not None and not budget.take(json_bytes(section)):
+            refused.add(row.room_id)
+        elif section is not None:
             answer.rooms.setdefault("leave", {})[row.room_id] = section
     left = [row for row in others.left if row.room_id in rooms and not row.is_outside]
     left.sort(key=lambda row: row.changed_ms or 0, reverse=True)
@@ -141,9 +144,9 @@ def add_others(
 def some_of(
     ctx: Context, rooms: Sequence[tuple[Room, Membership]]
 ) -> tuple[Sequence[tuple[Room, Membership]], Sequence[tuple[Room, Membership]]]:
-    """Return the first of the rooms, whose sections are made side by side, and the others.
+    """Return the first of the rooms, whose sections are built in parallel, and the others.
 
-    It is known only afterwards how many of them fit. So they are few where their state is large.
+    Only afterwards it is known how many of them fit. So they are few if their state is large.
     """
     left = STATE_AT_ONCE
     for number, (room, _) in enumerate(rooms[:ROOMS_AT_ONCE]):
@@ -167,8 +170,8 @@ def _add_left(ctx: Context, answer: Answer, room: Room, section: RoomSection | N
 def keep_current(
     ctx: Context, answer: Answer, rows: Sequence[Membership], overlooked: Collection[str]
 ) -> None:
-    """Drop positions in rooms that aren't among these memberships, and set the marks of rooms the user isn't
-    in.
+    """Remove positions in rooms that aren't among these memberships, and set the marks of rooms that the user
+    isn't in.
 
     Rooms in `overlooked` get no mark, nor do invites of a user who blocks them.
     """

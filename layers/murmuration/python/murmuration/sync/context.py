@@ -27,16 +27,17 @@ if TYPE_CHECKING:
     from murmuration.sync.readers.json_types import DeviceListsSection
 
 _rules: LruCache[tuple[str, str], CompiledRuleset] = LruCache(128)
-"""Push rules by user and what the user has changed of them."""
+"""Compiled push rules by user and the user's changes of them."""
 
 
 @dataclass
 class Context:
-    """The facts of one sync: who asks, for what, what they have seen (`base`, None at first), and the time.
+    """The facts of one sync: the requester, the request, what they have seen (`base`, None at first), and the
+    time.
 
     `room_data` are the changed items of the user's stream that belong to a room, by room ID. `reader` makes
-    the rooms' sections. `outdated` are the rooms whose unread events were counted by other rules than
-    today's. With `takes_text`, parts of the answer may be `RawJson`.
+    the rooms' sections. `outdated` are the rooms whose unread events were counted by other rules than the
+    current ones. With `takes_text`, parts of the answer may be `RawJson`.
     """
 
     requester: Requester
@@ -76,7 +77,7 @@ class Context:
 
     @functools.cached_property
     def as_beginner(self) -> Context:
-        """The same context for a client that has seen nothing: all items of the user are known."""
+        """The same context for a client that has seen nothing, with all items of the user."""
         return replace(self, base=None)
 
     @functools.cached_property

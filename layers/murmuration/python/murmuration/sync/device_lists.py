@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId, UserId
 
 FEW = 8
-"""How many users are looked up one by one, even if few rooms could be asked for all members."""
+"""How many users are looked up one by one, even if reading all members of a few rooms would be possible."""
 
 
 def device_lists_of(
     ctx: Context, room: Room, position: RoomPosition | None, window: Window, items: Sequence[Item]
 ) -> DeviceLists:
-    """Return the changes through one joined room. A first sync has none, because its client knows nobody
+    """Return the changes through one joined room. A first sync has none, because its client knows no devices
     yet.
     """
     lists = DeviceLists()
@@ -56,7 +56,7 @@ def device_lists_of(
 
 
 def _came_or_went(entry: LogEntry) -> bool:
-    """Return whether a user joins or leaves with the event, which may also be a new profile or a rejected
+    """Return whether a user joins or leaves by the event. It may instead be a new profile or a rejected
     invite.
     """
     before = entry.replaced["content"].get("membership") if entry.replaced is not None else None
@@ -76,9 +76,9 @@ def members_of(room: Room) -> set[UserId]:
 
 
 def sharing_none(user_id: UserId, others: Collection[UserId]) -> set[UserId]:
-    """Return those of `others` who share no encrypted room with a user.
+    """Return those `others` who share no encrypted room with a user.
 
-    For few others it reads their membership in those rooms, one small item each. For many it reads the
+    If there are few, their memberships in those rooms are read, one small item each; if there are many, the
     members of those rooms.
     """
     if not others:

@@ -1,7 +1,7 @@
-"""The sync engine: from a stream token to all that its client hasn't seen.
+"""The sync engine: from a sync token to all updates that its client hasn't seen.
 
-One look takes three round trips: what the user has (memberships, streams), where their rooms stand, and then
-only the rooms that moved. A fourth writes the new token, when something changed.
+One look takes three round trips: the user's data (memberships, streams), the heads of their rooms, and then
+only the rooms that changed. A fourth writes the new token, if something changed.
 https://spec.matrix.org/v1.19/client-server-api/#syncing
 """
 
@@ -41,13 +41,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SyncRequest:
-    """The parameters of a sync; `filter` is a filter's ID or its JSON. `set_presence` is the presence to
+    """The parameters of a sync. `filter` is a filter's ID or its JSON. `set_presence` is the presence to
     record for this device; None if the API has no such parameter.
 
-    Without `to_device` no message to the device is read or deleted. The `reader` makes the rooms' sections. A
-    `whole` answer has all rooms: those that don't fit are only named (`sync.answer_rooms`).
-    With `takes_text` the answer may contain `RawJson`.
-    With a `fingerprint` (`marks.fingerprint`) the client may be told to wait elsewhere, with a marked token.
+    Without `to_device` no to-device message is read or deleted. The `reader` makes the rooms' sections. A
+    `whole` answer has all rooms: those that don't fit are only named (`sync.answer_rooms`). With `takes_text`
+    the answer may contain `RawJson`. With a `fingerprint` (`marks.fingerprint`) the client may get a marked
+    token, with which it waits without a function.
     """
 
     token: AccessToken
@@ -73,16 +73,17 @@ class News:
 
 
 def sync(request: SyncRequest) -> SyncAnswer:
-    """Return what the client has not seen: at once if there is something, else as soon as something comes.
+    """Return the updates that the client hasn't seen: at once if there are any, else as soon as there are.
 
-    Returns an empty answer after `timeout_ms`. Raises UnknownToken, InvalidParam, BadJson,
-    LimitExceeded if too many requests wait and there is nothing new.
+    Returns an empty answer after `timeout_ms`. Raises UnknownToken, InvalidParam, BadJson, LimitExceeded if
+    too many requests wait and there are no updates.
     """
     return _Sync(request).run()
 
 
 def news_since(token: AccessToken, since: str | None, filter_text: str | None) -> News | None:
-    """Return the news after the token `since`, with a new token; None if there are none. Deletes no messages.
+    """Return the updates after the token `since`, with a new token; None if there are none. Deletes no
+    messages.
 
     Raises UnknownToken, InvalidParam, BadJson.
     """
@@ -98,28 +99,28 @@ def news_since(token: AccessToken, since: str | None, filter_text: str | None) -
 
 
 def begin(token: AccessToken, filter_text: str) -> str:
-    """Return a token from which only later news count. Raises UnknownToken, InvalidParam, BadJson."""
+    """Return a token for which only later updates count. Raises UnknownToken, InvalidParam, BadJson."""
     return _begin(token, look(token, None, filter_text))
 
 
 def _begin(token: AccessToken, first: FirstLook) -> str:
-    """Return the token of a client for which everything so far counts as seen."""
+    """Return the token of a client for which everything until now counts as seen."""
     return tokens.write(token.user_id, token.device_id, everything_seen(first))
 
 
 class _Sync:
-    """One request, until it is answered. Nothing may be missed between the last look and the wait.
+    """Handles one request until it is answered. Nothing may be missed between the last look and the wait.
 
     A client that comes from a wait names its place. It is registered for its next wait while the first reads
     run. Everything else is read after the registration, usually only the rooms for which it was called. So
-    this look has seen all that came before the registration. The answer has the next mark, with news or
-    without.
+    this look finds everything from before the registration. The answer has the next mark, whether or not it
+    has updates.
 
     A client that was answered a moment ago has most likely seen everything. It is registered before the first
     look.
 
     Others are registered during a first look, which may be a little late. If that finds nothing, a second
-    look follows, which isn't late: it sees all that came before the registration.
+    look follows, which isn't late: it finds everything from before the registration.
     """
 
     def __init__(self, request: SyncRequest) -> None:
@@ -134,7 +135,7 @@ class _Sync:
         self.waited = False
         self.looked_since = False
         self.rang: frozenset[RoomId] = frozenset()
-        self.looked_s = now_ms() // 1000  # when everything was looked at
+        self.looked_s = now_ms() // 1000  # the time of the look at everything
 
     def run(self) -> SyncAnswer:
         request = self.request
@@ -187,8 +188,8 @@ class _Sync:
     def _look_again(self, before: FirstLook) -> tuple[FirstLook, Answer]:
         """Look at the rooms that rang while the request was held, or at everything.
 
-        What else happens meanwhile rings again, or is seen by the client's next request, which looks at
-        everything.
+        Anything else that happens meanwhile rings again, or the client's next request finds it, because it
+        looks at everything.
         """
         request, rooms, self.rang = self.request, sorted(self.rang), frozenset()
         if rooms and request.reader.tracks:
@@ -202,16 +203,18 @@ class _Sync:
         return first, assemble(request, first)
 
     def _visit(self, first: FirstLook) -> list[Callable[[], object]]:
-        """Return the call that notes the device's visit, in a list; an empty list if it was noted already."""
+        """Return the call that records the device's visit, in a list; an empty list if it was recorded
+        already.
+        """
         token, wanted = self.request.token, self.request.set_presence
         if is_visit_noted(token.device_id, wanted, first.presence):
             return []
         return [functools.partial(note_visit, token.user_id, token.device_id, wanted, first.presence)]
 
     def _look_after_registering(self) -> tuple[FirstLook, Answer] | None:
-        """Register the next wait of a client that shows where it was parked, and then look.
+        """Register the next wait of a client whose token shows where it was parked, and then look.
 
-        None if it shows no place, or the next slot isn't free.
+        None if the token shows no place, or the next slot isn't free.
         """
         request, place = self.request, marks.place(self.request.since)
         is_short = request.timeout_ms < marks.SHORTEST_TIMEOUT_MS
@@ -228,7 +231,7 @@ class _Sync:
             raise
 
     def _register_next(self, place: marks.Place) -> Collection[RoomId] | None:
-        """Register on the next slot, if it is free. Return the rooms that rang; None for everything."""
+        """Register on the next slot, if it is free. Returns the rooms that rang; None for everything."""
         found = waiting.register_next(self.request.token, place, marks.LIFETIME_S + marks.OVERHANG_S)
         if found is None:
             return None
@@ -238,7 +241,9 @@ class _Sync:
     def _look_at_news(
         self, known: narrow_look.Recognised, place: marks.Place, news: Collection[RoomId] | None
     ) -> tuple[FirstLook, Answer] | None:
-        """Look at the rooms that rang, or at everything, once registered; None for an expired token."""
+        """Look at the rooms that rang, or at everything, after registering. Returns None for an expired
+        token.
+        """
         request = self.request
         self.looked_since = True
         if self.called and news is not None and not narrow_look.is_due(place):
@@ -255,17 +260,18 @@ class _Sync:
             self.looked_since = False
             return None
         beside = self._visit(first)
-        if self.called and news is not None:  # in other rooms there is only what rings nobody, or will ring
+        # other rooms have only changes that ring nobody or are about to ring
+        if self.called and news is not None:
             return first, assemble(request, first, late=True, surely=news, beside=beside)
         return first, assemble(request, first, beside=beside)
 
     def _register(self, identity: Identity) -> None:
-        """Register a parked wait where that can be, else a held one."""
+        """Register a parked wait if that is possible, else a held one."""
         self.looked_since = False
         seconds = self.deadline - time.monotonic()
         if self.request.fingerprint and seconds * 1000 >= marks.SHORTEST_TIMEOUT_MS:
             lifetime = marks.LIFETIME_S + marks.OVERHANG_S
-            # Who was called for nothing may have been refused by a queue that is gone.
+            # A client that was called without updates may have been refused by a queue that is gone.
             self.wait = waiting.register(
                 identity.requester, identity.listener, "parked", lifetime, doubtful=self.called
             )
@@ -291,7 +297,7 @@ class _Sync:
         return body
 
     def _moves(self, first: FirstLook, answer: Answer) -> str | None:
-        """Return what the mark is to say of moves since the row was written; None if a row has to be
+        """Return the text about moves since the row was written, for the mark; None if a new row has to be
         written.
         """
         row = first.identity.row
@@ -300,7 +306,7 @@ class _Sync:
         return moves.encode(row, answer.positions)
 
     def _token(self, first: FirstLook, answer: Answer) -> str:
-        """Return the token whose row has what the client was shown. It is written, unless that is stored
+        """Return the token whose row has what the client was shown. The row is written unless it is stored
         already.
         """
         if self.row is not None and answer.positions == first.identity.row:
@@ -308,7 +314,9 @@ class _Sync:
         return tokens.write(self.request.token.user_id, self.request.token.device_id, answer.positions)
 
     def _waits_on(self, answer: Answer) -> bool:
-        """Return whether the client waits on by its registration: not if it comes again at once for more."""
+        """Return whether the client continues to wait by its registration. It doesn't if it comes again at
+        once for more.
+        """
         if self.wait is None or not self.looked_since:
             return False
         return not answer.has_news or (self.wait.kept and answer.is_complete)
@@ -327,7 +335,7 @@ def assemble(
     surely: Collection[str] = (),
     beside: Sequence[Callable[[], object]] = (),
 ) -> Answer:
-    """Read everything once, and return the answer. With `late` it may miss what came a moment ago.
+    """Read everything once, and return the answer. With `late` it may miss very recent changes.
 
     It misses nothing in the rooms in `surely`. The functions in `beside` are called at the same time.
     """
@@ -382,7 +390,7 @@ def assemble(
     if ctx.base is None and ctx.reader.tracks:
         heads = [rooms[row.room_id].head for row in member_of if row.room_id in rooms]
         present |= presence.members_there(ctx, heads)
-    present.pop(ctx.user_id, None)  # one's own comes by one's own stream
+    present.pop(ctx.user_id, None)  # the user's own presence comes through their own stream
     _add_presence(ctx, answer, {**changes.presence, **present}, in_rooms)
     answer.sections |= ctx.reader.asking(ctx, changes.asking)
     if first.rooms is None:
@@ -401,7 +409,7 @@ def assemble(
 
 
 def _keep_untold(ctx: Context, answer: Answer, room_ids: Collection[RoomId]) -> None:
-    """Have the next answer show the account data of rooms that this one leaves out."""
+    """Make the next answer show the account data of rooms that this one leaves out."""
     untold = [item for room_id in room_ids for item in ctx.room_data.get(room_id, ())]
     answer.positions.user = min([answer.positions.user, *(streams.seq_of(item) - 1 for item in untold)])
 

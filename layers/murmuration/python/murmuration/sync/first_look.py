@@ -1,4 +1,4 @@
-"""A sync's first round trip: the requester, their positions and memberships, and the heads of their
+"""A sync's first round trip: the requester, their positions, their memberships, and the heads of their
 streams.
 """
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
 
 _filters: LruCache[tuple[str, str], SyncFilter] = LruCache(256)
-"""Filters by user and ID, which names its content."""
+"""Cached filters by user and ID; the ID is a hash of the content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Identity:
 
 
 def identify(token: AccessToken, since: str) -> Identity:
-    """Verify a token, and read its client's place and the user's listeners. One round trip.
+    """Verify a token, and read its client's positions and the user's listeners. One round trip.
 
     Raises UnknownToken.
     """
@@ -74,7 +74,7 @@ def identity_of(
     since: str,
     listener: StoredItem | None = None,
 ) -> Identity:
-    """Return the identity of who asks with the token `since`, whose row is `item`."""
+    """Return the identity of the requester with the token `since`, whose row is `item`."""
     row = tokens.positions_of(item, device_id)
     base = moves.apply(row, tokens.moves_in(since)) if row is not None else None
     return Identity(requester, base, listener, row, tokens.is_ending(item))
@@ -108,7 +108,8 @@ class FirstLook:
 def look(
     token: AccessToken, since: str | None, filter_text: str | None, *, known: Identity | None = None
 ) -> FirstLook:
-    """Read everything at once. For a `known` identity verify the token again and read only the rest.
+    """Read everything in one round trip. With a `known` identity, verify the token again and read only the
+    rest.
 
     Raises UnknownToken, InvalidParam, BadJson.
     """
@@ -133,7 +134,7 @@ def look(
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The result of one round trip for a user who asks for news.
+    """The result of one round trip for a user who asks for updates.
 
     `row` is the stored row of positions, and `listener` the user's listeners: both None if they were known
     already. `contents` are the account data of the requested types, without missing ones.
@@ -158,8 +159,8 @@ def read_facts(
 ) -> Facts:
     """Verify a token, and read the state of its user and device. One round trip.
 
-    `row` is the key of the stored row of positions. With `is_known` neither it nor the listeners are read.
-    `types` are the types of account data to read. Raises UnknownToken.
+    `row` is the key of the stored row of positions. With `is_known` neither the row nor the listeners are
+    read. `types` are the types of account data to read. Raises UnknownToken.
     """
     user, device = streams.user_stream(token.user_id), streams.device_stream(token.user_id, token.device_id)
     batch = Batch()
@@ -176,7 +177,7 @@ def read_facts(
     requester = verify(token, asking.value)
     place = stored.value if stored is not None else None
     if place is None and row is not None and not is_known:
-        # Written a moment ago, a token may not have reached the replica that was asked.
+        # The row may be so recent that the replica that was read doesn't have it yet.
         place = fetch(tokens.row_read(row))
     return Facts(
         requester=requester,
@@ -196,7 +197,7 @@ def is_filter_read(user_id: UserId, text: str) -> bool:
 
 
 def find_filter(user_id: UserId, text: str | None) -> SyncFilter:
-    """Return the filter that `text` is (JSON) or names (an ID)."""
+    """Return the filter that `text` contains (JSON) or names (an ID)."""
     if not text:
         return SyncFilter()
     if text.lstrip().startswith("{"):
@@ -217,7 +218,9 @@ def find_filter(user_id: UserId, text: str | None) -> SyncFilter:
 
 
 def read_rooms(room_ids: Sequence[RoomId], late: bool, surely: Collection[str] = ()) -> dict[str, Room]:
-    """Return the rooms by consistent reads; with `late` by eventual ones, except those in `surely`."""
+    """Return the rooms, with consistent reads; with `late`, with eventual ones except for those in
+    `surely`.
+    """
     some = [room_id for room_id in room_ids if room_id in surely] if late else []
     heads, newer = concurrency.gather(
         functools.partial(room_items.read_heads, room_ids, eventual=late),
@@ -228,7 +231,7 @@ def read_rooms(room_ids: Sequence[RoomId], late: bool, surely: Collection[str] =
 
 
 def everything_seen(first: FirstLook) -> Positions:
-    """Return the positions of a client for which everything so far counts as seen. One round trip."""
+    """Return the positions of a client for which everything until now counts as seen. One round trip."""
     user_id = first.requester.user_id
     admitted = first.filter.room.admits_room
     room_ids = [row.room_id for row in first.memberships if row.membership == "join"]

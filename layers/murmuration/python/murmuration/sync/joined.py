@@ -62,19 +62,21 @@ if TYPE_CHECKING:
 
 MEMBERS_REMEMBERED = 64
 MUCH_STATE = 10
-"""A room's state goes into the answer as JSON text if it has at least so many events."""
+"""A room's state is put into the answer as JSON text if it has at least this many events."""
 HEROES = 5
 TIMELINE_BYTES = 1_000_000
-"""How large the timeline of one room may be in an answer; the newest event comes in any case."""
+"""The maximum size of one room's timeline in an answer. The newest event is included in any case."""
 BYTES_BESIDES = 4000
-"""How much the client's form of an event may add to what is stored of it: its ID, and `unsigned`."""
+"""By how much the client's form of an event may exceed its stored form: its ID, and `unsigned`."""
 STREAM_BYTES = 500_000
-"""How much of a room's stream (mostly receipts) one answer may contain; the next one goes on."""
+"""How much of a room's stream (mostly receipts) one answer may contain. The next answer continues."""
 
 
 @dataclass
 class RoomPart:
-    """A sync's part about one room: its section (None: nothing), and the client's position afterwards."""
+    """The part of a sync about one room: its section (None: nothing), and the client's position
+    afterwards.
+    """
 
     position: RoomPosition
     section: RoomSection | None = None
@@ -109,15 +111,15 @@ def is_shown(positions: Positions, name: str, room: Room) -> bool:
 
 
 def known_position(ctx: Context, room: Room, membership: Membership) -> RoomPosition | None:
-    """Return the client's position in the room; None if the user left and came back since."""
+    """Return the client's position in the room; None if the user has left and come back since."""
     return unbroken(ctx.position(room.room_id), membership.since)
 
 
 def with_own_data(ctx: Context, rooms: Iterable[tuple[Room, Membership]]) -> Context:
     """Return the context with all of the user's data about rooms that are new to a client.
 
-    Such data may be older than the client's token: a tag given to an invite, the read marker of a room that
-    the user left and came back to. Reads only where a client that has synced before comes to a room.
+    Such data may be older than the client's token: a tag that was set on an invite, or the read marker of a
+    room that the user left and came back to. Reads only if a room is new to a client that has synced before.
     """
     if ctx.base is None:
         return ctx
@@ -132,7 +134,7 @@ def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | 
 
     It reads the log and the stream at once, then what those need. Returns None if the user's membership has
     changed since it was read: they may not see what happened since, so the room is left for the next look,
-    which the change itself calls for.
+    which that change triggers.
     """
     position = known_position(ctx, room, membership)
     found = read_news(
@@ -161,7 +163,8 @@ def read_news(
     read_items: Callable[[], tuple[Sequence[Item], int]],
     deciding: Sequence[StateKey],
 ) -> tuple[RoomNews, int] | None:
-    """Read a room's log, its stream and some state at once. Return that, and the place reached in the stream.
+    """Read a room's log, its stream and some state at once. Returns these, and the new position in the
+    stream.
 
     Returns None if the membership has changed since it was read, or if the head is from before the user
     joined.
@@ -178,13 +181,13 @@ def read_news(
     if own not in entries or entries[own].event.event_id != membership.event_id:
         return None
     if room.head.ordinal < (membership.ordinal or 0):
-        return None  # a late look at the head, from before the user joined
+        return None  # the late read of the head is from before the user joined
     return RoomNews(room, membership, viewer, position, window, items, entries), seq
 
 
 def tell(ctx: Context, news: RoomNews, ephemeral: list[ClientEvent], part: RoomPart) -> None:
-    """Put the room's section for /sync into `part`, if there is one, with the device lists and the
-    position.
+    """Put the room's section for /sync, if there is one, and the device lists and the position into
+    `part`.
     """
     room, head, position, items = news.room, news.room.head, news.position, news.items
     window = news.window
@@ -214,7 +217,7 @@ def tell(ctx: Context, news: RoomNews, ephemeral: list[ClientEvent], part: RoomP
 DECIDING = [CREATE_KEY, POWER_LEVELS_KEY, ENCRYPTION_KEY]
 """The state that push rules and device lists depend on."""
 AHEAD = [*DECIDING, NAME_KEY, CANONICAL_ALIAS_KEY]
-"""The state that a room's section needs besides its log."""
+"""The state that a room's section needs in addition to its log."""
 
 
 def own_pair(ctx: Context) -> StateKey:
@@ -222,7 +225,7 @@ def own_pair(ctx: Context) -> StateKey:
 
 
 def read_ahead(ctx: Context, rooms: Sequence[Room]) -> None:
-    """Read for many rooms at once the items that each one's section would read alone."""
+    """Read for many rooms at once the items that each one's section would otherwise read separately."""
     prefetch(rooms, [*ctx.reader.ahead, own_pair(ctx)])
 
 
@@ -256,8 +259,8 @@ def _timeline(ctx: Context, news: RoomNews, window: Window, events: Sequence[Cli
 def fitting_timeline(ctx: Context, viewer: Viewer, window: Window) -> tuple[Window, list[ClientEvent]]:
     """Return the window cut to `TIMELINE_BYTES`, and its events in the client's format.
 
-    The newest events stay. Bundled aggregations that don't fit are left out. Events that are short enough are
-    known to fit without being encoded.
+    The newest events are kept. Bundled aggregations that don't fit are left out. Short events fit in any
+    case, so they aren't encoded to find out.
     """
     events = client_timeline(ctx, viewer, window)
     if all(entry.stored_length and not entry.groups for entry in window.entries):
@@ -345,7 +348,7 @@ def _summary(
 ) -> tuple[RoomSummarySection, dict[StateKey, Event]]:
     """Return the counts of members and the heroes, with the heroes' member events.
 
-    Both are empty if nothing of it changed.
+    Both are empty if nothing of this changed.
     """
     room, position = news.room, news.position
     recent = [entry.event for entry in window.passed] + list(state.values())
@@ -371,10 +374,10 @@ _FEW = 20
 
 
 def heroes_of(ctx: Context, room: Room) -> dict[StateKey, Event]:
-    """Return up to five others who are joined or invited, or else who left: those who came first.
+    """Return up to five other users who are joined or invited, or else have left: those who came first.
 
-    In a room with many members it looks at a few of them only; if those have left, at a few others who are
-    present.
+    In a room with many members it considers only a few of them; if those have left, a few other current
+    members.
     """
     members = current_state.read_some_members(room, _FEW)
     if len(members) == _FEW and sum(_is_present(entry) for entry in members) <= HEROES:

@@ -1,17 +1,17 @@
-"""Marked tokens: everything that a client needs to wait on its queue without a function in between.
+"""Marked tokens: everything that a client needs to wait on its queue without a function.
 
 `p_<row>.<slot>.<queue>.<fingerprint>.<until>.<quiet>.<seen>` is a mark. Its parts are: the row of positions
-that a plain token names; the wake queue on which later changes ring, with the registration on it (its nonce,
-and when the client was last shown everything); a fingerprint of what the client asks for, because its answers
-fit only that; when the registration ends (seconds since the epoch); what /sync says of the device's keys, as
-Base64; and when the client last waited (milliseconds).
+that a plain token names; the slot and the wake queue on which later changes ring, with the registration on it
+(its nonce, and when the client last got everything); a fingerprint of the request, because its answers fit
+only that request; when the registration ends (seconds since the epoch); the keys' part of /sync, as Base64;
+and when the client last waited (milliseconds).
 
 CloudFront's viewer function sends a request with a mark to the queue itself, unless something in the request
-speaks against that. Nothing in a mark is trusted: a forger would wait on a queue whose name they can't know,
-for an answer that only tells them to send an ordinary request.
+prevents that. Nothing in a mark is trusted: with a forged one a client would wait on a queue whose name it
+can't know, for an answer that only tells it to send an ordinary request.
 
 When the queue rings, the mark becomes `c_<row>.<slot>.<queue>`, a call. The name of a queue is a keyed hash.
-So a mark or call with the right name shows that its holder had a mark of this device, and the request may
+So a mark or call with the right name shows that its sender had a mark of this device, and the request may
 register a wait before anything else in it is checked (`place`).
 """
 
@@ -31,19 +31,20 @@ if TYPE_CHECKING:
     from murmuration.storage.json_types import KeyCountsSection
 
 LIFETIME_S = 600
-"""How long a client may wait with one mark. For so long a logged-out device still gets empty answers."""
+"""How long a client may wait with one mark. A device that was logged out still gets empty answers for this
+time."""
 OVERHANG_S = 60
 """How much longer than its mark a registration lasts."""
 SHORTEST_TIMEOUT_MS = 1000
 LONGEST_ABSENCE_MS = 45_000
-"""A client that last waited longer ago is sent to look. CloudFront's viewer function has the number too."""
+"""A client that last waited longer ago has to look. CloudFront's viewer function has the same number."""
 
 
 def fingerprint(values: Sequence[str], *, at_edge: bool = False) -> str:
     """Return twelve digits that differ if the texts differ. The viewer function computes the same.
 
-    Clients that wait at the edge get other digits, because their queues differ: so a mark is good for one way
-    of waiting only.
+    Clients that wait at the edge get other digits, because their queues differ: so a mark is valid for one
+    way of waiting only.
     """
     texts = [*values, "edge"] if at_edge else values
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
@@ -62,8 +63,7 @@ def mark(
     """Return the marked form of a plain token. `keys` are the device's key counts.
 
     `looked_s` is when everything was last looked at (seconds since the epoch). None says that something was
-    left for the next look, which has to look at everything. `moves` is what the client was shown since the
-    row was written.
+    left for the next look, which has to look at everything. `moves` are the moves since the row was written.
     """
     looked = "" if looked_s is None else f"{wait.nonce}{looked_s:08x}{wait.next_slot}"
     if moves:
@@ -83,7 +83,8 @@ def mark(
 def end_of(changes_ms: int) -> int:
     """Return when a mark that is made now ends, in seconds since the epoch.
 
-    `changes_ms` is when time alone changes something that was shown (milliseconds), 0 for never.
+    `changes_ms` is when something that was shown changes merely because time passes (milliseconds), 0 for
+    never.
     """
     end = now_ms() // 1000 + LIFETIME_S
     return min(end, -(-changes_ms // 1000)) if changes_ms else end
@@ -91,10 +92,10 @@ def end_of(changes_ms: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The slot on which a client waited, and the queue on which it was told to wait.
+    """The slot on which a client waited, and its queue.
 
     `nonce` is the registration's, empty if the next look has to look at everything; `looked_s` is when that
-    was last done. A forger of a later time only keeps from themselves what rings nobody. `next_slot` is the
+    was last done. A client that forges a later time only misses changes that ring nobody. `next_slot` is the
     slot for the next registration.
     """
 
@@ -122,7 +123,7 @@ def place(token: str | None) -> Place | None:
 def called(marked: str, kind: str = CALLED) -> str:
     """Return the call that a mark becomes when its queue rings, as the mapping template makes it.
 
-    `kind` is what the call begins with. Sliding sync has other kinds.
+    `kind` is the prefix of the call. Sliding sync has other prefixes.
     """
     row, slot, queue, *_ = marked.partition("_")[2].split(".")
     return f"{kind}{row}.{slot}.{queue}"

@@ -1,9 +1,9 @@
 """A look at only the rooms that rang: usually all that a called client needs.
 
-Its registration shows which rooms have news since the previous one (`listeners.news_since`), and the mark
-says when the client was last shown everything. So neither the memberships nor the heads of other rooms are
-read. Everything is looked at if there is news in the user's own streams, a membership or the push rules
-changed, or time alone changes something; and every ten minutes, for changes that ring nobody.
+Its registration shows which rooms have updates since the previous one (`listeners.news_since`), and the mark
+says when the client last got everything. So neither the memberships nor the heads of other rooms are read.
+Everything is looked at if there are updates in the user's own streams, if a membership or the push rules
+changed, if something changes merely because time passes; and every ten minutes, for changes that ring nobody.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId
 
 EVERYTHING_S = 600
-"""How long after a look at everything the next one is due: as long as a mark without news lasts."""
+"""How long after a look at everything the next one is due: as long as a mark without updates is valid."""
 
 
 def is_due(place: Place | None) -> bool:
@@ -52,7 +52,7 @@ class Recognised:
 
 
 def recognise(token: AccessToken, since: str) -> Recognised:
-    """Verify a token, and read what its client has seen. One round trip. Raises UnknownToken."""
+    """Verify a token, and read its client's positions. One round trip. Raises UnknownToken."""
     batch = Batch()
     device = batch.add(accounts.device_read(token.key))
     key = tokens.token_key(token.user_id, tokens.parse(since))
@@ -75,7 +75,7 @@ def look_at_rooms(
     """Read these rooms after the registration, in one round trip.
 
     Returns None if the client has to look at everything: its row wasn't found yet, something that it was
-    shown is over by now, its unread events were counted by other rules, or it isn't in one of the rooms.
+    shown has ended by now, its unread events were counted by other rules, or it isn't in one of the rooms.
     With `verifies` the token is verified again, because the client has waited since. Raises UnknownToken
     then, InvalidParam, BadJson.
     """
@@ -111,7 +111,7 @@ def look_at_rooms(
 
 
 def _is_outdated(token: AccessToken, base: Positions, push_changes: Changes) -> bool:
-    """Return whether time alone or another rule changes what was shown of any room or user."""
+    """Return whether passing time or changed push rules change what was shown of any room or user."""
     now = now_ms()
     return (
         any(0 < until <= now for until in base.typing_until_ms.values())

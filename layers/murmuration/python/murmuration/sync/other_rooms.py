@@ -89,9 +89,9 @@ def left_outside(ctx: Context, row: Membership) -> RoomSection:
 
 @dataclass(frozen=True, slots=True)
 class _Departure:
-    """What was read of a room that the user left, up to the ordinal `end`.
+    """The data of a room that the user left, up to the ordinal `end`.
 
-    `state` is known already; `past` is yet to be read.
+    `state` is known already; `past` has still to be read.
     """
 
     room: Room
@@ -104,10 +104,10 @@ class _Departure:
 
 
 def left_rooms(ctx: Context, rooms: Sequence[tuple[Room, Membership]]) -> list[RoomSection]:
-    """Return the sections of rooms that the user left: what happened up to the leaving.
+    """Return the sections of rooms that the user left: what happened up to the leave event.
 
-    Of each room at most the log and the current state are read by themselves, at the same time. What the
-    state was at the leaving is read for all rooms together.
+    For each room at most the log and the current state are read separately, in parallel. The state at the
+    leave event is read for all rooms together.
     """
     found = concurrency.parallel(*(functools.partial(_look_back, ctx, *pair) for pair in rooms))
     states = past_state.states_at([each.past for each in found])
@@ -116,7 +116,7 @@ def left_rooms(ctx: Context, rooms: Sequence[tuple[Room, Membership]]) -> list[R
 
 def _look_back(ctx: Context, room: Room, row: Membership) -> _Departure:
     position = ctx.position(room.room_id)
-    # Who wasn't in the room right before is shown nothing of its state.
+    # Users who weren't in the room right before don't see its state.
     was_joined = row.previous == "join"
     is_whole = was_joined and (ctx.full_state or position is None)
     seen, current = concurrency.gather(
@@ -150,8 +150,8 @@ def _last_events(
 def _state_after_leaving(
     room: Room, row: Membership, window: timeline.Window
 ) -> tuple[NodeId, int, dict[StateKey, Event]]:
-    """Return a snapshot, the ordinal that it is before, and what of the state after the leaving is in
-    neither.
+    """Return a snapshot, the ordinal before which it is, and the part of the state after the leave event that
+    it lacks.
     """
     leaving = window.passed[-1] if window.passed else None
     pair = leaving.event.state_pair if leaving is not None else None
@@ -183,7 +183,7 @@ def last_window(
 ) -> tuple[Viewer, timeline.Window]:
     """Return the user as a viewer of a room they left, and the entries after an ordinal that they may see.
 
-    It ends with the user's own leaving, which is shown even if the rest of the history is hidden.
+    It ends with the user's own leave event, which is shown even if the rest of the history is hidden.
     """
     viewer = ctx.viewer(row, room)
     before = (row.ordinal or room.head.ordinal) + 1
@@ -209,7 +209,7 @@ def state_root_at(room: Room, ordinal: int) -> tuple[NodeId, int]:
 
 
 def is_overlooked(room: Room | None, row: Membership, late: bool) -> bool:
-    """Return whether a late look doesn't show the room's log up to the user's leaving: the next one tells
+    """Return whether a late look misses the room's log up to the user's leave event: then the next look shows
     it.
     """
     if row.is_outside:

@@ -1,5 +1,5 @@
-"""Presence in a sync: users whose presence changed, and users who were shown as online for a time that is
-over.
+"""Presence in a sync: users whose presence changed, and users who were shown as online until a time that has
+passed.
 
 https://spec.matrix.org/v1.19/client-server-api/#presence
 """
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 
 INVITE: Final = "m.presence_invite"
 MOST_BYTES = 300_000
-"""How large the events of one answer may be. Other users are shown when they change again."""
+"""The maximum size of the events in one answer. Other users are shown when they change again."""
 MOST_FOLLOWED = 100
-"""How many users a token remembers as online: the last ones shown. Others' going offline isn't shown."""
+"""How many users a token remembers as online: those shown last. For others, going offline isn't shown."""
 
 MOST_ASKED = 500
 """How many members of small rooms a first sync looks up."""
 
 
 def members_there(ctx: Context, heads: Iterable[RoomHead]) -> dict[UserId, str]:
-    """Return the online members of small rooms, each with the room through which they are seen: for a first
+    """Return the online members of small rooms, each with the room through which they are seen, for a first
     sync.
 
     Online members of large rooms have markers in the rooms' streams. Two round trips if there are small rooms
-    with others.
+    with other members.
     """
     small = [head for head in heads if 1 < head.joined <= SMALL_ROOM]
     if not small or ctx.filter.presence.admits_nothing:
@@ -56,7 +56,7 @@ def members_there(ctx: Context, heads: Iterable[RoomHead]) -> dict[UserId, str]:
 
 
 def overdue(ctx: Context) -> dict[UserId, str]:
-    """Return the users who were shown as online for a time that is over now, each with its `via`."""
+    """Return the users who were shown as online until a time that has passed, each with its `via`."""
     if ctx.base is None:
         return {}
     return {user_id: via for user_id, (until, via, _) in ctx.base.present.items() if until <= ctx.now_ms}
@@ -65,7 +65,7 @@ def overdue(ctx: Context) -> dict[UserId, str]:
 def presence_events(
     ctx: Context, positions: Positions, told: Mapping[UserId, str], joined: Collection[str]
 ) -> list[ClientEvent]:
-    """Return the presence events of the users in `told`, and of those whose time is over.
+    """Return the presence events of the users in `told`, and of those whose time has passed.
 
     `told` has the room through which each user is seen (empty: a presence list); `joined` are the rooms that
     the user is in now. Updates `positions`.

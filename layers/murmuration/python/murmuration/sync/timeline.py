@@ -20,23 +20,23 @@ from murmuration.storage.rooms.room_items import LogEntry
 DEFAULT_LIMIT = 10
 MAXIMUM_LIMIT = 100
 PAGES = 5
-"""How many pages a sync reads for a filter that admits little; then the timeline is `limited`."""
+"""How many pages a sync reads for a filter that few events pass; after that the timeline is `limited`."""
 SCANNED_AT_ONCE = 100
-"""Events of each further page: the first page had too few that pass, so the filter lets little pass."""
+"""The number of events in each further page: the first page had too few events that pass the filter."""
 
 STRETCH_BYTES = 1_500_000
-"""How large the events of one room may be in an answer of another API than /sync."""
+"""The maximum size of one room's events in an answer of another API than /sync."""
 
 Visible = Callable[[Sequence[LogEntry]], Sequence[Seen]]
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of the log: the events to show, oldest first, with the viewer's membership at each.
+    """A part of the log: the events to show, oldest first, with the viewer's membership at each.
 
-    `start` is the first ordinal of the stretch, `root` the snapshot of the state before it. `limited` says
-    that events between what was shown before and the stretch are left out or missing. `passed` are all events
-    of the stretch, including those that the filter left out.
+    `start` is the first ordinal of the part, `root` the snapshot of the state before it. `limited` says that
+    events between those shown before and this part are left out or missing. `passed` are all events of the
+    part, including those that the filter left out.
     """
 
     seen: tuple[Seen, ...]
@@ -60,7 +60,7 @@ def read_window(
 ) -> Window:
     """Return the newest entries with `after` < ordinal < `before` that the filter admits, up to its limit.
 
-    Pages after the first are large, so that few admitted events among many others are found quickly.
+    Pages after the first are large, so that a few admitted events among many others are found quickly.
     """
     limit = event_filter.limit_within(default=DEFAULT_LIMIT, maximum=MAXIMUM_LIMIT)
     shown: list[Seen] = []
@@ -87,7 +87,7 @@ def read_window(
             passed.append(entry)
             cursor = entry.ordinal
             if entry.after_gap:
-                # What lies before isn't known, or came later: clients fetch it from here.
+                # Earlier events aren't known, or arrived later: clients fetch them from here.
                 return _window(room, shown, passed, limited=True, before=before)
         if not page or cursor <= first or (number == 0 and len(page) <= limit):
             exhausted = True
@@ -98,7 +98,7 @@ def read_window(
 def _window(
     room: Room, shown: Sequence[Seen], passed: Sequence[LogEntry], *, limited: bool, before: int
 ) -> Window:
-    """Make the window. `shown` and `passed` come newest first."""
+    """Return the window. `shown` and `passed` come newest first."""
     first = (shown[-1].entry if limited and shown else passed[-1]) if passed else None
     return Window(
         seen=tuple(reversed(shown)),
@@ -110,7 +110,7 @@ def _window(
 
 
 def root_before(room: Room, ordinal: int) -> NodeId:
-    """Return the snapshot of the state right before an ordinal. Reads if it isn't the one after the head."""
+    """Return the snapshot of the state right before an ordinal. Reads unless it is the one after the head."""
     if ordinal > room.head.ordinal:
         return room.head.state_root
     following = room_items.read_next(room.room_id, room.version, ordinal - 1)
@@ -142,10 +142,10 @@ def newest_of(window: Window, count: int) -> Window:
 
 
 def tell_resolutions(room: Room, window: Window) -> tuple[Window, dict[StateKey, Event]]:
-    """Return the window changed to end with the current state, and state events that are in no window.
+    """Return the window changed to end with the current state, and state events that no window has.
 
     Clients take the last state event shown for the current one. If forks were resolved otherwise, the window
-    begins after that event and is `limited`; the other changes of the resolution are returned beside it.
+    begins after that event and is `limited`; the other changes of the resolution are the second value.
     """
     if not any(entry.resolved for entry in window.passed):
         return window, {}

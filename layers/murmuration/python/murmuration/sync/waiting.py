@@ -1,9 +1,9 @@
-"""Waiting for news: register a wait, look at everything, then wait on a queue.
+"""Waiting for updates: register a wait, look at everything, then wait on a queue.
 
-A client that registers before looking misses nothing: a change is either seen by that look, or written after
-the registration, so that the Streams worker finds the registration and rings. A ring is only a hint: what a
-client gets always comes from a look. Each wait has its own queue, one of its device's slots, so no other wait
-can take its ring; a registration is good for one ring.
+A client that registers before looking misses nothing: a change is either found by that look, or written after
+the registration, so that the Streams worker finds the registration and rings. A ring is only a hint: a
+client's updates always come from a look. Each wait has its own queue, one of its device's slots, so no other
+wait can take its ring; a registration is good for one ring.
 """
 
 from __future__ import annotations
@@ -31,30 +31,31 @@ if TYPE_CHECKING:
 SLOTS = 10
 """The number of slots of each kind for a device.
 
-If all parked ones are taken, the wait is held by a function; one parked slot is taken for each time that news
-came within the last 90 s. If all held ones are taken too, nobody waits."""
+If all parked slots are taken, a function holds the wait; one parked slot is taken for each time that a ring
+came within the last 90 s. If all held slots are taken too, the request doesn't wait.
+"""
 HELD_BY_USER = 16
-"""How many functions all devices of a user may hold by waiting."""
+"""How many functions all devices of a user together may hold by waiting."""
 ATTEMPTS = 2 * SLOTS
 LEAST_STANDING_S = 120
-"""How much of a parked wait's time must be left for its client to wait by it again."""
+"""How much of a parked wait's time must be left for its client to continue it."""
 RETRY_AFTER_MS = 5_000
-"""When a request that found no slot should come again."""
+"""When a request that found no free slot should come again."""
 MAXIMUM_TIMEOUT_MS = 25_000
-"""The longest that a request is held. API Gateway gives up after 29 s."""
+"""The longest time that a request is held. API Gateway gives up after 29 s."""
 
 Kind = Literal["held", "parked"]
 
 
 def deadline_of(timeout_ms: int) -> float:
-    """Return until when a request may be held that begins now, in seconds of the monotonic clock."""
+    """Return until when a request that begins now may be held, in seconds of the monotonic clock."""
     return time.monotonic() + min(timeout_ms, MAXIMUM_TIMEOUT_MS) / 1000
 
 
 def check_empty_answer(timeout_ms: int, *, has_waited: bool) -> None:
-    """Raise LimitExceeded unless a request that found no slot to wait on may be told that nothing is new.
+    """Raise LimitExceeded unless a request that found no free slot may get an empty answer.
 
-    It may if it has waited already, or didn't want to wait for long. Others would ask again at once.
+    It may if it has waited already, or asked for a short wait only. Other clients would ask again at once.
     """
     if not has_waited and timeout_ms >= SHORTEST_TIMEOUT_MS:
         raise LimitExceeded("Too many requests wait for news on this device", retry_after_ms=RETRY_AFTER_MS)
@@ -69,12 +70,13 @@ def register(
     letter: str = "",
     doubtful: bool = False,
 ) -> Wait | None:
-    """Register a wait for the requester's device. Return None if it may not wait.
+    """Register a wait for the requester's device. Returns None if it may not wait.
 
-    That is so if no slot of the device is free, or if functions hold `HELD_BY_USER` waits of the user. The
-    second is decided by the item after the write, so concurrent requests can't exceed it together. `item` is
+    It may not if no slot of the device is free, or if functions hold `HELD_BY_USER` waits of the user. The
+    latter is checked in the item after the write, so concurrent requests can't exceed it together. `item` is
     the user's listeners as they were a moment ago. One write, or more after a lost race. If the queue's
-    existence is `doubtful`, it is checked and made again if it is gone. `letter` begins the slots' names.
+    existence is `doubtful`, it is checked and created again if it is gone. `letter` is the prefix of the
+    slots' names.
     """
     secret = derived_key("wake queues")
     until, letter = int(now_ms() / 1000 + seconds) + 1, letter or kind[0]
@@ -110,7 +112,7 @@ def register(
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A new registration, and the rooms that rang the last one; None if any room may have news."""
+    """A new registration, and the rooms that rang the last one; None if any room may have updates."""
 
     wait: Wait
     news: frozenset[RoomId] | None
@@ -119,8 +121,8 @@ class Registered:
 def register_next(token: AccessToken, place: Place, seconds: float) -> Registered | None:
     """Register a parked wait on the slot that the last one named, before the requester is verified.
 
-    Returns None if `place` isn't one of this device's, whose queue name only its holder was told, or if the
-    next slot isn't free. One write, in parallel with the first reads. The queue is made if it was never used.
+    Returns None if `place` isn't one of this device's (only the device got the queue's name), or if the next
+    slot isn't free. One write, in parallel with the first reads. The queue is created if it was never used.
     """
     if not _is_own(place, token):
         return None
@@ -147,7 +149,7 @@ def _next_slot(item: StoredItem | None, wait: Wait) -> str:
 
 
 def _is_own(place: Place, token: AccessToken) -> bool:
-    """Return whether a place is one of this device's; only its holder was told the queue."""
+    """Return whether a place belongs to this device; only the device got the queue's name."""
     queue = wake_queues.queue_id(derived_key("wake queues"), token.user_id, token.device_id, place.slot)
     return hmac.compare_digest(place.queue, queue)
 
@@ -157,9 +159,9 @@ def standing(
 ) -> Wait | None:
     """Return the wait that still stands where a device was parked; None if it was rung, or ends soon.
 
-    A wait that is rung for keys only is returned only if `of_keys` is true. `item` is the user's listeners as
+    A wait that is only rung for keys is returned only if `of_keys` is true. `item` is the user's listeners as
     they were a moment ago. If the wait has been rung since then, the client still finds the ring: it stays in
-    the queue for longer than this request takes and a client may stay away together.
+    the queue for longer than this request takes plus the longest time before a client comes back.
     """
     there = (token.device_id, place.slot)
     waits = (
@@ -174,21 +176,21 @@ def standing(
 
 
 def ensure_place(token: AccessToken, place: Place) -> None:
-    """Create the queue of a device's place again if it is gone, as its client was refused there."""
+    """Create the queue of a device's place again if it is gone, because its client was refused there."""
     if _is_own(place, token):
         wake_queues.ensure(place.queue, known=wake_queues.url_if_known(place.queue), doubtful=True)
 
 
 def ensure_queue(wait: Wait) -> None:
-    """Make the queue of a wait again if it is gone: its client was called without news."""
+    """Create the queue of a wait again if it is gone, because its client was called without updates."""
     wake_queues.ensure(wake_queues.id_of(wait.queue), known=wait.queue, doubtful=True)
 
 
 class Held(NamedTuple):
     """The end of a hold.
 
-    `goes_on` says that another look is worth it. `wait` is the wait if it is still valid: a ring uses it up.
-    `rooms` are the only rooms that rang; empty if anything may have news.
+    `goes_on` says that another look is worthwhile. `wait` is the wait if it is still valid: a ring uses it
+    up. `rooms` are the only rooms that rang; empty if anything may have updates.
     """
 
     goes_on: bool
@@ -197,7 +199,8 @@ class Held(NamedTuple):
 
 
 def hold(wait: Wait, changes_ms: int, deadline: float) -> Held:
-    """Hold a request until a ring, a change by time alone, or the deadline (monotonic).
+    """Hold a request until a ring, a change that comes merely because time passes, or the deadline
+    (monotonic).
 
     `changes_ms` is since the epoch, 0 for never.
     """
@@ -210,5 +213,5 @@ def hold(wait: Wait, changes_ms: int, deadline: float) -> Held:
 
 
 def typing_end_ms(positions: Positions) -> int:
-    """Return when the first shown typing notification ends by itself; 0 for none."""
+    """Return when the first shown typing notification ends by itself; 0 if there is none."""
     return min((until for until in positions.typing_until_ms.values() if until > 0), default=0)

@@ -1,5 +1,5 @@
-"""HTTP requests to servers of others: addresses are checked, connections kept, time and size bounded.
+"""HTTP requests to others' servers: addresses are checked, connections kept, time and size limited.
 
-It knows neither Matrix nor JSON. `outbound` asks identity providers through it, `federation` asks other
+It knows nothing of Matrix or JSON. `outbound` uses it for identity providers, `federation` for other
 homeservers.
 """

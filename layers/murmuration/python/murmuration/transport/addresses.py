@@ -1,7 +1,7 @@
-"""Names to addresses, and which addresses may be connected to.
+"""Resolves names to addresses, and decides which addresses may be connected to.
 
-An address counts as public if the whole internet reaches it. Addresses that carry an IPv4 address inside
-(mapped, 6to4, NAT64) are judged by that address too.
+An address counts as public if the whole internet reaches it. Addresses that contain an IPv4 address (mapped,
+6to4, NAT64) are judged by that address too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ _NOT_PUBLIC_IPV4 = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """The IP addresses that may be asked; `private` allows all those that aren't public, the loopback too."""
+    """The IP addresses that may be connected to. `private` also allows those that aren't public, including
+    the loopback.
+    """
 
     public: bool = True
     loopback: bool = False
@@ -66,7 +68,7 @@ def is_public(address: IPAddress) -> bool:
 
 
 def _plain(address: IPAddress) -> IPAddress:
-    """Return the IPv4 address of an IPv4-mapped IPv6 address; any other address as it is."""
+    """Return the IPv4 address in an IPv4-mapped IPv6 address; any other address unchanged."""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
 
@@ -76,14 +78,14 @@ def _within(address: IPAddress, networks: Sequence[Any]) -> bool:
 
 
 def resolve(host: str, port: int, reach: Reach, deadline: Deadline) -> list[SocketAddress]:
-    """Return the addresses of `host` that `reach` allows, IPv4 first, as the machine's own resolver has them.
+    """Return the addresses of `host` that `reach` allows, IPv4 first, from the machine's own resolver.
 
-    Raises AddressRefused where there are only others, NotConnected where there is none or the resolver takes
-    too long. The resolver can't be stopped: its thread ends by itself, and its answer is dropped.
+    Raises AddressRefused if there are only others, NotConnected if there is none or the resolver takes too
+    long. The resolver can't be stopped: its thread ends by itself, and its answer is dropped.
     """
     try:
         found = _look_up(host, port, deadline)
-        # Lambda's network is IPv4; where both are at hand, either does.
+        # Lambda's network is IPv4. If a host has both, IPv4 works.
         ordered = sorted(found, key=lambda each: each[0] != socket.AF_INET)
         every = [SocketAddress(ipaddress.ip_address(each[4][0]), int(each[4][1])) for each in ordered]
     except (OSError, ValueError) as error:

@@ -1,7 +1,7 @@
-"""Connections to other servers: made to a checked address, kept for the next request, bounded in time.
+"""Connections to other servers: made to a checked address, kept for the next request, limited in time.
 
-Every read and write gets the time that is left of the whole request, so that a server which sends a byte now
-and then can't hold it up. `http.client` writes the target as it is given: a signature covers it.
+Every read and write gets the remaining time of the whole request, so that a server which sends a byte now and
+then can't delay it. `http.client` writes the target unchanged: a signature covers it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.transport.addresses import Reach, SocketAddress, resolve
 from murmuration.transport.deadlines import LOOK_S, Deadline
 from murmuration.transport.errors import NotConnected, TransportError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 CONNECT_SECONDS = 5.0
 MOST_ADDRESSES = 3
@@ -32,8 +35,7 @@ KEPT = 200
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The address to connect to, and the name that its certificate must have; names and IP literals without
-    brackets.
+    """The address to connect to, and the name that its certificate must have. IP literals have no brackets.
 
     `ca_file` names further certificate authorities, besides those of the system.
     """
@@ -53,7 +55,7 @@ class _TimedReader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         return self._timed.receive_into(buffer)
 
 
@@ -70,7 +72,7 @@ class TimedSocket:
             self._inner.settimeout(self.deadline.left())
             view = view[self._inner.send(view[:65_536]) :]
 
-    def receive_into(self, buffer: Any) -> int:
+    def receive_into(self, buffer: WriteableBuffer) -> int:
         while True:  # also while nothing comes, it is asked whether to wait on
             self._inner.settimeout(self.deadline.left(LOOK_S))
             try:
@@ -82,13 +84,13 @@ class TimedSocket:
         return io.BufferedReader(_TimedReader(self), 65_536)
 
     def close(self) -> None:
-        """Nothing: `http.client` closes a socket while the answer's body is still to be read from it."""
+        """Do nothing: `http.client` closes a socket while the answer's body has still to be read from it."""
 
     def end(self) -> None:
         self._inner.close()
 
     def is_quiet(self) -> bool:
-        """Return whether there is nothing to read: a kept connection with something to read was closed."""
+        """Return whether there is nothing to read. A kept connection with something to read was closed."""
         try:
             poll = select.poll()
             poll.register(self._inner, select.POLLIN)
@@ -194,4 +196,4 @@ class _Kept:
 
 
 KEPT_CONNECTIONS = _Kept()
-"""Those of this process."""
+"""The kept connections of this process."""

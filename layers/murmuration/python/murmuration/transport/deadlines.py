@@ -1,4 +1,4 @@
-"""The time by which a whole request must be over, and whether it may take so long."""
+"""The deadline of a whole request, and regular checks whether it may take so long."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable
 from murmuration.transport.errors import TimedOut
 
 LOOK_S = 1.0
-"""How often whoever waits for another server looks whether it may wait on."""
+"""How often a request that waits for another server checks whether it may continue."""
 _may_wait_on: list[Callable[[], None]] = []
 
 
 def connect(ask: Callable[[], None]) -> None:
-    """Have `ask` called in the middle of waiting; it raises an error that ends the waiting."""
+    """Make waiting requests call `ask` regularly. It raises an error to end the waiting."""
     _may_wait_on[:] = [ask]
 
 

@@ -1,14 +1,14 @@
-"""Errors of requests to other servers. No message holds a secret."""
+"""Errors of requests to other servers. No message contains a secret."""
 
 from __future__ import annotations
 
 
 class TransportError(Exception):
-    """The other server wasn't reached, or didn't answer as it should."""
+    """The other server wasn't reached, or gave no valid answer."""
 
 
 class TimedOut(TransportError):
-    """The time for the request was over before the answer was there."""
+    """The time limit of the request was over before the answer was complete."""
 
 
 class NotConnected(TransportError):
@@ -16,8 +16,8 @@ class NotConnected(TransportError):
 
 
 class AddressRefused(NotConnected):
-    """The name has only addresses that may not be asked, such as private ones."""
+    """The name has only addresses that may not be connected to, such as private ones."""
 
 
 class AnswerTooLarge(TransportError):
-    """The answer has more bytes than the caller takes."""
+    """The answer has more bytes than the caller accepts."""

@@ -1,4 +1,4 @@
-"""One request and its answer, over a connection that is kept where that is possible."""
+"""One request and its answer, over a connection that is kept if possible."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _CHUNK = 65_536
 
 
 class Exchange:
-    """An answer whose body is still to be read; `headers` has lower-case names.
+    """An answer whose body has still to be read; `headers` has lower-case names.
 
-    As a context manager it gives the connection back if the body was read to its end, else it closes it.
+    Leaving its context gives the connection back if the body was read to its end; otherwise it closes it.
     """
 
     def __init__(self, peer: Peer, connection: Connection, response: http.client.HTTPResponse) -> None:
@@ -36,8 +36,8 @@ class Exchange:
         return b"".join(self.chunks(limit))
 
     def chunks(self, limit: int) -> Iterator[bytes]:
-        """Yield the body piece by piece, decompressed. Raises what `read` raises, in the middle if need
-        be.
+        """Yield the body piece by piece, decompressed. Raises what `read` raises, possibly after some
+        pieces.
         """
         size = 0
         for piece in self._decoded():
@@ -100,10 +100,10 @@ class Exchange:
 def send(
     peer: Peer, method: str, target: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline
 ) -> Exchange:
-    """Send a request; `target` goes onto the wire as it is. Redirects aren't followed.
+    """Send a request; `target` is sent unchanged. Redirects aren't followed.
 
-    A kept connection that turns out to be closed is replaced by a new one once, as the other server hasn't
-    taken the request then. Raises TransportError, NotConnected if nothing was sent.
+    If a kept connection turns out to be closed, the request is sent once more over a new one, because the
+    other server hasn't accepted it. Raises TransportError, NotConnected if nothing was sent.
     """
     kept = KEPT_CONNECTIONS.take(peer)
     if kept is not None:

@@ -1,4 +1,4 @@
-"""Sends a GET request to a URL that others gave, and follows its redirects.
+"""Sends a GET request to a URL that comes from others, and follows its redirects.
 
 Each hop is treated as a new URL: its scheme, host and address are checked, and no credentials are sent. So a
 redirect reaches nothing that the first URL couldn't have named.
@@ -27,12 +27,14 @@ USER_AGENT = "Murmuration"
 
 
 class BadUrl(TransportError):
-    """A URL, or one that a redirect leads to, may not be asked."""
+    """A URL, or one to which a redirect leads, may not be requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Which addresses may be asked over TLS, and which by plain HTTP; `ca_file` names further authorities."""
+    """The addresses that may be requested over TLS, and those by plain HTTP. `ca_file` names further
+    authorities.
+    """
 
     reach: Reach
     plain: Reach | None = None
@@ -43,9 +45,9 @@ class Way:
 def get(
     url: str, way: Way, deadline: Deadline, *, headers: Mapping[str, str] | None = None
 ) -> Iterator[tuple[str, Exchange]]:
-    """Yield the URL that the redirects ended at, and its answer of any other status.
+    """Yield the last URL of the redirects, and its answer, whatever its status.
 
-    `headers` go to each hop, so they must hold no credentials. Raises BadUrl, TransportError.
+    `headers` are sent to each hop, so they must contain no credentials. Raises BadUrl, TransportError.
     """
     from murmuration.transport.exchanges import send
 
@@ -73,21 +75,21 @@ def _escaped(location: str) -> str:
 
 
 def next_url(url: str, location: str) -> str:
-    """Return the URL that a redirect of `url` leads to, without a fragment. Raises BadUrl."""
+    """Return the URL to which a redirect of `url` leads, without a fragment. Raises BadUrl."""
     try:
         return urljoin(url, location.strip()).partition("#")[0]
     except ValueError as error:
-        raise BadUrl("a redirect leads to what is no URL") from error
+        raise BadUrl("a redirect leads to something that isn't a URL") from error
 
 
 def _split(url: str) -> SplitResult:
-    """Return the parts of a URL that can be asked. Raises BadUrl."""
+    """Return the parts of a URL that can be requested. Raises BadUrl."""
     try:
         url.encode("ascii")
         parts = urlsplit(url)
         _ = parts.port
     except ValueError as error:
-        raise BadUrl("it is no URL") from error
+        raise BadUrl("it isn't a URL") from error
     if any(character <= " " or character in '\x7f\\<>"' for character in url):
         raise BadUrl("it has characters that a URL can't have")
     if parts.scheme not in ("https", "http") or not parts.hostname or parts.username is not None:
@@ -96,7 +98,7 @@ def _split(url: str) -> SplitResult:
 
 
 def _peer(parts: SplitResult, way: Way) -> Peer:
-    """Raise BadUrl for plain HTTP where that isn't allowed."""
+    """Return the peer of a URL. Raises BadUrl for plain HTTP if that isn't allowed."""
     from murmuration.transport.connections import Peer
 
     hostname = parts.hostname or ""

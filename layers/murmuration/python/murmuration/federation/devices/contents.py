@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MOST_DEVICES = 500
 """How many devices of one user are kept. Other servers allow a few hundred."""
 MOST_DEVICE_BYTES = 8_192
+MOST_LIST_BYTES = 360_000
+"""What the keys of one user's devices may have: 500 devices of an ordinary size."""
 MOST_KEY_BYTES = 16_384
 MOST_NAME = 256
 
@@ -39,7 +41,7 @@ def from_device_list(user_id: UserId, answer: Untrusted) -> tuple[RemoteDevices,
     stream_id = answer.get("stream_id")
     return (
         RemoteDevices(
-            devices,
+            with_few_bytes(devices),
             names,
             signing_key(user_id, answer.get("master_key"), "master"),
             signing_key(user_id, answer.get("self_signing_key"), "self_signing"),
@@ -61,7 +63,7 @@ def from_query(user_id: UserId, answer: Untrusted) -> RemoteDevices:
             if shown := display_name(name):
                 names[DeviceId(device_id)] = shown
     return RemoteDevices(
-        devices,
+        with_few_bytes(devices),
         names,
         signing_key(user_id, _of(user_id, answer, "master_keys"), "master"),
         signing_key(user_id, _of(user_id, answer, "self_signing_keys"), "self_signing"),
@@ -72,6 +74,20 @@ def _of(user_id: UserId, answer: Untrusted, name: str) -> JsonObject:
     by_user = answer.get(name)
     value = by_user.get(user_id) if isinstance(by_user, dict) else None
     return value if isinstance(value, dict) else {}
+
+
+def with_few_bytes(devices: dict[DeviceId, KeyObject]) -> dict[DeviceId, KeyObject]:
+    """Return the first devices whose keys have up to `MOST_LIST_BYTES` together."""
+    if len(devices) * MOST_DEVICE_BYTES <= MOST_LIST_BYTES:
+        return devices
+    kept: dict[DeviceId, KeyObject] = {}
+    left = MOST_LIST_BYTES
+    for device_id, keys in devices.items():
+        left -= len(canonical_json.encode(keys, strict=False))
+        if left < 0:
+            break
+        kept[device_id] = keys
+    return kept
 
 
 def device_keys(user_id: UserId, device_id: object, value: object) -> KeyObject | None:

@@ -5,8 +5,9 @@
   room with the remote user, because only then does this server hear of changes.
 - An update that follows the last one is applied at once. Any other makes the list stale, and a worker fetches
   all of it (`resyncing`).
-- When the list has changed, each observer's devices are told. After that clients ask for the list. An
-  observer whose clients don't is told ten times, and only while they share an encrypted room with the user.
+- When the list has changed, each observer's devices are told, and their clients then ask for the list. An
+  observer whose clients don't ask is told ten times, and only while they share an encrypted room with the
+  remote user.
 
 https://spec.matrix.org/v1.19/server-server-api/#device-management
 """
@@ -38,8 +39,8 @@ Wanted = Mapping[UserId, Collection[DeviceId]]
 
 def look_up(
     requester_id: UserId, by_server: Mapping[ServerName, Wanted], seconds: float
-) -> tuple[dict[UserId, RemoteDevices], dict[str, Failure]]:
-    """Return the devices of other servers' users, and the failures by server.
+) -> tuple[dict[UserId, bytes], dict[str, Failure]]:
+    """Return the packed devices of other servers' users (`RemoteDevices.encode`), and the failures by server.
 
     If a user's server fails, the last known devices are returned. Takes one round trip for users whose lists
     are fresh and whom the requester observes already.
@@ -48,9 +49,9 @@ def look_up(
     known = _observed(requester_id, users)
     now = now_ms()
     found = {
-        user_id: one.content
+        user_id: one.packed
         for user_id, one in known.items()
-        if one.content is not None and one.is_fresh and one.confirmed_ms > now - FRESH_MS
+        if one.packed is not None and one.is_fresh and one.confirmed_ms > now - FRESH_MS
     }
     asked = {
         server: missing
@@ -60,7 +61,7 @@ def look_up(
     if not asked:
         return found, {}
     answers, failures = _ask(requester_id, asked, seconds)
-    stale = {user_id: one.content for user_id, one in known.items() if one.content is not None}
+    stale = {user_id: one.packed for user_id, one in known.items() if one.packed is not None}
     return {**stale, **found, **answers}, failures
 
 
@@ -86,8 +87,8 @@ def _observed(requester_id: UserId, users: Collection[UserId]) -> dict[UserId, D
 
 def _ask(
     requester_id: UserId, asked: Mapping[ServerName, Collection[UserId]], seconds: float
-) -> tuple[dict[UserId, RemoteDevices], dict[str, Failure]]:
-    """Ask servers for the devices of these users. Returns the devices, and the failures by server.
+) -> tuple[dict[UserId, bytes], dict[str, Failure]]:
+    """Ask servers for the devices of these users. Returns the packed devices, and the failures by server.
 
     Stores the devices of those with whom the requester shares an encrypted room.
     """
@@ -103,10 +104,10 @@ def _ask(
     begun = dict(
         zip(shared, concurrency.parallel(*(functools.partial(begin, it) for it in shared)), strict=True)
     )
-    answers: dict[UserId, RemoteDevices] = {}
+    answers: dict[UserId, bytes] = {}
 
     def take(part: Wanted, answer: Untrusted) -> None:
-        answers.update({user_id: from_query(user_id, answer) for user_id in part})
+        answers.update({user_id: from_query(user_id, answer).encode() for user_id in part})
 
     wanted: dict[ServerName, Wanted] = {
         server: {user_id: [] for user_id in some} for server, some in asked.items()
@@ -114,7 +115,7 @@ def _ask(
     failures = ask_all(wanted, ("user", "keys", "query"), "device_keys", seconds, take)
     concurrency.parallel(
         *(
-            functools.partial(keep, before, answers[user_id], ())
+            functools.partial(_keep_packed, before, answers[user_id])
             for user_id, before in begun.items()
             if user_id in answers
         )
@@ -122,12 +123,17 @@ def _ask(
     return answers, failures
 
 
+def _keep_packed(before: DeviceList, packed: bytes) -> bool:
+    return keep(before, RemoteDevices.decode(packed), ())
+
+
 def keep(before: DeviceList, content: RemoteDevices, stream_ids: Sequence[int]) -> bool:
     """Store a server's answer, and tell the observers if it is new. Returns False if `before` is out of
     date.
     """
     # Until now nothing was stored, so clients may have been given devices that an update then changed.
-    untold = before.content != content if before.content is not None else before.revision > 0
+    known = before.content
+    untold = known != content if known is not None else before.revision > 0
     if not remote_devices.store(before, content, stream_ids, now_ms=now_ms(), untold=untold):
         return False
     if untold or before.is_untold:
@@ -138,8 +144,8 @@ def keep(before: DeviceList, content: RemoteDevices, stream_ids: Sequence[int]) 
 def tell(user_id: UserId, revision: int) -> None:
     """Tell the observers that a user's devices changed. Safe to repeat.
 
-    Who was told before, and has not asked since, may share no room with the user any more: they are dismissed
-    then.
+    An observer who was told before and hasn't asked since may share no room with the user any more. Such
+    observers are removed.
     """
 
     def tell_one(observer: Observer) -> None:

@@ -3,12 +3,13 @@
 - A remote user joins or leaves: if their list is tracked, it may have changed while no local user shared a
   room with them. So it is fetched again, or forgotten.
 - The first local user joins an encrypted room, or the last one leaves a room: the same happens for all remote
-  users in it. Their servers tell this one of no change while nobody here shares a room with them.
+  users in it, because their servers don't report changes while no local user shares a room with them.
 - A new server joins an encrypted room: it is told of the devices of the local users there. A local user joins
   one: all servers in the room are told of the user's devices. One update for each user is enough, because a
   server that missed earlier ones asks for the whole list.
-- Users meet in a small encrypted room: the local ones observe the others' device lists from then on, so they
-  are told of changes even before a client has asked for a list. In larger rooms only who asks is told.
+- Users meet in a small encrypted room: from then on the local ones observe the others' device lists, so they
+  are told of changes even before a client has asked for a list. In larger rooms only users whose clients ask
+  are told.
 """
 
 from __future__ import annotations
@@ -37,9 +38,10 @@ MOST_TOLD = 100
 """The maximum number of local users of which a new server is told. It asks for others' keys when it needs
 them."""
 SMALL_ROOM = 50
-"""Members of a room up to which local users observe the others' device lists before they ask for them."""
+"""The largest number of members for which local users observe the others' device lists before asking for
+them."""
 MOST_OBSERVERS = 20
-"""How many local users of such a room do that."""
+"""How many local users of such a room observe them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,7 @@ def note_members(items: Iterable[StoredItem]) -> None:
     """
     if not settings().federation:
         return
-    entries = new_entries(items)
-    changes = [change for entry in entries if (change := _change(entry)) is not None]
+    changes = [change for entry in new_entries(items) if (change := _change(entry)) is not None]
     remote = {change.user_id for change in changes if not is_local(change.user_id)}
     if remote:
         _make_stale(remote)
@@ -71,11 +72,33 @@ def note_members(items: Iterable[StoredItem]) -> None:
                 _meet(change)
         elif is_local(change.user_id) and not head.local_joined:
             _make_stale(_members(head)[1])
-    for entry in entries:
-        if _begins_encryption(entry):
+
+
+def observe_members(items: Iterable[StoredItem]) -> None:
+    """Have local users observe the device lists of those whom they meet, given new entries of rooms' logs.
+
+    Call it before clients are told of the entries: from then on they count on being told of changes. May be
+    done twice.
+    """
+    if not settings().federation:
+        return
+    for entry in new_entries(items):
+        if (change := _change(entry)) is not None and change.has_come:
+            head = change.servers.head
+            if head is not None and head.joined <= SMALL_ROOM and _is_encrypted(change.servers):
+                _observe_one(head, change.user_id)
+        elif _begins_encryption(entry):
             head = local_members.servers_at(entry.room_id, entry.root).head
             if head is not None and head.joined <= SMALL_ROOM:
                 _observe(*_members(head))
+
+
+def _observe_one(head: RoomHead, user_id: UserId) -> None:
+    """Have a local user who has come observe the others, or the local users observe who has come."""
+    if is_local(user_id):
+        _observe([user_id], _members(head)[1])
+    else:
+        _observe(local_members.members_at(head.room_id, head.state_root, head), [user_id])
 
 
 def _begins_encryption(entry: NewEntry) -> bool:
@@ -92,17 +115,18 @@ def _change(entry: NewEntry) -> _Change | None:
     has_come = entry.new_membership == "join"
     if has_come == (entry.membership_before == "join"):
         return None
-    servers = local_members.servers_at(entry.room_id, entry.root)
-    if servers.head is None and is_local(user_id):
+    if is_local(user_id) and local_members.servers_at(entry.room_id, entry.root).head is None:
         return None
-    return _Change(entry.room_id, user_id, has_come, servers)
+    # The entry's own snapshot is the one before it: who has come isn't in that.
+    return _Change(entry.room_id, user_id, has_come, local_members.servers_now(entry.room_id))
 
 
 def _make_stale(users: Iterable[UserId]) -> None:
     from murmuration.federation.devices.resyncing import make_stale
     from murmuration.storage.keys import remote_devices
 
-    make_stale(remote_devices.read_lists(sorted(users)))
+    known = remote_devices.read_lists(sorted(users))
+    make_stale(user_id for user_id, each in known.items() if each.content is not None)
 
 
 def _is_encrypted(servers: Servers) -> bool:
@@ -117,19 +141,13 @@ def _meet(change: _Change) -> None:
         return
     if not is_local(change.user_id):
         server = server_of(change.user_id)
-        local = local_members.members_at(head.room_id, head.state_root, head)
         if change.servers.joined.get(server) == 1:
-            _tell(local[:MOST_TOLD], [server])
-        if head.joined <= SMALL_ROOM:
-            _observe(local, [change.user_id])
+            members = local_members.members_at(head.room_id, head.state_root, head)
+            _tell(members[:MOST_TOLD], [server])
         return
     _tell([change.user_id], list(change.servers.joined))
-    if head.local_joined == 1 or head.joined <= SMALL_ROOM:
-        _, others = _members(head)
-        if head.local_joined == 1:
-            _make_stale(others)
-        if head.joined <= SMALL_ROOM:
-            _observe([change.user_id], others)
+    if head.local_joined == 1:
+        _make_stale(_members(head)[1])
 
 
 def _members(head: RoomHead) -> tuple[list[UserId], list[UserId]]:
@@ -139,7 +157,7 @@ def _members(head: RoomHead) -> tuple[list[UserId], list[UserId]]:
 
 
 def _observe(local: Sequence[UserId], others: Sequence[UserId]) -> None:
-    """Have local users told of changes of the devices of these users of other servers."""
+    """Make local users observe the device lists of these users of other servers."""
     from murmuration.storage.keys import remote_devices
 
     def observe(user_id: UserId) -> None:

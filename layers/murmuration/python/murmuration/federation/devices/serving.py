@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from murmuration.federation.devices.sharing import shares_room
 from murmuration.identity import rate_limits
+from murmuration.identity.budgets import expect
 from murmuration.keys.claim import claim_local, parse_claims
-from murmuration.keys.query import parse_query, query_local
+from murmuration.keys.query import QUERY_USER, parse_query, query_local
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound, TooLarge
 from murmuration.protocol.identifiers import DeviceId, ServerName, UserId, parse_user_id
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 MOST = 2_000
 """About how many users, or devices, one request may ask."""
+QUERIED_BYTES = LIST_BYTES - 400_000
+"""How many bytes users' keys may take in an answer, as they are counted while they are read."""
 CLAIMED_AT_ONCE = 100
 """How many devices' keys are claimed before the size of the answer is checked."""
 MOST_CLAIM_BYTES = 5_000
@@ -71,12 +74,14 @@ def _device(device_id: DeviceId, keys: KeyObject) -> UserDevice:
 def query_user_keys(origin: ServerName, body: Body) -> KeysAnswer:
     """Return the keys of the local users and devices that `body["device_keys"]` names; others are left out.
 
-    It includes only signatures that everybody may see. Raises MissingParam, BadJson, InvalidParam,
+    So are users whose keys don't fit into the answer, those with most keys first. It includes only
+    signatures that everybody may see. Raises MissingParam, BadJson, InvalidParam,
     LimitExceeded, TooLarge.
     """
     wanted = _local(parse_query(body))
     _take(origin, len(wanted))
-    found = query_local(wanted, requester_id=None)
+    expect(QUERY_USER * len(wanted))
+    found = query_local(wanted, requester_id=None, most_bytes=QUERIED_BYTES)
     answer: KeysAnswer = {
         "device_keys": found.device_keys,
         "master_keys": found.master_keys,

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.federation.devices import resyncing
-from murmuration.federation.devices.contents import device_keys, display_name, is_stream_id, signing_key
+from murmuration.federation.devices.contents import (
+    device_keys,
+    display_name,
+    is_stream_id,
+    signing_key,
+    with_few_bytes,
+)
 from murmuration.federation.devices.lists import finish_telling, keep
 from murmuration.protocol.identifiers import (
     DeviceId,
@@ -81,9 +87,10 @@ def _apply(found: DeviceList, updates: Contents, apply: Apply) -> None:
 
 def _after(found: DeviceList, updates: Contents, apply: Apply) -> Known | None:
     """Return the list after the updates; None if it is stale, or an update is missing."""
-    if found.content is None or not found.is_fresh:
+    before = found.content if found.is_fresh else None
+    if before is None:
         return None
-    known: Known | None = (found.content, list(found.stream_ids))
+    known: Known | None = (before, list(found.stream_ids))
     for update in updates:
         known = apply(known, update) if known is not None else None
     return known
@@ -93,7 +100,8 @@ def _with_update(known: Known, update: Untrusted) -> Known | None:
     """Return the list after one update of a device; None if the update doesn't follow the known ones.
 
     An update with a known ID is a repetition only if its content is known too. A server that was restored
-    from a backup uses IDs again, for updates with other content.
+    from a backup uses IDs again, for updates with other content. Some servers say only that something
+    changed, by an update without keys or IDs before it, and with the same ID each time.
     """
     content, stream_ids = known
     stream_id, device_id, before = update.get("stream_id"), update.get("device_id"), update.get("prev_id")
@@ -101,7 +109,7 @@ def _with_update(known: Known, update: Untrusted) -> Known | None:
         return None
     after = _with_device(content, device_id, update)
     if stream_id in stream_ids:
-        return known if after == content else None
+        return known if after == content and (before or device_id in after.devices) else None
     if not isinstance(before, list) or not before or any(each not in stream_ids for each in before):
         return None
     return after, [*stream_ids, int(str(stream_id))]
@@ -116,7 +124,7 @@ def _with_device(content: RemoteDevices, device_id: DeviceId, update: Untrusted)
         devices[device_id] = keys
         if shown := display_name(update.get("device_display_name")):
             names[device_id] = shown
-    return replace(content, devices=devices, names=names)
+    return replace(content, devices=with_few_bytes(devices), names=names)
 
 
 def _with_signing_keys(known: Known, update: Untrusted) -> Known | None:

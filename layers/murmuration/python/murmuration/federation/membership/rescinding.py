@@ -5,8 +5,6 @@ The event comes in a transaction like any other, for a room that this server isn
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.federation.keys.fetching import verify_keys
 from murmuration.federation.membership import outside
 from murmuration.protocol.errors import MatrixError
@@ -26,7 +24,7 @@ from murmuration.storage.users import memberships
 from murmuration.storage.users.memberships import Membership
 
 
-def take_leave(pdu: Any, origin: ServerName) -> bool:  # noqa: ARG001 - the signature counts, whoever brings it
+def take_leave(pdu: object, origin: ServerName) -> bool:  # noqa: ARG001 - the signature counts, whoever brings it
     """End the invite or knock of a local user by an event of another server.
 
     The event counts only if its sender's server has signed it, and if its auth events include that very
@@ -52,7 +50,7 @@ def take_leave(pdu: Any, origin: ServerName) -> bool:  # noqa: ARG001 - the sign
     return outside.record(user_id, room_id, end)
 
 
-def _named(pdu: Any) -> tuple[UserId, RoomId]:
+def _named(pdu: object) -> tuple[UserId, RoomId]:
     """Return the user and the room of a membership PDU; empty strings if it isn't one."""
     if not isinstance(pdu, dict) or pdu.get("type") != MEMBER:
         return UserId(""), RoomId("")
@@ -66,7 +64,7 @@ def _is_open(row: Membership) -> bool:
     return row.is_outside and row.membership in ("invite", "knock") and row.room_version is not None
 
 
-def _checked(pdu: Any, row: Membership) -> Event | None:
+def _checked(pdu: object, row: Membership) -> Event | None:
     """Return the event if it is valid and ends this membership; else None."""
     try:
         event = parse_pdu(pdu, ROOM_VERSIONS[row.room_version or ""])

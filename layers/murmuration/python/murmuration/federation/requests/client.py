@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Container, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from murmuration import server_keys
 from murmuration.clock import now_ms
@@ -36,6 +36,17 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import ServerName
     from murmuration.transport.connections import Peer
     from murmuration.transport.exchanges import Exchange
+
+    class Options(TypedDict, total=False):
+        """How a request is made: the parameters of `stream` with these names."""
+
+        query: Query | None
+        body: Any
+        seconds: float
+        tries: int
+        for_user: bool
+        signed: bool
+
 
 __all__ = ["Answer", "path", "request", "request_value", "stream"]
 
@@ -69,7 +80,7 @@ class Answer:
             health.failed(self._destination, self._started_ms)
             raise _unreachable(str(error), error) from error
 
-    def json(self, max_bytes: int) -> Any:
+    def json(self, max_bytes: int) -> object:
         """Return the body as JSON. Raises Unreachable, Malformed."""
         try:
             return canonical_json.loads(b"".join(self.chunks(max_bytes)))
@@ -82,13 +93,8 @@ def request(
     method: str,
     of_path: str,
     *,
-    query: Query | None = None,
-    body: Any = x_matrix.ABSENT,
-    seconds: float = SECONDS,
-    tries: int = 1,
     max_bytes: int = MAX_BYTES,
-    for_user: bool = False,
-    signed: bool = True,
+    **options: Unpack[Options],
 ) -> Untrusted:
     """Return the JSON object that `destination` answers.
 
@@ -97,10 +103,7 @@ def request(
     (BackingOff if it wasn't asked, TimedOut if it took too long), Refused, RateLimited, Malformed; Forbidden
     for a server that the operator's lists exclude.
     """
-    value = request_value(
-        destination, method, of_path, query=query, body=body, seconds=seconds, tries=tries,
-        max_bytes=max_bytes, for_user=for_user, signed=signed,
-    )  # fmt: skip
+    value = request_value(destination, method, of_path, max_bytes=max_bytes, **options)
     if not isinstance(value, dict):
         raise Malformed(f"{destination} answered with JSON that is no object")
     return value
@@ -111,28 +114,13 @@ def request_value(
     method: str,
     of_path: str,
     *,
-    query: Query | None = None,
-    body: Any = x_matrix.ABSENT,
-    seconds: float = SECONDS,
-    tries: int = 1,
     max_bytes: int = MAX_BYTES,
-    for_user: bool = False,
-    signed: bool = True,
-) -> Any:
+    **options: Unpack[Options],
+) -> object:
     """Do the same as `request`, for paths whose answer may be any JSON value: some of version 1 answer a
     list.
     """
-    with stream(
-        destination,
-        method,
-        of_path,
-        query=query,
-        body=body,
-        seconds=seconds,
-        tries=tries,
-        for_user=for_user,
-        signed=signed,
-    ) as answer:
+    with stream(destination, method, of_path, **options) as answer:
         return answer.json(max_bytes)
 
 
@@ -143,7 +131,7 @@ def stream(
     of_path: str,
     *,
     query: Query | None = None,
-    body: Any = x_matrix.ABSENT,
+    body: object = x_matrix.ABSENT,
     seconds: float = SECONDS,
     tries: int = 1,
     for_user: bool = False,
@@ -195,7 +183,7 @@ def stream(
 
 
 def _send(
-    destination: ServerName, method: str, uri: str, body: Any, seconds: float, signed: bool, accept: str
+    destination: ServerName, method: str, uri: str, body: object, seconds: float, signed: bool, accept: str
 ) -> Exchange:
     """Return the exchange over the first route that connects. Raises Unreachable."""
     from murmuration.transport.deadlines import Deadline

@@ -29,7 +29,7 @@ class Packed:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def packed(value: Any, *, gzip: bool) -> Packed:
+def packed(value: object, *, gzip: bool) -> Packed:
     """Return an answer, compressed if it is large and the requesting server accepts `gzip`.
 
     Raises Unavailable if it doesn't fit.

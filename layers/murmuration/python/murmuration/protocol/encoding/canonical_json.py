@@ -22,7 +22,7 @@ _encode = json.JSONEncoder(
 ).encode
 
 
-def encode(value: Any, *, strict: bool = True) -> bytes:
+def encode(value: object, *, strict: bool = True) -> bytes:
     """Return the canonical JSON of `value`, in UTF-8.
 
     `strict` refuses floats and integers beyond `MAX_INTEGER`, as room versions from 6 on and every signed
@@ -39,7 +39,7 @@ def encode(value: Any, *, strict: bool = True) -> bytes:
     return encoded
 
 
-def check_numbers(value: Any) -> None:
+def check_numbers(value: object) -> None:
     """Raise BadJson if a number anywhere in `value` is a float, or its absolute value is beyond
     `MAX_INTEGER`.
     """

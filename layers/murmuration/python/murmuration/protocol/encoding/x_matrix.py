@@ -40,13 +40,14 @@ class Credentials:
 
 
 def signed_bytes(
-    method: str, uri: str, origin: ServerName, destination: ServerName, content: Any = ABSENT
+    method: str, uri: str, origin: ServerName, destination: ServerName, content: object = ABSENT
 ) -> bytes:
     """Return the bytes of a request that are signed.
 
     Floats and large integers of `content` are written as Python writes them, because events of old room
     versions have them. Raises BadJson for content that can't be JSON.
     """
+    signed: dict[str, object]
     signed = {"method": method, "uri": uri, "origin": origin, "destination": destination}
     if content is not ABSENT:
         signed["content"] = content
@@ -65,7 +66,12 @@ def signed_bytes_as_sent(
 
 
 def authorization(
-    key: SigningKey, method: str, uri: str, origin: ServerName, destination: ServerName, content: Any = ABSENT
+    key: SigningKey,
+    method: str,
+    uri: str,
+    origin: ServerName,
+    destination: ServerName,
+    content: object = ABSENT,
 ) -> str:
     """Return the Authorization header of a request. Raises BadJson for content that can't be JSON."""
     signature = key.sign(signed_bytes(method, uri, origin, destination, content))

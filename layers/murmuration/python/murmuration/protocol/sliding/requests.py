@@ -7,7 +7,7 @@ https://github.com/matrix-org/matrix-spec-proposals/blob/main/proposals/4186-sim
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +145,7 @@ def parse(body: Body, query: Mapping[str, str], user_id: UserId, *, is_merged: b
     )
 
 
-def _looks_merged(body: Body, configs: list[Any]) -> bool:
+def _looks_merged(body: Body, configs: Sequence[JsonObject]) -> bool:
     return (
         "pos" in body
         or "timeout" in body
@@ -153,19 +153,19 @@ def _looks_merged(body: Body, configs: list[Any]) -> bool:
     )
 
 
-def _given(values: JsonObject, name: str, default: Any) -> Any:
+def _given(values: JsonObject, name: str, default: object) -> Any:
     """Return a property; None if it is absent or null."""
     value = values.get(name)
     return default if value is None else value
 
 
-def _text(value: Any, name: str) -> str | None:
+def _text(value: object, name: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise BadJson(f"{name} must be a string")
     return value or None
 
 
-def _name(value: Any, what: str) -> str:
+def _name(value: object, what: str) -> str:
     if not isinstance(value, str):
         raise BadJson(f"{what} must be a string")
     if len(value.encode()) > MOST_NAME_BYTES:
@@ -173,7 +173,7 @@ def _name(value: Any, what: str) -> str:
     return value
 
 
-def _whole(value: Any, name: str) -> int:
+def _whole(value: object, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise BadJson(f"{name} must be a whole number")
     if value < 0:
@@ -181,7 +181,7 @@ def _whole(value: Any, name: str) -> int:
     return value
 
 
-def _timeout(value: Any) -> int:
+def _timeout(value: object) -> int:
     """Return the timeout: a number in the body, or digits in the query."""
     if isinstance(value, str):
         if not (value.isascii() and value.isdigit()):
@@ -190,7 +190,7 @@ def _timeout(value: Any) -> int:
     return _whole(value, "timeout")
 
 
-def _presence(value: Any) -> str:
+def _presence(value: object) -> str:
     if value not in TODAYS:
         raise InvalidParam(f"set_presence must be one of {', '.join(TODAYS)}")
     return str(value)
@@ -199,22 +199,23 @@ def _presence(value: Any) -> str:
 # -- Rooms -----------------------------------------------------------------------------------------------
 
 
-def _config(value: Any, user_id: UserId) -> RoomConfig:
-    value = object_of(value, "What is asked for of a room")
+def _config(given: object, user_id: UserId) -> RoomConfig:
+    value = object_of(given, "What is asked for of a room")
     limit = _whole(_given(value, "timeline_limit", 0), "timeline_limit")
     required = required_state.parse(_given(value, "required_state", []), user_id)
     return RoomConfig(min(limit, MOST_TIMELINE), required)
 
 
-def _list(value: Any, user_id: UserId) -> RoomList:
+def _list(given: object, user_id: UserId) -> RoomList:
+    value = object_of(given, "What is asked for of a list")
     config = _config(value, user_id)
     ranges: tuple[tuple[int, int], ...] | None = None
-    if (given := value.get("ranges")) is not None:
-        if not isinstance(given, list):
+    if (pairs := value.get("ranges")) is not None:
+        if not isinstance(pairs, list):
             raise BadJson("ranges must be a list of pairs")
-        if len(given) > MOST_RANGES:
+        if len(pairs) > MOST_RANGES:
             raise InvalidParam(f"A list may have {MOST_RANGES} ranges")
-        ranges = tuple(_range(each) for each in given)
+        ranges = tuple(_range(each) for each in pairs)
     elif value.get("range") is not None:
         ranges = (_range(value["range"]),)
     elif isinstance(value.get("required_state"), list) and not value.get("slow_get_all_rooms"):
@@ -224,7 +225,7 @@ def _list(value: Any, user_id: UserId) -> RoomList:
     return RoomList(config, _filters(_given(value, "filters", {})), ranges)
 
 
-def _range(value: Any) -> tuple[int, int]:
+def _range(value: object) -> tuple[int, int]:
     if not isinstance(value, list) or len(value) != 2:
         raise BadJson("A range is a pair of whole numbers")
     first, last = (_whole(each, "A range's end") for each in value)
@@ -233,8 +234,8 @@ def _range(value: Any) -> tuple[int, int]:
     return first, last
 
 
-def _filters(value: Any) -> Filters:
-    value = object_of(value, "filters")
+def _filters(given: object) -> Filters:
+    value = object_of(given, "filters")
     return Filters(
         is_dm=_flag(value, "is_dm"),
         is_encrypted=_flag(value, "is_encrypted"),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from murmuration.aws import concurrency
 from murmuration.aws.reads import fetch_all
+from murmuration.clock import now_ms
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.errors import Forbidden, InviteBlocked, ServerNotTrusted
@@ -14,9 +15,15 @@ from murmuration.protocol.event_types import INVITE_PERMISSION
 from murmuration.protocol.identifiers import UserId, parse_user_id
 from murmuration.settings import settings
 from murmuration.storage.users import account_data, memberships
+from murmuration.storage.users.memberships import Membership
 
 MOST_INVITES = 500
 """How many open invites a user may have. With the rooms' stripped state they take up to 8 MB."""
+MOST_WITHDRAWN = 500
+"""How many withdrawn invites are remembered for a user, for devices that were told of the invite."""
+WITHDRAWN_MS = 40 * 86_400_000
+"""How long they are remembered. A device that has asked for nothing for so long begins with a first sync."""
+PURGED_AT_ONCE = 20
 
 
 def invitee(body: Fields) -> UserId:
@@ -32,7 +39,7 @@ def invitee(body: Fields) -> UserId:
 def refuse_addresses(invites: Sequence[object]) -> None:
     """Raise ServerNotTrusted if there are addresses: only an identity server knows to whom they belong."""
     if invites:
-        raise ServerNotTrusted("This server asks no identity server, so it invites nobody by their address")
+        raise ServerNotTrusted("This server uses no identity server, so it can't invite by address")
 
 
 def check_invitees(inviter: UserId, user_ids: Iterable[UserId], *, elsewhere: bool = False) -> None:
@@ -58,17 +65,42 @@ def check_invitees(inviter: UserId, user_ids: Iterable[UserId], *, elsewhere: bo
 def check_takes_invites(*user_ids: UserId) -> None:
     """Raise InviteBlocked if one of these local users blocks all invites, or has too many open ones.
 
-    Each of the user's syncs reads every open invite, so with too many of them they couldn't sync any more.
+    Each of the user's syncs reads every invite, also a withdrawn one, so with too many of them they couldn't
+    sync any more. So invites that were withdrawn long ago are deleted here, and the oldest of too many.
     """
     reads = [account_data.content_read(user_id, "", INVITE_PERMISSION) for user_id in user_ids]
-    counts = (functools.partial(memberships.has_invites, user_id, MOST_INVITES) for user_id in user_ids)
-    contents, full = concurrency.gather(
+    counts = (functools.partial(memberships.read_invites, user_id) for user_id in user_ids)
+    contents, invites = concurrency.gather(
         functools.partial(fetch_all, reads), functools.partial(concurrency.parallel, *counts)
     )
     if any(blocks_invites(content or {}) for content in contents):
-        raise InviteBlocked("Somebody whom you invite takes no invites")
-    if any(full):
-        raise InviteBlocked("Somebody whom you invite has too many invites to answer")
+        raise InviteBlocked("A user whom you invite accepts no invites")
+    if any(of_user.opened >= MOST_INVITES for of_user in invites):
+        raise InviteBlocked("A user whom you invite has too many unanswered invites")
+    due = [row for of_user in invites for row in _purgeable(of_user.withdrawn)]
+    concurrency.parallel(*(functools.partial(_purge, row) for row in due))
+
+
+def _purgeable(withdrawn: Sequence[Membership]) -> Sequence[Membership]:
+    """Return the rows of withdrawn invites to delete now, the oldest first: few, so that it takes no time."""
+    oldest = sorted(withdrawn, key=lambda row: row.changed_ms or 0)
+    number = max(0, len(oldest) + 1 - MOST_WITHDRAWN)
+    until = now_ms() - WITHDRAWN_MS
+    return [row for place, row in enumerate(oldest) if place < number or (row.changed_ms or 0) < until][
+        :PURGED_AT_ONCE
+    ]
+
+
+def _purge(row: Membership) -> None:
+    """Delete the row of a withdrawn invite, unless the user was in the room before it: then they may see what
+    was said until they left.
+    """
+    from murmuration.rooms.reading.visibility import has_stayed
+
+    if not row.is_outside and has_stayed(row):
+        memberships.note_stay(row)
+    else:
+        memberships.purge(row)
 
 
 def blocks_invites(content: Content) -> bool:

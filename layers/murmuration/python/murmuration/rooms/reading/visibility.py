@@ -118,6 +118,12 @@ def make_viewer(
     return Viewer(user_id, device_id, None, until, **given)
 
 
+def has_stayed(membership: Membership) -> bool:
+    """Return whether a user who is out of a room was joined to it before, as far as the log goes back."""
+    head = room_items.read_head(membership.room_id)
+    return head is not None and _end_of_last_stay(membership, head.version) is not None
+
+
 def _end_of_last_stay(membership: Membership, version: RoomVersion) -> int | None:
     """Return the ordinal of the event that ended the user's last stay, found by the member events before
     this one.

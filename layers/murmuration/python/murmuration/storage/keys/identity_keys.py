@@ -14,13 +14,15 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, cast
 
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import Item, StoredItem, Write
 from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.sizes import Budget
 from murmuration.storage.users import accounts
 
 if TYPE_CHECKING:
@@ -30,6 +32,14 @@ if TYPE_CHECKING:
 
 TABLE = "keys"
 SIGNATURE = "cross#signature#"
+FIRST_PAGE = 40
+"""So many items of a user are read at first: the keys of some 18 devices that are signed."""
+LARGE_AT_ONCE = 4
+"""The keys of so many users with many keys are read side by side, before it is known which of them fit."""
+SMALL = 16_000
+"""The keys of so many bytes come before those of users who have more: 16 devices of an ordinary size."""
+SIGNATURE_BYTES, DEVICE_BYTES = 200, 100
+"""What a signature takes in an answer, and a device beside its keys and its name."""
 
 Purpose = Literal["master", "self_signing", "user_signing"]
 PURPOSES: tuple[Purpose, ...] = ("master", "self_signing", "user_signing")
@@ -108,12 +118,79 @@ def read_identities(user_ids: Collection[UserId]) -> list[Identity]:
     ]
 
 
-def _query(table: str, user_id: UserId, first: str, last: str) -> list[Item]:
-    return dynamodb.query(
-        table,
-        "user_id = :user AND sk BETWEEN :first AND :last",
-        {":user": user_id, ":first": first, ":last": last},
+def show_fitting(
+    user_ids: Collection[UserId],
+    most_bytes: int,
+    show: Callable[[Identity], None],
+    is_late: Callable[[], bool],
+) -> None:
+    """Call `show` with the identities of local users whose keys have up to `most_bytes` together, maybe in
+    several threads.
+
+    Users with few keys come first, so that nobody is left out for those who have many. The first always
+    comes. Once it `is_late`, no others are read. Two queries a user, all in parallel, and two more for each
+    of those who have many keys.
+    """
+    lock, budget = threading.Lock(), Budget(most_bytes)
+
+    def read_first(user_id: UserId) -> tuple[int, UserId] | None:
+        """Show a user's identity if it is small; else return about how large it is, and the user."""
+        if is_late():
+            return None
+        account_items, page = concurrency.gather(
+            functools.partial(_query, accounts.USERS, user_id, "account", "device$"),
+            functools.partial(_first_page, user_id),
+        )
+        size = _answer_bytes(account_items, page.items)
+        if page.more is not None:
+            return most_bytes, user_id
+        if size > SMALL and len(user_ids) > 1:
+            return size, user_id
+        with lock:
+            if not budget.take(size):
+                return size, user_id
+        show(_identity(user_id, account_items, page.items))
+        return None
+
+    found = concurrency.parallel(*(functools.partial(read_first, user_id) for user_id in user_ids))
+    large = [user_id for _, user_id in sorted(each for each in found if each is not None)]
+    while large and (budget.is_untouched or (budget.left > 0 and not is_late())):
+        some, large = large[:LARGE_AT_ONCE], large[LARGE_AT_ONCE:]
+        for size, identity in concurrency.parallel(*(functools.partial(_read_whole, it) for it in some)):
+            if not budget.take(size):
+                return
+            show(identity)
+
+
+def _first_page(user_id: UserId) -> dynamodb.Page:
+    return dynamodb.query_page(TABLE, *_between(user_id, "cross#", "device$"), limit=FIRST_PAGE)
+
+
+def _read_whole(user_id: UserId) -> tuple[int, Identity]:
+    """Return about how many bytes a user's keys take in an answer, and the user's identity."""
+    account_items, key_items = concurrency.gather(
+        functools.partial(_query, accounts.USERS, user_id, "account", "device$"),
+        functools.partial(_query, TABLE, user_id, "cross#", "device$"),
     )
+    return _answer_bytes(account_items, key_items), _identity(user_id, account_items, key_items)
+
+
+def _answer_bytes(account_items: Iterable[Item], key_items: Iterable[Item]) -> int:
+    """Return about how many bytes a user's keys take in an answer."""
+    size = sum(DEVICE_BYTES + len((item.get("display_name") or "").encode()) for item in account_items)
+    for item in key_items:
+        size += SIGNATURE_BYTES + len(item.get("key", "").encode())
+    return size
+
+
+def _between(user_id: UserId, first: str, last: str) -> tuple[str, dict[str, str]]:
+    """Return the condition of a query for a user's items, with its values."""
+    condition = "user_id = :user AND sk BETWEEN :first AND :last"
+    return condition, {":user": user_id, ":first": first, ":last": last}
+
+
+def _query(table: str, user_id: UserId, first: str, last: str) -> list[Item]:
+    return dynamodb.query(table, *_between(user_id, first, last))
 
 
 def _identity(user_id: UserId, account_items: Iterable[Item], key_items: Iterable[Item]) -> Identity:

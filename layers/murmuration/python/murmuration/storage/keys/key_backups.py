@@ -107,20 +107,18 @@ def read_current(user_id: UserId) -> Version | None:
 def _alive(user_id: UserId, most: int) -> list[Version]:
     """Return the newest versions that aren't deleted. One request for 100 versions; most users have few."""
     found: list[Version] = []
-    after = None
-    while True:
-        page = dynamodb.query_page(
-            TABLE,
-            "user_id = :user AND begins_with(sk, :prefix)",
-            {":user": user_id, ":prefix": "backup#version#"},
-            forward=False,
-            limit=100,
-            after=after,
-        )
+    pages = dynamodb.query_pages(
+        TABLE,
+        "user_id = :user AND begins_with(sk, :prefix)",
+        {":user": user_id, ":prefix": "backup#version#"},
+        forward=False,
+        limit=100,
+    )
+    for page in pages:
         found += [_version(item) for item in page.items if not item["deleted"]]
-        after = page.more
-        if after is None or len(found) >= most:
-            return found[:most]
+        if len(found) >= most:
+            break
+    return found[:most]
 
 
 def update_auth_data(user_id: UserId, number: int, auth_data: JsonObject) -> None:
@@ -201,20 +199,12 @@ def iterate_keys(
 ) -> Iterator[tuple[SessionId, str]]:
     """Yield the keys of a version or of one room in it, room by room, as the stored JSON texts."""
     prefix = _key_prefix(number) + (f"{room_id}#" if room_id else "")
-    after = None
-    while True:
-        page = dynamodb.query_page(
-            TABLE,
-            "user_id = :user AND begins_with(sk, :prefix)",
-            {":user": user_id, ":prefix": prefix},
-            after=after,
-        )
-        for item in page.items:
-            if room_id in ("", item["room_id"]):
-                yield (item["room_id"], item["session_id"]), item["key"]
-        after = page.more
-        if after is None:
-            return
+    pages = dynamodb.query_pages(
+        TABLE, "user_id = :user AND begins_with(sk, :prefix)", {":user": user_id, ":prefix": prefix}
+    )
+    for item in (item for page in pages for item in page.items):
+        if room_id in ("", item["room_id"]):
+            yield (item["room_id"], item["session_id"]), item["key"]
 
 
 def put_keys(
@@ -348,7 +338,7 @@ def _retry(change: Callable[[], T]) -> T:
             return change()
         except ConditionFailed:
             pause(attempt)
-    raise Unavailable("The backup is too busy; try again")
+    raise Unavailable("Too many requests change the backup at once; try again")
 
 
 def _session_key(user_id: UserId, number: int, room_id: RoomId, session_id: str) -> dict[str, str]:

@@ -202,16 +202,16 @@ def _read_for_upload(
     )
 
 
-def _is_new(key: KeyId, value: Any, stored: Item | None, mark: str | None) -> bool:
+def _is_new(key: KeyId, value: object, stored: Item | None, mark: str | None) -> bool:
     """Return whether a one-time key has to be stored. Raises InvalidParam."""
     if stored is None:
         return mark != _digest(value)
     if _digest(json.loads(stored["key"])) != _digest(value):
-        raise InvalidParam(f"A one-time key {':'.join(key)} exists already, and is another")
+        raise InvalidParam(f"A one-time key {':'.join(key)} exists already with another value")
     return False
 
 
-def _is_kept(key: KeyId, value: Any, stored: Item | None) -> bool:
+def _is_kept(key: KeyId, value: object, stored: Item | None) -> bool:
     """Return whether a fallback key is the stored one: a repeated upload doesn't change whether it
     was used.
     """
@@ -222,7 +222,7 @@ def _is_kept(key: KeyId, value: Any, stored: Item | None) -> bool:
     )
 
 
-def _one_time_put(user_id: UserId, device_id: DeviceId, order: str, key: KeyId, value: Any) -> Write:
+def _one_time_put(user_id: UserId, device_id: DeviceId, order: str, key: KeyId, value: object) -> Write:
     algorithm, key_id = key
     return dynamodb.put(
         TABLE,
@@ -236,7 +236,7 @@ def _one_time_put(user_id: UserId, device_id: DeviceId, order: str, key: KeyId, 
     )
 
 
-def _fallback_put(user_id: UserId, device_id: DeviceId, key: KeyId, value: Any) -> Write:
+def _fallback_put(user_id: UserId, device_id: DeviceId, key: KeyId, value: object) -> Write:
     algorithm, key_id = key
     return dynamodb.put(
         TABLE,
@@ -254,7 +254,7 @@ def _fallback_key(user_id: UserId, device_id: DeviceId, algorithm: str) -> dict[
     return {"user_id": user_id, "sk": f"fallback#{device_id}#{algorithm}"}
 
 
-def _digest(value: Any) -> str:
+def _digest(value: object) -> str:
     """Return a digest of a key without its signatures, which differ between repeated uploads."""
     if isinstance(value, dict):
         value = {name: each for name, each in value.items() if name not in ("signatures", "unsigned")}
@@ -346,7 +346,7 @@ def _retry(change: Callable[[], T]) -> T:
             return change()
         except ConditionFailed:
             streams.pause(attempt)
-    raise Unavailable("The device's keys are too busy; try again")
+    raise Unavailable("Too many requests change the device's keys at once; try again")
 
 
 def _read_state(stream: str) -> _State:

@@ -62,23 +62,30 @@ class DeviceList:
     """The device list of a remote user.
 
     `is_fresh`: no newer change is known. `stream_ids` are those of the newest updates in it, if the other
-    server gave any. `content` is None while nothing is known. `is_untold`: observers may not have been told
-    of it. `confirmed_ms` is when the other server last sent information about the user.
+    server gave any. `packed` is what `RemoteDevices.encode` returned; None while nothing is known.
+    `is_untold`: observers may not have been told of it. `confirmed_ms` is when the other server last sent
+    information about the user.
     """
 
     user_id: UserId
     revision: int
     is_fresh: bool
     stream_ids: tuple[int, ...]
-    content: RemoteDevices | None
+    packed: bytes | None
     confirmed_ms: int
     is_untold: bool
+
+    @property
+    def content(self) -> RemoteDevices | None:
+        """The devices, unpacked by each use: those of many users together are large."""
+        return RemoteDevices.decode(self.packed) if self.packed is not None else None
 
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """A local user who is to be told of changes. `told` is how often they were told since they last asked;
-    `nonce` is new whenever they ask.
+    """A local user who is to be told of changes. `told` is how often they were told since they last asked.
+
+    `nonce` changes whenever they ask.
     """
 
     user_id: UserId
@@ -101,7 +108,7 @@ def _parse_list(item: Item) -> DeviceList:
         item["revision"],
         item.get("fresh", False),
         tuple(item.get("stream_ids", ())),
-        RemoteDevices.decode(bytes(data)) if data is not None else None,
+        bytes(data) if data is not None else None,
         item.get("confirmed_ms", 0),
         item.get("untold", False),
     )
@@ -122,9 +129,7 @@ def read_lists(user_ids: Sequence[UserId]) -> dict[UserId, DeviceList]:
 
 
 def observer_read(user_id: UserId, observer: str) -> Read[bool]:
-    """Return the read whether a local user observes a remote user, and was not told since they last
-    asked.
-    """
+    """Return the read whether a local user observes a remote user, and wasn't told since they last asked."""
     return Read(
         TABLE,
         _key(user_id, OBSERVER + observer),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.calls import note_retry
-from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
+from murmuration.aws.dynamodb import ConditionFailed, Item, Page, StoredItem, Write
 from murmuration.aws.reads import Read
 
 if TYPE_CHECKING:
@@ -110,24 +110,14 @@ def read_some_after(stream: str, seq: int, head: int, most_bytes: int) -> tuple[
 
     They have about `most_bytes` in total, but at least one is returned. If all fit, the number is `head`.
     """
-    items: list[Item] = []
-    size, after = 0, None
-    while True:
-        page = dynamodb.query_page(
-            TABLE,
-            "stream_id = :stream AND seq BETWEEN :low AND :high",
-            {":stream": stream, ":low": seq + 1, ":high": head},
-            index="by-seq",
-            after=after,
-        )
-        for item in page.items:
-            size += sum(len(value) if isinstance(value, str) else 16 for value in item.values())
-            if items and size > most_bytes:
-                return items, items[-1]["seq"]
-            items.append(item)
-        after = page.more
-        if after is None:
-            return items, head
+    pages = dynamodb.query_pages(
+        TABLE,
+        "stream_id = :stream AND seq BETWEEN :low AND :high",
+        {":stream": stream, ":low": seq + 1, ":high": head},
+        index="by-seq",
+    )
+    items, left_out = _first_of(pages, most_bytes)
+    return items, head if left_out is None else items[-1]["seq"]
 
 
 def read_prefix(stream: str, prefix: str, limit: int | None = None) -> list[Item]:
@@ -161,23 +151,27 @@ def read_some_of_prefix(
 
     They have about `most_bytes` in total, but at least one is returned. The key is None if nothing is left.
     """
+    pages = dynamodb.query_pages(
+        TABLE,
+        "stream_id = :stream AND sk BETWEEN :first AND :last",
+        {":stream": stream, ":first": max(prefix, first), ":last": prefix + "\U0010ffff"},
+    )
+    items, left_out = _first_of(pages, most_bytes)
+    return items, None if left_out is None else left_out["sk"]
+
+
+def _first_of(pages: Iterable[Page], most_bytes: int) -> tuple[list[Item], Item | None]:
+    """Return the first items, about `most_bytes` but at least one, and the item after them; None at the
+    end.
+    """
     items: list[Item] = []
-    size, after = 0, None
-    while True:
-        page = dynamodb.query_page(
-            TABLE,
-            "stream_id = :stream AND sk BETWEEN :first AND :last",
-            {":stream": stream, ":first": max(prefix, first), ":last": prefix + "\U0010ffff"},
-            after=after,
-        )
-        for item in page.items:
-            size += sum(len(value) if isinstance(value, str) else 16 for value in item.values())
-            if items and size > most_bytes:
-                return items, item["sk"]
-            items.append(item)
-        after = page.more
-        if after is None:
-            return items, None
+    size = 0
+    for item in (item for page in pages for item in page.items):
+        size += sum(len(value) if isinstance(value, str) else 16 for value in item.values())
+        if items and size > most_bytes:
+            return items, item
+        items.append(item)
+    return items, None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,11 @@
-"""Stream tokens: each names one stored row of positions, which is written once and never changed.
+"""Sync tokens: each names one stored row of positions, which is written once and never changed.
 
-`s_<row>` is a plain token. `p_<row>.…` names the same row and has what an up-to-date client needs to wait
-without a function (`sync.marks`), and its positions in rooms that changed since the row was written
-(`moves`); `c_<row>.…` is what becomes of it when there may be news.
+`s_<row>` is a plain token. `p_<row>.…` (a mark) names the same row and has everything that an up-to-date
+client needs to wait without a function (`sync.marks`), and the client's positions in rooms that changed since
+the row was written (`moves`). It becomes `c_<row>.…` (a call) when there may be updates.
 
 A retry with an old token reads the same row, so it gives the same events again. Rows expire a month after
-they were written; a token whose row is gone gets a full sync, never a silent gap.
+they were written. A token whose row is gone gets a full sync, never a silent gap.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from murmuration.storage.live.token_forms import PLAIN
 TABLE = "sync-tokens"
 LIFETIME_S = 30 * 86_400
 FRESH_S = 5
-"""For so long a token is fresh: its client has just been told what there was."""
+"""How long a token is fresh: its client has just got all updates."""
 TIME_LENGTH, ROW_LENGTH = 4, 16
-"""A row's name: the low three bytes of the time in seconds at which it was written, and nine random ones,
-in Base64."""
+"""A row's name: the low three bytes of the time in seconds at which it was written, and nine random bytes, in
+Base64."""
 _TIMES = 1 << 24
 
 
@@ -41,7 +41,7 @@ def is_stream_token(text: str) -> bool:
 
 
 def parse(text: str) -> str:
-    """Return the token as it is stored. Raises InvalidParam for an invalid one."""
+    """Return the token in the form in which it is stored. Raises InvalidParam for an invalid one."""
     found = token_forms.ANY.fullmatch(text)
     if found is None:
         raise InvalidParam("The token is not one of this server's: begin without `since`")
@@ -49,7 +49,7 @@ def parse(text: str) -> str:
 
 
 def moves_in(text: str) -> str:
-    """Return a token's moves since its row was written (`moves`); empty for none."""
+    """Return a token's moves since its row was written (`moves`); empty if there are none."""
     found = token_forms.PLACE.fullmatch(text)
     return (found["moves"] if found is not None else None) or ""
 
@@ -59,7 +59,9 @@ def token_key(user_id: UserId, token: str) -> dict[str, str]:
 
 
 def row_read(key: Mapping[str, str], *, eventual: bool = False) -> Read[Item | None]:
-    """Read an item of this table. An `eventual` read may miss a very recent write, and costs half as much."""
+    """Return the read of an item of this table. An `eventual` read may miss a very recent write, and costs
+    half as much.
+    """
     return Read(TABLE, key, lambda item: item, eventual=eventual)
 
 
@@ -85,7 +87,7 @@ def is_ending(item: StoredItem | None) -> bool:
 def positions_of(item: StoredItem | None, device_id: DeviceId | Literal[""]) -> Positions | None:
     """Return the positions in a token's item, without later moves; None for an unknown or expired token.
 
-    For another device's token the rooms' positions count, but not the position in the device's messages.
+    For another device's token the rooms' positions are used, but not the position in the device's messages.
     """
     if item is None or item["expires"] <= now_ms() // 1000:
         return None
@@ -96,9 +98,9 @@ def positions_of(item: StoredItem | None, device_id: DeviceId | Literal[""]) -> 
 
 
 def is_fresh(token: str) -> bool:
-    """Return whether a plain token says that it was made a moment ago.
+    """Return whether a plain token claims to be very recent.
 
-    That is a hint only, as nobody has verified it: it decides in which order things are read.
+    This is only a hint, because the token isn't verified yet: it decides the order in which things are read.
     """
     found = token_forms.ANY.fullmatch(token)
     if found is None or len(found["plain"] or "") != ROW_LENGTH:
@@ -116,7 +118,7 @@ def read(user_id: UserId, token: str, device_id: DeviceId | Literal[""] = "") ->
 def room_position(user_id: UserId, token: str, room_id: RoomId) -> int | None:
     """Return the ordinal up to which the token's client has seen a room's log.
 
-    None if the token says nothing about the room. Raises InvalidParam for an unknown token.
+    None if the token has no position in the room. Raises InvalidParam for an unknown token.
     """
     positions = read(user_id, token)
     if positions is None:

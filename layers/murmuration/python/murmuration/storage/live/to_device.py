@@ -1,16 +1,16 @@
 """To-device messages: items of the receiving device's stream until the device has acknowledged them.
 
-A request's messages are written in transactions of some devices each. Each transaction claims its part of the
-request, so a repetition sends only what wasn't sent. If there are several, the first attempt stores which
-devices they are for, because `*` may mean other devices later.
+A request's messages are written in transactions of several devices each. Each transaction claims its part of
+the request, so a repetition sends only what wasn't sent. If there are several parts, the first attempt stores
+which devices they are for, because `*` may mean other devices later.
 
 Of two concurrent requests the later one may be stored first, and get the lower number in the device's stream.
 So each message has the time at which its request reached the gateway, and a reader sorts the messages that it
-reads by these times. Positions are made of the numbers, as in any stream: a message that is stored late is
-still after the position of everybody who hasn't read it. A message whose request came just now isn't returned
-yet, because an earlier one may still be on its way. How long that takes depends on how busy the functions
-are. So each message stores how long it was on its way, and a reader waits by the slowest one that it read.
-Then it reads again, and waits on if that shows a slower one.
+reads by these times. Positions use the numbers, as in any stream: a message that is stored late still comes
+after the position of every reader who hasn't read it. A very recent message isn't returned yet, because an
+earlier one may still be in progress. How long that takes depends on how busy the functions are. So each
+message stores how long its own request took, and a reader waits as long as the slowest one that it read. Then
+it reads again, and continues to wait if that finds a slower one.
 
 A device that never syncs keeps a bounded inbox (`inboxes.py`): the oldest messages are deleted first.
 """
@@ -40,25 +40,27 @@ if TYPE_CHECKING:
 TRANSACTION_DEVICES = 24
 TRANSACTION_BYTES = 2_000_000
 TRANSACTION_MESSAGES = 20
-"""How many messages of different senders one transaction takes; each has its own claim."""
+"""How many messages of different senders one transaction stores; each has its own claim."""
 LARGE = 1_000_000
-"""Requests with more characters in all are first looked up among those that were carried out before."""
+"""If requests have more characters than this in total, it is first checked which of them were carried out
+before."""
 PLAN_BYTES = 300_000
 READ_BYTES = 1_000_000
-"""How much is read at once: the answer has to fit into a function's 6 MB."""
+"""How many bytes are read at once: the answer has to fit into a function's 6 MB."""
 READ_AHEAD = 20
-"""How many more messages are looked at, to end an answer where none of the next was sent before one in it."""
+"""How many further messages are read to find an end for the answer, such that no later message was sent
+before one in it."""
 SETTLED_MS = 250
-"""How old a message's request is at least before it is handed out."""
+"""The minimum age of a message's request before the message is returned."""
 SPREAD = 3
 SPREAD_MS = 300
-"""Another message may be on its way as long as this many times what the slowest took that was read, but no
-longer than this many milliseconds more."""
+"""A message may be in progress for this many times as long as the slowest one that was read, but at most this
+many milliseconds longer."""
 LONGEST_MS = 2_000
-"""How long a reader waits in all, and how old a request is that nobody waits for any more."""
+"""How long a reader waits in total. Readers don't wait for a request that is older than this."""
 CLAIM_SECONDS = 86_400
 REMEMBERED_SECONDS = 7 * 86_400
-"""How long a message of another server is recognised, should it come again."""
+"""How long a repeated message of another server is recognised."""
 ALL_DEVICES = DeviceId("*")
 
 Target = tuple[UserId, DeviceId]
@@ -67,7 +69,9 @@ Target = tuple[UserId, DeviceId]
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """A request to send: its name (`transaction`), the event of each device as JSON, and when it came."""
+    """A request to send: its name (`transaction`), the event for each device as JSON, and when it was
+    received.
+    """
 
     transaction: str
     events: Mapping[Target, str]
@@ -105,7 +109,7 @@ def send(
     received_ms: int,
     remembered_s: int = CLAIM_SECONDS,
 ) -> None:
-    """Put each event (JSON) in its device's stream, exactly once however often this is repeated.
+    """Add each event (JSON) to its device's stream, exactly once however often this is repeated.
 
     The device ID `*` means all of the user's devices that aren't named; devices that don't exist get nothing.
     `admit` is called first with the number of bytes for each device, and may raise. `received_ms` is when the
@@ -129,12 +133,12 @@ def send(
 
 
 def send_in_order(sendings: Sequence[Sending], admit: Callable[[list[int]], None] = lambda _: None) -> None:
-    """Put the events of several requests in their devices' streams, in order, each exactly once.
+    """Add the events of several requests to their devices' streams, in order, each exactly once.
 
-    Requests for few devices share a transaction, in which each has its claim; what was carried out before is
-    skipped. `admit` is called before each transaction with the number of bytes for each device, and may
-    raise; what was stored until then stays. A request that is too large is skipped, because it would hold up
-    the others for ever. Raises Unavailable, and what `admit` raises.
+    Requests for few devices share a transaction, in which each has its claim. Requests that were carried out
+    before are skipped. `admit` is called before each transaction with the number of bytes for each device,
+    and may raise; what was stored until then stays. A request that is too large is skipped, because it would
+    block the others for ever. Raises Unavailable, and what `admit` raises.
     """
     once = {sending.transaction: sending for sending in reversed(sendings)}
     sendings = [sending for sending in sendings if once[sending.transaction] is sending]
@@ -180,7 +184,9 @@ def _not_begun(sendings: Sequence[Sending]) -> list[Sending]:
 def _deliver_together(
     sendings: Sequence[tuple[Sending, list[Target]]], admit: Callable[[list[int]], None]
 ) -> None:
-    """Put the events of these requests and their claims in one transaction; those taken are left out."""
+    """Add the events and claims of these requests in one transaction. Requests whose claims are taken are
+    left out.
+    """
     left = list(sendings)
     if not left:
         return
@@ -216,7 +222,7 @@ def _deliver_together(
             continue
         inboxes.trim({stream: (heads[stream], items) for stream, items in by_stream.items()})
         return
-    raise Unavailable("A device's inbox is too busy; try again")
+    raise Unavailable("Too many requests write to a device's inbox at once; try again")
 
 
 def _item(sending: Sending, target: Target) -> Item:
@@ -228,12 +234,14 @@ def _item(sending: Sending, target: Target) -> Item:
 
 
 def _times(received_ms: int) -> dict[str, int]:
-    """Return when a message's request came, and how long the message has been on its way."""
+    """Return when a message's request was received, and how long it has taken so far."""
     return {"received_ms": received_ms, "took_ms": max(0, now_ms() - received_ms)}
 
 
 def _claim(claim_id: str, expires: int) -> Write:
-    """Claim a part of a request. Refused if somebody has carried it out."""
+    """Return the write that claims a part of a request. It is refused if another attempt has carried out that
+    part.
+    """
     return dynamodb.put(
         "transient",
         {"id": claim_id, "expires": expires},
@@ -242,7 +250,7 @@ def _claim(claim_id: str, expires: int) -> Write:
 
 
 def _read_claims(transaction: str) -> list[list[Target]] | None:
-    """Return what an earlier attempt planned: [] if there was none, None if everything was sent."""
+    """Return the parts that an earlier attempt planned: [] if there was none, None if everything was sent."""
     keys = [{"id": transaction}, {"id": _claim_id(transaction, 0)}]
     items = {item["id"]: item for item in dynamodb.batch_get({"transient": keys})["transient"]}
     if transaction in items:
@@ -255,7 +263,7 @@ def _claim_id(transaction: str, number: int) -> str:
 
 
 def _existing(events: Collection[Target]) -> list[Target]:
-    """Return the existing ones of the devices that `events` are for. One round trip."""
+    """Return those devices of `events` that exist. One round trip."""
     everywhere = sorted({user_id for user_id, device_id in events if device_id == ALL_DEVICES})
     named = [target for target in events if target[1] != ALL_DEVICES and target[0] not in everywhere]
     keys = [{"user_id": user_id, "sk": f"device#{device_id}"} for user_id, device_id in named]
@@ -293,7 +301,7 @@ def _chunks(targets: Sequence[Target], events: Mapping[Target, str]) -> list[lis
 
 
 def _agree(transaction: str, chunks: list[list[Target]], expires: int) -> list[list[Target]]:
-    """Return the chunks that every attempt sends: these, or those of an attempt that was quicker."""
+    """Return the parts that every attempt sends: `chunks`, or those of an attempt that was quicker."""
     if len(chunks) < 2:
         return chunks
     plan = json.dumps(chunks)
@@ -321,7 +329,7 @@ def _deliver(
     received_ms: int,
     expires: int,
 ) -> None:
-    """Put the events of some devices and the claim in one transaction, unless the claim is taken."""
+    """Add the events of some devices and the claim in one transaction, unless the claim is taken."""
     by_stream = {
         streams.device_stream(*target): event for target in targets if (event := _event_for(target, events))
     }
@@ -343,7 +351,7 @@ def _deliver(
             continue
         inboxes.trim({stream: (heads[stream], of_stream) for stream, of_stream in items.items()})
         return
-    raise Unavailable("A device's inbox is too busy; try again")
+    raise Unavailable("Too many requests write to a device's inbox at once; try again")
 
 
 # -- Receiving -------------------------------------------------------------------------------------------
@@ -355,12 +363,12 @@ def read(
     """Return up to `limit` messages after `after_seq`, of about `READ_BYTES`, and the position after them.
 
     They are in the order in which their requests reached the gateway. While an earlier message may still be
-    on its way, this waits and reads once more, for two round trips each time and `LONGEST_MS` in all. It
-    doesn't wait for later messages that can be left for the next time.
+    in progress, this waits and reads once more, for two round trips each time and at most `LONGEST_MS` in
+    total. It doesn't wait for later messages that can be left for the next time.
 
-    `head` is where the device's stream stands, if known: messages after it are left for the next time,
-    because a query may see only the second of two new ones. After a wait it reads on, but not past other
-    items such as key counts: the caller may have read those before.
+    `head` is the newest number in the device's stream, if known: later messages are left for the next time,
+    because a query may see only the second of two new ones. After a wait it continues to read, but not past
+    other items such as key counts: the caller may have read those before.
     """
     stream = streams.device_stream(user_id, device_id)
     if head is None:
@@ -393,9 +401,9 @@ def _received_ms(item: StoredItem) -> int:
 
 
 def _unsettled_ms(items: Sequence[dynamodb.Item]) -> int:
-    """Return how long to wait until no message can be on its way that was sent before one of these.
+    """Return for how many milliseconds to wait until no earlier message than these can be in progress.
 
-    It is 0 if there is no need. A time in the future is wrong, and nobody waits for it.
+    It is 0 if there is no need. A time in the future is wrong, and isn't waited for.
     """
     now = now_ms()
     young = [item for item in items if 0 <= now - _received_ms(item) < LONGEST_MS]
@@ -407,10 +415,9 @@ def _unsettled_ms(items: Sequence[dynamodb.Item]) -> int:
 
 
 def _settled(items: Sequence[dynamodb.Item]) -> int:
-    """Return how many of the first items may be returned, because no earlier sent message can come after
-    them.
+    """Return how many of the first items may be returned, because no earlier message can come after them.
 
-    Such a message is neither on its way nor among the other items. 0 if there are none.
+    Such a message is neither in progress nor among the other items. 0 if none may be returned.
     """
     for count in range(len(items), 0, -1):
         first, rest = items[:count], [item for item in items[count:] if "event" in item]
@@ -421,7 +428,7 @@ def _settled(items: Sequence[dynamodb.Item]) -> int:
 
 
 def _cut(items: Sequence[dynamodb.Item], limit: int) -> int:
-    """Return how many items to read: up to `limit`, as many as fit into `READ_BYTES`, and at least one.
+    """Return how many items to return: up to `limit`, as many as fit into `READ_BYTES`, and at least one.
 
     If possible, all messages among them were sent before all others.
     """

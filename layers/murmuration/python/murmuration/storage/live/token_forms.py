@@ -1,4 +1,4 @@
-"""The text forms of /sync's tokens and of sliding sync's `pos`: a row's name, and what follows it.
+"""The text forms of /sync's tokens and of sliding sync's `pos`: a row's name, and the parts after it.
 
     s_<row>                                                                  a plain token
     p_<row>.<slot>.<queue>.<fingerprint>.<until>.<quiet>.<seen>              a mark
@@ -10,8 +10,8 @@
     lr_<row>.<slot>.<queue>                                                  a refusal
 
 In the marks of sliding sync the row is the connection's number, the row's number and the nonce, without dots.
-`sync.marks` and `sliding_sync.marks` say what the other parts mean. CloudFront's viewer function has the form
-of marks in its own language: a test compares it with MARK.
+`sync.marks` and `sliding_sync.marks` explain the other parts. CloudFront's viewer function has the pattern of
+marks in its own language: a test compares it with MARK.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PLAIN, MARKED, CALLED = "s_", "p_", "c_"
 PLAIN_POS, MARKED_POS, CALLED_POS, REFUSED_POS = "l", "lp_", "lc_", "lr_"
 ROW = r"[\w-]{8,32}"
 SLOT = r"[p-t]\d[\w-]{0,400}"
-"""A slot, and in marks of /sync what else is told of its registration (PLACE)."""
+"""A slot and, in marks of /sync, further facts about its registration (PLACE)."""
 QUEUE = r"[0-9a-f]{32}"
 FINGERPRINT = r"[0-9a-f]{12}"
 UNTIL = r"\d{10}"
@@ -33,8 +33,8 @@ SEEN = r"\d{13}"
 MARK = (
     rf"((l?)p_({ROW}\.{SLOT}\.({QUEUE}))\.({FINGERPRINT})\.({UNTIL})\.({QUIET})(?:\.({DIGEST}))?)\.({SEEN})"
 )
-"""A whole mark. Its groups: all but `seen`; "l" for sliding sync, else ""; the part that a call keeps; queue;
-fingerprint; until; the text of a quiet answer; in sliding sync the digest of the body; seen."""
+"""A whole mark. Its groups: everything but `seen`; "l" for sliding sync, else ""; the part that a call keeps;
+queue; fingerprint; until; the text of a quiet answer; in sliding sync the digest of the body; seen."""
 ANY = re.compile(rf"(?:s_(?P<plain>{ROW})|[cp]_(?P<marked>{ROW})(?:\.{QUIET}){{0,8}})", re.ASCII)
 """A token of any form. The parts after the row may be anything."""
 NONCE = r"[\w-]{12}"
@@ -43,9 +43,9 @@ PLACE = re.compile(
     rf"[cp]_{ROW}\.(?P<slot>p\d)(?:(?P<nonce>{NONCE})(?P<looked>{LOOKED})(?P<next>p\d)?(?:-(?P<moves>[\w-]+))?)?\.(?P<queue>{QUEUE})(?:\.{QUIET})*",
     re.ASCII,
 )
-"""A mark or a call, with the slot and the queue. Unless the next look has to be one at everything, with the
-registration's nonce, the time in seconds (hexadecimal) of the last such look, the next slot to take, and what
-the client was shown since the row was written (`moves`)."""
+"""A mark or a call, with the slot and the queue. If the next look may be a narrow one, it also has the
+registration's nonce, the time in seconds (hexadecimal) of the last look at everything, the next slot to
+take, and the moves since the row was written (`moves`)."""
 POS = re.compile(
     r"l(?P<number>\d)\.(?P<row>\d)\.(?P<nonce>[\w-]{12})"
     rf"|l[pcr]_(?P<number_2>\d)(?P<row_2>\d)(?P<nonce_2>[\w-]{{12}})(?:\.{QUIET}){{0,8}}",

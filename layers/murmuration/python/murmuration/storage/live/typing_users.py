@@ -16,7 +16,9 @@ KEY = "typing"
 
 @dataclass(frozen=True, slots=True)
 class Typing:
-    """The typing users of a room, each with the time when it ends (milliseconds), and their devices."""
+    """The typing users of a room, each with the time when their typing ends (milliseconds), and their
+    devices.
+    """
 
     until: Mapping[str, int] = field(default_factory=dict)
     devices: Mapping[str, str] = field(default_factory=dict)
@@ -26,13 +28,13 @@ class Typing:
         return {user_id: until for user_id, until in self.until.items() if until > now}
 
     def as_item(self, changed_user: UserId) -> Item:
-        """Return the item to store after one user's change, without its place in the stream."""
+        """Return the item to store after a change of one user, without its position in the stream."""
         devices = {name: self.devices[name] for name in self.until if name in self.devices}
         return {"sk": KEY, "users": self.until, "devices": devices, "user_id": changed_user}
 
 
 def from_item(item: StoredItem | None) -> Typing:
-    """Return the typing users in an item; none without an item."""
+    """Return the typing users in an item; none if `item` is None."""
     return Typing(item["users"], item.get("devices", {})) if item is not None else Typing()
 
 
@@ -41,7 +43,7 @@ def _key(room_id: RoomId) -> dict[str, str]:
 
 
 def typing_read(room_id: RoomId) -> Read[Typing]:
-    """Read the users who type in a room."""
+    """Return the read of the users who type in a room."""
     return Read(streams.TABLE, _key(room_id), from_item)
 
 
@@ -56,5 +58,5 @@ def read_rooms_with_typing(room_ids: Iterable[RoomId]) -> dict[RoomId, Typing]:
 
 
 def typing_among(items: Iterable[StoredItem]) -> Typing | None:
-    """Return the typing users by the item among items of a room's stream; None without one."""
+    """Return the typing users from their item among items of a room's stream; None if it isn't there."""
     return next((from_item(item) for item in items if item["sk"] == KEY), None)

@@ -1,17 +1,17 @@
 """Wake queues: the SQS queues on which devices wait for a ring. An idle queue costs nothing.
 
-A device has a few of them, its slots. Their names can't be guessed, because whoever knows a queue's name may
-wait on it without authentication. A message is the nonce of the registration that it answers. If the device's
-keys have changed, what /sync says of them follows between two `~`, for the answer that a mapping template
-makes. At its end is padding, because CloudFront's functions see only the length of an answer with a message
-(`_padded`). A ring for a function that waits may name the rooms that have news instead.
+A device has a few of them, its slots. Their names can't be guessed, because anybody who knows a queue's name
+may wait on it without authentication. A message is the nonce of the registration that it rings. If the
+device's keys have changed, the keys' part of /sync follows between two `~`, for the answer that a mapping
+template makes. At the end is padding, because CloudFront's functions see only the length of an answer with a
+message (`_padded`). A ring for a function that waits may instead name the rooms that have updates.
 
 If clients wait at the edge (`settings().waits`), CloudFront itself asks SQS, and can't sign its requests. So
 these queues have a policy that lets everybody receive who knows a secret, which CloudFront adds
 (`edge_secret`). They aren't encrypted, because SQS accepts no unsigned request for an encrypted queue.
 
-A queue's URL follows from its name, so nobody asks for it. A device's last registration on a queue shows that
-the queue exists. If a queue is gone, the first who misses it makes it again.
+A queue's URL is derived from its name, so it needn't be requested. A device's last registration on a queue
+shows that the queue exists. If a queue is gone, the first function that misses it creates it again.
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-server-side-encryption.html
 """
 
@@ -42,24 +42,25 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT_S = 20
 RETENTION_S = 75
-"""How long a ring stays after it was ordered: if it comes 15 s late, for a minute."""
+"""How long a ring stays in the queue after it was sent: if it is delayed by 15 s, for a minute."""
 PREFIXES = {"rest": "wake-2-", "edge": "wake-3-"}
-"""The number is the version of the attributes: SQS refuses to make a queue that exists with others."""
+"""The number is the version of the attributes: SQS refuses to create a queue that exists with other
+attributes."""
 ID_BYTES = 16
 RING_BYTES = 600
-"""The least bytes of a ring. SQS's answer without a message has about 250 bytes."""
+"""The minimum size of a ring in bytes. SQS's answer without a message has about 250 bytes."""
 KEYS_RING_BYTES = 4096
-"""The least bytes of a ring for changed keys. An answer with another ring is shorter: the message's handle
-has up to 1,024 bytes, and the rest around the ring a few hundred."""
+"""The minimum size in bytes of a ring for changed keys. An answer with another ring is shorter: the message's
+handle has up to 1,024 bytes, and the rest around the ring a few hundred."""
 NO_QUEUE = "QueueDoesNotExist"
 _NAMING = "~~"
-"""What stands between nonce and rooms in a ring that names them, as a JSON list."""
+"""The separator between the nonce and the rooms (a JSON list) in a ring that names rooms."""
 _urls: LruCache[str, str] = LruCache(10_000)
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What came while a function waited on a queue: a "ring", nothing, or the queue was gone and "made" anew.
+    """The result of waiting on a queue: a "ring", nothing, or the queue was gone and "made" again.
 
     `rooms` are the rooms that rang; empty if the client has to look at everything.
     """
@@ -69,13 +70,13 @@ class Heard:
 
 
 def queue_id(secret: bytes, user_id: UserId, device_id: DeviceId, slot: str) -> str:
-    """Return the part after the prefix of the name of a slot's queue."""
+    """Return the ID of a slot's queue: the part of its name after the prefix."""
     label = f"wake queue\n{user_id}\n{device_id}\n{slot}".encode()
     return blake2b(label, key=secret, digest_size=ID_BYTES).hexdigest()
 
 
 def prefix() -> str:
-    """Return the beginning of the names of all wake queues."""
+    """Return the prefix of the names of all wake queues."""
     return PREFIXES[settings().waits]
 
 
@@ -85,17 +86,17 @@ def id_of(url: str) -> str:
 
 
 def url_if_known(queue: str) -> str:
-    """Return the URL of the queue with the ID `queue`; empty if only SQS can tell it."""
+    """Return the URL of the queue with the ID `queue`; empty if only SQS knows it."""
     name = settings().queue(prefix() + queue)
     return queues.url_of_name(name) or _urls.get(name) or ""
 
 
 def ensure(queue: str, *, known: str = "", doubtful: bool = False, lazily: bool = False) -> str:
-    """Return the URL of the queue with the ID `queue`, and make the queue unless it is known to exist.
+    """Return the URL of the queue with the ID `queue`, and create the queue unless it is known to exist.
 
-    `known` is the URL on which the slot waited last. If the queue's existence is `doubtful`, SQS is asked. A
-    queue made `lazily` is made by the first who misses it: the function that waits, or the one that rings.
-    API Gateway can't make a queue, so the queues on which it waits are made at once.
+    `known` is the URL on which the slot waited last. If the queue's existence is `doubtful`, SQS is asked.
+    With `lazily`, the first function that misses the queue creates it: the one that waits, or the one that
+    rings. API Gateway can't create a queue, so the queues on which it waits are created at once.
     """
     name = settings().queue(prefix() + queue)
     url = queues.url_of_name(name) or (known if known.rpartition("/")[2] == name else "") or _urls.get(name)
@@ -108,7 +109,7 @@ def ensure(queue: str, *, known: str = "", doubtful: bool = False, lazily: bool 
 
 
 def _exists(url: str) -> bool:
-    """Return whether a queue exists. Nothing is taken out of it."""
+    """Return whether a queue exists. This takes no message out of it."""
     looked = {"QueueUrl": url, "MaxNumberOfMessages": 1, "VisibilityTimeout": 0, "WaitTimeSeconds": 0}
     try:
         call("sqs", "ReceiveMessage", looked)
@@ -133,12 +134,13 @@ def _attributes(name: str) -> dict[str, str]:
 
 
 def edge_secret() -> str:
-    """Return the secret that CloudFront adds to its requests for these queues. The deployment made it."""
+    """Return the secret that CloudFront adds to its requests for these queues. The deployment created it."""
     return read_secret(settings().parameter("queue-secret"))
 
 
 def _policy(name: str) -> JsonObject:
-    """Let everybody receive who has the secret, in either of two headers that a condition can ask for.
+    """Return a policy that lets everybody receive who has the secret, in one of two headers that a condition
+    can check.
 
     Nobody may send or delete without a signature. A stranger who knows a queue's name learns nothing.
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
@@ -161,9 +163,9 @@ def _policy(name: str) -> JsonObject:
 def wait(url: str, nonce: str, seconds: float) -> Heard:
     """Wait on a queue for the ring with `nonce`, until the time is over.
 
-    It counts as a ring, too, if the queue is used for a later registration by now. A queue that is gone is
-    made again: rings may be lost by that. Rings for earlier registrations are deleted; a ring for a later one
-    is left in the queue.
+    If the queue is used for a later registration by now, this counts as a ring too. A queue that is gone is
+    created again: rings may have been lost. Rings for earlier registrations are deleted; a ring for a later
+    one is left in the queue.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -204,12 +206,12 @@ def wait(url: str, nonce: str, seconds: float) -> Heard:
 
 
 def new_nonce(*, kept: bool) -> str:
-    """Return a new registration's name. That of a held wait begins with the time in milliseconds."""
+    """Return a new registration's nonce. That of a held wait begins with the time in milliseconds."""
     return secrets.token_urlsafe(9) if kept else f"{now_ms():014d}{secrets.token_urlsafe(6)}"
 
 
 def is_later(nonce: str, than: str) -> bool:
-    """Return whether a held wait was registered after another."""
+    """Return whether one held wait was registered after another."""
     return nonce[:14] >= than[:14] and nonce != than
 
 
@@ -218,7 +220,7 @@ def _nonce_of(ring: Mapping[str, str]) -> str:
 
 
 def _rooms_of(rings: Sequence[Mapping[str, str]]) -> frozenset[RoomId]:
-    """Return the rooms that all of these rings name; none if one of them names none."""
+    """Return the rooms that these rings name; none if one of the rings names no rooms."""
     named = [ring["Body"].partition(_NAMING)[2] for ring in rings]
     return frozenset(room_id for text in named for room_id in json.loads(text)) if all(named) else frozenset()
 
@@ -226,31 +228,31 @@ def _rooms_of(rings: Sequence[Mapping[str, str]]) -> frozenset[RoomId]:
 def _padded(text: str, size: int) -> str:
     """Return a ring's text with `size` bytes of padding after it.
 
-    The padding is random, because compression on the way could make other padding as short as an answer
-    without a ring.
+    The padding is random. Otherwise compression on the way could make it so short that the answer looks like
+    one without a ring.
     """
     return f"{text} {urlsafe_b64encode(os.urandom(size)).decode()}"
 
 
 def encode_keys(keys: KeyCountsSection) -> str:
-    """Return the part of /sync about a device's keys in the form for mapping templates: JSON without
-    braces, as base64.
+    """Return the keys' part of /sync for a device in the form for mapping templates: JSON without braces, as
+    base64.
     """
     return encode_text(json.dumps(keys, separators=(",", ":"))[1:-1])
 
 
 def encode_text(text: str) -> str:
-    """Return a piece of JSON as base64 without padding; spaces are added to its end."""
+    """Return a piece of JSON as base64 without padding, by adding spaces to its end."""
     data = text.encode()
     data += b" " * (-len(data) % 3)
     return urlsafe_b64encode(data).decode()
 
 
 def ring(url: str, nonce: str, keys: str = "", *, delay_s: int = 0, rooms: Collection[str] = ()) -> None:
-    """Ring for the registration with `nonce`, at once or after `delay_s`.
+    """Ring the registration with `nonce`, at once or after `delay_s`.
 
-    `keys` has the device's key counts if they have changed. `rooms` are the rooms that have news, for a
-    function that waits and needs to look at no more.
+    `keys` has the device's key counts if they have changed. `rooms` are the rooms that have updates, for a
+    function that waits and needs to look only at these.
     """
     body = _padded(f"{nonce}~{keys}~", KEYS_RING_BYTES) if keys else _padded(nonce, RING_BYTES)
     if rooms:

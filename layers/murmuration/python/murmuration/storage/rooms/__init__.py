@@ -1,4 +1,4 @@
-"""The items of a room: what is stored of its members, its log and its state.
+"""The items of a room: its members, its log and its state.
 
-What other tables hold of users, keys or listeners is not here.
+Items about users, keys or listeners aren't here.
 """

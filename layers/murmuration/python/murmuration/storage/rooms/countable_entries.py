@@ -1,7 +1,7 @@
-"""The entries of a room's log that unread counts may go by.
+"""The entries of a room's log by which unread events are counted.
 
-Less is read of each, and what others' memberships are about is left out where that can't count. In a large
-room that is most of what came since somebody joined.
+Only a part of each entry is read, and other users' membership events are left out if they can't count. In a
+large room these are most of the events since a user joined.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId
 
 _READ = ("ordinal", "event_id", "json", "redacted_because", "filled_below")
-"""The attributes that are read. What else an entry has is left at these values."""
+"""The attributes that are read, with the values for the other fields of an entry."""
 _NOT_READ = {"state_root": b"", "visibility": ""}
 
 

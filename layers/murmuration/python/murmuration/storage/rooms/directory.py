@@ -15,7 +15,7 @@ TABLE = "directory"
 ROOMS = "rooms"
 PUBLISHED = "published"
 MOST_ALIASES = 200
-"""How many aliases a room may have; those that an upgrade brings come on top."""
+"""How many aliases a room may have. Those that an upgrade moves to it come in addition."""
 
 
 def alias_key(alias: str) -> dict[str, str]:
@@ -23,7 +23,7 @@ def alias_key(alias: str) -> dict[str, str]:
 
 
 def read_alias(alias: str) -> Item | None:
-    """Return the alias's item ({room_id, creator}), or None."""
+    """Return the alias's item ({room_id, creator}); None if there is none."""
     return dynamodb.get(TABLE, alias_key(alias))
 
 
@@ -51,7 +51,7 @@ def _counts_key(room_id: RoomId) -> dict[str, str]:
 
 
 def alias_removal(alias: str, room_id: RoomId) -> list[Write]:
-    """Return writes that remove `alias`. The first fails if it doesn't point to this room any more."""
+    """Return writes that remove `alias`. The first is refused if it doesn't point to this room any more."""
     return [
         dynamodb.delete(TABLE, alias_key(alias), condition="room_id = :room", values={":room": room_id}),
         dynamodb.delete(ROOMS, {"room_id": room_id, "sk": f"alias#{alias}"}),
@@ -60,7 +60,9 @@ def alias_removal(alias: str, room_id: RoomId) -> list[Write]:
 
 
 def alias_move(alias: str, old_id: str, new_id: str) -> list[Write]:
-    """Return writes that point `alias` to another room. The first fails if it points elsewhere by now."""
+    """Return writes that point `alias` to another room. The first is refused if it doesn't point to `old_id`
+    any more.
+    """
     return [
         dynamodb.update(
             TABLE,
@@ -85,7 +87,7 @@ def read_room_aliases(room_id: RoomId) -> list[str]:
 
 
 def publish_write(room_id: RoomId) -> Write:
-    """List the room in the directory."""
+    """Return the write that lists the room in the directory."""
     return dynamodb.put(TABLE, {"pk": PUBLISHED, "sk": room_id})
 
 

@@ -21,7 +21,7 @@ LIFETIME_S = 3600
 
 @dataclass(frozen=True, slots=True)
 class DirectorySnapshot:
-    """The rooms that a search found, in order, and how many of them make a page."""
+    """The rooms that a search found, in order, and the number of rooms in a page."""
 
     room_ids: Sequence[RoomId]
     limit: int

@@ -1,4 +1,4 @@
-"""Rooms that no local user is in any more, and the tombstones of those being deleted.
+"""Rooms that have no local user any more, and the tombstones of those being deleted.
 
 In the table `rooms` the partition `empty` has a mark for each room that everybody left. A user who comes back
 doesn't remove the mark; the room's head tells whether the room is empty. When everybody has left again, the
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId
 
 _EMPTY = "empty"
-"""No room's ID, since they begin with `!`."""
+"""The partition key. It can't be a room ID, because those begin with `!`."""
 _NOBODY = (
     "((local_joined = :none AND local_invited = :none)"
     " OR (attribute_not_exists(local_joined) AND joined = :none AND invited = :none))"
@@ -52,14 +52,14 @@ def read_all() -> list[EmptyRoom]:
 
 
 HEAD, MARK = "head", "mark"
-"""The names of what `bury` writes."""
+"""The names of the writes of `bury`."""
 
 
 def bury(room: EmptyRoom, now: int) -> None:
-    """Replace the head with the tombstone, and note that in the mark.
+    """Replace the head with the tombstone, and record that in the mark.
 
-    Raises ConditionFailed with the name HEAD if somebody is in the room or invited, or with MARK if the room
-    was marked anew or buried already.
+    Raises ConditionFailed with the name HEAD if a local user is in the room or invited, or with MARK if the
+    room was marked again or buried already.
     """
     tombstone: Item = {**head_key(room.room_id), "buried_ms": now}
     head = dynamodb.put(
@@ -80,7 +80,7 @@ def bury(room: EmptyRoom, now: int) -> None:
 
 
 def unmark(room: EmptyRoom) -> None:
-    """Remove the mark. Raises ConditionFailed if the room was marked anew or buried."""
+    """Remove the mark. Raises ConditionFailed if the room was marked again or buried."""
     removal = dynamodb.delete(
         ROOMS,
         _mark_key(room.room_id),

@@ -1,7 +1,7 @@
-"""Erased users, room by room: from which ordinal of the room's log on a user is erased there.
+"""Erased users of each room: the ordinal of the room's log from which on a user is erased there.
 
 Each is an item `erased#<user>` of the room. The room's head counts them: a room without erased users costs no
-further read, and for an unchanged count nothing is read again.
+further read, and while the count is unchanged nothing is read again.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 PREFIX = "erased#"
 _known: LruCache[tuple[RoomId, int], Mapping[UserId, int]] = LruCache(256)
-"""The erased users by room and count. Erasing is final, so an entry stays valid."""
+"""Cached erased users by room and count. Erasing is final, so an entry stays valid."""
 
 
 def record(room_id: RoomId, user_id: UserId) -> None:
-    """Note that a user is erased in a room from now on. Does nothing the second time, or for an unknown
-    room.
+    """Record that a user is erased in a room from now on. Does nothing for a repetition, or an
+    unknown room.
     """
     head = room_items.read_head(room_id)
     if head is None:

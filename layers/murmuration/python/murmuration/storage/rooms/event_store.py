@@ -1,17 +1,17 @@
-"""Events by ID, wherever they are kept: in a room's log, or outside of it.
+"""Events by ID, whether they are stored in a room's log or outside of it.
 
 An event is of one of four kinds:
 
-- `accepted`: in the log, where its item in the table `events` points.
-- `soft_failed`: valid where it stands in the graph, but not by the room's state when it came; never shown as
-  part of the timeline, never followed by an event of ours, and otherwise like any other.
-- `rejected`: not allowed where it stands; no state has it, nothing is authorised by it.
-- `outlier`: known without its place in the graph, such as the auth events of others.
+- `accepted`: in the log; its item in the table `events` points there.
+- `soft_failed`: valid at its position in the graph, but not by the room's state when it arrived. It is never
+  shown in the timeline and local events never follow it; otherwise it is like any other.
+- `rejected`: not allowed at its position; no state includes it, and it authorises nothing.
+- `outlier`: stored without its position in the graph, such as the auth events of others.
 
-All but the first keep their JSON in the item of the table `events`; the second and third with `state_root`,
-the state before them. A rejected event without it was an outlier. For each that has one there's an item
-`kept#<event ID>` in its room (table `rooms`) with the same `state_root`, by which the room's snapshots are
-known to be needed.
+All but the first have their JSON in the item of the table `events`; the second and third also `state_root`,
+the state before them. A rejected event without `state_root` was an outlier. For each event with a
+`state_root` there's an item `kept#<event ID>` in its room (table `rooms`) with the same `state_root`: it
+shows which snapshots the room still needs.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _KEPT, _REDACTIONS, _GAP = "kept#", "redactions-of#", "gap#"
 class StoredEvent:
     """A stored event. `state_root` is the snapshot of the state before it, None if unknown.
 
-    `undecided` says of a soft-failed event that the room's policy server had given no answer.
+    `undecided` means, for a soft-failed event, that the room's policy server had given no answer.
     """
 
     event: Event
@@ -59,7 +59,7 @@ class StoredEvent:
 
 
 def read(event_ids: Collection[EventId], version: RoomVersion, room_id: RoomId) -> dict[EventId, StoredEvent]:
-    """Return those of a room's events that are known, by ID. Two round trips."""
+    """Return those of these events that are known in the room, by ID. Two round trips."""
     return complete(event_places.locate(event_ids, room_id), version)
 
 
@@ -81,7 +81,7 @@ def read_events(
 def read_events_of_rooms(
     wanted: Sequence[tuple[RoomId, RoomVersion, Collection[EventId]]],
 ) -> list[dict[EventId, Event]]:
-    """Return, for each room, its events with these IDs that are known. Two round trips for all rooms."""
+    """Return, for each room, the known ones of these events. Two round trips for all rooms."""
     keys = [key for room_id, _, event_ids in wanted for key in event_places.place_keys(event_ids, room_id)]
     items = dynamodb.batch_get({EVENTS: keys})[EVENTS] if keys else []
     found: list[dict[EventId, Event]] = []
@@ -106,7 +106,7 @@ def read_events_of_rooms(
 
 
 def known_among(event_ids: Collection[EventId], room_id: RoomId) -> set[EventId]:
-    """Return those of the events that are stored, in the log or outside it. One round trip."""
+    """Return those events that are stored, in the log or outside of it. One round trip."""
     return set(event_places.locate(event_ids, room_id))
 
 
@@ -117,7 +117,7 @@ def placed_among(event_ids: Collection[EventId], room_id: RoomId) -> set[EventId
 
 
 def ordinal_read(event_id: EventId, room_id: RoomId) -> Read[int | None]:
-    """Read the ordinal of an event in a room's log; None if it isn't there."""
+    """Return the read of an event's ordinal in a room's log; its value is None if it isn't there."""
 
     def parse(item: Item | None) -> int | None:
         is_there = item is not None and item["room_id"] == room_id and "ordinal" in item
@@ -137,7 +137,7 @@ def read_ordinals(event_ids: Collection[EventId], room_id: RoomId) -> dict[Event
 def read_with_awaited(
     event_ids: Collection[EventId], version: RoomVersion, room_id: RoomId, awaited_id: EventId
 ) -> tuple[dict[EventId, StoredEvent], Awaited]:
-    """Return the known ones of a room's events, and what is noted for one event. Two round trips."""
+    """Return the known ones of a room's events, and the notes about one awaited event. Two round trips."""
     keys = {EVENTS: event_places.place_keys(event_ids, room_id), ROOMS: _awaited_keys(room_id, awaited_id)}
     found = dynamodb.batch_get(keys)
     places = event_places.places_among(found[EVENTS], event_ids, room_id)
@@ -170,7 +170,7 @@ def complete(places: dict[EventId, Item], version: RoomVersion) -> dict[EventId,
 def keep_writes(stored: StoredEvent) -> list[Write]:
     """Return writes that store an event outside the log.
 
-    They fail if the event's place is known already; for an outlier, if the event is known at all.
+    They are refused if the event's place is known already; for an outlier, if the event is known at all.
     """
     event_id = stored.event.event_id
     note = event_places.room_note_writes(event_id, stored.room_id)
@@ -200,7 +200,7 @@ def kept_removal(room_id: RoomId, event_id: EventId) -> Write:
 def redact_write(stored: StoredEvent) -> Write:
     """Return the write that replaces an event outside the log by its redacted form.
 
-    It fails if the event is in the log by now.
+    It is refused if the event is in the log by now.
     """
     return dynamodb.update(
         EVENTS,
@@ -220,14 +220,14 @@ def read_kept_roots(room_id: RoomId) -> set[NodeId]:
     return {item["state_root"] for item in items}
 
 
-# -- What waits for an event to come ---------------------------------------------------------------------
+# -- Notes about events that haven't arrived ------------------------------------------------------------
 
 
 class Follower(NamedTuple):
     """The lowest event of the log that follows a missing event.
 
-    `ordinal` is its place. `below` is the ordinal of the event that came as new: its own, or that of the
-    event below which it was filled in. The missing event belongs right before `ordinal`.
+    `ordinal` is its place. `below` is the ordinal of the event that arrived as a new one: this event itself,
+    or the one below which this event filled a gap. The missing event belongs right before `ordinal`.
     """
 
     ordinal: int
@@ -236,7 +236,7 @@ class Follower(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """Notes of a room about an event that it doesn't know yet.
+    """A room's notes about an event that it doesn't have yet.
 
     `redactions` are the IDs of redactions of it. `is_followed` says that an accepted event follows it, so it
     can't become a forward extremity; `follower` is that event's place, None in old items.
@@ -259,12 +259,12 @@ def read_awaited(room_id: RoomId, event_ids: Iterable[EventId]) -> dict[str, Awa
 
 
 def _awaited_keys(room_id: RoomId, event_id: EventId) -> list[dict[str, str]]:
-    """Return the keys, in the table `rooms`, of what is noted for an event."""
+    """Return the keys, in the table `rooms`, of the notes about an event."""
     return [{"room_id": room_id, "sk": prefix + event_id} for prefix in (_REDACTIONS, _GAP)]
 
 
 def _awaited_from(items: Collection[Item]) -> Awaited:
-    """Return what the items at `_awaited_keys` say."""
+    """Return the notes in the items at `_awaited_keys`."""
     redactions = [event_id for item in items for event_id in item.get("redactions", ())]
     gaps = [item for item in items if item["sk"].startswith(_GAP)]
     places = [Follower(item["ordinal"], item["below"]) for item in gaps if "ordinal" in item]
@@ -272,7 +272,7 @@ def _awaited_from(items: Collection[Item]) -> Awaited:
 
 
 def hold_redaction_write(room_id: RoomId, target_id: str, redaction_id: str) -> Write:
-    """Return the write that keeps a redaction until its target comes."""
+    """Return the write that stores a redaction until its target arrives."""
     return dynamodb.update(
         ROOMS,
         {"room_id": room_id, "sk": _REDACTIONS + target_id},
@@ -282,10 +282,10 @@ def hold_redaction_write(room_id: RoomId, target_id: str, redaction_id: str) -> 
 
 
 def gap_write(room_id: RoomId, event_id: EventId, follower: Follower) -> Write:
-    """Return the write that notes that an accepted event follows this unknown one.
+    """Return the write that records that an accepted event follows this missing one.
 
-    An earlier note stays, because new events are above all that came before. For filled-in events, which may
-    be lower, use `gap_replacement`.
+    It doesn't replace an earlier note, because new events are above all earlier ones. For events that fill
+    gaps, which may be lower, use `gap_replacement`.
     """
     return dynamodb.update(
         ROOMS,
@@ -297,13 +297,13 @@ def gap_write(room_id: RoomId, event_id: EventId, follower: Follower) -> Write:
 
 
 def gap_replacement(room_id: RoomId, event_id: EventId, follower: Follower) -> Write:
-    """Return the write that notes the lowest event which follows a missing one."""
+    """Return the write that records the lowest event which follows a missing one."""
     place = {"ordinal": follower.ordinal, "below": follower.below}
     return dynamodb.put(ROOMS, {"room_id": room_id, "sk": _GAP + event_id, **place})
 
 
 def read_followers(room_id: RoomId, event_ids: Collection[EventId]) -> dict[EventId, Follower]:
-    """Return the followers of those of these events that were followed before they came, by event ID."""
+    """Return, by event ID, the followers of those events that were followed before they arrived."""
     keys = [{"room_id": room_id, "sk": _GAP + event_id} for event_id in dict.fromkeys(event_ids)]
     items = dynamodb.batch_get({ROOMS: keys})[ROOMS] if keys else []
     return {

@@ -1,4 +1,4 @@
-"""The places where walks through a space continue: items `hierarchy#<name>` of `transient`, kept for an
+"""The places at which walks through a space continue: items `hierarchy#<name>` of `transient`, kept for an
 hour.
 """
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 TABLE = "transient"
 LIFETIME_S = 3600
 MOST_BYTES = 300_000
-"""How large a walk may get, packed; a larger one is kept without the servers of its rooms."""
+"""The maximum size of a compressed walk. A larger one is stored without the servers of its rooms."""
 
 
 class Place(NamedTuple):
-    """A room that a walk comes to: its depth, servers that know it, and the space that it is a child of."""
+    """A room in a walk: its depth, servers that know it, and the space whose child it is."""
 
     room_id: RoomId
     level: int
@@ -44,7 +44,7 @@ class Walk:
 
 
 def write(user_id: UserId, walk: Walk) -> str:
-    """Keep a user's walk, and return its name."""
+    """Store a user's walk, and return its name."""
     name = secrets.token_urlsafe(12)
     packed = _pack(walk, walk.stack)
     if len(packed) > MOST_BYTES:

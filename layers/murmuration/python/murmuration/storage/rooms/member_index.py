@@ -1,6 +1,6 @@
-"""The member index of a room: who is joined or invited, and how many members each other server has.
+"""The member index of a room: the joined and invited users, and the number of members of each server.
 
-Two kinds of small items in the table `rooms`, written in the transaction that changes a membership:
+It has two kinds of small items in the table `rooms`, written in the transaction that changes a membership:
 
 - `present#<server>#<user ID>`: a user who is joined or invited (`membership`).
 - `server#<server>`: how many users of another server are joined (`joined`). It stays when the last one left.
@@ -8,7 +8,7 @@ Two kinds of small items in the table `rooms`, written in the transaction that c
 This server's own counts are in the room's head (`RoomHead.local_joined`, `local_invited`), and so is whether
 another server was ever joined (`federated`): a room without other servers has no `server#` items to read.
 
-A room that was made before there was an index has none of this, and no `local_joined` in its head. Then
+A room that was created before there was an index has none of this, and no `local_joined` in its head. Then
 `build` makes the index from the member events. Each of its transactions requires that the state is still the
 same and that nobody else has finished, so an index is never built from two states.
 """
@@ -31,12 +31,14 @@ _PRESENT, _SERVER = "present#", "server#"
 JOIN, INVITE = "join", "invite"
 
 MembershipChange = tuple[str | None, str | None]
-"""A user's membership before and after; None where they have none."""
+"""A user's membership before and after; None if they have none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many local users are joined and invited, and whether another server ever was in the room."""
+    """The numbers of local users who are joined and invited, and whether another server was ever in
+    the room.
+    """
 
     local_joined: int
     local_invited: int
@@ -44,7 +46,7 @@ class Counts:
 
 
 def is_local(user_id: UserId) -> bool:
-    """Return whether a user is a local one."""
+    """Return whether a user is local."""
     return server_of(user_id) == settings().server_name
 
 
@@ -86,9 +88,9 @@ def counts_after(before: Counts | None, changes: Mapping[UserId, MembershipChang
 
 
 def writes(room_id: RoomId, changes: Mapping[UserId, MembershipChange]) -> list[Write]:
-    """Return the writes that put changes of membership (by user ID) into the index.
+    """Return the writes that add changes of membership (by user ID) to the index.
 
-    They add to the counts of servers, so carry them out only once for each change.
+    They add to the counts of servers, so execute them only once for each change.
     """
     joined: dict[ServerName, int] = {}
     result: list[Write] = []
@@ -137,7 +139,7 @@ def build(head: RoomHead) -> None:
         dynamodb.put(ROOMS, {**_server_key(room_id, server), "joined": count})
         for server, count in joined.items()
     ]
-    # What an attempt at an earlier state has left behind.
+    # Left behind by an attempt at an earlier state.
     items += [
         dynamodb.delete(ROOMS, {"room_id": room_id, "sk": item["sk"]})
         for prefix in (_PRESENT, _SERVER)
@@ -175,9 +177,9 @@ def _query(room_id: RoomId, prefix: str, *, limit: int | None = None, consistent
 def read_local(
     head: RoomHead, *, memberships: Iterable[str] = (JOIN,), limit: int | None = None
 ) -> list[UserId]:
-    """Return the local users with one of these memberships, by user ID.
+    """Return the local users with one of these memberships, sorted by user ID.
 
-    `limit` bounds how many items are read, so fewer users may be found than there are.
+    `limit` is the number of items to read at most, so fewer users may be returned than there are.
     """
     wanted = frozenset(memberships)
     if not head.is_indexed:
@@ -191,9 +193,9 @@ def read_local(
 def read_present(
     head: RoomHead, *, memberships: Iterable[str] = (JOIN,), limit: int | None = None
 ) -> list[UserId]:
-    """Return the users of all servers with one of these memberships, by server and user ID.
+    """Return the users of all servers with one of these memberships, sorted by server and user ID.
 
-    For `limit` see `read_local`.
+    `limit` is the number of items to read at most, as in `read_local`.
     """
     wanted = frozenset(memberships)
     if not head.is_indexed:
@@ -227,7 +229,7 @@ def read_servers(head: RoomHead) -> dict[ServerName, int]:
 
 
 def is_server_joined(head: RoomHead, server: ServerName) -> bool:
-    """Return whether a server has a joined user: from the head for this server, else by one read."""
+    """Return whether a server has a joined user: for this server from the head, for others by one read."""
     if not head.is_indexed:
         return any(server_of(user_id) == server for user_id in read_present(head))
     if server == settings().server_name:

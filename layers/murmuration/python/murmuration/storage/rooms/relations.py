@@ -3,10 +3,10 @@
 All are written with the event that relates, and removed when it is redacted:
 
 - The parent's log item has `groups`, the kinds of relations that it ever had, and `replies`, the number of
-  events in its thread. So a reader of the event knows whether anything relates to it.
+  events in its thread. So a reader of the event knows whether it has related events.
 - `relation#<parent>#<group>#<ordinal>` in the table `rooms` is one relation. A group is one of the
-  specification's relation types or of version 2's two, or `other` for all further ones: bundling edits
-  needn't read reactions.
+  specification's relation types or of version 2's two, or `other` for all further ones. So bundling edits
+  doesn't read reactions.
 - `thread#<root>` is a thread; `latest` is its newest event's ordinal.
 - `replies#<root>#<user>` counts a user's events in the thread.
 - `annotation#<parent>#<digest>` says that a user annotated an event with one key.
@@ -48,11 +48,11 @@ _ORDINAL_OFFSET = 10**15
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """The event at `ordinal` relates to another one.
+    """A relation of the event at `ordinal` to another one.
 
-    `ts` is its origin_server_ts. `replaces` says of an m.replace that it has new content, or may have because
-    it is encrypted. `aside` says that the state before the event differs from the room's
-    state at its place in the log.
+    `ts` is its origin_server_ts. `replaces` says that an m.replace has new content, or may have because it is
+    encrypted. `aside` says that the state before the event differs from the room's state at its place in the
+    log.
     """
 
     ordinal: int
@@ -67,7 +67,7 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """A thread of the room, by its root's event ID and its newest event's ordinal."""
+    """A thread of the room: its root's event ID and its newest event's ordinal."""
 
     root_id: EventId
     latest: int
@@ -179,7 +179,9 @@ def relation_writes(entries: Sequence[LogEntry], places: Mapping[str, int]) -> l
 
 
 def _child_writes(entry: LogEntry, parent_id: str, rel_type: str) -> dict[str, Write]:
-    """Return the writes of one relation's items, by sort key. Of two with the same key the last counts."""
+    """Return the writes of one relation's items, by sort key. If two have the same key, the last one
+    is used.
+    """
     event, room_id, group = entry.event, entry.room_id, group_of(rel_type)
     relation: Item = {
         "room_id": room_id,
@@ -217,13 +219,13 @@ def _child_writes(entry: LogEntry, parent_id: str, rel_type: str) -> dict[str, W
 
 
 def _share(children: Iterable[LogEntry]) -> tuple[frozenset[str], int]:
-    """Return the groups of some events' relations, and how many of the events are in a thread."""
+    """Return the groups of the events' relations, and how many of the events are in a thread."""
     groups = [group_of(parent[1]) for child in children if (parent := parent_of(child.event)) is not None]
     return frozenset(groups), groups.count(THREAD)
 
 
 def _share_write(children: Sequence[LogEntry], ordinal: int) -> Write:
-    """Tell the log item of the parent at `ordinal` of its new children."""
+    """Return the write that adds new children to the log item of the parent at `ordinal`."""
     groups, replies = _share(children)
     return dynamodb.update(
         LOG,
@@ -234,9 +236,7 @@ def _share_write(children: Sequence[LogEntry], ordinal: int) -> Write:
 
 
 def with_children(entry: LogEntry, entries: Iterable[LogEntry]) -> LogEntry:
-    """Return `entry` with the relations of those of `entries` that relate to it, for writing them
-    together.
-    """
+    """Return `entry` with the relations of those `entries` that relate to it, for writing them together."""
     event_id = entry.event.event_id
     groups, replies = _share(
         child for child in entries if (parent := parent_of(child.event)) and parent[0] == event_id
@@ -251,7 +251,7 @@ def _count(key: Key, step: int) -> Write:
 
 
 def relation_removals(entry: LogEntry, parent_ordinal: int | None) -> list[Write]:
-    """Return the writes that undo `relation_writes` for one redacted event. Carry them out only once."""
+    """Return the writes that undo `relation_writes` for one redacted event. Execute them only once."""
     event, room_id = entry.event, entry.room_id
     parent = parent_of(event)
     if parent is None or parent_ordinal is None:
@@ -318,7 +318,7 @@ def _relation(item: Item) -> Relation:
 
 
 def is_parent(room_id: RoomId, event_id: EventId) -> bool:
-    """Return whether an event of the room relates to this one."""
+    """Return whether any event of the room relates to this one."""
     given = {":room": room_id, ":prefix": f"relation#{_escape(event_id)}#"}
     return bool(dynamodb.query(ROOMS, "room_id = :room AND begins_with(sk, :prefix)", given, limit=1))
 

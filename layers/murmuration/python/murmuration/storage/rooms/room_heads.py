@@ -1,11 +1,11 @@
-"""A room's head: the newest places in its log, state and stream, and the counts of its members.
+"""A room's head: the newest positions in its log, state and stream, and the counts of its members.
 
 It is one item of the table `rooms`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -38,20 +38,20 @@ BUMPS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class RoomHead:
-    """Where a room's log stands.
+    """The newest positions in a room's log, state and stream, and its counts.
 
-    `ordinal` is the newest event's, `oldest` the oldest's (0 and below: filled in before the beginning).
-    `state_version` counts the changes of the current state; `depth` is the greatest of the extremities'.
-    `seq` is where the room's stream (`storage.live.streams`) stands, which moves by itself. While `unsettled`
-    is set, the items of the current state are still on their way from that snapshot to `state_root`
-    (`rooms.writing.settling`), and `settled_count` of the changes between the two are done.
-    `joined` and `invited` count the members of all servers, `local_joined` and `local_invited` this server's:
-    they are None while the room's member index isn't built (`storage.rooms.member_index`). `federated` says
-    that another server had somebody joined at some time. `fills` counts how often the past was filled in.
-    `state_bytes` is the size of the current state without membership events; None if it was never counted.
-    `erasures` is how many erased users the room has, which is counted by itself. `active_ms` is when
-    the newest event came, `bumped_ms` when the newest came that moves a room up in clients' lists (`BUMPS`):
-    None for rooms of which that was never noted.
+    `ordinal` is that of the newest event, `oldest` that of the oldest (0 and below: old events that were
+    added before the beginning). `state_version` counts the changes of the current state; `depth` is the
+    greatest of the extremities'. `seq` is the newest number in the room's stream (`storage.live.streams`),
+    which moves independently. While `unsettled` is set, the items of the current state are being moved from
+    that snapshot to `state_root` (`rooms.writing.settling`), and `settled_count` of the changes between the
+    two are done. `joined` and `invited` count the members of all servers, `local_joined` and `local_invited`
+    this server's: they are None while the room's member index isn't built (`storage.rooms.member_index`).
+    `federated` says that another server had a joined user at some time. `fills` counts how often old events
+    were added. `state_bytes` is the size of the current state without membership events; None if it was never
+    counted. `erasures` is the number of erased users of the room, which is counted independently. `active_ms`
+    is when the newest event arrived, `bumped_ms` when the newest event arrived that moves a room up in
+    clients' lists (`BUMPS`): None for rooms for which that was never recorded.
     """
 
     room_id: RoomId
@@ -96,13 +96,16 @@ class RoomHead:
     def is_resident(self) -> bool:
         """Whether a local user is joined.
 
-        Otherwise other servers don't send this one the room's events, and what it knows becomes stale.
+        Otherwise other servers don't send the room's events, and this server's data about the room becomes
+        outdated.
         """
         return (self.joined if self.local_joined is None else self.local_joined) > 0
 
     @property
     def is_stale(self) -> bool:
-        """Whether the room may have gone on without this server, because users of others were joined once."""
+        """Whether the room may have continued without this server, because users of other servers were joined
+        once.
+        """
         return self.federated and not self.is_resident
 
 
@@ -137,14 +140,14 @@ def head_from_item(item: StoredItem) -> RoomHead:
 
 
 def head_among(items: Iterable[Item]) -> RoomHead | None:
-    """Return the head in an item that was read at its key; None for a room that isn't known."""
+    """Return the head in an item that was read at its key; None for an unknown room."""
     return next((head_from_item(item) for item in items if "ordinal" in item), None)
 
 
 def head_write(head: RoomHead, previous: RoomHead | None) -> Write:
     """Return the write that moves the head from `previous` (None: a new room).
 
-    It fails if another writer moved it.
+    It is refused if another writer has moved it.
     """
     fields = {
         name: value
@@ -193,9 +196,10 @@ def settling_write(head: RoomHead, done: int, next_done: int) -> Write:
 
 
 def settled_write(head: RoomHead) -> Write:
-    """Return the write that notes that all items of the current state are written (see `RoomHead.unsettled`).
+    """Return the write that records that all items of the current state are written (see
+    `RoomHead.unsettled`).
 
-    It raises the state's version, because reads in between saw old and new items mixed.
+    It increases the state's version, because reads in between saw old and new items mixed.
     """
     return dynamodb.update(
         ROOMS,
@@ -225,7 +229,7 @@ def unindexed_check(head: RoomHead) -> Write:
 
 
 def indexed_write(head: RoomHead, *, local_joined: int, local_invited: int, federated: bool) -> Write:
-    """Return the write that notes that the member index is built, if the state is still that of `head`."""
+    """Return the write that records that the member index is built, if the state is still that of `head`."""
     return dynamodb.update(
         ROOMS,
         head_key(head.room_id),
@@ -242,16 +246,26 @@ def indexed_write(head: RoomHead, *, local_joined: int, local_invited: int, fede
 
 
 def head_read(room_id: RoomId, *, eventual: bool = False) -> Read[RoomHead | None]:
-    """Read a room's head; None for a room that is unknown or being deleted."""
+    """Return the read of a room's head; its value is None for a room that is unknown or being deleted."""
     return Read(ROOMS, head_key(room_id), lambda item: head_among([item] if item else []), eventual)
 
 
 def read_heads(room_ids: Iterable[RoomId], *, eventual: bool = False) -> dict[RoomId, RoomHead]:
-    """Return the heads of the known ones of these rooms, by room ID, in the order given. One round trip."""
+    """Return the heads of the known ones of these rooms, by room ID, in the given order. One round trip."""
     heads = fetch_all([head_read(room_id, eventual=eventual) for room_id in dict.fromkeys(room_ids)])
     return {head.room_id: head for head in heads if head is not None}
 
 
 def read_head(room_id: RoomId) -> RoomHead | None:
-    """Return the room's head; None for a room that isn't known."""
+    """Return the room's head; None for an unknown room."""
     return fetch(head_read(room_id))
+
+
+def scan_heads() -> Iterator[RoomHead]:
+    """Yield every room's head, in no order. Reads the whole table."""
+    items = dynamodb.scan(
+        ROOMS, FilterExpression="sk = :head", ExpressionAttributeValues={":head": {"S": HEAD}}
+    )
+    for item in items:
+        if (head := head_among([item])) is not None:
+            yield head

@@ -10,7 +10,7 @@ import functools
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency, dynamodb, packing
 from murmuration.aws.dynamodb import Item, Key, StoredItem, Values, Write
@@ -60,27 +60,27 @@ __all__ = [
     "settled_write",
     "settling_write",
     "unindexed_check",
-]  # The names of `room_heads` are exported from here too.
+]  # The names of `room_heads` are exported here too.
 LOG = "room-log"
 MAX_SORT_KEY_BYTES = 1024
 _ORDINAL_OFFSET = 10**15
 DUMMY_EVENT = "org.matrix.dummy_event"
-"""The type of events that only join forks: no client is shown them."""
+"""The type of events that only merge forks: clients don't see them."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """An event of a room's log, with what the log knows of it.
+    """An event of a room's log, with the log's facts about it.
 
     `state_root` is the state before the event, by the events that it follows; `room_root` is the room's state
-    when the event came, if that is another. `resolved`: the event changed more of the state than its own
-    entry. `withheld`: no client is shown it. `device_id` and `txn_id` are the sending client's; `delay_id` is
+    when the event arrived, if that differs. `resolved`: the event changed more of the state than its own
+    entry. `withheld`: clients don't see it. `device_id` and `txn_id` are the sending client's; `delay_id` is
     set if it was a delayed event. `redacted_because` is the redaction's PDU. `groups` are the kinds of events
     that relate to it, `replies` is their number in its thread (`storage.rooms.relations`). `after_gap`: an
-    event that it follows was missing. `filled_below`: it was filled in later, and belongs below the event
-    with this ordinal. `relayed`: this server sends the event of another server's user to other servers;
-    `distributed`: another server does so with this server's. `purged`: nothing is left but its place.
-    `stored_length` is how many characters of JSON were read, 0 if it wasn't read.
+    event that it follows was missing. `filled_below`: it was added later in a gap, below the event with this
+    ordinal. `relayed`: this server sends the event of another server's user to other servers; `distributed`:
+    another server does so with this server's. `purged`: only its place is left. `stored_length` is how many
+    characters of JSON were read, 0 if it wasn't read.
     """
 
     ordinal: int
@@ -106,7 +106,7 @@ class LogEntry:
 
     @property
     def is_past(self) -> bool:
-        """Whether the event was filled in as part of the past: clients never get it as new."""
+        """Whether the event was added later as an old one: clients never get it as new."""
         return self.filled_below is not None
 
     @property
@@ -120,7 +120,7 @@ class LogEntry:
 
     @property
     def current_root(self) -> NodeId:
-        """The snapshot of the room's state when the event came."""
+        """The snapshot of the room's state when the event arrived."""
         return self.state_root if self.room_root is None else self.room_root
 
 
@@ -128,7 +128,8 @@ class LogEntry:
 class StateEntry:
     """A current state event, and the ordinal since which it is current.
 
-    That is its own, unless it became current when forks were resolved. `stored_bytes` is its JSON's length.
+    That is the event's own ordinal, unless it became current when forks were resolved. `stored_bytes` is its
+    JSON's length.
     """
 
     event: Event
@@ -144,7 +145,7 @@ def state_sk(pair: StateKey) -> str:
 
 
 def state_prefix(event_type: str) -> str:
-    """Return the beginning of the sort keys of all state of one type."""
+    """Return the prefix of the sort keys of all state of one type."""
     return f"state#{event_type.replace('~', '~0').replace('#', '~1')}#"
 
 
@@ -183,7 +184,7 @@ def log_entry_from_item(item: StoredItem, version: RoomVersion) -> LogEntry:
 
 
 def state_read(room_id: RoomId, pair: StateKey, version: RoomVersion) -> Read[StateEntry | None]:
-    """Read a current state event; None if the room has none of this type and state key."""
+    """Return the read of a current state event; its value is None if the room has no such state."""
     return Read(
         ROOMS,
         state_item_key(room_id, pair),
@@ -198,7 +199,7 @@ def read_rooms_with_state(room_ids: Sequence[RoomId], pair: StateKey) -> set[Roo
 
 
 def stored_state_read(room_id: RoomId, pair: StateKey) -> Read[Callable[[RoomVersion], StateEntry] | None]:
-    """Read a current state event; the result is a function of the room's version, which isn't known yet."""
+    """Return the read of a current state event; its value is a function of the room's version."""
     return Read(
         ROOMS,
         state_item_key(room_id, pair),
@@ -215,7 +216,7 @@ def state_entry_from_item(item: StoredItem, version: RoomVersion) -> StateEntry:
 
 
 def log_write(entry: LogEntry, *, condition: str | None = None, values: Item | None = None) -> Write:
-    """Return the write that puts an entry into the log, if `condition` holds."""
+    """Return the write that adds an entry to the log, if `condition` holds."""
     item: Item = {
         "room_id": entry.room_id,
         "ordinal": entry.ordinal,
@@ -230,7 +231,7 @@ def log_write(entry: LogEntry, *, condition: str | None = None, values: Item | N
         ("delay_id", entry.delay_id),
         ("replaced", _dump(entry.replaced)),
         ("redacted_because", _dump(entry.redacted_because)),
-        # Whom the Streams worker wakes beside the members.
+        # The users whom the Streams worker wakes in addition to the members.
         ("member", entry.event.state_key if entry.event.membership is not None else None),
         ("groups", entry.groups or None),
         ("replies", entry.replies or None),
@@ -248,7 +249,7 @@ def log_write(entry: LogEntry, *, condition: str | None = None, values: Item | N
     return dynamodb.put(LOG, item, condition=condition, values=values)
 
 
-def _dump(value: Any) -> str | None:
+def _dump(value: object) -> str | None:
     return None if value is None else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -272,11 +273,11 @@ def state_removal(room_id: RoomId, pair: StateKey) -> Write:
 def read_state_entries(
     room_id: RoomId, version: RoomVersion, pairs: Sequence[StateKey]
 ) -> dict[StateKey, StateEntry]:
-    """Return the current state events with these (type, state key) pairs, as far as they exist."""
+    """Return the current state events with these (type, state key) pairs that exist."""
     if not pairs:
         return {}
     keys = [state_item_key(room_id, pair) for pair in pairs]
-    # No item has a longer key: a client asked for what no state event can be.
+    # No item has a longer key: a client asked for a state event that can't exist.
     keys = [key for key in keys if len(key["sk"].encode()) <= MAX_SORT_KEY_BYTES]
     items = dynamodb.batch_get({ROOMS: keys})[ROOMS] if keys else []
     entries = [state_entry_from_item(item, version) for item in items]
@@ -286,7 +287,7 @@ def read_state_entries(
 def read_state_of_type(
     room_id: RoomId, version: RoomVersion, event_type: str | None = None, *, limit: int | None = None
 ) -> list[StateEntry]:
-    """Return the current state, all or of one type, by state key; at most `limit` events."""
+    """Return the current state, all or of one type, sorted by state key; at most `limit` events."""
     items = dynamodb.query(
         ROOMS,
         "room_id = :room AND begins_with(sk, :prefix)",
@@ -297,7 +298,7 @@ def read_state_of_type(
 
 
 def read_memberships_of(room_id: RoomId) -> dict[UserId, str]:
-    """Return the membership of everyone joined or invited, by user ID. Reads every member event.
+    """Return the membership of everyone who is joined or invited, by user ID. Reads every member event.
 
     Use it only for a room without a member index.
     """
@@ -316,9 +317,9 @@ def read_memberships_of(room_id: RoomId) -> dict[UserId, str]:
 
 
 def read_state_but_members(room_id: RoomId, version: RoomVersion) -> list[StateEntry]:
-    """Return the current state without membership events: a large room has little else."""
+    """Return the current state without membership events, which are most of a large room's state."""
     members = state_prefix(MEMBER)
-    # "$" comes right after "#", which ends the prefix.
+    # "$" is the character after "#", which ends the prefix.
     ranges = [("state#", members), (f"{members[:-1]}$", "state$")]
     pages = concurrency.parallel(*(functools.partial(_state_between, room_id, *bounds) for bounds in ranges))
     return [state_entry_from_item(item, version) for items in pages for item in items]
@@ -363,7 +364,7 @@ def read_log_page(
     limit: int,
     forward: bool = True,
 ) -> list[LogEntry]:
-    """Return what `read_log` returns, in one request of at most 1 MB, so possibly less than there is."""
+    """Return what `read_log` returns, in one request of at most 1 MB, so possibly fewer entries."""
     arguments = log_range(room_id, after, before)
     if arguments is None:
         return []
@@ -382,7 +383,7 @@ def log_range(room_id: RoomId, after: int | None, before: int | None) -> tuple[s
 
 
 def read_next(room_id: RoomId, version: RoomVersion, after: int) -> LogEntry | None:
-    """Return the first entry after an ordinal that came as new, and wasn't filled in later."""
+    """Return the first entry after an ordinal that arrived as a new one, and wasn't added later in a gap."""
     found = read_log(room_id, version, after=after, limit=1)
     below = found[0].filled_below if found else None
     if below is None:
@@ -391,7 +392,7 @@ def read_next(room_id: RoomId, version: RoomVersion, after: int) -> LogEntry | N
 
 
 def read_previous_ordinal(room_id: RoomId, before: int) -> int | None:
-    """Return the greatest ordinal of the log below another one; None at the log's beginning."""
+    """Return the greatest ordinal of the log below `before`; None at the log's beginning."""
     arguments = log_range(room_id, None, before)
     if arguments is None:
         return None
@@ -402,19 +403,14 @@ def read_previous_ordinal(room_id: RoomId, before: int) -> int | None:
 def read_log_roots(room_id: RoomId) -> set[NodeId]:
     """Return the snapshots that the entries of a room's log refer to. Reads the whole log."""
     roots: set[NodeId] = set()
-    after = None
-    while True:
-        page = dynamodb.query_page(
-            LOG, "room_id = :room", {":room": room_id}, after=after, attributes=("state_root", "room_root")
-        )
+    wanted = ("state_root", "room_root")
+    for page in dynamodb.query_pages(LOG, "room_id = :room", {":room": room_id}, attributes=wanted):
         roots.update(root for item in page.items for root in item.values())
-        after = page.more
-        if after is None:
-            return roots
+    return roots
 
 
 def read_log_entries(keys: Sequence[tuple[RoomId, int]], versions: Versions) -> list[LogEntry]:
-    """Return the existing log entries at these (room ID, ordinal) keys, in no order."""
+    """Return the existing log entries at these (room ID, ordinal) keys, in no particular order."""
     if not keys:
         return []
     items = dynamodb.batch_get({LOG: [log_key(room_id, ordinal) for room_id, ordinal in keys]})[LOG]

@@ -1,8 +1,8 @@
-"""Deleting everything that is stored of a room, part by part.
+"""Deletes everything that is stored for a room, part by part.
 
-Each part is a generator that deletes what one read finds and then yields the number of deleted items, so its
-caller may stop in between. The items by which it finds others are deleted last. So it goes on where it was
-stopped, and may run twice or concurrently.
+Each part is a generator that deletes the items that one read finds, and then yields the number of deleted
+items, so its caller may stop in between. The items by which it finds others are deleted last. So it continues
+where it was stopped, and may run twice or concurrently.
 """
 
 from __future__ import annotations
@@ -26,23 +26,18 @@ from murmuration.storage.servers import parked_device_lists
 from murmuration.storage.users.memberships import removal_write
 
 Part = Callable[[RoomId], Iterator[int]]
-"""Removes one part of the room with the given ID."""
+"""A function that removes one part of the room with the given ID."""
 KEPT, STATE = "kept#", "state#"
-"""What the sort keys of these items of a room begin with."""
+"""The prefixes of the sort keys of these items of a room."""
 _NAMING = ("room_id", "sk", "event_id", "json")
-"""A room's item's key, and what names events in it."""
+"""The key of a room's item, and the attributes that name events."""
 _AT_ONCE = 500
 
 
 def _pages(table: str, condition: str, values: Values, attributes: Sequence[str]) -> Iterator[list[Item]]:
-    after = None
-    while True:
-        page = dynamodb.query_page(table, condition, values, after=after, attributes=attributes)
+    for page in dynamodb.query_pages(table, condition, values, attributes=attributes):
         if page.items:
             yield page.items
-        after = page.more
-        if after is None:
-            return
 
 
 def _room_items(room_id: RoomId, prefix: str) -> Iterator[list[Item]]:
@@ -58,7 +53,7 @@ def _deletions(table: str, keys: Sequence[Item]) -> list[Write]:
     return [dynamodb.delete(table, key) for key in keys]
 
 
-# -- What others find the room by ------------------------------------------------------------------------
+# -- The items by which others find the room ------------------------------------------------------------
 
 
 def remove_names(room_id: RoomId) -> Iterator[int]:
@@ -69,15 +64,15 @@ def remove_names(room_id: RoomId) -> Iterator[int]:
         try:
             dynamodb.transact(writes)
         except ConditionFailed:
-            dynamodb.execute(writes[1])  # by now the alias is another room's
+            dynamodb.execute(writes[1])  # the alias belongs to another room by now
         yield 1
 
 
 def remove_memberships(room_id: RoomId) -> Iterator[int]:
     """Delete the room's members, and local users' memberships, account data, tags and receipts for it.
 
-    The device lists of other servers' members are looked at anew. Those are deleted whose users share no room
-    with a local user any more.
+    The device lists of remote members are checked again. They are deleted if their users share no room with a
+    local user any more.
     """
     prefix, ours = state_prefix(MEMBER), f":{settings().server_name}"
     for items in _room_items(room_id, prefix):
@@ -94,7 +89,7 @@ def remove_memberships(room_id: RoomId) -> Iterator[int]:
 
 
 def _doubt_device_lists(user_ids: Sequence[UserId]) -> None:
-    """Have the tracked device lists of these users fetched again, or deleted if nobody needs them."""
+    """Make the tracked device lists of these users be fetched again, or deleted if nobody needs them."""
     tracked = remote_devices.read_lists(user_ids) if settings().federation else ()
     concurrency.parallel(*(functools.partial(_doubt_device_list, user_id) for user_id in tracked))
 
@@ -105,7 +100,7 @@ def _doubt_device_list(user_id: UserId) -> None:
 
 
 def _kept_by(user_id: UserId, room_id: RoomId) -> list[Write]:
-    """Delete what a user's own stream has of the room."""
+    """Return the writes that delete the room's items from a user's own stream."""
     stream = streams.user_stream(user_id)
     condition = "stream_id = :stream AND begins_with(sk, :prefix)"
     return [
@@ -122,10 +117,11 @@ def _kept_by(user_id: UserId, room_id: RoomId) -> list[Write]:
 
 
 def _remove_outliers(room_id: RoomId, event_ids: Iterable[EventId]) -> int:
-    """Delete those of the events that are outliers, and all outliers that authorise them. Return how many.
+    """Delete those events that are outliers, and all outliers that authorise them. Returns how many.
 
-    No item of the room names all outliers: they are found by the events that name them, before those go. The
-    outliers nearest the room's beginning go first, so what is left after an interruption is found again.
+    No item of the room names all outliers: they are found by the events that name them, before those are
+    deleted. The outliers nearest the room's beginning are deleted first, so the rest is found again after an
+    interruption.
     """
     depths: dict[EventId, int] = {}
     seen, wanted = set[EventId](), set(event_ids)
@@ -203,7 +199,7 @@ def remove_snapshots(room_id: RoomId) -> Iterator[int]:
 
 
 def remove_stream(room_id: RoomId) -> Iterator[int]:
-    """Delete the items of the room's stream: receipts, typing and the like."""
+    """Delete the items of the room's stream: receipts, typing and so on."""
     stream = streams.room_stream(room_id)
     for items in _pages(streams.TABLE, "stream_id = :stream", {":stream": stream}, ("stream_id", "sk")):
         dynamodb.batch_write(_deletions(streams.TABLE, items))

@@ -1,8 +1,9 @@
 """State snapshots: the nodes of `protocol.state_trie` in the table `snapshots`.
 
-A node never changes, so a warm process caches what it read. A room's partition also has `resolution` items,
-which store to which snapshot some others were resolved. The partition `strays` names rooms that may have
-nodes to which nothing refers; `rooms.lifecycle.collection` tells how these are found and deleted.
+A node never changes, so a warm process caches the nodes that it read. A room's partition also has
+`resolution` items, which store to which snapshot some others were resolved. The partition `strays` names
+rooms that may have nodes to which nothing refers; `rooms.lifecycle.collection` explains how these are found
+and deleted.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def get_of_rooms(
 ) -> list[dict[StateKey, EventId]]:
     """Return the event IDs that these (type, state key) pairs have in a snapshot of each room.
 
-    There is one round trip a level of the tries, whatever the number of rooms. Raises MissingNodes.
+    It takes one round trip for each level of the tries, whatever the number of rooms. Raises MissingNodes.
     """
     nodes: dict[tuple[RoomId, NodeId], bytes | None] = {}
 
@@ -119,18 +120,18 @@ def read_resolution(room_id: RoomId, roots: Collection[NodeId]) -> NodeId | None
 
 
 def resolution_write(room_id: RoomId, roots: Collection[NodeId], root: NodeId) -> Write:
-    """Return the write that stores to what `roots` resolve. Write it with the nodes of `root`, or after
-    them.
+    """Return the write that stores the snapshot to which `roots` resolve. Write it with the nodes of `root`,
+    or after them.
     """
     return dynamodb.put(TABLE, {**_key(room_id, _resolution_id(roots)), "root": root})
 
 
-# -- Rooms to collect ------------------------------------------------------------------------------------
+# -- Rooms with stray nodes ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Stray:
-    """A room that may have stray nodes: since when, and since when its resolutions are forgotten."""
+    """A room that may have stray nodes: since when, and since when its resolutions are deleted."""
 
     room_id: RoomId
     mark: bytes
@@ -143,7 +144,7 @@ class Stray:
 
 
 def stray_write(stray: Stray) -> Write:
-    """Return the write that has the room checked a day later; a check in progress begins again."""
+    """Return the write that makes the room be checked a day later. A check in progress starts again."""
     return dynamodb.put(TABLE, {**stray.key, "since_ms": stray.since_ms})
 
 
@@ -152,8 +153,8 @@ def stray_removal(stray: Stray) -> Write:
 
 
 def advance_write(stray: Stray, forgotten_ms: int) -> Write:
-    """Return the write that notes that the room's resolutions were deleted; fails if the room was marked
-    anew.
+    """Return the write that records that the room's resolutions were deleted. It is refused if the room was
+    marked again.
     """
     return dynamodb.update(
         TABLE,
@@ -165,7 +166,9 @@ def advance_write(stray: Stray, forgotten_ms: int) -> Write:
 
 
 def done_write(stray: Stray) -> Write:
-    """Return the write that deletes the mark of a checked room; fails if the room was marked anew."""
+    """Return the write that deletes the mark of a checked room. It is refused if the room was marked
+    again.
+    """
     return dynamodb.delete(TABLE, stray.key, condition="since_ms = :since", values={":since": stray.since_ms})
 
 
@@ -180,7 +183,7 @@ def _stray(item: Item) -> Stray:
     return Stray(room_id.decode(), mark, item["since_ms"], item.get("forgotten_ms"))
 
 
-# -- Collecting ------------------------------------------------------------------------------------------
+# -- Deleting stray nodes --------------------------------------------------------------------------------
 
 
 def forget_resolutions(room_id: RoomId) -> None:
@@ -204,19 +207,9 @@ class StoredNode:
 
 def read_node_ids(room_id: RoomId) -> Iterator[list[StoredNode]]:
     """Yield all nodes of a room, a page at a time."""
-    after = None
-    while True:
-        page = dynamodb.query_page(
-            TABLE,
-            "room_id = :room",
-            {":room": room_id},
-            after=after,
-            attributes=("node_id", "written_ms"),
-        )
+    wanted = ("node_id", "written_ms")
+    for page in dynamodb.query_pages(TABLE, "room_id = :room", {":room": room_id}, attributes=wanted):
         yield [StoredNode(it["node_id"], it["written_ms"]) for it in page.items if "written_ms" in it]
-        after = page.more
-        if after is None:
-            return
 
 
 def node_removal(room_id: RoomId, node: StoredNode) -> Write:

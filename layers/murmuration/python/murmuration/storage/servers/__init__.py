@@ -1,4 +1,4 @@
-"""The records about other servers: where they are, how they answered, their signing keys.
+"""The records about other servers: their addresses, their health, their signing keys.
 
 Items about rooms that they share with this server aren't here.
 """

@@ -1,16 +1,19 @@
 """What other servers haven't got yet: three kinds of items in the table `destinations`.
 
-Beside rooms' logs there are others (`federation.outbound.logs`), whose IDs stand where a room's ID does.
+Besides rooms' logs there are other logs (`federation.outbound.logs`), whose IDs are used in place of a room's
+ID.
 
-- `backlog`: the server is behind. Nothing is sent to it but by the worker that has its claim.
-- `owed#<room>`: the first event of the room's log that it hasn't got (`ordinal`). `touched` counts how often
-  that was said, so that the worker who has read the log to its end learns whether there is more by now.
+- `backlog`: the server is behind. Only the worker that has its claim sends to it.
+- `owed#<room>`: the first event of the room's log that the server hasn't got (`ordinal`). `touched` counts
+how
+  often that was recorded, so that a worker that has read the log to its end learns whether there is more now.
 - in the partition `#due`, the server's name: when it is to be tried again (`due_ms`). Only servers that are
   behind are in there: it is the sparse index that the schedule reads.
 
-A server that is up to date has none of these. Who finds a backlog at rest and the room owed already needn't
-write: the worker reads the room's log after its claim, so it finds the new event. While the claim is held,
-or looks as if it were, each new event is noted, as the worker may have read the log before.
+A server that is up to date has none of these. If no worker has the backlog's claim and the room is owed
+already, nothing needs to be written: the worker reads the room's log after its claim, so it finds the new
+event. While the claim is held, or looks as if it were, each new event is recorded, because the worker may
+have read the log before.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ TABLE = "destinations"
 DUE = "#due"
 """The partition key of the servers to try again. No server has this name."""
 OWED = "owed#"
-"""The prefix of the sort keys of what is owed."""
+"""The prefix of the sort keys of owed logs."""
 _BACKLOG = "backlog"
 _CLAIM = "claim"
 
@@ -49,7 +52,7 @@ class Backlog:
 
     `since_ms` is when it first missed something. `sending` is the transaction that it may have got but hasn't
     confirmed: it must be sent again unchanged. `refusals` counts how often the server refused that. `claim`
-    is the working worker's claim, "" if none works. `version` grows with everything newly owed.
+    is that of the worker that sends to it, "" if none does. `version` increases with everything newly owed.
     """
 
     server_name: ServerName
@@ -71,7 +74,9 @@ class Owed:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """The progress in a room: all before `ordinal` is sent; everything, if `touched` is still the count."""
+    """The progress in a room: everything before `ordinal` is sent; the whole log, if `touched` is still the
+    count.
+    """
 
     room_id: LogId
     ordinal: int
@@ -116,7 +121,7 @@ def read_all(server_names: Sequence[ServerName]) -> dict[ServerName, Backlog]:
 
 
 def read_owing(server_names: Sequence[ServerName], room_id: LogId) -> set[str]:
-    """Return which of the servers still have to be sent something of a room."""
+    """Return which of the servers still lack something of a room."""
     if not server_names:
         return set()
     items = dynamodb.batch_get({TABLE: [_owed_key(name, room_id) for name in server_names]})[TABLE]
@@ -124,7 +129,7 @@ def read_owing(server_names: Sequence[ServerName], room_id: LogId) -> set[str]:
 
 
 def read_owed(server_name: ServerName, *, limit: int | None = None) -> list[Owed]:
-    """Return the first unsent event of each log for a server, by room."""
+    """Return the first unsent event of each log for a server, sorted by room."""
     items = dynamodb.query(
         TABLE,
         "server_name = :server AND begins_with(sk, :prefix)",
@@ -153,10 +158,10 @@ def open_backlog(
     sending: StoredTransaction,
     refusals: int = 0,
 ) -> None:
-    """Note that a server didn't get an event and what follows it. It is tried again at `due_ms`.
+    """Record that a server didn't get an event and what follows it. It is tried again at `due_ms`.
 
     `sending` is the transaction that failed, `refusals` how often it was refused. If the server has a backlog
-    already, that one's transaction stays.
+    already, the transaction in it is kept.
     """
     values: Values = {":now": now_ms, ":sending": json.dumps(sending), ":refusals": refusals, ":one": 1}
     expression = (
@@ -173,7 +178,7 @@ def open_backlog(
 
 
 def owe(server_name: ServerName, room_id: LogId, ordinal: int) -> bool:
-    """Note an event that a server which is behind gets later. Return False if it isn't behind any more."""
+    """Record an event that a server which is behind gets later. Returns False if it isn't behind any more."""
     still = dynamodb.update(
         TABLE,
         _key(server_name),
@@ -202,11 +207,11 @@ def _due_write(server_name: ServerName, due_ms: int) -> Write:
     return dynamodb.put(TABLE, {**_due_key(server_name), "due_ms": due_ms})
 
 
-# -- Working at it ---------------------------------------------------------------------------------------
+# -- Sending it -----------------------------------------------------------------------------------------
 
 
 def claim(server_name: ServerName, nonce: str, *, now_ms: int, until_ms: int) -> Backlog | None:
-    """Claim a server's backlog until a time. Return None if there is none, or another worker has the claim.
+    """Claim a server's backlog until a time. Returns None if there is none, or another worker has the claim.
 
     The server is due again at that time, in case the worker stops.
     """
@@ -217,7 +222,7 @@ def claim(server_name: ServerName, nonce: str, *, now_ms: int, until_ms: int) ->
         values={":claim": nonce, ":until": until_ms, ":now": now_ms, ":one": 1},
         condition="attribute_exists(since_ms) AND (attribute_not_exists(claim) OR claimed_until_ms < :now)",
     )
-    with suppress(ConditionFailed):  # it may have been carried out when its answer was lost
+    with suppress(ConditionFailed):  # an earlier attempt may have written it, if its answer was lost
         dynamodb.transact([take.named(_CLAIM), _due_write(server_name, until_ms)])
     found = read(server_name)
     return found if found is not None and found.claim == nonce else None
@@ -230,11 +235,10 @@ def note_sending(backlog: Backlog, sending: StoredTransaction) -> None:
 
 
 def advance(backlog: Backlog, moves: Sequence[Move]) -> None:
-    """Note the progress in rooms, and that no transaction is unconfirmed. Raises ConditionFailed if the claim
-    is lost.
+    """Record the progress in rooms, and that no transaction is unconfirmed.
 
-    A room whose events were all sent is removed. If more events came meanwhile, it stays, and the first of
-    them is next.
+    Raises ConditionFailed if the claim is lost. The item of a room whose events were all sent is removed. If
+    more events came meanwhile, it stays, and the first of them is next.
     """
     sent = _of_claim(backlog, "REMOVE sending, refusals", {":claim": backlog.claim})
     remaining = {move.room_id: move for move in moves}
@@ -274,9 +278,9 @@ def _move(backlog: Backlog, move: Move) -> Write:
 
 
 def rest(backlog: Backlog, *, due_ms: int, refusals: int) -> None:
-    """Give the claim back, and have the server tried again at a time.
+    """Release the claim, and have the server tried again at a time.
 
-    Raises ConditionFailed as `advance` does.
+    Raises ConditionFailed if the claim is lost.
     """
     given_back = _of_claim(
         backlog,
@@ -289,7 +293,7 @@ def rest(backlog: Backlog, *, due_ms: int, refusals: int) -> None:
 def close(backlog: Backlog) -> bool:
     """Delete the backlog of a server that is up to date.
 
-    Return False if more is owed since `backlog` was read.
+    Returns False if more is owed since `backlog` was read.
     """
     gone = dynamodb.delete(
         TABLE,
@@ -310,16 +314,18 @@ def _of_claim(backlog: Backlog, expression: str, values: Values) -> Write:
     )
 
 
-# -- When it is tried again ------------------------------------------------------------------------------
+# -- The time of the next attempt ------------------------------------------------------------------------
 
 
 def hasten(server_name: ServerName) -> bool:
-    """Make workers try a server that is behind at the next opportunity. Return False if it is up to date."""
+    """Make workers try a server that is behind at the next opportunity. Returns False if it is up to date."""
     return _set_due(server_name, 0, "attribute_exists(due_ms)", {})
 
 
 def postpone(server_name: ServerName, due_ms: int, until_ms: int) -> bool:
-    """Postpone a server's next try if it still is `due_ms`. Return False if another caller did."""
+    """Postpone a server's next attempt if it still is `due_ms`. Returns False if another caller did
+    so first.
+    """
     return _set_due(server_name, until_ms, "due_ms = :before", {":before": due_ms})
 
 
@@ -335,7 +341,9 @@ def _set_due(server_name: ServerName, due_ms: int, condition: str, values: Value
 
 
 def drop(server_name: ServerName) -> int:
-    """Forget all that is owed to a server, even if a worker has the claim. Return the number of its logs."""
+    """Delete everything that is owed to a server, even if a worker has the claim. Returns the number of its
+    logs.
+    """
     owed: Iterable[Item] = dynamodb.query(
         TABLE,
         "server_name = :server AND begins_with(sk, :prefix)",

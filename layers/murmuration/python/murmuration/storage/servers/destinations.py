@@ -17,11 +17,11 @@ TABLE = "destinations"
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How a server answered last. Times are in milliseconds, all 0 for a server that answers.
+    """A server's health. Times are in milliseconds, all 0 for a server that answers.
 
     `failing_since_ms` is when it stopped answering, `last_failure_ms` the latest failure. It isn't asked
-    again before `retry_at_ms`; `interval_ms` is the length of that wait. A server that only asked to be left
-    alone for a while has nothing but `retry_at_ms`.
+    again before `retry_at_ms`; `interval_ms` is the length of that wait. A server that only asked to be sent
+    no requests for a while has only `retry_at_ms`.
     """
 
     failing_since_ms: int = 0
@@ -69,7 +69,7 @@ def write_failure(server_name: ServerName, found: Health, started_ms: int) -> bo
 
 
 def hold(server_name: ServerName, retry_at_ms: int) -> None:
-    """Leave a server alone until a time that it asked for. This doesn't count as a failure."""
+    """Record that a server asked to be sent no requests until a time. This doesn't count as a failure."""
     dynamodb.execute(
         dynamodb.update(
             TABLE, _key(server_name), "SET retry_at_ms = :retry_at", values={":retry_at": retry_at_ms}
@@ -78,7 +78,7 @@ def hold(server_name: ServerName, retry_at_ms: int) -> None:
 
 
 def clear(server_name: ServerName) -> None:
-    """Note that a server answers: delete its item."""
+    """Record that a server answers, by deleting its item."""
     dynamodb.execute(dynamodb.delete(TABLE, _key(server_name)))
 
 

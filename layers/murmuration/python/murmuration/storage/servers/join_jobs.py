@@ -1,7 +1,7 @@
-"""Joins through other servers, which may take longer than a request: one item each in `transient`.
+"""Joins through other servers, which may take longer than a request: one item for each in `transient`.
 
-A client's request begins a job, and the worker that claims it carries it out. No other worker can claim it
-meanwhile; if the worker stops, its claim expires. The outcome is kept for those who wait.
+A client's request begins a job, and the worker that claims it does the work. No other worker can claim it
+meanwhile; if the worker stops, its claim expires. The outcome is kept for the requests that wait.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TABLE = "transient"
 QUEUED_MS = 60_000
-"""How long a job may wait for somebody to claim it before a repeated request begins it anew."""
+"""How long a job may wait for a worker's claim before a repeated request begins it again."""
 LIFETIME_S = 3600
 
 
@@ -29,8 +29,8 @@ LIFETIME_S = 3600
 class Job:
     """A user's join to a room through `servers`; `content` is the content of the join.
 
-    With `afresh` the state that those servers send replaces what is known here. `outcome` is "" until the job
-    ends, then "joined" or "failed"; `error` has the status and the body of the failure.
+    With `afresh` the state that those servers send replaces the state known here. `outcome` is "" until the
+    job ends, then "joined" or "failed"; `error` has the status and the body of the failure.
     """
 
     user_id: UserId
@@ -61,7 +61,7 @@ def _job(item: Item) -> Job:
 
 
 def begin(job: Job, now_ms: int) -> bool:
-    """Begin a job. Return False if the same job is in progress: wait for that one."""
+    """Begin a job. Returns False if the same job is in progress: wait for that one."""
     item = {
         **_key(job.user_id, job.room_id),
         "user_id": job.user_id,
@@ -84,7 +84,7 @@ def begin(job: Job, now_ms: int) -> bool:
 
 
 def read(user_id: UserId, room_id: RoomId) -> Job | None:
-    """Return the job in its present state; None if there is none."""
+    """Return the job in its current state; None if there is none."""
     item = dynamodb.get(TABLE, _key(user_id, room_id))
     return _job(item) if item is not None else None
 
@@ -117,7 +117,7 @@ def claim(user_id: UserId, room_id: RoomId, now_ms: int, until_ms: int) -> Job |
 
 
 def renew(job: Job, until_ms: int) -> None:
-    """Prolong a claim until `until_ms`. Does nothing if the job has ended, or was begun anew meanwhile."""
+    """Extend a claim until `until_ms`. Does nothing if the job has ended, or was begun again meanwhile."""
     dynamodb.try_execute(
         dynamodb.update(
             TABLE,
@@ -129,8 +129,23 @@ def renew(job: Job, until_ms: int) -> None:
     )
 
 
+def put_back(job: Job, now_ms: int) -> None:
+    """End the claim of a job that is tried again later. Does nothing if it was begun anew meanwhile."""
+    dynamodb.try_execute(
+        dynamodb.update(
+            TABLE,
+            _key(job.user_id, job.room_id),
+            "SET until_ms = :until REMOVE claimed",
+            values={":until": now_ms + QUEUED_MS, ":begun": job.begun_ms},
+            condition="begun_ms = :begun AND attribute_not_exists(outcome)",
+        )
+    )
+
+
 def finish(job: Job, outcome: str, error: JoinFailure | None = None) -> None:
-    """Store the outcome of a job for those who wait. Does nothing if the job was begun anew meanwhile."""
+    """Store the outcome of a job for the requests that wait. Does nothing if the job was begun again
+    meanwhile.
+    """
     values: dict[str, Storable] = {":outcome": outcome, ":begun": job.begun_ms}
     change = "SET outcome = :outcome"
     if error is not None:

@@ -3,7 +3,7 @@
     message#<place>  a message for a server: `edu`, the content of an `m.direct_to_device`
     messages         how many there are
 
-A message's place is made of the time at which its request came, so they are in the order of being sent.
+A message's place begins with the time at which its request came, so places are in the order of sending.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _message_key(server_name: ServerName, place: int) -> dict[str, str]:
 
 
 def put(server_name: ServerName, messages: Sequence[Outgoing], claim_id: str) -> bool:
-    """Store up to TRANSACTION_MESSAGES messages, once for each claim. Return False if too many wait
+    """Store up to TRANSACTION_MESSAGES messages, once for each claim. Returns False if too many wait
     already.
     """
     claim = dynamodb.put(
@@ -100,7 +100,7 @@ def _place(item: Mapping[str, str]) -> int:
 
 
 def remove(server_name: ServerName, places: Sequence[int]) -> None:
-    """Delete messages that a server has. Messages that are gone already are no error."""
+    """Delete messages that a server has. Missing messages are not an error."""
     size = dynamodb.TRANSACTION_LIMIT - 1
     for start in range(0, len(places), size):
         _remove(server_name, places[start : start + size])

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 FIRST_MS = 60_000
 LONGEST_MS = 6 * 3_600_000
 KEPT_MS = 7 * 24 * 3_600_000
-"""For how long a list is tried. After that a client's question or the next update begins anew."""
+"""For how long fetching a list is tried. After that a client's query or the next update starts again."""
 _LISTS = "device-lists"
 
 
 def park(user_id: UserId) -> None:
-    """Note that a user's list is to be fetched again, each time after twice as long. One read and one
+    """Record that a user's list is to be fetched later. Each time the delay doubles. One read and one
     write.
     """
     now, item = now_ms(), dynamodb.get(TABLE, _key(user_id))

@@ -1,6 +1,7 @@
 """PDUs that can't be checked yet, until they can or until they expire (table `parked`).
 
-They are in one partition, by room and event ID; the index `by-due` has them by the time of their next try.
+They are in one partition, by room and event ID; the index `by-due` sorts them by the time of their next
+attempt.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ class ParkedPdu:
 
     @property
     def is_given_up(self) -> bool:
-        """Whether it was parked for as long as a PDU is kept."""
+        """Whether it has been parked for the maximum time."""
         return self.expires_ms <= now_ms()
 
 
-def park(room_id: RoomId, event_id: EventId, origin: ServerName, pdu: Any) -> bool:
+def park(room_id: RoomId, event_id: EventId, origin: ServerName, pdu: object) -> bool:
     """Park a PDU for later. Return False if it is parked already."""
     now = now_ms()
     item = {
@@ -58,7 +59,7 @@ def park(room_id: RoomId, event_id: EventId, origin: ServerName, pdu: Any) -> bo
 
 
 def read_due(limit: int) -> list[ParkedPdu]:
-    """Return the PDUs to try now or to give up, those that were due first at the front."""
+    """Return the PDUs to try now or to drop, the first due first."""
     items = dynamodb.query(
         TABLE,
         "pk = :pk AND due_ms <= :now",
@@ -70,7 +71,9 @@ def read_due(limit: int) -> list[ParkedPdu]:
 
 
 def postpone(parked: ParkedPdu) -> bool:
-    """Count a try and set the time of the next one, twice as far away. Return False if another caller did."""
+    """Count an attempt and set the time of the next one, twice as far away. Returns False if another caller
+    did.
+    """
     write = dynamodb.update(
         TABLE,
         _key(parked.room_id, parked.event_id),

@@ -1,7 +1,7 @@
-"""Other servers' signing keys: items `<key ID>` of the table `remote-keys`; none expires.
+"""Other servers' signing keys: items `<key ID>` of the table `remote-keys`. They don't expire.
 
-An item holds the key, where it came from, and the signed document that it was last seen in as a current key,
-which a notary gives out again. An item `asked` says when the server was last asked, and whether it failed.
+An item has the key, its source, and the signed document in which it was last seen as a current key, which a
+notary serves again. An item `asked` says when the server was last asked, and whether it failed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ASKED = "asked"
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """A server's key, which server gave it, and when it was received, in milliseconds."""
+    """A server's key, the server that gave it, and when it was received, in milliseconds."""
 
     server_name: ServerName
     key: VerifyKey
@@ -36,7 +36,7 @@ class StoredKey:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """When a server was asked for its keys, when it may be asked again (ms), and its failures in a row."""
+    """When a server was asked for its keys, when it may be asked again (ms), and its consecutive failures."""
 
     at_ms: int = 0
     again_ms: int = 0
@@ -96,7 +96,7 @@ def _write_one(stored: StoredKey) -> None:
         if key.expired_ts is None:
             condition += " OR attribute_not_exists(valid_until_ts)"
     elif key.expired_ts is not None:
-        # A notary may say that a key is a former one only where the origin never gave it itself.
+        # A notary's statement that a key is a former one counts only if the origin itself never gave the key.
         condition = f"attribute_not_exists(sk) OR ({better} AND #source = :notary)"
         values[":notary"] = "notary"
     else:

@@ -15,7 +15,7 @@ from murmuration.storage.live import streams
 
 KEY = "presence-rooms"
 MOST_ROOMS = 20
-"""At most so many rooms are noted for a user of another server."""
+"""The maximum number of rooms that are recorded for a remote user."""
 
 Rooms = Mapping[UserId, Collection[RoomId]]
 
@@ -25,7 +25,7 @@ def _key(user_id: UserId) -> dict[str, str]:
 
 
 def read_rooms(user_ids: Collection[UserId]) -> dict[UserId, list[RoomId]]:
-    """Return the rooms of those of the users that have any. One round trip for a hundred."""
+    """Return the recorded rooms of those users that have any. One round trip for a hundred."""
     if not user_ids:
         return {}
     found = dynamodb.batch_get({streams.TABLE: [_key(user_id) for user_id in sorted(set(user_ids))]})
@@ -33,7 +33,7 @@ def read_rooms(user_ids: Collection[UserId]) -> dict[UserId, list[RoomId]]:
 
 
 def add_rooms(rooms: Rooms) -> None:
-    """Add rooms to the remote users seen in them. Writes only what isn't stored yet."""
+    """Add rooms to the remote users whose presence is seen there. Writes only what isn't stored yet."""
     known = read_rooms(list(rooms))
     for user_id, seen_in in rooms.items():
         before = known.get(user_id, [])

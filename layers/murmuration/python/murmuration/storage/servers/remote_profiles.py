@@ -1,4 +1,4 @@
-"""Profiles of remote users, for some minutes after they were fetched (table `transient`)."""
+"""Profiles of remote users, for a moment after they were fetched (table `transient`)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from murmuration.storage.users.profiles import ProfileFields
 
 TABLE = "transient"
-KEPT_MS = 5 * 60_000
+KEPT_MS = 30_000
+"""Long enough for a client that opens a room, and short enough for who has just changed their name."""
 
 
 def read(user_id: UserId) -> ProfileFields | None:
-    """Return the recent answer of the user's server: {} for an unknown user, None if there is none."""
+    """Return the recent answer of the user's server: {} for an unknown user; None if no answer is stored."""
     return fetch(Read(TABLE, _key(user_id), _parse, eventual=True))
 
 

@@ -16,11 +16,12 @@ TABLE = "transient"
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """The result of resolving one server name; all times in milliseconds.
+    """The result of resolving one server name. All times are in milliseconds.
 
-    `delegate` is what its well-known file said last; empty if it said nothing valid. It counts until
-    `ask_again_ms`; after a failed try it counts until `stale_until_ms`. `failures` counts failed tries in a
-    row. `targets` are the SRV records of `targets_of`, valid until `targets_until_ms`.
+    `delegate` is the delegation in its last well-known file; empty if that had no valid one. It is valid
+    until `ask_again_ms`; after a failed attempt it is used until `stale_until_ms`. `failures` counts
+    consecutive failed attempts. `targets` are the SRV records of `targets_of`, valid until
+    `targets_until_ms`.
     """
 
     delegate: str = ""
@@ -40,7 +41,7 @@ def read(server_name: ServerName) -> Resolution | None:
 
 
 def write(server_name: ServerName, found: Resolution) -> None:
-    """Store what was found. Of two concurrent writes the last one wins; both have the same answer."""
+    """Store a result. Of two concurrent writes the last one wins; both have the same answer."""
     last = max(found.ask_again_ms, found.stale_until_ms, found.targets_until_ms)
     item = {
         **_key(server_name),

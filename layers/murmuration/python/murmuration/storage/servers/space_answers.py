@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TABLE = "transient"
 MOST_BYTES = 300_000
-"""How large an item may get, packed. What is larger isn't kept."""
+"""The maximum size of a compressed item. A larger answer isn't stored."""
 
 
 def read(room_ids: Sequence[RoomId]) -> dict[RoomId, JsonObject]:

@@ -1,4 +1,4 @@
-"""The state of all other servers, for operators. It reads the whole table `destinations`."""
+"""The state of all other servers, for operators. Reads the whole table `destinations`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from murmuration.storage.servers.backlogs import OWED, TABLE
 
 @dataclass(frozen=True, slots=True)
 class ServerStanding:
-    """A server that doesn't answer, asked to be left alone, or is behind. A time is 0 if it doesn't apply.
+    """A server that doesn't answer, asked to be sent no requests, or is behind. A time is 0 if it doesn't
+    apply.
 
     `rooms_owed` is the number of rooms whose events it lacks. `devices_owed` says whether it lacks messages
     to its users' devices, or changes of this server's users' devices.

@@ -1,6 +1,7 @@
 """Events that no server could give, and when to ask again (table `transient`).
 
-After the first failure nobody asks for an hour, after each further one for twice as long, up to two days.
+After the first failure they aren't requested for an hour, after each further one for twice as long, up to two
+days.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ TABLE = "transient"
 FIRST_MS = 3_600_000
 LONGEST_MS = 48 * 3_600_000
 MOST_WRITES = 200
-"""Events that one call remembers; what goes beyond is asked for again."""
+"""How many events one call records. Further ones will be requested again."""
 
 
 def read(room_id: RoomId, event_ids: Collection[str]) -> dict[str, tuple[int, int]]:
@@ -35,16 +36,16 @@ def read(room_id: RoomId, event_ids: Collection[str]) -> dict[str, tuple[int, in
 
 
 def askable(room_id: RoomId, event_ids: Collection[T]) -> list[T]:
-    """Return which of the events may be asked for now. One round trip.
+    """Return which of the events may be requested now. One round trip.
 
-    Here an ID may have a word in front that says what is asked for beside the event.
+    An ID may have a prefix here that says what is requested instead of the event itself.
     """
     now, known = now_ms(), read(room_id, event_ids)
     return [event_id for event_id in event_ids if event_id not in known or known[event_id][1] <= now]
 
 
 def remember(room_id: RoomId, event_ids: Iterable[str]) -> None:
-    """Note that asking for these events failed. Two round trips."""
+    """Record that requests for these events failed. Two round trips."""
     wanted = list(dict.fromkeys(event_ids))[:MOST_WRITES]
     if not wanted:
         return
@@ -65,7 +66,7 @@ def remember(room_id: RoomId, event_ids: Iterable[str]) -> None:
 
 
 def claim_backfill(room_id: RoomId, wait_ms: int) -> bool:
-    """Return whether to backfill a room now; if so, nobody else does for `wait_ms`. One write."""
+    """Return whether to backfill a room now. If so, nobody else does for `wait_ms`. One write."""
     now = now_ms()
     until = now + wait_ms
     return dynamodb.try_execute(
@@ -79,7 +80,7 @@ def claim_backfill(room_id: RoomId, wait_ms: int) -> bool:
 
 
 def end_backfill(room_id: RoomId) -> None:
-    """Let others backfill the room again. One write."""
+    """Allow others to backfill the room again. One write."""
     dynamodb.execute(dynamodb.delete(TABLE, {"id": f"backfill#{room_id}"}))
 
 

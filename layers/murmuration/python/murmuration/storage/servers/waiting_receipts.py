@@ -1,7 +1,7 @@
 """Receipts of local users in large rooms, until they are sent to other servers (table `destinations`).
 
-In the partition `#receipts`, which is no server's name, a room has one item: an attribute for each user and
-thread, with the newest receipt. `version` counts the changes.
+In the partition `#receipts`, which can't be a server's name, a room has one item: an attribute for each user
+and thread, with the newest receipt. `version` counts the changes.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def as_waiting(receipt: Receipt) -> WaitingReceipt:
 
 
 def add(room_id: RoomId, receipt: WaitingReceipt) -> None:
-    """Store a receipt to be sent with the next ones of its room.
+    """Store a receipt that is to be sent together with other receipts of its room.
 
     It replaces an older one of the same user and thread.
     """
@@ -63,7 +63,7 @@ def add(room_id: RoomId, receipt: WaitingReceipt) -> None:
 
 
 def read(limit: int) -> list[Waiting]:
-    """Return the waiting receipts, by room. Eventually consistent."""
+    """Return the waiting receipts, sorted by room. Eventually consistent."""
     items = dynamodb.query(
         TABLE, "server_name = :receipts", {":receipts": PARTITION}, consistent=False, limit=limit
     )

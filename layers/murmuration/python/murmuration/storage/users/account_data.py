@@ -1,6 +1,7 @@
 """Account data: one item of the user's stream for each type, of the account or of a room.
 
-The content is one JSON string: DynamoDB's numbers are not JSON's, and nothing here is looked for by content.
+The content is one JSON string, because DynamoDB's numbers differ from JSON's, and nothing is looked up by
+content.
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ if TYPE_CHECKING:
 
 PREFIX = "data#"
 FEW_ROOMS, ITEMS_A_ROOM = 4, 10
-"""The most rooms to query one by one; and the number of items that a room is expected to have."""
+"""The maximum number of rooms to query one by one, and the number of items that a room is expected to
+have."""
 MAX_KEY_BYTES = 1024
 MAX_CONTENT_BYTES = 350_000
-"""How large a content may be, beside its key in an item of at most 400 KB."""
+"""The maximum size of a content. With its key it must fit into an item of 400 KB."""
 MOST = 10_000
-"""How many pieces a user may have: each is a type, of the account or of one room."""
+"""How many pieces a user may have. Each is one type, of the account or of one room."""
 MOST_BYTES = 10_000_000
-"""How many bytes the contents of all pieces may have."""
+"""The maximum size of the contents of all pieces together, in bytes."""
 
 
 def data_key(room_id: RoomId | Literal[""], data_type: str) -> str:
@@ -53,9 +55,15 @@ def read(user_id: UserId, room_id: RoomId | Literal[""], data_type: str) -> Json
 
 
 def read_room(user_id: UserId, room_id: RoomId) -> dict[str, JsonObject]:
-    """Return all of a user's data about a room, tags included: contents by type. One query."""
+    """Return all of a user's data about a room, including tags: contents by type. One query."""
     items = streams.read_prefix(streams.user_stream(user_id), data_key(room_id, ""))
     return {str(item["type"]): content_of(item) for item in items}
+
+
+def read_all(user_id: UserId) -> list[tuple[str, str, JsonObject]]:
+    """Return all of a user's account data: the room's ID, empty for the account's own, type and content."""
+    items = streams.read_prefix(streams.user_stream(user_id), PREFIX)
+    return [(room_of(item) or "", str(item["type"]), content_of(item)) for item in items if is_data(item)]
 
 
 def read_tags(user_id: UserId, room_ids: Sequence[RoomId]) -> dict[str, set[str]]:
@@ -71,7 +79,7 @@ def read_tags(user_id: UserId, room_ids: Sequence[RoomId]) -> dict[str, set[str]
 def read_about_rooms(user_id: UserId, room_ids: Sequence[RoomId]) -> dict[str, list[Item]]:
     """Return the items of a user's stream about each of these rooms: data and private receipts.
 
-    For many rooms it reads all of the user's items, if they aren't many more than those asked for.
+    For many rooms it reads all of the user's items, if these aren't many more than the requested ones.
     """
     found: dict[str, list[Item]] = {room_id: [] for room_id in room_ids}
     stream = streams.user_stream(user_id)
@@ -96,7 +104,7 @@ def read_about_rooms(user_id: UserId, room_ids: Sequence[RoomId]) -> dict[str, l
 
 
 def read_account(user_id: UserId, first: str, most_bytes: int) -> tuple[list[Item], str | None]:
-    """Return the items of the account's own data from the key `first` on, and the key to go on with.
+    """Return the items of the account's own data from the key `first` on, and the key from which to continue.
 
     The key is None if all items fit.
     """
@@ -104,13 +112,13 @@ def read_account(user_id: UserId, first: str, most_bytes: int) -> tuple[list[Ite
 
 
 def content_read(user_id: UserId, room_id: RoomId | Literal[""], data_type: str) -> Read[JsonObject | None]:
-    """Read the content of one type of account data; `room_id` is "" for the account's own."""
+    """Return the read of the content of one type of account data; `room_id` is "" for the account's own."""
     key = {"stream_id": streams.user_stream(user_id), "sk": data_key(room_id, data_type)}
     return Read(streams.TABLE, key, lambda item: content_of(item) if item is not None else None)
 
 
 def item_read(user_id: UserId, data_type: str) -> Read[Item | None]:
-    """Read the item of one type of the account's own data."""
+    """Return the read of the item of one type of the account's own data."""
     key = {"stream_id": streams.user_stream(user_id), "sk": data_key("", data_type)}
     return Read(streams.TABLE, key, lambda item: item)
 
@@ -131,13 +139,13 @@ def contents_among(items: Iterable[StoredItem]) -> dict[str, JsonObject]:
 
 
 def content_of(item: StoredItem) -> JsonObject:
-    """Return the content that an item of account data has."""
+    """Return the content in an item of account data."""
     content: JsonObject = json.loads(item["content"])
     return content
 
 
 def write(user_id: UserId, room_id: RoomId | Literal[""], data_type: str, content: Content) -> None:
-    """Set the content. Raises TooLarge, also for one type or byte too many, BadJson, InvalidParam."""
+    """Set the content. Raises TooLarge, also if there are too many pieces or bytes, BadJson, InvalidParam."""
     change(user_id, room_id, data_type, lambda _: content)
 
 
@@ -147,10 +155,10 @@ def change(
     data_type: str,
     make: Callable[[JsonObject | None], Content | None],
 ) -> None:
-    """Set the content to what `make` returns for the old one; if it returns None, change nothing.
+    """Set the content to the one that `make` returns for the old one; if it returns None, change nothing.
 
-    Concurrent changes follow each other, so none is lost. Raises TooLarge, BadJson, InvalidParam, and what
-    `make` raises.
+    Concurrent changes are made one after another, so none is lost. Raises TooLarge, BadJson, InvalidParam,
+    and what `make` raises.
     """
     stream = streams.user_stream(user_id)
     counting: list[Write] = []
@@ -176,7 +184,7 @@ def change(
 
 
 def _count_writes(stream: str, growth: int, *, is_new: bool) -> list[Write]:
-    """Count a piece that is new, and the bytes that there are more; both are numbers of one item."""
+    """Return the writes that count a new piece, and the additional bytes. Both counts are in one item."""
     if not is_new and not growth:
         return []
     conditions, values = [], {":new": int(is_new), ":growth": growth}

@@ -40,12 +40,12 @@ def device_key(user_id: UserId, device_id: DeviceId) -> dict[str, str]:
 
 
 def device_read(key: Mapping[str, str]) -> Read[DeviceItem | None]:
-    """Read the item of a device, by the key that an access token names."""
+    """Return the read of a device's item, by the key that an access token names."""
     return Read(USERS, key, lambda item: cast("DeviceItem | None", item))
 
 
 def device_id_of(item: DeviceItem) -> DeviceId:
-    """Return the ID of the device in a device's item."""
+    """Return the device's ID from its item."""
     return DeviceId(item["sk"].removeprefix(DEVICE))
 
 
@@ -53,12 +53,12 @@ def device_id_of(item: DeviceItem) -> DeviceId:
 
 
 def read_account(user_id: UserId) -> AccountItem | None:
-    """Return the item of an account, also of a closed one; None if there never was one."""
+    """Return the item of an account, even a deactivated one; None if there never was one."""
     return cast("AccountItem | None", dynamodb.get(USERS, account_key(user_id)))
 
 
 def is_findable_read(user_id: UserId) -> Read[bool]:
-    """Read whether other users may find an account: it exists, and is neither closed, suspended nor
+    """Return the read whether other users may find an account: it exists, and isn't deactivated, suspended or
     locked.
     """
     return Read(USERS, account_key(user_id), _is_findable)
@@ -69,7 +69,7 @@ def _is_findable(item: Item | None) -> bool:
 
 
 def is_locked_read(user_id: UserId) -> Read[bool]:
-    """Read whether an account is locked."""
+    """Return the read whether an account is locked."""
     return Read(USERS, account_key(user_id), lambda item: bool(item and item.get("locked")))
 
 
@@ -84,6 +84,8 @@ def read_account_and_device(
 
 
 ACCOUNT = "account"
+CLOSING = "closing"
+"""In place of a user's ID: the partition of accounts that are being closed."""
 
 
 def create_account_write(user_id: UserId, attributes: Attributes) -> Write:
@@ -135,7 +137,9 @@ def set_login_networks(user_id: UserId, networks: Sequence[str]) -> None:
 
 
 def set_admin(user_id: UserId, admin: bool) -> None:
-    """Make an account an administrator's, or not. Raises ConditionFailed if it is unknown or deactivated."""
+    """Make an account an administrator's, or end that. Raises ConditionFailed if it is unknown or
+    deactivated.
+    """
     dynamodb.execute(
         dynamodb.update(
             USERS,
@@ -176,31 +180,75 @@ def copy_flags(user_id: UserId, flags: Sequence[str]) -> None:
 
 
 def scan_accounts() -> Iterator[AccountItem]:
-    """Yield every account, in no order. Reads the whole table."""
+    """Yield every account, in no particular order. Reads the whole table."""
     found = dynamodb.scan(
         USERS, FilterExpression="sk = :account", ExpressionAttributeValues={":account": {"S": "account"}}
     )
     return cast("Iterator[AccountItem]", found)
 
 
-def deactivate(user_id: UserId, *, at_ms: int, erase: bool) -> None:
-    """Close an account for good. Its item stays, so that the user ID is never given out again."""
-    dynamodb.execute(
-        dynamodb.update(
-            USERS,
-            account_key(user_id),
-            f"SET deactivated_ms = if_not_exists(deactivated_ms, :at){', erased = :true' if erase else ''}"
-            " REMOVE password_hash, login_networks",
-            values={":at": at_ms} | ({":true": True} if erase else {}),
-            condition="attribute_exists(user_id)",
-        )
+def begin_closing(user_id: UserId, *, at_ms: int, erase: bool) -> None:
+    """Close an account for good. Its item stays, so that the user ID is never given out again.
+
+    Nobody logs in any more. Until `end_closing` the password still proves whose account it is, and
+    `read_closing` finds it. Raises ConditionFailed for an unknown account.
+    """
+    marker = dynamodb.put(USERS, {**_closing_key(user_id), "at_ms": at_ms})
+    erased = ", erased = :true" if erase else ""
+    values = {":true": True} if erase else {}
+    first = dynamodb.update(
+        USERS,
+        account_key(user_id),
+        f"SET deactivated_ms = :at, closing_hash = if_not_exists(password_hash, :none){erased}"
+        " REMOVE password_hash, login_networks",
+        values={":at": at_ms, ":none": "", **values},
+        condition="attribute_exists(user_id) AND attribute_not_exists(deactivated_ms)",
+    )
+    again = dynamodb.update(
+        USERS,
+        account_key(user_id),
+        f"SET deactivated_ms = if_not_exists(deactivated_ms, :at){erased}",
+        values={":at": at_ms, **values},
+        condition="attribute_exists(user_id)",
+    )
+    try:
+        dynamodb.transact([first, marker])
+    except ConditionFailed:
+        dynamodb.transact([again, marker])
+
+
+def end_closing(user_id: UserId) -> None:
+    """Note that everything of a closed account is gone: it has no password any more."""
+    dynamodb.transact(
+        [
+            dynamodb.update(
+                USERS,
+                account_key(user_id),
+                "REMOVE closing_hash",
+                condition="attribute_exists(deactivated_ms)",
+            ),
+            dynamodb.delete(USERS, _closing_key(user_id)),
+        ]
     )
 
 
-def purge_user_data(user_id: UserId) -> None:
-    """Delete a user's profile, filters, keys and account data; account, devices and memberships stay.
+def read_closing(before_ms: int) -> list[UserId]:
+    """Return the accounts of which something may be left whose closing was begun before a time."""
+    items = dynamodb.query(
+        USERS, "user_id = :closing AND begins_with(sk, :prefix)", {":closing": CLOSING, ":prefix": "@"}
+    )
+    return [UserId(item["sk"]) for item in items if item["at_ms"] < before_ms]
 
-    The log of device changes stays too, for other servers that aren't told yet: up to a hundred device IDs.
+
+def _closing_key(user_id: UserId) -> dict[str, str]:
+    return {"user_id": CLOSING, "sk": user_id}
+
+
+def purge_user_data(user_id: UserId) -> None:
+    """Delete a user's profile, filters, keys and account data. Account, devices and memberships stay.
+
+    The log of device changes stays too, for other servers that haven't been told yet: up to a hundred device
+    IDs.
     """
     filters, keys = concurrency.parallel(
         functools.partial(_query_keys, USERS, "user_id", user_id, "filter#"),
@@ -231,7 +279,7 @@ def read_devices(user_id: UserId) -> list[DeviceItem]:
 
 
 def create_device_write(user_id: UserId, device_id: DeviceId, attributes: Attributes) -> Write:
-    """Return the write that adds a device. It fails if the device exists."""
+    """Return the write that adds a device. It is refused if the device exists."""
     item = {**device_key(user_id, device_id), **attributes}
     return dynamodb.put(USERS, item, condition="attribute_not_exists(user_id)")
 
@@ -262,7 +310,7 @@ def replace_tokens_write(
 def offer_next_tokens(
     user_id: UserId, device_id: DeviceId, attributes: Attributes, *, refresh_hash: str, nonce: str | None
 ) -> None:
-    """Store the token pair that follows `refresh_hash`, in place of the pair made with `nonce`.
+    """Store the token pair that follows `refresh_hash`, in place of the pair that was made with `nonce`.
 
     Raises ConditionFailed if either has changed.
     """
@@ -282,7 +330,7 @@ def offer_next_tokens(
 
 
 def promote_next_tokens(device: DeviceItem, seen: Attributes | None = None) -> bool:
-    """Make the waiting token pair the device's only one. Return False if the device changed meanwhile."""
+    """Make the waiting token pair the device's only one. Returns False if the device changed meanwhile."""
     stored: StoredItem = device
     promoted = {name.removeprefix("next_"): stored[name] for name in NEXT[:3]}
     expression, names, values = _set({**promoted, **(seen or {})})
@@ -299,7 +347,7 @@ def promote_next_tokens(device: DeviceItem, seen: Attributes | None = None) -> b
 
 
 def update_device(user_id: UserId, device_id: DeviceId, attributes: Attributes) -> bool:
-    """Set attributes of a device. Return False if it doesn't exist."""
+    """Set attributes of a device. Returns False if it doesn't exist."""
     expression, names, values = _set(attributes)
     return dynamodb.try_execute(
         dynamodb.update(
@@ -314,7 +362,7 @@ def update_device(user_id: UserId, device_id: DeviceId, attributes: Attributes) 
 
 
 def delete_device_items(user_id: UserId, device_ids: Iterable[DeviceId]) -> None:
-    """Delete devices, and so their tokens, and the capabilities that they announced."""
+    """Delete devices, and with them their tokens and the capabilities that they announced."""
     keys = [
         {"user_id": user_id, "sk": prefix + each} for each in device_ids for prefix in (DEVICE, CAPABILITIES)
     ]
@@ -334,7 +382,7 @@ def purge_device_data(user_id: UserId, device_id: DeviceId) -> None:
 
 
 def purge_stream(stream: str) -> None:
-    """Delete a stream's items. Its head stays, so that no position is given out twice."""
+    """Delete a stream's items. Its head stays, so that no sequence number is used twice."""
     keys = _query_keys(STREAMS, "stream_id", stream)
     dynamodb.batch_write([dynamodb.delete(STREAMS, key) for key in keys if key["sk"] != "head"])
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PREFIX = accounts.CAPABILITIES
 
 Capabilities = Mapping[str, Any]
-"""What a client says that it can do: an object of JSON. Nobody here looks into it."""
+"""The capabilities that a client announces: a JSON object that the server doesn't interpret."""
 
 
 def key(user_id: UserId, device_id: DeviceId) -> dict[str, str]:
@@ -34,7 +34,7 @@ def read(user_id: UserId) -> dict[str, Capabilities]:
 
 
 def write(user_id: UserId, device_id: DeviceId, sha256: str, capabilities: Capabilities) -> bool:
-    """Store a device's capabilities. Return False if the device doesn't exist any more."""
+    """Store a device's capabilities. Returns False if the device doesn't exist any more."""
     item = {
         **key(user_id, device_id),
         "hash": sha256,

@@ -1,4 +1,4 @@
-"""Delayed events: events that users have this server send later (table `parked`).
+"""Delayed events: events that this server sends later on behalf of users (table `parked`).
 
 A hash of the user's ID names the partition of the user's events. A delay ID begins with that name, so the ID
 alone leads to its item, without revealing the user. A scheduled event has `due_ms`, by which the index
@@ -96,12 +96,12 @@ class TooMany(Exception):
 
 
 def make_delay_id(user_id: UserId, secret: bytes) -> str:
-    """Return the delay ID of a user's event for a secret that nobody can guess."""
+    """Return the delay ID for a user's event, made from a secret that nobody can guess."""
     return f"{_partition(user_id)}.{_encode(secret)}"
 
 
 def is_of(user_id: UserId, delay_id: str) -> bool:
-    """Return whether a delay ID is one of the user's."""
+    """Return whether a delay ID belongs to the user."""
     return delay_id.partition(".")[0] == _partition(user_id)
 
 
@@ -109,7 +109,7 @@ def is_of(user_id: UserId, delay_id: str) -> bool:
 
 
 def delayed_read(delay_id: str) -> Read[DelayedEvent | None]:
-    """Read a delayed event, scheduled or finalised."""
+    """Return the read of a delayed event, scheduled or finalised."""
     return Read(TABLE, _key(delay_id), _from_item)
 
 
@@ -172,7 +172,7 @@ def schedule(event: DelayedEvent) -> DelayedEvent:
 
 
 def restart(event: DelayedEvent) -> bool:
-    """Restart an event's delay. Return False if it isn't scheduled any more."""
+    """Restart an event's delay. Returns False if it isn't scheduled any more."""
     now = now_ms()
     write = dynamodb.update(
         TABLE,
@@ -187,7 +187,7 @@ def restart(event: DelayedEvent) -> bool:
 def finalise_writes(event: DelayedEvent, outcome: Outcome, *, unless_restarted: bool = False) -> list[Write]:
     """Return the writes that end an event. The one named DELAYED is refused if it has ended already.
 
-    With `unless_restarted` it is refused too if the event was restarted since it was read.
+    With `unless_restarted` it is also refused if the event was restarted since it was read.
     """
     values: dict[str, Storable] = {
         ":at": outcome.at_ms,
@@ -219,7 +219,7 @@ def finalise_writes(event: DelayedEvent, outcome: Outcome, *, unless_restarted: 
 
 
 def finalise(event: DelayedEvent, outcome: Outcome, *, unless_restarted: bool = False) -> bool:
-    """End an event without sending it. Return False if it has ended or was restarted."""
+    """End an event without sending it. Returns False if it has ended or was restarted."""
     try:
         dynamodb.transact(finalise_writes(event, outcome, unless_restarted=unless_restarted))
     except ConditionFailed:
@@ -228,7 +228,7 @@ def finalise(event: DelayedEvent, outcome: Outcome, *, unless_restarted: bool = 
 
 
 def cancel_of_devices(user_id: UserId, device_ids: Collection[DeviceId]) -> None:
-    """Cancel the events that were scheduled on these devices, except farewells."""
+    """Cancel the events that were scheduled on these devices, except those with `is_farewell`."""
     for event in _read_all_scheduled(user_id):
         if event.device_id in device_ids and not event.is_farewell:
             finalise(event, Outcome(now_ms()))
@@ -244,7 +244,7 @@ def purge(user_id: UserId) -> None:
 
 
 def read_watched(limit: int) -> Page:
-    """Return scheduled events that are due for a check, and delete the watches of ended ones."""
+    """Return scheduled events that are due for a check, and delete the items that watch ended ones."""
     items = dynamodb.query(
         TABLE, "pk = :pk AND due_ms <= :now", {":pk": _WATCHED, ":now": now_ms()}, index=BY_DUE, limit=limit
     )
@@ -257,7 +257,7 @@ def read_watched(limit: int) -> Page:
 
 
 def watch_again(event: DelayedEvent) -> None:
-    """Have an event that is still scheduled checked again later."""
+    """Make an event that is still scheduled be checked again later."""
     write = dynamodb.update(
         TABLE,
         _watch_key(event.delay_id),

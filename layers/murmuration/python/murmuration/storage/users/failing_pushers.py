@@ -1,8 +1,8 @@
-"""Pushers whose gateway doesn't answer: since when, when to try again, and which notes wait.
+"""Pushers whose gateway doesn't answer: since when, when to try again, and the waiting notes.
 
 Such a pusher has one item in `transient`, and one message in the queue for its next attempt. Notes that come
-meanwhile wait in the item: the newest `MOST_PENDING`. The item expires after a day; then the pusher is tried
-with the next event as if nothing had happened.
+meanwhile wait in the item: the newest `MOST_PENDING`. The item expires after a day; then the next event is
+sent to the gateway as usual.
 """
 
 from __future__ import annotations
@@ -29,9 +29,7 @@ MOST_PENDING = 10
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """A pusher's failures: how many in a row, the first one, the next attempt, the waiting notes, the
-    revision.
-    """
+    """A pusher's failures: their number, the first one, the next attempt, the waiting notes, the revision."""
 
     since_ms: int
     failures: int
@@ -40,18 +38,20 @@ class Failing:
     revision: int = 0
 
     def with_pending(self, more: Sequence[Note]) -> Failing:
-        """Return the same with more notes, each once; only the newest are kept."""
+        """Return a copy with more notes, each once. Only the newest are kept."""
         known = [each for each in self.pending if each not in more]
         return replace(self, pending=tuple([*known, *more][-MOST_PENDING:]))
 
 
 def failing_read(user_id: UserId, digest: str) -> Read[Failing | None]:
-    """Read the failures of a pusher by its digest; None if its gateway answered last."""
+    """Return the read of a pusher's failures by its digest; its value is None if its gateway answered
+    last.
+    """
     return Read(TABLE, _key(user_id, digest), _from_item)
 
 
 def store(user_id: UserId, digest: str, failing: Failing) -> bool:
-    """Store changed failures. Return False if another worker changed them meanwhile."""
+    """Store changed failures. Returns False if another worker changed them meanwhile."""
     item: Item = {
         **_key(user_id, digest),
         "since_ms": failing.since_ms,
@@ -65,7 +65,7 @@ def store(user_id: UserId, digest: str, failing: Failing) -> bool:
 
 
 def clear(user_id: UserId, digest: str, revision: int) -> bool:
-    """Delete failures that are over. Return False if another worker changed them meanwhile."""
+    """Delete failures that are over. Returns False if another worker changed them meanwhile."""
     return _succeeds(dynamodb.delete(TABLE, _key(user_id, digest), **_unchanged(revision)))
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TABLE = "users"
 MOST = 1_000
-"""How many filters a user may have; some clients make one for each room."""
+"""How many filters a user may have; some clients create one for each room."""
 
 
 def _key(user_id: UserId, filter_id: str) -> dict[str, str]:
@@ -24,7 +24,7 @@ def _key(user_id: UserId, filter_id: str) -> dict[str, str]:
 
 
 def write(user_id: UserId, filter_id: str, definition: str) -> None:
-    """Store a filter as JSON. Repeating it changes nothing. Raises TooLarge for one filter too many."""
+    """Store a filter as JSON. Repeating it changes nothing. Raises TooLarge if there are too many filters."""
     item = {**_key(user_id, filter_id), "definition": definition}
     count = counts.count_write(TABLE, {"user_id": user_id, "sk": counts.SK}, "filters", MOST)
     put = dynamodb.put(TABLE, item, condition="attribute_not_exists(sk)")

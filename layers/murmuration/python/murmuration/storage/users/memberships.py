@@ -1,4 +1,4 @@
-"""A local user's memberships: one item a room, so that a sync learns of all its rooms in one query."""
+"""A local user's memberships: one item for each room, so that one query of a sync reads all of them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 TABLE = "users"
 PREFIX = "membership#"
+_OF_INVITES = (
+    *("user_id", "sk", "membership", "event_id", "sender"),
+    *("ordinal", "since", "previous", "changed_ms"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +30,9 @@ class Membership:
     `ordinal` is that of the membership event in the room's log; `since` is that of the event which began this
     membership (a profile change doesn't begin a new one). Both are None for an invite to a room that this
     server isn't in; then `room_version` and `via`, servers that may help to leave, are set. `previous` is the
-    membership before. `stripped_state` comes with invites and knocks. Of a forgotten room only the leaving is
-    kept, so that the user's other devices learn of it. `changed_ms` is when the membership began; None if
-    unknown.
+    membership before. `stripped_state` belongs to invites and knocks. For a forgotten room only the leave
+    event is kept, so that the user's other devices learn of it. `changed_ms` is when the membership began;
+    None if unknown.
     """
 
     user_id: UserId
@@ -74,7 +78,7 @@ def from_item(item: StoredItem) -> Membership:
 
 
 def membership_read(user_id: UserId, room_id: RoomId) -> Read[Membership | None]:
-    """Read a user's membership; None if they have none, or forgot the room."""
+    """Return the read of a user's membership; its value is None if they have none, or forgot the room."""
     return Read(TABLE, membership_key(user_id, room_id), _unless_forgotten)
 
 
@@ -113,23 +117,31 @@ def read_memberships(
     return [from_item(item) for item in items if forgotten or not item.get("forgotten")]
 
 
-def has_invites(user_id: UserId, most: int) -> bool:
-    """Return whether so many invites of the user are open, as of a moment ago. One request for most users."""
-    found, after = 0, None
-    while True:
-        page = dynamodb.query_page(
-            TABLE,
-            "user_id = :user AND begins_with(sk, :prefix)",
-            {":user": user_id, ":prefix": PREFIX, ":invite": "invite"},
-            filter_expression="membership = :invite",
-            attributes=("sk",),
-            consistent=False,
-            after=after,
-        )
-        found += len(page.items)
-        after = page.more
-        if found >= most or after is None:
-            return found >= most
+@dataclass(frozen=True, slots=True)
+class Invites:
+    """How many invites of a user are open, and their rows of invites that were withdrawn by others.
+
+    The rows have neither stripped state nor helping servers.
+    """
+
+    opened: int
+    withdrawn: Sequence[Membership]
+
+
+def read_invites(user_id: UserId) -> Invites:
+    """Return a user's invites as of a moment ago. One request for most users."""
+    pages = dynamodb.query_pages(
+        TABLE,
+        "user_id = :user AND begins_with(sk, :prefix)",
+        {":user": user_id, ":prefix": PREFIX, ":invite": "invite"},
+        filter_expression="membership = :invite"
+        " OR (previous = :invite AND sender <> :user AND attribute_not_exists(stayed))",
+        attributes=_OF_INVITES,
+        consistent=False,
+    )
+    rows = [from_item(item) for page in pages for item in page.items]
+    withdrawn = [row for row in rows if row.membership in ("leave", "ban")]
+    return Invites(sum(row.membership == "invite" for row in rows), withdrawn)
 
 
 def read_joined_rooms(user_id: UserId) -> list[RoomId]:
@@ -161,7 +173,9 @@ def membership_write(membership: Membership) -> Write:
 
 
 def outside_write(membership: Membership, before: Membership | None) -> Write:
-    """Return the write of a membership in a room that this server isn't in; fails if `before` has changed."""
+    """Return the write of a membership in a room that this server isn't in. It is refused if `before` has
+    changed.
+    """
     if before is None:
         return dynamodb.put(TABLE, _item(membership), condition="attribute_not_exists(user_id)")
     return dynamodb.put(
@@ -200,8 +214,36 @@ def removal_write(user_id: UserId, room_id: RoomId) -> Write:
     return dynamodb.delete(TABLE, membership_key(user_id, room_id))
 
 
+def purge(row: Membership) -> None:
+    """Delete a row, unless it has changed."""
+    dynamodb.try_execute(
+        dynamodb.delete(
+            TABLE,
+            membership_key(row.user_id, row.room_id),
+            condition="event_id = :event_id",
+            values={":event_id": row.event_id},
+        )
+    )
+
+
+def note_stay(row: Membership) -> None:
+    """Note that the user was in the room before they were invited again, unless the row has changed.
+
+    Such a row isn't among the withdrawn invites of `read_invites`.
+    """
+    dynamodb.try_execute(
+        dynamodb.update(
+            TABLE,
+            membership_key(row.user_id, row.room_id),
+            "SET stayed = :yes",
+            condition="event_id = :event_id",
+            values={":event_id": row.event_id, ":yes": True},
+        )
+    )
+
+
 def forget_write(membership: Membership) -> Write:
-    """Return the write that forgets a room; fails if the membership changed meanwhile."""
+    """Return the write that forgets a room. It is refused if the membership changed meanwhile."""
     return dynamodb.update(
         TABLE,
         membership_key(membership.user_id, membership.room_id),

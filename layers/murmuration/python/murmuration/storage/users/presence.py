@@ -1,8 +1,8 @@
 """Presence: the item `user:<user>`, `presence` of the table `streams`, one for each user.
 
-It has no place in a stream's order. The Streams worker gets its changes and tells others by *markers*: items
-`presence#<user>` in the streams of rooms or users. A marker says only that somebody's presence changed; `via`
-is the room through which a user may see it (empty: their presence list).
+It has no position in a stream's order. The Streams worker gets its changes and tells others by *markers*:
+items `presence#<user>` in the streams of rooms or users. A marker says only that a user's presence changed;
+`via` is the room through which a user may see it (empty: their presence list).
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ def from_item(item: StoredItem | None) -> Presence:
 
 
 def presence_read(user_id: UserId) -> Read[Presence]:
-    """Read a user's presence; for a user never seen, a default one."""
+    """Return the read of a user's presence; for an unknown user its value is a default presence."""
     return Read(streams.TABLE, key(user_id), from_item)
 
 
 def item_read(user_id: UserId) -> Read[Item | None]:
-    """Read the item of a user's presence, for `save`."""
+    """Return the read of the item of a user's presence, for `save`."""
     return Read(streams.TABLE, key(user_id), lambda item: item)
 
 
@@ -55,7 +55,7 @@ def read(user_id: UserId) -> Item | None:
 
 
 def read_many(user_ids: Collection[UserId]) -> dict[UserId, Presence]:
-    """Return the presence of those of these users that have one, consistently. One round trip for a
+    """Return the presence of those users that have one, with consistent reads. One round trip for a
     hundred.
     """
     if not user_ids:
@@ -65,7 +65,7 @@ def read_many(user_ids: Collection[UserId]) -> dict[UserId, Presence]:
 
 
 def save(user_id: UserId, before: StoredItem | None, after: Presence, written_ms: int) -> bool:
-    """Replace the item `before` by `after`. Return whether `before` was still there.
+    """Replace the item `before` by `after`. Returns whether `before` was still there.
 
     `written_ms` is the time of this change: others are told of it if it equals `after.changed_ms`.
     """
@@ -95,7 +95,7 @@ class NewPresence:
     """A presence that was just stored.
 
     Others are told of it if it `changed`. A user who just `came` to an event stream is told what they missed.
-    `age_ms` is how long others have been shown the same.
+    `age_ms` is how long others have seen the same presence.
     """
 
     presence: Presence
@@ -115,14 +115,14 @@ def user_of(item: StoredItem) -> UserId | None:
 
 
 def newest_of(items: Iterable[StoredItem]) -> dict[UserId, NewPresence]:
-    """Return, of new items of the table, the presences that others or the user are to be told of."""
+    """Return the presences, among new items of the table, of which others or the user are to be told."""
     return {user_id: new for user_id, new in stored_of(items).items() if new.changed or new.came}
 
 
 def stored_of(items: Iterable[StoredItem]) -> dict[UserId, NewPresence]:
     """Return the presences among new items of the table, by user.
 
-    Of several items of one user the last counts, with the reasons to tell of all of them.
+    If a user has several items, the last one is used, with the reasons for telling from all of them.
     """
     found: dict[UserId, NewPresence] = {}
     for item in items:
@@ -138,5 +138,5 @@ def stored_of(items: Iterable[StoredItem]) -> dict[UserId, NewPresence]:
 
 
 def marked(items: Iterable[StoredItem]) -> dict[UserId, str]:
-    """Return the users whose presence changed by these items of a stream, each with its `via`."""
+    """Return the users whose presence changed according to these items of a stream, each with its `via`."""
     return {item["sk"].removeprefix(MARKER): item["via"] for item in items if item["sk"].startswith(MARKER)}

@@ -1,4 +1,4 @@
-"""Presence lists: whom a user wants to see, whether that is granted, and who wants to see the user.
+"""Presence lists: the users whom a user wants to see, whether that is granted, and who wants to see the user.
 
 Each entry is two items of the table `users`, written together: the observer's `presence-list#<observed>` and
 the observed user's `presence-observer#<observer>`, both with the `state`: asked or granted.
@@ -73,14 +73,12 @@ def _read(user_id: UserId, prefix: str) -> dict[UserId, str]:
 
 
 def asking_writes(observer: str, observed: str) -> list[Write]:
-    """Return the writes with which an observer asks. Asking again is allowed; they are refused if it is
-    granted already.
-    """
+    """Return the writes with which an observer asks. They are refused if the request is granted already."""
     return _entry_writes(observer, observed, ASKED, "attribute_not_exists(sk) OR #state = :asked")
 
 
 def granting_writes(observer: str, observed: str) -> list[Write]:
-    """Return the writes that grant an observer's request; they are refused if there is no request."""
+    """Return the writes that grant an observer's request. They are refused if there is no request."""
     return _entry_writes(observer, observed, GRANTED, "#state = :asked")
 
 

@@ -1,7 +1,7 @@
 """Profiles: the item `profile` of the table `users`.
 
-`displayname` and `avatar_url` are attributes of their own, so that a batch read with others finds them; the
-custom fields are one JSON object in `custom`. `revision` counts the changes.
+`displayname` and `avatar_url` are separate attributes, so that a batch of reads finds them; the custom fields
+are one JSON object in `custom`. `revision` counts the changes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ USERS = "users"
 MEMBER_FIELDS = ("displayname", "avatar_url")
 
 ProfileFields = Mapping[str, Any]
-"""A profile as clients know it: `displayname` and `avatar_url`, which are strings, and custom fields."""
+"""A profile in the form for clients: `displayname` and `avatar_url`, which are strings, and custom fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +49,12 @@ def read_profile(user_id: UserId) -> Profile:
 
 
 def member_fields(item: StoredItem | None) -> dict[str, str]:
-    """Return `displayname` and `avatar_url`, which membership events repeat, from a profile's item."""
+    """Return `displayname` and `avatar_url` from a profile's item. Membership events repeat these two."""
     return {name: item[name] for name in MEMBER_FIELDS if name in item} if item else {}
 
 
 def member_fields_read(user_id: UserId) -> Read[dict[str, str]]:
-    """Read `member_fields` of a local user, for a batch."""
+    """Return the read of a local user's `member_fields`, for a batch."""
     return Read(USERS, profile_key(user_id), member_fields)
 
 
@@ -64,7 +64,7 @@ def read_member_fields(user_id: UserId) -> dict[str, str]:
 
 
 def profile_write(user_id: UserId, fields: ProfileFields, *, revision: int = 0) -> Write:
-    """Return the write that replaces a profile's fields; refused if its `revision` has changed."""
+    """Return the write that replaces a profile's fields. It is refused if its `revision` has changed."""
     item: Item = {**profile_key(user_id), "revision": revision + 1}
     item |= {name: fields[name] for name in MEMBER_FIELDS if name in fields}
     custom = {name: value for name, value in fields.items() if name not in MEMBER_FIELDS}
@@ -78,7 +78,7 @@ def profile_write(user_id: UserId, fields: ProfileFields, *, revision: int = 0) 
 def unchanged_check(user_id: UserId, shown: ProfileFields) -> Write:
     """Return the check that a profile's `displayname` and `avatar_url` are still those of `shown`.
 
-    A concurrent profile change updates only the rooms joined by then.
+    A concurrent profile change only updates the rooms that are joined by then.
     """
     conditions = [
         f"{name} = :{name}" if name in shown else f"attribute_not_exists({name})" for name in MEMBER_FIELDS

@@ -1,4 +1,4 @@
-"""Pushers: which push gateways are told of a user's notifications, and for which devices.
+"""Pushers: the push gateways that notify a user, and the devices that they notify.
 
 All pushers of a user are one item of the table `users`, changed by its revision. The same transaction marks
 the user's item in `listeners`: the worker that wakes a room's members reads those items anyway, so a room
@@ -37,7 +37,9 @@ ATTEMPTS = 20
 
 @dataclass(frozen=True, slots=True)
 class Pusher:
-    """A pusher. `data` is what the client gave, `made_ms` when. It is deleted with the device `device_id`."""
+    """A pusher. `data` comes from the client; `made_ms` is when. It is deleted with the device
+    `device_id`.
+    """
 
     app_id: str
     pushkey: str
@@ -77,7 +79,7 @@ def digest_of(app_id: str, pushkey: str) -> str:
 
 
 def pushers_read(user_id: UserId) -> Read[Pushers]:
-    """Read the pushers of a user."""
+    """Return the read of a user's pushers."""
     return Read(TABLE, _key(user_id), _from_item)
 
 
@@ -89,8 +91,8 @@ def read_pushers(user_id: UserId) -> Pushers:
 def set_pusher(user_id: UserId, pusher: Pusher) -> None:
     """Add a pusher, or replace the one with the same app and push key.
 
-    Raises TooLarge for one too many, UnknownToken if its device is gone, because a pusher must not outlive
-    it.
+    Raises TooLarge if there are too many, UnknownToken if its device is gone, because a pusher must not
+    outlive it.
     """
 
     def change(before: Sequence[Pusher]) -> list[Pusher]:
@@ -129,7 +131,7 @@ def users_of(app_id: str, pushkey: str) -> list[UserId]:
 
 
 def _change(user_id: UserId, change: Change, more: Sequence[Write] = ()) -> None:
-    """Change a user's pushers; changes at the same time follow each other, so that none is lost.
+    """Change a user's pushers. Concurrent changes are made one after another, so that none is lost.
 
     Raises ConditionFailed if one of `more`, which have names, is refused.
     """
@@ -146,7 +148,7 @@ def _change(user_id: UserId, change: Change, more: Sequence[Write] = ()) -> None
             pause(attempt)
             continue
         return
-    raise Unavailable("The pushers of this user are being changed")
+    raise Unavailable("Other requests are changing the pushers of this user; try again")
 
 
 def _writes(user_id: UserId, before: Pushers, after: Sequence[Pusher]) -> list[Write]:

@@ -1,4 +1,4 @@
-"""Subjects of identity providers and the users that they are: items `subject#…` of `directory` and `users`.
+"""Subjects of identity providers and their users: items `subject#…` of `directory` and `users`.
 
 A subject belongs to one user; a user may have several.
 """
@@ -20,7 +20,7 @@ PREFIX = "subject#"
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A person at an identity provider: the ID of the provider, and the name by which it knows the person."""
+    """A person at an identity provider: the ID of the provider, and the provider's name for the person."""
 
     provider: str
     name: str
@@ -32,7 +32,7 @@ class Subject:
 
 
 def read_owner(subject: Subject) -> UserId | None:
-    """Return the user that belongs to a subject; None if nobody does."""
+    """Return the user to whom a subject belongs; None if there is none."""
     item = dynamodb.get(DIRECTORY, {"pk": subject.key, "sk": "user"})
     return UserId(str(item["user_id"])) if item is not None else None
 
@@ -63,7 +63,7 @@ def link_writes(subject: Subject, user_id: UserId) -> list[Write]:
 
 
 def unlink_all(user_id: UserId) -> None:
-    """Remove all subjects of a user. If it stopped halfway, calling it again goes on."""
+    """Remove all subjects of a user. If it stops halfway, calling it again continues."""
     found = dynamodb.query(
         USERS, "user_id = :user AND begins_with(sk, :prefix)", {":user": user_id, ":prefix": PREFIX}
     )

@@ -83,7 +83,7 @@ def _key(medium: str, address: str) -> str:
 
 
 def read_validation(sid: str) -> ValidationItem | None:
-    """Return the item of a session that proves an address; None if there is none, or it is over."""
+    """Return the item of a session that proves an address; None if there is none, or it has expired."""
     item = cast("ValidationItem | None", dynamodb.get(TRANSIENT, _session_key(sid)))
     return item if item is not None and item["expires"] * 1000 > now_ms() else None
 
@@ -91,8 +91,8 @@ def read_validation(sid: str) -> ValidationItem | None:
 def begin_validation(sid: str, attributes: Attributes, *, send_attempt: int) -> bool:
     """Begin a session, or begin it again with a later attempt.
 
-    Returns False if this attempt or a later one was made before. Each attempt has its own `token_hash`, so a
-    write that is retried after a lost response recognises itself.
+    Returns False if this attempt or a later one was made before. Each attempt has its own `token_hash`, so if
+    our write is retried after a lost response, it shows that the attempt is ours.
     """
     item = {
         **_session_key(sid),
@@ -116,7 +116,7 @@ def begin_validation(sid: str, attributes: Attributes, *, send_attempt: int) -> 
 
 
 def take_back(sid: str, token_hash: str) -> None:
-    """Uncount an attempt whose mail could not be sent. A later attempt isn't touched."""
+    """Undo the counting of an attempt whose mail could not be sent. A later attempt isn't changed."""
     with suppress(ConditionFailed):
         dynamodb.execute(
             dynamodb.update(

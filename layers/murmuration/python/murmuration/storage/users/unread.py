@@ -1,7 +1,7 @@
-"""Unread events that push gateways were told of: the number on an app's icon.
+"""Unread events of which push gateways were told: the number on an app's icon.
 
-One item of the table `users` has, by room, the places of the events with their threads. The newest `MOST` are
-kept. It exists for users with pushers only, and is changed by its revision.
+One item of the table `users` has, by room, the ordinals of the events with their threads. The newest `MOST`
+are kept. Only users with pushers have one. It is changed by its revision.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Unread = dict[str, list[tuple[int, str]]]
 
 
 def unread_read(user_id: UserId) -> Read[tuple[Unread, int]]:
-    """Read what is unread, and the item's revision."""
+    """Return the read of the unread events, and the item's revision."""
     return Read(TABLE, _key(user_id), _from_item)
 
 
@@ -39,7 +39,7 @@ def total(unread: Unread) -> int:
 
 
 def add(user_id: UserId, room_id: RoomId, ordinal: int, thread: str) -> int:
-    """Add an event that the user is notified of, once, and return the number of unread events."""
+    """Add an event of which the user is notified, once, and return the number of unread events."""
 
     def change(unread: Unread) -> None:
         places = {*unread.get(room_id, ()), (ordinal, thread)}
@@ -101,7 +101,7 @@ def _change(user_id: UserId, change: Callable[[Unread], None]) -> tuple[int, boo
             pause(attempt)
             continue
         return total(unread), True
-    raise Unavailable("What is unread is being changed")
+    raise Unavailable("Other requests are changing the unread counts; try again")
 
 
 def read_total(user_id: UserId) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TABLE = "directory"
 MOST_WORDS, MOST_CHARACTERS = 8, 32
-"""How many words are kept of a text, and how much of each."""
+"""How many words of a text are stored, and how many characters of each."""
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -39,12 +39,12 @@ def word_writes(user_id: UserId, display_name: str | None) -> list[Write]:
 
 
 def add_words(user_id: UserId, display_name: str | None) -> None:
-    """Carry out `word_writes`. Words that are stored already stay."""
+    """Execute `word_writes`. Words that are stored already are kept."""
     dynamodb.batch_write(word_writes(user_id, display_name))
 
 
 def remove_words(user_id: UserId, before: str | None, now: str | None) -> None:
-    """Remove the words of a former display name that neither the present one nor the ID has."""
+    """Remove those words of a former display name that neither the current one nor the ID has."""
     kept = {*words_of(localpart_of(user_id)), *words_of(now or "")}
     _remove(user_id, [word for word in words_of(before or "") if word not in kept])
 

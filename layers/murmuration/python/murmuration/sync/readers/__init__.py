@@ -1,4 +1,4 @@
-"""`Reader`: makes the rooms' sections for one API, from the positions that a sync keeps.
+"""`Reader`: makes the rooms' sections for one API, from the positions that a sync stores.
 
 /sync's own reader is `sections.SYNC`; the founding drafts have others.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RoomNews:
-    """The items read of a changed joined room. `position` is None if the client doesn't know the room.
+    """The items read for a changed joined room. `position` is None if the client doesn't know the room.
 
     `items` are the new items of the room's stream; `entries` is current state that decides what is shown.
     """
@@ -44,10 +44,10 @@ class RoomNews:
 class Reader(Protocol):
     """Makes a room's section; each reader chooses the keys. None means that there is nothing to show.
 
-    A reader that isn't `for_beginners` gives a client without a position only a position to begin with. One
-    that `tracks` has unread counts, keys, device lists and the presence in small rooms looked at, as /sync
-    does. `deciding` is state that it needs of each changed room; `ahead` is state that it needs of rooms that
-    are new to the client.
+    A reader that isn't `for_beginners` gives a client without a position only a position to begin with. For a
+    reader that `tracks`, unread counts, keys, device lists and the presence in small rooms are checked, as
+    for /sync. `deciding` is state that it needs for each changed room; `ahead` is state that it needs for
+    rooms that are new to the client.
     """
 
     @property
@@ -69,10 +69,10 @@ class Reader(Protocol):
         """Return whether a changed room has to wait for the next look."""
 
     def window(self, ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | None, /) -> Window:
-        """Read the entries of the log up to the room's head from which the section is made."""
+        """Return the entries of the log, up to the room's head, from which the section is made."""
 
     def tell(self, ctx: Context, news: RoomNews, ephemeral: list[ClientEvent], part: RoomPart, /) -> None:
-        """Put what is to be shown of a joined room into `part`."""
+        """Put the section of a joined room into `part`."""
 
     def left(self, ctx: Context, rooms: Sequence[tuple[Room, Membership]], /) -> Sequence[RoomSection | None]:
         """Return the sections of rooms that the user left, in order."""
@@ -81,7 +81,7 @@ class Reader(Protocol):
         """Return the section of an invite or a knock, or of its end."""
 
     def presence_state(self, state: str, /) -> str:
-        """Return a presence state in the words of the reader's API."""
+        """Return the state of the reader's API that corresponds to a presence state."""
 
     def asking(self, ctx: Context, observers: Collection[str], /) -> AnswerSections:
         """Return the sections about users who ask to see the user's presence."""

@@ -12,7 +12,7 @@ from murmuration.protocol.encoding.json_types import ClientEvent, EventsSection
 from murmuration.storage.json_types import ToDeviceEvent, UnreadCounts
 
 RoomSection = Mapping[str, Any]
-"""What is told of one room. Each reader chooses the keys (`sync.readers.Reader`)."""
+"""The section of one room. Each reader chooses the keys (`sync.readers.Reader`)."""
 
 
 class TimelineSection(TypedDict):
@@ -28,7 +28,7 @@ RoomSummarySection = TypedDict(
     {"m.joined_member_count": int, "m.invited_member_count": int, "m.heroes": list[str]},
     total=False,
 )
-"""The counts of a room's members, and whom the room may be named for. Empty where nothing changed."""
+"""The counts of a room's members, and the members after whom it may be named. Empty if nothing changed."""
 
 
 class UnreadSection(TypedDict):
@@ -39,7 +39,7 @@ class UnreadSection(TypedDict):
 
 
 class DeviceListsSection(TypedDict):
-    """Users whose devices changed, and users whose devices the client need not follow any more."""
+    """Users whose devices changed, and users whose devices the client needn't follow any more."""
 
     changed: list[str]
     left: list[str]
@@ -55,7 +55,7 @@ _PresenceInvites = TypedDict("_PresenceInvites", {"m.presence_invite": EventsSec
 
 
 class AnswerSections(_PresenceInvites, total=False):
-    """The parts of an answer that are about the user and the device. One that has no news is left out."""
+    """The parts of an answer that are about the user and the device. A part without updates is left out."""
 
     account_data: EventsSection
     to_device: ToDeviceSection
@@ -66,7 +66,7 @@ class AnswerSections(_PresenceInvites, total=False):
 class SyncAnswer(AnswerSections, total=False):
     """The answer of /sync. `rooms` has the rooms' sections by membership and room ID.
 
-    `begun` means that the answer has no news, and that the client has a position from now on.
+    `begun` means that the answer has no updates, and that the client has a position from now on.
     """
 
     next_batch: Required[str]

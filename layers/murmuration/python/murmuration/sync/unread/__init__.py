@@ -1,1 +1,1 @@
-"""Unread counts: how events are counted, and when all of a room's are counted anew."""
+"""Unread counts: how events are counted, and when all of a room's events are counted again."""

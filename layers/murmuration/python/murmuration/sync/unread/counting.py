@@ -1,13 +1,12 @@
 """Unread counts: the user's push rules applied to the events after their read receipts, thread by thread.
 
-Events are counted when the user syncs, not when they are sent: a message to a room of thousands costs its
-sender nothing for it. The counts are in the token, so a sync evaluates only new events; the user's own new
-receipt counts the events after it anew.
+Events are counted when the user syncs, not when they are sent: for the sender, a message to a room of
+thousands costs no more. The counts are in the token, so a sync evaluates only new events. A new receipt of
+the user makes the events after it be counted again.
 
 All devices have to show the same counts. So if something changes how earlier events count (push rules,
 ignored users, a redaction, the user's name, the room's power levels or size), all unread events are counted
-as in a first sync.
-https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications
+as in a first sync. https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ Receipts = Mapping[str, int]
 
 
 def room_counts(ctx: Context, news: RoomNews, window: Window) -> Counts:
-    """Return a room's unread counts after what is new in it."""
+    """Return a room's unread counts after the new events in it."""
     room, position = news.room, news.position
     moved: Receipts = receipts_of(
         receipts_among([*news.items, *ctx.room_data.get(room.room_id, ())], READ_TYPES), ctx.user_id
@@ -65,7 +64,7 @@ def room_counts(ctx: Context, news: RoomNews, window: Window) -> Counts:
 
 
 def _count_all(ctx: Context, room: Room, window: Window, receipts: Receipts, since: int) -> Counts:
-    """Return the counts of all events that the user's receipts leave unread.
+    """Return the counts of all events that are unread according to the user's receipts.
 
     `since` is the ordinal from which the user has been a member.
     """
@@ -103,7 +102,7 @@ def _countable(ctx: Context, room: Room, after: int, before: int, most: int) -> 
 
 
 def _read_receipts(ctx: Context, room: Room) -> Receipts:
-    """Return all read receipts of the user in a room that may leave something unread; two round trips."""
+    """Return all read receipts of the user in a room after which something may be unread. Two round trips."""
     unthreaded, threads = concurrency.gather(
         functools.partial(read_own, ctx.user_id, room.room_id, [None, MAIN]),
         functools.partial(relations.read_threads, room.room_id),
@@ -145,10 +144,10 @@ def _replaced_content(entry: LogEntry) -> Content:
 
 
 def count(ctx: Context, room: Room, entries: Iterable[LogEntry], receipts: Receipts) -> Counts:
-    """Return the notifications and highlights among `entries` that `receipts` leave unread.
+    """Return the notifications and highlights among those `entries` that are unread according to `receipts`.
 
-    Redacted events don't count. Others' membership events count only where the user's rules may notify of
-    them at all, which most don't: so they need not be read (`_countable`).
+    Redacted events don't count. Others' membership events count only if the user's rules may notify of them
+    at all. Most rules don't, so these events needn't be read (`_countable`).
     """
     counts: Counts = {}
     read_everywhere = receipts.get("", 0)
@@ -190,7 +189,7 @@ def add(counts: Counts, more: Counts) -> Counts:
 def recount(ctx: Context, room: Room, counts: Counts, moved: Receipts, up_to: int) -> Counts:
     """Return `counts` of the log up to `up_to` after the receipts in `moved` changed.
 
-    Receipts only move forward, so no count rises.
+    Receipts only move forward, so no count increases.
     """
     counts = {thread: pair for thread, pair in counts.items() if pair != (0, 0)}
     if not counts or not moved:
@@ -208,9 +207,10 @@ def recount(ctx: Context, room: Room, counts: Counts, moved: Receipts, up_to: in
 
 
 def with_own_events(receipts: Receipts, entries: Iterable[LogEntry], user_id: UserId) -> Receipts:
-    """Return the receipts moved by the user's own messages: a sender has read the thread up to there.
+    """Return the receipts moved by the user's own messages: a sender has read the thread up to their message.
 
-    Their membership events move nothing, because a new display name comes to all their rooms at once.
+    The user's membership events don't move them, because a new display name is sent to all their rooms at
+    once.
     """
     moved = dict(receipts)
     for entry in entries:
@@ -252,7 +252,7 @@ def _client_form(entry: LogEntry, room_id: RoomId) -> ClientEvent:
 
 
 class _ContextMaker:
-    """What push rules want to know of the room, read once when the first event is evaluated."""
+    """The facts about the room that push rules need, read once when the first event is evaluated."""
 
     def __init__(self, ctx: Context, room: Room) -> None:
         self._ctx = ctx

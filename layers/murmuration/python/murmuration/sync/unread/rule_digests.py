@@ -1,8 +1,8 @@
-"""Digests of the rules by which unread events were counted. A token keeps them, so that a change is noticed.
+"""Digests of the rules by which unread events were counted. A token stores them, so that a change is noticed.
 
 One digest, named GENERAL, covers everything that concerns all rooms: the user's changes to the push rules and
-the users they ignore. Rules about one room have a digest for that room, so that muting one room doesn't count
-the others anew.
+the users they ignore. Rules about one room have a digest for that room, so that muting one room doesn't make
+the others be counted again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.push_rules.ruleset import Changes
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 GENERAL = ""
 LENGTH = 8
 Digests = dict[str, str]
-"""By room hash; under GENERAL the digest for all rooms."""
+"""The digest for each room, by room hash; under GENERAL the digest for all rooms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ class Outdated:
 def digests_of(user_id: UserId, changes: Changes, ignored: Iterable[str]) -> Digests:
     """Return the digests of a user's changed push rules and ignored users."""
     own = changes.get("own", {})
-    general: list[Any] = [changes.get("defaults", {}), sorted(ignored)]
-    by_room: dict[str, list[Any]] = {}
+    general: list[object] = [changes.get("defaults", {}), sorted(ignored)]
+    by_room: dict[str, list[object]] = {}
     for kind, rules in sorted(own.items()):
         place = 0
         for rule in rules:
@@ -56,7 +56,7 @@ def digests_of(user_id: UserId, changes: Changes, ignored: Iterable[str]) -> Dig
 
 
 def outdated(before: Digests | None, now: Digests) -> Outdated:
-    """Return the rooms to count anew; none if it isn't known by which rules they were counted."""
+    """Return the rooms to count again; none if it isn't known by which rules they were counted."""
     if before is None:
         return Outdated()
     if before.get(GENERAL) != now.get(GENERAL):
@@ -79,6 +79,6 @@ def _room_of(kind: str, rule: Rule) -> str | None:
     return None
 
 
-def _digest(value: Any) -> str:
+def _digest(value: object) -> str:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]

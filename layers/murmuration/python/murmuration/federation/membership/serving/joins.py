@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_join
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.federation.inbound.auth_chains import authorising_ids
 from murmuration.federation.inbound.extremities import join_extremities
@@ -36,7 +36,7 @@ def send_join(
     origin: ServerName,
     room_id: RoomId,
     event_id: EventId,
-    pdu: Any,
+    pdu: object,
     *,
     omit_members: bool = False,
     gzip: bool = False,

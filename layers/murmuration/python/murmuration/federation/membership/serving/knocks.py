@@ -5,7 +5,7 @@ https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1send_knoc
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.federation.membership.serving.taking import take
 from murmuration.federation.membership.stripped import full_state
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import EventId, RoomId, ServerName
 
 
-def send_knock(origin: ServerName, room_id: RoomId, event_id: EventId, pdu: Any) -> KnockAnswer:
+def send_knock(origin: ServerName, room_id: RoomId, event_id: EventId, pdu: object) -> KnockAnswer:
     """Accept a knock. The answer has the state that describes the room to the user, as whole events.
 
     Raises NotFound, InvalidParam, Forbidden, LimitExceeded, Unavailable.

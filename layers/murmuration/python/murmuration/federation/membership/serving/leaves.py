@@ -5,7 +5,7 @@ https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_leav
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.federation.membership.serving.taking import take
 from murmuration.protocol.encoding.shapes import Answer
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import EventId, RoomId, ServerName
 
 
-def send_leave(origin: ServerName, room_id: RoomId, event_id: EventId, pdu: Any) -> Answer:
+def send_leave(origin: ServerName, room_id: RoomId, event_id: EventId, pdu: object) -> Answer:
     """Accept a leave. Raises NotFound, InvalidParam, Forbidden, LimitExceeded, Unavailable."""
     take(origin, room_id, event_id, pdu, "leave")
     return {}

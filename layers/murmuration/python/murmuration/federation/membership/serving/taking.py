@@ -7,7 +7,7 @@ again, with the same outcome. https://spec.matrix.org/v1.19/server-server-api/#j
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.federation.inbound.elsewhere import MissingEvents
 from murmuration.federation.inbound.receiving import receive
@@ -38,7 +38,7 @@ def take(
     origin: ServerName,
     room_id: RoomId,
     event_id: EventId,
-    pdu: Any,
+    pdu: object,
     membership: str,
     check_room: Callable[[Room], None] = lambda _: None,
 ) -> tuple[Room, Event]:
@@ -71,7 +71,7 @@ def take(
 
 
 def checked_event(
-    pdu: Any, version: RoomVersion, room_id: RoomId, event_id: EventId, membership: str
+    pdu: object, version: RoomVersion, room_id: RoomId, event_id: EventId, membership: str
 ) -> Event:
     """Return the membership event, checked to be of this room and membership. Raises InvalidParam."""
     try:

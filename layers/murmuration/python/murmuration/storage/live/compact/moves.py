@@ -62,7 +62,7 @@ def apply(row: Positions, text: str) -> Positions:
     return moved
 
 
-def _number(value: Any) -> int:
+def _number(value: object) -> int:
     """Return a number that can be stored. Raises ValueError."""
     if type(value) is not int or not -_LARGEST < value < _LARGEST:
         raise ValueError("no number")
