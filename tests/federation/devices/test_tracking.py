@@ -390,7 +390,9 @@ def test_who_comes_and_goes_is_asked_for_anew(
 def test_who_was_in_our_last_room_is_asked_for_anew(
     alice: Client, elsewhere: Elsewhere, room: Mirror, worker: Worker, fresh_user_id: Callable[[str], str]
 ) -> None:
-    """Bob's server tells us nothing while we share no room with him. So what was known may be wrong."""
+    """Bob's server doesn't tell us of changes while we share no room with him. So the known devices may be
+    wrong.
+    """
     carol = log_in(UserId(fresh_user_id("carol")), DeviceId("CAROL"))
     join(carol, room.room_id)
     elsewhere.log_in("PHONE")
@@ -427,7 +429,7 @@ DEVICES = st.sampled_from(["A", "B", "C"])
 @given(st.lists(st.tuples(DEVICES, st.booleans()), max_size=20), st.data())
 @settings(max_examples=60)
 def test_whatever_is_lost_is_noticed(changes: list[tuple[str, bool]], data: st.DataObject) -> None:
-    """Updates that arrive in order leave what the sender has; a gap is never taken for the whole."""
+    """Updates in order result in the sender's devices. A gap is always noticed."""
     bob = UserId("@bob:elsewhere.example")
     pairs = {name: KeyPair(name) for name in "ABC"}
     theirs: dict[str, Any] = {}
