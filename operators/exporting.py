@@ -93,11 +93,11 @@ def _write_keys(folder: Path) -> None:
 
 
 def _accounts(folder: Path) -> int:
-    """Write `accounts.jsonl`. Returns how many accounts there are."""
+    """Write `users.jsonl`. Returns how many accounts there are."""
     from murmuration.storage.users.accounts import scan_accounts
 
     count = 0
-    with _lines(folder / "accounts.jsonl") as write:
+    with _lines(folder / "users.jsonl") as write:
         for account in with_progress(scan_accounts(), "accounts"):
             write(_account(account))
             count += 1
@@ -223,7 +223,7 @@ def _fetch(content: Content, path: Path) -> bool:
 
 
 def _tables(folder: Path) -> int:
-    """Write the items of the tables that last, as DynamoDB imports them. Returns how many there are."""
+    """Write the items of the tables that last, in DynamoDB's own JSON. Returns how many there are."""
     from murmuration.storage.tables import TABLES
 
     count = 0

@@ -71,7 +71,7 @@ def _free_port() -> int:
 
 @pytest.fixture(scope="session")
 def dynamodb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a DynamoDB that lives as long as the test run."""
+    """Yield the URL of a DynamoDB that lives as long as the test run."""
     from local_cloud.database.dynoxide import find_binary, index_streams
 
     port = _free_port()
@@ -101,7 +101,7 @@ def _ring_nobody(call: Call, proceed: Proceed) -> Answer:
 
 @pytest.fixture(scope="session")
 def deployment(dynamodb_url: str) -> Iterator[None]:
-    """The environment of a deployed function, and its tables."""
+    """Yield the environment of a deployed function, and its tables."""
     from local_cloud import permissions
     from local_cloud.aws import patch as services
     from local_cloud.names import QUEUE_URLS

@@ -43,7 +43,7 @@ _RANDOM = re.compile(r"[A-Za-z0-9_+/=-]{10,}")
 
 
 def expectation(case: Case, world: World, clock: int, first: Outcome, second: Outcome) -> str:
-    """The text of the case's `*.expected.json`."""
+    """Return the text of the case's `*.expected.json`."""
     known = frozenset(world.names.values())
     expected: dict[str, Any] = {"about": case.about, "worlds": list(case.worlds), "clock": clock}
     if case.settings:
@@ -100,7 +100,7 @@ def _items(
 
 
 def _lost(table: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The attributes that an item had, and has no more."""
+    """Return the attributes that an item had, and has no more."""
     return sorted(before.keys() - now.keys()) if len(now) > len(key_names(table)) else []
 
 
@@ -115,7 +115,7 @@ def _reduced(table: str, item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _general(first: Any, second: Any, known: frozenset[str]) -> Any:
-    """What takes both values, and as little else as can be told."""
+    """Return what takes both values, and as little else as can be told."""
     match first, second:
         case dict(), dict() if first.keys() == second.keys():
             return {name: _general(first[name], second[name], known) for name in sorted(first)}
@@ -153,14 +153,14 @@ def _general_text(first: str, second: str, known: frozenset[str]) -> Any:
 
 
 def _has_new_id(text: str, known: frozenset[str]) -> bool:
-    """Whether an ID is in `text` that no world has: it hangs on how events are made."""
+    """Return whether an ID is in `text` that no world has: it hangs on how events are made."""
     return any(found not in known for found in _WITHIN.findall(text)) or any(
         re.match(SHAPES[name], text) for name in _IDS
     )
 
 
 def _ids_open(text: str, known: frozenset[str]) -> str:
-    """A regular expression for `text` with any IDs and digests in place of new ones."""
+    """Return a regular expression for `text` with any IDs and digests in place of new ones."""
     pattern, at = "", 0
     for found in _WITHIN.finditer(text):
         if found[0] not in known:
@@ -172,7 +172,7 @@ def _ids_open(text: str, known: frozenset[str]) -> str:
 
 
 def _parsed(first: str, second: str, known: frozenset[str]) -> Any:
-    """A string that is JSON, if it is: an event's is reduced to what its sender said."""
+    """Return a string that is JSON, if it is: an event's is reduced to what its sender said."""
     try:
         one, other = json.loads(first), json.loads(second)
     except ValueError:
@@ -194,7 +194,7 @@ def _named(text: str, names: Mapping[str, str]) -> str:
 
 
 def check_expectation(case: Case, outcome: Outcome) -> list[str]:
-    """Where an outcome isn't what the case says, a line each."""
+    """Return where an outcome isn't what the case says, a line each."""
     if outcome.status is None:
         return []
     status, _, errcode = case.expect.partition(" ")

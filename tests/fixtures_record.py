@@ -27,7 +27,7 @@ _worlds: dict[tuple[str, ...], World] = {}
 
 
 def world_of(names: Sequence[str]) -> World:
-    """The worlds of these names, read once."""
+    """Return the worlds of these names, read once."""
     key = tuple(names)
     if key not in _worlds:
         _worlds[key] = read_worlds(key, WORLDS_FOLDER)

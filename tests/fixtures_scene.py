@@ -20,13 +20,13 @@ PASSWORDS = {"alice": "wonderland", "bob": "builder", "carol": "christmas"}
 
 
 def key_pair(name: str, device_id: str | None = None) -> KeyPair:
-    """The key pair that is always the same for a name."""
+    """Return the key pair that is always the same for a name."""
     seed = name.encode().ljust(32, b".")[:32]
     return KeyPair(device_id, Ed25519PrivateKey.from_private_bytes(seed))
 
 
 def cross_signing(name: str) -> CrossSigning:
-    """A person's cross-signing keys."""
+    """Return a person's cross-signing keys."""
     purposes = ("master", "self_signing", "user_signing")
     return CrossSigning(f"@{name}:{SERVER_NAME}", *(key_pair(f"{name} {purpose}") for purpose in purposes))
 

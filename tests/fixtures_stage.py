@@ -24,7 +24,7 @@ SERVER_NAME = "example.org"
 
 @contextmanager
 def own_stage() -> Iterator[tuple[Stage, Path]]:
-    """A stage over a database of its own, and the database's file."""
+    """Yield a stage over a database of its own, and the database's file."""
     from replay.deployment import fixture_stage
 
     with tempfile.TemporaryDirectory() as folder, ExitStack() as cleanup:

@@ -47,7 +47,7 @@ def plot(about: str, *includes: str) -> Callable[[Act], Act]:
 
 
 def make(stage: Stage, chosen: Plot, folder: Path) -> str:
-    """The text of a world's file; those that it includes are read from `folder`."""
+    """Return the text of a world's file; those that it includes are read from `folder`."""
     before = read_worlds(chosen.includes, folder)
     stage.set(before)
     # Each world has milliseconds of its own: like rooms made by one person at one time would be one room.

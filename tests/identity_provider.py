@@ -26,7 +26,7 @@ class Provider:
     issuer: str
 
     def setting(self, provider_id: str = "canaille", **more: object) -> dict[str, object]:
-        """What a deployment says of it, less the secret."""
+        """Return what a deployment says of it, less the secret."""
         named = {"id": provider_id, "name": provider_id.capitalize(), "issuer": self.issuer}
         return {**named, "client_id": CLIENT_ID, **more}
 

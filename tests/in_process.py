@@ -49,7 +49,9 @@ def _routes() -> Routes:
 
 
 def _find(method: str, path: str) -> tuple[Function, str, dict[str, str]]:
-    """The function that serves a request, the path of its route, its path parameters. Raises LookupError."""
+    """Return the function that serves a request, the path of its route, its path parameters. Raises
+    LookupError.
+    """
     match = _routes().match(path, method)
     if match is None or match.function is None:
         raise LookupError(f"no function serves {method} {path}")
@@ -130,14 +132,16 @@ class Client:
 
 
 def _of_http_api(event: dict[str, Any], uri: str) -> dict[str, Any]:
-    """The event as an HTTP API makes it: with decoded parameters, and the URI in CloudFront's header."""
+    """Return the event as an HTTP API makes it: with decoded parameters, and the URI in
+    CloudFront's header.
+    """
     parameters = {name: unquote(value) for name, value in (event["pathParameters"] or {}).items()}
     headers = {name.lower(): value for name, value in event["headers"].items()} | {URI_HEADER: uri}
     return {**event, "version": "1.0", "pathParameters": parameters or None, "headers": headers}
 
 
 def _stored(method: str, location: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """The response of the bucket to a signed path."""
+    """Return the bucket's response to a signed path."""
     path, _, query = location.partition("?")
     get_object = cast(Any, _Bucket())
     return Answers(get_object, settings().media_bucket).serve(

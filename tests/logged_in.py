@@ -10,7 +10,7 @@ from tests.in_process import Client
 
 
 def log_in(user_id: UserId, device_id: str = "DEVICE", *, display_name: str | None = None) -> Client:
-    """A client of `user_id`, whose account and device come to be if they aren't there."""
+    """Return a client of `user_id`, whose account and device come to be if they aren't there."""
     secret = tokens.new_secret()
     device = {
         **accounts.device_key(user_id, DeviceId(device_id)),

@@ -28,7 +28,7 @@ def read() -> frozenset[str]:
 
 
 def is_slow(node_id: str, slow: frozenset[str]) -> bool:
-    """Whether a test is in the list, by pytest's name of it."""
+    """Return whether a test is in the list, by pytest's name of it."""
     path, _, rest = node_id.partition("::")
     function = f"{path}::{rest.partition('[')[0].partition('@')[0]}"
     return path in slow or function in slow

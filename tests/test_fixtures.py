@@ -29,7 +29,7 @@ RECORD = "python -m tests.fixtures_record"
 
 @cache
 def fixtures() -> list[Fixture]:
-    """All fixtures, those of one world together."""
+    """Return all fixtures, those of one world together."""
     return sorted((read_fixture(path) for path in event_paths(ROOT)), key=lambda found: found.worlds)
 
 
@@ -66,7 +66,7 @@ def test_fixture(fixture: Fixture, stage: Stage) -> None:
 
 
 def exchange(event: Any, outcome: Outcome) -> openapi.Exchange:
-    """A replayed request and its answer, to be held to the specification."""
+    """Return a replayed request and its answer, to be held to the specification."""
     return openapi.Exchange(
         event["httpMethod"],
         f"{event['path']}?{urlencode(event.get('multiValueQueryStringParameters') or {}, doseq=True)}",

@@ -244,7 +244,9 @@ def domain_imports() -> dict[str, dict[str, list[str]]]:
 
 
 def circles(graph: dict[str, dict[str, list[str]]]) -> list[list[str]]:
-    """The imports that lie on a circle, domain by domain: each is between two that reach each other."""
+    """Return the imports that lie on a circle, domain by domain: each is between two that reach
+    each other.
+    """
 
     @cache
     def reached(domain: str) -> frozenset[str]:
@@ -399,7 +401,7 @@ ENDS_IN_S = {"Pass", "Process", "Address"}
 
 
 def begins_with_a_verb(docstring: str) -> bool:
-    """Whether a docstring begins with an imperative: "Return the room", not "The room"."""
+    """Return whether a docstring begins with an imperative: "Return the room", not "The room"."""
     word = re.split(r"[\s,.:;]", docstring, maxsplit=1)[0]
     third_person = word.endswith("s") and word not in ENDS_IN_S
     return word.isalpha() and word not in NO_VERBS and not third_person

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 COLLECTED_AFTER = 20_000
-"""After how many new objects Python looks for those that only refer to each other. Its own default is 700."""
+"""After how many new objects Python's garbage collector runs. Its default is 700."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,9 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const="on",
         choices=("on", "off"),
         default=os.environ.get("MURMURATION_ALLOW_LOOPBACK", "off"),
-        help="let other servers be on this machine, for trials (off)",
+        help="allow other servers on this machine, for trials (off)",
     )
-    option("chaos", "none", "how to upset deliveries to workers (none)", ("none", "twice", "pieces"))
+    option(
+        "chaos",
+        "none",
+        "how deliveries to workers are disturbed, for tests (none)",
+        ("none", "twice", "pieces"),
+    )
     option("meter", "off", "whether to count what AWS would bill, for `murmuration cost`", ("on", "off"))
     option("log", "warning", "what to log (warning)", ("debug", "info", "warning", "error"))
 
@@ -142,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _spare_collections() -> None:
-    """Keep Python from looking through hundreds of functions again and again for what is in use no more."""
+    """Keep Python's garbage collector from searching hundreds of functions again and again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECTED_AFTER)

@@ -28,7 +28,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The time as the accounts' code sees it."""
+    """Return the time as the accounts' code sees it."""
     from murmuration.clock import now_ms
 
     clock = Clock(now_ms())
@@ -91,7 +91,7 @@ def address(fresh_name: Callable[..., str]) -> Callable[[], str]:
 
 @pytest.fixture(scope="session")
 def provider() -> Iterator[Provider]:
-    """An identity provider, which sends browsers back to `example.org`."""
+    """Yield an identity provider, which sends browsers back to `example.org`."""
     from murmuration.accounts.sso.login import CALLBACK
 
     with identity_provider(f"https://example.org{CALLBACK}") as found:
@@ -173,7 +173,7 @@ def log_in() -> Callable[..., Client]:
 
 
 def password_auth(user: Client, password: str = PASSWORD, session: str | None = None) -> dict[str, Any]:
-    """The `auth` of a password stage."""
+    """Return the `auth` of a password stage."""
     auth: dict[str, Any] = {
         "type": "m.login.password",
         "identifier": {"type": "m.id.user", "user": user.user_id},

@@ -8,7 +8,7 @@ from unittest import mock
 
 from murmuration.identity import patience, turns
 from murmuration.protocol.errors import Refusal
-from murmuration.protocol.identifiers import RoomId, ServerName, UserId
+from murmuration.protocol.identifiers import RoomId, ServerName
 from murmuration.transport.errors import TimedOut
 from tests.accounts.limits_of_servers import by_server, called
 from tests.in_process import Answer, Client, segment
@@ -101,7 +101,7 @@ def work_long(stage: Any) -> Answer:
 
 
 def join_long(stage: Any) -> Answer:
-    turn = turns.Turn(UserId(stage.alice.user_id))
+    turn = turns.Turn(stage.alice.user_id)
     with mock.patch.object(turns.Turn, "quick_s", -1), patience.bounded(turn):
         return called(patience.go_on)
 

@@ -47,7 +47,7 @@ def user(make: Callable[[], Client]) -> Client:
 
 @pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Each password that was compared with a hash."""
+    """Return each password that was compared with a hash."""
     seen: list[str] = []
     matches = passwords.matches
 

@@ -25,7 +25,7 @@ HELD_S = 7.5
 
 
 def attack_answers(cloud: LocalCloud, *, events: int) -> list[Figure]:
-    """A room with large state, for whoever syncs or reads it.
+    """Return a room with large state, for whoever syncs or reads it.
 
     It is made while nothing is limited: a patient attacker gets around limits. Then limits are on.
     """
@@ -111,7 +111,7 @@ def attack_functions(cloud: LocalCloud, *, requests: int) -> list[Figure]:
 
 
 def held(requests: int, send: Callable[[], Answer]) -> int:
-    """How many of so many requests at once are answered late."""
+    """Return how many of so many requests at once are answered late."""
 
     def is_late(_: int) -> bool:
         started = time.monotonic()

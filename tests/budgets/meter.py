@@ -58,7 +58,7 @@ class Spent:
 
 
 def serial(requests: Iterable[Request]) -> int:
-    """How many of the requests went out one after the other: the most of which no two overlap."""
+    """Return how many of the requests went out one after the other: the most of which no two overlap."""
     count, last = 0, float("-inf")
     for request in sorted(requests, key=lambda request: request.end):
         if request.start >= last:
@@ -113,7 +113,7 @@ class Meter:
 
 
 def _whole_item(call: Call, proceed: Proceed) -> float:
-    """The price of a GetItem's item without its projection."""
+    """Return the price of a GetItem's item without its projection."""
     unused = ("ProjectionExpression", "ExpressionAttributeNames")
     parameters = {name: value for name, value in call.parameters.items() if name not in unused}
     return float(proceed(replace(call, parameters=parameters))["ConsumedCapacity"]["CapacityUnits"])

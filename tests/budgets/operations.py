@@ -48,7 +48,7 @@ class Budget:
     measure: Callable[[MakeClient], Spent]
 
     def excess(self, spent: Spent) -> list[str]:
-        """Where the bounds are exceeded."""
+        """Return where the bounds are exceeded."""
         bounds = {
             "round trips": (spent.round_trips, self.round_trips),
             "read units": (spent.read_units, self.read_units),
@@ -62,7 +62,7 @@ class Budget:
 
 
 def counted(client: Client, method: str, path: str, body: Any = None, **query: Any) -> Spent:
-    """What one request spends."""
+    """Return what one request spends."""
     with Meter() as meter:
         answer = client.request(method, path, body, **query)
     assert answer.status == 200, answer.body
@@ -91,7 +91,7 @@ def people(make_client: MakeClient, *names: str) -> list[Client]:
 
 
 def create(client: Client, **body: Any) -> str:
-    """A new room; its ID as a path has it."""
+    """Return a new room; its ID as a path has it."""
     return segment(ok(client, "POST", f"{V3}/createRoom", body)["room_id"])
 
 
@@ -163,27 +163,29 @@ def one_room_moved(make_client: MakeClient) -> tuple[Client, str]:
 
 
 def wake(make_client: MakeClient) -> Spent:
-    """All that a message costs a parked client: the request that it is called for brings news and a mark."""
+    """Return all that a message costs a parked client: the request that it is called for brings
+    news and a mark.
+    """
     alice, since = rung(make_client)
     forget()
     return of_wake(alice, since)
 
 
 def wake_warm(make_client: MakeClient) -> Spent:
-    """The same by a process that knows the state of the room."""
+    """Return the same by a process that knows the state of the room."""
     alice, since = rung(make_client)
     return of_wake(alice, since)
 
 
 def wake_for_everything(make_client: MakeClient) -> Spent:
-    """The same where more than a room's news rang: its client has to look at all that there is."""
+    """Return the same where more than a room's news rang: its client has to look at all that there is."""
     alice, since = rung(make_client, more=True)
     forget()
     return of_wake(alice, since)
 
 
 def wake_now_and_then(make_client: MakeClient) -> Spent:
-    """The same where it is time again to look at what rings nobody."""
+    """Return the same where it is time again to look at what rings nobody."""
     alice, since = rung(make_client)
     forget()
     with mock.patch.object(narrow_look, "EVERYTHING_S", 0):
@@ -208,14 +210,14 @@ def rung(make_client: MakeClient, *, more: bool = False) -> tuple[Client, str]:
 
 
 def newest_entries(room_id: RoomId) -> list[Any]:
-    """What the Streams worker gets of a room's newest event."""
+    """Return what the Streams worker gets of a room's newest event."""
     head = room_items.read_head(room_id)
     assert head is not None
     return [dynamodb.get("room-log", {"room_id": room_id, "ordinal": head.ordinal})]
 
 
 def of_wake(client: Client, since: str) -> Spent:
-    """What the request of a client spends that was called."""
+    """Return what the request of a client spends that was called."""
     with Meter() as meter:
         answer = client.request("GET", f"{V3}/sync", since=since, timeout=30_000)
     assert answer.json["rooms"]["join"], "there is news"
@@ -265,7 +267,9 @@ def sliding_one_room_moved(make_client: MakeClient) -> Spent:
 
 
 def sliding_wake(make_client: MakeClient) -> Spent:
-    """All that a message costs a parked app's list of rooms: one request, which brings news and a mark."""
+    """Return all that a message costs a parked app's list of rooms: one request, which brings news
+    and a mark.
+    """
     alice, bob = people(make_client, "alice", "bob")
     rooms = [create(alice, preset="public_chat", name=f"Room {number}") for number in range(SLIDING_ROOMS)]
     ok(bob, "POST", f"{V3}/rooms/{rooms[0]}/join", {})
@@ -278,7 +282,7 @@ def sliding_wake(make_client: MakeClient) -> Spent:
 
 
 def sliding_wake_for_nothing(make_client: MakeClient) -> Spent:
-    """What the same message costs its connection for encryption."""
+    """Return what the same message costs its connection for encryption."""
     alice, bob = people(make_client, "alice", "bob")
     rooms = [create(alice, preset="public_chat", name=f"Room {number}") for number in range(SLIDING_ROOMS)]
     ok(bob, "POST", f"{V3}/rooms/{rooms[0]}/join", {})
@@ -301,7 +305,7 @@ def _waits_again(client: Client, body: Any, pos: str, *, has_rooms: bool) -> Spe
 
 
 def sliding_renewal(make_client: MakeClient) -> Spent:
-    """What it costs to be parked anew after a mark has ended."""
+    """Return what it costs to be parked anew after a mark has ended."""
     (alice,) = people(make_client, "alice")
     for number in range(SLIDING_ROOMS):
         create(alice, name=f"Room {number}")
@@ -366,7 +370,7 @@ def come_online(make_client: MakeClient) -> Spent:
 
 
 def tell_of_presence(make_client: MakeClient) -> Spent:
-    """What the Streams worker does when somebody comes whom others in ten rooms are waiting to see."""
+    """Return what the Streams worker does when somebody comes whom others in ten rooms are waiting to see."""
     alice, bob = people(make_client, "alice", "bob")
     for number in range(PRESENCE_ROOMS):
         room = create(alice, preset="public_chat", name=f"Room {number}")

@@ -27,7 +27,7 @@ ENCRYPTED = {
 
 
 def size(value: Any) -> int:
-    """The bytes of an attribute value, as DynamoDB counts them."""
+    """Return the bytes of an attribute value, as DynamoDB counts them."""
     ((kind, stored),) = value.items()
     match kind:
         case "S":

@@ -42,7 +42,7 @@ PUSHER = {
 
 
 def pusher() -> dict[str, object]:
-    """A pusher that no other has the key of."""
+    """Return a pusher that no other has the key of."""
     return {**PUSHER, "pushkey": f"key {next(_numbers)}"}
 
 
@@ -69,7 +69,7 @@ def list_notifications(make_client: MakeClient) -> Spent:
 
 
 def evaluate_rules(make_client: MakeClient) -> Spent:
-    """What push adds to the Streams worker for a message, where one member has a pusher."""
+    """Return what push adds to the Streams worker for a message, where one member has a pusher."""
     alice, bob, room = pair(make_client)
     ok(alice, "POST", f"{V3}/pushers/set", pusher())
     items = newest(bob, RoomId(room))
@@ -81,7 +81,7 @@ def evaluate_rules(make_client: MakeClient) -> Spent:
 
 
 def call_gateway(make_client: MakeClient) -> Spent:
-    """What the worker spends that calls a gateway which answers."""
+    """Return what the worker spends that calls a gateway which answers."""
     alice, bob, room = pair(make_client)
     ok(alice, "POST", f"{V3}/pushers/set", pusher())
     items = newest(bob, RoomId(room))
@@ -105,7 +105,7 @@ def pair(make_client: MakeClient) -> tuple[Client, Client, str]:
 
 
 def newest(sender: Client, room: RoomId) -> list[dict[str, object]]:
-    """The stream record of a message that is sent now."""
+    """Return the stream record of a message that is sent now."""
     event_id = ok(sender, "PUT", send_path(room), MESSAGE)["event_id"]
     place = event_places.locate([event_id], room)[event_id]
     item = dynamodb.get("room-log", {"room_id": place["room_id"], "ordinal": place["ordinal"]})
@@ -168,7 +168,7 @@ def list_delayed(make_client: MakeClient) -> Spent:
 
 
 def send_delayed(make_client: MakeClient) -> Spent:
-    """What the worker does when the time has come."""
+    """Return what the worker does when the time has come."""
     alice, room = in_a_room(make_client)
     delay_id = ok(alice, "PUT", send_path(room), LEAVE, **{"org.matrix.msc4140.delay": 1})["delay_id"]
     message = {"delay_id": delay_id, "user_id": alice.user_id, "device_id": alice.device_id}

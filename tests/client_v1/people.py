@@ -11,7 +11,7 @@ V1 = "/_matrix/client/api/v1"
 
 
 def room(room_id: str, *rest: str) -> str:
-    """The path of something in a room."""
+    """Return the path of something in a room."""
     return "/".join([f"{V1}/rooms/{segment(room_id)}", *(segment(part) for part in rest)])
 
 

@@ -134,7 +134,7 @@ def test_closed_registration(configure: Configure) -> None:
 
 
 def come_back(uri: str, who: str = "alice") -> Answer:
-    """What the redirect URI answers the client, whose browser visits it with the code."""
+    """Return what the redirect URI answers the client, whose browser visits it with the code."""
     return Browser().visit(Browser(who).authorise(uri))
 
 

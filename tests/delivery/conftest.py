@@ -22,7 +22,7 @@ from murmuration.settings import settings
 
 
 def invoke(handler: Any, event: Any) -> Any:
-    """What a function answers, allowed what its role allows."""
+    """Return what a function answers, allowed what its role allows."""
     with acting_for(module_of(handler)):
         return handler(event)
 

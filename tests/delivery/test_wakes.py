@@ -50,7 +50,7 @@ def tell_of_stream(stream: str) -> None:
 
 
 def rings(sqs: Sqs, wait: listeners.Wait) -> tuple[int, int]:
-    """How many rings are in a wait's queue, and how many come there later."""
+    """Return how many rings are in a wait's queue, and how many come there later."""
     there, _, later = sqs.queue(wait.queue.rpartition("/")[2]).counts()
     return there, later
 

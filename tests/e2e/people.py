@@ -38,7 +38,7 @@ class Person(nio.AsyncClient):  # type: ignore[misc]
         openapi.check(exchange)
 
     async def json(self, method: str, path: str, body: Any = None) -> Any:
-        """The JSON of a request that the library has no method for, which must succeed."""
+        """Return the JSON of a request that the library has no method for, which must succeed."""
         data = None if body is None else nio.Api.to_json(body)
         headers = {"Authorization": f"Bearer {self.access_token}", "Content-Type": "application/json"}
         response = await self.send(method, f"/_matrix/client/v3{path}", data, headers)
@@ -58,7 +58,7 @@ class Person(nio.AsyncClient):  # type: ignore[misc]
 
 
 async def _collect(data: Any) -> bytes | None:
-    """A request's body, whatever the library streams it from."""
+    """Return a request's body, whatever the library streams it from."""
     if data is None or isinstance(data, bytes):
         return data
     if isinstance(data, str):
@@ -67,7 +67,7 @@ async def _collect(data: Any) -> bytes | None:
 
 
 def ok(response: Any, kind: type[Answer] | None = None) -> Any:
-    """A response that must not be an error."""
+    """Return a response that must not be an error."""
     assert not isinstance(response, responses.ErrorResponse), response
     assert kind is None or isinstance(response, kind), response
     return response
@@ -121,7 +121,7 @@ class Events:
         return [event.body for event in self.timeline if isinstance(event, nio.RoomMessageText)]
 
     def of(self, kind: type[Answer]) -> list[Any]:
-        """The events of one kind, wherever they came."""
+        """Return the events of one kind, wherever they came."""
         return [
             event for event in (*self.timeline, *self.ephemeral, *self.to_device) if isinstance(event, kind)
         ]

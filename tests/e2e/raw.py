@@ -65,7 +65,7 @@ class Raw:
         return Answer(response.status, found, response.read())
 
     def json(self, method: str, uri: str, body: Any = None) -> Any:
-        """The JSON of a request that must succeed, and keep the specification's schemas."""
+        """Return the JSON of a request that must succeed, and keep the specification's schemas."""
         sent = b"" if method == "GET" else json.dumps({} if body is None else body).encode()
         answer = self.request(method, uri, sent)
         assert answer.status == 200, (method, uri[:100], answer)
@@ -73,7 +73,7 @@ class Raw:
         return answer.json
 
     def again(self) -> Raw:
-        """The same user on another connection, which another thread may use."""
+        """Return the same user on another connection, which another thread may use."""
         return Raw(self.cloud, self.token, self.user_id, self.device_id)
 
     def close(self) -> None:
@@ -92,7 +92,7 @@ class Raw:
         return str(self.json("POST", f"{V3}/createRoom", body)["room_id"])
 
     def history(self, room_id: str) -> list[dict[str, Any]]:
-        """The messages of a room from its beginning, read by the page."""
+        """Return the messages of a room from its beginning, read by the page."""
         events: list[dict[str, Any]] = []
         start = ""
         while True:
@@ -104,7 +104,7 @@ class Raw:
 
 
 def register(cloud: LocalCloud, name: str) -> Raw:
-    """A new user, logged in."""
+    """Return a new user, logged in."""
     body = {"username": name, "password": PASSWORD, "auth": {"type": "m.login.dummy"}}
     found = Raw(cloud).json("POST", f"{V3}/register", body)
     return Raw(cloud, found["access_token"], found["user_id"], found["device_id"])

@@ -53,7 +53,7 @@ class Stage:
         return register(self.cloud, f"newcomer-{next(_numbers)}")
 
     def all_see(self, found: Found, *, live: bool | None = None) -> list[Event]:
-        """The event as each reader shows it; by those alone that are `live`, or aren't."""
+        """Return the event as each reader shows it; by those alone that are `live`, or aren't."""
         readers = [reader for reader in self.readers if live in (None, reader.live)]
         return [reader.see(self.room_id, found) for reader in readers]
 

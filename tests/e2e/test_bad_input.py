@@ -61,7 +61,7 @@ class World:
     names: dict[str, str]
 
     def path(self, function: Function, **replaced: str) -> str:
-        """A path to a function that names real things, except for the parameters `replaced` (raw)."""
+        """Return a path to a function that names real things, except for the parameters `replaced` (raw)."""
         assert isinstance(function.route, Http)
         names = {"version": (*function.route.versions, "v3")[0], **self.names}
         path = function.route.path
@@ -117,7 +117,9 @@ def strangers(world: World) -> list[World]:
 
 @pytest.fixture
 def stranger(world: World, strangers: list[World]) -> World:
-    """The world as somebody sees it who may lose their account, or join many rooms, in the course of it."""
+    """Return the world as somebody sees it who may lose their account, or join many rooms, in the
+    course of it.
+    """
     if strangers:
         rooms = strangers[-1].user.request("GET", f"{V3}/joined_rooms")
         if rooms.status == 200 and len(rooms.json["joined_rooms"]) < 5:
@@ -217,7 +219,7 @@ def broken(schema: Any, values: tuple[Any, ...]) -> Iterator[Any]:
 
 
 def example(schema: Any) -> Any:
-    """A value of a schema's type, with what it requires."""
+    """Return a value of a schema's type, with what it requires."""
     match schema.get("type"):
         case "object":
             properties = schema.get("properties", {})
@@ -246,7 +248,7 @@ def test_tokens(world: World, function: Function) -> None:
 
 
 def cut(token: str) -> str:
-    """A token that ends otherwise."""
+    """Return a token that ends otherwise."""
     return token[:-1] + ("a" if token[-1] != "a" else "b")
 
 

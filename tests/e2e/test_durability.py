@@ -23,7 +23,7 @@ EACH = 6
 
 @pytest.fixture
 def party(shared_cloud: LocalCloud) -> Iterator[tuple[str, list[Raw]]]:
-    """A room with sixteen people in it."""
+    """Yield a room with sixteen people in it."""
     people = [register(shared_cloud, f"party-{number}") for number in range(SENDERS)]
     room_id = people[0].create_room(preset="public_chat")
     for guest in people[1:]:
@@ -53,7 +53,7 @@ def test_sixteen_senders_at_once_all_succeed(party: tuple[str, list[Raw]]) -> No
 
 
 def told_of(client: Raw, room_id: str, since: str) -> list[str]:
-    """The event IDs of all messages that come to a client by sync after `since`, gaps filled."""
+    """Return the event IDs of all messages that come to a client by sync after `since`, gaps filled."""
     found: list[str] = []
     answer = client.json("GET", f"{V3}/sync?since={segment(since)}")
     while "rooms" in answer:

@@ -52,7 +52,7 @@ async def whisper(cloud, folder):
 
 
 def in_touch(client: Person, room_id: str, other: Person) -> bool:
-    """Whether a client knows the room to be encrypted and the other one to be in it."""
+    """Return whether a client knows the room to be encrypted and the other one to be in it."""
     room = client.rooms.get(room_id)
     return room is not None and room.encrypted and other.user_id in room.users
 

@@ -54,7 +54,7 @@ class Site:
             binding.add(user_id, "email", address, validated_ms=1)
 
     def mail_to(self, address: str) -> str:
-        """The text of the newest mail to an address."""
+        """Return the text of the newest mail to an address."""
         for path in sorted((self.folder / "mail").glob("*.eml"), reverse=True):
             mail = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
             body = mail.get_body(("plain",)) if mail["To"] == address else None
@@ -74,7 +74,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def careful_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A site that lets nobody in without two stages, whichever comes first."""
+    """Yield a site that lets nobody in without two stages, whichever comes first."""
     flows = "m.login.password,m.login.oauth2 m.login.oauth2,m.login.password"
     yield from _serve(tmp_path_factory.mktemp("careful"), {"login-flows": flows})
 

@@ -22,7 +22,7 @@ def put(person: Raw, state: str, message: str) -> None:
 
 
 def of(body: Any, person: Raw) -> Any:
-    """What an answer says of somebody's presence, if anything."""
+    """Return what an answer says of somebody's presence, if anything."""
     events = body.get("presence", {}).get("events", [])
     return next((event["content"] for event in events if event["sender"] == person.user_id), {})
 

@@ -27,7 +27,7 @@ def alice(limited: LocalCloud) -> Raw:
 
 
 def until_limited(user: Raw, method: str, uris: Iterator[str], body: bytes) -> tuple[int, Answer]:
-    """How many requests were answered before one was refused for being too many, and that refusal."""
+    """Return how many requests were answered before one was refused for being too many, and that refusal."""
     for number in range(MANY):
         uri = next(uris)
         answer = user.request(method, uri, body)

@@ -44,7 +44,7 @@ class App:
         return f"{PATH}?{urlencode({name: value for name, value in query.items() if value is not None})}"
 
     def ask(self, conn_id: str, timeout: int | None = None) -> Answer:
-        """An answer; where it says only to wait on, or to come and look, the one after it."""
+        """Return an answer; where it says only to wait on, or to come and look, the one after it."""
         while True:
             uri, body = self.uri(conn_id, timeout), json.dumps(self.body(conn_id)).encode()
             answer = self.person.again().request("POST", uri, body)
@@ -64,7 +64,7 @@ class App:
         return answer.json
 
     def now(self, conn_id: str) -> Any:
-        """An answer at once."""
+        """Return an answer at once."""
         return self.take(conn_id, self.ask(conn_id))
 
     def poll(self, conn_id: str) -> Future[Answer]:
@@ -92,7 +92,7 @@ class App:
 
 
 def is_quiet(answer: Any) -> bool:
-    """Whether an answer with a mark or a call brings nothing."""
+    """Return whether an answer with a mark or a call brings nothing."""
     parts = answer["extensions"]
     told = parts.keys() - {"to_device", "e2ee"} or parts.get("to_device", {}).get("events")
     told = told or parts.get("e2ee", {}).get("device_lists") or answer["rooms"]
@@ -222,7 +222,7 @@ def _is_called(app: App, bob: Raw, room_id: str) -> None:
 
 
 def _call_of(answer: Any, room_id: str) -> Any:
-    """What an answer says of a call in the room last; None if nothing."""
+    """Return what an answer says of a call in the room last; None if nothing."""
     timeline = answer["rooms"].get(room_id, {}).get("timeline", [])
     calls = [event["content"] for event in timeline if event["type"] == "org.matrix.msc3401.call.member"]
     return calls[-1] if calls else None

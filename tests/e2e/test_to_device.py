@@ -50,7 +50,7 @@ def _send_at_once(cloud: LocalCloud, alice: Raw, bob: Raw, trial: int) -> None:
 
 
 def _read_all(bob: Raw, since: str) -> tuple[list[int], str]:
-    """The numbers of the messages that wait, and the token behind them."""
+    """Return the numbers of the messages that wait, and the token behind them."""
     numbers: list[int] = []
     while True:
         answer = bob.json("GET", f"{V3}/sync?since={since}&timeout=0")

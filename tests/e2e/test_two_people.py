@@ -17,7 +17,7 @@ PNG_SIZE = (640, 480)
 
 
 def picture() -> bytes:
-    """A PNG with something on it."""
+    """Return a PNG with something on it."""
     image = Image.linear_gradient("L").resize(PNG_SIZE).convert("RGB")
     buffer = io.BytesIO()
     image.save(buffer, "PNG")

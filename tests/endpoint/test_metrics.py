@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("deployment")
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[], list[Any]]:
-    """The lines of metrics that were written."""
+    """Return the lines of metrics that were written."""
     monkeypatch.setenv("MURMURATION_METRICS", "on")
     settings.cache_clear()
 

@@ -18,7 +18,7 @@ from murmuration.settings import settings
 
 
 def event(*numbers: int) -> dict[str, Any]:
-    """A batch of new items {n}, whose sequence numbers are these."""
+    """Return a batch of new items {n}, whose sequence numbers are these."""
     return {
         "Records": [
             {

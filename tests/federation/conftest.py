@@ -70,7 +70,7 @@ def network(deployment: None, authority: Authority, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def fresh_name() -> str:
-    """A server name that no other test of the run uses."""
+    """Return a server name that no other test of the run uses."""
     return f"server-{os.getpid()}-{next(_numbers)}.example"
 
 

@@ -134,7 +134,7 @@ class Network:
         self._real = socket.getaddrinfo
 
     def serve(self, handler: Handler, *names: str) -> TlsServer:
-        """A server with a certificate for these names."""
+        """Return a server with a certificate for these names."""
         server = TlsServer(self.authority, names, handler)
         self._servers.append(server)
         return server

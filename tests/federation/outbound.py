@@ -136,7 +136,7 @@ class Workers:
 
 
 def room_with(alice: Client, *servers: str, **body: Any) -> Mirror:
-    """A public room of Alice's in which each of the servers has a user."""
+    """Return a public room of Alice's in which each of the servers has a user."""
     room_id = RoomId(create_room(alice, preset="public_chat", **body))
     mirror = Mirror(room_id)
     for server in servers:
@@ -146,7 +146,7 @@ def room_with(alice: Client, *servers: str, **body: Any) -> Mirror:
 
 
 def room_of(alice: Client, workers: Workers, *peers: Peer, **body: Any) -> Mirror:
-    """A room with these servers, all of whose events so far were sent."""
+    """Return a room with these servers, all of whose events so far were sent."""
     mirror = room_with(alice, *(peer.name for peer in peers), **body)
     workers.skip(mirror.room_id)
     return mirror

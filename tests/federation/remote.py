@@ -48,7 +48,7 @@ class Remote:
 
 
 def notary_of(documents: list[dict[str, Any]]) -> Any:
-    """What answers as a notary with these documents; the requests' bodies are noted in `asked`."""
+    """Return what answers as a notary with these documents; the requests' bodies are noted in `asked`."""
     asked: list[Any] = []
 
     def answer(received: Received) -> Reply:

@@ -24,7 +24,7 @@ UNSIGNABLE: tuple[Any, ...] = ("\ud800", {"\ud800": 1})
 
 
 def paths(value: Any, prefix: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The ways to all parts of a value, itself left out."""
+    """Yield the ways to all parts of a value, itself left out."""
     children: Any = ()
     if isinstance(value, dict):
         children = value.items()
@@ -36,7 +36,7 @@ def paths(value: Any, prefix: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 
 
 def spoilt(value: Any, *more: Any, most: int | None = None) -> Iterator[Any]:
-    """The value with each of its parts missing, then each of `ODD`, and of `more`.
+    """Yield the value with each of its parts missing, then each of `ODD`, and of `more`.
 
     With `most` about so many of these, from all over the value.
     """
@@ -55,7 +55,7 @@ def spoilt(value: Any, *more: Any, most: int | None = None) -> Iterator[Any]:
 
 
 def renamed(value: Any, *, most: int | None = None) -> Iterator[Any]:
-    """The value with each name in its objects, which may be an ID, as each string of `ODD`."""
+    """Yield the value with each name in its objects, which may be an ID, as each string of `ODD`."""
     names = [odd for odd in ODD if isinstance(odd, str)]
     changes = [(way, name) for way in paths(value) if isinstance(way[-1], str) for name in names]
     step = 1 + len(changes) // most if most else 1

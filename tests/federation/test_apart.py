@@ -35,7 +35,7 @@ def shared_room(alice: User, bob: User, version: str, **body: object) -> str:
 
 
 def history(user: User, room_id: str) -> list[str]:
-    """What was said, each event once."""
+    """Return what was said, each event once."""
     events = []
     query = ""
     while True:

@@ -154,7 +154,7 @@ def test_a_server_that_sends_a_byte_now_and_then(network: Network, fresh_name: S
 
 
 def fail(network: Network, name: ServerName, **options: Any) -> int:
-    """How many connections a request takes that must fail."""
+    """Return how many connections a request takes that must fail."""
     down = network.serve(lambda _: Reply({}, 503), name)
     network.at(name, 8448, down)
     with pytest.raises(Unreachable):

@@ -30,7 +30,7 @@ def now() -> int:
 
 @pytest.fixture
 def remote(network: Network, fresh_name: ServerName) -> Remote:
-    """A server with a current key `r1` and a former one."""
+    """Return a server with a current key `r1` and a former one."""
     made = Remote(fresh_name, old=[VerifyKey(FORMER.key_id, FORMER.public_key, expired_ts=1000)])
     made.serve(network)
     return made
@@ -98,7 +98,7 @@ def test_an_old_key_is_never_forgotten(remote: Remote, moving_clock: Clock) -> N
 
 
 def wrong_documents(remote: Remote) -> dict[str, Any]:
-    """What a key server may send that isn't the server's word."""
+    """Return what a key server may send that isn't the server's word."""
     good = remote.document()
     other = SigningKey(b"e" * 32, "r1")
     unsigned = {name: value for name, value in good.items() if name != "signatures"}

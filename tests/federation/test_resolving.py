@@ -240,7 +240,7 @@ def test_how_long_a_delegation_counts(headers: dict[str, str], seconds: int) -> 
 
 
 def _host(network: Network, name: str, answers: list[Reply]) -> TlsServer:
-    """A host that gives one answer after the other, the last one again and again."""
+    """Return a host that gives one answer after the other, the last one again and again."""
     host = network.serve(lambda _: answers.pop(0) if len(answers) > 1 else answers[0], name)
     network.at(name, 443, host)
     return host

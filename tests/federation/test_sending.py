@@ -28,7 +28,7 @@ HOUR = 3600
 
 
 def is_behind(peer: Peer) -> bool:
-    """Whether anything is kept of the server beside its health."""
+    """Return whether anything is kept of the server beside its health."""
     found = backlogs.read(ServerName(peer.name)) is not None
     assert (
         found

@@ -39,7 +39,9 @@ class Story:
         self.calm = False
 
     def answer(self, server: str, txn_id: str, content: dict[str, Any], **_: Any) -> Outcome:
-        """A transaction must not go out while another isn't confirmed; a lost answer counts as a failure."""
+        """Return a transaction must not go out while another isn't confirmed; a lost answer counts
+        as a failure.
+        """
         assert self.unconfirmed.get(server, txn_id) == txn_id
         lot = 1.0 if self.calm else self.chance.random()
         if lot < 0.25:

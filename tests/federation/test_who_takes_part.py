@@ -132,7 +132,9 @@ EDUS_ABOUT_USERS = frozenset(
 
 
 def called_by_servers() -> dict[str, str]:
-    """The endpoints that servers call: how the path goes on after the version, by the function's name."""
+    """Return the endpoints that servers call: how the path goes on after the version, by the
+    function's name.
+    """
     return {
         function.name.removeprefix("server_server-"): path.split("/", 4)[4]
         for function in discover()

@@ -55,7 +55,7 @@ class Pools:
         return dice.choice(values[-12:] if dice.random() < 0.5 else values)
 
     def some(self, dice: random.Random) -> list[str]:
-        """A few identifiers of all kinds."""
+        """Return a few identifiers of all kinds."""
         return [self.any(kind, dice, "x") for kind in ("room", "event", "user", "alias", "token", "mxc")]
 
     def rooms_of(self, user_id: str) -> list[str]:
@@ -95,7 +95,7 @@ class Pools:
             self.add(kind, text)
 
     def alike(self, text: str, dice: random.Random) -> str:
-        """What takes the place of a recorded identifier: another of its kind."""
+        """Return what takes the place of a recorded identifier: another of its kind."""
         if (text[:1] in SIGILS and ":" in text) or (text[:1] in "!$" and len(text) > 30):
             return self.any(SIGILS[text[0]], dice, text)
         if text.startswith("mxc://"):

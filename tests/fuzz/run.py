@@ -78,7 +78,7 @@ class Report:
 
 
 def command(sent: Sent) -> str:
-    """The curl command that sends a request to `murmuration serve`."""
+    """Return the curl command that sends a request to `murmuration serve`."""
     parts = ["curl", "--globoff", "--path-as-is", "-X", sent.method]
     for name, value in sent.headers:
         parts += ["-H", f"{name}: {value}"]
@@ -223,7 +223,7 @@ class Fuzzer:
 
 
 def is_meant(answer: Answer, sent: Sent) -> bool:
-    """Whether an answer of 5xx is meant. What the gateway says of a function that failed has no errcode.
+    """Return whether an answer of 5xx is intended. The gateway's answer for a failed function has no errcode.
 
     Media that aren't uploaded yet, or are too large to be sent, have such answers by the specification. Any
     other is meant only if another server failed that was really asked: a connection to it was tried for this

@@ -152,7 +152,7 @@ class Target:
         self._loop.close()
 
     def send(self, sent: Sent) -> Answer:
-        """The answer to an HTTP request."""
+        """Return the answer to an HTTP request."""
         path, _, query = sent.target.partition("?")
         scope = {
             "type": "http",
@@ -190,7 +190,9 @@ class Target:
         )
 
     def socket(self, token: str, messages: Sequence[str | bytes], query: str = "") -> Answer:
-        """What a WebSocket's handshake, its messages and its end come to; 500 where a function failed."""
+        """Return what a WebSocket's handshake, its messages and its end come to; 500 where a
+        function failed.
+        """
         began, first = time.monotonic(), len(self._traces.found)
         bearer = [(b"authorization", f"Bearer {token}".encode("latin-1", "replace"))]
         request = HttpRequest("GET", "/_matrix/client/v3/stream", query, bearer, "127.0.0.1", "HTTP/1.1")
@@ -221,7 +223,7 @@ class Target:
 
 @contextmanager
 def target(folder: Path) -> Iterator[Target]:
-    """A server over an empty folder, where nobody waits for long and passwords cost little.
+    """Yield a server over an empty folder, where nobody waits for long and passwords cost little.
 
     It takes this process for itself: settings and clients are kept in its caches.
     """
@@ -270,7 +272,7 @@ def target(folder: Path) -> Iterator[Target]:
 
 @contextmanager
 def _silent(log: logging.Logger) -> Iterator[None]:
-    """A logger's other handlers keep still meanwhile."""
+    """Yield a logger's other handlers keep still meanwhile."""
     others = [handler for handler in log.handlers if not isinstance(handler, _Traces)]
     propagated, log.propagate = log.propagate, False
     for handler in others:

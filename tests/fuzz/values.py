@@ -31,7 +31,7 @@ MEMBERSHIPS: tuple[Any, ...] = ("join", "invite", "leave", "ban", "knock", "", "
 
 
 def deep(levels: int) -> Any:
-    """An object in an object, so many levels deep."""
+    """Return an object in an object, so many levels deep."""
     value: Any = {}
     for level in range(levels):
         value = {"a": value} if level % 2 else [value]
@@ -40,7 +40,7 @@ def deep(levels: int) -> Any:
 
 @cache
 def words() -> tuple[str, ...]:
-    """The identifiers among the constants of the source: names of fields, parameters, types."""
+    """Return the identifiers among the constants of the source: names of fields, parameters, types."""
     found: set[str] = set()
     files = [path for _, path in modules(PACKAGE, "murmuration")]
     files += [path for _, path in modules(REPOSITORY / "functions", "functions")]
@@ -52,7 +52,7 @@ def words() -> tuple[str, ...]:
 
 
 def text_of(value: Any) -> str:
-    """A value as one may write it into a query."""
+    """Return a value as one may write it into a query."""
     return value if isinstance(value, str) else raw_json(value).decode()
 
 
@@ -62,7 +62,7 @@ def event_types() -> tuple[str, ...]:
 
 
 def strange(dice: random.Random, ids: Sequence[str] = ()) -> Any:
-    """Some value of any type; one of `ids` now and then."""
+    """Return some value of any type; one of `ids` now and then."""
     kind = dice.random()
     if ids and kind < 0.2:
         return dice.choice(ids)
@@ -83,7 +83,7 @@ def strange(dice: random.Random, ids: Sequence[str] = ()) -> Any:
 
 
 def content(dice: random.Random, ids: Sequence[str] = ()) -> dict[str, Any]:
-    """Some event's content, of parts that the server reads."""
+    """Return some event's content, of parts that the server reads."""
 
     def either(*usual: Any) -> Any:
         return dice.choice(usual) if dice.random() < 0.75 else strange(dice, ids)

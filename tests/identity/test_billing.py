@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("limits_on")
 
 
 def charged(owner: str, clock: Clock, work: Callable[[], Any]) -> float:
-    """What a piece of work is charged at."""
+    """Return what a piece of work is charged at."""
     budgets._parts.setdefault(owner, 0.0)
     before = spent(owner, clock.now)
     work()
@@ -177,7 +177,7 @@ BOB = "@bob:elsewhere.example"
 
 
 def remote_event(room_id: RoomId) -> dict[str, Any]:
-    """The newest entry of a room's log, as if a user of another server had sent it."""
+    """Return the newest entry of a room's log, as if a user of another server had sent it."""
     head = room_items.read_head(room_id)
     assert head is not None
     entry = dynamodb.get("room-log", room_items.log_key(room_id, head.ordinal))

@@ -27,7 +27,7 @@ def owner(fresh_user_id: Callable[..., str]) -> str:
 
 @pytest.fixture
 def writes(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Each write that is sent to the database."""
+    """Return each write that is sent to the database."""
     sent: list[object] = []
     execute = dynamodb.execute
 

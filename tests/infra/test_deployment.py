@@ -43,7 +43,7 @@ PREFIX = "murmuration-rehearsal"
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    """An account with the stack in it."""
+    """Yield an account with the stack in it."""
     folder = tmp_path_factory.mktemp("account")
     layers = make_layers(folder / "layers")
     shutil.copytree(
@@ -192,7 +192,7 @@ def test_operators_commands_reach_it(deployed: Deployed, tmp_path: Path) -> None
     assert (status, answer["user_id"]) == (200, "@root:example.org")
     assert len(command("registration-tokens", "create", "--uses", "2")) > 8
     assert command("export", str(tmp_path / "all")).endswith(f"example.org is in {tmp_path / 'all'}")
-    assert '"@root:example.org"' in (tmp_path / "all" / "accounts.jsonl").read_text()
+    assert '"@root:example.org"' in (tmp_path / "all" / "users.jsonl").read_text()
     assert (tmp_path / "all" / "signing-key").read_text().startswith("ed25519 ")
 
 

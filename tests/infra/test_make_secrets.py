@@ -28,7 +28,7 @@ class Context:
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
-    """What CloudFormation is answered. The account has a bucket."""
+    """Yield what CloudFormation is answered. The account has a bucket."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "nobody's")
     for name in [name for name in os.environ if name.startswith("AWS_ENDPOINT_URL")]:

@@ -81,7 +81,7 @@ Found = Callable[..., Finding]
 
 @pytest.fixture
 def found(tmp_path: Path) -> Found:
-    """What the function `functions.api.group.one` of a source reaches; `domain` is what it calls."""
+    """Return what the function `functions.api.group.one` of a source reaches; `domain` is what it calls."""
 
     def find(domain: str, function: str = FUNCTION, **more: str) -> Finding:
         package = tmp_path / "murmuration"

@@ -21,7 +21,7 @@ SOURCE, TARGET = "murmuration-prod", "murmuration-back"
 
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """An account with a deployment's tables and key; clients by the service's name."""
+    """Yield an account with a deployment's tables and key; clients by the service's name."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "nobody's")
     for name in [name for name in os.environ if name.startswith("AWS_ENDPOINT_URL")]:

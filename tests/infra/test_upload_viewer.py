@@ -98,7 +98,7 @@ def test_bytes_without_type_and_name_have_none(view: View) -> None:
 
 
 def changed(media_id: str, place: int) -> str:
-    """The ID with another character at a place."""
+    """Return the ID with another character at a place."""
     return media_id[:place] + ("b" if media_id[place] == "a" else "a") + media_id[place + 1 :]
 
 

@@ -31,12 +31,12 @@ APIS: tuple[Literal["http", "rest"], ...] = ("http", "rest")
 
 
 def code_for(api: Literal["http", "rest"], waits: Literal["edge", "rest"] = "rest") -> str:
-    """The code as it is deployed with these settings."""
+    """Return the code as it is deployed with these settings."""
     return viewer_code(Settings(server_name="example.org", api=api, waits=waits))
 
 
 def marked_sync(now_ms: int, *, at_edge: bool = False) -> str:
-    """A /sync whose client has seen all until now, and may wait."""
+    """Return a /sync whose client has seen all until now, and may wait."""
     asked = fingerprint(("", "", "", "", ""), at_edge=at_edge)
     parts = ("p_AAAAAAAAAAAA", "p3", "ab" * 16, asked, str(now_ms // 1000 + 600))
     return f"/_matrix/client/v3/sync?since={'.'.join((*parts, '', str(now_ms)))}&timeout=30000"
@@ -66,21 +66,21 @@ def viewing(code: str, folder: Path) -> Iterator[View]:
 
 @pytest.fixture(scope="module")
 def view(tmp_path_factory: pytest.TempPathFactory) -> Iterator[View]:
-    """The function in front of REST APIs."""
+    """Yield the function in front of REST APIs."""
     with viewing(code_for("rest"), tmp_path_factory.mktemp("viewer")) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
 def edge_view(tmp_path_factory: pytest.TempPathFactory) -> Iterator[View]:
-    """The function where clients wait at the edge."""
+    """Yield the function where clients wait at the edge."""
     with viewing(code_for("rest", "edge"), tmp_path_factory.mktemp("viewer")) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
 def http_view(tmp_path_factory: pytest.TempPathFactory) -> Iterator[View]:
-    """The function in front of HTTP APIs."""
+    """Yield the function in front of HTTP APIs."""
     with viewing(code_for("http"), tmp_path_factory.mktemp("viewer")) as found:
         yield found
 

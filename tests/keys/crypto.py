@@ -27,7 +27,7 @@ class KeyPair:
         return f"ed25519:{self.device_id or self.public}"
 
     def sign(self, user_id: str, obj: dict[str, Any], *, keep: bool = True) -> dict[str, Any]:
-        """A copy of `obj` with this key's signature, beside those it has or instead of them."""
+        """Return a copy of `obj` with this key's signature, beside those it has or instead of them."""
         signed = copy.deepcopy(obj)
         signatures = signed.pop("signatures", {})
         signature = self.private.sign(canonical_json.encode(signed))
@@ -38,7 +38,7 @@ class KeyPair:
 
 
 def device_keys(user_id: str, device_id: str, pair: KeyPair) -> dict[str, Any]:
-    """A device's identity keys, signed by itself."""
+    """Return a device's identity keys, signed by itself."""
     keys = {
         "user_id": user_id,
         "device_id": device_id,

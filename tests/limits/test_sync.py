@@ -28,7 +28,9 @@ def long_messages(client: Client, room_id: str, count: int, *, mark: str = "m") 
 
 
 def all_bodies(client: Client, room_id: str, section: Any) -> list[str]:
-    """What a client comes to know of a room by the section of one sync, with the gap before it filled."""
+    """Return what a client comes to know of a room by the section of one sync, with the gap before
+    it filled.
+    """
     found = bodies(timeline(section))
     token = section["timeline"]["prev_batch"]
     while section["timeline"]["limited"]:

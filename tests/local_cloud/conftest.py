@@ -33,7 +33,7 @@ from tests.local_cloud.routed import Routed
 
 @functools.cache
 def session() -> Any:
-    """A botocore session that asks the services of the test that runs."""
+    """Return a botocore session that asks the services of the test that runs."""
     return Session()
 
 

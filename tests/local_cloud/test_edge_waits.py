@@ -41,7 +41,7 @@ OPEN = {"SqsManagedSseEnabled": "false", "Policy": policy()}
 
 
 def ask(sqs: Sqs, headers: dict[str, str], **query: str) -> tuple[int, int, str]:
-    """The status of an unsigned request, the length that its answer is said to have, and its body."""
+    """Return the status of an unsigned request, the length that its answer is said to have, and its body."""
     sent = urlencode(dict(edge_waits.query("0")) | query)
     status, found, body = answer_unsigned(sqs, NAME, sent, headers)
     assert found["content-type"] == "text/xml"

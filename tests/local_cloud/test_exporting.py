@@ -80,7 +80,7 @@ def test_accounts_rooms_and_media_are_written(
     assert summary["complete"] is True
     assert (summary["server_name"], summary["accounts"], summary["media"]) == ("example.org", 1, 1)
 
-    (account,) = lines(folder / "accounts.jsonl")
+    (account,) = lines(folder / "users.jsonl")
     assert (account["user_id"], account["profile"]) == ("@alice:example.org", {"displayname": "Alice"})
     assert account["rooms"] == {told["room"]: "join"}
     assert {"room_id": "", "type": "org.example", "content": {"tea": 4}} in account["account_data"]
@@ -123,7 +123,7 @@ def test_who_leaves_has_keys_and_everything_else(
         for item in written["users"]
     )
     assert len(written["room-log"]) == lines(folder / "rooms.jsonl")[0]["events"]
-    private = [folder, folder / "signing-key", folder / "accounts.jsonl", folder / "tables" / "users.jsonl"]
+    private = [folder, folder / "signing-key", folder / "users.jsonl", folder / "tables" / "users.jsonl"]
     assert not any(path.stat().st_mode & 0o077 for path in private), "it's as private as the server"
 
 

@@ -35,7 +35,7 @@ def fallback(event: Any, context: Any) -> Any:
 
 @pytest.fixture
 def event_of(serve: Serve) -> EventOf:
-    """The event that a request becomes."""
+    """Return the event that a request becomes."""
     gateway = serve(echo, fallback, api="http")
 
     def send(

@@ -23,7 +23,7 @@ def cloud(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def register(cloud: LocalCloud, name: str) -> dict[str, str]:
-    """The headers of a new user's requests."""
+    """Return the headers of a new user's requests."""
     body: Any = {"username": name, "password": "wonderland-1865", "auth": {"type": "m.login.dummy"}}
     answer = requests.post(f"{cloud.url}/_matrix/client/v3/register", json=body, timeout=TIMEOUT_S)
     return {"Authorization": f"Bearer {answer.json()['access_token']}", "Content-Type": "video/mp4"}
@@ -53,7 +53,7 @@ def get(cloud: LocalCloud, name: str, headers: dict[str, str]) -> requests.Respo
 
 
 def file_of(folder: Path, megabytes: int) -> Path:
-    """A file of so many megabytes, which requests sends piece by piece."""
+    """Return a file of so many megabytes, which requests sends piece by piece."""
     path = folder / "video.mp4"
     with path.open("wb") as file:
         for _ in range(megabytes):
@@ -99,7 +99,7 @@ def test_three_videos_of_sixty_megabytes_at_once(
 
 
 def peak_bytes(cloud: LocalCloud) -> int:
-    """The most memory that the server has had at a time."""
+    """Return the most memory that the server has had at a time."""
     lines = Path(f"/proc/{cloud.pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 

@@ -36,7 +36,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
 
 @pytest.fixture(scope="module")
 def folder(cloud: LocalCloud) -> Path:
-    """A data folder that a server is running on."""
+    """Return a data folder that a server is running on."""
     return cloud.data
 
 
@@ -390,7 +390,7 @@ class TestDoctor:
 
 @pytest.fixture
 def deployed(monkeypatch) -> Iterator[None]:
-    """A deployment without functions: tables, a key and queues, in moto."""
+    """Yield a deployment without functions: tables, a key and queues, in moto."""
     from moto import mock_aws
 
     from murmuration.aws import dynamodb, parameters, queues

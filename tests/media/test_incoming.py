@@ -35,7 +35,7 @@ BODY = bytes(range(250)) * 4
 
 @pytest.fixture(autouse=True)
 def viewer(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A deployment behind CloudFront."""
+    """Yield a deployment behind CloudFront."""
     monkeypatch.setenv("MURMURATION_VIEWER_SECRET_PARAMETER", "/secret")
     monkeypatch.setattr(parameters, "read_secret", lambda _: SECRET)
     settings.cache_clear()
@@ -48,7 +48,7 @@ def id_of(name: str) -> str:
 
 
 def arrive(name: str, body: bytes = BODY, content_type: str = "video/mp4", **more: str) -> str:
-    """What CloudFront does with an upload. Returns the media's ID."""
+    """Return what CloudFront does with an upload. Returns the media's ID."""
     key = settling.object_of(id_of(name))
     objects.client().put_object(
         Bucket=settings().media_bucket, Key=key, Body=body, ContentType=content_type, **more
@@ -62,7 +62,7 @@ def settle(media_id: str) -> None:
 
 
 def sizes(prefix: str) -> dict[str, int]:
-    """The sizes of the objects whose keys begin so."""
+    """Return the sizes of the objects whose keys begin so."""
     listed = objects.client().list_objects_v2(Bucket=settings().media_bucket, Prefix=prefix)
     return {found["Key"]: found["Size"] for found in listed.get("Contents", ())}
 
@@ -72,7 +72,7 @@ def copies(media_id: str) -> dict[str, int]:
 
 
 def left(media_id: str) -> int | None:
-    """The size of the object that CloudFront stored; None if it is gone."""
+    """Return the size of the object that CloudFront stored; None if it is gone."""
     return sizes(settling.object_of(media_id)).get(settling.object_of(media_id))
 
 

@@ -24,7 +24,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def location(client: Client, path: str, monkeypatch: pytest.MonkeyPatch, **query: Any) -> Any:
-    """The answer itself, without what it leads to."""
+    """Return the answer itself, without what it leads to."""
     monkeypatch.setattr("tests.in_process.PREFIXES", ("/nowhere",))
     return client.get(path, **query)
 

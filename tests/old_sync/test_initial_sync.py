@@ -70,7 +70,7 @@ def test_rooms_that_were_left_come_if_asked_for(alice: Client, make_client: Make
 
 @pytest.fixture
 def counted() -> Iterator[list[str]]:
-    """The tables of all requests, while it's there; nothing is remembered from before."""
+    """Yield the tables of all requests, while it's there; nothing is remembered from before."""
     tables: list[str] = []
 
     def count(call: Call, proceed: Proceed) -> Any:

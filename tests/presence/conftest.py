@@ -22,7 +22,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The time as presence and sync see it."""
+    """Return the time as presence and sync see it."""
     from murmuration.clock import now_ms
 
     clock = Clock(now_ms())

@@ -119,7 +119,7 @@ def test_the_specification_s_schema_has_no_other_requirements(version: RoomVersi
 
 
 def required_by(path: Path) -> set[str]:
-    """The keys that a schema and those it is made of require at the top."""
+    """Return the keys that a schema and those it is made of require at the top."""
     schemas = [yaml.safe_load(path.read_text())]
     required: set[str] = set()
     for schema in schemas:

@@ -92,7 +92,7 @@ def delay_state(
 
 
 def said(client: Client, room_id: str) -> list[str]:
-    """What was said in a room, the newest first."""
+    """Return what was said in a room, the newest first."""
     return bodies(messages(client, room_id, limit=100)["chunk"])
 
 
@@ -145,5 +145,5 @@ def end_of(client: Client, delay_id: str) -> Any:
 
 
 def listed(client: Client, base: str = UNSTABLE, **query: Any) -> list[str]:
-    """The IDs of the client's scheduled events."""
+    """Return the IDs of the client's scheduled events."""
     return [each["delay_id"] for each in ok(client.get(f"{base}/delayed_events", **query))["delayed_events"]]

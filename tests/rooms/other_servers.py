@@ -84,7 +84,7 @@ class Mirror:
         self.state_after[event.event_id] = after
 
     def resolve(self, event_ids: Iterable[str]) -> dict[StateKey, EventId]:
-        """The state that those after these events come to."""
+        """Return the state that those after these events come to."""
         states = [self.state_after[event_id] for event_id in event_ids]
         if not states:
             return {}
@@ -114,7 +114,7 @@ class Mirror:
         learn: bool = True,
         **changes: Any,
     ) -> Event:
-        """An event by `sender`, signed by their server, that follows `after` (None: the newest)."""
+        """Return an event by `sender`, signed by their server, that follows `after` (None: the newest)."""
         if isinstance(after, (Event, str)):
             after = [after]
         previous = [it.event_id if isinstance(it, Event) else EventId(it) for it in (after or self.newest())]
@@ -221,7 +221,7 @@ class Mirror:
     # -- Comparing ---------------------------------------------------------------------------------------
 
     def names(self, state: Mapping[StateKey, EventId]) -> dict[StateKey, Any]:
-        """A state in what its events say."""
+        """Return a state in what its events say."""
         return {pair: self.events[event_id].content for pair, event_id in state.items()}
 
 
@@ -237,7 +237,9 @@ def current_state(room_id: RoomId) -> dict[StateKey, EventId]:
 
 
 def log_ids(room_id: RoomId) -> list[str]:
-    """The IDs of the events in our server's log; checks that what came as new is dense, but for its gaps."""
+    """Return the IDs of the events in our server's log; checks that what came as new is dense, but
+    for its gaps.
+    """
     room = Room.load(room_id)
     entries = room_items.read_log(room_id, room.version)
     assert (entries[0].ordinal, entries[-1].ordinal) == (room.head.oldest, room.head.ordinal)

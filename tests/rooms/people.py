@@ -13,7 +13,7 @@ V1 = "/_matrix/client/v1"
 
 
 def ok(answer: Answer) -> Any:
-    """The JSON of an answer that must be a success."""
+    """Return the JSON of an answer that must be a success."""
     assert answer.status == 200, answer.body
     return answer.json
 
@@ -24,7 +24,7 @@ def refused(answer: Answer, status: int, errcode: str) -> None:
 
 
 def path(room_id: str, *rest: str, version: str = V3) -> str:
-    """The path of something in a room."""
+    """Return the path of something in a room."""
     return "/".join([f"{version}/rooms/{segment(room_id)}", *(segment(part) for part in rest)])
 
 
@@ -77,5 +77,5 @@ def event_ids(events: list[dict[str, Any]]) -> list[str]:
 
 
 def bodies(events: list[dict[str, Any]]) -> list[str]:
-    """The bodies of the messages among events."""
+    """Return the bodies of the messages among events."""
     return [event["content"]["body"] for event in events if event["type"] == "m.room.message"]

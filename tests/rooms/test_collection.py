@@ -67,7 +67,7 @@ def stored_nodes(room_id: RoomId) -> set[NodeId]:
 
 
 def read_afresh(room_id: RoomId, root: NodeId) -> State:
-    """A snapshot read from storage, with nothing remembered."""
+    """Return a snapshot read from storage, with nothing remembered."""
     snapshots._nodes.clear()
     return state_trie.items(root, snapshots.fetch_from(room_id))
 
@@ -81,7 +81,7 @@ def strays_of(room_id: str) -> list[Stray]:
 
 
 def store_stray(room_id: RoomId, size: int = 200) -> tuple[NodeId, dict[NodeId, bytes]]:
-    """The nodes of a writer that stopped before its transaction."""
+    """Return the nodes of a writer that stopped before its transaction."""
     root, nodes = state_trie.build(room_id, room_state(size))
     changes.store_nodes_first(room_id, root, nodes)
     return root, nodes
@@ -232,7 +232,7 @@ def test_node_written_again_while_it_is_swept_stays(
             dynamodb.transact([*event_store.keep_writes(event), *snapshots.node_writes(room_id, nodes)])
 
     def list_then_race(room_id: RoomId) -> Iterator[list[StoredNode]]:
-        """All is listed for deletion before any of it is written again."""
+        """Yield all is listed for deletion before any of it is written again."""
         pages = list(read_node_ids(room_id))
         begun.wait()
         yield from pages

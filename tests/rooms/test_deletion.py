@@ -73,7 +73,7 @@ def mark_of(room_id: str) -> empty_rooms.EmptyRoom | None:
 
 
 def traces(*room_ids: str) -> set[tuple[str, str]]:
-    """The items, by table and key, that have anything of the rooms, but for what expires by itself."""
+    """Return the items, by table and key, that have anything of the rooms, but for what expires by itself."""
     lasting = [table for table in TABLES if table.ttl is None]
     return {
         (table.name, str([item[name] for name, _ in table.keys]))
@@ -84,7 +84,7 @@ def traces(*room_ids: str) -> set[tuple[str, str]]:
 
 
 def lively_room(alice: Client, bob: Client) -> str:
-    """A published room of every kind of items, which both have left."""
+    """Return a published room of every kind of items, which both have left."""
     name = f"lively-{alice.user_id[7:].partition(':')[0]}"
     body = {"preset": "public_chat", "visibility": "public", "room_alias_name": name, "name": "Lively"}
     room_id = create_room(alice, **body)
@@ -108,7 +108,7 @@ def lively_room(alice: Client, bob: Client) -> str:
 
 @pytest.fixture
 def left(alice: Client, bob: Client) -> str:
-    """A room that both have left."""
+    """Return a room that both have left."""
     return lively_room(alice, bob)
 
 

@@ -77,7 +77,7 @@ def room(alice: Client, make_client: Make) -> Room:
 
 
 def reads(client: Client, room: Room) -> dict[str, Any]:
-    """What all reading operations answer a member, by a name for each."""
+    """Return what all reading operations answer a member, by a name for each."""
     room_id, message, root = room.room_id, room.message, room.root
     old = f"{OLD}/rooms/{segment(room_id)}"
     rel, at = path(room_id, "relations", message, version=V1), {"ts": 0, "dir": "f"}

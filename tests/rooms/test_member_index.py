@@ -209,7 +209,7 @@ class TestResidency:
 
 @pytest.fixture
 def large(alice: Client) -> Mirror:
-    """A room of Alice's with 10,000 members of 800 other servers, which no process remembers."""
+    """Return a room of Alice's with 10,000 members of 800 other servers, which no process remembers."""
     mirror = open_room(alice, join_rule="public")
     fill(mirror.room_id, 10_000)
     forget()

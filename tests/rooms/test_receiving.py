@@ -32,7 +32,7 @@ BOB, CAROL, EVE = UserId(f"@bob:{OTHER}"), UserId(f"@carol:{OTHER}"), UserId("@e
 
 
 def open_room(alice: Client, version: str = "12", *, admins: tuple[UserId, ...] = (), **body: Any) -> Mirror:
-    """A public room of Alice's that Bob has joined from elsewhere."""
+    """Return a public room of Alice's that Bob has joined from elsewhere."""
     levels = {"users": dict.fromkeys(admins, 100) | ({} if version == "12" else {alice.user_id: 100})}
     room_id = RoomId(
         create_room(
@@ -111,7 +111,7 @@ def test_many_forks_are_joined_by_dummy_events_that_nobody_is_shown(alice: Clien
 
 
 def silenced_room(alice: Client) -> Mirror:
-    """A room in which nobody of ours may send messages."""
+    """Return a room in which nobody of ours may send messages."""
     mirror = open_room(alice, "11", admins=(BOB,))
     set_state(alice, mirror.room_id, "m.room.power_levels", {"users": {BOB: 100}, "events_default": 50})
     mirror.catch_up()
@@ -266,7 +266,7 @@ class TestRejected:
 
 
 def soft_failed_fork(alice: Client, version: str = "12") -> tuple[Mirror, Event, Event]:
-    """A ban of Bob, and a topic that he set beside it."""
+    """Return a ban of Bob, and a topic that he set beside it."""
     mirror = open_room(alice, version, admins=(CAROL,))
     own = {} if mirror.version.privileged_creators else {alice.user_id: 100}
     levels = {"users": {**own, CAROL: 100, BOB: 50}}

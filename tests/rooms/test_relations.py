@@ -31,7 +31,7 @@ MakeClient = Callable[..., Client]
 
 
 def bundled(client: Client, room_id: str, event_id: str) -> dict[str, Any]:
-    """The event's aggregations, the same by /event, /messages and /context."""
+    """Return the event's aggregations, the same by /event, /messages and /context."""
     event = ok(client.get(path(room_id, "event", event_id)))
     found = event["unsigned"].get("m.relations", {})
     context = ok(client.get(path(room_id, "context", event_id)))["event"]

@@ -37,7 +37,7 @@ def by_key(check: Check) -> Check:
 
 
 def with_fields(required: Mapping[str, Check], optional: Mapping[str, Check] | None = None) -> Check:
-    """An object with these fields and no others."""
+    """Return an object with these fields and no others."""
 
     def check(value: Any) -> bool:
         if not isinstance(value, dict) or required.keys() - value.keys():

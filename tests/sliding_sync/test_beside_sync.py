@@ -72,7 +72,7 @@ def people(make_client: Make) -> People:
 
 
 def messages_of(answer: Any) -> list[int]:
-    """The messages to the device in an answer of either."""
+    """Return the messages to the device in an answer of either."""
     section = answer.get("extensions", answer).get("to_device", {})
     return [event["content"]["n"] for event in section.get("events", ())]
 
@@ -81,7 +81,7 @@ def messages_of(answer: Any) -> list[int]:
 class TestHeld:
     @pytest.fixture
     def waiting(self, people: People) -> Iterator[tuple[Future[Any], Future[Any], Future[Any]]]:
-        """The answers of /sync, the list of rooms and the connection for encryption, which all wait."""
+        """Yield the answers of /sync, the list of rooms and the connection for encryption, which all wait."""
         with ThreadPoolExecutor() as pool:
             each = (people.syncing, people.rooms, people.keys)
             answers = [pool.submit(one.peek, timeout=LONG) for one in each]
@@ -120,7 +120,7 @@ class TestHeld:
 class TestParked:
     @pytest.fixture
     def marks(self, people: People) -> tuple[str, str, str]:
-        """The marks of all three, who are parked."""
+        """Return the marks of all three, who are parked."""
         found: tuple[str, ...] = (
             people.syncing.sync(timeout=LONG)["next_batch"],
             people.rooms.sync(timeout=LONG)["pos"],

@@ -51,7 +51,7 @@ def people(make_client: Make) -> People:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Wait]]:
-    """Where a wait is held, its time is over at once. The waits that were held."""
+    """Yield where a wait is held, its time is over at once. The waits that were held."""
     held: list[Wait] = []
 
     def hold(wait: Wait, *_: Any) -> waiting.Held:
@@ -71,7 +71,7 @@ def park(sliding: Sliding) -> str:
 
 
 def is_rung(sqs: Sqs, mark: str) -> bool:
-    """Whether the queue has a ring that a mark names."""
+    """Return whether the queue has a ring that a mark names."""
     name = settings().queue(wake_queues.prefix() + mark.split(".")[2])
     return bool(sqs.receive_message({"QueueUrl": f"/{name}", "VisibilityTimeout": 0}).get("Messages"))
 
@@ -517,6 +517,6 @@ def _tell_of_log(room_id: str, after: int) -> None:
 
 
 def streams_of(stream: str) -> list[Any]:
-    """The items of a stream."""
+    """Return the items of a stream."""
     with acting_for(None):
         return dynamodb.query("streams", "stream_id = :stream", {":stream": stream})

@@ -37,7 +37,7 @@ class Account:
         self.user_id, self.token = answer["user_id"], answer["access_token"]
 
     async def request(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
-        """The answer's JSON. Raises Refused for a client error."""
+        """Return the answer's JSON. Raises Refused for a client error."""
         while True:
             try:
                 return await self.once(method, path, body, **query)
@@ -203,7 +203,7 @@ async def read_socket(reader: Reader, until: asyncio.Event) -> None:
 
 
 async def _receive(socket: aiohttp.ClientWebSocketResponse, seconds: float) -> aiohttp.WSMessage | None:
-    """The next message; None if none comes in that time."""
+    """Return the next message; None if none comes in that time."""
     try:
         return await socket.receive(timeout=seconds)
     except TimeoutError:

@@ -230,7 +230,7 @@ class _Soak:
             await asyncio.sleep(1)
 
     async def _logs(self) -> dict[str, dict[str, Log]]:
-        """What each server has of each room, by the servers' URLs and the rooms' IDs."""
+        """Return what each server has of each room, by the servers' URLs and the rooms' IDs."""
         return {
             account.url: {room_id: await self._log(account, room_id) for room_id in self.rooms}
             for account in self.residents
@@ -279,12 +279,12 @@ class _Soak:
 
 
 def _texts(logs: Mapping[str, Log]) -> dict[str, list[str]]:
-    """What was said in each room, in its order."""
+    """Return what was said in each room, in its order."""
     return {room_id: [text for _, text in log if text] for room_id, log in logs.items()}
 
 
 def _misplaced(texts: Iterable[str]) -> int:
-    """How many of the texts come before one that the same person wrote earlier."""
+    """Return how many of the texts come before one that the same person wrote earlier."""
     last: dict[str, int] = {}
     count = 0
     for text in texts:

@@ -24,7 +24,7 @@ class SlidingReader(Reader):
     kinds: set[str] = field(default_factory=set)
 
     def body(self) -> dict[str, Any]:
-        """The next request's body: each has another transaction's name, as apps send one."""
+        """Return the next request's body: each has another transaction's name, as apps send one."""
         self.transactions += 1
         wanted = {"timeline_limit": self.limit, "required_state": NOTHING}
         opened = {self.opened: {"timeline_limit": 20, "required_state": NOTHING}} if self.opened else {}

@@ -62,7 +62,7 @@ CONTENTS: dict[str, tuple[str, dict[str, Any], int]] = {
 
 
 def stored(room_id: str) -> dict[str, Any]:
-    """The newest item of a room's log, as DynamoDB has it."""
+    """Return the newest item of a room's log, as DynamoDB has it."""
     found: list[dict[str, Any]] = call(
         "dynamodb",
         "Query",
@@ -78,7 +78,7 @@ def stored(room_id: str) -> dict[str, Any]:
 
 
 def size_of(item: dict[str, Any]) -> int:
-    """An item's size as DynamoDB counts it, but for numbers, which it rounds."""
+    """Return an item's size as DynamoDB counts it, but for numbers, which it rounds."""
     sizes = {"S": lambda value: len(value.encode()), "B": lambda value: len(base64.b64decode(value))}
     return sum(
         len(name) + sizes.get(kind, lambda value: len(str(value)))(value)

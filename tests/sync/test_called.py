@@ -113,7 +113,7 @@ def test_a_change_between_the_registration_and_the_look_of_one_who_was_called(
 
 
 def _then(sender: Client, room_id: RoomId, look: Callable[..., Any]) -> Callable[..., Any]:
-    """The look, and right after it a message of which the worker tells."""
+    """Return the look, and right after it a message of which the worker tells."""
 
     def looking(*arguments: Any, **named: Any) -> Any:
         found = look(*arguments, **named)

@@ -45,14 +45,14 @@ class Stage:
         tell(room_id)
 
     def called(self) -> Any:
-        """What Bob is answered when he is called."""
+        """Return what Bob is answered when he is called."""
         with acting_for(None):
             answer = ok(self.bob.get(f"{V3}/sync", since=marks.called(self.mark), timeout=LONG))
         self.mark = answer["next_batch"]
         return answer
 
     def shown(self) -> list[list[str]]:
-        """What is new in each room when Bob is called."""
+        """Return what is new in each room when Bob is called."""
         answer = self.called()
         return [bodies_of(answer, room_id) for room_id in self.rooms]
 
@@ -70,7 +70,7 @@ def stage(make_client: Make) -> Stage:
 
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The rooms of each look at the rooms that rang alone."""
+    """Return the rooms of each look at the rooms that rang alone."""
     looks: list[list[str]] = []
     look_at_rooms = narrow_look.look_at_rooms
 

@@ -117,7 +117,7 @@ def test_what_was_registered_anew_is_not_taken_out(stage: Stage, monkeypatch: py
 
 @pytest.fixture
 def known_urls(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A deployment that knows the URLs of its queues."""
+    """Yield a deployment that knows the URLs of its queues."""
     monkeypatch.setenv("MURMURATION_QUEUE_URLS", QUEUE_URLS)
     settings.cache_clear()
     yield

@@ -68,7 +68,7 @@ class Two:
         ok(self.bob.post(path(self.room_id, "receipt", kind, event_id), body))
 
     def threads(self) -> dict[str, tuple[int, int]]:
-        """What both devices show, by thread; they must agree."""
+        """Return what both devices show, by thread; they must agree."""
         joined = self.kept.sync().get("rooms", {}).get("join", {})
         if self.room_id in joined:
             self.shown = counts_in(joined[self.room_id])
@@ -76,7 +76,7 @@ class Two:
         return self.shown
 
     def count(self) -> tuple[int, int]:
-        """What both devices show of all threads together."""
+        """Return what both devices show of all threads together."""
         pairs = self.threads().values()
         return sum(pair[0] for pair in pairs), sum(pair[1] for pair in pairs)
 

@@ -45,7 +45,7 @@ class Person:
         await self._came.put(event)
 
     async def next(self, kind: EventType, wanted: Callable[[Any], bool] = lambda _: True) -> Any:
-        """The next event that is wanted. Raises TimeoutError if none comes in time."""
+        """Return the next event that is wanted. Raises TimeoutError if none comes in time."""
 
         async def find() -> Any:
             while True:

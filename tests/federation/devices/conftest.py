@@ -59,7 +59,7 @@ def streams(workers: Workers) -> Streams:
 
 @pytest.fixture
 def room(alice: Client, elsewhere: Elsewhere, worker: object, workers: Workers) -> Mirror:  # noqa: F811
-    """An encrypted room of Alice and Bob, of which everybody knows."""
+    """Return an encrypted room of Alice and Bob, of which everybody knows."""
     mirror = encrypted_room(alice, elsewhere)
     workers.skip(mirror.room_id)
     return mirror

@@ -70,7 +70,7 @@ class Elsewhere(Peer):
         return self.send(edus=[{"edu_type": kind, "content": content} for content in contents])
 
     def message(self, messages: Any, *, message_id: str = "", **changes: Any) -> dict[str, Any]:
-        """The content of a message from Bob's device."""
+        """Return the content of a message from Bob's device."""
         return {
             "sender": self.bob,
             "type": "m.test",
@@ -129,7 +129,7 @@ class Elsewhere(Peer):
         }
 
     def contents(self, kind: str) -> list[dict[str, Any]]:
-        """The contents of the EDUs of a type that it took, in order."""
+        """Return the contents of the EDUs of a type that it took, in order."""
         return [edu["content"] for edu in self.edus if edu["edu_type"] == kind]
 
 

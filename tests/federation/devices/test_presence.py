@@ -43,7 +43,7 @@ def work(*user_ids: str | None) -> None:
 
 
 def come(client: Client) -> str:
-    """A client syncs for the first time, which has its user online; its token."""
+    """Return a client syncs for the first time, which has its user online; its token."""
     since = str(client.get(SYNC).json["next_batch"])
     work(client.user_id)
     return str(client.get(SYNC, since=since).json["next_batch"])

@@ -41,7 +41,7 @@ def devices(client: Client, user_id: str) -> set[str]:
 
 
 def newest_entry(room: Mirror) -> Any:
-    """The newest item of the room's log."""
+    """Return the newest item of the room's log."""
     return dynamodb.query("room-log", "room_id = :room", {":room": room.room_id})[-1]
 
 

@@ -41,7 +41,7 @@ class Device(User):
 
 
 def share_room(alice: User, bob: User, **body: Any) -> str:
-    """A room of Alice's in which Bob, of another server, is."""
+    """Return a room of Alice's in which Bob, of another server, is."""
     body = {"preset": "private_chat", "invite": [bob.user_id], **body}
     room_id: str = alice.call("POST", f"{V3}/createRoom", body)["room_id"]
     bob.until(lambda answer: room_id in answer.get("rooms", {}).get("invite", {}))
@@ -75,7 +75,7 @@ def test_messages_between_devices_come_once_through_an_outage_and_a_crash(two: l
 
 
 def ephemeral(room_id: str, kind: str, test: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    """Whether a sync brought such an event of the room."""
+    """Return whether a sync brought such an event of the room."""
 
     def found(body: Any) -> bool:
         room = body.get("rooms", {}).get("join", {}).get(room_id, {})

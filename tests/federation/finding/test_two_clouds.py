@@ -34,7 +34,7 @@ def put(user: User, parent: str, child: str, via: str, order: str) -> None:
 
 
 def walk(user: User, room_id: str, limit: int, **more: str) -> list[str]:
-    """The names of the rooms of a space, over all its pages."""
+    """Return the names of the rooms of a space, over all its pages."""
     names: list[str] = []
     query: dict[str, Any] = {"limit": limit, **more}
     while True:

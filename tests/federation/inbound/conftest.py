@@ -35,7 +35,7 @@ def third(network: Network, fresh_name: str) -> Peer:
 
 @pytest.fixture
 def worker(sqs: Sqs) -> Worker:  # noqa: F811 - pytest's way
-    """The worker, without the PDUs that earlier tests left parked."""
+    """Return the worker, without the PDUs that earlier tests left parked."""
     for item in dynamodb.scan(parked_pdus.TABLE):
         dynamodb.execute(dynamodb.delete(parked_pdus.TABLE, {"pk": item["pk"], "sk": item["sk"]}))
     return Worker(sqs)

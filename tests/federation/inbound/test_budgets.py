@@ -29,7 +29,7 @@ def _limits_on(network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def mirror(alice: Client, peer: Peer) -> Mirror:
-    """A large room whose workers are warm: a message of the peer's came a moment ago."""
+    """Return a large room whose workers are warm: a message of the peer's came a moment ago."""
     made = share_room(alice, peer)
     fill(made.room_id, 10_000)
     take(peer, made.message(UserId(f"@bob:{peer.name}"), "warm"))
@@ -37,7 +37,7 @@ def mirror(alice: Client, peer: Peer) -> Mirror:
 
 
 def take(peer: Peer, event: Any) -> Spent:
-    """What the worker spends on one event."""
+    """Return what the worker spends on one event."""
     message = {"origin": peer.name, "room_id": peer.room.room_id, "pdus": [event.pdu]}
     with Meter() as meter:
         counts = working.work(json.loads(json.dumps(message)))

@@ -147,7 +147,7 @@ def test_nobody_is_asked_about_what_they_have_not_signed(
 
 
 def third_signature(event: Event, third: Peer) -> dict[str, str]:
-    """A signature of another server by the ID of the sender's own key."""
+    """Return a signature of another server by the ID of the sender's own key."""
     (key_id,) = event.pdu["signatures"][event.sender_server]
     signed = sign_event(event.pdu, third.name, third.key, event.room_version)
     (signature,) = signed["signatures"][third.name].values()

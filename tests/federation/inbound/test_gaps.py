@@ -22,7 +22,7 @@ GONE = Reply({"errcode": "M_NOT_FOUND", "error": "?"}, 404)
 
 
 def said(_: Client, mirror: Mirror) -> list[str]:
-    """The messages in the log: a client that read them would have the past asked for."""
+    """Return the messages in the log: a client that read them would have the past asked for."""
     entries = room_items.read_log(RoomId(mirror.room_id), mirror.version)
     return [it.event.content["body"] for it in entries if it.event.type == "m.room.message"]
 

@@ -26,13 +26,13 @@ MOST_QUESTIONS = 12
 
 
 def kind(mirror: Mirror, event: Event) -> str | None:
-    """What became of an event; None for one that isn't known."""
+    """Return what became of an event; None for one that isn't known."""
     found = event_store.read([event.event_id], mirror.version, RoomId(mirror.room_id)).get(event.event_id)
     return found.kind if found is not None else None
 
 
 def changed(peer: Peer, event: Event, **changes: Any) -> Event:
-    """The event with other fields, hashed and signed anew, whether or not they are of the format."""
+    """Return the event with other fields, hashed and signed anew, whether or not they are of the format."""
     fields: Any = {name: value for name, value in event.pdu.items() if name not in ("signatures", "hashes")}
     pdu = hash_and_sign(fields | changes, ServerName(peer.name), peer.key, event.room_version)
     return Event(pdu, event.room_version)

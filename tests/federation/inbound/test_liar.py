@@ -48,7 +48,7 @@ LIES = st.one_of(WHOLE, FORGED, HALVED)
 
 
 def forge_in(body: dict[str, Any], how: str, which: int) -> dict[str, Any]:
-    """An answer with one of its events forged."""
+    """Return an answer with one of its events forged."""
     forged = copy.deepcopy(body)
     for name in LISTS:
         pdus = [it for it in forged.get(name, []) if isinstance(it, dict)]

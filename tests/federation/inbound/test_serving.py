@@ -125,7 +125,7 @@ def test_state_before_an_event(alice: Client, peer: Peer) -> None:
 
 
 def auth(mirror: Mirror, event_id: EventId) -> list[str]:
-    """What authorises an event; from version 12 on the creation isn't named, but it does."""
+    """Return what authorises an event; from version 12 on the creation isn't named, but it does."""
     event = mirror.events[event_id]
     create = [mirror.room_id.replace("!", "$")] if not event.is_create else []
     return [*event.auth_events, *create]

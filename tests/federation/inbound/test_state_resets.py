@@ -31,7 +31,7 @@ BOB, CAROL, DAVE = (UserId(f"@{name}:{OTHER}") for name in ("bob", "carol", "dav
 
 @pytest.fixture
 def letters(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What is sent to the dead letters."""
+    """Return what is sent to the dead letters."""
     sent: list[dict[str, Any]] = []
 
     def put(name: str, body: dict[str, Any], **_: Any) -> None:
@@ -48,7 +48,7 @@ def zoe(make_client: Callable[..., Client]) -> Client:
 
 
 def shared(alice: Client, zoe: Client, version: str) -> Mirror:
-    """A room of Alice's in which Zoe is, of this server, and Bob, Carol and Dave of another."""
+    """Return a room of Alice's in which Zoe is, of this server, and Bob, Carol and Dave of another."""
     room_id = RoomId(create_room(alice, preset="public_chat", room_version=version))
     join(zoe, room_id)
     mirror = Mirror(room_id)
@@ -66,7 +66,9 @@ def give_power(mirror: Mirror, sender: UserId, **levels: int) -> Event:
 
 
 def come_after_gap(mirror: Mirror, sender: UserId, told: dict[StateKey, Event | None]) -> Event:
-    """A message behind one that nobody has; its server tells the state before it with these changes."""
+    """Return a message behind one that nobody has; its server tells the state before it with these
+    changes.
+    """
     lost = mirror.message(sender, "lost")
     mirror.hidden.add(lost.event_id)
     event = mirror.message(sender, "after the gap", after=lost)
@@ -82,7 +84,7 @@ def come_after_gap(mirror: Mirror, sender: UserId, told: dict[StateKey, Event | 
 
 
 def event_of(mirror: Mirror, pair: StateKey) -> Event:
-    """The state event that is current in the model."""
+    """Return the state event that is current in the model."""
     return mirror.events[mirror.resolve(mirror.newest())[pair]]
 
 

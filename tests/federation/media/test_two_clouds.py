@@ -38,7 +38,7 @@ class User:
         self._headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
     def upload(self, data: bytes, kind: str) -> str:
-        """What the mxc: URI names, behind its scheme."""
+        """Return what the mxc: URI names, behind its scheme."""
         headers = {**self._headers, "Content-Type": kind}
         url = f"{self.url}/_matrix/media/v3/upload"
         answer = requests.post(url, data, headers=headers, timeout=SECONDS)

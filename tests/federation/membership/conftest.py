@@ -29,7 +29,7 @@ def peer(remote: Remote) -> Peer:
 
 @pytest.fixture
 def host(network: Network, viewer_secret: None, fresh_name: str) -> Host:
-    """A server with rooms of its own."""
+    """Return a server with rooms of its own."""
     return Host(Remote(ServerName(f"host.{fresh_name}")), network)
 
 

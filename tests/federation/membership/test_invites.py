@@ -37,7 +37,7 @@ def sync(client: Client, since: str | None = None) -> Any:
 
 
 def invite(host: Host, room: HostedRoom, user_id: UserId, *, api: str = "v2", **changes: Any) -> Answer:
-    """The host invites one of this server's users."""
+    """Return the host invites one of this server's users."""
     event = room.member(user_id, "invite", sender=UserId(room.creator))
     return send_invite(host, room, event, api=api, **changes)
 

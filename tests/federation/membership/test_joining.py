@@ -473,7 +473,7 @@ def test_the_claim_of_who_works_is_renewed(alice: Client, monkeypatch: pytest.Mo
 
 
 def _claim_for_a_moment(claim: Any, user_id: str, room_id: str, now: int, until_ms: int) -> Any:
-    """A claim that would be over at once if nobody renewed it."""
+    """Return a claim that would be over at once if nobody renewed it."""
     return claim(user_id, room_id, now, now if until_ms - now > 3_000_000 else until_ms)
 
 

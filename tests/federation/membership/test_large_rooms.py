@@ -30,7 +30,7 @@ def dollars(spent: Spent) -> float:
 
 
 def of_a_minute() -> float:
-    """What the worker costs if a join takes it a minute, at 2 GB."""
+    """Return what the worker costs if a join takes it a minute, at 2 GB."""
     return PRICES["lambda_gb_seconds"].of(2 * 60, free_tier=False)
 
 

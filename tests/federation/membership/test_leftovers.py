@@ -41,7 +41,7 @@ def delete_empty_rooms(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=["1", "11", "12"])
 def room(request: pytest.FixtureRequest, alice: Client, host: Host) -> HostedRoom:
-    """A room whose power levels changed before Alice joined it."""
+    """Return a room whose power levels changed before Alice joined it."""
     made = host.room(request.param)
     for number in (1, 2):
         levels = made.state["m.room.power_levels", ""].content

@@ -22,7 +22,7 @@ VERSIONS = ("8", "10", "11", "12")
 
 
 def restricted_room(host: Host, version: str) -> HostedRoom:
-    """A room whose creator vouches for all who come."""
+    """Return a room whose creator vouches for all who come."""
     room = host.room(version, rule="restricted")
 
     def vouch(template: dict[str, Any]) -> None:

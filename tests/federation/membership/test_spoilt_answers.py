@@ -151,7 +151,7 @@ def profile(scene: Scene) -> tuple[Any, Take]:
 
 
 def keys(scene: Scene) -> tuple[Any, Take]:
-    """A document that is signed, whatever it says."""
+    """Return a document that is signed, whatever it says."""
     remote = scene.host.remote
     document = {name: value for name, value in remote.document().items() if name != "signatures"}
     (key,) = document["verify_keys"].values()

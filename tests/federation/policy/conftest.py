@@ -50,7 +50,7 @@ class PolicyServer(Peer):
         return str(signed["signatures"][self.name]["ed25519:policy_server"])
 
     def endorse(self, event: Event) -> Event:
-        """The event with this server's policy signature, as its sender's server would have got it."""
+        """Return the event with this server's policy signature, as its sender's server would have got it."""
         given = event.pdu["signatures"]
         own = {**given.get(self.name, {}), "ed25519:policy_server": self.signature(event.pdu)}
         pdu: Any = {**event.pdu, "signatures": {**given, self.name: own}}
@@ -89,7 +89,7 @@ def guard(client: Client, mirror: Mirror, policy: PolicyServer, **changes: Any) 
 
 @pytest.fixture
 def mirror(alice: Client, peer: Peer, policy: PolicyServer) -> Mirror:
-    """A room of Alice's with Bob of another server, and a policy server, which has a user in it."""
+    """Return a room of Alice's with Bob of another server, and a policy server, which has a user in it."""
     made = share_room(alice, peer, policy)
     guard(alice, made, policy)
     return made

@@ -19,7 +19,7 @@ INTEGRATIONS = "x-amazon-apigateway-integrations"
 
 
 def bodies(stack: Synthesised) -> dict[str, dict[str, Any]]:
-    """The documents of the HTTP APIs."""
+    """Return the documents of the HTTP APIs."""
     apis = stack.of_type("AWS::ApiGatewayV2::Api")
     return {name: body for name, body in stack.api_documents.items() if name in apis}
 

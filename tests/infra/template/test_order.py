@@ -21,7 +21,7 @@ FUNCTION = "AWS::Lambda::Function"
 
 
 def dependencies(stack: Synthesised) -> dict[str, set[str]]:
-    """What each resource waits for: by DependsOn, or because it refers to it.
+    """Return what each resource waits for: by DependsOn, or because it refers to it.
 
     What is in a nested stack waits for all that the nested stack waits for, which itself waits for what is
     in it.
@@ -43,7 +43,7 @@ def _within(template: Mapping[str, Any], waited_for: set[str]) -> dict[str, set[
 
 
 def _before(graph: Mapping[str, set[str]]) -> dict[str, set[str]]:
-    """All that is there before each resource."""
+    """Return all that is there before each resource."""
     found: dict[str, set[str]] = {}
     for name in TopologicalSorter(graph).static_order():
         found[name] = set().union(*(found[other] | {other} for other in graph[name]))
@@ -51,7 +51,9 @@ def _before(graph: Mapping[str, set[str]]) -> dict[str, set[str]]:
 
 
 def waves(stack: Synthesised) -> list[list[str]]:
-    """The functions that can be made at the same time, in order, if each wave ends before the next begins."""
+    """Return the functions that can be made at the same time, in order, if each wave ends before
+    the next begins.
+    """
     graph = dependencies(stack)
     kinds = {name: found["Type"] for name, found in stack.resources.items()}
     level: dict[str, int] = {}

@@ -81,7 +81,7 @@ def test_each_method_has_one_response_for_a_status_code(stack_with: StackWith, a
 
 
 def _declared_routes(path: Path) -> Iterator[tuple[str, str]]:
-    """The method and path of the file's decorator, read from its source."""
+    """Yield the method and path of the file's decorator, read from its source."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "endpoint":
             names = vars(importlib.import_module(".".join(path.with_suffix("").parts)))
@@ -95,7 +95,7 @@ def _declared_routes(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _value(node: ast.expr, names: dict[str, Any]) -> Any:
-    """What an argument of a decorator is, where the file may have a name for a part of it."""
+    """Return what an argument of a decorator is, where the file may have a name for a part of it."""
     return eval(ast.unparse(node), dict(names))
 
 
@@ -269,7 +269,7 @@ def test_the_bucket_is_private_encrypted_and_tls_only(stack: Synthesised) -> Non
 
 
 def reserved_in(stack: Synthesised) -> dict[str, int]:
-    """The functions with a concurrency of their own, by the names of their handlers."""
+    """Return the functions with a concurrency of their own, by the names of their handlers."""
     return {
         found["Handler"].removeprefix("functions.").removesuffix(".handler"): found[
             "ReservedConcurrentExecutions"

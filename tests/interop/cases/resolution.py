@@ -32,7 +32,7 @@ class Engine(Protocol):
         """Takes in a PDU; answers its event ID and whether the rules allow it in this state."""
 
     def resolve(self, state_sets: Sequence[StateMap]) -> StateMap:
-        """The resolution of the states, whose events were all added before."""
+        """Return the resolution of the states, whose events were all added before."""
 
 
 @dataclass

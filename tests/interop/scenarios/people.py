@@ -59,7 +59,7 @@ class Room:
         return [event["event_id"] for event in self.timeline]
 
     def texts(self) -> list[str]:
-        """What was said, in the order in which it came."""
+        """Return what was said, in the order in which it came."""
         return [
             event["content"]["body"]
             for event in self.timeline
@@ -92,7 +92,7 @@ class Person:
         self.rooms: dict[str, Room] = {}
 
     def call(self, method: str, path: str, body: Any = None, **query: str | list[str]) -> Any:
-        """The answer's body. Raises RequestRefused for any status but 200."""
+        """Return the answer's body. Raises RequestRefused for any status but 200."""
         asked = f"?{urlencode(query, doseq=True)}" if query else ""
         base = "" if path.startswith("/_matrix") else V3
         headers = {"Content-Type": "application/json"}
@@ -114,7 +114,7 @@ class Person:
     # -- Rooms --------------------------------------------------------------------------------------------
 
     def create(self, version: str, *, rule: str = "public", **body: Any) -> str:
-        """A room of one version with a join rule; its ID."""
+        """Return a room of one version with a join rule; its ID."""
         state = [{"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": rule}}]
         state += body.pop("initial_state", [])
         preset = {"preset": "private_chat", "room_version": version, "initial_state": state}
@@ -157,12 +157,12 @@ class Person:
         return set(self.call("GET", f"{where(room_id)}/joined_members")["joined"])
 
     def state_of(self, room_id: str) -> dict[tuple[str, str], str]:
-        """The current state: from type and state key to event ID."""
+        """Return the current state: from type and state key to event ID."""
         events = self.call("GET", f"{where(room_id)}/state")
         return {(event["type"], event["state_key"]): event["event_id"] for event in events}
 
     def history(self, room_id: str) -> list[Event]:
-        """All events from the newest to the oldest, by the page, as a client scrolls."""
+        """Return all events from the newest to the oldest, by the page, as a client scrolls."""
         events: list[Event] = []
         query: dict[str, str] = {}
         for _ in range(100):
@@ -174,7 +174,9 @@ class Person:
         raise AssertionError("the history has no end")
 
     def history_texts(self, room_id: str) -> list[str]:
-        """What was said, oldest first, as a client reads it that scrolls back; no event comes twice."""
+        """Return what was said, oldest first, as a client reads it that scrolls back; no event
+        comes twice.
+        """
         events = self.history(room_id)
         ids = [event["event_id"] for event in events]
         assert len(ids) == len(set(ids))

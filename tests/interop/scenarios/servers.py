@@ -38,7 +38,7 @@ class Homeserver(Protocol):
         """Where its clients ask."""
 
     def person(self, name: str = "p") -> Person:
-        """A new user."""
+        """Return a new user."""
 
     def stop(self) -> None: ...
 
@@ -150,7 +150,7 @@ def _listens(port: int) -> bool:
 
 @contextlib.contextmanager
 def stopped(server: Homeserver) -> Iterator[None]:
-    """The server is away within the block."""
+    """Yield the server is away within the block."""
     server.stop()
     try:
         yield

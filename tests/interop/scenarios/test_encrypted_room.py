@@ -43,7 +43,7 @@ class Conversation:
 
     @contextlib.asynccontextmanager
     async def device(self, server: Homeserver, name: str, *, again: bool = False) -> AsyncIterator[Person]:
-        """A new device of a user, registered before unless they log in `again`."""
+        """Yield a new device of a user, registered before unless they log in `again`."""
         from tests.e2e.people import Events, person
 
         store = self.folder / f"store{next(_numbers)}"
@@ -102,7 +102,7 @@ class Conversation:
 
 
 def _unchecked() -> type[Person]:
-    """A client that takes what a Synapse answers, which isn't always what the specification has."""
+    """Return a client that takes what a Synapse answers, which isn't always what the specification has."""
     from tests.e2e.people import Person
 
     class Unchecked(Person):

@@ -100,7 +100,7 @@ def encrypted_room(pair: Pair) -> tuple[Device, Device, str]:
 
 
 def second_device(of: Device) -> Device:
-    """The user logs in once more."""
+    """Return the user logs in once more."""
     body = {
         "type": "m.login.password",
         "identifier": {"type": "m.id.user", "user": of.user_id},

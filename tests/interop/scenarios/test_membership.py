@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.long, pytest.mark.xdist_group("synapse")]
 
 
 def invited(pair: Pair, version: str, **body: Any) -> tuple[Person, Person, str]:
-    """A room to which the guest is invited, who knows of it."""
+    """Return a room to which the guest is invited, who knows of it."""
     host, guest = pair.people()
     room_id = host.create(version, rule="invite", name="Tea", **body)
     host.act(room_id, "invite", guest.user_id)

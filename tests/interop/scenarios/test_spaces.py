@@ -30,7 +30,7 @@ def hold(person: Person, parent: str, child: str, via: Person, order: str) -> No
 
 
 def walk(person: Person, room_id: str, limit: int = 50) -> list[str]:
-    """The names of a space's rooms, over all pages."""
+    """Return the names of a space's rooms, over all pages."""
     names: list[str] = []
     query = {"limit": str(limit)}
     for _ in range(50):

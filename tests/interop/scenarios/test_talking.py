@@ -15,7 +15,7 @@ VERSIONS = ["1", "6", "10", "12"]
 
 
 def shared_room(pair: Pair, version: str, **body: Any) -> tuple[Person, Person, str]:
-    """A public room of the host's that the guest joined by its alias."""
+    """Return a public room of the host's that the guest joined by its alias."""
     host, guest = pair.people()
     name = f"room-{host.user_id[1:].partition(':')[0]}"
     room_id = host.create(version, room_alias_name=name, **body)

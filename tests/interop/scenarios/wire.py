@@ -39,7 +39,7 @@ class Wire:
         self._open: set[asyncio.StreamWriter] = set()
 
     def front(self, port: int) -> str:
-        """A front for the server at a port: the server's name."""
+        """Return a front for the server at a port: the server's name."""
 
         async def serve() -> int:
             async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -57,7 +57,7 @@ class Wire:
 
     @contextlib.contextmanager
     def cut(self, *pairs: tuple[str, str]) -> Iterator[None]:
-        """The two servers of each pair don't reach each other within the block."""
+        """Yield the two servers of each pair don't reach each other within the block."""
         self._apart = frozenset(frozenset(pair) for pair in pairs)
         self._await(self._hang_up())
         try:

@@ -19,7 +19,7 @@ IDENTITY_SERVER = ServerName("id.example")
 
 
 def signed(key: SigningKey = KEY, server: ServerName = IDENTITY_SERVER, **changes: Any) -> dict[str, Any]:
-    """What the identity server signed: that the identifier of that token is carol's."""
+    """Return what the identity server signed: that the identifier of that token is carol's."""
     content = {"mxid": CAROL, "token": TOKEN, **changes}
     return sign_json({name: value for name, value in content.items() if value is not None}, server, key)
 

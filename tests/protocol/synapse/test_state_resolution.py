@@ -24,7 +24,7 @@ CASES = [
 
 
 def restore(room: dict[str, Any], version: RoomVersion) -> list[Event]:
-    """The room's events, whose references were recorded as positions in the list."""
+    """Return the room's events, whose references were recorded as positions in the list."""
     events: list[Event] = []
     for short in room["events"]:
         pdu: Any = {**short, "hashes": {}, "signatures": {}}

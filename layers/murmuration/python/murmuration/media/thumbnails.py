@@ -42,7 +42,7 @@ NAMES = tuple(
     for width, height in sizes
     for animated in ("", "-animated")
 )
-"""The names of all thumbnails that there may be of an image (`Wanted.name`)."""
+"""The names of all possible thumbnails of an image (`Wanted.name`)."""
 REMEMBERED_MS = 86_400_000
 """How long the result of an attempt is kept."""
 TRIES = 3
@@ -193,9 +193,9 @@ def _begin(image: _Image, wanted: Wanted) -> str:
         refused = TooLarge if making.refusal == TooLarge.errcode else Unknown
         raise refused(making.message)
     if not making.whole and making.tries > TRIES and now - making.since_ms > TRYING_MS:
-        raise Unknown("Making this thumbnail took too much, several times")
+        raise Unknown("Making this thumbnail failed several times: it takes too much memory or time")
     if not making.whole and making.tries > AT_ONCE:
-        raise LimitExceeded("Others are making this thumbnail", retry_after_ms=BUSY_MS)
+        raise LimitExceeded("This thumbnail is being made; try again", retry_after_ms=BUSY_MS)
     return making.whole
 
 
