@@ -28,8 +28,8 @@ def long_messages(client: Client, room_id: str, count: int, *, mark: str = "m") 
 
 
 def all_bodies(client: Client, room_id: str, section: Any) -> list[str]:
-    """Return what a client comes to know of a room by the section of one sync, with the gap before
-    it filled.
+    """Return the messages of a room that a client gets by the section of one sync and by filling the gap
+    before it.
     """
     found = bodies(timeline(section))
     token = section["timeline"]["prev_batch"]

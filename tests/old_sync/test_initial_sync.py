@@ -70,7 +70,7 @@ def test_rooms_that_were_left_come_if_asked_for(alice: Client, make_client: Make
 
 @pytest.fixture
 def counted() -> Iterator[list[str]]:
-    """Yield the tables of all requests, while it's there; nothing is remembered from before."""
+    """Yield the tables of all requests, with empty caches."""
     tables: list[str] = []
 
     def count(call: Call, proceed: Proceed) -> Any:
@@ -86,7 +86,7 @@ def counted() -> Iterator[list[str]]:
 
 
 def leave_some(alice: Client, bob: Client, count: int) -> list[str]:
-    """Rooms that bob has left, and whose state has changed since."""
+    """Make rooms that bob has left and whose state has changed since."""
     room_ids = [create_room(alice, preset="public_chat", name="Before") for _ in range(count)]
     for room_id in room_ids:
         join(bob, room_id)
