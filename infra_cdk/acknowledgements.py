@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from aws_cdk import Acknowledgment, Names, Stack, Validations
 from aws_cdk import aws_iam as iam
@@ -87,7 +86,7 @@ def _as_seen_from(stack: Stack, found: re.Match[str]) -> str:
     return f"<referenceto{Names.node_unique_id(outside.node)}{found[2] or 'Ref'}>"
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     match value:
         case {"Fn::Sub": str(text)}:
             return re.sub(r"\$\{([^}]+)\}", r"<\1>", text)

@@ -259,7 +259,7 @@ def _trim_file(path: Path) -> None:
         path.with_name(path.name.removesuffix(".gz")).write_text(_compact(trimmed))
 
 
-def _undocumented(value: Any) -> Any:
+def _undocumented(value: object) -> Any:
     if isinstance(value, dict):
         return {
             name: _undocumented(found)
@@ -269,7 +269,7 @@ def _undocumented(value: Any) -> Any:
     return [_undocumented(element) for element in value] if isinstance(value, list) else value
 
 
-def _compact(value: Any) -> str:
+def _compact(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 

@@ -30,7 +30,7 @@ MAX_SERVERS_BYTES = 400
 """The maximum length of each list of servers, for the same reason."""
 
 
-def _list(value: Any) -> Any:
+def _list(value: object) -> Any:
     """Return a list from its form on a command line: `a,b`."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
@@ -54,12 +54,12 @@ def _moment(value: str) -> str:
     return value
 
 
-def _flows(value: Any) -> Any:
+def _flows(value: object) -> Any:
     """Return flows from their form on a command line: `a,b c`."""
     return [_list(flow) for flow in value.split()] if isinstance(value, str) else value
 
 
-def _providers(value: Any) -> Any:
+def _providers(value: object) -> Any:
     """Return identity providers from their form on a command line: JSON."""
     return json.loads(value) if isinstance(value, str) else value
 
@@ -106,9 +106,9 @@ class Settings(BaseModel):
     """The largest file of another server that is fetched: within 24 s, through a function's disk of
     512 MB."""
     remote_media_days: Annotated[int, Field(ge=2, le=3_650)] = 30
-    """How long other servers' media are kept after they were last used."""
+    """How long other servers' media are kept after their last use."""
     local_media_days: Annotated[int, Field(ge=0, le=36_500)] = 0
-    """After how many days without use this server's own files are deleted; 0 keeps them for ever."""
+    """After how many days without use this server's own files are deleted; 0 for never."""
     federated_presence: bool = False
     """Whether presence is exchanged with other servers. It costs more than all messages."""
     url_previews: bool = True

@@ -184,6 +184,6 @@ def _object_needs(operation: str, parameters: Mapping[str, Any]) -> Iterator[Nee
         yield Need(OBJECTS, resource, _OBJECT_ACTIONS[operation])
 
 
-def _copied_key(source: Any) -> str:
+def _copied_key(source: object) -> str:
     """Return the key in a CopySource. botocore writes bucket and key as one path."""
     return str(source["Key"]) if isinstance(source, Mapping) else str(source).lstrip("/").partition("/")[2]

@@ -61,7 +61,7 @@ def template(name: str, prefix: str = "") -> str:
 
 
 def operations(
-    uri: Any, credentials: Any, headers: Mapping[str, str], *, at_edge: bool = False
+    uri: object, credentials: object, headers: Mapping[str, str], *, at_edge: bool = False
 ) -> dict[str, Any]:
     """Return the OpenAPI operations at `PATH`, or at `PATH_AT_EDGE`: GET for /sync, and POST for sliding
     sync.
@@ -73,7 +73,12 @@ def operations(
 
 
 def operation(
-    uri: Any, credentials: Any, headers: Mapping[str, str], *, at_edge: bool = False, slides: bool = False
+    uri: object,
+    credentials: object,
+    headers: Mapping[str, str],
+    *,
+    at_edge: bool = False,
+    slides: bool = False,
 ) -> dict[str, Any]:
     """Return the OpenAPI operation for waiting by /sync or, with `slides`, by sliding sync.
 

@@ -48,7 +48,7 @@ def path_parameters(path: str) -> list[dict[str, Any]]:
     return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
 
 
-def operation(path: str, uri: Any, credentials: Any, headers: Mapping[str, str]) -> dict[str, Any]:
+def operation(path: str, uri: object, credentials: object, headers: Mapping[str, str]) -> dict[str, Any]:
     """Return the OpenAPI operation for uploads at `path`, which answers with `headers`.
 
     `uri` is the bucket's `arn:…:apigateway:…:s3:path/<bucket>/{folder}/{media}/{name}`, `credentials` the ARN
@@ -84,7 +84,7 @@ def operation(path: str, uri: Any, credentials: Any, headers: Mapping[str, str])
     }
 
 
-def security_scheme(function_uri: Any, credentials: Any) -> dict[str, Any]:
+def security_scheme(function_uri: object, credentials: object) -> dict[str, Any]:
     """Return the authorizer, which the gateway invokes at `function_uri`. Its answers aren't cached."""
     return {
         "type": "apiKey",

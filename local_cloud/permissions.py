@@ -107,7 +107,9 @@ def _allows(module: str, wanted: Need) -> bool:
 
 @functools.cache
 def _granted(module: str) -> tuple[frozenset[Need], tuple[Need, ...]]:
-    """Return the permissions of a module, and those for all resources whose names begin alike."""
+    """Return the permissions of a module, and those for all resources whose names begin with the same
+    prefix.
+    """
     grant = GRANTS.get(module)
     every = frozenset(grant.needs() if grant is not None else ())
     return every, tuple(each for each in every if each.resource.endswith("*"))

@@ -116,7 +116,7 @@ class Backdrop:
 
     def _operations(self) -> dict[str, Mapping[str, patch.Operation]]:
         def current(name: str) -> patch.Operation:
-            def operation(params: Any) -> Parsed:
+            def operation(params: object) -> Parsed:
                 return self.sqs.operations()[name](params)  # of the queues that exist at that time
 
             return operation

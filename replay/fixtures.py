@@ -90,7 +90,7 @@ def read_fixture(path: Path) -> Fixture:
     return Fixture(path, root, event, expected)
 
 
-def fill(value: Any, names: Mapping[str, str]) -> Any:
+def fill(value: object, names: Mapping[str, str]) -> Any:
     """Return `value` with each `{{name}}` in its strings replaced by the value in `names`. Raises
     BadFixture.
     """

@@ -34,13 +34,13 @@ def _judge(expected: Mapping[str, Any], outcome: Outcome) -> Iterator[str]:
     yield from differences(expected.get("posts", {}), outcome.posts, "posts")
 
 
-def _items(expected: Any, actual: Sequence[Any], where: str, table: str) -> Iterator[str]:
-    if isinstance(expected, dict):
-        if expected.keys() != {"$count"}:
-            raise BadFixture(f"{where} must be a list of items or have $count alone")
+def _items(expected: object, actual: Sequence[Any], where: str, table: str) -> Iterator[str]:
+    if isinstance(expected, dict) and expected.keys() == {"$count"}:
         if len(actual) != expected["$count"]:
             yield f"{where}: expected {expected['$count']} items, got {len(actual)}"
         return
+    if not isinstance(expected, list):
+        raise BadFixture(f"{where} must be a list of items or have $count alone")
     keys = key_names(table)
     by_key = {tuple(item[name] for name in keys): item for item in actual}
     vague = []
@@ -60,7 +60,7 @@ def _key(keys: Sequence[str], item: Mapping[str, Any]) -> list[Any]:
     return [item[name] for name in keys]
 
 
-def _hashable(value: Any) -> Any:
+def _hashable(value: object) -> Any:
     return value if isinstance(value, (str, int)) else None
 
 

@@ -34,7 +34,7 @@ KINDS: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def differences(expected: Any, actual: Any, where: str = "") -> Iterator[str]:
+def differences(expected: object, actual: object, where: str = "") -> Iterator[str]:
     """Yield one line for each difference between `actual` and `expected`."""
     match expected:
         case {"$any": str(kind), **rest} if not rest:
@@ -81,7 +81,7 @@ def unmatched(expected: Sequence[Any], actual: Sequence[Any]) -> tuple[list[int]
     return missing, [index for index in range(len(actual)) if index not in partner]
 
 
-def _objects(expected: dict[str, Any], actual: Any, where: str, *, whole: bool) -> Iterator[str]:
+def _objects(expected: dict[str, Any], actual: object, where: str, *, whole: bool) -> Iterator[str]:
     if not isinstance(actual, dict):
         yield f"{where}: expected an object, got {_short(actual)}"
         return
@@ -98,7 +98,7 @@ def _objects(expected: dict[str, Any], actual: Any, where: str, *, whole: bool) 
             yield f"{where}.{name}: unexpected, {_short(actual[name])}"
 
 
-def _arrays(expected: list[Any], actual: Any, where: str) -> Iterator[str]:
+def _arrays(expected: list[Any], actual: object, where: str) -> Iterator[str]:
     if not isinstance(actual, list) or len(actual) != len(expected):
         yield f"{where}: expected an array of {len(expected)}, got {_short(actual)}"
         return
@@ -106,7 +106,7 @@ def _arrays(expected: list[Any], actual: Any, where: str) -> Iterator[str]:
         yield from differences(one, other, f"{where}[{index}]")
 
 
-def _unordered(expected: list[Any], actual: Any, where: str) -> Iterator[str]:
+def _unordered(expected: list[Any], actual: object, where: str) -> Iterator[str]:
     if not isinstance(actual, list):
         yield f"{where}: expected an array, got {_short(actual)}"
         return
@@ -117,15 +117,15 @@ def _unordered(expected: list[Any], actual: Any, where: str) -> Iterator[str]:
         yield f"{where}: unexpected, {_short(actual[index])}"
 
 
-def _text(expected: Any, actual: Any, where: str) -> Iterator[str]:
+def _text(expected: object, actual: object, where: str) -> Iterator[str]:
     try:
-        value = json.loads(actual)
-    except (TypeError, ValueError):
+        value = json.loads(actual if isinstance(actual, str | bytes) else "")
+    except ValueError:
         yield f"{where}: expected JSON, got {_short(actual)}"
         return
     yield from differences(expected, value, f"{where}$")
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 300 else f"{text[:297]}..."

@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 
-def to_json(value: Any) -> Any:
+def to_json(value: object) -> Any:
     """Return the JSON form of a stored value."""
     match value:
         case bytes():
@@ -21,7 +21,7 @@ def to_json(value: Any) -> Any:
             return value
 
 
-def from_json(value: Any) -> Any:
+def from_json(value: object) -> Any:
     """Return the stored value from its JSON form."""
     match value:
         case {"$bytes": str(text), **rest} if not rest:

@@ -292,7 +292,7 @@ def _read(deployed: Deployed, conversation: Conversation) -> None:
         raise Wrong("the message that was sent is not the one that is read")
 
 
-def _call(deployed: Deployed, method: str, path: str, body: Any, token: str = "") -> Any:
+def _call(deployed: Deployed, method: str, path: str, body: object, token: str = "") -> Any:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     raw = b"" if body is None else json.dumps(body).encode()
     answer = deployed.request(method, f"/_matrix/client/v3/{path}", raw, headers)

@@ -243,7 +243,7 @@ class Deployed:
             if found["Type"] == "AWS::Lambda::Function"
         }
 
-    def invoke(self, name: str, event: Any) -> Any:
+    def invoke(self, name: str, event: object) -> Any:
         """Invoke a function with its deployed code, layers, handler and environment. Returns its answer."""
         configuration = self.configurations[name]
         environment = {

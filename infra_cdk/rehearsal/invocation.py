@@ -35,7 +35,7 @@ def invoke(
     layers: Sequence[bytes],
     handler: str,
     environment: Mapping[str, str],
-    event: Any,
+    event: object,
     *,
     below: Path,
 ) -> Any:

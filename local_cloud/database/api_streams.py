@@ -82,7 +82,7 @@ def _beginning(numbers: dict[str, str]) -> int:
     return int(numbers.get("StartingSequenceNumber", "0"))
 
 
-def _jsonable(value: Any) -> Any:
+def _jsonable(value: object) -> Any:
     match value:
         case dict():
             return {name: _jsonable(inner) for name, inner in value.items()}

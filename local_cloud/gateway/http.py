@@ -219,7 +219,7 @@ class HttpGateway:
         future: asyncio.Future[Any] = loop.create_future()
         timeout = self._limits.integration_timeout
 
-        def settle(answer: Any, error: Exception | None) -> None:
+        def settle(answer: object, error: Exception | None) -> None:
             if future.done():
                 return
             if error is None:
@@ -282,7 +282,7 @@ def request_of(scope: Message) -> HttpRequest:
 
 
 def response_of(
-    answer: Any, limit: int, remapped: Mapping[str, bytes] = _REMAPPED
+    answer: object, limit: int, remapped: Mapping[str, bytes] = _REMAPPED
 ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Return the status, headers and body of a Lambda proxy response. Raises MalformedAnswer."""
     if not isinstance(answer, dict):

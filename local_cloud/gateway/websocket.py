@@ -198,7 +198,7 @@ class WebSocketGateway:
         future: asyncio.Future[Any] = loop.create_future()
         timeout = self._limits.integration_timeout
 
-        def settle(answer: Any) -> None:
+        def settle(answer: object) -> None:
             if not future.done():
                 future.set_result(answer)
 

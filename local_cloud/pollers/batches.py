@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from local_cloud.config import Chaos
 
 Item = TypeVar("Item")
 
 
-def failed_identifiers(answer: Any, known: Sequence[str]) -> set[str]:
+def failed_identifiers(answer: object, known: Sequence[str]) -> set[str]:
     """Return the identifiers that `answer` reports as failed (ReportBatchItemFailures); all if it is
     malformed.
 

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from replay.backdrop import Backdrop, Outcome
@@ -150,7 +150,7 @@ def _show(outcome: Outcome) -> None:
             _print(found)
 
 
-def _print(value: Any) -> None:
+def _print(value: object) -> None:
     from replay.values import to_json
 
     print(json.dumps(to_json(value), indent=2, ensure_ascii=False))

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 COLLECTED_AFTER = 20_000
-"""After how many new objects Python looks for those that only refer to each other. Its own default is 700."""
+"""After how many new objects Python's garbage collector runs. Its default is 700."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -142,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _spare_collections() -> None:
-    """Keep Python from looking through hundreds of functions again and again for what is in use no more."""
+    """Keep Python's garbage collector from searching hundreds of functions again and again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECTED_AFTER)

@@ -61,4 +61,5 @@ PRICES: Mapping[str, Price] = {
     "dashboards": Price("CloudWatch", 3.00, 1, _AWS + "cloudwatch/pricing/", free=3),
     "key_requests": Price("KMS", 0.03, 10_000, _AWS + "kms/pricing/", free=20_000),
 }
-"""By what is counted. On demand, Lambda's reads of a table's stream are free, and so are SSM's parameters."""
+"""The prices by what is counted. Reads of a table's stream by Lambda are free, and so are SSM's
+parameters."""

@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 from unittest import mock
 
-from murmuration.identity import patience
+from murmuration.identity import patience, turns
 from murmuration.protocol.errors import Refusal
 from murmuration.protocol.identifiers import RoomId, ServerName
 from murmuration.transport.errors import TimedOut
@@ -97,6 +97,12 @@ def knock(stage: Any) -> Answer:
 
 def work_long(stage: Any) -> Answer:
     with mock.patch.object(patience, "QUICK_S", -1), patience.working(lambda: stage.alice.user_id):
+        return called(patience.go_on)
+
+
+def join_long(stage: Any) -> Answer:
+    turn = turns.Turn(stage.alice.user_id)
+    with mock.patch.object(turns.Turn, "quick_s", -1), patience.bounded(turn):
         return called(patience.go_on)
 
 

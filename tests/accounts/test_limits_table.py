@@ -19,7 +19,7 @@ import pytest
 
 import murmuration
 from murmuration import clock
-from murmuration.identity import rate_limits
+from murmuration.identity import rate_limits, turns
 from murmuration.identity.rate_limits import LIMITS
 from murmuration.protocol.identifiers import UserId
 from tests.accounts import media_requests
@@ -30,6 +30,7 @@ from tests.accounts.limits_elsewhere import (
     find_alias_elsewhere,
     join_by_alias_elsewhere,
     join_elsewhere,
+    join_long,
     knock,
     knock_by_alias_elsewhere,
     list_children,
@@ -97,7 +98,10 @@ NUMBERS = {
     "message": (0.2, 10),
     "redaction": (0.2, 10),
     "join": (0.1, 10),
-    "remote_join": (1 / 600, 4),
+    "remote_join": (1 / 120, 3),
+    "join_seconds": (0.5, 150),
+    "long_join": (1 / 300, 2),
+    "long_joins": (1 / 300, 5),
     "invite": (0.3, 10),
     "moderation": (1, 50),
     "room_creation": (0.016, 10),
@@ -221,8 +225,11 @@ def log_in_elsewhere(stage: Stage) -> Answer:
 
 
 ROWS = [
-    Row("federation_work", "identity.patience.go_on", by_server, work_long_for_server, (504, "TimedOut")),
-    Row("long_work", "identity.patience.go_on", by_user, work_long),
+    Row("federation_work", "identity.patience.take_more", by_server, work_long_for_server, (504, "TimedOut")),
+    Row("long_work", "identity.patience.take_more", by_user, work_long),
+    Row("long_join", "identity.turns.take_more", by_user, join_long),
+    Row("long_joins", "identity.turns.take_more", lambda _stage: turns.EVERYBODY, join_long),
+    Row("join_seconds", "identity.turns.take_time", by_user, join_elsewhere),
     Row(
         "notifications",
         "push.notifications.get_notifications",
@@ -487,6 +494,7 @@ def stage(
         "murmuration.accounts.sso.login.request_uri", lambda *_, **__: "https://acme.example/"
     )
     configure(RATE_LIMITS="on")
+    monkeypatch.setattr(turns, "EVERYBODY", f"everybody like {alice.user_id}")
     rate_limits._full.clear()
     yield Stage(alice, bob, room, event, configure)
     rate_limits._full.clear()

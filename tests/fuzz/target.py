@@ -108,7 +108,7 @@ class Attempts:
         def connect(connection: Connection, peer: Peer, deadline: Deadline) -> None:
             work = patience._work.get()
             self.ever.add(peer.host)
-            if work is not None and not work._for_server:  # workers go on beside requests
+            if isinstance(work, patience._Request):  # workers go on beside requests
                 self.by_requests.append(peer.host)
             genuine(connection, peer, deadline)
 

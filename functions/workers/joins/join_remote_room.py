@@ -15,4 +15,4 @@ def handler(message: JoinMessage) -> None:
         if "leave" in message:
             leave_again(message["user_id"], message["room_id"], message["leave"])
         else:
-            run(message["user_id"], message["room_id"])
+            run(message["user_id"], message["room_id"], message.get("again", 0))

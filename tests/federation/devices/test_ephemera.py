@@ -17,6 +17,7 @@ from murmuration.storage.live import listeners
 from murmuration.storage.live.compact import attention
 from murmuration.storage.live.listeners import Socket, Wait
 from murmuration.storage.live.streams import room_stream
+from tests.federation.devices.conftest import encrypted_room
 from tests.federation.devices.elsewhere import Elsewhere, Streams
 from tests.federation.outbound import Workers
 from tests.federation.peers import Worker
@@ -314,6 +315,21 @@ def test_receipts_go_out_with_their_threads(
     assert contents[0][carol.user_id]["event_ids"] == [root]
     assert contents[1][carol.user_id]["event_ids"] == [reply]
     assert contents[1][carol.user_id]["data"]["thread_id"] == root
+
+
+def test_a_receipt_goes_to_a_server_that_has_just_come(
+    alice: Client, elsewhere: Elsewhere, streams: Streams, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alice has read her room before Bob joins it."""
+    room = encrypted_room(alice)
+    assert sending.servers_in(RoomId(room.room_id)) == ()
+    elsewhere.mirror = room
+    assert room.kinds(room.member(elsewhere.bob, elsewhere.bob, "join")) == ["accepted"]
+    streams.workers.skip(room.room_id)
+    monkeypatch.setattr(sending, "now_ms", lambda: clock.now_ms() + 4_000)
+    read_up_to(alice, room.room_id, send(alice, room.room_id, "welcome"))
+    streams.run(room_stream(RoomId(room.room_id)))
+    assert len(elsewhere.contents("m.receipt")) == 1
 
 
 def test_private_receipts_stay_here(

@@ -165,8 +165,12 @@ def test_acl_is_of_the_sending_server(alice: Client, peer: Peer, third: Peer, wo
     mirror.catch_up()
     bob = UserId(f"@bob:{peer.name}")
     message = mirror.message(bob, "by way of a denied server")
-    third.send(message)
-    worker.run()
+    elsewhere = share_room(alice, third).message(UserId(f"@bob:{third.name}"), "where it may speak")
+    answer = third.send(message, elsewhere, {"room_id": mirror.room_id, "type": "m.broken"})
+    assert answer.json == {
+        "pdus": {message.event_id: {"error": "The room's access control list denies your server"}}
+    }
+    assert worker.run() == 1, "nothing is queued of what is refused"
     assert said(alice, mirror) == []
     peer.send(message)
     worker.run()

@@ -12,6 +12,7 @@ from PIL import Image
 
 from murmuration import clock
 from murmuration.aws import dynamodb, objects
+from murmuration.federation.requests import health
 from murmuration.identity import patience, rate_limits
 from murmuration.identity.rate_limits import LIMITS, Limit
 from murmuration.media import remote
@@ -219,9 +220,18 @@ def test_broken_answers_are_bad_gateways(alice: Client, library: Library, reply:
     assert "object" not in kept(library)
 
 
-def test_a_dead_server_is_a_bad_gateway(alice: Client, library: Library, network: Network) -> None:
-    del network.hosts[library.name, 8448]
+def test_a_dead_server_is_a_bad_gateway(
+    alice: Client, library: Library, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked again soon after it is back: its health says when."""
+    library.new = lambda _: two_parts(PNG, DATA)
+    host = network.hosts.pop((library.name, 8448))
     assert get(alice, library).status == 502
+    network.hosts[library.name, 8448] = host
+    health.well(ServerName(library.name))
+    assert get(alice, library).status == 502, "not at once"
+    monkeypatch.setattr(remote, "now_ms", lambda: clock.now_ms() + 25_000)
+    assert get(alice, library).body == DATA
 
 
 @pytest.mark.parametrize("said", [True, False], ids=["by its header", "as it comes"])

@@ -13,6 +13,7 @@ from functions.workers.joins import join_remote_room
 from murmuration.clock import now_ms
 from murmuration.federation.membership import joining
 from murmuration.identity import budgets, rate_limits
+from murmuration.identity.turns import Turn
 from murmuration.protocol.errors import LimitExceeded
 from murmuration.protocol.events import Event
 from murmuration.protocol.identifiers import RoomId, ServerName, UserId
@@ -454,7 +455,7 @@ def test_the_claim_of_who_works_is_renewed(alice: Client, monkeypatch: pytest.Mo
         renew(of, until_ms)
         was_renewed.set()
 
-    def long_join(of: join_jobs.Job) -> None:
+    def long_join(of: join_jobs.Job, _turn: object) -> None:
         assert was_renewed.wait(20)
         assert join_jobs.claim(of.user_id, of.room_id, now_ms() + 30_000, now_ms() + 90_000) is None
 
@@ -483,9 +484,9 @@ def test_a_job_done_twice_is_one_join(alice: Client, host: Host) -> None:
     job = join_jobs.Job(
         UserId(alice.user_id), RoomId(room.room_id), [ServerName(host.remote.name)], {"membership": "join"}
     )
-    work.join(job)
+    work.join(job, Turn(job.user_id))
     first = Room.load(RoomId(room.room_id))
-    work.join(job)
+    work.join(job, Turn(job.user_id))
     second = Room.load(RoomId(room.room_id))
     assert second.head.joined == first.head.joined == 2
     assert member_index.read_servers(second.head) == {host.remote.name: 1}

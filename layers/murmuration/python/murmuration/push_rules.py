@@ -7,7 +7,7 @@ https://spec.matrix.org/v1.19/client-server-api/#push-rules
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from murmuration.protocol.encoding.shapes import Answer, Body
 from murmuration.protocol.errors import BadJson, MissingParam
@@ -85,7 +85,7 @@ def set_push_rule_actions(user_id: UserId, kind: str, rule_id: str, body: Body) 
     _change(user_id, lambda changes: ruleset.set_actions(changes, parsed, rule_id, actions))
 
 
-def _required(body: Body, name: str) -> Any:
+def _required(body: Body, name: str) -> object:
     if name not in body:
         raise MissingParam(f"{name} is missing")
     return body[name]

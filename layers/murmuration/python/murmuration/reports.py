@@ -53,7 +53,7 @@ def report_event(token: AccessToken, room_id: RoomId, event_id: EventId, body: F
 
 
 def report_user(requester: Requester, user_id: UserId, body: Fields) -> None:
-    """Report a user. Of other servers' users nobody here knows whether they exist.
+    """Report a user. For other servers' users it isn't checked that they exist.
 
     Raises NotFound, InvalidParam, MissingParam, BadJson, TooLarge, LimitExceeded.
     """

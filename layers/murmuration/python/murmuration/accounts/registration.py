@@ -280,8 +280,7 @@ def account_writes(
 ) -> list[Write]:
     """Return the writes that create an account with its profile.
 
-    The write named ACCOUNT claims the user ID. Without a password, the owner has to log in by
-    other means.
+    The write named ACCOUNT claims the user ID. Without a password, the owner has to log in by other means.
     """
     account: Item = {"kind": "user", "created_ms": now}
     if password_hash is not None:

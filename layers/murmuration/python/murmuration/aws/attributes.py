@@ -1,4 +1,4 @@
-"""Items, and DynamoDB's notation of them: Python values become attribute values, and the other way round."""
+"""Converts items between Python values and DynamoDB's notation of attribute values."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from murmuration.aws import packing
 
 Item = dict[str, Any]
 StoredItem = Mapping[str, Any]
-"""An item as it was read. Nobody changes it."""
+"""An item as it was read. It must not be changed."""
 AttributeValue: TypeAlias = "dict[str, Any]"
-"""One value in DynamoDB's notation, with its kind as the only key: `{"S": "text"}`, `{"N": "1"}`."""
+"""One value in DynamoDB's notation, with its type as the only key: `{"S": "text"}`, `{"N": "1"}`."""
 WireItem: TypeAlias = "dict[str, AttributeValue]"
 
 

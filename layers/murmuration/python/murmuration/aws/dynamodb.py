@@ -19,7 +19,7 @@ from murmuration.aws.concurrency import parallel
 from murmuration.protocol.errors import Unavailable
 from murmuration.settings import settings
 
-__all__ = ["Item", "StoredItem"]  # names of `attributes` that all who read and write need
+__all__ = ["Item", "StoredItem"]  # names of `attributes` that all readers and writers need
 Storable: TypeAlias = "str | int | bytes | Sequence[Storable] | Mapping[str, Storable] | Set[str] | None"
 """The types that a value of an item may have. Floating-point numbers aren't supported."""
 Key: TypeAlias = "Mapping[str, Storable]"

@@ -58,7 +58,7 @@ def _room(room: JsonObject) -> Iterator[Update]:
             yield from ({name: piece} for piece in _events(room[name]))
 
 
-def _events(section: object) -> Iterator[Any]:
+def _events(section: object) -> Iterator[object]:
     """Yield a section event by event, if it has events. Its other fields come with the first one."""
     if not isinstance(section, Mapping) or not isinstance(section.get("events"), list):
         yield section
@@ -79,7 +79,7 @@ def _merge(into: Update, fragment: JsonObject) -> None:
             into[name] = _copy(value)
 
 
-def _copy(value: object) -> Any:
+def _copy(value: object) -> object:
     if isinstance(value, Mapping):
         return {name: _copy(inner) for name, inner in value.items()}
     return list(value) if isinstance(value, list) else value

@@ -66,6 +66,7 @@ def server_billing(server_name: ServerName, route: str) -> Iterator[None]:
 @contextmanager
 def user_billing(user_id: UserId, route: str, *, memory_mb: int = 512) -> Iterator[None]:
     """Bill a worker's work for a user to them, as `server_billing` does for a server."""
+    deadlines.connect(patience.wait_on)
     with _billing_work(user_id, route, memory_mb=memory_mb):
         yield
 

@@ -1,4 +1,4 @@
-"""Requests: what API Gateway's proxy event says, read when it is asked for."""
+"""Requests: the content of API Gateway's proxy event, parsed when it is needed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 VIEWER_SECRET_HEADER = "x-murmuration-viewer-secret"  # noqa: S105 - a header's name
 MAX_PARAMETER_BYTES = 900
-"""How long a path parameter may be at all: it must fit into a key. Identifiers have 255 bytes."""
+"""The maximum length of a path parameter: it must fit into a key. Identifiers have at most 255 bytes."""
 
 
 class Request:
@@ -292,7 +292,7 @@ class Request:
         return self._origin
 
     @property
-    def content(self) -> Any:
+    def content(self) -> object:
         """The JSON of a server's request, as it was verified, of any depth; None without a body."""
         return self._content
 

@@ -39,6 +39,12 @@ class TransactionBody(TypedDict):
     edus: NotRequired[Sequence[Edu]]
 
 
+class PduResult(TypedDict):
+    """What the answer to a transaction says of one of its PDUs."""
+
+    error: NotRequired[str]
+
+
 class TypingContent(TypedDict):
     """The content of an `m.typing`."""
 
@@ -267,7 +273,7 @@ class PdusMessage(TypedDict):
 
     origin: ServerName
     room_id: RoomId
-    pdus: Sequence[Any]
+    pdus: Sequence[object]
     parked: NotRequired[bool]
 
 

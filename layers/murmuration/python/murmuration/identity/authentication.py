@@ -65,7 +65,7 @@ def verify(
 
 
 def requester_of(user_id: UserId, device_id: DeviceId, device: OwnerFlags) -> Requester:
-    """Return the requester that the item of a device describes, or that of an account."""
+    """Return the requester that the item of a device, or of an account, describes."""
     return Requester(
         user_id,
         device_id,

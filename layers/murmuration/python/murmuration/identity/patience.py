@@ -9,7 +9,7 @@ LimitExceeded.
 Requests that wait for updates have slots instead (`storage.live.listeners`). Workers are limited by their
 concurrency. Workers that process other servers' events take from a smaller bucket of the server that sent
 them, so that one server doesn't occupy them all. If it is empty, what the worker waits for ends with
-TimedOut, and is tried again later.
+TimedOut, and is tried again later. Joins have turns (`identity.turns`).
 """
 
 from __future__ import annotations
@@ -30,28 +30,42 @@ LONGEST_S = 22.0
 """How long a request may wait for others in total: API Gateway gives up after 29 s."""
 
 
-class _Work:
-    """One request's work, in all of its threads."""
+class Work:
+    """One request's or worker's work, in all of its threads. A subclass says what `take_more` takes from."""
 
-    def __init__(self, find_owner: Callable[[], str], *, for_server: bool) -> None:
-        self._find_owner = find_owner
-        self._for_server = for_server
+    quick_s: float | None = None
+    """How long it may take without asking; None for QUICK_S."""
+
+    def __init__(self) -> None:
         self._began_s = time.monotonic()
         self._lock = threading.Lock()
         self._refusal: Exception | None = None
         self._may_be_long = False
 
+    @property
+    def passed_s(self) -> float:
+        """How long it has gone on."""
+        return time.monotonic() - self._began_s
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it was allowed to take long."""
+        return self._may_be_long
+
+    def take_more(self) -> None:
+        """Take from the owner's bucket. Raises LimitExceeded or TimedOut."""
+        raise NotImplementedError
+
     def wait_on(self) -> None:
         """Raise what the function `wait_on` raises."""
-        if not self._for_server and time.monotonic() - self._began_s > LONGEST_S:
-            raise TimedOut("the time for the whole request is over")
         self.go_on()
 
     def go_on(self) -> None:
         """Take from the owner's bucket once the work takes longer than `QUICK_S`. Raises what the function
-        `go_on` raises.
+        `take_more` raises.
         """
-        if self._may_be_long or time.monotonic() - self._began_s < QUICK_S:
+        quick_s = QUICK_S if self.quick_s is None else self.quick_s
+        if self._may_be_long or self.passed_s < quick_s:
             return
         with self._lock:
             if self._refusal is not None:
@@ -59,16 +73,44 @@ class _Work:
             if self._may_be_long:
                 return
             try:
-                rate_limits.check("federation_work" if self._for_server else "long_work", self._find_owner())
-            except LimitExceeded as error:
+                self.take_more()
+            except (LimitExceeded, TimedOut) as error:
                 self._refusal = error
-                if self._for_server:
-                    self._refusal = TimedOut("the server that sent the events has been waited for enough")
-                raise self._refusal from None
+                raise
             self._may_be_long = True
 
 
-_work: ContextVar[_Work | None] = ContextVar("work", default=None)
+class _Request(Work):
+    """A request, whose owner `find_owner` names."""
+
+    def __init__(self, find_owner: Callable[[], str]) -> None:
+        super().__init__()
+        self._find_owner = find_owner
+
+    def wait_on(self) -> None:
+        if self.passed_s > LONGEST_S:
+            raise TimedOut("the time for the whole request is over")
+        self.go_on()
+
+    def take_more(self) -> None:
+        rate_limits.check("long_work", self._find_owner())
+
+
+class _OnEvents(Work):
+    """A worker's work on the events of a server."""
+
+    def __init__(self, find_owner: Callable[[], str]) -> None:
+        super().__init__()
+        self._find_owner = find_owner
+
+    def take_more(self) -> None:
+        try:
+            rate_limits.check("federation_work", self._find_owner())
+        except LimitExceeded:
+            raise TimedOut("the server that sent the events has been waited for enough") from None
+
+
+_work: ContextVar[Work | None] = ContextVar("work", default=None)
 
 
 @contextmanager
@@ -77,7 +119,14 @@ def working(find_owner: Callable[[], str], *, for_server: bool = False) -> Itera
 
     `for_server` says that a worker works on events of the owner, another server.
     """
-    token = _work.set(_Work(find_owner, for_server=for_server))
+    with bounded(_OnEvents(find_owner) if for_server else _Request(find_owner)):
+        yield
+
+
+@contextmanager
+def bounded(work: Work) -> Iterator[None]:
+    """Bound what is done in this context as the `work` says."""
+    token = _work.set(work)
     try:
         yield
     finally:

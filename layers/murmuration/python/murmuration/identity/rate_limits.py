@@ -75,7 +75,11 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "redaction": Limit(0.2, 10),
         "join": Limit(0.1, 10),
         # Joins through other servers that are in progress. A finished one is given back.
-        "remote_join": Limit(1 / 600, 4),
+        "remote_join": Limit(1 / 120, 3),
+        # Seconds that joins take until they need a turn, by user; then turns, by user and for all.
+        "join_seconds": Limit(0.5, 150),
+        "long_join": Limit(1 / 300, 2),
+        "long_joins": Limit(1 / 300, 5),
         "invite": Limit(0.3, 10),
         "moderation": Limit(1, 50),
         "room_creation": Limit(0.016, 10),
@@ -175,17 +179,17 @@ def check(kind: str, key: str, count: int = 1) -> int:
     raise LimitExceeded("Too many requests at once", retry_after_ms=limit.interval_ms)
 
 
-def give_back(kind: str, key: str, taken_ms: int) -> None:
-    """Put back the request that `check` took at `taken_ms`. At most one write.
+def give_back(kind: str, key: str, taken_ms: int, count: int = 1) -> None:
+    """Put back `count` of the requests that `check` took at `taken_ms`. At most one write.
 
     Does nothing if the bucket has been filled again by as much as was taken since then.
     """
     limit, now = LIMITS[kind], now_ms()
-    if not settings().rate_limits or now - taken_ms >= limit.interval_ms:
+    if not settings().rate_limits or now - taken_ms >= count * limit.interval_ms:
         return
     key = bucket_key(kind, key)
     _full.pop((kind, key), None)
-    bucket(kind, key).put_back(limit.interval_ms, now)
+    bucket(kind, key).put_back(count * limit.interval_ms, now)
 
 
 def bucket(kind: str, key: str) -> Bucket:

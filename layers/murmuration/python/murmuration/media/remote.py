@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from murmuration.aws import objects
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
+from murmuration.federation.requests.errors import Unreachable
 from murmuration.identity import budgets, patience, rate_limits
 from murmuration.media.asking import Asked
 from murmuration.media.serving import INLINE_BYTES
@@ -151,8 +152,12 @@ def _take(server_name: ServerName, count: int) -> None:
 
 
 def _fail(server_name: ServerName, media_id: str, token: str, error: MatrixError) -> None:
-    """Store an error, so that later requests get it without a fetch, and release the claim."""
-    passing = isinstance(error, (LimitExceeded, NotYetUploaded))
+    """Store an error, so that later requests get it without a fetch, and release the claim.
+
+    That a server wasn't reached is remembered for a short time: its health says when it is asked again.
+    """
+    unreached = isinstance(error.__cause__, Unreachable)
+    passing = unreached or isinstance(error, (LimitExceeded, NotYetUploaded))
     failure = Failure(error.status, error.errcode, error.message)
     until = now_ms() + (PENDING_MS if passing else FAILED_MS)
     if isinstance(error, LimitExceeded):

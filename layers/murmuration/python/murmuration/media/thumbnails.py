@@ -42,7 +42,7 @@ NAMES = tuple(
     for width, height in sizes
     for animated in ("", "-animated")
 )
-"""The names of all thumbnails that there may be of an image (`Wanted.name`)."""
+"""The names of all possible thumbnails of an image (`Wanted.name`)."""
 REMEMBERED_MS = 86_400_000
 """How long the result of an attempt is kept."""
 TRIES = 3

@@ -1,12 +1,12 @@
-"""Own files that nobody has used for `local_media_days`: they are deleted, if an operator wants that.
+"""Deletes this server's own files that haven't been used for `local_media_days`, if an operator sets that.
 
-A use is noted at most once a day. Uses are noted only while the setting is on. So a file that was never used
-since the setting was turned on counts as used at that moment, and none is deleted earlier than
-`local_media_days` later.
+A use is recorded at most once a day, and only while the setting is on. So a file that was never used since
+the setting was turned on counts as used at that moment, and no file is deleted earlier than
+`local_media_days` after it.
 
 A file is deleted in three steps, each of which may be repeated: it is hidden, its objects are deleted, and
-then its item goes and its owner gets back its bytes of the quota. A search that stopped between them finds it
-again. A user's present avatar stays.
+then its item is deleted and its bytes are given back to its owner's quota. If a search stops between the
+steps, the next one finds the file again. A user's current avatar is kept.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DAY_MS = 86_400_000
 
 
 def note_use(media: Media) -> None:
-    """Note that a file of this server is used, at most once a day."""
+    """Record that a file of this server is used, at most once a day."""
     content, now = media.content, now_ms()
     if not settings().local_media_days or content is None or not content.object.startswith(OWN):
         return
@@ -36,7 +36,7 @@ def note_use(media: Media) -> None:
 
 
 def delete_unused_media(*, budget_ms: int) -> int:
-    """Delete the files that weren't used for long, until the time is over. Return how many were deleted."""
+    """Delete the files that weren't used for long, until the time is over. Returns how many were deleted."""
     deadline = now_ms() + budget_ms
     search = storage.read_search()
     days = settings().local_media_days
@@ -47,7 +47,7 @@ def delete_unused_media(*, budget_ms: int) -> int:
     if search is None:
         search = Search(now_ms())
         storage.write_search(search)
-    # Uses are noted by the day, so a use may be a day later than its note.
+    # Uses are recorded once a day, so the last use may be a day later than its record.
     unused_since_ms = now_ms() - (days + 1) * DAY_MS
     deleted, after = 0, search.after
     while now_ms() < deadline:
@@ -65,13 +65,13 @@ def delete_unused_media(*, budget_ms: int) -> int:
 
 
 def _is_avatar(file: OwnFile) -> bool:
-    """Return whether a file is its owner's present avatar."""
+    """Return whether a file is its owner's current avatar."""
     mxc = f"mxc://{settings().server_name}/{file.media_id}"
     return read_profile(file.user_id).fields.get("avatar_url") == mxc
 
 
 def _delete(file: OwnFile) -> bool:
-    """Delete a file with its thumbnails. Return False if it was used meanwhile."""
+    """Delete a file with its thumbnails. Returns False if it was used meanwhile."""
     from murmuration.media.thumbnails import NAMES
 
     if not file.deleting and not storage.begin_deletion(file):

@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3profileuserid
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.encoding.shapes import Body
@@ -34,7 +34,7 @@ def check_key(key: str) -> None:
         raise InvalidParam("A profile key is displayname, avatar_url or a namespaced identifier")
 
 
-def value_from_body(key: str, body: Body) -> Any:
+def value_from_body(key: str, body: Body) -> object:
     """Return the value for `key` in a request's body. Raises MissingParam, InvalidParam.
 
     A custom field may have any JSON value. An avatar URL isn't checked: the rule that it "MUST be an MXC URI"

@@ -198,7 +198,7 @@ class BadPagination(MatrixError):
 
 
 class BadState(MatrixError):
-    """What a request would change isn't so, such as the ban of a user who isn't banned."""
+    """The state that a request would change isn't there, for example if a user to unban isn't banned."""
 
     status = 403
     errcode = "M_BAD_STATE"

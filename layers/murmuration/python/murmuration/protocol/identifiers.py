@@ -100,7 +100,7 @@ def localpart_of(user_id: UserId) -> str:
 
 
 def user_id_from(localpart: str, server_name: ServerName) -> UserId:
-    """Return the ID of a server's user. It checks neither part."""
+    """Return the ID of a server's user. Neither part is checked."""
     return UserId(f"@{localpart}:{server_name}")
 
 
@@ -153,7 +153,7 @@ def is_user_of(value: object, server_name: ServerName) -> TypeGuard[UserId]:
 
 
 def is_compliant_user_of(value: object, server_name: ServerName) -> TypeGuard[UserId]:
-    """Return whether a value of any type is an ID of a server's user that clients may be shown."""
+    """Return whether a value of any type is an ID of a server's user that may be shown to clients."""
     return is_user_of(value, server_name) and is_compliant_user_id(value)
 
 

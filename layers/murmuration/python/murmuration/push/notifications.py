@@ -102,7 +102,9 @@ def _read_places(requester: Requester, start: str | None) -> Mapping[str, int] |
 
 @dataclass(frozen=True, slots=True)
 class _Wishes:
-    """What the user wants to be told of: their push rules, whom they ignore, whether they want invites."""
+    """What the user wants to be notified of: their push rules, ignored users, and whether they want
+    invites.
+    """
 
     rules: CompiledRuleset
     ignored: frozenset[str]
@@ -124,17 +126,17 @@ class _Wishes:
         )
 
     def admits(self, row: Membership) -> bool:
-        """Return whether the user may be notified of what is in a room."""
+        """Return whether the user may be notified of events in a room."""
         if row.membership == "invite":
             return not self.blocks_invites and row.sender not in self.ignored
         return row.membership == "join"
 
 
 class _Page:
-    """A page of notifications as it is filled, the newest first.
+    """A page of notifications that is being filled, the newest first.
 
-    `invites` are those that may yet come, the newest first. They are taken from the memberships: this server
-    may not be in their rooms, and who is invited sees nothing of most rooms' logs.
+    `invites` are those that may still be added, the newest first. They come from the memberships: this server
+    may not be in their rooms, and invited users see nothing of most rooms' logs.
     """
 
     def __init__(
@@ -154,7 +156,7 @@ class _Page:
         return len(self.found) >= self._limit or self._budget.left < LIST_BYTES // 4
 
     def take_invites(self, *, since: int) -> None:
-        """Take the invites that came since a time, as many as there is room for."""
+        """Add the invites that came since a time, as many as fit."""
         while self.invites and (self.invites[0].changed_ms or 0) >= since and not self.is_full:
             row = self.invites.pop(0)
             context = PushContext(self._user_id, None, 0, 0)
@@ -162,7 +164,7 @@ class _Page:
             self._add(outcome, outside_invites.listed_event(row), row.room_id, is_read=False)
 
     def take(self, room: Room, viewer: Viewer, seen: Seen) -> None:
-        """Take an event if the user is notified of it."""
+        """Add an event if the user is notified of it."""
         event, ordinal = seen.entry.event, seen.entry.ordinal
         thread = thread_of(event)
         if event.sender == self._user_id and event.type != MEMBER:

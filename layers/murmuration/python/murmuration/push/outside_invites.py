@@ -95,7 +95,7 @@ def event_of(row: Membership) -> ClientEvent:
 
 
 def listed_event(row: Membership) -> ClientEvent:
-    """Return the event of an invite as the list of notifications shows it, without the room's ID."""
+    """Return the event of an invite in the form for the list of notifications, without the room's ID."""
     event = event_of(row)
     del event["room_id"]
     event["unsigned"] = {"age": now_ms() - event["origin_server_ts"], "membership": "invite"}

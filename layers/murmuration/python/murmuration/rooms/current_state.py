@@ -24,7 +24,7 @@ _remembered: LruCache[tuple[str, int, NodeId, str], tuple[StateEntry, ...]] = Lr
 """The state events by room, state version, snapshot, and part (members or others). State is read after the
 head. So a cached entry may be newer than its version, but never older."""
 _profiles: LruCache[tuple[str, int, NodeId], RawJson] = LruCache(REMEMBERED_BYTES // 3)
-"""What `read_joined_profiles` returned, by room, state version and snapshot."""
+"""Cached results of `read_joined_profiles`, by room, state version and snapshot."""
 
 
 def read_all(room: Room) -> list[StateEntry]:

@@ -81,7 +81,7 @@ class RoomListing(ListedTexts):
 class RoomSummary(RoomListing):
     """A room summary. `allowed_room_ids` are the rooms whose members may join this restricted room.
 
-    Other servers don't always tell the version of a room.
+    Other servers' summaries may lack the room's version.
     """
 
     room_version: NotRequired[str]
@@ -96,7 +96,7 @@ class SpaceRoom(RoomSummary):
 
 
 class PublicRoomsPage(TypedDict):
-    """A page of the directory. Other servers don't always tell how many rooms there are."""
+    """A page of the directory. Other servers' pages may lack the number of rooms."""
 
     chunk: list[RoomListing]
     total_room_count_estimate: NotRequired[int]

@@ -136,7 +136,9 @@ class NewestFirst:
         concurrency.parallel(*(functools.partial(each.read) for each in rooms))
 
     def give_back(self, seen: Seen) -> None:
-        """Let the next page begin with the event that was yielded last, for which this page has no room."""
+        """Make the next page begin with the event that was yielded last, because it doesn't fit into this
+        page.
+        """
         for each in self._rooms:
             if each.room.room_id == seen.entry.room_id:
                 each.entries.insert(0, seen.entry)

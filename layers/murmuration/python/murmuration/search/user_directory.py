@@ -45,7 +45,7 @@ def search_user_directory(requester: Requester, body: Fields) -> Answer:
     wanted = user_words.words_of(term)
     if not wanted or not limit:
         return {"results": [], "limited": False}
-    # Of an ID the server's name isn't in the index, and people leave out the @.
+    # The index has no server names of IDs, and people may leave out the @.
     indexed = user_words.words_of(term.partition(":")[0])
     longest = max(indexed or wanted, key=len)
     candidates = user_words.find_by_prefix(longest, MOST_FOUND)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class OwnerFlags(TypedDict, total=False):
-    """What items of accounts and devices say of their owner. A flag that isn't set is absent."""
+    """The properties of an owner in items of accounts and devices. A flag that isn't set is missing."""
 
     admin: bool
     guest: bool
@@ -68,9 +68,9 @@ class ValidationItem(TypedDict):
 
 
 class LoginMailItem(TypedDict):
-    """What is kept of a mail for logging in (`storage.auth.login_mails`).
+    """The stored facts about a mail for logging in (`storage.auth.login_mails`).
 
-    `user_id` is empty if the address is nobody's. A code has its `digest`, a link has `sid` and
+    `user_id` is empty if the address belongs to no user. A code has its `digest`, a link has `sid` and
     `client_secret`.
     """
 

@@ -39,9 +39,9 @@ class Content:
 class Media:
     """A media ID: its owner, and its content, or until when the content may be uploaded.
 
-    `begun` is content whose upload was begun: it may be in the bucket by now. A pending ID to which
-    CloudFront may take an upload has `device_id`, the device that created it. `used_ms` is when a use was
-    last noted (`storage.unused_media`), 0 for never.
+    `begun` is content whose upload has begun: it may be in the bucket by now. A pending ID to which an upload
+    through CloudFront is allowed has `device_id`, the device that created it. `used_ms` is when a use was
+    last recorded (`storage.unused_media`), 0 for never.
     """
 
     media_id: str
@@ -196,7 +196,9 @@ def take_bytes(user_id: UserId, count: int, *, most: int) -> bool:
 
 
 def used_bytes_read(user_id: UserId) -> Read[int]:
-    """Read how many bytes are counted for a user, as of a moment ago. `settle` and `take_bytes` decide."""
+    """Return the read of the bytes that are counted for a user, as of a moment ago. `settle` and `take_bytes`
+    decide.
+    """
     return Read(TABLE, bytes_key(user_id), lambda item: int(item["used"]) if item else 0, eventual=True)
 
 

@@ -1,9 +1,9 @@
 """The reads and writes by which this server's own files expire after their last use.
 
-An own file's item in the table `media` has `used_ms`, when a use was last noted, while the setting
-`local_media_days` is on; and `deleting` once its deletion has begun: then nobody finds it any more. The item
-`unused#` has `since_ms`, since when uses are noted, and `after`, the item with which to continue if a search
-had no time for all.
+While the setting `local_media_days` is on, an own file's item in the table `media` has `used_ms`, the time of
+the last recorded use, and `deleting` once its deletion has begun: then nobody finds it any more. The item
+`unused#` has `since_ms`, when the recording of uses began, and `after`, the item with which to continue if a
+search had no time for all.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
 _SEARCH: Mapping[str, str] = {"media_id": "unused#"}
 OWN = "media/"
-"""What the keys of uploaded files begin with."""
+"""The prefix of the keys of uploaded files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Since when uses are noted, and the item after which to continue; None to begin anew."""
+    """When the recording of uses began, and the item after which to continue; None to start from the
+    beginning.
+    """
 
     since_ms: int
     after: Item | None = None
@@ -36,7 +38,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class OwnFile:
-    """An uploaded file. `used_ms` is 0 if no use was noted yet."""
+    """An uploaded file. `used_ms` is 0 if no use was recorded yet."""
 
     media_id: str
     user_id: UserId
@@ -46,7 +48,7 @@ class OwnFile:
 
 
 def read_search() -> Search | None:
-    """Return the state of the search; None if uses aren't noted yet."""
+    """Return the state of the search; None if uses aren't recorded yet."""
 
     def parse(item: Item | None) -> Search | None:
         return Search(item["since_ms"], item.get("after")) if item is not None else None
@@ -87,8 +89,9 @@ def read_files(after: Item | None) -> tuple[list[OwnFile], Item | None]:
 
 
 def note_use(media_id: str, *, before_ms: int, now_ms: int) -> None:
-    """Note a use of a file, if the last one was noted at `before_ms`. Of several readers at once only one
-    notes it, and nobody once its deletion has begun.
+    """Record a use of a file, if the last one was recorded at `before_ms`.
+
+    Of several concurrent readers only one records it, and none once its deletion has begun.
     """
     dynamodb.try_execute(
         dynamodb.update(
@@ -103,7 +106,7 @@ def note_use(media_id: str, *, before_ms: int, now_ms: int) -> None:
 
 
 def begin_deletion(file: OwnFile) -> bool:
-    """Hide a file from everybody. Return False if it was used meanwhile, or is gone."""
+    """Hide a file from everybody. Returns False if it was used meanwhile, or is gone."""
     return dynamodb.try_execute(
         dynamodb.update(
             TABLE,
@@ -118,8 +121,8 @@ def begin_deletion(file: OwnFile) -> bool:
 def finish_deletion(file: OwnFile) -> None:
     """Delete the item of a file whose deletion has begun, and give its bytes back to its owner's quota.
 
-    One transaction, so the bytes are given back once. Does nothing if the item is gone. Some files were never
-    counted, so the count doesn't fall below 0.
+    It is one transaction, so the bytes are given back once. Does nothing if the item is gone. Some files were
+    never counted, so the count isn't reduced below 0.
     """
     gone = dynamodb.delete(TABLE, {"media_id": file.media_id}, condition="attribute_exists(deleting)")
     counted = dynamodb.update(

@@ -110,7 +110,7 @@ def _window(
 
 
 def root_before(room: Room, ordinal: int) -> NodeId:
-    """Return the snapshot of the state right before an ordinal. Reads if it isn't the one after the head."""
+    """Return the snapshot of the state right before an ordinal. Reads unless it is the one after the head."""
     if ordinal > room.head.ordinal:
         return room.head.state_root
     following = room_items.read_next(room.room_id, room.version, ordinal - 1)

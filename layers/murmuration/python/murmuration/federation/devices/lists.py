@@ -5,8 +5,9 @@
   room with the remote user, because only then does this server hear of changes.
 - An update that follows the last one is applied at once. Any other makes the list stale, and a worker fetches
   all of it (`resyncing`).
-- When the list has changed, each observer's devices are told. After that clients ask for the list. An
-  observer whose clients don't is told ten times, and only while they share an encrypted room with the user.
+- When the list has changed, each observer's devices are told, and their clients then ask for the list. An
+  observer whose clients don't ask is told ten times, and only while they share an encrypted room with the
+  remote user.
 
 https://spec.matrix.org/v1.19/server-server-api/#device-management
 """
@@ -143,8 +144,8 @@ def keep(before: DeviceList, content: RemoteDevices, stream_ids: Sequence[int]) 
 def tell(user_id: UserId, revision: int) -> None:
     """Tell the observers that a user's devices changed. Safe to repeat.
 
-    Who was told before, and has not asked since, may share no room with the user any more: they are dismissed
-    then.
+    An observer who was told before and hasn't asked since may share no room with the user any more. Such
+    observers are removed.
     """
 
     def tell_one(observer: Observer) -> None:

@@ -3,12 +3,13 @@
 - A remote user joins or leaves: if their list is tracked, it may have changed while no local user shared a
   room with them. So it is fetched again, or forgotten.
 - The first local user joins an encrypted room, or the last one leaves a room: the same happens for all remote
-  users in it. Their servers tell this one of no change while nobody here shares a room with them.
+  users in it, because their servers don't report changes while no local user shares a room with them.
 - A new server joins an encrypted room: it is told of the devices of the local users there. A local user joins
   one: all servers in the room are told of the user's devices. One update for each user is enough, because a
   server that missed earlier ones asks for the whole list.
-- Users meet in a small encrypted room: the local ones observe the others' device lists from then on, so they
-  are told of changes even before a client has asked for a list. In larger rooms only who asks is told.
+- Users meet in a small encrypted room: from then on the local ones observe the others' device lists, so they
+  are told of changes even before a client has asked for a list. In larger rooms only users whose clients ask
+  are told.
 """
 
 from __future__ import annotations
@@ -37,9 +38,10 @@ MOST_TOLD = 100
 """The maximum number of local users of which a new server is told. It asks for others' keys when it needs
 them."""
 SMALL_ROOM = 50
-"""Members of a room up to which local users observe the others' device lists before they ask for them."""
+"""The largest number of members for which local users observe the others' device lists before asking for
+them."""
 MOST_OBSERVERS = 20
-"""How many local users of such a room do that."""
+"""How many local users of such a room observe them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ def _members(head: RoomHead) -> tuple[list[UserId], list[UserId]]:
 
 
 def _observe(local: Sequence[UserId], others: Sequence[UserId]) -> None:
-    """Have local users told of changes of the devices of these users of other servers."""
+    """Make local users observe the device lists of these users of other servers."""
     from murmuration.storage.keys import remote_devices
 
     def observe(user_id: UserId) -> None:

@@ -31,6 +31,9 @@ RECEIPT_SERVERS = 20
 MOST_RECEIPT_SERVERS = 100
 """The maximum number of a room's servers that get receipts: those with the most members."""
 REMEMBERED_MS = 30_000
+ALONE_MS = 3_000
+"""For how long it is remembered which servers are in a room, and that there is no other one. Who begins a
+conversation has often read the room before the other one joins it."""
 MOST_ROOMS = 200
 MOST_EDUS = 100
 _servers: LruCache[str, tuple[int, tuple[ServerName, ...]]] = LruCache(512)
@@ -40,7 +43,7 @@ _servers: LruCache[str, tuple[int, tuple[ServerName, ...]]] = LruCache(512)
 def order_ephemera(items: Iterable[StoredItem]) -> None:
     """Queue EDUs about typing and receipts, given new items of rooms' streams.
 
-    A room without other servers costs one read in half a minute.
+    A room without other servers costs one read in three seconds.
     """
     if not settings().federation:
         return
@@ -124,7 +127,7 @@ def servers_in(room_id: RoomId) -> tuple[ServerName, ...]:
     members first.
     """
     known, now = _servers.get(room_id), now_ms()
-    if known is not None and now - known[0] < REMEMBERED_MS:
+    if known is not None and now - known[0] < (REMEMBERED_MS if known[1] else ALONE_MS):
         return known[1]
     found = _read_servers(room_id)
     _servers.put(room_id, (now, found))

@@ -41,9 +41,9 @@ LARGE_ROOM = 1_000
 MOST_RECEIPTS = 200
 """The maximum number in one transaction."""
 MOST_EVENTS = 5
-"""How many events a receipt may name; the newest of them counts."""
+"""How many events a receipt may name; the newest of them is used."""
 LATE_BYTES = 60_000
-"""The maximum bytes of receipts of one room, in one transaction, that wait for their events."""
+"""The maximum size in bytes of one room's receipts, in one transaction, that wait for their events."""
 MOST_ASKED = 100
 """How many local members are checked at most for one that waits for updates."""
 
@@ -102,7 +102,7 @@ def take_receipts(origin: ServerName, contents: Contents) -> None:
 
 
 def _queue(room_id: RoomId, origin: ServerName, early: Sequence[_Receipt]) -> None:
-    """Queue receipts behind the room's PDUs, among which their events may be: a transaction may have both."""
+    """Queue receipts behind the room's PDUs. Their events may be among those: a transaction may have both."""
     from murmuration.federation.inbound.transactions import queueing
 
     budget = Budget(LATE_BYTES)
@@ -143,7 +143,7 @@ def _is_past(ts: object, now: int) -> TypeGuard[int]:
 
 
 def _move(room: Room, origin: ServerName, some: Sequence[_Receipt]) -> list[_Receipt]:
-    """Store receipts of users who are in the room. Return those whose events this server doesn't have."""
+    """Store receipts of users who are in the room. Returns those whose events this server doesn't have."""
     joined = _is_joined(room, sorted({receipt.user_id for receipt in some}))
     some = [receipt for receipt in some if receipt.user_id in joined]
     ordinals = event_store.read_ordinals({receipt.event_id for receipt in some}, room.room_id)
@@ -167,7 +167,7 @@ def _move_one(room_id: RoomId, receipt: _Receipt, ordinal: int) -> None:
             receipt.user_id, room_id, READ, receipt.event_id, ordinal, receipt.thread_id, ts=receipt.ts
         )
     except TooLarge:
-        return  # receipts of too many threads
+        return  # a user has receipts in too many threads
 
 
 def _of_our_events(room: Room, known: Sequence[tuple[_Receipt, int]]) -> list[tuple[_Receipt, int]]:

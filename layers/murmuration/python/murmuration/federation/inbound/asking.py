@@ -112,7 +112,7 @@ class Asking:
             "min_depth": 0,
         }
 
-        def ask(server: ServerName) -> tuple[str, list[Any]]:
+        def ask(server: ServerName) -> tuple[str, list[object]]:
             answer = self._request(server, "POST", path, body=body, max_bytes=MOST_BYTES)
             return server, _list_in(answer, "events")
 
@@ -207,7 +207,7 @@ class Asking:
         """Return these events and earlier ones, up to `limit` (`GET /backfill`)."""
         path = client.path(*_V1, "backfill", self.room_id)
 
-        def ask(server: ServerName) -> list[Any]:
+        def ask(server: ServerName) -> list[object]:
             query = {"v": list(event_ids), "limit": limit}
             answer = self._request(server, "GET", path, query=query, max_bytes=MOST_BACKFILL_BYTES)
             pdus = _list_in(answer, "pdus")
@@ -271,7 +271,7 @@ class Asking:
     def _request(self, server: ServerName, method: str, path: str, **options: Any) -> Untrusted:
         return client.request(server, method, path, seconds=self._deadline.left(REQUEST_SECONDS), **options)
 
-    def _list_of(self, server: ServerName, path: str, name: str, max_bytes: int) -> list[Any]:
+    def _list_of(self, server: ServerName, path: str, name: str, max_bytes: int) -> list[object]:
         return _list_in(self._request(server, "GET", path, max_bytes=max_bytes), name)
 
     def _whole_state(self, event: Event, wanted: Collection[EventId]) -> list[Pdu]:
@@ -338,7 +338,7 @@ class Asking:
             return 0.0
 
 
-def _list_in(answer: Untrusted, name: str) -> list[Any]:
+def _list_in(answer: Untrusted, name: str) -> list[object]:
     """Return a list in an answer. Raises RequestFailed if it isn't a list."""
     value = answer.get(name)
     if not isinstance(value, list):

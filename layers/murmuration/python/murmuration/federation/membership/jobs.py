@@ -12,12 +12,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
+from murmuration.aws import queues
 from murmuration.aws.calls import ServiceError
 from murmuration.clock import now_ms
 from murmuration.federation.membership import handshakes
 from murmuration.federation.membership.answers import Entry, check_answer
 from murmuration.federation.membership.entering import enter
 from murmuration.federation.membership.failures import first_answer
+from murmuration.federation.membership.joining import QUEUE
 from murmuration.federation.membership.limits import (
     RoomTooLarge,
     check_complexity,
@@ -25,7 +27,7 @@ from murmuration.federation.membership.limits import (
     limit_for,
 )
 from murmuration.federation.requests.errors import RequestFailed
-from murmuration.identity import rate_limits
+from murmuration.identity import patience, rate_limits, turns
 from murmuration.protocol.errors import GatewayTimeout, MatrixError
 from murmuration.protocol.event_types import CREATE_KEY
 from murmuration.rooms.lifecycle.upgrades import follow_upgrade
@@ -42,22 +44,31 @@ CLAIM_MS = 60_000
 TOTAL_SECONDS = 300.0
 """The time limit for asking servers one after another. The last one may use its own time limit in
 addition."""
+AGAIN_SECONDS = 20
+"""How long a join makes way for others."""
+MOST_AGAIN = 15
+"""How often a join makes way for others. Then it fails."""
 RENEWED_SECONDS = 15.0
 """How often a living worker renews its claim: some renewals fail, and the worker is busy at times."""
 
 
 class JoinMessage(TypedDict):
-    """A message of the queue `remote-joins`: a join to carry out, or the attempt number of a leave."""
+    """A message of the queue `remote-joins`: a join to carry out, or the attempt number of a leave.
+
+    `again` is how often the join has made way for others.
+    """
 
     user_id: UserId
     room_id: RoomId
     leave: NotRequired[int]
+    again: NotRequired[int]
 
 
-def run(user_id: UserId, room_id: RoomId) -> None:
+def run(user_id: UserId, room_id: RoomId, again: int = 0) -> None:
     """Do a job, unless it has ended or another worker has claimed it.
 
-    The outcome is stored for the requests that wait. An unexpected error is raised after that.
+    A join that takes long and gets no turn makes way for others, and is tried again; `again` is how often
+    that was. The outcome is stored for the requests that wait. An unexpected error is raised after that.
     """
     now = now_ms()
     job = join_jobs.claim(user_id, room_id, now, now + CLAIM_MS)
@@ -65,10 +76,19 @@ def run(user_id: UserId, room_id: RoomId) -> None:
         return
     log = logging.getLogger("murmuration.federation")
     log.warning("join begun: room=%s servers=%d", room_id, len(job.servers))
+    turn, time_ms = turns.Turn(user_id), job.begun_ms
     try:
+        if again:
+            time_ms = 0  # as long as nothing is taken
+            time_ms = turns.take_time(user_id)
         with _held(job):
-            join(job)
+            join(job, turn)
     except MatrixError as error:
+        if turn.must_wait and again < MOST_AGAIN:
+            join_jobs.put_back(job, now_ms())
+            message = JoinMessage(user_id=user_id, room_id=room_id, again=again + 1)
+            queues.send_later(QUEUE, message, AGAIN_SECONDS)
+            return
         log.warning("join failed: room=%s ms=%d error=%s", room_id, now_ms() - now, error)
         join_jobs.finish(job, "failed", {"status": error.status, "body": error.body()})
     except Exception:
@@ -79,7 +99,11 @@ def run(user_id: UserId, room_id: RoomId) -> None:
         log.warning("join done: room=%s ms=%d", room_id, now_ms() - now)
         join_jobs.finish(job, "joined")
     finally:
-        rate_limits.give_back("remote_join", user_id, job.begun_ms)
+        turn.return_turn()
+        if time_ms:
+            turns.give_back(user_id, time_ms, turn.passed_s)
+        if not turn.must_wait or again >= MOST_AGAIN:
+            rate_limits.give_back("remote_join", user_id, job.begun_ms)
 
 
 @contextmanager
@@ -101,8 +125,11 @@ def _held(job: Job) -> Iterator[None]:
         thread.join()
 
 
-def join(job: Job) -> None:
-    """Join the room through the first server that allows it. Raises MatrixError."""
+def join(job: Job, turn: turns.Turn) -> None:
+    """Join the room through the first server that allows it. Raises MatrixError.
+
+    The `turn` limits how long servers are waited for. What is in the answer is stored in any case.
+    """
     most, deadline = limit_for(job.room_id), Deadline(TOTAL_SECONDS)
 
     def by(server: ServerName) -> Entry:
@@ -119,7 +146,8 @@ def join(job: Job) -> None:
         return found
 
     try:
-        entry = first_answer(job.servers, by, final=(RoomTooLarge,))
+        with patience.bounded(turn):
+            entry = first_answer(job.servers, by, final=(RoomTooLarge,))
     except TimedOut as error:
         raise GatewayTimeout("The servers in the room took too long") from error
     create = entry.events[entry.state[CREATE_KEY]]

@@ -16,13 +16,14 @@ from murmuration.federation.membership.failures import passed_on
 from murmuration.federation.names import policy
 from murmuration.federation.requests import client
 from murmuration.federation.requests.errors import Refused, RequestFailed
-from murmuration.identity import rate_limits
+from murmuration.identity import rate_limits, turns
 from murmuration.identity.authentication import authenticate
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol.bodies import limit_size
 from murmuration.protocol.errors import (
     Forbidden,
     GatewayTimeout,
+    LimitExceeded,
     MatrixError,
     NotFound,
     Refusal,
@@ -145,7 +146,7 @@ def join_elsewhere(
 ) -> RoomId:
     """Join a room through other servers, and return its ID. Raises what `join_room` raises.
 
-    The number of a user's concurrent joins is limited, because each occupies a worker for minutes. With
+    The number and the time of a user's concurrent joins are limited, because each occupies a worker. With
     `afresh`, the state in the other server's answer replaces the state known here.
     """
     for server in servers:
@@ -161,9 +162,15 @@ def join_elsewhere(
     allowed = [server for server in servers if policy.is_allowed(server)]
     job = Job(user_id, room_id, allowed, content, afresh=afresh)
     taken_ms = rate_limits.check("remote_join", user_id)
+    try:
+        time_ms = turns.take_time(user_id)
+    except LimitExceeded:
+        rate_limits.give_back("remote_join", user_id, taken_ms)
+        raise
     if join_jobs.begin(job, taken_ms):
         queues.send(QUEUE, {"user_id": user_id, "room_id": room_id})
     else:
+        turns.give_back(user_id, time_ms)
         rate_limits.give_back("remote_join", user_id, taken_ms)
     return _wait(job)
 

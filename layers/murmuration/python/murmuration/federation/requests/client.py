@@ -80,7 +80,7 @@ class Answer:
             health.failed(self._destination, self._started_ms)
             raise _unreachable(str(error), error) from error
 
-    def json(self, max_bytes: int) -> Any:
+    def json(self, max_bytes: int) -> object:
         """Return the body as JSON. Raises Unreachable, Malformed."""
         try:
             return canonical_json.loads(b"".join(self.chunks(max_bytes)))
@@ -116,7 +116,7 @@ def request_value(
     *,
     max_bytes: int = MAX_BYTES,
     **options: Unpack[Options],
-) -> Any:
+) -> object:
     """Do the same as `request`, for paths whose answer may be any JSON value: some of version 1 answer a
     list.
     """

@@ -45,9 +45,9 @@ class Refused(RequestFailed):
 
     @property
     def is_unknown_endpoint(self) -> bool:
-        """Whether the server lacks the endpoint, and nothing in the request is wrong.
+        """Whether the error means that the server lacks the endpoint, rather than that the request is wrong.
 
-        Servers from before version 1.6 of the specification, and proxies, say so without an errcode.
+        Servers from before version 1.6 of the specification, and proxies, return no errcode in this case.
         """
         return self.errcode == "M_UNRECOGNIZED" or (self.status in (404, 405) and not self.errcode)
 

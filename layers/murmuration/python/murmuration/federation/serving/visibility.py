@@ -9,14 +9,14 @@ https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-miss
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.protocol import state_trie
 from murmuration.protocol.event_types import HISTORY_VISIBILITY_KEY, MEMBER
 from murmuration.protocol.events import StateKey
 from murmuration.protocol.identifiers import EventId, ServerName, server_name_of, server_of
 from murmuration.protocol.state_trie import NodeId
-from murmuration.protocol.visibility import server_may_see, visibility_of
+from murmuration.protocol.visibility import Visibility, server_may_see, visibility_of
 from murmuration.rooms.reading.erasures import event_copy
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import erasures, event_store, member_index, snapshots
@@ -69,7 +69,7 @@ def pdus_for(room: Room, origin: ServerName, events: Sequence[StoredEvent]) -> l
     return pdus
 
 
-def _visibility(room: Room, stored: StoredEvent) -> Any:
+def _visibility(room: Room, stored: StoredEvent) -> Visibility:
     """Return the history visibility before an event."""
     if stored.entry is not None:
         return visibility_of({"history_visibility": stored.entry.visibility})

@@ -97,7 +97,7 @@ def hurry(media: Media) -> None:
 def has_arrived(media: Media) -> bool:
     """Return whether CloudFront has stored an upload to a pending ID that isn't settled yet.
 
-    One look into the bucket, and none for an ID that takes no such uploads.
+    Takes one request to the bucket, and none for an ID that accepts no such uploads.
     """
     return media.device_id is not None and bool(objects.size_of(object_of(media.media_id)))
 

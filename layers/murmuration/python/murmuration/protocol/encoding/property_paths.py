@@ -33,7 +33,7 @@ def parse_path(path: str) -> tuple[str, ...]:
             return tuple(names)
 
 
-def value_at(event: EventFields, names: tuple[str, ...]) -> Any:
+def value_at(event: EventFields, names: tuple[str, ...]) -> object:
     """Return the value of the property that `names` lead to, or ABSENT."""
     value: Any = event
     for name in names:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from murmuration.protocol.encoding.shapes import Body
 from murmuration.protocol.errors import InvalidParam, MissingParam
@@ -72,7 +72,7 @@ def _parse_conditions(conditions: object) -> list[Condition]:
     return conditions
 
 
-def _required(body: Body, name: str) -> Any:
+def _required(body: Body, name: str) -> object:
     if name not in body:
         raise MissingParam(f"'{name}' is missing")
     return body[name]

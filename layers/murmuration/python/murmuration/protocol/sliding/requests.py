@@ -7,7 +7,7 @@ https://github.com/matrix-org/matrix-spec-proposals/blob/main/proposals/4186-sim
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +145,7 @@ def parse(body: Body, query: Mapping[str, str], user_id: UserId, *, is_merged: b
     )
 
 
-def _looks_merged(body: Body, configs: list[Any]) -> bool:
+def _looks_merged(body: Body, configs: Sequence[JsonObject]) -> bool:
     return (
         "pos" in body
         or "timeout" in body

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Write
@@ -115,7 +115,7 @@ def _unname(room: Room, user_id: UserId, alias: str) -> None:
 def without_alias(content: Content, alias: str) -> Content | None:
     """Return an m.room.canonical_alias content without one alias; None if it doesn't contain the alias."""
     alternatives = content.get("alt_aliases")
-    listed: Sequence[Any] = alternatives if isinstance(alternatives, list) else ()
+    listed: Sequence[object] = alternatives if isinstance(alternatives, list) else ()
     if content.get("alias") != alias and alias not in listed:
         return None
     rest = {name: value for name, value in content.items() if name not in ("alias", "alt_aliases")}

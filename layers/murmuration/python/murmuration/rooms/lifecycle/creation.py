@@ -333,8 +333,8 @@ def _create_content(creator: str, request: RoomRequest, version: RoomVersion) ->
 def _given_levels(creator: UserId, request: RoomRequest, version: RoomVersion) -> Content | None:
     """Return the power levels of `initial_state` if they are to be the room's first, as with Synapse.
 
-    As the first ones they may raise the creator's own level. Levels that lower it come after those of the
-    preset, at their place in `initial_state`: the creator has to send what stands before them.
+    The first power levels may raise the creator's own level. Power levels that lower it are sent after those
+    of the preset, at their place in `initial_state`, because the creator has to send the events before them.
     """
     pieces = {(each["type"], each.get("state_key", "")): each["content"] for each in request.initial_state}
     given: Content | None = pieces.get(POWER_LEVELS_KEY)

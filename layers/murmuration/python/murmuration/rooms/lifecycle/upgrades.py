@@ -213,7 +213,8 @@ def _levels(
     if version.privileged_creators:
         content["users"] = {name: level for name, level in users.items() if name not in creators}
     else:
-        # Whose power had no bounds may still do everything: version 12 has levels that only they reached.
+        # Creators, whose power was unlimited, may still do everything: version 12 has levels that only they
+        # reached.
         named = [content[name] for name in DEFAULT_LEVELS if name in content]
         highest = max([CREATOR_LEVEL, *named, *content.get("events", {}).values(), *users.values()])
         for creator in creators_of(state[CREATE_KEY]):
@@ -271,8 +272,9 @@ def _transfer_children(sender: UserId, old_id: RoomId, new_id: RoomId) -> None:
 
 
 def _transfer_bans(sender: UserId, old_id: RoomId, new_id: RoomId) -> None:
-    """Ban from the new room the users who are banned from the old one, as far as the sender may, for the same
-    reasons.
+    """Ban from the new room the users who are banned from the old one, as far as the sender may.
+
+    The bans have the same reasons.
     """
     version = Room.load(old_id).version
     bans = [

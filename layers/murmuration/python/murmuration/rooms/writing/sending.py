@@ -5,8 +5,6 @@ https://spec.matrix.org/v1.19/client-server-api/#sending-events-to-a-room
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import Taking
 from murmuration.identity.tokens import AccessToken, Requester
@@ -46,7 +44,7 @@ def send_message(
     """Send a message event and return its ID, which is the same for each repetition of `txn_id`.
 
     Two round trips in a warm process: the token together with the room, then the write. Raises UnknownToken,
-    Forbidden, MissingParam for a redaction of nothing, BadJson, TooLarge, LimitExceeded.
+    Forbidden, MissingParam for a redaction that names no event, BadJson, TooLarge, LimitExceeded.
     """
     if event_type == REDACTION:
         redacted = EventId(Fields(content).string("redacts"))
@@ -139,7 +137,7 @@ def check_canonical_alias(room_id: RoomId, content: Content, current: Event | No
             raise BadAlias(f"The alias {alias} does not point to this room")
 
 
-def named_aliases(content: Content) -> list[Any]:
+def named_aliases(content: Content) -> list[object]:
     """Return the aliases in the content of an m.room.canonical_alias. Raises BadJson."""
     alternatives = content.get("alt_aliases") or []
     if not isinstance(alternatives, list):
@@ -158,7 +156,7 @@ def redact_event(
 ) -> EventId:
     """Redact an event and return the redaction's ID, the same for each repetition of `txn_id` or for `once`.
 
-    Raises NotFound for an unknown event, BadJson for a reason that is no text, Forbidden, UserSuspended,
+    Raises NotFound for an unknown event, BadJson for a reason that isn't text, Forbidden, UserSuspended,
     LimitExceeded.
     """
     if not isinstance(content.get("reason"), str | None):

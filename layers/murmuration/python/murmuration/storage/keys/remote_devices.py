@@ -83,8 +83,9 @@ class DeviceList:
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """A local user who is to be told of changes. `told` is how often they were told since they last asked;
-    `nonce` is new whenever they ask.
+    """A local user who is to be told of changes. `told` is how often they were told since they last asked.
+
+    `nonce` changes whenever they ask.
     """
 
     user_id: UserId
@@ -128,9 +129,7 @@ def read_lists(user_ids: Sequence[UserId]) -> dict[UserId, DeviceList]:
 
 
 def observer_read(user_id: UserId, observer: str) -> Read[bool]:
-    """Return the read whether a local user observes a remote user, and was not told since they last
-    asked.
-    """
+    """Return the read whether a local user observes a remote user, and wasn't told since they last asked."""
     return Read(
         TABLE,
         _key(user_id, OBSERVER + observer),

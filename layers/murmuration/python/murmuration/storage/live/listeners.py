@@ -457,10 +457,10 @@ def called_in(items: Iterable[StoredItem]) -> Iterator[Wait]:
 
 
 def current_waits(items: Iterable[StoredItem]) -> Iterator[Wait]:
-    """Return the waits to ring, and of those that were rung the last one of each device."""
+    """Return the waits to ring, and for each device the last of those that were rung."""
     now = now_ms() // 1000
     for item in items:
-        is_cleared = False  # one write takes the leftovers out
+        is_cleared = False  # one write removes all leftovers
         for name, value in item.items():
             if not name.startswith(WAIT) or until_of(value) <= now:
                 continue
@@ -469,7 +469,7 @@ def current_waits(items: Iterable[StoredItem]) -> Iterator[Wait]:
             rung = stored.state == RUNG or 0 < stored.late_s <= now
             is_last = stored.is_kept and item.get(LAST + device_id) == stored.nonce
             if rung and not is_last:
-                continue  # its slot only rests
+                continue  # only its slot is still taken
             yield Wait(
                 item["user_id"],
                 DeviceId(device_id),

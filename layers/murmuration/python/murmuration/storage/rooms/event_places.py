@@ -1,6 +1,7 @@
-"""The places of events: items of the table `events`, which say in which room's log an event is, and where.
+"""The places of events: items of the table `events`, each with the room of an event and its ordinal in the
+log.
 
-An event outside the log has its JSON there instead (`storage.rooms.event_store`).
+For an event outside the log, the item has the event's JSON instead (`storage.rooms.event_store`).
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ def place_key(event_id: EventId, room_id: RoomId) -> str:
     """Return the key, in the table `events`, of the item about an event.
 
     That is the event ID, if no other event can have it: it is a hash, or this server made it. In room
-    versions 1 and 2 other servers choose their events' IDs, even one that another room has: then the room is
-    in the key.
+    versions 1 and 2 other servers choose their events' IDs, even one that another room has; then the key
+    includes the room.
     """
     server = server_name_of(event_id)
     return f"{event_id} {room_id}" if server is not None and server != settings().server_name else event_id
@@ -47,8 +48,8 @@ def place_keys(event_ids: Collection[EventId], room_id: RoomId) -> list[dict[str
 def pointer_writes(entry: LogEntry, *, promoted: bool = False) -> list[Write]:
     """Return the writes that claim the event's ID for its place in the log.
 
-    The first fails if the event has its place already. A `promoted` event was soft-failed: its place in the
-    graph is known, and the write fails if it is in the log.
+    The first is refused if the event has its place already. A `promoted` event was soft-failed: its place in
+    the graph is known, and the write is refused if it is in the log.
     """
     event_id, room_id = entry.event.event_id, entry.room_id
     item = {"event_id": place_key(event_id, room_id), "room_id": room_id, "ordinal": entry.ordinal}
@@ -60,9 +61,9 @@ def pointer_writes(entry: LogEntry, *, promoted: bool = False) -> list[Write]:
 
 
 def room_note_writes(event_id: EventId, room_id: RoomId) -> list[Write]:
-    """Return the write that notes the room of an event whose ID is unique within its room only.
+    """Return the write that records the room of an event whose ID is unique only within its room.
 
-    If two rooms have this ID, the later one is noted. Other events need no write.
+    If two rooms have this ID, the later one is recorded. Other events need no write.
     """
     if place_key(event_id, room_id) == event_id:
         return []
@@ -93,6 +94,6 @@ def places_among(
 
 
 def read_room_of(event_id: EventId) -> RoomId | None:
-    """Return the ID of the room that an event is in; None for an unknown event."""
+    """Return the ID of an event's room; None for an unknown event."""
     items = dynamodb.batch_get({EVENTS: [{"event_id": event_id}]})[EVENTS]
     return items[0]["room_id"] if items else None

@@ -59,7 +59,7 @@ class StoredEvent:
 
 
 def read(event_ids: Collection[EventId], version: RoomVersion, room_id: RoomId) -> dict[EventId, StoredEvent]:
-    """Return those of a room's events that are known, by ID. Two round trips."""
+    """Return those of these events that are known in the room, by ID. Two round trips."""
     return complete(event_places.locate(event_ids, room_id), version)
 
 
@@ -81,7 +81,7 @@ def read_events(
 def read_events_of_rooms(
     wanted: Sequence[tuple[RoomId, RoomVersion, Collection[EventId]]],
 ) -> list[dict[EventId, Event]]:
-    """Return, for each room, its events with these IDs that are known. Two round trips for all rooms."""
+    """Return, for each room, the known ones of these events. Two round trips for all rooms."""
     keys = [key for room_id, _, event_ids in wanted for key in event_places.place_keys(event_ids, room_id)]
     items = dynamodb.batch_get({EVENTS: keys})[EVENTS] if keys else []
     found: list[dict[EventId, Event]] = []
@@ -106,7 +106,7 @@ def read_events_of_rooms(
 
 
 def known_among(event_ids: Collection[EventId], room_id: RoomId) -> set[EventId]:
-    """Return those of the events that are stored, in the log or outside it. One round trip."""
+    """Return those events that are stored, in the log or outside of it. One round trip."""
     return set(event_places.locate(event_ids, room_id))
 
 
@@ -137,7 +137,7 @@ def read_ordinals(event_ids: Collection[EventId], room_id: RoomId) -> dict[Event
 def read_with_awaited(
     event_ids: Collection[EventId], version: RoomVersion, room_id: RoomId, awaited_id: EventId
 ) -> tuple[dict[EventId, StoredEvent], Awaited]:
-    """Return the known ones of a room's events, and what is noted for one event. Two round trips."""
+    """Return the known ones of a room's events, and the notes about one awaited event. Two round trips."""
     keys = {EVENTS: event_places.place_keys(event_ids, room_id), ROOMS: _awaited_keys(room_id, awaited_id)}
     found = dynamodb.batch_get(keys)
     places = event_places.places_among(found[EVENTS], event_ids, room_id)

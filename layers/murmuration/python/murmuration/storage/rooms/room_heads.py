@@ -40,18 +40,18 @@ BUMPS = frozenset(
 class RoomHead:
     """The newest positions in a room's log, state and stream, and its counts.
 
-    `ordinal` is the newest event's, `oldest` the oldest's (0 and below: filled in before the beginning).
-    `state_version` counts the changes of the current state; `depth` is the greatest of the extremities'.
-    `seq` is where the room's stream (`storage.live.streams`) stands, which moves by itself. While `unsettled`
-    is set, the items of the current state are still on their way from that snapshot to `state_root`
-    (`rooms.writing.settling`), and `settled_count` of the changes between the two are done.
-    `joined` and `invited` count the members of all servers, `local_joined` and `local_invited` this server's:
-    they are None while the room's member index isn't built (`storage.rooms.member_index`). `federated` says
-    that another server had a joined user at some time. `fills` counts how often old events were added.
-    `state_bytes` is the size of the current state without membership events; None if it was never counted.
-    `erasures` is the number of erased users of the room, which is counted independently. `active_ms` is when
-    the newest event arrived, `bumped_ms` when the newest event arrived that moves a room up in clients' lists
-    (`BUMPS`): None for rooms for which that was never recorded.
+    `ordinal` is that of the newest event, `oldest` that of the oldest (0 and below: old events that were
+    added before the beginning). `state_version` counts the changes of the current state; `depth` is the
+    greatest of the extremities'. `seq` is the newest number in the room's stream (`storage.live.streams`),
+    which moves independently. While `unsettled` is set, the items of the current state are being moved from
+    that snapshot to `state_root` (`rooms.writing.settling`), and `settled_count` of the changes between the
+    two are done. `joined` and `invited` count the members of all servers, `local_joined` and `local_invited`
+    this server's: they are None while the room's member index isn't built (`storage.rooms.member_index`).
+    `federated` says that another server had a joined user at some time. `fills` counts how often old events
+    were added. `state_bytes` is the size of the current state without membership events; None if it was never
+    counted. `erasures` is the number of erased users of the room, which is counted independently. `active_ms`
+    is when the newest event arrived, `bumped_ms` when the newest event arrived that moves a room up in
+    clients' lists (`BUMPS`): None for rooms for which that was never recorded.
     """
 
     room_id: RoomId

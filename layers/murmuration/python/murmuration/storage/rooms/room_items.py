@@ -60,7 +60,7 @@ __all__ = [
     "settled_write",
     "settling_write",
     "unindexed_check",
-]  # The names of `room_heads` are exported from here too.
+]  # The names of `room_heads` are exported here too.
 LOG = "room-log"
 MAX_SORT_KEY_BYTES = 1024
 _ORDINAL_OFFSET = 10**15
@@ -128,7 +128,8 @@ class LogEntry:
 class StateEntry:
     """A current state event, and the ordinal since which it is current.
 
-    That is its own, unless it became current when forks were resolved. `stored_bytes` is its JSON's length.
+    That is the event's own ordinal, unless it became current when forks were resolved. `stored_bytes` is its
+    JSON's length.
     """
 
     event: Event

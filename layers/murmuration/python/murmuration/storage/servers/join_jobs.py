@@ -129,6 +129,19 @@ def renew(job: Job, until_ms: int) -> None:
     )
 
 
+def put_back(job: Job, now_ms: int) -> None:
+    """End the claim of a job that is tried again later. Does nothing if it was begun anew meanwhile."""
+    dynamodb.try_execute(
+        dynamodb.update(
+            TABLE,
+            _key(job.user_id, job.room_id),
+            "SET until_ms = :until REMOVE claimed",
+            values={":until": now_ms + QUEUED_MS, ":begun": job.begun_ms},
+            condition="begun_ms = :begun AND attribute_not_exists(outcome)",
+        )
+    )
+
+
 def finish(job: Job, outcome: str, error: JoinFailure | None = None) -> None:
     """Store the outcome of a job for the requests that wait. Does nothing if the job was begun again
     meanwhile.

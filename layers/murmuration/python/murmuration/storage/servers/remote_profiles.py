@@ -1,4 +1,4 @@
-"""Profiles of remote users, for some minutes after they were fetched (table `transient`)."""
+"""Profiles of remote users, for a moment after they were fetched (table `transient`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from murmuration.storage.users.profiles import ProfileFields
 
 TABLE = "transient"
-KEPT_MS = 5 * 60_000
+KEPT_MS = 30_000
+"""Long enough for a client that opens a room, and short enough for who has just changed their name."""
 
 
 def read(user_id: UserId) -> ProfileFields | None:

@@ -40,12 +40,12 @@ def device_key(user_id: UserId, device_id: DeviceId) -> dict[str, str]:
 
 
 def device_read(key: Mapping[str, str]) -> Read[DeviceItem | None]:
-    """Read the item of a device, by the key that an access token names."""
+    """Return the read of a device's item, by the key that an access token names."""
     return Read(USERS, key, lambda item: cast("DeviceItem | None", item))
 
 
 def device_id_of(item: DeviceItem) -> DeviceId:
-    """Return the ID of the device in a device's item."""
+    """Return the device's ID from its item."""
     return DeviceId(item["sk"].removeprefix(DEVICE))
 
 
@@ -53,7 +53,7 @@ def device_id_of(item: DeviceItem) -> DeviceId:
 
 
 def read_account(user_id: UserId) -> AccountItem | None:
-    """Return the item of an account, also of a closed one; None if there never was one."""
+    """Return the item of an account, even a deactivated one; None if there never was one."""
     return cast("AccountItem | None", dynamodb.get(USERS, account_key(user_id)))
 
 
@@ -180,7 +180,7 @@ def copy_flags(user_id: UserId, flags: Sequence[str]) -> None:
 
 
 def scan_accounts() -> Iterator[AccountItem]:
-    """Yield every account, in no order. Reads the whole table."""
+    """Yield every account, in no particular order. Reads the whole table."""
     found = dynamodb.scan(
         USERS, FilterExpression="sk = :account", ExpressionAttributeValues={":account": {"S": "account"}}
     )
@@ -330,7 +330,7 @@ def offer_next_tokens(
 
 
 def promote_next_tokens(device: DeviceItem, seen: Attributes | None = None) -> bool:
-    """Make the waiting token pair the device's only one. Return False if the device changed meanwhile."""
+    """Make the waiting token pair the device's only one. Returns False if the device changed meanwhile."""
     stored: StoredItem = device
     promoted = {name.removeprefix("next_"): stored[name] for name in NEXT[:3]}
     expression, names, values = _set({**promoted, **(seen or {})})

@@ -83,7 +83,7 @@ def _key(medium: str, address: str) -> str:
 
 
 def read_validation(sid: str) -> ValidationItem | None:
-    """Return the item of a session that proves an address; None if there is none, or it is over."""
+    """Return the item of a session that proves an address; None if there is none, or it has expired."""
     item = cast("ValidationItem | None", dynamodb.get(TRANSIENT, _session_key(sid)))
     return item if item is not None and item["expires"] * 1000 > now_ms() else None
 

@@ -44,7 +44,7 @@ def add_words(user_id: UserId, display_name: str | None) -> None:
 
 
 def remove_words(user_id: UserId, before: str | None, now: str | None) -> None:
-    """Remove the words of a former display name that neither the present one nor the ID has."""
+    """Remove those words of a former display name that neither the current one nor the ID has."""
     kept = {*words_of(localpart_of(user_id)), *words_of(now or "")}
     _remove(user_id, [word for word in words_of(before or "") if word not in kept])
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.push_rules.ruleset import Changes
@@ -40,8 +40,8 @@ class Outdated:
 def digests_of(user_id: UserId, changes: Changes, ignored: Iterable[str]) -> Digests:
     """Return the digests of a user's changed push rules and ignored users."""
     own = changes.get("own", {})
-    general: list[Any] = [changes.get("defaults", {}), sorted(ignored)]
-    by_room: dict[str, list[Any]] = {}
+    general: list[object] = [changes.get("defaults", {}), sorted(ignored)]
+    by_room: dict[str, list[object]] = {}
     for kind, rules in sorted(own.items()):
         place = 0
         for rule in rules:

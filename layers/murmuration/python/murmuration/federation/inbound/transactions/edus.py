@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.federation.inbound.transactions import counting
 from murmuration.identity import budgets
@@ -97,7 +97,7 @@ CONTENTS_FAULT = (ArithmeticError, AttributeError, LookupError, TypeError, Value
 """Errors that malformed contents may cause in a consumer that doesn't expect them."""
 
 
-def take_edus(origin: ServerName, edus: Sequence[Any]) -> None:
+def take_edus(origin: ServerName, edus: Sequence[object]) -> None:
     """Pass a transaction's EDUs to their consumers. Malformed ones are ignored.
 
     If the server's budget isn't enough, EDUs of the types in `DROPPED` are dropped. Raises LimitExceeded for

@@ -1,7 +1,7 @@
 """The queue of PDUs. Each room is a group in it, so that one worker at a time processes the room's PDUs.
 
-A message has PDUs of one room from one server, or receipts that came before their events. Every message has
-a new deduplication ID, so SQS never drops one as a duplicate: a PDU that comes twice is recognised by its
+A message has PDUs of one room from one server, or receipts that arrived before their events. Every message
+has a new deduplication ID, so SQS never drops one as a duplicate: a PDU that comes twice is recognised by its
 event ID.
 """
 
@@ -12,7 +12,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import queues
 from murmuration.aws.concurrency import parallel
@@ -28,7 +28,7 @@ MOST_PDU_BYTES = 200_000
 """A PDU of 64 KB takes up to three times as many bytes in ASCII. A larger value can't be a PDU."""
 
 
-def put(origin: ServerName, by_room: Mapping[RoomId, Sequence[Any]], *, parked: bool = False) -> int:
+def put(origin: ServerName, by_room: Mapping[RoomId, Sequence[object]], *, parked: bool = False) -> int:
     """Queue PDUs by their room. Returns how many were left out because they are too large or aren't JSON.
 
     `parked` says that they are also stored in the table of parked PDUs. Raises the errors of SQS.
@@ -45,7 +45,7 @@ def put(origin: ServerName, by_room: Mapping[RoomId, Sequence[Any]], *, parked: 
     return left_out
 
 
-def _send(origin: ServerName, room_id: RoomId, parts: Sequence[Sequence[Any]], parked: bool) -> None:
+def _send(origin: ServerName, room_id: RoomId, parts: Sequence[Sequence[object]], parked: bool) -> None:
     for pdus in parts:
         body: PdusMessage = {"origin": origin, "room_id": room_id, "pdus": pdus}
         if parked:
@@ -54,7 +54,7 @@ def _send(origin: ServerName, room_id: RoomId, parts: Sequence[Sequence[Any]], p
 
 
 def put_receipts(origin: ServerName, room_id: RoomId, receipts: Sequence[StoredReceipt]) -> None:
-    """Queue receipts behind the PDUs of their room. Raises what SQS refuses."""
+    """Queue receipts behind the PDUs of their room. Raises the errors of SQS."""
     body: ReceiptsMessage = {"origin": origin, "room_id": room_id, "receipts": receipts}
     queues.send(QUEUE, body, group=group_of(room_id), dedup=uuid.uuid4().hex)
 
@@ -67,8 +67,8 @@ def group_of(topic: str) -> str:
     return hashlib.sha256(topic.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _parts(fitting: Sequence[tuple[Any, int]]) -> Iterator[list[Any]]:
-    part: list[Any] = []
+def _parts(fitting: Sequence[tuple[object, int]]) -> Iterator[list[object]]:
+    part: list[object] = []
     total = 0
     for pdu, size in fitting:
         if part and total + size > MOST_MESSAGE_BYTES - 2_000:

@@ -1,27 +1,35 @@
 """Accepts a transaction: its PDUs are queued by room. It asks no other server and waits for nothing.
 
-The answer has no errors for single PDUs: a rejected or broken one must not make the sender repeat the others.
+The answer has errors only for PDUs of rooms whose ACL denies the sender: it is given before the others are
+judged, and a rejected or broken PDU must not make the sender repeat the rest.
 Transaction IDs needn't be remembered, because each PDU is recognised by its event ID.
 https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from murmuration.aws.reads import fetch_all
+from murmuration.federation.inbound import acls
 from murmuration.federation.inbound.transactions import counting, queueing
 from murmuration.federation.inbound.transactions.edus import take_edus
 from murmuration.identity import rate_limits
 from murmuration.protocol.encoding.shapes import Answer, Content
-from murmuration.protocol.errors import BadJson, TooLarge
-from murmuration.protocol.event_types import MEMBER
-from murmuration.protocol.identifiers import RoomId, ServerName
+from murmuration.protocol.errors import BadJson, MatrixError, TooLarge
+from murmuration.protocol.event_types import MEMBER, SERVER_ACL
+from murmuration.protocol.identifiers import EventId, RoomId, ServerName
+from murmuration.protocol.pdus.event_format import parse_pdu
 from murmuration.rooms.lookup import fits_id
+from murmuration.rooms.room import Room, prefetch
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.member_index import is_local_id
 
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import PduResult
+
+DENIED = "The room's access control list denies your server"
 MOST_PDUS = 50
 MOST_EDUS = 100
 MOST_BYTES = 4_718_592
@@ -31,21 +39,22 @@ MOST_BYTES = 4_718_592
 def take_transaction(origin: ServerName, content: Content, size: int) -> Answer:
     """Queue the contents of a transaction; `size` is the body's size in bytes.
 
-    Takes two round trips, and a message for each room. Raises TooLarge, BadJson, LimitExceeded.
+    Takes three round trips at most, and a message for each room. Raises TooLarge, BadJson, LimitExceeded.
     """
     if size > MOST_BYTES:
         counting.count("too_large", 1, origin)
         raise TooLarge(f"A transaction may have {MOST_BYTES} bytes")
     pdus = _list(content, "pdus", MOST_PDUS)
     edus = _list(content, "edus", MOST_EDUS)
+    refused: dict[EventId, PduResult] = {}
     if pdus:
         rate_limits.check("federation_pdu", origin, len(pdus))
-        _queue(origin, pdus)
+        refused = _queue(origin, pdus)
     take_edus(origin, edus)
-    return {"pdus": {}}
+    return {"pdus": refused}
 
 
-def _list(content: Content, name: str, most: int) -> list[Any]:
+def _list(content: Content, name: str, most: int) -> list[object]:
     value = content.get(name, [])
     if not isinstance(value, list):
         raise BadJson(f"{name} must be a list")
@@ -54,8 +63,9 @@ def _list(content: Content, name: str, most: int) -> list[Any]:
     return value
 
 
-def _queue(origin: ServerName, pdus: list[Any]) -> None:
-    by_room: dict[RoomId, list[Any]] = {}
+def _queue(origin: ServerName, pdus: list[object]) -> dict[EventId, PduResult]:
+    """Queue PDUs, and return the errors of those that are refused."""
+    by_room: dict[RoomId, list[object]] = {}
     malformed = 0
     for pdu in pdus:
         room_id = pdu.get("room_id") if isinstance(pdu, dict) else None
@@ -64,24 +74,47 @@ def _queue(origin: ServerName, pdus: list[Any]) -> None:
             by_room.setdefault(RoomId(room_id), []).append(pdu)
         else:
             malformed += 1
-    wanted, unwanted = _wanted(by_room)
+    heads = fetch_all([room_items.head_read(room_id) for room_id in by_room])
+    rooms = [Room(head) for head in heads if head is not None and head.is_resident]
+    denying = _denying(origin, rooms)
+    refused = [_refused(pdu, room) for room in denying for pdu in by_room.pop(room.room_id)]
+    wanted = _wanted(by_room, {room.room_id for room in rooms})
     malformed += queueing.put(origin, wanted)
     counting.count("malformed", malformed, origin)
-    counting.count("not_our_room", unwanted, origin)
+    counting.count("denied_by_acl", len(refused), origin)
+    counting.count("not_our_room", _number(by_room) - _number(wanted), origin)
+    return {event_id: {"error": DENIED} for event_id in refused if event_id is not None}
 
 
-def _wanted(by_room: Mapping[RoomId, list[Any]]) -> tuple[dict[RoomId, list[Any]], int]:
-    """Return the PDUs of rooms that this server is in or that end an invite of a local user, and the number
-    of the others.
+def _denying(origin: ServerName, rooms: Sequence[Room]) -> list[Room]:
+    """Return the rooms whose ACL denies a server. One round trip for what isn't remembered of their state.
+
+    https://spec.matrix.org/v1.19/server-server-api/#server-access-control-lists-acls
     """
-    heads = fetch_all([room_items.head_read(room_id) for room_id in by_room])
-    wanted: dict[RoomId, list[Any]] = {}
-    for (room_id, pdus), head in zip(by_room.items(), heads, strict=True):
-        ours = head is not None and head.is_resident
-        some = pdus if ours else [pdu for pdu in pdus if ends_an_invite(pdu)]
+    prefetch(rooms, [(SERVER_ACL, "")])
+    return [room for room in rooms if not acls.is_allowed(room, origin)]
+
+
+def _refused(pdu: object, room: Room) -> EventId | None:
+    """Return the ID of a refused event; None for what is no event."""
+    try:
+        return parse_pdu(pdu, room.version).event_id
+    except MatrixError:
+        return None
+
+
+def _number(by_room: Mapping[RoomId, list[object]]) -> int:
+    return sum(map(len, by_room.values()))
+
+
+def _wanted(by_room: Mapping[RoomId, list[object]], ours: Collection[RoomId]) -> dict[RoomId, list[object]]:
+    """Return the PDUs of rooms that this server is in or that end an invite of a local user."""
+    wanted: dict[RoomId, list[object]] = {}
+    for room_id, pdus in by_room.items():
+        some = pdus if room_id in ours else [pdu for pdu in pdus if ends_an_invite(pdu)]
         if some:
             wanted[room_id] = some
-    return wanted, sum(map(len, by_room.values())) - sum(map(len, wanted.values()))
+    return wanted
 
 
 def ends_an_invite(pdu: object) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.federation.inbound import acls
 from murmuration.federation.inbound.asking import Asking
@@ -50,9 +50,9 @@ MOST_RETRIED = 100
 def work(message: JsonObject) -> Counter[str]:
     """Receive the PDUs of a message (`queueing`). Returns the number of PDUs for each outcome.
 
-    A message may also have receipts that wait for their events (`federation.ephemera.taking`), or order that
-    a device list is fetched (`federation.devices.resyncing`). Raises Unavailable if the room is too busy, and
-    what the storage raises: then the message comes again.
+    A message may instead have receipts that wait for their events (`federation.ephemera.taking`), or order
+    that a device list is fetched (`federation.devices.resyncing`). Raises Unavailable if the room is too
+    busy, and what the storage raises: then the message comes again.
     """
     if "device_list" in message:
         from murmuration.federation.devices.resyncing import resync
@@ -86,7 +86,7 @@ def origin_of(message: JsonObject) -> ServerName:
     return ServerName(str(message["origin"]))
 
 
-def _end_invites(pdus: Sequence[Any], origin: ServerName, outcomes: _Outcomes) -> Counter[str]:
+def _end_invites(pdus: Sequence[object], origin: ServerName, outcomes: _Outcomes) -> Counter[str]:
     """End invites and knocks of local users in a room that this server isn't in, if the PDUs do that."""
     from murmuration.federation.membership.rescinding import take_leave
 
@@ -153,7 +153,7 @@ class _Outcomes:
         if parked_pdus.park(self.room_id, event_id, self._origin, pdu):
             self.counts["parked"] += 1
 
-    def drop_all(self, pdus: Sequence[Any], reason: str) -> Counter[str]:
+    def drop_all(self, pdus: Sequence[object], reason: str) -> Counter[str]:
         """Count all PDUs as dropped for this reason. A parked PDU among them isn't removed: it expires."""
         self.counts[reason] += len(pdus)
         return self.finish()
@@ -175,7 +175,7 @@ class _Work:
         self.remote = Asking(room, origin)
         self.deadline = Deadline(SECONDS)
 
-    def run(self, pdus: Sequence[Any]) -> None:
+    def run(self, pdus: Sequence[object]) -> None:
         events = self._new(self._parse(pdus))
         ordered = ancestors_first(events, lambda event: event.prev_events)
         keys = self.remote.keys(signing_times(ordered)) if ordered else {}
@@ -189,7 +189,7 @@ class _Work:
         # Not after an error: fetched events may not have been stored, and have to be requested again.
         self.remote.remember_failures()
 
-    def _parse(self, pdus: Sequence[Any]) -> dict[EventId, Event]:
+    def _parse(self, pdus: Sequence[object]) -> dict[EventId, Event]:
         """Return the PDUs that have the format of the room's version, by event ID, in the order of their
         depth.
 
@@ -239,7 +239,7 @@ class _Work:
             else:
                 self.outcomes.judged(event.event_id, received.kind)
 
-    def _whole(self, event: Event) -> Any:
+    def _whole(self, event: Event) -> object:
         """Return an event's PDU, from its sender's server if another server sent it with a wrong content
         hash.
 

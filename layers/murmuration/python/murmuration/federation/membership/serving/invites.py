@@ -7,7 +7,7 @@ https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.federation.membership import outside, stripped
 from murmuration.federation.membership.serving.access import require_acl
@@ -56,7 +56,7 @@ def invite(origin: ServerName, room_id: RoomId, event_id: EventId, body: Body) -
     return {"event": _invite(origin, room_id, event_id, pdu, version, body.get("invite_room_state"))}
 
 
-def invite_v1(origin: ServerName, room_id: RoomId, event_id: EventId, pdu: EventFields) -> list[Any]:
+def invite_v1(origin: ServerName, room_id: RoomId, event_id: EventId, pdu: EventFields) -> list[object]:
     """Accept an invite of version 1 of the API, which only rooms of versions 1 and 2 use. Raises what
     `invite` raises.
     """
