@@ -122,7 +122,7 @@ def check_alarms(server: Server, clients: Clients) -> Finding:
     except ClientError as error:
         if error.response["Error"]["Code"] != "ValidationError":
             raise
-        return Finding(Standing.WARNING, "alarms", "nobody hears of them: no alarm_email is set")
+        return Finding(Standing.WARNING, "alarms", "nobody receives them: set alarm_email")
     topic = resource["StackResourceDetail"]["PhysicalResourceId"]
     subscriptions = clients("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
     confirmed = [each["Endpoint"] for each in subscriptions if each["SubscriptionArn"].startswith("arn:")]

@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
     It imports every sub-command's module, so those must import fast.
     """
     top = argparse.ArgumentParser(
-        prog="murmuration", description="A Matrix homeserver made of functions, on your machine."
+        prog="murmuration", description="Run and operate a Matrix homeserver made of AWS Lambda functions."
     )
     choices = top.add_subparsers(dest="command", required=True, metavar="command")
     for found in pkgutil.iter_modules(commands.__path__):

@@ -185,10 +185,10 @@ def check_wellknown_server(server: Server, url: str) -> Finding:
     if delegated is None:
         wrong = f"{where} has none: others look for port 8448"
         if must:
-            return Finding(Standing.FAILED, subject, f"{wrong}, where this server isn't")
+            return Finding(Standing.FAILED, subject, f"{wrong}, which isn't this server")
         return Finding(Standing.SKIPPED, subject, wrong)
     if must and not delegated.endswith(":443"):
-        return Finding(Standing.FAILED, subject, f"it names {delegated}: the port must be there, and be 443")
+        return Finding(Standing.FAILED, subject, f"it names {delegated}: it must name the port, 443")
     return Finding(Standing.OK, subject, f"names {delegated}")
 
 
@@ -306,7 +306,9 @@ def check_tables() -> Iterator[Finding]:
         if found["TableStatus"] not in ("ACTIVE", "UPDATING"):
             yield Finding(Standing.FAILED, "tables", f"{name} is {found['TableStatus']}")
         elif table.streams and not streams:
-            yield Finding(Standing.FAILED, "tables", f"{name} has no stream: nobody would be woken")
+            yield Finding(
+                Standing.FAILED, "tables", f"{name} has no stream, so waiting clients would never be woken"
+            )
         else:
             fine += 1
     if fine == len(TABLES):
@@ -362,7 +364,7 @@ def check_destinations() -> Iterator[Finding]:
     if more > 0:
         yield Finding(Standing.WARNING, subject, f"and {more} more: `murmuration destinations list`")
     if not failing:
-        yield Finding(Standing.OK, subject, "all that were asked answer")
+        yield Finding(Standing.OK, subject, "all servers that were asked answer")
 
 
 def check_registration() -> Finding:
@@ -370,5 +372,5 @@ def check_registration() -> Finding:
 
     if settings().registration == "open":
         limited = "" if settings().rate_limits else ", and without rate limits"
-        return Finding(Standing.WARNING, "registration", f"anyone may make an account{limited}")
+        return Finding(Standing.WARNING, "registration", f"anyone may register an account{limited}")
     return Finding(Standing.OK, "registration", settings().registration)

@@ -37,7 +37,7 @@ CLIENT_ADDRESS = "203.0.113.7"
 
 @functools.cache
 def routes() -> Routes:
-    """The resource tree of all HTTP functions."""
+    """Return the resource tree of all HTTP functions."""
     return Routes(http_routes(discover()))
 
 
@@ -57,19 +57,19 @@ class _At:
 
 
 def clock_of(case: Case, world: World) -> int:
-    """When the event comes; worlds without a clock are of the time of the first."""
+    """Return the time of the event. Worlds without a clock have the time of the first one."""
     from tests.fixtures_scene import START
 
     return (world.clock or START) + case.after
 
 
 def module_of(case: Case) -> str:
-    """The module of the function that the case is for."""
+    """Return the module of the function that the case is for."""
     return ".".join(("functions", *case.name.split("/")[:-1]))
 
 
 def make_event(case: Case, world: World) -> Any:
-    """The raw event. Raises LookupError for a request that no function serves."""
+    """Return the raw event. Raises LookupError for a request that no function serves."""
     kind, _, rest = case.request.partition(" ")
     stopped = _At(clock_of(case, world))
     with (
@@ -146,13 +146,13 @@ def _queue_event(case: Case, name: str, world: World) -> Any:
 
 @functools.cache
 def _fifo_queues() -> frozenset[str]:
-    """The queues that keep an order."""
+    """Return the queues that keep an order."""
     routes_of = [function.route for function in discover()]
     return frozenset(route.name for route in routes_of if isinstance(route, Queue) and route.fifo)
 
 
 def _signed_header(server: ServerName, method: str, uri: str, body: bytes) -> tuple[bytes, bytes]:
-    """The Authorization header of a request that another server signs."""
+    """Return the Authorization header of a request that another server signs."""
     from murmuration.protocol.encoding import x_matrix
     from tests.rooms.other_servers import key_of
 
@@ -167,13 +167,13 @@ def _scheduled_event(case: Case, world: World) -> Any:
 
 
 def _stream_event(case: Case, table: str, world: World) -> Any:
-    """The records of a table's stream that tell of some of the world's items."""
+    """Return the records of a table's stream for some of the world's items."""
     return {"Records": [_stream_record(case, table, world, number, fill(some, world.names))
                         for number, some in enumerate(case.body, start=1)]}  # fmt: skip
 
 
 def _stream_record(case: Case, table: str, world: World, number: int, some: dict[str, Any]) -> Any:
-    """As `pollers.stream_source` makes it of what dynoxide stores."""
+    """Return a record as `pollers.stream_source` makes it from what dynoxide stores."""
     items = [item for item in world.contents[table].values() if some.items() <= _plain(item).items()]
     if len(items) != 1:
         raise LookupError(f"{case.name}: {len(items)} items in {table} are like {some}")
@@ -198,12 +198,12 @@ def _stream_record(case: Case, table: str, world: World, number: int, some: dict
 
 
 def _plain(item: dict[str, Any]) -> Any:
-    """The attributes whose values can be looked for."""
+    """Return the attributes whose values can be compared."""
     return {name: value for name, value in item.items() if isinstance(value, (str, int))}
 
 
 def _attributes(item: dict[str, Any]) -> Any:
-    """An item as a stream's record has it: bytes as base64."""
+    """Return an item as a stream's record has it: bytes as base64."""
     from murmuration.aws.attributes import to_attributes
 
     def jsonable(value: Any) -> Any:
@@ -239,6 +239,6 @@ def _headers(case: Case, world: World, body: bytes) -> list[tuple[bytes, bytes]]
 
 
 def _with_lasting_id(match: Match) -> Match:
-    """The match with a resource ID that doesn't change when other resources come."""
+    """Replace the resource ID by one that doesn't change when other resources are added."""
     digest = hashlib.blake2b(match.resource.path.encode(), digest_size=4).hexdigest()
     return match._replace(resource=dataclasses.replace(match.resource, id=digest[:6]))

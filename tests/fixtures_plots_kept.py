@@ -23,7 +23,7 @@ BACKUP_KEY = {
 
 
 def png(width: int, height: int) -> bytes:
-    """A picture whose bytes depend on no library's version: uncompressed, red to blue."""
+    """Return a picture whose bytes depend on no library's version: uncompressed, red to blue."""
     rows = b"".join(
         b"\0" + b"".join(bytes((255 * x // width, 0, 255 * y // height)) for x in range(width))
         for y in range(height)
@@ -38,7 +38,7 @@ def png(width: int, height: int) -> bytes:
 
 
 def device_keys(name: str, device_id: str) -> dict[str, Any]:
-    """The identity keys of a person's device."""
+    """Return the identity keys of a person's device."""
     return crypto.device_keys(f"@{name}:example.org", device_id, key_pair(f"{name} {device_id}", device_id))
 
 
@@ -136,7 +136,7 @@ def a_preview(scene: Scene) -> None:
 
 
 def sync(scene: Scene, name: str, **options: Any) -> str:
-    """Have a person's first device sync; its next token."""
+    """Let a person's first device sync, and return its next token."""
     from murmuration.sync.engine import SyncRequest, sync
 
     answer = scene.act(sync, SyncRequest(token=scene.token(name), **options))

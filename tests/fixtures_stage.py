@@ -24,7 +24,7 @@ SERVER_NAME = "example.org"
 
 @contextmanager
 def own_stage() -> Iterator[tuple[Stage, Path]]:
-    """A stage over a database of its own, and the database's file."""
+    """Yield a stage over a database of its own, and the database's file."""
     from replay.deployment import fixture_stage
 
     with tempfile.TemporaryDirectory() as folder, ExitStack() as cleanup:
@@ -39,9 +39,9 @@ def own_stage() -> Iterator[tuple[Stage, Path]]:
 
 @contextmanager
 def fixed_randomness(seed: str) -> Iterator[None]:
-    """Let `secrets` and `uuid.uuid4` give the same values each time, by `seed`.
+    """Let `secrets` and `uuid.uuid4` return the same values each time, by `seed`.
 
-    They draw apart: how many request IDs the services give out hangs on what is cached.
+    Both use their own sequences, since the number of request IDs that services draw depends on caches.
     """
     source, request_ids = random.Random(seed), random.Random(seed)
 

@@ -1,4 +1,4 @@
-"""The source, as the tests of the house's rules look at it: files, what they import, what they define."""
+"""The source as the tests of the house rules read it: files, their imports, their definitions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STANDARD_LIBRARY = sys.stdlib_module_names
 
 
 def modules(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
-    """(dotted name, file) of each module below `folder`, the package `name`."""
+    """Yield (dotted name, file) of each module below `folder`, the package `name`."""
     for path in sorted(folder.rglob("*.py")):
         parts = [name, *path.relative_to(folder).with_suffix("").parts]
         if parts[-1] == "__init__":
@@ -25,13 +25,13 @@ def modules(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
 
 @cache
 def tree(path: Path) -> ast.Module:
-    """The file's syntax tree."""
+    """Return the file's syntax tree."""
     return ast.parse(path.read_text(), str(path))
 
 
 @cache
 def imports(path: Path) -> frozenset[str]:
-    """The dotted names that a file imports anywhere in it, for types only included.
+    """Return the dotted names that a file imports anywhere in it, for types only included.
 
     `from a import b` is both `a` and `a.b`, since `b` may be a module.
     """
@@ -47,13 +47,13 @@ def imports(path: Path) -> frozenset[str]:
 
 
 def within(name: str, *packages: str) -> bool:
-    """Whether a dotted name is one of `packages` or below one."""
+    """Return whether a dotted name is one of `packages` or below one."""
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
 @cache
 def tracked_files() -> tuple[Path, ...] | None:
-    """The files that git tracks and that are there; None where this is no checkout."""
+    """Return the files that git tracks and that are there; None where this is no checkout."""
     try:
         listed = subprocess.run(
             ["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, check=True, text=True

@@ -1,9 +1,9 @@
-"""A client that calls the functions directly: HTTP request in, proxy event to the function, answer out.
+"""A client that calls the functions directly, with proxy events made from HTTP requests.
 
 An answer over Lambda's limit fails. A redirect to a stored answer is followed, as HTTP clients do.
 
-Quicker than a server; what API Gateway does to a request on its way is `local_cloud`'s to show. Each answer
-is held to the specification's OpenAPI files where those are at hand (`tests.openapi`).
+It is faster than a server. What API Gateway changes in a request is tested by `local_cloud`'s tests. Each
+answer is checked against the specification's OpenAPI files if those are available (`tests.openapi`).
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def _routes() -> Routes:
 
 
 def _find(method: str, path: str) -> tuple[Function, str, dict[str, str]]:
-    """The function that serves a request, the path of its route, its path parameters. Raises LookupError."""
+    """Return the function that serves a request, the path of its route, its path parameters. Raises
+    LookupError.
+    """
     match = _routes().match(path, method)
     if match is None or match.function is None:
         raise LookupError(f"no function serves {method} {path}")
@@ -130,14 +132,16 @@ class Client:
 
 
 def _of_http_api(event: dict[str, Any], uri: str) -> dict[str, Any]:
-    """The event as an HTTP API makes it: with decoded parameters, and the URI in CloudFront's header."""
+    """Return the event as an HTTP API makes it: with decoded parameters, and the URI in
+    CloudFront's header.
+    """
     parameters = {name: unquote(value) for name, value in (event["pathParameters"] or {}).items()}
     headers = {name.lower(): value for name, value in event["headers"].items()} | {URI_HEADER: uri}
     return {**event, "version": "1.0", "pathParameters": parameters or None, "headers": headers}
 
 
 def _stored(method: str, location: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """The response of the bucket to a signed path."""
+    """Return the bucket's response to a signed path."""
     path, _, query = location.partition("?")
     get_object = cast(Any, _Bucket())
     return Answers(get_object, settings().media_bucket).serve(
@@ -154,5 +158,5 @@ class _Bucket:
 
 
 def segment(text: str) -> str:
-    """`text` as one percent-encoded path segment."""
+    """Return `text` as one percent-encoded path segment."""
     return quote(text, safe="")

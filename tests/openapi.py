@@ -101,7 +101,9 @@ class Specification:
         return [operation for _, operation in self._operations]
 
     def find(self, method: str, path: str) -> list[Operation]:
-        """The operations that serve a request: those with the most literal path, which several may share."""
+        """Return the operations that serve a request: those with the most literal path, which several may
+        share.
+        """
         path = urlsplit(path).path
         found = [
             (rank, operation)
@@ -111,9 +113,9 @@ class Specification:
         return [operation for rank, operation in found if rank == found[0][0]]
 
     def violations(self, exchange: Exchange) -> list[str]:
-        """What is wrong with an exchange, a sentence each; nothing for an endpoint that is not there.
+        """Return a sentence for each violation of an exchange; nothing for an unknown endpoint.
 
-        Of a request that was refused only the answer counts.
+        If the request was refused, only the answer is checked.
         """
         if _is_scheduling(exchange):
             return []
@@ -121,7 +123,7 @@ class Specification:
         return min((self.violations_of(operation, exchange) for operation in operations), key=len, default=[])
 
     def violations_of(self, operation: Operation, exchange: Exchange) -> list[str]:
-        """What is wrong with an exchange that is about `operation`."""
+        """Return the violations of an exchange, as one of `operation`."""
         found = [f"{operation.name}'s answer: {problem}" for problem in self._of_answer(operation, exchange)]
         if exchange.status < 300:
             problems = self._of_request(operation, exchange)
@@ -129,14 +131,14 @@ class Specification:
         return found
 
     def request_schema(self, operation: Operation) -> Any:
-        """The schema of an operation's JSON body, with references replaced; None without one."""
+        """Return the schema of an operation's JSON body, with references replaced; None without one."""
         described = operation.description.get("requestBody", {})
         location, described = self._resolve(operation.location, described)
         schema = described.get("content", {}).get("application/json", {}).get("schema")
         return None if schema is None else self._expand(location, schema, 8)
 
     def _expand(self, location: str, schema: Any, depth: int) -> Any:
-        """`schema`, which stands in the file of `location`, with references replaced to a certain depth."""
+        """Return `schema`, from the file of `location`, with references replaced to a certain depth."""
         if isinstance(schema, list):
             return [self._expand(location, element, depth) for element in schema]
         if not isinstance(schema, dict) or not depth:
@@ -194,7 +196,7 @@ class Specification:
         return urljoin(location, described["$ref"]), resolved.contents
 
     def _schema(self, location: str, described: Mapping[str, Any], exchange: Exchange) -> str | None:
-        """Where the schema of an answer's JSON stands; None for an answer that isn't JSON."""
+        """Return the place of the schema of an answer's JSON; None for an answer that isn't JSON."""
         definitions = self._folder / "data/api/client-server/definitions"
         if exchange.status == 401:
             # Each endpoint with interactive authentication also refuses bad access tokens.
@@ -239,13 +241,15 @@ def _checker() -> FormatChecker:
 
 
 def _is_scheduling(exchange: Exchange) -> bool:
-    """Whether an event was scheduled to be sent later, of which the specification has nothing yet."""
+    """Return whether an event was scheduled for later, which the specification doesn't have yet."""
     wanted = {name.rpartition(".")[2] for name, _ in parse_qsl(urlsplit(exchange.path).query)}
     return "delay" in wanted and exchange.status == 200
 
 
 def _of_members(body: bytes) -> bytes:
-    """The answer of /joined_members without what isn't set: the schema has no null, but clients know it."""
+    """Return the answer of /joined_members without unset fields. The schema has no null, which clients
+    accept.
+    """
     answer = json.loads(body)
     for user_id, profile in answer.get("joined", {}).items():
         answer["joined"][user_id] = {name: value for name, value in profile.items() if value is not None}
@@ -253,9 +257,9 @@ def _of_members(body: bytes) -> bytes:
 
 
 def _of_rooms(operation: Operation, body: bytes) -> bytes:
-    """The answer of /events without what isn't of a room's history.
+    """Return the answer of /events without events that aren't in a room's history.
 
-    The schema has no word for presence, typing and receipts, which have always come by it.
+    The schema has no presence, typing and receipts, which have always been in this answer.
     """
     if operation.name == "getJoinedMembersByRoom":
         return _of_members(body)
@@ -267,7 +271,7 @@ def _of_rooms(operation: Operation, body: bytes) -> bytes:
 
 
 def _pattern(parts: list[str]) -> re.Pattern[str]:
-    """A pattern for a raw path. r0 is what v3 was called before; an empty state key may be left out."""
+    """Return a pattern for a raw path. r0 is the old name of v3. An empty state key may be left out."""
     patterns = []
     for part in parts[1:]:
         if part == "v3":
@@ -294,13 +298,13 @@ def _retrieve(uri: str) -> Resource[Any]:
 
 @functools.cache
 def specification() -> Specification | None:
-    """The specification that MATRIX_SPEC names, or None."""
+    """Return the specification that MATRIX_SPEC names, or None."""
     folder = os.environ.get(VARIABLE)
     return Specification(Path(folder)) if folder else None
 
 
 def required() -> Specification:
-    """The specification, for a test that is about it: skips the test without one."""
+    """Return the specification. Skip the test if there is none."""
     found = specification()
     if found is None:
         pytest.skip(f"{VARIABLE} names no folder with the specification's data/")
@@ -308,9 +312,9 @@ def required() -> Specification:
 
 
 def check(exchange: Exchange, *, request: bool = True) -> None:
-    """Raise AssertionError where an exchange violates the specification, if that is at hand.
+    """Raise AssertionError if an exchange violates the specification, if that is available.
 
-    `request=False` is for tests that try what a server may leniently accept.
+    `request=False` is for tests of requests that a server may accept although they violate it.
     """
     found = specification()
     if found is None:

@@ -28,14 +28,14 @@ def read() -> frozenset[str]:
 
 
 def is_slow(node_id: str, slow: frozenset[str]) -> bool:
-    """Whether a test is in the list, by pytest's name of it."""
+    """Return whether a test is in the list, by pytest's name of it."""
     path, _, rest = node_id.partition("::")
     function = f"{path}::{rest.partition('[')[0].partition('@')[0]}"
     return path in slow or function in slow
 
 
 def _times(report: Path) -> Iterator[tuple[str, str, float]]:
-    """(path, path::class::function, seconds) of each test of a run."""
+    """Yield (path, path::class::function, seconds) of each test of a run."""
     for case in ElementTree.parse(report).iter("testcase"):
         parts = case.get("classname", "").split(".")
         lengths = range(len(parts), 0, -1)

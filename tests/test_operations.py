@@ -32,7 +32,7 @@ NOT_SERVED = {
 
 
 def operations() -> set[tuple[str, str, str]]:
-    """(name, method, path) of each operation in the list."""
+    """Return (name, method, path) of each operation in the list."""
     found = set()
     for line in LIST.read_text().splitlines():
         name, method, path = line.split()
@@ -41,7 +41,7 @@ def operations() -> set[tuple[str, str, str]]:
 
 
 def is_served(routes: Routes, method: str, path: str) -> bool:
-    """Whether a function other than the fallback answers this method, path and version."""
+    """Return whether a function other than the fallback answers this method, path and version."""
     match = routes.match(re.sub(r"\{\w+\}", "x", path), method)
     if match is None or not isinstance(match.function, Function):
         return False

@@ -47,7 +47,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def writes(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Each write that is sent to the database."""
+    """Return each write that is sent to the database."""
     sent: list[object] = []
     execute = dynamodb.execute
 
@@ -289,7 +289,7 @@ def take_along(taking: Taking, *more: dynamodb.Write) -> None:
 
 
 def read(key: str) -> Taking:
-    """A taking that knows how the bucket stands."""
+    """Return a taking that knows the bucket's level."""
     taking = Taking(KIND, key)
     assert taking.read is not None
     fetch(taking.read)

@@ -40,12 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     number("servers", 0, "other servers in the room where a message is sent")
     number("remote-events", 0, "events a day that other servers send to this one")
     parser.add_argument("--api", choices=("rest", "http"), default="http",
-                        help="the kind of API that has the functions' routes (http)")  # fmt: skip
+                        help="the kind of API for the functions' routes (http)")  # fmt: skip
     parser.add_argument("--waits", choices=("rest", "edge"), default="edge",
-                        help="what stands between CloudFront and parked clients' queues (edge)")  # fmt: skip
+                        help="what calls parked clients' queues: CloudFront or REST API (edge)")  # fmt: skip
     parser.add_argument("--by-cause", choices=("parked", "held", "websocket"),
-                        help="print for one way of waiting what the money is spent on")  # fmt: skip
-    parser.add_argument("--measured", action="store_true", help="take the counts of a local run")
+                        help="print the costs by cause, for one way of waiting")  # fmt: skip
+    parser.add_argument("--measured", action="store_true", help="use the counts of a local run")
     parser.add_argument("--data", type=Path, default=Path(".murmuration"), metavar="FOLDER",
                         help="the data folder of that run (./.murmuration)")  # fmt: skip
     parser.add_argument("--assumptions", action="store_true", help="print what the estimate assumes")

@@ -15,10 +15,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
     add_action(actions, "list", "List the servers that don't answer, or to which something is owed.", _list)
-    reset = add_action(actions, "reset", "Have a server tried again now, as if it had answered.", _reset)
+    reset = add_action(actions, "reset", "Try a server again now, as if it had answered.", _reset)
     reset.add_argument("server", metavar="SERVER", help="its name")
     reset.add_argument(
-        "--forget", action="store_true", help="forget what is owed to it; it has to ask for it by itself"
+        "--forget",
+        action="store_true",
+        help="delete what is owed to it; it must fetch missed events by itself",
     )
 
 
@@ -56,7 +58,7 @@ def _reset(args: argparse.Namespace, _server: Server) -> int:
         raise NotOperable(f"{args.server} is not the name of a server.")
     destinations.clear(args.server)
     if args.forget:
-        print(f"Forgotten is what was owed of {backlogs.drop(args.server)} rooms and lists of devices.")
+        print(f"Deleted what was owed to it, for {backlogs.drop(args.server)} rooms and device lists.")
     elif backlogs.hasten(args.server):
         print(f"What is owed to {args.server} is sent within a minute.")
     else:

@@ -16,7 +16,7 @@ from operators.operating import add_arguments as add_server_arguments
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_server_arguments(parser)
-    parser.add_argument("--url", help="where the server is reached (its public URL)")
+    parser.add_argument("--url", help="the URL to check (the server's public URL)")
 
 
 def run(args: argparse.Namespace) -> int:

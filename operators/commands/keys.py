@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, help_text in (
         ("list", "Show the public keys."),
-        ("make", "Make the signing key, where there is none."),
+        ("make", "Create the signing key if there is none."),
         ("rotate", "Sign with a new key from now on."),
     ):
         add_server_arguments(actions.add_parser(name, help=help_text, description=help_text))
@@ -98,9 +98,9 @@ def _rotate(server: Server) -> int:
         raise NotOperable("There is no signing key: make one with `murmuration keys make`.")
     line = new_line()
     _write(rotated(text, line, now_ms()), overwrite=True)
-    print(f"Signing with {_parse(line).key_id}; the key before counts for a day more")
+    print(f"Signing with {_parse(line).key_id}; the previous key stays valid for one more day")
     if server.folder is not None and server.is_running:
-        print("The server that runs signs with it when it is started again.", file=sys.stderr)
+        print("The running server signs with the new key only after a restart.", file=sys.stderr)
     return 0
 
 

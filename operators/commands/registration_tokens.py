@@ -15,9 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
     create = add_action(actions, "create", "Make a token, and print it.", _create)
-    create.add_argument("--token", help="what it is (a random one)")
-    create.add_argument("--uses", type=int, help="how many accounts may be made with it (any number)")
-    create.add_argument("--days", type=float, help="how long it is good for (for ever)")
+    create.add_argument("--token", help="the text of the token (random)")
+    create.add_argument("--uses", type=int, help="how many accounts may be registered with it (unlimited)")
+    create.add_argument("--days", type=float, help="how many days it is valid (unlimited)")
     add_action(actions, "list", "List the tokens.", _list)
     delete = add_action(actions, "delete", "Delete a token.", _delete)
     delete.add_argument("token", metavar="TOKEN")

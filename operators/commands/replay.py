@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="start from what is in this data folder")
     parser.add_argument(
-        "--server-name", default="localhost:8008", help="whose data --data has (localhost:8008)"
+        "--server-name",
+        default="localhost:8008",
+        help="the name of the server whose data is in --data (localhost:8008)",
     )
     parser.add_argument("--clock", type=int, metavar="MS", help="the time of the event, since the Unix epoch")
 
@@ -47,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     if repository not in sys.path:
         sys.path.append(repository)  # the folder that has `functions`
     if args.data is not None and args.world:
-        print("--data and --world exclude each other.", file=sys.stderr)
+        print("Give either --data or --world, not both.", file=sys.stderr)
         return 2
     try:
         return _run(args, read_fixture(args.file))

@@ -61,10 +61,13 @@ def run(args: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 2
     except (BotoCoreError, ClientError) as error:
-        print(f"AWS: {error}\nRun the same command again to go on.", file=sys.stderr)
+        print(f"AWS: {error}\nRun the same command again to continue.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted, but AWS isn't. Run the same command again to go on.", file=sys.stderr)
+        print(
+            "\nInterrupted. What AWS has begun continues. Run the same command again to continue.",
+            file=sys.stderr,
+        )
         return 130
     stage = args.prefix.removeprefix("murmuration-")
     options = "" if stage == "prod" else f"-c stage={stage} "

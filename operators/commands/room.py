@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rejoin = add_action(actions, "rejoin", "Take the state of a room from another server.", _rejoin)
     for action in (forget, rejoin):
         action.add_argument("room", metavar="ROOM", help="its ID")
-    forget.add_argument("--yes", action="store_true", help="don't ask")
+    forget.add_argument("--yes", action="store_true", help="don't ask for confirmation")
     rejoin.add_argument(
         "--via", action="append", default=[], metavar="SERVER", help="a server in the room; may be repeated"
     )

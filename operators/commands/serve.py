@@ -51,9 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const="on",
         choices=("on", "off"),
         default=os.environ.get("MURMURATION_ALLOW_LOOPBACK", "off"),
-        help="let other servers be on this machine, for trials (off)",
+        help="allow other servers on this machine, for trials (off)",
     )
-    option("chaos", "none", "how to upset deliveries to workers (none)", ("none", "twice", "pieces"))
+    option(
+        "chaos",
+        "none",
+        "how deliveries to workers are disturbed, for tests (none)",
+        ("none", "twice", "pieces"),
+    )
     option("meter", "off", "whether to count what AWS would bill, for `murmuration cost`", ("on", "off"))
     option("log", "warning", "what to log (warning)", ("debug", "info", "warning", "error"))
 

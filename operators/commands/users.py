@@ -26,25 +26,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             choice.add_argument("user", metavar="USER")
         return choice
 
-    create = action("create", "Make an account.", _create)
+    create = action("create", "Create an account.", _create)
     create.add_argument("--admin", action="store_true", help="make them an administrator of the server")
     action(
         "index",
-        "Have all users be found: for accounts from before the user directory.",
+        "Put all users into the user directory. Needed for accounts that are older than it.",
         _index,
     )
     listing = action("list", "List the accounts.", _list)
-    listing.add_argument("--json", action="store_true", help="as lines of JSON")
+    listing.add_argument("--json", action="store_true", help="print each account as a line of JSON")
     action("reset-password", "Set a new password, and log out all of the user's devices.", _reset_password)
     admin = action("make-admin", "Make a user an administrator of the server.", _make_admin)
-    admin.add_argument("--revoke", action="store_true", help="make them one no more")
+    admin.add_argument("--revoke", action="store_true", help="take the administrator's rights away again")
     deactivate = action("deactivate", "Close an account for good.", _deactivate)
     deactivate.add_argument(
         "--erase",
         action="store_true",
-        help="also have who joins their rooms later see redacted copies of what they sent",
+        help="also show only redacted copies of their messages to users who join their rooms later",
     )
-    deactivate.add_argument("--yes", action="store_true", help="don't ask")
+    deactivate.add_argument("--yes", action="store_true", help="don't ask for confirmation")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -133,7 +133,7 @@ def _ask_password() -> str:
         password = getpass.getpass("Password: ")
         if getpass.getpass("Again: ") == password:
             return password
-        print("These were two different ones.", file=sys.stderr)
+        print("The two passwords differ. Type them again.", file=sys.stderr)
 
 
 def _date(ms: int | None) -> str:

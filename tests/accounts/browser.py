@@ -52,14 +52,14 @@ class Browser:
         raise AssertionError(f"no end at {page.url}: {page.text[:2000]}")
 
     def sign_on(self, redirect_url: str = "https://client.example/", **query: str) -> Answer:
-        """The whole way of a single sign-on to our last answer."""
+        """Return the whole way of a single sign-on to our last answer."""
         sent = self.visit("/_matrix/client/v3/login/sso/redirect", redirectUrl=redirect_url, **query)
         assert sent.status == 302, sent.body
         return self.visit(self.authorise(sent.headers["Location"]))
 
 
 def links(answer: Answer) -> list[str]:
-    """Where the links of a page lead to."""
+    """Return where the links of a page lead to."""
     return [unescape(found) for found in re.findall(r'href="([^"]+)"', answer.body.decode())]
 
 

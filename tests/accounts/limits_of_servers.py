@@ -24,7 +24,7 @@ def by_address(stage: Stage) -> str:
 
 
 def called(function: Callable[[], object]) -> Answer:
-    """What a call comes to, where the request that makes it would have to be another server's."""
+    """Return what a call comes to, where the request that makes it would have to be another server's."""
     try:
         function()
     except MatrixError as error:
@@ -52,7 +52,7 @@ def query_keys(stage: Stage) -> Answer:
 
 
 def by_server(stage: Stage) -> ServerName:
-    """The name of another server, of this stage alone."""
+    """Return the name of another server, of this stage alone."""
     return ServerName(f"{stage.alice.user_id[1:].partition(':')[0]}.example")
 
 

@@ -178,7 +178,7 @@ class Stage:
         self.configure(IDENTITY_PROVIDERS=json.dumps([PROVIDER]))
 
     def log_in_by(self, kind: str, **fields: Any) -> Answer:
-        """A request of the founding draft's login, at a deployment that offers this stage."""
+        """Return a request of the founding draft's login, at a deployment that offers this stage."""
         self.configure(LOGIN_FLOWS=kind, MAIL_SENDER="server@example.org")
         return self.stranger.post(f"{V1}/login", {"type": kind, **fields})
 
@@ -219,7 +219,7 @@ def log_in(stage: Stage) -> Answer:
 
 
 def log_in_elsewhere(stage: Stage) -> Answer:
-    """A guess from where Alice never was: she passes her account's lock herself."""
+    """Return a guess from where Alice never was: she passes her account's lock herself."""
     stage.alice.source_ip = "2001:db8:ffff:" + stage.alice.source_ip.split(":")[3] + "::2"
     return log_in(stage)
 
@@ -565,7 +565,7 @@ def test_every_place_has_a_row() -> None:
 
 
 def _places() -> Iterator[tuple[str, str]]:
-    """Each place in the code that takes from a bucket, with the kinds that it names."""
+    """Yield each place in the code that takes from a bucket, with the kinds that it names."""
     root = Path(next(iter(murmuration.__path__)))
     for file in root.rglob("*.py"):
         module = ".".join(file.relative_to(root).with_suffix("").parts)

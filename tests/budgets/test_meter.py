@@ -23,17 +23,17 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 def name(deployment: None) -> str:
-    """A key that no other test uses."""
+    """Return a key that no other test uses."""
     return f"meter-{next(_numbers)}"
 
 
 def item(name: str, size: int, **more: Any) -> dict[str, Any]:
-    """An item of the table `transient` with about `size` bytes."""
+    """Return an item of the table `transient` with about `size` bytes."""
     return {"id": name, "filling": "x" * (size - 20 - len(name)), **more}
 
 
 def entry(name: str, seq: int | None, size: int = 100, sk: str = "a") -> dict[str, Any]:
-    """An item of the table `streams`, which has an index of what has a `seq`."""
+    """Return an item of the table `streams`, which has an index of what has a `seq`."""
     found = {"stream_id": name, "sk": sk, "filling": "x" * (size - 40 - len(name))}
     return found if seq is None else {**found, "seq": seq}
 

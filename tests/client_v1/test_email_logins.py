@@ -45,7 +45,7 @@ def mailbox(configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def dora(register: Callable[..., Client], fresh_name: Callable[..., str]) -> tuple[Client, str]:
-    """A user with an address."""
+    """Return a user with an address."""
     user, address = register(), f"{fresh_name('dora')}@mail.example"
     binding.add(UserId(user.user_id), "email", address, validated_ms=1)
     return user, address

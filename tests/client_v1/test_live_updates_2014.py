@@ -40,7 +40,7 @@ def test_all_events_which_the_client_may_view_appear_in_the_event_stream(alice: 
 
 
 def drain(client: Client, token: str) -> list[Any]:
-    """What the event stream has from a token on, by as many answers as it takes."""
+    """Return what the event stream has from a token on, by as many answers as it takes."""
     found: list[Any] = []
     while chunk := (page := ok(client.get(f"{V1}/events", **{"from": token})))["chunk"]:
         found += chunk

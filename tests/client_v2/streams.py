@@ -33,7 +33,7 @@ def scrollback(client: Client, room_id: str, **query: Any) -> Any:
 
 
 def rooms_of(answer: Any) -> dict[str, Any]:
-    """The rooms of an initialSync by their IDs."""
+    """Return the rooms of an initialSync by their IDs."""
     return {room["room_id"]: room for room in answer["rooms"]}
 
 

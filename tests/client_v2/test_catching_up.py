@@ -41,7 +41,7 @@ from tests.rooms.people import (
 
 @pytest.fixture
 def room_id(alice: Client, bob: Client) -> str:
-    """A public room of Alice's that Bob has joined."""
+    """Return a public room of Alice's that Bob has joined."""
     room_id = create_room(alice, preset="public_chat", name="lounge")
     join(bob, room_id)
     return room_id

@@ -45,7 +45,7 @@ def replies(client: Client, event_id: str, **query: Any) -> Any:
 
 
 def scroll(client: Client, room_id: str, **query: Any) -> list[dict[str, Any]]:
-    """The whole history that a client gets by going back, oldest first."""
+    """Return the whole history that a client gets by going back, oldest first."""
     events: list[dict[str, Any]] = []
     answer = paginate(client, room_id, **query)
     while True:

@@ -25,7 +25,7 @@ def ids(answer: Any) -> list[str]:
 
 @pytest.fixture
 def word(alice: Client) -> str:
-    """A word that no other test's rooms have in their names."""
+    """Return a word that no other test's rooms have in their names."""
     return alice.user_id[1:].partition(":")[0]
 
 

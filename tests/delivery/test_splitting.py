@@ -35,7 +35,7 @@ def updates(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def flatten(update: dict[str, Any]) -> dict[str, list[Any]]:
-    """The events of each section, and what else it says."""
+    """Return the events of each section, and what else it says."""
     found: dict[str, list[Any]] = {}
 
     def walk(path: str, value: Any) -> None:

@@ -188,13 +188,13 @@ class Reader(Protocol):
     live: bool
 
     def see(self, room_id: str, found: Found) -> Event:
-        """The first event that is `found`, which must come in time."""
+        """Return the first event that is `found`, which must come in time."""
 
     def close(self) -> None: ...
 
 
 class Live:
-    """Reads on and on, and remembers what came."""
+    """A reader that polls continuously and keeps what came."""
 
     name = ""
     live = True
@@ -204,7 +204,7 @@ class Live:
         self.came: list[Event] = []
 
     def read_on(self) -> Iterator[Event]:
-        """What came since the last time, or comes within WAIT_MS."""
+        """Return the events that came since the last call, or that come within WAIT_MS."""
         raise NotImplementedError
 
     def see(self, room_id: str, found: Found) -> Event:
@@ -296,7 +296,7 @@ class Socket(Live):
 
 
 def events_in(answer: Mapping[str, Any]) -> Iterator[Event]:
-    """The events of a sync's answer, those of rooms with the room's ID."""
+    """Yield the events of a sync's answer, those of rooms with the room's ID."""
     parts = {
         "join": ("state", "timeline", "ephemeral"),
         "leave": ("state", "timeline"),
@@ -366,7 +366,7 @@ def scrollback(person: Raw, room_id: str) -> list[Event]:
 
 
 def readers_of(person: Raw) -> list[Reader]:
-    """All ways for a person to read."""
+    """Return all ways for a person to read."""
     return [
         EventsV1(person),
         EventStreamV2(person),

@@ -29,7 +29,7 @@ class Chrome:
         self.driver.get(url)
 
     def embed(self) -> None:
-        """Be a client that embeds the pages from here on: it hears of logins and completed stages."""
+        """Embed the pages from now on, as a client does that hears of logins and completed stages."""
         source = (
             "window.told = null; window.matrixLogin = {onLogin: (answer) => { window.told = answer; }};"
             "window.onAuthDone = () => { window.told = 'done'; };"
@@ -43,12 +43,12 @@ class Chrome:
         return self.driver.execute_script(script, *arguments)
 
     def wait_for(self, found: Any) -> Any:
-        """What `found` returns, once that is something; pages may change while it looks."""
+        """Return what `found` returns as soon as it is true. Pages may change while it looks."""
         wait = WebDriverWait(self.driver, PATIENCE, 0.05, ignored_exceptions=[StaleElementReferenceException])
         return wait.until(lambda _: found())
 
     def element(self, css: str) -> WebElement:
-        """The first element that a selector finds, once it's there and shown."""
+        """Return the first element that a selector finds, once it's there and shown."""
 
         def look() -> WebElement | None:
             shown = [each for each in self.driver.find_elements(By.CSS_SELECTOR, css) if each.is_displayed()]
@@ -71,7 +71,7 @@ class Chrome:
         self.wait_for(lambda: self.shows(text)).click()
 
     def shows(self, text: str) -> WebElement | None:
-        """The link or button with this text in it, if it's there."""
+        """Return the link or button with this text in it, if it's there."""
         found = self.driver.find_elements(By.CSS_SELECTOR, "a, button")
         return next((each for each in found if text in each.text and each.is_displayed()), None)
 
@@ -79,7 +79,7 @@ class Chrome:
         return str(self.run("return document.body.innerText"))
 
     def complaints(self) -> list[str]:
-        """What the browser found wrong: broken policies, scripts that failed."""
+        """Return the errors that the browser reports: violated policies, scripts that failed."""
         return [
             str(entry["message"])
             for entry in self.driver.get_log("browser")
@@ -89,7 +89,7 @@ class Chrome:
 
 @contextmanager
 def chrome() -> Iterator[Chrome]:
-    """Starts the browser, and ends it; skips the test where there is none."""
+    """Start the browser, and end it. Skip the test if there is no browser."""
     browser, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
     if browser is None or driver is None:
         pytest.skip("chromium and chromedriver are not installed (Debian: chromium, chromium-driver)")

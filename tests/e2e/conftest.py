@@ -31,7 +31,7 @@ def shared_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalClou
 
 @pytest.fixture
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
-    """A server for one test, which may kill it."""
+    """Yield a server for one test, which may kill it."""
     with local_cloud(tmp_path_factory.mktemp("cloud"), environment=ENVIRONMENT) as started:
         yield started
         print("".join(started.output))  # shown if the test failed

@@ -25,7 +25,7 @@ Listening = Callable[[MatrixClient], "queue.Queue[dict[str, Any]]"]
 
 @pytest.fixture
 def listening() -> Iterator[Listening]:
-    """Starts a client's own loop, and gives the events of rooms that come by it."""
+    """Start a client's own loop, and yield the queue of events that come in rooms."""
     started: list[MatrixClient] = []
 
     def start(client: MatrixClient) -> queue.Queue[dict[str, Any]]:
@@ -47,7 +47,7 @@ def register(cloud: LocalCloud, name: str) -> tuple[MatrixClient, str]:
 
 
 def next_of(events: queue.Queue[dict[str, Any]], wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """The next event that is wanted. Raises queue.Empty if none comes in time."""
+    """Return the next event that is wanted. Raises queue.Empty if none comes in time."""
     while True:
         event = events.get(timeout=PATIENCE_S)
         if wanted(event):

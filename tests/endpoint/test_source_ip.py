@@ -21,7 +21,7 @@ SEEN = "198.51.100.9"
 
 @pytest.fixture(autouse=True)
 def viewer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A deployment with CloudFront in front, which limits rates."""
+    """Yield a deployment with CloudFront in front, which limits rates."""
     monkeypatch.setenv("MURMURATION_VIEWER_SECRET_PARAMETER", "/murmuration-test/viewer-secret")
     monkeypatch.setenv("MURMURATION_RATE_LIMITS", "on")
     monkeypatch.setattr(parameters, "read_secret", lambda _: SECRET)

@@ -18,7 +18,7 @@ from murmuration.settings import settings
 
 
 def event(*numbers: int) -> dict[str, Any]:
-    """A batch of new items {n}, whose sequence numbers are these."""
+    """Return a batch of new items {n}, whose sequence numbers are these."""
     return {
         "Records": [
             {
@@ -40,7 +40,7 @@ def failures(answer: Any) -> list[str]:
 
 @pytest.fixture
 def dead_letters(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Takes the messages out of the dead letters' queue."""
+    """Receive all messages of the dead letters' queue."""
     sqs = Sqs()
     services = patch.Services({"sqs": sqs.operations()})
     patch.install(services)

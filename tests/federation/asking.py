@@ -63,7 +63,7 @@ class Peer:
         return self.get(f"{FED}/v1/make_{membership}/{segment(room_id)}/{segment(user_id)}", **query)
 
     def complete(self, made: Answer, **changes: Any) -> Event:
-        """The event of a template, signed by the remote server."""
+        """Return the event of a template, signed by the remote server."""
         version = ROOM_VERSIONS[made.json["room_version"]]
         pdu = {**made.json["event"], **changes}
         if version.server_assigned_event_ids:
@@ -84,7 +84,7 @@ class Peer:
 
 @pytest.fixture
 def viewer_secret(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The secret that the viewer side puts on requests."""
+    """Yield the secret that the viewer side puts on requests."""
     from murmuration.aws import parameters
     from murmuration.settings import settings
 

@@ -10,7 +10,7 @@ from local_cloud.testing import LocalCloud
 
 
 def federating(authority: Authority, **more: str) -> dict[str, str]:
-    """The options of a local cloud that other servers on this machine can reach, and `more`."""
+    """Return the options of a local cloud that other servers on this machine can reach, and `more`."""
     certificate, key = authority.files("localhost", "127.0.0.1")
     port = free_port()
     return {

@@ -134,13 +134,13 @@ class Network:
         self._real = socket.getaddrinfo
 
     def serve(self, handler: Handler, *names: str) -> TlsServer:
-        """A server with a certificate for these names."""
+        """Return a server with a certificate for these names."""
         server = TlsServer(self.authority, names, handler)
         self._servers.append(server)
         return server
 
     def at(self, host: str, port: int, server: TlsServer) -> None:
-        """Connections to this host and port reach the server."""
+        """Let connections to this host and port reach the server."""
         self.hosts[host, port] = ("127.0.0.1", server.port)
 
     def getaddrinfo(self, host: str, port: int, *rest: Any, **options: Any) -> list[Any]:

@@ -75,7 +75,7 @@ S2S = "/_matrix/federation/v1"
 
 
 def transaction(names: Mapping[str, str]) -> dict[str, Any]:
-    """A transaction with Dora's message, a broken event and an EDU of an unknown type."""
+    """Return a transaction with Dora's message, a broken event and an EDU of an unknown type."""
     return {
         "origin": OTHER,
         "origin_server_ts": 1_750_000_000_000,

@@ -13,7 +13,7 @@ CASES = Cases("workers/uploads", "a_large_upload")
 
 
 def stored(key: str) -> list[dict[str, Any]]:
-    """The message that the bucket queues for an object."""
+    """Return the message that the bucket queues for an object."""
     described = {"key": key, "size": 139, "eTag": "0" * 32, "sequencer": "0055AED6DCD90281E5"}
     record = {
         "eventVersion": "2.1",

@@ -66,7 +66,7 @@ class Resource:
 
 
 def digest(found: Synthesised) -> dict[str, Resource]:
-    """The resources of all stacks, by their logical IDs."""
+    """Return the resources of all stacks, by their logical IDs."""
     return {
         logical_id: _resource(stack.partition("NestedStack")[0], resource)
         for stack, template in [("", found.template), *found.nested.items()]
@@ -88,12 +88,12 @@ def _resource(stack: str, resource: Mapping[str, Any]) -> Resource:
 
 
 def lasting(found: Mapping[str, Resource]) -> dict[str, Resource]:
-    """What of a digest may never be replaced."""
+    """Return the resources of a digest that may never be replaced."""
     return {name: each for name, each in found.items() if each.kind in LASTING or name == LASTING_API}
 
 
 def recorded(path: Path = RECORDED) -> dict[str, Resource]:
-    """The digest of the earlier release, or another recorded one."""
+    """Return the digest of the earlier release, or another recorded one."""
     found = json.loads(path.read_text())
     return {name: Resource(**values) for name, values in found.items()}
 

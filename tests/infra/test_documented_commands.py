@@ -30,7 +30,7 @@ EXAMPLES = {"TIME": "2026-11-20T12:00:00Z", "ROOM": "!room:example.org", "FILE":
 
 
 def spans(text: str) -> Iterator[tuple[str, bool]]:
-    """The pieces of code in a page; whether each is a line of a block."""
+    """Yield the pieces of code in a page, and whether each is a line of a block."""
     for block in re.findall(r"^ *```\w*\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE):
         for line in block.splitlines():
             yield from ((part.strip(), True) for part in line.partition(" #")[0].split("&&"))
@@ -41,7 +41,9 @@ def spans(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def documented(command: str) -> list[tuple[str, str, bool]]:
-    """The uses of a command: the file, what follows the command's name, and whether it is in a block."""
+    """Return the uses of a command: the file, what follows the command's name, and whether it is in
+    a block.
+    """
     found = []
     for page in PAGES:
         for span, is_block in spans(page.read_text()):
@@ -51,7 +53,7 @@ def documented(command: str) -> list[tuple[str, str, bool]]:
 
 
 def messages() -> list[tuple[str, str, bool]]:
-    """The commands of `murmuration` that messages and docstrings name; what is filled in is an `x`."""
+    """Return the commands of `murmuration` that messages and docstrings name; what is filled in is an `x`."""
     return [
         (path.name, re.sub(r"\{[^}]*\}", "x", " ".join(found.split())), False)
         for path in MESSAGES
@@ -65,7 +67,7 @@ def choices_of(found: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPar
 
 
 def check(words: list[str], *, whole: bool) -> None:
-    """Raise AssertionError or SystemExit for a command that there isn't."""
+    """Raise AssertionError or SystemExit for a command that doesn't exist."""
     at, rest = parser(), list(words)
     while (choices := choices_of(at)) and rest and not rest[0].startswith("-"):
         assert rest[0] in choices, f"there is no {rest[0]}"
@@ -75,7 +77,7 @@ def check(words: list[str], *, whole: bool) -> None:
 
 
 def alternatives(text: str) -> Iterator[list[str]]:
-    """The commands that `list|reset` stands for."""
+    """Yield the commands that `list|reset` stands for."""
     words = [EXAMPLES.get(word, word) for word in shlex.split(text)]
     several = next((word for word in words if "|" in word), None)
     for one in several.split("|") if several else [""]:
@@ -89,7 +91,7 @@ def test_murmuration_takes_the_command(place: str, text: str, is_block: bool) ->
 
 
 def test_who_has_a_deployment_is_told_its_prefix() -> None:
-    """Without it a command looks for a local server's data folder."""
+    """Without the prefix a command looks for a local server's data folder."""
     for place, text, _ in documented("murmuration"):
         command, *rest = text.split() or [""]
         if place in ("deploying.md", "runbook.md") and rest and command != "restore":
@@ -113,14 +115,14 @@ def test_a_command_that_is_not_there_is_found(words: list[str]) -> None:
 
 
 def recipe(target: str) -> str:
-    """The lines of a target in the Makefile."""
+    """Return the lines of a target in the Makefile."""
     match = re.search(rf"^{re.escape(target)}:(?!=).*\n((?:\t.*\n)*)", MAKEFILE, re.MULTILINE)
     assert match, f"make has no {target}"
     return match[1]
 
 
 def given_to_make() -> list[tuple[str, str]]:
-    """The targets with the arguments that pages and the Makefile's own help name."""
+    """Return the targets with the arguments that pages and the Makefile's own help name."""
     helped = re.findall(r"^([a-z-]+):.*?## .*?ARGS='([^']*)'", MAKEFILE, re.MULTILINE)
     pages = [re.match(r"(\S+) ARGS='([^']*)'$", text) for _, text, _ in documented("make")]
     return helped + [(match[1], match[2]) for match in pages if match]
@@ -186,8 +188,8 @@ def test_cdk_is_given_settings_that_there_are(place: str, text: str, _: bool) ->
 
 
 def test_cdks_commands_work_where_they_stand() -> None:
-    """The CDK runs our Python to know what to deploy, for `bootstrap` too. That needs the virtual
-    environment, and a server name: each command of a block has one, or the settings do.
+    """The CDK runs our Python code to synthesise, for `bootstrap` too. This needs the virtual environment and
+    a server name: each command of a block has one, or the settings do.
     """
     for page in ("deploying.md", "aws_differences.md"):
         text = (Path("docs") / page).read_text()
@@ -200,7 +202,7 @@ def test_cdks_commands_work_where_they_stand() -> None:
 
 
 def known_to_cdk() -> str:
-    """The text of the CDK's command line, which has the names of its options."""
+    """Return the text of the CDK's command line, which has the names of its options."""
     return (CDK.resolve().parent.parent / "lib" / "index.js").read_text()
 
 

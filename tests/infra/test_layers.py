@@ -58,7 +58,7 @@ def test_botocore_is_trimmed_and_still_makes_every_client(tmp_path: Path) -> Non
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A package of two modules, no dependencies, and a note of what is installed."""
+    """Return a package of two modules, no dependencies, and a note of what is installed."""
     source = tmp_path / "source" / "package"
     source.mkdir(parents=True)
     (source / "__init__.py").write_text("")

@@ -33,13 +33,13 @@ class OurSigner:
 
 
 def public_keys(server_names: Sequence[str]) -> list[tuple[str, str, str]]:
-    """(server name, key ID, public key) of each server."""
+    """Return (server name, key ID, public key) of each server."""
     keys = [(name, signing_key(name)) for name in server_names]
     return [(name, key.key_id, key.public_base64) for name, key in keys]
 
 
 def hash_and_sign(version: str, template: Template) -> Pdu:
-    """The template's PDU with its content hash, and a signature of each signer."""
+    """Return the template's PDU with its content hash, and a signature of each signer."""
     pdu: Any = {
         **template.pdu,
         "hashes": {**template.pdu.get("hashes", {}), "sha256": content_hash(template.pdu)},
@@ -77,7 +77,7 @@ class OurEngine:
         return cast("StateMap", found)
 
     def positions(self, state: StateMap) -> list[int]:
-        """A state's events by their positions in `pdus`, in order."""
+        """Return the positions in `pdus` of a state's events, in order."""
         return sorted(self.position[event_id] for event_id in state.values())
 
     def _allows(self, event: Event, state: dict[StateKey, Event]) -> bool:
@@ -92,7 +92,7 @@ class OurEngine:
 
 
 def complete(pdu: Pdu, version: RoomVersion) -> Pdu:
-    """The PDU with (empty) hashes and signatures, and references as its room version has them."""
+    """Return the PDU with (empty) hashes and signatures, and references as its room version has them."""
     completed = {"hashes": {}, "signatures": {}, **pdu}
     if version.server_assigned_event_ids:
         for name in ("prev_events", "auth_events"):

@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that never really waits."""
+    """Return the result of a coroutine that never really waits."""
     try:
         coroutine.send(None)
     except StopIteration as finished:
@@ -73,7 +73,7 @@ class SynapseSigner:
 
 
 def hash_and_sign(version: RoomVersion, pdu: Pdu, signers: Sequence[str]) -> Pdu:
-    """The PDU with its content hash, and a signature of each signer."""
+    """Return the PDU with its content hash, and a signature of each signer."""
     signed = dict(pdu)
     if "hashes" in signed:
         signed["hashes"] = dict(signed["hashes"])
@@ -93,7 +93,7 @@ def reference_hash(event: EventBase) -> str:
 
 
 def describe(version: RoomVersion, pdu: Pdu) -> dict[str, Any]:
-    """All that Synapse derives from a PDU: event ID, hashes, redacted form, canonical JSON as text."""
+    """Return all that Synapse derives from a PDU: event ID, hashes, redacted form, canonical JSON as text."""
     event = make_event_from_dict(pdu, version)
     return {
         "event_id": event.event_id,
@@ -108,7 +108,7 @@ def describe(version: RoomVersion, pdu: Pdu) -> dict[str, Any]:
 def signature_verifies(
     version: RoomVersion, pdu: Pdu, server_name: str, key_id: str, public_key: str
 ) -> bool:
-    """Whether Synapse takes the server's signature of the event for good."""
+    """Return whether Synapse accepts the server's signature of the event."""
     key = decode_verify_key_bytes(key_id, decode_base64(public_key))
     return json_signature_verifies(redact_event_dict(version, pdu), server_name, key)
 
@@ -122,15 +122,17 @@ def json_signature_verifies(value: dict[str, Any], server_name: str, key: Any) -
 
 
 def verdict(event: EventBase, state: Iterable[EventBase]) -> tuple[str, str]:
-    """("allow" | "refuse" | "crash", Synapse's words) by the rules that depend on state.
+    """Return ("allow" | "refuse" | "crash", Synapse's message) by the rules that depend on state.
 
-    "crash" is an exception that Synapse didn't mean to raise; its callers refuse such an event too.
+    "crash" is an exception that Synapse didn't mean to raise. Its callers refuse such an event too.
     """
     return _judge(lambda: check_state_dependent_auth_rules(event, list(state)))
 
 
 def verdict_on_auth_events(event: EventBase, auth_events: Mapping[str, EventBase]) -> tuple[str, str]:
-    """The same by the rules that don't depend on state: create events, and the choice of `auth_events`."""
+    """Return the verdict of the rules that don't depend on state: create events, and the choice of
+    `auth_events`.
+    """
 
     class Store:
         async def get_events(self, ids: Collection[str], **_: Any) -> dict[str, EventBase]:
@@ -225,7 +227,9 @@ def state_map(events: Iterable[EventBase]) -> StateMap:
 
 
 def complete(pdu: Pdu, version: RoomVersion) -> Pdu:
-    """The PDU with what Synapse insists on: (empty) hashes and signatures, references as versions 1 and 2."""
+    """Return the PDU with the fields that Synapse requires: (empty) hashes and signatures, references as in
+    versions 1 and 2.
+    """
     completed = {"hashes": {}, "signatures": {}, **pdu}
     if version.identifier in ("1", "2"):
         for name in ("prev_events", "auth_events"):

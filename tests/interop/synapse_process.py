@@ -13,7 +13,7 @@ INSTALLED = ROOT / ".setup" / "synapse" / "bin" / "python"
 
 
 def synapse_python() -> Path | None:
-    """The Python that has Synapse: MURMURATION_SYNAPSE_PYTHON, else what `setup_synapse` installed."""
+    """Return the Python that has Synapse: MURMURATION_SYNAPSE_PYTHON, else what `setup_synapse` installed."""
     named = os.environ.get("MURMURATION_SYNAPSE_PYTHON")
     if named:
         return Path(named)
@@ -33,7 +33,7 @@ class SynapseProcess:
         )
 
     def ask(self, question: str, **about: Any) -> Any:
-        """The answer to one question; raises SynapseError with Synapse's words."""
+        """Return the answer to one question. Raises SynapseError with Synapse's message."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({"question": question, "about": about}) + "\n")

@@ -25,13 +25,15 @@ from .synapse_library import (
 
 
 def describe_event(version: str, pdu: Any, keys: list[list[str]]) -> dict[str, Any]:
-    """What Synapse derives from a PDU, and whether each (server, key ID, public key) signed it."""
+    """Return what Synapse derives from a PDU, and whether each (server, key ID, public key) signed it."""
     described = describe(room_version(version), pdu)
     return {**described, "verifies": [signature_verifies(room_version(version), pdu, *key) for key in keys]}
 
 
 def receive(version: str, pdu: Any) -> str:
-    """The event ID of a PDU that passes the checks Synapse makes of one received; it fails otherwise."""
+    """Return the event ID of a PDU. Raises if the PDU fails the checks that Synapse makes of received
+    events.
+    """
     event = event_from_pdu_json(pdu, room_version(version))
     validate_event_for_room_version(event)
     return event.event_id  # type: ignore[no-any-return]
@@ -42,14 +44,14 @@ def canonical(values: list[Any]) -> list[str]:
 
 
 def judge(version: str, events: list[Any], cases: list[list[Any]]) -> list[str]:
-    """The verdict on each case: the position of an event, and those of the state it is judged against."""
+    """Return the verdict on each case: the position of an event, and the positions of its state."""
     store = EventStore(room_version(version))
     made = [store.add(pdu) for pdu in events]
     return [verdict(made[event], [made[item] for item in state])[0] for event, state in cases]
 
 
 def resolve(version: str, events: list[Any], cases: list[list[list[int]]]) -> list[list[int]]:
-    """The resolution of each case: lists of states, each a list of positions of events."""
+    """Return the resolution of each case: lists of states, each a list of positions of events."""
     store = EventStore(room_version(version))
     made = [store.add(pdu) for pdu in events]
     position = {event.event_id: index for index, event in enumerate(made)}

@@ -27,7 +27,7 @@ class KeyPair:
         return f"ed25519:{self.device_id or self.public}"
 
     def sign(self, user_id: str, obj: dict[str, Any], *, keep: bool = True) -> dict[str, Any]:
-        """A copy of `obj` with this key's signature, beside those it has or instead of them."""
+        """Return a copy of `obj` with this key's signature, beside those it has or instead of them."""
         signed = copy.deepcopy(obj)
         signatures = signed.pop("signatures", {})
         signature = self.private.sign(canonical_json.encode(signed))
@@ -38,7 +38,7 @@ class KeyPair:
 
 
 def device_keys(user_id: str, device_id: str, pair: KeyPair) -> dict[str, Any]:
-    """A device's identity keys, signed by itself."""
+    """Return a device's identity keys, signed by itself."""
     keys = {
         "user_id": user_id,
         "device_id": device_id,
@@ -52,7 +52,7 @@ def device_keys(user_id: str, device_id: str, pair: KeyPair) -> dict[str, Any]:
 
 
 def one_time_keys(user_id: str, pair: KeyPair, names: list[str], *, fallback: bool = False) -> dict[str, Any]:
-    """Signed one-time or fallback keys, by their full IDs."""
+    """Return signed one-time or fallback keys, by their full IDs."""
     extra = {"fallback": True} if fallback else {}
     return {
         f"signed_curve25519:{name}": pair.sign(user_id, {"key": f"key-{name}", **extra}) for name in names

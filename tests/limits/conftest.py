@@ -16,7 +16,7 @@ BUCKET = "murmuration-test-answers"
 
 @pytest.fixture(scope="package", autouse=True)
 def bucket(deployment: None) -> Iterator[str]:
-    """The deployment's bucket."""
+    """Yield the deployment's bucket."""
     with mocked_aws(MURMURATION_MEDIA_BUCKET=BUCKET):
         objects.client().create_bucket(
             Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}

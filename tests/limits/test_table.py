@@ -14,7 +14,7 @@ NAME = re.compile(r"`((?:client_server|client_v1|client_v2|server_server|websock
 
 
 def endpoints() -> set[str]:
-    """Each function that answers HTTP requests, as the path of its file."""
+    """Return each function that answers HTTP requests, as the path of its file."""
     return {
         f"{function.group.replace('.', '/')}/{function.name.rpartition('-')[2]}"
         for function in discover()

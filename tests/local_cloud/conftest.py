@@ -33,7 +33,7 @@ from tests.local_cloud.routed import Routed
 
 @functools.cache
 def session() -> Any:
-    """A botocore session that asks the services of the test that runs."""
+    """Return a botocore session that asks the services of the test that runs."""
     return Session()
 
 
@@ -69,7 +69,7 @@ class Gateway:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Gateway]]:
-    """Serves functions over HTTP and WebSocket."""
+    """Serve functions over HTTP and WebSocket."""
     with ExitStack() as cleanup:
 
         def start(*functions: Routed, api: Literal["http", "rest"] = "rest", **limits: Any) -> Gateway:
@@ -95,7 +95,9 @@ def serve() -> Iterator[Callable[..., Gateway]]:
 
 @pytest.fixture
 def make_client(tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Makes botocore clients of the services in this process; `more` adds or replaces services."""
+    """Return a maker of botocore clients of the services in this process; `more` adds or replaces
+    services.
+    """
     installed: list[patch.Services] = []
     stores: list[Store] = []
 

@@ -36,13 +36,13 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
 
 @pytest.fixture(scope="module")
 def folder(cloud: LocalCloud) -> Path:
-    """A data folder that a server is running on."""
+    """Return a data folder that a server is running on."""
     return cloud.data
 
 
 @pytest.fixture
 def command(folder: Path, capsys, monkeypatch):
-    """Runs a sub-command on the folder; its exit status, output and errors."""
+    """Run a sub-command on the folder, and return its exit status, output and errors."""
 
     def run(*words: str, given: str = "") -> tuple[int, str, str]:
         monkeypatch.setattr("sys.stdin", io.StringIO(given))
@@ -310,7 +310,7 @@ class TestDoctor:
         assert check().standing is Standing.WARNING
 
     def test_others_must_be_told_of_port_443(self, monkeypatch) -> None:
-        """Where it is deployed, nothing listens at another port."""
+        """In a deployment, nothing listens at another port."""
         from murmuration.settings import Settings
 
         monkeypatch.setattr("murmuration.settings.settings", lambda: Settings(ServerName("example.org"), ""))
@@ -348,7 +348,9 @@ class TestDoctor:
         assert fine.standing is Standing.OK
 
     def test_federation(self, monkeypatch) -> None:
-        """Others are to find this server's own keys, and its API, where the server name leads them."""
+        """Other servers must find this server's own keys and its API at the address to which the server name
+        resolves.
+        """
         from murmuration.protocol.pdus.keys import build_server_keys
         from murmuration.protocol.pdus.signing import SigningKey
         from murmuration.settings import Settings
@@ -390,7 +392,7 @@ class TestDoctor:
 
 @pytest.fixture
 def deployed(monkeypatch) -> Iterator[None]:
-    """A deployment without functions: tables, a key and queues, in moto."""
+    """Yield a deployment without functions: tables, a key and queues, in moto."""
     from moto import mock_aws
 
     from murmuration.aws import dynamodb, parameters, queues

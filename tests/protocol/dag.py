@@ -86,7 +86,9 @@ def make_event(
     depth: int = 1,
     ts: int = 0,
 ) -> Event:
-    """An event whose previous and auth events are given by name; it has neither hashes nor signatures."""
+    """Return an event whose previous and auth events are given by name; it has neither hashes nor
+    signatures.
+    """
 
     def references(names: Sequence[str]) -> list[Any]:
         ids = [event_id_of(version, name) for name in names]
@@ -141,7 +143,7 @@ class Room:
         auth: Sequence[str] | None = None,
         rejected: bool = False,
     ) -> Event:
-        """Adds an event after those named, by default the last one sent and a second later.
+        """Add an event after those named, by default after the last one and a second later.
 
         `auth` names its auth events in place of those that the state before it selects.
         """
@@ -170,7 +172,7 @@ class Room:
         ts: int | None = None,
         auth: Sequence[str] | None = None,
     ) -> Event:
-        """The event that `send` would send, which the room doesn't get."""
+        """Return the event that `send` would send, without adding it to the room."""
         pairs = auth_event_types(self.version, piece.type, sender, piece.state_key, piece.content)
         selected = [self.name_of(before[pair]) for pair in pairs if pair in before]
         return make_event(
@@ -191,20 +193,20 @@ class Room:
         return [self.state_after[name] for name in names]
 
     def state_before(self, parents: Sequence[str]) -> dict[StateKey, EventId]:
-        """The state before an event that follows these."""
+        """Return the state before an event that follows these."""
         if not parents:
             return {}
         return self.resolve(*parents) if len(parents) > 1 else self.state_after[parents[0]]
 
     def resolve(self, *names: str) -> dict[StateKey, EventId]:
-        """The resolution of the states after these events."""
+        """Return the resolution of the states after these events."""
         return resolve(self.version, self.states_after(*names), self.fetch, rejected=self.rejected)
 
     def resolved(self, *names: str) -> dict[StateKey, str]:
-        """`resolve`, in names."""
+        """Return `resolve`'s result by the names of events."""
         return {key: self.name_of(event_id) for key, event_id in self.resolve(*names).items()}
 
     def fetch(self, event_ids: Collection[EventId]) -> dict[EventId, Event]:
-        """Looks events up as a database would, and notes each such round trip in `fetched`."""
+        """Look events up as a database would, and record each such round trip in `fetched`."""
         self.fetched.append(tuple(event_ids))
         return {event_id: self.events[event_id] for event_id in event_ids if event_id in self.events}

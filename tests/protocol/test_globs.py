@@ -16,7 +16,7 @@ texts = st.text(alphabet="aAbB_ -.\n", max_size=9)
 
 
 def by_definition(pattern: str, text: str) -> bool:
-    """The pattern as a backtracking regular expression for whole texts."""
+    """Return the pattern as a backtracking regular expression for whole texts."""
     expression = "".join({"*": ".*", "?": "."}.get(char, re.escape(char)) for char in pattern.lower())
     return re.fullmatch(expression, text.lower(), re.DOTALL) is not None
 

@@ -31,7 +31,7 @@ POWER_LEVELS = {
 
 
 def kept_content(number: int) -> dict[str, set[str]]:
-    """The lists of content keys, by event type, as the page of that version has them."""
+    """Return the lists of content keys, by event type, as the page of that version has them."""
     return {
         "m.room.member": {"membership"} | ({"join_authorised_via_users_server"} if number >= 9 else set()),
         "m.room.create": {"creator"},

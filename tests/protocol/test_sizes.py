@@ -18,7 +18,7 @@ JSON = st.recursive(
 
 
 def with_raw(value: Any, choose: Any) -> Any:
-    """The same value, some of its parts encoded."""
+    """Return the same value, some of its parts encoded."""
     if isinstance(value, dict):
         value = {name: with_raw(inner, choose) for name, inner in value.items()}
     elif isinstance(value, list):

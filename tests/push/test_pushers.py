@@ -18,7 +18,7 @@ URL = "https://push.example.com/_matrix/push/v1/notify"
 
 
 def pusher(**changes: Any) -> dict[str, Any]:
-    """The body of a request for a pusher."""
+    """Return the body of a request for a pusher."""
     body = {
         "app_id": "org.example.app",
         "pushkey": "key",

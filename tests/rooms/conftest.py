@@ -11,7 +11,7 @@ from tests.rooms.people import create_room, join
 
 @pytest.fixture
 def room_id(alice: Client, bob: Client) -> str:
-    """A public room of Alice's that Bob has joined."""
+    """Return a public room of Alice's that Bob has joined."""
     room_id = create_room(alice, preset="public_chat")
     join(bob, room_id)
     return room_id
@@ -19,5 +19,5 @@ def room_id(alice: Client, bob: Client) -> str:
 
 @pytest.fixture
 def time(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Time:
-    """The clock that delayed events go by."""
+    """Return the clock of delayed events."""
     return Time(monkeypatch)

@@ -84,7 +84,7 @@ class Mirror:
         self.state_after[event.event_id] = after
 
     def resolve(self, event_ids: Iterable[str]) -> dict[StateKey, EventId]:
-        """The state that those after these events come to."""
+        """Return the resolution of the states after these events."""
         states = [self.state_after[event_id] for event_id in event_ids]
         if not states:
             return {}
@@ -114,7 +114,7 @@ class Mirror:
         learn: bool = True,
         **changes: Any,
     ) -> Event:
-        """An event by `sender`, signed by their server, that follows `after` (None: the newest)."""
+        """Return an event by `sender`, signed by their server, that follows `after` (None: the newest)."""
         if isinstance(after, (Event, str)):
             after = [after]
         previous = [it.event_id if isinstance(it, Event) else EventId(it) for it in (after or self.newest())]
@@ -163,7 +163,7 @@ class Mirror:
     # -- Sending them to us ------------------------------------------------------------------------------
 
     def send(self, *events: Event) -> list[Received]:
-        """Have our server receive these, in this order."""
+        """Let our server receive these events, in this order."""
         return [receive(self.room_id, event.pdu, self) for event in events]
 
     def kinds(self, *events: Event) -> list[str]:
@@ -221,12 +221,12 @@ class Mirror:
     # -- Comparing ---------------------------------------------------------------------------------------
 
     def names(self, state: Mapping[StateKey, EventId]) -> dict[StateKey, Any]:
-        """A state in what its events say."""
+        """Return a state with the names of its events."""
         return {pair: self.events[event_id].content for pair, event_id in state.items()}
 
 
 def current_state(room_id: RoomId) -> dict[StateKey, EventId]:
-    """Our server's current state, which its items, counts and snapshot have to agree on."""
+    """Return our server's current state. Checks that its items, counts and snapshot agree."""
     room = Room.load(room_id)
     entries = room_items.read_state_of_type(room_id, room.version)
     items = {(it.event.type, it.event.state_key or ""): it.event.event_id for it in entries}
@@ -237,7 +237,9 @@ def current_state(room_id: RoomId) -> dict[StateKey, EventId]:
 
 
 def log_ids(room_id: RoomId) -> list[str]:
-    """The IDs of the events in our server's log; checks that what came as new is dense, but for its gaps."""
+    """Return the IDs of the events in our server's log. Checks that new events have no unused ordinals except
+    gaps.
+    """
     room = Room.load(room_id)
     entries = room_items.read_log(room_id, room.version)
     assert (entries[0].ordinal, entries[-1].ordinal) == (room.head.oldest, room.head.ordinal)

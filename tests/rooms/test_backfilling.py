@@ -24,7 +24,7 @@ Make = Callable[..., Client]
 
 
 def with_gap(alice: Client, version: str = "12") -> tuple[Mirror, list[Event], Event]:
-    """A room, what was said in it unheard by us, and what was heard again after that."""
+    """Return a room, the messages in it that we didn't receive, and those that we received after them."""
     mirror = open_room(alice, version)
     lost = [mirror.message(BOB, str(number)) for number in range(3)]
     lost += [mirror.member(EVE, EVE, "join"), mirror.message(UserId(EVE), "from eve")]
@@ -134,7 +134,7 @@ def test_past_may_refer_to_more_events_than_new_ones(alice: Client) -> None:
 
 
 def wide_event(mirror: Mirror, previous: list[Event]) -> Event:
-    """A message of Bob's that follows more events than its server may send as new."""
+    """Return a message of Bob's that follows more events than its server may send as new."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(event_format, "MAX_PREV_EVENTS", 100)
         return mirror.message(BOB, "wide", after=previous)

@@ -199,7 +199,7 @@ def in_state(event_type: str, content: dict[str, Any], state_key: str = "") -> d
 
 @pytest.fixture(params=["10", "11", "12"])
 def chosen_version(request: pytest.FixtureRequest, deployment: None) -> Iterator[str]:
-    """The version that the operator has chosen for new rooms."""
+    """Yield the version that the operator has chosen for new rooms."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MURMURATION_DEFAULT_ROOM_VERSION", request.param)
         settings.cache_clear()

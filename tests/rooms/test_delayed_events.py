@@ -501,7 +501,7 @@ def test_a_passing_failure_leaves_it_to_the_next_attempt(
     message = time.queue[0]
 
     def fail(*_: object, **__: object) -> str:
-        raise Unavailable("The room is too busy; try again")
+        raise Unavailable("Too many requests change the room at once; try again")
 
     with monkeypatch.context() as patch:
         patch.setattr(sending, "append_message", fail)

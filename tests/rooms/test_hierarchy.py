@@ -31,7 +31,7 @@ def names(found: Any) -> list[str]:
 
 @pytest.fixture
 def tree(alice: Client) -> str:
-    """A space with three rooms, of which one is a space with a room and the root itself."""
+    """Return a space with three rooms, of which one is a space with a room and the root itself."""
     root = space(alice, "root", preset="public_chat")
     inner = space(alice, "inner", preset="public_chat")
     leaves = {name: create_room(alice, name=name, preset="public_chat") for name in ("a", "b", "deep")}

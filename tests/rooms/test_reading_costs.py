@@ -36,7 +36,7 @@ class Meter:
 
 @pytest.fixture
 def meter(deployment: None) -> Iterator[Callable[[], Meter]]:
-    """Begins to count, with nothing in the process's caches."""
+    """Start counting, with empty caches."""
     meters: list[Meter] = []
 
     def begin() -> Meter:
@@ -53,7 +53,7 @@ def meter(deployment: None) -> Iterator[Callable[[], Meter]]:
 
 @pytest.fixture
 def busy_room(make_client: Callable[..., Client]) -> tuple[Client, Client, str]:
-    """A room with 30 messages of about 1 KB."""
+    """Return a room with 30 messages of about 1 KB."""
     alice, bob = make_client("alice"), make_client("bob")
     room_id = create_room(alice, preset="public_chat")
     join(bob, room_id)

@@ -18,7 +18,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 def word() -> str:
-    """A word that no other test uses."""
+    """Return a word that no other test uses."""
     return f"quince{next(_numbers)}x"
 
 

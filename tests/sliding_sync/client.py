@@ -34,17 +34,17 @@ STATE = [
 
 
 def all_rooms(last: int = 19, **more: Any) -> dict[str, Any]:
-    """The list that Element X has."""
+    """Return the list that Element X requests."""
     return {"ranges": [[0, last]], "timeline_limit": 1, "required_state": STATE, "filters": {}} | more
 
 
 def opened(limit: int = 20) -> dict[str, Any]:
-    """What Element X asks for of a room that is open."""
+    """Return Element X's request for an open room."""
     return {"timeline_limit": limit, "required_state": [*STATE, ["m.room.pinned_events", ""]]}
 
 
 def notified(room_id: str) -> dict[str, Any]:
-    """What Element X asks for when it was pushed to: the room that it is about, and all invites."""
+    """Return Element X's request after a push notification: the room that it is about, and all invites."""
     of_calls = ["m.room.join_rules", "m.room.create", "io.element.functional_members"]
     names = ["m.room.encryption", "m.room.canonical_alias", "m.room.name", "m.room.avatar"]
     required: list[list[str]] = [["m.room.member", "$LAZY"], ["m.room.member", "$ME"]]
@@ -109,15 +109,15 @@ class Sliding:
         return answer
 
     def room(self, room_id: str, **query: Any) -> Any:
-        """A room's section in the next answer; empty where it has none."""
+        """Return a room's section in the next answer; empty where it has none."""
         return self.sync(**query)["rooms"].get(room_id, {})
 
 
 def bodies(section: Any) -> list[str]:
-    """The bodies of the messages in a room's section."""
+    """Return the bodies of the messages in a room's section."""
     return [event["content"]["body"] for event in section.get("timeline", ()) if "body" in event["content"]]
 
 
 def state_of(section: Any) -> dict[tuple[str, str], Any]:
-    """The state in a room's section, by type and state key."""
+    """Return the state in a room's section, by type and state key."""
     return {(event["type"], event["state_key"]): event for event in section.get("required_state", ())}

@@ -37,7 +37,7 @@ def by_key(check: Check) -> Check:
 
 
 def with_fields(required: Mapping[str, Check], optional: Mapping[str, Check] | None = None) -> Check:
-    """An object with these fields and no others."""
+    """Return an object with these fields and no others."""
 
     def check(value: Any) -> bool:
         if not isinstance(value, dict) or required.keys() - value.keys():
@@ -122,7 +122,7 @@ ANSWER = {
 
 
 def check(answer: Any) -> None:
-    """Fail where an answer has another shape."""
+    """Raise AssertionError if an answer has another shape."""
     assert answer.keys() == ANSWER.keys()
     for name, is_right in ANSWER.items():
         assert is_right(answer[name]), (name, answer[name])

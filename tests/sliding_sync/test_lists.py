@@ -22,7 +22,7 @@ def rooms_of(answer: Any) -> set[str]:
 
 
 def listed(client: Client, **filters: Any) -> set[str]:
-    """The rooms that a list with these filters has, which agrees with its count."""
+    """Return the rooms that a list with these filters has, which agrees with its count."""
     answer = Sliding(client, lists={"one": all_rooms(filters=filters)}).sync()
     assert answer["lists"]["one"]["count"] == len(answer["rooms"])
     return rooms_of(answer)

@@ -24,7 +24,7 @@ ROW = Positions(
 
 
 def moved(**rooms: RoomPosition) -> Positions:
-    """The row after its client was shown news of these rooms."""
+    """Return the row after its client was shown news of these rooms."""
     after = ROW.copy()
     for name, position in rooms.items():
         after.rooms.pop(name)

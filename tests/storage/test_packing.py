@@ -27,7 +27,7 @@ PARAGRAPH = (
 
 
 def noise(size: int) -> str:
-    """Base64 that doesn't compress but for its alphabet, as ciphertext and keys are."""
+    """Return Base64 that compresses only by its alphabet, like ciphertext and keys."""
     return base64.b64encode(random.Random(size).randbytes(size)).decode().rstrip("=")
 
 
@@ -62,7 +62,7 @@ CONTENTS: dict[str, tuple[str, dict[str, Any], int]] = {
 
 
 def stored(room_id: str) -> dict[str, Any]:
-    """The newest item of a room's log, as DynamoDB has it."""
+    """Return the newest item of a room's log, as DynamoDB has it."""
     found: list[dict[str, Any]] = call(
         "dynamodb",
         "Query",
@@ -78,7 +78,7 @@ def stored(room_id: str) -> dict[str, Any]:
 
 
 def size_of(item: dict[str, Any]) -> int:
-    """An item's size as DynamoDB counts it, but for numbers, which it rounds."""
+    """Return an item's size as DynamoDB counts it, but for numbers, which it rounds."""
     sizes = {"S": lambda value: len(value.encode()), "B": lambda value: len(base64.b64decode(value))}
     return sum(
         len(name) + sizes.get(kind, lambda value: len(str(value)))(value)
@@ -161,7 +161,7 @@ def test_what_was_never_packed(damage: bytes) -> None:
 
 
 def test_the_dictionary_is_for_good() -> None:
-    """What was packed by an earlier release is read by each later one."""
+    """Every later release can read what an earlier release packed."""
     known = bytes.fromhex(KNOWN)
     assert packing.unpack(known) == EARLIER
 

@@ -19,18 +19,18 @@ class Syncing:
     filter: dict[str, Any] | None = None
 
     def sync(self, **query: Any) -> Any:
-        """What a sync answers at once; the next one goes on from there."""
+        """Return what a sync answers at once. The next sync continues from there."""
         answer = self.peek(**query)
         self.since = answer["next_batch"]
         return answer
 
     def peek(self, **query: Any) -> Any:
-        """The same, without moving on."""
+        """Return the same, but let the next sync continue from the same place."""
         given = {"since": self.since, "filter": json.dumps(self.filter) if self.filter else None}
         return ok(self.client.get(f"{V3}/sync", **(given | query)))
 
     def room(self, room_id: str, **query: Any) -> Any:
-        """The section of a joined room in the next sync; empty where it has none."""
+        """Return the section of a joined room in the next sync; empty where it has none."""
         return self.sync(**query).get("rooms", {}).get("join", {}).get(room_id, {})
 
 
@@ -39,7 +39,7 @@ def timeline(section: Any) -> list[Any]:
 
 
 def state(section: Any, name: str = "state") -> dict[tuple[str, str], Any]:
-    """The state of a room's section by type and state key."""
+    """Return the state of a room's section by type and state key."""
     events = section.get(name, {}).get("events", [])
     return {(event["type"], event["state_key"]): event for event in events}
 
@@ -49,12 +49,12 @@ def types(events: list[Any]) -> list[str]:
 
 
 def has_nothing(answer: Any) -> bool:
-    """Whether a sync brings no news."""
+    """Return whether a sync brings no news."""
     told = {"next_batch", "device_one_time_keys_count", "device_unused_fallback_key_types"}
     return not set(answer) - told
 
 
 def bodies_of(answer: Any, room_id: str) -> list[str]:
-    """The bodies of the messages that a sync brings of a joined room."""
+    """Return the bodies of the messages that a sync brings of a joined room."""
     section = answer.get("rooms", {}).get("join", {}).get(room_id, {})
     return [event["content"]["body"] for event in timeline(section) if "body" in event["content"]]

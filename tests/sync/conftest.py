@@ -17,7 +17,7 @@ from murmuration.storage.live import wake_queues
 
 @pytest.fixture
 def sqs(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sqs]:
-    """The queues of a test of its own."""
+    """Yield the queues of a test of its own."""
     service = Sqs()
     services = patch.Services({"sqs": service.operations()})
     patch.install(services)
@@ -31,13 +31,13 @@ def sqs(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sqs]:
 
 @pytest.fixture
 def held(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A deployment whose waiting clients are held."""
+    """Yield a deployment whose waiting clients are held."""
     yield from _waiting("held", monkeypatch)
 
 
 @pytest.fixture
 def parked(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A deployment whose waiting clients are parked."""
+    """Yield a deployment whose waiting clients are parked."""
     yield from _waiting("parked", monkeypatch)
 
 

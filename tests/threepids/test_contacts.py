@@ -43,7 +43,7 @@ def add(client: Client, sid: str, **more: Any) -> Answer:
 
 
 def prove(mailbox: Mailbox, address: str) -> str:
-    """The session of an address whose mail was read."""
+    """Return the session of an address whose mail was read."""
     sid = ok(request_token(address))["sid"]
     assert Client().request("POST", mailbox.link(), b"").status == 200
     return str(sid)

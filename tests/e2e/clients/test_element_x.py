@@ -44,7 +44,9 @@ class App:
         self._process.stdin.flush()
 
     def until(self, what: str, **fields: str) -> dict[str, str]:
-        """What is told next of this kind, with these fields. Fails if the program says that it failed."""
+        """Return the program's next report of this kind with these fields. Raises AssertionError if the
+        program fails.
+        """
         while True:
             told = self._told.get(timeout=PATIENCE_S)
             self.heard.append(told)
@@ -54,7 +56,7 @@ class App:
                 return told
 
     def rooms(self) -> dict[str, Any]:
-        """The rooms that the app knows, by ID."""
+        """Return the rooms that the app knows, by ID."""
         self.do("rooms")
         before = len(self.heard)
         self.until("rooms")

@@ -27,7 +27,7 @@ class Bell(Gateway):
         self.came = _Put(self.rings)
 
     def next(self) -> dict[str, Any]:
-        """The next notification. Raises queue.Empty if none comes in time."""
+        """Return the next notification. Raises queue.Empty if none comes in time."""
         return self.rings.get(timeout=PATIENCE_S)
 
 
@@ -46,7 +46,7 @@ def bell() -> Iterator[Bell]:
 
 @pytest.fixture
 def pushing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
-    """A server that pushes to gateways on the same machine."""
+    """Yield a server that pushes to gateways on the same machine."""
     environment = {**ENVIRONMENT, "MURMURATION_PUSH_PRIVATE_GATEWAYS": "on"}
     with local_cloud(tmp_path_factory.mktemp("pushing"), environment=environment) as cloud:
         yield cloud

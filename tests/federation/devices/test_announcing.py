@@ -31,7 +31,7 @@ UPDATE = "m.device_list_update"
 
 
 def chain(elsewhere: Elsewhere) -> list[tuple[Any, Any, Any, bool]]:
-    """The updates that a server got: previous ones, stream ID, device, whether it was deleted."""
+    """Return the updates that a server got: previous ones, stream ID, device, whether it was deleted."""
     return [
         (content["prev_id"], content["stream_id"], content["device_id"], content.get("deleted", False))
         for content in elsewhere.contents(UPDATE)

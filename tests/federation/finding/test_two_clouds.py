@@ -34,7 +34,7 @@ def put(user: User, parent: str, child: str, via: str, order: str) -> None:
 
 
 def walk(user: User, room_id: str, limit: int, **more: str) -> list[str]:
-    """The names of the rooms of a space, over all its pages."""
+    """Return the names of the rooms of a space, over all its pages."""
     names: list[str] = []
     query: dict[str, Any] = {"limit": limit, **more}
     while True:
@@ -90,7 +90,9 @@ def test_directories_and_summaries_of_the_other(two: list[LocalCloud]) -> None:
 
 
 def test_a_server_that_is_no_policy_server(two: list[LocalCloud]) -> None:
-    """The room can't be written to by the other server until that is undone, which needs no signature."""
+    """The other server can't write into the room until the policy is removed; removing it needs no
+    signature.
+    """
     alice, bob = User(two[0], "guard"), User(two[1], "guard")
     room_id = create(alice, "Guarded", invite=[bob.user_id])
     bob.until(lambda body: room_id in body.get("rooms", {}).get("invite", {}))

@@ -27,7 +27,7 @@ def ask(server: Peer, name: str, what: str = "download", **query: Any) -> Answer
 
 
 def parts(answer: Answer) -> tuple[dict[str, str], bytes]:
-    """The headers and the bytes of the second part; the first is an empty object."""
+    """Return the headers and the bytes of the second part; the first is an empty object."""
     assert answer.status == 200, answer.body
     reader = Reader(boundary_of(answer.headers["Content-Type"]), [answer.body])
     assert reader.next_part() == {"content-type": "application/json"}

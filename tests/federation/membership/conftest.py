@@ -29,13 +29,15 @@ def peer(remote: Remote) -> Peer:
 
 @pytest.fixture
 def host(network: Network, viewer_secret: None, fresh_name: str) -> Host:
-    """A server with rooms of its own."""
+    """Return a server with rooms of its own."""
     return Host(Remote(ServerName(f"host.{fresh_name}")), network)
 
 
 @pytest.fixture
 def jobs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Messages to the workers of joins, which are carried out at once but for delayed ones."""
+    """Return the list of queued messages to the workers of joins. Messages without a delay are processed at
+    once.
+    """
     from functions.workers.joins.join_remote_room import handler
     from local_cloud.permissions import acting_for
     from murmuration.aws import queues

@@ -29,7 +29,7 @@ def set_data(client: Client, name: str, content: Any) -> None:
 
 
 def invited(host: Host, client: Client) -> HostedRoom:
-    """A room to which a user is invited."""
+    """Return a room to which a user is invited."""
     room = host.room("12", rule="invite")
     ok(invite(host, room, UserId(client.user_id)))
     return room

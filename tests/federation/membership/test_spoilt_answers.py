@@ -151,7 +151,7 @@ def profile(scene: Scene) -> tuple[Any, Take]:
 
 
 def keys(scene: Scene) -> tuple[Any, Take]:
-    """A document that is signed, whatever it says."""
+    """Return a document that is signed, whatever it says."""
     remote = scene.host.remote
     document = {name: value for name, value in remote.document().items() if name != "signatures"}
     (key,) = document["verify_keys"].values()
@@ -213,7 +213,7 @@ KINDS = (
 def test_spoilt_answers(
     scene: Scene, make: Callable[[Scene], tuple[Any, Take]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each is taken as far as it is right, or refused by an error that tells whose fault it is."""
+    """The valid part of each answer is used, or the error says that the other server is at fault."""
     from murmuration.identity import rate_limits
 
     monkeypatch.setattr(rate_limits, "check", lambda *_: None)

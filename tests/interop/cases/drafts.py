@@ -21,7 +21,7 @@ class PduWriter:
         self._event_id_of = event_id_of
 
     def case(self, case: Case) -> tuple[Pdu, list[Pdu]]:
-        """The event to judge and the state's events."""
+        """Return the event to check and the state's events."""
         state, room_id = self._state(case.state)
         create_ids = [self._event_id_of(pdu) for pdu in state if pdu["type"] == "m.room.create"]
         other = f"$other:{LOCAL}" if self.version < 3 else "$" + "o" * 43
@@ -34,7 +34,9 @@ class PduWriter:
         return self._pdu(case.event, room_id, prev_events), state
 
     def auth_events_case(self, case: AuthEventsCase) -> tuple[Pdu, list[Pdu], Pdu | None]:
-        """The event to judge, the events its `auth_events` name, in order, and its room's create event."""
+        """Return the event to check, the events in its `auth_events` in order, and its room's create
+        event.
+        """
         with_create = case.with_create if case.with_create is not None else self.version < 12
         if case.event.type == "m.room.create":
             return self._pdu(case.event, f"!room:{LOCAL}", self._others(case.prev)), [], None
@@ -47,7 +49,7 @@ class PduWriter:
         return self._pdu(case.event, room_id, self._others(case.prev), auth_events), cited, state[0]
 
     def rejected(self, case: AuthEventsCase) -> list[int]:
-        """Positions among the cited events of those once rejected."""
+        """Return the positions of the rejected ones among the cited events."""
         with_create = case.with_create if case.with_create is not None else self.version < 12
         return [position + (1 if with_create else 0) for position in case.rejected]
 
@@ -92,7 +94,7 @@ class PduWriter:
 
 
 def _signers(draft: Draft) -> list[str]:
-    """The servers whose signature the event needs; the rules look at who signed, not at the bytes."""
+    """Return the servers whose signature the event needs; the rules look at who signed, not at the bytes."""
     content = draft.content if isinstance(draft.content, dict) else {}
     authoriser = content.get("join_authorised_via_users_server")
     users = [draft.sender, authoriser] if isinstance(authoriser, str) else [draft.sender]

@@ -42,7 +42,7 @@ class Signer(Protocol):
     """What the cases need of an implementation to make signed objects."""
 
     def sign_json(self, value: dict[str, Any], server_name: str) -> dict[str, Any]:
-        """The object with the server's signature under `signatures`."""
+        """Return the object with the server's signature under `signatures`."""
 
     def public_key(self, server_name: str) -> str:
-        """The server's public key as unpadded base64."""
+        """Return the server's public key as unpadded base64."""

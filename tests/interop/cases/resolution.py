@@ -29,10 +29,10 @@ class Engine(Protocol):
     """The implementation that runs the room."""
 
     def add(self, pdu: Pdu, state: StateMap) -> tuple[str, bool]:
-        """Takes in a PDU; answers its event ID and whether the rules allow it in this state."""
+        """Take in a PDU. Return its event ID, and whether the rules allow it in this state."""
 
     def resolve(self, state_sets: Sequence[StateMap]) -> StateMap:
-        """The resolution of the states, whose events were all added before."""
+        """Return the resolution of the states, whose events were all added before."""
 
 
 @dataclass

@@ -23,7 +23,7 @@ class Pair:
     guest: Homeserver
 
     def people(self) -> tuple[Person, Person]:
-        """A new user of each."""
+        """Return a new user of each."""
         return self.host.person("host"), self.guest.person("guest")
 
 
@@ -39,7 +39,7 @@ def theirs(servers: tuple[Ours, Theirs]) -> Theirs:
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """The authority that signs the servers' certificates."""
+    """Return the authority that signs the servers' certificates."""
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
@@ -64,6 +64,6 @@ def servers(
 
 @pytest.fixture(params=["ours_to_synapse", "synapse_to_ours"])
 def pair(request: pytest.FixtureRequest, servers: tuple[Ours, Theirs]) -> Pair:
-    """Both directions: the room is made on our server, and on the Synapse."""
+    """Yield a pair of servers, once with the room on our server, and once with the room on the Synapse."""
     ours, theirs = servers
     return Pair(ours, theirs) if request.param == "ours_to_synapse" else Pair(theirs, ours)

@@ -30,7 +30,7 @@ def hold(person: Person, parent: str, child: str, via: Person, order: str) -> No
 
 
 def walk(person: Person, room_id: str, limit: int = 50) -> list[str]:
-    """The names of a space's rooms, over all pages."""
+    """Return the names of a space's rooms, over all pages."""
     names: list[str] = []
     query = {"limit": str(limit)}
     for _ in range(50):
@@ -47,7 +47,7 @@ def shows(person: Person, room_id: str, limit: int, names: list[str]) -> bool:
 
 
 def test_a_space_over_both_is_walked_from_both(pair: Pair) -> None:
-    """A tree that changes server at each level, with a loop and a room that nobody else may see."""
+    """The tree changes the server at each level, and has a loop and a room that nobody else may see."""
     host, guest = pair.people()
     root, inner = space(host, "root"), space(guest, "inner")
     deeper = space(host, "deeper")

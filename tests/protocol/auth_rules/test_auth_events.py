@@ -94,7 +94,7 @@ def test_a_create_event_has_no_auth_events(version):
 
 
 def well_authorised(version: RoomVersion) -> tuple[Event, dict[EventId, Event]]:
-    """An event by mod with the auth events that it should have, and all of the room by ID."""
+    """Return an event of mod with the right auth events, and all events of the room by ID."""
     piece = topic("birds")
     state = room(version, [])
     pairs = auth_event_types(version, piece.type, MOD, piece.state_key, piece.content)
@@ -108,7 +108,7 @@ def name_of(event: Event) -> str:
 
 
 def with_auth(event: Event, change: Callable[[list[str]], list[str]]) -> Event:
-    """The event with other auth events, given by ID."""
+    """Return the event with other auth events, given by ID."""
     references: list[Any] = change(list(event.auth_events))
     if event.room_version.server_assigned_event_ids:
         references = [(event_id, {}) for event_id in references]

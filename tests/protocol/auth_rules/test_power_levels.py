@@ -17,12 +17,12 @@ NOW = {"users": LEVELS, "events": EVENTS}
 
 
 def changed(users: Mapping[UserId, Any] = LEVELS, events: Any = EVENTS, **content: Any) -> Piece:
-    """The room's power levels with a change."""
+    """Return the room's power levels with a change."""
     return power_levels(users, events=events, **content)
 
 
 def with_level(name: str, level: int) -> Piece:
-    """The room's power levels with one property set."""
+    """Return the room's power levels with one property set."""
     piece = changed()
     return piece._replace(content={**piece.content, name: level})
 

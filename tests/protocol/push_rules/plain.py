@@ -9,7 +9,7 @@ from murmuration.protocol.push_rules.defaults import KINDS
 
 
 def plain(ruleset: Any, event: Any, context: PushContext) -> tuple[str | None, list[Any]]:
-    """The first rule whose conditions all hold, by trying one after another, and its actions."""
+    """Return the first rule whose conditions all hold, by trying one after another, and its actions."""
     for kind in KINDS:
         for rule in ruleset[kind]:
             if rule["enabled"] and all(
@@ -20,7 +20,7 @@ def plain(ruleset: Any, event: Any, context: PushContext) -> tuple[str | None, l
 
 
 def implied(kind: str, rule: Any) -> list[Any]:
-    """The conditions of a rule of this kind, in the words of conditions."""
+    """Return the conditions of a rule of this kind, in the words of conditions."""
     if kind == "room":
         return [{"kind": "event_property_is", "key": "room_id", "value": rule["rule_id"]}]
     if kind == "sender":

@@ -61,7 +61,7 @@ STEPS = st.builds(
 
 
 def levels(room: Room, users: dict[UserId, int]) -> dict[UserId, int]:
-    """The users that may be listed: from version 12 on, not the creator."""
+    """Return the users that may be listed: from version 12 on, not the creator."""
     return {
         user: it for user, it in users.items() if not (room.version.privileged_creators and user == ALICE)
     }
@@ -87,7 +87,9 @@ def piece(room: Room, step: Step) -> Piece:
 
 
 def draw_room(version: str, steps: list[Step]) -> Room:
-    """The room that the steps make; events are named so that the order of IDs tells nothing."""
+    """Return the room that the steps make. The names of events are random, so that the order of IDs says
+    nothing.
+    """
     room = Room(version)
     room.send("rules", ALICE, join_rules("public"))
     room.send("powers", ALICE, power_levels(levels(room, {ALICE: 100, BOB: 50})))
@@ -112,7 +114,7 @@ def draw_room(version: str, steps: list[Step]) -> Room:
 def conflicts(
     draw: st.DrawFn, versions: Sequence[str] = VERSIONS
 ) -> tuple[Room, list[dict[StateKey, EventId]]]:
-    """A room, and the states after some of its events."""
+    """Return a room, and the states after some of its events."""
     room = draw_room(draw(st.sampled_from(versions)), draw(st.lists(STEPS, min_size=6, max_size=24)))
     names = list(room.state_after)
     chosen = draw(st.lists(st.sampled_from(names[1:]), min_size=2, max_size=4))
@@ -121,7 +123,9 @@ def conflicts(
 
 @st.composite
 def impossible_conflicts(draw: st.DrawFn) -> tuple[Room, list[dict[StateKey, EventId]]]:
-    """A room, and state sets that no order of its events leads to, as another server might claim them."""
+    """Return a room, and state sets that no order of its events leads to, as another server might
+    claim them.
+    """
     room, drawn = draw(conflicts())
     state_sets = [dict(state) for state in drawn]
     events = [event for event in room.events.values() if event.is_state and event.type != "m.room.create"]

@@ -14,5 +14,5 @@ VERSIONS = tuple(str(number) for number in range(1, 13))
 
 @cache
 def load(name: str) -> Any:
-    """A fixture by name; treat it as constant."""
+    """Return a fixture by name; treat it as constant."""
     return json.loads(gzip.decompress((FOLDER / f"{name}.json.gz").read_bytes()))

@@ -21,7 +21,7 @@ _lock = threading.Lock()
 
 
 def client(service: str) -> Any:
-    """A client shared by all threads; twenty made at once would take seconds."""
+    """Return a client shared by all threads; twenty made at once would take seconds."""
     from botocore.config import Config
     from botocore.session import Session
 

@@ -41,7 +41,7 @@ def create_registration_token(
             )
         )
     except ConditionFailed as error:
-        raise InvalidParam("There is such a token already") from error
+        raise InvalidParam("A token with this text exists already") from error
     return token
 
 

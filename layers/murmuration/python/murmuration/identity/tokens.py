@@ -45,7 +45,7 @@ class Requester:
     def require_self(self, user_id: UserId) -> None:
         """Raise Forbidden unless `user_id` is the requester's own."""
         if user_id != self.user_id:
-            raise Forbidden("This is another user's; the access token is not theirs")
+            raise Forbidden("The request is about another user than the one whom the access token belongs to")
 
 
 @dataclass(frozen=True, slots=True)

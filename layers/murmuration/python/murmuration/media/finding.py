@@ -79,7 +79,7 @@ def find_own_content(media_id: str, asked: Asked) -> Content:
 
 def _unless_frozen(content: Content, asked: Asked) -> Content:
     if not asked.asker and content.uploaded_ms >= settings().unauthenticated_media_before_ms:
-        raise NotFound("These media are given to who has an access token, by the paths of today")
+        raise NotFound("These media need an access token: ask for them under /_matrix/client/v1/media")
     return content
 
 

@@ -193,9 +193,9 @@ def _begin(image: _Image, wanted: Wanted) -> str:
         refused = TooLarge if making.refusal == TooLarge.errcode else Unknown
         raise refused(making.message)
     if not making.whole and making.tries > TRIES and now - making.since_ms > TRYING_MS:
-        raise Unknown("Making this thumbnail took too much, several times")
+        raise Unknown("Making this thumbnail failed several times: it takes too much memory or time")
     if not making.whole and making.tries > AT_ONCE:
-        raise LimitExceeded("Others are making this thumbnail", retry_after_ms=BUSY_MS)
+        raise LimitExceeded("This thumbnail is being made; try again", retry_after_ms=BUSY_MS)
     return making.whole
 
 

@@ -59,7 +59,9 @@ def get_status(viewer: UserId, user_id: UserId) -> tuple[Presence, str]:
     if not is_known:
         raise NotFound("There is no such user here")
     if not (may_see if at_home else may_see_remote)(viewer, user_id):
-        raise Forbidden("You may see the presence of those you share a room with, or who let you")
+        raise Forbidden(
+            "You may see the presence only of users who share a room with you or who have allowed it"
+        )
     seen = presence.from_item(presence.read(user_id))
     now = now_ms()
     return seen, seen.own(now) if viewer == user_id else seen.shown(now)

@@ -69,7 +69,7 @@ def get_space_hierarchy(
         walk.stack.pop()
         if shown is None:
             if place.level == 0:
-                raise Forbidden("You may not know of this room, or there is none")
+                raise Forbidden("The room doesn't exist, or you may not see it")
             continue
         found.append(shown)
         if place.level < depth:
@@ -81,7 +81,7 @@ def get_space_hierarchy(
 def _begin(requester: Requester, root: Place, depth: int, suggested_only: bool, start: str | None) -> Walk:
     if start is None:
         if not fits_id(root.room_id):
-            raise Forbidden("You may not know of this room, or there is none")
+            raise Forbidden("The room doesn't exist, or you may not see it")
         return Walk(root.room_id, depth, suggested_only, [root], {root.room_id})
     walk = hierarchy_places.read(requester.user_id, start)
     if walk is None or walk.root != root.room_id:

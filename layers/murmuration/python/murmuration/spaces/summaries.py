@@ -92,7 +92,7 @@ def _others_summary(
         known = spaces.ask({room_id: servers}, Deadline(SECONDS)) if servers else {}
     told = known.get(room_id)
     if told is None or not visible_to(requester, [told.room]):
-        raise NotFound("There is no such room, or no server that was asked tells of it")
+        raise NotFound("There is no such room, or no server that was asked knows of it")
     shown = _without_children(told.room)
     if requester is None:
         return shown

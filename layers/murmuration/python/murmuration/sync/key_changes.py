@@ -33,5 +33,5 @@ def get_keys_changes(token: AccessToken, after: str | None, until: str | None) -
     tokens.parse(until)
     first = look(token, after, FILTER)
     if first.base is None:
-        raise InvalidParam("The token `from` is not known any more: look up all keys anew")
+        raise InvalidParam("The token `from` is not known any more: query all keys again")
     return assemble(SyncRequest(token, since=after, filter=FILTER), first).device_lists.as_json()

@@ -79,7 +79,7 @@ def next_url(url: str, location: str) -> str:
     try:
         return urljoin(url, location.strip()).partition("#")[0]
     except ValueError as error:
-        raise BadUrl("a redirect leads to what is no URL") from error
+        raise BadUrl("a redirect leads to something that isn't a URL") from error
 
 
 def _split(url: str) -> SplitResult:
@@ -89,7 +89,7 @@ def _split(url: str) -> SplitResult:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError as error:
-        raise BadUrl("it is no URL") from error
+        raise BadUrl("it isn't a URL") from error
     if any(character <= " " or character in '\x7f\\<>"' for character in url):
         raise BadUrl("it has characters that a URL can't have")
     if parts.scheme not in ("https", "http") or not parts.hostname or parts.username is not None:

@@ -116,7 +116,7 @@ def _recipient(context: Context, auth: AuthFields) -> tuple[UserId | None, str]:
     rate_limits.check("login_mail", address)
     user_id = local_user_id(user)
     if context.user_id not in (None, user_id):
-        raise Forbidden("This is another user than the stages before were completed by")
+        raise Forbidden("The earlier stages of this session were completed by another user")
     known = user_id is not None and binding.owner(binding.EMAIL, address) == user_id
     return (user_id if known else None), address
 

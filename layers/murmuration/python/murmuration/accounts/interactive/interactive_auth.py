@@ -312,9 +312,9 @@ def advance(
     completed = list(auth_sessions.read_session(session).completed) if auth.get("session") else []
     proved = _proved_user(completed)
     if proved is not None and user_id not in (None, proved):
-        raise Forbidden("This was proved by another user than the one whose it is")
+        raise Forbidden("Another user completed this authentication, not the one whom the request is about")
     if user_id is None and any(PAGE in proof for _, proof in completed):
-        raise Forbidden("Only who is logged in can prove on a page to be there")
+        raise Forbidden("A page can't prove who you are if you aren't logged in")
     standing = Standing(session, flows, completed)
     kind = auth.get("type")
     if kind is None or kind in dict(completed):
@@ -324,7 +324,9 @@ def advance(
         outcome = _check(kind, standing, Context(session, expected, attempt.source_ip, purpose), auth)
         # A stage may have begun before any user was proved, and then prove a different user.
         if not isinstance(outcome, Begun) and expected not in (None, outcome.get("user_id", expected)):
-            raise Forbidden("This was proved by another user than the one whose it is")
+            raise Forbidden(
+                "Another user completed this authentication, not the one whom the request is about"
+            )
     except MatrixError as error:
         if error.status not in (401, 403):
             raise
@@ -355,7 +357,7 @@ def prove(session: str, flows: Sequence[Flow], kind: str, proof: Proved, *, life
     if kind not in standing.following:
         raise Forbidden(f"{kind} is not the next stage of a flow")
     if standing.user_id not in (None, proof.get("user_id")):
-        raise Forbidden("This was proved by another user than the one whose it is")
+        raise Forbidden("Another user completed this authentication, not the one whom the request is about")
     standing = replace(standing, completed=[*completed, (kind, proof)])
     if not standing.is_complete:
         standing = replace(standing, session=new_session(session.rpartition(".")[2]))

@@ -135,7 +135,7 @@ def _discover(issuer: str) -> Untrusted:
     """
     found = _asked(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
     if found.get("issuer") != issuer:
-        raise Unavailable("The identity provider calls itself something else than the settings do")
+        raise Unavailable("The identity provider names another issuer than the settings")
     for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
         if not is_web_url(found.get(name)):
             raise Unavailable("The identity provider doesn't tell its endpoints")

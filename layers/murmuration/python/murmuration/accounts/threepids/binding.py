@@ -27,7 +27,7 @@ def canonical(medium: str, address: str) -> str:
     Raises InvalidParam, ThreepidMediumNotSupported.
     """
     if medium != EMAIL:
-        raise ThreepidMediumNotSupported("This server knows e-mail addresses only")
+        raise ThreepidMediumNotSupported("This server supports e-mail addresses only")
     found = address.strip().casefold()
     if not _ADDRESS.fullmatch(found) or len(found) > MAX_LENGTH:
         raise InvalidParam("This is not an e-mail address")

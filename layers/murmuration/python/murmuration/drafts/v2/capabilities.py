@@ -113,4 +113,6 @@ def get_set(requester: Requester, user_id: UserId, sha256: str) -> Answer:
 
 def _require_sight(requester: Requester, user_id: UserId) -> None:
     if not views.may_see(requester.user_id, user_id):
-        raise Forbidden("You may know this of those you share a room with, or who let you see their presence")
+        raise Forbidden(
+            "You may see this only of users who share a room with you or who let you see their presence"
+        )

@@ -51,7 +51,7 @@ def backfill(room_id: RoomId, pdus: Iterable[Pdu], remote: RemoteServers) -> lis
             return done
         except ConditionFailed:
             pause(attempt)
-    raise Unavailable("The room is too busy; try again")
+    raise Unavailable("Too many requests change the room at once; try again")
 
 
 class _Backfill:

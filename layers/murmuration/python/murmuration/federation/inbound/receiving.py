@@ -93,4 +93,4 @@ def _receive(
             return received
         except ConditionFailed:
             pause(attempt)
-    raise Unavailable("The room is too busy; try again")
+    raise Unavailable("Too many requests change the room at once; try again")

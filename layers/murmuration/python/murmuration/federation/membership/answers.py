@@ -67,7 +67,7 @@ def check_answer(answer: Untrusted, join: Event) -> Entry:
         check_authorising_signature(join, keys)
     except MatrixError as error:
         # Other servers in the room would reject the join, and then everything that the user does there.
-        raise Malformed(f"Nobody has vouched for the join: {error.message}") from error
+        raise Malformed(f"No server has signed that the user may join: {error.message}") from error
     state: dict[StateKey, EventId] = {}
     for event_id in given_state:
         event = accepted.get(event_id)
@@ -77,7 +77,9 @@ def check_answer(answer: Untrusted, join: Event) -> Entry:
     try:
         check_auth(join, around)
     except MatrixError as error:
-        raise Malformed(f"The room told does not allow the join: {error.message}") from error
+        raise Malformed(
+            f"The room's state, as the other server sent it, does not allow the join: {error.message}"
+        ) from error
     return Entry(join, state, accepted)
 
 

@@ -61,7 +61,7 @@ def enter(entry: Entry, *, afresh: bool = False) -> None:
             # Another writer was quicker, or the join is written and the state's items are still being
             # written.
             pause(attempt)
-    raise Unavailable("The room is too busy; try again")
+    raise Unavailable("Too many requests change the room at once; try again")
 
 
 def _keep_events(entry: Entry) -> None:

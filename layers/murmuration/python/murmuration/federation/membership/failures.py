@@ -23,7 +23,9 @@ _MOST_REFUSALS = 3
 def passed_on(error: RequestFailed) -> MatrixError:
     """Return the error for the client when another server refused or failed."""
     if isinstance(error, RateLimited):
-        return LimitExceeded("Another server asks for patience", retry_after_ms=error.retry_after_ms)
+        return LimitExceeded(
+            "Another server limits requests; try again later", retry_after_ms=error.retry_after_ms
+        )
     if not isinstance(error, Refused):
         return BadGateway(f"Another server gave no usable answer: {error}")
     if not 400 <= error.status < 500 or not error.errcode.startswith("M_") or error.errcode in _OURS:

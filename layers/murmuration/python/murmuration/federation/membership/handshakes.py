@@ -62,7 +62,7 @@ def make(server: ServerName, membership: str, room_id: RoomId, user_id: UserId, 
     try:
         version = get_room_version(answer.get("room_version", "1"))
     except UnsupportedRoomVersion as error:
-        raise Malformed(f"{server} told a room version that there isn't") from error
+        raise Malformed(f"{server} answered with an unknown room version") from error
     proposed = template.get("content") if isinstance(template, dict) else None
     if not isinstance(template, dict) or not isinstance(proposed, dict):
         raise Malformed(f"{server} made no template")

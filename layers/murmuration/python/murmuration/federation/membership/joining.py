@@ -146,7 +146,7 @@ def join_elsewhere(
 ) -> RoomId:
     """Join a room through other servers, and return its ID. Raises what `join_room` raises.
 
-    The number and the time of a user's concurrent joins are limited, because each occupies a worker. With
+    A user's concurrent joins are limited in number and in time, because each occupies a worker. With
     `afresh`, the state in the other server's answer replaces the state known here.
     """
     for server in servers:
@@ -185,7 +185,7 @@ def _wait(job: Job) -> RoomId:
         if found is not None and found.outcome:
             raise _failure(found)
         if time.monotonic() + pause > deadline:
-            raise GatewayTimeout("The join takes long and goes on; the room will appear by itself")
+            raise GatewayTimeout("The join takes longer and continues; the room will appear when it is done")
         time.sleep(pause)
         pause = min(pause * 1.5, 1.0)
 

@@ -46,7 +46,7 @@ def record(user_id: UserId, room_id: RoomId, make: Callable[[Membership | None],
             streams.pause(attempt)
             continue
         return True
-    raise Unavailable("Too much happens at once; try again")
+    raise Unavailable("Too many requests change this at once; try again")
 
 
 def outside_row(

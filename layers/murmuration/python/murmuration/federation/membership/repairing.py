@@ -52,7 +52,7 @@ def rejoin_room(room_id: RoomId, via: Sequence[str] = ()) -> list[str]:
     """
     users = member_index.read_local(Room.load(room_id).head)
     if not users:
-        raise Forbidden("Nobody of this server is in the room")
+        raise Forbidden("No user of this server is in the room")
     joined: list[str] = []
     for user_id in users:
         if joined and Room.load(room_id).membership(user_id) == "join":

@@ -88,7 +88,7 @@ def _direct(name: ServerNameParts, text: str) -> Route | None:
     if literal is None and name.port is None:
         return None
     if name.port is not None and not 0 < name.port < 65_536:
-        raise NoRoute(f"{text} has a port that can't be")
+        raise NoRoute(f"{text} has a port that isn't from 1 to 65535")
     host = literal or name.host
     return Route(host, DEFAULT_PORT if name.port is None else name.port, text, host)
 

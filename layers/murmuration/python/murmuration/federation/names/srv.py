@@ -45,7 +45,7 @@ def look_up(name: str) -> Records:
     ]
     lifetime_s = min(max(int(answer.rrset.ttl) if answer.rrset else 0, SHORTEST_S), LONGEST_S)
     if all(target in (".", "@", "") for _, _, target, _ in found):
-        raise SrvRefused(f"{name} is said not to be offered")
+        raise SrvRefused(f"{name} offers no such service, by its SRV record")
     return Records(tuple(in_order(record for record in found if record[2] not in (".", "@", ""))), lifetime_s)
 
 

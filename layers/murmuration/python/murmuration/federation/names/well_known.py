@@ -94,5 +94,5 @@ def _delegate(body: bytes) -> ServerName:
         raise WellKnownError("the answer has no valid m.server")
     port = parse_server_name(name).port
     if port is not None and not 0 < port < 65_536:
-        raise WellKnownError("the answer has a port that can't be")
+        raise WellKnownError("the answer has a port that isn't from 1 to 65535")
     return name

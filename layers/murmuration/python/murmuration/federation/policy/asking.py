@@ -51,7 +51,8 @@ class PolicyServers:
             signed = _signed(server, event, _ask(server.server_name, event, for_user=True))
         except RateLimited as error:
             raise LimitExceeded(
-                "The room's policy server asks for patience", retry_after_ms=error.retry_after_ms
+                "The room's policy server limits requests; try again later",
+                retry_after_ms=error.retry_after_ms,
             ) from error
         except Refused as error:
             if error.status in _REFUSALS:

@@ -43,7 +43,7 @@ def get_event_auth(origin: ServerName, room_id: RoomId, event_id: EventId, *, gz
 def _require_kept(stored: StoredEvent) -> None:
     """Raise NotFound for an event that was purged."""
     if stored.entry is not None and stored.entry.purged:
-        raise NotFound("This server keeps no more of the event than its place")
+        raise NotFound("The content of this event was purged")
 
 
 def transaction(pdus: Sequence[Pdu]) -> TransactionBody:

@@ -92,7 +92,7 @@ def _invited_already(facts: Facts) -> Verdict:
 def _authoriser_may_invite(facts: Facts) -> Verdict:
     authoriser = facts.event.content.get("join_authorised_via_users_server")
     if not isinstance(authoriser, str):
-        return Refusal("To join this room without an invite takes a member's server that vouches for it")
+        return Refusal("Joining this room without an invite needs the signature of a member's server")
     vouches = UserId(authoriser)
     if facts.membership(vouches) != "join" or not facts.power_levels.can_invite(vouches):
         return Refusal("The user who authorises the join is not a member who may invite")

@@ -189,7 +189,7 @@ def create_room(
             if is_new or (part is not None and part.earlier() is None):
                 _go_on(room_id, drafts[start : start + EVENTS_PER_TRANSACTION], part)
     except (Forbidden, MalformedEvent) as error:
-        raise InvalidRoomState(f"These parameters don't make a valid room: {error.message}") from error
+        raise InvalidRoomState(f"A room with these parameters would not be valid: {error.message}") from error
     return room_id
 
 
@@ -221,7 +221,7 @@ def _begin(
             pause(attempt)
             continue
         return batch.room_id, True
-    raise Unavailable("The room could not be made just now; try again")
+    raise Unavailable("The room could not be created; try again")
 
 
 def _build(version: RoomVersion, drafts: Sequence[Draft]) -> Append:

@@ -39,7 +39,7 @@ def invitee(body: Fields) -> UserId:
 def refuse_addresses(invites: Sequence[object]) -> None:
     """Raise ServerNotTrusted if there are addresses: only an identity server knows to whom they belong."""
     if invites:
-        raise ServerNotTrusted("This server asks no identity server, so it invites nobody by their address")
+        raise ServerNotTrusted("This server uses no identity server, so it can't invite by address")
 
 
 def check_invitees(inviter: UserId, user_ids: Iterable[UserId], *, elsewhere: bool = False) -> None:
@@ -74,9 +74,9 @@ def check_takes_invites(*user_ids: UserId) -> None:
         functools.partial(fetch_all, reads), functools.partial(concurrency.parallel, *counts)
     )
     if any(blocks_invites(content or {}) for content in contents):
-        raise InviteBlocked("Somebody whom you invite takes no invites")
+        raise InviteBlocked("A user whom you invite accepts no invites")
     if any(of_user.opened >= MOST_INVITES for of_user in invites):
-        raise InviteBlocked("Somebody whom you invite has too many invites to answer")
+        raise InviteBlocked("A user whom you invite has too many unanswered invites")
     due = [row for of_user in invites for row in _purgeable(of_user.withdrawn)]
     concurrency.parallel(*(functools.partial(_purge, row) for row in due))
 

@@ -82,7 +82,7 @@ def resolve(room_id_or_alias: str) -> RoomId:
     Raises NotFound for an unknown alias, InvalidParam if it is neither an ID nor an alias.
     """
     if not room_id_or_alias.startswith(("!", "#")):
-        raise InvalidParam("A room is named by an ID, which begins with !, or an alias, which begins with #")
+        raise InvalidParam("A room ID begins with !, and a room alias with #")
     if not fits_id(room_id_or_alias):
         raise NotFound("No room has so long a name")
     if room_id_or_alias.startswith("!"):

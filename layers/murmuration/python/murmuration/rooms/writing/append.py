@@ -173,7 +173,9 @@ class Append(Changes):
     def _parts(self, draft: Draft) -> tuple[EventParts, dict[StateKey, Event]]:
         """Return the parts of the next event, and the state that authorises it."""
         if self.room is not None and self.room.head.is_stale and not _is_leaving(draft):
-            raise NotFound("Nobody of this server is in the room any more, and it goes on elsewhere")
+            raise NotFound(
+                "No user of this server is in the room any more, so this server doesn't receive its events"
+            )
         pairs = auth_rules.auth_event_types(
             self.version, draft.type, draft.sender, draft.state_key, draft.content
         )
@@ -279,7 +281,7 @@ def append(room_id: RoomId, plan: Callable[[Append], T], *, room: Room | None = 
             pause(attempt)
             continue
         return result
-    raise Unavailable("The room is too busy; try again")
+    raise Unavailable("Too many requests change the room at once; try again")
 
 
 def append_known(room_id: RoomId, plan: Callable[[Append], T]) -> T:

@@ -117,7 +117,7 @@ def set_state(
 def check_state_type(event_type: str) -> None:
     """Raise InvalidParam for a redaction as state: clients would apply it, though no server checks it."""
     if event_type == REDACTION:
-        raise InvalidParam("A redaction is no state")
+        raise InvalidParam("A redaction can't be a state event")
 
 
 def check_canonical_alias(room_id: RoomId, content: Content, current: Event | None) -> None:

@@ -59,7 +59,7 @@ def settle(room: Room, *, budget_ms: int = BUDGET_MS) -> Room:
         room = Room.load(room.room_id)
         if now_ms() >= deadline and not (room.head.unsettled is None and room.head.is_indexed):
             break
-    raise Unavailable("The room is too busy; try again")
+    raise Unavailable("Too many requests change the room at once; try again")
 
 
 def _settle(head: RoomHead, deadline: int) -> None:

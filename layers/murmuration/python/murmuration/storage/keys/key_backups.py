@@ -338,7 +338,7 @@ def _retry(change: Callable[[], T]) -> T:
             return change()
         except ConditionFailed:
             pause(attempt)
-    raise Unavailable("The backup is too busy; try again")
+    raise Unavailable("Too many requests change the backup at once; try again")
 
 
 def _session_key(user_id: UserId, number: int, room_id: RoomId, session_id: str) -> dict[str, str]:

@@ -207,7 +207,7 @@ def _is_new(key: KeyId, value: object, stored: Item | None, mark: str | None) ->
     if stored is None:
         return mark != _digest(value)
     if _digest(json.loads(stored["key"])) != _digest(value):
-        raise InvalidParam(f"A one-time key {':'.join(key)} exists already, and is another")
+        raise InvalidParam(f"A one-time key {':'.join(key)} exists already with another value")
     return False
 
 
@@ -346,7 +346,7 @@ def _retry(change: Callable[[], T]) -> T:
             return change()
         except ConditionFailed:
             streams.pause(attempt)
-    raise Unavailable("The device's keys are too busy; try again")
+    raise Unavailable("Too many requests change the device's keys at once; try again")
 
 
 def _read_state(stream: str) -> _State:

@@ -247,7 +247,7 @@ def room_position(user_id: UserId, device_id: DeviceId, pos: str, room_id: RoomI
 
 
 def _unknown() -> UnknownPos:
-    return UnknownPos("This place in the connection is not known any more: begin without pos")
+    return UnknownPos("The server no longer knows this pos: begin a new connection, without pos")
 
 
 def write(connection: Connection, base: Place | None, state: ConnectionState) -> str:

@@ -222,7 +222,7 @@ def _deliver_together(
             continue
         inboxes.trim({stream: (heads[stream], items) for stream, items in by_stream.items()})
         return
-    raise Unavailable("A device's inbox is too busy; try again")
+    raise Unavailable("Too many requests write to a device's inbox at once; try again")
 
 
 def _item(sending: Sending, target: Target) -> Item:
@@ -351,7 +351,7 @@ def _deliver(
             continue
         inboxes.trim({stream: (heads[stream], of_stream) for stream, of_stream in items.items()})
         return
-    raise Unavailable("A device's inbox is too busy; try again")
+    raise Unavailable("Too many requests write to a device's inbox at once; try again")
 
 
 # -- Receiving -------------------------------------------------------------------------------------------

@@ -148,7 +148,7 @@ def _change(user_id: UserId, change: Change, more: Sequence[Write] = ()) -> None
             pause(attempt)
             continue
         return
-    raise Unavailable("The pushers of this user are being changed")
+    raise Unavailable("Other requests are changing the pushers of this user; try again")
 
 
 def _writes(user_id: UserId, before: Pushers, after: Sequence[Pusher]) -> list[Write]:

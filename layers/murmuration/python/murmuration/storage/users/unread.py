@@ -101,7 +101,7 @@ def _change(user_id: UserId, change: Callable[[Unread], None]) -> tuple[int, boo
             pause(attempt)
             continue
         return total(unread), True
-    raise Unavailable("What is unread is being changed")
+    raise Unavailable("Other requests are changing the unread counts; try again")
 
 
 def read_total(user_id: UserId) -> int:

@@ -25,7 +25,7 @@ def query_directory(alias: str | None) -> Answer:
     if alias is None:
         raise MissingParam("The query parameter room_alias is missing")
     if parse_room_alias(alias).server_name != settings().server_name:
-        raise NotFound("That is no alias of this server")
+        raise NotFound("This is not an alias of this server")
     found = directory.read_alias(alias)
     if found is None:
         raise NotFound(f"There is no room with the alias {alias}")
