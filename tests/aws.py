@@ -15,7 +15,7 @@ from murmuration.settings import settings
 
 @contextmanager
 def mocked_aws(**environment: str) -> Iterator[None]:
-    """S3 and SSM that are empty at the start, with further variables of the environment."""
+    """Mock S3 and SSM, empty at the start, with further variables of the environment."""
     with (
         mock_aws(config={"core": {"passthrough": {"services": ["dynamodb"]}}}),
         pytest.MonkeyPatch.context() as patch,

@@ -1,4 +1,4 @@
-"""What every test may lean on: a DynamoDB of its own for the run, the deployment's settings, fresh names."""
+"""The basis of every test: a DynamoDB for the run, the deployment's settings, fresh names."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Say what was left out, if the long tests were."""
+    """Print what was left out, if the long tests were left out."""
     if config.getoption("-m") != "not long":
         return
     folder = Path(__file__).parent
@@ -96,7 +96,7 @@ def dynamodb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _ring_nobody(call: Call, proceed: Proceed) -> Answer:
-    """Take the ring for a queue's worker where a test has no workers."""
+    """Accept a request to call a queue's worker, if a test has no workers."""
     return {} if (call.service, call.operation) == ("lambda", "Invoke") else proceed(call)
 
 
@@ -149,7 +149,7 @@ def deployment(dynamodb_url: str) -> Iterator[None]:
 
 @pytest.fixture
 def no_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Takes away what `deployment` set up in this process, for a test that brings a server of its own."""
+    """Undo what `deployment` set up in this process, for a test that brings a server of its own."""
     from murmuration import server_keys
 
     for name in list(os.environ):
@@ -161,7 +161,7 @@ def no_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def fresh_user_id(deployment: None) -> Callable[..., str]:
-    """Makes user IDs that no other test of the run uses."""
+    """Return a maker of user IDs that no other test of the run uses."""
 
     def make(name: str = "user") -> str:
         return f"@{name}-{os.getpid()}-{next(_numbers)}:{SERVER_NAME}"
@@ -171,7 +171,7 @@ def fresh_user_id(deployment: None) -> Callable[..., str]:
 
 @pytest.fixture
 def make_user(deployment: None, fresh_user_id: Callable[..., str]) -> Callable[..., Requester]:
-    """Makes local users who are logged in on one device, without the expense of a password."""
+    """Return a maker of local users who are logged in on one device, without the expense of a password."""
     from murmuration.aws import dynamodb
     from murmuration.identity.tokens import Requester, hash_secret
     from murmuration.protocol.identifiers import DeviceId
@@ -197,7 +197,7 @@ def make_user(deployment: None, fresh_user_id: Callable[..., str]) -> Callable[.
 
 @pytest.fixture
 def make_client(make_user: Callable[..., Requester]) -> Callable[..., Client]:
-    """Makes clients of fresh users."""
+    """Return a maker of clients of fresh users."""
     from murmuration.identity.tokens import ACCESS, render_token
     from tests.in_process import Client
 

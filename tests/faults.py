@@ -60,7 +60,9 @@ class Fault:
 
 @contextlib.contextmanager
 def fault(at: int, way: Way = Way.BEFORE) -> Iterator[Fault]:
-    """Have the write number `at` of those that follow, from 1 on, fail in this way; 0 only counts."""
+    """Let one of the following writes, number `at` counted from 1, fail in this way. With 0, only count the
+    writes.
+    """
     found = Fault(at, way)
     calls.intercept(found, first=True)  # before what answers for the queues
     try:

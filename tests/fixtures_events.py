@@ -57,7 +57,7 @@ class _At:
 
 
 def clock_of(case: Case, world: World) -> int:
-    """When the event comes; worlds without a clock are of the time of the first."""
+    """Return the time of the event. Worlds without a clock have the time of the first one."""
     from tests.fixtures_scene import START
 
     return (world.clock or START) + case.after
@@ -167,13 +167,13 @@ def _scheduled_event(case: Case, world: World) -> Any:
 
 
 def _stream_event(case: Case, table: str, world: World) -> Any:
-    """Return the records of a table's stream that tell of some of the world's items."""
+    """Return the records of a table's stream for some of the world's items."""
     return {"Records": [_stream_record(case, table, world, number, fill(some, world.names))
                         for number, some in enumerate(case.body, start=1)]}  # fmt: skip
 
 
 def _stream_record(case: Case, table: str, world: World, number: int, some: dict[str, Any]) -> Any:
-    """As `pollers.stream_source` makes it of what dynoxide stores."""
+    """Return a record as `pollers.stream_source` makes it from what dynoxide stores."""
     items = [item for item in world.contents[table].values() if some.items() <= _plain(item).items()]
     if len(items) != 1:
         raise LookupError(f"{case.name}: {len(items)} items in {table} are like {some}")
@@ -198,7 +198,7 @@ def _stream_record(case: Case, table: str, world: World, number: int, some: dict
 
 
 def _plain(item: dict[str, Any]) -> Any:
-    """Return the attributes whose values can be looked for."""
+    """Return the attributes whose values can be compared."""
     return {name: value for name, value in item.items() if isinstance(value, (str, int))}
 
 
@@ -239,6 +239,6 @@ def _headers(case: Case, world: World, body: bytes) -> list[tuple[bytes, bytes]]
 
 
 def _with_lasting_id(match: Match) -> Match:
-    """Return the match with a resource ID that doesn't change when other resources come."""
+    """Replace the resource ID by one that doesn't change when other resources are added."""
     digest = hashlib.blake2b(match.resource.path.encode(), digest_size=4).hexdigest()
     return match._replace(resource=dataclasses.replace(match.resource, id=digest[:6]))

@@ -1,7 +1,8 @@
-"""Writing down what came of an event, so that it says what must come of it each time.
+"""Record the results of an event, so that a fixture can say what must come of it each time.
 
-A case is played twice. What is the same both times is expected exactly; what differs, and the IDs of new
-events and rooms, by a matcher. Items of rooms are reduced to what they say, since how they say it is theirs.
+A case is played twice. Values that are the same both times are expected exactly. Values that differ, and the
+IDs of new events and rooms, are expected by a matcher. Items of rooms are reduced to their content, since
+their form is the storage's concern.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def expectation(case: Case, world: World, clock: int, first: Outcome, second: Ou
 def _headers_of_note(
     first: Mapping[str, str], second: Mapping[str, str], known: frozenset[str]
 ) -> dict[str, Any]:
-    """Those that say something about this answer: not CORS, nor that JSON is JSON."""
+    """Return the headers that describe this answer, without CORS and the content type of JSON."""
     return {
         name: _general(value, second.get(name), known)
         for name, value in first.items()
@@ -105,7 +106,7 @@ def _lost(table: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> list
 
 
 def _sorted(items: Iterable[Any]) -> list[Any]:
-    """In an order that doesn't hang on what is random."""
+    """Return the items in an order that doesn't depend on random values."""
     return sorted(items, key=lambda item: _RANDOM.sub("*", json.dumps(to_json(item), sort_keys=True)))
 
 
@@ -115,7 +116,7 @@ def _reduced(table: str, item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _general(first: Any, second: Any, known: frozenset[str]) -> Any:
-    """Return what takes both values, and as little else as can be told."""
+    """Return the most specific matcher that accepts both values."""
     match first, second:
         case dict(), dict() if first.keys() == second.keys():
             return {name: _general(first[name], second[name], known) for name in sorted(first)}
@@ -153,7 +154,7 @@ def _general_text(first: str, second: str, known: frozenset[str]) -> Any:
 
 
 def _has_new_id(text: str, known: frozenset[str]) -> bool:
-    """Return whether an ID is in `text` that no world has: it hangs on how events are made."""
+    """Return whether `text` has an ID that no world has. Such an ID depends on how events are made."""
     return any(found not in known for found in _WITHIN.findall(text)) or any(
         re.match(SHAPES[name], text) for name in _IDS
     )
@@ -172,7 +173,7 @@ def _ids_open(text: str, known: frozenset[str]) -> str:
 
 
 def _parsed(first: str, second: str, known: frozenset[str]) -> Any:
-    """Return a string that is JSON, if it is: an event's is reduced to what its sender said."""
+    """Return the parsed value of a JSON string; an event is reduced to what its sender wrote."""
     try:
         one, other = json.loads(first), json.loads(second)
     except ValueError:
@@ -186,7 +187,7 @@ def _parsed(first: str, second: str, known: frozenset[str]) -> Any:
 
 
 def _named(text: str, names: Mapping[str, str]) -> str:
-    """`text` with what the worlds have a name for under that name, the longest first."""
+    """Return `text` with values of the worlds replaced by their names, the longest first."""
     for name, value in sorted(names.items(), key=lambda entry: -len(entry[1])):
         if len(value) >= _SHORTEST_NAMED and not value.startswith("@"):
             text = text.replace(value, f"{{{{{name}}}}}")
@@ -194,7 +195,7 @@ def _named(text: str, names: Mapping[str, str]) -> str:
 
 
 def check_expectation(case: Case, outcome: Outcome) -> list[str]:
-    """Return where an outcome isn't what the case says, a line each."""
+    """Return a line for each difference between an outcome and the case's expectation."""
     if outcome.status is None:
         return []
     status, _, errcode = case.expect.partition(" ")

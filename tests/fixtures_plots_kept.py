@@ -136,7 +136,7 @@ def a_preview(scene: Scene) -> None:
 
 
 def sync(scene: Scene, name: str, **options: Any) -> str:
-    """Have a person's first device sync; its next token."""
+    """Let a person's first device sync, and return its next token."""
     from murmuration.sync.engine import SyncRequest, sync
 
     answer = scene.act(sync, SyncRequest(token=scene.token(name), **options))

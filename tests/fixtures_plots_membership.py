@@ -15,7 +15,7 @@ ERIN = f"@erin:{OTHER}"
 
 
 def complete(scene: Scene, template: dict[str, Any], name: str) -> None:
-    """Have other.example complete and sign a template; `name` is that of the PDU, `<name>_id` of its ID."""
+    """Let other.example complete and sign a template. `name` is that of the PDU, `<name>_id` of its ID."""
     from murmuration.protocol.pdus.building import complete_event
     from murmuration.protocol.room_versions import ROOM_VERSIONS
     from tests.rooms.other_servers import key_of
@@ -51,7 +51,7 @@ def erin_before_the_club(scene: Scene) -> None:
 
 
 def invite(scene: Scene, version_id: str, room_id: str, name: str) -> None:
-    """Have Dora invite Alice to a room of her server."""
+    """Let Dora invite Alice to a room of her server."""
     event = {
         "type": "m.room.member",
         "sender": DORA,

@@ -1,9 +1,8 @@
 """Record fixtures from their cases: `python -m tests.fixtures_record [--rewrite] [NAME...]`.
 
-Events are always made anew. What is expected of one is kept while it still holds, or else shown; with
-`--rewrite` it is written down anew. Read what is written: a wrong answer is recorded as readily as a right
-one.
-NAME is a part of a fixture's name, to record only those.
+Events are always made again. An expectation is kept if it still holds, and shown if not. With `--rewrite` it
+is recorded again. Read the recorded files: a wrong answer is recorded just like a right one. NAME is a part
+of a fixture's name, to record only those.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _worlds: dict[tuple[str, ...], World] = {}
 
 
 def world_of(names: Sequence[str]) -> World:
-    """Return the worlds of these names, read once."""
+    """Return the worlds with these names. Each is read once."""
     key = tuple(names)
     if key not in _worlds:
         _worlds[key] = read_worlds(key, WORLDS_FOLDER)
@@ -41,7 +40,7 @@ def play(stage: Stage, case: Case, fixture: Fixture, world: World) -> Outcome:
 
 
 def record(stage: Stage, case: Case, *, rewrite: bool) -> list[str]:
-    """Write the case's files; what stands against it, a line each."""
+    """Write the case's files, and return a line for each difference from the case."""
     world, clock = world_of(case.worlds), clock_of(case, world_of(case.worlds))
     path = ROOT / f"{case.name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +62,7 @@ def record(stage: Stage, case: Case, *, rewrite: bool) -> list[str]:
 
 
 def remove_others(cases: Sequence[Case]) -> None:
-    """Delete the files of cases that are no more."""
+    """Delete the files of cases that don't exist any more."""
     wanted = {f"{case.name}.json" for case in cases}
     for path in list(event_paths(ROOT)):
         if path.relative_to(ROOT).as_posix() not in wanted:

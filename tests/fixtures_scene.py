@@ -20,7 +20,7 @@ PASSWORDS = {"alice": "wonderland", "bob": "builder", "carol": "christmas"}
 
 
 def key_pair(name: str, device_id: str | None = None) -> KeyPair:
-    """Return the key pair that is always the same for a name."""
+    """Return a key pair that is always the same for a name."""
     seed = name.encode().ljust(32, b".")[:32]
     return KeyPair(device_id, Ed25519PrivateKey.from_private_bytes(seed))
 
@@ -54,7 +54,7 @@ class Scene:
         return f"@{name}:{SERVER_NAME}"
 
     def register(self, name: str, device_id: str, display_name: str) -> None:
-        """Make an account with a known password, and log in on one device."""
+        """Create an account with a known password, and log in on one device."""
         from murmuration.accounts.registration import create_account
 
         self.act(create_account, name, PASSWORDS[name])
@@ -64,7 +64,7 @@ class Scene:
         self.devices[name] = device_id
 
     def log_in(self, name: str, device_id: str, display_name: str, **more: Any) -> dict[str, Any]:
-        """Log in on a device; its token's name is such as `alice_tablet_token`."""
+        """Log in on a device. The token's name is such as `alice_tablet_token`."""
         from murmuration.accounts.login import login
 
         body = {
@@ -108,7 +108,7 @@ class Scene:
         self.act(join_room, self.user_id(name), room_id)
 
     def say(self, name: str, room_id: str, text: str, called: str | None = None, **content: Any) -> str:
-        """Send an m.text message; its ID, which is named `called`."""
+        """Send an m.text message, and return its ID, which gets the name `called`."""
         return self.send(
             name, room_id, "m.room.message", {"msgtype": "m.text", "body": text, **content}, called
         )

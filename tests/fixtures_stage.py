@@ -39,9 +39,9 @@ def own_stage() -> Iterator[tuple[Stage, Path]]:
 
 @contextmanager
 def fixed_randomness(seed: str) -> Iterator[None]:
-    """Let `secrets` and `uuid.uuid4` give the same values each time, by `seed`.
+    """Let `secrets` and `uuid.uuid4` return the same values each time, by `seed`.
 
-    They draw apart: how many request IDs the services give out hangs on what is cached.
+    Both use their own sequences, since the number of request IDs that services draw depends on caches.
     """
     source, request_ids = random.Random(seed), random.Random(seed)
 

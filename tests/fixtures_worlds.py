@@ -37,7 +37,7 @@ PLOTS: list[Plot] = []
 
 
 def plot(about: str, *includes: str) -> Callable[[Act], Act]:
-    """Make a function the plot of the world with the function's name."""
+    """Register a function as the plot of the world with the function's name."""
 
     def decorate(act: Act) -> Act:
         PLOTS.append(Plot(act.__name__, about, includes, act))
@@ -47,7 +47,7 @@ def plot(about: str, *includes: str) -> Callable[[Act], Act]:
 
 
 def make(stage: Stage, chosen: Plot, folder: Path) -> str:
-    """Return the text of a world's file; those that it includes are read from `folder`."""
+    """Return the text of a world's file. The worlds that it includes are read from `folder`."""
     before = read_worlds(chosen.includes, folder)
     stage.set(before)
     # Each world has milliseconds of its own: like rooms made by one person at one time would be one room.
@@ -91,13 +91,13 @@ def _ordered(item: Any) -> Any:
 
 
 def _gone(before: Contents, after: Contents) -> dict[str, list[Any]]:
-    """Return the keys, by table, of the items that the world takes away."""
+    """Return the keys, by table, of the items that the world deletes."""
     found = {table: sorted(items.keys() - after.get(table, {}).keys()) for table, items in before.items()}
     return {table: [to_json(list(key)) for key in keys] for table, keys in sorted(found.items()) if keys}
 
 
 def make_all(stage: Stage, folder: Path) -> Iterator[tuple[str, str]]:
-    """(name, text) of every world's file, each written to `folder` before the next needs it."""
+    """Yield (name, text) of every world's file. Each is written to `folder` before the next one needs it."""
     import tests.fixtures_plots_federation
     import tests.fixtures_plots_kept
     import tests.fixtures_plots_membership  # noqa: F401

@@ -1,4 +1,4 @@
-"""The source, as the tests of the house's rules look at it: files, what they import, what they define."""
+"""The source as the tests of the house rules read it: files, their imports, their definitions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STANDARD_LIBRARY = sys.stdlib_module_names
 
 
 def modules(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
-    """(dotted name, file) of each module below `folder`, the package `name`."""
+    """Yield (dotted name, file) of each module below `folder`, the package `name`."""
     for path in sorted(folder.rglob("*.py")):
         parts = [name, *path.relative_to(folder).with_suffix("").parts]
         if parts[-1] == "__init__":

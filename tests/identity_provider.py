@@ -26,7 +26,7 @@ class Provider:
     issuer: str
 
     def setting(self, provider_id: str = "canaille", **more: object) -> dict[str, object]:
-        """Return what a deployment says of it, less the secret."""
+        """Return the provider's entry in a deployment's settings, without the secret."""
         named = {"id": provider_id, "name": provider_id.capitalize(), "issuer": self.issuer}
         return {**named, "client_id": CLIENT_ID, **more}
 
@@ -36,7 +36,7 @@ class Provider:
 
 @contextmanager
 def identity_provider(*redirect_uris: str) -> Iterator[Provider]:
-    """Starts it, and ends it."""
+    """Start the provider, and end it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -68,7 +68,9 @@ def main() -> None:
     find_any = MemoryBackend.do_query
 
     def find_all(self: MemoryBackend, model: Any, *args: Any, **wanted: Any) -> list[Any]:
-        """Canaille's own finds what has any of the values wanted, and so takes one code for another."""
+        """Return entries that have all of the values wanted. Canaille's own function finds those that have
+        any of them.
+        """
         found = find_any(self, model, *args, **wanted)
         each = [{one.id for one in find_any(self, model, **{name: value})} for name, value in wanted.items()]
         return [one for one in found if all(one.id in ids for ids in each)]

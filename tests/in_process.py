@@ -1,9 +1,9 @@
-"""A client that calls the functions directly: HTTP request in, proxy event to the function, answer out.
+"""A client that calls the functions directly, with proxy events made from HTTP requests.
 
 An answer over Lambda's limit fails. A redirect to a stored answer is followed, as HTTP clients do.
 
-Quicker than a server; what API Gateway does to a request on its way is `local_cloud`'s to show. Each answer
-is held to the specification's OpenAPI files where those are at hand (`tests.openapi`).
+It is faster than a server. What API Gateway changes in a request is tested by `local_cloud`'s tests. Each
+answer is checked against the specification's OpenAPI files if those are available (`tests.openapi`).
 """
 
 from __future__ import annotations
@@ -158,5 +158,5 @@ class _Bucket:
 
 
 def segment(text: str) -> str:
-    """`text` as one percent-encoded path segment."""
+    """Return `text` as one percent-encoded path segment."""
     return quote(text, safe="")

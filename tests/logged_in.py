@@ -10,7 +10,7 @@ from tests.in_process import Client
 
 
 def log_in(user_id: UserId, device_id: str = "DEVICE", *, display_name: str | None = None) -> Client:
-    """Return a client of `user_id`, whose account and device come to be if they aren't there."""
+    """Return a client of `user_id`. The account and the device are created if they don't exist."""
     secret = tokens.new_secret()
     device = {
         **accounts.device_key(user_id, DeviceId(device_id)),
@@ -25,7 +25,7 @@ def log_in(user_id: UserId, device_id: str = "DEVICE", *, display_name: str | No
 
 
 def put_membership(user_id: str, room_id: str, membership: str = "join") -> None:
-    """Let `user_id` have a membership in a room, of which nothing else exists."""
+    """Give `user_id` a membership in a room without any other items."""
     dynamodb.execute(
         dynamodb.put(
             "users",

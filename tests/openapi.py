@@ -101,8 +101,8 @@ class Specification:
         return [operation for _, operation in self._operations]
 
     def find(self, method: str, path: str) -> list[Operation]:
-        """Return the operations that serve a request: those with the most literal path, which
-        several may share.
+        """Return the operations that serve a request: those with the most literal path, which several may
+        share.
         """
         path = urlsplit(path).path
         found = [
@@ -113,9 +113,9 @@ class Specification:
         return [operation for rank, operation in found if rank == found[0][0]]
 
     def violations(self, exchange: Exchange) -> list[str]:
-        """Return what is wrong with an exchange, a sentence each; nothing for an endpoint that is not there.
+        """Return a sentence for each violation of an exchange; nothing for an unknown endpoint.
 
-        Of a request that was refused only the answer counts.
+        If the request was refused, only the answer is checked.
         """
         if _is_scheduling(exchange):
             return []
@@ -123,7 +123,7 @@ class Specification:
         return min((self.violations_of(operation, exchange) for operation in operations), key=len, default=[])
 
     def violations_of(self, operation: Operation, exchange: Exchange) -> list[str]:
-        """Return what is wrong with an exchange that is about `operation`."""
+        """Return the violations of an exchange, as one of `operation`."""
         found = [f"{operation.name}'s answer: {problem}" for problem in self._of_answer(operation, exchange)]
         if exchange.status < 300:
             problems = self._of_request(operation, exchange)
@@ -138,7 +138,7 @@ class Specification:
         return None if schema is None else self._expand(location, schema, 8)
 
     def _expand(self, location: str, schema: Any, depth: int) -> Any:
-        """`schema`, which stands in the file of `location`, with references replaced to a certain depth."""
+        """Return `schema`, from the file of `location`, with references replaced to a certain depth."""
         if isinstance(schema, list):
             return [self._expand(location, element, depth) for element in schema]
         if not isinstance(schema, dict) or not depth:
@@ -196,7 +196,7 @@ class Specification:
         return urljoin(location, described["$ref"]), resolved.contents
 
     def _schema(self, location: str, described: Mapping[str, Any], exchange: Exchange) -> str | None:
-        """Return where the schema of an answer's JSON stands; None for an answer that isn't JSON."""
+        """Return the place of the schema of an answer's JSON; None for an answer that isn't JSON."""
         definitions = self._folder / "data/api/client-server/definitions"
         if exchange.status == 401:
             # Each endpoint with interactive authentication also refuses bad access tokens.
@@ -241,14 +241,14 @@ def _checker() -> FormatChecker:
 
 
 def _is_scheduling(exchange: Exchange) -> bool:
-    """Return whether an event was scheduled to be sent later, of which the specification has nothing yet."""
+    """Return whether an event was scheduled for later, which the specification doesn't have yet."""
     wanted = {name.rpartition(".")[2] for name, _ in parse_qsl(urlsplit(exchange.path).query)}
     return "delay" in wanted and exchange.status == 200
 
 
 def _of_members(body: bytes) -> bytes:
-    """Return the answer of /joined_members without what isn't set: the schema has no null, but
-    clients know it.
+    """Return the answer of /joined_members without unset fields. The schema has no null, which clients
+    accept.
     """
     answer = json.loads(body)
     for user_id, profile in answer.get("joined", {}).items():
@@ -257,9 +257,9 @@ def _of_members(body: bytes) -> bytes:
 
 
 def _of_rooms(operation: Operation, body: bytes) -> bytes:
-    """Return the answer of /events without what isn't of a room's history.
+    """Return the answer of /events without events that aren't in a room's history.
 
-    The schema has no word for presence, typing and receipts, which have always come by it.
+    The schema has no presence, typing and receipts, which have always been in this answer.
     """
     if operation.name == "getJoinedMembersByRoom":
         return _of_members(body)
@@ -271,9 +271,7 @@ def _of_rooms(operation: Operation, body: bytes) -> bytes:
 
 
 def _pattern(parts: list[str]) -> re.Pattern[str]:
-    """Return a pattern for a raw path. r0 is what v3 was called before; an empty state key may be
-    left out.
-    """
+    """Return a pattern for a raw path. r0 is the old name of v3. An empty state key may be left out."""
     patterns = []
     for part in parts[1:]:
         if part == "v3":
@@ -306,7 +304,7 @@ def specification() -> Specification | None:
 
 
 def required() -> Specification:
-    """Return the specification, for a test that is about it: skips the test without one."""
+    """Return the specification. Skip the test if there is none."""
     found = specification()
     if found is None:
         pytest.skip(f"{VARIABLE} names no folder with the specification's data/")
@@ -314,9 +312,9 @@ def required() -> Specification:
 
 
 def check(exchange: Exchange, *, request: bool = True) -> None:
-    """Raise AssertionError where an exchange violates the specification, if that is at hand.
+    """Raise AssertionError if an exchange violates the specification, if that is available.
 
-    `request=False` is for tests that try what a server may leniently accept.
+    `request=False` is for tests of requests that a server may accept although they violate it.
     """
     found = specification()
     if found is None:

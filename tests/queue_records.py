@@ -12,7 +12,7 @@ from local_cloud.names import REGION, queue_arn
 
 
 def queue_record(message: Message, queue: str) -> dict[str, Any]:
-    """Return a message as Lambda hands it to a function."""
+    """Return a message in the form in which Lambda passes it to a function."""
     return {
         "messageId": message.id,
         "receiptHandle": message.receipt,

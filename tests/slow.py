@@ -35,7 +35,7 @@ def is_slow(node_id: str, slow: frozenset[str]) -> bool:
 
 
 def _times(report: Path) -> Iterator[tuple[str, str, float]]:
-    """(path, path::class::function, seconds) of each test of a run."""
+    """Yield (path, path::class::function, seconds) of each test of a run."""
     for case in ElementTree.parse(report).iter("testcase"):
         parts = case.get("classname", "").split(".")
         lengths = range(len(parts), 0, -1)

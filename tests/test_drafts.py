@@ -14,7 +14,7 @@ PAGE = (REPOSITORY / "docs/drafts.md").read_text()
 
 
 def rows() -> dict[tuple[str, str], tuple[str, tuple[str, ...]]]:
-    """Function and tests by route."""
+    """Return the function and the tests by route."""
     return {
         (method, path): (function, tuple(re.findall(r"`([^`]+)`", tests)))
         for method, path, function, tests in ROW.findall(PAGE)

@@ -88,7 +88,7 @@ def test_the_world_is_as_before_after_each_replay(stage: Stage) -> None:
 
 
 def test_every_case_is_recorded() -> None:
-    """The events are what the gateway makes of the cases, byte for byte."""
+    """The events are those that the gateway makes from the cases, byte for byte."""
     wanted = {case.name: case for case in all_cases()}
     assert {fixture.name for fixture in fixtures()} == wanted.keys(), f"run {RECORD}"
     for fixture in fixtures():
@@ -104,7 +104,9 @@ def test_every_event_has_its_expectation() -> None:
 
 
 def test_worlds_are_made_by_the_domain(stage: Stage, tmp_path: Path) -> None:
-    """Made anew, each world is the same bytes; where it isn't, its fixtures start from what can't be."""
+    """Made again, each world has the same bytes. Otherwise its fixtures would start from an
+    impossible state.
+    """
     made = dict(make_all(stage, tmp_path))
     assert made.keys() == {path.stem for path in WORLDS_FOLDER.glob("*.json")} == {p.name for p in PLOTS}
     changed = [name for name, text in made.items() if (WORLDS_FOLDER / f"{name}.json").read_text() != text]

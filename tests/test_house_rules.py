@@ -228,7 +228,7 @@ def test_what_is_deployed_imports_nothing_of_what_is_not() -> None:
 
 
 def domain_imports() -> dict[str, dict[str, list[str]]]:
-    """For each domain the domains that it imports, each with the imports that say so.
+    """Return, for each domain, the domains that it imports, each with the imports that cause this.
 
     A domain is what lies directly below `murmuration`, a package or a module. Imports inside functions and
     those for types count.
@@ -244,9 +244,7 @@ def domain_imports() -> dict[str, dict[str, list[str]]]:
 
 
 def circles(graph: dict[str, dict[str, list[str]]]) -> list[list[str]]:
-    """Return the imports that lie on a circle, domain by domain: each is between two that reach
-    each other.
-    """
+    """Return the imports that are part of a circle, domain by domain."""
 
     @cache
     def reached(domain: str) -> frozenset[str]:
@@ -337,7 +335,7 @@ for name in sys.argv[3:]:
 
 
 def test_importing_has_no_effect() -> None:
-    """Neither a variable of ours is read nor a client made, a thread started, the network used."""
+    """It reads no variable of ours, makes no client, starts no thread, and doesn't use the network."""
     names = [name for name, _ in modules(PACKAGE, "murmuration")] + list(module_names(FUNCTIONS))
     paths = [str(PACKAGE.parent), str(REPOSITORY)]
     done = subprocess.run(
@@ -369,7 +367,9 @@ def is_for_types(node: ast.stmt) -> bool:
 
 
 def test_a_file_is_one_endpoint() -> None:
-    """A docstring that says where it's specified, perhaps models, and the handler; the rest is elsewhere."""
+    """It has a docstring with a link to the specification, perhaps models, and the handler. The rest is
+    elsewhere.
+    """
     wrong = []
     for name, path in modules(FUNCTIONS, "functions"):
         body = tree(path).body
@@ -549,7 +549,9 @@ NAMED_MODULE = re.compile(
 
 
 def test_files_and_modules_that_texts_name_exist() -> None:
-    """A text names a file by the end of its path, and what a module defines by the module's name in front."""
+    """A text names a file by the end of its path, and an object of a module with the module's name in
+    front.
+    """
     files = {f"/{path.relative_to(REPOSITORY)}" for path in _tracked()}
     known = dict(modules(PACKAGE, "murmuration"))
     packages = {name.rpartition(".")[0] for name in known}

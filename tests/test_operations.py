@@ -32,7 +32,7 @@ NOT_SERVED = {
 
 
 def operations() -> set[tuple[str, str, str]]:
-    """(name, method, path) of each operation in the list."""
+    """Return (name, method, path) of each operation in the list."""
     found = set()
     for line in LIST.read_text().splitlines():
         name, method, path = line.split()

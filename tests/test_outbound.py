@@ -76,7 +76,7 @@ def test_an_endless_answer(url: str) -> None:
     ],
 )  # fmt: skip
 def test_addresses_that_are_refused(monkeypatch: pytest.MonkeyPatch, address: str, private: bool) -> None:
-    """Whatever the name is, the address counts, and it's asked for once."""
+    """The address decides, whatever the name is, and the name is resolved once."""
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("connects"))

@@ -289,7 +289,7 @@ def take_along(taking: Taking, *more: dynamodb.Write) -> None:
 
 
 def read(key: str) -> Taking:
-    """Return a taking that knows how the bucket stands."""
+    """Return a taking that knows the bucket's level."""
     taking = Taking(KIND, key)
     assert taking.read is not None
     fetch(taking.read)

@@ -54,8 +54,9 @@ class Scene:
         return path(self.room_id, *rest)
 
     def picture(self) -> str:
-        """Return what each is told from now on, and Bob beginning anew: with names for IDs, and
-        without times.
+        """Return everything that each user is told from now on, and that Bob gets by a first sync.
+
+        IDs are replaced by names, and times are left out.
         """
         seen = [ok(each.get(f"{V3}/sync", since=self.since[each.user_id])) for each in self.everybody]
         seen.append(ok(self.bob.get(f"{V3}/sync", filter='{"room": {"include_leave": true}}')))

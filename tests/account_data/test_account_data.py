@@ -20,7 +20,7 @@ def base(client):
 
 
 def paths(client, data_type="org.example.config"):
-    """The same endpoint of the account and of a room."""
+    """Return the paths of the same endpoint for the account and for a room."""
     return [
         f"{base(client)}/account_data/{data_type}",
         f"{base(client)}/rooms/{segment(ROOM)}/account_data/{data_type}",

@@ -52,7 +52,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def configure(deployment: None) -> Iterator[Callable[..., None]]:
-    """Changes settings for the test: `configure(REGISTRATION="closed")`."""
+    """Change settings for the test: `configure(REGISTRATION="closed")`."""
     from murmuration.settings import settings
 
     with pytest.MonkeyPatch.context() as patch:
@@ -68,7 +68,7 @@ def configure(deployment: None) -> Iterator[Callable[..., None]]:
 
 @pytest.fixture
 def limits_on(configure: Callable[..., None]) -> Iterator[None]:
-    """Limits rates, as a deployment does."""
+    """Limit rates, as a deployment does."""
     from murmuration.identity import rate_limits
 
     configure(RATE_LIMITS="on")
@@ -79,7 +79,7 @@ def limits_on(configure: Callable[..., None]) -> Iterator[None]:
 
 @pytest.fixture
 def address(fresh_name: Callable[..., str]) -> Callable[[], str]:
-    """Makes addresses, each of a network that no other test uses."""
+    """Return a maker of IP addresses, each of a network that no other test uses."""
     from hashlib import sha256
 
     def make() -> str:
@@ -105,7 +105,9 @@ def offer(
     monkeypatch: pytest.MonkeyPatch,
     fresh_name: Callable[..., str],
 ) -> Callable[..., str]:
-    """Offers the provider, by an ID of the test's own so that its users are new here; returns that.
+    """Return a function that adds the provider to the settings, and returns its ID.
+
+    The ID is used by no other test, so that the provider's users are new here.
 
     `more` goes into what settings say of it, `others` are further providers, `settings` further settings.
     """
@@ -128,13 +130,13 @@ def offer(
 
 @pytest.fixture
 def fresh_name(fresh_user_id: Callable[..., str]) -> Callable[..., str]:
-    """Makes localparts that no other test uses."""
+    """Return a maker of localparts that no other test uses."""
     return lambda name="user": fresh_user_id(name)[1:].partition(":")[0]
 
 
 @pytest.fixture
 def register(fresh_name: Callable[..., str]) -> Callable[..., Client]:
-    """Registers a user and gives their client."""
+    """Return a function that registers a user and returns their client."""
 
     def make(name: str | None = None, **fields: Any) -> Client:
         answer = Client().post(
@@ -154,7 +156,7 @@ def register(fresh_name: Callable[..., str]) -> Callable[..., Client]:
 
 @pytest.fixture
 def log_in() -> Callable[..., Client]:
-    """Logs a user in on another device and gives that client."""
+    """Return a function that logs a user in on another device and returns that client."""
 
     def make(user: Client, **fields: Any) -> Client:
         answer = Client().post(

@@ -26,7 +26,7 @@ def errcode(answer):
 
 
 def put_device_data(user_id, device_id):
-    """Items that hang on a device: keys of each kind, a message, the counts of its keys."""
+    """Write the items that belong to a device: keys of each kind, a message, the counts of its keys."""
     stream = {"stream_id": f"device:{user_id}/{device_id}"}
     items = [
         ("keys", {"user_id": user_id, "sk": f"device#{device_id}", "key": "{}"}),
@@ -47,7 +47,7 @@ def present(keys):
 
 @pytest.fixture
 def changes(monkeypatch):
-    """The users of whom a change of devices was recorded."""
+    """Return the list of users for whom a change of devices was recorded."""
     recorded = []
     original = device_lists.record_change
 

@@ -123,7 +123,7 @@ def test_a_wrong_access_token_is_not_taken_for_none(register):
 
 @pytest.fixture
 def departures(monkeypatch):
-    """The users who left all their rooms."""
+    """Return the list of users who left all their rooms."""
     left = []
     original = membership.leave_all_rooms
 

@@ -34,7 +34,7 @@ def errcode(answer):
 
 @pytest.fixture
 def pair(register, log_in):
-    """A user's device with tokens to refresh: (user, access token, refresh token)."""
+    """Return a user's device with tokens to refresh: (user, access token, refresh token)."""
     user = register()
     answer = (
         Client()

@@ -73,7 +73,7 @@ class Run:
 
 
 def _send(user: Raw, method: str, uri: str, body: bytes = b"") -> Answer:
-    """Send a request on a connection of its own: the server was started anew since the stage was set."""
+    """Send a request on a connection of its own, since the server was restarted after the stage was set."""
     connection = user.again()
     try:
         return connection.request(method, uri, body)
@@ -124,7 +124,7 @@ def initial_sync(cloud: LocalCloud) -> Request:
 
 
 def _room_of_listeners(cloud: LocalCloud, name: str) -> tuple[Raw, str]:
-    """Somebody, and a room with others who wait for its news."""
+    """Return a user and the ID of a room in which others wait for news."""
     alice = register(cloud, name)
     room_id = alice.create_room(preset="public_chat")
     for number in range(MEMBERS):

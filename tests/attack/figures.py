@@ -9,7 +9,7 @@ SIZES, GUESSES, FUNCTIONS, COSTS = "A", "B", "C", "D"
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured number, and the most that it may be; `section` is a kind of attack."""
+    """A measured number, and its upper bound. `section` is a kind of attack."""
 
     section: str
     name: str

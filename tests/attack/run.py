@@ -1,4 +1,4 @@
-"""Plays the attacks, in a bounded time, and tells each figure as it is found."""
+"""Play the attacks in a bounded time, and report each figure as it is found."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.e2e.conftest import ENVIRONMENT
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Which kinds of attacks to play, and how much of each."""
+    """The kinds of attacks to play, and the amount of each."""
 
     sections: str = "ABCD"
     events: int = 115
@@ -26,7 +26,7 @@ class Plan:
 
 
 def attack(plan: Plan, folder: Path, tell: Callable[[Figure], None]) -> list[Figure]:
-    """Play the attacks of a plan; what they found."""
+    """Play the attacks of a plan, and return what they found."""
     figures = []
     for figure in _figures(plan, folder):
         tell(figure)

@@ -25,9 +25,10 @@ HELD_S = 7.5
 
 
 def attack_answers(cloud: LocalCloud, *, events: int) -> list[Figure]:
-    """Return a room with large state, for whoever syncs or reads it.
+    """Measure the answers about a room with large state to users who sync or read it.
 
-    It is made while nothing is limited: a patient attacker gets around limits. Then limits are on.
+    The room is made while nothing is limited, since a patient attacker can get around limits. Then limits are
+    on.
     """
     alice, bob = register(cloud, "largealice"), register(cloud, "largebob")
     room_id = alice.create_room(preset="public_chat")
@@ -59,7 +60,7 @@ def attack_answers(cloud: LocalCloud, *, events: int) -> list[Figure]:
 
 
 def attack_passwords(cloud: LocalCloud, *, guesses: int) -> list[Figure]:
-    """Guesses at one password, all at once, from one address; the last of them is right."""
+    """Try many passwords of one user at once, from one address. The last one is right."""
     register(cloud, "guessed")
 
     def guess(number: int) -> bool:
@@ -76,7 +77,7 @@ def attack_passwords(cloud: LocalCloud, *, guesses: int) -> list[Figure]:
 
 
 def attack_functions(cloud: LocalCloud, *, requests: int) -> list[Figure]:
-    """Requests that wait: with one token, and with none."""
+    """Send requests that wait: with one token, and without a token."""
     alice = register(cloud, "waiting")
     since = alice.json("GET", f"{V3}/sync")["next_batch"]
     content = alice.json("POST", "/_matrix/media/v1/create")["content_uri"]

@@ -17,6 +17,6 @@ COUNTS = pytest.StashKey[list[tuple[Budget, Spent]]]()
 
 @pytest.fixture
 def report(request: pytest.FixtureRequest) -> Callable[[Budget, Spent], None]:
-    """Notes what an operation spent, for the table that `python -m tests.budgets` prints."""
+    """Record what an operation spent, for the table that `python -m tests.budgets` prints."""
     counts = request.config.stash.setdefault(COUNTS, [])
     return lambda budget, spent: counts.append((budget, spent))

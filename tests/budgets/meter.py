@@ -1,9 +1,9 @@
-"""Counts what a piece of work asks of DynamoDB: serial round trips and capacity units.
+"""Count the requests of a piece of work to DynamoDB: serial round trips and capacity units.
 
-ReturnConsumedCapacity has DynamoDB tell the price of each request. Requests that overlap in time count as one
-round trip: each is held for a moment, as the real service's distance would, so that those made at once do
-overlap. Where dynoxide reports less than AWS documents, the difference is added: for GetItem with a
-projection, and for the indexes of what a transaction writes.
+ReturnConsumedCapacity makes DynamoDB return the price of each request. Requests that overlap in time count as
+one round trip. Each request is delayed for a moment, as the real service's distance would do, so that
+parallel requests do overlap. Where dynoxide reports less than AWS documents, the difference is added: for
+GetItem with a projection, and for the indexes of what a transaction writes.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
 """
 
@@ -58,7 +58,7 @@ class Spent:
 
 
 def serial(requests: Iterable[Request]) -> int:
-    """Return how many of the requests went out one after the other: the most of which no two overlap."""
+    """Return the number of serial round trips: the size of the largest set of requests that don't overlap."""
     count, last = 0, float("-inf")
     for request in sorted(requests, key=lambda request: request.end):
         if request.start >= last:

@@ -38,7 +38,8 @@ MakeClient = Callable[..., Client]
 class Budget:
     """An operation and its bounds: serial round trips, read and write capacity units.
 
-    `measure` makes the stage with a function that makes clients, and tells what the operation spent there.
+    `measure` gets a function that makes clients. It sets the stage, carries the operation out, and returns
+    its costs.
     """
 
     name: str
@@ -48,7 +49,7 @@ class Budget:
     measure: Callable[[MakeClient], Spent]
 
     def excess(self, spent: Spent) -> list[str]:
-        """Return where the bounds are exceeded."""
+        """Return a sentence for each bound that is exceeded."""
         bounds = {
             "round trips": (spent.round_trips, self.round_trips),
             "read units": (spent.read_units, self.read_units),
@@ -62,7 +63,7 @@ class Budget:
 
 
 def counted(client: Client, method: str, path: str, body: Any = None, **query: Any) -> Spent:
-    """Return what one request spends."""
+    """Return the costs of one request."""
     with Meter() as meter:
         answer = client.request(method, path, body, **query)
     assert answer.status == 200, answer.body
@@ -70,7 +71,7 @@ def counted(client: Client, method: str, path: str, body: Any = None, **query: A
 
 
 def forget() -> None:
-    """Empty what a warm process remembers of rooms, filters and the like, as in a process just started."""
+    """Empty the process's caches of rooms, filters and the like, as in a new process."""
     for found in gc.get_objects():
         if type(found) is LruCache:  # isinstance would ask what dead references stand for
             found.clear()
@@ -83,7 +84,9 @@ def ok(client: Client, method: str, path: str, body: Any = None, **query: Any) -
 
 
 def people(make_client: MakeClient, *names: str) -> list[Client]:
-    """Clients who were seen a moment ago: one write in ten minutes notes when a device was seen."""
+    """Return clients that were seen a moment ago, since a device's last use is written only every ten
+    minutes.
+    """
     clients = [make_client(name) for name in names]
     for client in clients:
         ok(client, "GET", f"{V3}/account/whoami")
@@ -91,7 +94,7 @@ def people(make_client: MakeClient, *names: str) -> list[Client]:
 
 
 def create(client: Client, **body: Any) -> str:
-    """Return a new room; its ID as a path has it."""
+    """Create a room, and return its ID as a path has it."""
     return segment(ok(client, "POST", f"{V3}/createRoom", body)["room_id"])
 
 
@@ -116,7 +119,7 @@ def send_cold(make_client: MakeClient) -> Spent:
 
 
 def sync_nothing_new(make_client: MakeClient) -> Spent:
-    """For a client that was last answered a while ago."""
+    """Measure a sync of a client whose last answer is a while ago, without news."""
     with mock.patch.object(sync_tokens, "FRESH_S", -1):
         return sync_just_answered(make_client)
 
@@ -139,20 +142,22 @@ def sync_initially(make_client: MakeClient) -> Spent:
 
 
 def sync_one_room_moved(make_client: MakeClient) -> Spent:
-    """For a client that did not wait when the message came, and was last answered a while ago."""
+    """Measure a sync of a client whose last answer is a while ago and that didn't wait when a message
+    came.
+    """
     alice, since = one_room_moved(make_client)
     with mock.patch.object(sync_tokens, "FRESH_S", -1):
         return counted(alice, "GET", f"{V3}/sync", since=since, timeout=30_000)
 
 
 def sync_when_called(make_client: MakeClient) -> Spent:
-    """For a client that waited without a function, and was told to come and look."""
+    """Measure the sync of a client that waited without a function and was called."""
     alice, since = one_room_moved(make_client)
     return counted(alice, "GET", f"{V3}/sync", since=f"{CALLED}{since.removeprefix('s_')}", timeout=30_000)
 
 
 def one_room_moved(make_client: MakeClient) -> tuple[Client, str]:
-    """Somebody in fifty rooms, and their stream token from before the message in one of them."""
+    """Return a client in fifty rooms, and its sync token from before a message in one of them."""
     alice, bob = people(make_client, "alice", "bob")
     rooms = [create(alice, preset="public_chat", name=f"Room {number}") for number in range(ROOMS)]
     ok(bob, "POST", f"{V3}/rooms/{rooms[0]}/join", {})
@@ -163,8 +168,8 @@ def one_room_moved(make_client: MakeClient) -> tuple[Client, str]:
 
 
 def wake(make_client: MakeClient) -> Spent:
-    """Return all that a message costs a parked client: the request that it is called for brings
-    news and a mark.
+    """Measure the whole costs of a message for a parked client: one request, which returns news and a
+    mark.
     """
     alice, since = rung(make_client)
     forget()
@@ -172,20 +177,22 @@ def wake(make_client: MakeClient) -> Spent:
 
 
 def wake_warm(make_client: MakeClient) -> Spent:
-    """Return the same by a process that knows the state of the room."""
+    """Measure the same in a process that has the room's state in memory."""
     alice, since = rung(make_client)
     return of_wake(alice, since)
 
 
 def wake_for_everything(make_client: MakeClient) -> Spent:
-    """Return the same where more than a room's news rang: its client has to look at all that there is."""
+    """Measure the same if the ring was for more than a room's news, so that the client has to look at
+    everything.
+    """
     alice, since = rung(make_client, more=True)
     forget()
     return of_wake(alice, since)
 
 
 def wake_now_and_then(make_client: MakeClient) -> Spent:
-    """Return the same where it is time again to look at what rings nobody."""
+    """Measure the same if it is time to look at changes that don't ring."""
     alice, since = rung(make_client)
     forget()
     with mock.patch.object(narrow_look, "EVERYTHING_S", 0):
@@ -193,7 +200,7 @@ def wake_now_and_then(make_client: MakeClient) -> Spent:
 
 
 def rung(make_client: MakeClient, *, more: bool = False) -> tuple[Client, str]:
-    """One who is in many rooms, was parked and was called, and the call."""
+    """Return a client in many rooms that was parked and called, and its call."""
     alice, bob = people(make_client, "alice", "bob")
     rooms = [create(alice, preset="public_chat", name=f"Room {number}") for number in range(WAKE_ROOMS)]
     ok(bob, "POST", f"{V3}/rooms/{rooms[0]}/join", {})
@@ -210,14 +217,14 @@ def rung(make_client: MakeClient, *, more: bool = False) -> tuple[Client, str]:
 
 
 def newest_entries(room_id: RoomId) -> list[Any]:
-    """Return what the Streams worker gets of a room's newest event."""
+    """Return the stream records that the Streams worker gets for a room's newest event."""
     head = room_items.read_head(room_id)
     assert head is not None
     return [dynamodb.get("room-log", {"room_id": room_id, "ordinal": head.ordinal})]
 
 
 def of_wake(client: Client, since: str) -> Spent:
-    """Return what the request of a client spends that was called."""
+    """Return the costs of the request of a client that was called."""
     with Meter() as meter:
         answer = client.request("GET", f"{V3}/sync", since=since, timeout=30_000)
     assert answer.json["rooms"]["join"], "there is news"
@@ -267,7 +274,7 @@ def sliding_one_room_moved(make_client: MakeClient) -> Spent:
 
 
 def sliding_wake(make_client: MakeClient) -> Spent:
-    """Return all that a message costs a parked app's list of rooms: one request, which brings news
+    """Measure the whole costs of a message for a parked app's list of rooms: one request, which returns news
     and a mark.
     """
     alice, bob = people(make_client, "alice", "bob")
@@ -282,7 +289,7 @@ def sliding_wake(make_client: MakeClient) -> Spent:
 
 
 def sliding_wake_for_nothing(make_client: MakeClient) -> Spent:
-    """Return what the same message costs its connection for encryption."""
+    """Measure the costs of the same message for the app's connection for encryption."""
     alice, bob = people(make_client, "alice", "bob")
     rooms = [create(alice, preset="public_chat", name=f"Room {number}") for number in range(SLIDING_ROOMS)]
     ok(bob, "POST", f"{V3}/rooms/{rooms[0]}/join", {})
@@ -305,7 +312,7 @@ def _waits_again(client: Client, body: Any, pos: str, *, has_rooms: bool) -> Spe
 
 
 def sliding_renewal(make_client: MakeClient) -> Spent:
-    """Return what it costs to be parked anew after a mark has ended."""
+    """Measure the costs of parking again after a mark has ended."""
     (alice,) = people(make_client, "alice")
     for number in range(SLIDING_ROOMS):
         create(alice, name=f"Room {number}")
@@ -370,7 +377,7 @@ def come_online(make_client: MakeClient) -> Spent:
 
 
 def tell_of_presence(make_client: MakeClient) -> Spent:
-    """Return what the Streams worker does when somebody comes whom others in ten rooms are waiting to see."""
+    """Measure the Streams worker when a user comes online who shares ten rooms with waiting users."""
     alice, bob = people(make_client, "alice", "bob")
     for number in range(PRESENCE_ROOMS):
         room = create(alice, preset="public_chat", name=f"Room {number}")

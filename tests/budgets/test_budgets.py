@@ -25,14 +25,14 @@ pytestmark = pytest.mark.usefixtures("sqs", "parked", "delays")
 
 @pytest.fixture
 def delays(sqs: Sqs) -> None:
-    """The queue of delayed events."""
+    """Return the queue of delayed events."""
     make = sqs.operations()["CreateQueue"]
     make({"QueueName": settings().queue(QUEUE)})
 
 
 @pytest.fixture(autouse=True)
 def _limits_on(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Rates are limited, as they are where it is deployed, but hold up no stage.
+    """Turn on rate limits, as in a deployment, but so that they don't refuse any stage's requests.
 
     The write that moves a quantum of a budget comes once in many requests; `tests/identity` counts it.
     """

@@ -1,4 +1,4 @@
-"""What a message leaves behind for good: the bill of a server that is used for years."""
+"""A message leaves a bounded number of bytes behind for good, which decides the bill of an old server."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def size(value: Any) -> int:
 def test_what_a_message_stores(
     event_type: str, content: dict[str, Any], most: int, make_client: Callable[..., Client]
 ) -> None:
-    """In tables whose items don't expire: the log's entry, and what finds it."""
+    """Counts the tables whose items don't expire: the log's entry, and the items that point to it."""
     alice, bob = people(make_client, "alice", "bob")
     room = create(alice, preset="public_chat", name="Budgets")
     ok(bob, "POST", f"{V3}/rooms/{room}/join", {})

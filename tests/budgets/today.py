@@ -69,7 +69,7 @@ def list_notifications(make_client: MakeClient) -> Spent:
 
 
 def evaluate_rules(make_client: MakeClient) -> Spent:
-    """Return what push adds to the Streams worker for a message, where one member has a pusher."""
+    """Measure what push adds to the Streams worker's costs of a message if one member has a pusher."""
     alice, bob, room = pair(make_client)
     ok(alice, "POST", f"{V3}/pushers/set", pusher())
     items = newest(bob, RoomId(room))
@@ -81,7 +81,7 @@ def evaluate_rules(make_client: MakeClient) -> Spent:
 
 
 def call_gateway(make_client: MakeClient) -> Spent:
-    """Return what the worker spends that calls a gateway which answers."""
+    """Measure the worker's costs of a call to a gateway that answers."""
     alice, bob, room = pair(make_client)
     ok(alice, "POST", f"{V3}/pushers/set", pusher())
     items = newest(bob, RoomId(room))
@@ -105,7 +105,7 @@ def pair(make_client: MakeClient) -> tuple[Client, Client, str]:
 
 
 def newest(sender: Client, room: RoomId) -> list[dict[str, object]]:
-    """Return the stream record of a message that is sent now."""
+    """Send a message, and return its stream record."""
     event_id = ok(sender, "PUT", send_path(room), MESSAGE)["event_id"]
     place = event_places.locate([event_id], room)[event_id]
     item = dynamodb.get("room-log", {"room_id": place["room_id"], "ordinal": place["ordinal"]})
@@ -117,7 +117,7 @@ def newest(sender: Client, room: RoomId) -> list[dict[str, object]]:
 
 
 def search_messages(make_client: MakeClient) -> Spent:
-    """One room of 25 messages, all of which fit."""
+    """Measure a search in one room of 25 messages, all of which fit into the answer."""
     (alice,) = people(make_client, "alice")
     room = create(alice)
     for _ in range(25):
@@ -128,7 +128,7 @@ def search_messages(make_client: MakeClient) -> Spent:
 
 
 def search_users(make_client: MakeClient) -> Spent:
-    """For one of twenty users with a word in common."""
+    """Measure a search for one of twenty users whose names share a word."""
     word = f"budgeteer{next(_numbers)}x"
     some = people(make_client, *(f"teadrinker{number}" for number in range(20)))
     for client in some:
@@ -168,7 +168,7 @@ def list_delayed(make_client: MakeClient) -> Spent:
 
 
 def send_delayed(make_client: MakeClient) -> Spent:
-    """Return what the worker does when the time has come."""
+    """Measure the worker's costs when a delayed event is due."""
     alice, room = in_a_room(make_client)
     delay_id = ok(alice, "PUT", send_path(room), LEAVE, **{"org.matrix.msc4140.delay": 1})["delay_id"]
     message = {"delay_id": delay_id, "user_id": alice.user_id, "device_id": alice.device_id}

@@ -13,7 +13,7 @@ __all__ = ["clock", "configure", "fresh_name", "offer", "provider", "register"]
 
 @pytest.fixture
 def limited(configure: Callable[..., None]) -> None:
-    """Rates are limited, and nobody has taken anything from the buckets of the tests' address."""
+    """Turn on rate limits, with full buckets for the tests' address."""
     from murmuration.aws import dynamodb
     from murmuration.identity import rate_limits
     from murmuration.storage import buckets

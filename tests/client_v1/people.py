@@ -20,7 +20,7 @@ def create(client: Client, **body: Any) -> str:
 
 
 def post(client: Client, room_id: str, text: str) -> str:
-    """Send a text without a transaction ID; its event ID."""
+    """Send a text without a transaction ID, and return its event ID."""
     body = {"msgtype": "m.text", "body": text}
     return str(ok(client.post(room(room_id, "send", "m.room.message"), body))["event_id"])
 

@@ -156,7 +156,7 @@ def test_the_redirect_uri_answers_with_credentials(offer: Offer) -> None:
 
 
 def test_a_session_that_waits_is_no_login(offer: Offer) -> None:
-    """Who began it can neither finish it without the user, nor learn of the user's credentials."""
+    """Whoever began the session can neither finish it without the user, nor learn the user's credentials."""
     offer()
     begun = post(LOGIN, OAUTH2).json
     assert come_back(begun["uri"]).status == 200

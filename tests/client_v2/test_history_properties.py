@@ -26,7 +26,7 @@ def content_of(kind: str, parent: str | None) -> dict[str, Any]:
 
 
 def play(client: Client, room_id: str, story: list[tuple[str, int]]) -> list[tuple[str, str, str | None]]:
-    """Return what was sent: (event ID, kind, parent)."""
+    """Carry out random actions, and return what was sent: (event ID, kind, parent)."""
     sent: list[tuple[str, str, str | None]] = []
     for number, (kind, pick) in enumerate(story):
         if kind == "state":

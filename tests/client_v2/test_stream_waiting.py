@@ -41,7 +41,7 @@ LONG = 20_000
 
 
 def tell(room_id: RoomId) -> None:
-    """What the Streams worker does after an event of the room."""
+    """Do what the Streams worker does after an event of the room."""
     head = room_items.read_head(room_id)
     assert head is not None
     wakes.wake_for_log_entries([{"room_id": room_id, "state_root": head.state_root}])
@@ -136,7 +136,7 @@ def test_what_an_answer_gives_does_not_end_the_wait(
 
 
 def test_a_room_that_waits_for_its_answer_comes_without_a_ring(bob: Client, sqs: Sqs) -> None:
-    """The answer with the room was lost: nobody rings when its time is over."""
+    """The answer with the room was lost, and nobody rings when its time is over."""
     stream = Streaming(bob)
     kept = streaming.parse(UserId(bob.user_id), stream.token).streaming
     streamings.note_entering(kept, now_ms() + 1500)

@@ -191,7 +191,7 @@ class StreamsMachine(RuleBasedStateMachine):
 
     @rule(person=st.sampled_from(PEOPLE))
     def ask_twice(self, person: str) -> None:
-        """An answer gets lost."""
+        """Repeat a request whose answer got lost."""
         screen = self.screens[person]
         before = screen.streaming.token
         lost = screen.streaming.go_on()
@@ -202,7 +202,7 @@ class StreamsMachine(RuleBasedStateMachine):
 
     @rule(person=st.sampled_from(PEOPLE), number=st.sampled_from(ROOMS))
     def scroll(self, person: str, number: int) -> None:
-        """The whole history has what the stream left out."""
+        """Check that the whole history has everything that the stream left out."""
         log, screen = self.logs[number], self.screens[person]
         if not log.visible(person):
             return
@@ -216,7 +216,9 @@ class StreamsMachine(RuleBasedStateMachine):
         assert screen.shown[log.room_id] == set(log.visible(person))
 
     def _settled(self, person: str) -> None:
-        """After reading, a client has all that it may see but superseded state, and the state."""
+        """Check that a client has, after reading, all events that it may see except superseded state, and the
+        state.
+        """
         screen = self.screens[person]
         for log in self.logs:
             visible = set(log.visible(person))

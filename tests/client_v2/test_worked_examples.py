@@ -158,7 +158,9 @@ def test_1_syweb_recreation(world: World) -> None:
 
 
 def test_1_with_the_token_as_it_was_made(world: World) -> None:
-    """The draft's client goes on with the token that it stored at first: it is from there on."""
+    """The client of the draft continues with the token that it stored first, which stands for its newest
+    position.
+    """
     device = world.login()
     token = device.post_streaming(users=["*"], rooms=["*"])
     device.get("/initialSync", max=30, streaming=token)

@@ -22,7 +22,7 @@ from murmuration.settings import settings
 
 
 def invoke(handler: Any, event: Any) -> Any:
-    """Return what a function answers, allowed what its role allows."""
+    """Return a function's answer. The function is allowed only what its role allows."""
     with acting_for(module_of(handler)):
         return handler(event)
 
@@ -54,7 +54,7 @@ class Wire:
         return {}
 
     def run_pushes(self) -> int:
-        """Do what the worker of the pushes' queue does; how many there were."""
+        """Do what the worker of the pushes' queue does, and return the number of pushes."""
         queue = self.sqs.queue(settings().queue(PUSHES))
         count = 0
         while messages := queue.receive(10, wait=0):

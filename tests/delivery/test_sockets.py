@@ -55,7 +55,7 @@ class Stream:
         return [message for message in self.wire.posted[self.id] if "id" in message]
 
     def ask(self, message: Any) -> Any:
-        """Send a request; its response."""
+        """Send a request, and return its response."""
         body = message if isinstance(message, str) else json.dumps(message)
         invoke(default.handler, {"requestContext": {"connectionId": self.id}, "body": body})
         return self.responses[-1]
@@ -66,7 +66,7 @@ class Stream:
 
 @pytest.fixture
 def room(make_client: Make) -> tuple[Client, Client, str]:
-    """Alice's room, which Bob is in."""
+    """Return Alice's room, which Bob is in."""
     alice, bob = make_client("alice"), make_client("bob")
     room_id = create_room(alice, preset="public_chat")
     join(bob, room_id)
@@ -178,7 +178,7 @@ def found(stream: Stream) -> connections.Connection:
 def test_who_stopped_halfway_ends_the_connection(
     wire: Wire, room: tuple[Client, Client, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether the client got the update is not known; it comes back with what it has."""
+    """It isn't known whether the client got the update. The client reconnects with its last position."""
     alice, bob, room_id = room
     stream = Stream(wire, bob)
     wire.run_pushes()

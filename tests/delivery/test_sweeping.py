@@ -50,7 +50,7 @@ class World:
         self.now_ms += int(seconds * 1000)
 
     def turn(self) -> bool:
-        """Call the stream's function; whether the clock goes on, and calls it again."""
+        """Call the stream's function, and return whether the clock continues and calls it again."""
         before = hand()
         with acting_for(module_of(ring_when_due.handler)):
             ring_when_due.handler.function([StreamItem()])
@@ -96,7 +96,7 @@ def test_a_delayed_message_rings_when_its_time_has_come(world: World) -> None:
 
 
 def test_the_ring_comes_once_the_message_can_be_had(world: World) -> None:
-    """SQS holds the message back until the second in which it is due is over."""
+    """SQS holds a message back until the end of the second in which it is due."""
     world.now_ms += 999
     queues.send_later(PUSHES, {"connection_id": "c"}, 1)
     world.pass_by(0.999)

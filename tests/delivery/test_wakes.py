@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("sqs")
 
 @pytest.fixture
 def room(make_client: Make) -> Three:
-    """Alice's room with Bob and Carol, and Bob's place in the stream."""
+    """Return Alice's room with Bob and Carol, and Bob's place in the stream."""
     alice, bob, carol = (make_client(name) for name in ("alice", "bob", "carol"))
     room_id = create_room(alice, preset="public_chat")
     join(bob, room_id)
@@ -44,7 +44,7 @@ def read(client: Client, room_id: str, event_id: str) -> None:
 
 
 def tell_of_stream(stream: str) -> None:
-    """What the Streams worker does after the newest change in a stream."""
+    """Do what the Streams worker does after the newest change in a stream."""
     head = streams.read_head(stream)
     wakes.wake_for_stream_items(streams.read_after(stream, head - 1))
 
@@ -138,7 +138,7 @@ class TestParked:
         sqs: Sqs,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """By whether it has more members than `members`."""
+        """Whether a change rings depends on whether the room has more than `members` members."""
         alice, bob, room_id, syncing = room
         monkeypatch.setattr(wakes, "EPHEMERAL_ROOM", members)
         syncing.sync(timeout=LONG)

@@ -194,7 +194,7 @@ class Reader(Protocol):
 
 
 class Live:
-    """Reads on and on, and remembers what came."""
+    """A reader that polls continuously and keeps what came."""
 
     name = ""
     live = True
@@ -204,7 +204,7 @@ class Live:
         self.came: list[Event] = []
 
     def read_on(self) -> Iterator[Event]:
-        """Return what came since the last time, or comes within WAIT_MS."""
+        """Return the events that came since the last call, or that come within WAIT_MS."""
         raise NotImplementedError
 
     def see(self, room_id: str, found: Found) -> Event:

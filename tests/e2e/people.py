@@ -58,7 +58,7 @@ class Person(nio.AsyncClient):  # type: ignore[misc]
 
 
 async def _collect(data: Any) -> bytes | None:
-    """Return a request's body, whatever the library streams it from."""
+    """Return a request's body, from whatever the library streams it."""
     if data is None or isinstance(data, bytes):
         return data
     if isinstance(data, str):
@@ -67,7 +67,7 @@ async def _collect(data: Any) -> bytes | None:
 
 
 def ok(response: Any, kind: type[Answer] | None = None) -> Any:
-    """Return a response that must not be an error."""
+    """Return a response. Raises AssertionError if it is an error."""
     assert not isinstance(response, responses.ErrorResponse), response
     assert kind is None or isinstance(response, kind), response
     return response
@@ -82,7 +82,9 @@ async def person(
     registered: bool = False,
     kind: type[Person] = Person,
 ) -> AsyncIterator[Person]:
-    """Somebody logged in on a new device, registered before unless they are."""
+    """Return a client of a user on a new device. Register the user if `registered` doesn't say that it
+    exists.
+    """
     config = nio.AsyncClientConfig(
         encryption_enabled=store is not None, store_sync_tokens=False, max_limit_exceeded=0, max_timeouts=0
     )
@@ -121,7 +123,7 @@ class Events:
         return [event.body for event in self.timeline if isinstance(event, nio.RoomMessageText)]
 
     def of(self, kind: type[Answer]) -> list[Any]:
-        """Return the events of one kind, wherever they came."""
+        """Return the events of one kind, from all sections."""
         return [
             event for event in (*self.timeline, *self.ephemeral, *self.to_device) if isinstance(event, kind)
         ]

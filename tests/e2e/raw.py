@@ -52,7 +52,7 @@ class Raw:
     def request(
         self, method: str, uri: str, body: bytes = b"", *, token: str | None = None, **headers: str
     ) -> Answer:
-        """Send a request as it stands; `token` replaces the own one, "" sends none."""
+        """Send a request as it is. `token` replaces the client's own token; "" sends none."""
         sent = {"Content-Type": "application/json", "Origin": "https://client.example", **headers}
         if token != "" and (token or self.token):
             sent["Authorization"] = f"Bearer {token or self.token}"
@@ -65,7 +65,9 @@ class Raw:
         return Answer(response.status, found, response.read())
 
     def json(self, method: str, uri: str, body: Any = None) -> Any:
-        """Return the JSON of a request that must succeed, and keep the specification's schemas."""
+        """Return the JSON of a request. The request must succeed, and the answer must match the
+        specification's schemas.
+        """
         sent = b"" if method == "GET" else json.dumps({} if body is None else body).encode()
         answer = self.request(method, uri, sent)
         assert answer.status == 200, (method, uri[:100], answer)
@@ -80,7 +82,7 @@ class Raw:
         self._connection.close()
 
     def send(self, room_id: str, text: str, txn_id: str | None = None) -> str:
-        """Send a message; its event ID."""
+        """Send a message, and return its event ID."""
         number = txn_id or f"t{next(_transactions)}"
         path = f"{V3}/rooms/{segment(room_id)}/send/m.room.message/{number}"
         return str(self.json("PUT", path, {"msgtype": "m.text", "body": text})["event_id"])
@@ -92,7 +94,7 @@ class Raw:
         return str(self.json("POST", f"{V3}/createRoom", body)["room_id"])
 
     def history(self, room_id: str) -> list[dict[str, Any]]:
-        """Return the messages of a room from its beginning, read by the page."""
+        """Return the messages of a room from its beginning, read page by page."""
         events: list[dict[str, Any]] = []
         start = ""
         while True:
@@ -111,5 +113,5 @@ def register(cloud: LocalCloud, name: str) -> Raw:
 
 
 def segment(text: str) -> str:
-    """`text` as one percent-encoded part of a path."""
+    """Return `text` as one percent-encoded part of a path."""
     return quote(text, safe="")

@@ -44,7 +44,7 @@ class Stage:
         self._writers: dict[str, Writer] = {}
 
     def writer(self, api: str) -> Writer:
-        """Alice, as she acts by an API."""
+        """Return Alice as a writer by an API."""
         if api not in self._writers:
             self._writers[api] = WRITERS[api](self.alice.again())
         return self._writers[api]
@@ -53,7 +53,9 @@ class Stage:
         return register(self.cloud, f"newcomer-{next(_numbers)}")
 
     def all_see(self, found: Found, *, live: bool | None = None) -> list[Event]:
-        """Return the event as each reader shows it; by those alone that are `live`, or aren't."""
+        """Return the event as each reader shows it; with `live`, only from readers that are live or that
+        aren't.
+        """
         readers = [reader for reader in self.readers if live in (None, reader.live)]
         return [reader.see(self.room_id, found) for reader in readers]
 
@@ -178,14 +180,14 @@ def test_typing(stage: Stage, api: str) -> None:
 
 
 def forget_typing(reader: Reader) -> None:
-    """What is the same each time must come anew."""
+    """Clear typing, so that the next identical notification is new."""
     came = getattr(reader, "came", [])
     came[:] = [event for event in came if event["type"] != "m.typing"]
 
 
 @pytest.mark.parametrize("api", ["v2", "v3"])
 def test_receipts(stage: Stage, api: str) -> None:
-    """Version 1 knew none; it shows them all the same."""
+    """Version 1 had no receipts. Its stream shows them anyway."""
     writer = stage.writer(api)
     event_id = writer.message(stage.room_id, fresh("read this"))
     writer.receipt(stage.room_id, event_id)

@@ -1,4 +1,4 @@
-"""What was acknowledged stays, whatever happens to the server; what happens at once all succeeds."""
+"""Acknowledged events survive crashes of the server, and all of many parallel requests succeed."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def told_of(client: Raw, room_id: str, since: str) -> list[str]:
 
 
 def test_nothing_acknowledged_is_lost_to_a_power_cut(cloud: LocalCloud) -> None:
-    """Senders repeat what was not acknowledged, with the same transaction IDs: all is there once."""
+    """Senders repeat what was not acknowledged, with the same transaction IDs. Everything is there once."""
     people = [register(cloud, f"sender-{number}") for number in range(4)]
     room_id = people[0].create_room(preset="public_chat")
     for guest in people[1:]:
@@ -116,7 +116,7 @@ def test_nothing_acknowledged_is_lost_to_a_power_cut(cloud: LocalCloud) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopping_ends_long_polls_well(cloud: LocalCloud, number: signal.Signals) -> None:
-    """It stops at once, and the token that each waiting client has last is good after the restart."""
+    """The server stops at once, and the last token of each waiting client is valid after the restart."""
     alice, bob = register(cloud, "alice"), register(cloud, "bob")
     room_id = alice.create_room(preset="public_chat")
     bob.join(room_id)

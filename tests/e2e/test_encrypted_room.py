@@ -52,13 +52,13 @@ async def whisper(cloud, folder):
 
 
 def in_touch(client: Person, room_id: str, other: Person) -> bool:
-    """Return whether a client knows the room to be encrypted and the other one to be in it."""
+    """Return whether a client knows that the room is encrypted and that the other user is in it."""
     room = client.rooms.get(room_id)
     return room is not None and room.encrypted and other.user_id in room.users
 
 
 async def whisper_to(room_id: str, speaker: Person, listener: Person, heard: Events, body: str) -> None:
-    """Send an encrypted message; the key to it goes to the other's devices beforehand."""
+    """Send an encrypted message. The key goes to the other user's devices first."""
     if speaker.should_query_keys:
         ok(await speaker.keys_query(), responses.KeysQueryResponse)
     sent = ok(
@@ -74,7 +74,9 @@ async def whisper_to(room_id: str, speaker: Person, listener: Person, heard: Eve
 
 
 async def count_one_time_keys(*clients: Person) -> None:
-    """Whoever's one-time key was claimed is told that one less is left, and uploads another."""
+    """Check that a device whose one-time key was claimed is told that one less is left, and uploads
+    another.
+    """
     short = [client for client in clients if client.should_upload_keys]
     assert short, "no one-time key was claimed"
     for client in short:
@@ -87,7 +89,7 @@ def is_content(client: Person) -> bool:
 
 
 async def a_new_device_is_announced(cloud, room_id: str, carol: Person, dave: Person, folder) -> None:
-    """Others learn of a new device by device_lists, ask for its keys, and encrypt for it."""
+    """Check that other users learn of a new device by device_lists, query its keys, and encrypt for it."""
     store = folder / "second"
     store.mkdir()
     async with person(cloud.url, "dave", store=store, registered=True) as second:

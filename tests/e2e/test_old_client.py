@@ -25,7 +25,7 @@ Listening = Callable[[MatrixClient], "queue.Queue[dict[str, Any]]"]
 
 @pytest.fixture
 def listening() -> Iterator[Listening]:
-    """Starts a client's own loop, and gives the events of rooms that come by it."""
+    """Start a client's own loop, and yield the queue of events that come in rooms."""
     started: list[MatrixClient] = []
 
     def start(client: MatrixClient) -> queue.Queue[dict[str, Any]]:

@@ -22,13 +22,13 @@ def put(person: Raw, state: str, message: str) -> None:
 
 
 def of(body: Any, person: Raw) -> Any:
-    """Return what an answer says of somebody's presence, if anything."""
+    """Return somebody's presence from a sync's answer; None if it has none."""
     events = body.get("presence", {}).get("events", [])
     return next((event["content"] for event in events if event["sender"] == person.user_id), {})
 
 
 def sync_until(person: Raw, since: str, other: Raw, message: str) -> str:
-    """Sync until the other has a status message; the last token."""
+    """Sync until the other user has a status message, and return the last token."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         body = person.json("GET", f"{V3}/sync?since={since}&timeout=20000")

@@ -44,7 +44,9 @@ class App:
         return f"{PATH}?{urlencode({name: value for name, value in query.items() if value is not None})}"
 
     def ask(self, conn_id: str, timeout: int | None = None) -> Answer:
-        """Return an answer; where it says only to wait on, or to come and look, the one after it."""
+        """Return the answer of a request. If the answer only says to wait on or to come again, return the
+        next one.
+        """
         while True:
             uri, body = self.uri(conn_id, timeout), json.dumps(self.body(conn_id)).encode()
             answer = self.person.again().request("POST", uri, body)
@@ -53,7 +55,7 @@ class App:
             self.take(conn_id, answer)
 
     def take(self, conn_id: str, answer: Answer) -> Any:
-        """Go on from an answer, whose shape is held to the recorded one."""
+        """Continue from an answer, and check its shape against the recorded one."""
         assert answer.status == 200, answer
         shapes.check(answer.json)
         self.pos[conn_id] = answer.json["pos"]
@@ -64,7 +66,7 @@ class App:
         return answer.json
 
     def now(self, conn_id: str) -> Any:
-        """Return an answer at once."""
+        """Return the answer to a request without a timeout."""
         return self.take(conn_id, self.ask(conn_id))
 
     def poll(self, conn_id: str) -> Future[Answer]:
@@ -83,7 +85,7 @@ class App:
             connection.sendall("\r\n".join([*lines, "", ""]).encode() + content)
 
     def until(self, conn_id: str, found: Any) -> Any:
-        """Long polls until an answer has what is looked for."""
+        """Send long polls until an answer has what is looked for, and return the answer."""
         for _ in range(20):
             answer = self.take(conn_id, self.ask(conn_id, 20_000))
             if found(answer):
@@ -92,7 +94,7 @@ class App:
 
 
 def is_quiet(answer: Any) -> bool:
-    """Return whether an answer with a mark or a call brings nothing."""
+    """Return whether an answer with a mark or a call contains no news."""
     parts = answer["extensions"]
     told = parts.keys() - {"to_device", "e2ee"} or parts.get("to_device", {}).get("events")
     told = told or parts.get("e2ee", {}).get("device_lists") or answer["rooms"]
@@ -120,7 +122,9 @@ def test_an_apps_day(shared_cloud: LocalCloud) -> None:
 
 
 def _logs_in(app: App) -> None:
-    """The list is loaded at once. So is the first answer of the other connection, whatever its timeout."""
+    """Check that the list is loaded at once, and the other connection's first answer too, whatever its
+    timeout.
+    """
     first = app.now("room-list")
     assert first["lists"]["all_rooms"]["count"] == 0
     types = {event["type"] for event in first["extensions"]["account_data"]["global"]}
@@ -180,7 +184,9 @@ def _is_told_of_all_else(app: App, bob: Raw, room_id: str) -> None:
 
 
 def _restarts(app: App, bob: Raw, room_id: str) -> None:
-    """The list's pos is kept, the other connection's isn't, but its place in the messages is."""
+    """Check a restart: the app keeps the list's pos and the position in to-device messages, but not the other
+    pos.
+    """
     app.give_up("room-list")
     bob.send(room_id, "six")
     app.opened = {}
@@ -196,7 +202,9 @@ def _restarts(app: App, bob: Raw, room_id: str) -> None:
 
 
 def _is_called(app: App, bob: Raw, room_id: str) -> None:
-    """A push came while both connections wait: a third looks for what to show. The call ends by itself."""
+    """Check a push while both connections wait: a third connection fetches the event, and the call ends by
+    itself.
+    """
     polls = {conn_id: app.poll(conn_id) for conn_id in ("room-list", "encryption")}
     call, key = "org.matrix.msc3401.call.member", f"_{bob.user_id}_{bob.device_id}_m.call"
     state = f"{V3}/rooms/{segment(room_id)}/state/{call}/{segment(key)}"
@@ -222,7 +230,7 @@ def _is_called(app: App, bob: Raw, room_id: str) -> None:
 
 
 def _call_of(answer: Any, room_id: str) -> Any:
-    """Return what an answer says of a call in the room last; None if nothing."""
+    """Return the last call event of the room in an answer; None if there is none."""
     timeline = answer["rooms"].get(room_id, {}).get("timeline", [])
     calls = [event["content"] for event in timeline if event["type"] == "org.matrix.msc3401.call.member"]
     return calls[-1] if calls else None

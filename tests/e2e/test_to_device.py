@@ -62,7 +62,9 @@ def _read_all(bob: Raw, since: str) -> tuple[list[int], str]:
 
 
 def test_messages_come_in_the_order_in_which_they_reached_the_gateway(shared_cloud: LocalCloud) -> None:
-    """Once each, however their functions overtake each other, and however soon after each other they came."""
+    """Each message comes once, even if functions overtake each other, and however quickly the messages
+    follow.
+    """
     alice, bob = register(shared_cloud, "orderalice"), register(shared_cloud, "orderbob")
     since = bob.json("GET", f"{V3}/sync")["next_batch"]
     for trial in range(TRIALS):

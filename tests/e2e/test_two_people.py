@@ -72,7 +72,7 @@ def knows_of(client: Person, room_id: str, other: Person) -> bool:
 
 
 async def talk(room_id: str, alice: Person, bob: Person, heard: dict[Person, Events]) -> None:
-    """Each waits in a long poll while the other one sends."""
+    """Exchange messages: each waits in a long poll while the other one sends."""
     await say(room_id, alice, bob, heard[bob], "Hello Bob")
     await say(room_id, bob, alice, heard[alice], "Hello Alice")
     await say(room_id, alice, bob, heard[bob], "Ω ✓ 🦊")
@@ -160,7 +160,7 @@ async def see_the_picture_again(mxc: str, png: bytes, bob: Person) -> None:
 
 
 async def find_everything_again(cloud, room_id: str, first: str, alice: Person, bob: Person) -> None:
-    """Tokens, sync tokens, rooms, history and receipts outlive the server."""
+    """Check that tokens, sync tokens, rooms, history and receipts survive the server's restart."""
     assert ok(await alice.whoami()).user_id == alice.user_id
     assert ok(await bob.joined_rooms()).rooms == [room_id]
     page = ok(await bob.room_messages(room_id, start="", direction=nio.MessageDirection.back, limit=50))

@@ -60,14 +60,14 @@ def test_many_quotes_make_an_answer_too_long_for_a_string_but_not_for_base64() -
 
 
 def behind(api: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let functions be behind a kind of API."""
+    """Let functions be behind one kind of API."""
     found = dataclasses.replace(settings(), api=api)  # type: ignore[arg-type]
     monkeypatch.setattr("murmuration.endpoint.http.settings", lambda: found)
 
 
 @pytest.mark.parametrize(("api", "size"), [("rest", 20_000), ("rest", 10), ("http", 10)])
 def test_a_smaller_answer_is_not_compressed(api: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A REST API compresses it, and what is small gains nothing."""
+    """A REST API compresses it by itself, and compressing a small answer gains nothing."""
     behind(api, monkeypatch)
     given = answer({"events": "e" * size}, "gzip")
     assert given["body"] == f'{{"events":"{"e" * size}"}}'
@@ -113,7 +113,7 @@ def test_whole_numbers_in_a_query_are_cut_to_those_of_matrix_json(text: str, num
 
 
 def test_an_error_repeats_no_more_than_a_little_of_a_request() -> None:
-    """A large one would be stored, and the client be redirected to it, with a status that is no error's."""
+    """A large error would be stored, and the client redirected to it with a status that is no error's."""
     response = proxy_response(error_response(NotFound("x" * 3_000_000)))
     assert response["statusCode"] == 404
     assert len(response["body"]) < 2_000

@@ -104,7 +104,7 @@ def test_a_worker_tells_how_long_the_oldest_record_waited(written: Callable[[], 
 
 
 def lose_races(times: int) -> None:
-    """Have something lose a race so often before it succeeds."""
+    """Let something lose a race this many times before it succeeds."""
     for _ in range(times):
         note_retry()
 

@@ -18,7 +18,7 @@ KINDS = sorted({type(function.handler) for function in discover()}, key=lambda i
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda it: it.__name__)
 def test_each_kind_of_function_connects_them(kind: type) -> None:
-    """A room's policy server could not be asked else, and nothing be sent."""
+    """Without this, a room's policy server could not be asked, and nothing could be sent to other servers."""
     assert "connect_ports()" in inspect.getsource(kind.__call__)
 
 

@@ -40,7 +40,7 @@ def failures(answer: Any) -> list[str]:
 
 @pytest.fixture
 def dead_letters(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Takes the messages out of the dead letters' queue."""
+    """Receive all messages of the dead letters' queue."""
     sqs = Sqs()
     services = patch.Services({"sqs": sqs.operations()})
     patch.install(services)

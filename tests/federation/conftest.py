@@ -45,7 +45,7 @@ def two(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def network(deployment: None, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
-    """Names and records are the test's. The loopback may be asked. This process remembers nothing."""
+    """Replace names and records by the test's, allow the loopback, and clear the process's caches."""
     from murmuration.federation.keys import fetching
     from murmuration.federation.names import resolving
     from murmuration.federation.requests import health
@@ -90,7 +90,7 @@ class Clock:
 
 @pytest.fixture
 def moving_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Moves the clock of everything in the federation's modules."""
+    """Move the clock of everything in the federation's modules."""
     import importlib
 
     made = Clock()

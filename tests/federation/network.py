@@ -140,7 +140,7 @@ class Network:
         return server
 
     def at(self, host: str, port: int, server: TlsServer) -> None:
-        """Connections to this host and port reach the server."""
+        """Let connections to this host and port reach the server."""
         self.hosts[host, port] = ("127.0.0.1", server.port)
 
     def getaddrinfo(self, host: str, port: int, *rest: Any, **options: Any) -> list[Any]:

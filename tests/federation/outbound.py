@@ -39,7 +39,7 @@ class Peer:
         network.at(self.name, 8448, self.server)
 
     def stop(self, network: Network) -> None:
-        """Be out of reach."""
+        """Make the server unreachable."""
         del network.hosts[self.name, 8448]
 
     def _take(self, received: Received) -> Reply:
@@ -81,7 +81,7 @@ class Workers:
         self._seen: dict[str, int] = {}
 
     def order(self, *rooms: str) -> None:
-        """What the Streams worker does with what is new in these rooms."""
+        """Do what the Streams worker does for new events in these rooms."""
         for room_id in rooms:
             items = dynamodb.query(
                 "room-log",
@@ -95,7 +95,7 @@ class Workers:
                     order_sending(items)
 
     def skip(self, *rooms: str) -> None:
-        """Take what there is in these rooms for ordered."""
+        """Regard all events of these rooms as already sent."""
         for room_id in rooms:
             head = dynamodb.get("rooms", {"room_id": room_id, "sk": "head"})
             assert head is not None
@@ -118,19 +118,19 @@ class Workers:
         assert answer == {"batchItemFailures": []}
 
     def run(self, *rooms: str) -> None:
-        """Order what is new in the rooms, and do all that is in the queue."""
+        """Order the sending of new events of the rooms, and process all messages of the queue."""
         self.order(*rooms)
         while records := self.messages():
             for record in records:
                 self.handle(record)
 
     def tick(self) -> None:
-        """What the schedule brings about."""
+        """Run the schedule, and process the messages that it queues."""
         self.schedule()
         self.run()
 
     def schedule(self) -> None:
-        """What the schedule does itself."""
+        """Run the schedule's worker only."""
         with acting_for(module_of(retry_destinations.handler)):
             retry_destinations.handler({})
 

@@ -46,7 +46,7 @@ class Peer(Remote):
     # -- Asking us ---------------------------------------------------------------------------------------
 
     def call(self, method: str, path: str, body: Any = x_matrix.ABSENT, **query: Any) -> Answer:
-        """Return a signed request of this server's, by the viewer side."""
+        """Send a request that is signed by this server, through the viewer's side."""
         uri = f"{path}?{urlencode(query, doseq=True)}" if query else path
         headers = {
             "Authorization": self.authorization(method, uri, body),
@@ -61,7 +61,7 @@ class Peer(Remote):
         return self.call("GET", path, **query)
 
     def send(self, *pdus: Event | Any, edus: list[Any] | None = None) -> Answer:
-        """Return a transaction of these events."""
+        """Send a transaction with these events, and return the answer."""
         content = {
             "origin": self.name,
             "origin_server_ts": 1,
@@ -148,9 +148,7 @@ class Worker:
         self._schedule: Any = functions["workers-retry_parked_pdus"].handler
 
     def messages(self) -> Iterator[dict[str, Any]]:
-        """Yield the messages that wait. Each comes again unless the next is asked for: then it is
-        done with.
-        """
+        """Yield the waiting messages. A message is delivered again unless the next one is asked for."""
         while True:
             found = self._sqs.receive_message(
                 {"QueueUrl": self._url, "AttributeNames": ["All"], "VisibilityTimeout": 0}
@@ -162,7 +160,7 @@ class Worker:
             self._sqs.delete_message({"QueueUrl": self._url, "ReceiptHandle": message["ReceiptHandle"]})
 
     def run(self) -> int:
-        """Work through all messages; how many there were."""
+        """Work through all messages, and return their number."""
         number = 0
         for message in self.messages():
             number += 1
@@ -172,14 +170,14 @@ class Worker:
         return number
 
     def retry(self) -> int:
-        """Return what the schedule does, and then the worker."""
+        """Run the schedule's worker, and then the queue's worker."""
         with acting_for(module_of(self._schedule)):
             self._schedule({}, None)
         return self.run()
 
 
 def record_of(message: dict[str, Any]) -> dict[str, Any]:
-    """Return a message as Lambda hands it over."""
+    """Return a message as Lambda passes it to a function."""
     return {
         "messageId": message["MessageId"],
         "body": message["Body"],

@@ -48,7 +48,9 @@ class Remote:
 
 
 def notary_of(documents: list[dict[str, Any]]) -> Any:
-    """Return what answers as a notary with these documents; the requests' bodies are noted in `asked`."""
+    """Return a handler that answers as a notary with these documents, and adds the requests' bodies to
+    `asked`.
+    """
     asked: list[Any] = []
 
     def answer(received: Received) -> Reply:

@@ -1,4 +1,4 @@
-"""JSON as no honest server sends it: every part of a value in turn is something else, or isn't there."""
+"""Malformed JSON, as no correct server sends it: each part of a value in turn is replaced or missing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNSIGNABLE: tuple[Any, ...] = ("\ud800", {"\ud800": 1})
 
 
 def paths(value: Any, prefix: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the ways to all parts of a value, itself left out."""
+    """Yield the paths to all parts of a value, except itself."""
     children: Any = ()
     if isinstance(value, dict):
         children = value.items()
@@ -36,9 +36,9 @@ def paths(value: Any, prefix: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 
 
 def spoilt(value: Any, *more: Any, most: int | None = None) -> Iterator[Any]:
-    """Yield the value with each of its parts missing, then each of `ODD`, and of `more`.
+    """Yield variants of the value. In each, one part is missing or is replaced by one of `ODD` or `more`.
 
-    With `most` about so many of these, from all over the value.
+    `most` limits the number of variants, which are then taken from all parts of the value.
     """
     changes = [(way, odd) for way in paths(value) for odd in (..., *ODD, *more)]
     step = 1 + len(changes) // most if most else 1
@@ -55,7 +55,9 @@ def spoilt(value: Any, *more: Any, most: int | None = None) -> Iterator[Any]:
 
 
 def renamed(value: Any, *, most: int | None = None) -> Iterator[Any]:
-    """Yield the value with each name in its objects, which may be an ID, as each string of `ODD`."""
+    """Yield variants of the value. In each, one name in its objects (it may be an ID) is one of the strings
+    of `ODD`.
+    """
     names = [odd for odd in ODD if isinstance(odd, str)]
     changes = [(way, name) for way in paths(value) if isinstance(way[-1], str) for name in names]
     step = 1 + len(changes) // most if most else 1

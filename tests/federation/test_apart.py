@@ -35,7 +35,7 @@ def shared_room(alice: User, bob: User, version: str, **body: object) -> str:
 
 
 def history(user: User, room_id: str) -> list[str]:
-    """Return what was said, each event once."""
+    """Return the texts of the messages, each event once."""
     events = []
     query = ""
     while True:
@@ -55,7 +55,7 @@ def state(user: User, room_id: str) -> dict[tuple[str, str], str]:
 
 
 def meet_again(*clouds: LocalCloud) -> None:
-    """Have each tried again by the other, as after ten minutes."""
+    """Let each server try the other again, as after ten minutes."""
     from murmuration.federation.requests import health
     from murmuration.storage.servers import backlogs, destinations
 
@@ -68,7 +68,7 @@ def meet_again(*clouds: LocalCloud) -> None:
 
 @pytest.mark.parametrize("version", ["6", "12"])
 def test_both_wrote_while_they_were_apart(two: list[LocalCloud], version: str) -> None:
-    """Also state, and of the same kind: both end with the same, and with everything that was said."""
+    """Both servers also changed the same state. In the end both have the same state and all messages."""
     first, second = two
     alice, bob = User(first, f"alice{version}"), User(second, f"bob{version}")
     levels = {"state_default": 0, "events": {}}
@@ -99,14 +99,16 @@ def test_both_wrote_while_they_were_apart(two: list[LocalCloud], version: str) -
 
 
 def wait_to_ask_for_keys(asking: LocalCloud, asked: LocalCloud) -> None:
-    """Wait until a server may ask another for keys again: not within a minute of the last time."""
+    """Wait until a server may ask another for keys again, which it does once a minute at most."""
     with operating.connected(asking.data, None):
         last = remote_keys.read_many([(asked.server_name, "ed25519:any")])[1][ServerName(asked.server_name)]
     until(lambda: now_ms() > last.at_ms + fetching.URGENT_MS, fetching.URGENT_MS / 1000 + 30, pause=0.2)
 
 
 def test_a_server_changes_its_key(two: list[LocalCloud]) -> None:
-    """What it signed before counts for who joins afterwards, and what it signs from now on, too."""
+    """Users who join later accept what the server signed with the old key, and what it signs with the new
+    one.
+    """
     first, second = two
     alice, bob, carol = User(first, "alice"), User(second, "bob"), User(second, "carol")
     room_id = shared_room(alice, bob, "10")

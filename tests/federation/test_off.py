@@ -45,7 +45,7 @@ def _off(network: Network, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def _of_servers() -> list[tuple[str, str]]:
-    """(method, path) of all that is there for other servers."""
+    """Return (method, path) of all endpoints for other servers."""
     found = []
     for function in discover():
         if isinstance(function.route, Http) and function.group.startswith("server_server"):
@@ -66,7 +66,7 @@ def test_nothing_is_there_for_other_servers(remote: Remote, method: str, route: 
 
 @pytest.mark.usefixtures("_off")
 def test_keys_and_version_are_told() -> None:
-    """Its own keys, also by the notary's endpoints, which ask no other server."""
+    """The server's own keys are also at the notary's endpoints, which ask no other server."""
     assert Client().get("/_matrix/federation/v1/version").status == 200
     assert Client().get("/_matrix/key/v2/server").status == 200
     asked: Any = {"server_keys": {"example.org": {}, "other.example": {}}}
@@ -128,7 +128,7 @@ def test_no_other_server_is_asked(
     monkeypatch: pytest.MonkeyPatch,
     what: str,
 ) -> None:
-    """A client gets an answer at once; the others' names aren't even looked up."""
+    """A client gets an answer at once. The names of other servers aren't even resolved."""
     alice = make_client("alice")
     room_id = create_room(alice)
     monkeypatch.setenv("MURMURATION_FEDERATION", "off")
@@ -143,7 +143,7 @@ def test_no_other_server_is_asked(
 def test_a_token_s_owner_is_told_all_the_same(
     make_client: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A service for calls asks whose a token is, of users who are all of this server."""
+    """A service for calls asks whose a token is, for this server's users only."""
     alice = make_client("alice")
     token: Any = alice.post(f"{V3}/user/{segment(alice.user_id)}/openid/request_token", {}).json
     monkeypatch.setenv("MURMURATION_FEDERATION", "off")

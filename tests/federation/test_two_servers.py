@@ -55,7 +55,7 @@ def test_keys_and_version_are_served_over_tls(two: list[LocalCloud], authority: 
 
 
 def test_one_fetches_the_others_keys(two: list[LocalCloud], authority: Authority) -> None:
-    """As a notary: it asks the other over TLS, and signs what it was told."""
+    """One server asks the other over TLS as a notary, and signs the answer."""
     first, second = two
     status, answer = Peer(first, authority).request("GET", f"/_matrix/key/v2/query/{second.server_name}")
     assert status == 200
@@ -119,7 +119,7 @@ def echoing(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> I
 def test_one_calls_a_signed_endpoint_of_the_other(
     echoing: list[LocalCloud], authority: Authority, word: str
 ) -> None:
-    """The whole way: signed, sent over TLS, the keys fetched, the URI checked as it was sent."""
+    """The request is signed, sent over TLS, the keys are fetched, and the URI is checked as it was sent."""
     first, second = echoing
     content = {"n": 2**53 + 1, "f": 1.5, "t": "ü"}
     sent = {"word": word, "query": {"a": word, "b": "1"}, "content": content}
@@ -138,7 +138,9 @@ def test_a_signed_endpoint_without_a_signature(echoing: list[LocalCloud], author
 def test_a_message_goes_from_a_client_to_another_server(
     authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the log's stream, the queue and its worker, over TLS; what was missed comes after a kill -9."""
+    """The message goes through the log's stream, the queue and its worker. Missed messages come after a kill
+    -9.
+    """
     from murmuration.federation.requests import health
     from murmuration.storage.servers import backlogs
     from operators import operating

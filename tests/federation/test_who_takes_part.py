@@ -57,7 +57,7 @@ class Scene:
         return self.mirror.member(sender or user_id, user_id, membership, learn=False)
 
     def hand_in(self, what: str, *, api: str = V2) -> Answer:
-        """send_join and the like."""
+        """Send an event with send_join or a similar endpoint."""
         event = self.member(what, UserId(f"@new:{self.peer.name}"))
         return self.put(event.pdu, f"send_{what}", self.room_id, event.event_id, api=api)
 
@@ -202,7 +202,7 @@ def test_a_room_without_federation_is_nobody_else_s(alice: Client, peer: Peer, e
 def test_events_of_a_denied_server_are_ignored(
     alice: Client, peer: Peer, third: Peer, worker: Worker
 ) -> None:
-    """It counts who sends them, not whose they are; also if they were queued before."""
+    """The server that sends the events counts, not the events' senders. This also holds for queued events."""
     scene = make_scene(alice, peer)
     scene.mirror.send(scene.member("join", UserId(f"@bob:{third.name}")))
     scene.mirror.catch_up()

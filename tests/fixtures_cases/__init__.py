@@ -65,7 +65,7 @@ class Cases(list[Case]):
         worlds: tuple[str, ...] | str | None = None,
         **options: Any,
     ) -> None:
-        """A case of the operation before the slash; `worlds` are the module's unless given."""
+        """Add a case of the operation before the slash. `worlds` are the module's unless given."""
         if isinstance(worlds, str):
             worlds = (worlds,)
         chosen = self._worlds if worlds is None else worlds

@@ -17,7 +17,7 @@ VERSIONS = "ver=11&ver=12"
 
 
 def pdu(name: str, **changes: Any) -> Callable[[Mapping[str, str]], Any]:
-    """Return a body: the PDU that the world calls so."""
+    """Return a body that makes the PDU with this name in the world."""
     return lambda names: {**json.loads(names[name]), **changes}
 
 

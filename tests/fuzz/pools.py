@@ -48,7 +48,7 @@ class Pools:
         values.append(value)
 
     def any(self, kind: str, dice: random.Random, default: str = "") -> str:
-        """One of a kind, one of the latest rather than any."""
+        """Return a value of a kind, usually one of the latest."""
         values = self._found.get(kind)
         if not values:
             return default
@@ -62,7 +62,7 @@ class Pools:
         return [room for room, home in self.homes.items() if home == user_id]
 
     def belongs(self, room: str, value: Any) -> None:
-        """Keep an answer's events as those of a room."""
+        """Keep an answer's events as events of a room."""
         todo = [value]
         for each in todo:
             if isinstance(each, dict):
@@ -73,7 +73,7 @@ class Pools:
                 todo += each[:50]
 
     def harvest(self, value: Any, name: str = "") -> None:
-        """Keep what an answer's JSON has that can be named."""
+        """Keep the values of an answer's JSON that requests can name."""
         todo: list[tuple[Any, str]] = [(value, name)]
         for each, called in todo:
             if isinstance(each, dict):
@@ -95,7 +95,7 @@ class Pools:
             self.add(kind, text)
 
     def alike(self, text: str, dice: random.Random) -> str:
-        """Return what takes the place of a recorded identifier: another of its kind."""
+        """Return another identifier of the same kind as a recorded one."""
         if (text[:1] in SIGILS and ":" in text) or (text[:1] in "!$" and len(text) > 30):
             return self.any(SIGILS[text[0]], dice, text)
         if text.startswith("mxc://"):

@@ -1,4 +1,4 @@
-"""Requests made of the recorded ones: with identifiers of today, whole or spoiled."""
+"""Make requests from the recorded ones, with current identifiers, whole or spoilt."""
 
 from __future__ import annotations
 
@@ -138,14 +138,14 @@ class Maker:
         return self._sent(method, target, query, body, template.content_type, actor.actor.token)
 
     def route(self, dice: random.Random) -> tuple[str, str, Function]:
-        """Any route; seldom one that ends somebody's session."""
+        """Return any route, but seldom one that ends somebody's session."""
         while True:
             found = dice.choice(self.routes)
             if not ends_sessions(found[2]) or dice.random() < 0.05:
                 return found
 
     def any(self, route: tuple[str, str, Function], dice: random.Random) -> Sent:
-        """Return a request to a route that is right, or wrong in one way, or in many."""
+        """Return a request to a route: correct, wrong in one way, or wrong in many ways."""
         method, path, function = route
         recorded = self.recorded.get(function.module) or [Template({}, [], b"", "", True)]
         good = [each for each in recorded if each.good] or recorded
@@ -189,7 +189,7 @@ class Maker:
         return self._sent(method, target, query, body, kind, token, extra)
 
     def frames(self, dice: random.Random) -> list[str | bytes]:
-        """Messages for a WebSocket."""
+        """Return messages for a WebSocket."""
         ids = self.pools.some(dice)
         room = self.pools.any("room", dice, "!a")
         usual: Any = {
@@ -212,7 +212,7 @@ class Maker:
     # -- Parts -------------------------------------------------------------------------------------------
 
     def _pick(self, dice: random.Random) -> Picked:
-        """Somebody, mostly with a room of their own and an event in it."""
+        """Return a user, usually with a room of their own and an event in it."""
         actor = dice.choice(self.actors)
         own = self.pools.rooms_of(actor.user_id)
         room = dice.choice(own) if own and dice.random() < 0.7 else self.pools.any("room", dice, "!x")
@@ -221,7 +221,7 @@ class Maker:
         return Picked(actor, room, event)
 
     def _current(self, value: Any, actor: Picked, dice: random.Random) -> Any:
-        """Return a recorded value with identifiers of today."""
+        """Return a recorded value with current identifiers."""
         if isinstance(value, dict):
             alone = "password" in value and dice.random() < 0.6  # a stage that needs no session
             return {
@@ -257,7 +257,7 @@ class Maker:
         return self._current(value, actor, dice)
 
     def _parameter(self, name: str, value: str, actor: Picked, dice: random.Random) -> str:
-        """Return a path's or a query's parameter: of today, and of the kind that its name tells."""
+        """Return a path's or a query's parameter, with a current value of the kind that its name suggests."""
         kind = BY_PARAMETER.get(name)
         match kind:
             case None:
@@ -402,7 +402,7 @@ class Maker:
 
 
 def ends_sessions(function: Function) -> bool:
-    """Return whether whoever asks this function may have no session afterwards."""
+    """Return whether a caller of this function may have no session afterwards."""
     return any(
         word in function.module for word in ("logout", "deactivate", "delete_device", "password", "revoke")
     )

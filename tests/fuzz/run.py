@@ -103,7 +103,7 @@ class Fuzzer:
         self._maker = Maker(target.functions, self.pools, self.actors)
 
     def run(self, requests: int) -> Report:
-        """Set the world up, then send so many requests."""
+        """Set the world up, then send this many requests."""
         self.set_up()
         for number in range(requests):
             dice = random.Random(f"{self.report.seed}/{number}")
@@ -120,7 +120,9 @@ class Fuzzer:
         return self.report
 
     def set_up(self) -> None:
-        """Three users of two devices, rooms of several kinds, and what the recorded requests make in them."""
+        """Create three users with two devices each, rooms of several kinds, and what the recorded requests
+        make in them.
+        """
         dice = random.Random(f"{self.report.seed}/world")
         for _ in range(3):
             self._actor()
@@ -155,7 +157,7 @@ class Fuzzer:
         self.pools.harvest([actor.user_id])
 
     def _look_after_actors(self, number: int) -> None:
-        """Put somebody in the place of those whose token the requests have ended."""
+        """Replace the users whose token the requests have ended."""
         at = number // 20 % len(self.actors)
         actor = self.actors[at]
         answer = self.target.send(self._request(actor, "GET", f"{V3}/account/whoami", None))
@@ -186,7 +188,7 @@ class Fuzzer:
         return answer
 
     def _keep(self, sent: Sent, answer: Answer) -> None:
-        """Keep what the answer brings, by room and by user where that shows."""
+        """Keep the values of the answer, by room and by user if these are known."""
         value = answer.json
         self.pools.harvest(value)
         if room := re.search(r"/rooms/([^/?]+)", sent.target):

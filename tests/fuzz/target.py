@@ -1,4 +1,4 @@
-"""The server under test: a local cloud in this process, asked without a network between."""
+"""The server under test: a local cloud in this process, without a network between."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Attempts:
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """Note them in this block."""
+        """Record these hosts in this block."""
         genuine = Connection.__init__
 
         def connect(connection: Connection, peer: Peer, deadline: Deadline) -> None:
@@ -190,9 +190,7 @@ class Target:
         )
 
     def socket(self, token: str, messages: Sequence[str | bytes], query: str = "") -> Answer:
-        """Return what a WebSocket's handshake, its messages and its end come to; 500 where a
-        function failed.
-        """
+        """Return the results of a WebSocket's handshake, messages and end; 500 if a function failed."""
         began, first = time.monotonic(), len(self._traces.found)
         bearer = [(b"authorization", f"Bearer {token}".encode("latin-1", "replace"))]
         request = HttpRequest("GET", "/_matrix/client/v3/stream", query, bearer, "127.0.0.1", "HTTP/1.1")
@@ -223,9 +221,9 @@ class Target:
 
 @contextmanager
 def target(folder: Path) -> Iterator[Target]:
-    """Yield a server over an empty folder, where nobody waits for long and passwords cost little.
+    """Yield a server over an empty folder, with short waits and cheap password hashes.
 
-    It takes this process for itself: settings and clients are kept in its caches.
+    It needs the process for itself, since settings and clients are kept in the process's caches.
     """
     import murmuration.drafts.v2.event_stream
     import murmuration.media.finding
@@ -272,7 +270,7 @@ def target(folder: Path) -> Iterator[Target]:
 
 @contextmanager
 def _silent(log: logging.Logger) -> Iterator[None]:
-    """Yield a logger's other handlers keep still meanwhile."""
+    """Turn a logger's other handlers off meanwhile."""
     others = [handler for handler in log.handlers if not isinstance(handler, _Traces)]
     propagated, log.propagate = log.propagate, False
     for handler in others:

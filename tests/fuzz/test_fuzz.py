@@ -25,7 +25,7 @@ REGISTERED = b'{"access_token": "token", "device_id": "DEVICE"}'
 
 
 def untold(_line: str) -> None:
-    """Say nothing."""
+    """Ignore a message."""
 
 
 class Pretended:

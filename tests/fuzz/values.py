@@ -31,7 +31,7 @@ MEMBERSHIPS: tuple[Any, ...] = ("join", "invite", "leave", "ban", "knock", "", "
 
 
 def deep(levels: int) -> Any:
-    """Return an object in an object, so many levels deep."""
+    """Return nested objects of this depth."""
     value: Any = {}
     for level in range(levels):
         value = {"a": value} if level % 2 else [value]
@@ -52,7 +52,7 @@ def words() -> tuple[str, ...]:
 
 
 def text_of(value: Any) -> str:
-    """Return a value as one may write it into a query."""
+    """Return a value in the form of a query."""
     return value if isinstance(value, str) else raw_json(value).decode()
 
 
@@ -62,7 +62,7 @@ def event_types() -> tuple[str, ...]:
 
 
 def strange(dice: random.Random, ids: Sequence[str] = ()) -> Any:
-    """Return some value of any type; one of `ids` now and then."""
+    """Return a random value of any type, sometimes one of `ids`."""
     kind = dice.random()
     if ids and kind < 0.2:
         return dice.choice(ids)
@@ -83,7 +83,7 @@ def strange(dice: random.Random, ids: Sequence[str] = ()) -> Any:
 
 
 def content(dice: random.Random, ids: Sequence[str] = ()) -> dict[str, Any]:
-    """Return some event's content, of parts that the server reads."""
+    """Return the content of a random event, made of parts that the server reads."""
 
     def either(*usual: Any) -> Any:
         return dice.choice(usual) if dice.random() < 0.75 else strange(dice, ids)
@@ -155,7 +155,7 @@ def content(dice: random.Random, ids: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def spoil(value: Any, dice: random.Random, ids: Sequence[str] = ()) -> Any:
-    """`value` with one thing in it changed, taken away or put in."""
+    """Return `value` with one part changed, removed or added."""
     if isinstance(value, dict) and value and dice.random() < 0.9:
         changed = dict(value)
         name = dice.choice(list(changed))
@@ -193,7 +193,7 @@ def strange_name(dice: random.Random) -> str:
 
 
 def raw_json(value: Any) -> bytes:
-    """JSON, or what passes for it with Python: NaN, halves of surrogate pairs as escapes."""
+    """Return JSON, or what Python accepts as JSON: NaN, and escapes of single surrogates."""
     try:
         return json.dumps(value).encode()
     except (RecursionError, ValueError):
@@ -201,7 +201,7 @@ def raw_json(value: Any) -> bytes:
 
 
 def break_bytes(raw: bytes, dice: random.Random) -> bytes:
-    """Bytes that were JSON, or something else, and are so no longer, or otherwise than one thinks."""
+    """Change bytes of JSON or other data so that they are invalid, or mean something unexpected."""
     at = dice.randrange(len(raw) + 1)
     return dice.choice(
         (

@@ -9,7 +9,9 @@ from murmuration.storage.buckets import TABLE, full_ms_of
 
 
 def spent(owner: str, now: int) -> float:
-    """Return the microdollars that are missing from a bucket, what this process has yet to move included."""
+    """Return the microdollars that were taken from a bucket, including those that this process hasn't written
+    yet.
+    """
     full_ms = fetch(Read(TABLE, budgets.bucket(owner).key, full_ms_of)) or now
     return max(0, full_ms - now) * settings().hourly_budget / budgets.HOUR_MS + budgets._parts.get(owner, 0.0)
 

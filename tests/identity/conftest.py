@@ -19,7 +19,7 @@ class Clock:
 
 @pytest.fixture
 def limits_on(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Budgets count; limits by calls hold up nothing."""
+    """Turn on budgets, but no limits by calls."""
     monkeypatch.setenv("MURMURATION_RATE_LIMITS", "on")
     monkeypatch.setattr(rate_limits, "LIMITS", dict.fromkeys(rate_limits.LIMITS, Limit(1000, 10_000)))
     settings.cache_clear()

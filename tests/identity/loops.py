@@ -153,7 +153,7 @@ def messages(make_client: MakeClient) -> tuple[Client, Callable[[], Answer]]:
 
 
 def who_am_i(make_client: MakeClient) -> tuple[Client, Callable[[], Answer]]:
-    """Return the cheapest: what it costs is the request itself."""
+    """Return the cheapest loop, whose only cost is the request itself."""
     user = make_client()
     return user, lambda: user.get(f"{V3}/account/whoami")
 

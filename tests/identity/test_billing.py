@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("limits_on")
 
 
 def charged(owner: str, clock: Clock, work: Callable[[], Any]) -> float:
-    """Return what a piece of work is charged at."""
+    """Return the charge of a piece of work."""
     budgets._parts.setdefault(owner, 0.0)
     before = spent(owner, clock.now)
     work()
@@ -38,7 +38,7 @@ def charged(owner: str, clock: Clock, work: Callable[[], Any]) -> float:
 
 
 def leave(owner: str, microdollars: float) -> None:
-    """Leave so much in a bucket that was full."""
+    """Leave this amount in a bucket that was full."""
     budgets._parts[owner] = 0.0
     budgets.charge(owner, budgets.burst() - microdollars)
 
@@ -199,7 +199,7 @@ def test_a_server_pays_for_those_whom_its_users_wake(clock: Clock, make_client: 
 def test_who_is_woken_by_a_server_without_a_budget_is_woken_late_and_once(
     make_client: Make, waiting: Waiting, monkeypatch: pytest.MonkeyPatch
 ):
-    """Its requests aren't refused for it, and what others do still wakes at once."""
+    """The requests of woken clients aren't refused. Events of other users still wake at once."""
     late: list[str] = []
     monkeypatch.setattr(wakes, "push_late", lambda socket: late.append(socket.connection_id))
     alice = make_client("alice")

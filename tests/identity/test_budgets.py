@@ -27,7 +27,7 @@ def owner(fresh_user_id: Callable[..., str]) -> str:
 
 @pytest.fixture
 def writes(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Return each write that is sent to the database."""
+    """Return the list of writes that are sent to the database."""
     sent: list[object] = []
     execute = dynamodb.execute
 
@@ -147,7 +147,7 @@ def test_small_amounts_take_a_write_for_each_quantum_only(clock: Clock, owner: s
 
 
 def test_processes_that_end_at_once_take_the_same_in_expectation(clock: Clock, owner: str):
-    """Nobody gets around the budget by being served by processes just started."""
+    """New processes don't let a user exceed the budget."""
     random.seed(7)
     for _ in range(1000):
         budgets._parts.clear()

@@ -38,7 +38,7 @@ def own(user: Client, *rest: str) -> str:
 
 
 def too_many(first: Callable[[int], object], more: Callable[[int], object]) -> None:
-    """Check that three go and a fourth is refused, while one that is there may be changed."""
+    """Check that three can be made and a fourth is refused, while an existing one can be changed."""
     for number in range(MOST):
         ok(first(number))  # type: ignore[arg-type]
     refused(more(MOST), 413, "M_TOO_LARGE")  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ NAMES = (f"somebody {number}" for number in itertools.count(1))
 
 @pytest.fixture
 def owner(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
-    """Somebody with a full bucket; the clock stands still, and nothing counts as quick."""
+    """Return a user with a full bucket. The clock stands still, and no request counts as quick."""
     name, now = next(NAMES), clock.now_ms()
     monkeypatch.setenv("MURMURATION_RATE_LIMITS", "on")
     settings.cache_clear()
@@ -63,7 +63,7 @@ def test_workers_are_not_bounded(owner: Callable[[], str], monkeypatch: pytest.M
 def test_a_request_waits_for_others_no_longer_than_the_gateway_waits_for_it(
     owner: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each of many servers has time, but all together have no more than one."""
+    """Each of many servers has enough time, but all together have no more than one server."""
     with patience.working(owner):
         patience.wait_on()
     monkeypatch.setattr(patience, "LONGEST_S", -1)
@@ -76,7 +76,7 @@ def test_a_request_waits_for_others_no_longer_than_the_gateway_waits_for_it(
 
 
 def test_waiting_for_news_is_no_long_work(owner: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer is made in no time, however long its request had waited before."""
+    """Making the answer takes no time, however long its request had waited before."""
     monkeypatch.setattr(rate_limits, "check", lambda *_: pytest.fail("it takes from a bucket"))
     monkeypatch.setattr(patience, "QUICK_S", 4)
     with patience.working(owner):

@@ -37,7 +37,7 @@ class WorkMeter(Meter):
 
 
 def price(spent_on: Spent, requests: int) -> float:
-    """Return the list price in microdollars of what was asked for, without the time that functions run."""
+    """Return the list price of the requests in microdollars, without the duration of functions."""
     each = {name: one.dollars * 1_000_000 / one.per for name, one in PRICES.items()}
     request = ("rest_requests", "cloudfront_requests", "cloudfront_functions", "lambda_requests")
     return (

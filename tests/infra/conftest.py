@@ -72,8 +72,8 @@ class Synthesised:
         return {name: body for name, body in bodies.items() if body is not None}
 
     def routes(self) -> dict[tuple[str, str], str]:
-        """Return the function of each path and method, by its physical name; what no function
-        serves is left out.
+        """Return the function of each path and method, by its physical name, without those that no function
+        serves.
         """
         return {
             (path, method): function
@@ -88,7 +88,7 @@ class Synthesised:
 
 
 def _function_of(body: Mapping[str, Any], operation: Mapping[str, Any]) -> str:
-    """Return the function that an operation calls, or asks before it stores a body."""
+    """Return the function that an operation calls, or that authorises it before a body is stored."""
     integration = operation["x-amazon-apigateway-integration"]
     if reference := integration.get("$ref"):
         integration = body["components"]["x-amazon-apigateway-integrations"][reference.rpartition("/")[2]]
@@ -103,7 +103,7 @@ def _function_of(body: Mapping[str, Any], operation: Mapping[str, Any]) -> str:
 
 @functools.cache
 def functions() -> list[Function]:
-    """Return all functions that there are."""
+    """Return all functions."""
     return discover()
 
 
@@ -115,7 +115,7 @@ def physical_names() -> dict[str, str]:
 
 
 def make_layers(folder: Path) -> Layers:
-    """Two layers of one file each: what is in them is `infra_cdk.layers`' concern."""
+    """Make two layers of one file each. The content of real layers is tested with `infra_cdk.layers`."""
     for name in ("code", "dependencies"):
         (folder / name / "python").mkdir(parents=True)
         (folder / name / "python" / f"{name}.py").write_text("")
@@ -135,7 +135,7 @@ def synthesise(folder: Path, **settings: Any) -> Synthesised:
 
 
 def read(path: Path) -> Synthesised:
-    """Return what was synthesised into the folder of a stack's template."""
+    """Return the synthesised stack in the folder of a template."""
     template = json.loads(path.read_text())
     nested = {}
     for name, resource in template["Resources"].items():
@@ -153,7 +153,7 @@ def _quiet_cdk() -> None:
 
 @pytest.fixture(scope="session")
 def stack_with(tmp_path_factory: pytest.TempPathFactory) -> StackWith:
-    """Gives the stack with settings; each is synthesised once in a run, whichever process comes first."""
+    """Return a function that synthesises the stack with settings, once in a run for all processes."""
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
@@ -174,19 +174,19 @@ def stack_with(tmp_path_factory: pytest.TempPathFactory) -> StackWith:
 
 @pytest.fixture(scope="session")
 def stack(stack_with: StackWith) -> Synthesised:
-    """Return the default: HTTP APIs in front of the functions, and clients that wait at the edge."""
+    """Return the default deployment: HTTP APIs for the functions, and clients that wait at the edge."""
     return stack_with()
 
 
 @pytest.fixture(scope="session")
 def rest_stack(stack_with: StackWith) -> Synthesised:
-    """With REST APIs for all, which was the default once."""
+    """Return a deployment with REST APIs for everything, the former default."""
     return stack_with(**REST)
 
 
 @pytest.fixture(scope="session")
 def stack_to_try(stack_with: StackWith) -> Synthesised:
-    """Return a try: without a domain, and deleted with its data."""
+    """Return a deployment for trials: without a domain, and deleted with its data."""
     return stack_with(**TRY)
 
 

@@ -88,7 +88,7 @@ def _resource(stack: str, resource: Mapping[str, Any]) -> Resource:
 
 
 def lasting(found: Mapping[str, Resource]) -> dict[str, Resource]:
-    """Return what of a digest may never be replaced."""
+    """Return the resources of a digest that may never be replaced."""
     return {name: each for name, each in found.items() if each.kind in LASTING or name == LASTING_API}
 
 

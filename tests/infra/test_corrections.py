@@ -26,7 +26,7 @@ def table(policy: str, **more: Any) -> Mapping[str, Any]:
 
 
 def make_stack(cloudformation: Any, *, fails: bool, **resources: Any) -> str:
-    """Make a stack; its status. One that fails has a function that is refused."""
+    """Create a stack, and return its status. A stack that must fail has a function that is refused."""
     function: dict[str, Any] = {"FunctionName": "refused", "Role": "arn:aws:iam::123456789012:role/none"}
     boto3.client("ssm", region_name=REGION).put_parameter(
         Name=models.REFUSED, Value="refused" if fails else "none", Type="String", Overwrite=True

@@ -113,7 +113,9 @@ def test_every_table_and_queue_is_there(deployed: Deployed) -> None:
 
 
 def test_every_worker_reads_its_source(deployed: Deployed) -> None:
-    """Lambda reads the streams; workers of queues are invoked by the names that those have who ring."""
+    """Lambda reads the streams. Workers of queues are invoked by the names that the calling functions
+    have.
+    """
     mappings = deployed.account.client("lambda").list_event_source_mappings()["EventSourceMappings"]
     found = {mapping["FunctionArn"].rpartition(":")[2]: mapping["EventSourceArn"] for mapping in mappings}
     for function in discover():
@@ -203,7 +205,7 @@ def test_what_is_not_there_is_answered_in_matrix_words(deployed: Deployed) -> No
 
 
 def test_a_change_is_deployed_and_then_there_is_no_difference(cloud: Account, deployed: Deployed) -> None:
-    """The last of the file, as it changes the deployment and ends with its end."""
+    """This is the last test of the file, since it changes the deployment."""
     key = cloud.client("ssm").get_parameter(Name=f"/{PREFIX}/signing-key", WithDecryption=True)
     changed = SETTINGS | {"turn_uris": "turn:elsewhere.example.org", "memory": "1024", **REST}
     assert "[~]" in cloud.cdk("diff", "--no-change-set", settings=changed)

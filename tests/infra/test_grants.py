@@ -139,7 +139,7 @@ def test_policies_say_what_grants_say() -> None:
 
 
 def test_who_appends_events_may_bring_a_rooms_state_home_first() -> None:
-    """Few tests leave a room's state on its way, and whoever appends next must be able to."""
+    """Few tests leave a room's state unsettled, and any function that appends must be able to settle it."""
     wanted = [Need("tables", "rooms", action) for action in ("check", "get", "put", "update")]
     appended = [Need("tables", "room-log", "put"), Need("tables", "events", "put")]
     lacking = [

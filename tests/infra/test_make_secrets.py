@@ -28,7 +28,7 @@ class Context:
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
-    """Yield what CloudFormation is answered. The account has a bucket."""
+    """Yield the answers to CloudFormation. The account has a bucket."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "nobody's")
     for name in [name for name in os.environ if name.startswith("AWS_ENDPOINT_URL")]:
@@ -38,10 +38,10 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
 
     class Answered:
         def __enter__(self) -> None:
-            """Answer nothing."""
+            """Do nothing."""
 
         def __exit__(self, *_: object) -> None:
-            """Close nothing."""
+            """Do nothing."""
 
     def urlopen(request: Any, timeout: int) -> Answered:
         assert (request.full_url, request.get_method()) == ("https://cloudformation.example/answer", "PUT")
@@ -105,7 +105,9 @@ def test_other_deployments_keep_both(answers: list[dict[str, Any]]) -> None:
 
 
 def test_who_has_more_media_than_time_is_told_to_come_again(answers: list[dict[str, Any]]) -> None:
-    """CloudFormation hears of it before the function's time is over, and secrets stay until all is gone."""
+    """CloudFormation gets an answer before the function's time is over. Secrets stay until all media are
+    deleted.
+    """
     ask("Create")
     boto3.client("s3").put_object(Bucket=BUCKET, Key="media/1", Body=b"")
     with pytest.raises(make_secrets.NotEmpty):

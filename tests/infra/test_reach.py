@@ -81,7 +81,9 @@ Found = Callable[..., Finding]
 
 @pytest.fixture
 def found(tmp_path: Path) -> Found:
-    """Return what the function `functions.api.group.one` of a source reaches; `domain` is what it calls."""
+    """Return the accesses that the function `functions.api.group.one` of a source reaches; `domain` is what
+    it calls.
+    """
 
     def find(domain: str, function: str = FUNCTION, **more: str) -> Finding:
         package = tmp_path / "murmuration"
@@ -339,7 +341,7 @@ def test_a_complaint_names_the_way_and_the_file(found: Found, monkeypatch: pytes
 
 
 def test_each_function_that_asks_a_service_says_what_it_needs() -> None:
-    """One that is missing would need nothing in the eyes of the walk. Signing a path sends no request."""
+    """A missing entry would make the walk miss its permissions. Signing a path sends no request."""
     leaves = Leaves(Source())
     silent = [
         f"{module}.{name}"
@@ -380,7 +382,7 @@ def test_no_module_is_granted_what_its_functions_never_reach() -> None:
 
 
 def test_a_known_way_is_found_step_by_step() -> None:
-    """The read of a /sync's token that few tests come to."""
+    """The path leads to the read of a /sync's token, which few tests reach."""
     for module in ("client_server.relations", "websocket"):
         (finding,) = (each for each in real() if each.module == module)
         assert Need("tables", "sync-tokens", "get") in finding.needs

@@ -76,7 +76,7 @@ def clients(account: Any, dynamodb: Failing) -> Any:
 
 
 def check(account: Any) -> None:
-    """All that must be there is there."""
+    """Check that everything was restored."""
     dynamodb = account("dynamodb")
     for table in RESTORED:
         found = dynamodb.describe_table(TableName=f"{TARGET}-{table.name}")["Table"]
@@ -149,7 +149,9 @@ def test_another_servers_key_is_left_alone(account: Any) -> None:
 
 
 def test_what_the_operator_put_into_ssm_is_copied_too(account: Any) -> None:
-    """Without these nobody could log in by a provider, or call by TURN. What each deployment makes isn't."""
+    """Without these secrets nobody could log in by a provider, or call by TURN. Secrets that each deployment
+    makes aren't copied.
+    """
     ssm = account("ssm")
     for name in ("turn-secret", "identity-provider-acme", "viewer-secret", "queue-secret"):
         ssm.put_parameter(Name=f"/{SOURCE}/{name}", Value=f"the {name}", Type="SecureString")

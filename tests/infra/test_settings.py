@@ -80,7 +80,7 @@ def test_mistakes_are_named(wrong: dict[str, object], said: str) -> None:
 
 
 def test_what_functions_have_no_room_for_is_refused_before_anything_is_made() -> None:
-    """Lambda lets a function's variables have 4 KB, and would refuse the first function of a deployment."""
+    """Lambda limits a function's variables to 4 KB, and would refuse the first function of a deployment."""
     servers = [f"server-{number}.example.org" for number in range(16)]
     providers = [PROVIDER | {"id": f"a{number}", "name": "A" * 60} for number in range(14)]
     lists = ("federation_allow", "federation_deny", "key_notaries")

@@ -33,7 +33,7 @@ class OurSigner:
 
 
 def public_keys(server_names: Sequence[str]) -> list[tuple[str, str, str]]:
-    """(server name, key ID, public key) of each server."""
+    """Return (server name, key ID, public key) of each server."""
     keys = [(name, signing_key(name)) for name in server_names]
     return [(name, key.key_id, key.public_base64) for name, key in keys]
 
@@ -77,7 +77,7 @@ class OurEngine:
         return cast("StateMap", found)
 
     def positions(self, state: StateMap) -> list[int]:
-        """Return a state's events by their positions in `pdus`, in order."""
+        """Return the positions in `pdus` of a state's events, in order."""
         return sorted(self.position[event_id] for event_id in state.values())
 
     def _allows(self, event: Event, state: dict[StateKey, Event]) -> bool:

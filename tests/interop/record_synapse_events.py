@@ -122,7 +122,7 @@ def record_auth(identifier: str) -> dict[str, Any]:
 
 
 def _verdict(judge: Any) -> tuple[str, str]:
-    """Return an event that Synapse can't even read is refused."""
+    """Return Synapse's verdict on an event; "refuse" if Synapse can't even read the event."""
     try:
         return judge()  # type: ignore[no-any-return]
     except Exception as error:  # noqa: BLE001
@@ -153,8 +153,8 @@ def record_resolution(identifier: str) -> list[dict[str, Any]]:
 
 
 def _record_room(version: int, seed: int) -> dict[str, Any]:
-    """Return the room's events, their references by position in this list, and each resolution by
-    position too.
+    """Return the room's events, with references by position in this list, and each resolution by position
+    too.
     """
     room = SimulatedRoom(version, seed, SynapseEngine(str(version)))
     room.run(steps=150, branches=2 + seed % 3)

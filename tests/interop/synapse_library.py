@@ -108,7 +108,7 @@ def describe(version: RoomVersion, pdu: Pdu) -> dict[str, Any]:
 def signature_verifies(
     version: RoomVersion, pdu: Pdu, server_name: str, key_id: str, public_key: str
 ) -> bool:
-    """Return whether Synapse takes the server's signature of the event for good."""
+    """Return whether Synapse accepts the server's signature of the event."""
     key = decode_verify_key_bytes(key_id, decode_base64(public_key))
     return json_signature_verifies(redact_event_dict(version, pdu), server_name, key)
 
@@ -122,15 +122,15 @@ def json_signature_verifies(value: dict[str, Any], server_name: str, key: Any) -
 
 
 def verdict(event: EventBase, state: Iterable[EventBase]) -> tuple[str, str]:
-    """("allow" | "refuse" | "crash", Synapse's words) by the rules that depend on state.
+    """Return ("allow" | "refuse" | "crash", Synapse's message) by the rules that depend on state.
 
-    "crash" is an exception that Synapse didn't mean to raise; its callers refuse such an event too.
+    "crash" is an exception that Synapse didn't mean to raise. Its callers refuse such an event too.
     """
     return _judge(lambda: check_state_dependent_auth_rules(event, list(state)))
 
 
 def verdict_on_auth_events(event: EventBase, auth_events: Mapping[str, EventBase]) -> tuple[str, str]:
-    """Return the same by the rules that don't depend on state: create events, and the choice of
+    """Return the verdict of the rules that don't depend on state: create events, and the choice of
     `auth_events`.
     """
 
@@ -227,7 +227,7 @@ def state_map(events: Iterable[EventBase]) -> StateMap:
 
 
 def complete(pdu: Pdu, version: RoomVersion) -> Pdu:
-    """Return the PDU with what Synapse insists on: (empty) hashes and signatures, references as
+    """Return the PDU with the fields that Synapse requires: (empty) hashes and signatures, references as in
     versions 1 and 2.
     """
     completed = {"hashes": {}, "signatures": {}, **pdu}

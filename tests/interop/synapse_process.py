@@ -33,7 +33,7 @@ class SynapseProcess:
         )
 
     def ask(self, question: str, **about: Any) -> Any:
-        """Return the answer to one question; raises SynapseError with Synapse's words."""
+        """Return the answer to one question. Raises SynapseError with Synapse's message."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({"question": question, "about": about}) + "\n")

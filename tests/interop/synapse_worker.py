@@ -31,8 +31,8 @@ def describe_event(version: str, pdu: Any, keys: list[list[str]]) -> dict[str, A
 
 
 def receive(version: str, pdu: Any) -> str:
-    """Return the event ID of a PDU that passes the checks Synapse makes of one received; it fails
-    otherwise.
+    """Return the event ID of a PDU. Raises if the PDU fails the checks that Synapse makes of received
+    events.
     """
     event = event_from_pdu_json(pdu, room_version(version))
     validate_event_for_room_version(event)
@@ -44,9 +44,7 @@ def canonical(values: list[Any]) -> list[str]:
 
 
 def judge(version: str, events: list[Any], cases: list[list[Any]]) -> list[str]:
-    """Return the verdict on each case: the position of an event, and those of the state it is
-    judged against.
-    """
+    """Return the verdict on each case: the position of an event, and the positions of its state."""
     store = EventStore(room_version(version))
     made = [store.add(pdu) for pdu in events]
     return [verdict(made[event], [made[item] for item in state])[0] for event, state in cases]

@@ -39,7 +39,7 @@ class Wire:
         self._open: set[asyncio.StreamWriter] = set()
 
     def front(self, port: int) -> str:
-        """Return a front for the server at a port: the server's name."""
+        """Return a front for the server at a port, and the server's name."""
 
         async def serve() -> int:
             async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -57,7 +57,7 @@ class Wire:
 
     @contextlib.contextmanager
     def cut(self, *pairs: tuple[str, str]) -> Iterator[None]:
-        """Yield the two servers of each pair don't reach each other within the block."""
+        """Cut the connections between the two servers of each pair within the block."""
         self._apart = frozenset(frozenset(pair) for pair in pairs)
         self._await(self._hang_up())
         try:
@@ -67,7 +67,7 @@ class Wire:
 
     @contextlib.contextmanager
     def watched(self, happening: Happening) -> Iterator[None]:
-        """Call `happening` for each request within the block, while nothing goes on on the wire."""
+        """Call `happening` for each request within the block. Nothing else goes on during the call."""
         self._happening = happening
         try:
             yield
@@ -88,7 +88,7 @@ class Wire:
     async def _carry(
         self, name: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """Pass on what comes by a connection; requests begin where what is read begins."""
+        """Pass on the data of a connection. Requests begin where the data begins."""
         asked: list[tuple[str, str]] = []
         server: asyncio.StreamWriter | None = None
         back: asyncio.Task[None] | None = None

@@ -52,7 +52,7 @@ def device_keys(user_id: str, device_id: str, pair: KeyPair) -> dict[str, Any]:
 
 
 def one_time_keys(user_id: str, pair: KeyPair, names: list[str], *, fallback: bool = False) -> dict[str, Any]:
-    """Signed one-time or fallback keys, by their full IDs."""
+    """Return signed one-time or fallback keys, by their full IDs."""
     extra = {"fallback": True} if fallback else {}
     return {
         f"signed_curve25519:{name}": pair.sign(user_id, {"key": f"key-{name}", **extra}) for name in names

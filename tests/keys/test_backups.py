@@ -29,7 +29,7 @@ def alice(fresh_user_id):
 
 @pytest.fixture
 def backup(alice):
-    """Alice's current backup's version."""
+    """Create Alice's backup, and return its version."""
     return create(alice)
 
 

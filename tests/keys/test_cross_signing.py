@@ -64,7 +64,7 @@ def query(client, user_id):
 
 
 def sign(client, user_id, key, signed):
-    """The failure of one signature, or None."""
+    """Upload one signature, and return the failure; None if there is none."""
     answer = client.post(SIGNATURES, {user_id: {key: signed}})
     assert answer.status == 200
     return answer.json["failures"].get(user_id, {}).get(key)
@@ -276,7 +276,7 @@ def stored_signatures(user_id):
 
 
 def test_signatures_of_what_is_gone_are_deleted_by_the_next(alice, fresh_user_id):
-    """Of devices that were logged out, of keys that were replaced, and by either."""
+    """These are signatures of logged-out devices, of replaced keys, and by either."""
     pair, device = publish_device(alice)
     keys = publish(alice)
     phone = log_in(alice.user_id, "PHONE")

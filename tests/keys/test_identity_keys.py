@@ -43,7 +43,7 @@ def query(client, **wanted):
 
 
 def changed(*names):
-    """Which users' devices changed, by each of the streams."""
+    """Return the users whose devices changed, by each of the streams."""
     return [device_lists.users_in(streams.read_after(name, 0)) for name in names]
 
 

@@ -44,7 +44,7 @@ def upload(client, *names, fallback=()):
 
 
 def claim(claimer, owner, algorithm=ALGORITHM):
-    """The key that a claim yields, as (full ID, value), or None."""
+    """Return the key that a claim yields, as (full ID, value), or None."""
     body = {"one_time_keys": {owner.user_id: {owner.device_id: algorithm}}}
     answer = claimer.post(CLAIM, body)
     assert answer.status == 200, answer.json
@@ -65,7 +65,7 @@ def test_keys_are_counted(bob):
 
 
 def test_keys_uploaded_while_the_device_is_logged_out_can_not_be_claimed(alice, bob, monkeypatch):
-    """The upload comes between the removing of what hangs on the device and that of the device itself."""
+    """The upload comes after the device's data were deleted and before the device itself is."""
     upload(bob, "a", fallback=("f",))
     delete, late = accounts.delete_device_items, []
 
@@ -82,7 +82,7 @@ def test_keys_uploaded_while_the_device_is_logged_out_can_not_be_claimed(alice, 
 
 
 def test_an_upload_that_comes_after_the_logout_stores_nothing(alice, bob, monkeypatch):
-    """The request was authenticated while the device was there still."""
+    """The request was authenticated while the device still existed."""
     read = storage._read_for_upload
     done: list[int] = []
 

@@ -210,7 +210,7 @@ def test_a_backup_of_more_than_an_answer_comes_whole(make_client: Make) -> None:
 
 
 def fill(client: Client, room_id: str) -> int:
-    """Set state of 58 kB until it's refused; how many events there were."""
+    """Send state of 58 kB each until it is refused, and return the number of events."""
     for number in range(120):
         answer = client.put(path(room_id, "state", "x.bomb", str(number)), {"text": LONG})
         if answer.status != 200:

@@ -69,7 +69,7 @@ class Gateway:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Gateway]]:
-    """Serves functions over HTTP and WebSocket."""
+    """Serve functions over HTTP and WebSocket."""
     with ExitStack() as cleanup:
 
         def start(*functions: Routed, api: Literal["http", "rest"] = "rest", **limits: Any) -> Gateway:
@@ -95,7 +95,9 @@ def serve() -> Iterator[Callable[..., Gateway]]:
 
 @pytest.fixture
 def make_client(tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Makes botocore clients of the services in this process; `more` adds or replaces services."""
+    """Return a maker of botocore clients of the services in this process; `more` adds or replaces
+    services.
+    """
     installed: list[patch.Services] = []
     stores: list[Store] = []
 

@@ -194,7 +194,7 @@ def test_it_is_started_again_when_it_ends_alone(database, client):
 
 
 def processes(port):
-    """The ids of the database processes on a port, their shells apart."""
+    """Return the process IDs of the databases on a port, without their shells."""
     listed = subprocess.run(["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True, check=True)
     lines = [line for line in listed.stdout.splitlines() if f"--port {port} " in line]
     return [int(line.split()[0]) for line in lines if "/bin/sh" not in line]

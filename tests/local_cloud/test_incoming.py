@@ -53,7 +53,7 @@ def get(cloud: LocalCloud, name: str, headers: dict[str, str]) -> requests.Respo
 
 
 def file_of(folder: Path, megabytes: int) -> Path:
-    """Return a file of so many megabytes, which requests sends piece by piece."""
+    """Return a file of this many megabytes, which requests sends piece by piece."""
     path = folder / "video.mp4"
     with path.open("wb") as file:
         for _ in range(megabytes):
@@ -80,7 +80,7 @@ def test_a_video_goes_in_and_comes_out(cloud: LocalCloud, headers: dict[str, str
 def test_three_videos_of_sixty_megabytes_at_once(
     cloud: LocalCloud, headers: dict[str, str], tmp_path: Path
 ) -> None:
-    """The gateway holds a piece of each."""
+    """The gateway holds only a piece of each in memory."""
     video = file_of(tmp_path, 60)
     names = [create(cloud, headers) for _ in range(3)]
     before = peak_bytes(cloud)
@@ -99,13 +99,13 @@ def test_three_videos_of_sixty_megabytes_at_once(
 
 
 def peak_bytes(cloud: LocalCloud) -> int:
-    """Return the most memory that the server has had at a time."""
+    """Return the most memory that the server has used at a time."""
     lines = Path(f"/proc/{cloud.pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def test_nobody_else_uploads_to_an_id(cloud: LocalCloud, headers: dict[str, str]) -> None:
-    """Not even who knows it: the room does, where the event is sent before the file is there."""
+    """Other users can't, even if they know the ID, since it may be in a room before the file is uploaded."""
     name = create(cloud, headers)
     mallory = register(cloud, "mallory")
     for found, status, errcode in (

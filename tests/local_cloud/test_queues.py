@@ -150,7 +150,7 @@ def test_what_fails_comes_again_and_ends_among_the_dead_letters(stage: Stage) ->
 
 
 def test_a_worker_that_dies_loses_nothing(stage: Stage) -> None:
-    """A function that is killed reports nothing, and has deleted nothing."""
+    """A function that is killed reports nothing and has deleted no message."""
     dying = iter([True])
 
     def work(_: str) -> None:

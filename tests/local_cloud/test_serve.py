@@ -221,9 +221,7 @@ def test_the_third_signal_ends_the_process_at_once():
 
 
 def _run(script: str) -> tuple[int, str]:
-    """Return the exit status and the output of a process that runs a script with `stop`, its
-    signals' handler.
-    """
+    """Run a script with `stop` as the signals' handler, and return its exit status and output."""
     begin = "from local_cloud.stopping import StopSignals\nstop = StopSignals()\nstop.install()\n"
     ended = subprocess.run(
         [sys.executable, "-c", begin + textwrap.dedent(script)],
@@ -292,7 +290,7 @@ def test_help_names_the_commands():
 
 
 def _database_port(line: str) -> int:
-    """Return the port in what the server says of its database."""
+    """Return the database's port from the server's output."""
     return int(line.split(":")[3].split(",", maxsplit=1)[0])
 
 

@@ -319,7 +319,7 @@ def test_closing_sends_receivers_home():
 
 
 def test_messages_of_fifo_queues_survive_the_process(tmp_path: Path):
-    """What was received but not deleted comes again, in order; what was deleted doesn't."""
+    """A message that was received but not deleted comes again, in order. A deleted one doesn't."""
     name: Any = {"QueueName": "work.fifo", "Attributes": {"FifoQueue": "true"}}
     store = Store(tmp_path / "store.db")
     service = Sqs(store)

@@ -73,7 +73,7 @@ def numbers_of(items, failed):
 
 @pytest.fixture
 def run(tmp_path):
-    """Starts a mapping of a table to a worker; `stop` ends it."""
+    """Start a mapping from a table to a worker; `stop` ends it."""
     mappings = []
     store = Store(tmp_path / "cloud.sqlite3")
 

@@ -26,7 +26,7 @@ def bucket(deployment: None) -> Iterator[str]:
 
 @pytest.fixture
 def open_media(bucket, monkeypatch):
-    """Lets what is uploaded be read without a token, as a deployment does with what it had before."""
+    """Let uploaded media be read without a token, as older media of a deployment."""
     monkeypatch.setenv("MURMURATION_UNAUTHENTICATED_MEDIA_BEFORE", "2999-01-01T00:00:00Z")
     settings.cache_clear()
     yield

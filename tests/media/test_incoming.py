@@ -48,7 +48,7 @@ def id_of(name: str) -> str:
 
 
 def arrive(name: str, body: bytes = BODY, content_type: str = "video/mp4", **more: str) -> str:
-    """Return what CloudFront does with an upload. Returns the media's ID."""
+    """Do what CloudFront does with an upload, and return the media's ID."""
     key = settling.object_of(id_of(name))
     objects.client().put_object(
         Bucket=settings().media_bucket, Key=key, Body=body, ContentType=content_type, **more
@@ -62,7 +62,7 @@ def settle(media_id: str) -> None:
 
 
 def sizes(prefix: str) -> dict[str, int]:
-    """Return the sizes of the objects whose keys begin so."""
+    """Return the sizes of the objects whose keys have this prefix."""
     listed = objects.client().list_objects_v2(Bucket=settings().media_bucket, Prefix=prefix)
     return {found["Key"]: found["Size"] for found in listed.get("Contents", ())}
 
@@ -214,7 +214,7 @@ def test_it_may_stop_at_each_step(
 def test_what_changed_since_it_was_looked_at_is_looked_at_again(
     alice: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The bucket copies only what has the ETag that was looked at."""
+    """The bucket copies an object only if it has the ETag that was checked."""
     name = create(alice)
     media_id = arrive(name)
     with monkeypatch.context() as patch:
@@ -227,7 +227,7 @@ def test_what_changed_since_it_was_looked_at_is_looked_at_again(
 
 
 def test_a_second_upload_never_replaces_the_first(alice: Client) -> None:
-    """Should S3 not have refused it."""
+    """This holds even if S3 didn't refuse the second upload."""
     name = create(alice)
     settle(arrive(name))
     settle(arrive(name, b"another"))
@@ -237,7 +237,7 @@ def test_a_second_upload_never_replaces_the_first(alice: Client) -> None:
 
 @pytest.mark.parametrize("upload", [put, begin])
 def test_a_smaller_upload_after_it_is_refused(alice: Client, upload: Callable[..., Answer]) -> None:
-    """Also while it isn't settled yet, as its sender was told that it is stored."""
+    """This also holds before the first is settled, since its sender was told that it is stored."""
     name = create(alice)
     media_id = arrive(name)
     for _ in range(2):
@@ -453,7 +453,9 @@ def test_an_upload_shortly_before_the_end_counts(alice: Client, monkeypatch: pyt
 
 
 def test_what_it_costs(alice: Client) -> None:
-    """Creating: the token, the quota, the list, the ID. Settling: the ID, device and quota, the content."""
+    """Creating costs the token, the quota, the list, the ID. Settling costs the ID, device and quota, the
+    content.
+    """
     create(alice)
     created, settled, usage = Meter(), Meter(), Usage()
     with created:

@@ -119,7 +119,7 @@ def test_what_was_uploaded_before_the_freeze_stays_readable(alice, monkeypatch):
 
 @pytest.fixture
 def quota(monkeypatch):
-    """Lets each user upload 100 bytes."""
+    """Limit each user's uploads to 100 bytes."""
     monkeypatch.setenv("MURMURATION_MEDIA_QUOTA_BYTES", "100")
     settings.cache_clear()
     yield 100
@@ -321,7 +321,7 @@ def test_an_upload_whose_answer_from_the_database_is_lost_succeeds(alice):
 
 @pytest.fixture
 def no_waiting(monkeypatch):
-    """Fails the test if a function waits."""
+    """Fail the test if a function waits."""
 
     def wait(seconds):
         raise AssertionError("a function waits")

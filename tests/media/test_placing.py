@@ -21,7 +21,7 @@ BODY = bytes(range(250)) * (SIZE // 250)
 
 @pytest.fixture(autouse=True)
 def viewer(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Requests that show the viewer side's secret came by it."""
+    """Let requests with the viewer side's secret count as its requests."""
     monkeypatch.setenv("MURMURATION_VIEWER_SECRET_PARAMETER", "/secret")
     monkeypatch.setattr(parameters, "read_secret", lambda _: SECRET)
     settings.cache_clear()
@@ -42,7 +42,7 @@ def begin(
 
 
 def store(answer: Answer, data: bytes = BODY) -> None:
-    """What the gateway does with the body."""
+    """Store the body as the gateway does."""
     objects.put(answer.json["object"], data, "application/octet-stream")
 
 
@@ -110,7 +110,7 @@ def test_what_was_uploaded_is_not_begun_again(alice: Client) -> None:
 
 
 def test_what_is_begun_is_pending_no_more(alice: Client) -> None:
-    """Else ten large uploads would be all for a day."""
+    """Otherwise a user could begin only ten large uploads a day."""
     for _ in range(repository.PENDING_LIMIT + 1):
         name = create(alice)
         assert begin(alice, name).status == 200

@@ -19,12 +19,12 @@ NEW, OLD = DOWNLOADS[:2]
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets a function send 100 bytes."""
+    """Let a function send at most 100 bytes."""
     monkeypatch.setattr(serving, "INLINE_BYTES", 100)
 
 
 def location(client: Client, path: str, monkeypatch: pytest.MonkeyPatch, **query: Any) -> Any:
-    """Return the answer itself, without what it leads to."""
+    """Return the answer itself, without following redirects."""
     monkeypatch.setattr("tests.in_process.PREFIXES", ("/nowhere",))
     return client.get(path, **query)
 

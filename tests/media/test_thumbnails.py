@@ -23,7 +23,7 @@ THUMBNAILS = ["/_matrix/client/v1/media/thumbnail", "/_matrix/media/v3/thumbnail
 
 
 def picture(width, height, image_format="PNG", mode="RGB", **options):
-    """Four quarters of different colours."""
+    """Return a picture with four quarters of different colours."""
     image = Image.new("RGB", (width, height), "red")
     for left, top, colour in ((1, 0, "green"), (0, 1, "blue"), (1, 1, "white")):
         box = (left * width // 2, top * height // 2, (left + 1) * width // 2, (top + 1) * height // 2)
@@ -157,7 +157,7 @@ def test_no_thumbnail_is_larger_than_its_image_or_than_asked(image, size, method
 
 @pytest.fixture
 def makings(monkeypatch):
-    """Each attempt to make a thumbnail."""
+    """Return the list of attempts to make a thumbnail."""
     seen = []
     make_thumbnail = imaging.make_thumbnail
 
@@ -171,7 +171,7 @@ def makings(monkeypatch):
 
 @pytest.fixture
 def later(monkeypatch):
-    """Lets time pass, in milliseconds."""
+    """Return a function that advances the time, in milliseconds."""
     passed: list[int] = []
     monkeypatch.setattr(thumbnails, "now_ms", lambda: clock.now_ms() + sum(passed))
     return passed.append
@@ -208,7 +208,7 @@ def test_an_image_that_is_small_as_it_is_is_decoded_once(alice, makings):
 
 
 def test_what_ends_functions_is_not_tried_for_ever(alice, monkeypatch, later):
-    """A function that ran out of time or memory remembers nothing; the attempt was counted before."""
+    """A function that ran out of time or memory records nothing. The attempt was counted before."""
     tried = []
 
     def die(*arguments, **named):
@@ -262,7 +262,7 @@ def test_formats_and_modes(image_format, mode):
 
 
 def grey_png(values, transparent=None):
-    """A PNG of 16 bits of grey: a column of 200 rows for each value."""
+    """Return a PNG with 16 bits of grey: a column of 200 rows for each value."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -365,7 +365,7 @@ def test_animations_too_long_or_too_large_stand_still(monkeypatch):
 
 
 def bomb(width, height):
-    """A small PNG that says it's huge."""
+    """Return a small PNG whose header says that it is huge."""
 
     def chunk(kind, content):
         body = kind + content

@@ -40,7 +40,7 @@ def _on(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> LetPass:
-    """Lets days pass for the search and for the notes of uses."""
+    """Let days pass, for the search and for the records of uses."""
     passed = 0.0
 
     def let_pass(days: float) -> None:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.long
 
 @pytest.mark.parametrize("life", ["family", "company"])
 def test_the_estimate_is_that_of_the_counts(life: str) -> None:
-    """Within 15 %, for each way of waiting, with what is free and without."""
+    """They agree within 15 % for each way of waiting, with the free tier and without."""
     command = [sys.executable, "-m", "benchmarks.bill", life, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr

@@ -51,7 +51,7 @@ class TestBill:
 
 
 def without(*fields: str) -> Counts:
-    """Operations that ask for nothing, but for `fields`, which ask for one of each thing."""
+    """Return operations without requests, except for `fields`, which have one request of each kind."""
     nothing = dict.fromkeys((field.name for field in dataclasses.fields(Counts)), Op())
     ones = dict.fromkeys(fields, Op(1, 1, 1, 1, 1))
     return Counts(**{**nothing, "wakes_per_message": 1.0, **ones})  # type: ignore[arg-type]
@@ -62,7 +62,7 @@ IDLE = Setup(swept_queues=0, schedules=0)
 
 class TestEstimate:
     def test_waiting_alone_can_be_checked_by_hand(self) -> None:
-        """One device that waits all day, and nobody says a word."""
+        """There is one device that waits all day, and no message."""
         silent = Life(users=1, messages_per_day=0, devices=1, hours_online=24, media_mb_per_day=0, rooms=50)
         seconds = 30 * 24 * 3600
         alone = replace(ASSUMPTIONS, comings_per_day=0, logins_per_month=0)
@@ -90,7 +90,9 @@ class TestEstimate:
         assert used["http_requests"] == 3000
 
     def test_who_is_told_of_presence_can_be_checked_by_hand(self) -> None:
-        """Three people in five rooms; each comes twice a day, and has one device that always waits."""
+        """There are three people in five rooms. Each comes online twice a day, and has one device that always
+        waits.
+        """
         lives = Life(users=3, messages_per_day=0, devices=1, hours_online=16, media_mb_per_day=0, rooms=5)
         often = replace(ASSUMPTIONS, comings_per_day=2, logins_per_month=0)
         used = estimate(lives, "websocket", often, IDLE, without("told"))
@@ -123,7 +125,7 @@ class TestEstimate:
         assert estimate(FAMILY, "parked", setup=Setup(waits="rest"))["rest_requests"] > 400_000
 
     def test_waits_at_the_edge_are_no_requests_of_an_api(self) -> None:
-        """One device that waits all day: two functions of CloudFront's run for each request."""
+        """One device waits all day. Two CloudFront functions run for each request."""
         silent = Life(users=1, messages_per_day=0, devices=1, hours_online=24, media_mb_per_day=0, rooms=50)
         alone = replace(ASSUMPTIONS, comings_per_day=0, logins_per_month=0, web_share=0)
         used = estimate(silent, "parked", alone, IDLE, without("renewal"))
@@ -346,7 +348,7 @@ def test_refused_transactions_are_counted_apart(tmp_path: Path) -> None:
 
 
 def test_what_is_counted_apart(tmp_path: Path) -> None:
-    """Preflights, which reach no API; requests that wait; queues that are made; invocations by function."""
+    """Some counts are separate: preflights, requests that wait, created queues, invocations by function."""
     from local_cloud import meter as metering
 
     found = metering.Meter()

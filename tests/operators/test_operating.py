@@ -42,7 +42,7 @@ def folder(cloud: LocalCloud) -> Path:
 
 @pytest.fixture
 def command(folder: Path, capsys, monkeypatch):
-    """Runs a sub-command on the folder; its exit status, output and errors."""
+    """Run a sub-command on the folder, and return its exit status, output and errors."""
 
     def run(*words: str, given: str = "") -> tuple[int, str, str]:
         monkeypatch.setattr("sys.stdin", io.StringIO(given))
@@ -310,7 +310,7 @@ class TestDoctor:
         assert check().standing is Standing.WARNING
 
     def test_others_must_be_told_of_port_443(self, monkeypatch) -> None:
-        """Where it is deployed, nothing listens at another port."""
+        """In a deployment, nothing listens at another port."""
         from murmuration.settings import Settings
 
         monkeypatch.setattr("murmuration.settings.settings", lambda: Settings(ServerName("example.org"), ""))
@@ -348,7 +348,9 @@ class TestDoctor:
         assert fine.standing is Standing.OK
 
     def test_federation(self, monkeypatch) -> None:
-        """Others are to find this server's own keys, and its API, where the server name leads them."""
+        """Other servers must find this server's own keys and its API at the address to which the server name
+        resolves.
+        """
         from murmuration.protocol.pdus.keys import build_server_keys
         from murmuration.protocol.pdus.signing import SigningKey
         from murmuration.settings import Settings

@@ -66,7 +66,7 @@ def told(found: Response) -> Answer:
 
 
 def waiting(at: Parking, changed: Callable[[Response], Response] = lambda found: found) -> Finding:
-    """Return what is found where requests come to this place, and answers come back `changed`."""
+    """Return the findings if requests come to this place and answers come back `changed`."""
     at.QUEUES = f"{settings().prefix}-{wake_queues.prefix()}"
 
     def ask(url: str) -> Answer:

@@ -22,7 +22,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Return the time as presence and sync see it."""
+    """Return the clock of presence and sync."""
     from murmuration.clock import now_ms
 
     clock = Clock(now_ms())
@@ -34,7 +34,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def work(deployment: None) -> Callable[..., None]:
-    """Does what the Streams worker does after these users' presence was written."""
+    """Do what the Streams worker does after these users' presence was written."""
     from murmuration.presence.telling import tell
     from murmuration.storage.users import presence
 

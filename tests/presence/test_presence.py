@@ -32,7 +32,7 @@ def get(client: Client, of: Client, base: str = V3) -> Any:
 
 
 def told(answer: Any) -> dict[str, str]:
-    """State by user, of a sync's answer."""
+    """Return the state by user, from a sync's answer."""
     events = answer.get("presence", {}).get("events", [])
     return {event["sender"]: event["content"]["presence"] for event in events}
 
@@ -47,7 +47,7 @@ def seq_of_room(room_id: RoomId) -> int:
 
 @pytest.fixture
 def pair(make_client: Make) -> Three:
-    """Alice and Bob, and a room that both are in."""
+    """Return Alice and Bob, and a room that both are in."""
     alice, bob = make_client("alice"), make_client("bob")
     room_id = create_room(alice, preset="public_chat")
     join(bob, room_id)
@@ -219,7 +219,7 @@ def test_granting_back_is_automatic(make_client: Make) -> None:
 
 
 def test_asking_again_takes_nothing_back(make_client: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even where the answer to the first comes in between."""
+    """This holds even if the first request is answered in between."""
     from murmuration.aws import dynamodb
     from murmuration.presence import lists
 

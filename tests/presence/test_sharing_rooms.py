@@ -22,7 +22,7 @@ Work = Callable[..., None]
 
 
 def told(answer: Any) -> dict[str, str]:
-    """State by user, of a sync's answer."""
+    """Return the state by user, from a sync's answer."""
     events = answer.get("presence", {}).get("events", [])
     return {str(event["sender"]): event["content"]["presence"] for event in events}
 
@@ -34,7 +34,7 @@ def work_on_log(room_id: str) -> None:
 
 @pytest.fixture
 def online(make_client: Make, clock: Clock, work: Work) -> tuple[Syncing, Syncing]:
-    """Alice and Bob, who are both online and share no room."""
+    """Return Alice and Bob, who are both online and share no room."""
     alice, bob = Syncing(make_client("alice")), Syncing(make_client("bob"))
     for each in (alice, bob):
         each.sync()

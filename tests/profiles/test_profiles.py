@@ -35,7 +35,7 @@ def user(make_client):
 
 @pytest.fixture
 def carried(monkeypatch):
-    """What was carried into the rooms of whom."""
+    """Return the list of profile changes that were written into rooms, by user."""
     found = []
     original = membership.update_profile_in_rooms
 

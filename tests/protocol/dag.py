@@ -143,7 +143,7 @@ class Room:
         auth: Sequence[str] | None = None,
         rejected: bool = False,
     ) -> Event:
-        """Adds an event after those named, by default the last one sent and a second later.
+        """Add an event after those named, by default after the last one and a second later.
 
         `auth` names its auth events in place of those that the state before it selects.
         """
@@ -172,7 +172,7 @@ class Room:
         ts: int | None = None,
         auth: Sequence[str] | None = None,
     ) -> Event:
-        """Return the event that `send` would send, which the room doesn't get."""
+        """Return the event that `send` would send, without adding it to the room."""
         pairs = auth_event_types(self.version, piece.type, sender, piece.state_key, piece.content)
         selected = [self.name_of(before[pair]) for pair in pairs if pair in before]
         return make_event(
@@ -203,10 +203,10 @@ class Room:
         return resolve(self.version, self.states_after(*names), self.fetch, rejected=self.rejected)
 
     def resolved(self, *names: str) -> dict[StateKey, str]:
-        """`resolve`, in names."""
+        """Return `resolve`'s result by the names of events."""
         return {key: self.name_of(event_id) for key, event_id in self.resolve(*names).items()}
 
     def fetch(self, event_ids: Collection[EventId]) -> dict[EventId, Event]:
-        """Looks events up as a database would, and notes each such round trip in `fetched`."""
+        """Look events up as a database would, and record each such round trip in `fetched`."""
         self.fetched.append(tuple(event_ids))
         return {event_id: self.events[event_id] for event_id in event_ids if event_id in self.events}

@@ -71,7 +71,7 @@ class SmallRoom:
         return build_event(**{**arguments, **changes})
 
     def send(self, event_type: str, content: dict[str, Any], **changes: Any) -> Event:
-        """Makes an event and has the room take it."""
+        """Make an event and add it to the room."""
         event = self.make(event_type, content, **changes)
         self.events[event.event_id] = self.last = event
         if event.state_pair is not None:
@@ -79,5 +79,5 @@ class SmallRoom:
         return event
 
     def auth_events_of(self, event: Event) -> dict[EventId, Event]:
-        """Return what `check_against_auth_events` is to be given."""
+        """Return the auth events to pass to `check_against_auth_events`."""
         return {it: self.events[it] for it in (*event.auth_events, self.create.event_id)}

@@ -130,7 +130,9 @@ class TestForm:
     @settings(max_examples=20)
     @given(st.integers(0, 2**32), st.sampled_from([33, 70, 2100]))
     def test_the_root_does_not_depend_on_the_order_of_changes(self, seed, size):
-        """Grown one way and shrunk another, through the sizes at which nodes split and merge."""
+        """The trie grows in one order and shrinks in another, through the sizes at which nodes split and
+        merge.
+        """
         shuffle = random.Random(seed)
         state = room_of(size)
         keys = list(state)
@@ -189,7 +191,7 @@ class TestForm:
         assert not here.keys() & there.keys()
 
     def test_the_stored_form_does_not_change(self):
-        """Roots are kept for the life of a room: if this fails, stored rooms can't be read or compared."""
+        """Roots are kept for the life of a room. If this fails, stored rooms can't be read or compared."""
         root, _ = state_trie.build(ROOM, room_of(100))
         assert root.hex() == "cad24ba5181fe3ebb83400e0e58d43a5c69bdbfd"
         root, _ = state_trie.build(ROOM, {("m.room.create", ""): EventId("$1:example.org")})
@@ -261,7 +263,7 @@ class TestCosts:
         assert store.levels == []
 
     def test_leaves_are_well_filled_at_any_size(self):
-        """What a read of the whole state costs is the number of nodes."""
+        """The costs of reading the whole state are the number of nodes."""
         for size in (500, 2_000, 3_000, 10_000):
             assert len(state_trie.build(ROOM, room_of(size))[1]) < size / 18
 

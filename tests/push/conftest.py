@@ -20,7 +20,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
 
 @pytest.fixture
 def room_id(alice: Client, bob: Client, workers: Workers) -> str:
-    """Return a room of Alice and Bob, of which nothing is new to the workers."""
+    """Return a room of Alice and Bob, without anything new for the workers."""
     room = create_room(bob, name="The lounge")
     invite(bob, room, alice)
     join(alice, room)

@@ -37,7 +37,7 @@ class Gateway:
         return f"http://127.0.0.1:{self._server.server_port}{PATH}"
 
     def take(self) -> list[dict[str, Any]]:
-        """Return what came since this was asked last."""
+        """Return the notifications since the last call."""
         came, self.came = self.came, []
         return came
 
@@ -84,8 +84,8 @@ class Workers:
         self.queue.append((json.loads(json.dumps(body)), delay_s))
 
     def run(self, *room_ids: str, user_id: str = "") -> None:
-        """Bring what is new in these rooms, and in a user's stream, to the workers; then what these
-        ordered.
+        """Give new events of these rooms and of a user's stream to the workers, then do the work that they
+        queue.
         """
         for room_id in room_ids:
             self._new_entries(room_id)
@@ -98,7 +98,7 @@ class Workers:
         self.deliver()
 
     def deliver(self, *, late: bool = False) -> None:
-        """Do what is in the queue, with `late` also what was held back."""
+        """Process the messages of the queue; with `late` also the delayed ones."""
         waiting = self.queue
         self.queue = [each for each in waiting if each[1] and not late]
         with acting_for("workers.pushes"):

@@ -38,7 +38,7 @@ def test_a_call_rings_a_phone_at_once(
     mentions: dict[str, Any],
     tweaks: dict[str, Any],
 ) -> None:
-    """As Element Call rings in rooms without encryption."""
+    """Element Call rings in this way in rooms without encryption."""
     mentions = mentions | {"user_ids": [each.format(user=phone.user_id) for each in mentions["user_ids"]]}
     content = {"notification_type": "ring", "lifetime": 30_000, "sender_ts": 1, "m.mentions": mentions}
     event_id = send(bob, room_id, content, event_type)
@@ -62,7 +62,7 @@ def test_a_call_without_mention_rings_nobody_but_who_wants_to_know_of_everything
 def test_a_call_in_an_encrypted_room_rings_as_every_event_there(
     alice: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
 ) -> None:
-    """The phone decrypts it, and rings."""
+    """The phone decrypts the event, and rings."""
     add_pusher(alice, gateway, format="event_id_only")
     event_id = send(bob, room_id, {"algorithm": "m.megolm.v1.aes-sha2"}, "m.room.encrypted")
     workers.run(room_id)

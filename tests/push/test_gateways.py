@@ -26,7 +26,7 @@ Make = Callable[..., Client]
 
 @pytest.fixture
 def phone(alice: Client, gateway: Gateway, room_id: str) -> Client:
-    """Alice, with a pusher that she set after she joined the room."""
+    """Return Alice, with a pusher that she set after she joined the room."""
     add_pusher(alice, gateway)
     return alice
 
@@ -125,7 +125,9 @@ def test_a_slow_gateway_is_left_alone_for_a_while(
     workers: Workers,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Then it is told of all that came meanwhile. Its user pays for the time that it takes."""
+    """Then it gets everything that came meanwhile. Its user's budget pays for the time that the calls
+    take.
+    """
     paid: list[str] = []
     monkeypatch.setattr(budgets, "charge", lambda owner, _: paid.append(owner))
     monkeypatch.setattr(gateways, "SLOW_S", -1)
@@ -158,7 +160,9 @@ def test_ignored_users_ring_nobody(
 def test_the_phone_of_a_locked_account_is_told_nothing(
     phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
 ) -> None:
-    """It may be stolen. After the lock it goes on, with the right number."""
+    """The phone may be stolen. After the account is unlocked, notifications continue with the right
+    number.
+    """
     accounts.set_flag(UserId(phone.user_id), "locked", True)
     send(bob, room_id, "secret")
     workers.run(room_id)
@@ -221,7 +225,7 @@ def test_a_call_that_is_overtaken_does_not_leave_an_older_number(
     workers: Workers,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """While one worker calls, another tells that all was read, and is the first to get through."""
+    """While one worker calls the gateway, another one reports that all was read, and arrives first."""
     genuine, event_id = outbound.post_json, send(bob, room_id)
 
     def post_json(url: str, body: Any, **options: Any) -> Any:
@@ -288,7 +292,7 @@ def test_what_is_redacted_counts_no_more(
 def test_a_redaction_that_did_not_count_takes_nothing_out(
     phone: Client, bob: Client, room_id: RoomId, gateway: Gateway, workers: Workers
 ) -> None:
-    """Other servers may send one that the room's rules don't allow."""
+    """Other servers may send a redaction that the room's rules don't allow."""
     event_id = EventId(send(bob, room_id))
     workers.run(room_id)
     ((_, ordinal),) = event_store.read_ordinals([event_id], room_id).items()

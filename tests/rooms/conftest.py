@@ -19,5 +19,5 @@ def room_id(alice: Client, bob: Client) -> str:
 
 @pytest.fixture
 def time(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Time:
-    """Return the clock that delayed events go by."""
+    """Return the clock of delayed events."""
     return Time(monkeypatch)

@@ -50,7 +50,7 @@ class Time:
         self.queue.append((self.now() + delay_s * 1000, json.loads(json.dumps(body))))
 
     def pass_by(self, milliseconds: int) -> None:
-        """Let time pass, and the worker do what is due by then."""
+        """Let time pass, and let the worker do what is due by then."""
         end = self.passed + milliseconds
         while due := sorted(at for at, _ in self.queue if at <= now_ms() + end):
             self.passed = max(self.passed, due[0] - now_ms())
@@ -73,7 +73,7 @@ class Time:
 
 
 def request_message(client: Client, room_id: str, delay: Any, content: Any = None, **query: Any) -> Answer:
-    """Ask for a delayed message by the query parameter that apps use."""
+    """Schedule a message by the query parameter that apps use."""
     where = path(room_id, "send", "m.room.message", f"d{next(_transactions)}")
     return client.put(
         where, TEXT if content is None else content, **{"org.matrix.msc4140.delay": delay}, **query
@@ -92,12 +92,12 @@ def delay_state(
 
 
 def said(client: Client, room_id: str) -> list[str]:
-    """Return what was said in a room, the newest first."""
+    """Return the texts of the messages in a room, the newest first."""
     return bodies(messages(client, room_id, limit=100)["chunk"])
 
 
 def store(client: Client, room_id: RoomId) -> str:
-    """Schedule an event without a request; its delay ID."""
+    """Schedule an event without a request, and return its delay ID."""
     delay_id = delayed_events.make_delay_id(UserId(client.user_id), b"%d" % next(_transactions))
     delayed_events.schedule(
         delayed_events.DelayedEvent(
@@ -127,7 +127,7 @@ def scheduling_one(stage: Stage) -> Answer:
 
 
 def managing_one(action: str) -> Callable[[Stage], Answer]:
-    """Somebody acts who was given a delay ID, and has no token."""
+    """Act as somebody who knows a delay ID and has no token."""
     return lambda stage: manage(Client(), store(stage.alice, RoomId(stage.room)), action)
 
 
@@ -140,7 +140,7 @@ def manage(client: Client, delay_id: str, action: str, base: str = UNSTABLE) -> 
 
 
 def end_of(client: Client, delay_id: str) -> Any:
-    """How a delayed event ended; None while it is scheduled."""
+    """Return how a delayed event ended; None while it is scheduled."""
     return ok(look_up(client, delay_id)).get("finalised")
 
 

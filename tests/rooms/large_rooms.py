@@ -24,9 +24,9 @@ def member_of(number: int) -> str:
 
 
 def fill(room_id: RoomId, members: int) -> None:
-    """Have so many users of 800 other servers be joined, by what is stored of them.
+    """Join this many users of 800 other servers, by writing the items that are stored about them.
 
-    The snapshot has all of them, the items and the member index the first 2,000.
+    The snapshot has all of them. The items and the member index have the first 2,000.
     """
     room = Room.load(room_id)
     state: dict[StateKey, EventId] = {}

@@ -84,7 +84,7 @@ class Mirror:
         self.state_after[event.event_id] = after
 
     def resolve(self, event_ids: Iterable[str]) -> dict[StateKey, EventId]:
-        """Return the state that those after these events come to."""
+        """Return the resolution of the states after these events."""
         states = [self.state_after[event_id] for event_id in event_ids]
         if not states:
             return {}
@@ -163,7 +163,7 @@ class Mirror:
     # -- Sending them to us ------------------------------------------------------------------------------
 
     def send(self, *events: Event) -> list[Received]:
-        """Have our server receive these, in this order."""
+        """Let our server receive these events, in this order."""
         return [receive(self.room_id, event.pdu, self) for event in events]
 
     def kinds(self, *events: Event) -> list[str]:
@@ -221,12 +221,12 @@ class Mirror:
     # -- Comparing ---------------------------------------------------------------------------------------
 
     def names(self, state: Mapping[StateKey, EventId]) -> dict[StateKey, Any]:
-        """Return a state in what its events say."""
+        """Return a state with the names of its events."""
         return {pair: self.events[event_id].content for pair, event_id in state.items()}
 
 
 def current_state(room_id: RoomId) -> dict[StateKey, EventId]:
-    """Our server's current state, which its items, counts and snapshot have to agree on."""
+    """Return our server's current state. Checks that its items, counts and snapshot agree."""
     room = Room.load(room_id)
     entries = room_items.read_state_of_type(room_id, room.version)
     items = {(it.event.type, it.event.state_key or ""): it.event.event_id for it in entries}
@@ -237,8 +237,8 @@ def current_state(room_id: RoomId) -> dict[StateKey, EventId]:
 
 
 def log_ids(room_id: RoomId) -> list[str]:
-    """Return the IDs of the events in our server's log; checks that what came as new is dense, but
-    for its gaps.
+    """Return the IDs of the events in our server's log. Checks that new events have no unused ordinals except
+    gaps.
     """
     room = Room.load(room_id)
     entries = room_items.read_log(room_id, room.version)

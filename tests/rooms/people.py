@@ -13,7 +13,7 @@ V1 = "/_matrix/client/v1"
 
 
 def ok(answer: Answer) -> Any:
-    """Return the JSON of an answer that must be a success."""
+    """Return the JSON of an answer. Raises AssertionError if it is an error."""
     assert answer.status == 200, answer.body
     return answer.json
 
@@ -45,14 +45,14 @@ def leave(client: Client, room_id: str) -> None:
 
 
 def send(client: Client, room_id: str, content: Any = "hello", event_type: str = "m.room.message") -> str:
-    """Send a message event (a text for a string); its ID."""
+    """Send a message event (a text for a string), and return its ID."""
     body = {"msgtype": "m.text", "body": content} if isinstance(content, str) else content
     number = f"t{next(_transactions)}"
     return str(ok(client.put(path(room_id, "send", event_type, number), body))["event_id"])
 
 
 def relate(client: Client, room_id: str, parent: str, rel_type: str, **more: Any) -> str:
-    """Send a message that relates to another; its ID. `more` goes into the content."""
+    """Send a message that relates to another, and return its ID. `more` goes into the content."""
     relation = {"rel_type": rel_type, "event_id": parent, **more.pop("relation", {})}
     event_type = more.pop("event_type", "m.room.message")
     content = {"msgtype": "m.text", "body": "related", "m.relates_to": relation, **more}

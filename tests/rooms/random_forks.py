@@ -16,8 +16,8 @@ BOB, CAROL, EVE = f"@bob:{OTHER}", f"@carol:{OTHER}", "@eve:third.example"
 
 
 def random_event(mirror: Mirror, owner: str, rng: random.Random) -> Event:
-    """Return an event by anybody about anything, allowed or not, that follows one to three of the
-    newest events.
+    """Return an event by anybody about anything, allowed or not, that follows one to three of the newest
+    events.
     """
     candidates = list(mirror.events)[-6:]
     after = rng.sample(candidates, min(len(candidates), rng.choice([1, 1, 1, 2, 2, 3])))
@@ -70,7 +70,7 @@ class Reference:
         return self.mirror.resolve(self.newest())
 
     def newest(self) -> set[EventId]:
-        """Return the accepted events that no accepted one follows, be it by way of such as don't count."""
+        """Return the accepted events that no accepted event follows, directly or through rejected ones."""
         accepted = {event_id for event_id, kind in self.kinds.items() if kind == "accepted"}
         followed = {it for event_id in accepted for it in self._followed(event_id)}
         return accepted - followed

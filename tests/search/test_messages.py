@@ -252,7 +252,7 @@ def test_marks_belong_to_their_words(alice: Client, room_id: str, text: str, ter
 def test_no_context_is_read_where_none_has_room_or_time(
     alice: Client, room_id: str, monkeypatch: pytest.MonkeyPatch, size: int, seconds: float, read: int
 ) -> None:
-    """All results come. The first context that doesn't fit is the last that is read."""
+    """All results are returned. The first context that doesn't fit is the last one that is read."""
     for number in range(9):
         send(alice, room_id, f"walrus {number}")
     genuine, contexts = messages._context_of, []

@@ -34,17 +34,17 @@ STATE = [
 
 
 def all_rooms(last: int = 19, **more: Any) -> dict[str, Any]:
-    """Return the list that Element X has."""
+    """Return the list that Element X requests."""
     return {"ranges": [[0, last]], "timeline_limit": 1, "required_state": STATE, "filters": {}} | more
 
 
 def opened(limit: int = 20) -> dict[str, Any]:
-    """Return what Element X asks for of a room that is open."""
+    """Return Element X's request for an open room."""
     return {"timeline_limit": limit, "required_state": [*STATE, ["m.room.pinned_events", ""]]}
 
 
 def notified(room_id: str) -> dict[str, Any]:
-    """Return what Element X asks for when it was pushed to: the room that it is about, and all invites."""
+    """Return Element X's request after a push notification: the room that it is about, and all invites."""
     of_calls = ["m.room.join_rules", "m.room.create", "io.element.functional_members"]
     names = ["m.room.encryption", "m.room.canonical_alias", "m.room.name", "m.room.avatar"]
     required: list[list[str]] = [["m.room.member", "$LAZY"], ["m.room.member", "$ME"]]

@@ -122,7 +122,7 @@ ANSWER = {
 
 
 def check(answer: Any) -> None:
-    """Fail where an answer has another shape."""
+    """Raise AssertionError if an answer has another shape."""
     assert answer.keys() == ANSWER.keys()
     for name, is_right in ANSWER.items():
         assert is_right(answer[name]), (name, answer[name])

@@ -44,7 +44,7 @@ class People:
     keys: Encryption
 
     def ring_device(self) -> None:
-        """What the Streams worker does after a change in the device's stream."""
+        """Do what the Streams worker does after a change in the device's stream."""
         wakes.wake({(UserId(self.bob.user_id), DeviceId(self.bob.device_id)): None})
 
     def claim_key(self) -> None:
@@ -72,7 +72,7 @@ def people(make_client: Make) -> People:
 
 
 def messages_of(answer: Any) -> list[int]:
-    """Return the messages to the device in an answer of either."""
+    """Return the to-device messages in an answer of either API."""
     section = answer.get("extensions", answer).get("to_device", {})
     return [event["content"]["n"] for event in section.get("events", ())]
 
@@ -120,7 +120,7 @@ class TestHeld:
 class TestParked:
     @pytest.fixture
     def marks(self, people: People) -> tuple[str, str, str]:
-        """Return the marks of all three, who are parked."""
+        """Park all three, and return their marks."""
         found: tuple[str, ...] = (
             people.syncing.sync(timeout=LONG)["next_batch"],
             people.rooms.sync(timeout=LONG)["pos"],
@@ -193,7 +193,7 @@ class TestMessagesToTheDevice:
         assert messages_of(people.keys.sync()) == [2]
 
     def test_nothing_is_lost_where_both_are_behind(self, people: People) -> None:
-        """Each has read other messages, and goes on at its own place."""
+        """Each has read other messages, and continues at its own place."""
         tell_device(people.alice, people.bob, n=1)
         assert messages_of(people.syncing.sync()) == [1]
         tell_device(people.alice, people.bob, n=2)

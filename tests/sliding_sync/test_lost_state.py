@@ -19,7 +19,9 @@ NAME = ("m.room.name", "")
 
 
 def lose_the_name(alice: Client, sliding: Sliding) -> tuple[Mirror, Any]:
-    """Bob named the room while Alice had banned him elsewhere: the room's section before and after that."""
+    """Return the room's section before and after Bob's name for it is lost, since Alice had banned him on a
+    fork.
+    """
     mirror = open_room(alice, admins=(UserId(BOB),))
     base = mirror.newest()
     mirror.send(mirror.state(UserId(BOB), "m.room.name", {"name": "Bob's"}, after=base))

@@ -179,7 +179,7 @@ class SlidingMachine(RuleBasedStateMachine):
             self._check(person, screen)
 
     def _check(self, person: str, screen: Screen) -> None:
-        """All rooms are in sight, and nothing is left to tell: what the client has is what there is."""
+        """Check that the client has exactly what there is. All rooms are in sight, and no news is left."""
         client = self.clients[person]
         required = screen.sliding.lists["all"]["required_state"]
         told = Syncing(client).sync().get("rooms", {}).get("join", {})

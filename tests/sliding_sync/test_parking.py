@@ -40,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("sqs", "parked")
 
 @pytest.fixture
 def people(make_client: Make) -> People:
-    """Alice's room, which Bob is in, and Bob's connection."""
+    """Return Alice's room, which Bob is in, and Bob's connection."""
     alice, bob = make_client("alice"), make_client("bob")
     room_id = create_room(alice, preset="public_chat")
     join(bob, room_id)
@@ -51,7 +51,7 @@ def people(make_client: Make) -> People:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Wait]]:
-    """Yield where a wait is held, its time is over at once. The waits that were held."""
+    """End the time of held waits at once. Yield the list of waits that were held."""
     held: list[Wait] = []
 
     def hold(wait: Wait, *_: Any) -> waiting.Held:
@@ -64,7 +64,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Wait]]:
 
 
 def park(sliding: Sliding) -> str:
-    """Bring a connection to where it waits; its mark."""
+    """Bring a connection to the point where it waits, and return its mark."""
     pos: str = sliding.sync(timeout=LONG)["pos"]
     assert pos.startswith("lp_")
     return pos
@@ -151,7 +151,7 @@ def test_both_connections_of_a_device_have_slots_of_their_own(people: People, sq
 
 
 def test_another_body_is_answered_at_once_and_waits_on_the_same_queue(people: People, sqs: Sqs) -> None:
-    """An app opens a room: what it waited on still stands, so nothing is registered anew."""
+    """An app opens a room. Its registration still stands, so nothing is registered again."""
     alice, bob, room_id, sliding = people
     for body in "abc":
         send(alice, room_id, body)
@@ -174,7 +174,7 @@ def test_another_body_is_answered_at_once_and_waits_on_the_same_queue(people: Pe
 
 
 def test_a_wait_that_was_rung_stands_no_more(people: People) -> None:
-    """Its client asks otherwise before it hears the ring."""
+    """Its client sends another request before it gets the ring."""
     alice, bob, room_id, sliding = people
     mark = park(sliding)
     send(alice, room_id, "news")
@@ -275,7 +275,7 @@ def test_a_message_while_it_registers_is_not_missed(people: People) -> None:
 
 
 def test_who_will_ask_otherwise_is_not_parked(people: People) -> None:
-    """The next range follows from the number of rooms, and the next `since` from the messages."""
+    """The next range depends on the number of rooms, and the next `since` on the messages."""
     alice, bob, _, sliding = people
     mark = park(sliding)
     invite(alice, create_room(alice), bob)
@@ -312,7 +312,7 @@ def test_what_is_left_for_the_next_answer_brings_no_mark(
 
 
 def test_a_client_whose_body_is_refused_is_held(people: People) -> None:
-    """So a template that can't compare makes nobody ask again and again at once."""
+    """So if a template can't compare bodies, clients don't repeat their requests at once without end."""
     alice, bob, room_id, sliding = people
     sliding.pos = marks.called(park(sliding), REFUSED_POS)
     with ThreadPoolExecutor() as pool:
@@ -324,7 +324,7 @@ def test_a_client_whose_body_is_refused_is_held(people: People) -> None:
 
 
 def test_a_client_is_held_that_should_not_have_come(people: People, impatient: list[Wait]) -> None:
-    """The viewer function sends it to the queue, unless something is wrong on the way."""
+    """The viewer function sends such a client to the queue, unless something fails on the way."""
     *_, sliding = people
     park(sliding)
     assert sliding.peek(timeout=LONG)["pos"].startswith("l0.")
@@ -424,8 +424,9 @@ class TestDigest:
         assert marks.digest_of('{"lists":{"a":{"ranges":[[0,19]]}}}') != marks.digest_of(other)
 
     def test_texts_with_one_hash_code_differ_by_the_other(self) -> None:
-        """In Java, `no` and `oP` have one hash code; the second is that of `no` and of `oP` without letters
-        up to `m`, and of `zb` and `{C` it is that of `z` and `{`."""
+        """In Java, `no` and `oP` have the same hash code. The second code is that of the texts without the
+        letters up to `m`: for `zb` and `{C` it is the code of `z` and `{`.
+        """
         first, second = (marks.digest_of(f'{{"!{part}:x":1}}').split("_") for part in ("zb", "{C"))
         assert first[0] == second[0]
         assert first[1] != second[1]
@@ -492,7 +493,7 @@ class TestOfKeys:
         assert not is_rung(sqs, encryption.pos or "")
 
     def test_its_wait_is_not_good_for_rooms(self, people: People, encryption: Encryption) -> None:
-        """The same connection asks for rooms now."""
+        """The same connection now asks for rooms."""
         _, bob, *_ = people
         body = {**encryption.body(), "lists": {"all": all_rooms()}}
         encryption.sync(body)
@@ -508,7 +509,7 @@ def _ordinal(room_id: RoomId) -> int:
 
 
 def _tell_of_log(room_id: str, after: int) -> None:
-    """What the Streams worker does after events of a room."""
+    """Do what the Streams worker does after events of a room."""
     values: Values = {":room": room_id, ":after": after}
     with acting_for(None):
         found = dynamodb.query("room-log", "room_id = :room AND ordinal > :after", values)

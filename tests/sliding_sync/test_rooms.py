@@ -310,7 +310,7 @@ class TestComingAndGoing:
         assert ("m.room.guest_access", "") not in state
 
     def test_a_ban_after_a_kick_is_no_beginning(self, alice: Client, bob: Client) -> None:
-        """The client keeps the name and what else it has of the room, which it would drop by `initial`."""
+        """The client keeps the room's name and other data, which it would drop for `initial`."""
         room_id = create_room(alice, preset="public_chat", name="Lounge")
         join(bob, room_id)
         sliding = Sliding(bob)

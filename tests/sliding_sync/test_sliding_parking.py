@@ -149,7 +149,7 @@ class TestViewer:
             assert seen["headers"]["content-type"] == {"value": "application/json"}
 
     def test_at_the_edge_the_rest_api_is_asked(self) -> None:
-        """SQS itself can't compare the body, and gets nothing of the client's."""
+        """SQS itself can't compare the body, and gets nothing from the client's request."""
         request = asked(marked(at_edge=True))
         (answer,) = _by_viewer([request], "true")
         place = place_of(request, NOW, at_edge=True)
@@ -165,7 +165,7 @@ class TestViewer:
 
 
 def waited(body: str, *, encoded: bool, **parameters: str) -> str:
-    """For how long the request template has SQS wait."""
+    """Return the number of seconds for which the request template lets SQS wait."""
     sent = base64.b64encode(body.encode()).decode() if encoded else body
     given = {"wait": "20", "digest": digest_of(BODY.decode())} | parameters
     found = parse_qs(render(template("sliding_request"), given, NOW, sent), strict_parsing=True)
@@ -200,7 +200,7 @@ class TestTemplates:
         ],
     )
     def test_what_a_client_is_told(self, said: str, pos: str, tells: bool, *, encoded: bool) -> None:
-        """Only who was told of nothing goes on waiting, and only they are told the counts of keys."""
+        """Only a client without news continues to wait, and only it is told the counts of keys."""
         body = base64.b64encode(said.encode()).decode() if encoded else said
         given = {"keep": "lp_row.mark", "call": "lc_row.q1.ab", "keys": encode_text(quiet(ANSWER))}
         answer = json.loads(render(template("sliding_response"), given, NOW, body))

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("sqs", "held")
 
 @pytest.fixture
 def people(make_client: Make) -> tuple[Client, Client, str, Sliding]:
-    """Alice's room, which Bob is in, and Bob's connection."""
+    """Return Alice's room, which Bob is in, and Bob's connection."""
     alice, bob = make_client("alice"), make_client("bob")
     room_id = create_room(alice, preset="public_chat")
     join(bob, room_id)
@@ -56,7 +56,7 @@ def test_a_message_wakes_who_waits(people: tuple[Client, Client, RoomId, Sliding
 def test_a_wait_whose_queue_is_missing_keeps_its_slot(
     people: tuple[Client, Client, RoomId, Sliding], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in /sync. A new device has no queues, and few slots."""
+    """This is as in /sync. A new device has no queues, and few slots."""
     alice, bob, room_id, sliding = people
     genuine, made, slots = wake_queues.wait, threading.Event(), []
 

@@ -1,1 +1,1 @@
-"""A soak: many writers and readers at once, and an account of what came of each message."""
+"""A soak test: many writers and readers at once, and a check of what happened to each message."""

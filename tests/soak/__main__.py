@@ -1,4 +1,6 @@
-"""`python -m tests.soak`: about a minute of it; fails if a message was missed, repeated or misplaced."""
+"""`python -m tests.soak` runs for about a minute. It fails if a message was missed, repeated or out
+of order.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The soak's clients: over real HTTP and WebSockets, careless, and stubborn."""
+"""The soak test's clients, which use real HTTP and WebSockets, break off requests, and repeat them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Account:
                 await asyncio.sleep(0.1)
 
     async def once(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
-        """One attempt. Raises Refused, aiohttp's errors where there is no answer or a server error."""
+        """Make one attempt. Raises Refused, or aiohttp's errors if there is no answer or a server error."""
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         given = {name: str(value) for name, value in query.items() if value is not None}
         async with self.http.request(
@@ -107,7 +107,7 @@ class Reader:
     _seen: set[str] = field(default_factory=set)
 
     async def take(self, answer: Any) -> None:
-        """Show what a sync or an update brings; then it has been seen up to its token."""
+        """Show the events of a sync or an update, and keep its token."""
         rooms = answer.get("rooms", {})
         for kind in ("join", "leave"):
             for room_id, section in rooms.get(kind, {}).items():
@@ -145,7 +145,9 @@ Step = Callable[[], Awaitable[None]]
 
 
 async def read_http(reader: Reader, until: asyncio.Event, *, wander: bool = False) -> None:
-    """Sync over and over: with pauses, given up requests and repeated tokens; some leave and come back."""
+    """Sync repeatedly, with pauses, aborted requests and repeated tokens. Some clients leave rooms and
+    rejoin.
+    """
     dice = reader.dice
     while not until.is_set():
         query: dict[str, Any] = {"since": reader.since, "timeout": dice.choice((0, 300, LONGEST_WAIT_MS))}
@@ -170,7 +172,7 @@ async def read_http(reader: Reader, until: asyncio.Event, *, wander: bool = Fals
 
 
 async def _repeat(reader: Reader, answer: Any) -> None:
-    """The same token again: what came the first time comes again, before anything newer."""
+    """Use the same token again. The same events must come again, before anything newer."""
     again = await reader.account.request("GET", f"{V3}/sync", since=reader.since, timeout=0)
     for room_id, section in answer.get("rooms", {}).get("join", {}).items():
         other = again.get("rooms", {}).get("join", {}).get(room_id)
@@ -183,7 +185,7 @@ async def _repeat(reader: Reader, answer: Any) -> None:
 
 
 async def read_socket(reader: Reader, until: asyncio.Event) -> None:
-    """Be told by WebSocket; hang up now and then, and go on where it stopped."""
+    """Receive updates by WebSocket. Disconnect now and then, and continue from the last position."""
     url = reader.account.url.replace("http", "ws", 1) + f"{V3}/stream"
     while not until.is_set():
         query = {"access_token": reader.account.token} | ({"since": reader.since} if reader.since else {})

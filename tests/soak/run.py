@@ -84,7 +84,7 @@ class Report:
 
 
 async def soak(plan: Plan, data: Path) -> Report:
-    """Run it all."""
+    """Run the whole soak test."""
     clouds = _clouds(plan, data)
     try:
         for cloud in clouds:
@@ -154,7 +154,9 @@ class _Soak:
         return self.report
 
     def _home(self, number: int) -> LocalCloud:
-        """Writers and readers are on all servers in turn; two readers who share a device, on one."""
+        """Return the server of a writer or reader: all servers in turn, but one for two readers who share a
+        device.
+        """
         readers = number - self.plan.writers
         return self.clouds[(number if readers < 0 else readers // 2) % len(self.clouds)]
 
@@ -169,7 +171,7 @@ class _Soak:
             await account.request("POST", path, {}, via=self.clouds[0].server_name)
 
     async def _scroll_back(self, account: Account) -> None:
-        """Have the past of the rooms fetched, so that it doesn't come while others read."""
+        """Fetch the past of the rooms, so that it doesn't come while others read."""
         for room_id in self.rooms:
             start: str | None = None
             while True:
@@ -180,7 +182,9 @@ class _Soak:
                     break
 
     def _readers(self, accounts: list[Account]) -> list[Reader]:
-        """Every other reader is a second tab of the one before: the same device, the same token."""
+        """Return the readers. Every other reader is a second tab of the previous one, with the same device
+        and token.
+        """
         readers: list[Reader] = []
         for number, account in enumerate(accounts):
             if number >= len(accounts) - self.plan.sliding_readers:
@@ -211,7 +215,7 @@ class _Soak:
             await asyncio.to_thread(self._try_again)
 
     def _try_again(self) -> None:
-        """What servers do after some minutes: they forget that others didn't answer."""
+        """Do what servers do after some minutes: they forget that others didn't answer."""
         for cloud in self.clouds if len(self.clouds) > 1 else ():
             with operating.connected(cloud.data, None):
                 health.forget()
@@ -220,7 +224,7 @@ class _Soak:
                     backlogs.hasten(ServerName(other.server_name))
 
     async def _meet(self) -> None:
-        """Wait until what was said is the same on all servers."""
+        """Wait until all servers have the same messages."""
         deadline = time.monotonic() + MEET_S
         while time.monotonic() < deadline:
             found = [_texts(logs) for logs in (await self._logs()).values()]
@@ -230,7 +234,7 @@ class _Soak:
             await asyncio.sleep(1)
 
     async def _logs(self) -> dict[str, dict[str, Log]]:
-        """Return what each server has of each room, by the servers' URLs and the rooms' IDs."""
+        """Return each server's log of each room, by the servers' URLs and the rooms' IDs."""
         return {
             account.url: {room_id: await self._log(account, room_id) for room_id in self.rooms}
             for account in self.residents
@@ -279,12 +283,12 @@ class _Soak:
 
 
 def _texts(logs: Mapping[str, Log]) -> dict[str, list[str]]:
-    """Return what was said in each room, in its order."""
+    """Return the texts of each room's messages, in the room's order."""
     return {room_id: [text for _, text in log if text] for room_id, log in logs.items()}
 
 
 def _misplaced(texts: Iterable[str]) -> int:
-    """Return how many of the texts come before one that the same person wrote earlier."""
+    """Return the number of texts that come before a text that the same person wrote earlier."""
     last: dict[str, int] = {}
     count = 0
     for text in texts:

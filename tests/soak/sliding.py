@@ -24,7 +24,7 @@ class SlidingReader(Reader):
     kinds: set[str] = field(default_factory=set)
 
     def body(self) -> dict[str, Any]:
-        """Return the next request's body: each has another transaction's name, as apps send one."""
+        """Return the next request's body. Each has another transaction ID, as in apps."""
         self.transactions += 1
         wanted = {"timeline_limit": self.limit, "required_state": NOTHING}
         opened = {self.opened: {"timeline_limit": 20, "required_state": NOTHING}} if self.opened else {}
@@ -37,7 +37,7 @@ class SlidingReader(Reader):
         }
 
     async def take_sliding(self, answer: Any) -> None:
-        """Show what an answer brings; then it has been seen up to its pos."""
+        """Show the events of an answer, and keep its pos."""
         for room_id, section in answer["rooms"].items():
             anew = section.get("limited", False) or section.get("unstable_expanded_timeline", False)
             timeline = {"events": section.get("timeline", []), "limited": anew}
@@ -49,13 +49,13 @@ class SlidingReader(Reader):
         self.last = max(answer["lists"]["all_rooms"]["count"] - 1, 0)
 
     def ask_otherwise(self) -> None:
-        """Open another room, mostly: all rooms' IDs are of one length."""
+        """Open another room in most cases. All rooms' IDs have the same length."""
         self.opened = self.dice.choice([None, *self.rooms, *self.rooms])
         self.limit = self.dice.choice((1, 1, 1, 3))
 
 
 async def read_sliding(reader: SlidingReader, until: asyncio.Event) -> None:
-    """Ask over and over: with pauses, and requests that are given up for another body."""
+    """Send requests repeatedly, with pauses, and with requests that are aborted for another body."""
     dice = reader.dice
     while not until.is_set():
         timeout = dice.choice((0, 300, LONGEST_WAIT_MS, LONGEST_WAIT_MS)) if reader.pos else None

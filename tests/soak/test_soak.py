@@ -35,7 +35,7 @@ def test_short_soak(
 
 
 def test_short_soak_of_two_servers(tmp_path: Path) -> None:
-    """All is delivered on both."""
+    """All messages are delivered on both servers."""
     plan = Plan(**SHORT, servers=2, kills=0)  # type: ignore[arg-type]
     report = asyncio.run(soak(plan, tmp_path))
     assert report.is_clean, str(report)

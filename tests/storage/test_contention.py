@@ -103,7 +103,9 @@ def test_who_reads_anew_is_told_at_once(contention: Contention) -> None:
 def test_nobody_is_logged_out_because_requests_met(
     contention: Contention, fresh_user_id: Callable[..., str], times: int, status: int
 ) -> None:
-    """A device's keys are stored on the condition that it is there; its item may just be being written."""
+    """A device's keys are written on the condition that the device exists. Its item may be in another
+    write.
+    """
     alice = log_in(UserId(fresh_user_id("alice")), DeviceId("ALICE"))
     contention.times, contention.operations = times, {"TransactWriteItems"}
     body = {"device_keys": device_keys(alice.user_id, "ALICE", KeyPair("ALICE"))}

@@ -27,7 +27,7 @@ PARAGRAPH = (
 
 
 def noise(size: int) -> str:
-    """Base64 that doesn't compress but for its alphabet, as ciphertext and keys are."""
+    """Return Base64 that compresses only by its alphabet, like ciphertext and keys."""
     return base64.b64encode(random.Random(size).randbytes(size)).decode().rstrip("=")
 
 
@@ -161,7 +161,7 @@ def test_what_was_never_packed(damage: bytes) -> None:
 
 
 def test_the_dictionary_is_for_good() -> None:
-    """What was packed by an earlier release is read by each later one."""
+    """Every later release can read what an earlier release packed."""
     known = bytes.fromhex(KNOWN)
     assert packing.unpack(known) == EARLIER
 

@@ -24,6 +24,6 @@ def test_a_plain_token_says_for_five_seconds_that_it_is_fresh(
 
 @pytest.mark.parametrize("token", ["s_tokenofbefor", "p_AAAAAAAAAAAAAAAA.p0.abc", "s_AAAAAAAAAAAAAAAAAAAA"])
 def test_other_tokens_are_not_fresh(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row's name of before has no time, a mark tells of another, and no name is longer."""
+    """An old row's name has no time, a mark names another row, and no name is longer."""
     monkeypatch.setattr(sync_tokens, "now_ms", lambda: 0)
     assert not sync_tokens.is_fresh(token)

@@ -241,7 +241,7 @@ def test_a_kept_connection_that_ended_costs_no_attempt(
 def test_connections_that_fell_silent_cost_one_attempt(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a function's may have that was frozen for long."""
+    """A function that was frozen for long may have such connections."""
     monkeypatch.setattr(calls, "ATTEMPTS", 2)
     monkeypatch.setitem(wire.READ_S, "dynamodb", 0.2)
     together = threading.Barrier(4)

@@ -19,13 +19,13 @@ class Syncing:
     filter: dict[str, Any] | None = None
 
     def sync(self, **query: Any) -> Any:
-        """Return what a sync answers at once; the next one goes on from there."""
+        """Return what a sync answers at once. The next sync continues from there."""
         answer = self.peek(**query)
         self.since = answer["next_batch"]
         return answer
 
     def peek(self, **query: Any) -> Any:
-        """Return the same, without moving on."""
+        """Return the same, but let the next sync continue from the same place."""
         given = {"since": self.since, "filter": json.dumps(self.filter) if self.filter else None}
         return ok(self.client.get(f"{V3}/sync", **(given | query)))
 

@@ -49,7 +49,7 @@ def test_who_was_called_gets_the_news_with_the_next_mark(
 def test_who_was_called_for_nothing_waits_on_after_one_look(
     room: tuple[Client, Client, RoomId, Syncing], sqs: Sqs
 ) -> None:
-    """Their queue may have been gone; the next one is there."""
+    """Its queue may have been deleted. The next one exists."""
     _, bob, room_id, syncing = room
     marked = syncing.peek(timeout=LONG)["next_batch"]
     tell(room_id)
@@ -65,7 +65,7 @@ def test_who_was_called_for_nothing_waits_on_after_one_look(
 def test_a_change_while_the_registration_is_on_its_way(
     change: str, room: tuple[Client, Client, str, Syncing], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It comes with the look, which follows the registration."""
+    """The change comes with the look, which follows the registration."""
     alice, bob, room_id, syncing = room
     marked = syncing.sync(timeout=LONG)["next_batch"]
     send(alice, room_id, "news")
@@ -93,7 +93,7 @@ def test_a_change_while_the_registration_is_on_its_way(
 def test_a_change_between_the_registration_and_the_look_of_one_who_was_called(
     is_noted: bool, room: tuple[Client, Client, RoomId, Syncing], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether the client looks at the room that rang, or at everything, as the ring wasn't noted yet."""
+    """This holds for both kinds of look, since the ring wasn't recorded yet."""
     alice, bob, room_id, syncing = room
     marked = syncing.sync(timeout=LONG)["next_batch"]
     send(alice, room_id, "first")
@@ -113,7 +113,7 @@ def test_a_change_between_the_registration_and_the_look_of_one_who_was_called(
 
 
 def _then(sender: Client, room_id: RoomId, look: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the look, and right after it a message of which the worker tells."""
+    """Return a look that is followed at once by a message and its wake."""
 
     def looking(*arguments: Any, **named: Any) -> Any:
         found = look(*arguments, **named)

@@ -20,7 +20,7 @@ Make = Callable[..., Client]
 
 
 def pair(make_client: Make) -> tuple[Client, Client, RoomId, Syncing]:
-    """Alice's room, which Bob is in, and Bob's place in the stream."""
+    """Return Alice's room, which Bob is in, and Bob's place in the stream."""
     alice, bob = make_client("alice"), make_client("bob")
     room_id = RoomId(create_room(alice, preset="public_chat"))
     join(bob, room_id)
@@ -265,7 +265,7 @@ def test_a_left_room_in_state_after(make_client: Make) -> None:
 def test_what_follows_a_leave_that_a_look_overlooked_stays_hidden(
     make_client: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The memberships are read before the rooms: one that changes in between must not show what follows."""
+    """The memberships are read before the rooms. If one changes in between, later events must stay hidden."""
     alice, bob, room_id, syncing = pair(make_client)
     read = memberships.read_memberships
 
@@ -286,7 +286,7 @@ def test_what_follows_a_leave_that_a_look_overlooked_stays_hidden(
 def test_what_a_look_leaves_out_of_a_room_comes_with_the_next(
     make_client: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A membership that changes within a look has the room left out, tags and receipts with it."""
+    """If a membership changes during a look, the room is left out, with its tags and receipts."""
     _, bob, room_id, syncing = pair(make_client)
     tag = f"{V3}/user/{segment(bob.user_id)}/rooms/{segment(room_id)}/tags/u.work"
     ok(bob.put(tag, {"order": 0.5}))
@@ -310,7 +310,7 @@ def test_what_a_look_leaves_out_of_a_room_comes_with_the_next(
 def test_a_leave_that_a_late_look_overlooks_comes_with_the_next(
     make_client: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the rooms stand may be read a little late, their memberships never are."""
+    """The rooms' heads may be read a little late, their memberships are never."""
     alice, bob, room_id, syncing = pair(make_client)
     before = Room.load(room_id)
     leave(bob, room_id)

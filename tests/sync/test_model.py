@@ -136,7 +136,7 @@ class SyncMachine(RuleBasedStateMachine):
 
     @rule(number=st.sampled_from(ROOMS))
     def backfill(self, number: int) -> None:
-        """An event from before all that is known is put where backfilled events go."""
+        """Put an event that is older than all known ones where backfilled events go."""
         log = self.logs[number]
         head = room_items.read_head(log.room_id)
         assert head is not None

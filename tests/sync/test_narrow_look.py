@@ -45,7 +45,7 @@ class Stage:
         tell(room_id)
 
     def called(self) -> Any:
-        """Return what Bob is answered when he is called."""
+        """Return the answer that Bob gets when he is called."""
         with acting_for(None):
             answer = ok(self.bob.get(f"{V3}/sync", since=marks.called(self.mark), timeout=LONG))
         self.mark = answer["next_batch"]
@@ -70,7 +70,7 @@ def stage(make_client: Make) -> Stage:
 
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Return the rooms of each look at the rooms that rang alone."""
+    """Return the rooms of each narrow look."""
     looks: list[list[str]] = []
     look_at_rooms = narrow_look.look_at_rooms
 
@@ -107,7 +107,9 @@ def test_what_comes_after_the_ring_is_noted_for_the_client(stage: Stage, narrow:
 def test_who_registers_anew_before_a_ring_is_noted(
     is_noted: bool, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who was called for what another worker noted is rung once more; else they have looked at everything."""
+    """A client that another worker's record called is rung once more; otherwise it has looked at
+    everything.
+    """
     first, second = stage.rooms
     ring, shown = wake_queues.ring, []
 
@@ -152,7 +154,7 @@ def test_who_registers_anew_while_further_news_are_noted(
 
 
 def test_a_repeated_call_looks_at_everything(stage: Stage, narrow: list[list[str]]) -> None:
-    """Its answer was lost, and what rang for it isn't noted any more."""
+    """The answer was lost, and its rings aren't recorded any more."""
     first, second = stage.rooms
     stage.say_and_tell(RoomId(first), "news")
     before = stage.mark
@@ -194,7 +196,7 @@ def test_what_concerns_more_than_a_room_has_everything_looked_at(
 
 
 def tell_of_newest(room_id: RoomId) -> None:
-    """What the Streams worker does after a room's newest event."""
+    """Do what the Streams worker does after a room's newest event."""
     head = room_items.read_head(room_id)
     assert head is not None
     item = dynamodb.get("room-log", {"room_id": room_id, "ordinal": head.ordinal})
@@ -205,7 +207,7 @@ def tell_of_newest(room_id: RoomId) -> None:
 def test_everything_is_looked_at_from_time_to_time(
     stage: Stage, narrow: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What rings nobody comes then."""
+    """Changes that don't ring come then."""
     first, second = stage.rooms
     monkeypatch.setattr(narrow_look, "EVERYTHING_S", 0)
     stage.say_and_tell(RoomId(first), "news")
@@ -215,7 +217,7 @@ def test_everything_is_looked_at_from_time_to_time(
 
 
 def test_what_time_has_changed_is_looked_at(stage: Stage, narrow: list[list[str]]) -> None:
-    """Here it is the end of what somebody types in another room."""
+    """In this test, somebody's typing in another room ends."""
     first, second = stage.rooms
     typing = path(second, "typing", stage.alice.user_id)
     ok(stage.alice.put(typing, {"typing": True, "timeout": 600}))

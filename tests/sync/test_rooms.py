@@ -378,7 +378,7 @@ def test_an_expired_token_begins_anew(make_client: Make) -> None:
 
 
 def test_invited_without_state_changes(make_client: Make) -> None:
-    """An event that isn't for a client keeps the client's place all the same."""
+    """An event that the client doesn't get still lets it keep its place."""
     alice, bob = make_client("alice"), make_client("bob")
     room_id = create_room(alice)
     syncing = Syncing(bob)

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("sqs", "parked")
 
 
 def test_a_wait_of_before_is_understood(stage: Stage) -> None:
-    """It is a map, as all were that were registered before waits became lists."""
+    """An old wait is a map. Newer ones are lists."""
     first, _ = stage.rooms
     (wait,) = registrations(stage.bob)
     value: Attributes = {"queue": wait.queue, "nonce": wait.nonce, "until": wait.until, "kept": True}
@@ -45,7 +45,7 @@ def test_a_wait_of_before_is_understood(stage: Stage) -> None:
 
 @pytest.fixture
 def written_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """While an upgrade replaces functions: this release's code, and the forms of the release before."""
+    """Use this release's code with the forms of the previous release, as during an upgrade."""
     monkeypatch.setenv("MURMURATION_STORED_FORMS", "before")
     settings.cache_clear()
     yield
@@ -55,7 +55,7 @@ def written_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("written_as_before")
 def test_waits_are_written_as_before_while_functions_of_before_read_them(stage: Stage) -> None:
-    """All that is done to a wait leaves a map with the attributes that the release before knew."""
+    """Each change to a wait leaves a map with the attributes that the previous release knew."""
     first, second = stage.rooms
 
     def stored() -> list[Any]:
@@ -127,7 +127,7 @@ def known_urls(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("known_urls")
 def test_the_item_of_three_devices_costs_one_unit(make_client: Make) -> None:
-    """Each of them was called twice a moment ago."""
+    """Each device was called twice a moment ago."""
     stage = Stage(make_client)
     devices = [
         stage.bob,
@@ -159,7 +159,7 @@ def test_the_item_of_three_devices_costs_one_unit(make_client: Make) -> None:
 def test_one_of_two_devices_registers_anew_while_both_are_rung(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Then each is settled by itself."""
+    """Then each is settled separately."""
     first, _ = stage.rooms
     tablet = log_in(UserId(stage.bob.user_id), DeviceId("TABLET"))
     syncing = Syncing(tablet)

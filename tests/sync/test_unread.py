@@ -32,7 +32,7 @@ MUTED: list[Any] = []
 
 
 def counts_in(section: Any) -> dict[str, tuple[int, int]]:
-    """Notifications and highlights by thread."""
+    """Return notifications and highlights by thread."""
     found = {"main": section["unread_notifications"], **section.get("unread_thread_notifications", {})}
     return {name: (one["notification_count"], one["highlight_count"]) for name, one in found.items()}
 
@@ -68,7 +68,7 @@ class Two:
         ok(self.bob.post(path(self.room_id, "receipt", kind, event_id), body))
 
     def threads(self) -> dict[str, tuple[int, int]]:
-        """Return what both devices show, by thread; they must agree."""
+        """Return the counts that both devices show, by thread. Fails if they differ."""
         joined = self.kept.sync().get("rooms", {}).get("join", {})
         if self.room_id in joined:
             self.shown = counts_in(joined[self.room_id])
@@ -76,7 +76,7 @@ class Two:
         return self.shown
 
     def count(self) -> tuple[int, int]:
-        """Return what both devices show of all threads together."""
+        """Return the counts that both devices show for all threads together."""
         pairs = self.threads().values()
         return sum(pair[0] for pair in pairs), sum(pair[1] for pair in pairs)
 

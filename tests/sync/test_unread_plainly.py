@@ -31,13 +31,13 @@ OF_MEMBERS = {"kind": "event_match", "key": "type", "pattern": "m.room.mem*"}
 
 
 def shown(client: Client, room_id: str) -> tuple[int, int]:
-    """Return what a first sync counts."""
+    """Return the counts of a first sync."""
     counts = Syncing(client, filter=SHORT).room(room_id)["unread_notifications"]
     return counts["notification_count"], counts["highlight_count"]
 
 
 def expected(client: Client, room_id: RoomId, read: EventId) -> tuple[int, int]:
-    """Return what comes of going through the whole log, for one who has read up to an event."""
+    """Return the counts from evaluating the whole log, for a user who has read up to an event."""
     user_id = UserId(client.user_id)
     room = Room.load(room_id)
     levels = PowerLevels.from_state(

@@ -20,7 +20,7 @@ Make = Callable[..., Client]
 
 
 def room_of_two(make_client: Make) -> tuple[Client, Client, str, Syncing]:
-    """Alice's room with Bob in it, and Bob's place in the stream."""
+    """Return Alice's room with Bob in it, and Bob's place in the stream."""
     alice, bob = make_client("alice"), make_client("bob")
     room_id = create_room(alice, preset="public_chat")
     join(bob, room_id)

@@ -38,7 +38,7 @@ LONG = 20_000
 
 
 def tell(room_id: RoomId) -> None:
-    """What the Streams worker does after an event of the room."""
+    """Do what the Streams worker does after an event of the room."""
     head = room_items.read_head(room_id)
     assert head is not None
     with acting_for(None):  # also where a test has it done in the middle of a sync
@@ -50,7 +50,7 @@ def registrations(client: Client) -> list[listeners.Wait]:
 
 
 def until(condition: Callable[[], Any], seconds: float = 10) -> None:
-    """Wait for a condition that another thread brings about."""
+    """Wait until a condition holds that another thread brings about."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never came about"
@@ -58,7 +58,7 @@ def until(condition: Callable[[], Any], seconds: float = 10) -> None:
 
 
 def check_sent_away(answer: Any) -> None:
-    """The answer says to come again later, and for how long not to."""
+    """Check that the answer says to come again later, and after what time."""
     assert (answer.status, answer.json["errcode"]) == (429, "M_LIMIT_EXCEEDED")
     assert answer.json["retry_after_ms"] >= 1_000
     assert int(answer.headers["Retry-After"]) >= 1
@@ -72,7 +72,7 @@ def waits(pool: ThreadPoolExecutor, syncing: Syncing, **query: Any) -> Future[An
 def room(
     request: pytest.FixtureRequest, make_client: Make, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Client, Client, str, Syncing]:
-    """Alice's room, which Bob is in, and Bob's place in the stream."""
+    """Return Alice's room, which Bob is in, and Bob's place in the stream."""
     monkeypatch.setattr(sync_tokens, "FRESH_S", 60 if request.param == "just answered" else -1)
     alice, bob = make_client("alice"), make_client("bob")
     room_id = create_room(alice, preset="public_chat")
@@ -135,7 +135,7 @@ class TestHeld:
     def test_more_tabs_than_slots(
         self, room: tuple[Client, Client, RoomId, Syncing], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Whoever finds no slot is told at once to come again later; news they get at once."""
+        """A request without a free slot is told at once to come again later. It gets news at once."""
         alice, bob, room_id, syncing = room
         monkeypatch.setattr(waiting, "SLOTS", 2)
         with ThreadPoolExecutor() as pool:
@@ -194,7 +194,7 @@ class TestHeld:
     def test_the_bound_of_a_user_holds_for_registrations_at_once(
         self, make_client: Make, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Each knows nothing of the others beforehand; what is there after the write decides."""
+        """None of them sees the others beforehand. The state after the write decides."""
         monkeypatch.setattr(waiting, "HELD_BY_USER", 3)
         user = UserId(make_client("bob").user_id)
 
@@ -211,7 +211,7 @@ class TestHeld:
     def test_only_the_room_that_rang_is_looked_at(
         self, room: tuple[Client, Client, RoomId, Syncing], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """What comes in another room before the next request is seen by that one."""
+        """Changes in another room before the next request are seen by that request."""
         alice, bob, room_id, syncing = room
         other = create_room(alice, preset="public_chat")
         join(bob, other)
@@ -299,7 +299,7 @@ class TestHeld:
     def test_a_change_between_the_registration_and_the_look(
         self, room: tuple[Client, Client, RoomId, Syncing], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The look sees it; the ring that came for it disturbs nobody later."""
+        """The look sees the change. Its ring doesn't end a later wait."""
         alice, _, room_id, syncing = room
 
         def late(*arguments: Any, **named: Any) -> Any:
@@ -340,7 +340,7 @@ class TestHeld:
         assert sqs.queue(name).counts() == (0, 0, 0)
 
     def test_a_queue_that_is_gone(self, room: tuple[Client, Client, RoomId, Syncing], sqs: Sqs) -> None:
-        """Whoever rings makes it anew, and who waits on it looks again."""
+        """The next ring makes the queue again, and the client that waits on it looks again."""
         alice, _, room_id, syncing = room
         assert has_nothing(syncing.peek(timeout=100))
         sqs._queues.clear()
@@ -356,7 +356,7 @@ class TestHeld:
     def test_a_queue_that_is_missing_is_made_once_and_waited_on(
         self, room: tuple[Client, Client, RoomId, Syncing], sqs: Sqs
     ) -> None:
-        """The wait keeps its slot: each look for another one would find no queue either."""
+        """The wait keeps its slot, since the queues of other slots would be missing too."""
         alice, bob, room_id, syncing = room
         with ThreadPoolExecutor() as pool:
             answer = waits(pool, syncing)

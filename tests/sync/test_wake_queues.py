@@ -24,7 +24,9 @@ QUEUE = "0123456789abcdef" * 2
 
 @pytest.fixture
 def asked(sqs: Sqs, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Yield what is asked of SQS in a deployment that knows its account and region; workers aren't rung."""
+    """Yield the list of requests to SQS, in a deployment that knows its account and region. Workers aren't
+    called.
+    """
     monkeypatch.setenv("MURMURATION_QUEUE_URLS", QUEUE_URLS)
     settings.cache_clear()
     monkeypatch.setattr(queues, "ring", lambda *_args: None)
@@ -51,7 +53,7 @@ def behind_rest(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
 
 
 def start_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget what a process knows."""
+    """Clear a process's caches."""
     monkeypatch.setattr(wake_queues, "_urls", LruCache(10))
 
 

@@ -33,7 +33,7 @@ def send(alice: Client, bob: Client, number: int, size: int = CONTENT_BYTES) -> 
 
 
 def send_remote(origin: ServerName, bob: Client, numbers: range) -> None:
-    """As messages of another server come in."""
+    """Send messages as another server does."""
     target = (UserId(bob.user_id), DeviceId(bob.device_id))
     to_device.send_in_order(
         [
@@ -97,7 +97,7 @@ def test_what_was_acknowledged_does_not_count(
 def test_a_look_that_was_missed_is_made_up_for(
     alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A function may stop between storing a message and looking whether there are too many."""
+    """A function may stop after it stores a message and before it checks whether there are too many."""
     monkeypatch.setattr(inboxes, "MOST_MESSAGES", 10)
     monkeypatch.setattr(inboxes, "STEP_MESSAGES", 5)
     with monkeypatch.context() as stopped:
@@ -112,7 +112,7 @@ def test_a_look_that_was_missed_is_made_up_for(
 def test_an_inbox_from_before_bytes_were_counted(
     alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its messages go by their number; none of them goes for bytes that nobody counted."""
+    """Its messages are deleted by their number, not by bytes, which weren't counted."""
     stream = streams.device_stream(UserId(bob.user_id), DeviceId(bob.device_id))
     for number in range(1, 6):
         item = {

@@ -164,7 +164,7 @@ def test_messages_of_one_millisecond_come_as_they_were_stored(alice, bob):
 
 
 def test_a_message_stored_late_is_not_skipped(alice, bob):
-    """Its request came before that of one which was read already; it gets its own place behind that one."""
+    """Its request came before that of a message that was already read. It gets a place after that one."""
     store(alice, bob, 1, 2_000)
     seen = inbox(bob)
     store(alice, bob, 0, 1_000)
@@ -193,7 +193,7 @@ class Clock:
 
 
 def test_a_reader_waits_for_those_that_came_with_a_young_message(alice, bob, monkeypatch):
-    """One whose request came before is stored while the reader waits: both are read, in order."""
+    """A message whose request came before is stored while the reader waits. Both are read, in order."""
     clock = Clock(monkeypatch, 10_030, {10_200: lambda: store(alice, bob, 0, 9_999)})
     store(alice, bob, 1, 10_000)
     found = inbox(bob)
@@ -203,7 +203,7 @@ def test_a_reader_waits_for_those_that_came_with_a_young_message(alice, bob, mon
 
 
 def test_the_slower_messages_are_the_longer_a_reader_waits(alice, bob, monkeypatch):
-    """The first took 140 ms on its way, so one that came before it may take as long as three of those."""
+    """The first took 140 ms, so a message that was sent before it may take three times as long."""
     late = 10_000 + storage.SPREAD * 140 - 1
     clock = Clock(monkeypatch, 10_140, {late: lambda: store(alice, bob, 0, 9_999)})
     store(alice, bob, 1, 10_000)
@@ -212,7 +212,7 @@ def test_the_slower_messages_are_the_longer_a_reader_waits(alice, bob, monkeypat
 
 
 def test_a_reader_waits_little_longer_than_the_slowest_took(alice, bob, monkeypatch):
-    """A function that had to be started took a second: nobody waits for three."""
+    """A function with a cold start took a second. The reader doesn't wait for three seconds."""
     clock = Clock(monkeypatch, 11_000)
     store(alice, bob, 0, 10_000)
     assert numbers(inbox(bob)) == [0]
@@ -220,7 +220,7 @@ def test_a_reader_waits_little_longer_than_the_slowest_took(alice, bob, monkeypa
 
 
 def test_a_reader_waits_on_if_a_slower_one_has_come(alice, bob, monkeypatch):
-    """The second that comes took 240 ms, so that there is time for a third one."""
+    """The second message took 240 ms, so there is time for a third one."""
     clock = Clock(
         monkeypatch,
         10_020,
@@ -232,7 +232,9 @@ def test_a_reader_waits_on_if_a_slower_one_has_come(alice, bob, monkeypatch):
 
 
 def test_what_comes_later_does_not_hold_up_what_is_settled(alice, bob, monkeypatch):
-    """A sender who never stops makes no reader wait for ever: the young ones are left for the next time."""
+    """A sender that never stops doesn't let a reader wait for ever: young messages are left for the next
+    time.
+    """
     clock = Clock(
         monkeypatch, 10_010, {at: lambda at=at: store(alice, bob, at, at) for at in range(10_070, 10_600, 60)}
     )
@@ -246,7 +248,7 @@ def test_what_comes_later_does_not_hold_up_what_is_settled(alice, bob, monkeypat
 
 
 def test_a_reader_waits_no_longer_than_its_most(alice, bob, monkeypatch):
-    """Where each message that comes was sent before one that is read, they are handed out at last."""
+    """If each new message was sent before one that was read, they are returned in the end."""
     acts = {at: lambda at=at: store(alice, bob, at, 10_000 - at // 100) for at in range(10_300, 20_000, 100)}
     clock = Clock(monkeypatch, 10_001, acts)
     store(alice, bob, 0, 10_000)
@@ -256,7 +258,7 @@ def test_a_reader_waits_no_longer_than_its_most(alice, bob, monkeypatch):
 
 
 def test_a_reader_that_waited_leaves_other_changes_for_the_next(alice, bob, monkeypatch):
-    """Numbers of keys that change during the wait were read before it: the position stays before them."""
+    """Key counts that change during the wait were read before it, so the position stays before them."""
     stream = streams.device_stream(bob.user_id, DeviceId("BOB1"))
     Clock(monkeypatch, 10_000, {10_100: lambda: streams.nudge(stream)})
     store(alice, bob, 0, 10_000)
@@ -265,7 +267,7 @@ def test_a_reader_that_waited_leaves_other_changes_for_the_next(alice, bob, monk
 
 @pytest.mark.parametrize("age_ms", [storage.LONGEST_MS, 10**9, -(10**9)])
 def test_a_reader_does_not_wait_for_what_is_settled(alice, bob, monkeypatch, age_ms):
-    """A time that lies far ahead is wrong: nobody waits for it."""
+    """A time that is far in the future is wrong, so nobody waits for it."""
     came_ms = now_ms()
     monkeypatch.setattr(storage, "now_ms", lambda: came_ms + age_ms)
     store(alice, bob, 0, came_ms)

@@ -79,7 +79,7 @@ class Credentials:
 
 @pytest.fixture
 def handed_out(fresh_user_id: Callable[..., str], port: int) -> Credentials:
-    """Return what a user's client gets."""
+    """Return the credentials that a user's client gets."""
     alice = log_in(UserId(fresh_user_id("alice")))
     with mocked_aws(MURMURATION_TURN_URIS=f"turn:127.0.0.1:{port}?transport=udp", MURMURATION_TURN_TTL="600"):
         name = settings().parameter(voip.SECRET)
@@ -99,7 +99,7 @@ class Mailbox(asyncio.DatagramProtocol):
 
 
 async def relay(port: int, credentials: Credentials) -> tuple[bytes, bytes]:
-    """Send a datagram by a relay and one back; what came at each end. Raises TransactionFailed."""
+    """Send a datagram through a relay and one back, and return what arrived. Raises TransactionFailed."""
     transport, mine = await create_turn_endpoint(
         Mailbox, ("127.0.0.1", port), credentials.username, credentials.password
     )

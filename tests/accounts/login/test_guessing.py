@@ -29,7 +29,7 @@ Door = Callable[[Client, str], Answer]
 
 @pytest.fixture
 def make(fresh_user_id: Callable[..., str], address: Callable[[], str], clock: Any) -> Callable[[], Client]:
-    """Makes users with a password and a device, at an address of their own."""
+    """Return a maker of users with a password and a device, at an address of their own."""
 
     def make() -> Client:
         found = log_in(UserId(fresh_user_id()))
@@ -243,7 +243,7 @@ def test_who_cannot_be_a_user_is_answered_as_a_user_is(identifier, user, address
 
 
 def lock(user: Client, address: Callable[[], str]) -> None:
-    """Strangers try passwords until the account is locked for strangers."""
+    """Try passwords from other addresses until the account is locked for them."""
     while log_in_from(address(), user.user_id, "wrong").status != 429:
         pass
 

@@ -19,7 +19,7 @@ NAME = "sliding-client"
 
 
 def program() -> Path:
-    """Return where the program is, if it was built from the present sources."""
+    """Return the path of the program if it was built from the present sources."""
     return CACHE / f"{NAME}-{_digest()}"
 
 

@@ -44,8 +44,8 @@ class App:
         self._process.stdin.flush()
 
     def until(self, what: str, **fields: str) -> dict[str, str]:
-        """Return what is told next of this kind, with these fields. Fails if the program says that
-        it failed.
+        """Return the program's next report of this kind with these fields. Raises AssertionError if the
+        program fails.
         """
         while True:
             told = self._told.get(timeout=PATIENCE_S)

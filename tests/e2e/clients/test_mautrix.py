@@ -109,7 +109,7 @@ def test_two_people_talk(shared_cloud: LocalCloud) -> None:
 
 
 async def send_a_video(url: str) -> None:
-    """As bridges do it: whoever is told of the file asks for it while it is still on its way."""
+    """Send a video as bridges do it: other clients ask for the file while it is still being uploaded."""
     alice, bob = await log_in(url, "alice"), await log_in(url, "bob")
     video = bytes(range(250)) * 48_000
     uri = await alice.client.upload_media(video, mime_type="video/mp4", filename="v.mp4", async_upload=True)

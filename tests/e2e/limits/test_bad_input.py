@@ -71,7 +71,7 @@ class World:
         return path
 
     def check(self, method: str, uri: str, body: bytes = b"") -> int:
-        """Send a request; its answer, whatever it is, must be in order. The status."""
+        """Send a request, check that its answer is in order, and return the status."""
         answer = self.user.request(method, uri, body)
         shown = f"{method} {uri[:200]} {body[:80]!r} -> {answer.status} {answer.body[:200]!r}"
         assert answer.status < 500 or answer.error == (504, "M_NOT_YET_UPLOADED"), shown
@@ -117,9 +117,7 @@ def strangers(world: World) -> list[World]:
 
 @pytest.fixture
 def stranger(world: World, strangers: list[World]) -> World:
-    """Return the world as somebody sees it who may lose their account, or join many rooms, in the
-    course of it.
-    """
+    """Return the world of another user, who may lose the account or join many rooms during the test."""
     if strangers:
         rooms = strangers[-1].user.request("GET", f"{V3}/joined_rooms")
         if rooms.status == 200 and len(rooms.json["joined_rooms"]) < 5:
@@ -201,7 +199,9 @@ def test_query_parameters(stranger: World, function: Function) -> None:
 
 
 def broken(schema: Any, values: tuple[Any, ...]) -> Iterator[Any]:
-    """Values that keep a schema but for one thing in them, which is one of `values`; fewer further inside."""
+    """Yield values that match a schema except for one part, which is one of `values`; fewer for
+    deeper parts.
+    """
     fewer: tuple[Any, ...] = (1.5, "x", [[]])
     match schema.get("type"):
         case "object":
@@ -219,7 +219,7 @@ def broken(schema: Any, values: tuple[Any, ...]) -> Iterator[Any]:
 
 
 def example(schema: Any) -> Any:
-    """Return a value of a schema's type, with what it requires."""
+    """Return a value of a schema's type, with the required fields."""
     match schema.get("type"):
         case "object":
             properties = schema.get("properties", {})
@@ -248,7 +248,7 @@ def test_tokens(world: World, function: Function) -> None:
 
 
 def cut(token: str) -> str:
-    """Return a token that ends otherwise."""
+    """Return a token with another end."""
     return token[:-1] + ("a" if token[-1] != "a" else "b")
 
 
@@ -310,7 +310,7 @@ def test_events_that_are_too_large(world: World) -> None:
 
 
 def test_requests_that_are_too_large(world: World) -> None:
-    """What the gateway refuses is refused in the same words and with the same headers."""
+    """The gateway refuses such requests with the same text and headers as the functions."""
     answer = world.user.request("POST", "/_matrix/media/v3/upload", bytes(11 * 1024 * 1024))
     assert answer.error == (413, "M_TOO_LARGE")
     assert answer.headers["access-control-allow-origin"] == "*"

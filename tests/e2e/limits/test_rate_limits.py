@@ -27,7 +27,9 @@ def alice(limited: LocalCloud) -> Raw:
 
 
 def until_limited(user: Raw, method: str, uris: Iterator[str], body: bytes) -> tuple[int, Answer]:
-    """Return how many requests were answered before one was refused for being too many, and that refusal."""
+    """Return the number of requests that were answered before one was refused for being too many, and the
+    refusal.
+    """
     for number in range(MANY):
         uri = next(uris)
         answer = user.request(method, uri, body)
@@ -55,7 +57,7 @@ def test_messages(alice: Raw) -> None:
 
 
 def test_passwords_tried(limited: LocalCloud, alice: Raw) -> None:
-    """One who guesses is held up, whether or not the account exists."""
+    """A client that guesses passwords is limited, whether or not the account exists."""
     body = b'{"type":"m.login.password","identifier":{"type":"m.id.user","user":"alice"},"password":"wrong"}'
     uris = (f"{V3}/login" for _ in range(MANY))
     tried, refusal = until_limited(Raw(limited), "POST", uris, body)

@@ -29,7 +29,7 @@ class Chrome:
         self.driver.get(url)
 
     def embed(self) -> None:
-        """Be a client that embeds the pages from here on: it hears of logins and completed stages."""
+        """Embed the pages from now on, as a client does that hears of logins and completed stages."""
         source = (
             "window.told = null; window.matrixLogin = {onLogin: (answer) => { window.told = answer; }};"
             "window.onAuthDone = () => { window.told = 'done'; };"
@@ -43,7 +43,7 @@ class Chrome:
         return self.driver.execute_script(script, *arguments)
 
     def wait_for(self, found: Any) -> Any:
-        """Return what `found` returns, once that is something; pages may change while it looks."""
+        """Return what `found` returns as soon as it is true. Pages may change while it looks."""
         wait = WebDriverWait(self.driver, PATIENCE, 0.05, ignored_exceptions=[StaleElementReferenceException])
         return wait.until(lambda _: found())
 
@@ -79,7 +79,7 @@ class Chrome:
         return str(self.run("return document.body.innerText"))
 
     def complaints(self) -> list[str]:
-        """Return what the browser found wrong: broken policies, scripts that failed."""
+        """Return the errors that the browser reports: violated policies, scripts that failed."""
         return [
             str(entry["message"])
             for entry in self.driver.get_log("browser")
@@ -89,7 +89,7 @@ class Chrome:
 
 @contextmanager
 def chrome() -> Iterator[Chrome]:
-    """Starts the browser, and ends it; skips the test where there is none."""
+    """Start the browser, and end it. Skip the test if there is no browser."""
     browser, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
     if browser is None or driver is None:
         pytest.skip("chromium and chromedriver are not installed (Debian: chromium, chromium-driver)")

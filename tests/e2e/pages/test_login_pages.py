@@ -46,7 +46,7 @@ class Site:
         return found
 
     def give_address(self, user_id: UserId, address: str) -> None:
-        """As an operator, who may: it's proved by no mail."""
+        """Add an e-mail address as an operator does, without a mail that proves it."""
         from murmuration.accounts.threepids import binding
         from operators.operating import connected
 
@@ -74,7 +74,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def careful_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Yield a site that lets nobody in without two stages, whichever comes first."""
+    """Yield a site that requires two stages for a login, in either order."""
     flows = "m.login.password,m.login.oauth2 m.login.oauth2,m.login.password"
     yield from _serve(tmp_path_factory.mktemp("careful"), {"login-flows": flows})
 
@@ -97,7 +97,7 @@ def browser() -> Iterator[Chrome]:
 
 
 def log_in_at_provider(browser: Chrome, site: Site, who: str) -> None:
-    """Log in there, and consent if that isn't remembered."""
+    """Log in at the identity provider, and consent if the consent isn't remembered."""
     browser.fill(login=who)
     browser.fill(password=PASSWORDS[who])
     browser.wait_for(lambda: browser.shows("Accept") or browser.driver.current_url.startswith(site.url))
@@ -156,7 +156,7 @@ def test_who_denies_may_try_again(site: Site, browser: Chrome) -> None:
 
 @pytest.mark.parametrize("provider_first", [False, True])
 def test_two_stages(careful_site: Site, browser: Chrome, provider_first: bool) -> None:
-    """Bob has a password, and is the provider's bob: the first login of that makes his account."""
+    """Bob has a password, and is also bob at the provider. The provider's first login makes his account."""
     site = careful_site
     begun = site.call("POST", "/_matrix/client/api/v1/register", {"type": "m.login.oauth2"}).json()
     browser.open(begun["uri"])
@@ -179,7 +179,7 @@ def test_two_stages(careful_site: Site, browser: Chrome, provider_first: bool) -
 
 
 def _set_password(site: Site, made: dict[str, Any], browser: Chrome) -> None:
-    """Bob has no password: he proves to be there by signing on again, and sets one."""
+    """Bob has no password. He proves his identity by single sign-on again, and sets a password."""
     path, body = f"{V3}/account/password", {"new_password": "bob's password", "logout_devices": False}
     session = site.call("POST", path, body, made["access_token"]).json()["session"]
     browser.open(f"{site.url}{V3}/auth/m.login.sso/fallback/web?session={quote(session)}")
@@ -237,7 +237,7 @@ def test_a_client_that_is_not_known_is_asked_about(site: Site, browser: Chrome) 
 
 
 def test_a_stage_in_a_window_of_its_own(site: Site, browser: Chrome) -> None:
-    """As the specification's example for web clients has it: the opener hears `authDone`."""
+    """The specification has an example for web clients: the opener of the window receives `authDone`."""
     user = site.register("erin")
     path = f"{V3}/devices/{user['device_id']}"
     session = site.call("DELETE", path, {}, user["access_token"]).json()["session"]

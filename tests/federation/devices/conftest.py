@@ -22,7 +22,7 @@ from tests.rooms.other_servers import Mirror, key_of
 
 @pytest.fixture(autouse=True)
 def _viewer_secret(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The secret that the viewer side puts on requests; nothing remembered of rooms."""
+    """Set the secret that the viewer side puts on requests, and clear the caches of rooms."""
     monkeypatch.setenv("MURMURATION_VIEWER_SECRET_PARAMETER", "viewer-secret")
     monkeypatch.setattr(parameters, "read_secret", lambda _: SECRET)
     settings.cache_clear()

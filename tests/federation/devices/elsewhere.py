@@ -41,7 +41,7 @@ class Elsewhere(Peer):
     # -- Bob's devices -----------------------------------------------------------------------------------
 
     def log_in(self, device_id: str, name: str = "") -> dict[str, Any]:
-        """Bob gets a device; the content of the update that tells of it."""
+        """Give Bob a device, and return the content of the update that announces it."""
         keys = device_keys(self.bob, device_id, KeyPair(device_id))
         self.devices[device_id] = keys
         more = {}
@@ -51,7 +51,7 @@ class Elsewhere(Peer):
         return self._update(device_id, keys=keys, **more)
 
     def log_out(self, device_id: str) -> dict[str, Any]:
-        """Bob loses a device; the content of the update that tells of it."""
+        """Delete a device of Bob's, and return the content of the update that announces it."""
         del self.devices[device_id]
         return self._update(device_id, deleted=True)
 
@@ -129,7 +129,7 @@ class Elsewhere(Peer):
         }
 
     def contents(self, kind: str) -> list[dict[str, Any]]:
-        """Return the contents of the EDUs of a type that it took, in order."""
+        """Return the contents of the EDUs of a type that the server received, in order."""
         return [edu["content"] for edu in self.edus if edu["edu_type"] == kind]
 
 
@@ -156,7 +156,7 @@ class Streams:
                 self._seen[name] = items[-1]["seq"]  # not if it failed: the batch comes again
 
     def skip(self, *names: str) -> None:
-        """Take what there is in these streams for told."""
+        """Regard all items of these streams as already sent."""
         for name in names:
             items = dynamodb.query(
                 "streams",
@@ -167,6 +167,6 @@ class Streams:
             self._seen[name] = items[-1]["seq"] if items else 0
 
     def run(self, *names: str) -> None:
-        """Order what is new, and do all that is in the queue."""
+        """Order the sending of new items, and process all messages of the queue."""
         self.order(*names)
         self.workers.run()

@@ -24,7 +24,7 @@ from tests.rooms.people import send
 
 @pytest.fixture(autouse=True)
 def _limits_on(network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rates are limited, as they are where it is deployed."""
+    """Turn on rate limits, as in a deployment."""
     monkeypatch.setenv("MURMURATION_RATE_LIMITS", "on")
     settings.cache_clear()
 

@@ -63,7 +63,7 @@ def receipt_edu(room: Mirror, user_id: str, event_id: str, **data: Any) -> dict[
 
 @pytest.fixture
 def waiting(alice: Client) -> None:
-    """Alice has a socket, so she waits for news."""
+    """Let Alice wait for news, by a WebSocket."""
     assert alice.user_id is not None
     assert alice.device_id is not None
     listeners.add_socket(
@@ -91,7 +91,9 @@ def test_where_nobody_waits_typing_isnt_kept(alice: Client, elsewhere: Elsewhere
 def test_who_was_answered_a_moment_ago_still_listens(
     alice: Client, elsewhere: Elsewhere, room: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between two requests of a client's nothing waits. Its next one would find nothing of what came then."""
+    """Between two requests a client doesn't wait. Its next request would not find what came in this
+    moment.
+    """
     assert alice.user_id is not None
     wait = Wait(UserId(alice.user_id), DeviceId("ALICE"), "1", "", "n", clock.now_ms() // 1000 + 5)
     assert listeners.register_unseen(wait)[0]
@@ -186,7 +188,7 @@ def test_ids_that_clients_may_not_be_shown_are_ignored(
 
 
 def test_a_receipt_may_name_several_events(alice: Client, elsewhere: Elsewhere, room: Mirror) -> None:
-    """The newest of those that are here counts."""
+    """The newest of those events that this server has counts."""
     first, second = send(alice, room.room_id, "first"), send(alice, room.room_id, "second")
     edu = receipt_edu(room, elsewhere.bob, first)
     edu[room.room_id]["m.read"][elsewhere.bob]["event_ids"] = ["$unknown", second, first]
@@ -373,7 +375,7 @@ def test_receipts_of_a_room_of_very_many_servers_go_to_some(
     make_elsewhere: Callable[[], Elsewhere],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Those with the most members there."""
+    """The servers with the most members get them."""
     larger = make_elsewhere()
     for user_id in (larger.bob, UserId(f"@carol:{larger.name}")):
         assert room.kinds(room.member(user_id, user_id, "join")) == ["accepted"]

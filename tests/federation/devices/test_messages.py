@@ -239,7 +239,9 @@ def test_what_is_no_message_is_ignored(alice: Client, elsewhere: Elsewhere, chan
 def test_who_stops_halfway_is_sent_it_again(
     alice: Client, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first transaction of several is stored, then the function stops: the sender repeats all of it."""
+    """The first of several transactions is stored, then the function stops. The sender repeats all of
+    them.
+    """
     contents = [elsewhere.message({alice.user_id: {"ALICE": {"n": number}}}) for number in range(50)]
     together, calls = to_device._deliver_together, itertools.count()
 
@@ -301,7 +303,7 @@ def test_however_it_is_repeated_each_comes_once(
 def test_servers_that_do_not_answer_are_waited_for_together(
     alice: Client, elsewhere: Elsewhere, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Others' events would wait for one after the other."""
+    """The other servers' events would have to wait if these were asked one after the other."""
     ordered: list[Any] = []
     order = pokes.order
 
@@ -321,7 +323,7 @@ def test_servers_that_do_not_answer_are_waited_for_together(
 
 
 def test_a_message_of_a_version_before(alice: Client, elsewhere: Elsewhere, workers: Workers) -> None:
-    """It named one server."""
+    """A message in the previous release's form named one server."""
     from murmuration.federation.outbound import working
 
     assert send(alice, {elsewhere.bob: {"PHONE": {}}}) == 200

@@ -28,7 +28,7 @@ HALF_HOUR_MS = 1_800_000
 
 @pytest.fixture
 def wanted(room: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The operator wants presence to be exchanged."""
+    """Turn on the exchange of presence."""
     monkeypatch.setenv("MURMURATION_FEDERATED_PRESENCE", "on")
     settings.cache_clear()
 
@@ -43,7 +43,7 @@ def work(*user_ids: str | None) -> None:
 
 
 def come(client: Client) -> str:
-    """Return a client syncs for the first time, which has its user online; its token."""
+    """Let a client sync for the first time, which makes its user online, and return its token."""
     since = str(client.get(SYNC).json["next_batch"])
     work(client.user_id)
     return str(client.get(SYNC, since=since).json["next_batch"])
@@ -206,7 +206,7 @@ def _written(item: Any, user_id: UserId, minute: int) -> presence.NewPresence:
 
 
 def test_what_lasts_is_said_anew(alice: Client, wanted: None) -> None:
-    """Whoever is there has their presence written every eleven minutes at least."""
+    """The presence of a user who stays online is written at least every eleven minutes."""
     come(alice)
     user_id = UserId(str(alice.user_id))
     item = presence.read(user_id)

@@ -28,14 +28,14 @@ AT_ONCE = 100
 
 @pytest.fixture(autouse=True)
 def _no_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is spoilt counts toward the limits as well."""
+    """Turn limits off, since malformed EDUs count toward the limits as well."""
     limits = {name: replace(limit, burst=100_000) for name, limit in rate_limits.LIMITS.items()}
     monkeypatch.setattr(rate_limits, "LIMITS", limits)
 
 
 @pytest.fixture
 def pour(elsewhere: Elsewhere, caplog: pytest.LogCaptureFixture) -> Iterator[Any]:
-    """Sends a right content, all that one can make of it by spoiling, and another right one."""
+    """Send a valid content, then all variants with one part spoilt, then another valid one."""
 
     def send_all(kind: str, first: dict[str, Any], last: dict[str, Any]) -> None:
         contents = [first, *spoilt(first), *renamed(first), last]

@@ -39,7 +39,7 @@ class Scene:
 
 
 def messages_to_devices(scene: Scene) -> tuple[Do, Look]:
-    """They are for devices of two servers, and for one here."""
+    """Send messages to devices of two other servers, and to one device here."""
     laptop = log_in(UserId(scene.alice.user_id), "LAPTOP")
     wanted = {
         scene.elsewhere.bob: {"PHONE": {"n": 1}, "TABLET": {"n": 2}},
@@ -81,7 +81,7 @@ def change_of_a_device(scene: Scene) -> tuple[Do, Look]:
 
 
 def claimed_keys(scene: Scene) -> tuple[Do, Look]:
-    """Another server claims keys until there are none. A claim whose answer got lost has used up its key."""
+    """Let another server claim keys until none is left. A claim whose answer got lost has used up its key."""
     publish(scene.alice, one_time_keys=one_time_keys(scene.alice.user_id, KeyPair("ALICE"), ["a", "b", "c"]))
     wanted = {"one_time_keys": {scene.alice.user_id: {"ALICE": "signed_curve25519"}}}
     given: list[str] = []

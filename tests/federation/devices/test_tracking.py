@@ -217,6 +217,25 @@ def test_a_restored_server_uses_ids_again(
     assert devices(alice, elsewhere.bob) == {"PHONE", "TABLET", "LAPTOP"}
 
 
+def test_some_servers_only_say_that_something_changed(
+    alice: Client, elsewhere: Elsewhere, told: Told, worker: Worker
+) -> None:
+    """As servers of Conduit's family do: always the same update, of a device that doesn't exist."""
+    elsewhere.stream_id = 1
+    hint = {"user_id": elsewhere.bob, "device_id": "placeholder", "stream_id": 1, "prev_id": []}
+    known = set()
+    for device_id in "ABC":
+        elsewhere.log_in(device_id)
+        elsewhere.stream_id = 1
+        if not known:
+            devices(alice, elsewhere.bob)
+        known.add(device_id)
+        elsewhere.tell(hint)
+        assert worker.run() == 1
+        assert told.changed() == (set() if device_id == "A" else {elsewhere.bob})
+        assert devices(alice, elsewhere.bob) == known
+
+
 def test_what_doesnt_follow_has_all_asked_for(
     alice: Client, elsewhere: Elsewhere, told: Told, worker: Worker
 ) -> None:
@@ -371,7 +390,9 @@ def test_who_comes_and_goes_is_asked_for_anew(
 def test_who_was_in_our_last_room_is_asked_for_anew(
     alice: Client, elsewhere: Elsewhere, room: Mirror, worker: Worker, fresh_user_id: Callable[[str], str]
 ) -> None:
-    """Bob's server tells us nothing while we share no room with him. So what was known may be wrong."""
+    """Bob's server doesn't tell us of changes while we share no room with him. So the known devices may be
+    wrong.
+    """
     carol = log_in(UserId(fresh_user_id("carol")), DeviceId("CAROL"))
     join(carol, room.room_id)
     elsewhere.log_in("PHONE")
@@ -408,7 +429,7 @@ DEVICES = st.sampled_from(["A", "B", "C"])
 @given(st.lists(st.tuples(DEVICES, st.booleans()), max_size=20), st.data())
 @settings(max_examples=60)
 def test_whatever_is_lost_is_noticed(changes: list[tuple[str, bool]], data: st.DataObject) -> None:
-    """Updates that arrive in order leave what the sender has; a gap is never taken for the whole."""
+    """Updates in order result in the sender's devices. A gap is always noticed."""
     bob = UserId("@bob:elsewhere.example")
     pairs = {name: KeyPair(name) for name in "ABC"}
     theirs: dict[str, Any] = {}

@@ -75,7 +75,7 @@ def test_messages_between_devices_come_once_through_an_outage_and_a_crash(two: l
 
 
 def ephemeral(room_id: str, kind: str, test: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    """Return whether a sync brought such an event of the room."""
+    """Return whether a sync contains such an event of the room."""
 
     def found(body: Any) -> bool:
         room = body.get("rooms", {}).get("join", {}).get(room_id, {})
@@ -86,7 +86,7 @@ def ephemeral(room_id: str, kind: str, test: Callable[[Any], bool]) -> Callable[
 
 
 def test_typing_and_receipts(two: list[LocalCloud]) -> None:
-    """Bob says once that he types and that he doesn't, while Alice waits or between two of her requests."""
+    """Bob sends once that he types and that he doesn't, while Alice waits or between two of her requests."""
     alice, bob = Device(two[0], "alice-tr"), Device(two[1], "bob-tr")
     room_id = share_room(alice, bob)
     where = f"{V3}/rooms/{quote(room_id)}"
@@ -137,7 +137,7 @@ def test_changes_of_devices_are_told_to_who_never_asked(two: list[LocalCloud]) -
 
 
 def test_an_encrypted_conversation(two: list[LocalCloud], tmp_path: Path) -> None:
-    """By real clients: keys are looked up and claimed across servers, a login and a logout are noticed."""
+    """Real clients query and claim keys across servers, and notice a login and a logout."""
     pytest.importorskip("nio", reason="matrix-nio is not installed")
     pytest.importorskip("vodozemac", reason="matrix-nio's e2e extra is not installed")
     asyncio.run(_whisper(two, tmp_path))

@@ -68,7 +68,7 @@ class Elsewhere(Remote):
         }  # fmt: skip
 
     def room(self, name: str, **more: Any) -> str:
-        """Return a room that is no space."""
+        """Return a room that is not a space."""
         shown = self.summary(name, **more)
         self.spaces[shown["room_id"]] = {
             "room": {**shown, "children_state": []}, "children": [], "inaccessible_children": [],
@@ -78,7 +78,7 @@ class Elsewhere(Remote):
     def space(
         self, name: str, children: list[dict[str, Any]], told: list[Any] | None = None, **more: Any
     ) -> str:
-        """Return a space; of its children it tells the summaries `told`."""
+        """Return a space. It contains `told` as the summaries of its children."""
         shown = self.summary(name, room_type="m.space", **more)
         self.spaces[shown["room_id"]] = {
             "room": {**shown, "children_state": children},

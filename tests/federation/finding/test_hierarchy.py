@@ -41,7 +41,9 @@ def summary(client: Client, room: str, **query: Any) -> Answer:
 
 
 def test_a_tree_over_three_servers(alice: Client, make_elsewhere: MakeElsewhere) -> None:
-    """Depth first and in order, each room once, whoever has it; loops end."""
+    """The walk is depth first and in order, has each room once, whichever server has it, and ends in
+    loops.
+    """
     far, farther = make_elsewhere("far"), make_elsewhere("farther")
     root = space(alice, "root")
     here = create_room(alice, name="here", preset="public_chat")
@@ -120,7 +122,7 @@ def test_pages_are_cut_by_bytes(alice: Client, elsewhere: Elsewhere, monkeypatch
 
 
 def test_a_space_of_another_server(alice: Client, elsewhere: Elsewhere, fresh_name: str) -> None:
-    """Its root is asked of the server in its ID; one that nobody tells of is none."""
+    """The server in the space's ID is asked for the root. If no server knows the space, it is not found."""
     far = elsewhere.space("far", [elsewhere.child(elsewhere.room("leaf"))])
     assert names(page(alice, far)) == ["far", "leaf"]
     unknown = (elsewhere.id("unknown"), f"!r:nowhere.{fresh_name}", "!" + "h" * 43)
@@ -129,7 +131,7 @@ def test_a_space_of_another_server(alice: Client, elsewhere: Elsewhere, fresh_na
 
 
 def test_a_space_whose_id_names_no_server(alice: Client, elsewhere: Elsewhere) -> None:
-    """The client says who knows it; also after it was asked for in vain."""
+    """The client names the servers that know the space, also after a first request failed."""
     room_id = "!" + "s" * 43
     told = {**elsewhere.summary("far", room_type="m.space"), "room_id": room_id, "children_state": []}
     elsewhere.spaces[room_id] = {"room": told, "children": [], "inaccessible_children": []}
@@ -162,7 +164,9 @@ def test_who_may_know_of_a_room_elsewhere(alice: Client, bob: Client, elsewhere:
 
 
 def test_our_own_word_comes_before_others(alice: Client, bob: Client, elsewhere: Elsewhere) -> None:
-    """Of a room that this server is in nobody is asked, and what others say of it counts for nothing."""
+    """If this server is in a room, it asks no other server, and ignores what other servers say of the
+    room.
+    """
     private = create_room(alice, name="private", preset="private_chat")
     public = create_room(alice, name="true", preset="public_chat")
     lies = [{**elsewhere.summary("lie"), "room_id": room_id} for room_id in (private, public)]
@@ -193,7 +197,9 @@ def test_a_room_that_we_have_left_is_asked_of_others(
 def test_servers_that_fail(
     alice: Client, make_elsewhere: MakeElsewhere, network: Network, fresh_name: str
 ) -> None:
-    """The next is asked; a room that nobody tells of is left out, and asked for again after a minute."""
+    """The next server is asked. A room that no server knows is left out, and is asked for again after a
+    minute.
+    """
     far = make_elsewhere("far")
     leaf, lost = far.room("leaf"), far.id("lost")
     root = space(alice, "root")
@@ -244,7 +250,9 @@ def test_children_that_make_no_sense(alice: Client, elsewhere: Elsewhere) -> Non
 
 
 def test_ten_are_asked_at_once(alice: Client, elsewhere: Elsewhere) -> None:
-    """Each waits until nine others have come: one after the other they would never answer."""
+    """Each server waits until nine others have been asked. Asked one after the other, they would never
+    answer.
+    """
     rooms = [elsewhere.room(f"r{number}") for number in range(10)]
     gate = threading.Barrier(10, timeout=20)
     answers = dict(elsewhere.spaces)
@@ -265,7 +273,7 @@ def test_ten_are_asked_at_once(alice: Client, elsewhere: Elsewhere) -> None:
 def test_a_page_ends_with_its_time(
     alice: Client, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What there was no time for comes with the next page; nothing is taken for missing."""
+    """The rooms for which there was no time come with the next page. None is taken for missing."""
     root = space(alice, "root")
     child(alice, root, elsewhere.room("far"), elsewhere.name)
     with monkeypatch.context() as patch:
@@ -305,7 +313,7 @@ def test_an_answer_is_kept_for_five_minutes(
 
 
 def test_a_walk_by_an_older_release_goes_on(alice: Client) -> None:
-    """Its places have no servers and no space above."""
+    """Tokens of the previous release have no servers and no parent space."""
     from murmuration.storage.rooms import hierarchy_places
     from murmuration.storage.rooms.hierarchy_places import Walk
 
@@ -383,7 +391,7 @@ class TestSummaries:
 
 
 def test_a_known_answer_costs_no_request(alice: Client, elsewhere: Elsewhere) -> None:
-    """A page of ten rooms elsewhere, told of lately: two round trips more than one of our own."""
+    """A page of ten remote rooms with known answers takes two round trips more than a page of local rooms."""
     rooms = [elsewhere.room(f"r{number}") for number in range(10)]
     far = elsewhere.space("far", [elsewhere.child(room_id, number=n) for n, room_id in enumerate(rooms)])
     assert len(page(alice, far)["rooms"]) == 11

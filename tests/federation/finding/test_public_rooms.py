@@ -58,7 +58,7 @@ def test_another_server_pages_through_our_directory(alice: Client, bob: Client, 
 
 
 def test_what_is_not_for_other_servers(alice: Client, peer: Peer) -> None:
-    """Rooms without federation aren't listed, nor rooms that nobody of ours is in any more."""
+    """Rooms without federation aren't listed, nor rooms that no user of this server is in any more."""
     published(alice, "grebe here", creation_content={"m.federate": False})
     gone = published(alice, "grebe gone")
     shown = published(alice, "grebe shown")
@@ -181,7 +181,7 @@ def test_a_signed_request_has_its_filter_in_the_body(alice: Client, elsewhere: E
 
 
 def test_invites_show_nothing(alice: Client, bob: Client, peer: Peer) -> None:
-    """A room that isn't published is none of the directory, whoever is invited."""
+    """A room that isn't published is not in the directory, whoever is invited."""
     room_id = create_room(alice, name="plover")
     invite(alice, room_id, bob)
     assert ours(peer, "plover")["chunk"] == []

@@ -22,7 +22,7 @@ def ask(peer: Peer, room_id: str) -> Answer:
 
 
 def large_room(client: Client, events: int, **body: Any) -> str:
-    """Return a room whose state has so many events more than that of another room."""
+    """Return a room whose state has this many more events than another room's state."""
     state = [{"type": "m.x", "state_key": str(number), "content": {}} for number in range(events)]
     return create_room(client, initial_state=state, **body)
 

@@ -29,7 +29,7 @@ def ask(peer: Peer, room_id: str, **query: Any) -> Answer:
 
 
 def admit(room_id: RoomId, user_id: UserId, membership: str = "join") -> None:
-    """A user of another server comes into one of our rooms."""
+    """Let a user of another server join one of our rooms."""
     mirror = Mirror(room_id)
     mirror.send(mirror.member(user_id, user_id, membership))
 
@@ -122,7 +122,7 @@ def test_restricted_rooms(alice: Client, peer: Peer, rule: str) -> None:
 
 
 def test_many_children(alice: Client, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No more are told of than fit; the others can be asked for one by one."""
+    """The answer has only as many children as fit. The others can be asked for one by one."""
     root = space(alice, "root")
     rooms = [create_room(alice, preset="public_chat", topic="t" * 500) for _ in range(4)]
     for number, room_id in enumerate(rooms):
@@ -138,7 +138,7 @@ def test_many_children(alice: Client, peer: Peer, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_answer_is_one_that_we_understand(alice: Client, peer: Peer, elsewhere: Elsewhere) -> None:
-    """What is served passes the check of what is told."""
+    """Our own answers pass the checks that we make of other servers' answers."""
     from murmuration.federation.finding import spaces
 
     root, public = space(alice, "root", topic="all"), create_room(alice, name="in", preset="public_chat")

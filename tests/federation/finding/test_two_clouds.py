@@ -90,7 +90,9 @@ def test_directories_and_summaries_of_the_other(two: list[LocalCloud]) -> None:
 
 
 def test_a_server_that_is_no_policy_server(two: list[LocalCloud]) -> None:
-    """The room can't be written to by the other server until that is undone, which needs no signature."""
+    """The other server can't write into the room until the policy is removed; removing it needs no
+    signature.
+    """
     alice, bob = User(two[0], "guard"), User(two[1], "guard")
     room_id = create(alice, "Guarded", invite=[bob.user_id])
     bob.until(lambda body: room_id in body.get("rooms", {}).get("invite", {}))

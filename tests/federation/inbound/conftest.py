@@ -16,7 +16,7 @@ from tests.sync.conftest import sqs  # noqa: F401 - a fixture
 
 @pytest.fixture(autouse=True)
 def _viewer_secret(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The secret that the viewer side puts on requests."""
+    """Set the secret that the viewer side puts on requests."""
     monkeypatch.setenv("MURMURATION_VIEWER_SECRET_PARAMETER", "viewer-secret")
     monkeypatch.setattr(parameters, "read_secret", lambda _: SECRET)
     settings.cache_clear()
@@ -29,13 +29,13 @@ def peer(network: Network, fresh_name: str) -> Peer:
 
 @pytest.fixture
 def third(network: Network, fresh_name: str) -> Peer:
-    """Another server, which only sees what it is asked."""
+    """Return another server, which only records the requests that it gets."""
     return make_peer(network, ServerName(f"third-{fresh_name}"))
 
 
 @pytest.fixture
 def worker(sqs: Sqs) -> Worker:  # noqa: F811 - pytest's way
-    """Return the worker, without the PDUs that earlier tests left parked."""
+    """Return the worker, after the PDUs of earlier tests are removed."""
     for item in dynamodb.scan(parked_pdus.TABLE):
         dynamodb.execute(dynamodb.delete(parked_pdus.TABLE, {"pk": item["pk"], "sk": item["sk"]}))
     return Worker(sqs)

@@ -30,7 +30,9 @@ LARGE = (2**62, -(10**40), 10**400)
     ("version", "ts"), [("12", ts) for ts in TIMES] + [("4", ts) for ts in (2**53 - 1, *LARGE)]
 )
 def test_times_that_cannot_be(alice: Client, peer: Peer, worker: Worker, version: str, ts: int) -> None:
-    """A time is a server's word, in old rooms of any size. Clients can read the room, and it goes on."""
+    """Timestamps are chosen by servers, and may have any size in old rooms. Clients can read the room and
+    write.
+    """
     mirror = share_room(alice, peer, version=version)
     bob = UserId(f"@bob:{peer.name}")
     odd = changed(peer, mirror.message(bob, "odd", learn=False), origin_server_ts=ts)
@@ -56,10 +58,10 @@ def test_times_that_cannot_be(alice: Client, peer: Peer, worker: Worker, version
 def test_an_invite_that_only_pretends_to_be_by_address(
     alice: Client, peer: Peer, worker: Worker, version: str, signed: Any
 ) -> None:
-    """An invite by address needs no signature of its sender's server, but the identity server's.
+    """An invite by address needs no signature of its sender's server, only the identity server's.
 
-    If its content hash is wrong, it is redacted. In most versions what is left says nothing of an address,
-    so it would be an invite by anybody that nobody signed.
+    If its content hash is wrong, the event is redacted. In most versions the redacted event has no trace of
+    an address. So it would be an invite that anybody could forge without a signature.
     """
     mirror = share_room(alice, peer, version=version)
     eve = UserId(f"@eve:{peer.name}")
@@ -80,7 +82,9 @@ def test_an_invite_that_only_pretends_to_be_by_address(
 def test_another_server_cannot_spoil_an_event(
     alice: Client, peer: Peer, third: Peer, worker: Worker, is_there: bool
 ) -> None:
-    """One that is quicker than the sender's own, and whose copy has another content, and so a wrong hash."""
+    """A server that is faster than the sender's server sends a copy with another content, so its hash is
+    wrong.
+    """
     mirror = share_room(alice, peer, third)
     event = mirror.message(UserId(f"@bob:{peer.name}"), "genuine")
     if not is_there:
@@ -147,7 +151,7 @@ def test_nobody_is_asked_about_what_they_have_not_signed(
 
 
 def third_signature(event: Event, third: Peer) -> dict[str, str]:
-    """Return a signature of another server by the ID of the sender's own key."""
+    """Return a signature of another server with the ID of the sender's own key."""
     (key_id,) = event.pdu["signatures"][event.sender_server]
     signed = sign_event(event.pdu, third.name, third.key, event.room_version)
     (signature,) = signed["signatures"][third.name].values()

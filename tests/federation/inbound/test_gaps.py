@@ -22,7 +22,7 @@ GONE = Reply({"errcode": "M_NOT_FOUND", "error": "?"}, 404)
 
 
 def said(_: Client, mirror: Mirror) -> list[str]:
-    """Return the messages in the log: a client that read them would have the past asked for."""
+    """Return the messages in the log. Reading as a client would fetch the past."""
     entries = room_items.read_log(RoomId(mirror.room_id), mirror.version)
     return [it.event.content["body"] for it in entries if it.event.type == "m.room.message"]
 
@@ -56,7 +56,7 @@ def test_missing_events_are_asked_for_once(alice: Client, peer: Peer, worker: Wo
 
 
 def test_a_gap_nobody_fills_costs_one_round(alice: Client, peer: Peer, worker: Worker) -> None:
-    """The newer event is delivered with a gap; those that follow ask nothing more."""
+    """The newer event is delivered with a gap. The events that follow cause no further requests."""
     mirror = share_room(alice, peer)
     bob = UserId(f"@bob:{peer.name}")
     lost = mirror.message(bob, "lost")
@@ -178,7 +178,7 @@ def test_what_waited_for_a_day_is_given_up(alice: Client, peer: Peer, worker: Wo
 def test_lacking_keys_are_no_wrong_signature(
     alice: Client, peer: Peer, third: Peer, worker: Worker, clock: Clock
 ) -> None:
-    """The keys of the sender's server can't be had: the event waits, and is taken once they can."""
+    """The keys of the sender's server can't be fetched. The event waits, and is accepted once they can."""
     mirror = share_room(alice, peer, third)
     mara = UserId(f"@bob:{third.name}")
     assert third.server is not None
@@ -213,7 +213,7 @@ LIES: list[Any] = [
 
 @pytest.mark.parametrize("lie", LIES, ids=range(len(LIES)))
 def test_lying_servers(alice: Client, peer: Peer, worker: Worker, lie: Any) -> None:
-    """Nothing is accepted, nothing breaks, and the room goes on."""
+    """Nothing false is accepted, nothing fails, and the room continues to work."""
     mirror = share_room(alice, peer)
     bob = UserId(f"@bob:{peer.name}")
     before = current_state(mirror.room_id)

@@ -26,13 +26,13 @@ MOST_QUESTIONS = 12
 
 
 def kind(mirror: Mirror, event: Event) -> str | None:
-    """Return what became of an event; None for one that isn't known."""
+    """Return the status of an event; None if it isn't known."""
     found = event_store.read([event.event_id], mirror.version, RoomId(mirror.room_id)).get(event.event_id)
     return found.kind if found is not None else None
 
 
 def changed(peer: Peer, event: Event, **changes: Any) -> Event:
-    """Return the event with other fields, hashed and signed anew, whether or not they are of the format."""
+    """Return the event with other fields, hashed and signed again, even if the format doesn't allow them."""
     fields: Any = {name: value for name, value in event.pdu.items() if name not in ("signatures", "hashes")}
     pdu = hash_and_sign(fields | changes, ServerName(peer.name), peer.key, event.room_version)
     return Event(pdu, event.room_version)
@@ -57,7 +57,7 @@ def test_authorised_by_what_was_rejected(alice: Client, peer: Peer, worker: Work
 
 @pytest.mark.parametrize("version", ["1", "11", "12"])
 def test_references_to_another_room(alice: Client, peer: Peer, worker: Worker, version: str) -> None:
-    """Authority and history of a room count in that room alone."""
+    """Auth events and previous events count only if they are in the same room."""
     other = share_room(alice, peer, version=version)
     bob = UserId(f"@bob:{peer.name}")
     elsewhere = other.message(bob, "elsewhere")
@@ -137,7 +137,7 @@ def test_events_that_cite_each_other_or_themselves(
 
 @pytest.mark.parametrize("version", ["1", "5", "6", "12"])
 def test_the_greatest_depth(alice: Client, peer: Peer, worker: Worker, version: str) -> None:
-    """It is taken, and what follows keeps it, so that others take that as well."""
+    """The event is accepted. Events after it keep the same depth, so that other servers accept them too."""
     mirror = share_room(alice, peer, version=version)
     draft = mirror.message(UserId(f"@bob:{peer.name}"), "deep", learn=False)
     deepest = max_depth(mirror.version)
@@ -154,7 +154,7 @@ def test_the_greatest_depth(alice: Client, peer: Peer, worker: Worker, version: 
 
 
 def test_each_order_comes_to_the_same(alice: Client, peer: Peer, worker: Worker) -> None:
-    """Four events of a fork, in every order, each sent by itself and twice."""
+    """Four events of a fork come in every order, each in its own transaction and twice."""
     bob = UserId(f"@bob:{peer.name}")
     for order in itertools.permutations(range(4)):
         mirror = share_room(alice, peer)
@@ -173,7 +173,7 @@ def test_each_order_comes_to_the_same(alice: Client, peer: Peer, worker: Worker)
 
 
 def test_of_several_forms_the_right_one_counts(alice: Client, peer: Peer, worker: Worker) -> None:
-    """In one transaction an event comes unsigned, forged, and as it is."""
+    """One transaction has an event in three forms: unsigned, forged, and valid."""
     mirror = share_room(alice, peer)
     event = mirror.message(UserId(f"@bob:{peer.name}"), "true")
     unsigned = {**event.pdu, "signatures": {}}

@@ -68,7 +68,7 @@ class Liar(Peer):
 
 
 def check_room(mirror: Mirror) -> None:
-    """Every event is signed by its sender's server, and has its right hash or is redacted."""
+    """Check that every event is signed by its sender's server, and has the right hash or is redacted."""
     version = Room.load(RoomId(mirror.room_id)).version
     for entry in room_items.read_log(RoomId(mirror.room_id), version):
         event = entry.event
@@ -88,7 +88,7 @@ def check_room(mirror: Mirror) -> None:
 def test_a_server_that_lies_at_random(
     alice: Client, peer: Peer, worker: Worker, ways: dict[str, Any], sent: list[tuple[int, str]]
 ) -> None:
-    """Nothing forged gets in, the questions are bounded, and the room goes on."""
+    """No forged event is accepted, the number of requests is bounded, and the room continues to work."""
     mirror = share_room(alice, peer)
     peer.__class__ = Liar
     peer.ways = ways  # type: ignore[attr-defined]

@@ -77,7 +77,7 @@ def test_nobody_is_asked_for_a_room_that_is_whole(alice: Client, peer: Peer) -> 
 
 
 def test_what_is_no_part_of_the_past_is_not_taken(alice: Client, peer: Peer, worker: Worker) -> None:
-    """A server that answers with something else slips in nothing."""
+    """A server that answers with other events can't insert them."""
     mirror = share_room(alice, peer)
     bob = UserId(f"@bob:{peer.name}")
     mirror.secret.add(mirror.message(bob, "lost").event_id)
@@ -92,7 +92,7 @@ def test_what_is_no_part_of_the_past_is_not_taken(alice: Client, peer: Peer, wor
 
 
 def test_a_long_past_comes_page_by_page(alice: Client, peer: Peer, worker: Worker) -> None:
-    """Each page may ask: nobody waits between them."""
+    """Each page may ask another server. There is no pause between pages."""
     mirror = share_room(alice, peer)
     bob = UserId(f"@bob:{peer.name}")
     sent = [mirror.message(bob, f"m{number}") for number in range(130)]
@@ -130,7 +130,7 @@ def test_who_comes_while_another_asks_comes_again(alice: Client, peer: Peer, wor
 
 @pytest.mark.parametrize("direction", ["f", "b"])
 def test_the_event_of_a_time_in_a_gap(alice: Client, peer: Peer, worker: Worker, direction: str) -> None:
-    """The events of that time are fetched first."""
+    """The events around that time are fetched first."""
     mirror = share_room(alice, peer)
     bob = UserId(f"@bob:{peer.name}")
     sent = [mirror.message(bob, f"m{number}") for number in range(20)]
@@ -156,7 +156,7 @@ def at_time(alice: Client, mirror: Mirror, ts: int, direction: str) -> str:
 def test_the_past_is_fetched_until_the_event_of_a_time_is_there(
     alice: Client, peer: Peer, worker: Worker, direction: str
 ) -> None:
-    """Another server says which it is. What isn't needed to reach it isn't asked for."""
+    """Another server names the event. Only the events up to it are fetched."""
     mirror = share_room(alice, peer)
     sent = [mirror.message(UserId(f"@bob:{peer.name}"), f"m{number}") for number in range(700)]
     peer.lies["get_missing_events"] = {"events": []}
@@ -184,7 +184,7 @@ def test_the_past_is_fetched_until_the_event_of_a_time_is_there(
     ],
 )
 def test_lies_about_the_event_of_a_time(alice: Client, peer: Peer, worker: Worker, lie: Any) -> None:
-    """What no event of the room is, or on the wrong side, changes nothing, and the search ends."""
+    """An ID of no event of the room, or of one on the wrong side, changes nothing, and the search ends."""
     mirror = share_room(alice, peer)
     sent = [mirror.message(UserId(f"@bob:{peer.name}"), f"m{number}") for number in range(20)]
     peer.lies |= {"get_missing_events": {"events": []}, "timestamp_to_event": lie}

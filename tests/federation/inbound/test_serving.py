@@ -125,7 +125,9 @@ def test_state_before_an_event(alice: Client, peer: Peer) -> None:
 
 
 def auth(mirror: Mirror, event_id: EventId) -> list[str]:
-    """Return what authorises an event; from version 12 on the creation isn't named, but it does."""
+    """Return the auth events of an event. From version 12 on they don't include the create event, but it
+    counts.
+    """
     event = mirror.events[event_id]
     create = [mirror.room_id.replace("!", "$")] if not event.is_create else []
     return [*event.auth_events, *create]
@@ -208,7 +210,7 @@ def test_history_before_the_servers_users_joined_is_redacted(alice: Client, peer
 def test_what_an_erased_user_sent(
     alice: Client, peer: Peer, third: Peer, make_client: Callable[..., Client]
 ) -> None:
-    """Whole for servers that were there, redacted for one that came later."""
+    """Servers that were in the room get the whole event, a server that joined later gets it redacted."""
     from murmuration.rooms.reading.erasures import erase_in_rooms
 
     mirror = share_room(alice, peer)
@@ -231,7 +233,9 @@ def body_of(peer: Peer, event_id: str) -> str | None:
 
 
 def test_soft_failed_and_rejected_events(alice: Client, peer: Peer, worker: Worker) -> None:
-    """A soft-failed event is given by its ID and to those who follow it, a rejected one never."""
+    """A soft-failed event is returned by its ID and to servers with events that follow it, a rejected one
+    never.
+    """
     mirror = share_room(alice, peer)
     bob = UserId(f"@bob:{peer.name}")
     before = mirror.newest()
@@ -269,7 +273,7 @@ def test_closest_event(alice: Client, peer: Peer) -> None:
 
 
 def large_state(members: int) -> list[Event]:
-    """Member events as they are: their signatures and hashes can't be compressed."""
+    """Write member events with incompressible content: signatures and hashes can't be compressed."""
     import random
 
     from murmuration.protocol.identifiers import RoomId, UserId
@@ -321,7 +325,7 @@ def test_a_state_of_ten_thousand_members_goes_out_compressed(
 def test_an_endpoint_compresses_what_is_large(
     alice: Client, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As API Gateway gets it: in Base64, with the headers of the coding."""
+    """API Gateway gets it in Base64, with the headers of the encoding."""
     import base64
 
     from murmuration.endpoint import discover

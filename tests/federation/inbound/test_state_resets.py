@@ -31,7 +31,7 @@ BOB, CAROL, DAVE = (UserId(f"@{name}:{OTHER}") for name in ("bob", "carol", "dav
 
 @pytest.fixture
 def letters(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Return what is sent to the dead letters."""
+    """Return the messages in the dead letters' queue."""
     sent: list[dict[str, Any]] = []
 
     def put(name: str, body: dict[str, Any], **_: Any) -> None:
@@ -58,7 +58,9 @@ def shared(alice: Client, zoe: Client, version: str) -> Mirror:
 
 
 def give_power(mirror: Mirror, sender: UserId, **levels: int) -> Event:
-    """Power levels by `sender`, who may be a client's user, in which users of the other server have these."""
+    """Send power levels by `sender`, who may be a client's user, with these levels for users of the other
+    server.
+    """
     state = mirror.resolve(mirror.newest())
     content = dict(mirror.events[state[POWER_LEVELS]].content)
     users = {f"@{name}:{OTHER}": level for name, level in levels.items()}
@@ -66,9 +68,7 @@ def give_power(mirror: Mirror, sender: UserId, **levels: int) -> Event:
 
 
 def come_after_gap(mirror: Mirror, sender: UserId, told: dict[StateKey, Event | None]) -> Event:
-    """Return a message behind one that nobody has; its server tells the state before it with these
-    changes.
-    """
+    """Send a message after an unknown one. Its server returns the state before it with these changes."""
     lost = mirror.message(sender, "lost")
     mirror.hidden.add(lost.event_id)
     event = mirror.message(sender, "after the gap", after=lost)
@@ -92,7 +92,7 @@ def event_of(mirror: Mirror, pair: StateKey) -> Event:
 def test_outdated_join_rules_by_somebody_who_left(
     alice: Client, zoe: Client, version: str, letters: list[Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """MSC4297's problem A: both join rules are Alice's, and both forks agree that she has left."""
+    """MSC4297's problem A: both join rules were set by Alice, and both forks agree that she has left."""
     mirror = shared(alice, zoe, version)
     old = event_of(mirror, JOIN_RULES)
     new = set_state(alice, mirror.room_id, "m.room.join_rules", {"join_rule": "invite"})
@@ -115,7 +115,7 @@ def test_outdated_join_rules_by_somebody_who_left(
 def test_outdated_power_levels_that_a_chain_of_promotions_followed(
     alice: Client, zoe: Client, version: str, letters: list[Any]
 ) -> None:
-    """MSC4297's problem B: what made Carol a moderator needs what made Bob one, which neither fork has."""
+    """MSC4297's problem B: Carol's promotion depends on Bob's promotion, which neither fork has."""
     mirror = shared(alice, zoe, version)
     old = event_of(mirror, POWER_LEVELS)
     first = give_power(mirror, UserId(alice.user_id), bob=100)
@@ -135,7 +135,9 @@ def test_outdated_power_levels_that_a_chain_of_promotions_followed(
 
 @pytest.mark.parametrize("version", BOTH)
 def test_a_state_that_lacks_much(alice: Client, zoe: Client, version: str, letters: list[Any]) -> None:
-    """A server tells no power levels, no join rules, no members but its own: nothing is lost by that."""
+    """A server returns a state without power levels, join rules and other servers' members. Nothing
+    is lost.
+    """
     mirror = shared(alice, zoe, version)
     set_state(alice, mirror.room_id, "m.room.topic", {"topic": "tea"})
     mirror.catch_up()
@@ -147,7 +149,9 @@ def test_a_state_that_lacks_much(alice: Client, zoe: Client, version: str, lette
 
 @pytest.mark.parametrize("version", BOTH)
 def test_a_topic_of_yesterday(alice: Client, zoe: Client, version: str, letters: list[Any]) -> None:
-    """Of two topics under the same power levels the later stays, also where only the older is told."""
+    """Of two topics under the same power levels the later one stays, even if a server returns only the older
+    one.
+    """
     mirror = shared(alice, zoe, version)
     set_state(alice, mirror.room_id, "m.room.topic", {"topic": "old"})
     mirror.catch_up()
@@ -177,7 +181,7 @@ def test_clocks_that_are_wrong(alice: Client, zoe: Client, version: str, letters
 def test_who_was_banned_goes_on_from_before_the_ban(
     alice: Client, zoe: Client, version: str, letters: list[Any]
 ) -> None:
-    """A moderator who is banned forks the room before it: the ban stands, and so does the state."""
+    """A moderator who is banned forks the room before the ban. The ban stays, and so does the state."""
     mirror = shared(alice, zoe, version)
     assert mirror.kinds(give_power(mirror, UserId(alice.user_id), bob=50)) == ["accepted"]
     base = mirror.newest()
@@ -198,7 +202,7 @@ def test_who_was_banned_goes_on_from_before_the_ban(
 def test_an_ally_follows_what_was_soft_failed(
     alice: Client, zoe: Client, version: str, letters: list[Any]
 ) -> None:
-    """A member's message refers to the banned user's fork. The ban still stands after the merge."""
+    """A member's message refers to the banned user's fork. The ban still holds after the merge."""
     mirror = shared(alice, zoe, version)
     assert mirror.kinds(give_power(mirror, UserId(alice.user_id), bob=50)) == ["accepted"]
     base = mirror.newest()
@@ -214,7 +218,7 @@ def test_an_ally_follows_what_was_soft_failed(
 
 @pytest.mark.parametrize("version", BOTH)
 def test_a_revocation_is_no_reset(alice: Client, zoe: Client, version: str, letters: list[Any]) -> None:
-    """A ban that was made meanwhile undoes what all of ours agreed on, and nobody is alarmed."""
+    """A concurrent ban removes what all our forks agreed on. This raises no alarm."""
     mirror = shared(alice, zoe, version)
     assert mirror.kinds(give_power(mirror, UserId(alice.user_id), bob=90, carol=50)) == ["accepted"]
     base = mirror.newest()
@@ -242,7 +246,7 @@ def test_an_alarm_for_a_room_comes_once_an_hour(
 
 
 def test_version_1_goes_by_depth(alice: Client, zoe: Client, letters: list[Any]) -> None:
-    """Its algorithm takes the deepest of what is allowed, whatever was agreed: it is told of."""
+    """Its algorithm chooses the deepest allowed event, whatever the forks agreed on. This is reported."""
     mirror = shared(alice, zoe, "1")
     set_state(alice, mirror.room_id, "m.room.topic", {"topic": "old"})
     mirror.catch_up()

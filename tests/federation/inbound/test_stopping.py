@@ -53,7 +53,7 @@ class Stop:
 
 @pytest.mark.parametrize("after", [False, True])
 def test_stopping_at_any_write(alice: Client, peer: Peer, after: bool) -> None:
-    """Messages, a gap that is filled, a member who comes: the message comes again until it is done."""
+    """Messages, a filled gap and a new member: the queue's message comes again until it is processed."""
     mirror = share_room(alice, peer)
     bob, carol = UserId(f"@bob:{peer.name}"), UserId(f"@carol:{peer.name}")
     for at in itertools.count(1):
@@ -106,7 +106,7 @@ def test_when_the_time_is_over_the_rest_is_queued_again(
 def test_nobody_is_asked_once_the_time_is_over(
     alice: Client, peer: Peer, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What needs others then waits; the rest of the room goes on."""
+    """Events that need other servers then wait. The rest of the room is processed."""
     mirror = share_room(alice, peer)
     bob = UserId(f"@bob:{peer.name}")
     fine = mirror.message(bob, "fine")

@@ -49,14 +49,14 @@ class Scene:
         return self.elsewhere.bob
 
     def deliver(self, *contents: dict[str, Any], kind: str = "m.device_list_update") -> None:
-        """A transaction, sent until it is taken, and the work that it orders."""
+        """Send a transaction until it is accepted, and do the work that it queues."""
         if self.elsewhere.tell(*contents, kind=kind).status != 200:
             raise ConnectionError
         self.worker.run()
 
 
 def update_of_a_device(scene: Scene) -> tuple[Do, Look]:
-    """Return the update follows one that was fetched with the whole list, so its place is known."""
+    """Return an update that follows one that was fetched with the whole list, so its predecessor is known."""
     scene.elsewhere.log_in("PHONE")
     devices(scene.alice, scene.bob)
     scene.deliver(scene.elsewhere.log_in("LAPTOP"))
@@ -196,5 +196,5 @@ def test_what_was_interrupted_and_repeated_is_done(
 
 
 def _named(seen: Any) -> str:
-    """Return what was seen, without what differs from scene to scene."""
+    """Return what was seen, without the values that differ from scene to scene."""
     return re.sub(r"@bob:[\w.-]+", "bob", str(seen))

@@ -38,7 +38,7 @@ def test_each_room_keeps_its_own(alice: Client, fresh_name: str, version: str) -
 
 
 def test_one_room_s_membership_says_nothing_about_another_s(alice: Client, fresh_name: str) -> None:
-    """Eve is banned from one room; the event of the same ID in another has her join."""
+    """Eve is banned from one room. An event with the same ID in another room lets her join."""
     rooms = [room_with_eve(alice, "1") for _ in range(2)]
     taken = f"$member-{fresh_name}:{OTHER}"
     joined = rooms[0].member(EVE, EVE, "join", event_id=taken)
@@ -65,7 +65,7 @@ def test_one_room_s_acl_is_not_another_s(alice: Client, fresh_name: str) -> None
 
 
 def test_an_outlier_of_another_room_authorises_nothing(alice: Client, fresh_name: str) -> None:
-    """An event kept outside the log is found in its room alone, and it is deleted with it alone."""
+    """An event outside the log is found and deleted only in its own room."""
     rooms = [room_with_eve(alice, "1") for _ in range(2)]
     taken = EventId(f"$soft-{fresh_name}:{OTHER}")
     ok(alice.post(path(rooms[0].room_id, "ban"), {"user_id": EVE}))

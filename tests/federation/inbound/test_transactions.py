@@ -183,7 +183,7 @@ def test_acl_is_of_the_sending_server(alice: Client, peer: Peer, third: Peer, wo
 def test_another_servers_signature_is_not_the_senders(
     alice: Client, peer: Peer, third: Peer, worker: Worker
 ) -> None:
-    """Any server's valid signature used to count for the sender's, elsewhere."""
+    """Some other implementations accepted the valid signature of any server as the sender's."""
     mirror = share_room(alice, peer, third)
     genuine = mirror.message(UserId(f"@bob:{peer.name}"), "forged", learn=False)
     pdu = copy.deepcopy(genuine.pdu)
@@ -228,7 +228,7 @@ def test_wrong_content_hash_keeps_the_redacted_form(alice: Client, peer: Peer, w
 
 
 def test_what_the_rules_forbid_is_rejected(alice: Client, peer: Peer, worker: Worker) -> None:
-    """An error of a rule isn't taken for consent."""
+    """A rule that raises an error counts as a refusal."""
     mirror = share_room(alice, peer)
     bob = UserId(f"@bob:{peer.name}")
     levels = {"users": "everybody"}

@@ -25,7 +25,7 @@ OLD = "/_matrix/media/v3/download/"
 
 
 def two_parts(headers: dict[str, str], data: bytes, boundary: str = "b0undary") -> Reply:
-    """Return what the federation's endpoint answers."""
+    """Return the answer of the federation's endpoint, in two parts."""
     body = build(boundary, [({"Content-Type": "application/json"}, b"{}"), (headers, data)])
     return Reply(body, headers={"Content-Type": f"multipart/mixed; boundary={boundary}"})
 

@@ -24,7 +24,7 @@ def spent_by(request: Any) -> tuple[Spent, Usage]:
 
 
 def test_a_file_that_is_here(alice: Client, library: Library) -> None:
-    """As much as a file of this server: the token, the item, the object."""
+    """It costs as much as a local file: the token, the item, the object."""
     library.new = lambda _: two_parts(PNG, DATA)
     get(alice, library)
     spent, usage = spent_by(lambda: get(alice, library))
@@ -34,7 +34,7 @@ def test_a_file_that_is_here(alice: Client, library: Library) -> None:
 
 
 def test_the_first_who_asks(alice: Client, bob: Client, library: Library) -> None:
-    """The token, the item, the claim, whether the server is well and where it is, and what was found."""
+    """It costs the token, the item, the claim, the server's health and address, and the result."""
     library.new = lambda _: two_parts(PNG, DATA)
     get(bob, library, "other")
     spent, usage = spent_by(lambda: get(alice, library))
@@ -45,7 +45,7 @@ def test_the_first_who_asks(alice: Client, bob: Client, library: Library) -> Non
 
 
 def test_a_redirect(alice: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The object itself isn't asked for by the function."""
+    """The function doesn't read the object."""
     monkeypatch.setattr(serving, "INLINE_BYTES", 100)
     monkeypatch.setattr("tests.in_process.PREFIXES", ("/nowhere",))
     name = upload(alice, DATA)
@@ -57,7 +57,7 @@ def test_a_redirect(alice: Client, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_another_server_is_given(alice: Client, server: Peer) -> None:
-    """The item and the object; keys and health of the server are known already."""
+    """It costs the item and the object. The keys and the health of the server are known already."""
     media_id = upload(alice, DATA).partition("/")[2]
     path = f"/_matrix/federation/v1/media/download/{media_id}"
     server.get(path)

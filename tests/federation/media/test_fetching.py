@@ -276,7 +276,7 @@ def test_many_who_ask_at_once_fetch_once(alice: Client, library: Library) -> Non
 def test_who_holds_too_many_functions_waits_no_longer(
     alice: Client, library: Library, limited: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other server hasn't answered yet when the request is refused."""
+    """The request is refused before the other server answers."""
     asked, refused = threading.Event(), threading.Event()
 
     def slow(_: Received) -> Reply:
@@ -445,7 +445,9 @@ def test_a_small_image_is_its_thumbnail(alice: Client, library: Library) -> None
 
 
 def test_fifty_megabytes(alice: Client, library: Library, network: Network) -> None:
-    """They go over the disk into the bucket, and out of it by a redirect; no function holds them."""
+    """The files go over the disk into the bucket, and to the client by a redirect. No function holds them in
+    memory.
+    """
     data = bytes(range(250)) * 200_000
     url = elsewhere(
         network, lambda _: Reply(data, headers={"Content-Type": "video/mp4"}), f"cdn-{library.name}"

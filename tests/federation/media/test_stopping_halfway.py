@@ -23,7 +23,7 @@ from tests.rooms.people import refused
 
 
 def comes_in_the_end(alice: Client, library: Library, media_id: str, patch: pytest.MonkeyPatch) -> None:
-    """The client asks again, and once more when the claim has ended."""
+    """Check that the client gets the file on asking again, at the latest once the claim has ended."""
     with patch.context() as shortly:
         shortly.setattr(remote, "FETCH_SECONDS", 2.0)
         shortly.setattr(remote, "WAIT_STEP_S", 2.0)
@@ -62,7 +62,7 @@ def test_stopping_at_each_write(
 def test_stopping_at_the_object(
     alice: Client, library: Library, monkeypatch: pytest.MonkeyPatch, stored: bool
 ) -> None:
-    """The process ends: it stores no failure either."""
+    """The process ends, so it doesn't store a failure either."""
     library.new = lambda _: two_parts(PNG, DATA)
     put: Callable[..., Any] = objects.put
 

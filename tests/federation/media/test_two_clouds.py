@@ -38,7 +38,7 @@ class User:
         self._headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
     def upload(self, data: bytes, kind: str) -> str:
-        """Return what the mxc: URI names, behind its scheme."""
+        """Upload a file, and return the part of its mxc: URI after the scheme."""
         headers = {**self._headers, "Content-Type": kind}
         url = f"{self.url}/_matrix/media/v3/upload"
         answer = requests.post(url, data, headers=headers, timeout=SECONDS)
@@ -63,7 +63,7 @@ def users(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 def test_a_large_file_goes_across(users: list[User]) -> None:
-    """It leaves as a signed URL, and is served by one."""
+    """It is returned as a signed URL, from which the other server downloads it."""
     data = bytes(range(250)) * 36_000
     for here, there in (users, users[::-1]):
         name = here.upload(data, "video/mp4")

@@ -35,7 +35,9 @@ def host(network: Network, viewer_secret: None, fresh_name: str) -> Host:
 
 @pytest.fixture
 def jobs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Messages to the workers of joins, which are carried out at once but for delayed ones."""
+    """Return the list of queued messages to the workers of joins. Messages without a delay are processed at
+    once.
+    """
     from functions.workers.joins.join_remote_room import handler
     from local_cloud.permissions import acting_for
     from murmuration.aws import queues

@@ -37,7 +37,7 @@ def sync(client: Client, since: str | None = None) -> Any:
 
 
 def invite(host: Host, room: HostedRoom, user_id: UserId, *, api: str = "v2", **changes: Any) -> Answer:
-    """Return the host invites one of this server's users."""
+    """Let the host invite one of this server's users, and return the answer."""
     event = room.member(user_id, "invite", sender=UserId(room.creator))
     return send_invite(host, room, event, api=api, **changes)
 
@@ -76,7 +76,7 @@ def test_a_user_is_invited(alice: Client, host: Host, version: str) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_an_invited_user_joins(alice: Client, host: Host, version: str) -> None:
-    """By the server that invited them, without the client naming one."""
+    """The user joins through the server that invited them, although the client names no server."""
     room = host.room(version, rule="invite")
     body_of(invite(host, room, UserId(alice.user_id)))
     ok(alice.post(f"{V3}/join/{segment(room.room_id)}"))
@@ -118,7 +118,7 @@ def test_version_12_needs_the_creation(alice: Client, host: Host) -> None:
 
 
 def test_state_that_is_not_what_was_signed_is_not_shown(alice: Client, host: Host) -> None:
-    """Nobody tells a user another name of a room than the one that its members gave it."""
+    """No server can show a user another room name than the one that the room's members gave it."""
     room = host.room("11", rule="invite")
     name = room.add("m.room.name", {"name": "Tea"}, "")
     topic = room.add("m.room.topic", {"topic": "Leaves"}, "")
@@ -239,7 +239,7 @@ def test_an_invite_is_rejected(alice: Client, host: Host, version: str) -> None:
     left = body["rooms"]["leave"][room.room_id]
     assert [event["content"]["membership"] for event in left["timeline"]["events"]] == ["leave"]
     assert room.room_id not in sync(alice).get("rooms", {}).get("invite", {})
-    # It is over: no more is said of it.
+    # It is over, so nothing more is sent about it.
     assert room.room_id not in sync(alice, body["next_batch"]).get("rooms", {}).get("leave", {})
     ok(alice.post(path(room.room_id, "forget")))
 
@@ -247,7 +247,7 @@ def test_an_invite_is_rejected(alice: Client, host: Host, version: str) -> None:
 def test_an_invite_of_a_dead_server_is_rejected_at_once(
     alice: Client, host: Host, jobs: list[dict[str, Any]]
 ) -> None:
-    """The server is told when it is back."""
+    """The other server is told when it is back."""
     from functions.workers.joins.join_remote_room import handler
 
     room = host.room("11", rule="invite")
@@ -423,7 +423,7 @@ def test_an_invite_that_is_not_signed(alice: Client, host: Host, lie: str) -> No
 
 
 def test_an_invite_that_comes_back_changed(alice: Client, host: Host) -> None:
-    """Only the signature is taken; if it is for the changed event it isn't ours."""
+    """Only the signature is used. If it is for the changed event, it doesn't match ours."""
     room_id = RoomId(create_room(alice, preset="private_chat"))
     guest = UserId(f"@guest:{host.remote.name}")
 

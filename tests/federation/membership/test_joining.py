@@ -68,7 +68,7 @@ def test_a_user_joins_a_room_of_another_server(
 
 
 def test_what_is_said_there_goes_on_here(alice: Client, host: Host) -> None:
-    """Both sides write into the room after the join."""
+    """Users of both servers write into the room after the join."""
     room = host.room("11")
     ok(join(alice, room.room_id, host.remote.name))
     body = {"msgtype": "m.text", "body": "hello"}
@@ -233,7 +233,7 @@ def test_an_answer_of_another_room(alice: Client, host: Host) -> None:
 
 
 def test_single_bad_events_are_left_out(alice: Client, host: Host, network: Network, fresh_name: str) -> None:
-    """With what they authorise. The rest of the room is joined."""
+    """The events that they authorise are left out too. The rest of the room is joined."""
     room = host.room("11")
     room.add("m.room.name", {"name": "Tea"}, "")
     stranger = Remote(ServerName(f"stranger.{fresh_name}"), SigningKey(b"s" * 32, "s1"))
@@ -284,7 +284,7 @@ def test_an_event_that_comes_back_changed_is_not_taken(alice: Client, host: Host
 
 @pytest.fixture
 def limit(monkeypatch: pytest.MonkeyPatch) -> int:
-    """Rooms may have two members."""
+    """Limit rooms to two members."""
     from murmuration.settings import settings
 
     monkeypatch.setenv("MURMURATION_FEDERATION_MAX_MEMBERS", "2")
@@ -293,7 +293,7 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def test_a_room_that_is_too_large(alice: Client, host: Host, limit: int) -> None:
-    """It is left again, and isn't joined by the next server."""
+    """The user leaves it again, and the join isn't tried by the next server."""
     room = host.room("11")
     for number in range(limit):
         room.member(UserId(f"@u{number}:{host.remote.name}"), "join")
@@ -321,7 +321,7 @@ def test_a_room_that_is_too_large_is_joined_by_one_server_alone(
 @pytest.mark.parametrize("complexity", [1.0, 1e300, 10**400], ids=["1", "large", "huge"])
 @pytest.mark.usefixtures("limit")
 def test_a_room_that_is_too_complex_is_not_joined(alice: Client, host: Host, complexity: Any) -> None:
-    """The user is told why, before the room learns of them."""
+    """The user is told the reason before the room learns of them."""
     host.complexity = complexity
     room = host.room("11")
     answer = join(alice, room.room_id, host.remote.name)
@@ -336,7 +336,7 @@ def test_a_room_that_is_too_complex_is_not_joined(alice: Client, host: Host, com
 )
 @pytest.mark.usefixtures("limit")
 def test_a_complexity_that_is_no_reason(alice: Client, host: Host, complexity: Any) -> None:
-    """Small, or no number: the members count."""
+    """The complexity is small or not a number, so the number of members decides."""
     host.complexity = complexity
     assert ok(join(alice, host.room("11").room_id, host.remote.name))
 
@@ -348,7 +348,9 @@ def test_the_limit_is_on_by_default() -> None:
 
 
 def test_a_room_that_grew_is_not_left(alice: Client, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An operator gets a large room anew that this server is in. Nobody leaves it for its size."""
+    """An operator fetches a large room again that this server is in. No user leaves it because of its
+    size.
+    """
     from murmuration.federation.membership.repairing import rejoin_room
     from murmuration.settings import settings
 
@@ -370,7 +372,7 @@ def test_a_room_that_grew_is_not_left(alice: Client, host: Host, monkeypatch: py
 def test_a_join_that_takes_long_goes_on(
     alice: Client, host: Host, jobs: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The request ends; a repeated one waits for the same job; the room comes when it is done."""
+    """The request ends. A repeated request waits for the same job. The room appears when the job is done."""
     from murmuration.aws import queues
     from murmuration.federation.membership.jobs import run
 
@@ -442,7 +444,7 @@ def test_the_user_pays_for_the_worker(alice: Client, host: Host, monkeypatch: py
 
 
 def test_the_claim_of_who_works_is_renewed(alice: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So it need not be long, and a worker that died keeps nobody waiting."""
+    """So the claim can be short, and a worker that died delays the user only for a short time."""
     from murmuration.federation.membership import jobs as work
 
     job = join_jobs.Job(
@@ -473,7 +475,7 @@ def test_the_claim_of_who_works_is_renewed(alice: Client, monkeypatch: pytest.Mo
 
 
 def _claim_for_a_moment(claim: Any, user_id: str, room_id: str, now: int, until_ms: int) -> Any:
-    """Return a claim that would be over at once if nobody renewed it."""
+    """Make a claim that would end at once if nobody renewed it."""
     return claim(user_id, room_id, now, now if until_ms - now > 3_000_000 else until_ms)
 
 
@@ -496,7 +498,7 @@ def test_a_job_done_twice_is_one_join(alice: Client, host: Host) -> None:
 
 
 def test_back_into_a_room_that_went_on(alice: Client, host: Host) -> None:
-    """The state is the one of today, there's a gap, and what was newest then isn't any more."""
+    """The state is today's, there is a gap, and the formerly newest events are not the newest any more."""
     room = host.room("11")
     room.add("m.room.name", {"name": "Then"}, "")
     ok(join(alice, room.room_id, host.remote.name))
@@ -523,7 +525,7 @@ def test_back_into_a_room_that_went_on(alice: Client, host: Host) -> None:
 
 
 def test_a_room_of_ours_that_went_on_elsewhere(alice: Client, bob: Client, host: Host) -> None:
-    """Nobody of this server is in it any more: its own state is of no use."""
+    """No user of this server is in it any more, so this server's state is outdated and not used."""
     room_id = RoomId(create_room(alice, preset="public_chat", room_version="11"))
     refused(join(bob, "!unknown:example.org"), 404, "M_NOT_FOUND")
     ok(join(bob, room_id))

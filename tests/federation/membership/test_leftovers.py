@@ -32,7 +32,7 @@ def events_of(room_id: str) -> list[Any]:
 
 
 def delete_empty_rooms(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The schedule's worker runs a month later, and again on the day after, with its role."""
+    """Run the schedule's worker a month later, and again on the next day, with its role."""
     for days in (31, 32):
         monkeypatch.setattr(deletion, "now_ms", lambda days=days: now_ms() + days * deletion.DAY_MS)
         with acting_for(module_of(handler)):

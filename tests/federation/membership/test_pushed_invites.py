@@ -47,7 +47,7 @@ def room(host: Host) -> HostedRoom:
 
 
 def invited(host: Host, room: HostedRoom, client: Client) -> str:
-    """Let the room's creator invite a user; the invite's event ID."""
+    """Let the room's creator invite a user, and return the invite's event ID."""
     ok(invite(host, room, UserId(client.user_id)))
     return room.state["m.room.member", client.user_id].event_id
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("jobs")
 
 @pytest.mark.parametrize("version", ["1", "6", "12"])
 def test_the_other_servers_state_takes_the_place_of_ours(alice: Client, host: Host, version: str) -> None:
-    """Our server missed the topic, and had a name of its own that the other one never took."""
+    """Our server missed the topic, and had a room name that the other server never accepted."""
     room = host.room(version)
     levels: dict[str, Any] = {"users": {alice.user_id: 50}, "state_default": 50}
     if not room.version.privileged_creators:

@@ -45,7 +45,7 @@ def test_a_join_has_the_signature_of_who_vouches(alice: Client, host: Host, vers
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("kind", ["none", "wrong", "unknown", "no event"])
 def test_without_it_there_is_no_room(alice: Client, host: Host, version: str, kind: str) -> None:
-    """All others in the room would reject the join."""
+    """Without the signature, all other servers in the room would reject the join."""
     room = restricted_room(host, version)
 
     def spoil(answer: dict[str, Any]) -> None:
@@ -68,7 +68,7 @@ def test_without_it_there_is_no_room(alice: Client, host: Host, version: str, ki
 def test_many_servers_that_cannot_let_somebody_in(
     alice: Client, host: Host, network: Network, fresh_name: str, errcode: str
 ) -> None:
-    """They don't forbid it: however many there are, the next one is asked."""
+    """These servers don't forbid the join. The next server is asked, however many there are."""
     room = restricted_room(host, "11")
     unable = [Host(Remote(ServerName(f"{number}.{fresh_name}")), network) for number in range(5)]
     for each in unable:

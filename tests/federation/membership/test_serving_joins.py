@@ -74,7 +74,9 @@ def test_this_server_tells_the_others_of_the_join(alice: Client, peer: Peer) -> 
 
 
 def test_what_was_said_during_a_join_reaches_the_joining_server(alice: Client, peer: Peer) -> None:
-    """It was sent to the servers of its time. An event that follows it, too, has the other ask for it."""
+    """The event was sent to the servers that were in the room then. A later event makes the new server ask
+    for it.
+    """
     room_id = create_room(alice, preset="public_chat")
     event = peer.complete(peer.make("join", room_id, peer.user()))
     said = send(alice, room_id, "while you were at the door")
@@ -248,7 +250,7 @@ def test_nobody_of_ours_may_let_somebody_in(alice: Client, peer: Peer) -> None:
 
 
 def test_a_join_that_names_one_of_ours_is_not_signed_for_a_stranger(alice: Client, peer: Peer) -> None:
-    """The template isn't trusted: the rooms are looked at again."""
+    """The template isn't trusted. The rooms that allow the join are checked again."""
     lobby = create_room(alice, preset="public_chat")
     room_id = restricted(alice, lobby)
     body_of(peer.go("join", lobby, peer.user()))
@@ -294,7 +296,7 @@ def test_a_room_that_takes_no_knocks(alice: Client, peer: Peer) -> None:
 def test_another_server_s_signature_counts_for_nothing(
     alice: Client, peer: Peer, network: Any, fresh_name: str
 ) -> None:
-    """A valid signature of any server was taken for the sender's by others."""
+    """Other implementations accepted the valid signature of any server as the sender's."""
     other = Remote(ServerName(f"other.{fresh_name}"), SigningKey(b"o" * 32, "o1"))
     other.serve(network)
     room_id = RoomId(create_room(alice, preset="public_chat"))

@@ -213,7 +213,7 @@ KINDS = (
 def test_spoilt_answers(
     scene: Scene, make: Callable[[Scene], tuple[Any, Take]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each is taken as far as it is right, or refused by an error that tells whose fault it is."""
+    """The valid part of each answer is used, or the error says that the other server is at fault."""
     from murmuration.identity import rate_limits
 
     monkeypatch.setattr(rate_limits, "check", lambda *_: None)

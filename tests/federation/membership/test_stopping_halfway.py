@@ -70,8 +70,10 @@ class Scene:
         self.begin()
 
     def picture(self) -> str:
-        """Return what Alice is told from now on and anew, and what is stored of both rooms, with
-        names for IDs.
+        """Return everything that Alice is told from now on and after a new login, and the stored items of
+        both rooms.
+
+        IDs are replaced by names.
         """
         seen: list[Any] = [ok(self.alice.get(f"{V3}/sync", since=since)) for since in (self.since, None)]
         for room_id in (self.ours, RoomId(self.theirs.room_id)):
@@ -98,7 +100,7 @@ def _lasting(value: Any) -> Any:
 
 
 def _renamed(text: str) -> str:
-    """Return the text with events called by numbers, in their order."""
+    """Return the text with event IDs replaced by numbers, in their order."""
     numbers: dict[str, int] = {}
     return _EVENT.sub(lambda found: f"event {numbers.setdefault(found[0], len(numbers))}", text)
 
@@ -167,7 +169,7 @@ OPERATIONS: tuple[Operation, ...] = (
 
 
 def _carry_out(operation: Callable[[], Answer]) -> int:
-    """Return the status of the answer; 500 where a worker fails."""
+    """Return the status of the answer; 500 if a worker fails."""
     try:
         return operation().status
     except Exception:  # noqa: BLE001 - the queue repeats it whatever it was

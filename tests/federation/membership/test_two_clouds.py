@@ -37,7 +37,7 @@ class User:
             return json.loads(answer.read())
 
     def until(self, found: Callable[[Any], Any]) -> Any:
-        """Sync until `found` is true of an answer; what it returns."""
+        """Sync until `found` returns something true for an answer, and return that."""
         for _ in range(20):
             query = f"&since={self.since}" if self.since else ""
             body = self.call("GET", f"{V3}/sync?timeout=5000{query}")

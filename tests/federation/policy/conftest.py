@@ -50,19 +50,19 @@ class PolicyServer(Peer):
         return str(signed["signatures"][self.name]["ed25519:policy_server"])
 
     def endorse(self, event: Event) -> Event:
-        """Return the event with this server's policy signature, as its sender's server would have got it."""
+        """Return the event with this server's policy signature, as the sender's server would get it."""
         given = event.pdu["signatures"]
         own = {**given.get(self.name, {}), "ed25519:policy_server": self.signature(event.pdu)}
         pdu: Any = {**event.pdu, "signatures": {**given, self.name: own}}
         return Event(pdu, event.room_version, event.event_id)
 
     def forbid(self, word: str, reply: Any = SPAM) -> None:
-        """Refuse events whose content has this word."""
+        """Refuse events whose content contains this word."""
         self.judge = lambda pdu: reply if word in json.dumps(pdu["content"]) else True
 
     @property
     def texts(self) -> list[str]:
-        """What it was asked about."""
+        """The texts of the events that it was asked about."""
         return [pdu["content"].get("body", pdu["type"]) for pdu in self.judged]
 
 
@@ -80,7 +80,7 @@ def peer(network: Network, fresh_name: ServerName) -> Peer:
 
 
 def guard(client: Client, mirror: Mirror, policy: PolicyServer, **changes: Any) -> str:
-    """Have a room use the policy server."""
+    """Make a room use the policy server."""
     content = {"via": policy.name, "public_keys": {"ed25519": policy.policy_key.public_base64}, **changes}
     event_id = set_state(client, mirror.room_id, "m.room.policy", content)
     mirror.catch_up()

@@ -41,7 +41,7 @@ def kept(mirror: Mirror, event: Event) -> Any:
 
 
 def come_round(policy: PolicyServer) -> None:
-    """The policy server is there again, and nobody remembers that it wasn't."""
+    """Make the policy server reachable again, and forget that it wasn't."""
     dynamodb.execute(dynamodb.delete(destinations.TABLE, destinations._key(ServerName(policy.name))))
     health.forget()
 
@@ -62,7 +62,7 @@ def test_a_signed_event_is_taken_unasked(mirror: Mirror, policy: PolicyServer, b
 
 
 def test_an_unsigned_event_is_signed_when_it_comes(mirror: Mirror, policy: PolicyServer, bob: UserId) -> None:
-    """Once; the signature is kept with the event, beside all others."""
+    """It is signed once. The signature is stored with the event, beside all others."""
     event = mirror.message(bob, "hello")
     assert take(mirror, event, event) == ["accepted", "accepted"]
     assert policy.texts == ["hello"]
@@ -74,7 +74,9 @@ def test_an_unsigned_event_is_signed_when_it_comes(mirror: Mirror, policy: Polic
 def test_a_wrong_signature_is_replaced(
     mirror: Mirror, policy: PolicyServer, bob: UserId, of_policy_server: bool
 ) -> None:
-    """The key may have changed. What the sender's server signed stays, be it the policy server itself."""
+    """The policy server's key may have changed. The signature of the sender's server stays, even if it is the
+    same server.
+    """
     sender = UserId(f"@bob:{policy.name}") if of_policy_server else bob
     event = mirror.message(sender, "hello")
     given = event.pdu["signatures"]
@@ -123,7 +125,9 @@ def test_the_event_that_names_it_needs_no_signature(
 def test_what_was_not_decided_is_decided_later(
     alice: Client, mirror: Mirror, policy: PolicyServer, peer: Peer, worker: Worker, bob: UserId
 ) -> None:
-    """Soft-failed while the policy server is down, and shown once it has signed; nothing is held up."""
+    """The event is soft-failed while the policy server is down, and shown once it is signed. Nothing waits
+    for it.
+    """
     policy.judge = lambda _: DOWN
     event = mirror.message(bob, "unsigned")
     follower = policy.endorse(mirror.message(bob, "signed", after=event))
@@ -154,7 +158,7 @@ def test_what_was_not_decided_is_decided_later(
 def test_what_came_before_is_decided_later_too(
     alice: Client, mirror: Mirror, policy: PolicyServer, peer: Peer, worker: Worker, bob: UserId
 ) -> None:
-    """Events that are fetched, as one that came follows them, wait like those that were sent."""
+    """Fetched older events wait in the same way as events that were sent."""
     policy.judge = lambda _: DOWN
     first = mirror.message(bob, "first")
     second = mirror.message(bob, "second", after=first)

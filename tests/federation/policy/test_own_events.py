@@ -104,7 +104,7 @@ def test_answers_that_are_no_signature(
 
 
 def test_an_event_without_room_for_the_signature(alice: Client, mirror: Mirror, policy: PolicyServer) -> None:
-    """It would be too large for all other servers."""
+    """The signed event would be too large for all other servers."""
     where = path(mirror.room_id, "send", "m.room.message", "t1")
     low, high = 60_000, 65_536
     while high - low > 1:
@@ -117,7 +117,7 @@ def test_an_event_without_room_for_the_signature(alice: Client, mirror: Mirror, 
 
 
 def test_a_wrong_signature(alice: Client, mirror: Mirror, policy: PolicyServer) -> None:
-    """The room names another key than the one that the policy server signs with."""
+    """The room names another key than the one with which the policy server signs."""
     other = {policy.name: {"ed25519:policy_server": "A" * 86}}
     policy.judge = lambda _: other
     answer = alice.put(path(mirror.room_id, "send", "m.room.message", "t1"), {"body": "hello"})
@@ -147,7 +147,7 @@ def test_one_that_is_down_can_be_disabled(
 
 
 def test_when_a_room_uses_one(alice: Client, policy: PolicyServer) -> None:
-    """Its server must have somebody joined, and the event must say where it is and its key."""
+    """A user of the policy server must have joined, and the event must have the server's name and key."""
     mirror = share_room(alice)
     guard(alice, mirror, policy)
     send(alice, mirror.room_id, "nobody of the policy server is in the room")
@@ -195,7 +195,9 @@ def test_an_invite_is_signed_before_it_goes_to_the_user_s_server(
 
 
 def test_a_busy_room_asks_once_for_each_message(alice: Client, mirror: Mirror, policy: PolicyServer) -> None:
-    """A signed event that lost a race is sent as it is: it follows what it followed when it was signed."""
+    """A signed event that lost a race is sent unchanged: it keeps the previous events for which it was
+    signed.
+    """
     others: list[str] = []
 
     def judge(pdu: dict[str, Any]) -> bool:
@@ -247,7 +249,7 @@ def test_what_cannot_ask_sends_nothing(
 
 
 def test_what_it_costs(alice: Client, mirror: Mirror, policy: PolicyServer) -> None:
-    """Knowing that a room uses one takes nothing beside the reads of the state, and one unit at most."""
+    """Finding that a room uses a policy server takes no extra reads, and at most one unit."""
     other = create_room(alice)
     for room_id in (other, mirror.room_id):
         send(alice, room_id, "warm")

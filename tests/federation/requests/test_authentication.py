@@ -35,7 +35,7 @@ def tell(request: Request) -> Any:
 
 @pytest.fixture(autouse=True)
 def _viewer_secret(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The secret that the viewer side puts on requests."""
+    """Set the secret that the viewer side puts on requests."""
     from murmuration.aws import parameters
 
     monkeypatch.setenv("MURMURATION_VIEWER_SECRET_PARAMETER", "viewer-secret")
@@ -58,7 +58,7 @@ def send(
     *,
     headers: Mapping[str, str] | None = None,
 ) -> tuple[int, dict[str, Any]]:
-    """Status and body of the answer to a request that came by the viewer side."""
+    """Send a request by the viewer's side, and return the status and body of the answer."""
     import json
 
     path, _, query = uri.partition("?")
@@ -130,7 +130,9 @@ def test_the_body_is_part_of_it(remote: Remote, content: Any) -> None:
     "body", [b'{"a":1e2}', b'{"a":1,"a":2}', b'{"n":1.50}', b'{"b":1,"a":100000000000000000000}']
 )
 def test_a_body_that_was_signed_as_it_was_sent(remote: Remote, body: bytes) -> None:
-    """Servers that write numbers in another way than Python, or names twice, signed those very bytes."""
+    """Servers that write numbers differently from Python, or write names twice, signed exactly these
+    bytes.
+    """
     message = x_matrix.signed_bytes_as_sent(
         "PUT", URIS[0], ServerName(remote.name), ServerName(SERVER_NAME), body
     )
@@ -163,7 +165,7 @@ def test_another_servers_valid_signature_says_nothing(network: Network, remote: 
 
 
 def test_several_signatures_of_one_server(remote: Remote) -> None:
-    """One by a key that isn't known counts for nothing; one that is wrong refuses all."""
+    """A signature with an unknown key is ignored. A wrong signature makes the request fail."""
     good = remote.authorization("PUT", URIS[0])
     unknown = replace(remote, key=SigningKey(b"u" * 32, "unknown")).authorization("PUT", URIS[0])
     assert send([unknown, good], URIS[0])[0] == 200
@@ -209,7 +211,7 @@ def _signed_endpoints() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("method", "route"), _signed_endpoints())
 def test_each_endpoint_wants_a_signature(remote: Remote, method: str, route: str) -> None:
-    """Joins, leaves and invites among them, in each version. A signature for another path counts as none."""
+    """Joins, leaves and invites need one too, in each version. A signature for another path doesn't count."""
     where = re.sub(r"\{[^}]+\}", "x", route)
     body: Any = {} if method in ("POST", "PUT") else None
     for headers in ({}, {"Authorization": remote.authorization(method, f"{where}/y", body)}):
@@ -258,7 +260,7 @@ def test_a_flood_of_unknown_keys_asks_once_a_minute(remote: Remote) -> None:
 
 
 def test_the_uri_header_counts_only_with_the_viewer_secret(remote: Remote) -> None:
-    """Without it, a request's own path counts, and a query isn't known as it was sent."""
+    """Without it, the request's own path counts, and the original form of a query isn't known."""
     uri = URIS[0]
     signed = remote.authorization("PUT", uri)
     claimed = {"x-murmuration-uri": uri}
@@ -293,7 +295,7 @@ def test_a_valid_request_ends_a_backoff(remote: Remote) -> None:
 
 
 def test_what_it_costs(remote: Remote) -> None:
-    """Two reads in a process that doesn't know the server, none in one that does."""
+    """It costs two reads in a process that doesn't know the server, and none in one that does."""
     from murmuration.aws import calls
 
     made: list[str] = []

@@ -130,7 +130,7 @@ def test_an_old_list_answer(server: TlsServer, fresh_name: ServerName) -> None:
 
 
 def test_a_server_that_sends_a_byte_now_and_then(network: Network, fresh_name: ServerName) -> None:
-    """The time limit is the whole request's: each byte would start another anew. No thread is left behind."""
+    """The time limit is for the whole request. Otherwise each byte would restart it. No thread is left."""
     listener = socket.create_server(("127.0.0.1", 0))
     context = network.authority.context(fresh_name)
     over = threading.Event()
@@ -154,7 +154,7 @@ def test_a_server_that_sends_a_byte_now_and_then(network: Network, fresh_name: S
 
 
 def fail(network: Network, name: ServerName, **options: Any) -> int:
-    """Return how many connections a request takes that must fail."""
+    """Make a request that must fail, and return the number of its connections."""
     down = network.serve(lambda _: Reply({}, 503), name)
     network.at(name, 8448, down)
     with pytest.raises(Unreachable):

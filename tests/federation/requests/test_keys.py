@@ -37,7 +37,7 @@ def remote(network: Network, fresh_name: ServerName) -> Remote:
 
 
 def serve_notary(network: Network, monkeypatch: pytest.MonkeyPatch, documents: list[Any]) -> Any:
-    """Answers with these documents as the one trusted notary; `asked` has its requests' bodies."""
+    """Answer with these documents as the only trusted notary. `asked` gets its requests' bodies."""
     answer = notary_of(documents)
     network.at(NOTARY, 8448, network.serve(answer, NOTARY))
     monkeypatch.setenv("MURMURATION_KEY_NOTARIES", NOTARY)
@@ -98,7 +98,7 @@ def test_an_old_key_is_never_forgotten(remote: Remote, moving_clock: Clock) -> N
 
 
 def wrong_documents(remote: Remote) -> dict[str, Any]:
-    """Return what a key server may send that isn't the server's word."""
+    """Return documents that a key server may send although the server didn't sign them."""
     good = remote.document()
     other = SigningKey(b"e" * 32, "r1")
     unsigned = {name: value for name, value in good.items() if name != "signatures"}
@@ -144,7 +144,7 @@ def test_a_lying_key_server(network: Network, remote: Remote, case: str) -> None
 def test_a_lying_notary(
     network: Network, fresh_name: ServerName, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
-    """Its own signature doesn't make a document the server's."""
+    """The notary's signature doesn't prove that a document is the server's."""
     gone = Remote(fresh_name)
     document = sign_json(wrong_documents(gone)[case], NOTARY, SigningKey(b"n" * 32, "n1"))
     serve_notary(network, monkeypatch, [document])
@@ -176,7 +176,7 @@ def test_a_notary_knows_servers_that_are_gone(
 def test_a_notary_gives_no_keys_that_were_not_asked_for(
     network: Network, remote: Remote, fresh_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So it can't slip in a key of a server that is up."""
+    """So a notary can't insert a key of a server that is reachable."""
     forged = build_server_keys(ServerName(remote.name), [SigningKey(b"e" * 32, "evil")], now() + HOUR_MS)
     serve_notary(network, monkeypatch, [forged])
     verify_keys({(ServerName(f"gone-{fresh_name}"), "ed25519:1"): now()})
@@ -187,7 +187,7 @@ def test_a_notary_gives_no_keys_that_were_not_asked_for(
 def test_a_notary_does_not_replace_what_the_server_said(
     network: Network, remote: Remote, monkeypatch: pytest.MonkeyPatch, moving_clock: Clock
 ) -> None:
-    """Neither another key of the same ID, nor that the key is a former one."""
+    """A notary can neither give another key for the same ID, nor make a key a former one."""
     wanted = {(remote.name, "ed25519:r1"): now()}
     (good,) = verify_keys(wanted).values()
     evil = SigningKey(b"e" * 32, "r1")
@@ -236,7 +236,7 @@ def test_the_server_replaces_what_a_notary_said(
 def test_keys_of_eight_hundred_servers_take_two_requests_to_notaries(
     network: Network, fresh_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those that the notaries don't know are asked themselves."""
+    """Servers that the notaries don't know are asked directly."""
     remotes = [Remote(ServerName(f"s{number}.{fresh_name}")) for number in range(800)]
     notary = serve_notary(network, monkeypatch, [remote.document() for remote in remotes[5:]])
     for remote in remotes[:5]:
@@ -282,7 +282,7 @@ def query(target: str, body: Any = None) -> Any:
 
 
 def test_as_a_notary(network: Network, remote: Remote) -> None:
-    """The server's document, with its signature and ours."""
+    """The answer is the server's document with its signature and ours."""
     (document,) = query(f"/_matrix/key/v2/query/{remote.name}")
     assert set(document["signatures"]) == {remote.name, SERVER_NAME}
     assert {name: document[name] for name in document if name != "signatures"} == {
@@ -302,7 +302,7 @@ def test_as_a_notary(network: Network, remote: Remote) -> None:
 
 
 def test_as_a_notary_of_a_server_that_is_gone(network: Network, remote: Remote, moving_clock: Clock) -> None:
-    """The last known keys, even expired; those that it no longer lists in the document that had them."""
+    """The last known keys are returned, even if expired; former keys with the document that had them."""
     query(f"/_matrix/key/v2/query/{remote.name}")
     remote.key = SigningKey(b"n" * 32, "r2")
     moving_clock.advance(30 * 3600)
@@ -345,7 +345,9 @@ def test_the_notary_is_limited_by_address(network: Network, monkeypatch: pytest.
 
 
 def test_rotation(network: Network, monkeypatch: pytest.MonkeyPatch, moving_clock: Clock) -> None:
-    """The former key stays valid for a day, as warm functions sign with it; then it's for old events only."""
+    """The former key stays valid for a day, since warm functions still sign with it. Then it is for old
+    events only.
+    """
     from murmuration import server_keys
     from murmuration.federation.keys.published import get_server_keys
 

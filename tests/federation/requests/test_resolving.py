@@ -26,7 +26,7 @@ def delegation(name: str, **headers: str) -> Reply:
 
 @dataclass(frozen=True)
 class Branch:
-    """One branch: what the name's host and the name servers say, and what must come of it.
+    """One branch: the answers for the host and of the name servers, and the expected result.
 
     `N` stands for the server name. The server is reached at `at`, and has a certificate for `certificate`.
     """
@@ -113,7 +113,9 @@ def test_each_branch(network: Network, fresh_name: str, case: str) -> None:
     "case", ["explicit port", "a record", "delegated to a name with a record", "nothing"]
 )
 def test_a_certificate_for_another_name_is_refused(network: Network, fresh_name: str, case: str) -> None:
-    """The target of a record or any other name won't do: whoever answers name queries could make it up."""
+    """A certificate for a record's target or any other name isn't accepted, since DNS answers may be
+    forged.
+    """
     branch = BRANCHES[case]
     at = branch.at[0].replace("N", fresh_name)
     wrong = f"wrong.{fresh_name}" if branch.certificate.replace("N", fresh_name) == at else at
@@ -180,7 +182,7 @@ def test_redirects_are_followed_five_times(network: Network, fresh_name: ServerN
 def test_an_address_that_is_not_public_is_never_asked(
     network: Network, fresh_name: ServerName, address: str
 ) -> None:
-    """By name, by redirect, by delegation and by record."""
+    """Such an address is refused whether it comes from a name, a redirect, a delegation or a record."""
     inside = ServerName(f"inside.{fresh_name}")
     network.hosts[inside, 443] = network.hosts[inside, 8448] = (address, 443)
     host = network.serve(lambda _: Reply({}, 302, {"Location": f"https://{inside}/"}), fresh_name)
@@ -240,7 +242,7 @@ def test_how_long_a_delegation_counts(headers: dict[str, str], seconds: int) -> 
 
 
 def _host(network: Network, name: str, answers: list[Reply]) -> TlsServer:
-    """Return a host that gives one answer after the other, the last one again and again."""
+    """Return a host that gives these answers one after the other, and then repeats the last one."""
     host = network.serve(lambda _: answers.pop(0) if len(answers) > 1 else answers[0], name)
     network.at(name, 443, host)
     return host

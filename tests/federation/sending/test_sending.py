@@ -28,7 +28,7 @@ HOUR = 3600
 
 
 def is_behind(peer: Peer) -> bool:
-    """Return whether anything is kept of the server beside its health."""
+    """Return whether anything is stored about the server besides its health."""
     found = backlogs.read(ServerName(peer.name)) is not None
     assert (
         found
@@ -73,7 +73,7 @@ def test_whoever_leaves_is_told_and_then_no_more(
 
 
 def test_whose_invite_is_taken_back_is_told(alice: Client, workers: Workers, peer: Peer) -> None:
-    """The server is in no room of ours; nothing else goes there."""
+    """The server is in none of our rooms. Nothing else is sent to it."""
     room_id = RoomId(create_room(alice))
     user_id = f"@user:{peer.name}"
     mirror = Mirror(room_id)
@@ -96,7 +96,7 @@ def test_events_of_others_are_not_sent(alice: Client, workers: Workers, peer: Pe
 def test_relayed_event_goes_to_all_but_its_sender(
     alice: Client, workers: Workers, make_peer: Callable[[], Peer]
 ) -> None:
-    """As a join by this server's help does."""
+    """A join with this server's help is relayed in this way."""
     joining, other = make_peer(), make_peer()
     mirror = room_of(alice, workers, joining, other)
     mirror.send(mirror.message(UserId(f"@user:{joining.name}"), "by our help"))
@@ -109,7 +109,7 @@ def test_relayed_event_goes_to_all_but_its_sender(
 def test_denied_servers_get_events_while_they_are_in_the_room(
     alice: Client, workers: Workers, make_peer: Callable[[], Peer]
 ) -> None:
-    """The ACL is about what they send."""
+    """The ACL restricts only the events that they send."""
     denied, allowed = make_peer(), make_peer()
     room_id = room_of(alice, workers, denied, allowed).room_id
     set_state(alice, room_id, "m.room.server_acl", {"allow": ["*"], "deny": [denied.name]})
@@ -156,7 +156,7 @@ def test_order_and_limits_of_transactions(alice: Client, workers: Workers, peer:
 
 
 def test_same_message_twice_is_one_transaction(alice: Client, workers: Workers, peer: Peer) -> None:
-    """As when a worker stops after sending."""
+    """This happens when a worker stops after sending."""
     room_id = room_of(alice, workers, peer).room_id
     send(alice, room_id, "once")
     workers.order(room_id)
@@ -167,7 +167,7 @@ def test_same_message_twice_is_one_transaction(alice: Client, workers: Workers, 
 
 
 def test_order_comes_twice(alice: Client, workers: Workers, peer: Peer) -> None:
-    """The queue takes it once."""
+    """The queue accepts it once."""
     room_id = room_of(alice, workers, peer).room_id
     send(alice, room_id, "once")
     before = dict(workers._seen)
@@ -355,7 +355,7 @@ def test_worker_stops_between_sending_and_noting(
 def test_two_workers_at_one_server(
     alice: Client, workers: Workers, network: Network, peer: Peer, moving_clock: Clock
 ) -> None:
-    """One transaction is on its way at a time, and nothing is lost that is said meanwhile."""
+    """Only one transaction is sent at a time, and no event that is sent meanwhile is lost."""
     room_id = room_of(alice, workers, peer).room_id
     peer.stop(network)
     send(alice, room_id, "first")

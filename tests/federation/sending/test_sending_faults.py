@@ -23,7 +23,7 @@ from tests.rooms.people import send
 
 
 class Story:
-    """Three servers in two rooms, whose answers are chance; what each took, in order."""
+    """Three servers in two rooms with random answers, and what each received, in order."""
 
     def __init__(self, alice: Client, workers: Workers, name: str, seed: int) -> None:
         self.alice = alice
@@ -39,8 +39,8 @@ class Story:
         self.calm = False
 
     def answer(self, server: str, txn_id: str, content: dict[str, Any], **_: Any) -> Outcome:
-        """Return a transaction must not go out while another isn't confirmed; a lost answer counts
-        as a failure.
+        """Return a random answer. Fails if a transaction comes while another isn't confirmed; a lost answer
+        is a failure.
         """
         assert self.unconfirmed.get(server, txn_id) == txn_id
         lot = 1.0 if self.calm else self.chance.random()

@@ -22,7 +22,7 @@ from tests.rooms.people import create_room, send
 
 
 def add_servers(room_id: RoomId, *names: ServerName) -> None:
-    """Have servers count as joined."""
+    """Let servers count as joined."""
     keys = [member_index._server_key(room_id, name) for name in names]
     dynamodb.batch_write([dynamodb.put("rooms", {**key, "joined": 1}) for key in keys])
 
@@ -30,7 +30,7 @@ def add_servers(room_id: RoomId, *names: ServerName) -> None:
 def test_slow_server_holds_up_nobody_for_long(
     alice: Client, workers: Workers, make_peer: Callable[[], Peer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is behind then; others have got the event before its time is over."""
+    """The slow server is then behind. The others get the event before its time is over."""
     slow, quick = make_peer(), make_peer()
     room_id = room_of(alice, workers, slow, quick).room_id
     monkeypatch.setattr(fan_out, "SECONDS", 1.0)
@@ -53,7 +53,7 @@ def test_slow_server_holds_up_nobody_for_long(
 
 
 def test_room_that_is_closed_to_others(alice: Client, workers: Workers, peer: Peer) -> None:
-    """Whoever may be noted as joined: its create event says that it doesn't federate."""
+    """Servers may be recorded as joined, but the room's create event says that it doesn't federate."""
     closed = RoomId(create_room(alice, creation_content={"m.federate": False}))
     key = {"room_id": closed, "sk": "head"}
     dynamodb.execute(dynamodb.update("rooms", key, "SET federated = :yes", values={":yes": True}))

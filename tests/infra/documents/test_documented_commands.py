@@ -30,7 +30,7 @@ EXAMPLES = {"TIME": "2026-11-20T12:00:00Z", "ROOM": "!room:example.org", "FILE":
 
 
 def spans(text: str) -> Iterator[tuple[str, bool]]:
-    """Yield the pieces of code in a page; whether each is a line of a block."""
+    """Yield the pieces of code in a page, and whether each is a line of a block."""
     for block in re.findall(r"^ *```\w*\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE):
         for line in block.splitlines():
             yield from ((part.strip(), True) for part in line.partition(" #")[0].split("&&"))
@@ -67,7 +67,7 @@ def choices_of(found: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPar
 
 
 def check(words: list[str], *, whole: bool) -> None:
-    """Raise AssertionError or SystemExit for a command that there isn't."""
+    """Raise AssertionError or SystemExit for a command that doesn't exist."""
     at, rest = parser(), list(words)
     while (choices := choices_of(at)) and rest and not rest[0].startswith("-"):
         assert rest[0] in choices, f"there is no {rest[0]}"
@@ -91,7 +91,7 @@ def test_murmuration_takes_the_command(place: str, text: str, is_block: bool) ->
 
 
 def test_who_has_a_deployment_is_told_its_prefix() -> None:
-    """Without it a command looks for a local server's data folder."""
+    """Without the prefix a command looks for a local server's data folder."""
     for place, text, _ in documented("murmuration"):
         command, *rest = text.split() or [""]
         if place in ("deploying.md", "runbook.md") and rest and command != "restore":
@@ -188,8 +188,8 @@ def test_cdk_is_given_settings_that_there_are(place: str, text: str, _: bool) ->
 
 
 def test_cdks_commands_work_where_they_stand() -> None:
-    """The CDK runs our Python to know what to deploy, for `bootstrap` too. That needs the virtual
-    environment, and a server name: each command of a block has one, or the settings do.
+    """The CDK runs our Python code to synthesise, for `bootstrap` too. This needs the virtual environment and
+    a server name: each command of a block has one, or the settings do.
     """
     for page in ("deploying.md", "aws_differences.md"):
         text = (Path("docs") / page).read_text()

@@ -51,7 +51,7 @@ RENAMED = {("sns", "subscribe"): {"notification-endpoint"}}
 
 
 def commands() -> dict[str, tuple[str, str, set[str]]]:
-    """Return the commands of AWS's that operators are told of, with service, operation and options."""
+    """Return the AWS CLI commands in the pages for operators, with service, operation and options."""
     found = {}
     places = [*Path("docs").glob("*.md"), *Path("operators").rglob("*.py")]
     for place in places:

@@ -21,7 +21,8 @@ MORE = 120
 
 @pytest.mark.parametrize("api", ["http", "rest"])
 def test_the_stacks_have_room_to_grow(stack_with: StackWith, api: str) -> None:
-    """Of 500 resources and 1 MB in each template: room for 120 more functions for clients, or for servers.
+    """Each template may have 500 resources and 1 MB. There is room for 120 more functions for clients, or for
+    servers.
 
     https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
     """
@@ -47,7 +48,7 @@ def _mean_size(found: Mapping[str, Any]) -> int:
 
 
 def test_the_apis_have_room_to_grow() -> None:
-    """Of the 300 path nodes that each may have."""
+    """Each API may have 300 path nodes."""
     for part in PARTS:
         nodes = count_nodes(openapi(Settings(server_name="example.org"), functions(), part)["paths"])
         print(f"{part or 'the first API'}: {nodes} path nodes")
@@ -86,7 +87,9 @@ def test_cloudfront_finds_the_api_that_has_a_path(stack: Synthesised, path: str,
 
 
 def test_a_function_is_named_by_where_it_is(stack: Synthesised) -> None:
-    """One that moved between stacks has another name than before, as both are there during the upgrade."""
+    """A function that moved between stacks has another name than before, since both exist during the
+    upgrade.
+    """
     for name, template in [("", stack.template), *stack.nested.items()]:
         names = [
             found["Properties"]["FunctionName"].removeprefix(f"{PREFIX}-").partition("-")[0]
@@ -99,7 +102,7 @@ def test_a_function_is_named_by_where_it_is(stack: Synthesised) -> None:
 
 
 def test_what_other_servers_call_is_apart(stack: Synthesised) -> None:
-    """In a stack and an API of its own, with a throttle of its own; CloudFront finds it by the path."""
+    """These endpoints have a stack, an API and a throttle of their own. CloudFront finds them by the path."""
     (nested,) = (template for name, template in stack.nested.items() if name.startswith("Federation"))
     within = {
         found["Properties"]["FunctionName"]

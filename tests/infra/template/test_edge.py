@@ -25,7 +25,7 @@ pytestmark = pytest.mark.xdist_group("template")  # which is synthesised once fo
 
 
 def test_no_error_is_kept_for_the_next_who_asks(stack: Synthesised) -> None:
-    """Those that CloudFront keeps by itself, whatever the cache policy and the origin say."""
+    """CloudFront caches some errors by default, whatever the cache policy and the origin say."""
     (distribution,) = stack.properties("AWS::CloudFront::Distribution")
     kept = {
         error["ErrorCode"]: error["ErrorCachingMinTTL"]
@@ -135,7 +135,7 @@ def test_large_answers_come_from_the_bucket_without_the_clients_token(stack: Syn
 
 
 def test_media_are_sandboxed_by_cloudfront_too(stack: Synthesised) -> None:
-    """Whatever a function says of media, CloudFront says of what it brings from the bucket itself."""
+    """CloudFront adds the same header to files that it reads from the bucket."""
     policies = stack.properties("AWS::CloudFront::ResponseHeadersPolicy")
     configs = [policy["ResponseHeadersPolicyConfig"] for policy in policies]
     (config,) = [each for each in configs if "CustomHeadersConfig" in each]
@@ -148,7 +148,7 @@ def test_media_are_sandboxed_by_cloudfront_too(stack: Synthesised) -> None:
 
 
 def test_clients_wait_at_the_edge_where_they_are_to(stack: Synthesised, rest_stack: Synthesised) -> None:
-    """CloudFront asks SQS with a secret that isn't in the template, and the REST API where SQS refuses."""
+    """CloudFront calls SQS with a secret that isn't in the template, and the REST API if SQS refuses."""
     (distribution,) = stack.properties("AWS::CloudFront::Distribution")
     config = distribution["DistributionConfig"]
     origins = {origin["Id"]: origin for origin in config["Origins"]}
@@ -207,7 +207,9 @@ def test_clients_that_functions_hold_wait_nowhere_else(stack_with: StackWith) ->
 
 
 def test_large_uploads_go_into_the_bucket(stack: Synthesised, rest_stack: Synthesised) -> None:
-    """CloudFront signs them, and may do nothing else there. The key of media IDs is not in the template."""
+    """CloudFront signs the uploads, and has no other permissions there. The template doesn't contain the
+    media key.
+    """
     for found in (stack, rest_stack):
         (distribution,) = found.properties("AWS::CloudFront::Distribution")
         config = distribution["DistributionConfig"]

@@ -29,7 +29,7 @@ def test_each_part_has_one(stack: Synthesised) -> None:
 
 
 def test_all_together_have_the_routes_of_the_rest_apis(stack: Synthesised, rest_stack: Synthesised) -> None:
-    """But for what the fallback answers where clients can't come to."""
+    """Only the fallback's routes for paths that clients can't reach are missing."""
     internal = ("/parked", uploads.PREFIX)
     wanted = {
         (path, method): function
@@ -115,7 +115,7 @@ def test_browsers_may_read_what_it_answers_by_itself(stack: Synthesised, rest_st
 
 
 def test_failing_requests_are_counted_by_what_functions_log(stack: Synthesised) -> None:
-    """HTTP APIs count errors by their IDs: an alarm on each would be too many."""
+    """HTTP APIs count errors by their IDs, so there would be too many alarms."""
     (counted,) = stack.properties("AWS::Logs::MetricFilter")
     assert counted["FilterPattern"] == '{ $.level = "ERROR" }'
     (metric,) = counted["MetricTransformations"]

@@ -30,9 +30,7 @@ def test_cfn_lint_finds_nothing(stack_with: StackWith, settings: dict[str, str])
 
 
 def _thinned(stack: Synthesised) -> dict[str, Any]:
-    """Return the template with one function a role: the others are like it, and each takes cfn-lint
-    its time.
-    """
+    """Return the template with one function for each role. The others are similar, and cfn-lint is slow."""
     seen = set()
     resources = {}
     for name, found in stack.template["Resources"].items():
@@ -47,7 +45,7 @@ def _thinned(stack: Synthesised) -> dict[str, Any]:
 
 
 def _waiting_for_these(found: dict[str, Any], resources: dict[str, Any]) -> dict[str, Any]:
-    """Return the resource without what it waits for that is left out."""
+    """Return the resource without its dependencies on resources that are left out."""
     names = found.get("DependsOn", [])
     waited_for = [name for name in ([names] if isinstance(names, str) else names) if name in resources]
     rest = {name: value for name, value in found.items() if name != "DependsOn"}

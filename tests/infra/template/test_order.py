@@ -21,10 +21,10 @@ FUNCTION = "AWS::Lambda::Function"
 
 
 def dependencies(stack: Synthesised) -> dict[str, set[str]]:
-    """Return what each resource waits for: by DependsOn, or because it refers to it.
+    """Return the dependencies of each resource: by DependsOn, or because it refers to them.
 
-    What is in a nested stack waits for all that the nested stack waits for, which itself waits for what is
-    in it.
+    A resource in a nested stack depends on everything that the nested stack depends on. The nested stack
+    depends on the resources in it.
     """
     found = _within(stack.template, set())
     for name, template in stack.nested.items():
@@ -43,7 +43,7 @@ def _within(template: Mapping[str, Any], waited_for: set[str]) -> dict[str, set[
 
 
 def _before(graph: Mapping[str, set[str]]) -> dict[str, set[str]]:
-    """Return all that is there before each resource."""
+    """Return the resources that exist before each resource."""
     found: dict[str, set[str]] = {}
     for name in TopologicalSorter(graph).static_order():
         found[name] = set().union(*(found[other] | {other} for other in graph[name]))
@@ -74,9 +74,9 @@ def test_at_most_ten_functions_are_made_at_once(stack: Synthesised) -> None:
 
 
 def test_no_function_has_more_than_ten_that_wait_for_it(stack: Synthesised) -> None:
-    """So one that takes long holds up its own chain, and what comes after all workers.
+    """So a slow function delays only its own chain, and the resources that come after all workers.
 
-    A nested stack waits as one, so only what waits within its template counts.
+    A nested stack waits as one resource, so only dependencies within its template count.
     """
     functions = stack.of_type(FUNCTION)
     waited_for = Counter(
@@ -109,7 +109,7 @@ def test_what_workers_and_clients_share_is_made_before_both(stack: Synthesised) 
 def test_the_distribution_waits_for_the_apis_stages(
     stack: Synthesised, rest_stack: Synthesised, stack_to_try: Synthesised
 ) -> None:
-    """CloudFront must not send requests to an API that answers nobody yet."""
+    """CloudFront must not send requests to an API that doesn't work yet."""
     assert {f"{part}RestStage" for part in PARTS} <= dependencies(rest_stack)["Distribution"]
     stages = {f"{part}HttpStage" for part in PARTS} | {"ParkingRestStage"}
     assert stages <= dependencies(stack)["Distribution"]
@@ -121,7 +121,7 @@ def test_the_distribution_waits_for_the_apis_stages(
 
 @pytest.mark.parametrize("api", ["http", "rest"])
 def test_an_api_changes_once_its_functions_are_there(stack_with: StackWith, api: str) -> None:
-    """What serves requests is a stage's deployment: it must not lead to a function that isn't made yet."""
+    """A stage's deployment routes the requests. It must not lead to a function that doesn't exist yet."""
     stack = stack_with(**(REST if api == "rest" else {}))
     before = _before(dependencies(stack))
     names = {found["Properties"]["FunctionName"]: name for name, found in stack.of_type(FUNCTION).items()}

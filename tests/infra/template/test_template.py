@@ -66,7 +66,9 @@ def test_the_routes_are_those_that_the_files_declare(stack_with: StackWith, api:
 
 @pytest.mark.parametrize("api", ["http", "rest"])
 def test_each_method_has_one_response_for_a_status_code(stack_with: StackWith, api: str) -> None:
-    """REST keeps one integration response for each status code of a method, and drops the others silently."""
+    """A REST API keeps one integration response for each status code of a method, and drops the others
+    silently.
+    """
     stack = stack_with(**(REST if api == "rest" else {}))
     answered = 0
     for found in stack.properties("AWS::ApiGateway::RestApi"):
@@ -95,7 +97,7 @@ def _declared_routes(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _value(node: ast.expr, names: dict[str, Any]) -> Any:
-    """Return what an argument of a decorator is, where the file may have a name for a part of it."""
+    """Return the value of a decorator's argument, also if the file gives a name to a part of it."""
     return eval(ast.unparse(node), dict(names))
 
 
@@ -269,7 +271,7 @@ def test_the_bucket_is_private_encrypted_and_tls_only(stack: Synthesised) -> Non
 
 
 def reserved_in(stack: Synthesised) -> dict[str, int]:
-    """Return the functions with a concurrency of their own, by the names of their handlers."""
+    """Return the reserved concurrencies by the names of the handlers."""
     return {
         found["Handler"].removeprefix("functions.").removesuffix(".handler"): found[
             "ReservedConcurrentExecutions"
@@ -339,7 +341,7 @@ def test_a_server_that_does_not_federate_has_nothing_for_it(stack_with: StackWit
 
 
 def test_a_function_that_waits_or_decodes_has_a_share() -> None:
-    """What waits for news, an upload or another server can be held by those who call it."""
+    """Callers can occupy functions that wait for news, an upload or another server."""
     waits = re.compile(r"sync\.engine|event_stream|drafts\.v1\.stream|media\.(finding|federating|thumbnails)")
     names = {
         ".".join(path.with_suffix("").parts[1:])
@@ -436,7 +438,7 @@ def test_nothing_idle_costs(stack: Synthesised) -> None:
 def test_each_method_takes_as_many_requests_as_a_companys_devices_send(
     stack: Synthesised, rest_stack: Synthesised
 ) -> None:
-    """A stage's throttle is of each method. 2,000 people with three devices each wake once in 20 seconds."""
+    """A stage's throttle is for each method. 2,000 people with three devices each wake once in 20 seconds."""
     parts = [part for part in PARTS if part != "Federation"]
     http = stack.of_type("AWS::ApiGatewayV2::Stage")
     throttles = [http[f"{part}HttpStage"]["Properties"]["DefaultRouteSettings"] for part in parts]
@@ -461,7 +463,7 @@ def test_a_budget_tells_of_the_bill(stack: Synthesised, stack_with: StackWith) -
 
 
 def test_who_waits_is_not_taken_for_slow(stack: Synthesised) -> None:
-    """API Gateway counts the seconds that a parked client waits as latency: no alarm can rest on that."""
+    """API Gateway counts the time for which a parked client waits as latency, so no alarm can use it."""
     (alarm,) = (found for found in stack.properties("AWS::CloudWatch::Alarm") if "ExtendedStatistic" in found)
     (dimension,) = alarm["Dimensions"]
     assert (alarm["MetricName"], dimension["Name"]) == ("Duration", "FunctionName")
@@ -543,7 +545,7 @@ def test_roles_name_resources_that_exist(stack: Synthesised) -> None:
 
 
 def test_the_same_functions_make_the_same_template(stack: Synthesised, tmp_path: Path) -> None:
-    """In another process, so that hashes of sets and the like would show."""
+    """They do so in another process, which would show a random order of sets and the like."""
     code = (
         "import sys; from pathlib import Path; from tests.infra.conftest import synthesise; "
         "print(synthesise(Path(sys.argv[1])).path)"

@@ -27,8 +27,10 @@ def before() -> dict[str, Resource]:
 
 @pytest.mark.parametrize("api", ["http", "rest"])
 def test_nothing_that_lasts_is_ever_replaced(stack_with: StackWith, api: str) -> None:
-    """CloudFormation replaces a resource whose logical ID changes, or one of these properties: data would be
-    left behind in the old one. A new one is recorded (`tests.infra.released --lasting`), a change never.
+    """CloudFormation replaces a resource if its logical ID or one of these properties changes, and its data
+    is lost.
+
+    A new resource is recorded (`tests.infra.released --lasting`), a change never.
     """
     now = lasting(digest(stack_with(**(REST if api == "rest" else {}))))
     kept = recorded(LASTING_RECORDED)
@@ -49,7 +51,7 @@ def test_what_holds_data_stays_as_it_is(before: dict[str, Resource], upgraded: d
 
 
 def test_addresses_stay(before: dict[str, Resource], upgraded: dict[str, Resource]) -> None:
-    """CloudFront's, and the sockets' API, to which clients are connected."""
+    """These are CloudFront's address and that of the sockets' API, to which clients are connected."""
     for name in ("Distribution", "SocketApi"):
         assert upgraded[name] == before[name]
 
@@ -66,7 +68,7 @@ def test_no_new_resource_has_the_name_of_one_that_is_still_there(
 def test_there_is_concurrency_for_old_and_new(
     before: dict[str, Resource], upgraded: dict[str, Resource]
 ) -> None:
-    """A function that moved holds its part twice until the old one is gone."""
+    """A function that moved between stacks holds its share twice until the old one is deleted."""
     gone = {each.name: each.reserved for each in before.values() if each.reserved}
     now = {each.name: each.reserved for each in upgraded.values() if each.reserved}
     together = gone | now

@@ -52,7 +52,7 @@ def response_view(tmp_path_factory: pytest.TempPathFactory) -> Iterator[View]:
 
 
 def test_the_bucket_gets_body_type_and_name_and_nothing_else(view: View) -> None:
-    """Not even what S3 would take from a client: it could set a storage class, or copy another object."""
+    """S3 would accept other headers of a client, which could set a storage class or copy another object."""
     headers = {
         **AUTHORIZED,
         "host": "example.org",
@@ -192,7 +192,7 @@ def test_where_it_is_off_the_gateway_refuses(off: dict[str, int], tmp_path: Any)
 
 @pytest.mark.parametrize("api", APIS)
 def test_they_are_small_enough(api: Any) -> None:
-    """A function of CloudFront's may have 10 KB."""
+    """A CloudFront function may have 10 KB."""
     for code in (upload_viewer_code(settings(api=api), KEY), without_comments(UPLOAD_RESPONSE.read_text())):
         assert len(code.encode()) < 9_000
         assert not any(line.startswith(("//", " ")) for line in code.splitlines())

@@ -36,7 +36,7 @@ def code_for(api: Literal["http", "rest"], waits: Literal["edge", "rest"] = "res
 
 
 def marked_sync(now_ms: int, *, at_edge: bool = False) -> str:
-    """Return a /sync whose client has seen all until now, and may wait."""
+    """Return a /sync of a client that has seen everything and may wait."""
     asked = fingerprint(("", "", "", "", ""), at_edge=at_edge)
     parts = ("p_AAAAAAAAAAAA", "p3", "ab" * 16, asked, str(now_ms // 1000 + 600))
     return f"/_matrix/client/v3/sync?since={'.'.join((*parts, '', str(now_ms)))}&timeout=30000"
@@ -44,7 +44,7 @@ def marked_sync(now_ms: int, *, at_edge: bool = False) -> str:
 
 @contextmanager
 def viewing(code: str, folder: Path) -> Iterator[View]:
-    """Gives what a viewer function makes of a request; one process runs it for all of them."""
+    """Return a caller of viewer functions. One process runs it for all tests."""
     file = folder / "viewer.js"
     file.write_text(code)
     command = ["node", str(HARNESS), str(file)]
@@ -177,7 +177,7 @@ def test_other_paths_only_look_like_the_queues(view: View, uri: str) -> None:
 @pytest.mark.parametrize("waits", ["edge", "rest"])
 @pytest.mark.parametrize("api", APIS)
 def test_it_is_small_enough(api: Literal["http", "rest"], waits: Literal["edge", "rest"]) -> None:
-    """A function of CloudFront's may have 10 KB; comments aren't deployed."""
+    """A CloudFront function may have 10 KB. Comments aren't deployed."""
     for code in (code_for(api, waits), without_comments(VIEWER_RESPONSE.read_text())):
         assert len(code.encode()) < 9_000
         assert not any(line.lstrip().startswith("//") for line in code.splitlines())
@@ -208,7 +208,7 @@ def test_an_http_api_decodes_what_it_is_given_to_what_was_sent(http_view: View, 
 
 
 def test_an_http_api_takes_no_body_for_text(http_view: View, view: View) -> None:
-    """It decides by the content type, and text that isn't UTF-8 would come out as something else."""
+    """An HTTP API decides by the content type, and would corrupt text that isn't UTF-8."""
     upload = "/_matrix/media/v3/upload"
     found = http_view(
         upload, "POST", **{"content-type": "text/plain", "x-murmuration-content-type": "forged"}
@@ -238,7 +238,7 @@ def test_what_an_http_api_would_refuse_is_refused_in_matrix_words(http_view: Vie
 
 
 def test_a_large_upload_goes_to_the_api_that_has_the_bucket(http_view: View, view: View) -> None:
-    """As it came: a REST API takes body and path as they are."""
+    """The request stays unchanged: a REST API takes body and path as they are."""
     sent = {"content-length": "9000000", "content-type": "text/plain", "x-murmuration-size": "1"}
     for method, uri, path in (
         ("POST", "/_matrix/media/v3/upload?filename=%25", "/uploads"),
@@ -267,7 +267,7 @@ def test_who_may_wait_goes_to_the_api_that_has_the_queues(http_view: View, view:
 
 
 def test_who_may_wait_at_the_edge_goes_to_the_queue_itself(edge_view: View) -> None:
-    """SQS gets nothing of the client's, least of all its token, which it would take for a signature."""
+    """SQS gets nothing from the client's request. It would take the access token for a signature."""
     now = int(time.time() * 1000)
     sent = {
         "cookie": "a=b",

@@ -97,7 +97,7 @@ def join_rule(rule: str | None) -> tuple[Draft, ...]:
 
 
 def auth_cases(version: int, signer: Signer) -> Iterator[Case]:
-    """Cases for the rules that depend on the room's state."""
+    """Return cases for the rules that depend on the room's state."""
     for family in (
         _joins,
         _first_joins,
@@ -503,7 +503,7 @@ def _creators(version: int) -> Iterator[Case]:
 
 
 def create_cases(version: int) -> Iterator[AuthEventsCase]:
-    """Create events, judged on their own."""
+    """Return create events, which are checked alone."""
     contents: dict[str, Any] = {
         "plain": {},
         "without room_version": {"room_version": None},
@@ -542,7 +542,7 @@ def create_cases(version: int) -> Iterator[AuthEventsCase]:
 
 
 def auth_events_cases(version: int) -> Iterator[AuthEventsCase]:
-    """Events judged by the `auth_events` that they cite."""
+    """Return events that are checked against the `auth_events` that they cite."""
     mine, power, rules = member(SENDER, "join"), levels({SENDER: 50}), join_rule("public")[0]
     theirs = member(TARGET, "join")
     message = Draft("m.room.message", {})

@@ -21,7 +21,7 @@ class PduWriter:
         self._event_id_of = event_id_of
 
     def case(self, case: Case) -> tuple[Pdu, list[Pdu]]:
-        """Return the event to judge and the state's events."""
+        """Return the event to check and the state's events."""
         state, room_id = self._state(case.state)
         create_ids = [self._event_id_of(pdu) for pdu in state if pdu["type"] == "m.room.create"]
         other = f"$other:{LOCAL}" if self.version < 3 else "$" + "o" * 43
@@ -34,8 +34,8 @@ class PduWriter:
         return self._pdu(case.event, room_id, prev_events), state
 
     def auth_events_case(self, case: AuthEventsCase) -> tuple[Pdu, list[Pdu], Pdu | None]:
-        """Return the event to judge, the events its `auth_events` name, in order, and its room's
-        create event.
+        """Return the event to check, the events in its `auth_events` in order, and its room's create
+        event.
         """
         with_create = case.with_create if case.with_create is not None else self.version < 12
         if case.event.type == "m.room.create":
@@ -49,7 +49,7 @@ class PduWriter:
         return self._pdu(case.event, room_id, self._others(case.prev), auth_events), cited, state[0]
 
     def rejected(self, case: AuthEventsCase) -> list[int]:
-        """Positions among the cited events of those once rejected."""
+        """Return the positions of the rejected ones among the cited events."""
         with_create = case.with_create if case.with_create is not None else self.version < 12
         return [position + (1 if with_create else 0) for position in case.rejected]
 

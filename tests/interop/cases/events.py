@@ -91,7 +91,7 @@ class Room:
 
 
 def write_room(version: str, write: Write, signer: Signer) -> None:
-    """Every case of one room version, in order."""
+    """Return every case of one room version, in order."""
     room = Room(int(version), write)
     _write_create(room)
     _write_members(room, signer)
@@ -302,7 +302,7 @@ def _write_odd_shapes(room: Room) -> None:
 
 
 def departures(version: str, write: Write) -> None:
-    """Events that Synapse hashes unlike the specification: it leaves these keys out of the content hash."""
+    """Return events that Synapse hashes unlike the specification, without these keys in the content hash."""
     added: dict[str, Any] = {"age_ts": 1_700_000_000_000, "outlier": True, "destinations": [REMOTE]}
     for key, value in added.items():
         Room(int(version), write, create_id="$create").add(

@@ -29,7 +29,7 @@ class Engine(Protocol):
     """The implementation that runs the room."""
 
     def add(self, pdu: Pdu, state: StateMap) -> tuple[str, bool]:
-        """Takes in a PDU; answers its event ID and whether the rules allow it in this state."""
+        """Take in a PDU. Return its event ID, and whether the rules allow it in this state."""
 
     def resolve(self, state_sets: Sequence[StateMap]) -> StateMap:
         """Return the resolution of the states, whose events were all added before."""

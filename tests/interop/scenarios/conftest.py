@@ -64,6 +64,6 @@ def servers(
 
 @pytest.fixture(params=["ours_to_synapse", "synapse_to_ours"])
 def pair(request: pytest.FixtureRequest, servers: tuple[Ours, Theirs]) -> Pair:
-    """Both directions: the room is made on our server, and on the Synapse."""
+    """Yield a pair of servers, once with the room on our server, and once with the room on the Synapse."""
     ours, theirs = servers
     return Pair(ours, theirs) if request.param == "ours_to_synapse" else Pair(theirs, ours)

@@ -24,7 +24,7 @@ class Got:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Of a picture."""
+        """The size of a picture, (width, height)."""
         with Image.open(BytesIO(self.data)) as image:
             return image.size
 
@@ -40,7 +40,7 @@ def upload(person: Person, data: bytes, content_type: str, file_name: str = "") 
 
 
 def fill(person: Person, uri: str, data: bytes, content_type: str) -> None:
-    """Upload the file of an ID that was created before."""
+    """Upload the file for an ID that was created before."""
     headers = {**_token(person), "Content-Type": content_type}
     url = f"{person.url}/_matrix/media/v3/upload/{uri.removeprefix('mxc://')}"
     answer = requests.put(url, data, headers=headers, timeout=SECONDS)
@@ -48,7 +48,7 @@ def fill(person: Person, uri: str, data: bytes, content_type: str) -> None:
 
 
 def ask(person: Person, what: str, uri: str, byte_range: str = "", **query: str) -> requests.Response:
-    """Return the answer to `download` or `thumbnail`, whatever it is; redirects are followed."""
+    """Return the answer to `download` or `thumbnail`, whatever it is. Redirects are followed."""
     url = f"{person.url}/_matrix/client/v1/media/{what}/{uri.removeprefix('mxc://')}"
     headers = {**_token(person), **({"Range": byte_range} if byte_range else {})}
     return requests.get(url, params=query, headers=headers, timeout=SECONDS)
@@ -70,7 +70,7 @@ def picture(width: int, height: int) -> bytes:
 
 
 def noise(size: int) -> bytes:
-    """Bytes of which no two thousand are alike, so that a part in the wrong place is noticed."""
+    """Return random bytes, so that a part in the wrong place is noticed."""
     return random.Random(size).randbytes(size)
 
 

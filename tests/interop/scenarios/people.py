@@ -45,7 +45,7 @@ class Room:
     invite_state: list[Event] = field(default_factory=list)
 
     def take(self, section: dict[str, Any]) -> None:
-        """Take in a section of /sync. A limited timeline begins anew, as clients have it."""
+        """Take in a section of /sync. A limited timeline replaces the earlier one, as in clients."""
         timeline = section.get("timeline", {})
         self.told += [event["event_id"] for event in timeline.get("events", [])]
         if timeline.get("limited"):
@@ -59,7 +59,7 @@ class Room:
         return [event["event_id"] for event in self.timeline]
 
     def texts(self) -> list[str]:
-        """Return what was said, in the order in which it came."""
+        """Return the texts of the messages, in the order in which they came."""
         return [
             event["content"]["body"]
             for event in self.timeline
@@ -114,7 +114,7 @@ class Person:
     # -- Rooms --------------------------------------------------------------------------------------------
 
     def create(self, version: str, *, rule: str = "public", **body: Any) -> str:
-        """Return a room of one version with a join rule; its ID."""
+        """Create a room of one version with a join rule, and return its ID."""
         state = [{"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": rule}}]
         state += body.pop("initial_state", [])
         preset = {"preset": "private_chat", "room_version": version, "initial_state": state}
@@ -130,7 +130,7 @@ class Person:
         return str(self.call("POST", f"/knock/{quote(room, safe='')}", body, **servers)["room_id"])
 
     def act(self, room_id: str, action: str, user_id: str = "") -> None:
-        """invite, leave, kick, ban, unban, forget."""
+        """Invite, leave, kick, ban, unban or forget."""
         body = {"user_id": user_id} if user_id else {}
         self.call("POST", f"{where(room_id)}/{action}", body)
 
@@ -162,7 +162,7 @@ class Person:
         return {(event["type"], event["state_key"]): event["event_id"] for event in events}
 
     def history(self, room_id: str) -> list[Event]:
-        """Return all events from the newest to the oldest, by the page, as a client scrolls."""
+        """Return all events from the newest to the oldest, page by page, as a client scrolls."""
         events: list[Event] = []
         query: dict[str, str] = {}
         for _ in range(100):
@@ -174,8 +174,8 @@ class Person:
         raise AssertionError("the history has no end")
 
     def history_texts(self, room_id: str) -> list[str]:
-        """Return what was said, oldest first, as a client reads it that scrolls back; no event
-        comes twice.
+        """Return the texts of the messages, oldest first, read page by page. Fails if an event comes
+        twice.
         """
         events = self.history(room_id)
         ids = [event["event_id"] for event in events]
@@ -183,7 +183,7 @@ class Person:
         return [event["content"]["body"] for event in reversed(events) if event["type"] == "m.room.message"]
 
     def reads_all(self, room_id: str, said: set[str]) -> None:
-        """Wait for all of it. Ours looks once a minute for servers that are there again."""
+        """Wait until all of the texts came. Our server tries servers again that were away once a minute."""
         eventually(lambda: set(self.history_texts(room_id)) == said, f"{said} in the history", 200)
 
     # -- Syncing ------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ class PolicyServer:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What a room's `m.room.policy` has to use it."""
+        """The content of `m.room.policy` for rooms that use it."""
         return {"via": self.name, "public_keys": {"ed25519": self.key.public_base64}}
 
     def start(self) -> None:

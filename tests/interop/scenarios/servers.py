@@ -75,7 +75,7 @@ class Ours:
         self.cloud.start()
 
     def try_again(self, *servers: Homeserver) -> None:
-        """Forget that other servers didn't answer, and have what is owed to them sent now."""
+        """Forget that other servers didn't answer, and send what is owed to them now."""
         with operating.connected(self.cloud.data, None):
             health.forget()
             for server in servers:
@@ -84,7 +84,7 @@ class Ours:
 
 
 class Theirs:
-    """A Synapse, reached by others through the wire if there is one. It tells of presence if it is to."""
+    """A Synapse. Other servers reach it through the wire if there is one. It sends presence if configured."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ def _listens(port: int) -> bool:
 
 @contextlib.contextmanager
 def stopped(server: Homeserver) -> Iterator[None]:
-    """Yield the server is away within the block."""
+    """Stop the server within the block."""
     server.stop()
     try:
         yield

@@ -56,7 +56,7 @@ class Conversation:
             yield client
 
     async def say(self, speaker: Person, text: str) -> None:
-        """Say something for all devices that are there."""
+        """Send a message for all devices that are there."""
         from tests.e2e.people import ok
 
         if speaker.should_query_keys:
@@ -88,7 +88,7 @@ class Conversation:
         ok(await client.logout())
 
     async def knows_devices(self, client: Person, user_id: str, device_ids: set[str]) -> None:
-        """Sync until the client has heard that a user's devices beside itself are these, and no others."""
+        """Sync until the client knows exactly these devices of a user, besides itself."""
         from tests.e2e.people import ok
 
         def known() -> set[str]:
@@ -102,7 +102,7 @@ class Conversation:
 
 
 def _unchecked() -> type[Person]:
-    """Return a client that takes what a Synapse answers, which isn't always what the specification has."""
+    """Return a client that accepts a Synapse's answers, which don't always match the specification."""
     from tests.e2e.people import Person
 
     class Unchecked(Person):

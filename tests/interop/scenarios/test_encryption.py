@@ -67,7 +67,7 @@ class Device:
         return self.person.call("POST", "/keys/query", {"device_keys": {user_id: []}, "timeout": 10_000})
 
     def follow(self, other: Device) -> None:
-        """Look up another's keys, now and whenever a sync says that they changed, as clients do."""
+        """Query another user's keys, now and whenever a sync says that they changed, as clients do."""
         self._followed = other.user_id
         self._look_up()
         assert self.known == {other.device_id}
@@ -78,7 +78,7 @@ class Device:
         self.master = found.get("master_keys", {}).get(self._followed, {}).get("keys", {})
 
     def tell(self, other: Device, content: Any, *, times: int = 1) -> None:
-        """Send a message; again if `times` says so, as clients do that got no answer."""
+        """Send a message. Repeat it `times` times, as clients do that got no answer."""
         body = {"messages": {other.user_id: {other.device_id: content}}}
         path = f"/sendToDevice/m.test/t{next(_numbers)}"
         for _ in range(times):
@@ -86,7 +86,7 @@ class Device:
 
 
 def encrypted_room(pair: Pair) -> tuple[Device, Device, str]:
-    """Devices with keys of a host and a guest who share an encrypted room."""
+    """Return devices with keys of a host and a guest who share an encrypted room."""
     host, guest = pair.people()
     room_id = host.create("10", initial_state=[ENCRYPTION])
     devices = Device(host), Device(guest)
@@ -100,7 +100,7 @@ def encrypted_room(pair: Pair) -> tuple[Device, Device, str]:
 
 
 def second_device(of: Device) -> Device:
-    """Return the user logs in once more."""
+    """Log the user in once more, and return the new device."""
     body = {
         "type": "m.login.password",
         "identifier": {"type": "m.id.user", "user": of.user_id},
@@ -178,7 +178,7 @@ def test_an_outage_loses_no_message_and_no_device(pair: Pair) -> None:
 
 
 def test_messages_come_once_through_a_crash(ours: Ours, theirs: Theirs) -> None:
-    """Ours is ended as by a power cut while messages go both ways, and clients repeat their requests."""
+    """Our server is killed while messages go both ways, and clients repeat their requests."""
     host, guest, room_id = encrypted_room(Pair(ours, theirs))
     for number in range(3):
         host.tell(guest, {"n": number}, times=2)
@@ -204,7 +204,9 @@ def test_messages_come_once_through_a_crash(ours: Ours, theirs: Theirs) -> None:
 
 
 def test_typing(pair: Pair) -> None:
-    """It is only taken while somebody waits for news, so the guest says it until the host was told."""
+    """Typing is only accepted while somebody waits for news, so the guest repeats it until the host
+    was told.
+    """
     host, guest, room_id = encrypted_room(pair)
     path = f"{where(room_id)}/typing/{quote(guest.user_id)}"
     over = threading.Event()

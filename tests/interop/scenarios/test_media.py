@@ -16,7 +16,7 @@ LARGE = 50_000_000
 
 
 def test_a_picture_is_seen_on_the_other_server(pair: Pair) -> None:
-    """It comes with its type and its name; the second time the other server has it."""
+    """It comes with its type and its name. The second time the other server has it stored."""
     host, guest, room_id = shared_room(pair, "10")
     data = files.picture(1200, 900)
     uri = files.upload(host, data, "image/png", "Tür & Tor.png")
@@ -62,7 +62,9 @@ def test_a_members_avatar_is_seen_on_the_other_server(pair: Pair) -> None:
 
 
 def test_a_large_file(pair: Pair) -> None:
-    """50 MB, both ways; nothing is cut off. Ours takes so much by PUT to an ID made before."""
+    """50 MB go both ways, and nothing is cut off. Our server accepts them by PUT to an ID that was created
+    before.
+    """
     host, guest = pair.people()
     data = files.noise(LARGE)
     if isinstance(pair.host, Theirs):
@@ -86,7 +88,7 @@ def test_an_id_that_the_other_server_does_not_know(pair: Pair) -> None:
 
 
 def test_a_file_that_comes_later(pair: Pair) -> None:
-    """An ID may be sent before its file is there; who asks too early may ask again."""
+    """An ID may be sent before its file is uploaded. A client that asks too early can ask again."""
     host, guest = pair.people()
     uri = str(host.call("POST", "/_matrix/media/v1/create")["content_uri"])
     early = files.ask(guest, "download", uri, timeout_ms="0")

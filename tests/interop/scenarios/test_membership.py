@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.long, pytest.mark.xdist_group("synapse")]
 
 
 def invited(pair: Pair, version: str, **body: Any) -> tuple[Person, Person, str]:
-    """Return a room to which the guest is invited, who knows of it."""
+    """Return a room to which the guest is invited and has seen the invite."""
     host, guest = pair.people()
     room_id = host.create(version, rule="invite", name="Tea", **body)
     host.act(room_id, "invite", guest.user_id)
@@ -83,7 +83,7 @@ def test_an_invite_is_taken_back(pair: Pair, version: str) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_second_user_is_invited_from_the_other_server(pair: Pair, version: str) -> None:
-    """The room is known on both sides already: the invite comes as an event of the room, once."""
+    """Both servers know the room already. The invite comes once, as an event of the room."""
     host, guest, room_id = invited(pair, version)
     guest.join(room_id)
     host.sees_member(room_id, guest.user_id, "join")
@@ -122,7 +122,9 @@ def test_kicked_banned_and_unbanned(pair: Pair, version: str) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_left_and_joined_again(pair: Pair, version: str) -> None:
-    """While nobody is in the room it is out of date there: the join goes over the other server."""
+    """While nobody of a server is in the room, the server's state is outdated. The join goes over the other
+    server.
+    """
     host, guest, room_id = shared_room(pair, version)
     guest.act(room_id, "leave")
     host.sees_member(room_id, guest.user_id, "leave")
@@ -157,7 +159,9 @@ def test_a_knock_is_answered(pair: Pair, version: str) -> None:
 
 @pytest.mark.parametrize("version", ["7", "12"])
 def test_a_knock_is_taken_back(ours: Ours, theirs: Theirs, version: str) -> None:
-    """Of ours only: Synapse takes back its users' knocks without a word to others, and refuses ours so."""
+    """Only for our users: Synapse doesn't tell other servers that its users withdraw knocks, and refuses
+    ours.
+    """
     host, guest = theirs.person("host"), ours.person("guest")
     room_id = host.create(version, rule="knock")
     for _ in range(2):
@@ -171,7 +175,7 @@ def test_a_knock_is_taken_back(ours: Ours, theirs: Theirs, version: str) -> None
 
 @pytest.mark.parametrize("version", ["8", "10", "12"])
 def test_a_restricted_room_is_joined(pair: Pair, version: str) -> None:
-    """Who is in the allowed room may come in; who isn't may not."""
+    """Members of the allowed room can join, other users can't."""
     host, guest = pair.people()
     space = host.create(version)
     rule = {"join_rule": "restricted", "allow": [{"type": "m.room_membership", "room_id": space}]}

@@ -36,7 +36,9 @@ def test_the_other_server_was_away(pair: Pair, version: str) -> None:
 
 @pytest.mark.parametrize("version", ["10"])
 def test_both_wrote_while_they_were_apart(pair: Pair, version: str) -> None:
-    """The guest's server stops before the host writes, and writes before it hears of that."""
+    """The guest's server stops before the host writes. The guest writes before the server gets the host's
+    event.
+    """
     host, guest, room_id = shared_room(pair, version)
     said = set()
     with stopped(pair.guest):

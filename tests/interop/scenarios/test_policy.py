@@ -31,7 +31,7 @@ def policy(
 
 
 def test_a_policy_server_allows_and_refuses(pair: Pair, policy: PolicyServer) -> None:
-    """What it signs is seen on both sides, what it refuses is not sent, and its sender is told."""
+    """Signed events are seen on both sides. Refused events aren't sent, and their senders get an error."""
     host, guest, room_id = shared_room(pair, "11")
     warden = policy.homeserver.person("warden")
     warden.join(room_id, host.server_name)

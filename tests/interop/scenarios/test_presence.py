@@ -40,7 +40,7 @@ def status(of: Person) -> str:
 
 
 def test_each_sees_who_is_there(pair: Pair) -> None:
-    """A status and its words come from either side to the other, and so does who goes away."""
+    """Each side gets the other's status and status message, and learns when a user goes offline."""
     host, guest, _ = shared_room(pair, "10")
 
     def say(one: Person, presence: str, words: str) -> None:

@@ -47,7 +47,7 @@ def shows(person: Person, room_id: str, limit: int, names: list[str]) -> bool:
 
 
 def test_a_space_over_both_is_walked_from_both(pair: Pair) -> None:
-    """A tree that changes server at each level, with a loop and a room that nobody else may see."""
+    """The tree changes the server at each level, and has a loop and a room that nobody else may see."""
     host, guest = pair.people()
     root, inner = space(host, "root"), space(guest, "inner")
     deeper = space(host, "deeper")

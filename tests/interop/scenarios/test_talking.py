@@ -26,7 +26,7 @@ def shared_room(pair: Pair, version: str, **body: Any) -> tuple[Person, Person, 
 
 
 def agree(room_id: str, *people: Person) -> None:
-    """Wait until all have the same state; each was told of each event once."""
+    """Wait until all have the same state. Each must have got each event once."""
     eventually(lambda: len({frozenset(each.state_of(room_id).items()) for each in people}) == 1, "same state")
     for person in people:
         ids = person.room(room_id).ids()
@@ -51,7 +51,7 @@ def test_messages_come_in_order_both_ways(pair: Pair, version: str) -> None:
 
 
 def test_messages_at_the_same_time(pair: Pair) -> None:
-    """Both write without waiting for the other: nothing is lost, and both end with the same state."""
+    """Both write without waiting for the other. Nothing is lost, and both end with the same state."""
     host, guest, room_id = shared_room(pair, "10", power_level_content_override={"state_default": 0})
     said = set()
     for number in range(10):
@@ -103,7 +103,7 @@ def test_edits_and_redactions(pair: Pair, version: str) -> None:
 
 
 def test_somebody_without_power_redacts_nothing_elsewhere(pair: Pair) -> None:
-    """Until version 2 servers refuse it; since version 3 it comes and has no effect."""
+    """In versions 1 and 2 servers refuse the event. Since version 3 they accept it, and it has no effect."""
     host, guest, room_id = shared_room(pair, "10")
     word = host.say(room_id, "stays")
     guest.hears(room_id, "stays")
@@ -160,7 +160,7 @@ def test_a_profile_change_reaches_the_other_server(pair: Pair, version: str) -> 
 
 
 def test_an_alias_is_asked_for_at_its_server(pair: Pair) -> None:
-    """Other than by its alias the guest knows nothing of the room, nor of a server that is in it."""
+    """The guest knows only the alias of the room, and no server that is in it."""
     host, guest = pair.people()
     name = f"dir-{host.user_id[1:].partition(':')[0]}"
     room_id = host.create("10", room_alias_name=name)

@@ -54,7 +54,7 @@ class Three:
         return list(itertools.combinations((server.server_name for server in self.all), 2))
 
     def try_again(self) -> None:
-        """What servers of ours do after ten minutes. The Synapse tries again every few seconds."""
+        """Do what our servers do after ten minutes. The Synapse tries again every few seconds."""
         for server in self.ours:
             server.try_again(*(other for other in self.all if other is not server))
 
@@ -100,13 +100,13 @@ class Shared:
         return len(person.members(self.room_id)) == len(self.people)
 
     def say(self, person: Person, text: str) -> None:
-        """Say something, with the same request until it is answered."""
+        """Send a message, and repeat the same request until it is answered."""
         self.said.add(text)
         path = f"{where(self.room_id)}/send/m.room.message/{quote(text)}"
         stubbornly(lambda: person.call("PUT", path, {"msgtype": "m.text", "body": text}))
 
     def all_write(self, word: str, number: int) -> None:
-        """All write at once, change the same state, and sync meanwhile."""
+        """Let all write at once, change the same state, and sync meanwhile."""
 
         def write(person: Person) -> None:
             for count in range(number):
@@ -121,10 +121,9 @@ class Shared:
             list(pool.map(write, self.people))
 
     def is_one(self) -> None:
-        """Wait until all have the same state and everything that was said.
+        """Wait until all have the same state and all messages.
 
-        Nobody was told of an event twice, and whom sync never told that something was left out was told of
-        all of them.
+        Fails if a client got an event twice, or if a client whose timeline was never limited lacks an event.
         """
         for person in self.people:
             person.reads_all(self.room_id, self.said)
@@ -147,7 +146,7 @@ class Shared:
 
 
 def stubbornly(do: Callable[[], object]) -> None:
-    """Do it again while the server isn't there."""
+    """Repeat an action while the server isn't reachable."""
     deadline = time.monotonic() + GONE_S
     while True:
         try:
@@ -173,7 +172,9 @@ def test_all_write_while_none_reaches_another(three: Three, version: str) -> Non
 
 @pytest.mark.parametrize("alone", [0, 2], ids=["ours", "synapse"])
 def test_one_is_cut_off_for_hours(three: Three, alone: int) -> None:
-    """What was said for hours isn't sent one by one: the newest comes, and who gets it asks for the rest."""
+    """The events of hours aren't sent one by one: the newest is sent, and the receiver asks for the
+    others.
+    """
     room = Shared(three, "10")
     name = three.all[alone].server_name
     with three.wire.cut(*(pair for pair in three.pairs if name in pair)):
@@ -186,7 +187,7 @@ def test_one_is_cut_off_for_hours(three: Three, alone: int) -> None:
 
 
 def _grow_old(server: Ours) -> None:
-    """Have been unable to reach others for hours."""
+    """Pretend that others have been unreachable for hours."""
     with operating.connected(server.cloud.data, None):
         for item in dynamodb.scan("destinations"):
             if "since_ms" in item:
@@ -198,7 +199,9 @@ def _grow_old(server: Ours) -> None:
 @pytest.mark.parametrize("moment", ["asked", "passed on", "answered"])
 @pytest.mark.parametrize("direction", ["out", "in"])
 def test_ours_is_killed_in_the_middle_of_a_transaction(three: Three, direction: str, moment: Moment) -> None:
-    """By kill -9, with all of its functions: twice, each in the middle of another transaction."""
+    """The server and its functions are killed by kill -9 twice, each time in the middle of another
+    transaction.
+    """
     room = Shared(three, "10")
     victim = three.first.cloud
     killed = threading.Event()

@@ -41,7 +41,7 @@ OPEN = {"SqsManagedSseEnabled": "false", "Policy": policy()}
 
 
 def ask(sqs: Sqs, headers: dict[str, str], **query: str) -> tuple[int, int, str]:
-    """Return the status of an unsigned request, the length that its answer is said to have, and its body."""
+    """Return the status of an unsigned request, the length header of its answer, and its body."""
     sent = urlencode(dict(edge_waits.query("0")) | query)
     status, found, body = answer_unsigned(sqs, NAME, sent, headers)
     assert found["content-type"] == "text/xml"
@@ -82,7 +82,7 @@ def test_nothing_else_may_be_done_without_a_signature() -> None:
 
 
 def test_an_answers_length_tells_of_rings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also if it is compressed on its way: the padding is random."""
+    """This also holds if the answer is compressed on its way, since the padding is random."""
     sqs = Sqs()
     monkeypatch.setattr(wake_queues, "call", lambda _, __, message: sqs.send_message(message), raising=True)
     sqs.create_queue({"QueueName": NAME, "Attributes": OPEN})
@@ -174,7 +174,7 @@ def test_cloudfronts_function_makes_the_same(response_view: View, name: str) -> 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="Node runs CloudFront's function")
 def test_it_knows_a_request_as_the_client_sent_it(response_view: View) -> None:
-    """The documents don't say whether it is shown the request from before the viewer function or after it."""
+    """The documents don't say whether it gets the request from before the viewer function or after it."""
     asked = request(since=edge_mark(), timeout="30000")
     answered = {"statusCode": 200, "headers": {"content-length": {"value": "252"}}}
     uri = f"{asked.path}?{asked.query}"
@@ -216,7 +216,7 @@ def test_the_rest_api_takes_what_the_viewer_function_put_into_headers() -> None:
 @pytest.mark.parametrize("secret", ["secret", "guessed"])
 @pytest.mark.parametrize("rings", [True, False])
 def test_where_sqs_refuses_the_rest_api_answers_the_same(secret: str, rings: bool) -> None:
-    """CloudFront goes on to the second origin, which asks the same queue, signed."""
+    """CloudFront tries the second origin, which polls the same queue with a signature."""
     sqs, threads = Sqs(), Lambdas(1)
     name = f"{PREFIX}-wake-3-{'ab' * 16}"
     attributes = OPEN | {"Policy": policy(resource=name)}

@@ -35,7 +35,7 @@ def fallback(event: Any, context: Any) -> Any:
 
 @pytest.fixture
 def event_of(serve: Serve) -> EventOf:
-    """Return the event that a request becomes."""
+    """Return the event that a request is converted to."""
     gateway = serve(echo, fallback, api="http")
 
     def send(
@@ -88,7 +88,7 @@ def test_a_header_that_fits_no_route_is_not_believed() -> None:
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/json", "image/png", None])
 def test_a_body_arrives_as_it_was_sent(event_of: EventOf, content_type: str | None) -> None:
-    """An HTTP API takes text for UTF-8, whatever it is."""
+    """An HTTP API treats text as UTF-8, whatever it is."""
     headers = {"Content-Type": content_type} if content_type else {}
     request = Request(event_of("/echo/a/b", "PUT", b"\xe9\x00{}", headers))
     assert request.body == b"\xe9\x00{}"

@@ -20,7 +20,7 @@ def echo(event, context):
 
 @pytest.fixture
 def event_of(serve):
-    """The event that a request becomes."""
+    """Return the event that a request is converted to."""
     gateway = serve(echo)
 
     def send(uri, method="GET", body=None, headers=None):

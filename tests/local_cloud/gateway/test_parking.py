@@ -179,7 +179,7 @@ SAID = {
 @pytest.mark.parametrize("name", SAID)
 @pytest.mark.parametrize("encoded", [True, False])
 def test_only_who_was_told_of_nothing_goes_on_waiting(name: str, encoded: bool) -> None:
-    """API Gateway takes each answer for binary data, as the API has media of all kinds, and encodes it."""
+    """API Gateway treats each answer as binary data, since the API has media of all types, and encodes it."""
     said, token = SAID[name]
     body = base64.b64encode(said.encode()).decode() if encoded else said
     answer = json.loads(render(template("wait_response"), PARAMETERS, NOW, body))
@@ -200,7 +200,7 @@ def test_one_response_takes_whatever_the_queue_answers(status: int) -> None:
 
 
 def test_of_two_responses_with_one_status_code_an_import_keeps_the_last() -> None:
-    """As it would keep them, the local gateway reads them: what the first says counts for nobody."""
+    """The local gateway reads them in the same way: the first one is ignored."""
 
     def response(status: str, said: str) -> dict[str, Any]:
         return {"statusCode": status, "responseTemplates": {"application/json": said}}

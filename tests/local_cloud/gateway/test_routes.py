@@ -12,7 +12,7 @@ def named(name: str) -> Routed:
 
 
 def routes(*entries: str) -> Routes:
-    """Routes from "METHOD path" strings, each to a function of that name."""
+    """Return routes from "METHOD path" strings, each to a function of that name."""
     return Routes((*entry.split(" "), named(entry)) for entry in entries)  # type: ignore[misc]
 
 

@@ -53,7 +53,7 @@ def open_socket(gateway, uri=PATH, **options) -> ClientConnection:
 
 @pytest.fixture
 def management(make_client):
-    """A client of the management API over a gateway's connections."""
+    """Return a client of the management API over a gateway's connections."""
 
     def make(gateway):
         return make_client("apigatewaymanagementapi", apigatewaymanagementapi=gateway.sockets.operations())

@@ -35,7 +35,7 @@ EVENTS = {"m.room.power_levels": 50}
 
 
 def versions(ranges: str) -> list[str]:
-    """ "1-3 7" as a list."""
+    """Return the versions of a text such as "1-3 7"."""
     found: list[str] = []
     for part in ranges.split():
         first, _, last = part.partition("-")
@@ -44,7 +44,7 @@ def versions(ranges: str) -> list[str]:
 
 
 def numbers(rules: str) -> dict[str, str]:
-    """ "1-5: 5.1, 6-12: 4.1" as a map from version to rule."""
+    """Return a map from version to rule, from a text such as "1-5: 5.1, 6-12: 4.1"."""
     ranges = (entry.split(": ") for entry in rules.split(", "))
     return {version: rule for which, rule in ranges for version in versions(which)}
 
@@ -71,9 +71,10 @@ class Case:
 
 
 def room(version: RoomVersion, changes: Sequence[Piece | tuple[str, Piece]], **create_content: Any):
-    """A room of invited people: alice made it, admin has 100, mod 50, bob and dave (of another server) 0.
+    """Return a room with an invite rule: alice created it, admin has 100, mod 50, bob and dave (another
+    server) 0.
 
-    Changes replace its state; without a sender they are alice's.
+    Changes replace its state. Those without a sender are sent by alice.
     """
     pieces: list[Piece | tuple[str, Piece]] = [
         create(version, **create_content),
@@ -96,12 +97,12 @@ def with_extra(piece: Piece, **extra: Any) -> Piece:
 
 
 def each(*cases: Case) -> pytest.MarkDecorator:
-    """Parametrises a test with the cases, each in every room version that it is about."""
+    """Parametrise a test with the cases, each in every room version that it is about."""
     return pytest.mark.parametrize(("case", "version", "rule"), [it for case in cases for it in case.each()])
 
 
 def judge(case: Case, version: str, rule: str | None) -> None:
-    """Asserts that the version allows the case's event, or refuses it by that rule."""
+    """Assert that the version allows the case's event, or refuses it by that rule."""
     room_version = ROOM_VERSIONS[version]
     event = make_event(room_version, "event", case.sender, case.piece, prev=case.prev)
     before = room(room_version, case.state, **case.create)

@@ -94,7 +94,7 @@ def test_a_create_event_has_no_auth_events(version):
 
 
 def well_authorised(version: RoomVersion) -> tuple[Event, dict[EventId, Event]]:
-    """Return an event by mod with the auth events that it should have, and all of the room by ID."""
+    """Return an event of mod with the right auth events, and all events of the room by ID."""
     piece = topic("birds")
     state = room(version, [])
     pairs = auth_event_types(version, piece.type, MOD, piece.state_key, piece.content)

@@ -19,7 +19,7 @@ IDENTITY_SERVER = ServerName("id.example")
 
 
 def signed(key: SigningKey = KEY, server: ServerName = IDENTITY_SERVER, **changes: Any) -> dict[str, Any]:
-    """Return what the identity server signed: that the identifier of that token is carol's."""
+    """Return the part that the identity server signed: the identifier of that token is carol's."""
     content = {"mxid": CAROL, "token": TOKEN, **changes}
     return sign_json({name: value for name, value in content.items() if value is not None}, server, key)
 
@@ -29,7 +29,7 @@ def invite(**third_party_invite: Any) -> Piece:
 
 
 def third_party_invite(**content: Any) -> tuple[str, Piece]:
-    """bob's invite to the identifier."""
+    """Return bob's invite to the identifier."""
     return BOB, state("m.room.third_party_invite", TOKEN, **content)
 
 

@@ -46,7 +46,7 @@ def test_an_older_server_names_no_destination() -> None:
 
 
 def test_several_signatures() -> None:
-    """Each in a header of its own, or put into one by a proxy."""
+    """Each signature is in a header of its own, or a proxy has joined the headers."""
     one = f'X-Matrix origin="a",key="ed25519:1",sig="{TEXT}"'
     two = f'X-Matrix origin="a",key="ed25519:2",sig="{TEXT}"'
     apart = x_matrix.parse_authorization([one, two])

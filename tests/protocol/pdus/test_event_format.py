@@ -118,7 +118,7 @@ def test_the_specification_s_schema_has_no_other_requirements(version: RoomVersi
 
 
 def required_by(path: Path) -> set[str]:
-    """Return the keys that a schema and those it is made of require at the top."""
+    """Return the keys that a schema and the schemas in it require at the top level."""
     schemas = [yaml.safe_load(path.read_text())]
     required: set[str] = set()
     for schema in schemas:
@@ -196,7 +196,7 @@ def test_redacts_at_the_top_is_a_string_where_it_has_a_meaning(version: RoomVers
 
 @each_version
 def test_only_events_of_versions_1_and_2_carry_their_id(version: RoomVersion) -> None:
-    """In later versions it would be part of the hash that is the ID; other servers drop such events, too."""
+    """In later versions it would be part of the hash that is the ID. Other servers drop such events too."""
     for event_id in (None, 1, "", "$", "$a", HASH_ID, "!a:b"):
         with pytest.raises(BadJson):
             check_format(pdu_of(version, event_id=event_id), version)
@@ -234,7 +234,7 @@ def test_the_whole_event_is_limited(version: RoomVersion) -> None:
     "unsigned", [{"prev_content": {"body": "a" * MAX_PDU_BYTES}}, {"age": 1.5}, {"n": 2**60}, [], "x", None]
 )
 def test_what_is_unsigned_says_nothing_about_the_event(version: RoomVersion, unsigned: Any) -> None:
-    """Servers add to it what they like, and it isn't kept: no event may be dropped for it."""
+    """Servers add anything to it, and it isn't stored. No event may be dropped because of it."""
     pdu = pdu_of(version)
     assert parse_pdu({**pdu, "unsigned": unsigned}, version).pdu == pdu
 

@@ -87,7 +87,9 @@ def test_an_event_without_canonical_json_has_no_right_hash() -> None:
 
 
 def naive_reference_hash(pdu: Mapping[str, Any], version: RoomVersion) -> bytes:
-    """Step by step as https://spec.matrix.org/v1.19/server-server-api/#calculating-the-reference-hash-for-an-event"""
+    """Compute it as
+    https://spec.matrix.org/v1.19/server-server-api/#calculating-the-reference-hash-for-an-event
+    """
     redacted = redact(pdu, version)
     redacted.pop("signatures", None)
     redacted.pop("unsigned", None)

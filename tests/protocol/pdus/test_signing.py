@@ -105,7 +105,7 @@ def test_signatures_add_up_and_the_object_stays_as_it_was() -> None:
 
 @pytest.mark.parametrize("public_key", [b"\1" + bytes(31), bytes(32), b"\xec" + b"\xff" * 30 + b"\x7f"])
 def test_keys_of_small_order_sign_nothing(public_key: bytes) -> None:
-    """With such a key the equation of Ed25519 holds for signatures of anything that nobody made."""
+    """With such a key, the equation of Ed25519 also holds for signatures that nobody made."""
     for point in (b"\1" + bytes(31), bytes(32), b"\xec" + b"\xff" * 30 + b"\x7f"):
         forged = {"a": 1, "signatures": signatures(unpadded_base64.encode(point + bytes(32)))}
         with pytest.raises(InvalidSignature):

@@ -87,7 +87,9 @@ def piece(room: Room, step: Step) -> Piece:
 
 
 def draw_room(version: str, steps: list[Step]) -> Room:
-    """Return the room that the steps make; events are named so that the order of IDs tells nothing."""
+    """Return the room that the steps make. The names of events are random, so that the order of IDs says
+    nothing.
+    """
     room = Room(version)
     room.send("rules", ALICE, join_rules("public"))
     room.send("powers", ALICE, power_levels(levels(room, {ALICE: 100, BOB: 50})))

@@ -120,7 +120,7 @@ class Resolution2:
         return -levels.user_level(event.sender), event.origin_server_ts, event_id
 
     def power_levels_chain(self, event_id: EventId) -> list[str]:
-        """e1, e2, …: the power levels in the event's auth events, those in theirs, and so on."""
+        """Return e1, e2, …: the power levels in the event's auth events, those in theirs, and so on."""
         chain: list[str] = []
         below: EventId | None = event_id
         while below is not None:

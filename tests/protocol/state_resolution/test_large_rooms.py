@@ -48,7 +48,7 @@ class Watched:
 
 
 def crowded_room(version: str) -> Room:
-    """alice, bob (invited by her) and carol, and 10,000 others, before all forks."""
+    """Return a room with alice, bob (invited by her), carol and 10,000 others, without forks."""
     room = Room(version)
     users = {BOB: 50} if room.version.privileged_creators else {ALICE: 100, BOB: 50}
     room.send("powers", ALICE, power_levels(users))
@@ -110,7 +110,9 @@ def test_a_fork_of_a_large_room_touches_only_what_differs_and_what_authorises_it
 
 @pytest.mark.parametrize("version", ["11", "12"])
 def test_two_halves_of_a_room_that_both_took_in_guests_do_not_read_the_whole_of_it(version):
-    """Each guest's invite may be in the auth chain of anyone in the room, but it makes no difference."""
+    """Each guest's invite may be in the auth chain of anyone in the room, but this doesn't change the
+    result.
+    """
     room = crowded_room(version)
     for half in ("left", "right"):
         room.send(half, BOB, message(), after="carol")
@@ -127,7 +129,7 @@ def test_two_halves_of_a_room_that_both_took_in_guests_do_not_read_the_whole_of_
 
 
 def test_the_whole_state_is_read_only_if_the_outcome_hangs_on_it():
-    """Whether `second` counts depends on whether anyone in the room came in under it."""
+    """Whether `second` counts depends on whether a member of the room joined while it was in force."""
     room = Room(RoomId("11"))
     room.send("powers", ALICE, power_levels({ALICE: 100, BOB: 50}))
     room.send("public", ALICE, join_rules("public"))
@@ -149,7 +151,7 @@ def test_the_whole_state_is_read_only_if_the_outcome_hangs_on_it():
 
 @pytest.mark.parametrize("version", ["2", "12"])
 def test_an_auth_chain_of_any_length_is_walked_a_layer_at_a_time(version):
-    """2,000 power levels, each standing on the one before: more than Python's recursion would bear."""
+    """2,000 power levels, each based on the one before, are more than Python's recursion limit."""
     room = Room(version)
     users = {BOB: 50} if room.version.privileged_creators else {ALICE: 100, BOB: 50}
     room.send("first", ALICE, power_levels(users))

@@ -88,9 +88,9 @@ def test_fetches_no_event_twice(drawn):
 @on_random_rooms
 @given(conflicts(versions=("2", "6", "7", "11", "12")))
 def test_the_topic_chosen_is_one_that_its_sender_may_set_in_the_outcome(drawn):
-    """Topics authorise nothing, so they are tried once all power has settled, down to who is banned.
+    """Topics authorise nothing, so they are checked after all power events are resolved, including bans.
 
-    Resolution 2.1 settles only what is in conflict; the rest it leaves to what an event cites.
+    Resolution 2.1 resolves only events in conflict. For other events, the auth events that they cite decide.
     """
     room, states = drawn
     resolved = outcome(room, states)

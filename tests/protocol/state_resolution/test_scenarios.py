@@ -29,13 +29,15 @@ TOPIC = ("m.room.topic", "")
 
 
 def powers(room: Room, **levels: int):
-    """Levels of 100 for alice, who from version 12 on has more and is not listed, and of others by name."""
+    """Return levels of 100 for alice, and of others by name. From version 12 on alice isn't listed and has
+    more.
+    """
     users = {UserId(f"@{name}:example.org"): level for name, level in levels.items()}
     return power_levels(users if room.version.privileged_creators else {ALICE: 100, **users})
 
 
 def public_room(version: str, **levels: int) -> Room:
-    """alice (100), bob and carol in a room that anyone may join; the last event is "carol"."""
+    """Return a room that anyone may join, with alice (100), bob and carol. The last event is "carol"."""
     room = Room(version)
     room.send("powers", ALICE, powers(room, **levels))
     room.send("public", ALICE, join_rules("public"))
@@ -148,7 +150,7 @@ def test_leaving_does_not_shake_off_a_ban(version):
 
 @pytest.mark.parametrize("version", FROM_2)
 def test_a_join_from_before_the_room_was_closed_is_undone(version):
-    """eve's server sends her join after an event from before `closed`, when it knows better."""
+    """eve's server sends her join after an event from before `closed`, although it knows `closed`."""
     room = public_room(version)
     room.send("closed", ALICE, join_rules("invite"), after="carol")
     room.send("eve", EVE, member(EVE, "join"), after="carol", ts=1)
@@ -199,7 +201,9 @@ def test_in_version_1_the_deepest_event_stays_and_at_equal_depth_the_lowest_hash
 
 @pytest.mark.parametrize("version", FROM_2)
 def test_changes_by_equals_in_power_are_both_tried_the_earlier_first(version):
-    """Two power levels by users of the same level: the later stands on the earlier, which allows it."""
+    """Two power levels by users of the same level: the later one is checked after the earlier one, which
+    allows it.
+    """
     room = public_room(version, bob=90, carol=90)
     room.send("bobs", BOB, powers(room, bob=90, carol=90, dave=50), after="carol", ts=10)
     room.send("carols", CAROL, powers(room, bob=90, carol=90, eve=50), after="carol", ts=20)
@@ -275,12 +279,12 @@ def admin_gone(version: str) -> Room:
 
 @pytest.mark.parametrize("version", ["2", "6", "11"])
 def test_before_version_12_power_levels_may_vanish_with_the_admin(version):
-    """That alice is gone is not in conflict, so the rules find that she may send no power levels at all."""
+    """alice's leave is not in conflict, so by the rules she may send no power levels at all."""
     assert POWER_LEVELS not in admin_gone(version).resolved("both", "one")
 
 
 def test_from_version_12_on_power_levels_outlast_the_admin():
-    """Resolution 2.1 starts from nothing: alice is as she was when she sent them."""
+    """Resolution 2.1 starts from the empty state, so alice's membership is that of when she sent them."""
     assert admin_gone("12").resolved("both", "one")[POWER_LEVELS] == "gift"
 
 

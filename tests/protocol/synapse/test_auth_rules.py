@@ -1,4 +1,4 @@
-"""We allow and refuse the events that Synapse does, case by case, in every room version."""
+"""We allow and refuse the same events as Synapse, case by case, in every room version."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def test_resolved_states_agree(version: str, room: dict[str, Any]) -> None:
 def resolve_differences(
     version: RoomVersion, state_sets: list[dict[StateKey, EventId]], fetch: Fetch
 ) -> dict[StateKey, EventId]:
-    """As for a caller who has to look up what the states have in common."""
+    """Return the resolution as a caller computes it who has to look up the common part of the states."""
     keys = {key for state in state_sets for key in state}
     entries = {key: tuple(state.get(key) for state in state_sets) for key in sorted(keys)}
     conflicts = {key: events for key, events in entries.items() if len(set(events)) > 1}
@@ -83,7 +83,7 @@ def resolve_differences(
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_recorded_resolutions_decide_something(version: str) -> None:
-    """Guards the fixture: a good part of the states differ, and are not all settled by one side alone."""
+    """This checks the fixture: many states differ, and they aren't all resolved in favour of one side."""
     resolutions = [it for room in load("state_resolution")["versions"][version] for it in room["resolutions"]]
     conflicts = [it for it in resolutions if len({tuple(state) for state in it["state_sets"]}) > 1]
     mixed = [it for it in conflicts if it["resolved"] not in it["state_sets"]]

@@ -23,7 +23,7 @@ def post(client: Client, room_id: str, receipt_type: str, event_id: str, **body:
 
 
 def read_by(viewer: Client, room_id: RoomId) -> Content:
-    """Return the content of the m.receipt event of all that the viewer may know."""
+    """Return the content of the m.receipt event with all receipts that the viewer may see."""
     items = streams.read_after(streams.room_stream(room_id), 0)
     items += [
         item

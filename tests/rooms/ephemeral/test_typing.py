@@ -23,7 +23,7 @@ MakeClient = Callable[..., Client]
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Sets the time at which typing is told."""
+    """Set the time at which typing is read."""
 
     def set_time(now: int) -> None:
         monkeypatch.setattr(typing, "now_ms", lambda: now)

@@ -67,7 +67,7 @@ def stored_nodes(room_id: RoomId) -> set[NodeId]:
 
 
 def read_afresh(room_id: RoomId, root: NodeId) -> State:
-    """Return a snapshot read from storage, with nothing remembered."""
+    """Return a snapshot read from storage, with empty caches."""
     snapshots._nodes.clear()
     return state_trie.items(root, snapshots.fetch_from(room_id))
 
@@ -81,7 +81,7 @@ def strays_of(room_id: str) -> list[Stray]:
 
 
 def store_stray(room_id: RoomId, size: int = 200) -> tuple[NodeId, dict[NodeId, bytes]]:
-    """Return the nodes of a writer that stopped before its transaction."""
+    """Store the nodes of a writer that stopped before its transaction, and return them."""
     root, nodes = state_trie.build(room_id, room_state(size))
     changes.store_nodes_first(room_id, root, nodes)
     return root, nodes
@@ -216,7 +216,7 @@ class TestCollecting:
 def test_node_written_again_while_it_is_swept_stays(
     alice: Client, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Writers come to need the very snapshots that are just being deleted; none of them loses a node."""
+    """Writers need exactly the snapshots that are being deleted. None of them loses a node."""
     room_id = RoomId(create_room(alice))
     orphans = [store_stray(room_id, size) for size in range(40, 100, 3)]
     clock.pass_grace()
@@ -232,7 +232,7 @@ def test_node_written_again_while_it_is_swept_stays(
             dynamodb.transact([*event_store.keep_writes(event), *snapshots.node_writes(room_id, nodes)])
 
     def list_then_race(room_id: RoomId) -> Iterator[list[StoredNode]]:
-        """Yield all is listed for deletion before any of it is written again."""
+        """Let all be listed for deletion before any of it is written again."""
         pages = list(read_node_ids(room_id))
         begun.wait()
         yield from pages

@@ -73,7 +73,7 @@ def mark_of(room_id: str) -> empty_rooms.EmptyRoom | None:
 
 
 def traces(*room_ids: str) -> set[tuple[str, str]]:
-    """Return the items, by table and key, that have anything of the rooms, but for what expires by itself."""
+    """Return the items, by table and key, that contain anything of the rooms, except items that expire."""
     lasting = [table for table in TABLES if table.ttl is None]
     return {
         (table.name, str([item[name] for name, _ in table.keys]))
@@ -84,7 +84,7 @@ def traces(*room_ids: str) -> set[tuple[str, str]]:
 
 
 def lively_room(alice: Client, bob: Client) -> str:
-    """Return a published room of every kind of items, which both have left."""
+    """Return a published room with every kind of item, which both have left."""
     name = f"lively-{alice.user_id[7:].partition(':')[0]}"
     body = {"preset": "public_chat", "visibility": "public", "room_alias_name": name, "name": "Lively"}
     room_id = create_room(alice, **body)
@@ -333,7 +333,7 @@ class TestComingBack:
         assert mark.since_ms > next(one for one in marks if one.room_id == left).since_ms
 
     def test_joins_beside_deletions(self, make_client: Make, clock: Clock) -> None:
-        """Each room is either joined or deleted, and whoever was let in is in a whole room."""
+        """Each room is either joined or deleted. A user who could join is in a complete room."""
         alice, *guests = [make_client(f"racer{number}") for number in range(4)]
         gone = []
         for _ in range(8):
@@ -362,7 +362,7 @@ class TestStopping:
     def test_halfway(
         self, alice: Client, left: RoomId, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Stopped after some pages, which are small: the next run goes on."""
+        """The run stops after some small pages. The next run continues."""
         read_page = dynamodb.query_page
 
         def small_page(*arguments: Any, **options: Any) -> dynamodb.Page:
@@ -524,7 +524,7 @@ def test_rooms_are_kept_for_ever_where_that_is_set(
 
 
 def test_schedule(alice: Client, left: RoomId, clock: Clock) -> None:
-    """By the role that the function has."""
+    """The function runs with its own role."""
     from functions.workers.schedules.delete_empty_rooms import handler
 
     clock.pass_days(31)

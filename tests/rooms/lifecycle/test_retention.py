@@ -50,7 +50,7 @@ def _on(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Lets days pass for the purge."""
+    """Let days pass for the purge."""
 
     def let_pass(days: float) -> None:
         monkeypatch.setattr(retention, "now_ms", lambda: now_ms() + int(days * DAY_MS))
@@ -60,7 +60,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Has the purge go through these rooms alone: to scan all other tests' rooms takes too long."""
+    """Let the purge handle only these rooms, since scanning all other tests' rooms takes too long."""
 
     def go_through(*room_ids: RoomId) -> None:
         def read(after: RoomId | None) -> tuple[list[RoomHead], RoomId | None]:

@@ -121,7 +121,7 @@ def test_old_room_gets_its_index_with_the_next_event(alice: Client, bob: Client,
 
 
 def test_index_is_built_of_one_state(alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who builds it from an old state is refused, and what was left over goes."""
+    """A writer that builds it from an old state is refused, and its leftovers are deleted."""
     room_id = RoomId(create_room(alice, preset="public_chat"))
     join(bob, room_id)
     unindex(room_id)
@@ -147,7 +147,7 @@ def test_servers_by_which_to_join(alice: Client) -> None:
 
 
 def test_remote_user_who_leaves_one_of_two_shared_rooms_is_still_tracked(alice: Client) -> None:
-    """`device_lists.left` goes by the rooms: membership rows are kept of local users only."""
+    """`device_lists.left` depends on the rooms, since membership rows are kept for local users only."""
     first, second = (open_room(alice, initial_state=[ENCRYPTED]) for _ in range(2))
     since = ok(alice.get(f"{V3}/sync"))["next_batch"]
     first.send(first.member(BOB, BOB, "leave"))
@@ -175,7 +175,7 @@ class TestResidency:
     def test_no_local_join_on_stale_state(
         self, alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """With federation off nobody can help, and nothing is written."""
+        """With federation off no other server can help, and nothing is written."""
         monkeypatch.setattr(policy, "settings", lambda: replace(settings(), federation=False))
         mirror = open_room(alice)
         leave(alice, mirror.room_id)

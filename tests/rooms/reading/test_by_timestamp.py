@@ -16,7 +16,7 @@ MakeClient = Callable[..., Client]
 
 @pytest.fixture
 def times(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Sets the time of the events that are sent next."""
+    """Set the time of the events that are sent next."""
 
     def set_time(now: int) -> None:
         monkeypatch.setattr(append, "now_ms", lambda: now)

@@ -130,7 +130,7 @@ def test_who_was_there_sees_all_of_it(room: Room) -> None:
 
 
 def test_those_outside_are_told_nothing_of_it(room: Room, make_client: Make) -> None:
-    """A summary shows a room as newcomers see it, to whoever asks."""
+    """A summary shows a room as new members see it, to everybody who asks."""
     set_state(room.alice, room.room_id, "m.room.name", {"name": "ours"})
     ok(room.alice.put(f"{V3}/directory/list/room/{segment(room.room_id)}", {"visibility": "public"}))
     stranger = make_client("stranger")
@@ -151,7 +151,7 @@ def test_those_outside_are_told_nothing_of_it(room: Room, make_client: Make) -> 
 
 
 def test_what_a_room_works_by_is_served_whole(alice: Client, make_client: Make) -> None:
-    """In older versions redaction takes the version itself from the create event, and a power level."""
+    """In older versions redaction removes the version from the create event, and a power level."""
     eve, carol = make_client("eve"), make_client("carol")
     content = {"type": "m.space"}
     room_id = create_room(eve, preset="public_chat", room_version="10", creation_content=content)

@@ -36,7 +36,7 @@ class Meter:
 
 @pytest.fixture
 def meter(deployment: None) -> Iterator[Callable[[], Meter]]:
-    """Begins to count, with nothing in the process's caches."""
+    """Start counting, with empty caches."""
     meters: list[Meter] = []
 
     def begin() -> Meter:

@@ -31,7 +31,7 @@ MakeClient = Callable[..., Client]
 
 
 def bundled(client: Client, room_id: str, event_id: str) -> dict[str, Any]:
-    """Return the event's aggregations, the same by /event, /messages and /context."""
+    """Return the event's aggregations. They are the same by /event, /messages and /context."""
     event = ok(client.get(path(room_id, "event", event_id)))
     found = event["unsigned"].get("m.relations", {})
     context = ok(client.get(path(room_id, "context", event_id)))["event"]
@@ -114,7 +114,7 @@ class TestReference:
         assert bundled(alice, room_id, parent) == {}
 
     def test_odd_parents_disturb_nothing(self, alice: Client, room_id: str) -> None:
-        """Whatever a client names as parent, the real relations stay as they are."""
+        """Whatever a client names as a parent, the real relations don't change."""
         parent = send(alice, room_id, "parent")
         reference = relate(alice, room_id, parent, "m.reference")
         version = {"msgtype": "m.text", "body": "x"}

@@ -137,7 +137,7 @@ class TestState:
 
 
 def first_prev_batch(client: Client, room_id: str) -> str:
-    """Return where the timeline of a first sync begins, which has all of the room."""
+    """Return the token at the beginning of a first sync's timeline, which has all of the room."""
     answer = ok(client.get("/_matrix/client/v3/sync", filter='{"room": {"timeline": {"limit": 50}}}'))
     return str(answer["rooms"]["join"][room_id]["timeline"]["prev_batch"])
 

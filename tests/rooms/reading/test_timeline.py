@@ -30,7 +30,7 @@ MakeClient = Callable[..., Client]
 
 
 def read_all(client: Client, room_id: str, direction: str, **query: Any) -> list[dict[str, Any]]:
-    """Every event, page by page until no token is given."""
+    """Return every event, page by page until no token is given."""
     events: list[dict[str, Any]] = []
     token = None
     for _ in range(200):

@@ -24,7 +24,7 @@ Make = Callable[..., Client]
 
 
 def with_gap(alice: Client, version: str = "12") -> tuple[Mirror, list[Event], Event]:
-    """Return a room, what was said in it unheard by us, and what was heard again after that."""
+    """Return a room, the messages in it that we didn't receive, and those that we received after them."""
     mirror = open_room(alice, version)
     lost = [mirror.message(BOB, str(number)) for number in range(3)]
     lost += [mirror.member(EVE, EVE, "join"), mirror.message(UserId(EVE), "from eve")]

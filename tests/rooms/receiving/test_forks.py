@@ -117,7 +117,7 @@ def test_soft_failed_state_that_counts_after_all_is_told(make_client: Make) -> N
 
 
 def test_state_at_an_event_is_that_of_the_log(make_client: Make) -> None:
-    """/context and /members tell the state as the room was, resolutions included."""
+    """/context and /members return the state as it was in the room, including resolutions."""
     alice = make_client("alice")
     mirror = open_room(alice, admins=(UserId(BOB),))
     base = mirror.newest()
@@ -134,7 +134,7 @@ def test_state_at_an_event_is_that_of_the_log(make_client: Make) -> None:
 
 
 def long_split(alice: Client) -> tuple[Mirror, Event]:
-    """Forty users join a room elsewhere while we hear nothing, and then one of them is heard."""
+    """Make forty users join elsewhere without our receiving it, then receive an event of one of them."""
     room_id = RoomId(create_room(alice, preset="public_chat"))
     mirror = Mirror(room_id)
     after: Any = mirror.newest()
@@ -163,7 +163,7 @@ def test_more_changed_state_than_a_transaction_holds(make_client: Make) -> None:
 def test_whoever_comes_next_brings_the_state_on_its_way_home(
     make_client: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The writer stops after the head has moved: until the state has arrived nobody tells of it."""
+    """The writer stops after the head has moved. Nobody uses the state until it is written completely."""
     alice = make_client("alice")
     mirror, heard = long_split(alice)
     believer = Believer(alice, mirror.room_id)

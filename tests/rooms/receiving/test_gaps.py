@@ -24,7 +24,7 @@ from tests.rooms.receiving.test_receiving import BOB, CAROL, EVE, head, open_roo
 
 
 def missed(alice: Client, version: str = "12") -> tuple[Mirror, list[Event]]:
-    """m1 to m4 of Bob's, of which we have m1 and m4."""
+    """Return m1 to m4 of Bob's. Our server has m1 and m4."""
     mirror = open_room(alice, version)
     said = [mirror.message(BOB, f"m{number}") for number in range(1, 5)]
     mirror.hidden.update(event.event_id for event in said[1:3])
@@ -79,7 +79,7 @@ def test_gap_is_shown_and_filled(alice: Client, version: str) -> None:
 
 
 def test_late_event_between_two_that_were_filled_in(alice: Client) -> None:
-    """A branch of the missing past comes last: it still gets between what it follows and what follows it."""
+    """A branch of the missing past comes last. It still gets a place between its neighbours."""
     mirror = open_room(alice)
     first = mirror.message(BOB, "1")
     left = mirror.message(BOB, "left", after=first)
@@ -174,7 +174,7 @@ class TestPlaces:
 
 
 def test_visibility_goes_by_the_state_at_the_event(alice: Client, bob: Client) -> None:
-    """An event from before a join that comes after it isn't shown, one of after it is."""
+    """An event from before a join isn't shown, even if it arrives later; an event from after it is."""
     mirror = open_room(alice)
     set_state(alice, mirror.room_id, "m.room.history_visibility", {"history_visibility": "joined"})
     mirror.catch_up()

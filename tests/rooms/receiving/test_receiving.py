@@ -111,7 +111,7 @@ def test_many_forks_are_joined_by_dummy_events_that_nobody_is_shown(alice: Clien
 
 
 def silenced_room(alice: Client) -> Mirror:
-    """Return a room in which nobody of ours may send messages."""
+    """Return a room in which no user of this server may send messages."""
     mirror = open_room(alice, "11", admins=(BOB,))
     set_state(alice, mirror.room_id, "m.room.power_levels", {"users": {BOB: 100}, "events_default": 50})
     mirror.catch_up()
@@ -127,7 +127,7 @@ def test_no_dummy_event_where_nobody_of_ours_may_send(alice: Client) -> None:
 
 
 def test_forks_with_the_same_state_are_bounded_where_nobody_of_ours_may_send(alice: Client) -> None:
-    """The newest count. All of them are shown, and whoever goes on from one that doesn't count is heard."""
+    """The newest ones count. All are shown, and an event after one that doesn't count is accepted."""
     mirror = silenced_room(alice)
     base = mirror.newest()
     topic = mirror.make(BOB, "m.room.topic", {"topic": "forks"}, "", after=base)
@@ -163,7 +163,7 @@ def test_forks_with_different_states_are_bounded_and_count_once_they_are_followe
 
 
 def test_an_own_event_follows_the_oldest_and_the_newest_of_many(alice: Client) -> None:
-    """So none of them is left out for ever, however many come meanwhile."""
+    """So no event is left out for ever, however many come meanwhile."""
     mirror = silenced_room(alice)
     base = mirror.newest()
     forks = [mirror.message(BOB, str(number), after=base).event_id for number in range(14)]
@@ -440,7 +440,7 @@ class TestTwice:
 
 
 def test_two_admins_race(alice: Client, make_client: Make) -> None:
-    """Two admins demote each other at the same moment, in every version: all servers come to one outcome."""
+    """Two admins demote each other at the same moment. In every version, all servers get the same result."""
     for version in RESOLUTIONS:
         mirror = open_room(alice, version, admins=(BOB, CAROL))
         base = mirror.newest()

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.parametrize("version", ["1", "2"])
 
 @pytest.fixture
 def registered(deployment: None) -> Client:
-    """Somebody with a password."""
+    """Return a user with a password."""
     name = f"assigned-{os.getpid()}-{next(_numbers)}"
     body = {"username": name, "password": PASSWORD, "auth": {"type": "m.login.dummy"}}
     found = ok(Client().post(f"{V3}/register", body))

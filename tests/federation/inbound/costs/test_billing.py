@@ -25,7 +25,7 @@ from tests.rooms.people import refused, send
 
 @pytest.fixture(autouse=True)
 def limits_on(alice: Client, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Budgets count; limits by calls hold up nothing."""
+    """Turn on budgets, but no limits by calls."""
     monkeypatch.setenv("MURMURATION_RATE_LIMITS", "on")
     monkeypatch.setattr(rate_limits, "LIMITS", dict.fromkeys(rate_limits.LIMITS, Limit(1000, 10_000)))
     settings.cache_clear()
@@ -72,7 +72,7 @@ def test_a_forged_request_costs_the_named_server_nothing(alice: Client, peer: Pe
 def test_past_the_monthly_budget_servers_wait_and_own_users_do_not(
     alice: Client, peer: Peer, worker: Worker
 ) -> None:
-    """What one server costs counts for all of them; after a while they are heard again."""
+    """The costs of one server count for all other servers. After a while they may send again."""
     mirror = share_room(alice, peer)
     bob = UserId(f"@bob:{peer.name}")
     monthly = settings().federation_budget * 1_000_000
@@ -100,7 +100,7 @@ def test_the_bound_for_all_servers_can_be_turned_off(
 
 
 def messages(peer: Peer, alice: Client, message_id: str, size: int) -> dict[str, Any]:
-    """Messages for all of Alice's devices."""
+    """Return messages for all of Alice's devices."""
     content = {
         "sender": f"@bob:{peer.name}",
         "type": "m.test",
@@ -116,7 +116,7 @@ def received(alice: Client) -> list[str]:
 
 
 def have(owner: str, microdollars: float) -> None:
-    """Leave so much in a bucket."""
+    """Leave this amount in a bucket."""
     spend_all(owner)
     budgets.forget()
     dynamodb.execute(dynamodb.delete("transient", budgets.bucket(owner).key))
@@ -126,7 +126,9 @@ def have(owner: str, microdollars: float) -> None:
 
 
 def test_messages_wait_for_a_budget_and_none_is_lost(alice: Client, peer: Peer) -> None:
-    """What storing them costs is taken before: 40 devices of 30 kB are more than what is left."""
+    """The costs of storing are charged in advance: 40 devices with 30 kB each cost more than the rest of the
+    budget.
+    """
     dynamodb.batch_write(
         [dynamodb.put("users", {"user_id": alice.user_id, "sk": f"device#D{n:02}"}) for n in range(40)]
     )

@@ -22,7 +22,7 @@ ATTEMPTS = 3
 
 @pytest.fixture(autouse=True)
 def _limits_on(network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rates are limited, as they are where it is deployed."""
+    """Turn on rate limits, as in a deployment."""
     monkeypatch.setenv("MURMURATION_RATE_LIMITS", "on")
     settings.cache_clear()
 
@@ -37,7 +37,7 @@ def mirror(alice: Client, peer: Peer) -> Mirror:
 
 
 def take(peer: Peer, event: Any) -> Spent:
-    """Return what the worker spends on one event."""
+    """Return the worker's costs of one event."""
     message = {"origin": peer.name, "room_id": peer.room.room_id, "pdus": [event.pdu]}
     with Meter() as meter:
         counts = working.work(json.loads(json.dumps(message)))
@@ -80,7 +80,7 @@ def test_what_is_known_costs_reads_alone(peer: Peer, mirror: Mirror) -> None:
 
 
 def test_transaction(peer: Peer, mirror: Mirror, worker: Worker) -> None:
-    """Taking a transaction: the room's head, and the server's limit."""
+    """Receiving a transaction costs reading the room's head and taking from the server's limit."""
     peer.send(mirror.message(UserId(f"@bob:{peer.name}"), "warm"))
     event = mirror.message(UserId(f"@bob:{peer.name}"), "hello")
     with Meter() as meter:

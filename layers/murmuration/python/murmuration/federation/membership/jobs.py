@@ -45,9 +45,9 @@ TOTAL_SECONDS = 300.0
 """The time limit for asking servers one after another. The last one may use its own time limit in
 addition."""
 AGAIN_SECONDS = 20
-"""How long a join makes way for others."""
+"""How long a join that got no turn waits until it is tried again."""
 MOST_AGAIN = 15
-"""How often a join makes way for others. Then it fails."""
+"""How often a join may be tried again for lack of a turn."""
 RENEWED_SECONDS = 15.0
 """How often a living worker renews its claim: some renewals fail, and the worker is busy at times."""
 
