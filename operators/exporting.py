@@ -1,7 +1,7 @@
-"""Writes what a server keeps into a folder, in forms that other programs read.
+"""Writes everything that a server stores into a folder, in formats that other programs can read.
 
 The folder has lines of JSON for accounts, rooms, events and media, the files themselves, the signing keys,
-and every item of the tables that last. For a complete picture, nobody should use the server meanwhile: the
+and every item of the permanent tables. For a consistent export, nobody should use the server meanwhile: the
 tables are read one after the other.
 """
 
@@ -29,9 +29,9 @@ Say = Callable[[str], None]
 
 
 def export(server: Server, folder: Path, say: Say, *, media: bool = True) -> None:
-    """Write everything into `folder`, which is new, empty, or of an earlier export. Raises NotOperable.
+    """Write everything into `folder`, which is new, empty, or has an earlier export. Raises NotOperable.
 
-    An earlier export is written anew, but for media that are there already.
+    An earlier export is written again, except media that are there already.
     """
     _open(folder)
     summary: dict[str, Any] = {"format": FORMAT, "server_name": server.server_name, "complete": False}
@@ -48,7 +48,7 @@ def export(server: Server, folder: Path, say: Say, *, media: bool = True) -> Non
 
 
 def _open(folder: Path) -> None:
-    """Make the folder, which only its owner may read."""
+    """Make the folder, readable only by its owner."""
     if folder.exists() and not folder.is_dir():
         raise NotOperable(f"{folder} is a file: name a folder that is new or empty.")
     if folder.exists() and any(folder.iterdir()) and not (folder / SUMMARY).exists():
@@ -59,7 +59,7 @@ def _open(folder: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file that only its owner may read."""
+    """Write a file, readable only by its owner."""
     with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.write(text.rstrip("\n") + "\n")
 
@@ -78,7 +78,7 @@ def _base64(value: Any) -> str:
 
 
 def _write_keys(folder: Path) -> None:
-    """Write the signing key, in the form in which Synapse has it too, and former ones beside it."""
+    """Write the signing key in Synapse's format, and former keys beside it."""
     from murmuration.aws.parameters import read_secret
     from murmuration.server_keys import PARAMETER
     from murmuration.settings import settings
@@ -93,7 +93,7 @@ def _write_keys(folder: Path) -> None:
 
 
 def _accounts(folder: Path) -> int:
-    """Write `users.jsonl`. Returns how many accounts there are."""
+    """Write `users.jsonl`, and return the number of accounts."""
     from murmuration.storage.users.accounts import scan_accounts
 
     count = 0
@@ -105,7 +105,7 @@ def _accounts(folder: Path) -> int:
 
 
 def _account(account: Any) -> dict[str, Any]:
-    """Return an account as it is exported. Passwords' hashes are in the table alone."""
+    """Return an account in the form of the export. Password hashes are only in the exported table."""
     from murmuration.storage.users import account_data, memberships, profiles, threepids
 
     user_id = account["user_id"]
@@ -130,7 +130,7 @@ def _account(account: Any) -> dict[str, Any]:
 
 
 def _rooms(folder: Path) -> int:
-    """Write `rooms.jsonl`, and two files for each room. Returns how many rooms there are."""
+    """Write `rooms.jsonl`, and two files for each room. Returns the number of rooms."""
     from murmuration.storage.rooms.room_heads import scan_heads
 
     count = 0
@@ -142,7 +142,7 @@ def _rooms(folder: Path) -> int:
 
 
 def _room(folder: Path, head: RoomHead, name: str) -> dict[str, Any]:
-    """Write a room's events and its current state; return what is said of it."""
+    """Write a room's events and its current state, and return the room's line for `rooms.jsonl`."""
     from murmuration.protocol.room_versions import get_room_version
     from murmuration.storage.rooms.room_items import read_state_of_type
 
@@ -179,7 +179,7 @@ def _event(event: Any) -> dict[str, Any]:
 
 
 def _media(folder: Path) -> int:
-    """Write `media.jsonl` and each file. Returns how many files there are. A missing file is told as such."""
+    """Write `media.jsonl` and each file. Returns the number of files. A missing file is marked as missing."""
     from murmuration.storage.media import scan_media
 
     count = 0
@@ -204,7 +204,7 @@ def _media(folder: Path) -> int:
 
 
 def _fetch(content: Content, path: Path) -> bool:
-    """Fetch a file that isn't there yet, or not whole. Returns False if the bucket doesn't have it."""
+    """Fetch a file that isn't there yet, or isn't complete. Returns False if the bucket doesn't have it."""
     from murmuration.aws import objects
 
     if path.exists() and path.stat().st_size == content.size:
@@ -223,7 +223,7 @@ def _fetch(content: Content, path: Path) -> bool:
 
 
 def _tables(folder: Path) -> int:
-    """Write the items of the tables that last, in DynamoDB's own JSON. Returns how many there are."""
+    """Write the items of the permanent tables in DynamoDB's own JSON. Returns their number."""
     from murmuration.storage.tables import TABLES
 
     count = 0

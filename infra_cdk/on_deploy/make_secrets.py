@@ -44,7 +44,7 @@ TIME_TO_ANSWER_S = 20
 """How much of the function's time is reserved for the answer to CloudFormation."""
 
 PAUSE_S = 5
-"""How long what wasn't allowed is left alone before it's tried again."""
+"""How long to wait before a refused request is tried again."""
 
 
 class NotEmpty(Exception):
@@ -66,7 +66,7 @@ def handler(event: Event, context: Any) -> None:
 
 
 def _once_allowed(request: str, properties: Properties, until: float) -> dict[str, str]:
-    """Carry out a request. What AWS doesn't allow is tried again while there is time.
+    """Carry out a request. If AWS refuses it for lack of permission, try again while there is time.
 
     At a first deployment the function's role is seconds old, and IAM tells other services after a while.
     https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html

@@ -211,9 +211,8 @@ def _schemes(settings: Settings, routes: Mapping[str, Mapping[str, Function]]) -
 def methods_by_path(functions: Iterable[Function], part: Part) -> dict[str, dict[str, Function]]:
     """Return the function for each path and method of an API.
 
-    Methods without one get that of GET, which answers HEAD too, or else the fallback.
-
-    Raises DeploymentError for routes that contradict each other.
+    Methods without a function get the function of GET, which also answers HEAD, or else the fallback. Raises
+    DeploymentError for routes that contradict each other.
     """
     routes = sorted(
         (route for route in http_routes(functions) if route[1] == FALLBACK_PATH or part_of(route[1]) == part),

@@ -148,7 +148,7 @@ def _exported(commit: str, folder: Path) -> Path:
 
 
 def _layers_of(source: Path, built: Path) -> Path:
-    """Return a folder of layers with the code in `source`, and the dependencies of today's."""
+    """Return a folder of layers with the code in `source` and the current dependencies."""
     folder = source.with_name(f"{source.name}-layers")
     folder.mkdir()
     (folder / "code").symlink_to(source / "layers" / "murmuration")
@@ -192,7 +192,7 @@ def _fail_halfway(cloud: Account) -> None:
 
 
 def _fail_to_change(cloud: Account) -> None:
-    """Deploy a change while one function can't be changed, and check that all is as before."""
+    """Deploy a change while one function can't be changed, and check that everything is as before."""
     before = cloud.deployed(PREFIX)
     _deploy_refused(cloud, _CHANGED)
     now = cloud.deployed(PREFIX)
@@ -225,7 +225,7 @@ def _ask_the_doctor(cloud: Account) -> None:
 
 
 def _export(cloud: Account, conversation: Conversation) -> None:
-    """Raise Wrong if an export of the deployment lacks what was said, or the signing key."""
+    """Raise Wrong if an export of the deployment lacks the message that was sent, or the signing key."""
     folder = cloud.folder / "export"
     arguments = ("export", str(folder), "--prefix", PREFIX)
     status, said = cloud.murmuration(*arguments, AWS_ENDPOINT_URL_DYNAMODB=cloud.database_url)

@@ -22,7 +22,7 @@ CDK = ROOT / "node_modules" / ".bin" / "cdk"
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
 PATIENCE_S = 300
-"""How long moto may take to start. It imports much, and other tests may have the processor."""
+"""How long moto may take to start. It imports many modules, and other tests may occupy the processor."""
 
 
 class CdkFailed(Exception):
@@ -150,7 +150,9 @@ class Deployed:
         return {name: dynamodb.describe_table(TableName=name)["Table"] for name in names}
 
     def copy_tables(self) -> None:
-        """Create the deployed tables again in the DynamoDB that functions use, but for those it has."""
+        """Create the deployed tables again in the DynamoDB that functions use, except those that
+        exist there.
+        """
         database = self.account.client("dynamodb", self.account.database_url)
         there = database.list_tables()["TableNames"]
         for name, table in self.tables().items():

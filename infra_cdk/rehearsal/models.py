@@ -134,7 +134,7 @@ def _refuse(name: str, account: str, region: str) -> None:
 
 
 class AlreadyThere(Exception):
-    """AWS refuses to make a second function of one name; moto would put it in the place of the first."""
+    """AWS refuses to make a second function with the same name. moto would replace the first."""
 
 
 class LayerVersion(Kept, CloudFormationModel):

@@ -9,9 +9,7 @@ from typing import Any
 
 
 def in_order(resources: Mapping[str, Any]) -> list[str]:
-    """Return the logical IDs of a template's resources, each after those that it waits for. Raises
-    CycleError.
-    """
+    """Return the logical IDs of a template's resources, each after its dependencies. Raises CycleError."""
     graph = {
         name: {other for other in named(found) if other in resources} for name, found in resources.items()
     }
@@ -19,7 +17,7 @@ def in_order(resources: Mapping[str, Any]) -> list[str]:
 
 
 def named(value: Any) -> Iterator[str]:
-    """Yield the names that a part of a template refers to, or depends on."""
+    """Yield the logical IDs that a part of a template refers to or depends on."""
     match value:
         case {"DependsOn": found, **rest}:
             yield from [found] if isinstance(found, str) else found

@@ -1,8 +1,8 @@
-"""Updates of stacks in moto, as CloudFormation carries them out.
+"""Updates stacks in moto in the way in which CloudFormation does it.
 
-moto makes all that is new before it changes anything, and takes away first what is to go. It looks at the
-template alone, so it doesn't see that a resource changes when what it refers to was replaced. An update that
-fails is left halfway; when the CDK asks again, it is told that there is nothing to do, and reports a success.
+moto makes all new resources before it changes any, and deletes old ones first. It compares the templates
+only, so it misses a resource that changes because a resource that it refers to was replaced. An update that
+fails stays unfinished. When the CDK asks again, moto reports that there is nothing to do, and a success.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from moto.utilities.utils import get_partition
 from infra_cdk.rehearsal.order import in_order
 
 Resolved = dict[str, Any]
-"""Properties by logical ID, with references resolved: what each resource was last made or changed with."""
+"""The properties by logical ID with which each resource was last made or changed, with references
+resolved."""
 
 
 class UpdateFailed(Exception):
-    """An update failed, and what it changed is as it was before; the message says what failed."""
+    """An update failed, and its changes were rolled back. The message says what failed."""
 
 
 class NestedStackFailed(Exception):
@@ -34,7 +35,7 @@ def update_resources(
 ) -> None:
     """Change a stack's resources to those of `template`. This is a ResourceMap's method.
 
-    What fails is taken back: then it raises UpdateFailed, or whatever the way back raised.
+    If this fails, the changes are rolled back. Then it raises UpdateFailed, or the error of the rollback.
     """
     before, had = resources._template, dict(resources.input_parameters)
     made = {
@@ -57,9 +58,9 @@ def _change(
     *,
     goes_back: bool = False,
 ) -> None:
-    """Make and change each resource after what it refers to, then delete what `template` hasn't.
+    """Make and change each resource after its dependencies, then delete those that `template` lacks.
 
-    `made` is kept up to date, so that the way back changes only what was changed.
+    `made` is kept up to date, so that the rollback changes only changed resources.
     """
     old = resources._resource_json_map
     resources._template = template
@@ -72,7 +73,7 @@ def _change(
     for name in in_order(template["Resources"]):
         found = template["Resources"][name]
         if name not in made:
-            if resources[name] is not None:  # to ask for it makes it
+            if resources[name] is not None:  # asking for a resource makes it
                 made[name] = _resolved(found, resources)
         elif made[name] != (now := _resolved(found, resources)):
             changed = parse_and_update_resource(
@@ -87,7 +88,7 @@ def _change(
 
 
 def _delete(resources: Any, name: str, found: Mapping[str, Any], *, goes_back: bool) -> None:
-    """Delete a resource that its stack has no longer, unless its policy is that it outlives the stack."""
+    """Delete a resource that its stack lacks now, unless its policy is to retain it."""
     policy = found.get("DeletionPolicy", "Delete")
     if policy == "Delete" or (goes_back and policy == "RetainExceptOnCreate"):
         resources._delete_resource(resources._parsed_resources[name], found)
@@ -127,8 +128,8 @@ _moto_update = Stack.update
 def create_nested(
     _cls: Any, /, name: str, cloudformation_json: Mapping[str, Any], account: str, region: str, **_: Any
 ) -> Any:
-    """Create a stack within another one. This is a Stack's class method. Raises NestedStackFailed, and then
-    nothing of it stays.
+    """Create a nested stack. This is a Stack's class method. If it fails, raises NestedStackFailed, and
+    nothing is left.
     """
     body, parameters = _nested(cloudformation_json, account, region)
     backend = cloudformation_backends[account][region]
@@ -147,14 +148,14 @@ def update_nested(
     account_id: str,
     region_name: str,
 ) -> Any:
-    """Update a stack within another one; moto would delete it and make it anew. Raises NestedStackFailed."""
+    """Update a nested stack, which moto would delete and make again. Raises NestedStackFailed."""
     body, parameters = _nested(cloudformation_json, account_id, region_name)
     original_resource.update(body, parameters=parameters)
     return _stands(original_resource)
 
 
 def _nested(cloudformation_json: Mapping[str, Any], account: str, region: str) -> tuple[str, dict[str, Any]]:
-    """Return the template and the parameters of a stack within another one."""
+    """Return the template and the parameters of a nested stack."""
     properties = cloudformation_json["Properties"]
     url = properties["TemplateURL"]
     body = get_stack_from_s3_url(url, account_id=account, partition=get_partition(region))
@@ -162,7 +163,7 @@ def _nested(cloudformation_json: Mapping[str, Any], account: str, region: str) -
 
 
 def _stands(stack: Any) -> Any:
-    """Return the stack, if it was made or changed."""
+    """Return the stack. Raises NestedStackFailed if it wasn't made or changed."""
     if stack.status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
         raise NestedStackFailed(
             f"{stack.name} is in {stack.status}: {stack.events[-1].resource_status_reason}"

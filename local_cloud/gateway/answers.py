@@ -83,7 +83,7 @@ def _policy(path: str) -> list[tuple[bytes, bytes]]:
 
 
 def is_signed(path: str, query: Mapping[str, str], bucket: str, now: datetime, method: str = "GET") -> bool:
-    """Return whether the query signs the path and the method for the bucket, and its time isn't over."""
+    """Return whether the query signs the path and the method for the bucket, and hasn't expired."""
     if method not in ("GET", "HEAD"):
         return False
     try:

@@ -258,7 +258,8 @@ class HttpGateway:
 
 
 async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> None:
-    if not any(name == b"content-length" for name, _ in headers):  # HEAD tells how long the body would be
+    # the answer to HEAD has the body's length already
+    if not any(name == b"content-length" for name, _ in headers):
         headers = [*headers, (b"content-length", str(len(content)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})

@@ -43,8 +43,8 @@ class Match(NamedTuple):
 class Routes:
     """The tree of all HTTP routes.
 
-    A method that a resource lacks goes to its function of GET, or else to the fallback, the function of
-    `ANY /{proxy+}`: the deployment's resources all have an ANY method with it.
+    A method that a resource lacks goes to the resource's GET function, or else to the fallback, the function
+    of `ANY /{proxy+}`: the deployment's resources all have an ANY method for it.
     """
 
     def __init__(self, routes: Iterable[tuple[str, str, Function]]) -> None:

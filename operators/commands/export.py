@@ -1,7 +1,7 @@
-"""Write accounts, rooms, media and all else that a server keeps into a folder, to take it elsewhere.
+"""Write accounts, rooms, media and everything else that a server stores into a folder, to move it elsewhere.
 
-What was written may be large, and is as private as the server: it has the signing key, messages, and hashes
-of passwords. Run it again with the same folder after an interruption: media that are there aren't fetched
+The export may be large. It is as private as the server: it has the signing key, messages, and hashes of
+passwords. After an interruption, run it again with the same folder: media that are there aren't fetched
 twice.
 """
 

@@ -8,7 +8,7 @@ from unittest import mock
 
 from murmuration.identity import patience, turns
 from murmuration.protocol.errors import Refusal
-from murmuration.protocol.identifiers import RoomId, ServerName, UserId
+from murmuration.protocol.identifiers import RoomId, ServerName
 from murmuration.transport.errors import TimedOut
 from tests.accounts.limits_of_servers import by_server, called
 from tests.in_process import Answer, Client, segment

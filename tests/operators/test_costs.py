@@ -195,6 +195,16 @@ NAMES = {
 }
 
 
+AIMS = {"family": 1.00, "club": 4, "community": 80, "company": 1800}
+"""The most that each may pay a month, in dollars, with clients that wait parked."""
+
+
+@pytest.mark.parametrize("name", LIVES)
+def test_nobody_pays_more_than_the_aim(name: str) -> None:
+    setup = Setup(swept_queues=_swept_queues(), schedules=_schedules())
+    assert sum(bill(estimate(LIVES[name], "parked", setup=setup), free_tier=True).values()) <= AIMS[name]
+
+
 @pytest.mark.parametrize("name", LIVES)
 def test_the_documents_say_what_is_counted(name: str) -> None:
     life, title = LIVES[name], NAMES[name]

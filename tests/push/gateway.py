@@ -127,7 +127,7 @@ class Workers:
 
 @pytest.fixture
 def gateway(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
-    """A gateway at a private address, to which this server may send."""
+    """Yield a gateway at a private address, to which this server may send."""
     monkeypatch.setenv("MURMURATION_PUSH_PRIVATE_GATEWAYS", "on")
     settings.cache_clear()
     made = Gateway()

@@ -1,4 +1,5 @@
-"""Answer what no other function serves: preflights, unknown paths, other methods of paths without a GET.
+"""Answer requests that no other function serves: preflights, unknown paths, and methods of paths without a
+GET.
 
 https://spec.matrix.org/v1.19/client-server-api/#api-standards
 """

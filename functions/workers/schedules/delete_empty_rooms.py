@@ -1,5 +1,6 @@
-"""Delete rooms that all users have left, messages older than their rooms allow, unused files, and the rest of
-accounts whose closing stopped halfway.
+"""Delete rooms that all users have left, messages older than their rooms allow, and unused files.
+
+Also completes deactivations of accounts that stopped halfway.
 """
 
 from __future__ import annotations

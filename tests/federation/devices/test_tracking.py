@@ -223,7 +223,7 @@ def test_some_servers_only_say_that_something_changed(
     """As servers of Conduit's family do: always the same update, of a device that doesn't exist."""
     elsewhere.stream_id = 1
     hint = {"user_id": elsewhere.bob, "device_id": "placeholder", "stream_id": 1, "prev_id": []}
-    known = set()
+    known: set[str] = set()
     for device_id in "ABC":
         elsewhere.log_in(device_id)
         elsewhere.stream_id = 1

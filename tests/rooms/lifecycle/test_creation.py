@@ -105,6 +105,11 @@ def test_initial_state_has_the_first_power_levels(alice, bob, version):
     assert found["m.room.topic", ""]["topic"] == "tea"
 
 
+def test_null_in_the_create_event_is_nothing(alice):
+    room_id = create_room(alice, creation_content={"type": None, "m.federate": None, "org.example": None})
+    assert state(alice, room_id)["m.room.create", ""] == {"room_version": "12", "org.example": None}
+
+
 def test_initial_state_may_lower_the_creators_power(alice):
     levels = {"users": {alice.user_id: 50}}
     initial = [{"type": "m.room.power_levels", "content": levels}]
@@ -186,6 +191,8 @@ def test_rooms_made_alike_at_the_same_time_are_rooms_of_their_own(alice, version
         ({"power_level_content_override": {"users": {"@a:b": "high"}}}, 400, "M_INVALID_ROOM_STATE"),
         ({"initial_state": [{"type": "m.room.create", "content": {}}]}, 400, "M_INVALID_ROOM_STATE"),
         ({"initial_state": [{"type": "m.room.redaction", "content": {}}]}, 400, "M_INVALID_PARAM"),
+        ({"creation_content": {"type": 5}}, 400, "M_BAD_JSON"),
+        ({"creation_content": {"m.federate": "false"}}, 400, "M_BAD_JSON"),
     ],
 )
 def test_what_makes_no_room_is_refused(alice, body, status, errcode):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from murmuration.aws import dynamodb
+from murmuration.aws.reads import fetch
 from murmuration.clock import now_ms
+from murmuration.protocol.events import Event
 from murmuration.protocol.identifiers import EventId, RoomId
 from murmuration.rooms.lifecycle import collection, retention
 from murmuration.rooms.lifecycle.lifetimes import Limits, lifetime_of
@@ -205,6 +208,30 @@ class TestWhatIsLeft:
         purge(room_id)
         redact(alice, room_id, gone)
         refused(alice.get(path(room_id, "event", gone)), 404, "M_NOT_FOUND")
+
+    @pytest.mark.parametrize("knows", [True, False])
+    def test_what_was_fetched_of_the_past_after_a_purge(self, alice: Client, later: Any, knows: bool) -> None:
+        """As other servers give it to who scrolls back: below all that was purged. An item of before doesn't
+        know where the log began."""
+        room_id = room_of(alice)
+        for text in ("one", "two", "three"):
+            send(alice, room_id, text)
+        later(8)
+        assert purge(room_id) == 2
+        if not knows:
+            key = {"room_id": room_id, "sk": storage.PURGED}
+            dynamodb.execute(dynamodb.update("rooms", key, "REMOVE oldest"))
+        entry = log_of(room_id)[-1]
+        for ordinal in (0, -1):
+            past = Event(entry.event.pdu, entry.event.room_version, EventId(f"$past{ordinal}{room_id}"))
+            filled = replace(entry, ordinal=ordinal, event=past, filled_below=1)
+            dynamodb.execute(room_items.log_write(filled))
+        head = {"room_id": room_id, "sk": "head"}
+        dynamodb.execute(dynamodb.update("rooms", head, "SET oldest = :first", values={":first": -1}))
+        assert purge(room_id) == 2
+        assert bodies(messages(alice, room_id, limit=100)["chunk"]) == ["three"]
+        assert purge(room_id) == 0
+        assert fetch(storage.purged_read(room_id)) == storage.Purged(entry.ordinal - 1, -1)
 
     def test_state_of_the_past(self, alice: Client, later: Any) -> None:
         room_id = room_of(alice)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import UserId
 
 CLOSING_MS = 600_000
-"""How long a closing may take until it counts as stopped."""
+"""The time after which an unfinished closing of an account counts as stopped."""
 
 
 def change_password(requester: Requester | None, attempt: Attempt) -> Answer:
@@ -122,7 +122,7 @@ def close_account(user_id: UserId, *, erase: bool = False, last_device: str | No
 
 
 def finish_closing() -> None:
-    """Go on with accounts whose closing stopped halfway. One that fails doesn't keep others from it."""
+    """Complete closings of accounts that stopped halfway. A failure doesn't affect the other accounts."""
     for user_id in accounts.read_closing(now_ms() - CLOSING_MS):
         account = accounts.read_account(user_id)
         try:

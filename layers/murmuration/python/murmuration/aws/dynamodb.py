@@ -171,7 +171,7 @@ def query_page(
 
 
 def query_pages(table: str, condition: str, values: Values, **options: Any) -> Iterator[Page]:
-    """Yield the pages of a query to its end. Each is one request, made when the page is asked for."""
+    """Yield the pages of a query to its end. Each page is one request, made when the page is needed."""
     after: Item | None = None
     while True:
         page = query_page(table, condition, values, after=after, **options)

@@ -60,7 +60,8 @@ def put(key: str, data: bytes | IO[bytes], content_type: str, *, encoding: str =
 def signed_path(
     key: str, seconds: int, *, headers: Mapping[str, str] | None = None, method: str = "GET"
 ) -> str:
-    """Return a path and query with which anybody may read an object for `seconds`, or its headers (HEAD).
+    """Return a path and query with which anybody may read an object for `seconds`, or only its headers
+    (HEAD).
 
     CloudFront passes such a request to the bucket, so clients use the path at the server's own address.
     `headers` may name headers of RESPONSE_HEADERS; the bucket then sends these instead of the object's own.

@@ -113,7 +113,7 @@ def _refusing(route: Http) -> AbstractContextManager[None]:
 
 
 def error_response(error: MatrixError, *, as_page: bool = False) -> Response:
-    """Return the standard error response of `error`, or one for people."""
+    """Return the standard error response of `error`, or with `as_page` an HTML page."""
     if as_page:
         from murmuration.pages import error_page
 

@@ -54,7 +54,7 @@ class Http:
     def serves(self, method: str, path: str) -> bool:
         """Return whether a request with this method is for this endpoint, at one of its routes.
 
-        What reads may be asked for by HEAD too. https://www.rfc-editor.org/rfc/rfc9110#name-head
+        A GET endpoint also serves HEAD. https://www.rfc-editor.org/rfc/rfc9110#name-head
         """
         methods = {each for each, route in self.all if route == path}
         return not methods or "ANY" in methods or ("GET" if method == "HEAD" else method) in methods

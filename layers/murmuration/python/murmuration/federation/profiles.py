@@ -1,4 +1,4 @@
-"""Profiles for clients: local users' from the tables, others' from their servers, cached for a moment.
+"""Profiles for clients: local users' from the tables, others' from their servers, cached for a short time.
 
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1queryprofile
 """

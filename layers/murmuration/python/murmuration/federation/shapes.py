@@ -40,7 +40,7 @@ class TransactionBody(TypedDict):
 
 
 class PduResult(TypedDict):
-    """What the answer to a transaction says of one of its PDUs."""
+    """The result of one PDU in the answer to a transaction."""
 
     error: NotRequired[str]
 

@@ -34,7 +34,7 @@ class Work:
     """One request's or worker's work, in all of its threads. A subclass says what `take_more` takes from."""
 
     quick_s: float | None = None
-    """How long it may take without asking; None for QUICK_S."""
+    """How many seconds it may take before it takes from the bucket; None for QUICK_S."""
 
     def __init__(self) -> None:
         self._began_s = time.monotonic()
@@ -44,12 +44,12 @@ class Work:
 
     @property
     def passed_s(self) -> float:
-        """How long it has gone on."""
+        """The seconds since the work began."""
         return time.monotonic() - self._began_s
 
     @property
     def is_long(self) -> bool:
-        """Whether it was allowed to take long."""
+        """Whether it has taken from the bucket, which allows it to take long."""
         return self._may_be_long
 
     def take_more(self) -> None:

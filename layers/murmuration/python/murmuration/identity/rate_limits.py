@@ -76,7 +76,7 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "join": Limit(0.1, 10),
         # Joins through other servers that are in progress. A finished one is given back.
         "remote_join": Limit(1 / 120, 3),
-        # Seconds that joins take until they need a turn, by user; then turns, by user and for all.
+        # The seconds of joins before they need a turn, by user; then turns, by user and for all users.
         "join_seconds": Limit(0.5, 150),
         "long_join": Limit(1 / 300, 2),
         "long_joins": Limit(1 / 300, 5),

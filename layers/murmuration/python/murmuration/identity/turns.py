@@ -1,11 +1,11 @@
-"""How long the joins of one user may occupy the workers that join rooms of other servers.
+"""Limits how long the joins of one user may occupy the workers that join rooms of other servers.
 
-Few workers carry out joins, and a join waits for servers for minutes. Whoever runs servers of their own could
-have some accounts wait for them, and everybody else's joins would stand behind.
+Few workers carry out joins, and a join waits for servers for minutes. Without a limit, a person with servers
+of their own could let some accounts wait for them, and everybody else's joins would have to wait too.
 
-- A join takes QUICK_S seconds of its user's time before it begins, and gives back what it didn't need.
-- One that takes longer needs a turn: one of its user's, or it fails; and one of those that there are for all,
-  or it makes way for the quick ones, and is tried again.
+- A join takes QUICK_S seconds of its user's time before it begins, and returns the rest afterwards.
+- A longer join needs two turns. Without one of its user's turns it fails. Without one of the turns that all
+  users share, it is put off so that quick joins go first, and is tried again.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
 QUICK_S = 10
 EVERYBODY = "everybody"
-"""The key of the turns that there are for all users."""
+"""The key of the turns that all users share."""
 
 
 def take_time(user_id: UserId) -> int:
-    """Take the time of a join that hasn't begun yet. Returns when, for `give_back`. Raises LimitExceeded."""
+    """Take the time of a join that hasn't begun yet. Returns the time of this, for `give_back`. Raises
+    LimitExceeded.
+    """
     return rate_limits.check("join_seconds", user_id, QUICK_S)
 
 
@@ -38,7 +40,7 @@ def give_back(user_id: UserId, taken_ms: int, used_s: float = 0) -> None:
 
 
 class Turn(Work):
-    """A join that is being carried out. `must_wait` says that it has to make way for others."""
+    """A join that is being carried out. `must_wait` says that it is put off."""
 
     quick_s = QUICK_S
 
@@ -49,7 +51,7 @@ class Turn(Work):
         self.must_wait = False
 
     def take_more(self) -> None:
-        """Take a turn of the user's, and one of those for all. Raises LimitExceeded."""
+        """Take one of the user's turns, and one of the shared turns. Raises LimitExceeded."""
         own_ms = rate_limits.check("long_join", self._user_id)
         try:
             self._taken_ms = rate_limits.check("long_joins", EVERYBODY)
@@ -59,6 +61,6 @@ class Turn(Work):
             raise
 
     def return_turn(self) -> None:
-        """Give back the turn of those for all. The user's own comes back with time."""
+        """Return the shared turn. The user's own turn comes back with time."""
         if self.is_long:
             rate_limits.give_back("long_joins", EVERYBODY, self._taken_ms)

@@ -20,7 +20,7 @@ CLAIM = 10 * WRITE_UNIT
 
 
 MOST_CLAIMS = 2_000
-"""From how many devices keys are claimed at once."""
+"""The most devices whose keys are claimed in one request."""
 
 
 def parse_claims(body: Body) -> dict[UserId, dict[DeviceId, str]]:

@@ -18,16 +18,16 @@ from murmuration.storage.keys.identity_keys import Identity, Signature, public_k
 
 T = TypeVar("T")
 READING_S = 12
-"""How long keys are read for one answer; API Gateway gives up after 29 s."""
+"""The time in which keys for one answer must be read. API Gateway gives up after 29 s."""
 QUERY_USER = 2 * READ_UNIT
-"""What it costs at least to look up one user."""
+"""The least cost of looking up one user."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundKeys:
-    """Keys of users by user ID, in the form of the answer of /keys/query; those of devices by device ID.
+    """Keys of users by user ID, in the form of the answer of /keys/query; keys of devices by device ID.
 
-    `device_texts` are `device_keys` as JSON, which takes less memory. A user is in one of the two.
+    `device_texts` are `device_keys` as JSON, which takes less memory. Each user is in one of the two.
     """
 
     device_keys: dict[UserId, dict[DeviceId, KeyObject]] = field(default_factory=dict)
@@ -90,7 +90,7 @@ def query_local(
 
 
 def lateness(seconds: float) -> Callable[[], bool]:
-    """Return a function that says whether so many seconds have passed since this call."""
+    """Return a function that returns whether this many seconds have passed since this call."""
     end = time.monotonic() + seconds
     return lambda: time.monotonic() > end
 

@@ -154,7 +154,7 @@ def _take(server_name: ServerName, count: int) -> None:
 def _fail(server_name: ServerName, media_id: str, token: str, error: MatrixError) -> None:
     """Store an error, so that later requests get it without a fetch, and release the claim.
 
-    That a server wasn't reached is remembered for a short time: its health says when it is asked again.
+    An unreachable server is stored for a short time only, since its health says when it is asked again.
     """
     unreached = isinstance(error.__cause__, Unreachable)
     passing = unreached or isinstance(error, (LimitExceeded, NotYetUploaded))

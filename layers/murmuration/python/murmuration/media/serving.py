@@ -50,9 +50,8 @@ def serve(content: Content, asked: Asked, file_name: str | None = None) -> Serve
     """Return uploaded media, with their own file name or `file_name`. A client that has them already gets no
     bytes.
 
-    Who asks by HEAD is led to the bucket, which alone tells the size. Raises NotFound if the bucket has lost
-    them, TooLargeToServe if they are too large to be sent without a
-    redirect and none is allowed.
+    A HEAD request is redirected to the bucket, since only the bucket knows the size. Raises NotFound if the
+    bucket has lost the media, TooLargeToServe if they are too large to be sent and no redirect is allowed.
     """
     name = file_name or content.file_name
     if asked.is_known:

@@ -161,7 +161,7 @@ def _at_head(room: Room, pairs: Iterable[StateKey]) -> dict[StateKey, Event]:
 
 
 def marks_after(change: Change, position: RoomPosition | None) -> tuple[str, ...]:
-    """Return the marks of the members whose present events the client has, by what it was sent before."""
+    """Return the marks of the members whose current events the client has, from what it was sent."""
     known = position.members if position is not None else ()
     pairs = (*(change.state or ()), *change.gone)
     changed = {mark(user_id) for event_type, user_id in pairs if event_type == MEMBER}
@@ -169,6 +169,6 @@ def marks_after(change: Change, position: RoomPosition | None) -> tuple[str, ...
 
 
 def lacking(needed: Collection[str], marks: Collection[str]) -> set[str]:
-    """Return the users whose member events the client hasn't been sent, by the marks of those it has."""
+    """Return the users whose member events the client lacks, given the marks of those that it has."""
     known = set(marks)
     return {user_id for user_id in needed if mark(user_id) not in known}

@@ -196,7 +196,7 @@ def _section(
     change = _change(news, asked)
     lazy = required_state.is_lazy(asked.wish.required)
     needed = room_state.members_needed(window) if lazy else set()
-    # Of whom the client has an older event, it lacks the present one.
+    # If the client has an older event of a member, it lacks the current one.
     marks = room_state.marks_after(change, position)
     state = room_state.wanted_state(
         room,

@@ -73,7 +73,7 @@ class TimedSocket:
             view = view[self._inner.send(view[:65_536]) :]
 
     def receive_into(self, buffer: WriteableBuffer) -> int:
-        while True:  # also while nothing comes, it is asked whether to wait on
+        while True:  # also checks whether to wait on while nothing comes
             self._inner.settimeout(self.deadline.left(LOOK_S))
             try:
                 return self._inner.recv_into(buffer)

@@ -172,7 +172,7 @@ class Standing:
 def _password(context: Context, auth: AuthFields) -> Outcome:
     from murmuration.accounts.credentials import prove_by_password
 
-    # Who repeats a request to close an account has no token any more.
+    # A client that repeats a request to close an account has no token any more.
     even_closing = context.user_id is None and context.purpose == "password"
     proof = prove_by_password(
         auth, source_ip=context.source_ip, expected=context.user_id, even_closing=even_closing

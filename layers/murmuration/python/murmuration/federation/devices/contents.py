@@ -19,7 +19,7 @@ MOST_DEVICES = 500
 """How many devices of one user are kept. Other servers allow a few hundred."""
 MOST_DEVICE_BYTES = 8_192
 MOST_LIST_BYTES = 360_000
-"""What the keys of one user's devices may have: 500 devices of an ordinary size."""
+"""The most bytes of the keys of one user's devices: 500 devices of an ordinary size."""
 MOST_KEY_BYTES = 16_384
 MOST_NAME = 256
 

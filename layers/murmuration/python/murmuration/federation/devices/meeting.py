@@ -75,10 +75,10 @@ def note_members(items: Iterable[StoredItem]) -> None:
 
 
 def observe_members(items: Iterable[StoredItem]) -> None:
-    """Have local users observe the device lists of those whom they meet, given new entries of rooms' logs.
+    """Make local users observe the device lists of users whom they meet, given new entries of rooms' logs.
 
-    Call it before clients are told of the entries: from then on they count on being told of changes. May be
-    done twice.
+    Call it before clients are told of the entries, since from then on clients expect to be told of changes.
+    It may be called twice for the same entries.
     """
     if not settings().federation:
         return
@@ -94,7 +94,7 @@ def observe_members(items: Iterable[StoredItem]) -> None:
 
 
 def _observe_one(head: RoomHead, user_id: UserId) -> None:
-    """Have a local user who has come observe the others, or the local users observe who has come."""
+    """Make a new local member observe the others, or the local members observe a new remote member."""
     if is_local(user_id):
         _observe([user_id], _members(head)[1])
     else:
@@ -117,7 +117,7 @@ def _change(entry: NewEntry) -> _Change | None:
         return None
     if is_local(user_id) and local_members.servers_at(entry.room_id, entry.root).head is None:
         return None
-    # The entry's own snapshot is the one before it: who has come isn't in that.
+    # The entry's snapshot is the state before it, without the new member.
     return _Change(entry.room_id, user_id, has_come, local_members.servers_now(entry.room_id))
 
 

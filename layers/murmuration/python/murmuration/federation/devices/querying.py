@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 Wanted = Mapping[UserId, Collection[DeviceId]]
 MOST_BYTES = 16_000_000
-"""What the keys of local users may take in an answer, and those of other servers' users."""
+"""The most bytes in an answer for the keys of local users, and for those of other servers' users."""
 
 
 def query_keys(requester: Requester, body: Body) -> Answer:
     """Return the keys of the users and devices that `body["device_keys"]` names.
 
     A server that can't be asked is named in `failures`; keys of other servers are returned all the same.
-    Users whose keys don't fit into the answer are left out, those with most keys first: clients ask for them
+    Users whose keys don't fit into the answer are left out, those with most keys first. Clients query them
     again. Raises MissingParam, BadJson, InvalidParam, LimitExceeded, TooLarge.
     """
     wanted = parse_query(body)
@@ -86,7 +86,7 @@ def _show(
     device_ids: Collection[DeviceId],
     budget: Budget,
 ) -> bool:
-    """Add a user's keys if they fit. Returns whether they do."""
+    """Add a user's keys if they fit, and return whether they do."""
     devices = as_text(
         {
             device_id: {**keys, "unsigned": _unsigned(content.names.get(device_id))}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MOST = 2_000
 """About how many users, or devices, one request may ask."""
 QUERIED_BYTES = LIST_BYTES - 400_000
-"""How many bytes users' keys may take in an answer, as they are counted while they are read."""
+"""The most bytes of users' keys in an answer, as they are counted while they are read."""
 CLAIMED_AT_ONCE = 100
 """How many devices' keys are claimed before the size of the answer is checked."""
 MOST_CLAIM_BYTES = 5_000
@@ -74,8 +74,8 @@ def _device(device_id: DeviceId, keys: KeyObject) -> UserDevice:
 def query_user_keys(origin: ServerName, body: Body) -> KeysAnswer:
     """Return the keys of the local users and devices that `body["device_keys"]` names; others are left out.
 
-    So are users whose keys don't fit into the answer, those with most keys first. It includes only
-    signatures that everybody may see. Raises MissingParam, BadJson, InvalidParam,
+    Users whose keys don't fit into the answer are left out too, those with most keys first. The answer
+    includes only signatures that everybody may see. Raises MissingParam, BadJson, InvalidParam,
     LimitExceeded, TooLarge.
     """
     wanted = _local(parse_query(body))

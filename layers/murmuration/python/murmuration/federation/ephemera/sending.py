@@ -32,8 +32,10 @@ MOST_RECEIPT_SERVERS = 100
 """The maximum number of a room's servers that get receipts: those with the most members."""
 REMEMBERED_MS = 30_000
 ALONE_MS = 3_000
-"""For how long it is remembered which servers are in a room, and that there is no other one. Who begins a
-conversation has often read the room before the other one joins it."""
+"""How long the process caches the servers in a room, and that there is no other server.
+
+A user who begins a conversation has often read the room before the other user joins it.
+"""
 MOST_ROOMS = 200
 MOST_EDUS = 100
 _servers: LruCache[str, tuple[int, tuple[ServerName, ...]]] = LruCache(512)

@@ -45,9 +45,9 @@ TOTAL_SECONDS = 300.0
 """The time limit for asking servers one after another. The last one may use its own time limit in
 addition."""
 AGAIN_SECONDS = 20
-"""How long a join that got no turn waits until it is tried again."""
+"""How long a join waits before it is tried again if it gets no turn."""
 MOST_AGAIN = 15
-"""How often a join may be tried again for lack of a turn."""
+"""How often a join may be put off for lack of a turn. Then it fails."""
 RENEWED_SECONDS = 15.0
 """How often a living worker renews its claim: some renewals fail, and the worker is busy at times."""
 
@@ -55,7 +55,7 @@ RENEWED_SECONDS = 15.0
 class JoinMessage(TypedDict):
     """A message of the queue `remote-joins`: a join to carry out, or the attempt number of a leave.
 
-    `again` is how often the join has made way for others.
+    `again` is how often the join was put off.
     """
 
     user_id: UserId
@@ -67,8 +67,8 @@ class JoinMessage(TypedDict):
 def run(user_id: UserId, room_id: RoomId, again: int = 0) -> None:
     """Do a job, unless it has ended or another worker has claimed it.
 
-    A join that takes long and gets no turn makes way for others, and is tried again; `again` is how often
-    that was. The outcome is stored for the requests that wait. An unexpected error is raised after that.
+    A join that takes long and gets no turn is put off and tried again; `again` is how often that was. The
+    outcome is stored for the requests that wait. An unexpected error is raised after that.
     """
     now = now_ms()
     job = join_jobs.claim(user_id, room_id, now, now + CLAIM_MS)
@@ -79,7 +79,7 @@ def run(user_id: UserId, room_id: RoomId, again: int = 0) -> None:
     turn, time_ms = turns.Turn(user_id), job.begun_ms
     try:
         if again:
-            time_ms = 0  # as long as nothing is taken
+            time_ms = 0  # while nothing is taken
             time_ms = turns.take_time(user_id)
         with _held(job):
             join(job, turn)
@@ -128,7 +128,7 @@ def _held(job: Job) -> Iterator[None]:
 def join(job: Job, turn: turns.Turn) -> None:
     """Join the room through the first server that allows it. Raises MatrixError.
 
-    The `turn` limits how long servers are waited for. What is in the answer is stored in any case.
+    The `turn` limits the time of waiting for servers. An answer that arrived is stored in any case.
     """
     most, deadline = limit_for(job.room_id), Deadline(TOTAL_SECONDS)
 

@@ -20,9 +20,9 @@ from murmuration.storage.users.memberships import Membership
 MOST_INVITES = 500
 """How many open invites a user may have. With the rooms' stripped state they take up to 8 MB."""
 MOST_WITHDRAWN = 500
-"""How many withdrawn invites are remembered for a user, for devices that were told of the invite."""
+"""How many withdrawn invites of a user are kept, for devices that were told of the invite."""
 WITHDRAWN_MS = 40 * 86_400_000
-"""How long they are remembered. A device that has asked for nothing for so long begins with a first sync."""
+"""How long they are kept. A device without requests for this time begins with a first sync."""
 PURGED_AT_ONCE = 20
 
 
@@ -65,8 +65,8 @@ def check_invitees(inviter: UserId, user_ids: Iterable[UserId], *, elsewhere: bo
 def check_takes_invites(*user_ids: UserId) -> None:
     """Raise InviteBlocked if one of these local users blocks all invites, or has too many open ones.
 
-    Each of the user's syncs reads every invite, also a withdrawn one, so with too many of them they couldn't
-    sync any more. So invites that were withdrawn long ago are deleted here, and the oldest of too many.
+    Each of the user's syncs reads every invite, also withdrawn ones. With too many of them the user couldn't
+    sync any more. So this deletes invites that were withdrawn long ago, and the oldest of too many.
     """
     reads = [account_data.content_read(user_id, "", INVITE_PERMISSION) for user_id in user_ids]
     counts = (functools.partial(memberships.read_invites, user_id) for user_id in user_ids)
@@ -82,7 +82,7 @@ def check_takes_invites(*user_ids: UserId) -> None:
 
 
 def _purgeable(withdrawn: Sequence[Membership]) -> Sequence[Membership]:
-    """Return the rows of withdrawn invites to delete now, the oldest first: few, so that it takes no time."""
+    """Return the rows of withdrawn invites to delete now, the oldest first: few, so that it is quick."""
     oldest = sorted(withdrawn, key=lambda row: row.changed_ms or 0)
     number = max(0, len(oldest) + 1 - MOST_WITHDRAWN)
     until = now_ms() - WITHDRAWN_MS
@@ -92,8 +92,9 @@ def _purgeable(withdrawn: Sequence[Membership]) -> Sequence[Membership]:
 
 
 def _purge(row: Membership) -> None:
-    """Delete the row of a withdrawn invite, unless the user was in the room before it: then they may see what
-    was said until they left.
+    """Delete the row of a withdrawn invite, unless the user was in the room before it.
+
+    Such a user may still see the events until they left.
     """
     from murmuration.rooms.reading.visibility import has_stayed
 

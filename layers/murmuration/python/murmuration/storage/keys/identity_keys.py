@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 TABLE = "keys"
 SIGNATURE = "cross#signature#"
 FIRST_PAGE = 40
-"""So many items of a user are read at first: the keys of some 18 devices that are signed."""
+"""How many items of a user are read at first: the keys of about 18 signed devices."""
 LARGE_AT_ONCE = 4
-"""The keys of so many users with many keys are read side by side, before it is known which of them fit."""
+"""How many users with many keys are read in parallel, before it is known which of them fit."""
 SMALL = 16_000
-"""The keys of so many bytes come before those of users who have more: 16 devices of an ordinary size."""
+"""Users with keys up to this many bytes come before others: 16 devices of an ordinary size."""
 SIGNATURE_BYTES, DEVICE_BYTES = 200, 100
-"""What a signature takes in an answer, and a device beside its keys and its name."""
+"""The bytes of a signature in an answer, and of a device besides its keys and its name."""
 
 Purpose = Literal["master", "self_signing", "user_signing"]
 PURPOSES: tuple[Purpose, ...] = ("master", "self_signing", "user_signing")
@@ -124,17 +124,17 @@ def show_fitting(
     show: Callable[[Identity], None],
     is_late: Callable[[], bool],
 ) -> None:
-    """Call `show` with the identities of local users whose keys have up to `most_bytes` together, maybe in
-    several threads.
+    """Call `show` with the identities of local users whose keys have up to `most_bytes` together, perhaps
+    from several threads.
 
-    Users with few keys come first, so that nobody is left out for those who have many. The first always
-    comes. Once it `is_late`, no others are read. Two queries a user, all in parallel, and two more for each
-    of those who have many keys.
+    Users with few keys come first, so that users with many keys don't displace them. The first user is always
+    shown. Once `is_late` returns true, no others are read. Two parallel queries for each user, and two more
+    for each user with many keys.
     """
     lock, budget = threading.Lock(), Budget(most_bytes)
 
     def read_first(user_id: UserId) -> tuple[int, UserId] | None:
-        """Show a user's identity if it is small; else return about how large it is, and the user."""
+        """Show a user's identity if it is small. Otherwise return its approximate size, and the user."""
         if is_late():
             return None
         account_items, page = concurrency.gather(
@@ -167,7 +167,7 @@ def _first_page(user_id: UserId) -> dynamodb.Page:
 
 
 def _read_whole(user_id: UserId) -> tuple[int, Identity]:
-    """Return about how many bytes a user's keys take in an answer, and the user's identity."""
+    """Return the approximate bytes of a user's keys in an answer, and the user's identity."""
     account_items, key_items = concurrency.gather(
         functools.partial(_query, accounts.USERS, user_id, "account", "device$"),
         functools.partial(_query, TABLE, user_id, "cross#", "device$"),
@@ -176,7 +176,7 @@ def _read_whole(user_id: UserId) -> tuple[int, Identity]:
 
 
 def _answer_bytes(account_items: Iterable[Item], key_items: Iterable[Item]) -> int:
-    """Return about how many bytes a user's keys take in an answer."""
+    """Return the approximate bytes of a user's keys in an answer."""
     size = sum(DEVICE_BYTES + len((item.get("display_name") or "").encode()) for item in account_items)
     for item in key_items:
         size += SIGNATURE_BYTES + len(item.get("key", "").encode())

@@ -77,7 +77,7 @@ class DeviceList:
 
     @property
     def content(self) -> RemoteDevices | None:
-        """The devices, unpacked by each use: those of many users together are large."""
+        """The devices. Each use unpacks them again, since those of many users together are large."""
         return RemoteDevices.decode(self.packed) if self.packed is not None else None
 
 

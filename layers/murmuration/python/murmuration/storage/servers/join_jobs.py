@@ -130,7 +130,7 @@ def renew(job: Job, until_ms: int) -> None:
 
 
 def put_back(job: Job, now_ms: int) -> None:
-    """End the claim of a job that is tried again later. Does nothing if it was begun anew meanwhile."""
+    """End the claim of a job that is tried again later. Does nothing if the job was begun again meanwhile."""
     dynamodb.try_execute(
         dynamodb.update(
             TABLE,

@@ -1,4 +1,4 @@
-"""Profiles of remote users, for a moment after they were fetched (table `transient`)."""
+"""Profiles of remote users, for a short time after they were fetched (table `transient`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TABLE = "transient"
 KEPT_MS = 30_000
-"""Long enough for a client that opens a room, and short enough for who has just changed their name."""
+"""Long enough for a client that opens a room, and short enough for users who have just changed their name."""
 
 
 def read(user_id: UserId) -> ProfileFields | None:

@@ -61,7 +61,9 @@ def read_room(user_id: UserId, room_id: RoomId) -> dict[str, JsonObject]:
 
 
 def read_all(user_id: UserId) -> list[tuple[str, str, JsonObject]]:
-    """Return all of a user's account data: the room's ID, empty for the account's own, type and content."""
+    """Return all of a user's account data as (room ID, type, content). The room ID is "" for the account's
+    own.
+    """
     items = streams.read_prefix(streams.user_stream(user_id), PREFIX)
     return [(room_of(item) or "", str(item["type"]), content_of(item)) for item in items if is_data(item)]
 

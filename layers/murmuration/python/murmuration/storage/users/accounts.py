@@ -85,7 +85,7 @@ def read_account_and_device(
 
 ACCOUNT = "account"
 CLOSING = "closing"
-"""In place of a user's ID: the partition of accounts that are being closed."""
+"""The partition of accounts that are being closed, in place of a user ID."""
 
 
 def create_account_write(user_id: UserId, attributes: Attributes) -> Write:
@@ -190,8 +190,8 @@ def scan_accounts() -> Iterator[AccountItem]:
 def begin_closing(user_id: UserId, *, at_ms: int, erase: bool) -> None:
     """Close an account for good. Its item stays, so that the user ID is never given out again.
 
-    Nobody logs in any more. Until `end_closing` the password still proves whose account it is, and
-    `read_closing` finds it. Raises ConditionFailed for an unknown account.
+    Nobody can log in any more. Until `end_closing` the password still proves whose account it is, and
+    `read_closing` finds the account. Raises ConditionFailed for an unknown account.
     """
     marker = dynamodb.put(USERS, {**_closing_key(user_id), "at_ms": at_ms})
     erased = ", erased = :true" if erase else ""
@@ -218,7 +218,7 @@ def begin_closing(user_id: UserId, *, at_ms: int, erase: bool) -> None:
 
 
 def end_closing(user_id: UserId) -> None:
-    """Note that everything of a closed account is gone: it has no password any more."""
+    """Record that all data of a closed account are deleted, and delete its password."""
     dynamodb.transact(
         [
             dynamodb.update(
@@ -233,7 +233,7 @@ def end_closing(user_id: UserId) -> None:
 
 
 def read_closing(before_ms: int) -> list[UserId]:
-    """Return the accounts of which something may be left whose closing was begun before a time."""
+    """Return the accounts whose closing began before a time and hasn't ended."""
     items = dynamodb.query(
         USERS, "user_id = :closing AND begins_with(sk, :prefix)", {":closing": CLOSING, ":prefix": "@"}
     )

@@ -119,7 +119,7 @@ def read_memberships(
 
 @dataclass(frozen=True, slots=True)
 class Invites:
-    """How many invites of a user are open, and their rows of invites that were withdrawn by others.
+    """The number of open invites of a user, and the rows of invites that were withdrawn by others.
 
     The rows have neither stripped state nor helping servers.
     """
@@ -227,7 +227,7 @@ def purge(row: Membership) -> None:
 
 
 def note_stay(row: Membership) -> None:
-    """Note that the user was in the room before they were invited again, unless the row has changed.
+    """Record that the user was in the room before they were invited again, unless the row has changed.
 
     Such a row isn't among the withdrawn invites of `read_invites`.
     """

@@ -1,8 +1,8 @@
-"""Accepts a transaction: its PDUs are queued by room. It asks no other server and waits for nothing.
+"""Accepts a transaction and queues its PDUs by room. It asks no other server, and waits for nothing.
 
-The answer has errors only for PDUs of rooms whose ACL denies the sender: it is given before the others are
-judged, and a rejected or broken PDU must not make the sender repeat the rest.
-Transaction IDs needn't be remembered, because each PDU is recognised by its event ID.
+The answer has errors only for PDUs of rooms whose ACL denies the sender. The other PDUs are checked later,
+and a rejected or malformed PDU must not make the sender repeat the rest. Transaction IDs aren't stored,
+because each PDU is recognised by its event ID.
 https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid
 """
 
@@ -87,7 +87,7 @@ def _queue(origin: ServerName, pdus: list[object]) -> dict[EventId, PduResult]:
 
 
 def _denying(origin: ServerName, rooms: Sequence[Room]) -> list[Room]:
-    """Return the rooms whose ACL denies a server. One round trip for what isn't remembered of their state.
+    """Return the rooms whose ACL denies a server. One round trip for states that the process hasn't cached.
 
     https://spec.matrix.org/v1.19/server-server-api/#server-access-control-lists-acls
     """
@@ -96,7 +96,7 @@ def _denying(origin: ServerName, rooms: Sequence[Room]) -> list[Room]:
 
 
 def _refused(pdu: object, room: Room) -> EventId | None:
-    """Return the ID of a refused event; None for what is no event."""
+    """Return the ID of a refused event; None if the PDU isn't an event."""
     try:
         return parse_pdu(pdu, room.version).event_id
     except MatrixError:
