@@ -72,9 +72,9 @@ test-long: $(SET_UP)
 test-all: TRY_AGAIN := yes
 test-all: test test-long  ## Run those and the long ones: deployments, browsers, soak, crashes
 
-coverage: $(SET_UP)  ## Run the tests but for the long ones, and count what of the package they reach
+coverage: $(SET_UP)  ## Run the tests, slow ones too, and count what of the package they reach
 	@$(BIN)/python -m pip install --quiet pytest-cov==7.1.0
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m 'not long' --cov=murmuration --cov-report=term:skip-covered \
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m 'slow or not long' --cov=murmuration --cov-report=term:skip-covered \
 		--cov-fail-under=$(COVERED) $(TESTS)
 
 fixtures: $(SET_UP)  ## Record the fixtures' worlds and events; ARGS='--rewrite' also what must come of them

@@ -43,11 +43,12 @@ _genuine: dict[str, Callable[[], str]] = {}
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that are listed as slow."""
+    """Mark the tests that are listed as slow: `make test` leaves them out, `make coverage` doesn't."""
     listed = slow.read()
     for item in items:
-        if slow.is_slow(item.nodeid, listed):
+        if item.get_closest_marker("long") is None and slow.is_slow(item.nodeid, listed):
             item.add_marker(pytest.mark.long)
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

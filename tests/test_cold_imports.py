@@ -12,12 +12,14 @@ ROOT = Path(__file__).resolve().parent.parent
 HOT = (
     "functions.client_server.room_send.send_message",
     "functions.client_server.sync.sync",
+    "functions.client_server.typing.set_typing",
+    "functions.client_server.receipts.post_receipt",
     "functions.workers.streams.room_log",
     "functions.workers.streams.streams",
 )
 HEAVY = {
     "pydantic", "boto3", "pynamodb", "aws_lambda_powertools", "PIL", "nacl", "murmuration.endpoint.discovery",
-    "asyncio", "http.client", "xml", "importlib.metadata",
+    "asyncio", "http.client", "xml", "importlib.metadata", "logging", "concurrent.futures",
 }  # fmt: skip
 BY_FIRST_CALL = {"http", "http.client", "email", "uuid", "platform", "ssl", "botocore"}
 """What a call of DynamoDB in the clear does without; one over TLS needs `ssl`."""

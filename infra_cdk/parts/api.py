@@ -31,9 +31,9 @@ from infra_cdk.parts.policies import allow, arn, assumed_by, inline
 from infra_cdk.settings import Settings
 from infra_shared import edge_waits, parking, uploads
 from infra_shared.apis import Part, part_of
+from infra_shared.gateway_answers import GATEWAY_ANSWERS
 from murmuration.endpoint import Function, http_routes
 from murmuration.endpoint.discovery import stores_body
-from murmuration.endpoint.gateway import GATEWAY_ANSWERS
 from murmuration.endpoint.http import CORS_HEADERS
 
 STAGE = "live"

@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from infra_shared.gateway_answers import GATEWAY_ANSWERS
 from local_cloud.config import Api, Limits
 from local_cloud.gateway import http_api
 from local_cloud.gateway.answers import PREFIXES, Answers
@@ -28,7 +29,6 @@ from local_cloud.gateway.routes import Match, Routes
 from local_cloud.gateway.uploads import Uploads, authorizer_event, forwarded
 from local_cloud.lambdas import Function, FunctionError, Lambdas
 from murmuration.endpoint.discovery import stores_body
-from murmuration.endpoint.gateway import GATEWAY_ANSWERS
 from murmuration.endpoint.http import CORS_HEADERS
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ NOTIFY = Op(invocations=1, reads=19, writes=1, queue=3)
 """A push gateway is notified of an event: rules are evaluated, a worker is rung
 (`tests/budgets/today.py`)."""
 TAKEN = Op(requests=1, invocations=2, reads=16, writes=9, queue=4)
-"""A single event arrives from another server (`tests/federation/inbound/test_budgets.py`)."""
+"""A single event arrives from another server (`tests/federation/inbound/costs/test_budgets.py`)."""
 GROUPS = 8
 """The number of groups into which other servers are divided (`federation.outbound.pokes.GROUPS`)."""
 
@@ -27,7 +27,7 @@ GROUPS = 8
 def sending(servers: float) -> Op:
     """Return what a message uses in addition if `servers` other servers are in its room, and all answer.
 
-    Counted in `tests/federation/test_sending_to_many.py`.
+    Counted in `tests/federation/sending/test_sending_to_many.py`.
     """
     groups = min(GROUPS, servers)
     return Op(invocations=groups, reads=1.5 * servers + 2 * groups, queue=1 + 3 * groups if servers else 0)
@@ -61,23 +61,23 @@ def counts(rooms: float, people: float, devices: float = 2) -> Counts:
     told = people if people <= SMALL else 1
     """For how many users the listeners are read, for changes that ring only in small rooms."""
     return Counts(
-        send=Op(1, 2, 3.3 + people, 12),
+        send=Op(1, 2, 3.3 + people, 10.1),
         typing=Op(1, 2, 5 + told, 7.8),
         receipt=Op(1, 2, 8 + told, 7.6),
-        wake=Op(1, 1, 5.5, 1.2 + noted, 1),
-        wake_all=Op(1, 1, 10 + 0.6 * rooms, 1.2 + noted, 1),
-        late_wake=Op(1, 1, 5.2, 3, 1),
+        wake=Op(1, 1, 5, 1.1 + noted, 1),
+        wake_all=Op(1, 1, 10.5 + 0.55 * rooms, 1.1 + noted, 1),
+        late_wake=Op(1, 1, 5, 2, 1),
         wakes_per_message=2,
-        renewal=Op(1, 1, 8 + 1.1 * rooms, 1),
+        renewal=Op(1, 1, 8.5 + 1.05 * rooms, 1),
         coming=Op(0, 1, 2 + 1.8 * rooms, 1),
         told=Op(0, 0.25, 0, 10),
-        start=Op(9, 9, 30 + 2.6 * rooms, 7),
-        login=Op(3, 5, 67 + 8 * rooms, 119),
+        start=Op(9, 9, 28 + 2.1 * rooms, 6.5),
+        login=Op(3, 5, 80 + 4.6 * rooms, 119),
         to_device=Op(1 / 3, 2 / 3, 4, 10.7),
         backup=Op(1, 1, 4, 4),
         upload=Op(1, 1, 1, 4),
         download=Op(1, 1, 2, 0),
-        held_wait=Op(1, 1, 20 + 1.4 * rooms, 1, 1),
-        held_wake=Op(1, 1, 20 + 2.5 * rooms, 3.2, 3),
-        push=Op(0, 1, 17 + 2 * rooms, 3, 3),
+        held_wait=Op(1, 1, 9 + 1.05 * rooms, 1, 1),
+        held_wake=Op(1, 1, 12 + 1.05 * rooms, 3.3, 3),
+        push=Op(0, 1.25, 17 + 2.1 * rooms, 3.1, 3),
     )

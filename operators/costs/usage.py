@@ -122,7 +122,7 @@ class Assumptions:
     """The share of requests from browsers. They send a preflight before each request, because no URL
     repeats."""
     sync_kb: float = 3
-    message_kb_stored: float = 2
+    message_kb_stored: float = 1.4
     gateway_s: float = 0.2
     """How long a push gateway takes to answer."""
     other_servers_s: float = 2

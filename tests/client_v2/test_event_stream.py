@@ -36,7 +36,7 @@ from tests.rooms.people import (
     send,
     set_state,
 )
-from tests.rooms.test_receiving import BOB, open_room
+from tests.rooms.receiving.test_receiving import BOB, open_room
 from tests.sync.conftest import sqs
 
 Make = Callable[..., Client]

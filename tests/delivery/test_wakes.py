@@ -253,3 +253,16 @@ def test_a_connection_is_told_that_typing_has_ended(room: Three, sqs: Sqs) -> No
         ok(alice.put(path(room_id, "typing", alice.user_id), {"typing": typing}))
         tell_of_stream(streams.room_stream(RoomId(room_id)))
         assert sqs.queue(settings().queue(wakes.PUSHES)).counts() == expected
+
+
+def test_who_types_on_rings_nobody_unless_it_ends_sooner(room: Three, sqs: Sqs) -> None:
+    alice, bob, room_id, _ = room
+    sqs.create_queue({"QueueName": settings().queue(wakes.PUSHES)})
+    listeners.add_socket(Socket(UserId(bob.user_id), DeviceId(bob.device_id), "abc"), 4_000_000_000)
+    where = path(room_id, "typing", alice.user_id)
+    for timeout, expected in ((30_000, 1), (60_000, 1), (90_000, 1), (5_000, 2)):
+        ok(alice.put(where, {"typing": True, "timeout": timeout}))
+        tell_of_stream(streams.room_stream(RoomId(room_id)))
+        assert sqs.queue(settings().queue(wakes.PUSHES)).counts() == (expected, 0, 0)
+    (event,) = Syncing(bob).sync()["rooms"]["join"][room_id]["ephemeral"]["events"]
+    assert event == {"type": "m.typing", "content": {"user_ids": [alice.user_id]}}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from murmuration.federation.membership import outside
+from murmuration.protocol.identifiers import EventId, RoomId, UserId
+from murmuration.storage.users.memberships import Membership
 from murmuration.sync.joined import TIMELINE_BYTES
 from tests.in_process import Client, segment
 from tests.rooms.people import V3, bodies, create_room, invite, join, messages, ok, path, relate, send
@@ -164,3 +168,32 @@ def test_account_data_over_an_answer_comes_in_several_and_hides_from_the_first(m
         told += [event["type"] for event in answer.get("account_data", {}).get("events", [])]
     assert wanted | {"m.ignored_user_list"} <= set(told)
     assert len([each for each in told if each in wanted]) == len(wanted)
+
+
+def unless_there(row: Membership, before: Membership | None) -> Membership | None:
+    return None if before is not None else row
+
+
+def test_ended_invites_of_other_servers_come_in_several_answers(
+    make_client: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = make_client("bob")
+    user_id = UserId(bob.user_id)
+    syncing = Syncing(bob)
+    syncing.sync()
+    monkeypatch.setattr("murmuration.sync.answer.Answer.bytes_for_rooms", lambda _answer: 3_000)
+    rooms = [RoomId(f"!{number}:elsewhere.example") for number in range(5)]
+    for room_id in rooms:
+        event: dict[str, Any] = {
+            "type": "m.room.member", "state_key": user_id, "sender": user_id, "event_id": f"${room_id}",
+            "content": {"membership": "leave", "reason": "r" * 1_000}, "origin_server_ts": 1, "unsigned": {},
+        }  # fmt: skip
+        ended = Membership(
+            user_id, room_id, "leave", EventId(event["event_id"]), user_id, None, None, "invite", [event]
+        )
+        outside.record(user_id, room_id, functools.partial(unless_there, ended))
+    told: list[str] = []
+    while not has_nothing(answer := syncing.sync()):
+        assert 0 < len(answer["rooms"]["leave"]) < len(rooms)
+        told += answer["rooms"]["leave"]
+    assert sorted(told) == sorted(rooms)

@@ -17,7 +17,7 @@ from local_cloud.gateway.parking import render
 from local_cloud.gateway.uploads import SIZE_HEADER, forwarded
 from local_cloud.testing import LocalCloud, local_cloud
 from murmuration.endpoint.uploads import REFUSED, placing
-from tests.local_cloud.test_parking import _RUN, VIEWER
+from tests.local_cloud.gateway.test_parking import _RUN, VIEWER
 
 LARGE = uploads.LARGE_BYTES + 1
 REQUESTS = [

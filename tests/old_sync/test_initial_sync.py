@@ -9,8 +9,10 @@ import pytest
 
 from murmuration.aws import calls
 from murmuration.aws.calls import Call, Proceed
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.rooms import current_state, room
 from murmuration.storage.rooms import snapshots
+from murmuration.storage.users import memberships
 from murmuration.sync import answer, answer_rooms
 from tests.in_process import Client, segment
 from tests.rooms.people import V3, create_room, join, leave, ok, path, send, set_state
@@ -164,3 +166,14 @@ def test_a_limit_of_0_gives_no_events(alice: Client) -> None:
     assert messages["chunk"] == []
     onward = ok(alice.get(path(room_id, "messages"), **{"from": messages["start"], "dir": "b", "limit": "1"}))
     assert len(onward["chunk"]) == 1
+
+
+def test_an_invite_is_an_event_with_its_id(alice: Client, make_client: MakeClient) -> None:
+    bob = make_client("bob")
+    room_id = create_room(alice, invite=[bob.user_id])
+    (invited,) = [room for room in ok(bob.get(f"{V3}/initialSync"))["rooms"] if room["room_id"] == room_id]
+    event = invited["invite"]
+    assert (invited["inviter"], event["content"]["membership"]) == (alice.user_id, "invite")
+    row = memberships.read_membership(UserId(bob.user_id), RoomId(room_id))
+    assert row is not None
+    assert event["event_id"] == row.event_id

@@ -11,7 +11,7 @@ from murmuration.protocol.identifiers import UserId
 from tests.in_process import Client
 from tests.rooms.other_servers import Mirror, current_state
 from tests.rooms.random_forks import BOB
-from tests.rooms.test_receiving import open_room
+from tests.rooms.receiving.test_receiving import open_room
 from tests.sliding_sync.client import MERGED, PATH, Sliding
 
 Make = Callable[..., Client]

@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from murmuration.protocol.identifiers import RoomId
 from murmuration.storage.rooms import room_items
-from tests.in_process import Client
-from tests.rooms.people import create_room, event_ids, join, leave, messages, ok, path, send, set_state
+from tests.in_process import Client, segment
+from tests.rooms.people import V3, create_room, event_ids, join, leave, messages, ok, path, send, set_state
 from tests.sliding_sync.client import ROOM_LIST, Sliding, state_of
 from tests.sync.client import Syncing
 
@@ -116,6 +116,14 @@ class SlidingMachine(RuleBasedStateMachine):
         content = {"topic": str(len(log.events)), "pinned": [str(len(log.events))]}
         log.events.append(set_state(self.clients["alice"], log.room_id, event_type, content))
 
+    @rule(number=st.integers(0, 9))
+    def rename(self, number: int) -> None:
+        alice = self.clients["alice"]
+        name = f"{V3}/profile/{segment(alice.user_id)}/displayname"
+        ok(alice.put(name, {"displayname": f"Alice {number}"}))
+        for log in self.logs:
+            self._newest(log)
+
     @rule(number=st.sampled_from(ROOMS))
     def come_or_go(self, number: int) -> None:
         log, client = self.logs[number], self.clients["bob"]
@@ -198,9 +206,9 @@ class SlidingMachine(RuleBasedStateMachine):
             current = ok(client.get(path(log.room_id, "state")))
             now = {(event["type"], event["state_key"]): event["event_id"] for event in current}
             have = screen.states[log.room_id]
-            wanted = (
-                now if required == WIDE else {pair: now[pair] for pair in now if pair[0] == "m.room.topic"}
-            )
+            speaker = told[log.room_id]["timeline"]["events"][-1]["sender"]
+            narrow = {pair for pair in now if pair[0] == "m.room.topic"} | {("m.room.member", speaker)}
+            wanted = now if required == WIDE else {pair: now[pair] for pair in narrow}
             assert {pair: have.get(pair) for pair in wanted} == wanted
 
 

@@ -23,7 +23,7 @@ from murmuration.sliding_sync import marks
 from murmuration.sliding_sync.marks import HALF, WITHOUT, Asking, called, digest_of, quiet
 from murmuration.storage.live.token_forms import REFUSED_POS
 from murmuration.storage.live.wake_queues import encode_text
-from tests.local_cloud.test_parking import NOW, RING, VIEWER, User
+from tests.local_cloud.gateway.test_parking import NOW, RING, VIEWER, User
 from tests.sliding_sync import shapes
 from tests.sliding_sync.client import MERGED, PATH, ROOM_LIST, all_rooms, opened
 

@@ -7,7 +7,7 @@ https://spec.matrix.org/v1.19/client-server-api/#api-standards
 from __future__ import annotations
 
 from murmuration.endpoint import Answer, Auth, Request, endpoint
-from murmuration.endpoint.other_methods import answer_other
+from murmuration.endpoint.http import answer_other
 
 
 @endpoint("ANY", "/{proxy+}", auth=Auth.NONE)

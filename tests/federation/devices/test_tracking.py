@@ -217,6 +217,25 @@ def test_a_restored_server_uses_ids_again(
     assert devices(alice, elsewhere.bob) == {"PHONE", "TABLET", "LAPTOP"}
 
 
+def test_some_servers_only_say_that_something_changed(
+    alice: Client, elsewhere: Elsewhere, told: Told, worker: Worker
+) -> None:
+    """As servers of Conduit's family do: always the same update, of a device that doesn't exist."""
+    elsewhere.stream_id = 1
+    hint = {"user_id": elsewhere.bob, "device_id": "placeholder", "stream_id": 1, "prev_id": []}
+    known: set[str] = set()
+    for device_id in "ABC":
+        elsewhere.log_in(device_id)
+        elsewhere.stream_id = 1
+        if not known:
+            devices(alice, elsewhere.bob)
+        known.add(device_id)
+        elsewhere.tell(hint)
+        assert worker.run() == 1
+        assert told.changed() == (set() if device_id == "A" else {elsewhere.bob})
+        assert devices(alice, elsewhere.bob) == known
+
+
 def test_what_doesnt_follow_has_all_asked_for(
     alice: Client, elsewhere: Elsewhere, told: Told, worker: Worker
 ) -> None:

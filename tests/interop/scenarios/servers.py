@@ -20,9 +20,9 @@ from murmuration.protocol.identifiers import ServerName
 from murmuration.storage.servers import backlogs, destinations
 from operators import operating
 from tests.federation.clouds import federating
+from tests.interop.wire import Wire
 
 from .people import Person
-from .wire import Wire
 
 SYNAPSE_START_S = 120
 

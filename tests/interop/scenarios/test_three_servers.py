@@ -19,11 +19,11 @@ from local_cloud.database.dynoxide import DynoxideError, find_binary
 from local_cloud.federate.certificates import Authority
 from murmuration.aws import dynamodb
 from operators import operating
+from tests.interop.wire import Moment, Wire
 
 from .people import Person, eventually, where
 from .servers import Homeserver, Ours, Theirs
 from .test_talking import agree
-from .wire import Moment, Wire
 
 pytestmark = [pytest.mark.long, pytest.mark.xdist_group("synapse")]
 

@@ -9,7 +9,7 @@ LimitExceeded.
 Requests that wait for updates have slots instead (`storage.live.listeners`). Workers are limited by their
 concurrency. Workers that process other servers' events take from a smaller bucket of the server that sent
 them, so that one server doesn't occupy them all. If it is empty, what the worker waits for ends with
-TimedOut, and is tried again later. Joins have turns (`identity.turns`).
+TimedOut, and is tried again later. Joins need turns (`identity.turns`).
 """
 
 from __future__ import annotations
@@ -61,9 +61,7 @@ class Work:
         self.go_on()
 
     def go_on(self) -> None:
-        """Take from the owner's bucket once the work takes longer than `QUICK_S`. Raises what `take_more`
-        raises.
-        """
+        """Take from the owner's bucket once the work takes long. Raises what `take_more` raises."""
         quick_s = QUICK_S if self.quick_s is None else self.quick_s
         if self._may_be_long or self.passed_s < quick_s:
             return

@@ -1,18 +1,19 @@
 """The reads and writes of a purge of history.
 
-In the table `rooms` each room has an item `retention`: the ordinal up to which everything is purged. If a
-purge had no time for all rooms, the item `place` of the partition `retention` names the room to continue
-with.
+In the table `rooms` each room has an item `retention`: the ordinal up to which everything is purged, and the
+oldest ordinal that there was then. If a purge had no time for all rooms, the item `place` of the partition
+`retention` names the room to continue with.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from murmuration.aws import dynamodb
 from murmuration.aws.attributes import to_attributes
-from murmuration.aws.dynamodb import Write
+from murmuration.aws.dynamodb import Item, Write
 from murmuration.aws.reads import Read, fetch
 from murmuration.protocol.events import Event
 from murmuration.storage.rooms.room_heads import HEAD, ROOMS, RoomHead, head_among, head_key
@@ -58,14 +59,30 @@ def write_place(after: RoomId | None) -> None:
         dynamodb.execute(dynamodb.put(ROOMS, {**_PLACE, "after": after}))
 
 
-def purged_read(room_id: RoomId) -> Read[int | None]:
-    """Return the read of the ordinal up to which a room is purged; its value is None if it never was."""
-    return Read(ROOMS, _purged_key(room_id), lambda item: item["ordinal"] if item else None)
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """How far a room is purged: up to an ordinal, from the oldest event that the log had then.
+
+    `oldest` is None in an item of before it was stored.
+    """
+
+    ordinal: int
+    oldest: int | None = None
 
 
-def write_purged(room_id: RoomId, ordinal: int) -> None:
-    """Store the ordinal up to which a room is purged."""
-    dynamodb.execute(dynamodb.put(ROOMS, {**_purged_key(room_id), "ordinal": ordinal}))
+def purged_read(room_id: RoomId) -> Read[Purged | None]:
+    """Return the read of how far a room is purged; its value is None if it never was."""
+
+    def parse(item: Item | None) -> Purged | None:
+        return Purged(item["ordinal"], item.get("oldest")) if item else None
+
+    return Read(ROOMS, _purged_key(room_id), parse)
+
+
+def write_purged(room_id: RoomId, purged: Purged) -> None:
+    """Store how far a room is purged."""
+    place = {"ordinal": purged.ordinal, "oldest": purged.oldest}
+    dynamodb.execute(dynamodb.put(ROOMS, {**_purged_key(room_id), **place}))
 
 
 def _purged_key(room_id: RoomId) -> dict[str, str]:

@@ -30,12 +30,15 @@ from murmuration.rooms.reading.viewing import open_view
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.positions import Positions, RoomPosition, room_hash
 from murmuration.storage.rooms import directory
+from murmuration.storage.users.memberships import Membership
+from murmuration.sync.context import Context
 from murmuration.sync.engine import SyncRequest, sync
 from murmuration.sync.presence import INVITE
-from murmuration.sync.readers.sections import SYNC
+from murmuration.sync.readers.sections import SyncSections
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
+    from murmuration.sync.readers.json_types import RoomSection
 
 AT_ONCE = 100
 """The maximum number of events of one room in an answer."""
@@ -72,7 +75,7 @@ def get_events(token: AccessToken, query: Mapping[str, str], form: Form) -> Answ
         timeout_ms=timeout_ms,
         set_presence=None,
         to_device=False,
-        reader=FoundingSections() if form.founding else SYNC,
+        reader=FoundingSections() if form.founding else _WithInvites(),
     )
     if start is None:
         start = str(sync(replace(wanted, timeout_ms=0))["next_batch"])
@@ -187,6 +190,20 @@ def _joinings(events: Sequence[EventFields], user_id: UserId) -> list[int]:
     ]
 
 
+class _WithInvites(SyncSections):
+    """Makes the sections of /sync, in which an invite has its event ID: here it is shown as an event."""
+
+    def outside(self, ctx: Context, row: Membership, /) -> RoomSection | None:
+        if row.membership != "invite":
+            return super().outside(ctx, row)
+        own = {"type": MEMBER, "state_key": row.user_id}
+        events = [
+            {**event, "event_id": row.event_id} if own.items() <= event.items() else event
+            for event in row.stripped_state
+        ]
+        return {"invite_state": {"events": events}}
+
+
 def _invitation(
     section: Mapping[str, Any], room_id: RoomId, user_id: UserId, form: Form
 ) -> Iterator[dict[str, Any]]:
@@ -227,7 +244,7 @@ def initial_sync(token: AccessToken, query: Mapping[str, str], form: Form) -> An
             state_after=True,
             set_presence=None,
             to_device=False,
-            reader=FoundingSections() if form.founding else SYNC,
+            reader=FoundingSections() if form.founding else _WithInvites(),
             whole=True,
         )
     )

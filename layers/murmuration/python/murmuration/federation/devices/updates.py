@@ -100,7 +100,8 @@ def _with_update(known: Known, update: Untrusted) -> Known | None:
     """Return the list after one update of a device; None if the update doesn't follow the known ones.
 
     An update with a known ID is a repetition only if its content is known too. A server that was restored
-    from a backup uses IDs again, for updates with other content.
+    from a backup uses IDs again, for updates with other content. Some servers say only that something
+    changed, by an update without keys or IDs before it, and with the same ID each time.
     """
     content, stream_ids = known
     stream_id, device_id, before = update.get("stream_id"), update.get("device_id"), update.get("prev_id")
@@ -108,7 +109,7 @@ def _with_update(known: Known, update: Untrusted) -> Known | None:
         return None
     after = _with_device(content, device_id, update)
     if stream_id in stream_ids:
-        return known if after == content else None
+        return known if after == content and (before or device_id in after.devices) else None
     if not isinstance(before, list) or not before or any(each not in stream_ids for each in before):
         return None
     return after, [*stream_ids, int(str(stream_id))]

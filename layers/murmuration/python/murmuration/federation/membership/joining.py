@@ -146,7 +146,7 @@ def join_elsewhere(
 ) -> RoomId:
     """Join a room through other servers, and return its ID. Raises what `join_room` raises.
 
-    The number and the time of a user's concurrent joins are limited, because each occupies a worker. With
+    A user's concurrent joins are limited in number and in time, because each occupies a worker. With
     `afresh`, the state in the other server's answer replaces the state known here.
     """
     for server in servers:

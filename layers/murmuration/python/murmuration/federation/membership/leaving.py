@@ -84,7 +84,8 @@ def leave_all_rooms(user_id: UserId) -> None:
 def leave_again(user_id: UserId, room_id: RoomId, tries: int) -> None:
     """Send a leave to the room's servers again, because none of them accepted it when the user left.
 
-    It takes from the time for the user's joins, since the same workers do it. If none is left, it waits.
+    It takes from the time for the user's joins, because the same workers do it. If there is none, it is
+    tried again later.
     """
     row = memberships.read_row(user_id, room_id)
     if row is None or not row.is_outside or row.membership != "leave":

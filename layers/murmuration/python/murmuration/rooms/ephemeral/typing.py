@@ -1,7 +1,8 @@
 """Typing notifications: the users who are typing in a room, and until when.
 
 One item of the room's stream has all of them, with the device on which each user types. Nothing is written
-when a time is over: readers ignore expired entries. Leaving the room and logging out end them earlier.
+when a time is over: readers ignore expired entries. Leaving the room and logging out end them earlier. Typing
+on rings nobody.
 https://spec.matrix.org/v1.19/client-server-api/#typing-notifications
 """
 
@@ -65,8 +66,12 @@ def _set(
         users = {other: until for other, until in before.items() if other != user_id}
         if typing and len(users) < MOST:
             users[user_id] = now + min(timeout_ms, MAX_TIMEOUT_MS)
-        after = Typing(users, {**stored.devices, user_id: device_id})
-        return [after.as_item(user_id)] if users != before else []
+        if users == before:
+            return []
+        item = Typing(users, {**stored.devices, user_id: device_id}).as_item(user_id)
+        # Who waits knows that they type, and looks again when their time is over.
+        types_on = users.keys() == before.keys() and users[user_id] >= before[user_id]
+        return [{**item, "quiet": True} if types_on else item]
 
     streams.append(stream, items)
 

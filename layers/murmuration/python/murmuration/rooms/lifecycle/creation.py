@@ -17,6 +17,7 @@ from murmuration.protocol.bodies import Fields, object_of, required
 from murmuration.protocol.encoding.shapes import Content, EventFields
 from murmuration.protocol.errors import (
     BadAlias,
+    BadJson,
     Forbidden,
     InvalidParam,
     InvalidRoomState,
@@ -72,6 +73,9 @@ MAX_INITIAL_STATE = 500
 EVENTS_PER_TRANSACTION = 16
 """How many events are written in one transaction of up to a hundred writes. Each takes up to five: log,
 pointer, state, membership, snapshot."""
+
+_CREATE_TYPES: Mapping[str, type] = {"type": str, "m.federate": bool}
+"""Types of properties of the create event, on which clients and servers would fail or differ."""
 
 PRESETS: Mapping[str, tuple[tuple[str, Mapping[str, str]], ...]] = {
     name: (
@@ -318,8 +322,15 @@ def _check_canonical_alias(content: Content, alias: str | None) -> None:
 
 
 def _create_content(creator: str, request: RoomRequest, version: RoomVersion) -> Content:
-    content = {**request.creation_content, "room_version": version.id}
-    content.pop("creator", None)
+    given = {
+        name: value
+        for name, value in request.creation_content.items()
+        if name != "creator" and not (name in _CREATE_TYPES and value is None)
+    }
+    for name, kind in _CREATE_TYPES.items():
+        if name in given and not isinstance(given[name], kind):
+            raise BadJson(f"{name} of creation_content must be a {'string' if kind is str else 'boolean'}")
+    content = {**given, "room_version": version.id}
     if not version.implicit_room_creator:
         content["creator"] = creator
     if version.additional_creators and request.effective_preset == "trusted_private_chat":

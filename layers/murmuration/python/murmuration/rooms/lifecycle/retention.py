@@ -7,9 +7,9 @@ ever purged.
 1. All rooms are visited once a day, in steps for which a function has time. A stopped purge continues with
 the room at which it stopped.
 
-2. In each room the log is read from the end of the last purge up to the first message that isn't old enough.
-The time of an event is the one that its sender claims. An event with a future time is purged with the next
-message after it.
+2. In each room the log is read from the end of the last purge up to the first message that isn't old enough;
+or from its beginning, if older events came from other servers since then. The time of an event is the one
+that its sender claims. An event with a future time is purged with the next message after it.
 
 3. State stays, and so do the events that new events follow: the newest message and the forward extremities.
 
@@ -31,6 +31,7 @@ from murmuration.rooms.lifecycle.lifetimes import RETENTION, Limits, lifetime_of
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
 from murmuration.storage import retention
+from murmuration.storage.retention import Purged
 from murmuration.storage.rooms import event_store, relations, room_items
 from murmuration.storage.rooms.room_items import LogEntry
 
@@ -74,15 +75,17 @@ def purge_room(room: Room, deadline: int) -> int:
     if lifetime is None:
         return 0
     purge = _Purge(room, now_ms() - lifetime)
-    begun = fetch(retention.purged_read(room.room_id))
-    place = room.head.oldest - 1 if begun is None else begun
+    begun, oldest = fetch(retention.purged_read(room.room_id)), room.head.oldest
+    # Events of the past that were fetched since then are below what was purged.
+    place = oldest - 1 if begun is None or begun.oldest is None or oldest < begun.oldest else begun.ordinal
     while not purge.is_done and now_ms() < deadline:
         page = room_items.read_log_page(room.room_id, room.version, after=place, limit=PAGE)
         if not page:
             break
         purge.take(page)
         place = page[-1].ordinal
-        if (reached := purge.reached) is not None and reached != begun:
+        reached = Purged(purge.reached, oldest) if purge.reached is not None else None
+        if reached is not None and reached != begun:
             retention.write_purged(room.room_id, reached)
             begun = reached
     return purge.count
