@@ -1,4 +1,4 @@
-"""Workers: whole batches, one by one where they fail, and what can't be handled out of the way."""
+"""Workers handle whole batches, single messages if a batch fails, and dead letters."""
 
 from __future__ import annotations
 

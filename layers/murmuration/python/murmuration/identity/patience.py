@@ -123,7 +123,7 @@ def working(find_owner: Callable[[], str], *, for_server: bool = False) -> Itera
 
 @contextmanager
 def bounded(work: Work) -> Iterator[None]:
-    """Bound what is done in this context as the `work` says."""
+    """Limit the time of everything that runs in this context, by the rules of `work`."""
     token = _work.set(work)
     try:
         yield

@@ -110,7 +110,7 @@ def direct_to_device(encoded: str) -> Edu:
 
 
 def confirm(server_name: ServerName, parts: Sequence[Part]) -> None:
-    """Remove to-device messages that the server has confirmed with these parts."""
+    """Remove the to-device messages in `parts`, which the server has confirmed."""
     for part in parts:
         if part.room_id == TO_DEVICE:
             outgoing_messages.remove(server_name, part.ordinals)
