@@ -131,7 +131,7 @@ MEMBERSHIP.add(
     worlds="bob_banned_from_a_room",
 )
 MEMBERSHIP.add(
-    "unban/not_banned", "Bob isn't banned.", f"POST {LOUNGE}/unban", BOB, by="alice", expect="403 M_FORBIDDEN"
+    "unban/not_banned", "Bob isn't banned.", f"POST {LOUNGE}/unban", BOB, by="alice", expect="403 M_BAD_STATE"
 )
 MEMBERSHIP.add("leave_room/good", "Bob leaves.", f"POST {LOUNGE}/leave?action_id=a1", {}, by="bob")
 MEMBERSHIP.add(

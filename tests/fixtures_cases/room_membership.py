@@ -217,7 +217,7 @@ CASES.add(
     BOB,
     by="alice",
     worlds=PEOPLE,
-    expect="403 M_FORBIDDEN",
+    expect="403 M_BAD_STATE",
 )
 
 CASES.add("leave_room/good", "Bob leaves.", f"POST {LOUNGE}/leave", {}, by="bob", worlds=PEOPLE)

@@ -31,14 +31,14 @@ CASES.add(
 CASES.add(
     "fallback/answer_unrecognized/unknown_method",
     "A method that the path lacks.",
-    "PATCH /_matrix/client/v3/login",
+    "PATCH /_matrix/client/v3/logout",
     {},
     expect="405 M_UNRECOGNIZED",
 )
 CASES.add(
     "fallback/answer_unrecognized/good_preflight",
     "A browser asks before it sends.",
-    "OPTIONS /_matrix/client/v3/login",
+    "OPTIONS /_matrix/client/v3/logout",
     headers={"Origin": "https://app.example.com", "Access-Control-Request-Method": "POST"},
 )
 
