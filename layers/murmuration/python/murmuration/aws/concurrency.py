@@ -31,7 +31,9 @@ class _Job(Generic[T]):
         self._result: T | None = None
 
     def claim(self) -> bool:
-        """Return whether nobody has claimed the call before: then run it, or see that nobody does."""
+        """Return whether this is the first claim of the call. The first claimer runs the call, or
+        drops it.
+        """
         return self._claimed.acquire(blocking=False)
 
     def run(self) -> None:
