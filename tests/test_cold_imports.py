@@ -19,7 +19,7 @@ HOT = (
 )
 HEAVY = {
     "pydantic", "boto3", "pynamodb", "aws_lambda_powertools", "PIL", "nacl", "murmuration.endpoint.discovery",
-    "asyncio", "http.client", "xml", "importlib.metadata", "logging", "concurrent.futures",
+    "asyncio", "http.client", "xml", "importlib.metadata",
 }  # fmt: skip
 BY_FIRST_CALL = {"http", "http.client", "email", "uuid", "platform", "ssl", "botocore"}
 """What a call of DynamoDB in the clear does without; one over TLS needs `ssl`."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -214,8 +215,6 @@ def ring(name: str, count: int = 1) -> None:
     try:
         call("lambda", "Invoke", asked)
     except ServiceError as error:
-        import logging  # here, as most functions never have to
-
         logging.getLogger("murmuration.queues").warning("%s wasn't rung: %s", name, error.code)
 
 
