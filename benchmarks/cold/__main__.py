@@ -34,7 +34,7 @@ HOT = (
     "workers-room_log",
     "workers-streams",
 )
-"""What people on a small server wait for while nothing is warm."""
+"""The functions for which users of a small server wait while no process is warm."""
 ENVIRONMENT = {
     "AWS_LAMBDA_FUNCTION_NAME": "cold",
     "AWS_REGION": "us-east-1",

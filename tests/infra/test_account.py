@@ -108,7 +108,7 @@ def test_a_new_account_is_told_what_to_ask_for() -> None:
     (CONFIRMED, Standing.OK, "sent to you@example.org"),
     (["PendingConfirmation"], Standing.WARNING, "you@example.org hasn't confirmed"),
     ([], Standing.WARNING, f"aws sns subscribe --topic-arn {TOPIC}"),
-    (None, Standing.WARNING, "no alarm_email is set"),
+    (None, Standing.WARNING, "set alarm_email"),
 ])  # fmt: skip
 def test_alarms_that_nobody_hears_of(subscribed: list[str] | None, standing: Standing, said: str) -> None:
     told = found(Account(subscribed=subscribed))["alarms"]

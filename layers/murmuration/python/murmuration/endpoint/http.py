@@ -177,13 +177,13 @@ ANYWHERE = "/{proxy+}"
 
 PREFIX = "/_matrix/client/api/v1/"
 ONCE = ("createRoom", "join", "send", "redact", "invite", "leave", "kick", "ban", "unban")
-"""What may be asked for once, with a transaction ID; in rooms or besides."""
+"""The last parts of paths that take a transaction ID, in rooms or elsewhere."""
 
 
 def answer_other(request: Request) -> Answer:
-    """Answer a request with a method that the path doesn't have: a preflight.
+    """Answer a preflight. Raise an error for any other request with a method that the path doesn't have.
 
-    Its address pays for it. Raises LimitExceeded, MalformedPath, Unrecognized, MethodNotAllowed.
+    It takes from the address's budget. Raises LimitExceeded, MalformedPath, Unrecognized, MethodNotAllowed.
     """
     charge_address(request, Http(request.method, request.path, Auth.NONE))
     if request.method == "OPTIONS":
@@ -198,7 +198,7 @@ def answer_other(request: Request) -> Answer:
 
 
 def _head_response(answer: Any) -> ProxyResponse:
-    """Return the response to HEAD for what GET would be answered with: all of it without the body."""
+    """Return the response to HEAD: the response that GET would get, without the body."""
     response = answer if isinstance(answer, Response) else Response(answer)
     headers = {**CORS_HEADERS, **response.headers}
     if not isinstance(response.body, bytes):

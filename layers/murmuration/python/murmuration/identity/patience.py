@@ -8,8 +8,8 @@ LimitExceeded.
 
 Requests that wait for updates have slots instead (`storage.live.listeners`). Workers are limited by their
 concurrency. Workers that process other servers' events take from a smaller bucket of the server that sent
-them, so that one server doesn't occupy them all. If it is empty, what the worker waits for ends with
-TimedOut, and is tried again later. Joins need turns (`identity.turns`).
+them, so that one server doesn't occupy them all. If it is empty, the worker's wait ends with TimedOut, and
+the work is tried again later. Joins need turns (`identity.turns`).
 """
 
 from __future__ import annotations

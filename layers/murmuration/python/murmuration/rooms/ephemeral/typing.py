@@ -1,8 +1,8 @@
 """Typing notifications: the users who are typing in a room, and until when.
 
 One item of the room's stream has all of them, with the device on which each user types. Nothing is written
-when a time is over: readers ignore expired entries. Leaving the room and logging out end them earlier. Typing
-on rings nobody.
+when a time is over: readers ignore expired entries. Leaving the room and logging out end them earlier. A
+repeated notification doesn't ring.
 https://spec.matrix.org/v1.19/client-server-api/#typing-notifications
 """
 
