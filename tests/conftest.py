@@ -41,6 +41,13 @@ _genuine: dict[str, Callable[[], str]] = {}
 """Functions that `deployment` puts others in place of."""
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Don't even import the files that are listed as slow, where the long tests are left out."""
+    if config.getoption("-m") == "not long" and collection_path.suffix == ".py":
+        return slow.is_slow(str(collection_path.relative_to(slow.ROOT)), slow.read()) or None
+    return None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that are listed as slow: `make test` leaves them out, `make coverage` doesn't."""

@@ -189,7 +189,7 @@ GRANTS: Mapping[str, Grant] = {
             "directory": "delete put query",
             "listeners": "update",
             "rooms": "batch_get query",
-            "streams": "batch_get get",
+            "streams": "batch_get",
             "transient": "get put",
             "users": "check get put query update",
         },
