@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from murmuration.aws import dynamodb
-from murmuration.federation.devices import lists, updates
+from murmuration.federation.devices import asking, lists, updates
 from murmuration.federation.devices.meeting import note_members
 from murmuration.protocol.identifiers import DeviceId, ServerName, UserId
 from murmuration.storage.keys import remote_devices
@@ -102,6 +102,24 @@ def test_a_server_that_fails_is_named_and_spoils_no_other(
     assert set(found["device_keys"]) == {elsewhere.bob, alice.user_id}
     assert set(found["failures"]) == {dead.name, "nowhere.example"}
     assert found["failures"][dead.name]["errcode"] == "M_UNAVAILABLE"
+
+
+def test_answers_of_many_servers_fill_no_more_than_the_memory_for_them(
+    alice: Client,
+    elsewhere: Elsewhere,
+    make_elsewhere: Callable[[], Elsewhere],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server whose answer doesn't fit beside the others' is one that failed."""
+    large = make_elsewhere()
+    large.lies["user"] = Reply({"device_keys": {}, "padding": "x" * 100_000})
+    elsewhere.log_in("PHONE")
+    monkeypatch.setattr(asking, "MOST_BYTES", 50_000)
+    found = query(alice, elsewhere.bob, large.bob)
+    assert set(found["device_keys"][elsewhere.bob]) == {"PHONE"}
+    assert set(found["failures"]) == {large.name}
+    monkeypatch.setattr(asking, "MOST_BYTES", 200_000)
+    assert query(alice, large.bob, elsewhere.bob)["failures"] == {}
 
 
 def test_what_was_known_is_given_while_a_server_is_away(

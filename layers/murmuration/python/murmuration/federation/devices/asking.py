@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from murmuration.federation.devices.failures import unavailable
 from murmuration.federation.requests import client, health
-from murmuration.federation.requests.errors import RequestFailed
+from murmuration.federation.requests.errors import Malformed, RequestFailed
 from murmuration.federation.requests.threads import side_by_side
 from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.identifiers import ServerName, UserId
@@ -15,11 +16,14 @@ from murmuration.transport.deadlines import Deadline
 from murmuration.transport.errors import TransportError
 
 if TYPE_CHECKING:
+    from murmuration.federation.requests.client import Answer
     from murmuration.federation.shapes import Failure
     from murmuration.protocol.encoding.shapes import Untrusted
 
 MOST_THREADS = 64
 MOST_ANSWER_BYTES = 8_388_608
+MOST_BYTES = 67_108_864
+"""The maximum bytes of all answers together that are in memory at the same time."""
 USERS_AT_ONCE = 200
 
 Users = Mapping[UserId, Any]
@@ -35,32 +39,74 @@ def ask_all(
     server.
 
     `take` is called with each answer, in the thread that received it. All servers are asked at the same time,
-    and `seconds` is the time limit for all of them together.
+    and `seconds` is the time limit for all of them together. Their answers are parsed and taken one by one,
+    because a parsed answer takes many times its bytes.
     """
     deadline = Deadline(seconds)
+    memory, turn = _Memory(MOST_BYTES), threading.Lock()
     failures: dict[str, Failure] = {}
     health.learn(by_server)
     questions = [(server, part) for server, users in by_server.items() for part in _parts(users)]
 
     def ask(question: tuple[ServerName, Users]) -> None:
         server, users = question
+        of_path = client.path("_matrix", "federation", "v1", *path)
+        held = _Held(memory)
         try:
-            answer = client.request(
-                server,
-                "POST",
-                client.path("_matrix", "federation", "v1", *path),
-                body={name: users},
-                seconds=deadline.left(seconds),
-                max_bytes=MOST_ANSWER_BYTES,
-                for_user=True,
-            )
+            with client.stream(
+                server, "POST", of_path, body={name: users}, seconds=deadline.left(seconds), for_user=True
+            ) as answer:
+                body = held.read(answer)
+            with turn:
+                take(users, answer.parsed_object(body))
         except (RequestFailed, TransportError, MatrixError) as error:
             failures[server] = unavailable(str(error) or type(error).__name__)
-        else:
-            take(users, answer)
+        finally:
+            held.give_back()
 
     side_by_side(ask, questions, most=MOST_THREADS)
     return failures
+
+
+class _Memory:
+    """A number of bytes that several threads share."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self._lock = threading.Lock()
+
+    def take(self, count: int) -> bool:
+        """Use `count` bytes. Returns False if fewer are left."""
+        with self._lock:
+            if count > self._left:
+                return False
+            self._left -= count
+            return True
+
+    def give_back(self, count: int) -> None:
+        with self._lock:
+            self._left += count
+
+
+class _Held:
+    """The part of a memory that one answer uses."""
+
+    def __init__(self, memory: _Memory) -> None:
+        self._memory = memory
+        self._bytes = 0
+
+    def read(self, answer: Answer) -> bytes:
+        """Return the body of an answer. Raises Malformed for too large a one, Unreachable."""
+        pieces = []
+        for piece in answer.chunks(MOST_ANSWER_BYTES):
+            if not self._memory.take(len(piece)):
+                raise Malformed("The answers of all servers together are too large")
+            self._bytes += len(piece)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def give_back(self) -> None:
+        self._memory.give_back(self._bytes)
 
 
 def _parts(users: Users) -> list[Users]:

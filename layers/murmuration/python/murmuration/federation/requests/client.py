@@ -82,10 +82,21 @@ class Answer:
 
     def json(self, max_bytes: int) -> object:
         """Return the body as JSON. Raises Unreachable, Malformed."""
+        return self.parsed(b"".join(self.chunks(max_bytes)))
+
+    def parsed(self, body: bytes) -> object:
+        """Return the JSON value of the body, once it is read. Raises Malformed."""
         try:
-            return canonical_json.loads(b"".join(self.chunks(max_bytes)))
+            return canonical_json.loads(body)
         except NotJson as error:
             raise Malformed(f"{self._destination} answered with what is not JSON") from error
+
+    def parsed_object(self, body: bytes) -> Untrusted:
+        """Return the JSON object of the body, once it is read. Raises Malformed."""
+        value = self.parsed(body)
+        if not isinstance(value, dict):
+            raise Malformed(f"{self._destination} answered with JSON that is no object")
+        return value
 
 
 def request(
@@ -103,10 +114,8 @@ def request(
     (BackingOff if it wasn't asked, TimedOut if it took too long), Refused, RateLimited, Malformed; Forbidden
     for a server that the operator's lists exclude.
     """
-    value = request_value(destination, method, of_path, max_bytes=max_bytes, **options)
-    if not isinstance(value, dict):
-        raise Malformed(f"{destination} answered with JSON that is no object")
-    return value
+    with stream(destination, method, of_path, **options) as answer:
+        return answer.parsed_object(b"".join(answer.chunks(max_bytes)))
 
 
 def request_value(
