@@ -157,7 +157,7 @@ def test_destinations(command, folder: Path) -> None:
     status, output, _ = command("destinations", "list")
     dead, other, slow = output.splitlines()
     assert slow == "slow.example  answers, messages to devices or news of them are owed to it"
-    assert "Forgotten" in command("destinations", "reset", "slow.example", "--forget")[1]
+    assert "Deleted what was owed" in command("destinations", "reset", "slow.example", "--forget")[1]
     assert status == 0
     assert dead == (
         "dead.example  fails since 1970-01-01 00:00 UTC, asked again at 1970-01-01 00:00 UTC,"

@@ -96,13 +96,21 @@ def test_a_body_arrives_as_it_was_sent(event_of: EventOf, content_type: str | No
 
 
 def test_what_no_route_has_goes_to_the_fallback(serve: Serve) -> None:
+    """But a path's function of GET gets the methods that the path lacks."""
+
     @routed(Http("GET", "/a/b"))
     def known(event: Any, context: Any) -> Any:
         return answer("known")
 
-    gateway = serve(known, fallback, api="http")
+    @routed(Http("PUT", "/a/c"))
+    def put(event: Any, context: Any) -> Any:
+        return answer("put")
+
+    gateway = serve(known, put, fallback, api="http")
     assert gateway.request("GET", "/a/b/").json == "known"
-    assert gateway.request("POST", "/a/b").json == "/a/b"
+    assert gateway.request("POST", "/a/b").json == "known"
+    assert gateway.request("PUT", "/a/c").json == "put"
+    assert gateway.request("POST", "/a/c").json == "/a/c"
     assert gateway.request("GET", "/a%2Fb").json == "/{proxy+}"
 
 

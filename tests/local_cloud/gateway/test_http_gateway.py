@@ -165,6 +165,8 @@ def test_without_a_route_the_gateway_answers_itself(serve):
 
 
 def test_the_fallback_takes_unknown_paths_and_methods(serve):
+    """But a path's function of GET takes the methods that the path lacks."""
+
     @routed(Http("ANY", "/{proxy+}"))
     def fallback(event, context):
         return answer(event["resource"], 404)
@@ -173,9 +175,14 @@ def test_the_fallback_takes_unknown_paths_and_methods(serve):
     def known(event, context):
         return answer("known")
 
-    gateway = serve(fallback, known)
+    @routed(Http("PUT", "/a/d"))
+    def put(event, context):
+        return answer("put")
+
+    gateway = serve(fallback, known, put)
     assert gateway.request("GET", "/a/b").json == "known"
-    assert gateway.request("POST", "/a/b").json == "/a/b"
+    assert gateway.request("POST", "/a/b").json == "known"
+    assert gateway.request("POST", "/a/d").json == "/a/d"
     assert gateway.request("GET", "/a/c").json == "/{proxy+}"
 
 
