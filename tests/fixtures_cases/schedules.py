@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from murmuration.clock import DAY_MS
 from murmuration.rooms.lifecycle.collection import GRACE_MS
-from murmuration.rooms.lifecycle.deletion import DAY_MS
 from tests.fixtures_cases import Cases
 
 CASES = Cases("workers/schedules", "alice_and_bob_in_a_public_room")

@@ -10,10 +10,9 @@ import pytest
 from murmuration.aws import objects
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.aws.reads import fetch
-from murmuration.clock import now_ms
+from murmuration.clock import DAY_MS, now_ms
 from murmuration.media import finding, unused
 from murmuration.media.asking import Asked
-from murmuration.media.unused import DAY_MS
 from murmuration.protocol.errors import NotFound
 from murmuration.protocol.identifiers import UserId
 from murmuration.settings import settings

@@ -345,7 +345,7 @@ def test_a_use_is_noted_once_a_day(alice: Client, library: Library, monkeypatch:
     monkeypatch.setattr(objects, "renew", note)
     get(alice, library)
     assert (kept(library), renewed) == (first, [])
-    later = first["used_ms"] + remote.DAY_MS
+    later = first["used_ms"] + clock.DAY_MS
     monkeypatch.setattr(remote, "now_ms", lambda: later)
     for _ in range(2):
         assert get(alice, library).body == DATA
@@ -364,7 +364,7 @@ def test_what_is_gone_is_fetched_anew(
     library.new = lambda _: two_parts(PNG, DATA)
     get(alice, library)
     if how == "its item":
-        later = clock.now_ms() + 31 * remote.DAY_MS
+        later = clock.now_ms() + 31 * clock.DAY_MS
         monkeypatch.setattr(remote, "now_ms", lambda: later)
     else:
         objects.delete([kept(library)["object"]])

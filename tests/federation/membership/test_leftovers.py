@@ -9,7 +9,7 @@ import pytest
 from functions.workers.schedules.delete_empty_rooms import handler
 from local_cloud.permissions import acting_for, module_of
 from murmuration.aws import dynamodb
-from murmuration.clock import now_ms
+from murmuration.clock import DAY_MS, now_ms
 from murmuration.federation.devices import resyncing
 from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.rooms.lifecycle import deletion
@@ -34,7 +34,7 @@ def events_of(room_id: str) -> list[Any]:
 def delete_empty_rooms(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the schedule's worker a month later, and again on the next day, with its role."""
     for days in (31, 32):
-        monkeypatch.setattr(deletion, "now_ms", lambda days=days: now_ms() + days * deletion.DAY_MS)
+        monkeypatch.setattr(deletion, "now_ms", lambda days=days: now_ms() + days * DAY_MS)
         with acting_for(module_of(handler)):
             handler({}, None)
 

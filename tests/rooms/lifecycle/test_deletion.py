@@ -11,7 +11,7 @@ import pytest
 
 from local_cloud.permissions import acting_for, module_of
 from murmuration.aws import dynamodb
-from murmuration.clock import now_ms
+from murmuration.clock import DAY_MS, now_ms
 from murmuration.protocol.errors import NotFound
 from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.rooms.lifecycle import deletion
@@ -56,7 +56,7 @@ class Clock:
         return now_ms() + self.offset
 
     def pass_days(self, days: float) -> None:
-        self.offset += int(days * deletion.DAY_MS)
+        self.offset += int(days * DAY_MS)
 
 
 @pytest.fixture

@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 
 from murmuration.aws import dynamodb
 from murmuration.aws.reads import fetch
-from murmuration.clock import now_ms
+from murmuration.clock import DAY_MS, now_ms
 from murmuration.protocol.events import Event
 from murmuration.protocol.identifiers import EventId, RoomId
 from murmuration.rooms.lifecycle import collection, retention
 from murmuration.rooms.lifecycle.lifetimes import Limits, lifetime_of
-from murmuration.rooms.lifecycle.retention import DAY_MS
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
 from murmuration.storage import retention as storage

@@ -195,8 +195,13 @@ def query(table: str, condition: str, values: Values, **options: Any) -> list[It
             return items
 
 
-def scan_page(table: str, **options: Any) -> Page:
-    """Send one Scan request with DynamoDB's own `options`: up to 1 MB of items, eventually consistent."""
+def scan_page(table: str, *, after: Item | None = None, **options: Any) -> Page:
+    """Send one Scan request with DynamoDB's own `options`: up to 1 MB of items, eventually consistent.
+
+    `after` is where an earlier page ended (`Page.more`); None for the first page.
+    """
+    if after is not None:
+        options["ExclusiveStartKey"] = to_attributes(after)
     response = call("dynamodb", "Scan", {"TableName": settings().table(table), **options})
     return _page(response)
 
@@ -208,11 +213,13 @@ def _page(response: Parameters) -> Page:
 
 def scan(table: str, **options: Any) -> Iterator[Item]:
     """Yield every item of a table, page by page, eventually consistent."""
-    more: Item | None = {}
-    while more is not None:
-        page = scan_page(table, **options, **({"ExclusiveStartKey": to_attributes(more)} if more else {}))
+    after: Item | None = None
+    while True:
+        page = scan_page(table, after=after, **options)
         yield from page.items
-        more = page.more
+        after = page.more
+        if after is None:
+            return
 
 
 def _projection(attributes: Sequence[str]) -> Parameters:

@@ -21,13 +21,12 @@ from murmuration.media.repository import (
     check_upload,
     counted,
     find_pending,
-    mxc_uri,
     new_media_id,
     refuse_overwriting,
 )
 from murmuration.protocol.errors import CannotOverwriteMedia
 from murmuration.storage import media as storage
-from murmuration.storage.media import Content
+from murmuration.storage.media import Content, mxc_uri
 
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import ServerName

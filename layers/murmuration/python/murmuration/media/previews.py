@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from murmuration.aws import objects
-from murmuration.clock import now_ms
+from murmuration.clock import DAY_MS, now_ms
 from murmuration.identity import patience, rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.media import pages
@@ -32,7 +32,7 @@ from murmuration.protocol.errors import (
 )
 from murmuration.settings import settings
 from murmuration.storage import previews as storage
-from murmuration.storage.media import Content
+from murmuration.storage.media import Content, mxc_uri
 from murmuration.storage.remote_media import Failure
 from murmuration.transport import following
 from murmuration.transport.addresses import Reach
@@ -50,7 +50,6 @@ KEPT_MS = 3_600_000
 FAILED_MS = 300_000
 CLAIM_MS = 15_000
 WAIT_STEP_S = 0.3
-DAY_MS = 86_400_000
 IMAGE_PREFIX = "preview-"
 """The prefix of the media IDs of images. Their suffix makes the bucket delete them after a while."""
 HEADERS = {
@@ -193,7 +192,7 @@ def _image(data: bytes) -> OpenGraph:
     objects.put(content.object, data, content.content_type)
     storage.write_image(media_id, content, expires_ms=now + settings().remote_media_days * DAY_MS)
     return {
-        "og:image": f"mxc://{settings().server_name}/{media_id}",
+        "og:image": mxc_uri(media_id),
         "og:image:type": described.content_type,
         "og:image:width": described.size[0],
         "og:image:height": described.size[1],

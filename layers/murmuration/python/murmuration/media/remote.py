@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from murmuration.aws import objects
 from murmuration.aws.dynamodb import ConditionFailed
-from murmuration.clock import now_ms
+from murmuration.clock import DAY_MS, now_ms
 from murmuration.federation.requests.errors import Unreachable
 from murmuration.identity import budgets, patience, rate_limits
 from murmuration.media.asking import Asked
@@ -50,7 +50,6 @@ CLAIM_MS = 40_000
 FAILED_MS = 300_000
 PENDING_MS = 20_000
 """How long a failure is remembered; a temporary failure is remembered for less time."""
-DAY_MS = 86_400_000
 WAIT_STEP_S = 0.4
 MEGABYTE = 1_000_000
 

@@ -30,7 +30,7 @@ from murmuration.protocol.errors import (
 )
 from murmuration.settings import settings
 from murmuration.storage import media as storage
-from murmuration.storage.media import Content, Media
+from murmuration.storage.media import Content, Media, mxc_uri
 
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import ServerName
@@ -219,7 +219,3 @@ def _store(media_id: str, upload: Upload) -> Content:
 
 def new_media_id() -> str:
     return secrets.token_urlsafe(18)
-
-
-def mxc_uri(media_id: str) -> str:
-    return f"mxc://{settings().server_name}/{media_id}"

@@ -14,16 +14,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from murmuration.aws import objects
-from murmuration.clock import now_ms
+from murmuration.clock import DAY_MS, now_ms
 from murmuration.settings import settings
 from murmuration.storage import unused_media as storage
+from murmuration.storage.media import mxc_uri
 from murmuration.storage.unused_media import OWN, OwnFile, Search
 from murmuration.storage.users.profiles import read_profile
 
 if TYPE_CHECKING:
     from murmuration.storage.media import Media
-
-DAY_MS = 86_400_000
 
 
 def note_use(media: Media) -> None:
@@ -66,8 +65,7 @@ def delete_unused_media(*, budget_ms: int) -> int:
 
 def _is_avatar(file: OwnFile) -> bool:
     """Return whether a file is its owner's current avatar."""
-    mxc = f"mxc://{settings().server_name}/{file.media_id}"
-    return read_profile(file.user_id).fields.get("avatar_url") == mxc
+    return read_profile(file.user_id).fields.get("avatar_url") == mxc_uri(file.media_id)
 
 
 def _delete(file: OwnFile) -> bool:

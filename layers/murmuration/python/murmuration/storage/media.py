@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Attributes, ConditionFailed, Item, StoredItem, Write
 from murmuration.aws.reads import Read
+from murmuration.settings import settings
 from murmuration.storage.live.streams import ATTEMPTS, pause
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ class Media:
     begun: Content | None = None
     device_id: DeviceId | None = None
     used_ms: int = 0
+
+
+def mxc_uri(media_id: str) -> str:
+    """Return the URI of media of this server."""
+    return f"mxc://{settings().server_name}/{media_id}"
 
 
 def read(media_id: str) -> Media | None:

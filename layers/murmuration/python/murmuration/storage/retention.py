@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from murmuration.aws import dynamodb
 from murmuration.aws.attributes import to_attributes
@@ -35,12 +35,11 @@ def read_heads(after: RoomId | None) -> tuple[list[RoomHead], RoomId | None]:
 
     This is one request. It reads through the items of all rooms, so use it rarely.
     """
-    options: dict[str, Any] = {"ExclusiveStartKey": to_attributes(head_key(after))} if after else {}
     page = dynamodb.scan_page(
         ROOMS,
+        after=head_key(after) if after else None,
         FilterExpression="sk = :head",
         ExpressionAttributeValues=to_attributes({":head": HEAD}),
-        **options,
     )
     heads = [head for item in page.items if (head := head_among([item])) is not None]
     return heads, page.more["room_id"] if page.more else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import attributes, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item
@@ -72,13 +72,12 @@ def read_files(after: Item | None) -> tuple[list[OwnFile], Item | None]:
 
     This is one request. It reads through the items of all media, so use it rarely.
     """
-    options: dict[str, Any] = {"ExclusiveStartKey": attributes.to_attributes(after)} if after else {}
     page = dynamodb.scan_page(
         TABLE,
+        after=after,
         FilterExpression="begins_with(#object, :own)",
         ExpressionAttributeNames={"#object": "object"},
         ExpressionAttributeValues=attributes.to_attributes({":own": OWN}),
-        **options,
     )
     files = [
         OwnFile(item["media_id"], item["user_id"], content, item.get("used_ms", 0), "deleting" in item)

@@ -43,6 +43,7 @@ def ask_all(
     because a parsed answer takes many times its bytes.
     """
     deadline = Deadline(seconds)
+    of_path = client.path("_matrix", "federation", "v1", *path)
     memory, turn = _Memory(MOST_BYTES), threading.Lock()
     failures: dict[str, Failure] = {}
     health.learn(by_server)
@@ -50,7 +51,6 @@ def ask_all(
 
     def ask(question: tuple[ServerName, Users]) -> None:
         server, users = question
-        of_path = client.path("_matrix", "federation", "v1", *path)
         held = _Held(memory)
         try:
             with client.stream(

@@ -21,7 +21,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from murmuration.aws.dynamodb import ConditionFailed
-from murmuration.clock import now_ms
+from murmuration.clock import DAY_MS, now_ms
 from murmuration.settings import settings
 from murmuration.storage.rooms import empty_rooms, room_removal
 from murmuration.storage.rooms.empty_rooms import EmptyRoom
@@ -29,7 +29,6 @@ from murmuration.storage.rooms.empty_rooms import EmptyRoom
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId
 
-DAY_MS = 86_400_000
 AFTERMATH_MS = 3_600_000
 """Longer than a function can run."""
 

@@ -26,7 +26,7 @@ from contextlib import suppress
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.aws.reads import fetch
-from murmuration.clock import now_ms
+from murmuration.clock import DAY_MS, now_ms
 from murmuration.rooms.lifecycle.lifetimes import RETENTION, Limits, lifetime_of
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
@@ -35,7 +35,6 @@ from murmuration.storage.retention import Purged
 from murmuration.storage.rooms import event_store, relations, room_items
 from murmuration.storage.rooms.room_items import LogEntry
 
-DAY_MS = 86_400_000
 PAGE = 100
 
 

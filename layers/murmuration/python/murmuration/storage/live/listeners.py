@@ -451,11 +451,6 @@ def waits_in(items: Iterable[StoredItem]) -> Iterator[Wait]:
     return (wait for wait in current_waits(items) if not wait.rung)
 
 
-def called_in(items: Iterable[StoredItem]) -> Iterator[Wait]:
-    """Return the last waits of devices whose clients were called and haven't registered again yet."""
-    return (wait for wait in current_waits(items) if wait.rung)
-
-
 def current_waits(items: Iterable[StoredItem]) -> Iterator[Wait]:
     """Return the waits to ring, and for each device the last of those that were rung."""
     now = now_ms() // 1000
