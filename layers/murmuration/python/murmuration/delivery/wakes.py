@@ -257,16 +257,17 @@ def wake(
             notes.append(noting)
             continue
         ringing_late = functools.partial(surely, functools.partial(ring_late, news=told), wait)
-        later = None if not wait.kept else noting if wait.late else ringing_late
+        notes_only = wait.late or not wait.kept
         if concerns(wait, causes):
             of_keys = (keys or {}).get((wait.user_id, wait.device_id), "")
             named = () if wait.kept or EVERYTHING in told or len(told) > MOST_TOPICS else told
             ringing = functools.partial(wake_queues.ring, wait.queue, wait.nonce, of_keys, rooms=named)
-            note(wait, causes, ringing, later, told)
-        elif wait.late and concerns(wait, late):
-            notes.append(noting)
+            note(wait, causes, ringing, noting if notes_only else ringing_late, told)
         elif concerns(wait, late):
-            note(wait, late, None, later)
+            if notes_only:
+                notes.append(noting)
+            else:
+                note(wait, late, None, ringing_late)
     connected: list[str] = []
     for socket in listeners.sockets_in(items):
         push_later = functools.partial(push_late, socket) if not socket.late else None
@@ -344,8 +345,8 @@ def _ring_together(rings: Sequence[_Ring], missed: list[Wait]) -> None:
 def ring_late(wait: Wait, news: Collection[str] = (EVERYTHING,)) -> bool:
     """Send a late ring, and note that it is on its way. Urgent changes still ring at once.
 
-    A held wait isn't rung late: it ends sooner, and the next one begins with a look. Returns what
-    `listeners.note_late` returns.
+    A held wait isn't rung late: the change is only noted, and its client's next request looks at that room.
+    Returns what `listeners.note_late` returns.
     """
     wake_queues.ring(wait.queue, wait.nonce, delay_s=LATE_S)
     return listeners.note_late(wait, now_ms() // 1000 + LATE_S, news)
