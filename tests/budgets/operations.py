@@ -14,9 +14,11 @@ from unittest import mock
 from urllib.parse import unquote
 
 from local_cloud.permissions import acting_for
-from murmuration.aws import dynamodb
+from murmuration.aws import dynamodb, queues
+from murmuration.aws import sockets as aws_sockets
 from murmuration.cache import LruCache
-from murmuration.delivery import wakes
+from murmuration.delivery import sockets, wakes
+from murmuration.identity.tokens import AccessToken
 from murmuration.presence import telling
 from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.settings import settings
@@ -272,6 +274,22 @@ def held_wake(make_client: MakeClient) -> Spent:
     return meter.spent.outside(*told_s)
 
 
+def push_to_socket(make_client: MakeClient) -> Spent:
+    """Measure the worker's costs of a message for a client that is connected by WebSocket."""
+    alice, bob = people(make_client, "alice", "bob")
+    rooms = [create(alice, preset="public_chat", name=f"Room {number}") for number in range(WAKE_ROOMS)]
+    ok(bob, "POST", f"{V3}/rooms/{rooms[0]}/join", {})
+    with mock.patch.multiple(aws_sockets, post=mock.DEFAULT) as patched, mock.patch.object(queues, "send"):
+        token = AccessToken.parse(alice.token or "")
+        sockets.connect(token, f"one-{alice.user_id}", since=None, filter_text=None)
+        sockets.push(f"one-{alice.user_id}")
+        ok(bob, "PUT", send_path(rooms[0]), MESSAGE)
+        with Meter() as meter:
+            sockets.push(f"one-{alice.user_id}", [RoomId(unquote(rooms[0]))])
+    assert patched["post"].call_count == 2
+    return meter.spent
+
+
 SLIDING = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
 WINDOW = {
     "conn_id": "room-list",
@@ -442,6 +460,7 @@ BUDGETS = (
     Budget("a wake of one who is parked, one of 20 rooms moved, until it waits again", 3, 9, 1, wake),
     Budget("the same, warm", 3, 5, 1, wake_warm),
     Budget("a wake of one who is held, one of 20 rooms moved, from request to answer", 4, 8, 1, held_wake),
+    Budget("a push to a WebSocket, one of 20 rooms moved", 7, 6, 3, push_to_socket),
     Budget("a wake after ten minutes of them, 20 rooms", 4, 26, 1, wake_now_and_then),
     Budget("a wake for more than a room's news, 20 rooms", 5, 36, 2, wake_for_everything),
     Budget("/sync for the first time, 50 rooms", 16, 600, 3, sync_initially),

@@ -53,10 +53,14 @@ Target = tuple[UserId, DeviceId]
 
 
 class SocketPush(TypedDict):
-    """A message of the queue PUSHES; it has a user ID if the connection has ended."""
+    """A message of the queue PUSHES.
+
+    It has a user ID if the connection has ended, and rooms if nothing else has updates.
+    """
 
     connection_id: str
     user_id: NotRequired[UserId]
+    rooms: NotRequired[list[RoomId]]
 
 
 def wake_for_log_entries(items: Sequence[StoredItem]) -> frozenset[UserId]:
@@ -226,8 +230,8 @@ def wake(
     def concerns(one: Wait | Socket, targets: Mapping[Target, UserId | None]) -> bool:
         return any((one.user_id, device) in targets for device in (EVERY_DEVICE, one.device_id))
 
-    def news_of(wait: Wait) -> set[str]:
-        targets = [(wait.user_id, EVERY_DEVICE), (wait.user_id, wait.device_id)]
+    def news_of(one: Wait | Socket) -> set[str]:
+        targets = [(one.user_id, EVERY_DEVICE), (one.user_id, one.device_id)]
         concerned = [each for each in targets if each in causes or each in late]
         return {room for each in concerned for room in (news or {}).get(each, (EVERYTHING,))}
 
@@ -260,7 +264,7 @@ def wake(
         notes_only = wait.late or not wait.kept
         if concerns(wait, causes):
             of_keys = (keys or {}).get((wait.user_id, wait.device_id), "")
-            named = () if wait.kept or EVERYTHING in told or len(told) > MOST_TOPICS else told
+            named = () if wait.kept else _named_rooms(told)
             ringing = functools.partial(wake_queues.ring, wait.queue, wait.nonce, of_keys, rooms=named)
             note(wait, causes, ringing, noting if notes_only else ringing_late, told)
         elif concerns(wait, late):
@@ -268,11 +272,14 @@ def wake(
                 notes.append(noting)
             else:
                 note(wait, late, None, ringing_late)
-    connected: list[str] = []
+    connected: list[SocketPush] = []
     for socket in listeners.sockets_in(items):
         push_later = functools.partial(push_late, socket) if not socket.late else None
         if concerns(socket, causes):
-            note(socket, causes, functools.partial(connected.append, socket.connection_id), push_later)
+            push: SocketPush = {"connection_id": socket.connection_id}
+            if named := _named_rooms(news_of(socket)):
+                push["rooms"] = named
+            note(socket, causes, functools.partial(connected.append, push), push_later)
         elif concerns(socket, late):
             note(socket, late, None, push_later)
     concurrency.parallel(*notes)
@@ -282,6 +289,11 @@ def wake(
         again: dict[Target, UserId | None] = {(wait.user_id, wait.device_id): None for wait in missed}
         wake(again, news={(wait.user_id, wait.device_id): news_of(wait) for wait in missed})
     return listeners.with_pushers(items)
+
+
+def _named_rooms(news: Collection[str]) -> list[RoomId]:
+    """Return the rooms to name to a function that looks for updates; none if it has to look at everything."""
+    return [] if EVERYTHING in news or len(news) > MOST_TOPICS else [RoomId(each) for each in sorted(news)]
 
 
 def _note_if_new(wait: Wait, news: Collection[str]) -> bool:
@@ -363,9 +375,9 @@ def order_push(connection_id: str, *, delay_s: int = 0) -> None:
     queues.send_later(PUSHES, {"connection_id": connection_id}, delay_s)
 
 
-def order_pushes(connection_ids: Sequence[str]) -> None:
+def order_pushes(pushes: Sequence[SocketPush]) -> None:
     """Have workers check whether there is something to send to connections, ten for each worker."""
-    queues.send_each(PUSHES, [{"connection_id": connection_id} for connection_id in connection_ids])
+    queues.send_each(PUSHES, pushes)
 
 
 def order_leaving(user_id: UserId, connection_id: str, *, delay_s: int) -> None:
