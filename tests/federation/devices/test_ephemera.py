@@ -302,7 +302,7 @@ def test_unknown_types_and_nonsense_hold_up_nothing(
 ) -> None:
     edus: list[Any] = ["no object", {"edu_type": "m.unknown", "content": {}}, {"edu_type": "m.typing"}, {}]
     event = room.message(UserId(elsewhere.bob), "hello")
-    assert elsewhere.send(event, edus=edus).json == {"pdus": {}}
+    assert elsewhere.send(event, edus=edus).json == {"pdus": {event.event_id: {}}}
     assert worker.run() == 1
 
 

@@ -121,7 +121,7 @@ class DeviceLists:
 
 
 def state_after_of(stable: bool, unstable: bool) -> StateAfter:
-    """Return the section for the state after the timeline, for a client that asks by one or the other name."""
+    """Return the section for the state after the timeline, if a client asks for it by one of the names."""
     if stable:
         return "state_after"
     return "org.matrix.msc4222.state_after" if unstable else ""
