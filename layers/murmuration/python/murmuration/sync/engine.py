@@ -32,7 +32,7 @@ from murmuration.storage.users.memberships import Membership
 from murmuration.sync import account, joined, marks, narrow_look, other_rooms, presence, waiting
 from murmuration.sync.answer import Answer
 from murmuration.sync.answer_rooms import SETTLING_MS, add_joined, add_others, keep_current
-from murmuration.sync.context import Context
+from murmuration.sync.context import Context, StateAfter
 from murmuration.sync.first_look import FirstLook, Identity, everything_seen, identify, look, read_rooms
 from murmuration.sync.readers import Reader
 from murmuration.sync.readers.sections import SYNC
@@ -51,14 +51,15 @@ class SyncRequest:
     `whole` answer has all rooms: those that don't fit are only named (`sync.answer_rooms`). With `takes_text`
     the answer may contain `RawJson`. With a `fingerprint` (`marks.fingerprint`) the client may get a marked
     token, with which it waits without a function. With `names_place` the token of a client that is held may
-    name where it waited (`marks.held_place`).
+    name where it waited (`marks.held_place`). `state_after` is the name of the section for the state after the
+    timeline, if the client wants that.
     """
 
     token: AccessToken
     since: str | None = None
     filter: str | None = None
     full_state: bool = False
-    state_after: bool = False
+    state_after: StateAfter = ""
     timeout_ms: int = 0
     fingerprint: str = ""
     names_place: bool = False
