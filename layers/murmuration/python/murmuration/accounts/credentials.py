@@ -54,8 +54,8 @@ def prove_by_password(
     password is hashed, even if the user doesn't exist. If the password is right, the attempt isn't counted.
 
     Raises Forbidden for an unknown user or a wrong password, with the same message and after about the same
-    time; AnotherUser if `fields` don't name `expected`; UserDeactivated; LimitExceeded after several failures;
-    MissingParam, BadJson, InvalidParam.
+    time; AnotherUser if `fields` name another user than `expected`; UserDeactivated; LimitExceeded after
+    several failures; MissingParam, BadJson, InvalidParam.
     https://spec.matrix.org/v1.19/client-server-api/#password-based
     """
     password = passwords.parse_password(fields.get("password"))
