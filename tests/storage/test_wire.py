@@ -29,6 +29,7 @@ from moto.server import ThreadedMotoServer
 from murmuration.aws import calls, wire
 from murmuration.aws.calls import ATTEMPTS, SECRET_ATTEMPTS, ServiceError, Unreachable, call
 from murmuration.aws.wire import PROTOCOLS, Wire, _authorities
+from tests.local_cloud.waiting import PATIENCE_S
 
 Answers = list[Any]
 REFUSED = {
@@ -247,7 +248,7 @@ def test_connections_that_fell_silent_cost_one_attempt(
     together = threading.Barrier(4)
 
     def meet() -> Any:
-        together.wait(10)
+        together.wait(PATIENCE_S)
         return 200, {}
 
     service.answers = [meet] * 4
