@@ -113,7 +113,7 @@ def test_records_come_in_order_and_in_batches(run):
 def test_a_write_wakes_a_mapping_that_waits(run):
     table, worker = Table(), Worker({"a"})
     run(table, worker)
-    until(lambda: table.changes._condition._waiters)
+    until(lambda: table.changes._condition._waiters)  # type: ignore[attr-defined]
     table.write("a")
     worker.wait()
     assert worker.batches == [["a"]]
@@ -233,18 +233,17 @@ def test_a_record_that_is_too_old_is_given_up(run):
     assert worker.batches == [["a", "b"], ["a"], ["b"]]
 
 
-def test_what_is_written_within_the_window_joins_the_batch(run):
+def test_what_is_written_within_the_window_joins_the_batch(run, monkeypatch):
     table, worker = Table(), Worker({"c"})
     table.write("a")
-    read = table.read
+    read, later = table.read, iter([["b", "c"]])
 
-    def read_first(after, limit):
+    def read_then_write(after, limit):
         found = read(after, limit)
-        table.read = read
-        table.write(*"bc")
+        table.write(*next(later, []))
         return found
 
-    table.read = read_first
+    monkeypatch.setattr(table, "read", read_then_write)
     run(table, worker, batch_window=0.01)
     worker.wait()
     assert worker.batches == [list("abc")]
