@@ -6,15 +6,19 @@ process ends, in whatever way. If the child ends by itself, it is started again.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import logging
 import os
 import platform
+import random
 import shutil
 import socket
 import sqlite3
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,6 +43,8 @@ _INDEXES = (
     "CREATE INDEX IF NOT EXISTS murmuration_stream_shard ON _stream_records"
     " (table_name, shard_id, CAST(sequence_number AS INTEGER))",
 )
+
+PORTS = range(20_000, 32_000)
 
 
 class DynoxideError(Exception):
@@ -77,11 +83,25 @@ def index_streams(database: Path) -> None:
         connection.close()
 
 
+@functools.cache
+def _ports() -> Iterator[int]:
+    """Return this process's endless sequence of ports. Each process begins anywhere in the range."""
+    ports = list(PORTS)
+    begin = random.randrange(len(ports))
+    return itertools.cycle(ports[begin:] + ports[:begin])
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that nobody uses. Further calls return other ports. Raises OSError if all are in use.
+
+    Until the caller listens on it, nobody else is likely to take it: systems don't choose ports of this range
+    for outgoing connections, and other processes that call this function are elsewhere in the range.
+    """
+    for port in itertools.islice(_ports(), len(PORTS)):
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("all ports are in use")
 
 
 class Dynoxide:

@@ -244,7 +244,7 @@ def test_connections_that_fell_silent_cost_one_attempt(
 ) -> None:
     """A function that was frozen for long may have such connections."""
     monkeypatch.setattr(calls, "ATTEMPTS", 2)
-    monkeypatch.setitem(wire.READ_S, "dynamodb", 0.2)
+    monkeypatch.setitem(wire.READ_S, "dynamodb", 2.0)
     together = threading.Barrier(4)
 
     def meet() -> Any:
