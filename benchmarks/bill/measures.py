@@ -19,7 +19,7 @@ from typing import Any, Literal
 import aiohttp
 
 from benchmarks.bill.stage import V3, Counted, Person, Stage, running
-from murmuration.delivery import sockets, wakes
+from murmuration.delivery import wakes
 from murmuration.sync import narrow_look
 from operators.costs.counts import Counts, Op
 
@@ -238,7 +238,7 @@ async def _pushes(stage: Stage, writer: Person, reader: Person, room_id: str, se
         await socket.receive(timeout=30)
         sending = functools.partial(stage.count, _each(TIMES, lambda _: (writer.send(room_id), stage.rest())))
         narrow: Counted = await asyncio.to_thread(sending)
-        lasts, sockets.EVERYTHING_S = sockets.EVERYTHING_S, 0
+        lasts, narrow_look.EVERYTHING_S = narrow_look.EVERYTHING_S, 0
         everything: Counted = await asyncio.to_thread(sending)
-        sockets.EVERYTHING_S = lasts
+        narrow_look.EVERYTHING_S = lasts
     return narrow.op * (1 / TIMES) - send, everything.op * (1 / TIMES) - send

@@ -20,7 +20,7 @@ from murmuration.protocol.presence import HIDDEN, OFFLINE, ONLINE
 from murmuration.storage.live import connections, listeners
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import presence
-from murmuration.sync import engine, first_look
+from murmuration.sync import engine, first_look, narrow_look
 from tests.delivery.conftest import Wire, invoke
 from tests.faults import Way, fault
 from tests.in_process import Client, segment
@@ -178,7 +178,7 @@ def test_pushes_look_at_everything_from_time_to_time(
     send(narrowly.alice, first, "told")
     send(narrowly.alice, second, "rang nobody")
     with monkeypatch.context() as patch:
-        patch.setattr(sockets, "EVERYTHING_S", 0)
+        patch.setattr(narrow_look, "EVERYTHING_S", 0)
         tell(first)
         narrowly.wire.run_pushes()
     assert narrowly.shown() == [["told"], ["rang nobody"]]
