@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from murmuration.aws import sockets
 from murmuration.clock import now_ms
+from murmuration.delivery.socket_news import news_since
 from murmuration.delivery.splitting import split
 from murmuration.delivery.wakes import order_leaving, order_push
 from murmuration.identity.authentication import authenticate
@@ -33,7 +34,6 @@ from murmuration.storage.live import connections, listeners
 from murmuration.storage.live.connections import Connection
 from murmuration.storage.live.listeners import Socket
 from murmuration.sync import account
-from murmuration.sync.engine import news_since
 from murmuration.sync.first_look import look
 from murmuration.sync.narrow_look import is_long_ago
 
