@@ -287,7 +287,7 @@ def test_who_holds_too_many_functions_waits_no_longer(
     library.new = slow
     now = clock.now_ms()
     monkeypatch.setattr(rate_limits, "now_ms", lambda: now)
-    monkeypatch.setattr(patience, "QUICK_S", 0.2)
+    monkeypatch.setattr(patience.Work, "quick_s", 0.2)
     for _ in range(LIMITS["long_work"].burst):
         rate_limits.check("long_work", alice.user_id)
     answer = get(alice, library)
