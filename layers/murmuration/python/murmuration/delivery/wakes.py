@@ -53,10 +53,14 @@ Target = tuple[UserId, DeviceId]
 
 
 class SocketPush(TypedDict):
-    """A message of the queue PUSHES; it has a user ID if the connection has ended."""
+    """A message of the queue PUSHES.
+
+    It has a user ID if the connection has ended, and rooms if nothing else has updates.
+    """
 
     connection_id: str
     user_id: NotRequired[UserId]
+    rooms: NotRequired[list[RoomId]]
 
 
 def wake_for_log_entries(items: Sequence[StoredItem]) -> frozenset[UserId]:
@@ -261,9 +265,9 @@ class _Changes:
         every, single = _targets_of(client)
         return told[every if every in told else single]
 
-    def rooms_for(self, wait: Wait) -> set[str]:
-        """Return the rooms that a wait's client has to look at; EVERYTHING if it isn't only for rooms."""
-        concerned = [target for target in _targets_of(wait) if target in self.now or target in self.late]
+    def rooms_for(self, client: Wait | Socket) -> set[str]:
+        """Return the rooms that a client has to look at; EVERYTHING if the changes aren't only in rooms."""
+        concerned = [target for target in _targets_of(client) if target in self.now or target in self.late]
         return {room for target in concerned for room in self.news.get(target, (EVERYTHING,))}
 
 
@@ -281,24 +285,23 @@ class _Plan:
         self._changes = changes
         self._rings: list[_Ring] = []
         self._notes: list[Call] = []
-        self._connected: list[str] = []
+        self._connected: list[SocketPush] = []
         self._missed: list[Wait] = []
 
     def add_wait(self, wait: Wait) -> None:
         """Add the ring of a wait, now or late; a note if it was rung or its late ring is on its way."""
         changes, news = self._changes, self._changes.rooms_for(wait)
+        note = self._again_unless(_note_if_new, wait, news)
+        later = note if wait.late or not wait.kept else self._again_unless(ring_late, wait, news)
         if wait.rung:
-            self._notes.append(self._again_unless(_note_if_new, wait, news))
+            self._notes.append(note)
         elif wait.of_keys and not changes.concern_keys_of(wait):
             return
         elif changes.ring_now(wait):
-            later = self._again_unless(_note_if_new if wait.late else ring_late, wait, news)
-            ring = self._ring_of(wait, news)
-            self._rings.append(_Ring(changes.cause_for(wait), ring, later if wait.kept else None, wait, news))
-        elif changes.ring_late(wait) and wait.late:
-            self._notes.append(self._again_unless(_note_if_new, wait, news))
-        elif changes.ring_late(wait) and wait.kept:
-            later = self._again_unless(ring_late, wait, news)
+            self._rings.append(_Ring(changes.cause_for(wait), self._ring_of(wait, news), later, wait, news))
+        elif changes.ring_late(wait) and later is note:
+            self._notes.append(note)
+        elif changes.ring_late(wait):
             self._rings.append(_Ring(changes.cause_for(wait), None, later))
 
     def add_socket(self, socket: Socket) -> None:
@@ -306,7 +309,10 @@ class _Plan:
         changes = self._changes
         later = functools.partial(push_late, socket) if not socket.late else None
         if changes.ring_now(socket):
-            now = functools.partial(self._connected.append, socket.connection_id)
+            push: SocketPush = {"connection_id": socket.connection_id}
+            if named := _named_rooms(changes.rooms_for(socket)):
+                push["rooms"] = named
+            now = functools.partial(self._connected.append, push)
             self._rings.append(_Ring(changes.cause_for(socket), now, later))
         elif changes.ring_late(socket) and later is not None:
             self._rings.append(_Ring(changes.cause_for(socket), None, later))
@@ -324,7 +330,7 @@ class _Plan:
         The ring of a held wait names the rooms, because its reader looks without registering again.
         """
         counts = self._changes.keys.get((wait.user_id, wait.device_id), "")
-        named = () if wait.kept or EVERYTHING in news or len(news) > MOST_TOPICS else news
+        named = () if wait.kept else _named_rooms(news)
         return functools.partial(wake_queues.ring, wait.queue, wait.nonce, counts, rooms=named)
 
     def _again_unless(
@@ -337,6 +343,11 @@ class _Plan:
                 self._missed.append(wait)
 
         return call
+
+
+def _named_rooms(news: Collection[str]) -> list[RoomId]:
+    """Return the rooms to name to a function that looks for updates; none if it has to look at everything."""
+    return [] if EVERYTHING in news or len(news) > MOST_TOPICS else [RoomId(each) for each in sorted(news)]
 
 
 def _note_if_new(wait: Wait, news: Collection[str]) -> bool:
@@ -402,8 +413,8 @@ def _ring_together(rings: Sequence[_Ring], missed: list[Wait]) -> None:
 def ring_late(wait: Wait, news: Collection[str] = (EVERYTHING,)) -> bool:
     """Send a late ring, and note that it is on its way. Urgent changes still ring at once.
 
-    A held wait isn't rung late: it ends sooner, and the next one begins with a look. Returns what
-    `listeners.note_late` returns.
+    A held wait isn't rung late: the change is only noted, and its client's next request looks at that room.
+    Returns what `listeners.note_late` returns.
     """
     wake_queues.ring(wait.queue, wait.nonce, delay_s=LATE_S)
     return listeners.note_late(wait, now_ms() // 1000 + LATE_S, news)
@@ -420,9 +431,9 @@ def order_push(connection_id: str, *, delay_s: int = 0) -> None:
     queues.send_later(PUSHES, {"connection_id": connection_id}, delay_s)
 
 
-def order_pushes(connection_ids: Sequence[str]) -> None:
+def order_pushes(pushes: Sequence[SocketPush]) -> None:
     """Have workers check whether there is something to send to connections, ten for each worker."""
-    queues.send_each(PUSHES, [{"connection_id": connection_id} for connection_id in connection_ids])
+    queues.send_each(PUSHES, pushes)
 
 
 def order_leaving(user_id: UserId, connection_id: str, *, delay_s: int) -> None:

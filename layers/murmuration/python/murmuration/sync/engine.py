@@ -32,7 +32,7 @@ from murmuration.storage.users.memberships import Membership
 from murmuration.sync import account, joined, marks, narrow_look, other_rooms, presence, waiting
 from murmuration.sync.answer import Answer
 from murmuration.sync.answer_rooms import SETTLING_MS, add_joined, add_others, keep_current
-from murmuration.sync.context import Context
+from murmuration.sync.context import Context, StateAfter
 from murmuration.sync.first_look import FirstLook, Identity, everything_seen, identify, look, read_rooms
 from murmuration.sync.readers import Reader
 from murmuration.sync.readers.sections import SYNC
@@ -50,16 +50,19 @@ class SyncRequest:
     Without `to_device` no to-device message is read or deleted. The `reader` makes the rooms' sections. A
     `whole` answer has all rooms: those that don't fit are only named (`sync.answer_rooms`). With `takes_text`
     the answer may contain `RawJson`. With a `fingerprint` (`marks.fingerprint`) the client may get a marked
-    token, with which it waits without a function.
+    token, with which it waits without a function. With `names_place` the token of a client that is held may
+    name where it waited (`marks.held_place`). `state_after` is the name of the section for the state after
+    the timeline, if the client wants that.
     """
 
     token: AccessToken
     since: str | None = None
     filter: str | None = None
     full_state: bool = False
-    state_after: bool = False
+    state_after: StateAfter = ""
     timeout_ms: int = 0
     fingerprint: str = ""
+    names_place: bool = False
     set_presence: str | None = "online"
     to_device: bool = True
     reader: Reader = SYNC
@@ -69,10 +72,14 @@ class SyncRequest:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """A sync's answer. At `ends_ms` (milliseconds; 0: never) something shown in it ends without an event."""
+    """A sync's answer. At `ends_ms` (milliseconds; 0: never) something shown in it ends without an event.
+
+    `is_complete` says that nothing was left for the next look.
+    """
 
     body: SyncAnswer
     ends_ms: int
+    is_complete: bool
 
 
 def sync(request: SyncRequest) -> SyncAnswer:
@@ -84,21 +91,38 @@ def sync(request: SyncRequest) -> SyncAnswer:
     return _Sync(request).run()
 
 
-def news_since(token: AccessToken, since: str | None, filter_text: str | None) -> News | None:
+def news_since(
+    token: AccessToken, since: str | None, filter_text: str | None, rooms: Collection[RoomId] = ()
+) -> News | None:
     """Return the updates after the token `since`, with a new token; None if there are none. Deletes no
     messages.
 
-    Raises UnknownToken, InvalidParam, BadJson.
+    `rooms` are the only rooms with updates; empty if anything may have some. Raises UnknownToken,
+    InvalidParam, BadJson.
     """
-    first = look(token, since, filter_text)
-    answer = assemble(SyncRequest(token, since, filter_text), first)
+    request = SyncRequest(token, since, filter_text)
+    found = _look_at(request, rooms)
+    if found is None:
+        first = look(token, since, filter_text)
+        found = first, assemble(request, first)
+    first, answer = found
     if first.base is not None and not answer.has_news:
         return None
     body = answer.as_json(tokens.write(token.user_id, token.device_id, answer.positions))
     ends = [answer.changes_ms]
     if "presence" in answer.sections:
         ends.append(presence.next_end_ms(answer.positions))
-    return News(body, min((end for end in ends if end), default=0))
+    return News(body, min((end for end in ends if end), default=0), answer.is_complete)
+
+
+def _look_at(request: SyncRequest, rooms: Collection[RoomId]) -> tuple[FirstLook, Answer] | None:
+    """Look at the only rooms with updates. Returns None if that isn't possible. Two round trips or three."""
+    if not rooms or request.since is None:
+        return None
+    known = narrow_look.recognise(request.token, request.since)
+    first = narrow_look.look_at_rooms(request.token, known, sorted(rooms), request.filter)
+    answer = assemble(request, first) if first is not None else None
+    return (first, answer) if first is not None and answer is not None and answer.is_complete else None
 
 
 def begin(token: AccessToken, filter_text: str) -> str:
@@ -116,8 +140,8 @@ class _Sync:
 
     A client that comes from a wait names its place. It is registered for its next wait while the first reads
     run. Everything else is read after the registration, usually only the rooms for which it was called. So
-    this look finds everything from before the registration. The answer has the next mark, whether or not it
-    has updates.
+    this look finds everything from before the registration. A parked client's answer has the next mark,
+    whether or not it has updates. A held client's token names its place.
 
     A client that was answered a moment ago has most likely seen everything. It is registered before the first
     look.
@@ -134,6 +158,7 @@ class _Sync:
         self.deadline = waiting.deadline_of(request.timeout_ms)
         self.patient = self.since is not None and not request.full_state and request.timeout_ms > 0
         self.wait: Wait | None = None
+        self.rung: Wait | None = None  # the last registration, if a ring ended its hold
         self.refused = False
         self.waited = False
         self.looked_since = False
@@ -166,8 +191,9 @@ class _Sync:
             if self.looked_since:
                 if self.wait.kept:
                     break
-                self.waited = True
-                goes_on, self.wait, self.rang = waiting.hold(self.wait, answer.changes_ms, self.deadline)
+                self.waited, held = True, self.wait
+                goes_on, self.wait, self.rang = waiting.hold(held, answer.changes_ms, self.deadline)
+                self.rung = held if self.wait is None else None
                 if not goes_on:
                     break
             first, answer = self._look_again(first)
@@ -191,8 +217,8 @@ class _Sync:
     def _look_again(self, before: FirstLook) -> tuple[FirstLook, Answer]:
         """Look at the rooms that rang while the request was held, or at everything.
 
-        Anything else that happens meanwhile rings again, or the client's next request finds it, because it
-        looks at everything.
+        Anything else that happens meanwhile is noted for the client's next request, which looks at that or
+        at everything.
         """
         request, rooms, self.rang = self.request, sorted(self.rang), frozenset()
         if rooms and request.reader.tracks:
@@ -202,6 +228,7 @@ class _Sync:
                 answer = assemble(request, narrow)
                 if answer.is_complete:
                     return narrow, answer
+        self.looked_s = now_ms() // 1000
         first = look(request.token, self.since, request.filter, known=before.identity)
         return first, assemble(request, first)
 
@@ -215,13 +242,15 @@ class _Sync:
         return [functools.partial(note_visit, token.user_id, token.device_id, wanted, first.presence)]
 
     def _look_after_registering(self) -> tuple[FirstLook, Answer] | None:
-        """Register the next wait of a client whose token shows where it was parked, and then look.
+        """Register the next wait of a client whose token shows where it waited, and then look.
 
         None if the token shows no place, or the next slot isn't free.
         """
         request, place = self.request, marks.place(self.request.since)
         is_short = request.timeout_ms < marks.SHORTEST_TIMEOUT_MS
-        if place is None or not self.patient or not request.fingerprint or is_short or self.since is None:
+        if place is None or not self.patient or is_short or self.since is None:
+            return None
+        if not (request.names_place if place.is_held else request.fingerprint):
             return None
         try:
             known, news = concurrency.gather(
@@ -235,7 +264,9 @@ class _Sync:
 
     def _register_next(self, place: marks.Place) -> Collection[RoomId] | None:
         """Register on the next slot, if it is free. Returns the rooms that rang; None for everything."""
-        found = waiting.register_next(self.request.token, place, marks.LIFETIME_S + marks.OVERHANG_S)
+        lifetime = marks.LIFETIME_S + marks.OVERHANG_S
+        seconds = self.deadline - time.monotonic() if place.is_held else lifetime
+        found = waiting.register_next(self.request.token, place, seconds)
         if found is None:
             return None
         self.wait = found.wait
@@ -249,7 +280,8 @@ class _Sync:
         """
         request = self.request
         self.looked_since = True
-        if self.called and news is not None and not narrow_look.is_due(place):
+        follows = self.called or place.is_held
+        if follows and news is not None and not narrow_look.is_due(place):
             narrow = narrow_look.look_at_rooms(request.token, known, sorted(news), request.filter)
             if narrow is not None:
                 answer = assemble(request, narrow, beside=self._visit(narrow))
@@ -264,13 +296,13 @@ class _Sync:
             return None
         beside = self._visit(first)
         # other rooms have only changes that ring nobody or are about to ring
-        if self.called and news is not None:
+        if follows and news is not None:
             return first, assemble(request, first, late=True, surely=news, beside=beside)
         return first, assemble(request, first, beside=beside)
 
     def _register(self, identity: Identity) -> None:
         """Register a parked wait if that is possible, else a held one."""
-        self.looked_since = False
+        self.looked_since, self.rung = False, None
         seconds = self.deadline - time.monotonic()
         if self.request.fingerprint and seconds * 1000 >= marks.SHORTEST_TIMEOUT_MS:
             lifetime = marks.LIFETIME_S + marks.OVERHANG_S
@@ -289,24 +321,24 @@ class _Sync:
             token, _ = concurrency.gather(functools.partial(self._token, first, answer), self._give_up)
             return answer.as_json(token)
         looked_s = self.looked_s if answer.is_complete and not answer.again_ms else None
-        moved = self._moves(first, answer) if self.wait is not None and looked_s is not None else None
+        wait = self._named_wait()
+        moved = _moves(first, answer) if wait is not None and looked_s is not None else None
         token = self.row if self.row and moved is not None else self._token(first, answer)
         body = answer.as_json(token)
-        if self.wait is not None and self.wait.kept:
+        if wait is not None and wait.kept:
             until = marks.end_of(answer.changes_ms)
             keys = answer.key_counts()
             mark = functools.partial(marks.mark, looked_s=looked_s, moves=moved or "")
-            body["next_batch"] = mark(token, self.wait, self.request.fingerprint, until, keys)
+            body["next_batch"] = mark(token, wait, self.request.fingerprint, until, keys)
+        elif wait is not None and looked_s is not None:
+            body["next_batch"] = marks.held_place(token, wait, looked_s, moved or "")
         return body
 
-    def _moves(self, first: FirstLook, answer: Answer) -> str | None:
-        """Return the text about moves since the row was written, for the mark; None if a new row has to be
-        written.
-        """
-        row = first.identity.row
-        if row is None or first.identity.is_ending or self.wait is None or not self.wait.kept:
-            return None
-        return moves.encode(row, answer.positions)
+    def _named_wait(self) -> Wait | None:
+        """Return the registration that the answer's token names; None if it names none."""
+        if self.wait is not None and self.wait.kept:
+            return self.wait
+        return (self.wait or self.rung) if self.request.names_place else None
 
     def _token(self, first: FirstLook, answer: Answer) -> str:
         """Return the token whose row has what the client was shown. The row is written unless it is stored
@@ -322,12 +354,22 @@ class _Sync:
         """
         if self.wait is None or not self.looked_since:
             return False
+        if self.request.names_place and answer.is_complete and not answer.again_ms:
+            return True
         return not answer.has_news or (self.wait.kept and answer.is_complete)
 
     def _give_up(self) -> None:
         if self.wait is not None:
             listeners.release(self.wait)
             self.wait = None
+
+
+def _moves(first: FirstLook, answer: Answer) -> str | None:
+    """Return the text about moves since the row was written, for the token; None if a new row has to be
+    written.
+    """
+    row = first.identity.row
+    return None if row is None or first.identity.is_ending else moves.encode(row, answer.positions)
 
 
 def assemble(

@@ -31,6 +31,7 @@ from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.encoding.shapes import AuthFields, Body
 from murmuration.protocol.errors import (
+    AnotherUser,
     BadJson,
     Forbidden,
     InvalidParam,
@@ -77,14 +78,14 @@ class Attempt:
 
     @property
     def auth(self) -> AuthFields:
-        """The request's `auth`; empty if there's none. Raises BadJson."""
+        """The request's `auth`; empty if there's none. In it, `null` counts as missing. Raises BadJson."""
         auth = self.body.get("auth")
         if auth is None:
             return {}
         if not isinstance(auth, Mapping):
             raise BadJson("auth must be an object")
         for name in ("type", "session"):
-            if not isinstance(auth.get(name, ""), str):
+            if not isinstance(auth.get(name), str | None):
                 raise BadJson(f"auth.{name} must be a string")
         return auth
 
@@ -252,7 +253,7 @@ def authorise(
     for again with a completed session, as its answer may have been lost. `params` is what clients have to
     know for a stage, by type. `purpose` is the purpose for which links in mails must have been sent. Raises
     UserInteractiveAuthRequired while stages are missing (with the reason, if one failed), Forbidden for a
-    session of another operation, and what a malformed stage raises.
+    session of another operation, AnotherUser, and what a malformed stage raises.
     """
     standing = advance(
         attempt, flows, user_id=user_id, bind_body=bind_body, repeatable=repeatable, purpose=purpose
@@ -301,8 +302,8 @@ def advance(
     """Check the stage that a request completes or continues, and return the progress of its session.
 
     If a stage fails, the result has the failure. A malformed stage raises. Raises Forbidden for a session of
-    another operation, and for one whose stages prove another user than `user_id`. Completed stages expire
-    `lifetime_s` after the latest one.
+    another operation, and for one whose stages prove another user than `user_id`; AnotherUser for a stage
+    that does. Completed stages expire `lifetime_s` after the latest one.
     """
     auth = attempt.auth
     digest = attempt.digest(user_id, bind_body=bind_body)
@@ -317,7 +318,9 @@ def advance(
         outcome = _check(kind, standing, Context(session, expected, attempt.source_ip, purpose), auth)
         # A stage may have begun before any user was proved, and then prove a different user.
         if not isinstance(outcome, Begun) and expected not in (None, outcome.get("user_id", expected)):
-            raise Forbidden(_ANOTHER_USER)
+            raise AnotherUser(_ANOTHER_USER)
+    except AnotherUser:
+        raise
     except MatrixError as error:
         if error.status not in (401, 403):
             raise
@@ -370,7 +373,7 @@ def prove(session: str, flows: Sequence[Flow], kind: str, proof: Proved, *, life
     if kind not in standing.following:
         raise Forbidden(f"{kind} is not the next stage of a flow")
     if standing.user_id not in (None, proof.get("user_id")):
-        raise Forbidden("Another user completed this authentication, not the one whom the request is about")
+        raise Forbidden(_ANOTHER_USER)
     standing = replace(standing, completed=[*completed, (kind, proof)])
     if not standing.is_complete:
         standing = replace(standing, session=new_session(session.rpartition(".")[2]))
