@@ -22,7 +22,8 @@ from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
 from murmuration.settings import settings
 from murmuration.storage.live import listeners, streams, sync_tokens, wake_queues
 from murmuration.storage.rooms import room_items
-from murmuration.sync import assembly, engine, first_look, waiting
+from murmuration.sync import engine, first_look, waiting
+from murmuration.sync.assembly import assembling
 from murmuration.sync.assembly import rooms as sections
 from tests.in_process import Client
 from tests.local_cloud.waiting import PATIENCE_S, until
@@ -342,7 +343,7 @@ class TestHeld:
         (name,) = sqs._queues
         wake_queues.ring(f"https://sqs.example.org/0/{name}", wake_queues.new_nonce(kept=False))
         with (
-            mock.patch.object(engine, "assemble", side_effect=assembly.assemble) as looks,
+            mock.patch.object(engine, "assemble", side_effect=assembling.assemble) as looks,
             ThreadPoolExecutor() as pool,
         ):
             answer = waits(pool, syncing)

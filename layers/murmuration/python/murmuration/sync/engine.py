@@ -26,7 +26,7 @@ from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.token_forms import CALLED
 from murmuration.sync import account, marks, narrow_look, presence, waiting
 from murmuration.sync.answer import Answer
-from murmuration.sync.assembly import assemble
+from murmuration.sync.assembly.assembling import assemble
 from murmuration.sync.first_look import FirstLook, Identity, everything_seen, identify, look
 from murmuration.sync.request import SyncRequest
 
