@@ -1,4 +1,4 @@
-"""The page at the server's address: for people, the same for everybody, and with nothing in it that runs."""
+"""The page at the server's address is the same for everybody and contains no scripts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every limit, where each is taken, and that a request beyond it is refused before its work.
+"""A table of all rate limits and of the code that applies them. A request beyond a limit is refused.
 
 A row is one place in the code that takes from one kind of bucket. To take a place, a kind or its numbers away
 turns a row red; to add one without a row turns `test_every_place_has_a_row` red.

@@ -1,4 +1,4 @@
-"""Whatever happened in a room: its pages have all of it once, in order, and every child is in its parent."""
+"""The pages of any room contain each of its events once, in order, and each child in its parent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting on version 2's event stream: nothing is missed, and what isn't for the stream ends no wait."""
+"""Waiting on version 2's event stream: no event is missed, and only the stream's own events end the wait."""
 
 from __future__ import annotations
 

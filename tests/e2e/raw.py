@@ -1,4 +1,4 @@
-"""HTTP without a client library: for what such a library would never send."""
+"""HTTP without a client library, for requests that such a library would never send."""
 
 from __future__ import annotations
 

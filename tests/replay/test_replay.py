@@ -1,4 +1,4 @@
-"""`murmuration replay`, as one calls it."""
+"""`murmuration replay` as a command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sliding sync without a function that waits: who is parked, what calls them, and what they are told then."""
+"""Sliding sync without a waiting function: which clients are parked, and when they are called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting for news: no ring is lost, whatever comes in between, and none brings what isn't there."""
+"""Waiting in /sync: no ring is lost, whichever change comes in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose an address is: one user's at most."""
+"""An address belongs to at most one user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a mail that was read lets somebody do: set a new password, register with an address, log in by it."""
+"""Proofs by mail: setting a new password, registration with an address, login."""
 
 from __future__ import annotations
 

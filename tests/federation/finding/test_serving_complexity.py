@@ -1,4 +1,4 @@
-"""What another server is told of how large a room is, before its users join."""
+"""Other servers can query how large a room is before their users join it."""
 
 from __future__ import annotations
 
