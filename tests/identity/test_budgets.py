@@ -1,4 +1,4 @@
-"""Buckets of microdollars: exact over all processes, taken before the work, and a write only now and then."""
+"""Buckets of microdollars: shared by all processes, taken before the work, with few writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uploads by PUT past what API Gateway takes: through CloudFront into the bucket, and out again."""
+"""Uploads by PUT that exceed API Gateway's limit, through CloudFront into the bucket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events whose references are wrong: they cite what was rejected, other rooms, each other, or nothing."""
+"""Events with wrong references: to rejected events, other rooms, each other, or none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Media of other servers: fetched once, by the new way or the old, within limits, and kept while used."""
+"""Other servers' media are fetched once, by the new or the old endpoint, and kept while used."""
 
 from __future__ import annotations
 

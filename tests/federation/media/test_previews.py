@@ -1,4 +1,4 @@
-"""Previews of URLs, over a made-up network: what a page says, its image, and what isn't asked."""
+"""Previews of URLs on a made-up network: titles, images, and pages that are never requested."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is left of a room of other servers that all users of this one have left."""
+"""Deleting the data of other servers' rooms that all local users have left."""
 
 from __future__ import annotations
 

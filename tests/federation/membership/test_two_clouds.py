@@ -1,4 +1,4 @@
-"""Two local clouds share rooms over TLS: joins both ways, invites, and what is said afterwards."""
+"""Two local clouds share rooms over TLS: joins both ways, invites, and messages."""
 
 from __future__ import annotations
 

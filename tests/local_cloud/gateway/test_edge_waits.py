@@ -1,4 +1,4 @@
-"""Waiting at the edge: what SQS answers to who doesn't sign, and what is made of its answer."""
+"""Waiting at the edge: SQS's answers to unsigned requests, and their conversion."""
 
 from __future__ import annotations
 

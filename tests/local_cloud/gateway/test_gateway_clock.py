@@ -1,4 +1,4 @@
-"""The gateway's clock tells the order of what it takes at once."""
+"""The gateway's clock orders concurrent requests."""
 
 from __future__ import annotations
 

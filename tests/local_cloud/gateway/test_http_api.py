@@ -1,4 +1,4 @@
-"""What an HTTP API hands to functions and answers by itself, where a REST API does otherwise."""
+"""An HTTP API's events and own answers where they differ from a REST API's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting without compute: who is sent to a queue, by both who decide it, and what the templates answer."""
+"""Waiting without compute: which requests are sent to a queue, and the answers of the templates."""
 
 from __future__ import annotations
 
