@@ -117,7 +117,7 @@ def test_what_an_answer_gives_does_not_end_the_wait(
         until(lambda: waiting(bob))
         before = waiting(bob)
         where = path(room_id, "send", "m.room.message", version=V2)
-        ok(bob.post(where, {"body": "mine"}, streaming=stream.token))
+        ok(bob.post(where, {"msgtype": "m.text", "body": "mine"}, streaming=stream.token))
         tell(room_id)
         until(lambda: waiting(bob) not in ([], before))
         assert not answer.done()

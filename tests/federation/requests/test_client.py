@@ -84,7 +84,7 @@ def test_compressed_answers(server: TlsServer, fresh_name: ServerName) -> None:
 
 def test_a_large_answer_is_streamed(server: TlsServer, fresh_name: ServerName) -> None:
     server.handler = lambda _: Reply(b"x" * 3_000_000)
-    with client.stream(fresh_name, "GET", PATH) as answer:
+    with client.stream(fresh_name, client.Request("GET", PATH)) as answer:
         pieces = [len(piece) for piece in answer.chunks(4_000_000)]
     assert (sum(pieces), max(pieces) <= 65_536) == (3_000_000, True)
 

@@ -55,7 +55,7 @@ process.stdout.write(JSON.stringify(answers));
 
 def marked(
     *,
-    asked: tuple[str, ...] = ("Bearer token", "", "", "", ""),
+    asked: tuple[str, ...] = ("Bearer token", "", "", "", "", ""),
     until: int = 600,
     age: int = 0,
     queue: str = "ab",
@@ -76,7 +76,7 @@ CASES: dict[str, tuple[HttpRequest, int | None]] = {
     "by the older version": (request("/_matrix/client/r0/sync", since=marked(), timeout="30000"), 20),
     "with the filter that it asked with": (
         request(
-            since=marked(asked=("Bearer token", "", '{"a": "ü+"}', "", "")),
+            since=marked(asked=("Bearer token", "", '{"a": "ü+"}', "", "", "")),
             timeout="9000",
             filter='{"a": "ü+"}',
         ),
@@ -84,11 +84,15 @@ CASES: dict[str, tuple[HttpRequest, int | None]] = {
     ),
     "with another filter": (request(since=marked(), timeout="30000", filter="1"), None),
     "with another access token": (
-        request(since=marked(asked=("Bearer other", "", "", "", "")), timeout="30000"),
+        request(since=marked(asked=("Bearer other", "", "", "", "", "")), timeout="30000"),
         None,
     ),
     "with presence": (request(since=marked(), timeout="30000", set_presence="offline"), None),
     "with the state after": (request(since=marked(), timeout="30000", use_state_after="true"), None),
+    "with the state after by its unstable name": (
+        request(since=marked(), timeout="30000", **{"org.matrix.msc4222.use_state_after": "true"}),
+        None,
+    ),
     "with full state": (request(since=marked(), timeout="30000", full_state="true"), None),
     "without waiting": (request(since=marked(), timeout="0"), None),
     "without a timeout": (request(since=marked()), None),
@@ -262,7 +266,7 @@ class User:
 
     def send(self, room_id: str, body: str) -> None:
         path = f"{self.url}/rooms/{room_id}/send/m.room.message/{body}"
-        found = requests.put(path, json={"body": body}, headers=self.headers, timeout=30)
+        found = requests.put(path, json={"msgtype": "m.text", "body": body}, headers=self.headers, timeout=30)
         assert found.status_code == 200, found.text
 
 

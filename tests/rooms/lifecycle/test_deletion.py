@@ -162,7 +162,10 @@ def test_room_is_as_one_that_nobody_has_heard_of(
             bob.post(f"{V3}/knock/{segment(room_id)}"),
             bob.post(path(room_id, "leave")),
             bob.post(path(room_id, "invite"), {"user_id": alice.user_id}),
-            bob.put(path(room_id, "send", "m.room.message", f"d{next(_numbers)}"), {}),
+            bob.put(
+                path(room_id, "send", "m.room.message", f"d{next(_numbers)}"),
+                {"msgtype": "m.text", "body": "x"},
+            ),
             bob.put(path(room_id, "state", "m.room.topic", ""), {"topic": "x"}),
             bob.post(path(room_id, "receipt", "m.read", event_id)),
             bob.put(path(room_id, "typing", bob.user_id), {"typing": True}),

@@ -32,8 +32,9 @@ from murmuration.rooms.reading.pagination import position_token
 from murmuration.rooms.reading.visibility import Seen, Viewer
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.append import Append, Draft, append
+from murmuration.rooms.writing.content_checks import check_content
 from murmuration.rooms.writing.relation_checks import check_relation
-from murmuration.rooms.writing.sending import check_canonical_alias
+from murmuration.rooms.writing.sending import check_call, check_canonical_alias
 from murmuration.rooms.writing.transactions import Claim
 from murmuration.storage.rooms.room_items import LogEntry
 
@@ -53,12 +54,15 @@ Content = Callable[[Event | None], Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """An event to be sent. `content` may depend on the state event that it replaces."""
+    """An event to be sent. `content` may depend on the state event that it replaces, which `deletes` may
+    delete.
+    """
 
     type: str
     content: Mapping[str, Any] | Content
     state_key: str | None = None
     action_id: str | None = None
+    deletes: bool = False
 
     @classmethod
     def from_body(cls, body: Fields) -> Action:
@@ -158,7 +162,9 @@ def delete_state(
             raise NotFound("The room has no such state")
         return {}
 
-    return send_event(token, room_id, Action(event_type, empty, state_key, action_id), answering)
+    return send_event(
+        token, room_id, Action(event_type, empty, state_key, action_id, deletes=True), answering
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,12 +312,14 @@ class _Actions:
         if action.type == MEMBER and action.state_key is not None:
             content = checked_content(sender, UserId(action.state_key), content)
             content = authorised(batch, UserId(action.state_key), content)
+        check_content(action.type, content, is_state=action.state_key is not None, deleted=action.deletes)
         draft = Draft(action.type, sender, content, action.state_key)
         if current is not None and current.content == content:
             batch.check(draft)
             return current.event_id
         if action.state_key is None:
             check_relation(batch, draft)
+            check_call(batch, draft)
         elif action.type == CANONICAL_ALIAS:
             check_canonical_alias(batch.room_id, content, current)
         claim = self.claims.get(index)
