@@ -222,7 +222,7 @@ def _run(script: str) -> tuple[int, str]:
         [sys.executable, "-c", begin + textwrap.dedent(script)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     return ended.returncode, ended.stdout + ended.stderr

@@ -16,7 +16,7 @@ LOGIN = ROOT / "client_server/login/login/good.json"
 
 def replay(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "operators.cli", "replay", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
 def test_it_shows_what_comes_of_an_event_and_that_it_is_as_expected() -> None:
