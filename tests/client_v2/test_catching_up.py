@@ -20,6 +20,7 @@ from tests.client_v2.streams import (
     define_stream,
     event_stream,
     initial_sync,
+    paginate,
     rooms_of,
     scrollback,
 )
@@ -49,10 +50,6 @@ def room_id(alice: Client, bob: Client) -> str:
 
 def types(events: list[Any]) -> set[str]:
     return {event["type"] for event in events}
-
-
-def paginate(client: Client, room_id: str, **query: Any) -> Any:
-    return ok(client.get(path(room_id, "paginate", version=V2), **query))
 
 
 # -- All rooms -----------------------------------------------------------------------------------------------

@@ -14,13 +14,10 @@ from murmuration.rooms.membership import operations as membership
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing import append
 from murmuration.storage.users.profiles import read_member_fields
+from tests.accounts.conftest import errcode
 from tests.in_process import Client, segment
 
 pytestmark = pytest.mark.usefixtures("deployment")
-
-
-def errcode(answer):
-    return answer.status, answer.json.get("errcode")
 
 
 def path(user_id, key=None, version="v3"):
