@@ -548,7 +548,9 @@ def test_a_request_beyond_a_limit_is_refused(row: Row, stage: Stage, monkeypatch
 
 
 @pytest.mark.parametrize("row", ROWS, ids=name_of)
-def test_it_is_this_place_that_refuses_it(row: Row, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_passes_if_this_place_takes_nothing(
+    row: Row, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without the place the same request passes: the row above holds this place and no other."""
     drain(row, stage, monkeypatch)
     remove(row.place, row.kind, monkeypatch)

@@ -98,7 +98,7 @@ def test_a_token_that_was_never_read_by_gives_all_again(alice: Client, bob: Clie
     assert event_ids(second["rooms"][0]["messages"])[:-1] == event_ids(first["rooms"][0]["messages"])
 
 
-def test_then_what_is_new_comes(alice: Client, bob: Client, room_id: str) -> None:
+def test_later_requests_return_what_is_new(alice: Client, bob: Client, room_id: str) -> None:
     quiet = create_room(bob)
     stream = Streaming(bob)
     stream.begin()

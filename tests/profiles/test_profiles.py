@@ -96,7 +96,7 @@ def test_a_member_event_follows_the_profile(user):
     assert member.content["displayname"] == "New"
 
 
-def test_of_two_changes_the_one_stored_last_reaches_the_rooms(user, monkeypatch):
+def test_rooms_get_the_change_that_was_stored_last(user, monkeypatch):
     room_id = user.post("/_matrix/client/v3/createRoom", {}).json["room_id"]
     original = membership.update_profile_in_rooms
     held: list[dict[str, str]] = []

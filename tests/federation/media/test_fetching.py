@@ -45,7 +45,7 @@ def kept(library: Library, media_id: str = "abc") -> dict[str, Any]:
     return found
 
 
-def test_it_is_fetched_once_for_all(alice: Client, bob: Client, library: Library) -> None:
+def test_a_file_is_fetched_once_for_all_users(alice: Client, bob: Client, library: Library) -> None:
     library.new = lambda _: two_parts(PNG, DATA)
     for client in (alice, bob, alice):
         answer = get(client, library)

@@ -85,7 +85,7 @@ def test_a_page_and_its_image(alice: Client, bob: Client, site: Site, path: str)
     assert all("authorization" not in received.headers for received in site.asked)
 
 
-def test_it_is_kept_for_an_hour(
+def test_a_preview_is_kept_for_an_hour(
     alice: Client, bob: Client, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.page("<title>Tea</title>")
