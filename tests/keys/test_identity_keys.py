@@ -1,4 +1,4 @@
-"""Identity keys: what a device publishes, others find, and everyone hears of the change."""
+"""A device publishes identity keys, other users find them, and all are told of the change."""
 
 from __future__ import annotations
 
