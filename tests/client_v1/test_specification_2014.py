@@ -152,9 +152,8 @@ def test_nobody_is_told_of_a_form_that_there_is_not(alice: Client, path: str) ->
 
 def test_rooms_default_to_public_visibility(alice: Client) -> None:
     public, private = create(alice), create(alice, visibility="private")
-    listed = {entry["room_id"] for entry in ok(alice.get(f"{V1}/publicRooms"))["chunk"]}
-    assert public in listed
-    assert private not in listed
+    shown = [ok(alice.get(f"{V3}/directory/list/room/{segment(room_id)}")) for room_id in (public, private)]
+    assert shown == [{"visibility": "public"}, {"visibility": "private"}]
 
 
 # -- Rooms: joining, inviting, leaving -----------------------------------------------------------------------

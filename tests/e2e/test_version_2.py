@@ -13,7 +13,7 @@ from local_cloud.testing import LocalCloud
 from tests.e2e.raw import V3, Raw, register, segment
 
 V2 = "/_matrix/client/v2"
-PATIENCE_S = 30
+PATIENCE_S = 60
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -114,7 +114,10 @@ class Waiting:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.told: list[str] = []
-        monkeypatch.setattr(wakes, "order_pushes", self.told.extend)
+        monkeypatch.setattr(wakes, "order_pushes", self._tell)
+
+    def _tell(self, pushes: Sequence[wakes.SocketPush]) -> None:
+        self.told += [push["connection_id"] for push in pushes]
 
     def add(self, client: Client, count: int = 1) -> None:
         for number in range(count):

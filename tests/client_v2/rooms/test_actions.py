@@ -408,10 +408,12 @@ def test_patches_at_once_all_count(alice: Client, room_id: str) -> None:
 
 
 def test_rates_are_limited_by_the_event(alice: Client, room_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from murmuration.identity import rate_limits
     from murmuration.settings import settings
 
     monkeypatch.setenv("MURMURATION_RATE_LIMITS", "on")
     settings.cache_clear()
+    monkeypatch.setattr(rate_limits, "now_ms", lambda: 1_700_000_000_000)
     try:
         ok(batch(alice, room_id, *(text(str(number)) for number in range(10))))
         refused(batch(alice, room_id, text("more"), text("and more")), 429, "M_LIMIT_EXCEEDED")

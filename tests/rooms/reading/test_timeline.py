@@ -287,6 +287,9 @@ class TestOneEvent:
         only = ok(alice.get(path(room_id, "context", middle), limit=0))
         assert (only["events_before"], only["events_after"]) == ([], [])
         refused(bob.get(path(room_id, "context", "$unknown")), 404, "M_NOT_FOUND")
+        secret = create_room(alice)
+        refused(bob.get(path(secret, "context", send(alice, secret))), 403, "M_FORBIDDEN")
+        refused(bob.get(path("!unknown:example.org", "context", middle)), 403, "M_FORBIDDEN")
         refused(bob.get(path(room_id, "context", middle), limit="x"), 400, "M_INVALID_PARAM")
 
     def test_context_at_the_edges(self, alice: Client) -> None:

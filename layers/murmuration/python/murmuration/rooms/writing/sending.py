@@ -29,7 +29,7 @@ from murmuration.protocol.event_types import (
     SERVER_ACL,
 )
 from murmuration.protocol.events import Event
-from murmuration.protocol.identifiers import EventId, RoomId, UserId
+from murmuration.protocol.identifiers import EventId, RoomId, UserId, is_valid_room_alias
 from murmuration.rooms.membership.operations import set_membership
 from murmuration.rooms.opening import open_room
 from murmuration.rooms.room import Room
@@ -150,7 +150,7 @@ def check_canonical_alias(room_id: RoomId, content: Content, current: Event | No
     for alias in named_aliases(content):
         if alias in before:
             continue
-        if not isinstance(alias, str) or not alias.startswith("#"):
+        if not isinstance(alias, str) or not is_valid_room_alias(alias):
             raise InvalidParam(f"{str(alias)[:80]!r} is not a room alias")
         found = directory.read_alias(alias)
         if found is None or found["room_id"] != room_id:
