@@ -212,13 +212,8 @@ def test_what_nobody_could_set_is_a_bad_request(alice, room_id, event_type, cont
     [
         ("m.room.name", {"name": 5}),
         ("m.room.name", {"name": None}),
-        ("m.room.name", {}),
-        ("m.room.topic", {}),
-        ("m.room.topic", {"m.topic": {"m.text": [{"body": "Tea"}]}}),
-        ("m.room.tombstone", {}),
-        ("m.room.tombstone", {"body": "moved"}),
         ("m.room.tombstone", {"body": 5, "replacement_room": "!a:example.org"}),
-        ("m.room.message", {"body": "as state"}),
+        ("m.room.message", {"body": ["as state"]}),
         ("m.room.aliases", {"aliases": "#a:example.org"}),
         ("m.room.aliases", {"aliases": [5]}),
         ("m.room.retention", {"max_lifetime": "1d"}),
@@ -255,10 +250,6 @@ def test_a_server_acl_that_lets_this_server_in_is_set(alice, room_id, allow):
 @pytest.mark.parametrize(
     "content",
     [
-        {},
-        {"msgtype": "m.text"},
-        {"body": "hello"},
-        {"m.new_content": {"msgtype": "m.text", "body": "hello"}},
         {"msgtype": "m.text", "body": 5},
         {"msgtype": "m.text", "body": None},
         {"msgtype": ["m.text"], "body": "a"},
@@ -310,15 +301,18 @@ def test_state_is_no_message(alice, room_id, event_type):
     refused(put(alice, room_id, "t", content, event_type), 400, "M_INVALID_PARAM")
 
 
-def test_other_messages_have_the_content_that_clients_like(alice, room_id):
-    for number, event_type in enumerate(("m.room.encrypted", "m.sticker", "m.reaction", "org.example.note")):
+def test_what_is_missing_in_a_content_hurts_nobody(alice, room_id):
+    for number, event_type in enumerate(
+        ("m.room.message", "m.room.encrypted", "m.sticker", "org.example.note")
+    ):
         ok(put(alice, room_id, f"t{number}", {}, event_type))
+    for event_type in ("m.room.name", "m.room.topic", "m.room.tombstone"):
+        set_state(alice, room_id, event_type, {})
 
 
 @pytest.mark.parametrize("version", ["5", "9", "10", "12"])
-@pytest.mark.parametrize("level", ["50", True, None, [50], 50.5])
-def test_power_levels_are_integers(alice, version, level):
-    """Rooms before version 10 take strings, but only of other servers: Synapse takes none of its users."""
+@pytest.mark.parametrize("level", [True, None, [50], 50.5])
+def test_power_levels_are_numbers(alice, version, level):
     room_id = create_room(alice, room_version=version)
     where = path(room_id, "state", "m.room.power_levels", "")
     levels = ok(alice.get(where))

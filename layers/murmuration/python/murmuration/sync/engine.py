@@ -51,8 +51,8 @@ class SyncRequest:
     `whole` answer has all rooms: those that don't fit are only named (`sync.answer_rooms`). With `takes_text`
     the answer may contain `RawJson`. With a `fingerprint` (`marks.fingerprint`) the client may get a marked
     token, with which it waits without a function. With `names_place` the token of a client that is held may
-    name where it waited (`marks.held_place`). `state_after` is the name of the section for the state after the
-    timeline, if the client wants that.
+    name where it waited (`marks.held_place`). `state_after` is the name of the section for the state after
+    the timeline, if the client wants that.
     """
 
     token: AccessToken

@@ -102,7 +102,7 @@ def device_keys(user_id: UserId, device_id: object, value: object) -> KeyObject 
         return None
     if not _has_keys(value):
         return None
-    keys = {name: each for name, each in value.items() if name != "unsigned"}
+    keys = {"signatures": {}, **{name: each for name, each in value.items() if name != "unsigned"}}
     return keys if fits(keys, MOST_DEVICE_BYTES) else None
 
 
