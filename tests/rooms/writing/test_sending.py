@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from murmuration.aws import dynamodb
-from murmuration.protocol.identifiers import EventId
+from murmuration.protocol.identifiers import EventId, RoomId, UserId
+from murmuration.rooms.writing.append import Draft, append
 from murmuration.storage.rooms import event_places, room_items
 from tests.in_process import Client
 from tests.rooms.people import (
@@ -359,6 +360,21 @@ def test_a_canonical_alias_must_point_here(alice, room_id):
     for malformed in ("x", "#without-a-server", "#:example.org:x y", 5):
         answer = alice.put(path(room_id, "state", "m.room.canonical_alias", ""), {"alias": malformed})
         refused(answer, 400, "M_INVALID_PARAM")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"alias": 0}, {"alias": {}}, {"alias": False}, {"alt_aliases": [""]}, {"alt_aliases": [{}]}],
+)
+def test_what_is_no_alias_is_refused(alice, room_id, content):
+    refused(alice.put(path(room_id, "state", "m.room.canonical_alias", ""), content), 400, "M_INVALID_PARAM")
+
+
+@pytest.mark.parametrize("content", [{"alt_aliases": 5}, {"alias": [], "alt_aliases": [{}, ""]}])
+def test_aliases_of_any_form_that_another_server_set_can_be_replaced(alice, room_id, content):
+    draft = Draft("m.room.canonical_alias", UserId(alice.user_id), content, "")
+    append(RoomId(room_id), lambda batch: batch.add(draft))
+    set_state(alice, room_id, "m.room.canonical_alias", {"alias": "", "alt_aliases": None})
 
 
 def test_a_redaction_leaves_nothing_of_the_content(alice, bob, room_id):
