@@ -154,6 +154,6 @@ def is_stream_id(value: object) -> TypeGuard[int]:
 def fits(value: object, most_bytes: int) -> bool:
     """Return whether the value's JSON has at most `most_bytes` bytes."""
     try:
-        return len(canonical_json.encode(value, strict=False)) <= most_bytes
+        return len(canonical_json.encode_parsable(value)) <= most_bytes
     except BadJson:
         return False

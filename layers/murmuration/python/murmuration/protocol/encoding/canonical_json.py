@@ -65,6 +65,16 @@ def check_numbers(value: object) -> None:
                 raise BadJson("Canonical JSON has no floats")
 
 
+def encode_parsable(value: object) -> bytes:
+    """Return JSON that any client can parse, for what other servers sent outside of events.
+
+    Raises BadJson for what `encode` refuses without `strict`, and for integers beyond binary64.
+    """
+    encoded = encode(value, strict=False)
+    check_range(encoded.decode())
+    return encoded
+
+
 def check_range(text: str) -> None:
     """Raise BadJson if the JSON has an integer beyond the range of binary64.
 
