@@ -296,15 +296,11 @@ def test_requests(wire: Wire, room: tuple[Client, Client, str]) -> None:
     _, bob, room_id = room
     stream = Stream(wire, bob)
     assert stream.ask({"id": "1", "method": "ping"}) == {"id": "1", "result": {}}
-    params = {
-        "room_id": room_id,
-        "event_type": "m.room.message",
-        "content": {"msgtype": "m.text", "body": "hello"},
-    }
+    params = {"room_id": room_id, "event_type": "m.room.message", "content": {"body": "hello"}}
     sent = stream.ask({"id": "2", "method": "send", "params": params})
     assert stream.ask({"id": "2", "method": "send", "params": params}) == sent
     found = ok(bob.get(path(room_id, "event", sent["result"]["event_id"])))
-    assert found["content"] == {"msgtype": "m.text", "body": "hello"}
+    assert found["content"] == {"body": "hello"}
     assert found["unsigned"]["transaction_id"] == "2"
     state = {**params, "event_type": "org.example", "state_key": "", "content": {"n": 1}}
     refused = stream.ask({"id": "3", "method": "state", "params": state})

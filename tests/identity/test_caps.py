@@ -137,16 +137,11 @@ def test_receipts_by_thread(receipt_type: str, make_client: Make, monkeypatch: p
     user = make_client()
     room_id = create_room(user)
     send = path(room_id, "send", "m.room.message")
-    roots = [
-        ok(user.put(f"{send}/{number}", {"msgtype": "m.text", "body": "x"}))["event_id"]
-        for number in range(MOST + 1)
-    ]
+    roots = [ok(user.put(f"{send}/{number}", {"body": "x"}))["event_id"] for number in range(MOST + 1)]
 
     def reply(number: int, name: str) -> str:
         relation = {"rel_type": "m.thread", "event_id": roots[number]}
-        answer = user.put(
-            f"{send}/{name}{number}", {"msgtype": "m.text", "body": "y", "m.relates_to": relation}
-        )
+        answer = user.put(f"{send}/{name}{number}", {"body": "y", "m.relates_to": relation})
         return str(ok(answer)["event_id"])
 
     def mark(number: int, event_id: str) -> object:

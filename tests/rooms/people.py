@@ -45,13 +45,8 @@ def leave(client: Client, room_id: str) -> None:
 
 
 def send(client: Client, room_id: str, content: Any = "hello", event_type: str = "m.room.message") -> str:
-    """Send a message event, and return its ID. The content is a text for a string.
-
-    A content for m.room.message may leave out what each message has.
-    """
+    """Send a message event (a text for a string), and return its ID."""
     body = {"msgtype": "m.text", "body": content} if isinstance(content, str) else content
-    if event_type == "m.room.message":
-        body = {"msgtype": "m.text", "body": "", **body}
     number = f"t{next(_transactions)}"
     return str(ok(client.put(path(room_id, "send", event_type, number), body))["event_id"])
 

@@ -262,7 +262,7 @@ class User:
 
     def send(self, room_id: str, body: str) -> None:
         path = f"{self.url}/rooms/{room_id}/send/m.room.message/{body}"
-        found = requests.put(path, json={"msgtype": "m.text", "body": body}, headers=self.headers, timeout=30)
+        found = requests.put(path, json={"body": body}, headers=self.headers, timeout=30)
         assert found.status_code == 200, found.text
 
 

@@ -39,7 +39,7 @@ def get_room_state(token: AccessToken, room_id: RoomId) -> list[Answer]:
 
 def post_message(token: AccessToken, room_id: RoomId, event_type: str, content: Content) -> str:
     """Send a message event that has no transaction ID, and return its ID. Raises what sending raises."""
-    return sending.send_message(token, room_id, event_type, _fresh_txn_id(), content, for_old_clients=True)
+    return sending.send_message(token, room_id, event_type, _fresh_txn_id(), content)
 
 
 def post_redaction(requester: Requester, room_id: RoomId, event_id: EventId, content: Content) -> str:

@@ -152,7 +152,7 @@ def _check(version: RoomVersion, event_type: str, state_key: str | None, content
     from murmuration.protocol.encoding import canonical_json
     from murmuration.protocol.errors import TooLarge
     from murmuration.protocol.pdus.event_format import MAX_FIELD_BYTES, MAX_PDU_BYTES
-    from murmuration.rooms.writing.content_checks import check_content, check_message
+    from murmuration.rooms.writing.content_checks import check_content
 
     if state_key is not None:
         sending.check_state_type(event_type)
@@ -161,8 +161,6 @@ def _check(version: RoomVersion, event_type: str, state_key: str | None, content
         raise TooLarge("The event's type or state_key is too long")
     if len(canonical_json.encode(dict(content), strict=version.strict_canonical_json)) > MAX_PDU_BYTES:
         raise TooLarge("The event is too large")
-    if state_key is None:
-        check_message(event_type, content)
 
 
 def _version_of(room_id: RoomId) -> RoomVersion:

@@ -1,7 +1,7 @@
 """Contents that no client may send, because other clients or this server would fail on them.
 
-The authorisation rules allow them, so events of other servers may have them. Except in messages, missing
-properties are allowed too: only a property with a wrong type is refused.
+The authorisation rules allow them, so events of other servers may have them. Missing properties are allowed
+too: only a property with a wrong type is refused.
 """
 
 from __future__ import annotations
@@ -53,19 +53,6 @@ def check_content(event_type: str, content: Content, *, is_state: bool) -> None:
         _check_mentions(content["m.mentions"])
     if event_type == SERVER_ACL and not ServerAcl(content).allows(settings().server_name):
         raise BadJson("This server ACL would shut out this server")
-
-
-def check_message(event_type: str, content: Content) -> None:
-    """Raise BadJson for an m.room.message without a `msgtype` or a `body`, which must be text.
-
-    It isn't used for clients of before 2015, whose messages may lack them.
-    https://spec.matrix.org/v1.19/client-server-api/#mroommessage
-    """
-    if event_type != MESSAGE:
-        return
-    for name in _STRINGS[MESSAGE]:
-        if not isinstance(content.get(name), str):
-            raise BadJson(f"A message has a {name}, which is a string")
 
 
 def check_profile(content: Content) -> None:

@@ -27,7 +27,7 @@ from murmuration.rooms.opening import open_room
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing import transactions
 from murmuration.rooms.writing.append import Append, Draft, append, append_known
-from murmuration.rooms.writing.content_checks import check_content, check_message
+from murmuration.rooms.writing.content_checks import check_content
 from murmuration.rooms.writing.redactions import REDACTION_STATE, has_power, takes_effect
 from murmuration.rooms.writing.relation_checks import check_relation
 from murmuration.rooms.writing.transactions import Once
@@ -39,19 +39,12 @@ LASTING = (CREATE, SERVER_ACL)
 
 
 def send_message(
-    token: AccessToken,
-    room_id: RoomId,
-    event_type: str,
-    txn_id: str,
-    content: Content,
-    *,
-    for_old_clients: bool = False,
+    token: AccessToken, room_id: RoomId, event_type: str, txn_id: str, content: Content
 ) -> EventId:
     """Send a message event and return its ID, which is the same for each repetition of `txn_id`.
 
-    Two round trips in a warm process: the token together with the room, then the write. `for_old_clients`
-    takes messages without a text. Raises UnknownToken, Forbidden, MissingParam for a redaction that names no
-    event, BadJson, TooLarge, LimitExceeded.
+    Two round trips in a warm process: the token together with the room, then the write. Raises UnknownToken,
+    Forbidden, MissingParam for a redaction that names no event, BadJson, TooLarge, LimitExceeded.
     """
     if event_type == REDACTION:
         redacted = EventId(Fields(content).string("redacts"))
@@ -60,8 +53,6 @@ def send_message(
         return redact_event(requester, room_id, redacted, txn_id, content, once=sending)
     taking = Taking("message", token.user_id)
     requester, room = open_room(token, room_id, taking)
-    if not for_old_clients:
-        check_message(event_type, content)
     claim = transactions.Claim("send", requester, room.room_id, txn_id, event_type)
     return append_message(room, Draft(event_type, requester.user_id, content), claim, taking)
 
