@@ -84,7 +84,7 @@ class Cloud:
             raise
 
     def stop(self) -> None:
-        """Stop everything, including requests in progress, within about a second."""
+        """Stop everything, including requests in progress, within some seconds."""
         self._cleanup.close()
 
     def _start(self) -> None:

@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 _SYNC_PATH = re.compile(r"/_matrix/client/(r0|v3)/sync")
 _SLIDING_PATH = re.compile(r"/_matrix/client/(unstable/org\.matrix\.simplified_msc3575|v4)/sync")
 _MARKED = re.compile(MARK, re.ASCII)
-_PARKED_BY = ("access_token", "filter", "set_presence", "use_state_after")
+_PARKED_BY = (
+    "access_token", "filter", "set_presence", "use_state_after", "org.matrix.msc4222.use_state_after",
+)  # fmt: skip
 _SLIDING_BY = ("access_token", "set_presence")
 INTERNAL = ("parked", "uploads")
 _LONGEST_WAIT = 20

@@ -55,7 +55,11 @@ def test_upgrade(alice: Client, bob: Client, old_version: str, new_version: str)
     members = ok(alice.get(path(new_id, "joined_members")))["joined"]
     assert set(members) == {alice.user_id}
     assert last not in str(messages(alice, new_id))
-    refused(bob.put(path(room_id, "send", "m.room.message", "x"), {"body": "x"}), 403, "M_FORBIDDEN")
+    refused(
+        bob.put(path(room_id, "send", "m.room.message", "x"), {"msgtype": "m.text", "body": "x"}),
+        403,
+        "M_FORBIDDEN",
+    )
     join(bob, new_id)
     send(bob, new_id, "first words")
     send(alice, new_id, "and mine")

@@ -30,9 +30,9 @@ def put(client: Client, room_id: str, txn_id: str, body: object, event_type: str
 
 
 def test_a_repeated_transaction_is_one_event(alice, bob, room_id):
-    first = ok(put(alice, room_id, "once", {"body": "a"}))
-    assert ok(put(alice, room_id, "once", {"body": "a"})) == first
-    assert ok(put(bob, room_id, "once", {"body": "a"})) != first
+    first = ok(put(alice, room_id, "once", {"msgtype": "m.text", "body": "a"}))
+    assert ok(put(alice, room_id, "once", {"msgtype": "m.text", "body": "a"})) == first
+    assert ok(put(bob, room_id, "once", {"msgtype": "m.text", "body": "a"})) != first
     assert len([e for e in messages(alice, room_id)["chunk"] if e["type"] == "m.room.message"]) == 2
 
 
@@ -75,7 +75,9 @@ def test_a_transaction_id_may_be_used_for_each_redaction(alice, room_id):
 
 def test_a_transaction_repeated_at_the_same_time_is_one_event(alice, room_id):
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: ok(put(alice, room_id, "race", {"body": "a"})), range(8)))
+        answers = list(
+            pool.map(lambda _: ok(put(alice, room_id, "race", {"msgtype": "m.text", "body": "a"})), range(8))
+        )
     assert len({answer["event_id"] for answer in answers}) == 1
 
 
@@ -126,19 +128,19 @@ def test_a_level_that_was_just_taken_away_is_gone(alice, bob, room_id):
     levels = ok(alice.get(path(room_id, "state", "m.room.power_levels", "")))
     send(bob, room_id)
     set_state(alice, room_id, "m.room.power_levels", {**levels, "events_default": 60})
-    refused(put(bob, room_id, "late", {"body": "a"}), 403, "M_FORBIDDEN")
+    refused(put(bob, room_id, "late", {"msgtype": "m.text", "body": "a"}), 403, "M_FORBIDDEN")
 
 
 def test_who_is_not_in_the_room_can_not_send(make_client, room_id):
     carol = make_client("carol")
-    refused(put(carol, room_id, "t", {"body": "a"}), 403, "M_FORBIDDEN")
-    refused(put(carol, "!unknown:example.org", "t", {"body": "a"}), 403, "M_FORBIDDEN")
+    refused(put(carol, room_id, "t", {"msgtype": "m.text", "body": "a"}), 403, "M_FORBIDDEN")
+    refused(put(carol, "!unknown:example.org", "t", {"msgtype": "m.text", "body": "a"}), 403, "M_FORBIDDEN")
 
 
 def test_a_token_that_is_not_known_sends_nothing(alice, room_id):
     stranger = Client((alice.token or "")[:-8] + "00000000", alice.user_id, alice.device_id)
-    refused(put(stranger, room_id, "t", {"body": "a"}), 401, "M_UNKNOWN_TOKEN")
-    refused(put(Client(), room_id, "t", {"body": "a"}), 401, "M_MISSING_TOKEN")
+    refused(put(stranger, room_id, "t", {"msgtype": "m.text", "body": "a"}), 401, "M_UNKNOWN_TOKEN")
+    refused(put(Client(), room_id, "t", {"msgtype": "m.text", "body": "a"}), 401, "M_MISSING_TOKEN")
 
 
 @pytest.mark.parametrize(
@@ -146,9 +148,9 @@ def test_a_token_that_is_not_known_sends_nothing(alice, room_id):
     [
         (b"{", 400, "M_NOT_JSON"),
         ([], 400, "M_BAD_JSON"),
-        ({"body": "x" * 70_000}, 413, "M_TOO_LARGE"),
-        ({"n": 2**60}, 400, "M_BAD_JSON"),
-        ({"n": 1.5}, 400, "M_BAD_JSON"),
+        ({"msgtype": "m.text", "body": "x" * 70_000}, 413, "M_TOO_LARGE"),
+        ({"msgtype": "m.text", "body": "x", "n": 2**60}, 400, "M_BAD_JSON"),
+        ({"msgtype": "m.text", "body": "x", "n": 1.5}, 400, "M_BAD_JSON"),
     ],
 )
 def test_bad_content_is_refused(alice, room_id, body, status, errcode):
@@ -210,6 +212,18 @@ def test_what_nobody_could_set_is_a_bad_request(alice, room_id, event_type, cont
     [
         ("m.room.name", {"name": 5}),
         ("m.room.name", {"name": None}),
+        ("m.room.name", {}),
+        ("m.room.topic", {}),
+        ("m.room.topic", {"m.topic": {"m.text": [{"body": "Tea"}]}}),
+        ("m.room.tombstone", {}),
+        ("m.room.tombstone", {"body": "moved"}),
+        ("m.room.tombstone", {"body": 5, "replacement_room": "!a:example.org"}),
+        ("m.room.message", {"body": "as state"}),
+        ("m.room.aliases", {"aliases": "#a:example.org"}),
+        ("m.room.aliases", {"aliases": [5]}),
+        ("m.room.retention", {"max_lifetime": "1d"}),
+        ("m.room.retention", {"min_lifetime": True}),
+        ("m.room.retention", {"min_lifetime": 2, "max_lifetime": 1}),
         ("m.room.topic", {"topic": {"m.text": []}}),
         ("m.room.avatar", {"url": ["mxc://example.org/a"]}),
         ("m.room.tombstone", {"replacement_room": None}),
@@ -241,6 +255,10 @@ def test_a_server_acl_that_lets_this_server_in_is_set(alice, room_id, allow):
 @pytest.mark.parametrize(
     "content",
     [
+        {},
+        {"msgtype": "m.text"},
+        {"body": "hello"},
+        {"m.new_content": {"msgtype": "m.text", "body": "hello"}},
         {"msgtype": "m.text", "body": 5},
         {"msgtype": "m.text", "body": None},
         {"msgtype": ["m.text"], "body": "a"},
@@ -284,11 +302,41 @@ def test_mentions_are_sent(alice, bob, room_id):
         "m.room.avatar",
         "m.room.server_acl",
         "m.room.tombstone",
+        "m.room.retention",
     ],
 )
 def test_state_is_no_message(alice, room_id, event_type):
     content = {"membership": "join", "allow": ["*"], "replacement_room": "!a:example.org"}
     refused(put(alice, room_id, "t", content, event_type), 400, "M_INVALID_PARAM")
+
+
+def test_other_messages_have_the_content_that_clients_like(alice, room_id):
+    for number, event_type in enumerate(("m.room.encrypted", "m.sticker", "m.reaction", "org.example.note")):
+        ok(put(alice, room_id, f"t{number}", {}, event_type))
+
+
+@pytest.mark.parametrize("version", ["5", "9", "10", "12"])
+@pytest.mark.parametrize("level", ["50", True, None, [50], 50.5])
+def test_power_levels_are_integers(alice, version, level):
+    """Rooms before version 10 take strings, but only of other servers: Synapse takes none of its users."""
+    room_id = create_room(alice, room_version=version)
+    where = path(room_id, "state", "m.room.power_levels", "")
+    levels = ok(alice.get(where))
+    for name in ("events", "notifications"):
+        refused(alice.put(where, {**levels, name: {"room": level}}), 400, "M_BAD_JSON")
+    refused(alice.put(where, {**levels, "kick": level}), 400, "M_BAD_JSON")
+    override = {"room_version": version, "power_level_content_override": {"ban": level}}
+    refused(alice.post(f"{V3}/createRoom", override), 400, "M_INVALID_ROOM_STATE")
+    assert ok(alice.get(where)) == levels
+
+
+def test_nobody_is_called_in_a_public_room(alice, bob, make_client):
+    call = {"call_id": "c", "version": "1", "lifetime": 60000, "offer": {"type": "offer", "sdp": "v=0"}}
+    public, private = create_room(alice, preset="public_chat"), create_room(alice)
+    refused(put(alice, public, "t", call, "m.call.invite"), 403, "M_FORBIDDEN")
+    ok(put(alice, private, "t", call, "m.call.invite"))
+    set_state(alice, public, "m.room.join_rules", {"join_rule": "invite"})
+    ok(put(alice, public, "t", call, "m.call.invite"))
 
 
 def test_a_create_event_is_no_message(alice, room_id):

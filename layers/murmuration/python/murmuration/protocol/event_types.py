@@ -26,6 +26,7 @@ AVATAR: Final = "m.room.avatar"
 CANONICAL_ALIAS: Final = "m.room.canonical_alias"
 ALIASES: Final = "m.room.aliases"
 PINNED_EVENTS: Final = "m.room.pinned_events"
+RETENTION: Final = "m.room.retention"
 SPACE_CHILD: Final = "m.space.child"
 
 CREATE_KEY: Final = (CREATE, "")
@@ -44,6 +45,7 @@ CANONICAL_ALIAS_KEY: Final = (CANONICAL_ALIAS, "")
 MESSAGE: Final = "m.room.message"
 ENCRYPTED: Final = "m.room.encrypted"
 REDACTION: Final = "m.room.redaction"
+CALL_INVITE: Final = "m.call.invite"
 
 # Account data
 DIRECT: Final = "m.direct"
