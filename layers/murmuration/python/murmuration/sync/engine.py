@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
@@ -24,7 +23,7 @@ from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.compact import moves
 from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.token_forms import CALLED
-from murmuration.sync import account, marks, narrow_look, presence, waiting
+from murmuration.sync import account, marks, narrow_look, waiting
 from murmuration.sync.answer import Answer
 from murmuration.sync.assembly.assembling import assemble
 from murmuration.sync.first_look import FirstLook, Identity, everything_seen, identify, look
@@ -32,18 +31,6 @@ from murmuration.sync.request import SyncRequest
 
 if TYPE_CHECKING:
     from murmuration.sync.readers.json_types import SyncAnswer
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """A sync's answer. At `ends_ms` (milliseconds; 0: never) something shown in it ends without an event.
-
-    `is_complete` says that nothing was left for the next look.
-    """
-
-    body: SyncAnswer
-    ends_ms: int
-    is_complete: bool
 
 
 def sync(request: SyncRequest) -> SyncAnswer:
