@@ -185,7 +185,7 @@ def _start(person: Person) -> None:
 
 def _log_in(stage: Stage, name: str) -> None:
     person = stage.person(name)
-    keys = {f"signed_curve25519:{number}": {"key": "x" * 43} for number in range(50)}
+    keys = {f"signed_curve25519:{number}": {"key": "x" * 43, "signatures": {}} for number in range(50)}
     person.ask("POST", "/keys/upload", {"one_time_keys": keys})
     person.sync()
 
