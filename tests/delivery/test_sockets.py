@@ -238,7 +238,7 @@ def test_a_push_by_time_looks_only_if_something_has_ended(
     sockets.push(narrowly.stream.id, by_time=True)
     assert narrowly.looks.call_count == 0
     later = now_ms() + 61_000
-    for module in ("murmuration.sync.narrow_look", "murmuration.sync.engine"):
+    for module in ("murmuration.sync.narrow_look", "murmuration.sync.assembly.assembling"):
         monkeypatch.setattr(f"{module}.now_ms", lambda: later)
     sockets.push(narrowly.stream.id, by_time=True)
     assert narrowly.looks.call_count == 1
@@ -495,7 +495,7 @@ def test_typing_ends_for_sockets_too(
     sockets.push(stream.id)
     queue = wire.sqs.queue("murmuration-test-socket-pushes")
     assert queue.counts()[2] == 1, "a look at the time that typing ends is ordered"
-    monkeypatch.setattr("murmuration.sync.engine.now_ms", lambda: now_ms() + 5_001)
+    monkeypatch.setattr("murmuration.sync.assembly.assembling.now_ms", lambda: now_ms() + 5_001)
     sockets.push(stream.id)
     typing = [
         event["content"]["user_ids"]
