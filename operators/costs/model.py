@@ -15,6 +15,10 @@ STAY = Op(invocations=1, writes=1)
 LATE_NOTE = Op(writes=1, queue=1)
 """A late ring is sent without effect, because an urgent ring comes first."""
 
+ENDED = Op(invocations=1, reads=3.5, writes=2, queue=3)
+"""After typing or presence was pushed to a WebSocket, a worker looks whether it has ended
+(`tests/budgets`). The writes are the clock's."""
+
 NOTIFY = Op(invocations=1, reads=19, writes=1, queue=3)
 """A push gateway is notified of an event: rules are evaluated, a worker is rung
 (`tests/budgets/today.py`)."""

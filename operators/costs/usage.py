@@ -249,13 +249,14 @@ class News:
     """How often devices are rung in a month: for urgent changes, and late, if no urgent change comes first.
 
     `noted` is how often a late ring was sent, whether or not it woke a device. `keys` are the urgent rings
-    for encryption keys.
+    for encryption keys, `typing` those for typing.
     """
 
     urgent: float
     late: float
     noted: float
     keys: float = 0
+    typing: float = 0
 
 
 def news_of(life: Life, assumed: Assumptions, counts: Counts, messages: float) -> News:
@@ -285,7 +286,8 @@ def news_of(life: Life, assumed: Assumptions, counts: Counts, messages: float) -
     pace, late_pace = urgent / life.waiting_s, late / life.waiting_s
     lasts = (1 - math.exp(-pace * LATE_S)) / pace if pace else LATE_S
     noted = life.waiting_s * late_pace / (1 + late_pace * lasts)
-    return News(urgent, noted * math.exp(-pace * LATE_S), noted, keys)
+    typing = messages * listening * (counts.wakes_per_message - 1) if small and life.audience > 1 else 0
+    return News(urgent, noted * math.exp(-pace * LATE_S), noted, keys, typing)
 
 
 def _add_keys(tally: _Tally, life: Life, counts: Counts, messages: float) -> None:
@@ -300,6 +302,7 @@ def _add_waiting(tally: _Tally, life: Life, waiting: Waiting, counts: Counts, ne
     seconds, wakes = life.waiting_s, news.urgent + news.late
     tally.add("news", "cloudfront_gb", wakes * tally.assumed.sync_kb / 1024**2)
     if waiting == "websocket":
+        tally.operations("news", news.typing + news.late, model.ENDED)
         at_all = news.late + _looks_at_all(news, seconds, wakes)
         tally.operations("news", wakes, counts.push)
         tally.operations("news", min(wakes, at_all), _more(counts.push_all, counts.push))

@@ -276,17 +276,27 @@ def held_wake(make_client: MakeClient) -> Spent:
 
 def push_to_socket(make_client: MakeClient) -> Spent:
     """Measure the worker's costs of a message for a client that is connected by WebSocket."""
+    return _push(make_client, updates=2)
+
+
+def push_by_time(make_client: MakeClient) -> Spent:
+    """Measure the worker's costs of looking whether something has ended that such a client was shown."""
+    return _push(make_client, updates=1, by_time=True)
+
+
+def _push(make_client: MakeClient, *, updates: int, by_time: bool = False) -> Spent:
     alice, bob = people(make_client, "alice", "bob")
     rooms = [create(alice, preset="public_chat", name=f"Room {number}") for number in range(WAKE_ROOMS)]
     ok(bob, "POST", f"{V3}/rooms/{rooms[0]}/join", {})
+    moved = [] if by_time else [RoomId(unquote(rooms[0]))]
     with mock.patch.multiple(aws_sockets, post=mock.DEFAULT) as patched, mock.patch.object(queues, "send"):
         token = AccessToken.parse(alice.token or "")
         sockets.connect(token, f"one-{alice.user_id}", since=None, filter_text=None)
         sockets.push(f"one-{alice.user_id}")
         ok(bob, "PUT", send_path(rooms[0]), MESSAGE)
         with Meter() as meter:
-            sockets.push(f"one-{alice.user_id}", [RoomId(unquote(rooms[0]))])
-    assert patched["post"].call_count == 2
+            sockets.push(f"one-{alice.user_id}", moved, by_time=by_time)
+    assert patched["post"].call_count == updates
     return meter.spent
 
 
@@ -461,6 +471,7 @@ BUDGETS = (
     Budget("the same, warm", 3, 5, 1, wake_warm),
     Budget("a wake of one who is held, one of 20 rooms moved, from request to answer", 4, 8, 1, held_wake),
     Budget("a push to a WebSocket, one of 20 rooms moved", 7, 6, 3, push_to_socket),
+    Budget("the same, where only something may have ended", 2, 3.5, 0, push_by_time),
     Budget("a wake after ten minutes of them, 20 rooms", 4, 26, 1, wake_now_and_then),
     Budget("a wake for more than a room's news, 20 rooms", 5, 36, 2, wake_for_everything),
     Budget("/sync for the first time, 50 rooms", 16, 600, 3, sync_initially),

@@ -228,6 +228,25 @@ def test_a_push_for_another_room_that_is_done_before_the_claim(
     assert narrowly.looks.call_count == 0
 
 
+def test_a_push_by_time_looks_only_if_something_has_ended(
+    narrowly: Narrowly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = narrowly.rooms
+    ok(narrowly.alice.put(path(first, "typing", narrowly.alice.user_id), {"typing": True, "timeout": 60_000}))
+    sockets.push(narrowly.stream.id, [first])
+    send(narrowly.alice, second, "not told of yet")
+    sockets.push(narrowly.stream.id, by_time=True)
+    assert narrowly.looks.call_count == 0
+    later = now_ms() + 61_000
+    for module in ("murmuration.sync.narrow_look", "murmuration.sync.assembly.assembling"):
+        monkeypatch.setattr(f"{module}.now_ms", lambda: later)
+    sockets.push(narrowly.stream.id, by_time=True)
+    assert narrowly.looks.call_count == 1
+    typing = narrowly.stream.updates[-1]["rooms"]["join"][first]["ephemeral"]["events"][0]
+    assert typing["content"] == {"user_ids": []}
+    assert narrowly.shown() == [[], ["not told of yet"]]
+
+
 def test_filter(wire: Wire, room: tuple[Client, Client, str]) -> None:
     _, bob, room_id = room
     stream = Stream(wire, bob, filter=json.dumps({"room": {"not_rooms": [room_id]}}))
@@ -476,7 +495,7 @@ def test_typing_ends_for_sockets_too(
     sockets.push(stream.id)
     queue = wire.sqs.queue("murmuration-test-socket-pushes")
     assert queue.counts()[2] == 1, "a look at the time that typing ends is ordered"
-    monkeypatch.setattr("murmuration.sync.engine.now_ms", lambda: now_ms() + 5_001)
+    monkeypatch.setattr("murmuration.sync.assembly.assembling.now_ms", lambda: now_ms() + 5_001)
     sockets.push(stream.id)
     typing = [
         event["content"]["user_ids"]

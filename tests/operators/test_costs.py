@@ -89,12 +89,13 @@ class TestEstimate:
         assert used["dynamodb_writes"] == 3000
         assert used["http_requests"] == 3000
 
-    def test_who_is_told_of_presence_can_be_checked_by_hand(self) -> None:
+    def test_who_is_told_of_presence_can_be_checked_by_hand(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """There are three people in five rooms. Each comes online twice a day, and has one device that always
         waits.
         """
         lives = Life(users=3, messages_per_day=0, devices=1, hours_online=16, media_mb_per_day=0, rooms=5)
         often = replace(ASSUMPTIONS, comings_per_day=2, logins_per_month=0)
+        monkeypatch.setattr(model, "ENDED", Op())
         used = estimate(lives, "websocket", often, IDLE, without("told"))
         assert used["dynamodb_writes"] == 3 * 2 * 30 * 2  # the two others, each in their own stream
 

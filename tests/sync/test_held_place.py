@@ -19,12 +19,14 @@ from murmuration.storage.live.listeners import EVERYTHING, Wait
 from murmuration.sync import engine, first_look, marks, waiting
 from tests.rooms.people import V3, create_room, join, ok, path, send
 from tests.sync.client import Syncing, bodies_of, has_nothing
-from tests.sync.test_waiting import LONG, Make, registrations, tell
+from tests.sync.test_waiting import Make, registrations, tell
 
 pytestmark = pytest.mark.usefixtures("sqs", "held")
 
 DEVICE = DeviceId("PHONE")
 ONE, TWO = RoomId("!one:example.org"), RoomId("!two:example.org")
+LASTING = 120_000
+"""A timeout, in milliseconds, that is longer than any pause of a slow machine."""
 hold = waiting.hold
 
 
@@ -41,6 +43,7 @@ class Stage:
         self.action: Callable[[], object] | None = None
         monkeypatch.setattr(engine, "look", self.looks)
         monkeypatch.setattr(waiting, "hold", self._hold)
+        monkeypatch.setattr(waiting, "MAXIMUM_TIMEOUT_MS", LASTING)
         syncing = Syncing(self.bob)
         syncing.sync()
         self.since = syncing.since or ""
@@ -65,7 +68,7 @@ class Stage:
         assert self.action is None, "it was held"
         return answer
 
-    def asks(self, timeout: int = LONG) -> Any:
+    def asks(self, timeout: int = LASTING) -> Any:
         answer = ok(self.bob.get(f"{V3}/sync", since=self.since, timeout=timeout))
         self.since = answer["next_batch"]
         return answer
@@ -156,7 +159,7 @@ def test_a_deployment_that_parks_takes_the_token(stage: Stage, monkeypatch: pyte
 
 def test_functions_of_a_user_are_bounded(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "HELD_BY_USER", 0)
-    answer = stage.bob.get(f"{V3}/sync", since=stage.since, timeout=LONG)
+    answer = stage.bob.get(f"{V3}/sync", since=stage.since, timeout=LASTING)
     assert (answer.status, answer.json["errcode"]) == (429, "M_LIMIT_EXCEEDED")
     assert registrations(stage.bob) == []
 
@@ -166,7 +169,7 @@ def test_functions_of_a_user_are_bounded(stage: Stage, monkeypatch: pytest.Monke
 
 def registered(user_id: UserId, nonce: str = "") -> tuple[Wait, frozenset[RoomId] | None]:
     """Register a held wait after the one with `nonce`. Returns it, and what rang that one."""
-    until = now_ms() // 1000 + 25
+    until = now_ms() // 1000 + LASTING // 1000
     wait = Wait(user_id, DEVICE, "h0", "https://x/queue", wake_queues.new_nonce(kept=False), until)
     done, before = listeners.register_unseen(wait, nonce)
     assert done

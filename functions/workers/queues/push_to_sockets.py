@@ -13,4 +13,5 @@ def handler(message: SocketPush) -> None:
     if "user_id" in message:
         status.leave(message["user_id"], [message["connection_id"]])
     else:
-        push(message["connection_id"], message.get("rooms", ()))
+        rooms, by_time = message.get("rooms", ()), message.get("by_time", False)
+        push(message["connection_id"], rooms, by_time=by_time)

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 class News:
     """A sync's answer. At `ends_ms` (milliseconds; 0: never) something shown in it ends without an event.
 
-    `is_complete` says that nothing was left for the next look.
+    `is_complete` says that nothing was left for the next look; `is_settling` that a room's state was on its
+    way, so that everything has to be looked at then.
     """
 
     body: SyncAnswer
     ends_ms: int
     is_complete: bool
+    is_settling: bool
 
 
 def news_since(
@@ -52,7 +54,18 @@ def news_since(
     ends = [answer.changes_ms]
     if "presence" in answer.sections:
         ends.append(presence.next_end_ms(answer.positions))
-    return News(body, min((end for end in ends if end), default=0), answer.is_complete)
+    ends_ms = min((end for end in ends if end), default=0)
+    return News(body, ends_ms, answer.is_complete, bool(answer.again_ms))
+
+
+def has_ended(token: AccessToken, since: str) -> bool:
+    """Return whether something has ended by now that the client with the token `since` was shown.
+
+    One round trip. Raises UnknownToken, InvalidParam.
+    """
+    known = narrow_look.recognise(token, since)
+    base = known.identity.base
+    return base is None or narrow_look.is_outdated(token, base, known.push_changes)
 
 
 def _look_at(request: SyncRequest, rooms: Collection[RoomId]) -> tuple[FirstLook, Answer] | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from murmuration.aws import sockets
 from murmuration.clock import now_ms
-from murmuration.delivery.socket_news import news_since
+from murmuration.delivery.socket_news import has_ended, news_since
 from murmuration.delivery.splitting import split
 from murmuration.delivery.wakes import order_leaving, order_push
 from murmuration.identity.authentication import authenticate
@@ -108,11 +108,12 @@ def close(connection: Connection) -> None:
 # -- Updates ---------------------------------------------------------------------------------------------
 
 
-def push(connection_id: str, rooms: Collection[RoomId] = ()) -> None:
+def push(connection_id: str, rooms: Collection[RoomId] = (), *, by_time: bool = False) -> None:
     """Send a connection its updates, each once and in order, even if other workers do the same at once.
 
     `rooms` are the only rooms with updates; empty if anything may have some. Each change that rings orders a
-    push of its own, so one that is only about some rooms misses nothing.
+    push of its own, so one that is only about some rooms misses nothing. `by_time` says that there are
+    updates only if something has ended that was shown.
     """
     for _ in range(ROUNDS):
         connection = connections.read(connection_id)
@@ -121,19 +122,24 @@ def push(connection_id: str, rooms: Collection[RoomId] = ()) -> None:
         if connection.is_abandoned:
             close(connection)
             return
-        following = _push_once(connection, rooms)
+        following = _push_once(connection, rooms, by_time=by_time)
         if following is None:
             return
-        rooms = following
+        rooms, by_time = following, False
     order_push(connection_id)
 
 
-def _push_once(connection: Connection, rooms: Collection[RoomId]) -> Collection[RoomId] | None:
+def _push_once(
+    connection: Connection, rooms: Collection[RoomId], *, by_time: bool
+) -> Collection[RoomId] | None:
     """Send one update. Return the rooms to look at next, empty for everything; None if there is no more."""
     now_s = now_ms() // 1000
     narrow = () if is_long_ago(connection.looked_s) else rooms
+    token, since = _token(connection), connection.since
     try:
-        news = news_since(_token(connection), connection.since, connection.filter, narrow)
+        if by_time and since is not None and not has_ended(token, since):
+            return None
+        news = news_since(token, since, connection.filter, narrow)
     except MatrixError:
         close(connection)  # logged out; the client learns why when it connects again
         return None
@@ -151,7 +157,8 @@ def _push_once(connection: Connection, rooms: Collection[RoomId]) -> Collection[
         return None
     if news.ends_ms:
         delay = (news.ends_ms - now_ms()) // 1000 + 1
-        order_push(connection.connection_id, delay_s=min(900, max(1, delay)))
+        delay = min(900, max(1, delay))
+        order_push(connection.connection_id, delay_s=delay, by_time=not news.is_settling)
     looked_s = connection.looked_s if narrow else now_s
     is_alone = connections.move(connection.connection_id, news.body["next_batch"], looked_s)
     return None if is_alone and news.is_complete else ()

@@ -55,12 +55,14 @@ Target = tuple[UserId, DeviceId]
 class SocketPush(TypedDict):
     """A message of the queue PUSHES.
 
-    It has a user ID if the connection has ended, and rooms if nothing else has updates.
+    It has a user ID if the connection has ended, and rooms if nothing else has updates. `by_time` says that
+    only what was shown may have ended.
     """
 
     connection_id: str
     user_id: NotRequired[UserId]
     rooms: NotRequired[list[RoomId]]
+    by_time: NotRequired[bool]
 
 
 def wake_for_log_entries(items: Sequence[StoredItem]) -> frozenset[UserId]:
@@ -426,9 +428,13 @@ def push_late(socket: Socket) -> None:
     listeners.note_late_push(socket, now_ms() // 1000 + LATE_S)
 
 
-def order_push(connection_id: str, *, delay_s: int = 0) -> None:
-    """Have a worker check whether there is something to send to a connection, at once or later."""
-    queues.send_later(PUSHES, {"connection_id": connection_id}, delay_s)
+def order_push(connection_id: str, *, delay_s: int = 0, by_time: bool = False) -> None:
+    """Have a worker check whether there is something to send to a connection, at once or later.
+
+    `by_time` says that only what was shown may have ended.
+    """
+    push: SocketPush = {"connection_id": connection_id}
+    queues.send_later(PUSHES, {**push, "by_time": True} if by_time else push, delay_s)
 
 
 def order_pushes(pushes: Sequence[SocketPush]) -> None:

@@ -85,7 +85,7 @@ def look_at_rooms(
     then, InvalidParam, BadJson.
     """
     base = known.identity.base
-    if base is None or _is_outdated(token, base, known.push_changes):
+    if base is None or is_outdated(token, base, known.push_changes):
         return None
     batch = Batch()
     device = batch.add(accounts.device_read(token.key)) if verifies else None
@@ -115,7 +115,7 @@ def look_at_rooms(
     )
 
 
-def _is_outdated(token: AccessToken, base: Positions, push_changes: Changes) -> bool:
+def is_outdated(token: AccessToken, base: Positions, push_changes: Changes) -> bool:
     """Return whether passing time or changed push rules change what was shown of any room or user."""
     now = now_ms()
     return (
