@@ -54,15 +54,12 @@ Content = Callable[[Event | None], Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """An event to be sent. `content` may depend on the state event that it replaces, which `deletes` may
-    delete.
-    """
+    """An event to be sent. `content` may depend on the state event that it replaces."""
 
     type: str
     content: Mapping[str, Any] | Content
     state_key: str | None = None
     action_id: str | None = None
-    deletes: bool = False
 
     @classmethod
     def from_body(cls, body: Fields) -> Action:
@@ -162,9 +159,7 @@ def delete_state(
             raise NotFound("The room has no such state")
         return {}
 
-    return send_event(
-        token, room_id, Action(event_type, empty, state_key, action_id, deletes=True), answering
-    )
+    return send_event(token, room_id, Action(event_type, empty, state_key, action_id), answering)
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +307,7 @@ class _Actions:
         if action.type == MEMBER and action.state_key is not None:
             content = checked_content(sender, UserId(action.state_key), content)
             content = authorised(batch, UserId(action.state_key), content)
-        check_content(action.type, content, is_state=action.state_key is not None, deleted=action.deletes)
+        check_content(action.type, content, is_state=action.state_key is not None)
         draft = Draft(action.type, sender, content, action.state_key)
         if current is not None and current.content == content:
             batch.check(draft)

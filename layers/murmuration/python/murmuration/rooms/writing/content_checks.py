@@ -1,8 +1,8 @@
 """Contents that no client may send, because other clients or this server would fail on them.
 
-The authorisation rules allow them, so events of other servers may have them. What is refused is what Synapse
-refuses, and little more: what clients show without a look at its type, levels that are no integers, state
-that would shut out this server.
+The authorisation rules allow them, so events of other servers may have them. Most of what Synapse refuses is
+refused: properties that clients show without a look at their type, levels that are no numbers, state that
+would shut out this server. Missing properties are allowed: bots leave some out, and clients show nothing.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from murmuration.protocol.power_levels import DEFAULT_LEVELS
 from murmuration.protocol.server_acl import ServerAcl
 from murmuration.settings import settings
 
-_REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
+_STRINGS: Final[Mapping[str, tuple[str, ...]]] = {
     MESSAGE: ("body", "msgtype"),
     NAME: ("name",),
     TOPIC: ("topic",),
-    TOMBSTONE: ("replacement_room",),
+    TOMBSTONE: ("body", "replacement_room"),
 }
-"""Strings that an event of the type must have."""
+"""Properties that clients show as text, by event type."""
 _ONLY_STATE = frozenset((MEMBER, NAME, TOPIC, AVATAR, TOMBSTONE, SERVER_ACL, RETENTION))
 """Types that clients may take for the room's state, although a message of such a type changes nothing."""
 _LEVELS_BY_NAME = ("events", "notifications", "users")
@@ -44,18 +44,17 @@ _LONGEST: Final[Mapping[str, int]] = {"displayname": 256, "avatar_url": 1000}
 """The maximum number of characters for the parts of a profile in a membership event."""
 
 
-def check_content(event_type: str, content: Content, *, is_state: bool, deleted: bool = False) -> None:
+def check_content(event_type: str, content: Content, *, is_state: bool) -> None:
     """Check the content of an event that a client sends to a room.
 
-    `deleted` says that the event deletes a piece of state: it may lack what such an event has otherwise.
-    Raises InvalidParam for a message with a type of state, BadJson for a property that is missing or has a
-    wrong type, and for a server ACL that would exclude this server: no local user could undo it.
+    Raises InvalidParam for a message with a type of state, BadJson for a property of a wrong type and for a
+    server ACL that would exclude this server: no local user could undo it.
     """
     if event_type in _ONLY_STATE and not is_state:
         raise InvalidParam(f"An event of type {event_type} needs a state key")
-    for name in _REQUIRED.get(event_type, ()):
-        if not isinstance(content.get(name), str) and not (deleted and name not in content):
-            raise BadJson(f"An event of type {event_type} needs {name}, a string")
+    for name in _STRINGS.get(event_type, ()):
+        if name in content and not isinstance(content[name], str):
+            raise BadJson(f"{name} must be a string")
     if "m.mentions" in content:
         _check_mentions(content["m.mentions"])
     if event_type in _CHECKS:
@@ -85,10 +84,10 @@ def _check_mentions(mentions: object) -> None:
 
 
 def _check_levels(content: Content) -> None:
-    """Raise BadJson for a power level that is no integer. Rooms before version 10 allow strings, but many
-    clients don't.
+    """Raise BadJson for a power level that is neither an integer nor a string.
 
-    Whether the integers suit the room is for the authorisation rules to say.
+    Rooms before version 10 allow strings. Whether a level suits the room is for the authorisation rules to
+    say.
     """
     levels = [(name, content[name]) for name in DEFAULT_LEVELS if name in content]
     for section in _LEVELS_BY_NAME:
@@ -97,7 +96,7 @@ def _check_levels(content: Content) -> None:
             raise BadJson(f"{section} must be an object")
         levels += within.items()
     for name, level in levels:
-        if type(level) is not int:
+        if type(level) not in (int, str):
             raise BadJson(f"The power level of {name[:80]} must be an integer")
 
 
@@ -115,12 +114,6 @@ def _check_avatar(content: Content) -> None:
     """Raise BadJson for a room's avatar that is no text; null means none."""
     if not isinstance(content.get("url"), str | None):
         raise BadJson("url must be a string, or null for no avatar")
-
-
-def _check_tombstone(content: Content) -> None:
-    """Raise BadJson for a tombstone whose text is none."""
-    if not isinstance(content.get("body", ""), str):
-        raise BadJson("body must be a string")
 
 
 def _check_server_acl(content: Content) -> None:
@@ -144,6 +137,5 @@ _CHECKS: Final[Mapping[str, Callable[[Content], None]]] = {
     POWER_LEVELS: _check_levels,
     RETENTION: _check_lifetimes,
     SERVER_ACL: _check_server_acl,
-    TOMBSTONE: _check_tombstone,
 }
 """Checks of a whole content, by event type."""
