@@ -26,7 +26,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     from murmuration.clock import now_ms
 
     clock = Clock(now_ms())
-    modules = ("presence.status", "presence.telling", "presence.views", "presence.requests", "sync.engine")
+    modules = ("presence.status", "presence.telling", "presence.views", "presence.requests",
+               "sync.assembly.assembling")  # fmt: skip
     for module in modules:
         monkeypatch.setattr(importlib.import_module(f"murmuration.{module}"), "now_ms", lambda: clock.now)
     return clock

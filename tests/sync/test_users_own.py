@@ -319,7 +319,7 @@ def test_typing_ends_by_itself(make_client: Make, monkeypatch: pytest.MonkeyPatc
     assert ephemeral(syncing.room(room_id), "m.typing") == [{"user_ids": [alice.user_id]}]
     assert has_nothing(syncing.sync())
     later = clock.now_ms() + 5_001
-    for module in ("murmuration.sync.engine", "murmuration.sync.waiting"):
+    for module in ("murmuration.sync.assembly.assembling", "murmuration.sync.waiting"):
         monkeypatch.setattr(f"{module}.now_ms", lambda: later)
     assert ephemeral(syncing.room(room_id), "m.typing") == [{"user_ids": []}]
     assert has_nothing(syncing.sync())
