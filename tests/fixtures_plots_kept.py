@@ -1,4 +1,4 @@
-"""What happens in the worlds of keys, media and syncs."""
+"""The sequence of actions in the worlds of keys, media and syncs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests that take long: how many of them one client may have."""
+"""How many requests that take long one client may make."""
 
 from __future__ import annotations
 

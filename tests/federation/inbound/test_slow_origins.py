@@ -1,4 +1,4 @@
-"""A server whose events need long answers occupies a worker now and then only."""
+"""A server whose events take long to process occupies few workers."""
 
 from __future__ import annotations
 

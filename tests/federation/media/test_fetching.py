@@ -1,4 +1,4 @@
-"""Media of other servers: fetched once, by the new way or the old, within limits, and kept while used."""
+"""Other servers' media are fetched once, by the new or the old endpoint, and kept while used."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def kept(library: Library, media_id: str = "abc") -> dict[str, Any]:
     return found
 
 
-def test_it_is_fetched_once_for_all(alice: Client, bob: Client, library: Library) -> None:
+def test_a_file_is_fetched_once_for_all_users(alice: Client, bob: Client, library: Library) -> None:
     library.new = lambda _: two_parts(PNG, DATA)
     for client in (alice, bob, alice):
         answer = get(client, library)

@@ -1,4 +1,4 @@
-"""Rooms that all have left: readable for a while, then gone without a trace."""
+"""Rooms that all users have left stay readable for a while and are then deleted completely."""
 
 from __future__ import annotations
 
