@@ -84,7 +84,11 @@ def make_edge(
     distribution's address: so it is made before the functions, and the stages after them.
     """
     behaviours = _Behaviours(stack, settings)
-    origins = _origins(stack, settings, apis, beside, socket_api, secrets, bucket)
+    origins = [
+        *_waiting_origins(settings, apis, beside, socket_api, secrets),
+        _answers_origin(bucket),
+        incoming_origin(stack, settings, bucket),
+    ]
     config = cloudfront.CfnDistribution.DistributionConfigProperty(
         comment=distribution_comment(settings),
         enabled=True,
@@ -116,16 +120,14 @@ def make_edge(
     return distribution
 
 
-def _origins(
-    stack: Stack,
+def _waiting_origins(
     settings: Settings,
     apis: Mapping[Part, rest.Api],
     beside: rest.Api | None,
     socket_api: apigatewayv2.CfnApi | None,
     secrets: CfnCustomResource,
-    bucket: s3.CfnBucket,
 ) -> list[cloudfront.CfnDistribution.OriginProperty]:
-    """Return the places to which requests go: APIs, queues if clients wait at the edge, the bucket."""
+    """Return the origins where clients may wait: the APIs, and the queues if they wait at the edge."""
     secret = {SECRET_HEADER: secrets.get_att("ViewerSecret").to_string()}
     places = [(_origin_name(part), api.id, api.path) for part, api in apis.items()]
     if beside is not None:
@@ -135,7 +137,7 @@ def _origins(
         origins.append(_queues_origin(secrets))
     if socket_api is not None:
         origins.append(_waiting_origin("socket", rest.origin_domain(socket_api.ref), "", secret))
-    return [*origins, _answers_origin(bucket), incoming_origin(stack, settings, bucket)]
+    return origins
 
 
 class _Behaviours:

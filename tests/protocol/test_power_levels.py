@@ -28,7 +28,6 @@ def test_defaults(version, content):
     assert (room.ban, room.kick, room.redact, room.invite) == (50, 50, 50, 0)
     assert room.event_level("m.room.topic", is_state=True) == 50
     assert room.event_level("m.room.message", is_state=False) == 0
-    assert room.notification_level("room") == 50
     assert room.user_level(UserId(BOB)) == 0
 
 
@@ -79,7 +78,6 @@ def test_what_the_event_says(version):
     assert not room.can_ban(MOD, BOB)
     assert room.can_kick(MOD, BOB)
     assert not room.can_kick(MOD, MOD)
-    assert room.notification_level("org.example.all") == 50
 
 
 @pytest.mark.parametrize("version", ALL_VERSIONS)

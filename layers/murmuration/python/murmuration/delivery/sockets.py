@@ -29,7 +29,7 @@ from murmuration.protocol.errors import (
     TooLarge,
     Unrecognized,
 )
-from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
+from murmuration.protocol.identifiers import RoomId
 from murmuration.storage.live import connections, listeners
 from murmuration.storage.live.connections import Connection
 from murmuration.storage.live.listeners import Socket
@@ -185,7 +185,7 @@ def encode(message: JsonObject) -> bytes:
 
 
 def _token(connection: Connection) -> RememberedToken:
-    user_id, device_id = UserId(connection.user_id), DeviceId(connection.device_id)
+    user_id, device_id = connection.user_id, connection.device_id
     return RememberedToken(user_id, device_id, "", connection.access_hash)
 
 

@@ -37,8 +37,6 @@ DEFAULT_LEVELS: Mapping[str, int] = {
 }
 """The integer-valued properties of the content, in the specification's order, with their defaults."""
 
-DEFAULT_NOTIFICATION_LEVEL = 50
-
 _INTEGER_STRING = re.compile(r"\s*([+-]?)([0-9]+)\s*")
 # The largest finite binary64, 1.8e308, has 309 digits.
 _MOST_DIGITS = 309
@@ -136,13 +134,6 @@ class PowerLevels:
         if level is None:
             return self._named("state_default" if is_state else "events_default")
         return level
-
-    def notification_level(self, key: str) -> int:
-        """Return the level needed to trigger the notification `key`, for example "room" for an @room
-        mention.
-        """
-        level = self._entry("notifications", key)
-        return DEFAULT_NOTIFICATION_LEVEL if level is None else level
 
     def named_users(self) -> frozenset[UserId]:
         """Return the users that `users` names, and those whose level isn't the default."""

@@ -82,7 +82,7 @@ def ended_row(
         room_id=before.room_id,
         membership=membership,
         event_id=event["event_id"],
-        sender=UserId(sender),
+        sender=sender,
         ordinal=None,
         since=None,
         previous=before.membership,

@@ -20,7 +20,7 @@ from murmuration.identity.rate_limits import Taking
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.errors import MatrixError, Unknown
 from murmuration.protocol.event_types import REDACTION
-from murmuration.protocol.identifiers import DeviceId, EventId, RoomId, UserId
+from murmuration.protocol.identifiers import EventId, RoomId
 from murmuration.rooms.delayed.orders import order
 from murmuration.rooms.opening import unknown_room
 from murmuration.rooms.room import Room
@@ -201,4 +201,4 @@ def _requester(event: DelayedEvent, sender: OwnerFlags) -> Requester:
     """Return the event's user as a requester. Raises UserLocked, UserSuspended."""
     with moderation.refusing_suspended():
         moderation.check_device(sender)
-    return requester_of(UserId(event.user_id), DeviceId(event.device_id), sender)
+    return requester_of(event.user_id, event.device_id, sender)

@@ -188,10 +188,10 @@ class Append(Changes):
         prev_events, depth = self._position()
         parts: EventParts = {
             "type": draft.type,
-            "sender": UserId(draft.sender),
+            "sender": draft.sender,
             "content": dict(draft.content),
             "state_key": draft.state_key,
-            "room_id": RoomId(self.room_id) if self.room_id else None,
+            "room_id": self.room_id or None,
             "prev_events": prev_events,
             "auth_events": [event.event_id for event in auth_events],
             "depth": depth,

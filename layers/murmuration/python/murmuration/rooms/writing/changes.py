@@ -280,7 +280,7 @@ class Changes:
         before = self.room.head if self.room else None
         counts = member_index.counts_after(_counts(before), self._moves)
         return RoomHead(
-            room_id=RoomId(self.room_id),
+            room_id=self.room_id,
             room_version=self.version.id,
             ordinal=self.next_ordinal - 1,
             oldest=min([entry.ordinal for entry in self._older] + [before.oldest if before else 1]),

@@ -61,7 +61,7 @@ def membership_row(
     membership = event.membership or "leave"
     outside = membership in ("invite", "knock")
     return Membership(
-        user_id=UserId(user_id),
+        user_id=user_id,
         room_id=event.room_id,
         membership=membership,
         event_id=event.event_id,

@@ -242,7 +242,7 @@ def room_position(user_id: UserId, device_id: DeviceId, pos: str, room_id: RoomI
         place = place_of(row, user_id, device_id, str((row or {}).get("conn_id")), pos)
     except UnknownPos as error:
         raise InvalidParam("The token is not known") from error
-    position = place.state.positions.rooms.get(room_hash(UserId(user_id), RoomId(room_id)))
+    position = place.state.positions.rooms.get(room_hash(user_id, room_id))
     return position.ordinal if position is not None else None
 
 
