@@ -50,6 +50,12 @@ def test_integers_that_other_parsers_fail_on_are_refused(number: str) -> None:
     assert parse_json(f'["{number}",{"9" * 308}]') == [number, 10**308 - 1]
 
 
+@pytest.mark.parametrize("before", range(0, 160, 7))
+def test_a_large_integer_is_found_wherever_it_is(before: int) -> None:
+    with pytest.raises(BadJson):
+        parse_json(f'["{"x" * before}",{"9" * 309}]')
+
+
 def test_whole_numbers_are_those_of_matrix_json() -> None:
     """A database refuses larger ones, so they must not get there."""
     assert Fields({"n": MAX_INTEGER}).integer("n", 0) == MAX_INTEGER

@@ -19,7 +19,9 @@ from murmuration.identity.tokens import Requester
 from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
 from murmuration.storage.live import listeners, sync_tokens, wake_queues
 from murmuration.storage.rooms import room_items
-from murmuration.sync import answer_rooms, engine, first_look, waiting
+from murmuration.sync import engine, first_look, waiting
+from murmuration.sync.assembly import assembling
+from murmuration.sync.assembly import rooms as sections
 from tests.in_process import Client
 from tests.local_cloud.waiting import PATIENCE_S, until
 from tests.logged_in import log_in
@@ -338,7 +340,7 @@ class TestHeld:
         (name,) = sqs._queues
         wake_queues.ring(f"https://sqs.example.org/0/{name}", wake_queues.new_nonce(kept=False))
         with (
-            mock.patch.object(engine, "assemble", side_effect=engine.assemble) as looks,
+            mock.patch.object(engine, "assemble", side_effect=assembling.assemble) as looks,
             ThreadPoolExecutor() as pool,
         ):
             answer = waits(pool, syncing)
@@ -403,7 +405,7 @@ class TestHeld:
         monkeypatch.setattr(wake_queues, "wait", arrive)
         assert bodies_of(syncing.peek(timeout=LONG), room_id) == ["news"]
         assert len(waited) == 1
-        assert 0 < waited[0] <= answer_rooms.SETTLING_MS / 1000
+        assert 0 < waited[0] <= sections.SETTLING_MS / 1000
 
     def test_registrations_of_devices_that_are_gone_are_cleared_away(
         self, room: tuple[Client, Client, str, Syncing]

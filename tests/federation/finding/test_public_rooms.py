@@ -87,6 +87,7 @@ def test_a_client_asks_for_the_directory_of_another_server(alice: Client, elsewh
                 {"name": "no ID"},
                 {"room_id": "!\ud800:x.example"},
                 {**elsewhere.summary("odd"), "name": 5, "num_joined_members": -1, "avatar_url": "a\ud800"},
+                {**elsewhere.summary("odd"), "name": None, "num_joined_members": 10**400},
                 "nonsense",
             ],
             "next_batch": "on", "prev_batch": 7, "total_room_count_estimate": 12,
@@ -94,12 +95,13 @@ def test_a_client_asks_for_the_directory_of_another_server(alice: Client, elsewh
 
     elsewhere.directory = directory
     found = ok(alice.get(WHERE, server=elsewhere.name, limit=3, since="token"))
-    tea, odd = found["chunk"]
+    tea, odd, full = found["chunk"]
     assert tea == {**elsewhere.summary("tea"), "topic": "t" * 1_999 + "…"}
     assert odd == {
         "room_id": elsewhere.id("odd"), "num_joined_members": 0, "world_readable": False,
         "guest_can_join": False, "join_rule": "public",
     }  # fmt: skip
+    assert full["num_joined_members"] == 0
     assert (found["next_batch"], found["total_room_count_estimate"], "prev_batch" in found) == (
         "on",
         12,
