@@ -13,7 +13,8 @@ from murmuration.drafts.v2 import streaming
 from murmuration.protocol.identifiers import UserId
 from murmuration.rooms.membership import joining
 from murmuration.storage.live import streamings
-from murmuration.sync import engine, first_look
+from murmuration.sync import first_look
+from murmuration.sync.assembly import assembling
 from tests.client_v2.streams import (
     V2,
     Streaming,
@@ -165,7 +166,7 @@ def test_a_look_at_the_moment_of_sending_brings_it_neither(alice: Client, room_i
         return read_rooms(*arguments, **options)
 
     at = {
-        "before the look": mock.patch.object(engine, "read_rooms", head_first),
+        "before the look": mock.patch.object(assembling, "read_rooms", head_first),
         "after it": mock.patch.object(domain.EventStream, "look", look),
     }
     with at[moment]:

@@ -476,7 +476,7 @@ def test_typing_ends_for_sockets_too(
     sockets.push(stream.id)
     queue = wire.sqs.queue("murmuration-test-socket-pushes")
     assert queue.counts()[2] == 1, "a look at the time that typing ends is ordered"
-    monkeypatch.setattr("murmuration.sync.engine.now_ms", lambda: now_ms() + 5_001)
+    monkeypatch.setattr("murmuration.sync.assembly.assembling.now_ms", lambda: now_ms() + 5_001)
     sockets.push(stream.id)
     typing = [
         event["content"]["user_ids"]

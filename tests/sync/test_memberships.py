@@ -11,7 +11,7 @@ from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.rooms.room import Room
 from murmuration.storage.live import sync_tokens
 from murmuration.storage.users import memberships
-from murmuration.sync import engine
+from murmuration.sync.assembly import assembling
 from tests.in_process import Client, segment
 from tests.rooms.people import V3, bodies, create_room, invite, join, leave, ok, path, send, set_state
 from tests.sync.client import Syncing, has_nothing, state, timeline
@@ -316,7 +316,8 @@ def test_a_leave_that_a_late_look_overlooks_comes_with_the_next(
     leave(bob, room_id)
     elsewhere = create_room(alice, invite=[bob.user_id])
     monkeypatch.setattr(sync_tokens, "FRESH_S", -1)  # else nothing is read late
-    monkeypatch.setattr(engine, "read_rooms", lambda _ids, late, _surely: {room_id: before} if late else {})
+    overlooked = {room_id: before}
+    monkeypatch.setattr(assembling, "read_rooms", lambda _ids, late, _surely: overlooked if late else {})
     assert syncing.sync(timeout=1000)["rooms"].keys() == {"invite"}, elsewhere
     monkeypatch.undo()
     section = syncing.sync(use_state_after="true")["rooms"]["leave"][room_id]
