@@ -248,7 +248,7 @@ ROWS = [
         by_user,
         list_rooms_elsewhere,
     ),
-    Row("remote_question", "spaces.looking_ahead._look_elsewhere", by_user, list_space_elsewhere),
+    Row("remote_question", "spaces.looking_ahead._ask", by_user, list_space_elsewhere),
     Row(
         "remote_question",
         "spaces.summaries._take",

@@ -200,6 +200,7 @@ OPEN = {
     "/.well-known/matrix/server", "/_matrix/federation/v1/openid/userinfo", "/_matrix/federation/v1/version",
     "/_matrix/key/v2/query", "/_matrix/key/v2/query/{serverName}", "/_matrix/key/v2/server",
     "/_matrix/key/v2/query/{serverName}/{keyId}", "/_matrix/key/v2/server/{keyId}",
+    "/_matrix/federation/v1/3pid/onbind",
 }  # fmt: skip
 """What anybody may ask."""
 
