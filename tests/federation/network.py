@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import socket
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from typing import Any
 
 import dns.resolver
@@ -144,13 +146,27 @@ class Network:
         self.hosts[host, port] = ("127.0.0.1", server.port)
 
     def getaddrinfo(self, host: str, port: int, *rest: Any, **options: Any) -> list[Any]:
-        if (host, port) in self.hosts:
-            address, real_port = self.hosts[host, port]
+        if (known := self.hosts.get((host, port)) or self._by_address(host, port)) is not None:
+            address, real_port = known
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
             return [(family, socket.SOCK_STREAM, 6, "", (address, real_port))]
         if host in ("127.0.0.1", "localhost"):
             return self._real(host, port, *rest, **options)
         raise socket.gaierror(socket.EAI_NONAME, "unknown name")
+
+    def _by_address(self, host: str, port: int) -> tuple[str, int] | None:
+        """Return where connections to an IP address lead, however it is written: Python 3.13 writes mapped
+        addresses in another way than 3.12.
+        """
+        try:
+            wanted = ip_address(host)
+        except ValueError:
+            return None
+        for (name, number), where in self.hosts.items():
+            with contextlib.suppress(ValueError):
+                if number == port and ip_address(name) == wanted:
+                    return where
+        return None
 
     def resolve(self, name: str, kind: str, **_: Any) -> Any:
         self.asked.append(name)

@@ -352,7 +352,9 @@ def test_the_sender_sees_the_transaction_id(make_client: Make) -> None:
     syncing = {alice.user_id: Syncing(alice), bob.user_id: Syncing(bob)}
     for each in syncing.values():
         each.sync()
-    alice.put(f"/_matrix/client/v3/rooms/{room_id}/send/m.room.message/mine", {"body": "x"})
+    alice.put(
+        f"/_matrix/client/v3/rooms/{room_id}/send/m.room.message/mine", {"msgtype": "m.text", "body": "x"}
+    )
     own, other = (timeline(each.room(room_id))[0]["unsigned"] for each in syncing.values())
     assert own["transaction_id"] == "mine"
     assert "transaction_id" not in other

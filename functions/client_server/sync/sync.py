@@ -34,6 +34,7 @@ def handler(request: Request) -> SyncAnswer:
             set_presence=request.query_choice("set_presence", TODAYS, ONLINE),
             timeout_ms=request.query_int("timeout", 0),
             fingerprint=fingerprint(asked, at_edge=at_edge) if parks else "",
+            names_place=not parks,
             takes_text=True,
         )
     )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from murmuration.aws import objects
+from murmuration.aws.reads import fetch
 from murmuration.clock import DAY_MS, now_ms
 from murmuration.identity import patience, rate_limits
 from murmuration.identity.tokens import Requester
@@ -33,6 +34,7 @@ from murmuration.protocol.errors import (
 from murmuration.settings import settings
 from murmuration.storage import previews as storage
 from murmuration.storage.media import Content, mxc_uri
+from murmuration.storage.quarantine import own_read
 from murmuration.storage.remote_media import Failure
 from murmuration.transport import following
 from murmuration.transport.addresses import Reach
@@ -179,7 +181,10 @@ def _beginning(answer: Exchange, most: int) -> bytes:
 
 
 def _image(data: bytes) -> OpenGraph:
-    """Store the bytes if they are an image, whatever the header says, and return the image's properties."""
+    """Store the bytes if they are an image, whatever the header says, and return the image's properties.
+
+    Returns {} for an image that is quarantined.
+    """
     from murmuration.media.imaging import describe
 
     try:
@@ -187,6 +192,9 @@ def _image(data: bytes) -> OpenGraph:
     except MatrixError:
         return {}
     media_id = IMAGE_PREFIX + encode_urlsafe(hashlib.sha256(data).digest())[:32]
+    found = fetch(own_read(media_id))
+    if found is not None and found.quarantined_ms:
+        return {}
     now = now_ms()
     content = Content(f"remote/{media_id}/image", described.content_type, None, len(data), now)
     objects.put(content.object, data, content.content_type)

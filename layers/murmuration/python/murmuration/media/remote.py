@@ -135,9 +135,11 @@ def _fetch(server_name: ServerName, media_id: str, token: str, asked: Asked, sec
     try:
         remote_media.finish(server_name, media_id, token, content, now_ms=now, expires_ms=now + _kept_ms())
     except ConditionFailed:
-        # Another request took this one for stopped. Its result counts.
+        # Another request took this one for stopped, or an operator quarantined the file. Their result counts.
         objects.delete([key])
         found = remote_media.read(server_name, media_id, now_ms=now)
+        if found.failure is not None:
+            raise _error(found.failure) from None
         if found.content is None:
             raise NotYetUploaded("The media are still being fetched; try again") from None
         return found.content

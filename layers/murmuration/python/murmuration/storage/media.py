@@ -60,9 +60,9 @@ def mxc_uri(media_id: str) -> str:
 
 
 def read(media_id: str) -> Media | None:
-    """Return a media ID; None for an unknown one, and for one whose file is being deleted."""
+    """Return a media ID; None for an unknown one, and for one whose file is quarantined or being deleted."""
     item = dynamodb.get(TABLE, {"media_id": media_id})
-    if item is None or "deleting" in item:
+    if item is None or "deleting" in item or "quarantined_ms" in item:
         return None
     return Media(
         media_id,
@@ -76,9 +76,13 @@ def read(media_id: str) -> Media | None:
 
 
 def scan_media() -> Iterator[Media]:
-    """Yield all media of this server that have content, in no order. Reads the whole table."""
+    """Yield all media of this server that have content and aren't quarantined, in no order.
+
+    Reads the whole table.
+    """
     owned = "attribute_exists(uploaded_ms) AND attribute_exists(user_id)"
-    for item in dynamodb.scan(TABLE, FilterExpression=owned):
+    shown = "attribute_not_exists(quarantined_ms)"
+    for item in dynamodb.scan(TABLE, FilterExpression=f"{owned} AND {shown}"):
         if (content := content_of(item)) is not None:
             yield Media(item["media_id"], item["user_id"], content, None)
 

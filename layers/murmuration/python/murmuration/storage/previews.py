@@ -75,14 +75,17 @@ def _put(digest: str, attributes: Attributes, expires_ms: int) -> None:
 
 
 def write_image(media_id: str, content: Content, *, expires_ms: int) -> None:
-    """Store a preview's image under a media ID without an owner, for a while. Repeating it is harmless."""
+    """Store a preview's image under a media ID without an owner, for a while. Repeating it is harmless.
+
+    Does nothing if the image is quarantined.
+    """
     item = {
         "media_id": media_id,
         "user_id": "",
         **content_attributes(content),
         "expires": expires_ms // 1000,
     }
-    dynamodb.execute(dynamodb.put(TABLE, item))
+    dynamodb.try_execute(dynamodb.put(TABLE, item, condition="attribute_not_exists(quarantined_ms)"))
 
 
 def _key(digest: str) -> dict[str, str]:

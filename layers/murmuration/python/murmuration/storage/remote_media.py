@@ -1,8 +1,8 @@
 """Fetched media of other servers: items of the table `media`, which expire.
 
 `remote#<server>#<media ID>` is a fetched file (`object` and its metadata), a file that is being fetched
-(`claim`), or one that couldn't be fetched (`status`, `errcode`, `message`). `used_ms` is when a use of the
-file was last noted. An expired item may stay in the table for days, and counts as deleted.
+(`claim`), or one that couldn't be fetched or is quarantined (`status`, `errcode`, `message`). `used_ms` is
+when a use of the file was last noted. An expired item may stay in the table for days, and counts as deleted.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ UNKNOWN = RemoteMedia(None, None, 0, 0)
 
 def read(server_name: ServerName, media_id: str, *, now_ms: int) -> RemoteMedia:
     """Return the record of a remote file. One read."""
-    item = dynamodb.get(TABLE, _key(server_name, media_id))
+    item = dynamodb.get(TABLE, remote_key(server_name, media_id))
     return UNKNOWN if item is None or item["expires"] * 1000 <= now_ms else _parse(item)
 
 
@@ -59,13 +59,19 @@ def claim(
     """Claim a file before fetching it. Returns False if another function is fetching it, or it has been
     fetched.
 
-    `lost` is an object that the bucket no longer has: an item that names it is ignored. The condition
+    `lost` is an object that the bucket no longer has: an item that names it is ignored. A quarantined file
+    can't be claimed. The condition
     prevents two concurrent fetches of one file; an expired claim is ignored.
     """
     expires = until_ms // 1000 + 3600
-    item = {**_key(server_name, media_id), "claim": token, "claimed_until_ms": until_ms, "expires": expires}
+    item = {
+        **remote_key(server_name, media_id),
+        "claim": token,
+        "claimed_until_ms": until_ms,
+        "expires": expires,
+    }
     unclaimed = "attribute_not_exists(claimed_until_ms) OR claimed_until_ms < :now"
-    free = f"(attribute_not_exists(#object) AND ({unclaimed}))"
+    free = f"(attribute_not_exists(#object) AND attribute_not_exists(quarantined_ms) AND ({unclaimed}))"
     write = dynamodb.put(
         TABLE,
         item,
@@ -111,7 +117,7 @@ def _replace(server_name: ServerName, media_id: str, token: str, attributes: Att
     """
     write = dynamodb.put(
         TABLE,
-        {**_key(server_name, media_id), **attributes},
+        {**remote_key(server_name, media_id), **attributes},
         condition="claim = :token",
         values={":token": token},
     )
@@ -128,7 +134,7 @@ def note_use(
     """
     write = dynamodb.update(
         TABLE,
-        _key(server_name, media_id),
+        remote_key(server_name, media_id),
         "SET used_ms = :now, expires = :expires",
         names={"#object": "object"},
         values={
@@ -142,5 +148,6 @@ def note_use(
     return dynamodb.try_execute(write)
 
 
-def _key(server_name: ServerName, media_id: str) -> dict[str, str]:
+def remote_key(server_name: ServerName, media_id: str) -> dict[str, str]:
+    """Return the key of another server's file."""
     return {"media_id": f"remote#{server_name}#{media_id}"}

@@ -105,14 +105,15 @@ def note_use(media_id: str, *, before_ms: int, now_ms: int) -> None:
 
 
 def begin_deletion(file: OwnFile) -> bool:
-    """Hide a file from everybody. Returns False if it was used meanwhile, or is gone."""
+    """Hide a file from everybody. Returns False if it was used meanwhile, is gone or quarantined."""
     return dynamodb.try_execute(
         dynamodb.update(
             TABLE,
             {"media_id": file.media_id},
             "SET deleting = :yes",
             values={":yes": True, ":before": file.used_ms},
-            condition="attribute_exists(media_id) AND (attribute_not_exists(used_ms) OR used_ms = :before)",
+            condition="attribute_exists(media_id) AND attribute_not_exists(quarantined_ms)"
+            " AND (attribute_not_exists(used_ms) OR used_ms = :before)",
         )
     )
 
