@@ -11,12 +11,14 @@ from urllib.parse import parse_qs, unquote, urlencode
 
 from local_cloud.aws.sqs import Sqs
 from local_cloud.permissions import acting_for, module_of
+from murmuration.aws import dynamodb
 from murmuration.endpoint import discover
 from murmuration.federation.inbound.transactions.queueing import QUEUE
 from murmuration.protocol.encoding import x_matrix
 from murmuration.protocol.events import Event
 from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId
 from murmuration.settings import settings
+from murmuration.storage.servers import parked_pdus
 from tests.federation.network import Network, Received, Reply
 from tests.federation.remote import Remote, encode
 from tests.in_process import Answer, Client, segment
@@ -146,6 +148,7 @@ class Worker:
         functions = {function.name: function for function in discover()}
         self._worker: Any = functions["workers-work_through_pdus"].handler
         self._schedule: Any = functions["workers-retry_parked_pdus"].handler
+        _forget_parked_receipts()
 
     def messages(self) -> Iterator[dict[str, Any]]:
         """Yield the waiting messages. A message is delivered again unless the next one is asked for."""
@@ -174,6 +177,12 @@ class Worker:
         with acting_for(module_of(self._schedule)):
             self._schedule({}, None)
         return self.run()
+
+
+def _forget_parked_receipts() -> None:
+    """Remove what other tests have left, which the schedule would queue in the middle of this one."""
+    for item in dynamodb.query(parked_pdus.TABLE, "pk = :pk", {":pk": "receipts"}):
+        dynamodb.execute(dynamodb.delete(parked_pdus.TABLE, {"pk": item["pk"], "sk": item["sk"]}))
 
 
 def record_of(message: dict[str, Any]) -> dict[str, Any]:

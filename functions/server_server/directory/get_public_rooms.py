@@ -17,5 +17,10 @@ if TYPE_CHECKING:
 
 @endpoint("GET", "/_matrix/federation/v1/publicRooms", auth=Auth.SERVER)
 def handler(request: Request) -> PublicRoomsPage:
-    wanted = DirectoryRequest(limit=request.query_int("limit", 0), since=request.query.get("since"))
+    wanted = DirectoryRequest(
+        limit=request.query_int("limit", 0),
+        since=request.query.get("since"),
+        network=request.query.get("third_party_instance_id"),
+        all_networks=request.query_bool("include_all_networks"),
+    )
     return serve_public_rooms(request.origin, wanted)

@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv13pidonbin
 from __future__ import annotations
 
 from murmuration.endpoint import Answer, Auth, Request, endpoint
-from murmuration.federation.membership.binding import take_binding
+from murmuration.federation.membership.serving.binding import take_binding
 
 
 @endpoint("PUT", "/_matrix/federation/v1/3pid/onbind", auth=Auth.NONE)

@@ -68,6 +68,17 @@ def test_what_is_not_for_other_servers(alice: Client, peer: Peer) -> None:
     assert sorted(names(found)) == ["grebe here", "grebe shown"]
 
 
+def test_another_network_has_no_rooms_here(alice: Client, peer: Peer) -> None:
+    room_id = published(alice, "stork")
+    assert body_of(peer.get(THEIRS, third_party_instance_id="irc"))["chunk"] == []
+    everything = body_of(peer.get(THEIRS, third_party_instance_id="irc", include_all_networks="true"))
+    assert room_id in [room["room_id"] for room in everything["chunk"]]
+    assert ours(peer, "stork", third_party_instance_id="irc")["chunk"] == []
+    assert names(ours(peer, "stork", third_party_instance_id="irc", include_all_networks=True)) == ["stork"]
+    asked = {"filter": {"generic_search_term": "stork"}, "third_party_instance_id": "irc"}
+    assert ok(alice.post(WHERE, asked))["chunk"] == []
+
+
 def test_who_may_ask_and_how(alice: Client, peer: Peer) -> None:
     refused(alice.get(THEIRS), 401, "M_UNAUTHORIZED")
     refused(peer.get(THEIRS, since="x"), 400, "M_INVALID_PARAM")

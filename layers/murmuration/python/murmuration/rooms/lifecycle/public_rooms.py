@@ -99,8 +99,10 @@ def get_public_rooms(request: DirectoryRequest, *, federated: bool = False) -> P
 def find_public_rooms(request: DirectoryRequest) -> list[Room]:
     """Return all rooms that match the request, those with the most members first.
 
-    Raises NotFound for another server's directory.
+    Of a network beyond Matrix there are none. Raises NotFound for another server's directory.
     """
+    if request.network and not request.all_networks:
+        return []
     if request.server not in (None, "", settings().server_name):
         raise NotFound(f"{request.server} is another homeserver, which this one can't reach")
     return _sift(sorted(_rooms(), key=_rank), request)
