@@ -1,4 +1,4 @@
-"""JSON as clients send it."""
+"""Parsing the JSON bodies that clients send."""
 
 from __future__ import annotations
 

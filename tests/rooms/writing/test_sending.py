@@ -265,6 +265,16 @@ def test_messages_that_others_would_fail_on_are_refused(alice, room_id, content)
     refused(put(alice, room_id, "t", content), 400, "M_BAD_JSON")
 
 
+@pytest.mark.parametrize("content", [{}, {"msgtype": "m.text"}, {"body": "hello"}])
+def test_a_message_may_lack_what_clients_show_nothing_for(alice, room_id, content):
+    ok(put(alice, room_id, "t", content))
+
+
+@pytest.mark.parametrize("event_type", ["m.room.name", "m.room.topic", "m.room.tombstone"])
+def test_state_may_lack_its_text(alice, room_id, event_type):
+    set_state(alice, room_id, event_type, {})
+
+
 @pytest.mark.parametrize(
     ("content", "errcode"),
     [({}, "M_MISSING_PARAM"), ({"redacts": 5}, "M_BAD_JSON"), ({"reason": "nothing"}, "M_MISSING_PARAM")],
@@ -323,6 +333,13 @@ def test_power_levels_are_numbers(alice, version, level):
     override = {"room_version": version, "power_level_content_override": {"ban": level}}
     refused(alice.post(f"{V3}/createRoom", override), 400, "M_INVALID_ROOM_STATE")
     assert ok(alice.get(where)) == levels
+
+
+def test_power_levels_are_strings_in_rooms_that_allow_it(alice):
+    old, new = (create_room(alice, room_version=version) for version in ("9", "10"))
+    for room_id, check in ((old, ok), (new, lambda answer: refused(answer, 400, "M_INVALID_PARAM"))):
+        where = path(room_id, "state", "m.room.power_levels", "")
+        check(alice.put(where, {**ok(alice.get(where)), "kick": "50"}))
 
 
 def test_nobody_is_called_in_a_public_room(alice, bob, make_client):
