@@ -11,8 +11,9 @@ from murmuration.protocol.identifiers import RoomId
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.sync import narrow_look, presence
 from murmuration.sync.answer import Answer
-from murmuration.sync.engine import SyncRequest, assemble
+from murmuration.sync.assembly.assembling import assemble
 from murmuration.sync.first_look import FirstLook, look
+from murmuration.sync.request import SyncRequest
 
 if TYPE_CHECKING:
     from murmuration.sync.readers.json_types import SyncAnswer
