@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from murmuration.protocol.bodies import MAX_DEPTH, Fields, parse_json
-from murmuration.protocol.encoding.canonical_json import MAX_INTEGER
+from murmuration.protocol.bodies import Fields, parse_json
+from murmuration.protocol.encoding.canonical_json import MAX_DEPTH, MAX_INTEGER
 from murmuration.protocol.errors import BadJson, MissingParam, NotJson
 
 

@@ -223,6 +223,7 @@ def test_many_arrive_in_order_and_a_star_means_all(alice: Client, elsewhere: Els
         {"messages": {"@alice": 5}},
         {"messages": {"@u:another.example": {"ALICE": {}}}},
         {"messages": {"{alice}": {"ALICE": {"n": 10**400}}}},
+        {"messages": {"{alice}": {"ALICE": {"n": json.loads("[" * 120 + "]" * 120)}}}},
     ],
 )
 def test_what_is_no_message_is_ignored(alice: Client, elsewhere: Elsewhere, change: dict[str, Any]) -> None:

@@ -13,10 +13,6 @@ from murmuration.protocol.identifiers import EventId, RoomId, UserId
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import Body
 
-MAX_DEPTH = 100
-"""How deeply JSON may be nested. Other clients must be able to parse what is passed on to them: many stop at
-128 levels, and the levels around an event in an answer count too."""
-
 
 def parse_json(data: bytes | str) -> Any:
     """Return the value of the JSON that a client sent; any value.
@@ -32,19 +28,8 @@ def parse_json(data: bytes | str) -> Any:
     canonical_json.check_range(text)
     if "\\ud" in text or "\\uD" in text:
         canonical_json.encode(value, strict=False)
-    if text.count("{") + text.count("[") > MAX_DEPTH and isinstance(value, (dict, list)):
-        _limit_depth(value)
+    canonical_json.check_depth(value, text)
     return value
-
-
-def _limit_depth(value: dict[str, object] | list[object]) -> None:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        children = (each.values() if isinstance(each, dict) else each for each in level)
-        level = [child for group in children for child in group if isinstance(child, (dict, list))]
-        if not level:
-            return
-    raise BadJson(f"The content is nested more than {MAX_DEPTH} levels deep")
 
 
 def required(body: Body, name: str) -> Any:

@@ -17,6 +17,9 @@ from murmuration.protocol.errors import BadJson, NotJson
 MAX_INTEGER = 2**53 - 1
 """The largest integer of canonical JSON; the smallest is its negative."""
 
+MAX_DEPTH = 100
+"""How deeply JSON may be nested. Other clients must be able to parse what is passed on to them: many stop at
+128 levels, and the levels around an event in an answer count too."""
 _DIGITS = 308
 """How many digits an integer may have without a look at its size: every such integer has a binary64."""
 _BLOCK = 154
@@ -68,11 +71,31 @@ def check_numbers(value: object) -> None:
 def encode_parsable(value: object) -> bytes:
     """Return JSON that any client can parse, for what other servers sent outside of events.
 
-    Raises BadJson for what `encode` refuses without `strict`, and for integers beyond binary64.
+    Raises BadJson for what `encode` refuses without `strict`, for integers beyond binary64, and for too deep
+    nesting.
     """
     encoded = encode(value, strict=False)
-    check_range(encoded.decode())
+    text = encoded.decode()
+    check_range(text)
+    check_depth(value, text)
     return encoded
+
+
+def check_depth(value: object, text: str) -> None:
+    """Raise BadJson if a value, whose JSON is `text`, is nested more than `MAX_DEPTH` levels deep."""
+    if text.count("{") + text.count("[") <= MAX_DEPTH:
+        return
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        children = (
+            each.values() if isinstance(each, dict) else each
+            for each in level
+            if isinstance(each, (dict, list))
+        )
+        level = [child for group in children for child in group if isinstance(child, (dict, list))]
+        if not level:
+            return
+    raise BadJson(f"The content is nested more than {MAX_DEPTH} levels deep")
 
 
 def check_range(text: str) -> None:
