@@ -27,7 +27,7 @@ from infra_shared.parking import (
 )
 from local_cloud.aws.patch import AwsError
 from local_cloud.aws.sqs import Sqs
-from local_cloud.gateway.events import HttpRequest, query_of
+from local_cloud.gateway.events import HttpRequest, Response, query_of
 from local_cloud.lambdas import Lambdas
 from local_cloud.names import PREFIX
 from murmuration.storage.live.token_forms import MARK
@@ -45,8 +45,6 @@ _PARKED_BY = (
 _SLIDING_BY = ("access_token", "set_presence")
 INTERNAL = ("parked", "uploads")
 _LONGEST_WAIT = 20
-
-Response = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,14 @@ import pytest
 from functions.websocket import connect, default, disconnect
 from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
-from murmuration.delivery import sockets, wakes
+from murmuration.delivery import socket_news, sockets, wakes
 from murmuration.presence.status import STAY_MS
 from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.presence import HIDDEN, OFFLINE, ONLINE
 from murmuration.storage.live import connections, listeners
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import presence
-from murmuration.sync import engine, first_look
+from murmuration.sync import first_look, narrow_look
 from tests.delivery.conftest import Wire, invoke
 from tests.faults import Way, fault
 from tests.in_process import Client, segment
@@ -139,7 +139,7 @@ class Narrowly:
         self.stream = Stream(wire, self.bob)
         wire.run_pushes()
         self.looks = mock.Mock(wraps=first_look.look)
-        monkeypatch.setattr(engine, "look", self.looks)
+        monkeypatch.setattr(socket_news, "look", self.looks)
 
     def shown(self) -> list[list[str]]:
         return [self.stream.bodies(room_id) for room_id in self.rooms]
@@ -178,7 +178,7 @@ def test_pushes_look_at_everything_from_time_to_time(
     send(narrowly.alice, first, "told")
     send(narrowly.alice, second, "rang nobody")
     with monkeypatch.context() as patch:
-        patch.setattr(sockets, "EVERYTHING_S", 0)
+        patch.setattr(narrow_look, "EVERYTHING_S", 0)
         tell(first)
         narrowly.wire.run_pushes()
     assert narrowly.shown() == [["told"], ["rang nobody"]]
@@ -262,7 +262,7 @@ def test_an_update_is_told_though_the_answer_to_its_claim_was_lost(
     wire.run_pushes()
     send(alice, room_id, "told")
     with fault(0) as whole:
-        news = engine.news_since(sockets._token(found(stream)), found(stream).since, None)
+        news = socket_news.news_since(sockets._token(found(stream)), found(stream).since, None)
     assert news is not None
     with fault(whole.writes + 1, Way.TWICE):
         sockets.push(stream.id)

@@ -468,7 +468,7 @@ class TestOfKeys:
             tell_device(alice, bob, n=1)
             items = streams_of(f"device:{bob.user_id}/{bob.device_id}")
         elif change == "keys":
-            keys = {"signed_curve25519:a": {"key": "x"}}
+            keys = {"signed_curve25519:a": {"key": "x", "signatures": {}}}
             ok(bob.post(f"{V3}/keys/upload", {"one_time_keys": keys}))
             items = streams_of(f"device:{bob.user_id}/{bob.device_id}")
         else:

@@ -280,7 +280,7 @@ def test_a_client_that_waits_at_the_edge_is_called(cloud: LocalCloud) -> None:
 def test_a_client_hears_of_enough_keys_until_it_hears_how_many(cloud: LocalCloud) -> None:
     carol = User(cloud.url, "carol")
     mark: Any = carol.sync(carol.sync()["next_batch"])["next_batch"]
-    keys = {f"signed_curve25519:k{number}": {"key": "x"} for number in range(3)}
+    keys = {f"signed_curve25519:k{number}": {"key": "x", "signatures": {}} for number in range(3)}
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(carol.sync, mark)
         carol.post("keys/upload", {"one_time_keys": keys})

@@ -318,7 +318,7 @@ def test_a_parked_client_is_told_how_many_keys_it_has(tmp_path: Path) -> None:
                 change()
                 return waiting.result(PATIENCE_S)
 
-        keys = {f"signed_curve25519:k{number}": {"key": "x"} for number in range(3)}
+        keys = {f"signed_curve25519:k{number}": {"key": "x", "signatures": {}} for number in range(3)}
         uploaded = while_parked(lambda: bob.post("keys/upload", {"one_time_keys": keys}))
         assert uploaded["device_one_time_keys_count"] == {"signed_curve25519": 3}
         wanted = {"one_time_keys": {bob.user_id: {device_id: "signed_curve25519"}}}

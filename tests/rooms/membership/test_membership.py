@@ -272,6 +272,14 @@ def test_a_new_name_reaches_every_room(alice, bob, public):
         assert row.since == 2
 
 
+@pytest.mark.parametrize("operation", ["invite", "kick", "ban", "unban"])
+@pytest.mark.parametrize(
+    "user_id", ["", "bob", "@bob", "@bob:exam ple.org", "@" + "b" * 300 + ":example.org"]
+)
+def test_what_is_no_user_id_is_a_bad_request(alice, public, operation, user_id):
+    refused(alice.post(path(public, operation), {"user_id": user_id}), 400, "M_INVALID_PARAM")
+
+
 def test_leaving_all_rooms(alice, bob, public):
     invited = create_room(alice)
     join(bob, public)

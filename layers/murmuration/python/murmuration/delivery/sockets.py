@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from murmuration.aws import sockets
 from murmuration.clock import now_ms
+from murmuration.delivery.socket_news import news_since
 from murmuration.delivery.splitting import split
 from murmuration.delivery.wakes import order_leaving, order_push
 from murmuration.identity.authentication import authenticate
@@ -33,9 +34,8 @@ from murmuration.storage.live import connections, listeners
 from murmuration.storage.live.connections import Connection
 from murmuration.storage.live.listeners import Socket
 from murmuration.sync import account
-from murmuration.sync.engine import news_since
 from murmuration.sync.first_look import look
-from murmuration.sync.narrow_look import EVERYTHING_S
+from murmuration.sync.narrow_look import is_long_ago
 
 if TYPE_CHECKING:
     from murmuration.delivery.json_types import SentEvent, SocketResponse
@@ -131,7 +131,7 @@ def push(connection_id: str, rooms: Collection[RoomId] = ()) -> None:
 def _push_once(connection: Connection, rooms: Collection[RoomId]) -> Collection[RoomId] | None:
     """Send one update. Return the rooms to look at next, empty for everything; None if there is no more."""
     now_s = now_ms() // 1000
-    narrow = rooms if now_s - connection.looked_s < EVERYTHING_S else ()
+    narrow = () if is_long_ago(connection.looked_s) else rooms
     try:
         news = news_since(_token(connection), connection.since, connection.filter, narrow)
     except MatrixError:

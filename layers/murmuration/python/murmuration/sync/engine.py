@@ -70,18 +70,6 @@ class SyncRequest:
     takes_text: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class News:
-    """A sync's answer. At `ends_ms` (milliseconds; 0: never) something shown in it ends without an event.
-
-    `is_complete` says that nothing was left for the next look.
-    """
-
-    body: SyncAnswer
-    ends_ms: int
-    is_complete: bool
-
-
 def sync(request: SyncRequest) -> SyncAnswer:
     """Return the updates that the client hasn't seen: at once if there are any, else as soon as there are.
 
@@ -89,40 +77,6 @@ def sync(request: SyncRequest) -> SyncAnswer:
     too many requests wait and there are no updates.
     """
     return _Sync(request).run()
-
-
-def news_since(
-    token: AccessToken, since: str | None, filter_text: str | None, rooms: Collection[RoomId] = ()
-) -> News | None:
-    """Return the updates after the token `since`, with a new token; None if there are none. Deletes no
-    messages.
-
-    `rooms` are the only rooms with updates; empty if anything may have some. Raises UnknownToken,
-    InvalidParam, BadJson.
-    """
-    request = SyncRequest(token, since, filter_text)
-    found = _look_at(request, rooms)
-    if found is None:
-        first = look(token, since, filter_text)
-        found = first, assemble(request, first)
-    first, answer = found
-    if first.base is not None and not answer.has_news:
-        return None
-    body = answer.as_json(tokens.write(token.user_id, token.device_id, answer.positions))
-    ends = [answer.changes_ms]
-    if "presence" in answer.sections:
-        ends.append(presence.next_end_ms(answer.positions))
-    return News(body, min((end for end in ends if end), default=0), answer.is_complete)
-
-
-def _look_at(request: SyncRequest, rooms: Collection[RoomId]) -> tuple[FirstLook, Answer] | None:
-    """Look at the only rooms with updates. Returns None if that isn't possible. Two round trips or three."""
-    if not rooms or request.since is None:
-        return None
-    known = narrow_look.recognise(request.token, request.since)
-    first = narrow_look.look_at_rooms(request.token, known, sorted(rooms), request.filter)
-    answer = assemble(request, first) if first is not None else None
-    return (first, answer) if first is not None and answer is not None and answer.is_complete else None
 
 
 def begin(token: AccessToken, filter_text: str) -> str:
