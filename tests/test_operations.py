@@ -17,7 +17,6 @@ LIST = Path(__file__).with_name("operations.txt")
 FALLBACK = ("ANY", "/{proxy+}")
 NOT_SERVED = {
     "bind3PID": "no identity servers",
-    "unbind3pidFromAccount": "no identity servers",
     "getAuthMetadata": "no OAuth API: users log in by the older one",
     "pingAppservice": "no application services",
     "updateAppserviceRoomDirectoryVisibility": "no application services",
