@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from murmuration import third_party
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.search import third_party
 
 REQUIRED = {"location": "alias", "user": "userid"}
 """The query parameter that the last part of a path requires."""

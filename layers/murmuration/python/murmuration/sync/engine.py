@@ -24,7 +24,7 @@ from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.compact import moves
 from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.token_forms import CALLED
-from murmuration.sync import account, marks, narrow_look, presence, waiting
+from murmuration.sync import account, marks, narrow_look, waiting
 from murmuration.sync.answer import Answer
 from murmuration.sync.assembly.assembling import assemble
 from murmuration.sync.first_look import FirstLook, Identity, everything_seen, identify, look
