@@ -62,6 +62,7 @@ NEVER_REFUSED = {
 """Endpoints without an input that could be refused, and why."""
 NEVER_ALONE = {
     "client_server-refuse_phone_number": "it always refuses",
+    "client_server-look_up": "there are no bridges",
     "client_server-finish_sso": "asks an identity provider, which only tests/accounts/login/test_sso.py has",
 }
 """Endpoints that don't succeed by themselves, and why."""

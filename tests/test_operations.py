@@ -17,13 +17,7 @@ LIST = Path(__file__).with_name("operations.txt")
 FALLBACK = ("ANY", "/{proxy+}")
 NOT_SERVED = {
     "bind3PID": "no identity servers",
-    "unbind3pidFromAccount": "no identity servers",
     "getAuthMetadata": "no OAuth API: users log in by the older one",
-    "getProtocolMetadata": "no bridges",
-    "queryLocationByProtocol": "no bridges",
-    "queryUserByProtocol": "no bridges",
-    "queryLocationByAlias": "no bridges",
-    "queryUserByID": "no bridges",
     "pingAppservice": "no application services",
     "updateAppserviceRoomDirectoryVisibility": "no application services",
     "getWellknownPolicy": "this is no policy server",

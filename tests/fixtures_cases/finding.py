@@ -59,6 +59,28 @@ BRIDGES.add(
     f"GET {V3}/thirdparty/protocols",
     expect="401 M_MISSING_TOKEN",
 )
+for name, path in (
+    ("network", "protocol/irc"),
+    ("rooms", "location/irc?channel=%23tea"),
+    ("room", "location?alias=%23tea:example.org"),
+    ("users", "user/irc"),
+    ("user", "user?userid=@bob:example.org"),
+):
+    BRIDGES.add(
+        f"look_up/no_{name}",
+        "There are no bridges.",
+        f"GET {V3}/thirdparty/{path}",
+        by="alice",
+        expect="404 M_NOT_FOUND",
+    )
+for name in ("location", "user"):
+    BRIDGES.add(
+        f"look_up/no_parameter_of_{name}",
+        "The request doesn't say whom to look for.",
+        f"GET {V3}/thirdparty/{name}",
+        by="alice",
+        expect="400 M_MISSING_PARAM",
+    )
 
 SUPPORT = Cases("client_server/well_known")
 SUPPORT.add(

@@ -140,6 +140,23 @@ CASES.add(
     by="alice",
 )
 CASES.add(
+    "unbind_address/good",
+    "The address stays Alice's: no identity server knows it.",
+    f"POST {THREEPID}/unbind",
+    {"medium": "email", "address": "alice@mail.example"},
+    worlds="alice_with_an_address",
+    by="alice",
+)
+CASES.add(
+    "unbind_address/no_such_medium",
+    "A telephone number, which this server has nothing to do with.",
+    f"POST {THREEPID}/unbind",
+    {"medium": "msisdn", "address": "491234567"},
+    worlds="alice_with_an_address",
+    by="alice",
+    expect="400 M_THREEPID_MEDIUM_NOT_SUPPORTED",
+)
+CASES.add(
     "delete_address/no_such_medium",
     "A telephone number, which this server has nothing to do with.",
     f"POST {THREEPID}/delete",

@@ -27,6 +27,7 @@ class PathParams(TypedDict, total=False):
     keyName: str
     kind: str
     mediaId: str
+    protocol: str
     receiptType: str
     relType: str
     roomAlias: str

@@ -76,3 +76,13 @@ def delete_address(requester: Requester, body: Fields) -> dict[str, str]:
     """
     binding.remove(requester.user_id, body.string("medium"), body.string("address"))
     return {"id_server_unbind_result": "no-support"}
+
+
+def unbind_address(body: Fields) -> dict[str, str]:
+    """Return that no identity server unbound an address, because this server uses none. The account keeps it.
+
+    Raises ThreepidMediumNotSupported, MissingParam, BadJson, InvalidParam.
+    https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pidunbind
+    """
+    binding.canonical(body.string("medium"), body.string("address"))
+    return {"id_server_unbind_result": "no-support"}
