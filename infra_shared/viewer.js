@@ -55,7 +55,7 @@ const SYNC_PATH = /^\/_matrix\/client\/(r0|v3)\/sync$/;
 const SLIDING_PATH = /^\/_matrix\/client\/(unstable\/org\.matrix\.simplified_msc3575|v4)\/sync$/;
 const MARKED =
     /^((l?)p_([\w-]{8,32}\.[p-t]\d[\w-]{0,400}\.([0-9a-f]{32}))\.([0-9a-f]{12})\.(\d{10})\.([\w-]*)(?:\.(-?\d+_-?\d+))?)\.(\d{13})$/;
-const PARKED_BY = ['access_token', 'filter', 'set_presence', 'use_state_after'];
+const PARKED_BY = ['access_token', 'filter', 'set_presence', 'use_state_after', 'org.matrix.msc4222.use_state_after'];
 const SLIDING_BY = ['access_token', 'set_presence'];
 const PARAMETERS = ['wait', 'keep', 'call', 'keys', 'digest'];
 const ORIGINS = [{ originId: 'queues' }, { originId: 'parking' }];

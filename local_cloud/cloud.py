@@ -25,7 +25,7 @@ from local_cloud.database.dynoxide import Dynoxide
 from local_cloud.database.time_to_live import Sweeper
 from local_cloud.gateway.answers import Answers
 from local_cloud.gateway.edge_waits import EdgeParking
-from local_cloud.gateway.http import HttpGateway
+from local_cloud.gateway.http import HttpGateway, WithoutFunctions
 from local_cloud.gateway.incoming import Incoming, Rules
 from local_cloud.gateway.parking import Parking
 from local_cloud.gateway.routes import Routes
@@ -84,7 +84,7 @@ class Cloud:
             raise
 
     def stop(self) -> None:
-        """Stop everything, including requests in progress, within about a second."""
+        """Stop everything, including requests in progress, within some seconds."""
         self._cleanup.close()
 
     def _start(self) -> None:
@@ -361,10 +361,12 @@ class Cloud:
                 self.lambdas,
                 limits,
                 viewer_secret,
-                self._parking(),
-                Answers(self.s3, environment.MEDIA_BUCKET),
-                Uploads(self.s3, environment.MEDIA_BUCKET),
-                self._incoming(viewer_secret),
+                WithoutFunctions(
+                    self._parking(),
+                    Answers(self.s3, environment.MEDIA_BUCKET),
+                    Uploads(self.s3, environment.MEDIA_BUCKET),
+                    self._incoming(viewer_secret),
+                ),
                 api=self.config.api,
             ),
             WebSocketGateway(socket_routes, self.lambdas, self.sockets, limits, viewer_secret),

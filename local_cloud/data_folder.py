@@ -23,7 +23,7 @@ class DataFolder:
         self.path = path
         self._lock: IO[str] | None = None
 
-    def open(self, patience: float = 5.0) -> None:
+    def open(self, patience: float = 30.0) -> None:
         """Create the folder and lock it. Waits up to `patience` seconds for a killed server's database to
         end.
 

@@ -58,13 +58,16 @@ def module_of(handler: Any) -> str | None:
 
 
 def install() -> None:
-    """Check calls from now on, except those of botocore clients that were made before."""
+    """Check calls from now on, except those of botocore clients that were made before.
+
+    The check comes before any service in this process that answers the call, whichever was installed first.
+    """
     global _installed
     if not _installed:
         _installed = True
         from botocore import handlers
 
-        calls.intercept(_check_call)
+        calls.intercept(_check_call, first=True)
         handlers.BUILTIN_HANDLERS.append(("before-parameter-build", _check))
 
 

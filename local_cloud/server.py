@@ -73,7 +73,7 @@ class Server:
             access_log=False,
             server_header=False,
             timeout_keep_alive=65,
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=5,
             ssl_certfile=tls[0] if tls else None,
             ssl_keyfile=tls[1] if tls else None,
         )
@@ -98,6 +98,6 @@ class Server:
         asyncio.run(self._server.serve(sockets=[self._listener]))
 
     def stop(self) -> None:
-        """Stop listening, give requests in progress a second, and end."""
+        """Stop listening, give requests in progress five seconds, and end."""
         self._server.should_exit = True
-        self._thread.join(5)
+        self._thread.join(15)

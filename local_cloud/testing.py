@@ -105,7 +105,7 @@ class LocalCloud:
         process.wait()
         told.set()
 
-    def stop(self, patience: float = 10.0) -> int | None:
+    def stop(self, patience: float = 30.0) -> int | None:
         """End it as Ctrl-C does, and return its exit status."""
         return self._end(signal.SIGTERM, patience)
 

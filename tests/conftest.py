@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-import socket
-import subprocess
-import time
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,35 +69,32 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     )
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@pytest.fixture(autouse=True)
+def _read_settings_anew() -> Iterator[None]:
+    """Forget the settings after a test that changed the environment.
+
+    This fixture is set up before `monkeypatch`, so it ends after `monkeypatch` has restored the environment.
+    """
+    yield
+    if (module := sys.modules.get("murmuration.settings")) is not None:
+        module.settings.cache_clear()
 
 
 @pytest.fixture(scope="session")
 def dynamodb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Yield the URL of a DynamoDB that lives as long as the test run."""
-    from local_cloud.database.dynoxide import find_binary, index_streams
+    from local_cloud.data_folder import DataFolder
+    from local_cloud.database.dynoxide import Dynoxide
 
-    port = _free_port()
-    database = tmp_path_factory.mktemp("dynamodb") / "test.db"
-    process = subprocess.Popen(
-        [find_binary(), "--db-path", database, "--host", "127.0.0.1", "--port", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    folder = DataFolder(tmp_path_factory.mktemp("dynamodb"))
+    folder.open()
+    dynoxide = Dynoxide(folder)
     try:
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-        index_streams(database)
-        yield f"http://127.0.0.1:{port}"
+        dynoxide.start()
+        yield dynoxide.url
     finally:
-        process.kill()
-        process.wait()
+        dynoxide.stop()
+        folder.close()
 
 
 def _ring_nobody(call: Call, proceed: Proceed) -> Answer:

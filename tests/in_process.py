@@ -11,8 +11,10 @@ from __future__ import annotations
 import base64
 import functools
 import gzip
+import itertools
 import json
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import parse_qs, quote, unquote, urlencode
 
@@ -43,6 +45,21 @@ class Answer:
         return json.loads(self.body)
 
 
+_numbers = itertools.count(1)
+
+
+@functools.cache
+def _address_of(test: str) -> str:
+    """Return a test's own network address: no test takes from the limits of another's address."""
+    number = next(_numbers) % 65_536
+    return f"198.18.{number >> 8}.{number & 255}"
+
+
+def _own_address() -> str:
+    """Return the address of the test that runs."""
+    return _address_of(os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0])
+
+
 @functools.cache
 def _routes() -> Routes:
     return Routes(http_routes(discover()))
@@ -65,7 +82,7 @@ class Client:
     token: str | None = None
     user_id: str = ""
     device_id: str = ""
-    source_ip: str = "127.0.0.1"
+    source_ip: str = field(default_factory=_own_address)
 
     def request(
         self,

@@ -102,7 +102,9 @@ OPERATIONS: dict[str, Callable[[Scene], Answer]] = {
     "join": lambda scene: scene.carol.post(scene.path("join")),
     "keys": upload_keys,
     "leave": lambda scene: scene.bob.post(scene.path("leave")),
-    "message": lambda scene: scene.bob.put(scene.path("send", "m.room.message", "t1"), {"body": "third"}),
+    "message": lambda scene: scene.bob.put(
+        scene.path("send", "m.room.message", "t1"), {"msgtype": "m.text", "body": "third"}
+    ),
     "read markers": read_up_to,
     "redaction": lambda scene: scene.alice.put(scene.path("redact", scene.event_id, "t1"), {}),
     "to-device message": send_to_device,

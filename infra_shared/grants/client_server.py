@@ -124,7 +124,7 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "client_server.media": Grant(
         objects={
-            "incoming/*": "get",
+            "incoming/*": "get put",
             "media/*": "delete get put",
             "remote/*": "delete get put",
             "thumbnail/*": "get put",

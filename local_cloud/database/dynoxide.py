@@ -6,15 +6,20 @@ process ends, in whatever way. If the child ends by itself, it is started again.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import logging
 import os
 import platform
+import random
 import shutil
 import socket
 import sqlite3
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from local_cloud.data_folder import DataFolder
@@ -38,6 +43,8 @@ _INDEXES = (
     "CREATE INDEX IF NOT EXISTS murmuration_stream_shard ON _stream_records"
     " (table_name, shard_id, CAST(sequence_number AS INTEGER))",
 )
+
+PORTS = range(20_000, 32_000)
 
 
 class DynoxideError(Exception):
@@ -76,11 +83,25 @@ def index_streams(database: Path) -> None:
         connection.close()
 
 
+@functools.cache
+def _ports() -> Iterator[int]:
+    """Return this process's endless sequence of ports. Each process begins anywhere in the range."""
+    ports = list(PORTS)
+    begin = random.randrange(len(ports))
+    return itertools.cycle(ports[begin:] + ports[:begin])
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that nobody uses. Further calls return other ports. Raises OSError if all are in use.
+
+    Until the caller listens on it, nobody else is likely to take it: systems don't choose ports of this range
+    for outgoing connections, and other processes that call this function are elsewhere in the range.
+    """
+    for port in itertools.islice(_ports(), len(PORTS)):
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("all ports are in use")
 
 
 class Dynoxide:
@@ -97,13 +118,17 @@ class Dynoxide:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self, patience: float = 10.0) -> None:
-        """Start it and wait until it answers. Raises DynoxideError."""
+    def start(self, patience: float = 60.0) -> None:
+        """Start it and wait until it answers. Raises DynoxideError.
+
+        If another process takes the chosen port in the meantime, dynoxide ends, and another port is tried.
+        """
         binary = find_binary()
         for _ in range(3):
             self.port = free_port()
+            said_before = self._said()
             self._process = self._spawn(binary)
-            if self._ready(self._process, patience):
+            if self._ready(self._process, patience, said_before):
                 index_streams(self._folder.database)
                 self._folder.database_url.write_text(self.url)
                 threading.Thread(target=self._guard, args=(binary,), name="dynoxide", daemon=True).start()
@@ -123,14 +148,26 @@ class Dynoxide:
                 pass_fds=(self._folder.lock_descriptor,),
             )
 
-    def _ready(self, process: subprocess.Popen[bytes], patience: float) -> bool:
+    def _said(self) -> int:
+        """Return the length of what dynoxide has written to its log."""
+        log_file = self._folder.database_log
+        return log_file.stat().st_size if log_file.exists() else 0
+
+    def _ready(self, process: subprocess.Popen[bytes], patience: float, said_before: int) -> bool:
+        """Wait until dynoxide accepts connections. Returns False if it ends, or isn't ready in time.
+
+        A connection alone proves nothing: another process may listen on the port. Dynoxide writes to its log
+        when it listens, or why it can't.
+        """
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline and process.poll() is None:
-            try:
-                with socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            said = self._folder.database_log.read_bytes()[said_before:]
+            if b"error" in said:
+                return False
+            if said:
+                with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
                     return process.poll() is None
-            except OSError:
-                time.sleep(0.003)
+            time.sleep(0.003)
         return False
 
     def _guard(self, binary: Path) -> None:

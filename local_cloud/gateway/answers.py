@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, quote
 
 from local_cloud.aws.patch import AwsError
 from local_cloud.aws.s3 import S3
+from local_cloud.gateway.events import Response
 from murmuration.endpoint.http import CORS_HEADERS
 from murmuration.media.headers import SANDBOX
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 ANSWERS = "/answers/"
 MEDIA = ("/media/", "/remote/")
 PREFIXES = (ANSWERS, *MEDIA)
-Response = tuple[int, list[tuple[bytes, bytes]], bytes]
 _ORIGIN = (b"access-control-allow-origin", b"*")
 _OVERRIDES = {
     "response-content-type": b"content-type",

@@ -21,7 +21,8 @@ from infra_shared import edge_waits
 from infra_shared.edge_waits import ENOUGH_KEYS, HEADER_PREFIX, KEY_ALGORITHM, KEYS_RING_BYTES, RING_BYTES
 from local_cloud.aws.patch import AwsError
 from local_cloud.aws.sqs import Sqs
-from local_cloud.gateway.parking import Parking, Place, Response
+from local_cloud.gateway.events import Response
+from local_cloud.gateway.parking import Parking, Place
 from local_cloud.lambdas import Lambdas
 from local_cloud.names import PREFIX, queue_arn
 

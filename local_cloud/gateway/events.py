@@ -35,6 +35,10 @@ _DROPPED = frozenset(
 )  # fmt: skip
 
 
+Response = tuple[int, list[tuple[bytes, bytes]], bytes]
+"""A status, headers, and a body."""
+
+
 class HttpRequest(NamedTuple):
     """A request as it arrived: raw bytes, header names in lower case."""
 

@@ -16,13 +16,14 @@ import json
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from infra_shared.gateway_answers import GATEWAY_ANSWERS
 from local_cloud.config import Api, Limits
 from local_cloud.gateway import http_api
 from local_cloud.gateway.answers import PREFIXES, Answers
-from local_cloud.gateway.events import HttpRequest, header_bytes, http_event
+from local_cloud.gateway.events import HttpRequest, Response, header_bytes, http_event
 from local_cloud.gateway.incoming import Incoming
 from local_cloud.gateway.parking import Parking, is_internal
 from local_cloud.gateway.routes import Match, Routes
@@ -39,6 +40,8 @@ log = logging.getLogger("local_cloud.gateway")
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+MakeEvent = Callable[[HttpRequest, Match, bytes, str], "LambdaEvent"]
+"""Makes a function's event of a request, its route, its body and the viewer function's secret."""
 
 _ANSWER_KEYS = frozenset(("statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"))
 
@@ -62,6 +65,36 @@ class MalformedAnswer(Exception):
     """The function's answer isn't a Lambda proxy response. The message says why."""
 
 
+class GatewayAnswer(Exception):
+    """The gateway answers a request itself, with an answer of a kind (in GATEWAY_ANSWERS).
+
+    The answer may have another `status`, and may `close` the connection. With `in_our_words` it has the text
+    of a REST API even if the API is an HTTP API: CloudFront's viewer function refuses the request, or it is a
+    large upload, which goes to a REST API.
+    """
+
+    def __init__(
+        self, kind: str, *, status: int | None = None, close: bool = False, in_our_words: bool = False
+    ) -> None:
+        super().__init__(kind)
+        self.kind = kind
+        self.status = status
+        self.close = close
+        self.in_our_words = in_our_words
+
+
+@dataclass(frozen=True, slots=True)
+class WithoutFunctions:
+    """What answers requests without a function: parked waits, large answers, and two ways of uploading. None
+    stands for a part that is lacking.
+    """
+
+    parking: Parking | None = None
+    answers: Answers | None = None
+    uploads: Uploads | None = None
+    incoming: Incoming | None = None
+
+
 class HttpGateway:
     """The ASGI application for HTTP requests."""
 
@@ -71,124 +104,108 @@ class HttpGateway:
         lambdas: Lambdas,
         limits: Limits,
         viewer_secret: str,
-        parking: Parking | None = None,
-        answers: Answers | None = None,
-        uploads: Uploads | None = None,
-        incoming: Incoming | None = None,
+        without_functions: WithoutFunctions | None = None,
         *,
         api: Api = "rest",
     ) -> None:
         self._routes = routes
         self._api = api
-        self._parking = parking
-        self._answers = answers
-        self._uploads = uploads
-        self._incoming = incoming
+        self._beside = without_functions or WithoutFunctions()
         self._lambdas = lambdas
         self._limits = limits
         self._viewer_secret = viewer_secret
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        request = request_of(scope)
-        request_id = str(uuid.uuid4()).encode()
-        if self._incoming is not None and (decided := self._incoming.decide(request)) is not None:
-            if (stored := await self._incoming.answer(decided, receive)) is not None:
-                await _send(send, *stored)
-            return
+        try:
+            response = await self._response(request_of(scope), receive)
+        except GatewayAnswer as answer:
+            response = self._own_answer(answer)
+        if response is not None:
+            await _send(send, *response)
+
+    async def _response(self, request: HttpRequest, receive: Receive) -> Response | None:
+        """Return the response to a request; None if the client is gone. Raises GatewayAnswer."""
+        beside = self._beside
+        if beside.incoming is not None and (decided := beside.incoming.decide(request)) is not None:
+            return await beside.incoming.answer(decided, receive)
         sent = forwarded(request)
-        internal = is_internal(request.path)
-        place = self._parking.place(request) if self._parking is not None else None
+        place = beside.parking.place(request) if beside.parking is not None else None
         # The viewer function answers, or sends elsewhere, requests that aren't for an HTTP API.
-        elsewhere = internal or place is not None or sent.path != request.path
+        elsewhere = place is not None or is_internal(request.path) or sent.path != request.path
         of_http_api = self._api == "http" and not elsewhere
+        body = await self._body_of(request, receive, of_http_api=of_http_api)
+        if body is None:
+            return None
+        if beside.parking is not None and place is not None:
+            return await beside.parking.wait(place, body)
+        if beside.answers is not None and request.path.startswith(PREFIXES):
+            return await _in_thread(
+                beside.answers.serve, request.method, request.path, request.query, _range(request)
+            )
+        if is_internal(request.path):
+            raise GatewayAnswer("MISSING_AUTHENTICATION_TOKEN")
+        if of_http_api:
+            path = http_api.path_seen(request.path)
+            return await self._by_function(request, path, body, http_api.http_event)
+        return await self._by_function(sent, sent.path, body, http_event)
+
+    async def _body_of(self, request: HttpRequest, receive: Receive, *, of_http_api: bool) -> bytes | None:
+        """Return the whole body; None if the client is gone. Raises GatewayAnswer for too large a request."""
         refused = http_api.refusal(request) if of_http_api else None
         in_our_words = refused is not None or not of_http_api
         if refused == "DEFAULT_4XX" or header_bytes(request) > self._limits.header_bytes:
-            await self._refuse(send, request_id, "DEFAULT_4XX", status=431, in_our_words=in_our_words)
-            return
+            raise GatewayAnswer("DEFAULT_4XX", status=431, in_our_words=in_our_words)
         try:
             body = await self._read_body(receive)
         except TooLarge:
-            await self._refuse(send, request_id, "REQUEST_TOO_LARGE", close=True, in_our_words=in_our_words)
-            return
-        if body is None:
-            return
-        if refused:
-            await self._refuse(send, request_id, refused, close=True, in_our_words=True)
-            return
-        if self._parking is not None and place is not None:
-            await _send(send, *await self._parking.wait(place, body))
-            return
-        if self._answers is not None and request.path.startswith(PREFIXES):
-            loop = asyncio.get_running_loop()
-            found = await loop.run_in_executor(
-                None, self._answers.serve, request.method, request.path, request.query, _range(request)
-            )
-            await _send(send, *found)
-            return
-        if internal:
-            await self._refuse(send, request_id, "MISSING_AUTHENTICATION_TOKEN")
-            return
-        request = request if of_http_api else sent
-        path = http_api.path_seen(request.path) if of_http_api else request.path
+            raise GatewayAnswer("REQUEST_TOO_LARGE", close=True, in_our_words=in_our_words) from None
+        if refused and body is not None:
+            raise GatewayAnswer(refused, close=True, in_our_words=True)
+        return body
+
+    async def _by_function(
+        self, request: HttpRequest, path: str, body: bytes, make_event: MakeEvent
+    ) -> Response:
+        """Return the response of the function whose route has this path. Raises GatewayAnswer."""
         match = self._routes.match(path, request.method)
         if match is None or match.function is None:
-            await self._refuse(send, request_id, "MISSING_AUTHENTICATION_TOKEN")
-            return
+            raise GatewayAnswer("MISSING_AUTHENTICATION_TOKEN")
         if stores_body(match.function.route):
-            await self._upload(send, request_id, request, match, body)
-            return
-        make_event = http_api.http_event if of_http_api else http_event
+            return await self._upload(request, match, match.function, body)
         event = make_event(request, match, body, self._viewer_secret)
         if len(body) > 4_000_000 and len(json.dumps(event)) > self._limits.lambda_payload_bytes:
-            await self._refuse(send, request_id, "REQUEST_TOO_LARGE")
-            return
+            raise GatewayAnswer("REQUEST_TOO_LARGE")
         try:
             answer = await self._invoke(match.function, event)
-        except FunctionError:
-            await self._refuse(send, request_id, "INTEGRATION_FAILURE")
-        except TimeoutError:
+        except FunctionError as error:
+            raise GatewayAnswer("INTEGRATION_FAILURE") from error
+        except TimeoutError as error:
             log.warning("function %s did not answer in time", match.function.name)
-            await self._refuse(send, request_id, "INTEGRATION_TIMEOUT")
-        else:
-            await self._answer(send, request_id, match.function, answer)
+            raise GatewayAnswer("INTEGRATION_TIMEOUT") from error
+        return self._proxied(match.function, answer)
 
     async def _upload(
-        self, send: Send, request_id: bytes, request: HttpRequest, match: Match, body: bytes
-    ) -> None:
-        """Ask the route's authorizer, and have the bucket store the body."""
-        if self._uploads is None or match.function is None:
-            await self._refuse(send, request_id, "MISSING_AUTHENTICATION_TOKEN")
-            return
+        self, request: HttpRequest, match: Match, authorizer: Function, body: bytes
+    ) -> Response:
+        """Ask the route's authorizer, and have the bucket store the body. Raises GatewayAnswer."""
+        if self._beside.uploads is None:
+            raise GatewayAnswer("MISSING_AUTHENTICATION_TOKEN")
         event = authorizer_event(request, match, self._viewer_secret)
         try:
-            granted = await self._invoke(match.function, event)
-        except (FunctionError, TimeoutError):
-            await self._refuse(send, request_id, "DEFAULT_5XX", in_our_words=True)
-            return
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(None, self._uploads.store, granted, body)
-        await _send(send, *found)
+            granted = await self._invoke(authorizer, event)
+        except (FunctionError, TimeoutError) as error:
+            raise GatewayAnswer("DEFAULT_5XX", in_our_words=True) from error
+        return await _in_thread(self._beside.uploads.store, granted, body)
 
-    async def _refuse(
-        self,
-        send: Send,
-        request_id: bytes,
-        kind: str,
-        *,
-        status: int | None = None,
-        close: bool = False,
-        in_our_words: bool = False,
-    ) -> None:
-        """Send the gateway's own answer of a kind (in GATEWAY_ANSWERS), with another `status` if given.
-
-        An HTTP API has other texts. Requests that CloudFront's viewer function refuses, and large uploads,
-        which go to a REST API, get the REST API's texts.
-        """
-        usual_status, answer = GATEWAY_ANSWERS[kind]
-        if self._api == "http" and not in_our_words:
-            usual_status, answer = http_api.ANSWERS.get(kind, (usual_status, answer))
-        await _refuse_with(send, request_id, status or usual_status, answer, close=close)
+    def _own_answer(self, wanted: GatewayAnswer) -> Response:
+        status, answer = GATEWAY_ANSWERS[wanted.kind]
+        if self._api == "http" and not wanted.in_our_words:
+            status, answer = http_api.ANSWERS.get(wanted.kind, (status, answer))
+        headers = [(name.lower().encode(), value.encode()) for name, value in CORS_HEADERS.items()]
+        headers += [(b"content-type", b"application/json"), _request_id()]
+        if wanted.close:
+            headers.append((b"connection", b"close"))
+        return wanted.status or status, headers, json.dumps(dict(answer)).encode()
 
     async def _read_body(self, receive: Receive) -> bytes | None:
         """Return the whole body; None if the client is gone.
@@ -243,18 +260,24 @@ class HttpGateway:
         finally:
             timer.cancel()
 
-    async def _answer(self, send: Send, request_id: bytes, function: Function, answer: Any) -> None:
+    def _proxied(self, function: Function, answer: object) -> Response:
+        """Return the response that a function's answer describes. Raises GatewayAnswer."""
         try:
             remapped = {} if self._api == "http" else _REMAPPED
             status, headers, body = response_of(answer, self._limits.lambda_payload_bytes, remapped)
         except MalformedAnswer as error:
             log.error("function %s gave no proper answer: %s", function.name, error)
-            await self._refuse(send, request_id, "INTEGRATION_FAILURE")
-            return
-        headers.append((b"x-amzn-requestid", request_id))
-        headers.append((b"content-length", str(len(body)).encode()))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+            raise GatewayAnswer("INTEGRATION_FAILURE") from error
+        return status, [*headers, _request_id(), (b"content-length", str(len(body)).encode())], body
+
+
+async def _in_thread(call: Callable[..., Response], *args: object) -> Response:
+    return await asyncio.get_running_loop().run_in_executor(None, call, *args)
+
+
+def _request_id() -> tuple[bytes, bytes]:
+    """Return the header with which API Gateway names a request."""
+    return b"x-amzn-requestid", str(uuid.uuid4()).encode()
 
 
 async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> None:
@@ -282,9 +305,7 @@ def request_of(scope: Message) -> HttpRequest:
     )
 
 
-def response_of(
-    answer: object, limit: int, remapped: Mapping[str, bytes] = _REMAPPED
-) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+def response_of(answer: object, limit: int, remapped: Mapping[str, bytes] = _REMAPPED) -> Response:
     """Return the status, headers and body of a Lambda proxy response. Raises MalformedAnswer."""
     if not isinstance(answer, dict):
         raise MalformedAnswer(f"it is {type(answer).__name__}, not an object")
@@ -314,7 +335,6 @@ def response_of(
 
 def _response_headers(answer: dict[str, Any], remapped: Mapping[str, bytes]) -> list[tuple[bytes, bytes]]:
     headers: list[tuple[bytes, bytes]] = []
-    typed = False
     multi = answer.get("multiValueHeaders") or {}
     single = answer.get("headers") or {}
     if not isinstance(multi, dict) or not isinstance(single, dict):
@@ -323,35 +343,22 @@ def _response_headers(answer: dict[str, Any], remapped: Mapping[str, bytes]) -> 
     pairs = [(name, value) for name, value in single.items() if name.lower() not in repeated]
     pairs += [(name, value) for name, values in multi.items() for value in values]
     for name, value in pairs:
-        if not isinstance(value, (str, int, float)):
-            raise MalformedAnswer(f"its header {name} is {type(value).__name__}")
-        lower = name.lower()
-        typed = typed or lower == "content-type"
-        if lower == "transfer-encoding":
-            continue
-        try:
-            encoded = str(value).encode("latin-1")
-        except UnicodeEncodeError as error:
-            raise MalformedAnswer(f"its header {name} is not Latin-1") from error
-        if b"\n" in encoded or b"\r" in encoded:
-            raise MalformedAnswer(f"its header {name} has a line break")
-        headers.append((remapped.get(lower) or lower.encode("latin-1"), encoded))
-    if not typed:
+        encoded, lower = _header_value(name, value), name.lower()
+        if lower != "transfer-encoding":
+            headers.append((remapped.get(lower) or lower.encode("latin-1"), encoded))
+    if not any(name.lower() == "content-type" for name, _ in pairs):
         headers.append((b"content-type", b"application/json"))
     return headers
 
 
-async def _refuse_with(
-    send: Send, request_id: bytes, status: int, answer: Mapping[str, Any], *, close: bool
-) -> None:
-    body = json.dumps(dict(answer)).encode()
-    headers = [(name.lower().encode(), value.encode()) for name, value in CORS_HEADERS.items()]
-    headers += [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"x-amzn-requestid", request_id),
-    ]
-    if close:
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def _header_value(name: str, value: object) -> bytes:
+    """Return a header's value as it is sent. Raises MalformedAnswer."""
+    if not isinstance(value, (str, int, float)):
+        raise MalformedAnswer(f"its header {name} is {type(value).__name__}")
+    try:
+        encoded = str(value).encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise MalformedAnswer(f"its header {name} is not Latin-1") from error
+    if b"\n" in encoded or b"\r" in encoded:
+        raise MalformedAnswer(f"its header {name} has a line break")
+    return encoded

@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl, quote, unquote
 from infra_shared import uploads
 from local_cloud.aws.patch import AwsError
 from local_cloud.aws.s3 import S3
-from local_cloud.gateway.events import HttpRequest
+from local_cloud.gateway.events import HttpRequest, Response
 from murmuration.endpoint.http import CORS_HEADERS
 from murmuration.media.headers import MAX_FILE_NAME_BYTES, OCTET_STREAM
 from murmuration.media.incoming import settling, signed_ids
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from local_cloud.aws.shapes import PutObject
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Response = tuple[int, list[tuple[bytes, bytes]], bytes]
 _UPLOAD_PATH = re.compile(r"/_matrix/media/(?:r0|v3|v1)/upload(?:/([^/]+)/([^/]+))?", re.ASCII)
 UNENCODED = "-_.!~*'()"
 """The characters that JavaScript's encodeURIComponent doesn't change, besides letters and digits."""

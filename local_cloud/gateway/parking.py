@@ -27,7 +27,7 @@ from infra_shared.parking import (
 )
 from local_cloud.aws.patch import AwsError
 from local_cloud.aws.sqs import Sqs
-from local_cloud.gateway.events import HttpRequest, query_of
+from local_cloud.gateway.events import HttpRequest, Response, query_of
 from local_cloud.lambdas import Lambdas
 from local_cloud.names import PREFIX
 from murmuration.storage.live.token_forms import MARK
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 _SYNC_PATH = re.compile(r"/_matrix/client/(r0|v3)/sync")
 _SLIDING_PATH = re.compile(r"/_matrix/client/(unstable/org\.matrix\.simplified_msc3575|v4)/sync")
 _MARKED = re.compile(MARK, re.ASCII)
-_PARKED_BY = ("access_token", "filter", "set_presence", "use_state_after")
+_PARKED_BY = (
+    "access_token", "filter", "set_presence", "use_state_after", "org.matrix.msc4222.use_state_after",
+)  # fmt: skip
 _SLIDING_BY = ("access_token", "set_presence")
 INTERNAL = ("parked", "uploads")
 _LONGEST_WAIT = 20
-
-Response = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from infra_shared import uploads
 from infra_shared.parking import IntegrationResponse, chosen_response, integration_responses
 from local_cloud.aws.patch import AwsError
 from local_cloud.aws.s3 import S3
-from local_cloud.gateway.events import HttpRequest, http_event
+from local_cloud.gateway.events import HttpRequest, Response, http_event
 from local_cloud.gateway.parking import render
 from local_cloud.gateway.routes import Match
 from local_cloud.names import ACCOUNT, REGION, REST_API_ID, STAGE
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 SIZE_HEADER = b"x-murmuration-size"
 _UPLOAD_PATH = re.compile(r"/_matrix/media/(?:r0|v3|v1)/upload(/[^/]+/[^/]+)?", re.ASCII)
-
-Response = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 
 def forwarded(request: HttpRequest) -> HttpRequest:

@@ -84,4 +84,6 @@ class Counts:
     held_wake: Op
     """The same if it is rung."""
     push: Op
-    """A WebSocket connection gets an update."""
+    """A WebSocket connection gets an update of a room."""
+    push_all: Op
+    """The same if everything has to be looked at for it."""

@@ -78,6 +78,7 @@ def counts(rooms: float, people: float, devices: float = 2) -> Counts:
         upload=Op(1, 1, 1, 4),
         download=Op(1, 1, 2, 0),
         held_wait=Op(1, 1, 9 + 1.05 * rooms, 1, 1),
-        held_wake=Op(1, 1, 12 + 1.05 * rooms, 3.3, 3),
-        push=Op(0, 1.25, 17 + 2.1 * rooms, 3.1, 3),
+        held_wake=Op(1, 1, 8, 2.4, 3),
+        push=Op(0, 1.25, 6, 3.2, 3),
+        push_all=Op(0, 1.25, 9 + 1.05 * rooms, 3.1, 3),
     )

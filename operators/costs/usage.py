@@ -300,7 +300,9 @@ def _add_waiting(tally: _Tally, life: Life, waiting: Waiting, counts: Counts, ne
     seconds, wakes = life.waiting_s, news.urgent + news.late
     tally.add("news", "cloudfront_gb", wakes * tally.assumed.sync_kb / 1024**2)
     if waiting == "websocket":
+        at_all = news.late + _looks_at_all(news, seconds, wakes)
         tally.operations("news", wakes, counts.push)
+        tally.operations("news", min(wakes, at_all), _more(counts.push_all, counts.push))
         tally.add("news", "socket_messages", wakes)
         pings = seconds / 300  # one every five minutes
         tally.add("waiting", "socket_minutes", seconds / 60)
@@ -314,7 +316,7 @@ def _add_waiting(tally: _Tally, life: Life, waiting: Waiting, counts: Counts, ne
         tally.add("waiting", "lambda_gb_seconds", seconds * tally.assumed.memory_gb)
         return
     tally.operations("news", news.urgent, counts.wake)
-    at_all = news.keys + (seconds / (EVERYTHING_S + seconds / wakes) if wakes else 0)
+    at_all = _looks_at_all(news, seconds, wakes)
     tally.operations("news", min(wakes, at_all), _more(counts.wake_all, counts.wake))
     tally.operations("late news", news.late, counts.late_wake)
     tally.operations("late news", news.noted - news.late, model.LATE_NOTE)
@@ -330,6 +332,11 @@ def _add_waiting(tally: _Tally, life: Life, waiting: Waiting, counts: Counts, ne
     tally.operations("marks that end", seconds * ended, counts.renewal)
     looks = seconds / (PRESENCE_S + 1 / (pace + ended)) if seconds else 0
     tally.operations("presence", looks, model.STAY)
+
+
+def _looks_at_all(news: News, seconds: float, wakes: float) -> float:
+    """Return how often a device that is rung at once looks at everything, if it waits for so long."""
+    return news.keys + (seconds / (EVERYTHING_S + seconds / wakes) if wakes else 0)
 
 
 def _more(op: Op, than: Op) -> Op:

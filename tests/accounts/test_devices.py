@@ -69,7 +69,7 @@ def test_listing_and_showing_devices(register, log_in):
     assert [device["device_id"] for device in devices] == ["FIRST", "SECOND"]
     assert "display_name" not in devices[0]
     assert devices[1]["display_name"] == "tablet"
-    assert devices[1]["last_seen_ip"] == "127.0.0.1"
+    assert devices[1]["last_seen_ip"] == user.source_ip
     assert isinstance(devices[1]["last_seen_ts"], int)
     assert set(devices[1]) == {"device_id", "display_name", "last_seen_ip", "last_seen_ts"}
     assert user.get(f"{DEVICES}/SECOND").json == devices[1]

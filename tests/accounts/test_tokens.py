@@ -233,7 +233,7 @@ def test_a_device_is_seen_at_most_once_in_ten_minutes(register, clock, monkeypat
         return item["last_seen_ms"], item["last_seen_ip"]
 
     begin = clock.now
-    assert seen() == (begin, "127.0.0.1")
+    assert seen() == (begin, user.source_ip)
     clock.advance(SEEN_INTERVAL_MS - 1)
     user.get(WHOAMI)
     assert seen()[0] == begin

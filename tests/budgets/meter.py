@@ -52,6 +52,10 @@ class Spent:
     def write_units(self) -> float:
         return sum(request.write_units for request in self.requests)
 
+    def outside(self, start_s: float, end_s: float) -> Spent:
+        """Return the same without what began within a time."""
+        return Spent(tuple(one for one in self.requests if not start_s <= one.start <= end_s))
+
     def __str__(self) -> str:
         steps = ", ".join(f"{one.operation} {one.read_units + one.write_units:g}" for one in self.requests)
         return f"{self.round_trips} trips, {self.read_units:g} read, {self.write_units:g} write: {steps}"

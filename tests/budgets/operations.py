@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
-from collections.abc import Callable
+import os
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 from urllib.parse import unquote
 
 from local_cloud.permissions import acting_for
-from murmuration.aws import dynamodb
+from murmuration.aws import dynamodb, queues
+from murmuration.aws import sockets as aws_sockets
 from murmuration.cache import LruCache
-from murmuration.delivery import wakes
+from murmuration.delivery import sockets, wakes
+from murmuration.identity.tokens import AccessToken
 from murmuration.presence import telling
 from murmuration.protocol.identifiers import RoomId, UserId
+from murmuration.settings import settings
 from murmuration.sliding_sync import marks as sliding_marks
 from murmuration.storage.live import sync_tokens
 from murmuration.storage.live.token_forms import CALLED
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import presence
-from murmuration.sync import marks, narrow_look
+from murmuration.sync import marks, narrow_look, waiting
 from tests.budgets.meter import Meter, Spent
 from tests.in_process import Client, segment
 from tests.sliding_sync.client import ROOM_LIST, all_rooms
@@ -232,6 +238,58 @@ def of_wake(client: Client, since: str) -> Spent:
     return meter.spent
 
 
+@contextlib.contextmanager
+def _held() -> Iterator[None]:
+    """Have functions hold those who wait."""
+    with mock.patch.dict(os.environ, MURMURATION_WAITING="held"):
+        settings.cache_clear()
+        yield
+    settings.cache_clear()
+
+
+def held_wake(make_client: MakeClient) -> Spent:
+    """Measure the whole costs of a message for a client that a function holds: from its request to the
+    news.
+    """
+    alice, bob = people(make_client, "alice", "bob")
+    rooms = [create(alice, preset="public_chat", name=f"Room {number}") for number in range(WAKE_ROOMS)]
+    ok(bob, "POST", f"{V3}/rooms/{rooms[0]}/join", {})
+    since = ok(alice, "GET", f"{V3}/sync")["next_batch"]
+    hold, told_s = waiting.hold, [0.0, 0.0]
+
+    def tell_while_held(*arguments: Any) -> waiting.Held:
+        told_s[0] = time.monotonic()
+        with acting_for(None):
+            ok(bob, "PUT", send_path(rooms[0]), MESSAGE)
+            wakes.wake_for_log_entries(newest_entries(RoomId(unquote(rooms[0]))))
+        told_s[1] = time.monotonic()
+        return hold(*arguments)
+
+    with _held(), mock.patch.object(waiting, "hold", tell_while_held):
+        for _ in range(2):  # as one who has waited before
+            since = ok(alice, "GET", f"{V3}/sync", since=since, timeout=30_000)["next_batch"]
+        with Meter() as meter:
+            answer = ok(alice, "GET", f"{V3}/sync", since=since, timeout=30_000)
+    assert answer["rooms"]["join"], "there is news"
+    return meter.spent.outside(*told_s)
+
+
+def push_to_socket(make_client: MakeClient) -> Spent:
+    """Measure the worker's costs of a message for a client that is connected by WebSocket."""
+    alice, bob = people(make_client, "alice", "bob")
+    rooms = [create(alice, preset="public_chat", name=f"Room {number}") for number in range(WAKE_ROOMS)]
+    ok(bob, "POST", f"{V3}/rooms/{rooms[0]}/join", {})
+    with mock.patch.multiple(aws_sockets, post=mock.DEFAULT) as patched, mock.patch.object(queues, "send"):
+        token = AccessToken.parse(alice.token or "")
+        sockets.connect(token, f"one-{alice.user_id}", since=None, filter_text=None)
+        sockets.push(f"one-{alice.user_id}")
+        ok(bob, "PUT", send_path(rooms[0]), MESSAGE)
+        with Meter() as meter:
+            sockets.push(f"one-{alice.user_id}", [RoomId(unquote(rooms[0]))])
+    assert patched["post"].call_count == 2
+    return meter.spent
+
+
 SLIDING = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
 WINDOW = {
     "conn_id": "room-list",
@@ -401,6 +459,8 @@ BUDGETS = (
     Budget("/sync, the same for one who was waiting", 4, 60, 3, sync_when_called),
     Budget("a wake of one who is parked, one of 20 rooms moved, until it waits again", 3, 9, 1, wake),
     Budget("the same, warm", 3, 5, 1, wake_warm),
+    Budget("a wake of one who is held, one of 20 rooms moved, from request to answer", 4, 8, 1, held_wake),
+    Budget("a push to a WebSocket, one of 20 rooms moved", 7, 6, 3, push_to_socket),
     Budget("a wake after ten minutes of them, 20 rooms", 4, 26, 1, wake_now_and_then),
     Budget("a wake for more than a room's news, 20 rooms", 5, 36, 2, wake_for_everything),
     Budget("/sync for the first time, 50 rooms", 16, 600, 3, sync_initially),

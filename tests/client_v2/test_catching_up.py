@@ -189,7 +189,9 @@ def test_updates_come_inside_their_parents_and_count_for_nothing(
     stream = Streaming(bob)
     stream.begin()
     parent = send(alice, room_id, "one")
-    updates = [send(alice, room_id, {"body": str(n), "updates": parent}) for n in range(3)]
+    updates = [
+        send(alice, room_id, {"msgtype": "m.text", "body": str(n), "updates": parent}) for n in range(3)
+    ]
     [room] = stream.begin(max=1)["rooms"]
     [event] = room["messages"]
     assert event["event_id"] == parent

@@ -123,7 +123,11 @@ def test_another_users_token_is_unknown(alice: Client, bob: Client, room_id: str
     for uri in (f"{V2}/eventStream", f"{V2}/initialSync", path(room_id, "scrollback", version=V2)):
         refused(bob.get(uri, streaming=mine.token), 404, "M_NOT_FOUND")
     refused(
-        bob.post(path(room_id, "send", "m.room.message", version=V2), {"body": "x"}, streaming=mine.token),
+        bob.post(
+            path(room_id, "send", "m.room.message", version=V2),
+            {"msgtype": "m.text", "body": "x"},
+            streaming=mine.token,
+        ),
         404,
         "M_NOT_FOUND",
     )
@@ -176,7 +180,11 @@ def test_the_action_id_is_echoed_to_the_sending_client_alone(
     bob: Client, alice: Client, room_id: str, make_client: Make
 ) -> None:
     mine, his = Streaming(alice), Streaming(bob)
-    ok(alice.put(path(room_id, "send", "m.room.message", "a1", version=V2), {"body": "x"}))
+    ok(
+        alice.put(
+            path(room_id, "send", "m.room.message", "a1", version=V2), {"msgtype": "m.text", "body": "x"}
+        )
+    )
     [shown], [seen] = mine.events(), his.events()
     assert shown["action_id"] == "a1"
     assert "action_id" not in seen

@@ -37,7 +37,11 @@ def types(events: list[Any]) -> list[str]:
 
 def test_what_an_answer_gave_does_not_come_down_that_stream(alice: Client, room_id: str) -> None:
     told, other = Streaming(alice), Streaming(alice)
-    body = {"events": [{"type": "m.room.message", "content": {"body": str(n)}} for n in range(2)]}
+    body = {
+        "events": [
+            {"type": "m.room.message", "content": {"msgtype": "m.text", "body": str(n)}} for n in range(2)
+        ]
+    }
     ok(alice.post(path(room_id, "send", version=V2), body, streaming=told.token))
     where = path(room_id, "state", "m.room.topic", version=V2)
     ok(alice.put(where, {"topic": "tea"}, streaming=told.token))
@@ -55,8 +59,8 @@ def test_what_an_answer_gave_does_not_come_down_that_stream(alice: Client, room_
 def test_a_repeated_action_is_given_once_more(alice: Client, room_id: str) -> None:
     stream = Streaming(alice)
     where = path(room_id, "send", "m.room.message", "a1", version=V2)
-    ok(alice.put(where, {"body": "x"}))
-    ok(alice.put(where, {"body": "x"}, streaming=stream.token))
+    ok(alice.put(where, {"msgtype": "m.text", "body": "x"}))
+    ok(alice.put(where, {"msgtype": "m.text", "body": "x"}, streaming=stream.token))
     assert stream.events() == []
 
 
@@ -75,7 +79,10 @@ def test_many_events_may_be_given_and_the_oldest_forgotten(
     stream = Streaming(alice)
     where = path(room_id, "send", "m.room.message", version=V2)
     sent = [
-        ok(alice.post(where, {"body": str(n)}, streaming=stream.token))["event"]["event_id"] for n in range(7)
+        ok(alice.post(where, {"msgtype": "m.text", "body": str(n)}, streaming=stream.token))["event"][
+            "event_id"
+        ]
+        for n in range(7)
     ]
     left = event_ids(stream.events())
     assert left == sent[: len(left)]
@@ -144,7 +151,7 @@ def test_a_look_at_the_moment_of_sending_brings_it_neither(alice: Client, room_i
 
     def send_given() -> None:
         where = path(room_id, "send", "m.room.message", version=V2)
-        answer = ok(alice.post(where, {"body": "x"}, streaming=stream.token))
+        answer = ok(alice.post(where, {"msgtype": "m.text", "body": "x"}, streaming=stream.token))
         sent.append(answer["event"]["event_id"])
 
     looked, read_rooms = domain.EventStream.look, first_look.read_rooms

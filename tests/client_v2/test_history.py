@@ -263,7 +263,10 @@ def test_many_updates_and_replies_are_bounded(alice: Client, room_id: str) -> No
     parent = send(alice, room_id, "parent")
     for number in range(0, 110, 10):
         events = [
-            {"type": "m.room.message", "content": {"body": str(number + each), "updates": parent}}
+            {
+                "type": "m.room.message",
+                "content": {"msgtype": "m.text", "body": str(number + each), "updates": parent},
+            }
             for each in range(10)
         ]
         ok(alice.post(path(room_id, "send", version=V2), {"events": events}))
@@ -325,6 +328,7 @@ def test_a_call_is_one_event_with_all_that_updates_it(
     """The signalling of the general API: an offer that caller and callee update."""
     bob = make_client("bob")
     join(bob, room_id)
+    ok(alice.put(path(room_id, "state", "m.room.join_rules"), {"join_rule": "invite"}))
     offer = send(alice, room_id, {"call_id": "c", "offer": {"type": "offer", "sdp": "o"}}, "m.call.invite")
     steps: list[tuple[Client, str, dict[str, Any]]] = [
         (bob, "m.call.answer", {"device_id": "foo", "answer": {"type": "answer", "sdp": "a"}}),

@@ -19,10 +19,10 @@ steps = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 50)), max_size
 
 def content_of(kind: str, parent: str | None) -> dict[str, Any]:
     if parent is None or kind == "message":
-        return {"body": kind}
+        return {"msgtype": "m.text", "body": kind}
     if kind in ("updates", "relates_to"):
-        return {"body": kind, kind: parent}
-    return {"body": kind, "m.relates_to": {"rel_type": kind, "event_id": parent}}
+        return {"msgtype": "m.text", "body": kind, kind: parent}
+    return {"msgtype": "m.text", "body": kind, "m.relates_to": {"rel_type": kind, "event_id": parent}}
 
 
 def play(client: Client, room_id: str, story: list[tuple[str, int]]) -> list[tuple[str, str, str | None]]:

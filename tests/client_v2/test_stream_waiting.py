@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest import mock
@@ -24,6 +21,7 @@ from tests.client_v2.streams import (
     event_stream,
 )
 from tests.in_process import Client
+from tests.local_cloud.waiting import PATIENCE_S, until
 from tests.rooms.people import (
     bodies,
     create_room,
@@ -47,13 +45,6 @@ def tell(room_id: RoomId) -> None:
     wakes.wake_for_log_entries([{"room_id": room_id, "state_root": head.state_root}])
 
 
-def until(condition: Callable[[], Any], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came about"
-        threading.Event().wait(0.005)
-
-
 def waiting(client: Client) -> list[listeners.Wait]:
     return list(listeners.waits_in(listeners.read_items([UserId(client.user_id)])))
 
@@ -67,7 +58,7 @@ def test_the_stream_waits_until_something_happens(
         until(lambda: waiting(bob))
         send(alice, room_id, "at last")
         tell(room_id)
-        assert bodies(answer.result(10)) == ["at last"]
+        assert bodies(answer.result(PATIENCE_S)) == ["at last"]
 
 
 def test_an_event_between_look_and_wait_is_not_missed(
@@ -104,7 +95,7 @@ def test_what_is_not_for_this_stream_does_not_end_the_wait(
         assert not answer.done()
         send(alice, room_id, "this")
         tell(room_id)
-        assert bodies(answer.result(10)["events"]) == ["this"]
+        assert bodies(answer.result(PATIENCE_S)["events"]) == ["this"]
 
 
 def test_one_stream_may_be_waited_on_twice(bob: Client, alice: Client, room_id: RoomId, sqs: Sqs) -> None:
@@ -114,7 +105,7 @@ def test_one_stream_may_be_waited_on_twice(bob: Client, alice: Client, room_id: 
         until(lambda: len(waiting(bob)) == 2)
         send(alice, room_id, "to both")
         tell(room_id)
-        assert [bodies(each.result(10)["events"]) for each in answers] == [["to both"]] * 2
+        assert [bodies(each.result(PATIENCE_S)["events"]) for each in answers] == [["to both"]] * 2
 
 
 def test_what_an_answer_gives_does_not_end_the_wait(
@@ -126,13 +117,13 @@ def test_what_an_answer_gives_does_not_end_the_wait(
         until(lambda: waiting(bob))
         before = waiting(bob)
         where = path(room_id, "send", "m.room.message", version=V2)
-        ok(bob.post(where, {"body": "mine"}, streaming=stream.token))
+        ok(bob.post(where, {"msgtype": "m.text", "body": "mine"}, streaming=stream.token))
         tell(room_id)
         until(lambda: waiting(bob) not in ([], before))
         assert not answer.done()
         send(alice, room_id, "theirs")
         tell(room_id)
-        assert bodies(answer.result(10)) == ["theirs"]
+        assert bodies(answer.result(PATIENCE_S)) == ["theirs"]
 
 
 def test_a_room_that_waits_for_its_answer_comes_without_a_ring(bob: Client, sqs: Sqs) -> None:

@@ -167,7 +167,7 @@ class StreamsMachine(RuleBasedStateMachine):
             return
         query = {"streaming": screen.streaming.token} if given else {}
         where = path(log.room_id, "send", "m.room.message", version=V2)
-        event = ok(self.clients[person].post(where, {"body": "x"}, **query))["event"]
+        event = ok(self.clients[person].post(where, {"msgtype": "m.text", "body": "x"}, **query))["event"]
         screen.keep(log.room_id, [event])
         if given:
             screen.streamed.setdefault(log.room_id, []).append(event["event_id"])

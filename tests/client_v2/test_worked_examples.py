@@ -15,6 +15,7 @@ import pytest
 from local_cloud.testing import LocalCloud
 from tests.e2e.conftest import _needs_dynoxide, shared_cloud
 from tests.e2e.raw import PASSWORD, V3, Raw, register, segment
+from tests.local_cloud.waiting import PATIENCE_S
 
 __all__ = ["_needs_dynoxide", "shared_cloud"]
 V2 = "/_matrix/client/v2"
@@ -110,7 +111,7 @@ def present(answer: Any) -> set[str]:
 def until_room_events(device: Device, streaming: str, **query: Any) -> Any:
     """Go on with the stream until it has an event of a room: presence may come before."""
     while True:
-        answer = device.blocks(streaming=streaming, **query).result(30)
+        answer = device.blocks(streaming=streaming, **query).result(PATIENCE_S)
         if answer["events"]:
             return answer
         streaming = answer["streaming"]
@@ -151,7 +152,7 @@ def test_1_syweb_recreation(world: World) -> None:
     page = device.get(f"{room}/paginate", token=page["token"], max=2)
     assert ids(page["events"]) == world.sent[-35:-33]
     sent = world.bob.send(world.lounge, "at last")
-    streamed = blocked.result(30)
+    streamed = blocked.result(PATIENCE_S)
     if not streamed["events"]:
         streamed = until_room_events(device, streamed["streaming"])
     assert ids(streamed["events"]) == [sent]
@@ -203,7 +204,7 @@ def test_2_less_buggy_syweb_recreation(world: World) -> None:
     assert ids(page["events"])[-MESSAGES + 1 :] == world.sent[:-1]
     assert types(page["events"]) == {"m.room.message", "m.room.topic", "m.room.name", "m.room.member"}
     sent = world.bob.send(world.lounge, "at last")
-    streamed = blocked.result(30)
+    streamed = blocked.result(PATIENCE_S)
     if not streamed["events"]:
         streamed = until_room_events(device, streamed["streaming"])
     assert ids(streamed["events"]) == [sent]
@@ -236,7 +237,7 @@ def test_3_mobile_client(world: World) -> None:
     blocked = device.blocks(streaming=answer["streaming"])
     # Get some new events, new stream token. Quit app.
     seen = world.bob.send(world.lounge, "seen")
-    streamed = blocked.result(30)
+    streamed = blocked.result(PATIENCE_S)
     if not streamed["events"]:
         streamed = until_room_events(device, streamed["streaming"])
     assert ids(streamed["events"]) == [seen]
@@ -268,7 +269,7 @@ def test_3_mobile_client(world: World) -> None:
     # GET /eventStream with new stream token. Blocks.
     blocked = device.blocks(streaming=answer["streaming"])
     sent = world.bob.send(fresh, "at last")
-    streamed = blocked.result(30)
+    streamed = blocked.result(PATIENCE_S)
     if not streamed["events"]:
         streamed = until_room_events(device, streamed["streaming"])
     assert ids(streamed["events"]) == [sent]
@@ -306,7 +307,7 @@ def test_4_lightweight_client(world: World) -> None:
     world.set("m.room.topic", {"topic": "not asked for"})
     world.bob.send(world.kitchen, "elsewhere")
     message = world.bob.send(world.lounge, "hello")
-    streamed = blocked.result(30)
+    streamed = blocked.result(PATIENCE_S)
     assert (ids(streamed["events"]), "presence" in streamed) == ([message], False)
     # and room name changes (m.room.name).
     name = world.set("m.room.name", {"name": "Parlour"})

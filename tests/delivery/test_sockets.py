@@ -6,20 +6,21 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from functions.websocket import connect, default, disconnect
 from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
-from murmuration.delivery import sockets, wakes
+from murmuration.delivery import socket_news, sockets, wakes
 from murmuration.presence.status import STAY_MS
 from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.presence import HIDDEN, OFFLINE, ONLINE
 from murmuration.storage.live import connections, listeners
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import presence
-from murmuration.sync import engine
+from murmuration.sync import first_look, narrow_look
 from tests.delivery.conftest import Wire, invoke
 from tests.faults import Way, fault
 from tests.in_process import Client, segment
@@ -127,6 +128,106 @@ def test_updates_follow_the_token(wire: Wire, room: tuple[Client, Client, RoomId
     assert again.bodies(room_id) == ["after"]
 
 
+class Narrowly:
+    """Bob's connection, with his two rooms; `looks` counts the looks at everything since it was opened."""
+
+    def __init__(self, wire: Wire, make_client: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.wire, self.alice, self.bob = wire, make_client("alice"), make_client("bob")
+        self.rooms = [RoomId(create_room(self.alice, preset="public_chat")) for _ in range(2)]
+        for room_id in self.rooms:
+            join(self.bob, room_id)
+        self.stream = Stream(wire, self.bob)
+        wire.run_pushes()
+        self.looks = mock.Mock(wraps=first_look.look)
+        monkeypatch.setattr(socket_news, "look", self.looks)
+
+    def shown(self) -> list[list[str]]:
+        return [self.stream.bodies(room_id) for room_id in self.rooms]
+
+
+@pytest.fixture
+def narrowly(wire: Wire, make_client: Make, monkeypatch: pytest.MonkeyPatch) -> Narrowly:
+    return Narrowly(wire, make_client, monkeypatch)
+
+
+def test_a_push_looks_once_at_the_room_that_rang(narrowly: Narrowly) -> None:
+    first, second = narrowly.rooms
+    send(narrowly.alice, first, "told")
+    send(narrowly.alice, second, "not told of yet")
+    tell(first)
+    narrowly.wire.run_pushes()
+    assert narrowly.shown() == [["told"], []]
+    tell(second)
+    narrowly.wire.run_pushes()
+    assert narrowly.shown() == [["told"], ["not told of yet"]]
+    assert narrowly.looks.call_count == 0
+
+
+def test_a_push_for_more_than_a_room_looks_at_everything(narrowly: Narrowly) -> None:
+    send(narrowly.alice, narrowly.rooms[1], "news")
+    wakes.wake({(UserId(narrowly.bob.user_id), wakes.EVERY_DEVICE): None})
+    narrowly.wire.run_pushes()
+    assert narrowly.shown() == [[], ["news"]]
+
+
+def test_pushes_look_at_everything_from_time_to_time(
+    narrowly: Narrowly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Changes that don't ring come then."""
+    first, second = narrowly.rooms
+    send(narrowly.alice, first, "told")
+    send(narrowly.alice, second, "rang nobody")
+    with monkeypatch.context() as patch:
+        patch.setattr(narrow_look, "EVERYTHING_S", 0)
+        tell(first)
+        narrowly.wire.run_pushes()
+    assert narrowly.shown() == [["told"], ["rang nobody"]]
+    narrowly.looks.reset_mock()
+    send(narrowly.alice, first, "more")
+    tell(first)
+    narrowly.wire.run_pushes()
+    assert narrowly.looks.call_count == 0, "it isn't time again"
+
+
+def test_a_push_for_another_room_while_one_is_sent(
+    narrowly: Narrowly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that sends looks once more, at everything."""
+    first, second = narrowly.rooms
+    post = sockets._post
+
+    def posting(*arguments: Any) -> None:
+        monkeypatch.setattr(sockets, "_post", post)
+        send(narrowly.alice, second, "meanwhile")
+        sockets.push(narrowly.stream.id, [second])
+        post(*arguments)
+
+    send(narrowly.alice, first, "news")
+    monkeypatch.setattr(sockets, "_post", posting)
+    sockets.push(narrowly.stream.id, [first])
+    assert narrowly.shown() == [["news"], ["meanwhile"]]
+
+
+def test_a_push_for_another_room_that_is_done_before_the_claim(
+    narrowly: Narrowly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that comes too late looks at its room again."""
+    first, second = narrowly.rooms
+    claim = connections.claim
+
+    def claiming(connection: connections.Connection) -> bool:
+        monkeypatch.setattr(connections, "claim", claim)
+        sockets.push(narrowly.stream.id, [second])
+        return claim(connection)
+
+    for room_id in narrowly.rooms:
+        send(narrowly.alice, room_id, "news")
+    monkeypatch.setattr(connections, "claim", claiming)
+    sockets.push(narrowly.stream.id, [first])
+    assert narrowly.shown() == [["news"], ["news"]]
+    assert narrowly.looks.call_count == 0
+
+
 def test_filter(wire: Wire, room: tuple[Client, Client, str]) -> None:
     _, bob, room_id = room
     stream = Stream(wire, bob, filter=json.dumps({"room": {"not_rooms": [room_id]}}))
@@ -161,7 +262,7 @@ def test_an_update_is_told_though_the_answer_to_its_claim_was_lost(
     wire.run_pushes()
     send(alice, room_id, "told")
     with fault(0) as whole:
-        news = engine.news_since(sockets._token(found(stream)), found(stream).since, None)
+        news = socket_news.news_since(sockets._token(found(stream)), found(stream).since, None)
     assert news is not None
     with fault(whole.writes + 1, Way.TWICE):
         sockets.push(stream.id)
@@ -223,7 +324,7 @@ def test_a_token_that_has_expired_begins_anew(wire: Wire, room: tuple[Client, Cl
 
 
 def test_a_connection_that_ended_while_it_was_told_something_stays_gone(deployment: None) -> None:
-    connections.move("ended", "s_token")
+    connections.move("ended", "s_token", 0)
     assert not connections.call_again("ended")
     assert connections.read("ended") is None
 
@@ -296,11 +397,15 @@ def test_requests(wire: Wire, room: tuple[Client, Client, str]) -> None:
     _, bob, room_id = room
     stream = Stream(wire, bob)
     assert stream.ask({"id": "1", "method": "ping"}) == {"id": "1", "result": {}}
-    params = {"room_id": room_id, "event_type": "m.room.message", "content": {"body": "hello"}}
+    params = {
+        "room_id": room_id,
+        "event_type": "m.room.message",
+        "content": {"msgtype": "m.text", "body": "hello"},
+    }
     sent = stream.ask({"id": "2", "method": "send", "params": params})
     assert stream.ask({"id": "2", "method": "send", "params": params}) == sent
     found = ok(bob.get(path(room_id, "event", sent["result"]["event_id"])))
-    assert found["content"] == {"body": "hello"}
+    assert found["content"] == {"msgtype": "m.text", "body": "hello"}
     assert found["unsigned"]["transaction_id"] == "2"
     state = {**params, "event_type": "org.example", "state_key": "", "content": {"n": 1}}
     refused = stream.ask({"id": "3", "method": "state", "params": state})

@@ -15,6 +15,7 @@ from murmuration.settings import settings
 from murmuration.storage.live import connections, listeners, streams, wake_queues
 from murmuration.storage.live.listeners import Socket
 from tests.in_process import Client, segment
+from tests.local_cloud.waiting import PATIENCE_S
 from tests.logged_in import log_in
 from tests.rooms.people import V3, create_room, join, ok, path, send
 from tests.sync.client import Syncing
@@ -99,7 +100,7 @@ class TestParked:
         read(alice, room_id, event_id)
         tell_of_stream(streams.room_stream(RoomId(room_id)))
         found = sqs.queue(wait.queue.rpartition("/")[2])
-        rung = [message.body for message in found.receive(1, wait=10, visibility=0)]
+        rung = [message.body for message in found.receive(1, wait=PATIENCE_S, visibility=0)]
         assert [body.partition(" ")[0] for body in rung] == [wait.nonce]
 
     def test_in_a_direct_chat_a_receipt_rings_at_once(self, make_client: Make, sqs: Sqs) -> None:

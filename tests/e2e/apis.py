@@ -15,7 +15,7 @@ from websockets.sync.client import ClientConnection, connect
 from tests.e2e.raw import Raw, segment
 
 V1, V2, V3 = "/_matrix/client/api/v1", "/_matrix/client/v2", "/_matrix/client/v3"
-PATIENCE_S = 30
+PATIENCE_S = 60
 WAIT_MS = 5_000
 NEWEST = 40
 Event = Mapping[str, Any]

@@ -15,7 +15,7 @@ from tests import openapi
 from tests.e2e.raw import PASSWORD
 
 Answer = TypeVar("Answer", bound=responses.Response)
-PATIENCE = 15.0
+PATIENCE = 60.0
 
 
 class Person(nio.AsyncClient):  # type: ignore[misc]

@@ -13,7 +13,7 @@ import pytest
 from local_cloud.testing import LocalCloud, local_cloud
 from tests.e2e.conftest import ENVIRONMENT
 from tests.e2e.raw import V3, Raw, register, segment
-from tests.local_cloud.waiting import until
+from tests.local_cloud.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.long
 
@@ -100,7 +100,7 @@ def test_nothing_acknowledged_is_lost_to_a_power_cut(cloud: LocalCloud) -> None:
     cloud.kill9()
     stop.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE_S)
     cloud.restart()
     again = {sender.user_id: sender.again() for sender in people}
     for body in attempted:
@@ -135,9 +135,9 @@ def test_stopping_ends_long_polls_well(cloud: LocalCloud, number: signal.Signals
         thread.start()
     first = bob.again().send(room_id, "before the end")
     until(lambda: all(len(found) >= 2 for found in tokens.values()))
-    assert cloud._end(number, 5) == 0
+    assert cloud._end(number, 20) == 0, "it doesn't wait for the polls, which last for 25 s"
     for thread in polls:
-        thread.join(5)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
     cloud.restart()
     sent = bob.again().send(room_id, "after the restart")

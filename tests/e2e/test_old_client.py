@@ -16,7 +16,7 @@ from local_cloud.testing import LocalCloud
 
 pytestmark = pytest.mark.long
 
-PATIENCE_S = 30
+PATIENCE_S = 60
 WAIT_MS = 5_000
 PASSWORD = "correct horse"
 

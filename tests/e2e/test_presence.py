@@ -12,6 +12,7 @@ from websockets.sync.client import connect
 
 from local_cloud.testing import LocalCloud
 from tests.e2e.raw import V3, Raw, register
+from tests.local_cloud.waiting import PATIENCE_S
 
 STATUS = f"{V3}/presence/{{}}/status"
 
@@ -29,7 +30,7 @@ def of(body: Any, person: Raw) -> Any:
 
 def sync_until(person: Raw, since: str, other: Raw, message: str) -> str:
     """Sync until the other user has a status message, and return the last token."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         body = person.json("GET", f"{V3}/sync?since={since}&timeout=20000")
         since = body["next_batch"]
@@ -53,7 +54,7 @@ def test_a_change_wakes_those_who_may_know_and_tells_a_socket(shared_cloud: Loca
     address = f"ws://127.0.0.1:{shared_cloud.port}{V3}/stream?{query}"
     with connect(address, subprotocols=["m.json"]) as socket:  # type: ignore[list-item]
         put(bob, "online", "third")
-        while of(json.loads(socket.recv(timeout=20)), bob).get("status_msg") != "third":
+        while of(json.loads(socket.recv(timeout=PATIENCE_S)), bob).get("status_msg") != "third":
             pass
     alice.close()
     bob.close()

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from local_cloud.testing import LocalCloud
 from tests.e2e.raw import V3, Answer, Raw, register, segment
+from tests.local_cloud.waiting import PATIENCE_S
 from tests.sliding_sync import shapes
 from tests.sliding_sync.client import PATH, ROOM_LIST, all_rooms, notified, opened
 
@@ -129,7 +130,7 @@ def _logs_in(app: App) -> None:
     assert first["lists"]["all_rooms"]["count"] == 0
     types = {event["type"] for event in first["extensions"]["account_data"]["global"]}
     assert "m.push_rules" in types
-    answer = app.take("encryption", app.poll("encryption").result(10))
+    answer = app.take("encryption", app.poll("encryption").result(PATIENCE_S))
     assert answer["extensions"]["e2ee"]["device_one_time_keys_count"] == {}
     assert app.now("room-list")["rooms"] == {}
 
@@ -137,7 +138,7 @@ def _logs_in(app: App) -> None:
 def _is_invited(app: App, bob: Raw) -> str:
     polls = app.poll("room-list"), app.poll("encryption")
     room_id = bob.create_room(name="Tea", initial_state=[ENCRYPTED], invite=[app.person.user_id])
-    answer = app.take("room-list", polls[0].result(30))
+    answer = app.take("room-list", polls[0].result(PATIENCE_S))
     assert answer["lists"]["all_rooms"]["count"] == 1
     stripped = {event["type"]: event for event in answer["rooms"][room_id]["invite_state"]}
     assert stripped["m.room.member"]["content"]["membership"] in ("invite", "join")
@@ -145,7 +146,7 @@ def _is_invited(app: App, bob: Raw) -> str:
     joined = app.until("room-list", lambda answer: answer["rooms"].get(room_id, {}).get("timeline"))
     section = joined["rooms"][room_id]
     assert (section["initial"], section["name"], section["joined_count"]) == (True, "Tea", 2)
-    lists = app.take("encryption", polls[1].result(30))["extensions"]["e2ee"]["device_lists"]
+    lists = app.take("encryption", polls[1].result(PATIENCE_S))["extensions"]["e2ee"]["device_lists"]
     assert bob.user_id in lists["changed"]
     return room_id
 
@@ -156,12 +157,12 @@ def _opens_the_room(app: App, bob: Raw, room_id: str) -> None:
     app.until("room-list", lambda answer: bodies(answer, room_id)[-1:] == ["three"])
     app.give_up("room-list")
     app.opened[room_id] = opened()
-    section = app.take("room-list", app.poll("room-list").result(10))
+    section = app.take("room-list", app.poll("room-list").result(PATIENCE_S))
     assert bodies(section, room_id) == ["one", "two", "three"]
     assert section["rooms"][room_id]["unstable_expanded_timeline"] is True
     poll = app.poll("room-list")
     bob.send(room_id, "four")
-    answer = app.take("room-list", poll.result(30))
+    answer = app.take("room-list", poll.result(PATIENCE_S))
     assert bodies(answer, room_id) == ["four"]
     assert answer["rooms"][room_id]["num_live"] == 1
 
@@ -177,7 +178,7 @@ def _is_told_of_all_else(app: App, bob: Raw, room_id: str) -> None:
     poll = app.poll("encryption")
     messages = {app.person.user_id: {app.person.device_id: {"body": "psst"}}}
     bob.json("PUT", f"{V3}/sendToDevice/org.example.whisper/w1", {"messages": messages})
-    found = app.take("encryption", poll.result(30))["extensions"]["to_device"]["events"]
+    found = app.take("encryption", poll.result(PATIENCE_S))["extensions"]["to_device"]["events"]
     while not found:
         found = app.take("encryption", app.ask("encryption", 20_000))["extensions"]["to_device"]["events"]
     assert [event["content"] for event in found] == [{"body": "psst"}]
@@ -191,7 +192,7 @@ def _restarts(app: App, bob: Raw, room_id: str) -> None:
     bob.send(room_id, "six")
     app.opened = {}
     app.pos.pop("encryption")
-    answer = app.take("encryption", app.poll("encryption").result(10))
+    answer = app.take("encryption", app.poll("encryption").result(PATIENCE_S))
     assert answer["extensions"]["to_device"]["events"] == []
     assert bodies(app.now("room-list"), room_id) == ["six"]
     assert app.now("room-list")["rooms"] == {}
@@ -220,12 +221,13 @@ def _is_called(app: App, bob: Raw, room_id: str) -> None:
     assert section["timeline"][-1]["content"] == content
     types = {event["type"] for event in section["required_state"]}
     assert {"m.room.power_levels", "m.room.create", "m.room.encryption", "m.room.member", call} <= types
-    first = app.take("room-list", polls["room-list"].result(30))
+    first = app.take("room-list", polls["room-list"].result(PATIENCE_S))
     while _call_of(first, room_id) != {}:
         first = app.until("room-list", lambda answer: _call_of(answer, room_id) is not None)
     messages: dict[str, Any] = {app.person.user_id: {app.person.device_id: {"keys": {}}}}
     bob.json("PUT", f"{V3}/sendToDevice/io.element.call.encryption_keys/w2", {"messages": messages})
-    found = app.take("encryption", polls["encryption"].result(30))["extensions"]["to_device"]["events"]
+    told = app.take("encryption", polls["encryption"].result(PATIENCE_S))
+    found = told["extensions"]["to_device"]["events"]
     assert [event["type"] for event in found] == ["io.element.call.encryption_keys"]
 
 
@@ -240,7 +242,7 @@ def _logs_out(app: App) -> None:
     polls = {conn_id: app.poll(conn_id) for conn_id in ("room-list", "encryption")}
     app.person.again().json("POST", f"{V3}/logout")
     for conn_id, poll in polls.items():
-        answer = poll.result(30)
+        answer = poll.result(PATIENCE_S)
         while answer.status != 401:  # what the device has goes before it does
             if answer.status == 200:
                 app.take(conn_id, answer)

@@ -13,7 +13,7 @@ from local_cloud.testing import LocalCloud
 from tests.e2e.raw import V3, Raw, register, segment
 
 V2 = "/_matrix/client/v2"
-PATIENCE_S = 30
+PATIENCE_S = 60
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_what_is_done_by_version_2_is_seen_by_todays_clients(people: tuple[Raw, 
     assert joined["room_id"] == room_id
     assert joined["response"]["events"][-1]["state_key"] == bob.user_id
     batch = [
-        {"type": "m.room.message", "content": {"body": "one"}, "action_id": "a1"},
+        {"type": "m.room.message", "content": {"msgtype": "m.text", "body": "one"}, "action_id": "a1"},
         {"type": "org.example/x", "state_key": "a/b c", "content": {"n": 1}, "action_id": "a2"},
     ]
     sent = call(alice, "POST", f"{room}/send", {"events": batch})["events"]

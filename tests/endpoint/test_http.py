@@ -16,7 +16,7 @@ from murmuration.endpoint import Auth, endpoint
 from murmuration.endpoint.http import LARGE_CHARACTERS, error_response, proxy_response
 from murmuration.endpoint.request import Request
 from murmuration.endpoint.sockets import SocketRequest
-from murmuration.protocol.errors import NotFound
+from murmuration.protocol.errors import InvalidParam, NotFound
 from murmuration.settings import settings
 
 pytestmark = pytest.mark.usefixtures("deployment")
@@ -110,6 +110,12 @@ def test_a_parameter_left_empty_is_none(name: str) -> None:
 @pytest.mark.parametrize(("text", "number"), [("7", 7), (str(2**53 - 1), 2**53 - 1), ("9" * 400, 2**53 - 1)])
 def test_whole_numbers_in_a_query_are_cut_to_those_of_matrix_json(text: str, number: int) -> None:
     assert Request({"queryStringParameters": {"n": text}}).query_int("n", 0) == number
+
+
+@pytest.mark.parametrize("text", ["", "x", "1.5", "1e3", "0x10", "1_000", "\u0661", "9" * 5000])
+def test_what_is_no_whole_number_in_a_query_is_refused(text: str) -> None:
+    with pytest.raises(InvalidParam):
+        Request({"queryStringParameters": {"n": text}}).query_int("n", 0)
 
 
 def test_an_error_repeats_no_more_than_a_little_of_a_request() -> None:

@@ -111,7 +111,10 @@ def receipts(make_client: MakeClient) -> tuple[Client, Callable[[], Answer]]:
     user = make_client()
     room = create_room(user)
     send = path(room, "send", "m.room.message")
-    events = [ok(user.put(f"{send}/{next(_numbers)}", {"body": "x"}))["event_id"] for _ in range(6)]
+    events = [
+        ok(user.put(f"{send}/{next(_numbers)}", {"msgtype": "m.text", "body": "x"}))["event_id"]
+        for _ in range(6)
+    ]
     left = iter(events)
     return user, lambda: user.post(path(room, "receipt", "m.read", next(left)))
 
@@ -149,7 +152,7 @@ def initial_sync(make_client: MakeClient) -> tuple[Client, Callable[[], Answer]]
 def messages(make_client: MakeClient) -> tuple[Client, Callable[[], Answer]]:
     user = make_client()
     send = path(create_room(user), "send", "m.room.message")
-    return user, lambda: user.put(f"{send}/{next(_numbers)}", {"body": "x" * 50_000})
+    return user, lambda: user.put(f"{send}/{next(_numbers)}", {"msgtype": "m.text", "body": "x" * 50_000})
 
 
 def who_am_i(make_client: MakeClient) -> tuple[Client, Callable[[], Answer]]:

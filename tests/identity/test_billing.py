@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -114,7 +114,10 @@ class Waiting:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.told: list[str] = []
-        monkeypatch.setattr(wakes, "order_pushes", self.told.extend)
+        monkeypatch.setattr(wakes, "order_pushes", self._tell)
+
+    def _tell(self, pushes: Sequence[wakes.SocketPush]) -> None:
+        self.told += [push["connection_id"] for push in pushes]
 
     def add(self, client: Client, count: int = 1) -> None:
         for number in range(count):
@@ -136,7 +139,7 @@ def test_whoever_sends_pays_for_those_who_are_woken(clock: Clock, make_client: M
     room_id = RoomId(create_room(alice, preset="public_chat"))
     join(bob, room_id)
     waiting.add(bob, 5)
-    ok(alice.put(path(room_id, "send", "m.room.message", "1"), {"body": "x"}))
+    ok(alice.put(path(room_id, "send", "m.room.message", "1"), {"msgtype": "m.text", "body": "x"}))
     head = room_items.read_head(room_id)
     assert head is not None
     entry = dynamodb.get("room-log", room_items.log_key(room_id, head.ordinal))
@@ -156,7 +159,9 @@ def test_whoever_changes_a_stream_pays_for_those_who_are_woken(
     join(bob, room_id)
     waiting.add(bob)
     stream = streams.room_stream(room_id)
-    event_id = ok(alice.put(path(room_id, "send", "m.room.message", "1"), {"body": "x"}))["event_id"]
+    event_id = ok(
+        alice.put(path(room_id, "send", "m.room.message", "1"), {"msgtype": "m.text", "body": "x"})
+    )["event_id"]
     if kind == "typing":
         ok(alice.put(path(room_id, "typing", alice.user_id), {"typing": True, "timeout": 30_000}))
     elif kind == "receipt":
@@ -241,7 +246,9 @@ def test_typing_and_receipts_ring_nobody_in_a_large_room(
     waiting.add(bob)
     ok(alice.put(path(room_id, "typing", alice.user_id), {"typing": True, "timeout": 30_000}))
     typing = newest(streams.room_stream(room_id))
-    event_id = ok(alice.put(path(room_id, "send", "m.room.message", "1"), {"body": "x"}))["event_id"]
+    event_id = ok(
+        alice.put(path(room_id, "send", "m.room.message", "1"), {"msgtype": "m.text", "body": "x"})
+    )["event_id"]
     ok(alice.post(path(room_id, "receipt", "m.read", event_id)))
     receipt = newest(streams.room_stream(room_id))
     wakes.wake_for_stream_items([*typing, *receipt])

@@ -29,6 +29,7 @@ from local_cloud.server import Server, bind
 from local_cloud.store import Store
 from murmuration.endpoint import WebSocket, http_routes
 from tests.local_cloud.routed import Routed
+from tests.local_cloud.waiting import PATIENCE_S
 
 
 @functools.cache
@@ -58,7 +59,7 @@ class Gateway:
     def request(
         self, method: str, uri: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         try:
             connection.request(method, uri, body, headers or {})
             response = connection.getresponse()

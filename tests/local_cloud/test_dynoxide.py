@@ -16,7 +16,7 @@ from local_cloud.database.dynoxide import Dynoxide, DynoxideError, find_binary
 from local_cloud.database.time_to_live import sweep
 from local_cloud.names import REGION
 from local_cloud.pollers.stream_source import Changes, StreamReader, sequence_number, trim, watch
-from tests.local_cloud.waiting import until
+from tests.local_cloud.waiting import PATIENCE_S, until
 
 TABLE = "murmuration-local-things"
 
@@ -136,7 +136,7 @@ def test_positions_are_never_used_twice(client, folder, reader):
     for number in range(3):
         put(client, f"old-{number}")
     last = latest(reader)
-    connection = sqlite3.connect(folder.database, timeout=10)
+    connection = sqlite3.connect(folder.database, timeout=PATIENCE_S)
     connection.execute("UPDATE _stream_records SET created_at = created_at - 90000 WHERE id <= ?", (last,))
     connection.commit()
     connection.close()
@@ -152,12 +152,12 @@ def test_writes_by_others_are_noticed(client, folder):
     thread = threading.Thread(target=watch, args=(folder.database, changes, stop, 0.005))
     thread.start()
     try:
-        seen = changes.wait(0, 5)
+        seen = changes.wait(0, PATIENCE_S)
         put(client, "noticed")
-        assert changes.wait(seen, 5) > seen
+        assert changes.wait(seen, PATIENCE_S) > seen
     finally:
         stop.set()
-        thread.join(5)
+        thread.join(PATIENCE_S)
 
 
 def test_expired_items_go_unless_given_more_time(client, folder):

@@ -8,6 +8,7 @@ from local_cloud.lambdas import Lambdas
 from local_cloud.pollers.schedules import ScheduleMapping, UnknownSchedule, interval
 from murmuration.endpoint import Schedule
 from tests.local_cloud.routed import routed
+from tests.local_cloud.waiting import PATIENCE_S
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_a_scheduled_function_is_called_again_and_again_even_if_it_fails(monkeyp
     mapping = ScheduleMapping(hourly, hourly.route.expression, Lambdas(1), timeout=1)
     mapping.start()
     for _ in range(3):
-        assert calls.acquire(timeout=5)
+        assert calls.acquire(timeout=PATIENCE_S)
     mapping.stop()
-    mapping.join(5)
+    mapping.join(PATIENCE_S)
     assert hourly.events[0]["detail-type"] == "Scheduled Event"

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,11 @@ from moto.server import ThreadedMotoServer
 from local_cloud.database.dynoxide import DynoxideError, find_binary, free_port
 from local_cloud.testing import LocalCloud, LocalCloudError, local_cloud
 from tests.local_cloud.conftest import Gateway
-from tests.local_cloud.waiting import until
+from tests.local_cloud.waiting import PATIENCE_S, until
 
 FUNCTIONS = "tests.local_cloud.fake_functions"
+POLL_S = 20
+"""How long the fake functions' long polls last."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -52,10 +53,8 @@ def shared(tmp_path_factory):
         yield Things(cloud)
 
 
-def test_it_starts_quickly_and_says_how_to_connect(tmp_path):
-    started = time.monotonic()
+def test_it_says_how_to_connect(tmp_path):
     with local_cloud(tmp_path, functions=FUNCTIONS) as cloud:
-        assert time.monotonic() - started < 5  # about 1 s on an idle machine
         assert f"homeserver URL http://localhost:{cloud.port}" in cloud.output[-1]
 
 
@@ -66,12 +65,10 @@ def test_the_functions_settings(shared):
 
 
 def test_a_write_reaches_the_stream_worker_and_its_queue_worker(shared):
-    written = time.time()
     shared.put("item", "room", "hello")
     until(lambda: shared.get("seen", "room"))
     note = shared.get("seen", "room")
     assert (note["json"], note["event"]) == ("hello", "INSERT")
-    assert note["at"] - written < 1  # some 10 ms on an idle machine
     until(lambda: shared.get("seen", "queued-room"))
 
 
@@ -99,7 +96,7 @@ def test_everything_stored_survives_kill_9(tmp_path):
         until(lambda: len(answered) > 20)
         cloud.kill9()
         stop.set()
-        writer.join(10)
+        writer.join(PATIENCE_S)
         cloud.restart()
         assert things.get("signing-key", "x") == key
         assert things.get("parameter", "given") == "kept"
@@ -143,7 +140,7 @@ def test_two_servers_run_side_by_side(shared, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_stops_quickly_with_long_polls_open(tmp_path, number):
+def test_it_ends_long_polls_when_it_stops(tmp_path, number):
     cloud = LocalCloud(tmp_path, {"functions": FUNCTIONS})
     cloud.start()
     things = Things(cloud)
@@ -152,11 +149,9 @@ def test_it_stops_quickly_with_long_polls_open(tmp_path, number):
     for poll in polls:
         poll.start()
     until(lambda: all(things.get("object", f"waiting-{n}") is not None for n in range(20)))
-    started = time.monotonic()
-    assert cloud._end(number, 10) == 0
-    assert time.monotonic() - started < 3
+    assert cloud._end(number, POLL_S - 2) == 0
     for poll in polls:
-        poll.join(5)
+        poll.join(PATIENCE_S)
     assert answers == [[]] * 20, "each poll is told that nothing happened"
 
 
@@ -170,7 +165,7 @@ def test_two_signals_at_once_stop_it_as_one_does(tmp_path, numbers):
     port = _database_port(cloud.output[0])
     for number in numbers[:-1]:
         os.kill(cloud.pid, number)
-    assert cloud._end(numbers[-1], 20) == 0
+    assert cloud._end(numbers[-1], PATIENCE_S) == 0
     until(lambda: _refused(port))
 
 

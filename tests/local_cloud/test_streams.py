@@ -14,6 +14,7 @@ from local_cloud.pollers.streams import StreamMapping, StreamSettings
 from local_cloud.store import Store
 from murmuration.endpoint import Stream
 from tests.local_cloud.routed import routed
+from tests.local_cloud.waiting import PATIENCE_S, until
 
 
 class Table:
@@ -60,7 +61,7 @@ class Worker:
         self.function = function
 
     def wait(self):
-        assert self.done.wait(5), self.batches
+        assert self.done.wait(PATIENCE_S), self.batches
 
 
 def numbers_of(items, failed):
@@ -97,7 +98,7 @@ def run(tmp_path):
     for mapping, table in mappings:
         mapping.stop()
         table.changes.close()
-        mapping.join(5)
+        mapping.join(PATIENCE_S)
     store.close()
 
 
@@ -109,13 +110,13 @@ def test_records_come_in_order_and_in_batches(run):
     assert worker.batches == [["a", "b"], ["c", "d"], ["e"]]
 
 
-def test_a_write_is_noticed_at_once(run):
+def test_a_write_wakes_a_mapping_that_waits(run):
     table, worker = Table(), Worker({"a"})
     run(table, worker)
-    started = time.perf_counter()
+    until(lambda: table.changes._condition._waiters)  # type: ignore[attr-defined]
     table.write("a")
     worker.wait()
-    assert time.perf_counter() - started < 0.2
+    assert worker.batches == [["a"]]
 
 
 def test_a_new_process_goes_on_where_the_old_one_was(run):
@@ -125,7 +126,7 @@ def test_a_new_process_goes_on_where_the_old_one_was(run):
     worker.wait()
     mapping.stop()
     table.changes.notify()
-    mapping.join(5)
+    mapping.join(PATIENCE_S)
     table.write("c")
     again = Worker({"c"})
     again.function.name = worker.function.name
@@ -141,7 +142,7 @@ def test_what_was_not_done_is_delivered_again_after_a_restart(run):
     mapping = run(table, worker)
     worker.wait()
     mapping.stop()
-    mapping.join(5)
+    mapping.join(PATIENCE_S)
     again = Worker({"b"})
     again.function.name = worker.function.name
     run(table, again)
@@ -177,7 +178,7 @@ def test_without_halving_the_whole_batch_comes_again(run):
     table, worker = Table(), Worker(set(), decide)
     table.write(*"abc")
     run(table, worker, bisect_batch_on_function_error=False)
-    assert handled.wait(5)
+    assert handled.wait(PATIENCE_S)
     assert worker.batches == [list("abc")] * 3
 
 
@@ -194,10 +195,10 @@ def test_partial_failure_delivers_again_from_the_lowest_failed(run):
     table, worker = Table(), Worker(set(), decide)
     table.write(*"abcdef")
     mapping = run(table, worker)
-    assert third.wait(5)
+    assert third.wait(PATIENCE_S)
     mapping.stop()
     table.changes.close()
-    mapping.join(5)
+    mapping.join(PATIENCE_S)
     assert worker.batches == [list("abcdef"), list("cdef"), list("ef")]
     assert mapping.position == 6
 
@@ -232,11 +233,18 @@ def test_a_record_that_is_too_old_is_given_up(run):
     assert worker.batches == [["a", "b"], ["a"], ["b"]]
 
 
-def test_a_batch_window_gathers(run):
+def test_what_is_written_within_the_window_joins_the_batch(run, monkeypatch):
     table, worker = Table(), Worker({"c"})
     table.write("a")
-    run(table, worker, batch_window=0.1)
-    table.write(*"bc")
+    read, later = table.read, iter([["b", "c"]])
+
+    def read_then_write(after, limit):
+        found = read(after, limit)
+        table.write(*next(later, []))
+        return found
+
+    monkeypatch.setattr(table, "read", read_then_write)
+    run(table, worker, batch_window=0.01)
     worker.wait()
     assert worker.batches == [list("abc")]
 
@@ -252,7 +260,7 @@ def test_chaos_delivers_as_at_least_once_allows(run, chaos, batches):
     table.write(*"ab")
     run(table, worker, chaos=chaos)
     for _ in batches:
-        assert calls.acquire(timeout=5)
+        assert calls.acquire(timeout=PATIENCE_S)
     assert worker.batches == batches
 
 

@@ -1,4 +1,4 @@
-"""Waiting for what has no event of its own."""
+"""Waits in tests: each one ends when a condition holds, and fails only after a time that is far too long."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import threading
 import time
 from collections.abc import Callable
 
+PATIENCE_S = 60.0
+"""How long tests wait for what another thread or process does. A busy machine needs much less."""
+
 
 def until(
     condition: Callable[[], object],
-    patience: float = 10.0,
+    patience: float = PATIENCE_S,
     *,
     pause: float = 0.005,
     what: Callable[[], str] = lambda: "",

@@ -247,6 +247,19 @@ def test_a_smaller_upload_after_it_is_refused(alice: Client, upload: Callable[..
     assert used(alice) == len(BODY)
 
 
+@pytest.mark.parametrize("upload", [put, begin])
+def test_after_a_smaller_upload_the_bucket_takes_no_large_one(
+    alice: Client, upload: Callable[..., Answer]
+) -> None:
+    """CloudFront stores an upload only if there is no object with its key."""
+    name = create(alice)
+    assert left(id_of(name)) is None
+    assert upload(alice, name).status == 200
+    assert left(id_of(name)) == 0
+    settle(id_of(name))
+    assert left(id_of(name)) == 0
+
+
 def test_a_small_upload_that_was_first_stays(alice: Client) -> None:
     name = create(alice)
     assert put(alice, name, b"small").status == 200

@@ -51,7 +51,16 @@ def later(monkeypatch: pytest.MonkeyPatch) -> LetPass:
 
 
 def search() -> int:
-    return unused.delete_unused_media(budget_ms=60_000)
+    """Search all files, those of other tests as well, however long that takes."""
+    return unused.delete_unused_media(budget_ms=3_600_000)
+
+
+def files_of(client: Client) -> list[unused_media.OwnFile]:
+    found, after = unused_media.read_files(None)
+    while after is not None:
+        more, after = unused_media.read_files(after)
+        found += more
+    return [file for file in found if file.user_id == client.user_id]
 
 
 def upload(client: Client) -> str:
@@ -71,7 +80,7 @@ def is_there(media_id: str) -> bool:
     return storage.read(media_id) is not None
 
 
-def test_a_file_goes_with_its_bytes_after_so_many_days(alice: Client, later: LetPass) -> None:
+def test_an_unused_file_is_deleted_and_its_bytes_are_given_back(alice: Client, later: LetPass) -> None:
     media_id = upload(alice)
     content = finding.find_own_media(media_id).content
     assert content is not None
@@ -88,7 +97,7 @@ def test_a_file_goes_with_its_bytes_after_so_many_days(alice: Client, later: Let
         use(media_id)
 
 
-def test_thumbnails_go_with_it(alice: Client, later: LetPass) -> None:
+def test_a_files_thumbnails_are_deleted_with_it(alice: Client, later: LetPass) -> None:
     media_id = upload(alice)
     key = f"thumbnail/{media_id}/crop-96x96"
     objects.put(key, b"small", "image/png")
@@ -98,7 +107,7 @@ def test_thumbnails_go_with_it(alice: Client, later: LetPass) -> None:
     assert objects.get(key) is None
 
 
-def test_a_use_keeps_it(alice: Client, later: LetPass) -> None:
+def test_a_file_is_kept_after_a_use(alice: Client, later: LetPass) -> None:
     media_id, other = upload(alice), upload(alice)
     search()
     later(25)
@@ -112,7 +121,7 @@ def test_a_use_keeps_it(alice: Client, later: LetPass) -> None:
     assert not is_there(media_id)
 
 
-def test_a_use_is_noted_once_a_day(alice: Client, later: LetPass) -> None:
+def test_uses_of_a_file_are_recorded_once_a_day(alice: Client, later: LetPass) -> None:
     media_id = upload(alice)
     use(media_id)
     assert finding.find_own_media(media_id).used_ms == 0
@@ -124,7 +133,7 @@ def test_a_use_is_noted_once_a_day(alice: Client, later: LetPass) -> None:
     assert finding.find_own_media(media_id).used_ms == noted
 
 
-def test_what_was_there_before_counts_as_used_when_the_setting_was_turned_on(
+def test_files_from_before_the_setting_count_as_used_when_it_was_turned_on(
     alice: Client, later: LetPass
 ) -> None:
     media_id = upload(alice)
@@ -138,7 +147,7 @@ def test_what_was_there_before_counts_as_used_when_the_setting_was_turned_on(
     assert not is_there(media_id)
 
 
-def test_turned_off_and_on_it_begins_anew(
+def test_the_days_begin_anew_when_the_setting_is_turned_off_and_on(
     alice: Client, later: LetPass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     media_id = upload(alice)
@@ -158,7 +167,7 @@ def test_turned_off_and_on_it_begins_anew(
     assert is_there(media_id)
 
 
-def test_the_present_avatar_stays(alice: Client, later: LetPass) -> None:
+def test_the_current_avatar_is_kept(alice: Client, later: LetPass) -> None:
     media_id = upload(alice)
     url = f"mxc://{settings().server_name}/{media_id}"
     ok(alice.put(f"{V3}/profile/{alice.user_id}/avatar_url", {"avatar_url": url}))
@@ -171,7 +180,7 @@ def test_the_present_avatar_stays(alice: Client, later: LetPass) -> None:
     assert not is_there(media_id)
 
 
-def test_a_use_during_the_search_keeps_it(
+def test_a_file_is_kept_if_it_is_used_during_the_search(
     alice: Client, later: LetPass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     media_id = upload(alice)
@@ -216,7 +225,7 @@ def test_a_search_that_stopped_is_finished_by_the_next(
     assert used_bytes(alice) == before - len(FILE)
 
 
-def test_who_was_never_counted_has_nothing_less_than_nothing(
+def test_deleting_files_that_were_never_counted_leaves_the_count_at_zero(
     alice: Client, later: LetPass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MURMURATION_MEDIA_QUOTA_BYTES", "0")
@@ -241,9 +250,8 @@ def test_a_file_that_is_gone_is_deleted_by_nobody_else(alice: Client, later: Let
     upload(alice)
     search()
     later(40)
-    files, _ = unused_media.read_files(None)
     before = used_bytes(alice)
-    mine = next(file for file in files if file.user_id == alice.user_id)
+    (mine,) = files_of(alice)
     assert unused_media.begin_deletion(mine)
     unused_media.finish_deletion(mine)
     unused_media.finish_deletion(mine)

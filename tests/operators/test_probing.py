@@ -14,8 +14,8 @@ import pytest
 from local_cloud.aws import patch
 from local_cloud.aws.sqs import Sqs
 from local_cloud.gateway.edge_waits import EdgeParking
-from local_cloud.gateway.events import HttpRequest
-from local_cloud.gateway.parking import Parking, Response, place_of
+from local_cloud.gateway.events import HttpRequest, Response
+from local_cloud.gateway.parking import Parking, place_of
 from local_cloud.lambdas import Lambdas
 from murmuration.protocol.identifiers import ServerName
 from murmuration.settings import settings

@@ -12,11 +12,12 @@ from murmuration.delivery import wakes
 from murmuration.protocol.identifiers import UserId
 from murmuration.storage.live import listeners, streams
 from tests.in_process import Client, segment
+from tests.local_cloud.waiting import PATIENCE_S, until
 from tests.presence.test_presence import OLD, change_list, put, told
 from tests.rooms.people import V3, create_room, join, ok
 from tests.sync.client import Syncing
 from tests.sync.conftest import held, sqs
-from tests.sync.test_waiting import LONG, until
+from tests.sync.test_waiting import LONG
 
 __all__ = ["held", "sqs"]
 Make = Callable[..., Client]
@@ -116,4 +117,4 @@ def test_who_waits_is_told_at_once(alice: Client, bob: Client) -> None:
         change_list(alice, invite=[bob.user_id])
         stream = streams.user_stream(UserId(bob.user_id))
         wakes.wake_for_stream_items(streams.read_after(stream, streams.read_head(stream) - 1))
-        assert waiting.result(timeout=10)[0] == [invite_by(alice)]
+        assert waiting.result(PATIENCE_S)[0] == [invite_by(alice)]

@@ -188,6 +188,9 @@ def test_custom_fields_hold_any_json(user, carried, key, value):
         ("m." + "x" * 254, {"m." + "x" * 254: 1}, "M_KEY_TOO_LARGE"),
         ("m.tz", b"{", "M_NOT_JSON"),
         ("m.tz", [1], "M_BAD_JSON"),
+        ("m.tz", {"m.tz": 5}, "M_INVALID_PARAM"),
+        ("m.tz", {"m.tz": None}, "M_INVALID_PARAM"),
+        ("m.tz", {"m.tz": "x" * 257}, "M_INVALID_PARAM"),
         ("m.tz", b'{"m.tz": "\\ud800"}', "M_BAD_JSON"),
     ],
 )

@@ -41,6 +41,15 @@ def test_half_a_surrogate_pair_is_refused(text: str) -> None:
     assert parse_json(r'"\ud83d\uDE00"') == "😀"
 
 
+@pytest.mark.parametrize("number", ["9" * 309, "-" + "9" * 400, "1" + "0" * 309])
+def test_integers_that_other_parsers_fail_on_are_refused(number: str) -> None:
+    """Whoever gets one with a sync may fail to parse the whole answer, each time."""
+    for text in (f'{{"a":[{number}]}}', f'{{"a":{number},"a":1}}', number):
+        with pytest.raises(BadJson):
+            parse_json(text)
+    assert parse_json(f'["{number}",{"9" * 308}]') == [number, 10**308 - 1]
+
+
 def test_whole_numbers_are_those_of_matrix_json() -> None:
     """A database refuses larger ones, so they must not get there."""
     assert Fields({"n": MAX_INTEGER}).integer("n", 0) == MAX_INTEGER

@@ -52,7 +52,7 @@ def test_a_revoked_device_leaves_behind_only_that_it_left_a_call(
     ends = [
         delay_message(other, room_id, 5_000),
         delay_state(other, room_id, 5_000, CALL, {"application": "m.call"}, key),
-        delay_state(other, room_id, 5_000, "m.room.topic", {}),
+        delay_state(other, room_id, 5_000, "m.room.topic", {"topic": ""}),
     ]
     stays = delay_message(alice, room_id, 9_000)
     remove_devices(UserId(alice.user_id), [DeviceId("OTHER")])

@@ -309,7 +309,7 @@ def test_a_delay_that_is_not_understood_is_refused_and_nothing_is_sent(
         path(room_id, "state", "org.example", "key"),
         f"{path(room_id, 'state', 'm.room.topic')}",
     ):
-        answer = alice.put(where, TEXT, **query)
+        answer = alice.put(where, {**TEXT, "topic": "Tea"}, **query)
         assert answer.status == status, answer.body
         assert ("delay_id" if status == 200 else "errcode") in answer.json
     refused(alice.put(path(room_id, "redact", before[0], "q2"), {}, **query), 400, "M_INVALID_PARAM")
@@ -353,8 +353,8 @@ def test_a_delay_that_is_too_long_names_the_limit_as_apps_know_it(
         ({"delay_ms": 5, "content": "text"}, "M_INVALID_PARAM"),
         ({"delay_ms": 5, "content": TEXT, "state_key": 5}, "M_INVALID_PARAM"),
         ({"delay_ms": 5, "content": TEXT, "state_key": None}, "M_INVALID_PARAM"),
-        ({"delay_ms": 5, "content": {"cups": 0.5}}, "M_BAD_JSON"),
-        ({"delay_ms": 5, "content": {"a": "x" * 70_000}}, "M_TOO_LARGE"),
+        ({"delay_ms": 5, "content": {**TEXT, "cups": 0.5}}, "M_BAD_JSON"),
+        ({"delay_ms": 5, "content": {**TEXT, "a": "x" * 70_000}}, "M_TOO_LARGE"),
     ],
 )
 def test_what_can_not_be_scheduled(

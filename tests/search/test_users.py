@@ -18,8 +18,8 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 def word() -> str:
-    """Return a word that no other test uses."""
-    return f"quince{next(_numbers)}x"
+    """Return a word that no other test uses, nor one that begins like it."""
+    return f"quince{next(_numbers):06}x"
 
 
 def name(client: Client, display_name: str) -> None:

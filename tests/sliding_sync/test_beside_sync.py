@@ -19,13 +19,14 @@ from murmuration.sliding_sync import marks as sliding_marks
 from murmuration.sync import marks as sync_marks
 from tests.in_process import Client
 from tests.keys import crypto
+from tests.local_cloud.waiting import PATIENCE_S, until
 from tests.rooms.people import V3, create_room, join, ok, send
 from tests.sliding_sync.client import ROOM_LIST, Sliding, bodies
 from tests.sliding_sync.test_extensions import Encryption
 from tests.sliding_sync.test_extensions import tell as tell_device
 from tests.sliding_sync.test_parking import is_rung, slot_of
 from tests.sync.client import Syncing, bodies_of, has_nothing
-from tests.sync.test_waiting import LONG, registrations, tell, until
+from tests.sync.test_waiting import LONG, registrations, tell
 
 Make = Callable[..., Client]
 pytestmark = pytest.mark.usefixtures("sqs")
@@ -94,26 +95,26 @@ class TestHeld:
     def test_a_message_wakes_both(self, people: People, waiting: tuple[Future[Any], ...]) -> None:
         send(people.alice, people.room_id, "news")
         tell(people.room_id)
-        assert bodies_of(waiting[0].result(10), people.room_id) == ["news"]
-        assert bodies(waiting[1].result(10)["rooms"][people.room_id]) == ["news"]
+        assert bodies_of(waiting[0].result(PATIENCE_S), people.room_id) == ["news"]
+        assert bodies(waiting[1].result(PATIENCE_S)["rooms"][people.room_id]) == ["news"]
         assert not waiting[2].done()
         tell_device(people.alice, people.bob, n=1)
         people.ring_device()
-        assert messages_of(waiting[2].result(10)) == [1]
+        assert messages_of(waiting[2].result(PATIENCE_S)) == [1]
 
     def test_messages_to_the_device_come_to_both(
         self, people: People, waiting: tuple[Future[Any], ...]
     ) -> None:
         tell_device(people.alice, people.bob, n=1)
         people.ring_device()
-        assert messages_of(waiting[0].result(10)) == messages_of(waiting[2].result(10)) == [1]
+        assert messages_of(waiting[0].result(PATIENCE_S)) == messages_of(waiting[2].result(PATIENCE_S)) == [1]
 
     def test_a_claimed_key_is_told_to_both(self, people: People, waiting: tuple[Future[Any], ...]) -> None:
         people.claim_key()
         people.ring_device()
         left = {"signed_curve25519": 2}
-        assert waiting[0].result(10)[KEYS] == left
-        assert waiting[2].result(10)["extensions"]["e2ee"][KEYS] == left
+        assert waiting[0].result(PATIENCE_S)[KEYS] == left
+        assert waiting[2].result(PATIENCE_S)["extensions"]["e2ee"][KEYS] == left
 
 
 @pytest.mark.usefixtures("parked")

@@ -27,11 +27,12 @@ from murmuration.storage.rooms import room_items
 from murmuration.sync import waiting
 from tests.in_process import Client
 from tests.keys import crypto
+from tests.local_cloud.waiting import PATIENCE_S, until
 from tests.rooms.people import V3, create_room, invite, join, leave, messages, ok, path, send, set_state
 from tests.sliding_sync.client import ROOM_LIST, Sliding, all_rooms, bodies, opened
 from tests.sliding_sync.test_extensions import Encryption
 from tests.sliding_sync.test_extensions import tell as tell_device
-from tests.sync.test_waiting import LONG, registrations, tell, until
+from tests.sync.test_waiting import LONG, registrations, tell
 
 Make = Callable[..., Client]
 People = tuple[Client, Client, str, Sliding]
@@ -320,7 +321,7 @@ def test_a_client_whose_body_is_refused_is_held(people: People) -> None:
         until(lambda: [wait for wait in registrations(bob) if not wait.kept])
         send(alice, room_id, "news")
         tell(RoomId(room_id))
-        assert bodies(answer.result(10)["rooms"][room_id]) == ["news"]
+        assert bodies(answer.result(PATIENCE_S)["rooms"][room_id]) == ["news"]
 
 
 def test_a_client_is_held_that_should_not_have_come(people: People, impatient: list[Wait]) -> None:
@@ -338,7 +339,7 @@ def test_who_is_held_in_place_of_being_parked_hears_news(people: People) -> None
         until(lambda: [wait for wait in registrations(bob) if not wait.kept])
         send(alice, room_id, "news")
         tell(RoomId(room_id))
-        assert bodies(answer.result(10)["rooms"][room_id]) == ["news"]
+        assert bodies(answer.result(PATIENCE_S)["rooms"][room_id]) == ["news"]
 
 
 def test_a_queue_that_is_gone_is_made_again(people: People, sqs: Sqs, impatient: list[Wait]) -> None:
@@ -378,7 +379,7 @@ def test_who_does_not_fit_into_a_mark_is_held(lists: Any, people: People) -> Non
         until(lambda: [wait for wait in registrations(bob) if not wait.kept])
         send(alice, room_id, "news")
         tell(RoomId(room_id))
-        assert bodies(answer.result(10)["rooms"][room_id]) == ["news"]
+        assert bodies(answer.result(PATIENCE_S)["rooms"][room_id]) == ["news"]
     assert registrations(bob) == []
 
 
@@ -467,7 +468,7 @@ class TestOfKeys:
             tell_device(alice, bob, n=1)
             items = streams_of(f"device:{bob.user_id}/{bob.device_id}")
         elif change == "keys":
-            keys = {"signed_curve25519:a": {"key": "x"}}
+            keys = {"signed_curve25519:a": {"key": "x", "signatures": {}}}
             ok(bob.post(f"{V3}/keys/upload", {"one_time_keys": keys}))
             items = streams_of(f"device:{bob.user_id}/{bob.device_id}")
         else:

@@ -81,7 +81,7 @@ class TestARoom:
         room_id = create_room(alice, name="Old")
         sliding = Sliding(alice)
         sliding.sync()
-        set_state(alice, room_id, "m.room.name", {})
+        set_state(alice, room_id, "m.room.name", {"name": ""})
         section = sliding.room(room_id)
         assert section["name"] is None
         assert section["heroes"] == []

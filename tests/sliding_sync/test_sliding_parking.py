@@ -6,7 +6,6 @@ import base64
 import json
 import shutil
 import subprocess
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from murmuration.sliding_sync.marks import HALF, WITHOUT, Asking, called, digest
 from murmuration.storage.live.token_forms import REFUSED_POS
 from murmuration.storage.live.wake_queues import encode_text
 from tests.local_cloud.gateway.test_parking import NOW, RING, VIEWER, User
+from tests.local_cloud.waiting import PATIENCE_S
 from tests.sliding_sync import shapes
 from tests.sliding_sync.client import MERGED, PATH, ROOM_LIST, all_rooms, opened
 
@@ -277,9 +277,8 @@ def test_an_app_is_parked_and_called(waits: str, tmp_path: Path) -> None:
         assert quiet_pos.startswith("lp_")
         with ThreadPoolExecutor() as pool:
             calls = [pool.submit(bob.slide, longer, quiet_pos) for _ in range(2)]
-            threading.Event().wait(0.3)
             alice.send(rooms[0], "hello")
-            assert {call.result(10)["pos"] for call in calls} == {called(quiet_pos)}
+            assert {call.result(PATIENCE_S)["pos"] for call in calls} == {called(quiet_pos)}
         news = bob.slide(longer, called(quiet_pos))
         assert [each["content"]["body"] for each in news["rooms"][rooms[0]]["timeline"]] == ["hello"]
         assert news["pos"].startswith("lp_"), "it may wait again at once"

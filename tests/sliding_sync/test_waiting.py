@@ -17,11 +17,12 @@ from murmuration.storage.live import wake_queues
 from murmuration.storage.rooms import room_items
 from murmuration.sync import waiting
 from tests.in_process import Client
+from tests.local_cloud.waiting import PATIENCE_S, until
 from tests.rooms.people import create_room, invite, join, leave, send
 from tests.sliding_sync.client import ROOM_LIST, Sliding, all_rooms, bodies, opened
 from tests.sliding_sync.test_extensions import Encryption
 from tests.sliding_sync.test_extensions import tell as tell_device
-from tests.sync.test_waiting import LONG, check_sent_away, registrations, tell, until
+from tests.sync.test_waiting import LONG, check_sent_away, registrations, tell, type_until_shown
 
 Make = Callable[..., Client]
 pytestmark = pytest.mark.usefixtures("sqs", "held")
@@ -49,7 +50,7 @@ def test_a_message_wakes_who_waits(people: tuple[Client, Client, RoomId, Sliding
         until(lambda: registrations(bob))
         send(alice, room_id, "news")
         tell(room_id)
-        assert bodies(answer.result(10)["rooms"][room_id]) == ["news"]
+        assert bodies(answer.result(PATIENCE_S)["rooms"][room_id]) == ["news"]
     assert registrations(bob) == []
 
 
@@ -72,12 +73,12 @@ def test_a_wait_whose_queue_is_missing_keeps_its_slot(
     monkeypatch.setattr(queues, "url_of_name", lambda name: f"https://sqs.example.org/0/{name}")
     with ThreadPoolExecutor() as pool:
         answer = waits(pool, sliding)
-        assert made.wait(10)
+        assert made.wait(PATIENCE_S)
         until(lambda: len(slots) == 2)
         assert (len(set(slots)), len(registrations(bob))) == (1, 1)
         send(alice, room_id, "news")
         tell(room_id)
-        assert bodies(answer.result(10)["rooms"][room_id]) == ["news"]
+        assert bodies(answer.result(PATIENCE_S)["rooms"][room_id]) == ["news"]
     assert registrations(bob) == []
 
 
@@ -125,12 +126,12 @@ def test_both_connections_of_a_device_wait_at_once(people: tuple[Client, Client,
         until(lambda: len(registrations(bob)) == 2)
         tell_device(alice, bob, n=1)
         _ring_device(bob)
-        events = of_device.result(10)["extensions"]["to_device"]["events"]
+        events = of_device.result(PATIENCE_S)["extensions"]["to_device"]["events"]
         assert [event["content"]["n"] for event in events] == [1]
         until(lambda: len(registrations(bob)) == 1)
         send(alice, room_id, "news")
         tell(room_id)
-        assert bodies(of_rooms.result(10)["rooms"][room_id]) == ["news"]
+        assert bodies(of_rooms.result(PATIENCE_S)["rooms"][room_id]) == ["news"]
 
 
 def _ring_device(client: Client) -> None:
@@ -152,7 +153,7 @@ def test_opening_a_room_while_another_request_waits(people: tuple[Client, Client
         assert bodies(answer["rooms"][room_id])[-3:] == ["a", "b", "c"]
         send(alice, room_id, "d")
         tell(room_id)
-        assert bodies(given_up.result(10)["rooms"][room_id]) == ["d"]
+        assert bodies(given_up.result(PATIENCE_S)["rooms"][room_id]) == ["d"]
     sliding.pos = answer["pos"]
     assert bodies(sliding.sync(opening)["rooms"][room_id]) == ["d"]
 
@@ -180,7 +181,7 @@ def test_an_invite_and_a_leaving_elsewhere_wake(people: tuple[Client, Client, Ro
         until(lambda: registrations(bob))
         invite(alice, invited, bob)
         _tell_member(invited, bob)
-        found = answer.result(10)
+        found = answer.result(PATIENCE_S)
         assert list(found["rooms"]) == [invited]
         assert found["lists"]["all"]["count"] == 2
         sliding.pos = found["pos"]
@@ -188,7 +189,7 @@ def test_an_invite_and_a_leaving_elsewhere_wake(people: tuple[Client, Client, Ro
         until(lambda: registrations(bob))
         leave(bob, room_id)
         _tell_member(room_id, bob)
-        found = answer.result(10)
+        found = answer.result(PATIENCE_S)
         assert list(found["rooms"]) == [room_id]
         assert found["lists"]["all"]["count"] == 1
 
@@ -217,16 +218,13 @@ def test_more_requests_than_may_wait_are_sent_away(
         send(alice, room_id, "news")
         assert bodies(sliding.peek(timeout=LONG)["rooms"][room_id]) == ["news"]
         tell(room_id)
-        assert bodies(first.result(10)["rooms"][room_id]) == ["news"]
+        assert bodies(first.result(PATIENCE_S)["rooms"][room_id]) == ["news"]
 
 
 def test_typing_that_ends_by_itself_ends_the_wait(
     people: tuple[Client, Client, str, Sliding],
 ) -> None:
-    from tests.rooms.people import ok, path
-
     alice, _, room_id, sliding = people
-    ok(alice.put(path(room_id, "typing", alice.user_id), {"typing": True, "timeout": 400}))
-    assert sliding.sync()["extensions"]["typing"]["rooms"][room_id]["content"]["user_ids"] == [alice.user_id]
+    type_until_shown(alice, room_id, lambda: alice.user_id in str(sliding.sync()["extensions"].get("typing")))
     answer = sliding.peek(timeout=LONG)
     assert answer["extensions"]["typing"]["rooms"][room_id]["content"]["user_ids"] == []

@@ -6,7 +6,6 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -104,7 +103,7 @@ class Reader:
     inside: set[str] = field(default_factory=set)
     repeated: int = 0
     requests: int = 0
-    _seen: set[str] = field(default_factory=set)
+    seen: set[str] = field(default_factory=set)
 
     async def take(self, answer: Any) -> None:
         """Show the events of a sync or an update, and keep its token."""
@@ -120,28 +119,22 @@ class Reader:
         shown = self.shown.setdefault(room_id, [])
         if section["timeline"]["limited"] or fresh:
             start = section["timeline"].get("prev_batch")
-            while start is not None and not any(event["event_id"] in self._seen for event in events):
+            while start is not None and not any(event["event_id"] in self.seen for event in events):
                 path = self.account.room(room_id, "messages")
                 page = await self.account.request("GET", path, dir="b", limit=100, **{"from": start})
                 events = page["chunk"][::-1] + events
                 start = page.get("end") if page["chunk"] else None
-            events = [event for event in events if event["event_id"] not in self._seen]
+            events = [event for event in events if event["event_id"] not in self.seen]
         now = time.monotonic()
         for event in events:
-            if event["event_id"] in self._seen:
+            if event["event_id"] in self.seen:
                 self.repeated += 1
                 continue
-            self._seen.add(event["event_id"])
+            self.seen.add(event["event_id"])
             shown.append(event["event_id"])
             acknowledged = self.tally.acknowledged.get(event["content"].get("body", ""))
             if acknowledged is not None:
                 self.tally.delays.append(now - acknowledged)
-
-    def count(self) -> int:
-        return sum(map(len, self.shown.values()))
-
-
-Step = Callable[[], Awaitable[None]]
 
 
 async def read_http(reader: Reader, until: asyncio.Event, *, wander: bool = False) -> None:

@@ -30,7 +30,7 @@ from tests.soak.clients import V3, Account, Reader, Tally, read_http, read_socke
 from tests.soak.sliding import SlidingReader, read_sliding
 
 CATCH_UP_S = 15.0
-"""What readers get at the end; less than the longest wait, so that a lost wake shows."""
+"""How long no reader may get anything at the end; less than the longest wait, so that a lost wake shows."""
 PARK_S = 60.0
 """What readers by sliding sync get, when all is quiet, until one of them waits without a function."""
 MEET_S = 240.0
@@ -258,11 +258,21 @@ class _Soak:
                 return events
 
     async def _catch_up(self, readers: list[Reader], truth: dict[str, dict[str, Log]]) -> None:
-        wanted = {url: sum(map(len, logs.values())) for url, logs in truth.items()}
-        deadline = time.monotonic() + CATCH_UP_S
-        while time.monotonic() < deadline and any(
-            reader.count() < wanted[reader.account.url] for reader in readers
-        ):
+        """Wait until all readers have shown every event of the logs, or until none of them gets on.
+
+        Others' joins and leaves may still come meanwhile, so the number of events alone says nothing.
+        """
+        wanted = {
+            url: {event_id for log in logs.values() for event_id, _ in log} for url, logs in truth.items()
+        }
+        lacking, deadline = -1, 0.0
+        while lacking != 0:
+            before = lacking
+            lacking = sum(len(wanted[reader.account.url] - reader.seen) for reader in readers)
+            if lacking != before:
+                deadline = time.monotonic() + CATCH_UP_S
+            elif time.monotonic() > deadline:
+                return
             await asyncio.sleep(0.1)
 
     async def _wait_without_function(self, readers: list[SlidingReader]) -> None:

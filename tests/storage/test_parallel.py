@@ -8,11 +8,12 @@ from collections.abc import Callable
 import pytest
 
 from murmuration.aws import concurrency
+from tests.local_cloud.waiting import PATIENCE_S
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_when_one_fails_the_others_are_over_too(place: int) -> None:
-    begun, answered = threading.Barrier(3, timeout=10), threading.Event()
+    begun, answered = threading.Barrier(3, timeout=PATIENCE_S), threading.Event()
     outlived: list[bool] = []
 
     def fail() -> None:
@@ -33,7 +34,7 @@ def test_when_one_fails_the_others_are_over_too(place: int) -> None:
 
 def test_calls_within_calls_run_at_the_same_time() -> None:
     """Four calls, two within each of two, meet: each waits until all four are running."""
-    meeting = threading.Barrier(4, timeout=10)
+    meeting = threading.Barrier(4, timeout=PATIENCE_S)
 
     def within() -> list[int]:
         return concurrency.parallel(meeting.wait, meeting.wait)

@@ -29,6 +29,7 @@ from moto.server import ThreadedMotoServer
 from murmuration.aws import calls, wire
 from murmuration.aws.calls import ATTEMPTS, SECRET_ATTEMPTS, ServiceError, Unreachable, call
 from murmuration.aws.wire import PROTOCOLS, Wire, _authorities
+from tests.local_cloud.waiting import PATIENCE_S
 
 Answers = list[Any]
 REFUSED = {
@@ -243,11 +244,11 @@ def test_connections_that_fell_silent_cost_one_attempt(
 ) -> None:
     """A function that was frozen for long may have such connections."""
     monkeypatch.setattr(calls, "ATTEMPTS", 2)
-    monkeypatch.setitem(wire.READ_S, "dynamodb", 0.2)
+    monkeypatch.setitem(wire.READ_S, "dynamodb", 2.0)
     together = threading.Barrier(4)
 
     def meet() -> Any:
-        together.wait(10)
+        together.wait(PATIENCE_S)
         return 200, {}
 
     service.answers = [meet] * 4

@@ -226,6 +226,22 @@ def test_state_after(make_client: Make) -> None:
     assert types(timeline(section)) == ["m.room.name", "m.room.message"]
 
 
+def test_state_after_by_the_name_that_element_web_knows(make_client: Make) -> None:
+    alice = make_client("alice")
+    room_id = create_room(alice, name="First")
+    syncing = Syncing(alice)
+    unstable = {"org.matrix.msc4222.use_state_after": "true"}
+    section = syncing.room(room_id, **unstable)
+    assert not {"state", "state_after"} & section.keys()
+    named = state(section, "org.matrix.msc4222.state_after")
+    assert named[("m.room.name", "")]["content"]["name"] == "First"
+    set_state(alice, room_id, "m.room.name", {"name": "Second"})
+    send(alice, room_id)
+    section = syncing.room(room_id, **unstable)
+    assert set(state(section, "org.matrix.msc4222.state_after")) == {("m.room.name", "")}
+    assert "state_after" in syncing.room(room_id, full_state="true", use_state_after="true", **unstable)
+
+
 def test_filters_of_rooms_and_types(make_client: Make) -> None:
     alice = make_client("alice")
     wanted, unwanted = create_room(alice), create_room(alice)
@@ -336,7 +352,9 @@ def test_the_sender_sees_the_transaction_id(make_client: Make) -> None:
     syncing = {alice.user_id: Syncing(alice), bob.user_id: Syncing(bob)}
     for each in syncing.values():
         each.sync()
-    alice.put(f"/_matrix/client/v3/rooms/{room_id}/send/m.room.message/mine", {"body": "x"})
+    alice.put(
+        f"/_matrix/client/v3/rooms/{room_id}/send/m.room.message/mine", {"msgtype": "m.text", "body": "x"}
+    )
     own, other = (timeline(each.room(room_id))[0]["unsigned"] for each in syncing.values())
     assert own["transaction_id"] == "mine"
     assert "transaction_id" not in other

@@ -24,6 +24,7 @@ from murmuration.storage.live import listeners, streams, sync_tokens, wake_queue
 from murmuration.storage.rooms import room_items
 from murmuration.sync import answer_rooms, engine, first_look, waiting
 from tests.in_process import Client
+from tests.local_cloud.waiting import PATIENCE_S, until
 from tests.logged_in import log_in
 from tests.rooms.people import V3, create_room, join, ok, path, send
 from tests.sync.client import Syncing, bodies_of, has_nothing
@@ -49,12 +50,13 @@ def registrations(client: Client) -> list[listeners.Wait]:
     return list(listeners.waits_in(listeners.read_items([UserId(client.user_id)])))
 
 
-def until(condition: Callable[[], Any], seconds: float = 10) -> None:
-    """Wait until a condition holds that another thread brings about."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came about"
-        threading.Event().wait(0.005)
+def type_until_shown(typist: Client, room_id: str, is_shown: Callable[[], bool]) -> None:
+    """Let somebody type for a moment, and for longer if the moment was over before it was shown."""
+    for milliseconds in (700, 5_000, 15_000):
+        ok(typist.put(path(room_id, "typing", typist.user_id), {"typing": True, "timeout": milliseconds}))
+        if is_shown():
+            return
+    raise AssertionError("nobody was shown typing")
 
 
 def check_sent_away(answer: Any) -> None:
@@ -91,7 +93,7 @@ class TestHeld:
             until(lambda: registrations(bob))
             send(alice, room_id, "news")
             tell(room_id)
-            assert bodies_of(answer.result(10), room_id) == ["news"]
+            assert bodies_of(answer.result(PATIENCE_S), room_id) == ["news"]
         assert registrations(bob) == []
 
     def test_who_was_a_member_at_some_event_of_a_batch_is_rung(
@@ -113,7 +115,7 @@ class TestHeld:
             batch = dynamodb.query("room-log", "room_id = :room AND ordinal > :after", values)
             assert len(batch) == 3
             wakes.wake_for_log_entries(batch)
-            kicked, joined = (answer.result(10) for answer in answers)
+            kicked, joined = (answer.result(PATIENCE_S) for answer in answers)
         assert room_id in kicked["rooms"]["leave"]
         assert bodies_of(joined, room_id)[-1] == "news"
 
@@ -121,7 +123,7 @@ class TestHeld:
         *_, syncing = room
         answer = syncing.peek(timeout=300)
         assert has_nothing(answer)
-        assert answer["next_batch"] == syncing.since
+        assert sync_tokens.parse(answer["next_batch"]) == syncing.since
 
     def test_all_who_wait_with_one_token_are_told(self, room: tuple[Client, Client, RoomId, Syncing]) -> None:
         alice, bob, room_id, syncing = room
@@ -130,7 +132,7 @@ class TestHeld:
             until(lambda: len(registrations(bob)) == 5)
             send(alice, room_id, "news")
             tell(room_id)
-            assert [bodies_of(tab.result(10), room_id) for tab in tabs] == [["news"]] * 5
+            assert [bodies_of(tab.result(PATIENCE_S), room_id) for tab in tabs] == [["news"]] * 5
 
     def test_more_tabs_than_slots(
         self, room: tuple[Client, Client, RoomId, Syncing], monkeypatch: pytest.MonkeyPatch
@@ -148,7 +150,7 @@ class TestHeld:
             send(alice, room_id, "news")
             assert bodies_of(syncing.peek(timeout=LONG), room_id) == ["news"]
             tell(room_id)
-            assert [bodies_of(tab.result(10), room_id) for tab in tabs] == [["news"]] * 2
+            assert [bodies_of(tab.result(PATIENCE_S), room_id) for tab in tabs] == [["news"]] * 2
 
     def test_many_at_once_hold_as_many_functions_as_there_are_slots(
         self, room: tuple[Client, Client, str, Syncing], monkeypatch: pytest.MonkeyPatch
@@ -158,7 +160,7 @@ class TestHeld:
 
         def hold(*_: Any) -> waiting.Held:
             held.append(1)
-            assert others_answered.wait(30)
+            assert others_answered.wait(PATIENCE_S)
             return waiting.Held(goes_on=False, wait=None, rooms=frozenset())
 
         monkeypatch.setattr(waiting, "hold", hold)
@@ -176,9 +178,9 @@ class TestHeld:
         assert statuses == [200] * waiting.SLOTS + [429] * (24 - waiting.SLOTS)
 
     def test_all_devices_of_a_user_hold_so_many_functions(
-        self, room: tuple[Client, Client, str, Syncing], monkeypatch: pytest.MonkeyPatch
+        self, room: tuple[Client, Client, RoomId, Syncing], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        _, bob, _, _ = room
+        alice, bob, room_id, _ = room
         monkeypatch.setattr(waiting, "HELD_BY_USER", 3)
         devices = [log_in(UserId(bob.user_id), DeviceId(f"DEVICE{number}")) for number in range(4)]
         places = [Syncing(device) for device in devices]
@@ -187,9 +189,11 @@ class TestHeld:
         with ThreadPoolExecutor() as pool:
             for place in places[:3]:
                 before = len(registrations(bob))
-                waits(pool, place, timeout=3_000)
+                waits(pool, place)
                 until(lambda: len(registrations(bob)) > before)  # noqa: B023 - it's called before the next
             check_sent_away(devices[3].get(f"{V3}/sync", since=places[3].since, timeout=LONG))
+            send(alice, room_id, "news")
+            tell(room_id)
 
     def test_the_bound_of_a_user_holds_for_registrations_at_once(
         self, make_client: Make, monkeypatch: pytest.MonkeyPatch
@@ -211,7 +215,7 @@ class TestHeld:
     def test_only_the_room_that_rang_is_looked_at(
         self, room: tuple[Client, Client, RoomId, Syncing], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Changes in another room before the next request are seen by that request."""
+        """The next request looks at the other room as soon as that rings."""
         alice, bob, room_id, syncing = room
         other = create_room(alice, preset="public_chat")
         join(bob, other)
@@ -226,11 +230,13 @@ class TestHeld:
             send(alice, other, "not rung for yet")
             send(alice, room_id, "news")
             tell(room_id)
-            told = answer.result(10)
+            told = answer.result(PATIENCE_S)
         assert looks.call_count == before
         assert list(told["rooms"]["join"]) == [room_id]
         assert bodies_of(told, room_id) == ["news"]
+        tell(RoomId(other))
         later = ok(bob.get(f"{V3}/sync", since=told["next_batch"], timeout=LONG))
+        assert looks.call_count == before
         assert list(later["rooms"]["join"]) == [other]
         assert bodies_of(later, other) == ["not rung for yet"]
 
@@ -245,7 +251,7 @@ class TestHeld:
             dynamodb.execute(dynamodb.delete("users", key))
             send(alice, room_id, "news")
             tell(room_id)
-            assert answer.result(10).json["errcode"] == "M_UNKNOWN_TOKEN"
+            assert answer.result(PATIENCE_S).json["errcode"] == "M_UNKNOWN_TOKEN"
 
     def test_who_left_the_room_that_rang_sees_no_more_of_it(
         self, room: tuple[Client, Client, str, Syncing], monkeypatch: pytest.MonkeyPatch
@@ -260,7 +266,7 @@ class TestHeld:
             send(alice, room_id, "not for bob")
             (wait,) = registrations(bob)
             wake_queues.ring(wait.queue, wait.nonce, rooms=[room_id])
-            told = answer.result(10)
+            told = answer.result(PATIENCE_S)
         assert "join" not in told["rooms"]
         assert bodies_of({"rooms": {"join": told["rooms"]["leave"]}}, room_id) == []
 
@@ -322,21 +328,30 @@ class TestHeld:
             until(lambda: [wait.nonce for wait in registrations(bob)] not in ([], [first.nonce]))
             send(alice, room_id, "news")
             tell(room_id)
-            assert bodies_of(answer.result(10), room_id) == ["news"]
+            assert bodies_of(answer.result(PATIENCE_S), room_id) == ["news"]
 
     def test_a_ring_for_an_earlier_wait_is_thrown_away(
-        self, room: tuple[Client, Client, str, Syncing], sqs: Sqs, monkeypatch: pytest.MonkeyPatch
+        self, room: tuple[Client, Client, RoomId, Syncing], sqs: Sqs, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        _, bob, _, syncing = room
+        """The client waits on, without another look, until a ring comes for its own wait."""
+        alice, bob, room_id, syncing = room
         monkeypatch.setattr(waiting, "SLOTS", 1)
         assert has_nothing(syncing.peek(timeout=1_000))
         until(lambda: registrations(bob) == [])  # a wait that ended early keeps its slot for a second
         (name,) = sqs._queues
         wake_queues.ring(f"https://sqs.example.org/0/{name}", wake_queues.new_nonce(kept=False))
-        with mock.patch.object(engine, "assemble", side_effect=engine.assemble) as looks:
-            assert has_nothing(syncing.peek(timeout=1500))
+        with (
+            mock.patch.object(engine, "assemble", side_effect=engine.assemble) as looks,
+            ThreadPoolExecutor() as pool,
+        ):
+            answer = waits(pool, syncing)
+            until(lambda: registrations(bob) and sqs.queue(name).counts() == (0, 0, 0))
+            send(alice, room_id, "news")
+            tell(room_id)
+            assert bodies_of(answer.result(PATIENCE_S), room_id) == ["news"]
         is_fresh = sync_tokens.FRESH_S > 0
-        assert looks.call_count == (1 if is_fresh else 2), "one after the registration, one before it"
+        before = 1 if is_fresh else 2
+        assert looks.call_count == before + 1, "the stale ring brings no look"
         assert sqs.queue(name).counts() == (0, 0, 0)
 
     def test_a_queue_that_is_gone(self, room: tuple[Client, Client, RoomId, Syncing], sqs: Sqs) -> None:
@@ -351,7 +366,7 @@ class TestHeld:
                 sqs.delete_queue({"QueueUrl": queue_url(name)})
             send(alice, room_id, "news")
             tell(room_id)
-            assert bodies_of(answer.result(30), room_id) == ["news"]
+            assert bodies_of(answer.result(PATIENCE_S), room_id) == ["news"]
 
     def test_a_queue_that_is_missing_is_made_once_and_waited_on(
         self, room: tuple[Client, Client, RoomId, Syncing], sqs: Sqs
@@ -363,15 +378,13 @@ class TestHeld:
             until(lambda: sqs._queues)
             send(alice, room_id, "news")
             tell(room_id)
-            assert bodies_of(answer.result(10), room_id) == ["news"]
+            assert bodies_of(answer.result(PATIENCE_S), room_id) == ["news"]
         assert len(sqs._queues) == 1
         assert registrations(bob) == []
 
     def test_typing_ends_while_waiting(self, room: tuple[Client, Client, str, Syncing]) -> None:
         alice, _, room_id, syncing = room
-        ok(alice.put(path(room_id, "typing", alice.user_id), {"typing": True, "timeout": 700}))
-        shown = syncing.sync()["rooms"]["join"][room_id]["ephemeral"]["events"]
-        assert shown[0]["content"]["user_ids"] == [alice.user_id]
+        type_until_shown(alice, room_id, lambda: f"'user_ids': ['{alice.user_id}']" in str(syncing.sync()))
         ended = syncing.sync(timeout=LONG)["rooms"]["join"][room_id]["ephemeral"]["events"]
         assert ended[0]["content"]["user_ids"] == []
 
@@ -404,19 +417,22 @@ class TestHeld:
                 UserId(bob.user_id), DeviceId(f"GONE{number}"), "h0", "https://x/queue", "nonce", 1_000
             )
             assert listeners.register(old, None)[0]
-        for _ in range(2):
+        for _ in range(3):
             syncing.peek(timeout=50)
         (item,) = listeners.read_items([UserId(bob.user_id)])
         assert not [name for name in item if "GONE" in name]
 
-    def test_only_the_device_concerned_is_rung(self, room: tuple[Client, Client, str, Syncing]) -> None:
-        _, bob, _, syncing = room
+    def test_only_the_device_concerned_is_rung(self, room: tuple[Client, Client, RoomId, Syncing]) -> None:
+        alice, bob, room_id, syncing = room
         with ThreadPoolExecutor() as pool:
-            answer = waits(pool, syncing, timeout=800)
+            answer = waits(pool, syncing)
             until(lambda: registrations(bob))
             wakes.wake_for_stream_items([{"stream_id": f"device:{bob.user_id}/OTHER", "seq": 1, "sk": "x"}])
             assert len(registrations(bob)) == 1
-            assert has_nothing(answer.result(10))
+            assert not answer.done()
+            send(alice, room_id, "news")
+            tell(room_id)
+            assert bodies_of(answer.result(PATIENCE_S), room_id) == ["news"]
 
 
 @pytest.mark.usefixtures("parked")

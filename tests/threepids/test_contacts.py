@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from murmuration.accounts.threepids import binding
+from murmuration.clock import now_ms
+from murmuration.identity import rate_limits
 from murmuration.protocol.errors import Unavailable
 from tests.accounts.conftest import PASSWORD as WORDS
 from tests.client_v1.test_email_logins import CODE, Mailbox, begin, mailbox
@@ -154,14 +156,11 @@ def test_without_a_sender_there_are_no_mails(deployment: None, address: str) -> 
 
 
 def test_mails_to_an_address_are_limited(
-    mailbox: Mailbox, configure: Callable[..., None], address: str
+    mailbox: Mailbox, configure: Callable[..., None], address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from murmuration.aws import dynamodb
-    from murmuration.identity import rate_limits
-    from murmuration.storage import buckets
-
     configure(MAIL_SENDER="server@example.org", RATE_LIMITS="on")
-    dynamodb.execute(dynamodb.delete(buckets.TABLE, rate_limits.bucket("proof_request", "127.0.0.1").key))
+    now = now_ms()
+    monkeypatch.setattr(rate_limits, "now_ms", lambda: now)
     answers = [request_token(address, send_attempt=attempt) for attempt in range(1, 8)]
     assert [answer.status for answer in answers] == [200] * 5 + [429] * 2
     assert answers[-1].json["retry_after_ms"] > 0

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
 from murmuration.protocol.presence import ONLINE, TODAYS
 from murmuration.settings import settings
+from murmuration.sync.context import state_after_of
 from murmuration.sync.engine import SyncRequest, sync
 from murmuration.sync.marks import fingerprint
 
 if TYPE_CHECKING:
     from murmuration.sync.readers.json_types import SyncAnswer
 
-PARKED_BY = ("access_token", "filter", "set_presence", "use_state_after")
+STABLE, UNSTABLE = "use_state_after", "org.matrix.msc4222.use_state_after"
+"""The names by which clients ask for the state after the timeline; the second one is Element Web's."""
+PARKED_BY = ("access_token", "filter", "set_presence", STABLE, UNSTABLE)
 """The query parameters on which a waiting request's answer depends; they are part of its fingerprint."""
 
 
@@ -27,10 +30,11 @@ def handler(request: Request) -> SyncAnswer:
             since=request.query.get("since"),
             filter=request.query.get("filter"),
             full_state=request.query_bool("full_state"),
-            state_after=request.query_bool("use_state_after"),
+            state_after=state_after_of(request.query_bool(STABLE), request.query_bool(UNSTABLE)),
             set_presence=request.query_choice("set_presence", TODAYS, ONLINE),
             timeout_ms=request.query_int("timeout", 0),
             fingerprint=fingerprint(asked, at_edge=at_edge) if parks else "",
+            names_place=not parks,
             takes_text=True,
         )
     )

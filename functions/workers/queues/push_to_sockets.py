@@ -13,4 +13,4 @@ def handler(message: SocketPush) -> None:
     if "user_id" in message:
         status.leave(message["user_id"], [message["connection_id"]])
     else:
-        push(message["connection_id"])
+        push(message["connection_id"], message.get("rooms", ()))

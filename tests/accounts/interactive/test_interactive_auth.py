@@ -126,7 +126,8 @@ def test_stages_completed_at_once_are_all_kept():
 def test_the_password_of_another_user_proves_nothing(register):
     user, other = register(), register()
     answer = user.delete(f"/_matrix/client/v3/devices/{user.device_id}", {"auth": password_auth(other)})
-    assert (answer.status, answer.json["errcode"]) == (401, "M_FORBIDDEN")
+    assert (answer.status, answer.json["errcode"]) == (403, "M_FORBIDDEN")
+    assert "flows" not in answer.json
     assert user.get("/_matrix/client/v3/account/whoami").status == 200
 
 
@@ -134,6 +135,15 @@ def test_a_password_stage_without_session(register):
     user = register()
     path = f"/_matrix/client/v3/devices/{user.device_id}"
     auth = {"type": "m.login.password", "user": user.user_id, "password": PASSWORD}
+    assert user.delete(path, {"auth": auth}).status == 200
+
+
+def test_null_in_auth_counts_as_missing(register):
+    user = register()
+    path = f"/_matrix/client/v3/devices/{user.device_id}"
+    asked = user.delete(path, {"auth": {"type": None, "session": None}})
+    assert (asked.status, "errcode" in asked.json) == (401, False)
+    auth = {"type": "m.login.password", "user": user.user_id, "password": PASSWORD, "session": None}
     assert user.delete(path, {"auth": auth}).status == 200
 
 

@@ -17,6 +17,7 @@ from murmuration.protocol.identifiers import UserId
 from murmuration.storage.users import accounts
 from tests.accounts.conftest import PASSWORD, password_auth
 from tests.in_process import Answer, Client
+from tests.local_cloud.waiting import PATIENCE_S
 from tests.logged_in import log_in
 
 pytestmark = pytest.mark.usefixtures("deployment", "limits_on")
@@ -186,7 +187,7 @@ def test_guesses_at_once_with_the_right_one_last(user, address, monkeypatch):
 
     def matches(password: str, password_hash: str | None) -> bool:
         admitted.append(password)
-        assert all_refused.wait(20), "others were admitted, too"
+        assert all_refused.wait(PATIENCE_S), "others were admitted, too"
         return password == PASSWORD
 
     monkeypatch.setattr(passwords, "matches", matches)
@@ -205,8 +206,8 @@ def test_guesses_at_once_with_the_right_one_last(user, address, monkeypatch):
         while len(admitted) < BURST:
             threading.Event().wait(0.005)
         late = [pool.submit(guess, password) for password in [*["wrong"] * (9 - BURST), PASSWORD]]
-        assert [future.result(20) for future in late] == [429] * (10 - BURST)
-        assert [future.result(20) for future in early] == [403] * BURST
+        assert [future.result(PATIENCE_S) for future in late] == [429] * (10 - BURST)
+        assert [future.result(PATIENCE_S) for future in early] == [403] * BURST
     assert sorted(admitted) == first
 
 

@@ -59,21 +59,27 @@ def test_the_answer_is_the_whole_event(alice: Client, room_id: str) -> None:
 
 
 def test_a_compact_answer_is_what_the_server_added(alice: Client, room_id: str) -> None:
-    answer = ok(alice.post(v2(room_id, "send", "m.room.message"), {"body": "x"}, compact="true"))
+    answer = ok(
+        alice.post(v2(room_id, "send", "m.room.message"), {"msgtype": "m.text", "body": "x"}, compact="true")
+    )
     assert set(answer["event"]) == {"event_id", "room_id", "sender", "origin_server_ts", "unsigned"}
 
 
 def test_an_action_id_makes_a_repetition_harmless(alice: Client, room_id: str) -> None:
     where = v2(room_id, "send", "m.room.message", "a1")
-    first, second = (ok(alice.put(where, {"body": body})) for body in ("one", "two"))
+    first, second = (ok(alice.put(where, {"msgtype": "m.text", "body": body})) for body in ("one", "two"))
     assert first["event"]["event_id"] == second["event"]["event_id"]
-    assert second["event"]["content"] == {"body": "one"}
+    assert second["event"]["content"] == {"msgtype": "m.text", "body": "one"}
     assert bodies(messages(alice, room_id)["chunk"]) == ["one"]
 
 
 def test_the_path_and_the_query_name_the_same_action(alice: Client, room_id: str) -> None:
-    first = ok(alice.put(v2(room_id, "send", "m.room.message", "a1"), {"body": "one"}))
-    second = ok(alice.post(v2(room_id, "send", "m.room.message"), {"body": "one"}, action_id="a1"))
+    first = ok(alice.put(v2(room_id, "send", "m.room.message", "a1"), {"msgtype": "m.text", "body": "one"}))
+    second = ok(
+        alice.post(
+            v2(room_id, "send", "m.room.message"), {"msgtype": "m.text", "body": "one"}, action_id="a1"
+        )
+    )
     assert first["event"]["event_id"] == second["event"]["event_id"]
 
 
@@ -83,10 +89,17 @@ def test_a_repetition_is_answered_after_one_has_left(
     bob = make_client("bob")
     join(bob, room_id)
     where = v2(room_id, "send", "m.room.message", "a1")
-    first = ok(bob.put(where, {"body": "bye"}))
+    first = ok(bob.put(where, {"msgtype": "m.text", "body": "bye"}))
     leave(bob, room_id)
-    assert ok(bob.put(where, {"body": "bye"}))["event"]["event_id"] == first["event"]["event_id"]
-    refused(bob.put(v2(room_id, "send", "m.room.message", "a2"), {"body": "bye"}), 403, "M_FORBIDDEN")
+    assert (
+        ok(bob.put(where, {"msgtype": "m.text", "body": "bye"}))["event"]["event_id"]
+        == first["event"]["event_id"]
+    )
+    refused(
+        bob.put(v2(room_id, "send", "m.room.message", "a2"), {"msgtype": "m.text", "body": "bye"}),
+        403,
+        "M_FORBIDDEN",
+    )
 
 
 def test_a_repeated_annotation_with_its_action_id_is_no_duplicate(alice: Client, room_id: str) -> None:
@@ -101,7 +114,9 @@ def test_a_repeated_annotation_with_its_action_id_is_no_duplicate(alice: Client,
 def test_the_same_action_at_once_is_one(alice: Client, room_id: str) -> None:
     where = v2(room_id, "send", "m.room.message", "a1")
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: ok(alice.put(where, {"body": "once"})), range(8)))
+        answers = list(
+            pool.map(lambda _: ok(alice.put(where, {"msgtype": "m.text", "body": "once"})), range(8))
+        )
     assert len({answer["event"]["event_id"] for answer in answers}) == 1
     assert bodies(messages(alice, room_id)["chunk"]) == ["once"]
 
@@ -111,7 +126,9 @@ def test_the_action_id_is_for_the_client_that_gave_it(
 ) -> None:
     bob = make_client("bob")
     join(bob, room_id)
-    event_id = ok(alice.put(v2(room_id, "send", "m.room.message", "a1"), {"body": "x"}))["event"]["event_id"]
+    message = {"msgtype": "m.text", "body": "x"}
+    sent = ok(alice.put(v2(room_id, "send", "m.room.message", "a1"), message))
+    event_id = sent["event"]["event_id"]
     mine, theirs = (ok(each.get(path(room_id, "event", event_id))) for each in (alice, bob))
     assert mine["unsigned"]["transaction_id"] == "a1"
     assert "transaction_id" not in theirs["unsigned"]
@@ -193,7 +210,11 @@ def test_a_full_batch_of_the_costliest_events_fits(alice: Client, room_id: str) 
     thread = [
         {
             "type": "m.room.message",
-            "content": {"body": "re", "m.relates_to": {"rel_type": "m.thread", "event_id": root}},
+            "content": {
+                "msgtype": "m.text",
+                "body": "re",
+                "m.relates_to": {"rel_type": "m.thread", "event_id": root},
+            },
             "action_id": root,
         }
         for root in roots
@@ -324,6 +345,27 @@ def test_deleted_state_is_an_event_without_content(alice: Client, room_id: str) 
     assert ok(alice.get(path(room_id, "state", "m.room.topic"))) == {}
 
 
+@pytest.mark.parametrize(
+    ("event_type", "content"),
+    [("m.room.message", {"body": 5}), ("m.room.name", {"name": 5}), ("m.room.server_acl", {"allow": []})],
+)
+def test_contents_that_others_would_fail_on_are_refused(
+    alice: Client, room_id: str, event_type: str, content: dict[str, Any]
+) -> None:
+    refused(
+        batch(alice, room_id, text("one"), {"type": event_type, "state_key": "", "content": content}),
+        400,
+        "M_BAD_JSON",
+    )
+    assert "one" not in bodies(messages(alice, room_id)["chunk"])
+
+
+def test_a_server_acl_can_not_be_deleted(alice: Client, room_id: str) -> None:
+    """Without an allow list it would shut out everybody, this server too."""
+    ok(alice.put(v2(room_id, "state", "m.room.server_acl"), {"allow": ["*"]}))
+    refused(alice.delete(v2(room_id, "state", "m.room.server_acl")), 400, "M_BAD_JSON")
+
+
 def test_what_can_not_be_deleted(alice: Client, make_client: MakeClient, room_id: str) -> None:
     bob = make_client("bob")
     join(bob, room_id)
@@ -366,10 +408,12 @@ def test_patches_at_once_all_count(alice: Client, room_id: str) -> None:
 
 
 def test_rates_are_limited_by_the_event(alice: Client, room_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from murmuration.identity import rate_limits
     from murmuration.settings import settings
 
     monkeypatch.setenv("MURMURATION_RATE_LIMITS", "on")
     settings.cache_clear()
+    monkeypatch.setattr(rate_limits, "now_ms", lambda: 1_700_000_000_000)
     try:
         ok(batch(alice, room_id, *(text(str(number)) for number in range(10))))
         refused(batch(alice, room_id, text("more"), text("and more")), 429, "M_LIMIT_EXCEEDED")

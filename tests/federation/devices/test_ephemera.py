@@ -17,6 +17,8 @@ from murmuration.storage.live import listeners
 from murmuration.storage.live.compact import attention
 from murmuration.storage.live.listeners import Socket, Wait
 from murmuration.storage.live.streams import room_stream
+from murmuration.storage.servers import parked_receipts
+from murmuration.storage.servers.parked_receipts import ParkedReceipt
 from tests.federation.devices.conftest import encrypted_room
 from tests.federation.devices.elsewhere import Elsewhere, Streams
 from tests.federation.outbound import Workers
@@ -216,12 +218,57 @@ def test_a_receipt_waits_for_an_event_that_comes_with_it(
     }
 
 
+def later(monkeypatch: pytest.MonkeyPatch, days: float) -> None:
+    """Set the clock of what is parked to `days` from now."""
+    monkeypatch.setattr(parked_receipts, "now_ms", lambda: clock.now_ms() + int(days * 86_400_000))
+    monkeypatch.setattr(taking, "now_ms", lambda: clock.now_ms() + int(days * 86_400_000))
+
+
+def parked_in(room: Mirror) -> list[ParkedReceipt]:
+    """Return the parked receipts of a room that are due."""
+    return [each for each in parked_receipts.read_due(1_000) if each.room_id == room.room_id]
+
+
+def retry_receipts(worker: Worker) -> None:
+    taking.retry_parked_receipts()
+    while worker.run():
+        pass
+
+
+def test_a_receipt_waits_for_an_event_that_a_third_server_sends_later(
+    alice: Client, elsewhere: Elsewhere, room: Mirror, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (room.message(UserId(elsewhere.bob), text) for text in ("first", "second"))
+    for event in (first, second, second):
+        elsewhere.tell(receipt_edu(room, elsewhere.bob, event.event_id), kind="m.receipt")
+        assert worker.run() == 1
+    elsewhere.send(first, second)
+    assert worker.run() == 1
+    retry_receipts(worker)
+    assert ephemeral(alice, room.room_id, "m.receipt") == {}, "it is too early"
+    later(monkeypatch, 2 / 1_440)
+    (parked,) = parked_in(room)
+    assert parked.receipt["event_id"] == second.event_id, "of each user the last one"
+    retry_receipts(worker)
+    assert ephemeral(alice, room.room_id, "m.receipt") == {
+        second.event_id: {"m.read": {elsewhere.bob: {"ts": 1_000}}}
+    }
+    later(monkeypatch, 0.5)
+    assert parked_in(room) == []
+
+
 def test_a_receipt_of_an_event_that_never_comes_is_dropped(
     alice: Client, elsewhere: Elsewhere, room: Mirror, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere.tell(receipt_edu(room, elsewhere.bob, "$never"), kind="m.receipt")
     assert (worker.run(), worker.run()) == (1, 0)
     assert ephemeral(alice, room.room_id, "m.receipt") == {}
+    for days, left in ((0.5, 1), (0.9, 1), (1.1, 0)):
+        later(monkeypatch, days)
+        retry_receipts(worker)
+        later(monkeypatch, 2)
+        assert len(parked_in(room)) == left, days
+    monkeypatch.undo()
     elsewhere.tell(receipt_edu(room, f"@nobody:{elsewhere.name}", "$never"), kind="m.receipt")
     monkeypatch.setattr(taking, "RECEIPTS_ROOM", 1)
     elsewhere.tell(receipt_edu(room, elsewhere.bob, "$never"), kind="m.receipt")
@@ -255,7 +302,7 @@ def test_unknown_types_and_nonsense_hold_up_nothing(
 ) -> None:
     edus: list[Any] = ["no object", {"edu_type": "m.unknown", "content": {}}, {"edu_type": "m.typing"}, {}]
     event = room.message(UserId(elsewhere.bob), "hello")
-    assert elsewhere.send(event, edus=edus).json == {"pdus": {}}
+    assert elsewhere.send(event, edus=edus).json == {"pdus": {event.event_id: {}}}
     assert worker.run() == 1
 
 

@@ -222,12 +222,15 @@ def test_many_arrive_in_order_and_a_star_means_all(alice: Client, elsewhere: Els
         {"messages": []},
         {"messages": {"@alice": 5}},
         {"messages": {"@u:another.example": {"ALICE": {}}}},
+        {"messages": {"{alice}": {"ALICE": {"n": 10**400}}}},
     ],
 )
 def test_what_is_no_message_is_ignored(alice: Client, elsewhere: Elsewhere, change: dict[str, Any]) -> None:
     good = elsewhere.message({alice.user_id: {"ALICE": {"n": 1}, "NONE": {}, "": {}}})
     if isinstance(sender := change.get("sender"), str):
         change = {"sender": sender.format(name=elsewhere.name)}
+    if isinstance(messages := change.get("messages"), dict):
+        change = {"messages": {name.format(alice=alice.user_id): value for name, value in messages.items()}}
     bad = {**elsewhere.message({alice.user_id: {"ALICE": {"n": 2}}}), **change}
     assert elsewhere.tell(bad, good, kind="m.direct_to_device").status == 200
     assert inbox(alice) == [{"n": 1}]

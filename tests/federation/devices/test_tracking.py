@@ -157,6 +157,14 @@ def test_only_what_is_the_users_own_counts(alice: Client, elsewhere: Elsewhere, 
     other = f"@mallory:{elsewhere.name}"
     elsewhere.devices["BAD"] = {**elsewhere.devices["PHONE"], "device_id": "ANOTHER"}
     elsewhere.devices["HUGE"] = {**elsewhere.devices["PHONE"], "device_id": "HUGE", "x": "x" * 10_000}
+    wrong: dict[str, dict[str, Any]] = {
+        "KEY": {"keys": {"ed25519:KEY": 5}},
+        "ALGORITHM": {"algorithms": [5]},
+        "SIGNATURE": {"signatures": {elsewhere.bob: {"ed25519:SIGNATURE": 5}}},
+        "SIGNATURES": {"signatures": {elsewhere.bob: None}},
+    }
+    for name, change in wrong.items():
+        elsewhere.devices[name] = {**elsewhere.devices["PHONE"], "device_id": name, **change}
     elsewhere.signing = {"master": {**CrossSigning(other).key("master")}}
     found = query(alice, elsewhere.bob)
     assert set(found["device_keys"][elsewhere.bob]) == {"PHONE"}
@@ -169,12 +177,14 @@ def test_keys_are_claimed_elsewhere(
     dead = make_elsewhere()
     dead.silent = True
     key = {"signed_curve25519:AA": {"key": "abc", "signatures": {}}}
-    elsewhere.one_time = {"PHONE": key, "ODD": {"curve25519:A": "not what was asked for"}}
+    bad = {"signed_curve25519:AA": {"key": "abc", "signatures": {elsewhere.bob: {"ed25519:BAD": None}}}}
+    elsewhere.one_time = {"PHONE": key, "ODD": {"curve25519:A": "not what was asked for"}, "BAD": bad}
     wanted = {
         elsewhere.bob: {
             "PHONE": "signed_curve25519",
             "NONE": "signed_curve25519",
             "ODD": "signed_curve25519",
+            "BAD": "signed_curve25519",
         },
         dead.bob: {"PHONE": "signed_curve25519"},
     }

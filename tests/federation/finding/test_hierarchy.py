@@ -18,6 +18,7 @@ from tests.federation.finding.conftest import Elsewhere
 from tests.federation.finding.test_serving_hierarchy import restricted, space
 from tests.federation.network import Network, Reply
 from tests.in_process import Answer, Client, segment
+from tests.local_cloud.waiting import PATIENCE_S
 from tests.rooms.other_servers import Mirror
 from tests.rooms.people import V1, create_room, join, leave, ok, path, refused, set_state
 
@@ -254,7 +255,7 @@ def test_ten_are_asked_at_once(alice: Client, elsewhere: Elsewhere) -> None:
     answer.
     """
     rooms = [elsewhere.room(f"r{number}") for number in range(10)]
-    gate = threading.Barrier(10, timeout=20)
+    gate = threading.Barrier(10, timeout=PATIENCE_S)
     answers = dict(elsewhere.spaces)
 
     class _Waiting(dict[str, Any]):

@@ -21,6 +21,7 @@ from murmuration.settings import settings
 from tests.federation.media.test_fetching import picture
 from tests.federation.network import Network, Received, Reply
 from tests.in_process import Answer, Client
+from tests.local_cloud.waiting import PATIENCE_S
 
 PATHS = ("/_matrix/client/v1/media/preview_url", "/_matrix/media/v3/preview_url")
 HTML = {"Content-Type": "text/html; charset=utf-8"}
@@ -247,7 +248,7 @@ def test_many_who_ask_at_once_ask_once(alice: Client, site: Site) -> None:
 
     def slow(received: Received) -> Reply:
         asked.set()
-        assert answered.wait(20)
+        assert answered.wait(PATIENCE_S)
         return real(received)
 
     site.page("<title>Tea</title>")
@@ -255,7 +256,7 @@ def test_many_who_ask_at_once_ask_once(alice: Client, site: Site) -> None:
     site.server.handler = slow
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(preview, alice, site.url())
-        assert asked.wait(20)
+        assert asked.wait(PATIENCE_S)
         others = [pool.submit(preview, alice, site.url()) for _ in range(2)]
         answered.set()
         assert [each.result().json for each in (first, *others)] == [{"og:title": "Tea"}] * 3

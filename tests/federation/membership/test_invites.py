@@ -297,6 +297,22 @@ def test_an_invite_is_taken_back_in_a_transaction(alice: Client, host: Host) -> 
     assert row.membership == "leave"
 
 
+@pytest.mark.parametrize("version", ["11", "12"])
+def test_of_the_members_only_the_inviter_and_creators_take_an_invite_back(
+    alice: Client, host: Host, version: str
+) -> None:
+    """Whether another member has the power to do it can't be known outside of the room."""
+    room = host.room(version, rule="public")
+    inviter, other = (UserId(f"@{name}:{host.remote.name}") for name in ("inviter", "other"))
+    room.member(inviter, "join")
+    room.member(other, "join")
+    user_id = UserId(alice.user_id)
+    for sender, ends in ((other, False), (inviter, True), (UserId(room.creator), True)):
+        body_of(send_invite(host, room, room.member(user_id, "invite", sender=inviter)))
+        kick = room.member(user_id, "leave", sender=sender, take=False)
+        assert take_leave(kick.pdu, ServerName(host.remote.name)) is ends, sender
+
+
 def test_what_does_not_take_an_invite_back(
     alice: Client, host: Host, network: Network, fresh_name: str
 ) -> None:

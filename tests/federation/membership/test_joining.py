@@ -27,6 +27,7 @@ from tests.federation.hosting import Host
 from tests.federation.network import Network, Reply
 from tests.federation.remote import Remote
 from tests.in_process import Answer, Client, segment
+from tests.local_cloud.waiting import PATIENCE_S
 from tests.rooms.people import V3, create_room, ok, path, refused
 
 pytestmark = pytest.mark.usefixtures("jobs")
@@ -458,7 +459,7 @@ def test_the_claim_of_who_works_is_renewed(alice: Client, monkeypatch: pytest.Mo
         was_renewed.set()
 
     def long_join(of: join_jobs.Job, _turn: object) -> None:
-        assert was_renewed.wait(20)
+        assert was_renewed.wait(PATIENCE_S)
         assert join_jobs.claim(of.user_id, of.room_id, now_ms() + 30_000, now_ms() + 90_000) is None
 
     monkeypatch.setattr(work, "CLAIM_MS", 3_600_000)

@@ -73,12 +73,16 @@ def test_a_refusal_is_told_in_its_own_words(
     body = {"errcode": errcode, "error": "This looks like spam", "example.score": 7}
     policy.forbid("spam", Reply(body, status))
     before = log_ids(mirror.room_id)
-    answer = alice.put(path(mirror.room_id, "send", "m.room.message", "t1"), {"body": "spam"})
+    answer = alice.put(
+        path(mirror.room_id, "send", "m.room.message", "t1"), {"msgtype": "m.text", "body": "spam"}
+    )
     assert (answer.status, answer.json) == (status, body)
     topic = alice.put(path(mirror.room_id, "state", "m.room.topic"), {"topic": "spam"})
     assert (topic.status, topic.json) == (status, body)
     assert log_ids(mirror.room_id) == before
-    again = alice.put(path(mirror.room_id, "send", "m.room.message", "t1"), {"body": "fine"})
+    again = alice.put(
+        path(mirror.room_id, "send", "m.room.message", "t1"), {"msgtype": "m.text", "body": "fine"}
+    )
     assert ok(again)["event_id"] == log_ids(mirror.room_id)[-1], "the transaction ID was not used"
 
 
@@ -99,7 +103,9 @@ def test_answers_that_are_no_signature(
     alice: Client, mirror: Mirror, policy: PolicyServer, reply: Any, status: int, errcode: str
 ) -> None:
     policy.judge = lambda _: reply
-    answer = alice.put(path(mirror.room_id, "send", "m.room.message", "t1"), {"body": "hello"})
+    answer = alice.put(
+        path(mirror.room_id, "send", "m.room.message", "t1"), {"msgtype": "m.text", "body": "hello"}
+    )
     refused(answer, status, errcode)
 
 
@@ -110,24 +116,31 @@ def test_an_event_without_room_for_the_signature(alice: Client, mirror: Mirror, 
     while high - low > 1:
         middle = (low + high) // 2
         asked = len(policy.judged)
-        alice.put(path(mirror.room_id, "send", "m.room.message", f"s{middle}"), {"body": "x" * middle})
+        alice.put(
+            path(mirror.room_id, "send", "m.room.message", f"s{middle}"),
+            {"msgtype": "m.text", "body": "x" * middle},
+        )
         low, high = (middle, high) if len(policy.judged) > asked else (low, middle)
-    refused(alice.put(where, {"body": "x" * low}), 413, "M_TOO_LARGE")
-    ok(alice.put(where, {"body": "x" * (low - 500)}))
+    refused(alice.put(where, {"msgtype": "m.text", "body": "x" * low}), 413, "M_TOO_LARGE")
+    ok(alice.put(where, {"msgtype": "m.text", "body": "x" * (low - 500)}))
 
 
 def test_a_wrong_signature(alice: Client, mirror: Mirror, policy: PolicyServer) -> None:
     """The room names another key than the one with which the policy server signs."""
     other = {policy.name: {"ed25519:policy_server": "A" * 86}}
     policy.judge = lambda _: other
-    answer = alice.put(path(mirror.room_id, "send", "m.room.message", "t1"), {"body": "hello"})
+    answer = alice.put(
+        path(mirror.room_id, "send", "m.room.message", "t1"), {"msgtype": "m.text", "body": "hello"}
+    )
     refused(answer, 403, "M_FORBIDDEN")
 
 
 def test_a_policy_server_that_asks_for_patience(alice: Client, mirror: Mirror, policy: PolicyServer) -> None:
     body = {"errcode": "M_LIMIT_EXCEEDED", "error": "Slow down", "retry_after_ms": 5_000}
     policy.judge = lambda _: Reply(body, 429)
-    answer = alice.put(path(mirror.room_id, "send", "m.room.message", "t1"), {"body": "hello"})
+    answer = alice.put(
+        path(mirror.room_id, "send", "m.room.message", "t1"), {"msgtype": "m.text", "body": "hello"}
+    )
     refused(answer, 429, "M_LIMIT_EXCEEDED")
     assert answer.json["retry_after_ms"] == 5_000
 
@@ -137,9 +150,13 @@ def test_one_that_is_down_can_be_disabled(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(asking, "SECONDS", 0.0)
-        answer = alice.put(path(mirror.room_id, "send", "m.room.message", "t1"), {"body": "hello"})
+        answer = alice.put(
+            path(mirror.room_id, "send", "m.room.message", "t1"), {"msgtype": "m.text", "body": "hello"}
+        )
         refused(answer, 504, "M_UNKNOWN")
-    answer = alice.put(path(mirror.room_id, "send", "m.room.message", "t1"), {"body": "hello"})
+    answer = alice.put(
+        path(mirror.room_id, "send", "m.room.message", "t1"), {"msgtype": "m.text", "body": "hello"}
+    )
     refused(answer, 502, "M_UNKNOWN")
     set_state(alice, mirror.room_id, "m.room.policy", {})
     send(alice, mirror.room_id, "hello")

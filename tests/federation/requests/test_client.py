@@ -29,6 +29,7 @@ from murmuration.storage.servers import destinations
 from tests.conftest import SERVER_NAME
 from tests.federation.conftest import Clock
 from tests.federation.network import Network, Reply, TlsServer, compressed
+from tests.local_cloud.waiting import PATIENCE_S
 
 PATH = client.path("_matrix", "federation", "v1", "state", "!room/id:a.example+")
 
@@ -83,7 +84,7 @@ def test_compressed_answers(server: TlsServer, fresh_name: ServerName) -> None:
 
 def test_a_large_answer_is_streamed(server: TlsServer, fresh_name: ServerName) -> None:
     server.handler = lambda _: Reply(b"x" * 3_000_000)
-    with client.stream(fresh_name, "GET", PATH) as answer:
+    with client.stream(fresh_name, client.Request("GET", PATH)) as answer:
         pieces = [len(piece) for piece in answer.chunks(4_000_000)]
     assert (sum(pieces), max(pieces) <= 65_536) == (3_000_000, True)
 
@@ -149,7 +150,7 @@ def test_a_server_that_sends_a_byte_now_and_then(network: Network, fresh_name: S
     network.hosts[fresh_name, 8448] = ("127.0.0.1", listener.getsockname()[1])
     with pytest.raises(Unreachable):
         client.request(fresh_name, "GET", PATH, seconds=1)
-    assert over.wait(10), "the connection was closed"
+    assert over.wait(PATIENCE_S), "the connection was closed"
     listener.close()
 
 

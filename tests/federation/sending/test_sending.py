@@ -18,6 +18,7 @@ from tests.federation.conftest import Clock
 from tests.federation.network import Network, Reply
 from tests.federation.outbound import Peer, Workers, bodies, room_of
 from tests.in_process import Client
+from tests.local_cloud.waiting import PATIENCE_S
 from tests.rooms.other_servers import Mirror
 from tests.rooms.people import create_room, ok, path, send, set_state
 
@@ -370,13 +371,13 @@ def test_two_workers_at_one_server(
     def answer(_: dict[str, Any]) -> Reply:
         at_once.append(len(peer.tried) - len(peer.taken))
         arrived.set()
-        assert go_on.wait(30)
+        assert go_on.wait(PATIENCE_S)
         return Reply({"pdus": {}})
 
     peer.answer = answer
     first = threading.Thread(target=workers.tick)
     first.start()
-    assert arrived.wait(30)
+    assert arrived.wait(PATIENCE_S)
     from murmuration.federation.outbound import catching_up
 
     catching_up.catch_up(ServerName(peer.name))  # the other worker has the claim
@@ -386,7 +387,7 @@ def test_two_workers_at_one_server(
     for record in records:
         workers.handle(record)
     go_on.set()
-    first.join(60)
+    first.join(PATIENCE_S)
     assert not first.is_alive()
     assert peer.bodies == ["first", "second", "third"]
     assert set(at_once) == {1}

@@ -37,7 +37,7 @@ def code_for(api: Literal["http", "rest"], waits: Literal["edge", "rest"] = "res
 
 def marked_sync(now_ms: int, *, at_edge: bool = False) -> str:
     """Return a /sync of a client that has seen everything and may wait."""
-    asked = fingerprint(("", "", "", "", ""), at_edge=at_edge)
+    asked = fingerprint(("", "", "", "", "", ""), at_edge=at_edge)
     parts = ("p_AAAAAAAAAAAA", "p3", "ab" * 16, asked, str(now_ms // 1000 + 600))
     return f"/_matrix/client/v3/sync?since={'.'.join((*parts, '', str(now_ms)))}&timeout=30000"
 

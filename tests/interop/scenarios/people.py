@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 from tests.local_cloud.waiting import until
 
 V3 = "/_matrix/client/v3"
-PATIENCE_S = 40.0
+PATIENCE_S = 60.0
 _numbers = itertools.count(1)
 
 Event = dict[str, Any]

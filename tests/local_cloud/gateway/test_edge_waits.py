@@ -25,6 +25,7 @@ from murmuration.storage.live import wake_queues
 from murmuration.sync.marks import called, fingerprint
 from tests.infra.viewer.test_viewer import View, viewing
 from tests.local_cloud.gateway.test_parking import CASES, KEYS, NOW, User, request
+from tests.local_cloud.waiting import PATIENCE_S
 
 NAME = f"{PREFIX}-wake-3-0123"
 SECRET = {"user-agent": "secret", "referer": "secret"}
@@ -255,7 +256,7 @@ def test_a_client_that_waits_at_the_edge_is_called(cloud: LocalCloud) -> None:
     with ThreadPoolExecutor() as pool:
         tabs = [pool.submit(bob.sync, kept["next_batch"]) for _ in range(3)]
         alice.send(room_id, "hello")
-        calls = [tab.result(15)["next_batch"] for tab in tabs]
+        calls = [tab.result(PATIENCE_S)["next_batch"] for tab in tabs]
     assert calls == [called(kept["next_batch"])] * 3
     assert bob.sync(kept["next_batch"])["next_batch"] == calls[0], "the ring stays for who comes late"
     answer = bob.sync(calls[0])
@@ -279,11 +280,11 @@ def test_a_client_that_waits_at_the_edge_is_called(cloud: LocalCloud) -> None:
 def test_a_client_hears_of_enough_keys_until_it_hears_how_many(cloud: LocalCloud) -> None:
     carol = User(cloud.url, "carol")
     mark: Any = carol.sync(carol.sync()["next_batch"])["next_batch"]
-    keys = {f"signed_curve25519:k{number}": {"key": "x"} for number in range(3)}
+    keys = {f"signed_curve25519:k{number}": {"key": "x", "signatures": {}} for number in range(3)}
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(carol.sync, mark)
         carol.post("keys/upload", {"one_time_keys": keys})
-        told = waiting.result(25)
+        told = waiting.result(PATIENCE_S)
     assert told["device_one_time_keys_count"] == {"signed_curve25519": 50}
     assert told["next_batch"].startswith("c_")
     assert carol.sync(told["next_batch"])["device_one_time_keys_count"] == {"signed_curve25519": 3}

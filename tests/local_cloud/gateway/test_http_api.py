@@ -18,6 +18,7 @@ from murmuration.endpoint import Http, Request
 from tests.infra.viewer.test_viewer import code_for, viewing
 from tests.local_cloud.conftest import Answer, Gateway
 from tests.local_cloud.routed import answer, routed
+from tests.local_cloud.waiting import PATIENCE_S
 
 Serve = Callable[..., Gateway]
 EventOf = Callable[..., Any]
@@ -127,12 +128,13 @@ def test_it_refuses_in_its_own_words(serve: Serve) -> None:
 
     @routed(Http("GET", "/slow"))
     def slow(event: Any, context: Any) -> Any:
-        release.wait(10)
+        release.wait(PATIENCE_S)
         return answer("late")
 
-    gateway = serve(bad, slow, api="http", gateway_body_bytes=1_000, integration_timeout=0.05)
+    gateway = serve(bad, api="http", gateway_body_bytes=1_000)
     assert refused(gateway.request("GET", "/bad")) == (500, {"message": "Internal Server Error"}, "*")
-    assert refused(gateway.request("GET", "/slow")) == (503, {"message": "Service Unavailable"}, "*")
+    hasty = serve(slow, api="http", integration_timeout=0.05)
+    assert refused(hasty.request("GET", "/slow")) == (503, {"message": "Service Unavailable"}, "*")
     release.set()
     too_large = gateway.request("POST", "/bad", b"x" * 1_001)
     assert refused(too_large) == (413, {"message": "Request Entity Too Large"}, "*")

@@ -11,6 +11,7 @@ import pytest
 from infra_shared.gateway_answers import MAX_REQUEST_BYTES
 from murmuration.endpoint import Http
 from tests.local_cloud.routed import answer, routed
+from tests.local_cloud.waiting import PATIENCE_S
 
 
 @routed(Http("ANY", "/echo/{name}"))
@@ -222,7 +223,7 @@ def test_a_function_that_takes_too_long_is_a_504(serve):
 
     @routed(Http("GET", "/slow"))
     def slow(event, context):
-        finish.wait(10)
+        finish.wait(PATIENCE_S)
         return answer(context.get_remaining_time_in_millis())
 
     gateway = serve(slow, integration_timeout=0.05)
@@ -238,7 +239,7 @@ def test_functions_run_side_by_side_and_know_who_they_are(serve):
 
     @routed(Http("GET", "/who"))
     def who(event, context):
-        together.wait(10)
+        together.wait(PATIENCE_S)
         return answer([current_function.get(), context.function_name, context.invoked_function_arn])
 
     gateway = serve(who)

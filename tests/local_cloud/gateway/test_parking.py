@@ -6,7 +6,6 @@ import base64
 import json
 import shutil
 import subprocess
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +22,7 @@ from local_cloud.testing import local_cloud
 from murmuration.storage.live.token_forms import MARK
 from murmuration.storage.live.wake_queues import encode_keys
 from murmuration.sync.marks import called, fingerprint
+from tests.local_cloud.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from murmuration.storage.json_types import KeyCountsSection
@@ -55,7 +55,7 @@ process.stdout.write(JSON.stringify(answers));
 
 def marked(
     *,
-    asked: tuple[str, ...] = ("Bearer token", "", "", "", ""),
+    asked: tuple[str, ...] = ("Bearer token", "", "", "", "", ""),
     until: int = 600,
     age: int = 0,
     queue: str = "ab",
@@ -76,7 +76,7 @@ CASES: dict[str, tuple[HttpRequest, int | None]] = {
     "by the older version": (request("/_matrix/client/r0/sync", since=marked(), timeout="30000"), 20),
     "with the filter that it asked with": (
         request(
-            since=marked(asked=("Bearer token", "", '{"a": "ü+"}', "", "")),
+            since=marked(asked=("Bearer token", "", '{"a": "ü+"}', "", "", "")),
             timeout="9000",
             filter='{"a": "ü+"}',
         ),
@@ -84,11 +84,15 @@ CASES: dict[str, tuple[HttpRequest, int | None]] = {
     ),
     "with another filter": (request(since=marked(), timeout="30000", filter="1"), None),
     "with another access token": (
-        request(since=marked(asked=("Bearer other", "", "", "", "")), timeout="30000"),
+        request(since=marked(asked=("Bearer other", "", "", "", "", "")), timeout="30000"),
         None,
     ),
     "with presence": (request(since=marked(), timeout="30000", set_presence="offline"), None),
     "with the state after": (request(since=marked(), timeout="30000", use_state_after="true"), None),
+    "with the state after by its unstable name": (
+        request(since=marked(), timeout="30000", **{"org.matrix.msc4222.use_state_after": "true"}),
+        None,
+    ),
     "with full state": (request(since=marked(), timeout="30000", full_state="true"), None),
     "without waiting": (request(since=marked(), timeout="0"), None),
     "without a timeout": (request(since=marked()), None),
@@ -262,7 +266,7 @@ class User:
 
     def send(self, room_id: str, body: str) -> None:
         path = f"{self.url}/rooms/{room_id}/send/m.room.message/{body}"
-        found = requests.put(path, json={"body": body}, headers=self.headers, timeout=30)
+        found = requests.put(path, json={"msgtype": "m.text", "body": body}, headers=self.headers, timeout=30)
         assert found.status_code == 200, found.text
 
 
@@ -281,9 +285,8 @@ def test_a_parked_client_is_called(tmp_path: Path) -> None:
         assert kept["next_batch"] != mark["next_batch"]
         with ThreadPoolExecutor() as pool:
             tabs = [pool.submit(bob.sync, kept["next_batch"]) for _ in range(3)]
-            threading.Event().wait(0.3)
             alice.send(room_id, "hello")
-            calls = [tab.result(10)["next_batch"] for tab in tabs]
+            calls = [tab.result(PATIENCE_S)["next_batch"] for tab in tabs]
         assert calls == [called(kept["next_batch"])] * 3
         late = bob.sync(kept["next_batch"])["next_batch"]
         assert late == calls[0]
@@ -313,9 +316,9 @@ def test_a_parked_client_is_told_how_many_keys_it_has(tmp_path: Path) -> None:
             with ThreadPoolExecutor() as pool:
                 waiting = pool.submit(bob.sync, mark)
                 change()
-                return waiting.result(20)
+                return waiting.result(PATIENCE_S)
 
-        keys = {f"signed_curve25519:k{number}": {"key": "x"} for number in range(3)}
+        keys = {f"signed_curve25519:k{number}": {"key": "x", "signatures": {}} for number in range(3)}
         uploaded = while_parked(lambda: bob.post("keys/upload", {"one_time_keys": keys}))
         assert uploaded["device_one_time_keys_count"] == {"signed_curve25519": 3}
         wanted = {"one_time_keys": {bob.user_id: {device_id: "signed_curve25519"}}}

@@ -14,6 +14,7 @@ from local_cloud.config import Config
 from local_cloud.environment import environment
 from murmuration.endpoint import WebSocket
 from tests.local_cloud.routed import routed
+from tests.local_cloud.waiting import PATIENCE_S
 
 PATH = "/_matrix/client/unstable/stream"
 
@@ -43,7 +44,7 @@ class Recorder:
         self.functions = (on_connect, on_message, on_disconnect)
 
     def next(self):
-        return self.events.get(timeout=5)
+        return self.events.get(timeout=PATIENCE_S)
 
 
 def open_socket(gateway, uri=PATH, **options) -> ClientConnection:
@@ -125,7 +126,7 @@ def test_messages_reach_the_client_in_order_and_answers_do_not(serve, management
         recorder.next()
         for number in range(50):
             client.post_to_connection(ConnectionId=connection, Data=json.dumps(number).encode())
-        assert [json.loads(socket.recv(timeout=5)) for _ in range(50)] == list(range(50))
+        assert [json.loads(socket.recv(timeout=PATIENCE_S)) for _ in range(50)] == list(range(50))
         found = client.get_connection(ConnectionId=connection)
         assert found["ConnectedAt"] <= found["LastActiveAt"]
         assert "sourceIp" in found["Identity"] or "SourceIp" in found["Identity"]
@@ -147,7 +148,7 @@ def test_a_connection_is_gone_before_it_is_there_and_after_it_ends(serve, manage
     with open_socket(gateway) as socket:
         connection = recorder.next()["requestContext"]["connectionId"]
         clients[0].post_to_connection(ConnectionId=connection, Data=b"now")
-        assert socket.recv(timeout=5) == "now"
+        assert socket.recv(timeout=PATIENCE_S) == "now"
     recorder.next()
     with pytest.raises(clients[0].exceptions.GoneException) as gone:
         clients[0].post_to_connection(ConnectionId=connection, Data=b"too late")
@@ -161,7 +162,7 @@ def test_delete_connection_ends_it(serve, management):
     with open_socket(gateway) as socket:
         client.delete_connection(ConnectionId=recorder.next()["requestContext"]["connectionId"])
         with pytest.raises(ConnectionClosed):
-            socket.recv(timeout=5)
+            socket.recv(timeout=PATIENCE_S)
     assert recorder.next()["requestContext"]["eventType"] == "DISCONNECT"
 
 
@@ -177,7 +178,7 @@ def test_frames_and_messages_have_limits(serve, management):
             client.post_to_connection(ConnectionId=connection, Data=b"x" * 131_073)
         socket.send("x" * 32_769)
         with pytest.raises(ConnectionClosed) as closed:
-            socket.recv(timeout=5)
+            socket.recv(timeout=PATIENCE_S)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1009
     recorder.next()
@@ -185,14 +186,14 @@ def test_frames_and_messages_have_limits(serve, management):
         recorder.next()
         socket.send(["x" * 32_768] * 4 + ["x"])
         with pytest.raises(ConnectionClosed) as closed:
-            socket.recv(timeout=5)
+            socket.recv(timeout=PATIENCE_S)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1009
 
 
 def test_an_idle_connection_ends_and_an_active_one_lives_on(serve, management):
     recorder = Recorder()
-    gateway = serve(*recorder.functions, socket_idle=0.2)
+    gateway = serve(*recorder.functions, socket_idle=2)
     client = management(gateway)
     with open_socket(gateway) as busy, open_socket(gateway) as idle:
         connections = [recorder.next()["requestContext"]["connectionId"] for _ in range(2)]
@@ -206,8 +207,8 @@ def test_an_idle_connection_ends_and_an_active_one_lives_on(serve, management):
         ticker.start()
         try:
             with pytest.raises(ConnectionClosed):
-                idle.recv(timeout=5)
-            assert busy.recv(timeout=5) == "tick"
+                idle.recv(timeout=PATIENCE_S)
+            assert busy.recv(timeout=PATIENCE_S) == "tick"
         finally:
             ended.set()
             ticker.join()
@@ -217,7 +218,7 @@ def test_a_connection_ends_of_old_age(serve):
     recorder = Recorder()
     gateway = serve(*recorder.functions, socket_lifetime=0.05)
     with open_socket(gateway) as socket, pytest.raises(ConnectionClosed) as closed:
-        socket.recv(timeout=5)
+        socket.recv(timeout=PATIENCE_S)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1001
 

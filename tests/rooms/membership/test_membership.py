@@ -272,6 +272,14 @@ def test_a_new_name_reaches_every_room(alice, bob, public):
         assert row.since == 2
 
 
+@pytest.mark.parametrize("operation", ["invite", "kick", "ban", "unban"])
+@pytest.mark.parametrize(
+    "user_id", ["", "bob", "@bob", "@bob:exam ple.org", "@" + "b" * 300 + ":example.org"]
+)
+def test_what_is_no_user_id_is_a_bad_request(alice, public, operation, user_id):
+    refused(alice.post(path(public, operation), {"user_id": user_id}), 400, "M_INVALID_PARAM")
+
+
 def test_leaving_all_rooms(alice, bob, public):
     invited = create_room(alice)
     join(bob, public)
@@ -315,7 +323,7 @@ def withdraw(client: Client, room_id: str, invited: Client) -> None:
 def test_withdrawn_invites_stay_for_a_while_and_the_oldest_of_too_many_go(
     alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(invitees, "MOST_WITHDRAWN", 2)
+    monkeypatch.setattr(invitees, "MOST_ENDED", 2)
     rooms = [create_room(alice) for _ in range(4)]
     for room_id in rooms:
         invite(alice, room_id, bob)
@@ -323,7 +331,7 @@ def test_withdrawn_invites_stay_for_a_while_and_the_oldest_of_too_many_go(
         assert len(rows_of(bob)) <= 2
     assert set(rows_of(bob)) == set(rooms[2:])
     with monkeypatch.context() as patch:
-        patch.setattr(invitees, "WITHDRAWN_MS", -60_000)
+        patch.setattr(invitees, "ENDED_MS", -60_000)
         invite(alice, rooms[0], bob)
     assert rows_of(bob) == {rooms[0]: "invite"}
 
@@ -337,7 +345,7 @@ def test_who_was_in_the_room_before_a_withdrawn_invite_still_sees_what_was_said_
     set_state(alice, public, "m.room.history_visibility", {"history_visibility": "joined"})
     invite(alice, public, bob)
     withdraw(alice, public, bob)
-    monkeypatch.setattr(invitees, "WITHDRAWN_MS", -60_000)
+    monkeypatch.setattr(invitees, "ENDED_MS", -60_000)
     for _ in range(2):
         other = create_room(alice)
         invite(alice, other, bob)
@@ -347,11 +355,45 @@ def test_who_was_in_the_room_before_a_withdrawn_invite_still_sees_what_was_said_
     assert len(rows_of(bob)) == 2
 
 
-def test_an_invite_that_the_user_turned_down_is_no_withdrawn_one(
-    alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_invites_that_the_user_turned_down_stay_for_a_while_and_the_oldest_of_too_many_go(
+    alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch, forgotten: bool
 ) -> None:
-    monkeypatch.setattr(invitees, "WITHDRAWN_MS", -60_000)
-    turned_down = create_room(alice, invite=[bob.user_id])
-    leave(bob, turned_down)
-    create_room(alice, invite=[bob.user_id])
-    assert rows_of(bob)[turned_down] == "leave"
+    monkeypatch.setattr(invitees, "MOST_ENDED", 2)
+    rooms = [create_room(alice) for _ in range(4)]
+    for room_id in rooms:
+        invite(alice, room_id, bob)
+        leave(bob, room_id)
+        if forgotten:
+            ok(bob.post(path(room_id, "forget"), {}))
+        assert len(all_rows_of(bob)) <= 2
+    assert all_rows_of(bob) == set(rooms[2:])
+    monkeypatch.setattr(invitees, "ENDED_MS", -60_000)
+    invite(alice, rooms[0], bob)
+    assert all_rows_of(bob) == {rooms[0]}
+    assert membership(alice, rooms[3], bob) == "leave"
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_an_erased_user_is_erased_where_they_were_or_wrote_why_they_did_not_come(
+    alice: Client, bob: Client, public: str, monkeypatch: pytest.MonkeyPatch, forgotten: bool
+) -> None:
+    join(bob, public)
+    leave(bob, public)
+    other, silent = create_room(alice), create_room(alice)
+    for room_id, reason in ((public, {}), (other, {"reason": "I am ill"}), (silent, {})):
+        invite(alice, room_id, bob)
+        ok(bob.post(path(room_id, "leave"), reason))
+        if forgotten:
+            ok(bob.post(path(room_id, "forget"), {}))
+    monkeypatch.setattr(invitees, "ENDED_MS", -60_000)
+    for _ in range(2):
+        last = create_room(alice, invite=[bob.user_id])
+        leave(bob, last)
+        assert all_rows_of(bob) == {public, other, last}
+
+
+def all_rows_of(client: Client) -> set[str]:
+    """Return the rooms of which the user has a row, also if they forgot them."""
+    rows = memberships.read_memberships(UserId(client.user_id), forgotten=True)
+    return {row.room_id for row in rows}

@@ -378,7 +378,11 @@ class TestSending:
     def test_threads_don_t_begin_with_related_events(self, alice: Client, room_id: str) -> None:
         root = send(alice, room_id, "root")
         reply = relate(alice, room_id, root, "m.thread")
-        content = {"body": "x", "m.relates_to": {"rel_type": "m.thread", "event_id": reply}}
+        content = {
+            "msgtype": "m.text",
+            "body": "x",
+            "m.relates_to": {"rel_type": "m.thread", "event_id": reply},
+        }
         refused(alice.put(path(room_id, "send", "m.room.message", "t"), content), 400, "M_UNKNOWN")
 
     def test_redaction_that_claims_to_relate_is_harmless(self, alice: Client, room_id: str) -> None:

@@ -138,7 +138,7 @@ class TestMessages:
         plain, replied, liked = (send(alice, room_id, text) for text in ("plain", "replied", "liked"))
         for parent, rel_type, sender in ((replied, "m.thread", bob), (liked, "org.example.like", alice)):
             relation = {"rel_type": rel_type, "event_id": parent}
-            send(sender, room_id, {"body": "x", "m.relates_to": relation})
+            send(sender, room_id, {"msgtype": "m.text", "body": "x", "m.relates_to": relation})
 
         def matching(**wanted: Any) -> list[str]:
             return event_ids(messages(alice, room_id, filter=json.dumps(wanted))["chunk"])
@@ -195,7 +195,7 @@ class TestMessages:
     def test_transaction_id_is_shown_to_the_sending_device_alone(self, alice: Client, bob: Client) -> None:
         room_id = create_room(alice, preset="public_chat")
         join(bob, room_id)
-        ok(alice.put(path(room_id, "send", "m.room.message", "mine"), {"body": "x"}))
+        ok(alice.put(path(room_id, "send", "m.room.message", "mine"), {"msgtype": "m.text", "body": "x"}))
         mine = messages(alice, room_id, limit=1)["chunk"][0]
         assert mine["unsigned"]["transaction_id"] == "mine"
         theirs = messages(bob, room_id, limit=1)["chunk"][0]
@@ -287,6 +287,9 @@ class TestOneEvent:
         only = ok(alice.get(path(room_id, "context", middle), limit=0))
         assert (only["events_before"], only["events_after"]) == ([], [])
         refused(bob.get(path(room_id, "context", "$unknown")), 404, "M_NOT_FOUND")
+        secret = create_room(alice)
+        refused(bob.get(path(secret, "context", send(alice, secret))), 403, "M_FORBIDDEN")
+        refused(bob.get(path("!unknown:example.org", "context", middle)), 403, "M_FORBIDDEN")
         refused(bob.get(path(room_id, "context", middle), limit="x"), 400, "M_INVALID_PARAM")
 
     def test_context_at_the_edges(self, alice: Client) -> None:

@@ -468,7 +468,12 @@ def test_local_membership_follows_the_resolved_state(alice: Client, make_client:
     state = current_state(mirror.room_id)
     assert state == mirror.resolve(mirror.newest())
     assert state["m.room.member", dave.user_id] == ban.event_id
-    assert dave.put(path(mirror.room_id, "send", "m.room.message", "x"), {"body": "x"}).status == 403
+    assert (
+        dave.put(
+            path(mirror.room_id, "send", "m.room.message", "x"), {"msgtype": "m.text", "body": "x"}
+        ).status
+        == 403
+    )
     left = ok(dave.get("/_matrix/client/v3/sync", filter='{"room":{"include_leave":true}}'))["rooms"]["leave"]
     assert mirror.room_id in left
     assert set_state(alice, mirror.room_id, "m.room.topic", {"topic": "x"})

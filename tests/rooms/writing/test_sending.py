@@ -30,9 +30,9 @@ def put(client: Client, room_id: str, txn_id: str, body: object, event_type: str
 
 
 def test_a_repeated_transaction_is_one_event(alice, bob, room_id):
-    first = ok(put(alice, room_id, "once", {"body": "a"}))
-    assert ok(put(alice, room_id, "once", {"body": "a"})) == first
-    assert ok(put(bob, room_id, "once", {"body": "a"})) != first
+    first = ok(put(alice, room_id, "once", {"msgtype": "m.text", "body": "a"}))
+    assert ok(put(alice, room_id, "once", {"msgtype": "m.text", "body": "a"})) == first
+    assert ok(put(bob, room_id, "once", {"msgtype": "m.text", "body": "a"})) != first
     assert len([e for e in messages(alice, room_id)["chunk"] if e["type"] == "m.room.message"]) == 2
 
 
@@ -75,7 +75,9 @@ def test_a_transaction_id_may_be_used_for_each_redaction(alice, room_id):
 
 def test_a_transaction_repeated_at_the_same_time_is_one_event(alice, room_id):
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: ok(put(alice, room_id, "race", {"body": "a"})), range(8)))
+        answers = list(
+            pool.map(lambda _: ok(put(alice, room_id, "race", {"msgtype": "m.text", "body": "a"})), range(8))
+        )
     assert len({answer["event_id"] for answer in answers}) == 1
 
 
@@ -126,19 +128,19 @@ def test_a_level_that_was_just_taken_away_is_gone(alice, bob, room_id):
     levels = ok(alice.get(path(room_id, "state", "m.room.power_levels", "")))
     send(bob, room_id)
     set_state(alice, room_id, "m.room.power_levels", {**levels, "events_default": 60})
-    refused(put(bob, room_id, "late", {"body": "a"}), 403, "M_FORBIDDEN")
+    refused(put(bob, room_id, "late", {"msgtype": "m.text", "body": "a"}), 403, "M_FORBIDDEN")
 
 
 def test_who_is_not_in_the_room_can_not_send(make_client, room_id):
     carol = make_client("carol")
-    refused(put(carol, room_id, "t", {"body": "a"}), 403, "M_FORBIDDEN")
-    refused(put(carol, "!unknown:example.org", "t", {"body": "a"}), 403, "M_FORBIDDEN")
+    refused(put(carol, room_id, "t", {"msgtype": "m.text", "body": "a"}), 403, "M_FORBIDDEN")
+    refused(put(carol, "!unknown:example.org", "t", {"msgtype": "m.text", "body": "a"}), 403, "M_FORBIDDEN")
 
 
 def test_a_token_that_is_not_known_sends_nothing(alice, room_id):
     stranger = Client((alice.token or "")[:-8] + "00000000", alice.user_id, alice.device_id)
-    refused(put(stranger, room_id, "t", {"body": "a"}), 401, "M_UNKNOWN_TOKEN")
-    refused(put(Client(), room_id, "t", {"body": "a"}), 401, "M_MISSING_TOKEN")
+    refused(put(stranger, room_id, "t", {"msgtype": "m.text", "body": "a"}), 401, "M_UNKNOWN_TOKEN")
+    refused(put(Client(), room_id, "t", {"msgtype": "m.text", "body": "a"}), 401, "M_MISSING_TOKEN")
 
 
 @pytest.mark.parametrize(
@@ -146,9 +148,9 @@ def test_a_token_that_is_not_known_sends_nothing(alice, room_id):
     [
         (b"{", 400, "M_NOT_JSON"),
         ([], 400, "M_BAD_JSON"),
-        ({"body": "x" * 70_000}, 413, "M_TOO_LARGE"),
-        ({"n": 2**60}, 400, "M_BAD_JSON"),
-        ({"n": 1.5}, 400, "M_BAD_JSON"),
+        ({"msgtype": "m.text", "body": "x" * 70_000}, 413, "M_TOO_LARGE"),
+        ({"msgtype": "m.text", "body": "x", "n": 2**60}, 400, "M_BAD_JSON"),
+        ({"msgtype": "m.text", "body": "x", "n": 1.5}, 400, "M_BAD_JSON"),
     ],
 )
 def test_bad_content_is_refused(alice, room_id, body, status, errcode):
@@ -210,6 +212,13 @@ def test_what_nobody_could_set_is_a_bad_request(alice, room_id, event_type, cont
     [
         ("m.room.name", {"name": 5}),
         ("m.room.name", {"name": None}),
+        ("m.room.tombstone", {"body": 5, "replacement_room": "!a:example.org"}),
+        ("m.room.message", {"body": 5}),
+        ("m.room.aliases", {"aliases": "#a:example.org"}),
+        ("m.room.aliases", {"aliases": [5]}),
+        ("m.room.retention", {"max_lifetime": "1d"}),
+        ("m.room.retention", {"min_lifetime": True}),
+        ("m.room.retention", {"min_lifetime": 2, "max_lifetime": 1}),
         ("m.room.topic", {"topic": {"m.text": []}}),
         ("m.room.avatar", {"url": ["mxc://example.org/a"]}),
         ("m.room.tombstone", {"replacement_room": None}),
@@ -255,6 +264,16 @@ def test_messages_that_others_would_fail_on_are_refused(alice, room_id, content)
     refused(put(alice, room_id, "t", content), 400, "M_BAD_JSON")
 
 
+@pytest.mark.parametrize("content", [{}, {"msgtype": "m.text"}, {"body": "hello"}])
+def test_a_message_may_lack_what_clients_show_nothing_for(alice, room_id, content):
+    ok(put(alice, room_id, "t", content))
+
+
+@pytest.mark.parametrize("event_type", ["m.room.name", "m.room.topic", "m.room.tombstone"])
+def test_state_may_lack_its_text(alice, room_id, event_type):
+    set_state(alice, room_id, event_type, {})
+
+
 @pytest.mark.parametrize(
     ("content", "errcode"),
     [({}, "M_MISSING_PARAM"), ({"redacts": 5}, "M_BAD_JSON"), ({"reason": "nothing"}, "M_MISSING_PARAM")],
@@ -284,11 +303,47 @@ def test_mentions_are_sent(alice, bob, room_id):
         "m.room.avatar",
         "m.room.server_acl",
         "m.room.tombstone",
+        "m.room.retention",
     ],
 )
 def test_state_is_no_message(alice, room_id, event_type):
     content = {"membership": "join", "allow": ["*"], "replacement_room": "!a:example.org"}
     refused(put(alice, room_id, "t", content, event_type), 400, "M_INVALID_PARAM")
+
+
+def test_other_messages_have_the_content_that_clients_like(alice, room_id):
+    for number, event_type in enumerate(("m.room.encrypted", "m.sticker", "m.reaction", "org.example.note")):
+        ok(put(alice, room_id, f"t{number}", {}, event_type))
+
+
+@pytest.mark.parametrize("version", ["5", "9", "10", "12"])
+@pytest.mark.parametrize("level", [True, None, [50], 50.5])
+def test_power_levels_are_integers(alice, version, level):
+    room_id = create_room(alice, room_version=version)
+    where = path(room_id, "state", "m.room.power_levels", "")
+    levels = ok(alice.get(where))
+    for name in ("events", "notifications"):
+        refused(alice.put(where, {**levels, name: {"room": level}}), 400, "M_BAD_JSON")
+    refused(alice.put(where, {**levels, "kick": level}), 400, "M_BAD_JSON")
+    override = {"room_version": version, "power_level_content_override": {"ban": level}}
+    refused(alice.post(f"{V3}/createRoom", override), 400, "M_INVALID_ROOM_STATE")
+    assert ok(alice.get(where)) == levels
+
+
+def test_power_levels_are_strings_in_rooms_that_allow_it(alice):
+    old, new = (create_room(alice, room_version=version) for version in ("9", "10"))
+    for room_id, check in ((old, ok), (new, lambda answer: refused(answer, 400, "M_INVALID_PARAM"))):
+        where = path(room_id, "state", "m.room.power_levels", "")
+        check(alice.put(where, {**ok(alice.get(where)), "kick": "50"}))
+
+
+def test_nobody_is_called_in_a_public_room(alice, bob, make_client):
+    call = {"call_id": "c", "version": "1", "lifetime": 60000, "offer": {"type": "offer", "sdp": "v=0"}}
+    public, private = create_room(alice, preset="public_chat"), create_room(alice)
+    refused(put(alice, public, "t", call, "m.call.invite"), 403, "M_FORBIDDEN")
+    ok(put(alice, private, "t", call, "m.call.invite"))
+    set_state(alice, public, "m.room.join_rules", {"join_rule": "invite"})
+    ok(put(alice, public, "t", call, "m.call.invite"))
 
 
 def test_a_create_event_is_no_message(alice, room_id):
@@ -314,11 +369,9 @@ def test_a_room_is_not_replaced_by_itself(alice, version):
 def test_a_canonical_alias_must_point_here(alice, room_id):
     wrong = {"alias": "#nowhere:example.org"}
     refused(alice.put(path(room_id, "state", "m.room.canonical_alias", ""), wrong), 400, "M_BAD_ALIAS")
-    refused(
-        alice.put(path(room_id, "state", "m.room.canonical_alias", ""), {"alias": "x"}),
-        400,
-        "M_INVALID_PARAM",
-    )
+    for malformed in ("x", "#without-a-server", "#:example.org:x y", 5):
+        answer = alice.put(path(room_id, "state", "m.room.canonical_alias", ""), {"alias": malformed})
+        refused(answer, 400, "M_INVALID_PARAM")
 
 
 def test_a_redaction_leaves_nothing_of_the_content(alice, bob, room_id):

@@ -22,10 +22,13 @@ from tests.identity.buckets import spend_all, spent
 from tests.in_process import Client
 from tests.rooms.people import refused, send
 
+NOW_MS = now_ms()
+
 
 @pytest.fixture(autouse=True)
 def limits_on(alice: Client, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Turn on budgets, but no limits by calls."""
+    """Turn on budgets, but no limits by calls. The clock stands still, so nothing comes back by itself."""
+    monkeypatch.setattr(budgets, "now_ms", lambda: NOW_MS)
     monkeypatch.setenv("MURMURATION_RATE_LIMITS", "on")
     monkeypatch.setattr(rate_limits, "LIMITS", dict.fromkeys(rate_limits.LIMITS, Limit(1000, 10_000)))
     settings.cache_clear()
@@ -40,7 +43,7 @@ def limits_on(alice: Client, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> Ite
 def spent_by(peer: Peer) -> float:
     owner = budgets.server_owner(ServerName(peer.name))
     budgets._parts.setdefault(owner, 0.0)
-    return spent(owner, now_ms())
+    return spent(owner, NOW_MS)
 
 
 def test_a_server_pays_for_requests_and_for_its_events(alice: Client, peer: Peer, worker: Worker) -> None:

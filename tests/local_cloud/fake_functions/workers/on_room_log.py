@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 
 from murmuration.aws import queues
@@ -23,6 +22,6 @@ def handler(event, context):
         if image is None:
             continue
         name = image["room_id"]["S"]
-        note = json.dumps({"json": image["json"]["S"], "at": time.time(), "event": record["eventName"]})
+        note = json.dumps({"json": image["json"]["S"], "event": record["eventName"]})
         client("s3").put_object(Bucket=BUCKET, Key=f"seen-{name}", Body=note.encode())
         queues.send("sending", {"name": name}, group="g", dedup=record["eventID"])

@@ -13,6 +13,7 @@ from murmuration.accounts import login_guesses, passwords
 from murmuration.identity import rate_limits
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.errors import (
+    AnotherUser,
     BadJson,
     Forbidden,
     InvalidParam,
@@ -53,14 +54,15 @@ def prove_by_password(
     password is hashed, even if the user doesn't exist. If the password is right, the attempt isn't counted.
 
     Raises Forbidden for an unknown user or a wrong password, with the same message and after about the same
-    time; UserDeactivated; LimitExceeded after several failures; MissingParam, BadJson, InvalidParam.
+    time; AnotherUser if `fields` name another user than `expected`; UserDeactivated; LimitExceeded after
+    several failures; MissingParam, BadJson, InvalidParam.
     https://spec.matrix.org/v1.19/client-server-api/#password-based
     """
     password = passwords.parse_password(fields.get("password"))
     taken_ms = rate_limits.check("login", source_ip) if source_ip else 0
     user_id = identified_user(fields)
     if expected not in (None, user_id):
-        raise Forbidden(_WRONG)
+        raise AnotherUser(_WRONG)
     who = user_id or _stranger(fields)
     account = _account_by_password(
         who, password, source_ip, is_known=expected is not None, even_closing=even_closing

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from murmuration.aws import sockets
 from murmuration.clock import now_ms
+from murmuration.delivery.socket_news import news_since
 from murmuration.delivery.splitting import split
 from murmuration.delivery.wakes import order_leaving, order_push
 from murmuration.identity.authentication import authenticate
@@ -33,8 +34,8 @@ from murmuration.storage.live import connections, listeners
 from murmuration.storage.live.connections import Connection
 from murmuration.storage.live.listeners import Socket
 from murmuration.sync import account
-from murmuration.sync.engine import news_since
 from murmuration.sync.first_look import look
+from murmuration.sync.narrow_look import is_long_ago
 
 if TYPE_CHECKING:
     from murmuration.delivery.json_types import SentEvent, SocketResponse
@@ -107,8 +108,12 @@ def close(connection: Connection) -> None:
 # -- Updates ---------------------------------------------------------------------------------------------
 
 
-def push(connection_id: str) -> None:
-    """Send a connection its updates, each once and in order, even if other workers do the same at once."""
+def push(connection_id: str, rooms: Collection[RoomId] = ()) -> None:
+    """Send a connection its updates, each once and in order, even if other workers do the same at once.
+
+    `rooms` are the only rooms with updates; empty if anything may have some. Each change that rings orders a
+    push of its own, so one that is only about some rooms misses nothing.
+    """
     for _ in range(ROUNDS):
         connection = connections.read(connection_id)
         if connection is None:
@@ -116,35 +121,40 @@ def push(connection_id: str) -> None:
         if connection.is_abandoned:
             close(connection)
             return
-        if not _push_once(connection):
+        following = _push_once(connection, rooms)
+        if following is None:
             return
+        rooms = following
     order_push(connection_id)
 
 
-def _push_once(connection: Connection) -> bool:
-    """Send one update. Return whether there may be more."""
+def _push_once(connection: Connection, rooms: Collection[RoomId]) -> Collection[RoomId] | None:
+    """Send one update. Return the rooms to look at next, empty for everything; None if there is no more."""
+    now_s = now_ms() // 1000
+    narrow = () if is_long_ago(connection.looked_s) else rooms
     try:
-        news = news_since(_token(connection), connection.since, connection.filter)
+        news = news_since(_token(connection), connection.since, connection.filter, narrow)
     except MatrixError:
         close(connection)  # logged out; the client learns why when it connects again
-        return False
+        return None
     if news is None:
-        return False
+        return None
     if not connections.claim(connection):
         # Another worker is sending to it. If that one is still at work, it will look again; otherwise start
         # over.
-        return not connections.call_again(connection.connection_id)
+        return None if connections.call_again(connection.connection_id) else rooms
     try:
         for part in split(news.body, connection.since):
             _post(connection, part)
     except sockets.Gone:
         forget(connection)
-        return False
+        return None
     if news.ends_ms:
         delay = (news.ends_ms - now_ms()) // 1000 + 1
         order_push(connection.connection_id, delay_s=min(900, max(1, delay)))
-    connections.move(connection.connection_id, news.body["next_batch"])
-    return True
+    looked_s = connection.looked_s if narrow else now_s
+    is_alone = connections.move(connection.connection_id, news.body["next_batch"], looked_s)
+    return None if is_alone and news.is_complete else ()
 
 
 def _post(connection: Connection, message: JsonObject) -> None:

@@ -52,7 +52,7 @@ def _fragments(update: JsonObject) -> Iterator[Update]:
 
 
 def _room(room: JsonObject) -> Iterator[Update]:
-    order = ("state", "state_after", "timeline")
+    order = ("state", "state_after", "org.matrix.msc4222.state_after", "timeline")
     for name in (*order, *(name for name in room if name not in order)):
         if name in room:
             yield from ({name: piece} for piece in _events(room[name]))

@@ -19,7 +19,7 @@ from murmuration.aws import concurrency, queues
 from murmuration.clock import now_ms
 from murmuration.identity.budgets import REMOTE_WAKE, WAKE, affords, charge, rings_owner
 from murmuration.protocol.event_types import FULLY_READ
-from murmuration.protocol.identifiers import DeviceId, RoomId, UserId, server_of
+from murmuration.protocol.identifiers import DeviceId, RoomId, ServerName, UserId, server_of
 from murmuration.storage.keys import device_lists, one_time_keys
 from murmuration.storage.live import listeners, receipts, streams, wake_queues
 from murmuration.storage.live.listeners import EVERYTHING, MOST_TOPICS, Socket, Wait
@@ -53,10 +53,14 @@ Target = tuple[UserId, DeviceId]
 
 
 class SocketPush(TypedDict):
-    """A message of the queue PUSHES; it has a user ID if the connection has ended."""
+    """A message of the queue PUSHES.
+
+    It has a user ID if the connection has ended, and rooms if nothing else has updates.
+    """
 
     connection_id: str
     user_id: NotRequired[UserId]
+    rooms: NotRequired[list[RoomId]]
 
 
 def wake_for_log_entries(items: Sequence[StoredItem]) -> frozenset[UserId]:
@@ -215,72 +219,135 @@ def wake(
     A wait for key counts alone isn't rung late, nor for the pairs of `causes` that are in `not_of_keys`. If a
     device registers again before its ring is noted, it is rung once more. Returns the users who have pushers.
     """
-    late = late or {}
-    if not causes and not late:
+    changes = _Changes(causes, late or {}, keys or {}, not_of_keys, news or {})
+    users = changes.users()
+    if not users:
         return frozenset()
-    items = listeners.read_items(sorted({user_id for user_id, _ in (*causes, *late)}))
-    rings: list[_Ring] = []
-    notes: list[Call] = []
-    missed: list[Wait] = []
-
-    def concerns(one: Wait | Socket, targets: Mapping[Target, UserId | None]) -> bool:
-        return any((one.user_id, device) in targets for device in (EVERY_DEVICE, one.device_id))
-
-    def news_of(wait: Wait) -> set[str]:
-        targets = [(wait.user_id, EVERY_DEVICE), (wait.user_id, wait.device_id)]
-        concerned = [each for each in targets if each in causes or each in late]
-        return {room for each in concerned for room in (news or {}).get(each, (EVERYTHING,))}
-
-    def surely(work: Callable[[Wait], bool], wait: Wait) -> None:
-        if not work(wait):
-            missed.append(wait)
-
-    def note(
-        one: Wait | Socket,
-        targets: Mapping[Target, UserId | None],
-        now: Call | None,
-        late: Call | None,
-        told: Collection[str] = (),
-    ) -> None:
-        every, single = (one.user_id, EVERY_DEVICE), (one.user_id, one.device_id)
-        if now is not None or late is not None:
-            wait = one if isinstance(one, Wait) else None
-            rings.append(_Ring(targets[every if every in targets else single], now, late, wait, told))
-
-    for_keys = {target: cause for target, cause in causes.items() if target not in not_of_keys}
+    items = listeners.read_items(users)
+    plan = _Plan(changes)
     for wait in listeners.current_waits(items):
-        if wait.of_keys and not wait.rung and not concerns(wait, for_keys):
-            continue
-        told = news_of(wait)
-        noting = functools.partial(surely, functools.partial(_note_if_new, news=told), wait)
-        if wait.rung:
-            notes.append(noting)
-            continue
-        ringing_late = functools.partial(surely, functools.partial(ring_late, news=told), wait)
-        later = None if not wait.kept else noting if wait.late else ringing_late
-        if concerns(wait, causes):
-            of_keys = (keys or {}).get((wait.user_id, wait.device_id), "")
-            named = () if wait.kept or EVERYTHING in told or len(told) > MOST_TOPICS else told
-            ringing = functools.partial(wake_queues.ring, wait.queue, wait.nonce, of_keys, rooms=named)
-            note(wait, causes, ringing, later, told)
-        elif wait.late and concerns(wait, late):
-            notes.append(noting)
-        elif concerns(wait, late):
-            note(wait, late, None, later)
-    connected: list[str] = []
+        plan.add_wait(wait)
     for socket in listeners.sockets_in(items):
-        push_later = functools.partial(push_late, socket) if not socket.late else None
-        if concerns(socket, causes):
-            note(socket, causes, functools.partial(connected.append, socket.connection_id), push_later)
-        elif concerns(socket, late):
-            note(socket, late, None, push_later)
-    concurrency.parallel(*notes)
-    missed += _ring_all(rings)
-    order_pushes(connected)
+        plan.add_socket(socket)
+    missed = plan.carry_out()
     if missed:
         again: dict[Target, UserId | None] = {(wait.user_id, wait.device_id): None for wait in missed}
-        wake(again, news={(wait.user_id, wait.device_id): news_of(wait) for wait in missed})
+        wake(again, news={(wait.user_id, wait.device_id): changes.rooms_for(wait) for wait in missed})
     return listeners.with_pushers(items)
+
+
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """The changes to wake clients for, as `wake` gets them. `now` are its `causes`."""
+
+    now: Mapping[Target, UserId | None]
+    late: Mapping[Target, UserId | None]
+    keys: Mapping[Target, str]
+    not_of_keys: Collection[Target]
+    news: Mapping[Target, Collection[str]]
+
+    def users(self) -> list[UserId]:
+        return sorted({user_id for user_id, _ in (*self.now, *self.late)})
+
+    def ring_now(self, client: Wait | Socket) -> bool:
+        return any(target in self.now for target in _targets_of(client))
+
+    def ring_late(self, client: Wait | Socket) -> bool:
+        return any(target in self.late for target in _targets_of(client))
+
+    def concern_keys_of(self, wait: Wait) -> bool:
+        """Return whether a wait for key counts alone has to be rung."""
+        return any(target in self.now and target not in self.not_of_keys for target in _targets_of(wait))
+
+    def cause_for(self, client: Wait | Socket) -> UserId | None:
+        """Return the user who pays for ringing a client, if known."""
+        told = self.now if self.ring_now(client) else self.late
+        every, single = _targets_of(client)
+        return told[every if every in told else single]
+
+    def rooms_for(self, client: Wait | Socket) -> set[str]:
+        """Return the rooms that a client has to look at; EVERYTHING if the changes aren't only in rooms."""
+        concerned = [target for target in _targets_of(client) if target in self.now or target in self.late]
+        return {room for target in concerned for room in self.news.get(target, (EVERYTHING,))}
+
+
+def _targets_of(client: Wait | Socket) -> tuple[Target, Target]:
+    """Return the pairs that name a client: the one of all its user's devices, and the one of its device."""
+    return (client.user_id, EVERY_DEVICE), (client.user_id, client.device_id)
+
+
+class _Plan:
+    """How the clients are woken that changes concern: by rings, notes for clients whose ring is on its way,
+    and orders to push.
+    """
+
+    def __init__(self, changes: _Changes) -> None:
+        self._changes = changes
+        self._rings: list[_Ring] = []
+        self._notes: list[Call] = []
+        self._connected: list[SocketPush] = []
+        self._missed: list[Wait] = []
+
+    def add_wait(self, wait: Wait) -> None:
+        """Add the ring of a wait, now or late; a note if it was rung or its late ring is on its way."""
+        changes, news = self._changes, self._changes.rooms_for(wait)
+        note = self._again_unless(_note_if_new, wait, news)
+        later = note if wait.late or not wait.kept else self._again_unless(ring_late, wait, news)
+        if wait.rung:
+            self._notes.append(note)
+        elif wait.of_keys and not changes.concern_keys_of(wait):
+            return
+        elif changes.ring_now(wait):
+            self._rings.append(_Ring(changes.cause_for(wait), self._ring_of(wait, news), later, wait, news))
+        elif changes.ring_late(wait) and later is note:
+            self._notes.append(note)
+        elif changes.ring_late(wait):
+            self._rings.append(_Ring(changes.cause_for(wait), None, later))
+
+    def add_socket(self, socket: Socket) -> None:
+        """Add the order to push to a connection, now or late."""
+        changes = self._changes
+        later = functools.partial(push_late, socket) if not socket.late else None
+        if changes.ring_now(socket):
+            push: SocketPush = {"connection_id": socket.connection_id}
+            if named := _named_rooms(changes.rooms_for(socket)):
+                push["rooms"] = named
+            now = functools.partial(self._connected.append, push)
+            self._rings.append(_Ring(changes.cause_for(socket), now, later))
+        elif changes.ring_late(socket) and later is not None:
+            self._rings.append(_Ring(changes.cause_for(socket), None, later))
+
+    def carry_out(self) -> list[Wait]:
+        """Make the notes and rings. Returns the waits that have to be rung once more."""
+        concurrency.parallel(*self._notes)
+        self._missed += _ring_all(self._rings)
+        order_pushes(self._connected)
+        return self._missed
+
+    def _ring_of(self, wait: Wait, news: Collection[str]) -> Call:
+        """Return the call that rings a wait now, with its device's key counts.
+
+        The ring of a held wait names the rooms, because its reader looks without registering again.
+        """
+        counts = self._changes.keys.get((wait.user_id, wait.device_id), "")
+        named = () if wait.kept else _named_rooms(news)
+        return functools.partial(wake_queues.ring, wait.queue, wait.nonce, counts, rooms=named)
+
+    def _again_unless(
+        self, work: Callable[[Wait, Collection[str]], bool], wait: Wait, news: Collection[str]
+    ) -> Call:
+        """Return a call of `work` that has the wait rung once more if it returns False."""
+
+        def call() -> None:
+            if not work(wait, news):
+                self._missed.append(wait)
+
+        return call
+
+
+def _named_rooms(news: Collection[str]) -> list[RoomId]:
+    """Return the rooms to name to a function that looks for updates; none if it has to look at everything."""
+    return [] if EVERYTHING in news or len(news) > MOST_TOPICS else [RoomId(each) for each in sorted(news)]
 
 
 def _note_if_new(wait: Wait, news: Collection[str]) -> bool:
@@ -300,14 +367,7 @@ def _ring_all(rings: Sequence[_Ring]) -> list[Wait]:
     If a server has spent its budget for rings, its users' changes ring late. The waits of one user are rung
     and settled together. Returns the waits that have to be rung again (`listeners.settle`).
     """
-    of_servers = Counter(
-        server_of(ring.cause) for ring in rings if ring.now and ring.cause and not is_local(ring.cause)
-    )
-    spent = {
-        server
-        for server, devices in of_servers.items()
-        if not affords(rings_owner(server), devices * REMOTE_WAKE)
-    }
+    spent = _servers_without_budget(rings)
     rung: Counter[UserId] = Counter()
     calls: list[Call] = []
     of_users: dict[UserId, list[_Ring]] = {}
@@ -329,6 +389,15 @@ def _ring_all(rings: Sequence[_Ring]) -> list[Wait]:
     return missed
 
 
+def _servers_without_budget(rings: Sequence[_Ring]) -> set[ServerName]:
+    """Return the servers that can't pay for the rings that their users cause now."""
+    causes = [ring.cause for ring in rings if ring.now and ring.cause and not is_local(ring.cause)]
+    devices = Counter(server_of(cause) for cause in causes)
+    return {
+        server for server, count in devices.items() if not affords(rings_owner(server), count * REMOTE_WAKE)
+    }
+
+
 def _ring_together(rings: Sequence[_Ring], missed: list[Wait]) -> None:
     """Ring one user's waits, and then note that they were rung. If this stops in between, they are only rung
     twice.
@@ -344,8 +413,8 @@ def _ring_together(rings: Sequence[_Ring], missed: list[Wait]) -> None:
 def ring_late(wait: Wait, news: Collection[str] = (EVERYTHING,)) -> bool:
     """Send a late ring, and note that it is on its way. Urgent changes still ring at once.
 
-    A held wait isn't rung late: it ends sooner, and the next one begins with a look. Returns what
-    `listeners.note_late` returns.
+    A held wait isn't rung late: the change is only noted, and its client's next request looks at that room.
+    Returns what `listeners.note_late` returns.
     """
     wake_queues.ring(wait.queue, wait.nonce, delay_s=LATE_S)
     return listeners.note_late(wait, now_ms() // 1000 + LATE_S, news)
@@ -362,9 +431,9 @@ def order_push(connection_id: str, *, delay_s: int = 0) -> None:
     queues.send_later(PUSHES, {"connection_id": connection_id}, delay_s)
 
 
-def order_pushes(connection_ids: Sequence[str]) -> None:
+def order_pushes(pushes: Sequence[SocketPush]) -> None:
     """Have workers check whether there is something to send to connections, ten for each worker."""
-    queues.send_each(PUSHES, [{"connection_id": connection_id} for connection_id in connection_ids])
+    queues.send_each(PUSHES, pushes)
 
 
 def order_leaving(user_id: UserId, connection_id: str, *, delay_s: int) -> None:

@@ -120,6 +120,8 @@ class Request:
             number = int(text)
         except ValueError as error:
             raise InvalidParam(f"{name} must be a whole number, not {text[:40]!r}") from error
+        if not text.isascii() or "_" in text:  # Python takes other digits, too, and 1_000
+            raise InvalidParam(f"{name} must be a whole number, not {text[:40]!r}")
         if number < low:
             raise InvalidParam(f"{name} must be at least {low}")
         return min(number, high)

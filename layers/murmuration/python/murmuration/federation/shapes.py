@@ -16,6 +16,7 @@ from murmuration.protocol.presence import PresenceContent
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import DeviceId, EventId, RoomId, ServerName, UserId
     from murmuration.rooms.json_types import RoomSummary, SpaceRoom
+    from murmuration.storage.json_types import StoredReceipt
 
 
 # -- Transactions ------------------------------------------------------------------------------------------
@@ -277,21 +278,13 @@ class PdusMessage(TypedDict):
     parked: NotRequired[bool]
 
 
-class StoredReceipt(TypedDict):
-    """A receipt of another server's user that waits for its event."""
-
-    user_id: UserId
-    event_id: EventId
-    thread_id: str | None
-    ts: int
-
-
 class ReceiptsMessage(TypedDict):
     """A message of the queue of PDUs that has receipts."""
 
     origin: ServerName
     room_id: RoomId
     receipts: Sequence[StoredReceipt]
+    parked: NotRequired[bool]
 
 
 class ResetNotice(TypedDict):

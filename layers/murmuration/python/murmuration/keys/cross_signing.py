@@ -8,7 +8,7 @@ from typing import Any
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.identity.tokens import Requester
 from murmuration.keys.query import split_by_server
-from murmuration.protocol.bodies import limit_size, object_of, required, strings_of
+from murmuration.protocol.bodies import check_signatures, limit_size, object_of, required, strings_of
 from murmuration.protocol.encoding import unpadded_base64
 from murmuration.protocol.encoding.shapes import Answer, Body, KeyObject
 from murmuration.protocol.errors import (
@@ -98,8 +98,7 @@ def _parse_key(value: object, purpose: Purpose, user_id: UserId) -> KeyObject:
     ((key_id, public),) = keys.items()
     if not isinstance(public, str) or key_id != ED25519 + public or _key_bytes(public) is None:
         raise InvalidParam(f"{name} must be an Ed25519 key, whose ID names it")
-    for of_user in object_of(key.get("signatures", {}), "signatures").values():
-        object_of(of_user, "The signatures of a user")
+    check_signatures(key.get("signatures", {}))
     return key
 
 

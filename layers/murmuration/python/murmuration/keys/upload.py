@@ -9,7 +9,7 @@ from typing import Any
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.identity.budgets import expect_writes
 from murmuration.identity.tokens import Requester
-from murmuration.protocol.bodies import limit_size, object_of, required, strings_of
+from murmuration.protocol.bodies import check_signatures, limit_size, object_of, required, strings_of
 from murmuration.protocol.encoding.shapes import Body
 from murmuration.protocol.errors import BadJson, InvalidParam, UnknownToken
 from murmuration.protocol.identifiers import parse_key_id
@@ -81,9 +81,7 @@ def _check_device_keys(requester: Requester, value: object) -> None:
     keys = object_of(required(device_keys, "keys"), "keys")
     if not all(isinstance(key, str) for key in keys.values()):
         raise BadJson("Each of the keys must be a string")
-    signatures = object_of(device_keys.get("signatures", {}), "signatures")
-    for of_user in signatures.values():
-        object_of(of_user, "The signatures of a user")
+    check_signatures(required(device_keys, "signatures"))
 
 
 def _parse_keys(body: Body, name: str) -> dict[KeyId, Any]:
@@ -96,6 +94,10 @@ def _parse_keys(body: Body, name: str) -> dict[KeyId, Any]:
         key = value.get("key") if isinstance(value, dict) else value
         if not isinstance(key, str):
             raise BadJson("A key must be a string, or an object with a string 'key'")
+        if isinstance(value, dict):
+            check_signatures(required(value, "signatures"))
+            if not isinstance(value.get("fallback"), bool | None):
+                raise BadJson("fallback must be true or false")
         limit_size(value, "A key", MAX_ONE_TIME_KEY_BYTES)
         keys[algorithm, key_id] = value
     return keys

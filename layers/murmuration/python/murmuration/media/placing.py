@@ -17,6 +17,7 @@ from murmuration.clock import now_ms
 from murmuration.identity import budgets
 from murmuration.identity.tokens import Requester
 from murmuration.media.headers import content_type_of
+from murmuration.media.incoming import settling
 from murmuration.media.repository import (
     check_upload,
     counted,
@@ -76,6 +77,7 @@ def place_content_to_mxc(requester: Requester, server_name: ServerName, media_id
             storage.begin_pending(media, content)
         except ConditionFailed as error:
             raise CannotOverwriteMedia("The media are being uploaded already") from error
+    settling.close(media)
     return content.object
 
 

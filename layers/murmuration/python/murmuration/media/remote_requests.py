@@ -120,16 +120,15 @@ def _by_federation(
     server_name: ServerName, media_id: str, sink: _Sink, seconds: float, timeout_ms: int
 ) -> Fetched:
     path = client.path("_matrix", "federation", "v1", "media", "download", media_id)
-    with client.stream(
-        server_name,
+    request = client.Request(
         "GET",
         path,
         query={"timeout_ms": timeout_ms},
         seconds=seconds,
         for_user=True,
-        refusals=OWN_ANSWERS,
         accept="multipart/mixed",
-    ) as answer:
+    )
+    with client.stream(server_name, request, client.Statuses(refusals=OWN_ANSWERS)) as answer:
         sink.expect(_less(answer.headers.get("content-length", ""), MULTIPART_OVERHEAD))
         boundary = boundary_of(answer.headers.get("content-type", ""))
         parts = Reader(boundary, answer.chunks(sink.body_limit))
@@ -148,21 +147,20 @@ def _by_old_path(
     server_name: ServerName, media_id: str, sink: _Sink, seconds: float, timeout_ms: int
 ) -> Fetched:
     """Fetch through the unauthenticated endpoints that old servers have."""
+    statuses = client.Statuses(answers=REDIRECTS, refusals=OWN_ANSWERS)
     for version in OLD_PATHS:
         path = client.path("_matrix", "media", version, "download", server_name, media_id)
+        request = client.Request(
+            "GET",
+            path,
+            query={"allow_remote": False, "allow_redirect": True, "timeout_ms": timeout_ms},
+            seconds=seconds,
+            for_user=True,
+            signed=False,
+            accept="*/*",
+        )
         try:
-            with client.stream(
-                server_name,
-                "GET",
-                path,
-                query={"allow_remote": False, "allow_redirect": True, "timeout_ms": timeout_ms},
-                seconds=seconds,
-                for_user=True,
-                signed=False,
-                answers=REDIRECTS,
-                refusals=OWN_ANSWERS,
-                accept="*/*",
-            ) as answer:
+            with client.stream(server_name, request, statuses) as answer:
                 if answer.status not in REDIRECTS:
                     sink.expect(answer.headers.get("content-length", ""))
                     sink.write(answer.chunks(sink.body_limit))

@@ -112,6 +112,7 @@ def upload_content_to_mxc(
         except ConditionFailed as error:
             objects.delete([content.object])
             raise CannotOverwriteMedia("The media were uploaded already") from error
+    settling.close(media)
 
 
 def find_pending(requester: Requester, server_name: ServerName, media_id: str) -> Media:

@@ -20,8 +20,9 @@ MAX_PROFILE_BYTES = 64 * 1024 - 1
 MAX_KEY_BYTES = 255
 MAX_DISPLAYNAME = 256
 MAX_AVATAR_URL = 1000
-"""The maximum lengths, the last two in characters and the same as Synapse's: member events repeat these
-fields, so they have to stay small."""
+MAX_TIME_ZONE = 256
+"""The maximum lengths, the last three in characters. Those of names and avatars are the same as Synapse's:
+member events repeat these fields, so they have to stay small."""
 
 _CUSTOM_KEY = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)+")
 
@@ -37,8 +38,8 @@ def check_key(key: str) -> None:
 def value_from_body(key: str, body: Body) -> object:
     """Return the value for `key` in a request's body. Raises MissingParam, InvalidParam.
 
-    A custom field may have any JSON value. An avatar URL isn't checked: the rule that it "MUST be an MXC URI"
-    is for clients, and older ones send others.
+    A custom field may have any JSON value, but a time zone is a string. An avatar URL isn't checked: the rule
+    that it "MUST be an MXC URI" is for clients, and older ones send others.
     """
     if key not in body:
         raise MissingParam(f"{key} is missing")
@@ -47,7 +48,7 @@ def value_from_body(key: str, body: Body) -> object:
         return _text(key, value, MAX_DISPLAYNAME)
     if key == "avatar_url":
         return _text(key, value, MAX_AVATAR_URL)
-    return value
+    return _text(key, value, MAX_TIME_ZONE) if key == "m.tz" else value
 
 
 def _text(key: str, value: object, limit: int) -> str:

@@ -21,14 +21,15 @@ MAX_DEPTH = 100
 def parse_json(data: bytes | str) -> Any:
     """Return the value of the JSON that a client sent; any value.
 
-    Raises NotJson; BadJson for too deep nesting, and for strings with a lone surrogate, which can't be
-    encoded as UTF-8 and so neither stored nor sent on.
+    Raises NotJson; BadJson for too deep nesting, for integers beyond binary64, and for strings with a lone
+    surrogate, which can't be encoded as UTF-8 and so neither stored nor sent on.
     """
     try:
         text = data if isinstance(data, str) else data.decode()
     except UnicodeDecodeError as error:
         raise NotJson("The content is not UTF-8") from error
     value = canonical_json.loads(text)
+    canonical_json.check_range(text)
     if "\\ud" in text or "\\uD" in text:
         canonical_json.encode(value, strict=False)
     if text.count("{") + text.count("[") > MAX_DEPTH and isinstance(value, (dict, list)):
@@ -65,6 +66,20 @@ def strings_of(value: object, name: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise BadJson(f"{name} must be a list of strings")
     return value
+
+
+def check_signatures(value: object) -> None:
+    """Raise BadJson if `value` isn't what an object may have as `signatures`: a string for each key of each
+    signer.
+
+    Everybody who shares a room gets the signed keys of others, and some clients fail on a whole answer in
+    which one signature has another type.
+    """
+    for of_signer in object_of(value, "signatures").values():
+        if not all(
+            isinstance(each, str) for each in object_of(of_signer, "The signatures of a user").values()
+        ):
+            raise BadJson("Each signature must be a string")
 
 
 def limit_size(value: object, name: str, limit: int) -> None:

@@ -50,6 +50,10 @@ class Forbidden(MatrixError):
     errcode = "M_FORBIDDEN"
 
 
+class AnotherUser(Forbidden):
+    """A stage of an authentication names or proves another user than the one whom the request is about."""
+
+
 class MissingToken(MatrixError):
     status = 401
     errcode = "M_MISSING_TOKEN"

@@ -26,6 +26,7 @@ AVATAR: Final = "m.room.avatar"
 CANONICAL_ALIAS: Final = "m.room.canonical_alias"
 ALIASES: Final = "m.room.aliases"
 PINNED_EVENTS: Final = "m.room.pinned_events"
+RETENTION: Final = "m.room.retention"
 SPACE_CHILD: Final = "m.space.child"
 
 CREATE_KEY: Final = (CREATE, "")
@@ -36,6 +37,7 @@ ENCRYPTION_KEY: Final = (ENCRYPTION, "")
 SERVER_ACL_KEY: Final = (SERVER_ACL, "")
 POLICY_KEY: Final = (POLICY, "")
 TOMBSTONE_KEY: Final = (TOMBSTONE, "")
+RETENTION_KEY: Final = (RETENTION, "")
 NAME_KEY: Final = (NAME, "")
 AVATAR_KEY: Final = (AVATAR, "")
 CANONICAL_ALIAS_KEY: Final = (CANONICAL_ALIAS, "")
@@ -44,6 +46,7 @@ CANONICAL_ALIAS_KEY: Final = (CANONICAL_ALIAS, "")
 MESSAGE: Final = "m.room.message"
 ENCRYPTED: Final = "m.room.encrypted"
 REDACTION: Final = "m.room.redaction"
+CALL_INVITE: Final = "m.call.invite"
 
 # Account data
 DIRECT: Final = "m.direct"

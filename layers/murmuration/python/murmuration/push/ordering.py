@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from murmuration.aws import queues
 from murmuration.identity.budgets import PUSH, charge, server_owner
-from murmuration.protocol.event_types import ENCRYPTED
+from murmuration.protocol.event_types import CALL_INVITE, ENCRYPTED
 from murmuration.protocol.identifiers import server_of
 from murmuration.protocol.push_rules.evaluation import Outcome
 from murmuration.storage.rooms.member_index import is_local
@@ -24,7 +24,7 @@ MOST_TWEAK_BYTES = 4096
 _RTC = "org.matrix.msc4075"
 URGENT = (
     ENCRYPTED,
-    "m.call.invite",
+    CALL_INVITE,
     f"{_RTC}.rtc.notification",
     f"{_RTC}.call.notify",
     "m.rtc.notification",

@@ -109,6 +109,15 @@ class WaitingReceipt(TypedDict):
     thread_id: NotRequired[str]
 
 
+class StoredReceipt(TypedDict):
+    """A receipt of another server's user that waits for its event."""
+
+    user_id: UserId
+    event_id: EventId
+    thread_id: str | None
+    ts: int
+
+
 class JoinFailure(TypedDict, total=False):
     """The reason why a join failed: the HTTP status and the body of the error. Empty if it didn't fail."""
 

@@ -6,7 +6,7 @@ import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from murmuration.aws.dynamodb import Item
 from murmuration.cache import LruCache
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId, UserId
     from murmuration.sync.readers.json_types import DeviceListsSection
 
+StateAfter = Literal["", "state_after", "org.matrix.msc4222.state_after"]
+"""The section for the state after the timeline, by the name that the client knows; "" if the client wants the
+state before the timeline."""
 _rules: LruCache[tuple[str, str], CompiledRuleset] = LruCache(128)
 """Compiled push rules by user and the user's changes of them."""
 
@@ -47,7 +50,7 @@ class Context:
     push_changes: Changes
     reader: Reader
     full_state: bool = False
-    state_after: bool = False
+    state_after: StateAfter = ""
     ignored: frozenset[str] = frozenset()
     room_data: Mapping[str, list[Item]] = field(default_factory=dict)
     outdated: Outdated = field(default_factory=Outdated)
@@ -115,3 +118,10 @@ class DeviceLists:
 
     def as_json(self) -> DeviceListsSection:
         return {"changed": sorted(self.changed), "left": sorted(self.left - self.changed)}
+
+
+def state_after_of(stable: bool, unstable: bool) -> StateAfter:
+    """Return the section for the state after the timeline, if a client asks for it by one of the names."""
+    if stable:
+        return "state_after"
+    return "org.matrix.msc4222.state_after" if unstable else ""

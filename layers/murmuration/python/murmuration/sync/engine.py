@@ -20,16 +20,19 @@ from murmuration.presence.status import is_visit_noted, note_visit
 from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.sizes import Budget
+from murmuration.rooms.room import Room
 from murmuration.storage.live import listeners, streams
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.compact import moves
 from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.positions import Positions
 from murmuration.storage.live.token_forms import CALLED
+from murmuration.storage.rooms.room_items import RoomHead
+from murmuration.storage.users.memberships import Membership
 from murmuration.sync import account, joined, marks, narrow_look, other_rooms, presence, waiting
 from murmuration.sync.answer import Answer
 from murmuration.sync.answer_rooms import SETTLING_MS, add_joined, add_others, keep_current
-from murmuration.sync.context import Context
+from murmuration.sync.context import Context, StateAfter
 from murmuration.sync.first_look import FirstLook, Identity, everything_seen, identify, look, read_rooms
 from murmuration.sync.readers import Reader
 from murmuration.sync.readers.sections import SYNC
@@ -47,29 +50,24 @@ class SyncRequest:
     Without `to_device` no to-device message is read or deleted. The `reader` makes the rooms' sections. A
     `whole` answer has all rooms: those that don't fit are only named (`sync.answer_rooms`). With `takes_text`
     the answer may contain `RawJson`. With a `fingerprint` (`marks.fingerprint`) the client may get a marked
-    token, with which it waits without a function.
+    token, with which it waits without a function. With `names_place` the token of a client that is held may
+    name where it waited (`marks.held_place`). `state_after` is the name of the section for the state after
+    the timeline, if the client wants that.
     """
 
     token: AccessToken
     since: str | None = None
     filter: str | None = None
     full_state: bool = False
-    state_after: bool = False
+    state_after: StateAfter = ""
     timeout_ms: int = 0
     fingerprint: str = ""
+    names_place: bool = False
     set_presence: str | None = "online"
     to_device: bool = True
     reader: Reader = SYNC
     whole: bool = False
     takes_text: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """A sync's answer. At `ends_ms` (milliseconds; 0: never) something shown in it ends without an event."""
-
-    body: SyncAnswer
-    ends_ms: int
 
 
 def sync(request: SyncRequest) -> SyncAnswer:
@@ -79,23 +77,6 @@ def sync(request: SyncRequest) -> SyncAnswer:
     too many requests wait and there are no updates.
     """
     return _Sync(request).run()
-
-
-def news_since(token: AccessToken, since: str | None, filter_text: str | None) -> News | None:
-    """Return the updates after the token `since`, with a new token; None if there are none. Deletes no
-    messages.
-
-    Raises UnknownToken, InvalidParam, BadJson.
-    """
-    first = look(token, since, filter_text)
-    answer = assemble(SyncRequest(token, since, filter_text), first)
-    if first.base is not None and not answer.has_news:
-        return None
-    body = answer.as_json(tokens.write(token.user_id, token.device_id, answer.positions))
-    ends = [answer.changes_ms]
-    if "presence" in answer.sections:
-        ends.append(presence.next_end_ms(answer.positions))
-    return News(body, min((end for end in ends if end), default=0))
 
 
 def begin(token: AccessToken, filter_text: str) -> str:
@@ -113,8 +94,8 @@ class _Sync:
 
     A client that comes from a wait names its place. It is registered for its next wait while the first reads
     run. Everything else is read after the registration, usually only the rooms for which it was called. So
-    this look finds everything from before the registration. The answer has the next mark, whether or not it
-    has updates.
+    this look finds everything from before the registration. A parked client's answer has the next mark,
+    whether or not it has updates. A held client's token names its place.
 
     A client that was answered a moment ago has most likely seen everything. It is registered before the first
     look.
@@ -131,6 +112,7 @@ class _Sync:
         self.deadline = waiting.deadline_of(request.timeout_ms)
         self.patient = self.since is not None and not request.full_state and request.timeout_ms > 0
         self.wait: Wait | None = None
+        self.rung: Wait | None = None  # the last registration, if a ring ended its hold
         self.refused = False
         self.waited = False
         self.looked_since = False
@@ -163,8 +145,9 @@ class _Sync:
             if self.looked_since:
                 if self.wait.kept:
                     break
-                self.waited = True
-                goes_on, self.wait, self.rang = waiting.hold(self.wait, answer.changes_ms, self.deadline)
+                self.waited, held = True, self.wait
+                goes_on, self.wait, self.rang = waiting.hold(held, answer.changes_ms, self.deadline)
+                self.rung = held if self.wait is None else None
                 if not goes_on:
                     break
             first, answer = self._look_again(first)
@@ -188,8 +171,8 @@ class _Sync:
     def _look_again(self, before: FirstLook) -> tuple[FirstLook, Answer]:
         """Look at the rooms that rang while the request was held, or at everything.
 
-        Anything else that happens meanwhile rings again, or the client's next request finds it, because it
-        looks at everything.
+        Anything else that happens meanwhile is noted for the client's next request, which looks at that or
+        at everything.
         """
         request, rooms, self.rang = self.request, sorted(self.rang), frozenset()
         if rooms and request.reader.tracks:
@@ -199,6 +182,7 @@ class _Sync:
                 answer = assemble(request, narrow)
                 if answer.is_complete:
                     return narrow, answer
+        self.looked_s = now_ms() // 1000
         first = look(request.token, self.since, request.filter, known=before.identity)
         return first, assemble(request, first)
 
@@ -212,13 +196,15 @@ class _Sync:
         return [functools.partial(note_visit, token.user_id, token.device_id, wanted, first.presence)]
 
     def _look_after_registering(self) -> tuple[FirstLook, Answer] | None:
-        """Register the next wait of a client whose token shows where it was parked, and then look.
+        """Register the next wait of a client whose token shows where it waited, and then look.
 
         None if the token shows no place, or the next slot isn't free.
         """
         request, place = self.request, marks.place(self.request.since)
         is_short = request.timeout_ms < marks.SHORTEST_TIMEOUT_MS
-        if place is None or not self.patient or not request.fingerprint or is_short or self.since is None:
+        if place is None or not self.patient or is_short or self.since is None:
+            return None
+        if not (request.names_place if place.is_held else request.fingerprint):
             return None
         try:
             known, news = concurrency.gather(
@@ -232,7 +218,9 @@ class _Sync:
 
     def _register_next(self, place: marks.Place) -> Collection[RoomId] | None:
         """Register on the next slot, if it is free. Returns the rooms that rang; None for everything."""
-        found = waiting.register_next(self.request.token, place, marks.LIFETIME_S + marks.OVERHANG_S)
+        lifetime = marks.LIFETIME_S + marks.OVERHANG_S
+        seconds = self.deadline - time.monotonic() if place.is_held else lifetime
+        found = waiting.register_next(self.request.token, place, seconds)
         if found is None:
             return None
         self.wait = found.wait
@@ -246,7 +234,8 @@ class _Sync:
         """
         request = self.request
         self.looked_since = True
-        if self.called and news is not None and not narrow_look.is_due(place):
+        follows = self.called or place.is_held
+        if follows and news is not None and not narrow_look.is_due(place):
             narrow = narrow_look.look_at_rooms(request.token, known, sorted(news), request.filter)
             if narrow is not None:
                 answer = assemble(request, narrow, beside=self._visit(narrow))
@@ -261,13 +250,13 @@ class _Sync:
             return None
         beside = self._visit(first)
         # other rooms have only changes that ring nobody or are about to ring
-        if self.called and news is not None:
+        if follows and news is not None:
             return first, assemble(request, first, late=True, surely=news, beside=beside)
         return first, assemble(request, first, beside=beside)
 
     def _register(self, identity: Identity) -> None:
         """Register a parked wait if that is possible, else a held one."""
-        self.looked_since = False
+        self.looked_since, self.rung = False, None
         seconds = self.deadline - time.monotonic()
         if self.request.fingerprint and seconds * 1000 >= marks.SHORTEST_TIMEOUT_MS:
             lifetime = marks.LIFETIME_S + marks.OVERHANG_S
@@ -286,24 +275,24 @@ class _Sync:
             token, _ = concurrency.gather(functools.partial(self._token, first, answer), self._give_up)
             return answer.as_json(token)
         looked_s = self.looked_s if answer.is_complete and not answer.again_ms else None
-        moved = self._moves(first, answer) if self.wait is not None and looked_s is not None else None
+        wait = self._named_wait()
+        moved = _moves(first, answer) if wait is not None and looked_s is not None else None
         token = self.row if self.row and moved is not None else self._token(first, answer)
         body = answer.as_json(token)
-        if self.wait is not None and self.wait.kept:
+        if wait is not None and wait.kept:
             until = marks.end_of(answer.changes_ms)
             keys = answer.key_counts()
             mark = functools.partial(marks.mark, looked_s=looked_s, moves=moved or "")
-            body["next_batch"] = mark(token, self.wait, self.request.fingerprint, until, keys)
+            body["next_batch"] = mark(token, wait, self.request.fingerprint, until, keys)
+        elif wait is not None and looked_s is not None:
+            body["next_batch"] = marks.held_place(token, wait, looked_s, moved or "")
         return body
 
-    def _moves(self, first: FirstLook, answer: Answer) -> str | None:
-        """Return the text about moves since the row was written, for the mark; None if a new row has to be
-        written.
-        """
-        row = first.identity.row
-        if row is None or first.identity.is_ending or self.wait is None or not self.wait.kept:
-            return None
-        return moves.encode(row, answer.positions)
+    def _named_wait(self) -> Wait | None:
+        """Return the registration that the answer's token names; None if it names none."""
+        if self.wait is not None and self.wait.kept:
+            return self.wait
+        return (self.wait or self.rung) if self.request.names_place else None
 
     def _token(self, first: FirstLook, answer: Answer) -> str:
         """Return the token whose row has what the client was shown. The row is written unless it is stored
@@ -319,12 +308,22 @@ class _Sync:
         """
         if self.wait is None or not self.looked_since:
             return False
+        if self.request.names_place and answer.is_complete and not answer.again_ms:
+            return True
         return not answer.has_news or (self.wait.kept and answer.is_complete)
 
     def _give_up(self) -> None:
         if self.wait is not None:
             listeners.release(self.wait)
             self.wait = None
+
+
+def _moves(first: FirstLook, answer: Answer) -> str | None:
+    """Return the text about moves since the row was written, for the token; None if a new row has to be
+    written.
+    """
+    row = first.identity.row
+    return None if row is None or first.identity.is_ending else moves.encode(row, answer.positions)
 
 
 def assemble(
@@ -339,85 +338,128 @@ def assemble(
 
     It misses nothing in the rooms in `surely`. The functions in `beside` are called at the same time.
     """
-    ctx = Context(
-        requester=first.requester,
-        filter=first.filter,
-        base=first.base,
-        now_ms=now_ms(),
-        push_changes=first.push_changes,
-        full_state=request.full_state,
-        state_after=request.state_after,
-        reader=request.reader,
-        takes_text=request.takes_text,
-    )
-    answer = Answer(first.base.copy() if first.base is not None else Positions(), names_all=request.whole)
-    ctx.ignored = frozenset(answer.positions.ignored)
-    others = other_rooms.changed(ctx, [row for row in first.memberships if row.membership != "join"])
-    member_of = [row for row in first.memberships if row.membership == "join"]
-    member_of = [row for row in member_of if ctx.filter.room.admits_room(row.room_id)]
-    wanted = [row.room_id for row in (*member_of, *others.left, *others.outside)]
+    making = _Assembly(request, first)
     rooms, changes, *_ = concurrency.gather(
-        functools.partial(read_rooms, wanted, late, surely) if first.rooms is None else first.rooms.copy,
+        functools.partial(read_rooms, making.rooms_to_read(), late, surely)
+        if first.rooms is None
+        else first.rooms.copy,
         functools.partial(account.changes, first, to_device=request.to_device, keys=request.reader.tracks),
         *beside,
         at_once=bool(beside) or not account.is_quiet(first),
     )
-    ctx.reader.look()
-    if any(room.head.unsettled for room in rooms.values()):
-        answer.again_ms = ctx.now_ms + SETTLING_MS
-    account.take(ctx, answer, changes)
-    budget = Budget(answer.bytes_for_rooms())
-    counted_by = rule_digests.digests_of(ctx.user_id, ctx.push_changes, ctx.ignored)
-    if ctx.reader.tracks and ctx.base is not None:
-        ctx.outdated = rule_digests.outdated(ctx.base.counted_by, counted_by)
-    told, present = add_joined(
-        ctx, answer, [(rooms[row.room_id], row) for row in member_of if row.room_id in rooms], budget
-    )
-    untold = {row.room_id for row in member_of} - told
-    _keep_untold(ctx, answer, untold)
-    if ctx.reader.tracks and not any(ctx.outdated.has(ctx.hash(room_id)) for room_id in untold):
-        answer.positions.counted_by = counted_by
-    overlooked = {
-        str(row.room_id)
-        for row in others.left
-        if other_rooms.is_overlooked(rooms.get(row.room_id), row, late)
-    }
-    known = {name: room for name, room in rooms.items() if name not in overlooked}
-    refused = add_others(ctx, answer, others, known, budget)
-    _keep_untold(ctx, answer, refused)
-    overlooked |= refused
-    in_rooms = {row.room_id for row in first.memberships if row.membership == "join"}
-    if ctx.base is None and ctx.reader.tracks:
-        heads = [rooms[row.room_id].head for row in member_of if row.room_id in rooms]
-        present |= presence.members_there(ctx, heads)
-    present.pop(ctx.user_id, None)  # the user's own presence comes through their own stream
-    _add_presence(ctx, answer, {**changes.presence, **present}, in_rooms)
-    answer.sections |= ctx.reader.asking(ctx, changes.asking)
-    if first.rooms is None:
-        keep_current(ctx, answer, first.memberships, overlooked)
-    answer.is_complete = (
-        not overlooked
-        and answer.positions.counted_by == counted_by
-        and answer.positions.user >= first.user_head
-        and answer.positions.device >= first.device_head
-        and all(
-            room.head.unsettled is not None or joined.is_shown(answer.positions, ctx.hash(room.room_id), room)
-            for room in (rooms[row.room_id] for row in member_of if row.room_id in rooms)
+    return making.answer_of(rooms, changes, late=late)
+
+
+class _Assembly:
+    """One answer while it is put together: account data, then joined rooms, other rooms, and presence.
+
+    The rooms get the bytes that the account data leaves. `admitted` are the rooms that the user is in and
+    the filter admits.
+    """
+
+    def __init__(self, request: SyncRequest, first: FirstLook) -> None:
+        self.first = first
+        self.ctx = ctx = Context(
+            requester=first.requester,
+            filter=first.filter,
+            base=first.base,
+            now_ms=now_ms(),
+            push_changes=first.push_changes,
+            full_state=request.full_state,
+            state_after=request.state_after,
+            reader=request.reader,
+            takes_text=request.takes_text,
         )
-    )
-    return answer
+        positions = first.base.copy() if first.base is not None else Positions()
+        ctx.ignored = frozenset(positions.ignored)
+        self.answer = Answer(positions, names_all=request.whole)
+        self.admitted = [row for row in first.member_of if ctx.filter.room.admits_room(row.room_id)]
+        self.others = other_rooms.changed(ctx, [row for row in first.memberships if row.membership != "join"])
 
+    def rooms_to_read(self) -> list[RoomId]:
+        return [row.room_id for row in (*self.admitted, *self.others.left, *self.others.outside)]
 
-def _keep_untold(ctx: Context, answer: Answer, room_ids: Collection[RoomId]) -> None:
-    """Make the next answer show the account data of rooms that this one leaves out."""
-    untold = [item for room_id in room_ids for item in ctx.room_data.get(room_id, ())]
-    answer.positions.user = min([answer.positions.user, *(streams.seq_of(item) - 1 for item in untold)])
+    def answer_of(self, rooms: dict[str, Room], changes: account.Changes, *, late: bool) -> Answer:
+        """Return the answer with the news of these rooms, and these changes of the user and the device."""
+        ctx, answer = self.ctx, self.answer
+        ctx.reader.look()
+        if any(room.head.unsettled for room in rooms.values()):
+            answer.again_ms = ctx.now_ms + SETTLING_MS
+        account.take(ctx, answer, changes)
+        budget = Budget(answer.bytes_for_rooms())
+        rules = rule_digests.digests_of(ctx.user_id, ctx.push_changes, ctx.ignored)
+        joined_rooms = [(rooms[row.room_id], row) for row in self.admitted if row.room_id in rooms]
+        present = self._add_joined(joined_rooms, rules, budget)
+        overlooked = self._add_others(rooms, budget, late=late)
+        self._add_presence(changes.presence, present, [room.head for room, _ in joined_rooms])
+        answer.sections |= ctx.reader.asking(ctx, changes.asking)
+        if self.first.rooms is None:
+            keep_current(ctx, answer, self.first.memberships, overlooked)
+        answer.is_complete = (
+            not overlooked
+            and answer.positions.counted_by == rules
+            and answer.positions.user >= self.first.user_head
+            and answer.positions.device >= self.first.device_head
+            and all(self._is_shown(room) for room, _ in joined_rooms)
+        )
+        return answer
 
+    def _add_joined(
+        self, rooms: Sequence[tuple[Room, Membership]], rules: rule_digests.Digests, budget: Budget
+    ) -> dict[UserId, str]:
+        """Add the joined rooms that fit. Returns a room for each user whose presence changed there.
 
-def _add_presence(
-    ctx: Context, answer: Answer, told: Mapping[UserId, str], in_rooms: Collection[str]
-) -> None:
-    if told or presence.overdue(ctx):
-        events = presence.presence_events(ctx, answer.positions, told, in_rooms)
-        if events:
-            answer.sections["presence"] = {"events": events}
+        If all rooms are shown whose events were counted by other rules, the client's positions get `rules`.
+        """
+        ctx, answer = self.ctx, self.answer
+        if ctx.reader.tracks and ctx.base is not None:
+            ctx.outdated = rule_digests.outdated(ctx.base.counted_by, rules)
+        told, present = add_joined(ctx, answer, rooms, budget)
+        untold = {row.room_id for row in self.admitted} - told
+        self._keep_untold(untold)
+        if ctx.reader.tracks and not any(ctx.outdated.has(ctx.hash(room_id)) for room_id in untold):
+            answer.positions.counted_by = rules
+        return present
+
+    def _add_others(self, rooms: Mapping[str, Room], budget: Budget, *, late: bool) -> set[str]:
+        """Add the rooms that the user isn't in. Returns those that the next look has to show."""
+        overlooked = {
+            str(row.room_id)
+            for row in self.others.left
+            if other_rooms.is_overlooked(rooms.get(row.room_id), row, late)
+        }
+        known = {name: room for name, room in rooms.items() if name not in overlooked}
+        refused = add_others(self.ctx, self.answer, self.others, known, budget)
+        self._keep_untold(refused)
+        return overlooked | refused
+
+    def _keep_untold(self, room_ids: Collection[RoomId]) -> None:
+        """Make the next answer show the account data of rooms that this one leaves out."""
+        positions = self.answer.positions
+        untold = [item for room_id in room_ids for item in self.ctx.room_data.get(room_id, ())]
+        positions.user = min([positions.user, *(streams.seq_of(item) - 1 for item in untold)])
+
+    def _add_presence(
+        self, by_user: Mapping[UserId, str], by_room: Mapping[UserId, str], heads: Sequence[RoomHead]
+    ) -> None:
+        """Add the presence of users whose presence changed, by the user's stream and by the rooms' streams.
+
+        A first sync also gets that of the online members of small rooms.
+        """
+        ctx = self.ctx
+        in_rooms = dict(by_room)
+        if ctx.base is None and ctx.reader.tracks:
+            in_rooms |= presence.members_there(ctx, heads)
+        in_rooms.pop(ctx.user_id, None)  # the user's own presence comes through their own stream
+        told = {**by_user, **in_rooms}
+        if told or presence.overdue(ctx):
+            room_ids = {row.room_id for row in self.first.member_of}
+            events = presence.presence_events(ctx, self.answer.positions, told, room_ids)
+            if events:
+                self.answer.sections["presence"] = {"events": events}
+
+    def _is_shown(self, room: Room) -> bool:
+        """Return whether the answer shows a joined room as far as it is settled."""
+        if room.head.unsettled is not None:
+            return True
+        return joined.is_shown(self.answer.positions, self.ctx.hash(room.room_id), room)

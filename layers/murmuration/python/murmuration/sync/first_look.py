@@ -104,6 +104,11 @@ class FirstLook:
     def base(self) -> Positions | None:
         return self.identity.base
 
+    @property
+    def member_of(self) -> list[Membership]:
+        """The memberships in rooms that the user is in."""
+        return [row for row in self.memberships if row.membership == "join"]
+
 
 def look(
     token: AccessToken, since: str | None, filter_text: str | None, *, known: Identity | None = None
@@ -234,7 +239,7 @@ def everything_seen(first: FirstLook) -> Positions:
     """Return the positions of a client for which everything until now counts as seen. One round trip."""
     user_id = first.requester.user_id
     admitted = first.filter.room.admits_room
-    room_ids = [row.room_id for row in first.memberships if row.membership == "join"]
+    room_ids = [row.room_id for row in first.member_of]
     types = (IGNORED_USERS, INVITE_PERMISSION)
     rooms, (ignoring, permission) = concurrency.gather(
         functools.partial(read_rooms, [room_id for room_id in room_ids if admitted(room_id)], False),

@@ -204,7 +204,7 @@ def tell(ctx: Context, news: RoomNews, ephemeral: list[ClientEvent], part: RoomP
     part.device_lists = device_lists_of(ctx, room, position, window, items)
     events = {
         "timeline": _timeline(ctx, news, window, shown),
-        "state_after" if ctx.state_after else "state": state_section(ctx, news.viewer, state),
+        ctx.state_after or "state": state_section(ctx, news.viewer, state),
         "ephemeral": {"events": ephemeral},
         "account_data": {"events": room_account_data(ctx, room.room_id)},
     }

@@ -13,6 +13,9 @@ can't know, for an answer that only tells it to send an ordinary request.
 When the queue rings, the mark becomes `c_<row>.<slot>.<queue>`, a call. The name of a queue is a keyed hash.
 So a mark or call with the right name shows that its sender had a mark of this device, and the request may
 register a wait before anything else in it is checked (`place`).
+
+`h_<row>.<slot>.<queue>` is a held client's place: the slot on which a function waited for it. Its next
+request uses it as a called client uses a call.
 """
 
 from __future__ import annotations
@@ -24,8 +27,8 @@ from typing import TYPE_CHECKING
 
 from murmuration.clock import now_ms
 from murmuration.storage.live import token_forms, wake_queues
-from murmuration.storage.live.listeners import Wait
-from murmuration.storage.live.token_forms import CALLED, MARKED, PLAIN
+from murmuration.storage.live.listeners import HELD_LETTER, Wait
+from murmuration.storage.live.token_forms import CALLED, HELD, MARKED, PLAIN
 
 if TYPE_CHECKING:
     from murmuration.storage.json_types import KeyCountsSection
@@ -65,12 +68,10 @@ def mark(
     `looked_s` is when everything was last looked at (seconds since the epoch). None says that something was
     left for the next look, which has to look at everything. `moves` are the moves since the row was written.
     """
-    looked = "" if looked_s is None else f"{wait.nonce}{looked_s:08x}{wait.next_slot}"
-    if moves:
-        looked += f"-{moves}"
+    looked = "" if looked_s is None else _looked(wait, looked_s)
     fields = (
         MARKED + token.removeprefix(PLAIN),
-        f"{wait.slot}{looked}",
+        f"{wait.slot}{looked}{f'-{moves}' if moves else ''}",
         wake_queues.id_of(wait.queue),
         request_fingerprint,
         str(until_s),
@@ -78,6 +79,19 @@ def mark(
         str(now_ms()),
     )
     return ".".join(fields)
+
+
+def held_place(token: str, wait: Wait, looked_s: int, moves: str) -> str:
+    """Return the form of a plain token that names the wait that a function held. The arguments are as in
+    `mark`.
+    """
+    slot = f"{wait.slot}{_looked(wait, looked_s)}{f'-{moves}' if moves else ''}"
+    return f"{HELD}{token.removeprefix(PLAIN)}.{slot}.{wake_queues.id_of(wait.queue)}"
+
+
+def _looked(wait: Wait, looked_s: int) -> str:
+    """Return the part of a mark by which the next look may be a narrow one."""
+    return f"{wait.nonce}{looked_s:08x}{wait.next_slot}"
 
 
 def end_of(changes_ms: int) -> int:
@@ -92,7 +106,7 @@ def end_of(changes_ms: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The slot on which a client waited, and its queue.
+    """The slot on which a client waited, and its queue. `is_held` says that a function waited there.
 
     `nonce` is the registration's, empty if the next look has to look at everything; `looked_s` is when that
     was last done. A client that forges a later time only misses changes that ring nobody. `next_slot` is the
@@ -105,9 +119,13 @@ class Place:
     looked_s: int = 0
     next_slot: str = ""
 
+    @property
+    def is_held(self) -> bool:
+        return self.slot.startswith(HELD_LETTER)
+
 
 def place(token: str | None) -> Place | None:
-    """Return the place in a mark or call; None for any other token."""
+    """Return the place that a token names; None if it names none."""
     found = token_forms.PLACE.fullmatch(token or "")
     if found is None:
         return None

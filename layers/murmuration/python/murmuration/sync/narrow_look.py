@@ -39,7 +39,12 @@ EVERYTHING_S = 600
 
 def is_due(place: Place | None) -> bool:
     """Return whether a client at this place has to look at everything."""
-    return place is None or not place.nonce or now_ms() // 1000 - place.looked_s >= EVERYTHING_S
+    return place is None or not place.nonce or is_long_ago(place.looked_s)
+
+
+def is_long_ago(looked_s: int) -> bool:
+    """Return whether the next look at everything is due after one at `looked_s`."""
+    return now_ms() // 1000 - looked_s >= EVERYTHING_S
 
 
 @dataclass(frozen=True, slots=True)

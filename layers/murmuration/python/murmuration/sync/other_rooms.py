@@ -82,7 +82,7 @@ def left_outside(ctx: Context, row: Membership) -> RoomSection:
     events = [event for event in row.stripped_state if "event_id" in event]
     return {
         "timeline": {"events": [] if row.forgotten else events, "limited": False},
-        "state_after" if ctx.state_after else "state": {"events": []},
+        ctx.state_after or "state": {"events": []},
         "account_data": {"events": room_account_data(ctx, row.room_id)},
     }
 
@@ -173,7 +173,7 @@ def _left_section(ctx: Context, left: _Departure, earlier: dict[StateKey, Event]
             "limited": window.limited,
             "prev_batch": pagination.position_token(window.before_first, shown=shown),
         },
-        "state_after" if ctx.state_after else "state": state_section(ctx, left.viewer, state),
+        ctx.state_after or "state": state_section(ctx, left.viewer, state),
         "account_data": {"events": room_account_data(ctx, room.room_id)},
     }
 

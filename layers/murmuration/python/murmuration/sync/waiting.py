@@ -119,30 +119,46 @@ class Registered:
 
 
 def register_next(token: AccessToken, place: Place, seconds: float) -> Registered | None:
-    """Register a parked wait on the slot that the last one named, before the requester is verified.
+    """Register a wait on the slot that the last one named, before the requester is verified.
 
-    Returns None if `place` isn't one of this device's (only the device got the queue's name), or if the next
-    slot isn't free. One write, in parallel with the first reads. The queue is created if it was never used.
+    A held wait takes the slot of the last one. Returns None if `place` isn't one of this device's (only the
+    device got the queue's name), if the slot isn't free, or if functions hold `HELD_BY_USER` waits of the
+    user. One write, in parallel with the first reads. A parked wait's queue is created if it was never used.
     """
     if not _is_own(place, token):
         return None
     secret, owner = derived_key("wake queues"), (token.user_id, token.device_id)
-    letter, number = place.slot[0], int(place.slot[1:])
-    slot = place.next_slot or f"{letter}{(number + 1) % SLOTS}"
+    kept = not place.is_held
+    slot = _slot_after(place) if kept else place.slot
     queue = wake_queues.queue_id(secret, *owner, slot)
-    url = wake_queues.url_if_known(queue) or wake_queues.ensure(queue)
+    url = wake_queues.url_if_known(queue) or wake_queues.ensure(queue, lazily=not kept)
     until = int(now_ms() / 1000 + seconds) + 1
-    wait = Wait(*owner, slot, url, wake_queues.new_nonce(kept=True), until, kept=True)
-    done, before = listeners.register_unseen(wait)
+    wait = Wait(*owner, slot, url, wake_queues.new_nonce(kept=kept), until, kept=kept)
+    done, before = listeners.register_unseen(wait, "" if kept else place.nonce)
     if not done:
         return None
-    wake_queues.ensure(queue, known=listeners.last_queue(before, token.device_id, slot))
+    others = {name: value for name, value in before.items() if name != wait.attribute}
+    if not kept and listeners.held_waits(others) >= HELD_BY_USER:
+        listeners.release(wait)
+        return None
+    wake_queues.ensure(queue, known=listeners.last_queue(before, token.device_id, slot), lazily=not kept)
     wait = replace(wait, next_slot=_next_slot(before, wait))
     return Registered(wait, listeners.news_since(before, token.device_id, place.slot, place.nonce))
 
 
+def _slot_after(place: Place) -> str:
+    """Return the slot for the next registration of a parked client."""
+    letter, number = place.slot[0], int(place.slot[1:])
+    return place.next_slot or f"{letter}{(number + 1) % SLOTS}"
+
+
 def _next_slot(item: StoredItem | None, wait: Wait) -> str:
-    """Return the first free slot besides the one just taken. Using few slots keeps the item small."""
+    """Return the first free slot besides the one just taken, for a parked wait; empty for a held one.
+
+    Using few slots keeps the item small.
+    """
+    if not wait.kept:
+        return ""
     taken = {*listeners.taken_slots(item, wait.device_id), wait.slot}
     free = [slot for number in range(SLOTS) if (slot := f"{wait.slot[0]}{number}") not in taken]
     return free[0] if free else ""

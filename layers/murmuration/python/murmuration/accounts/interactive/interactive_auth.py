@@ -31,6 +31,7 @@ from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.encoding.shapes import AuthFields, Body
 from murmuration.protocol.errors import (
+    AnotherUser,
     BadJson,
     Forbidden,
     InvalidParam,
@@ -75,14 +76,14 @@ class Attempt:
 
     @property
     def auth(self) -> AuthFields:
-        """The request's `auth`; empty if there's none. Raises BadJson."""
+        """The request's `auth`; empty if there's none. In it, `null` counts as missing. Raises BadJson."""
         auth = self.body.get("auth")
         if auth is None:
             return {}
         if not isinstance(auth, Mapping):
             raise BadJson("auth must be an object")
         for name in ("type", "session"):
-            if not isinstance(auth.get(name, ""), str):
+            if not isinstance(auth.get(name), str | None):
                 raise BadJson(f"auth.{name} must be a string")
         return auth
 
@@ -250,7 +251,7 @@ def authorise(
     for again with a completed session, as its answer may have been lost. `params` is what clients have to
     know for a stage, by type. `purpose` is the purpose for which links in mails must have been sent. Raises
     UserInteractiveAuthRequired while stages are missing (with the reason, if one failed), Forbidden for a
-    session of another operation, and what a malformed stage raises.
+    session of another operation, AnotherUser, and what a malformed stage raises.
     """
     standing = advance(
         attempt, flows, user_id=user_id, bind_body=bind_body, repeatable=repeatable, purpose=purpose
@@ -299,8 +300,8 @@ def advance(
     """Check the stage that a request completes or continues, and return the progress of its session.
 
     If a stage fails, the result has the failure. A malformed stage raises. Raises Forbidden for a session of
-    another operation, and for one whose stages prove another user than `user_id`. Completed stages expire
-    `lifetime_s` after the latest one.
+    another operation, and for one whose stages prove another user than `user_id`; AnotherUser for a stage
+    that does. Completed stages expire `lifetime_s` after the latest one.
     """
     auth = attempt.auth
     digest = attempt.digest(user_id, bind_body=bind_body)
@@ -324,9 +325,11 @@ def advance(
         outcome = _check(kind, standing, Context(session, expected, attempt.source_ip, purpose), auth)
         # A stage may have begun before any user was proved, and then prove a different user.
         if not isinstance(outcome, Begun) and expected not in (None, outcome.get("user_id", expected)):
-            raise Forbidden(
+            raise AnotherUser(
                 "Another user completed this authentication, not the one whom the request is about"
             )
+    except AnotherUser:
+        raise
     except MatrixError as error:
         if error.status not in (401, 403):
             raise

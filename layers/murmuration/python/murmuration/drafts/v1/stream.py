@@ -241,7 +241,7 @@ def initial_sync(token: AccessToken, query: Mapping[str, str], form: Form) -> An
             token,
             None,
             json.dumps({"room": {**wanted, **kept}, **kept}),
-            state_after=True,
+            state_after="state_after",
             set_presence=None,
             to_device=False,
             reader=FoundingSections() if form.founding else _WithInvites(),

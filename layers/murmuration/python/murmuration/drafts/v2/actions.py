@@ -32,8 +32,9 @@ from murmuration.rooms.reading.pagination import position_token
 from murmuration.rooms.reading.visibility import Seen, Viewer
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.append import Append, Draft, append
+from murmuration.rooms.writing.content_checks import check_content
 from murmuration.rooms.writing.relation_checks import check_relation
-from murmuration.rooms.writing.sending import check_canonical_alias
+from murmuration.rooms.writing.sending import check_call, check_canonical_alias
 from murmuration.rooms.writing.transactions import Claim
 from murmuration.storage.rooms.room_items import LogEntry
 
@@ -306,12 +307,14 @@ class _Actions:
         if action.type == MEMBER and action.state_key is not None:
             content = checked_content(sender, UserId(action.state_key), content)
             content = authorised(batch, UserId(action.state_key), content)
+        check_content(action.type, content, is_state=action.state_key is not None)
         draft = Draft(action.type, sender, content, action.state_key)
         if current is not None and current.content == content:
             batch.check(draft)
             return current.event_id
         if action.state_key is None:
             check_relation(batch, draft)
+            check_call(batch, draft)
         elif action.type == CANONICAL_ALIAS:
             check_canonical_alias(batch.room_id, content, current)
         claim = self.claims.get(index)

@@ -53,9 +53,9 @@ def ask_all(
         server, users = question
         held = _Held(memory)
         try:
-            with client.stream(
-                server, "POST", of_path, body={name: users}, seconds=deadline.left(seconds), for_user=True
-            ) as answer:
+            left = deadline.left(seconds)
+            request = client.Request("POST", of_path, body={name: users}, seconds=left, for_user=True)
+            with client.stream(server, request) as answer:
                 body = held.read(answer)
             with turn:
                 take(users, answer.parsed_object(body))

@@ -61,7 +61,7 @@ def _claim_remote(by_server: Mapping[ServerName, Claims], seconds: float) -> tup
 
 def _key(answer: Untrusted, user_id: UserId, device_id: DeviceId, algorithm: str) -> KeyObject:
     """Return the key that an answer has for a device, by its ID; empty if it has none of that algorithm."""
-    from murmuration.federation.devices.contents import fits
+    from murmuration.federation.devices.contents import fits, is_one_time_key
 
     value: Any = answer
     for name in ("one_time_keys", user_id, device_id):
@@ -69,6 +69,6 @@ def _key(answer: Untrusted, user_id: UserId, device_id: DeviceId, algorithm: str
     if not isinstance(value, dict):
         return {}
     for key_id, key in value.items():
-        if key_id.startswith(f"{algorithm}:") and isinstance(key, str | dict) and fits(key, MOST_KEY_BYTES):
+        if key_id.startswith(f"{algorithm}:") and is_one_time_key(key) and fits(key, MOST_KEY_BYTES):
             return {key_id: key}
     return {}

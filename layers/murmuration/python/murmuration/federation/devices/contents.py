@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from murmuration.protocol.bodies import check_signatures
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import BadJson
 from murmuration.protocol.identifiers import DeviceId, UserId, is_valid_device_id
@@ -96,7 +97,10 @@ def device_keys(user_id: UserId, device_id: object, value: object) -> KeyObject 
         return None
     if (value.get("user_id"), value.get("device_id")) != (user_id, device_id):
         return None
-    if not isinstance(value.get("keys"), dict) or not isinstance(value.get("algorithms"), list):
+    algorithms = value.get("algorithms")
+    if not isinstance(algorithms, list) or not all(isinstance(each, str) for each in algorithms):
+        return None
+    if not _has_keys(value):
         return None
     keys = {name: each for name, each in value.items() if name != "unsigned"}
     return keys if fits(keys, MOST_DEVICE_BYTES) else None
@@ -106,10 +110,35 @@ def signing_key(user_id: UserId, value: object, usage: str) -> KeyObject | None:
     """Return a cross-signing key; None if it isn't this user's, isn't for this usage, or is too large."""
     if not isinstance(value, dict) or value.get("user_id") != user_id:
         return None
-    usages, keys = value.get("usage"), value.get("keys")
-    if not isinstance(usages, list) or usage not in usages or not isinstance(keys, dict) or len(keys) != 1:
+    usages = value.get("usage")
+    if not isinstance(usages, list) or not all(isinstance(each, str) for each in usages):
+        return None
+    if usage not in usages or not _has_keys(value) or len(value["keys"]) != 1:
         return None
     return value if fits(value, MOST_KEY_BYTES) else None
+
+
+def _has_keys(value: JsonObject) -> bool:
+    """Return whether the keys and signatures are strings, as clients want them to be."""
+    keys = value.get("keys")
+    if not isinstance(keys, dict) or not all(isinstance(key, str) for key in keys.values()):
+        return False
+    return _has_signatures(value)
+
+
+def _has_signatures(value: JsonObject) -> bool:
+    try:
+        check_signatures(value.get("signatures", {}))
+    except BadJson:
+        return False
+    return True
+
+
+def is_one_time_key(value: object) -> bool:
+    """Return whether a one-time key has the form that clients want."""
+    if isinstance(value, dict):
+        return isinstance(value.get("key"), str) and _has_signatures(value)
+    return isinstance(value, str)
 
 
 def display_name(value: object) -> str | None:

@@ -3,16 +3,19 @@
 Each counts only in a room that this server is in, whose ACL allows the sender's server, and which the user is
 in. Typing is stored only while a local user of the room waits for updates. In larger rooms only receipts of
 events of this server's users are stored, and in large ones none: each of them costs as much as a message.
+A receipt whose event isn't known is parked, as a third server may send the event later.
 https://spec.matrix.org/v1.19/server-server-api/#typing-notifications
 https://spec.matrix.org/v1.19/server-server-api/#receipts
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeGuard
 
+from murmuration.aws.concurrency import parallel
 from murmuration.clock import now_ms
 from murmuration.federation.inbound import acls
 from murmuration.identity import rate_limits
@@ -27,10 +30,11 @@ from murmuration.storage.live.compact import attention
 from murmuration.storage.live.receipts import READ
 from murmuration.storage.rooms import event_store, member_index, room_items
 from murmuration.storage.rooms.local_members import members_at
+from murmuration.storage.servers import parked_receipts
 
 if TYPE_CHECKING:
     from murmuration.federation.inbound.transactions.edus import Contents
-    from murmuration.federation.shapes import StoredReceipt
+    from murmuration.storage.json_types import StoredReceipt
 
 TYPING_MS = 60_000
 """How long a user counts as typing if no end is sent. Servers repeat the notification before that."""
@@ -44,6 +48,8 @@ MOST_EVENTS = 5
 """How many events a receipt may name; the newest of them is used."""
 LATE_BYTES = 60_000
 """The maximum size in bytes of one room's receipts, in one transaction, that wait for their events."""
+MOST_RETRIED = 100
+"""How many parked receipts are queued at once."""
 MOST_ASKED = 100
 """How many local members are checked at most for one that waits for updates."""
 
@@ -106,19 +112,56 @@ def _queue(room_id: RoomId, origin: ServerName, early: Sequence[_Receipt]) -> No
     from murmuration.federation.inbound.transactions import queueing
 
     budget = Budget(LATE_BYTES)
-    stored: list[StoredReceipt] = [
-        {"user_id": it.user_id, "event_id": it.event_id, "thread_id": it.thread_id, "ts": it.ts}
-        for it in early
-    ]
-    fitting = [each for each in stored if budget.take(json_bytes(each))]
+    fitting = [each for each in map(_stored, early) if budget.take(json_bytes(each))]
     queueing.put_receipts(origin, room_id, fitting)
 
 
-def take_queued_receipts(origin: ServerName, room_id: RoomId, queued: Sequence[StoredReceipt]) -> None:
-    """Store receipts that were queued because their events were unknown. Those still unknown are dropped."""
+def _stored(receipt: _Receipt) -> StoredReceipt:
+    return {
+        "user_id": receipt.user_id,
+        "event_id": receipt.event_id,
+        "thread_id": receipt.thread_id,
+        "ts": receipt.ts,
+    }
+
+
+def take_queued_receipts(
+    origin: ServerName, room_id: RoomId, queued: Sequence[StoredReceipt], *, parked: bool
+) -> None:
+    """Store receipts that were queued because their events were unknown. Those whose events are still unknown
+    are parked. `parked` says that they are already, and they are no longer once they are stored.
+    """
     room = _room(room_id, origin)
-    if room is not None:
-        _move(room, origin, [_Receipt(**each) for each in queued])
+    if room is None:
+        return
+    receipts = [_Receipt(**each) for each in queued]
+    unknown = _move(room, origin, receipts)
+    if parked:
+        stored = [each for each in receipts if each not in unknown]
+        parallel(*(functools.partial(parked_receipts.remove, room_id, _stored(each)) for each in stored))
+    elif unknown and may_go_on(origin, len(unknown)):
+        newest = {(each.user_id, each.thread_id): each for each in unknown}
+        parallel(
+            *(functools.partial(parked_receipts.park, room_id, origin, _stored(it)) for it in newest.values())
+        )
+
+
+def retry_parked_receipts() -> int:
+    """Queue the parked receipts that are due, and drop those that have waited for a day. Returns how many
+    were queued. Costs one small read if there are none.
+
+    The next attempt is postponed before a receipt is queued, so two schedules don't queue it twice.
+    """
+    from murmuration.federation.inbound.transactions import queueing
+
+    retried = 0
+    for parked in parked_receipts.read_due(MOST_RETRIED):
+        if parked.expires_ms <= now_ms():
+            parked_receipts.remove(parked.room_id, parked.receipt)
+        elif parked_receipts.postpone(parked):
+            queueing.put_receipts(parked.origin, parked.room_id, [parked.receipt], parked=True)
+            retried += 1
+    return retried
 
 
 def _receipts(origin: ServerName, of_room: object) -> Iterator[_Receipt]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from murmuration.federation.keys.fetching import verify_keys
 from murmuration.federation.membership import outside
 from murmuration.protocol.errors import MatrixError
-from murmuration.protocol.event_types import MEMBER
+from murmuration.protocol.event_types import CREATE, MEMBER
 from murmuration.protocol.events import Event
 from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 from murmuration.protocol.pdus.event_format import parse_pdu
@@ -28,8 +28,10 @@ def take_leave(pdu: object, origin: ServerName) -> bool:  # noqa: ARG001 - the s
     """End the invite or knock of a local user by an event of another server.
 
     The event counts only if its sender's server has signed it, and if its auth events include that very
-    invite or knock. So a user outside the room can't make one, and an old event can't end a newer invite.
-    Returns whether it ended anything; if not, the caller drops the event.
+    invite or knock. So a user outside the room can't make one, and an old event can't end a newer invite. An
+    invite is ended only by who sent it, or by a creator of the room: this server doesn't know the room's
+    power levels, so it can't tell whether another member may do that. Returns whether it ended anything; if
+    not, the caller drops the event.
     """
     user_id, room_id = _named(pdu)
     if not is_local_id(user_id) or not fits_id(user_id) or not fits_id(room_id):
@@ -44,6 +46,8 @@ def take_leave(pdu: object, origin: ServerName) -> bool:  # noqa: ARG001 - the s
 
     def end(before: Membership | None) -> Membership | None:
         if before is None or not _is_open(before) or before.event_id not in event.auth_events:
+            return None
+        if before.membership == "invite" and event.sender not in {before.sender, *_creators(before)}:
             return None
         return outside.ended_row(before, outside.shown_event(event), event.sender, membership)
 
@@ -62,6 +66,16 @@ def _named(pdu: object) -> tuple[UserId, RoomId]:
 
 def _is_open(row: Membership) -> bool:
     return row.is_outside and row.membership in ("invite", "knock") and row.room_version is not None
+
+
+def _creators(row: Membership) -> set[object]:
+    """Return the room's creators, according to the create event that came with an invite."""
+    create = next((event for event in row.stripped_state if event["type"] == CREATE), None)
+    if create is None:
+        return set()
+    version = ROOM_VERSIONS[row.room_version or ""]
+    more = create["content"].get("additional_creators") if version.additional_creators else None
+    return {create["sender"], *([it for it in more if isinstance(it, str)] if isinstance(more, list) else ())}
 
 
 def _checked(pdu: object, row: Membership) -> Event | None:

@@ -129,9 +129,8 @@ def send(server_name: ServerName, txn_id: str, content: TransactionBody, *, seco
     """Send a transaction: one request. Any answer of status 200 counts as delivered."""
     path = client.path("_matrix", "federation", "v1", "send", txn_id)
     try:
-        with client.stream(
-            server_name, "PUT", path, body=content, seconds=seconds, failures=FAILURES
-        ) as answer:
+        request = client.Request("PUT", path, body=content, seconds=seconds)
+        with client.stream(server_name, request, client.Statuses(failures=FAILURES)) as answer:
             answer.json(ANSWER_BYTES)
     except Malformed:
         return Outcome.DELIVERED

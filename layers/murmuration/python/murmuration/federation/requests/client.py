@@ -2,14 +2,15 @@
 
 A request is signed for its destination and sent over a kept connection. Its time and the size of its answer
 are limited. A server that fails isn't asked again for a while (`health`). A request is repeated only if
-`tries` says so.
+its `tries` say so.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Container, Iterator
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from murmuration import server_keys
 from murmuration.clock import now_ms
@@ -38,17 +39,17 @@ if TYPE_CHECKING:
     from murmuration.transport.exchanges import Exchange
 
     class Options(TypedDict, total=False):
-        """How a request is made: the parameters of `stream` with these names."""
+        """How a request is made: the fields of `Request` with these names."""
 
         query: Query | None
-        body: Any
+        body: object
         seconds: float
         tries: int
         for_user: bool
         signed: bool
 
 
-__all__ = ["Answer", "path", "request", "request_value", "stream"]
+__all__ = ["Answer", "Request", "Statuses", "path", "request", "request_value", "stream"]
 
 SECONDS = 30.0
 MAX_BYTES = 4 * 1024 * 1024
@@ -56,6 +57,42 @@ MAX_ERROR_BYTES = 64 * 1024
 JSON = "application/json"
 _GONE = (502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 530)
 """The statuses that proxies return for a server that isn't running."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request to another server. `path` is percent-encoded, as the function `path` makes it.
+
+    Each of `tries` may take `seconds`. `for_user` says that a user waits, so that a server whose failure is
+    over a minute ago is tried again. `accept` is the requested type of the answer's body.
+    """
+
+    method: str
+    path: str
+    query: Query | None = None
+    body: object = x_matrix.ABSENT
+    seconds: float = SECONDS
+    tries: int = 1
+    for_user: bool = False
+    signed: bool = True
+    accept: str = JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Statuses:
+    """Statuses that count as something else than usual.
+
+    `answers` aren't errors, such as redirects. `failures` count as a failure of the server, as if it didn't
+    answer. `refusals` normally mean that the server isn't running (such as 502), but count as its own answer
+    if they come with an errcode.
+    """
+
+    answers: Container[int] = ()
+    failures: Container[int] = ()
+    refusals: Container[int] = ()
+
+
+ORDINARY = Statuses()
 
 
 class Answer:
@@ -109,12 +146,10 @@ def request(
 ) -> Untrusted:
     """Return the JSON object that `destination` answers.
 
-    `of_path` is percent-encoded, as `path` makes it. Each of `tries` may take `seconds`. `for_user` says that
-    a user waits, so that a server whose failure is over a minute ago is tried again. Raises Unreachable
-    (BackingOff if it wasn't asked, TimedOut if it took too long), Refused, RateLimited, Malformed; Forbidden
-    for a server that the operator's lists exclude.
+    `Request` explains the parameters. Raises Unreachable (BackingOff if it wasn't asked, TimedOut if it took
+    too long), Refused, RateLimited, Malformed; Forbidden for a server that the operator's lists exclude.
     """
-    with stream(destination, method, of_path, **options) as answer:
+    with stream(destination, Request(method, of_path, **options)) as answer:
         return answer.parsed_object(b"".join(answer.chunks(max_bytes)))
 
 
@@ -129,90 +164,61 @@ def request_value(
     """Do the same as `request`, for paths whose answer may be any JSON value: some of version 1 answer a
     list.
     """
-    with stream(destination, method, of_path, **options) as answer:
+    with stream(destination, Request(method, of_path, **options)) as answer:
         return answer.json(max_bytes)
 
 
 @contextlib.contextmanager
-def stream(
-    destination: ServerName,
-    method: str,
-    of_path: str,
-    *,
-    query: Query | None = None,
-    body: object = x_matrix.ABSENT,
-    seconds: float = SECONDS,
-    tries: int = 1,
-    for_user: bool = False,
-    signed: bool = True,
-    failures: Container[int] = (),
-    answers: Container[int] = (),
-    refusals: Container[int] = (),
-    accept: str = JSON,
-) -> Iterator[Answer]:
+def stream(destination: ServerName, request: Request, statuses: Statuses = ORDINARY) -> Iterator[Answer]:
     """Yield a successful answer (200 to 299) as it arrives, for bodies that are too large for memory.
 
-    Raises what `request` raises. `failures` are further statuses that count as a failure of the server, as if
-    it didn't answer. `answers` are further statuses that aren't errors. `refusals` are statuses that normally
-    mean that the server isn't running (such as 502), but count as its own answer if they come with an
-    errcode. `accept` is the requested type of the body.
+    Raises what the function `request` raises.
     """
     policy.require_allowed(destination)
     if destination == settings().server_name:
         raise Unreachable("This server doesn't ask itself")
     known = health.of(destination)
-    if not health.may_ask(known, for_user=for_user):
+    if not health.may_ask(known, for_user=request.for_user):
         raise BackingOff(f"{destination} failed lately", known.retry_at_ms)
     started_ms = now_ms()
-    uri = target(of_path, query)
-    for left in range(tries - 1, -1, -1):
-        try:
-            exchange = _send(destination, method, uri, body, seconds, signed, accept)
-            break
-        except Unreachable:
-            if left:
-                continue
-            health.failed(destination, started_ms)
-            raise
-    with exchange:
-        try:
-            if exchange.status not in answers:
-                _check_status(destination, exchange, failures, refusals)
-        except RateLimited as error:
-            health.held(destination, error.retry_after_ms)
-            raise
-        except Refused:
-            health.well(destination)
-            raise
-        except Unreachable:
-            health.failed(destination, started_ms)
-            raise
-        health.well(destination)
+    with _try(destination, request, started_ms) as exchange:
+        _record_status(destination, exchange, statuses, started_ms)
         yield Answer(destination, exchange, started_ms)
 
 
-def _send(
-    destination: ServerName, method: str, uri: str, body: object, seconds: float, signed: bool, accept: str
-) -> Exchange:
+def _try(destination: ServerName, request: Request, started_ms: int) -> Exchange:
+    """Send a request until it is answered, at most as often as it says. Raises Unreachable."""
+    for left in range(request.tries - 1, -1, -1):
+        try:
+            return _send(destination, request)
+        except Unreachable:
+            if not left:
+                health.failed(destination, started_ms)
+                raise
+    raise AssertionError("a request is tried at least once")
+
+
+def _send(destination: ServerName, request: Request) -> Exchange:
     """Return the exchange over the first route that connects. Raises Unreachable."""
     from murmuration.transport.deadlines import Deadline
     from murmuration.transport.exchanges import send
 
-    deadline = Deadline(seconds)
+    deadline = Deadline(request.seconds)
+    uri, body = target(request.path, request.query), request.body
     content = None if body is x_matrix.ABSENT else canonical_json.encode(body, strict=False)
-    headers = {"Accept": accept, "Accept-Encoding": "gzip", "User-Agent": "Murmuration"}
+    headers = {"Accept": request.accept, "Accept-Encoding": "gzip", "User-Agent": "Murmuration"}
     if content is not None:
         headers["Content-Type"] = "application/json"
-    if signed:
+    if request.signed:
         headers["Authorization"] = x_matrix.authorization(
-            server_keys.signing_key(), method, uri, settings().server_name, destination, body
+            server_keys.signing_key(), request.method, uri, settings().server_name, destination, body
         )
     failure: Exception | None = None
     try:
         for route in resolving.resolve(destination):
             try:
                 sent = {"Host": route.host_header, **headers}
-                return send(_peer(route), method, uri, sent, content, deadline)
+                return send(_peer(route), request.method, uri, sent, content, deadline)
             except NotConnected as error:
                 failure = error
     except (NoRoute, TransportError) as error:
@@ -233,16 +239,30 @@ def _peer(route: Route) -> Peer:
     )
 
 
-def _check_status(
-    destination: ServerName, exchange: Exchange, failures: Container[int], refusals: Container[int]
-) -> None:
+def _record_status(destination: ServerName, exchange: Exchange, statuses: Statuses, started_ms: int) -> None:
+    """Record what an answer's status says about its server's health. Raises what `_check_status` raises."""
+    try:
+        _check_status(destination, exchange, statuses)
+    except RateLimited as error:
+        health.held(destination, error.retry_after_ms)
+        raise
+    except Refused:
+        health.well(destination)
+        raise
+    except Unreachable:
+        health.failed(destination, started_ms)
+        raise
+    health.well(destination)
+
+
+def _check_status(destination: ServerName, exchange: Exchange, statuses: Statuses) -> None:
     """Raise Unreachable, RateLimited or Refused for an answer that isn't a success."""
     status = exchange.status
-    if 200 <= status < 300:
+    if 200 <= status < 300 or status in statuses.answers:
         return
-    if status in refusals and (said := _error_body(exchange)).get("errcode"):
+    if status in statuses.refusals and (said := _error_body(exchange)).get("errcode"):
         raise Refused(status, said)
-    if status in _GONE or status in failures:
+    if status in _GONE or status in statuses.failures:
         raise Unreachable(f"{destination} answered {status}")
     body = _error_body(exchange)
     if status == 429:

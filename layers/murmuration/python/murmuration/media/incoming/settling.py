@@ -88,6 +88,15 @@ def object_of(media_id: str) -> str:
     return f"{FOLDER}/{media_id}"
 
 
+def close(media: Media) -> None:
+    """Have the bucket refuse uploads by CloudFront to an ID that gets its content by another way.
+
+    An empty object does that, as after a settled upload. Does nothing for an ID that accepts no such uploads.
+    """
+    if media.device_id is not None:
+        objects.put(object_of(media.media_id), b"", EMPTY_TYPE)
+
+
 def hurry(media: Media) -> None:
     """Invoke the worker if an upload to a pending ID has arrived. Otherwise only a sweep does."""
     if has_arrived(media):

@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 from murmuration.protocol.errors import BadJson, NotJson
 
 MAX_INTEGER = 2**53 - 1
 """The largest integer of canonical JSON; the smallest is its negative."""
+
+_DIGITS = 308
+"""How many digits an integer may have without a look at its size: every such integer has a binary64."""
+_MORE_DIGITS = re.compile(f"[0-9]{{{_DIGITS + 1}}}")
 
 _encode = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False, check_circular=False
@@ -59,6 +64,19 @@ def check_numbers(value: object) -> None:
                 raise BadJson("Canonical JSON has no floats")
 
 
+def check_range(text: str) -> None:
+    """Raise BadJson if the JSON has an integer beyond the range of binary64.
+
+    Many parsers fail on it, and with it on the whole answer that has it, as they do on `1e999`.
+    """
+    if len(text) <= _DIGITS or _MORE_DIGITS.search(text) is None:
+        return
+    try:
+        _decode_integers(text)
+    except ValueError as error:
+        raise BadJson("An integer is too large") from error
+
+
 def loads(data: bytes | str, *, whole_floats_as_integers: bool = False) -> Any:
     """Parse JSON in UTF-8. Raises NotJson, also for NaN, infinities and numbers like `1e999`.
 
@@ -94,3 +112,4 @@ _decode = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 _decode_whole_floats = json.JSONDecoder(
     parse_constant=_refuse_constant, parse_float=_whole_float_as_integer
 ).decode
+_decode_integers = json.JSONDecoder(parse_int=_finite).decode

@@ -22,6 +22,7 @@ from murmuration.protocol.errors import (
     InvalidParam,
     InvalidRoomState,
     MalformedEvent,
+    MatrixError,
     RoomInUse,
     Unavailable,
 )
@@ -193,8 +194,12 @@ def create_room(
             if is_new or (part is not None and part.earlier() is None):
                 _go_on(room_id, drafts[start : start + EVENTS_PER_TRANSACTION], part)
     except (Forbidden, MalformedEvent) as error:
-        raise InvalidRoomState(f"A room with these parameters would not be valid: {error.message}") from error
+        raise _invalid(error) from error
     return room_id
+
+
+def _invalid(error: MatrixError) -> InvalidRoomState:
+    return InvalidRoomState(f"A room with these parameters would not be valid: {error.message}")
 
 
 def _begin(
@@ -278,7 +283,12 @@ def _drafts(
     yield state(CREATE, _create_content(creator, request, version))
     yield state(MEMBER, member_content(creator, "join"), creator)
     levels = _given_levels(creator, request, version)
-    yield state(POWER_LEVELS, levels if levels is not None else _power_levels(creator, request, version))
+    first = levels if levels is not None else _power_levels(creator, request, version)
+    try:
+        check_content(POWER_LEVELS, first, is_state=True)
+    except BadJson as error:
+        raise _invalid(error) from error
+    yield state(POWER_LEVELS, first)
     if alias is not None:
         yield state(CANONICAL_ALIAS, {"alias": alias})
     for event_type, content in PRESETS[request.effective_preset]:

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import Content
 
-RETENTION = ("m.room.retention", "")
-"""The (type, state key) pair of the state that says how long a room's messages are kept."""
 _MOST = 2**53 - 1
 
 

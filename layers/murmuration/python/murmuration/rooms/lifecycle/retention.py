@@ -27,7 +27,8 @@ from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.aws.reads import fetch
 from murmuration.clock import DAY_MS, now_ms
-from murmuration.rooms.lifecycle.lifetimes import RETENTION, Limits, lifetime_of
+from murmuration.protocol.event_types import RETENTION_KEY
+from murmuration.rooms.lifecycle.lifetimes import Limits, lifetime_of
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
 from murmuration.storage import retention
@@ -69,7 +70,7 @@ def purge_rooms(*, budget_ms: int) -> int:
 
 def purge_room(room: Room, deadline: int) -> int:
     """Purge the expired messages of one room until the deadline. Returns the number of purged events."""
-    event = room.event(*RETENTION)
+    event = room.event(*RETENTION_KEY)
     lifetime = lifetime_of(event.content if event is not None else None, limits())
     if lifetime is None:
         return 0

@@ -14,7 +14,7 @@ from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
-from murmuration.protocol.errors import BadJson, Forbidden
+from murmuration.protocol.errors import BadJson, Forbidden, NotFound
 from murmuration.protocol.event_types import (
     CANONICAL_ALIAS,
     CANONICAL_ALIAS_KEY,
@@ -43,7 +43,7 @@ from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.membership.member_content import member_content
 from murmuration.rooms.opening import unknown_room
 from murmuration.rooms.room import Room
-from murmuration.rooms.writing.append import Append, Draft, append, append_known
+from murmuration.rooms.writing.append import Append, Draft, append
 from murmuration.settings import settings
 from murmuration.storage.rooms import directory, room_items
 from murmuration.storage.users import account_data
@@ -75,13 +75,14 @@ def upgrade_room(
 
     The new room and the old room's tombstone are written in one transaction; aliases, bans, a space's
     children and the requester's settings follow. A repeated request continues with these, and returns the
-    same room. Raises UnsupportedRoomVersion, BadJson, InvalidParam, Forbidden, LimitExceeded.
+    same room. Raises UnsupportedRoomVersion, BadJson, InvalidParam, NotFound for an unknown room, Forbidden,
+    LimitExceeded.
     """
     rate_limits.check("room_creation", requester.user_id)
     version = get_room_version(new_version)
     creators = _parse_creators(additional_creators) if version.additional_creators else []
     if not fits_id(room_id):
-        raise unknown_room(room_id)
+        raise NotFound(f"Room {room_id[:40]}… is not known")
 
     def plan(batch: Append) -> RoomId:
         own = (MEMBER, requester.user_id)
@@ -97,7 +98,7 @@ def upgrade_room(
             batch.writes = [directory.publish_write(new.room_id), directory.withdraw_write(room_id)]
         return new.room_id
 
-    new_id = append_known(room_id, plan)
+    new_id = append(room_id, plan)
     _move_aliases(requester.user_id, room_id, new_id)
     _transfer_bans(requester.user_id, room_id, new_id)
     _transfer_children(requester.user_id, room_id, new_id)
@@ -331,7 +332,6 @@ def transfer_settings(user_id: UserId, old_id: RoomId, new_id: RoomId) -> None:
     The new room is added to the user's `m.direct` after the old one.
     """
     from murmuration import push_rules
-    from murmuration.protocol.errors import NotFound
 
     tags = account_data.read(user_id, old_id, TAG)
     if tags:

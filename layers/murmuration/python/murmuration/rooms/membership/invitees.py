@@ -19,9 +19,9 @@ from murmuration.storage.users.memberships import Membership
 
 MOST_INVITES = 500
 """How many open invites a user may have. With the rooms' stripped state they take up to 8 MB."""
-MOST_WITHDRAWN = 500
-"""How many withdrawn invites of a user are kept, for devices that were told of the invite."""
-WITHDRAWN_MS = 40 * 86_400_000
+MOST_ENDED = 500
+"""How many rows of ended invites of a user are kept, for devices that were told of the invite."""
+ENDED_MS = 40 * 86_400_000
 """How long they are kept. A device without requests for this time begins with a first sync."""
 PURGED_AT_ONCE = 20
 
@@ -65,8 +65,9 @@ def check_invitees(inviter: UserId, user_ids: Iterable[UserId], *, elsewhere: bo
 def check_takes_invites(*user_ids: UserId) -> None:
     """Raise InviteBlocked if one of these local users blocks all invites, or has too many open ones.
 
-    Each of the user's syncs reads every invite, also withdrawn ones. With too many of them the user couldn't
-    sync any more. So this deletes invites that were withdrawn long ago, and the oldest of too many.
+    Each of the user's syncs reads every invite, also those that were withdrawn or turned down. With too many
+    of them the user couldn't sync any more. So this deletes invites that ended long ago, and the oldest of
+    too many.
     """
     reads = [account_data.content_read(user_id, "", INVITE_PERMISSION) for user_id in user_ids]
     counts = (functools.partial(memberships.read_invites, user_id) for user_id in user_ids)
@@ -77,31 +78,44 @@ def check_takes_invites(*user_ids: UserId) -> None:
         raise InviteBlocked("A user whom you invite accepts no invites")
     if any(of_user.opened >= MOST_INVITES for of_user in invites):
         raise InviteBlocked("A user whom you invite has too many unanswered invites")
-    due = [row for of_user in invites for row in _purgeable(of_user.withdrawn)]
+    due = [row for of_user in invites for row in _purgeable(of_user.ended)]
     concurrency.parallel(*(functools.partial(_purge, row) for row in due))
 
 
-def _purgeable(withdrawn: Sequence[Membership]) -> Sequence[Membership]:
-    """Return the rows of withdrawn invites to delete now, the oldest first: few, so that it is quick."""
-    oldest = sorted(withdrawn, key=lambda row: row.changed_ms or 0)
-    number = max(0, len(oldest) + 1 - MOST_WITHDRAWN)
-    until = now_ms() - WITHDRAWN_MS
+def _purgeable(ended: Sequence[Membership]) -> Sequence[Membership]:
+    """Return the rows of ended invites to delete now, the oldest first: few, so that it is quick."""
+    oldest = sorted(ended, key=lambda row: row.changed_ms or 0)
+    number = max(0, len(oldest) + 1 - MOST_ENDED)
+    until = now_ms() - ENDED_MS
     return [row for place, row in enumerate(oldest) if place < number or (row.changed_ms or 0) < until][
         :PURGED_AT_ONCE
     ]
 
 
 def _purge(row: Membership) -> None:
-    """Delete the row of a withdrawn invite, unless the user was in the room before it.
+    """Delete the row of an ended invite, unless the user was in the room before it, or wrote a reason.
 
-    Such a user may still see the events until they left.
+    Such a user may still see the events until they left, and if they are erased, so is what they wrote.
     """
     from murmuration.rooms.reading.visibility import has_stayed
 
-    if not row.is_outside and has_stayed(row):
+    if not row.is_outside and (has_stayed(row) or _gave_reason(row)):
         memberships.note_stay(row)
     else:
         memberships.purge(row)
+
+
+def _gave_reason(row: Membership) -> bool:
+    """Return whether the user ended the invite with more than was necessary."""
+    from murmuration.storage.rooms import room_items
+
+    if row.sender != row.user_id or row.ordinal is None:
+        return False
+    head = room_items.read_head(row.room_id)
+    if head is None:
+        return False
+    entries = room_items.read_log_entries([(row.room_id, row.ordinal)], {row.room_id: head.version})
+    return any(set(entry.event.content) != {"membership"} for entry in entries)
 
 
 def blocks_invites(content: Content) -> bool:

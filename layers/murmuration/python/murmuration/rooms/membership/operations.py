@@ -173,7 +173,11 @@ def reject_invite(user_id: UserId, room_id: RoomId, event_id: EventId, *, claim:
 def kick_user(
     sender: UserId, room_id: RoomId, user_id: UserId, *, reason: str | None = None, claim: Claim | None = None
 ) -> None:
-    """Make a joined, invited or knocking user leave. Raises Forbidden, LimitExceeded."""
+    """Make a joined, invited or knocking user leave.
+
+    Raises InvalidParam for an invalid user ID, Forbidden, LimitExceeded.
+    """
+    parse_user_id(user_id)
     rate_limits.check("moderation", sender)
 
     def plan(batch: Append) -> None:
@@ -209,7 +213,12 @@ def ban_user(
 def unban_user(
     sender: UserId, room_id: RoomId, user_id: UserId, *, reason: str | None = None, claim: Claim | None = None
 ) -> None:
-    """Lift a ban. Raises BadState for a user who isn't banned, Forbidden, LimitExceeded."""
+    """Lift a ban.
+
+    Raises InvalidParam for an invalid user ID, BadState for a user who isn't banned, Forbidden,
+    LimitExceeded.
+    """
+    parse_user_id(user_id)
     rate_limits.check("moderation", sender)
 
     def plan(batch: Append) -> None:

@@ -56,7 +56,7 @@ def resolve_token(
     the user joins later or has left. Raises InvalidParam.
     """
     user_id = requester.user_id
-    if token.startswith(("s_", "p_", "c_")):
+    if token.startswith(("s_", "p_", "c_", "h_")):
         from murmuration.storage.live.sync_tokens import room_position
 
         return room_position(user_id, token, room_id)

@@ -258,11 +258,12 @@ def get_context(
 ) -> EventContext:
     """Return an event, up to `limit` events around it, and the state after the last of them.
 
-    Raises UnknownToken, NotFound for an event that the requester may not see, Forbidden.
+    Raises UnknownToken, Forbidden for a room that the requester may not read, NotFound for an event that they
+    may not see.
     """
-    view = open_view(token, room_id, otherwise=NotFound)
-    centre = view.find(event_id)
+    view = open_view(token, room_id)
     view.require_reading()
+    centre = view.find(event_id)
     limit = min(limit, MAX_LIMIT)
     ordinal = centre.entry.ordinal
     before = Scan(view, event_filter, ordinal - 1, view.room.head.oldest - 1, forward=False)

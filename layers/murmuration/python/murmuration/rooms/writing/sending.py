@@ -19,9 +19,17 @@ from murmuration.protocol.errors import (
     NotFound,
     UserSuspended,
 )
-from murmuration.protocol.event_types import CANONICAL_ALIAS, CREATE, MEMBER, REDACTION, SERVER_ACL
+from murmuration.protocol.event_types import (
+    CALL_INVITE,
+    CANONICAL_ALIAS,
+    CREATE,
+    JOIN_RULES_KEY,
+    MEMBER,
+    REDACTION,
+    SERVER_ACL,
+)
 from murmuration.protocol.events import Event
-from murmuration.protocol.identifiers import EventId, RoomId, UserId
+from murmuration.protocol.identifiers import EventId, RoomId, UserId, is_valid_room_alias
 from murmuration.rooms.membership.operations import set_membership
 from murmuration.rooms.opening import open_room
 from murmuration.rooms.room import Room
@@ -64,6 +72,7 @@ def append_message(room: Room, draft: Draft, once: Once, taking: Taking) -> Even
 
     def plan(batch: Append) -> EventId:
         check_relation(batch, draft)
+        check_call(batch, draft)
         event = batch.add(once.mark(draft))
         batch.writes = [*once.writes(event.event_id), *taking.writes()]
         return event.event_id
@@ -120,6 +129,17 @@ def check_state_type(event_type: str) -> None:
         raise InvalidParam("A redaction can't be a state event")
 
 
+def check_call(batch: Append, draft: Draft) -> None:
+    """Raise Forbidden for a call to everybody in a public room, as Synapse does: anybody may come in and
+    make hundreds of phones ring.
+    """
+    if draft.type != CALL_INVITE:
+        return
+    rules = batch.state([JOIN_RULES_KEY]).get(JOIN_RULES_KEY)
+    if rules is not None and rules.content.get("join_rule") == "public":
+        raise Forbidden("Nobody may be called in a public room")
+
+
 def check_canonical_alias(room_id: RoomId, content: Content, current: Event | None) -> None:
     """Raise BadAlias if a newly added alias doesn't point to the room; also raises BadJson, InvalidParam.
 
@@ -130,7 +150,7 @@ def check_canonical_alias(room_id: RoomId, content: Content, current: Event | No
     for alias in named_aliases(content):
         if alias in before:
             continue
-        if not isinstance(alias, str) or not alias.startswith("#"):
+        if not isinstance(alias, str) or not is_valid_room_alias(alias):
             raise InvalidParam(f"{str(alias)[:80]!r} is not a room alias")
         found = directory.read_alias(alias)
         if found is None or found["room_id"] != room_id:

@@ -26,7 +26,10 @@ CLAIM_MS = 30_000
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A WebSocket. `access_hash` is that of the token with which it was opened. Times are in milliseconds."""
+    """A WebSocket. `access_hash` is that of the token with which it was opened. Times are in milliseconds.
+
+    `looked_s` is when everything was last looked at for it, in seconds.
+    """
 
     connection_id: str
     user_id: UserId
@@ -36,6 +39,7 @@ class Connection:
     since: str | None = None
     filter: str | None = None
     claimed_ms: int | None = None
+    looked_s: int = 0
 
     @property
     def is_abandoned(self) -> bool:
@@ -104,14 +108,16 @@ def call_again(connection_id: str) -> bool:
     return _update(connection_id, "SET again = :again", condition, {":again": True})
 
 
-def move(connection_id: str, since: str) -> bool:
-    """Record what has been sent, and release the claim. Returns False if the worker has to look once more."""
-    values = {":since": since}
-    expression = "SET #since = :since REMOVE claimed_ms, claim_name"
+def move(connection_id: str, since: str, looked_s: int) -> bool:
+    """Record what has been sent, and release the claim. Returns False if the worker has to look once more.
+
+    `looked_s` is when everything was last looked at.
+    """
+    values: Values = {":since": since, ":looked": looked_s}
+    expression = "SET #since = :since, looked_s = :looked REMOVE claimed_ms, claim_name"
     if _update(connection_id, expression, "attribute_not_exists(again)", values, since=True):
         return True
-    expression = "SET #since = :since REMOVE claimed_ms, claim_name, again"
-    _update(connection_id, expression, "attribute_exists(again)", values, since=True)
+    _update(connection_id, f"{expression}, again", "attribute_exists(again)", values, since=True)
     return False
 
 
@@ -140,4 +146,5 @@ def _from_item(item: StoredItem) -> Connection:
         since=item.get("since"),
         filter=item.get("filter"),
         claimed_ms=item.get("claimed_ms"),
+        looked_s=item.get("looked_s", 0),
     )

@@ -4,7 +4,7 @@ A wait's attribute is `w#<slot>#<device ID>`, a socket's `s#<connection ID>`; `p
 pushers. A slot is one of a device's wake queues. A registration has a nonce and is good for one ring: a
 client that was rung and finds nothing registers again. Times are in seconds since the epoch.
 
-`l#<device ID>` is the nonce of a device's last parked registration, and `r#<device ID>` is what has rung
+`l#<device ID>` is the nonce of a device's last registration, and `r#<device ID>` is what has rung
 since then: room IDs, or EVERYTHING. A new registration removes that, and gets it from the item as it was
 before. So a client that was called looks only at those rooms (`sync.narrow_look`).
 """
@@ -36,6 +36,7 @@ from murmuration.storage.live.compact.stored_waits import (
     IS_NOT_NOTED,
     IS_NOT_RUNG,
     IS_OVER,
+    IS_OVER_OR_REPLACED,
     PARKED,
     RUNG,
     StoredWait,
@@ -52,6 +53,8 @@ QUARANTINE_S = 90
 """How long a parked wait's slot stays taken after its ring was sent, which stays in its queue for 75 s."""
 KEYS_LETTER = "t"
 """The prefixes of slots whose waits are rung only for keys."""
+HELD_LETTER = "h"
+"""The prefix of slots on which functions wait. One is free once it was rung: its reader removes the ring."""
 EVERYTHING = "*"
 """The entry for rings that weren't only for a few rooms: the client has to look at everything."""
 MOST_TOPICS = 8
@@ -69,7 +72,7 @@ class Wait:
 
     A `kept` ring stays in the queue for every reader; any other is removed by its first reader. `late` says
     that a ring was sent for later, `rung` that the client was called. `is_last` says that it is the device's
-    last parked registration; then `news` is what has rung since. `next_slot` is the slot for the next
+    last registration; then `news` is what has rung since. `next_slot` is the slot for the next
     registration. `leftovers` are attributes that the next ring removes from the item.
     """
 
@@ -120,7 +123,9 @@ def taken_slots(item: StoredItem | None, device_id: DeviceId) -> dict[str, int]:
     taken = {}
     for name, value in (item or {}).items():
         kind, _, owner = name.removeprefix(WAIT).partition("#")
-        if name.startswith(WAIT) and owner == device_id and until_of(value) > now:
+        if not name.startswith(WAIT) or owner != device_id or until_of(value) <= now:
+            continue
+        if not kind.startswith(HELD_LETTER) or from_value(value).state != RUNG:
             taken[kind] = until_of(value)
     return taken
 
@@ -138,17 +143,18 @@ def news_since(
     everything.
 
     It is also None if this isn't certain: the worker that rang hadn't noted it yet, the device had another
-    registration in between, or the slot becomes free soon.
+    registration in between, or the slot becomes free soon. A held client's next registration takes the same
+    slot. So a worker that notes a ring too late rings that one, and there may be no news yet.
     """
     item = item or {}
     value = item.get(f"{WAIT}{slot}#{device_id}")
     if not value or item.get(LAST + device_id) != nonce:
         return None
     wait = from_value(value)
-    if wait.nonce != nonce or wait.state < RUNG or wait.until <= now_ms() // 1000 + SPARE_S:
+    if wait.nonce != nonce or wait.state == PARKED or wait.until <= now_ms() // 1000 + SPARE_S:
         return None
     news = frozenset(item.get(NEWS + device_id, ()))
-    return news if news and EVERYTHING not in news else None
+    return None if EVERYTHING in news or (wait.state >= RUNG and not news) else news
 
 
 def held_waits(item: StoredItem | None) -> int:
@@ -169,44 +175,45 @@ def register(wait: Wait, item: StoredItem | None) -> tuple[bool, Item]:
         return False, error.item() or {}
 
 
-def register_unseen(wait: Wait) -> tuple[bool, Item]:
-    """Take a slot without reading the user's item first. Returns whether it worked, and the item before."""
+def register_unseen(wait: Wait, replaced: str = "") -> tuple[bool, Item]:
+    """Take a slot without reading the user's item first. Returns whether it worked, and the item before.
+
+    `replaced` is the nonce of a held wait that may still have the slot.
+    """
     try:
-        return True, dynamodb.execute(_registration(wait, None), returning="ALL_OLD") or {}
+        return True, dynamodb.execute(_registration(wait, None, replaced), returning="ALL_OLD") or {}
     except ConditionFailed as error:
         return False, error.item() or {}
 
 
-def _registration(wait: Wait, item: StoredItem | None) -> Write:
+def _registration(wait: Wait, item: StoredItem | None, replaced: str = "") -> Write:
     """Return the write that takes a slot if it is free, and removes a few ended registrations of `item`."""
     now = now_ms() // 1000
     removal = removal_of(leftovers_of(item, wait.attribute))
     own = {"#last": LAST + wait.device_id, "#news": NEWS + wait.device_id}
-    given = {"#wait": wait.attribute, **names("until"), **removal.names}
+    given = {"#wait": wait.attribute, **names("until"), **removal.names, **own}
     values: dict[str, Storable] = {
         ":wait": wait.value(),
+        ":nonce": wait.nonce,
         ":expires": now + LIFETIME_S,
         ":now": now,
         **removal.values,
     }
-    expression, removed = f"SET #wait = :wait, {_EXPIRES}", list(removal.parts)
-    if wait.kept:
-        given |= own
-        values[":nonce"] = wait.nonce
-        expression += ", #last = :nonce"
-        removed.append("#news")
+    is_free = IS_OVER
+    if not wait.kept:
+        is_free = IS_OVER_OR_REPLACED
+        given |= names("rung", "nonce")
+        values |= {":rung": RUNG, ":replaced": replaced}
     traces = [name for name in traces_of(item) if name not in own.values()]
     given |= {f"#trace{number}": name for number, name in enumerate(traces)}
-    removed += [f"#trace{number}" for number in range(len(traces))]
-    if removed:
-        expression += f" REMOVE {', '.join(removed)}"
+    removed = ["#news", *removal.parts, *(f"#trace{number}" for number in range(len(traces)))]
     return dynamodb.update(
         TABLE,
         {"user_id": wait.user_id},
-        expression,
+        f"SET #wait = :wait, #last = :nonce, {_EXPIRES} REMOVE {', '.join(removed)}",
         names=given,
         values=values,
-        condition=IS_OVER + removal.condition,
+        condition=is_free + removal.condition,
         return_old=True,
     )
 
@@ -217,7 +224,7 @@ def _settle_one(wait: Wait, news: Collection[str]) -> bool:
     Returns whether that is enough. A later registration isn't changed. The answer is False if the device has
     registered again and may not look at `news`: then ring the new registration.
     """
-    if not wait.kept:
+    if not wait.kept and not wait.is_last:
         _change(wait, "REMOVE #wait", HAS_NONCE, {}, names("nonce"))
         return True
     values: Values = {":wait": wait.value(until=now_ms() // 1000 + QUARANTINE_S, state=RUNG)}
@@ -462,7 +469,7 @@ def current_waits(items: Iterable[StoredItem]) -> Iterator[Wait]:
             slot, _, device_id = name.removeprefix(WAIT).partition("#")
             stored = from_value(value)
             rung = stored.state == RUNG or 0 < stored.late_s <= now
-            is_last = stored.is_kept and item.get(LAST + device_id) == stored.nonce
+            is_last = item.get(LAST + device_id) == stored.nonce
             if rung and not is_last:
                 continue  # only its slot is still taken
             yield Wait(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, StoredItem, Write
 from murmuration.aws.reads import Read, fetch, fetch_all
-from murmuration.protocol.event_types import CREATE, ENCRYPTED, MESSAGE
+from murmuration.protocol.event_types import CALL_INVITE, CREATE, ENCRYPTED, MESSAGE
 from murmuration.protocol.room_versions import RoomVersion, get_room_version
 from murmuration.protocol.state_trie import NodeId
 
@@ -26,7 +26,7 @@ BUMPS = frozenset(
         MESSAGE,
         ENCRYPTED,
         "m.sticker",
-        "m.call.invite",
+        CALL_INVITE,
         "m.poll.start",
         "org.matrix.msc3381.poll.start",
         "m.beacon_info",

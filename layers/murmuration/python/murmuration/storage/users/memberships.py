@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
@@ -19,7 +19,7 @@ TABLE = "users"
 PREFIX = "membership#"
 _OF_INVITES = (
     *("user_id", "sk", "membership", "event_id", "sender"),
-    *("ordinal", "since", "previous", "changed_ms"),
+    *("ordinal", "since", "previous", "changed_ms", "invited"),
 )
 
 
@@ -119,13 +119,14 @@ def read_memberships(
 
 @dataclass(frozen=True, slots=True)
 class Invites:
-    """The number of open invites of a user, and the rows of invites that were withdrawn by others.
+    """The number of open invites of a user, and the rows of invites that have ended without a join.
 
-    The rows have neither stripped state nor helping servers.
+    Others have withdrawn them, or the user has turned them down, and may have forgotten the room. The rows
+    have neither stripped state nor helping servers.
     """
 
     opened: int
-    withdrawn: Sequence[Membership]
+    ended: Sequence[Membership]
 
 
 def read_invites(user_id: UserId) -> Invites:
@@ -133,15 +134,21 @@ def read_invites(user_id: UserId) -> Invites:
     pages = dynamodb.query_pages(
         TABLE,
         "user_id = :user AND begins_with(sk, :prefix)",
-        {":user": user_id, ":prefix": PREFIX, ":invite": "invite"},
-        filter_expression="membership = :invite"
-        " OR (previous = :invite AND sender <> :user AND attribute_not_exists(stayed))",
+        {":user": user_id, ":prefix": PREFIX, ":invite": "invite", ":join": "join"},
+        filter_expression="membership = :invite OR (membership <> :join AND attribute_not_exists(stayed)"
+        " AND (previous = :invite OR attribute_exists(invited)))",
         attributes=_OF_INVITES,
         consistent=False,
     )
-    rows = [from_item(item) for page in pages for item in page.items]
-    withdrawn = [row for row in rows if row.membership in ("leave", "ban")]
-    return Invites(sum(row.membership == "invite" for row in rows), withdrawn)
+    rows = [_with_invite(item) for page in pages for item in page.items]
+    ended = [row for row in rows if row.membership in ("leave", "ban")]
+    return Invites(sum(row.membership == "invite" for row in rows), ended)
+
+
+def _with_invite(item: StoredItem) -> Membership:
+    """Return the row; for a room that was forgotten after an invite with what it was before."""
+    row = from_item(item)
+    return replace(row, previous="invite", since=item["invited"] or None) if "invited" in item else row
 
 
 def read_joined_rooms(user_id: UserId) -> list[RoomId]:
@@ -227,9 +234,9 @@ def purge(row: Membership) -> None:
 
 
 def note_stay(row: Membership) -> None:
-    """Record that the user was in the room before they were invited again, unless the row has changed.
+    """Record that this row of an ended invite has to stay, unless it has changed.
 
-    Such a row isn't among the withdrawn invites of `read_invites`.
+    The user was in the room before the invite, for example. Such a row isn't among those of `read_invites`.
     """
     dynamodb.try_execute(
         dynamodb.update(
@@ -243,11 +250,20 @@ def note_stay(row: Membership) -> None:
 
 
 def forget_write(membership: Membership) -> Write:
-    """Return the write that forgets a room. It is refused if the membership changed meanwhile."""
+    """Return the write that forgets a room. It is refused if the membership changed meanwhile.
+
+    After an invite the row tells since when it had ended (0 in a room that this server isn't in), because
+    such rows are deleted some time later.
+    """
+    invited = membership.previous == "invite"
     return dynamodb.update(
         TABLE,
         membership_key(membership.user_id, membership.room_id),
-        "SET forgotten = :yes REMOVE since, previous",
+        f"SET forgotten = :yes{', invited = :since' if invited else ''} REMOVE since, previous",
         condition="event_id = :event_id",
-        values={":event_id": membership.event_id, ":yes": True},
+        values={
+            ":event_id": membership.event_id,
+            ":yes": True,
+            **({":since": membership.since or 0} if invited else {}),
+        },
     )

@@ -18,8 +18,9 @@ from murmuration.aws import queues
 from murmuration.aws.concurrency import parallel
 
 if TYPE_CHECKING:
-    from murmuration.federation.shapes import PdusMessage, ReceiptsMessage, StoredReceipt
+    from murmuration.federation.shapes import PdusMessage, ReceiptsMessage
     from murmuration.protocol.identifiers import RoomId, ServerName
+    from murmuration.storage.json_types import StoredReceipt
 
 QUEUE = "room-pdus"
 MOST_MESSAGE_BYTES = 240_000
@@ -53,9 +54,15 @@ def _send(origin: ServerName, room_id: RoomId, parts: Sequence[Sequence[object]]
         queues.send(QUEUE, body, group=group_of(room_id), dedup=uuid.uuid4().hex)
 
 
-def put_receipts(origin: ServerName, room_id: RoomId, receipts: Sequence[StoredReceipt]) -> None:
-    """Queue receipts behind the PDUs of their room. Raises the errors of SQS."""
+def put_receipts(
+    origin: ServerName, room_id: RoomId, receipts: Sequence[StoredReceipt], *, parked: bool = False
+) -> None:
+    """Queue receipts behind the PDUs of their room. `parked` says that they are also stored in the table of
+    what is parked. Raises the errors of SQS.
+    """
     body: ReceiptsMessage = {"origin": origin, "room_id": room_id, "receipts": receipts}
+    if parked:
+        body["parked"] = True
     queues.send(QUEUE, body, group=group_of(room_id), dedup=uuid.uuid4().hex)
 
 

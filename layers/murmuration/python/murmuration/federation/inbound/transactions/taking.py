@@ -1,8 +1,8 @@
 """Accepts a transaction and queues its PDUs by room. It asks no other server, and waits for nothing.
 
-The answer has errors only for PDUs of rooms whose ACL denies the sender. The other PDUs are checked later,
-and a rejected or malformed PDU must not make the sender repeat the rest. Transaction IDs aren't stored,
-because each PDU is recognised by its event ID.
+The answer names the events that were queued, and those of rooms whose ACL denies the sender, with an error.
+What was queued is checked later, and a rejected or malformed PDU must not make the sender repeat the rest.
+Transaction IDs aren't stored, because each PDU is recognised by its event ID.
 https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid
 """
 
@@ -46,12 +46,12 @@ def take_transaction(origin: ServerName, content: Content, size: int) -> Answer:
         raise TooLarge(f"A transaction may have {MOST_BYTES} bytes")
     pdus = _list(content, "pdus", MOST_PDUS)
     edus = _list(content, "edus", MOST_EDUS)
-    refused: dict[EventId, PduResult] = {}
+    results: dict[EventId, PduResult] = {}
     if pdus:
         rate_limits.check("federation_pdu", origin, len(pdus))
-        refused = _queue(origin, pdus)
+        results = _queue(origin, pdus)
     take_edus(origin, edus)
-    return {"pdus": refused}
+    return {"pdus": results}
 
 
 def _list(content: Content, name: str, most: int) -> list[object]:
@@ -64,7 +64,9 @@ def _list(content: Content, name: str, most: int) -> list[object]:
 
 
 def _queue(origin: ServerName, pdus: list[object]) -> dict[EventId, PduResult]:
-    """Queue PDUs, and return the errors of those that are refused."""
+    """Queue PDUs. Returns the results of those whose event IDs are known: none for a PDU of a room that this
+    server isn't in, or without the format of its room's version.
+    """
     by_room: dict[RoomId, list[object]] = {}
     malformed = 0
     for pdu in pdus:
@@ -77,13 +79,21 @@ def _queue(origin: ServerName, pdus: list[object]) -> dict[EventId, PduResult]:
     heads = fetch_all([room_items.head_read(room_id) for room_id in by_room])
     rooms = [Room(head) for head in heads if head is not None and head.is_resident]
     denying = _denying(origin, rooms)
-    refused = [_refused(pdu, room) for room in denying for pdu in by_room.pop(room.room_id)]
+    refused = [_event_id(pdu, room) for room in denying for pdu in by_room.pop(room.room_id)]
     wanted = _wanted(by_room, {room.room_id for room in rooms})
+    queued: list[EventId] = []
+    for room in rooms:
+        if room.room_id in wanted:
+            named = [(pdu, _event_id(pdu, room)) for pdu in wanted[room.room_id]]
+            malformed += sum(event_id is None for _, event_id in named)
+            wanted[room.room_id] = [pdu for pdu, event_id in named if event_id is not None]
+            queued += [event_id for _, event_id in named if event_id is not None]
     malformed += queueing.put(origin, wanted)
     counting.count("malformed", malformed, origin)
     counting.count("denied_by_acl", len(refused), origin)
     counting.count("not_our_room", _number(by_room) - _number(wanted), origin)
-    return {event_id: {"error": DENIED} for event_id in refused if event_id is not None}
+    results: dict[EventId, PduResult] = {event_id: {} for event_id in queued}
+    return results | {event_id: {"error": DENIED} for event_id in refused if event_id is not None}
 
 
 def _denying(origin: ServerName, rooms: Sequence[Room]) -> list[Room]:
@@ -95,8 +105,8 @@ def _denying(origin: ServerName, rooms: Sequence[Room]) -> list[Room]:
     return [room for room in rooms if not acls.is_allowed(room, origin)]
 
 
-def _refused(pdu: object, room: Room) -> EventId | None:
-    """Return the ID of a refused event; None if the PDU isn't an event."""
+def _event_id(pdu: object, room: Room) -> EventId | None:
+    """Return the ID of an event; None if the PDU hasn't the format of the room's version."""
     try:
         return parse_pdu(pdu, room.version).event_id
     except MatrixError:

@@ -63,7 +63,7 @@ def work(message: JsonObject) -> Counter[str]:
     if "receipts" in message:
         from murmuration.federation.ephemera.taking import take_queued_receipts
 
-        take_queued_receipts(origin, room_id, message["receipts"])
+        take_queued_receipts(origin, room_id, message["receipts"], parked=bool(message.get("parked")))
         return Counter()
     outcomes = _Outcomes(room_id, origin, bool(message.get("parked")))
     try:

@@ -20,6 +20,10 @@ HELD, PARKED, RUNG = 0, 1, 2
 wait."""
 IS_OVER = "(attribute_not_exists(#wait) OR #wait[0] <= :now OR #wait.#until <= :now)"
 HAS_NONCE = "(#wait[1] = :nonce OR #wait.#nonce = :nonce)"
+IS_OVER_OR_REPLACED = (
+    f"({IS_OVER} OR #wait[2] = :rung OR attribute_exists(#wait.#rung)"
+    " OR #wait[1] = :replaced OR #wait.#nonce = :replaced)"
+)
 IS_NOT_RUNG = "NOT #wait[2] = :rung AND attribute_not_exists(#wait.#rung)"
 IS_NOT_NOTED = (
     "(#wait[2] <= :parked OR (attribute_exists(#wait.#kept) AND attribute_not_exists(#wait.#rung)"
