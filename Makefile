@@ -49,15 +49,15 @@ SET_UP := $(SETUP)/python $(SETUP)/node
 
 # -- Running ----------------------------------------------------------------------------------------------
 
-serve: $(SET_UP)  ## Run the homeserver on http://localhost:8008; ARGS='--port 8009 …' passes options on
+serve: $(SET_UP)  ## Run the homeserver on http://localhost:8008; options: ARGS='--port 8009 …'
 	@$(BIN)/murmuration serve --registration open $(ARGS)
 
-federate: $(SET_UP) synapse  ## Run two of ours and a Synapse that share rooms; ARGS='--port 8108 …'
+federate: $(SET_UP) synapse  ## Run two Murmurations and a Synapse that share rooms; options: ARGS='--port 8108 …'
 	@$(BIN)/python -m local_cloud.federate $(ARGS)
 
 # -- Testing ----------------------------------------------------------------------------------------------
 
-test: $(SET_UP) lint types  ## Run lint, types and the tests but for the long ones
+test: $(SET_UP) lint types  ## Run lint, types and all tests except the long ones
 	@echo "Running the tests ..."
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(NOT_LONG) $(if $(TRY_AGAIN),|| $(call ONCE_MORE,$(NOT_LONG)))
 
@@ -70,14 +70,14 @@ test-long: $(SET_UP)
 	@$(BIN)/python -m pytest -n 1 --dist loadgroup $(SCENARIOS) || $(call ONCE_MORE,$(SCENARIOS))
 
 test-all: TRY_AGAIN := yes
-test-all: test test-long  ## Run those and the long ones: deployments, browsers, soak, crashes
+test-all: test test-long  ## Run also the long tests: deployments, browsers, soak, crashes, Synapse
 
-coverage: $(SET_UP)  ## Run the tests, slow ones too, and count what of the package they reach
+coverage: $(SET_UP)  ## Run the tests, also slow ones, and measure how much of the package they cover
 	@$(BIN)/python -m pip install --quiet pytest-cov==7.1.0
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m 'slow or not long' --cov=murmuration --cov-report=term:skip-covered \
 		--cov-fail-under=$(COVERED) $(TESTS)
 
-fixtures: $(SET_UP)  ## Record the fixtures' worlds and events; ARGS='--rewrite' also what must come of them
+fixtures: $(SET_UP)  ## Record the fixtures' worlds and events; also the expected results: ARGS='--rewrite'
 	@$(BIN)/python -m tests.fixtures_worlds
 	@$(BIN)/python -m tests.fixtures_record $(ARGS)
 
@@ -91,29 +91,29 @@ types: $(SET_UP)
 	@$(BIN)/mypy --no-error-summary
 
 # `make test` formats nothing; this does.
-format: $(SET_UP)  ## Format the code and mend what lint can
+format: $(SET_UP)  ## Format the code, and correct what the linter can correct
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
 
-soak: $(SET_UP)  ## Write, read and cause trouble for a minute; account for each message; ARGS='--servers 2'
+soak: $(SET_UP)  ## Write and read for a minute, and check that each message arrived once; options: ARGS='--servers 2'
 	@$(BIN)/python -m tests.soak $(ARGS)
 
-attack: $(SET_UP)  ## Attack a server with limits on; print what came of it, ARGS='--sections D'
+attack: $(SET_UP)  ## Attack a server with rate limits, and print the results; options: ARGS='--sections D'
 	@$(BIN)/python -m tests.attack $(ARGS)
 
-fuzz: $(SET_UP)  ## Send mutated requests to every route; ARGS='--requests 30000 --seed 2'
+fuzz: $(SET_UP)  ## Send mutated requests to every route; options: ARGS='--requests 30000 --seed 2'
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 budgets: $(SET_UP)  ## Count round trips and capacity units of the main operations
 	@$(BIN)/python -m tests.budgets
 
-cost: $(SET_UP)  ## Count a month's bill; ARGS='--users 5 --messages-per-day 200'
+cost: $(SET_UP)  ## Estimate a month's bill; options: ARGS='--users 5 --messages-per-day 200'
 	@$(BIN)/murmuration cost $(ARGS)
 
-bill: $(SET_UP)  ## Count on a local server what ways of life would cost; ARGS='family'
+bill: $(SET_UP)  ## Measure on a local server what a family, a club and others would cost; some of them: ARGS='family'
 	@$(BIN)/python -m benchmarks.bill $(ARGS)
 
-cold: $(SET_UP)  ## Measure each function's import and first client, worst first
+cold: $(SET_UP)  ## Measure each function's import and first client, slowest first
 	@$(BIN)/python -m benchmarks.cold
 
 # -- Deploying --------------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ cold: $(SET_UP)  ## Measure each function's import and first client, worst first
 synth: $(SET_UP)  ## Make the deployment's template in cdk.out
 	@PATH="$(abspath $(BIN)):$$PATH" npx cdk synth --quiet -c server_name=$(SERVER_NAME)
 
-deploy-local: $(SET_UP)  ## Deploy, change, restore and destroy in a simulated account; ARGS='--from COMMIT' upgrades
+deploy-local: $(SET_UP)  ## Deploy, change, restore and destroy in a simulated account; an upgrade: ARGS='--from COMMIT'
 	@$(BIN)/python -m infra_cdk.rehearsal $(ARGS)
 
 # -- Comparing --------------------------------------------------------------------------------------------
@@ -129,25 +129,25 @@ deploy-local: $(SET_UP)  ## Deploy, change, restore and destroy in a simulated a
 synapse: $(SET_UP)  ## Install Synapse beside the project, for interoperability tests and benchmarks
 	@$(BIN)/python -m tests.interop.setup_synapse
 
-rust-client: $(SET_UP)  ## Build a client on Element X's stack, for a long test; with Rust, ten minutes of a processor the first time
+rust-client: $(SET_UP)  ## Build a client on Element X's stack, for a long test; needs Rust, and ten minutes the first time
 	@$(BIN)/python -m tests.e2e.clients.rust_client
 
-interop: $(SET_UP) synapse  ## Let one of ours and a Synapse share rooms; TESTS=… runs some of it
+interop: $(SET_UP) synapse  ## Test a Murmuration and a Synapse that share rooms; some of the tests: TESTS=…
 	@$(BIN)/python -m pytest -n 0 $(if $(filter-out tests,$(TESTS)),$(TESTS),tests/interop)
 
-bench-core: $(SET_UP) synapse  ## Time the protocol core against Synapse's
+bench-core: $(SET_UP) synapse  ## Measure the time of the protocol core beside Synapse's
 	@$(BIN)/python -m benchmarks.core
 
-bench-live: $(SET_UP) synapse  ## Time a message's way to those who wait, beside Synapse; ARGS='--only large'
+bench-live: $(SET_UP) synapse  ## Measure the time from sending to waiting clients, beside Synapse; options: ARGS='--only large'
 	@$(BIN)/python -m benchmarks.live $(ARGS)
 
 # -- Keeping house ----------------------------------------------------------------------------------------
 
-lock: $(SETUP)/python  ## Renew requirements.lock from pyproject.toml
+lock: $(SETUP)/python  ## Update requirements.lock from pyproject.toml
 	@$(BIN)/python -m pip install --quiet pip-tools
 	@$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \
 		--no-emit-trusted-host --no-emit-find-links --no-header \
 		--extra local --extra infra --extra test --output-file requirements.lock pyproject.toml
 
-clean:  ## Remove what was set up and built
+clean:  ## Remove everything that was set up and built
 	@rm -rf $(VENV) $(SETUP) node_modules build cdk.out .mypy_cache .ruff_cache .pytest_cache

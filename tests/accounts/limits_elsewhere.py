@@ -46,6 +46,12 @@ def find_alias_elsewhere(stage: Any) -> Answer:
     return stranger.get(f"{V3}/directory/room/{segment('#a:nowhere.invalid')}")
 
 
+def bind_address(stage: Any) -> Answer:
+    stranger: Client = stage.stranger
+    body = {"medium": "email", "address": "a@example.com", "mxid": stage.alice.user_id, "invites": []}
+    return stranger.put("/_matrix/federation/v1/3pid/onbind", body)
+
+
 def list_space_elsewhere(stage: Any) -> Answer:
     alice: Client = stage.alice
     return alice.get(path("!a:nowhere.invalid", "hierarchy", version="/_matrix/client/v1"))
@@ -96,7 +102,7 @@ def knock(stage: Any) -> Answer:
 
 
 def work_long(stage: Any) -> Answer:
-    with mock.patch.object(patience, "QUICK_S", -1), patience.working(lambda: stage.alice.user_id):
+    with mock.patch.object(patience.Work, "quick_s", -1), patience.working(lambda: stage.alice.user_id):
         return called(patience.go_on)
 
 
@@ -114,7 +120,7 @@ def work_long_for_server(stage: Any) -> Answer:
             raise Refusal(504, "TimedOut", "") from error
 
     owner = by_server(stage)
-    with mock.patch.object(patience, "QUICK_S", -1), patience.working(lambda: owner, for_server=True):
+    with mock.patch.object(patience.Work, "quick_s", -1), patience.working(lambda: owner, for_server=True):
         return called(go_on)
 
 

@@ -1,8 +1,8 @@
 """The tables as PynamoDB models: keys, indexes, streams and expiry, defined once.
 
-`local_cloud` and the tests create the tables from these models, `infra_cdk` builds the deployed ones from
-`TABLES`, and operators' commands query through them. The functions use `aws.dynamodb`, which imports far
-less; `docs/storage.md` describes the items of each table.
+`local_cloud` and the tests create the tables from these models, and `infra_cdk` builds the deployed ones from
+`TABLES`. Nothing queries through the models: functions and operators' commands use `aws.dynamodb` and
+`aws.calls`, which import far less. `docs/storage.md` describes the items of each table.
 """
 
 from __future__ import annotations
