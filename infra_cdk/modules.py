@@ -33,6 +33,8 @@ EXCEPTIONS: Mapping[str, Facts] = {
     "workers.delayed_events": Facts(timeout=30, visibility=60),
     # A join of a large room brings a hundred megabytes of events.
     "workers.joins": Facts(memory=2048, timeout=900, attempts=3),
+    # An account is in hundreds of rooms, and leaves each.
+    "workers.closing": Facts(timeout=900),
     "workers.schedules": Facts(timeout=900),
     # A user may be waiting for the file; a copy of 100 MB takes seconds.
     "workers.uploads": Facts(timeout=120, visibility=130),

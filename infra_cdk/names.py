@@ -48,8 +48,8 @@ def queue_name(settings: Settings, name: str, fifo: bool) -> str:
 
 
 def global_name(settings: Settings, name: str) -> Any:
-    """Return a name for a CloudFront resource. It contains the region, because such names must be unique in
-    the whole account.
+    """Return a name for a resource of CloudFront, a budget or a dashboard. It contains the region, because
+    such names must be unique in the whole account.
     """
     return Fn.sub(f"{settings.prefix}-${{AWS::Region}}-{name}")
 

@@ -205,6 +205,12 @@ class Settings(BaseModel):
     federation_requests_per_second: Annotated[int, Field(ge=1, le=10_000)] = 500
     """The same for the API that other servers call, so that a flood of theirs doesn't affect users'
     requests."""
+    price_class: Literal["100", "200", "all"] = "all"
+    """Which of CloudFront's locations answer clients: all, or only those in regions that cost less.
+
+    With 100 only those in North America, Europe and Israel do, so that clients elsewhere have a detour, even
+    if the deployment is in their own region.
+    """
     monthly_budget: Annotated[int, Field(ge=0, le=1_000_000)] = 50
     """How many US dollars the account may cost in a month before AWS mails `alarm_email`; 0 for no budget."""
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "WARN"

@@ -24,6 +24,20 @@ PROBE = "client_server-sync"
 """A function that every deployment has. Its environment has the deployment's settings."""
 
 
+NOT_ACCEPTED = frozenset(
+    (
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignatureException",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    )
+)
+"""The codes with which AWS's services refuse credentials that are wrong or too old."""
+
+
 class NotOperable(Exception):
     """There is no server to work on. The message says why."""
 
@@ -90,8 +104,32 @@ def operate(args: argparse.Namespace, command: Callable[[Server], int]) -> int:
         print(error, file=sys.stderr)
         return 1
     except (BotoCoreError, ClientError, ServiceError) as error:
-        print(f"AWS: {error}", file=sys.stderr)
+        print(aws_sentence(error), file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        raise  # whoever reads the output has seen enough
+    except OSError as error:
+        print(f"{error.filename or 'This machine'}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    except EOFError:
+        print("There was no answer, so nothing was done.", file=sys.stderr)
+        return 1
+
+
+def aws_sentence(error: Exception) -> str:
+    """Return a sentence on an error of AWS or its library, for the operator: what to do, where that is
+    clear.
+    """
+    from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
+
+    if isinstance(error, NoRegionError):
+        return "Say which region the server is in: set AWS_REGION."
+    if isinstance(error, NoCredentialsError):
+        return "There are no AWS credentials: set AWS_PROFILE, or log in."
+    code = error.response["Error"]["Code"] if isinstance(error, ClientError) else getattr(error, "code", "")
+    if code in NOT_ACCEPTED:
+        return f"AWS doesn't accept your credentials ({code}): log in again, or set AWS_PROFILE."
+    return f"AWS: {error}"
 
 
 @contextlib.contextmanager
@@ -128,10 +166,8 @@ def _settings_of(prefix: str) -> dict[str, str]:
     try:
         client = Session().create_client("lambda")
         found = client.get_function_configuration(FunctionName=f"{prefix}-{PROBE}")
-    except NoRegionError:
-        raise NotOperable("Say which region the server is in: set AWS_REGION.") from None
-    except NoCredentialsError:
-        raise NotOperable("There are no AWS credentials: set AWS_PROFILE, or log in.") from None
+    except (NoRegionError, NoCredentialsError) as error:
+        raise NotOperable(aws_sentence(error)) from None
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceNotFoundException":
             raise

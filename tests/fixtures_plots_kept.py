@@ -264,6 +264,18 @@ def a_buried_lounge(scene: Scene) -> None:
         scene.act(empty_rooms.bury, room, scene.clock)
 
 
+@plot(
+    "Carol is in the lounge. A request began to close her account, and stopped.",
+    "carol",
+    "alice_and_bob_in_a_public_room",
+)
+def carol_is_half_gone(scene: Scene) -> None:
+    from murmuration.storage.users import accounts
+
+    scene.join("carol", scene.names["lounge"])
+    scene.act(accounts.begin_closing, scene.user_id("carol"), at_ms=scene.clock, erase=False)
+
+
 @plot("Alice's phone has said what it can do, and knows the hash of what the server can.", "alice")
 def alice_with_capabilities(scene: Scene) -> None:
     from murmuration.drafts.v2 import capabilities

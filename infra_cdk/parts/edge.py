@@ -94,7 +94,7 @@ def make_edge(
         enabled=True,
         http_version="http2and3",
         ipv6_enabled=True,
-        price_class="PriceClass_100",
+        price_class=f"PriceClass_{settings.price_class.capitalize()}",
         aliases=list(settings.hosts) or None,
         viewer_certificate=_certificate(make_certificate(stack, settings)),
         origins=origins,

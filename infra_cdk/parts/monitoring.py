@@ -12,7 +12,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
 
-from infra_cdk.names import function_name, logical_id, queue_name
+from infra_cdk.names import function_name, global_name, logical_id, queue_name
 from infra_cdk.parts.api import STAGE
 from infra_cdk.parts.functions import DeploymentError
 from infra_cdk.parts.queues import DEAD_LETTERS
@@ -167,7 +167,7 @@ def make_monitoring(
     cloudwatch.CfnDashboard(
         stack,
         "Dashboard",
-        dashboard_name=settings.prefix,
+        dashboard_name=global_name(settings, "overview"),
         dashboard_body=Fn.sub(json.dumps(_dashboard(settings, functions), separators=(",", ":"))),
     )
 

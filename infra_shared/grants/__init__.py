@@ -23,7 +23,14 @@ __all__ = ["EDGE", "GRANTS", "Grant", "allows", "covers", "file_of"]
 
 BUCKETS = "transient"
 """The table of the budgets: everything that a user can cause is charged to one of them."""
-UNBILLED = ("workers.clock", "workers.pushes", "workers.queues", "workers.schedules", "workers.sending")
+UNBILLED = (
+    "workers.clock",
+    "workers.closing",
+    "workers.pushes",
+    "workers.queues",
+    "workers.schedules",
+    "workers.sending",
+)
 
 
 EDGE = Grant(tables={BUCKETS: "update"}, secrets={"viewer-secret": "get"}, objects=ANSWERS)

@@ -91,7 +91,6 @@ GRANTS: Mapping[str, Grant] = {
         tables={
             **SIGNED,
             "keys": "batch_get get query",
-            "rooms": "batch_get",
             "users": "query",
         },
     ),

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from operators import arguments
+
 if TYPE_CHECKING:
     from murmuration.endpoint import Function
     from operators.costs.usage import Life, Setup
@@ -24,7 +26,11 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     def number(name: str, default: float, help_text: str) -> None:
         parser.add_argument(
-            f"--{name}", type=_not_negative, default=default, metavar="N", help=f"{help_text} ({default:g})"
+            f"--{name}",
+            type=arguments.number,
+            default=default,
+            metavar="N",
+            help=f"{help_text} ({default:g})",
         )
 
     number("users", 5, "how many people use the server")
@@ -70,13 +76,6 @@ def run(args: argparse.Namespace) -> int:
     _print_table(columns)
     print(f"\nDollars a month at AWS's list prices of {prices.DATE} in {prices.REGION}, without taxes.")
     return 0
-
-
-def _not_negative(text: str) -> float:
-    number = float(text)
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError("it can't be negative or infinite")
-    return number
 
 
 def _estimates(args: argparse.Namespace) -> dict[str, Mapping[str, float]]:

@@ -10,13 +10,14 @@ import argparse
 import itertools
 from collections import Counter
 
+from operators.arguments import web_url
 from operators.operating import Server, operate
 from operators.operating import add_arguments as add_server_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_server_arguments(parser)
-    parser.add_argument("--url", help="the URL to check (the server's public URL)")
+    parser.add_argument("--url", type=web_url, help="the URL to check (the server's public URL)")
 
 
 def run(args: argparse.Namespace) -> int:

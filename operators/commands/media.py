@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
+from operators.arguments import whole_number
 from operators.operating import NotOperable, Server, add_action, run_action, user_id_of
 
 MOST = 1_000
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--user", metavar="USER", help="what this user uploaded; reads the whole table of media"
     )
     whose.add_argument("--room", metavar="ROOM", help="what this room's events name; the room's ID")
-    listing.add_argument("--limit", type=int, default=50, metavar="N", help="show at most N (50)")
+    listing.add_argument("--limit", type=whole_number, default=50, metavar="N", help="show at most N (50)")
     listing.add_argument("--before", metavar="PLACE", help="go on where an earlier list ended, as it said")
     quarantine = add_action(
         actions, "quarantine", "Hide media from everybody, and keep their bytes.", _quarantine
@@ -46,8 +47,8 @@ def _list(args: argparse.Namespace, server: Server) -> int:
     from murmuration.protocol.identifiers import RoomId
     from operators import moderating_media
 
-    if not 1 <= args.limit <= MOST:
-        raise NotOperable(f"--limit is from 1 to {MOST:,}.")
+    if args.limit > MOST:
+        raise NotOperable(f"--limit is at most {MOST:,}.")
     if args.user is not None:
         user_id = user_id_of(args.user, server)
         listing = moderating_media.list_of_user(user_id, args.before, args.limit, server)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 
+from operators.arguments import days, whole_number
 from operators.operating import NotOperable, Server, add_action, run_action, with_progress
 
 DAY_MS = 24 * 3600 * 1000
@@ -16,8 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     create = add_action(actions, "create", "Make a token, and print it.", _create)
     create.add_argument("--token", help="the text of the token (random)")
-    create.add_argument("--uses", type=int, help="how many accounts may be registered with it (unlimited)")
-    create.add_argument("--days", type=float, help="how many days it is valid (unlimited)")
+    create.add_argument(
+        "--uses", type=whole_number, help="how many accounts may be registered with it (unlimited)"
+    )
+    create.add_argument("--days", type=days, help="how many days it is valid (unlimited)")
     add_action(actions, "list", "List the tokens.", _list)
     delete = add_action(actions, "delete", "Delete a token.", _delete)
     delete.add_argument("token", metavar="TOKEN")

@@ -49,9 +49,10 @@ NEXT = """What remains, in this order:
 
 
 def run(args: argparse.Namespace) -> int:
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 
     from operators.account import make_client
+    from operators.operating import aws_sentence
     from operators.restoring import NotRestorable, restore
 
     target = f"murmuration-{args.stage}"
@@ -60,8 +61,11 @@ def run(args: argparse.Namespace) -> int:
     except NotRestorable as error:
         print(error, file=sys.stderr)
         return 2
+    except (NoRegionError, NoCredentialsError) as error:
+        print(aws_sentence(error), file=sys.stderr)
+        return 2
     except (BotoCoreError, ClientError) as error:
-        print(f"AWS: {error}\nRun the same command again to continue.", file=sys.stderr)
+        print(f"{aws_sentence(error)}\nRun the same command again to continue.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(

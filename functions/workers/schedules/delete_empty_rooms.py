@@ -1,11 +1,7 @@
-"""Delete rooms that all users have left, messages older than their rooms allow, and unused files.
-
-Also completes deactivations of accounts that stopped halfway.
-"""
+"""Delete rooms that all users have left, messages older than their rooms allow, and unused files."""
 
 from __future__ import annotations
 
-from murmuration.accounts.management import finish_closing
 from murmuration.endpoint.workers import schedule_worker
 from murmuration.media.unused import delete_unused_media
 from murmuration.rooms.lifecycle.deletion import delete_empty_rooms
@@ -19,4 +15,3 @@ def handler() -> None:
     delete_empty_rooms(budget_ms=BUDGET_MS)
     purge_rooms(budget_ms=BUDGET_MS)
     delete_unused_media(budget_ms=BUDGET_MS)
-    finish_closing()

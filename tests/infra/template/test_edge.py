@@ -70,7 +70,10 @@ def test_no_request_is_answered_with_anothers_answer(stack: Synthesised) -> None
 
 
 def test_two_regions_can_stand_beside_each_other(stack: Synthesised) -> None:
-    """CloudFront has one list of names for all regions of an account."""
+    """CloudFront has one list of names for all regions of an account. So have budgets and dashboards.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-cloudwatch-dashboard.html
+    """
     names = [found["Name"] for found in stack.properties("AWS::CloudFront::Function")]
     for kind, config in (
         ("CachePolicy", "CachePolicyConfig"),
@@ -82,10 +85,30 @@ def test_two_regions_can_stand_beside_each_other(stack: Synthesised) -> None:
         found["OriginAccessControlConfig"]["Name"]
         for found in stack.properties("AWS::CloudFront::OriginAccessControl")
     ]
-    assert len(names) == 10
+    names += [found["DashboardName"] for found in stack.properties("AWS::CloudWatch::Dashboard")]
+    names += [found["Budget"]["BudgetName"] for found in stack.properties("AWS::Budgets::Budget")]
+    assert len(names) == 12
     assert all("${AWS::Region}" in name["Fn::Sub"] for name in names)
     (distribution,) = stack.properties("AWS::CloudFront::Distribution")
     assert "${AWS::Region}" in distribution["DistributionConfig"]["Comment"]["Fn::Sub"]
+
+
+def test_roles_and_buckets_have_no_names_of_ours(stack: Synthesised) -> None:
+    """Roles are named once for all regions of an account, buckets once for everybody."""
+    for kind, name in (("AWS::IAM::Role", "RoleName"), ("AWS::S3::Bucket", "BucketName")):
+        assert stack.properties(kind)
+        assert not any(name in found for found in stack.properties(kind))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"), [({}, "PriceClass_All"), ({"price_class": "100"}, "PriceClass_100")]
+)
+def test_clients_are_answered_near_them_unless_that_costs_too_much(
+    stack_with: StackWith, chosen: dict[str, str], expected: str
+) -> None:
+    """In Sydney a deployment is nobody's neighbour if CloudFront answers from the United States."""
+    (distribution,) = stack_with(**chosen).properties("AWS::CloudFront::Distribution")
+    assert distribution["DistributionConfig"]["PriceClass"] == expected
 
 
 @pytest.mark.parametrize("length", [11, 100, 230])
