@@ -81,7 +81,7 @@ def _check_device_keys(requester: Requester, value: object) -> None:
     keys = object_of(required(device_keys, "keys"), "keys")
     if not all(isinstance(key, str) for key in keys.values()):
         raise BadJson("Each of the keys must be a string")
-    check_signatures(required(device_keys, "signatures"))
+    check_signatures(device_keys.get("signatures", {}))
 
 
 def _parse_keys(body: Body, name: str) -> dict[KeyId, Any]:
@@ -95,7 +95,7 @@ def _parse_keys(body: Body, name: str) -> dict[KeyId, Any]:
         if not isinstance(key, str):
             raise BadJson("A key must be a string, or an object with a string 'key'")
         if isinstance(value, dict):
-            check_signatures(required(value, "signatures"))
+            check_signatures(value.get("signatures", {}))
             if not isinstance(value.get("fallback"), bool | None):
                 raise BadJson("fallback must be true or false")
         limit_size(value, "A key", MAX_ONE_TIME_KEY_BYTES)
