@@ -61,7 +61,7 @@ class LocalCloud:
             raise LocalCloudError("the local cloud is not running")
         return self._process.pid
 
-    def start(self, patience: float = 60.0) -> None:
+    def start(self, patience: float = 120.0) -> None:
         """Start it and wait until it serves. Raises LocalCloudError.
 
         If another process takes the chosen free port, the first start chooses another one.

@@ -1,4 +1,4 @@
-"""S3 and SSM in process, by moto, while DynamoDB stays the test run's own."""
+"""S3 and SSM in this process, by moto. DynamoDB stays the test run's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The basis of every test: a DynamoDB for the run, the deployment's settings, fresh names."""
+"""Fixtures of all tests: a DynamoDB for the run, the deployment's settings, fresh names."""
 
 from __future__ import annotations
 
@@ -28,11 +28,16 @@ KEPT = ("MURMURATION_API", "MURMURATION_PASSWORD_COST", "MURMURATION_WAITS")
 `MURMURATION_API=rest MURMURATION_WAITS=rest` runs it as behind REST APIs.
 """
 hypothesis.settings.register_profile(
-    "murmuration",
+    "exploring",
     deadline=None,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
     print_blob=True,
 )
+"""Try other examples in each run: `pytest --hypothesis-profile exploring`."""
+hypothesis.settings.register_profile(
+    "murmuration", hypothesis.settings.get_profile("exploring"), derandomize=True
+)
+"""Try the same examples in every run, so that no run fails by chance."""
 hypothesis.settings.load_profile("murmuration")
 _numbers = itertools.count(1)
 _genuine: dict[str, Callable[[], str]] = {}

@@ -1,4 +1,4 @@
-"""Writes that fail: before they are carried out, after, or by being sent twice since an answer was lost.
+"""Faults of writes: failure before or after the write, or a repeated write after a lost answer.
 
 Messages to queues are writes, too.
 """

@@ -1,4 +1,4 @@
-"""Record the results of an event, so that a fixture can say what must come of it each time.
+"""Record the results of an event as the results that its fixture expects.
 
 A case is played twice. Values that are the same both times are expected exactly. Values that differ, and the
 IDs of new events and rooms, are expected by a matcher. Items of rooms are reduced to their content, since

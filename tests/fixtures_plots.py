@@ -1,4 +1,4 @@
-"""What happens in each world."""
+"""The sequence of actions in each world."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens in the worlds that another server is part of."""
+"""The sequence of actions in worlds with another server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens in the worlds of keys, media and syncs."""
+"""The sequence of actions in the worlds of keys, media and syncs."""
 
 from __future__ import annotations
 
@@ -137,7 +137,8 @@ def a_preview(scene: Scene) -> None:
 
 def sync(scene: Scene, name: str, **options: Any) -> str:
     """Let a person's first device sync, and return its next token."""
-    from murmuration.sync.engine import SyncRequest, sync
+    from murmuration.sync.engine import sync
+    from murmuration.sync.request import SyncRequest
 
     answer = scene.act(sync, SyncRequest(token=scene.token(name), **options))
     return str(answer["next_batch"])

@@ -1,4 +1,4 @@
-"""What happens in the worlds where users of another server join, leave, knock and invite."""
+"""The sequence of actions in worlds where another server's users join, leave, knock and invite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scene: what a world's people do, by the domain's functions, at a clock that the scene moves on."""
+"""A scene: users of a world act by calling domain functions, at times that the scene sets."""
 
 from __future__ import annotations
 

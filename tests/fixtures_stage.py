@@ -1,4 +1,4 @@
-"""The stage that fixtures are recorded and replayed on, and what makes recordings repeatable."""
+"""The environment in which fixtures are recorded and replayed, with fixed randomness and time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The source as the tests of the house rules read it: files, their imports, their definitions."""
+"""The source code for the tests of the house rules: files, imports, definitions."""
 
 from __future__ import annotations
 

@@ -7,13 +7,14 @@ Its users are alice, bob and carol; their passwords are in `PASSWORDS`.
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+from local_cloud.database.dynoxide import free_port
 
 CLIENT_ID, CLIENT_SECRET = "murmuration", "the-secret-of-the-client"
 PASSWORDS = {"alice": "in wonderland", "bob": "the builder", "carol": "a christmas"}
@@ -37,9 +38,7 @@ class Provider:
 @contextmanager
 def identity_provider(*redirect_uris: str) -> Iterator[Provider]:
     """Start the provider, and end it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.identity_provider", str(port), *redirect_uris],
         stdout=subprocess.PIPE,
@@ -52,8 +51,8 @@ def identity_provider(*redirect_uris: str) -> Iterator[Provider]:
         assert line.startswith("Serving"), "the identity provider did not start"
         yield Provider(f"http://localhost:{port}")
     finally:
-        process.terminate()
-        process.wait(10)
+        process.kill()
+        process.wait()
 
 
 def main() -> None:

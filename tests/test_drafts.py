@@ -1,4 +1,4 @@
-"""docs/drafts.md says of each item which endpoint serves it: they are there, and all that there are."""
+"""docs/drafts.md names all endpoints of the drafts, and only those."""
 
 from __future__ import annotations
 

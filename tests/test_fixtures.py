@@ -1,4 +1,4 @@
-"""Every recorded event, replayed: what comes of it must be what its `*.expected.json` says."""
+"""Each recorded event is replayed, and its result must match its `*.expected.json`."""
 
 from __future__ import annotations
 

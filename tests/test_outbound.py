@@ -1,4 +1,4 @@
-"""Requests to others' HTTP APIs: what is refused before a connection is made, and what ends one."""
+"""Requests to other servers' HTTP APIs: which are refused before connecting, and which are aborted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests that stop at each of their writes and are repeated: all then see what they would have seen anyway.
+"""Requests that stop at each of their writes and are repeated have the same result as uninterrupted ones.
 
 Each operation is carried out once without interruption, and then for each of its writes in each of the ways
 in which one fails. The client repeats its request if it got an error, and everybody's syncs have to show the

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from aws_cdk import CfnCustomResource, Fn, Stack
@@ -61,6 +61,8 @@ ANSWERS_PATH = "/answers/*"
 MEDIA_PATHS = ("/media/*", "/remote/*")
 """The same for media of this server, and of others that are kept for a while."""
 
+Behaviour = dict[str, object]
+"""The parameters of CloudFront's behaviour for a path, without the path."""
 _METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"]
 _LONGEST_WAIT = 60
 """How many seconds CloudFront waits for an answer: longer than API Gateway waits for a function."""
@@ -81,60 +83,8 @@ def make_edge(
     With a domain, it is updated after the APIs' stages. Without one, the functions' environment has the
     distribution's address: so it is made before the functions, and the stages after them.
     """
-    viewer = _make_function(
-        stack, settings, "viewer", viewer_code(settings), "Keeps the exact URI, answers preflights"
-    )
-
-    def origin(name: str, api_id: str, path: str) -> cloudfront.CfnDistribution.OriginProperty:
-        secret = secrets.get_att("ViewerSecret").to_string()
-        return _waiting_origin(name, rest.origin_domain(api_id), path, {SECRET_HEADER: secret})
-
-    def behaviour(origin_id: str, cache_policy: str) -> dict[str, object]:
-        return {
-            "target_origin_id": origin_id,
-            "viewer_protocol_policy": "https-only",
-            "allowed_methods": _METHODS,
-            "cache_policy_id": cache_policy,
-            "origin_request_policy_id": ALL_BUT_HOST,
-            "response_headers_policy_id": headers,
-            "compress": cache_policy != CACHING_DISABLED,
-            "function_associations": [_runs("viewer-request", viewer.attr_function_arn)],
-        }
-
-    headers = _make_headers_policy(stack, settings, "headers", _functions_cors()).ref
-    cache = _make_cache_policy(stack, settings).ref
-    special = [(path, _origin_name(part_of(path)), cache) for path in CACHED_PATHS]
-    origins = [origin(_origin_name(part), api.id, api.path) for part, api in apis.items()]
-    if beside is not None:
-        origins.append(origin(PARKING, beside.id, beside.path))
-    syncs: list[tuple[str, dict[str, object]]] = []
-    if settings.waits_at_edge:
-        origins.append(_queues_origin(secrets))
-        code = without_comments(VIEWER_RESPONSE.read_text())
-        response = _make_function(stack, settings, "viewer-response", code, "Answers clients that wait")
-        sync = behaviour(_origin_name(part_of(SYNC_PATHS[0])), CACHING_DISABLED) | {
-            # For these methods CloudFront tries the second origin, if they are also cached methods.
-            "allowed_methods": ["GET", "HEAD", "OPTIONS"],
-            "cached_methods": ["GET", "HEAD", "OPTIONS"],
-            "function_associations": [
-                _runs("viewer-request", viewer.attr_function_arn),
-                _runs("viewer-response", response.attr_function_arn),
-            ],
-        }
-        syncs += [(path, sync) for path in SYNC_PATHS]
-    if socket_api is not None:
-        origins.append(origin("socket", socket_api.ref, ""))
-        special += [(path, "socket", CACHING_DISABLED) for path in SOCKET_PATHS]
-    special += [(pattern, _origin_name(part), CACHING_DISABLED) for pattern, part in PATTERNS]
-    origins += [_answers_origin(bucket), incoming_origin(stack, settings, bucket)]
-    uploads = _make_uploads(stack, settings, secrets, behaviour)
-    answers = {
-        **behaviour("answers", CACHING_DISABLED),
-        "allowed_methods": ["GET", "HEAD", "OPTIONS"],
-        "origin_request_policy_id": _make_answers_policy(stack, settings).ref,
-        "response_headers_policy_id": _make_headers_policy(stack, settings, "answers", any_origin()).ref,
-    }
-    media = {**answers, "response_headers_policy_id": make_media_headers(stack, settings).ref}
+    behaviours = _Behaviours(stack, settings)
+    origins = _origins(stack, settings, apis, beside, socket_api, secrets, bucket)
     config = cloudfront.CfnDistribution.DistributionConfigProperty(
         comment=distribution_comment(settings),
         enabled=True,
@@ -149,31 +99,14 @@ def make_edge(
             for code in ERRORS
         ],
         default_cache_behavior=cloudfront.CfnDistribution.DefaultCacheBehaviorProperty(
-            **behaviour("rest", CACHING_DISABLED)  # type: ignore[arg-type]
+            **behaviours.of_origin("rest")  # type: ignore[arg-type]
         ),
         cache_behaviors=[
             cloudfront.CfnDistribution.CacheBehaviorProperty(
-                path_pattern=UPLOADS_PATH,
-                **uploads,  # type: ignore[arg-type]
-            ),
-        ]
-        + [
-            cloudfront.CfnDistribution.CacheBehaviorProperty(
                 path_pattern=path,
-                **behaviour(origin_id, policy),  # type: ignore[arg-type]
+                **behaviour,  # type: ignore[arg-type]
             )
-            for path, origin_id, policy in special
-        ]
-        + [
-            cloudfront.CfnDistribution.CacheBehaviorProperty(
-                path_pattern=path,
-                **parts,  # type: ignore[arg-type]
-            )
-            for path, parts in (
-                *syncs,
-                (ANSWERS_PATH, answers),
-                *((path, media) for path in MEDIA_PATHS),
-            )
+            for path, behaviour in behaviours.by_path(secrets, has_sockets=socket_api is not None)
         ],
     )
     distribution = cloudfront.CfnDistribution(stack, "Distribution", distribution_config=config)
@@ -183,27 +116,113 @@ def make_edge(
     return distribution
 
 
-def _make_uploads(
+def _origins(
     stack: Stack,
     settings: Settings,
+    apis: Mapping[Part, rest.Api],
+    beside: rest.Api | None,
+    socket_api: apigatewayv2.CfnApi | None,
     secrets: CfnCustomResource,
-    behaviour: Callable[[str, str], dict[str, object]],
-) -> dict[str, object]:
-    """Make the functions for uploads to created media IDs. Returns the behaviour, which runs them."""
-    code = upload_viewer_code(settings, secrets.get_att("UploadKey").to_string())
-    request = _make_function(stack, settings, "upload-viewer", code, "Sends large uploads to the bucket")
-    code = without_comments(UPLOAD_RESPONSE.read_text())
-    response = _make_function(stack, settings, "upload-response", code, "Answers large uploads")
-    return behaviour(_origin_name(part_of(UPLOADS_PATH)), CACHING_DISABLED) | {
-        "function_associations": [
-            _runs("viewer-request", request.attr_function_arn),
-            _runs("viewer-response", response.attr_function_arn),
-        ]
-    }
+    bucket: s3.CfnBucket,
+) -> list[cloudfront.CfnDistribution.OriginProperty]:
+    """Return the places to which requests go: APIs, queues if clients wait at the edge, the bucket."""
+    secret = {SECRET_HEADER: secrets.get_att("ViewerSecret").to_string()}
+    places = [(_origin_name(part), api.id, api.path) for part, api in apis.items()]
+    if beside is not None:
+        places.append((PARKING, beside.id, beside.path))
+    origins = [_waiting_origin(name, rest.origin_domain(id_), path, secret) for name, id_, path in places]
+    if settings.waits_at_edge:
+        origins.append(_queues_origin(secrets))
+    if socket_api is not None:
+        origins.append(_waiting_origin("socket", rest.origin_domain(socket_api.ref), "", secret))
+    return [*origins, _answers_origin(bucket), incoming_origin(stack, settings, bucket)]
 
 
-def _runs(event_type: str, arn: str) -> cloudfront.CfnDistribution.FunctionAssociationProperty:
-    return cloudfront.CfnDistribution.FunctionAssociationProperty(event_type=event_type, function_arn=arn)
+class _Behaviours:
+    """Makes CloudFront's behaviours: for each path, the origin that gets its requests, and how.
+
+    Each runs the viewer function, unless it says otherwise. Policies and functions of a few paths are
+    made together with their behaviours.
+    """
+
+    def __init__(self, stack: Stack, settings: Settings) -> None:
+        self._stack = stack
+        self._settings = settings
+        comment = "Keeps the exact URI, answers preflights"
+        self._viewer = _make_function(stack, settings, "viewer", viewer_code(settings), comment)
+        self._headers = _make_headers_policy(stack, settings, "headers", _functions_cors()).ref
+
+    def of_origin(self, origin: str, cache_policy: str = CACHING_DISABLED) -> Behaviour:
+        """Return the behaviour that passes requests on to an origin."""
+        return {
+            "target_origin_id": origin,
+            "viewer_protocol_policy": "https-only",
+            "allowed_methods": _METHODS,
+            "cache_policy_id": cache_policy,
+            "origin_request_policy_id": ALL_BUT_HOST,
+            "response_headers_policy_id": self._headers,
+            "compress": cache_policy != CACHING_DISABLED,
+            "function_associations": [_runs("viewer-request", self._viewer)],
+        }
+
+    def by_path(self, secrets: CfnCustomResource, *, has_sockets: bool) -> list[tuple[str, Behaviour]]:
+        """Make the behaviours of paths, except the default one. The first whose path fits counts."""
+        cache = _make_cache_policy(self._stack, self._settings).ref
+        found = [(UPLOADS_PATH, self._uploads(secrets))]
+        found += [(path, self.of_origin(_origin_name(part_of(path)), cache)) for path in CACHED_PATHS]
+        if has_sockets:
+            found += [(path, self.of_origin("socket")) for path in SOCKET_PATHS]
+        found += [(pattern, self.of_origin(_origin_name(part))) for pattern, part in PATTERNS]
+        if self._settings.waits_at_edge:
+            sync = self._sync()
+            found += [(path, sync) for path in SYNC_PATHS]
+        answers = self._answers()
+        media_headers = make_media_headers(self._stack, self._settings).ref
+        media = answers | {"response_headers_policy_id": media_headers}
+        return [*found, (ANSWERS_PATH, answers), *((path, media) for path in MEDIA_PATHS)]
+
+    def _sync(self) -> Behaviour:
+        """Make the function that answers clients that wait. Returns the behaviour, which runs it."""
+        code = without_comments(VIEWER_RESPONSE.read_text())
+        comment = "Answers clients that wait"
+        response = _make_function(self._stack, self._settings, "viewer-response", code, comment)
+        return self.of_origin(_origin_name(part_of(SYNC_PATHS[0]))) | {
+            # For these methods CloudFront tries the second origin, if they are also cached methods.
+            "allowed_methods": ["GET", "HEAD", "OPTIONS"],
+            "cached_methods": ["GET", "HEAD", "OPTIONS"],
+            "function_associations": [
+                _runs("viewer-request", self._viewer),
+                _runs("viewer-response", response),
+            ],
+        }
+
+    def _uploads(self, secrets: CfnCustomResource) -> Behaviour:
+        """Make the functions for uploads to created media IDs. Returns the behaviour, which runs them."""
+        stack, settings = self._stack, self._settings
+        code = upload_viewer_code(settings, secrets.get_att("UploadKey").to_string())
+        request = _make_function(stack, settings, "upload-viewer", code, "Sends large uploads to the bucket")
+        code = without_comments(UPLOAD_RESPONSE.read_text())
+        response = _make_function(stack, settings, "upload-response", code, "Answers large uploads")
+        return self.of_origin(_origin_name(part_of(UPLOADS_PATH))) | {
+            "function_associations": [_runs("viewer-request", request), _runs("viewer-response", response)]
+        }
+
+    def _answers(self) -> Behaviour:
+        """Return the behaviour for answers that are too large for functions."""
+        stack, settings = self._stack, self._settings
+        return self.of_origin("answers") | {
+            "allowed_methods": ["GET", "HEAD", "OPTIONS"],
+            "origin_request_policy_id": _make_answers_policy(stack, settings).ref,
+            "response_headers_policy_id": _make_headers_policy(stack, settings, "answers", any_origin()).ref,
+        }
+
+
+def _runs(
+    event_type: str, function: cloudfront.CfnFunction
+) -> cloudfront.CfnDistribution.FunctionAssociationProperty:
+    return cloudfront.CfnDistribution.FunctionAssociationProperty(
+        event_type=event_type, function_arn=function.attr_function_arn
+    )
 
 
 def viewer_code(settings: Settings) -> str:

@@ -62,41 +62,46 @@ def make_media_bucket(stack: Stack, settings: Settings, queues: Queues) -> s3.Cf
                 )
             ]
         ),
-        lifecycle_configuration=s3.CfnBucket.LifecycleConfigurationProperty(
-            rules=[
-                s3.CfnBucket.RuleProperty(
-                    id="abandoned-uploads",
-                    status="Enabled",
-                    abort_incomplete_multipart_upload=s3.CfnBucket.AbortIncompleteMultipartUploadProperty(
-                        days_after_initiation=1
-                    ),
-                ),
-                s3.CfnBucket.RuleProperty(
-                    id="large-answers", status="Enabled", prefix="answers/", expiration_in_days=1
-                ),
-                # An object that is used is copied onto itself before this time is over, and so counts as new.
-                s3.CfnBucket.RuleProperty(
-                    id="media-of-others",
-                    status="Enabled",
-                    prefix="remote/",
-                    expiration_in_days=settings.remote_media_days + 1,
-                ),
-                # An upload is settled within minutes. After that it is an empty object that prevents a second
-                # upload.
-                s3.CfnBucket.RuleProperty(
-                    id="incoming-uploads",
-                    status="Enabled",
-                    prefix=f"{FOLDER}/",
-                    expiration_in_days=INCOMING_DAYS,
-                ),
-            ]
-        ),
+        lifecycle_configuration=_lifecycle(settings),
         notification_configuration=_notifications(queues) if INCOMING in queues.by_name else None,
     )
     keep(bucket, settings)
     if queues.incoming_policy is not None:
         bucket.add_resource_dependency(queues.incoming_policy)  # S3 tests whether it may send
     return bucket
+
+
+def _lifecycle(settings: Settings) -> s3.CfnBucket.LifecycleConfigurationProperty:
+    """Return the rules by which objects are deleted that are no longer needed."""
+    return s3.CfnBucket.LifecycleConfigurationProperty(
+        rules=[
+            s3.CfnBucket.RuleProperty(
+                id="abandoned-uploads",
+                status="Enabled",
+                abort_incomplete_multipart_upload=s3.CfnBucket.AbortIncompleteMultipartUploadProperty(
+                    days_after_initiation=1
+                ),
+            ),
+            s3.CfnBucket.RuleProperty(
+                id="large-answers", status="Enabled", prefix="answers/", expiration_in_days=1
+            ),
+            # An object that is used is copied onto itself before this time is over, and so counts as new.
+            s3.CfnBucket.RuleProperty(
+                id="media-of-others",
+                status="Enabled",
+                prefix="remote/",
+                expiration_in_days=settings.remote_media_days + 1,
+            ),
+            # An upload is settled within minutes. After that it is an empty object that prevents a second
+            # upload.
+            s3.CfnBucket.RuleProperty(
+                id="incoming-uploads",
+                status="Enabled",
+                prefix=f"{FOLDER}/",
+                expiration_in_days=INCOMING_DAYS,
+            ),
+        ]
+    )
 
 
 def _notifications(queues: Queues) -> s3.CfnBucket.NotificationConfigurationProperty:

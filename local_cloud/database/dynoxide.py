@@ -11,7 +11,7 @@ import itertools
 import logging
 import os
 import platform
-import random
+import secrets
 import shutil
 import socket
 import sqlite3
@@ -87,7 +87,7 @@ def index_streams(database: Path) -> None:
 def _ports() -> Iterator[int]:
     """Return this process's endless sequence of ports. Each process begins anywhere in the range."""
     ports = list(PORTS)
-    begin = random.randrange(len(ports))
+    begin = secrets.randbelow(len(ports))
     return itertools.cycle(ports[begin:] + ports[:begin])
 
 

@@ -14,6 +14,10 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from local_cloud.config import Config
 
 COLLECTED_AFTER = 20_000
 """After how many new objects Python's garbage collector runs. Its default is 700."""
@@ -79,30 +83,61 @@ def run(args: argparse.Namespace) -> int:
     stop.install()
 
     from local_cloud.cloud import Cloud
-    from local_cloud.config import Config
     from local_cloud.data_folder import DataFolderInUse
     from local_cloud.database.dynoxide import DynoxideError
     from local_cloud.gateway.routes import RouteConflict
     from local_cloud.server import AddressInUse, WrongCertificate
+
+    try:
+        config = _config(args)
+    except WrongOption as error:
+        print(error, file=sys.stderr)
+        return 2
+    cloud = Cloud(config, say=_say)
+    try:
+        cloud.start()
+    except (AddressInUse, DataFolderInUse, DynoxideError, RouteConflict, WrongCertificate) as error:
+        print(error, file=sys.stderr)
+        return 1
+    _spare_collections()
+    if not stop.came:
+        seconds = time.monotonic() - started
+        _say(
+            f"Serving {config.name} at {config.url} after {seconds:.1f} s: "
+            f"give a Matrix client the homeserver URL {config.url}. Ctrl-C stops it."
+        )
+    stop.wait()
+    _say("Stopping")
+    cloud.stop()
+    sys.stdout.flush()
+    # Functions that are waiting would delay the end of the process; whatever they have done is stored
+    # already.
+    os._exit(0)
+
+
+class WrongOption(Exception):
+    """An option has a value with which the server can't start. The message is a sentence about it."""
+
+
+def _config(args: argparse.Namespace) -> Config:
+    """Return the configuration that the options describe. Raises WrongOption."""
+    from local_cloud.config import Config
     from murmuration.protocol.errors import UnsupportedRoomVersion
     from murmuration.protocol.room_versions import get_room_version
     from murmuration.settings import SettingsError
 
     if not args.port.isdecimal() or not 0 < int(args.port) < 65_536:
-        print(f"--port is {args.port!r}; it must be a number from 1 to 65535.", file=sys.stderr)
-        return 2
+        raise WrongOption(f"--port is {args.port!r}; it must be a number from 1 to 65535.")
     if (problem := federation_problem(args) or database_problem(args.dynamodb)) is not None:
-        print(problem, file=sys.stderr)
-        return 2
+        raise WrongOption(problem)
     try:
         variables, parameters = logins(args.login_flows, args.providers, args.mail_sender)
         if args.default_room_version:
             get_room_version(args.default_room_version)
             variables["DEFAULT_ROOM_VERSION"] = args.default_room_version
     except (OSError, SettingsError, UnsupportedRoomVersion) as error:
-        print(error, file=sys.stderr)
-        return 2
-    config = Config(
+        raise WrongOption(str(error)) from error
+    return Config(
         host=args.host,
         port=int(args.port),
         server_name=args.server_name,
@@ -124,26 +159,6 @@ def run(args: argparse.Namespace) -> int:
         variables=variables,
         parameters=parameters,
     )
-    cloud = Cloud(config, say=_say)
-    try:
-        cloud.start()
-    except (AddressInUse, DataFolderInUse, DynoxideError, RouteConflict, WrongCertificate) as error:
-        print(error, file=sys.stderr)
-        return 1
-    _spare_collections()
-    if not stop.came:
-        seconds = time.monotonic() - started
-        _say(
-            f"Serving {config.name} at {config.url} after {seconds:.1f} s: "
-            f"give a Matrix client the homeserver URL {config.url}. Ctrl-C stops it."
-        )
-    stop.wait()
-    _say("Stopping")
-    cloud.stop()
-    sys.stdout.flush()
-    # Functions that are waiting would delay the end of the process; whatever they have done is stored
-    # already.
-    os._exit(0)
 
 
 def _spare_collections() -> None:

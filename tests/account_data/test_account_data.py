@@ -1,4 +1,4 @@
-"""Account data: what is put comes back, to its owner only, and a sync learns of it."""
+"""Clients store account data, read their own, and are told of changes by /sync."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tags: each change is kept, whatever else changes at the same time."""
+"""Concurrent changes of tags are all kept."""
 
 from __future__ import annotations
 

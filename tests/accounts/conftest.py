@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.identity_provider import CLIENT_SECRET, Provider, identity_provider
-from tests.in_process import Client
+from tests.in_process import Answer, Client
 
 PASSWORD = "correct horse"
 
@@ -182,3 +182,8 @@ def password_auth(user: Client, password: str = PASSWORD, session: str | None = 
         "password": password,
     }
     return auth if session is None else {**auth, "session": session}
+
+
+def errcode(answer: Answer) -> tuple[int, str | None]:
+    """Return an answer's status and error code; None if it has no code."""
+    return answer.status, answer.json.get("errcode")

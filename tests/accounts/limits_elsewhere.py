@@ -96,7 +96,7 @@ def knock(stage: Any) -> Answer:
 
 
 def work_long(stage: Any) -> Answer:
-    with mock.patch.object(patience, "QUICK_S", -1), patience.working(lambda: stage.alice.user_id):
+    with mock.patch.object(patience.Work, "quick_s", -1), patience.working(lambda: stage.alice.user_id):
         return called(patience.go_on)
 
 
@@ -114,7 +114,7 @@ def work_long_for_server(stage: Any) -> Answer:
             raise Refusal(504, "TimedOut", "") from error
 
     owner = by_server(stage)
-    with mock.patch.object(patience, "QUICK_S", -1), patience.working(lambda: owner, for_server=True):
+    with mock.patch.object(patience.Work, "quick_s", -1), patience.working(lambda: owner, for_server=True):
         return called(go_on)
 
 

@@ -1,4 +1,4 @@
-"""Requests for media that take from a limit, for the table of limits; some are other servers' to make."""
+"""Requests for media that take from a limit, some of them by other servers: part of the table of limits."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
 from murmuration.storage.keys import device_lists
 from murmuration.storage.live import streams
 from murmuration.storage.users import accounts
-from tests.accounts.conftest import password_auth
+from tests.accounts.conftest import errcode, password_auth
 from tests.in_process import Client, segment
 from tests.rooms.people import create_room
 
@@ -19,10 +19,6 @@ DEVICES = "/_matrix/client/v3/devices"
 WHOAMI = "/_matrix/client/v3/account/whoami"
 
 pytestmark = pytest.mark.usefixtures("deployment")
-
-
-def errcode(answer):
-    return answer.status, answer.json.get("errcode")
 
 
 def put_device_data(user_id, device_id):

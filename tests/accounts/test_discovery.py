@@ -1,4 +1,4 @@
-"""What the server says of itself, and of what it doesn't serve."""
+"""How the server describes itself, and its answers to requests that it doesn't serve."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page at the server's address: for people, the same for everybody, and with nothing in it that runs."""
+"""The page at the server's address is the same for everybody and contains no scripts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def opened() -> tuple[Page, str, dict[str, str]]:
     return Page(html), html, answer.headers
 
 
-def test_it_names_the_server_and_leads_to_apps_that_know_it() -> None:
+def test_the_page_names_the_server_and_links_to_apps_for_it() -> None:
     page, html, _ = opened()
     phone = "https://mobile.element.io/element/?account_provider=example.org"
     assert "Matrix on example.org" in page.text
@@ -72,7 +72,7 @@ def test_nothing_in_it_runs_and_caches_may_keep_it() -> None:
     ("registration", "words"),
     [("open", "Anybody may make"), ("token", "registration token"), ("closed", "Only whoever runs")],
 )
-def test_it_says_who_may_make_an_account(
+def test_the_page_says_who_may_register(
     configure: Callable[..., None], registration: str, words: str
 ) -> None:
     configure(REGISTRATION=registration)

@@ -1,4 +1,4 @@
-"""Every limit, where each is taken, and that a request beyond it is refused before its work.
+"""A table of all rate limits and of the code that applies them. A request beyond a limit is refused.
 
 A row is one place in the code that takes from one kind of bucket. To take a place, a kind or its numbers away
 turns a row red; to add one without a row turns `test_every_place_has_a_row` red.
@@ -548,7 +548,9 @@ def test_a_request_beyond_a_limit_is_refused(row: Row, stage: Stage, monkeypatch
 
 
 @pytest.mark.parametrize("row", ROWS, ids=name_of)
-def test_it_is_this_place_that_refuses_it(row: Row, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_passes_if_this_place_takes_nothing(
+    row: Row, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without the place the same request passes: the row above holds this place and no other."""
     drain(row, stage, monkeypatch)
     remove(row.place, row.kind, monkeypatch)

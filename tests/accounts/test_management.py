@@ -24,7 +24,7 @@ from murmuration.protocol.errors import UnknownToken
 from murmuration.protocol.identifiers import UserId
 from murmuration.storage.live import streams
 from murmuration.storage.users import accounts
-from tests.accounts.conftest import PASSWORD, password_auth
+from tests.accounts.conftest import PASSWORD, errcode, password_auth
 from tests.faults import Way, fault
 from tests.in_process import Client, segment
 from tests.rooms.people import ok
@@ -34,10 +34,6 @@ DEACTIVATE = "/_matrix/client/v3/account/deactivate"
 WHOAMI = "/_matrix/client/v3/account/whoami"
 
 pytestmark = pytest.mark.usefixtures("deployment")
-
-
-def errcode(answer):
-    return answer.status, answer.json.get("errcode")
 
 
 def log_in_status(user, password):

@@ -158,6 +158,6 @@ def test_who_is(admin: Client, alice: Client) -> None:
         found = ok(client.get(address))
         assert found["user_id"] == alice.user_id
         ((session,),) = (device["sessions"] for device in found["devices"].values())
-        assert session["connections"][0]["ip"] == "127.0.0.1"
+        assert session["connections"][0]["ip"] == alice.source_ip
     refused(alice.get(f"{V3}/admin/whois/{segment(admin.user_id)}"), 403, "M_FORBIDDEN")
     refused(admin.get(f"{V3}/admin/whois/@nobody:example.org"), 404, "M_NOT_FOUND")

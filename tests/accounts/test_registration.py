@@ -11,7 +11,7 @@ from murmuration.accounts.registration_tokens import create_registration_token
 from murmuration.storage.auth import auth_sessions
 from murmuration.storage.auth import registration_tokens as stored_tokens
 from murmuration.storage.users import accounts
-from tests.accounts.conftest import PASSWORD
+from tests.accounts.conftest import PASSWORD, errcode
 from tests.faults import Way, fault
 from tests.in_process import Client
 
@@ -21,10 +21,6 @@ VALIDITY = "/_matrix/client/v1/register/m.login.registration_token/validity"
 DUMMY = {"type": "m.login.dummy"}
 
 pytestmark = pytest.mark.usefixtures("deployment")
-
-
-def errcode(answer):
-    return answer.status, answer.json.get("errcode")
 
 
 def test_registration_asks_for_authentication_first_and_then_logs_in(fresh_name):

@@ -20,16 +20,13 @@ from murmuration.identity.tokens import (
 from murmuration.protocol.errors import UnknownToken
 from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.storage.users import accounts
+from tests.accounts.conftest import errcode
 from tests.in_process import Client
 
 WHOAMI = "/_matrix/client/v3/account/whoami"
 REFRESH_PATH = "/_matrix/client/v3/refresh"
 
 pytestmark = pytest.mark.usefixtures("deployment")
-
-
-def errcode(answer):
-    return answer.status, answer.json.get("errcode")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`python -m tests.attack`: some minutes of attacks; fails where a figure is more than it may be."""
+"""`python -m tests.attack` runs attacks for some minutes. It fails if a figure exceeds its bound."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the attacks found, and what they may find."""
+"""The figures that the attacks measure, and their bounds."""
 
 from __future__ import annotations
 

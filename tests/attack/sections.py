@@ -19,8 +19,8 @@ FAILED = LIMITS["failed_login_from"]
 HELD_ALLOWED = 10
 """A device's slots."""
 SLIDING = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
-WAIT_MS = 8_000
-HELD_S = 7.5
+WAIT_MS = 15_000
+HELD_S = 14.5
 """Whoever isn't answered by then holds a function. Others are answered by then on a busy machine, too."""
 
 

@@ -1,4 +1,4 @@
-"""A short attack: each figure is found, and is no more than it may be."""
+"""In a short attack each figure is measured and stays within its bound."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Count what operations ask of DynamoDB, and print it beside what they may.
+"""Count operations' requests to DynamoDB, and print them beside their budgets.
 
     python -m tests.budgets [--verbose]
 

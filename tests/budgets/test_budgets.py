@@ -1,4 +1,4 @@
-"""What operations ask of DynamoDB stays within the budgets."""
+"""Operations' requests to DynamoDB stay within their budgets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of client API v1 do over and over."""
+"""Common steps of the tests of client API v1."""
 
 from __future__ import annotations
 

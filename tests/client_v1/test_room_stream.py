@@ -61,7 +61,7 @@ def test_the_tokens_of_a_rooms_initial_sync(
 
 
 @BASES
-def test_it_waits(alice: Client, make_client: Make, base: str) -> None:
+def test_the_stream_waits_for_an_event(alice: Client, make_client: Make, base: str) -> None:
     room_id, guest = readable(alice), make_client("guest")
     start = events(guest, base, room_id)["end"]
     with ThreadPoolExecutor(1) as threads:

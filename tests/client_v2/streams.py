@@ -28,6 +28,10 @@ def event_stream(client: Client, streaming: str, timeout: int = 0, **query: Any)
     return ok(client.get(f"{V2}/eventStream", streaming=streaming, timeout=timeout, **query))
 
 
+def paginate(client: Client, room_id: str, **query: Any) -> Any:
+    return ok(client.get(path(room_id, "paginate", version=V2), **query))
+
+
 def scrollback(client: Client, room_id: str, **query: Any) -> Any:
     return ok(client.get(path(room_id, "scrollback", version=V2), **query))
 

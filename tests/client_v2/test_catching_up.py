@@ -20,6 +20,7 @@ from tests.client_v2.streams import (
     define_stream,
     event_stream,
     initial_sync,
+    paginate,
     rooms_of,
     scrollback,
 )
@@ -49,10 +50,6 @@ def room_id(alice: Client, bob: Client) -> str:
 
 def types(events: list[Any]) -> set[str]:
     return {event["type"] for event in events}
-
-
-def paginate(client: Client, room_id: str, **query: Any) -> Any:
-    return ok(client.get(path(room_id, "paginate", version=V2), **query))
 
 
 # -- All rooms -----------------------------------------------------------------------------------------------
@@ -101,7 +98,7 @@ def test_a_token_that_was_never_read_by_gives_all_again(alice: Client, bob: Clie
     assert event_ids(second["rooms"][0]["messages"])[:-1] == event_ids(first["rooms"][0]["messages"])
 
 
-def test_then_what_is_new_comes(alice: Client, bob: Client, room_id: str) -> None:
+def test_later_requests_return_what_is_new(alice: Client, bob: Client, room_id: str) -> None:
     quiet = create_room(bob)
     stream = Streaming(bob)
     stream.begin()

@@ -20,6 +20,7 @@ from tests.client_v2.streams import (
     define_filter,
     define_stream,
     event_stream,
+    paginate,
 )
 from tests.in_process import Client, segment
 from tests.rooms.people import (
@@ -47,10 +48,6 @@ LONG = 20_000
 
 def types(events: list[Any]) -> list[str]:
     return [event["type"] for event in events]
-
-
-def paginate(client: Client, room_id: str, **query: Any) -> Any:
-    return ok(client.get(path(room_id, "paginate", version=V2), **query))
 
 
 # -- Tokens --------------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.client_v2.test_history import comment, pages, paginate, replies, scroll, update, window
+from tests.client_v2.streams import paginate
+from tests.client_v2.test_history import comment, pages, replies, scroll, update, window
 from tests.in_process import Client
 from tests.rooms.people import bodies, create_room, event_ids, join, ok, path, refused, send, set_state
 

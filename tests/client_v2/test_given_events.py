@@ -1,4 +1,4 @@
-"""What the answer to an action gave doesn't come down the stream that the action named, and all else does."""
+"""Events that an action's answer returned don't come again by the stream that the action named."""
 
 from __future__ import annotations
 

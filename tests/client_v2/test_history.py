@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.client_v2.streams import paginate
 from tests.in_process import Client, segment
 from tests.rooms.people import (
     bodies,
@@ -26,10 +27,6 @@ from tests.rooms.people import (
 
 V2 = "/_matrix/client/v2"
 MakeClient = Callable[..., Client]
-
-
-def paginate(client: Client, room_id: str, **query: Any) -> Any:
-    return ok(client.get(path(room_id, "paginate", version=V2), **query))
 
 
 def pages(client: Client, room_id: str, **query: Any) -> Any:

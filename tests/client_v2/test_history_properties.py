@@ -1,4 +1,4 @@
-"""Whatever happened in a room: its pages have all of it once, in order, and every child is in its parent."""
+"""The pages of any room contain each of its events once, in order, and each child in its parent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.client_v2.test_history import pages, paginate, scroll
+from tests.client_v2.streams import paginate
+from tests.client_v2.test_history import pages, scroll
 from tests.in_process import Client
 from tests.rooms.people import create_room, event_ids, send, set_state
 

@@ -1,4 +1,4 @@
-"""Waiting on version 2's event stream: nothing is missed, and what isn't for the stream ends no wait."""
+"""Waiting on version 2's event stream: no event is missed, and only the stream's own events end the wait."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from unittest import mock
 
 from local_cloud.aws.sqs import Sqs
 from murmuration.clock import now_ms
-from murmuration.delivery import wakes
 from murmuration.drafts.v2 import streaming
 from murmuration.protocol.identifiers import RoomId, UserId
-from murmuration.storage.live import listeners, streamings
-from murmuration.storage.rooms import room_items
+from murmuration.storage.live import streamings
 from tests.client_v2.streams import (
     V2,
     Streaming,
@@ -32,21 +30,9 @@ from tests.rooms.people import (
     set_state,
 )
 from tests.sync.conftest import sqs
+from tests.sync.test_waiting import LONG, registrations, tell
 
 __all__ = ["sqs"]
-LONG = 20_000
-"""A timeout, in milliseconds, that no test waits out."""
-
-
-def tell(room_id: RoomId) -> None:
-    """Do what the Streams worker does after an event of the room."""
-    head = room_items.read_head(room_id)
-    assert head is not None
-    wakes.wake_for_log_entries([{"room_id": room_id, "state_root": head.state_root}])
-
-
-def waiting(client: Client) -> list[listeners.Wait]:
-    return list(listeners.waits_in(listeners.read_items([UserId(client.user_id)])))
 
 
 def test_the_stream_waits_until_something_happens(
@@ -55,7 +41,7 @@ def test_the_stream_waits_until_something_happens(
     stream = Streaming(bob)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(stream.events, timeout=LONG)
-        until(lambda: waiting(bob))
+        until(lambda: registrations(bob))
         send(alice, room_id, "at last")
         tell(room_id)
         assert bodies(answer.result(PATIENCE_S)) == ["at last"]
@@ -86,12 +72,12 @@ def test_what_is_not_for_this_stream_does_not_end_the_wait(
     other = create_room(alice)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(stream.go_on, timeout=LONG, filter=only)
-        until(lambda: waiting(bob))
-        before = waiting(bob)
+        until(lambda: registrations(bob))
+        before = registrations(bob)
         invite(alice, other, bob)
         set_state(alice, room_id, "m.room.topic", {"topic": "tea"})
         tell(room_id)
-        until(lambda: waiting(bob) not in ([], before))
+        until(lambda: registrations(bob) not in ([], before))
         assert not answer.done()
         send(alice, room_id, "this")
         tell(room_id)
@@ -102,7 +88,7 @@ def test_one_stream_may_be_waited_on_twice(bob: Client, alice: Client, room_id: 
     token = define_stream(bob)
     with ThreadPoolExecutor(2) as pool:
         answers = [pool.submit(event_stream, bob, token, LONG) for _ in range(2)]
-        until(lambda: len(waiting(bob)) == 2)
+        until(lambda: len(registrations(bob)) == 2)
         send(alice, room_id, "to both")
         tell(room_id)
         assert [bodies(each.result(PATIENCE_S)["events"]) for each in answers] == [["to both"]] * 2
@@ -114,12 +100,12 @@ def test_what_an_answer_gives_does_not_end_the_wait(
     stream = Streaming(bob)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(stream.events, timeout=LONG)
-        until(lambda: waiting(bob))
-        before = waiting(bob)
+        until(lambda: registrations(bob))
+        before = registrations(bob)
         where = path(room_id, "send", "m.room.message", version=V2)
         ok(bob.post(where, {"msgtype": "m.text", "body": "mine"}, streaming=stream.token))
         tell(room_id)
-        until(lambda: waiting(bob) not in ([], before))
+        until(lambda: registrations(bob) not in ([], before))
         assert not answer.done()
         send(alice, room_id, "theirs")
         tell(room_id)

@@ -1,4 +1,4 @@
-"""Whatever happens, a reader of version 2 is shown exactly what it may see, and what it keeps is the state.
+"""A reader of version 2 against a plain model: it is shown exactly what it may see.
 
 It reads by initialSync, event stream and scrollback in turn, and fills what a page or the stream passed over
 by paginating. The stream brings no superseded state: that is in the history.

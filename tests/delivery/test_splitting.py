@@ -1,4 +1,4 @@
-"""Large updates in parts: the parts together say the same, in an order that clients can follow."""
+"""Large updates are split into parts that together say the same, in an order that clients can follow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The clock and the sweep: workers are rung for what is due, for what waits, and for nothing else."""
+"""The clock and the sweep call workers for messages that are due or waiting, and for nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When changes in streams ring those who wait: at once, later, or with whatever rings first."""
+"""Which changes in streams ring waiting clients at once, later, or together with the next ring."""
 
 from __future__ import annotations
 

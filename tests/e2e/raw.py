@@ -1,4 +1,4 @@
-"""HTTP without a client library: for what such a library would never send."""
+"""HTTP without a client library, for requests that such a library would never send."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Raw:
         self.token = token
         self.user_id = user_id
         self.device_id = device_id
-        self._connection = http.client.HTTPConnection("127.0.0.1", cloud.port, timeout=40)
+        self._connection = http.client.HTTPConnection("127.0.0.1", cloud.port, timeout=90)
         self._used = time.monotonic()
 
     def request(

@@ -1,4 +1,4 @@
-"""What is done through one API is seen through every other: each thing, written by each, read by all."""
+"""Each change that is made through one client API is seen through every other."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlencode
@@ -87,7 +88,8 @@ class App:
 
     def until(self, conn_id: str, found: Any) -> Any:
         """Send long polls until an answer has what is looked for, and return the answer."""
-        for _ in range(20):
+        deadline = time.monotonic() + 2 * PATIENCE_S
+        while time.monotonic() < deadline:
             answer = self.take(conn_id, self.ask(conn_id, 20_000))
             if found(answer):
                 return answer

@@ -1,4 +1,4 @@
-"""HEAD: what GET would be answered with, without the body."""
+"""HEAD returns the status and headers of GET without the body."""
 
 from __future__ import annotations
 

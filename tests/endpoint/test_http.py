@@ -1,4 +1,4 @@
-"""What becomes of a handler's answer on its way to API Gateway."""
+"""How a handler's answer is converted for API Gateway."""
 
 from __future__ import annotations
 

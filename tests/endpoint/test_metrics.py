@@ -1,4 +1,4 @@
-"""What functions write into their logs for CloudWatch to count."""
+"""The metrics that functions write into their logs for CloudWatch."""
 
 from __future__ import annotations
 

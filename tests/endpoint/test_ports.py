@@ -1,4 +1,4 @@
-"""What lower parts need of higher ones is connected by all that begins work."""
+"""Every entry point connects the ports through which lower layers call higher ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose address a request is of, through CloudFront and past it."""
+"""Which address counts as the source of a request, with and without CloudFront."""
 
 from __future__ import annotations
 

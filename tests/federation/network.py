@@ -1,4 +1,4 @@
-"""A made-up network: names lead to real TLS servers on the loopback, records are what tests say."""
+"""A made-up network: names lead to real TLS servers on the loopback, and tests define the DNS records."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class Workers:
 
     def __init__(self, sqs: Sqs) -> None:
         self._name = f"{settings().prefix}-{OUTBOUND}.fifo"
-        attributes = {"FifoQueue": "true", "VisibilityTimeout": "1"}
+        attributes = {"FifoQueue": "true", "VisibilityTimeout": "600"}
         sqs.create_queue({"QueueName": self._name, "Attributes": attributes})
         self.queue = sqs.queue(self._name)
         self.invocations = 0

@@ -1,4 +1,4 @@
-"""A made-up homeserver that takes part in our rooms: it sends transactions, and answers what it is asked."""
+"""A made-up homeserver in our rooms: it sends transactions and answers requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two of ours that are apart for a while, whose keys change, and that refuse each other's users."""
+"""Two of our servers lose contact for a while, change keys, and refuse each other's users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server that doesn't federate: nothing of it is there for other servers, and it asks none of them."""
+"""A server without federation answers no other server and asks none."""
 
 from __future__ import annotations
 

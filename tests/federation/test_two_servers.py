@@ -37,7 +37,7 @@ class Peer:
     def request(
         self, method: str, target: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, Any]:
-        connection = http.client.HTTPSConnection("localhost", self._port, context=self._context, timeout=30)
+        connection = http.client.HTTPSConnection("localhost", self._port, context=self._context, timeout=90)
         connection.request(method, target, None if body is None else json.dumps(body), headers or {})
         answer = connection.getresponse()
         found = answer.status, json.loads(answer.read())

@@ -1,4 +1,4 @@
-"""Filters are kept as they were uploaded, under an ID that stands for their content."""
+"""Filters are stored as they were uploaded, under an ID that is derived from their content."""
 
 from __future__ import annotations
 

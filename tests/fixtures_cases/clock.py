@@ -1,4 +1,4 @@
-"""What rings the workers of queues."""
+"""Workers that call the queues' workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Summaries, receipts, typing: what isn't the timeline."""
+"""Summaries, receipts and typing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs by the clock."""
+"""Scheduled workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server tells of itself."""
+"""The server's descriptions of itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What other servers ask of the content repository.
+"""Other servers' requests to the content repository.
 
 https://spec.matrix.org/v1.19/server-server-api/#content-repository
 """

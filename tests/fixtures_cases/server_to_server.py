@@ -1,4 +1,4 @@
-"""What other servers ask."""
+"""Other servers' requests."""
 
 from __future__ import annotations
 

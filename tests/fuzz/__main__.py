@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz --requests N --seed S`: fails if anything was answered with a server error."""
+"""`python -m tests.fuzz --requests N --seed S` fails if any request causes a server error."""
 
 from __future__ import annotations
 

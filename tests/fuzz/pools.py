@@ -1,4 +1,4 @@
-"""What answers brought that requests may name: rooms, events, users, tokens."""
+"""Identifiers from answers that later requests may use: rooms, events, users, tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop: a world is set up, requests go out, answers are looked at."""
+"""The loop: set up a world, send requests, check the answers."""
 
 from __future__ import annotations
 

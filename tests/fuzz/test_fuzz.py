@@ -1,4 +1,4 @@
-"""A short run of the fuzzer, and that it notices what it looks for."""
+"""A short run of the fuzzer, and tests that it finds the faults that it looks for."""
 
 from __future__ import annotations
 

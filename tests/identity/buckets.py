@@ -1,4 +1,4 @@
-"""What tests ask of buckets."""
+"""Read and empty buckets in tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The requests that cost most for what they are, each to be repeated as fast as somebody can."""
+"""The requests with the highest costs, for tests that repeat them quickly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who pays for a request, what is taken before the work, and what the Streams workers charge."""
+"""Which budget pays for a request, the amounts taken before the work, and the charges of Streams workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many things of each kind a user or a room may have: written bounds, also for requests at once."""
+"""Bounds on how many things of each kind a user or a room may have, also for concurrent requests."""
 
 from __future__ import annotations
 

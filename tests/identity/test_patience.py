@@ -1,4 +1,4 @@
-"""Requests that take long: how many of them one client may have."""
+"""How many requests that take long one client may make."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def owner(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
     monkeypatch.setenv("MURMURATION_RATE_LIMITS", "on")
     settings.cache_clear()
     monkeypatch.setattr(rate_limits, "now_ms", lambda: now)
-    monkeypatch.setattr(patience, "QUICK_S", -1)
+    monkeypatch.setattr(patience.Work, "quick_s", -1)
     yield lambda: name
     monkeypatch.undo()
     settings.cache_clear()
@@ -49,7 +49,7 @@ def test_long_work_takes_from_the_bucket_once_a_request(owner: Callable[[], str]
 
 
 def test_quick_work_takes_nothing(owner: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "QUICK_S", 60)
+    monkeypatch.setattr(patience.Work, "quick_s", 60)
     monkeypatch.setattr(rate_limits, "check", lambda *_: pytest.fail("it takes from a bucket"))
     with patience.working(owner):
         patience.go_on()
@@ -78,7 +78,7 @@ def test_a_request_waits_for_others_no_longer_than_the_gateway_waits_for_it(
 def test_waiting_for_news_is_no_long_work(owner: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Making the answer takes no time, however long its request had waited before."""
     monkeypatch.setattr(rate_limits, "check", lambda *_: pytest.fail("it takes from a bucket"))
-    monkeypatch.setattr(patience, "QUICK_S", 4)
+    monkeypatch.setattr(patience.Work, "quick_s", 4)
     with patience.working(owner):
         work = patience._work.get()
         assert work is not None

@@ -1,4 +1,4 @@
-"""What the worst loop within the limits costs in an hour: from what requests cost and are charged."""
+"""The costs of the worst loop within the limits in an hour, from the costs and charges of requests."""
 
 from __future__ import annotations
 

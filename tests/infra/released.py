@@ -1,4 +1,4 @@
-"""What an upgrade must respect of an earlier release's template: a small digest of it, recorded.
+"""A recorded digest of an earlier release's template, which upgrades must respect.
 
 `python -m tests.infra.released TEMPLATE` writes the digest of a synthesised template (and of the nested ones
 beside it) into `released.json`. With `--lasting` it adds what is new, and may never be replaced, to

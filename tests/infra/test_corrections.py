@@ -1,4 +1,4 @@
-"""What the simulated CloudFormation does with a stack that can't be made, and with one that goes."""
+"""The simulated CloudFormation rolls back a failed stack and deletes a stack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The deployment, carried out: the real CDK deploys into a simulated account, and what it put there works."""
+"""The real CDK deploys into a simulated account, and the deployed server works."""
 
 from __future__ import annotations
 

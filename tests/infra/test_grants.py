@@ -1,4 +1,4 @@
-"""Grants: words that requests need and policies give are the same."""
+"""The grants that requests need and those that policies give have the same names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings: what the context may say, and what is said of mistakes in it."""
+"""Settings from the CDK context, and the messages for wrong ones."""
 
 from __future__ import annotations
 

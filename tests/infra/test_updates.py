@@ -1,4 +1,4 @@
-"""What the simulated CloudFormation does when a stack is updated."""
+"""The simulated CloudFormation updates stacks."""
 
 from __future__ import annotations
 

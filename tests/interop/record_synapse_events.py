@@ -1,4 +1,4 @@
-"""Records what Synapse makes of the cases, as fixtures for tests/protocol/synapse/.
+"""Record Synapse's results for the cases, as fixtures for tests/protocol/synapse/.
 
 Run under the Python that has Synapse, from the repository's root, as a module:
 `python -m tests.interop.record_synapse_events [folder]`. The same Synapse gives the same bytes every time.

@@ -1,4 +1,4 @@
-"""What lies between servers of this machine: who is cut off from whom, and when something happens to them.
+"""A proxy between servers on this machine that can cut connections and react to requests.
 
 Each server has a front: a port that its name has, where the TLS connections of other servers end. What they
 ask is passed on to the server itself, unless it comes from one that is apart from it.

@@ -1,4 +1,4 @@
-"""Backups of room keys: the better key is kept, counts and etags are right whatever runs at the same time."""
+"""Backups of room keys keep the better key. Counts and etags are correct with concurrent requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/keys/changes: those whose keys, or with whom encrypted rooms, changed since a sync."""
+"""/keys/changes lists users whose keys changed, or whose shared encrypted rooms changed, since a sync."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Identity keys: what a device publishes, others find, and everyone hears of the change."""
+"""A device publishes identity keys, other users find them, and all are told of the change."""
 
 from __future__ import annotations
 
@@ -184,6 +184,17 @@ def test_bad_device_keys_are_refused(alice, bob, change, status, errcode):
     answer = bob.post(UPLOAD, {"device_keys": {**keys_of(bob), **change}})
     assert (answer.status, answer.json["errcode"]) == (status, errcode)
     assert query(alice, of={bob.user_id: []})["device_keys"] == {bob.user_id: {}}
+
+
+def test_keys_that_nobody_signed_say_so(alice, bob):
+    """Some clients fail on an answer with keys that lack their signatures."""
+    unsigned = {key: value for key, value in keys_of(bob).items() if key != "signatures"}
+    assert bob.post(UPLOAD, {"device_keys": unsigned}).status == 200
+    shown = query(alice, of={bob.user_id: []})["device_keys"][bob.user_id]["BOB"]
+    assert shown["signatures"] == {}
+    assert bob.post(UPLOAD, {"one_time_keys": {"a:b": {"key": "k"}}}).status == 200
+    claimed = alice.post("/_matrix/client/v3/keys/claim", {"one_time_keys": {bob.user_id: {"BOB": "a"}}})
+    assert claimed.json["one_time_keys"] == {bob.user_id: {"BOB": {"a:b": {"key": "k", "signatures": {}}}}}
 
 
 @pytest.mark.parametrize("name", ["user_id", "device_id", "algorithms", "keys"])

@@ -1,4 +1,4 @@
-"""One-time keys: each is handed out once, whatever runs at the same time and whatever is repeated."""
+"""Each one-time key is handed out once, also with concurrent and repeated requests."""
 
 from __future__ import annotations
 

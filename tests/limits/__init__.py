@@ -1,1 +1,1 @@
-"""Nothing that one person does makes an answer too large for another."""
+"""No user's data make another user's answer too large."""

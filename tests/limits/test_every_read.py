@@ -1,4 +1,4 @@
-"""Everything that can be read, by somebody of whom there is as much as may be: each answer can be sent.
+"""Every endpoint that reads, for a user with the most data that the bounds allow: each answer can be sent.
 
 The client of these tests fails for an answer that is too large for a function, and for one that is put into
 the bucket by a function that isn't granted it.

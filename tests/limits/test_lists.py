@@ -1,4 +1,4 @@
-"""Other lists with more than an answer can have."""
+"""Other lists that are too long for one answer."""
 
 from __future__ import annotations
 

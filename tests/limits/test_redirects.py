@@ -1,4 +1,4 @@
-"""Large answers in the bucket: their paths show them for a while, and nothing else does."""
+"""Large answers in the bucket can be fetched by their signed paths only, and only for a while."""
 
 from __future__ import annotations
 

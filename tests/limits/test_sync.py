@@ -1,4 +1,4 @@
-"""/sync with more than an answer can have: it is cut, and goes on, and nothing is missed."""
+"""/sync splits updates that are too large for one answer, and misses none."""
 
 from __future__ import annotations
 

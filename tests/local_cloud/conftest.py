@@ -1,4 +1,4 @@
-"""Parts of the local cloud, each as small as its tests need."""
+"""Parts of the local cloud for its tests."""
 
 from __future__ import annotations
 

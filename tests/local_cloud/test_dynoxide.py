@@ -183,7 +183,7 @@ def test_the_stream_table_is_indexed(client, folder):
     assert "murmuration_stream" in plan[0][3]
 
 
-def test_it_is_started_again_when_it_ends_alone(database, client):
+def test_dynoxide_is_started_again_when_it_ends(database, client):
     put(client, "before")
     (first,) = processes(database.port)
     os.kill(first, signal.SIGKILL)

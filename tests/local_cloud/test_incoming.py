@@ -1,4 +1,4 @@
-"""Uploads by PUT past what API Gateway takes: through CloudFront into the bucket, and out again."""
+"""Uploads by PUT that exceed API Gateway's limit, through CloudFront into the bucket."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_what_was_logged_out_meanwhile_is_not_taken(cloud: LocalCloud, headers: 
     assert get(cloud, name, headers).status_code == 404
 
 
-def test_it_survives_the_server(cloud: LocalCloud, headers: dict[str, str]) -> None:
+def test_an_upload_survives_a_restart_of_the_server(cloud: LocalCloud, headers: dict[str, str]) -> None:
     name = create(cloud, headers)
     assert put(cloud, name, headers, PIECE * 11).status_code == 200
     cloud.kill9()

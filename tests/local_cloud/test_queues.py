@@ -1,4 +1,4 @@
-"""Workers of queues, rung by invocations, take messages out of local SQS, by Lambda's and SQS's rules."""
+"""Invocations call queues' workers, which receive messages from local SQS by the rules of Lambda and SQS."""
 
 from __future__ import annotations
 

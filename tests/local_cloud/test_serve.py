@@ -53,7 +53,7 @@ def shared(tmp_path_factory):
         yield Things(cloud)
 
 
-def test_it_says_how_to_connect(tmp_path):
+def test_the_server_prints_how_to_connect(tmp_path):
     with local_cloud(tmp_path, functions=FUNCTIONS) as cloud:
         assert f"homeserver URL http://localhost:{cloud.port}" in cloud.output[-1]
 
@@ -140,7 +140,7 @@ def test_two_servers_run_side_by_side(shared, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_ends_long_polls_when_it_stops(tmp_path, number):
+def test_the_server_ends_long_polls_when_it_stops(tmp_path, number):
     cloud = LocalCloud(tmp_path, {"functions": FUNCTIONS})
     cloud.start()
     things = Things(cloud)
@@ -222,7 +222,7 @@ def _run(script: str) -> tuple[int, str]:
         [sys.executable, "-c", begin + textwrap.dedent(script)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     return ended.returncode, ended.stdout + ended.stderr

@@ -122,7 +122,7 @@ def cloud(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="module")
 def headers(cloud: LocalCloud) -> dict[str, str]:
     body: Any = {"username": "alice", "password": "wonderland-1865", "auth": {"type": "m.login.dummy"}}
-    answer = requests.post(f"{cloud.url}/_matrix/client/v3/register", json=body, timeout=30)
+    answer = requests.post(f"{cloud.url}/_matrix/client/v3/register", json=body, timeout=90)
     return {"Authorization": f"Bearer {answer.json()['access_token']}", "Content-Type": "image/png"}
 
 
@@ -132,33 +132,33 @@ def data(size: int = 6_000_000) -> bytes:
 
 def test_a_photo_of_six_megabytes_goes_in_and_comes_out(cloud: LocalCloud, headers: dict[str, str]) -> None:
     answer = requests.post(
-        f"{cloud.url}/_matrix/media/v3/upload?filename=a.png", data(), headers=headers, timeout=30
+        f"{cloud.url}/_matrix/media/v3/upload?filename=a.png", data(), headers=headers, timeout=90
     )
     assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (200, "*")
     name = answer.json()["content_uri"].removeprefix("mxc://")
     url = f"{cloud.url}/_matrix/client/v1/media/download/{name}"
-    found = requests.get(url, headers=headers, timeout=30)
+    found = requests.get(url, headers=headers, timeout=90)
     assert found.content == data()
     assert [each.status_code for each in found.history] == [307]
     assert found.headers["Content-Type"] == "image/png"
     assert found.headers["Content-Disposition"] == 'inline; filename="a.png"'
     assert found.headers["Content-Security-Policy"].startswith("sandbox")
-    part = requests.get(url, headers={**headers, "Range": "bytes=5999990-"}, timeout=30)
+    part = requests.get(url, headers={**headers, "Range": "bytes=5999990-"}, timeout=90)
     assert (part.status_code, part.content) == (206, data()[-10:])
     assert part.headers["Content-Range"] == "bytes 5999990-5999999/6000000"
 
 
 def test_a_created_id_takes_one_of_two(cloud: LocalCloud, headers: dict[str, str]) -> None:
-    created = requests.post(f"{cloud.url}/_matrix/media/v1/create", headers=headers, timeout=30).json()
+    created = requests.post(f"{cloud.url}/_matrix/media/v1/create", headers=headers, timeout=90).json()
     url = f"{cloud.url}/_matrix/media/v3/upload/{created['content_uri'].removeprefix('mxc://')}"
-    answers = [requests.put(url, data(), headers=headers, timeout=30) for _ in range(2)]
+    answers = [requests.put(url, data(), headers=headers, timeout=90) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [200, 409]
     assert answers[0].json() == {}
     assert answers[1].json()["errcode"] == "M_CANNOT_OVERWRITE_MEDIA"
 
 
 def test_what_is_refused_is_not_stored(cloud: LocalCloud, headers: dict[str, str]) -> None:
-    requests.post(f"{cloud.url}/_matrix/media/v3/upload", data(), headers=headers, timeout=30)
+    requests.post(f"{cloud.url}/_matrix/media/v3/upload", data(), headers=headers, timeout=90)
     before = stored(cloud)
     assert before > 0
     url = f"{cloud.url}/_matrix/media/v3/upload"
@@ -166,13 +166,13 @@ def test_what_is_refused_is_not_stored(cloud: LocalCloud, headers: dict[str, str
         ({"Authorization": "Bearer mma_none"}, 401, "M_UNKNOWN_TOKEN"),
         ({"Authorization": ""}, 401, "M_MISSING_TOKEN"),
     ):
-        answer = requests.post(url, data(), headers={**headers, **more}, timeout=30)
+        answer = requests.post(url, data(), headers={**headers, **more}, timeout=90)
         assert (answer.status_code, answer.json()["errcode"]) == (status, errcode)
-    answer = requests.post(f"{url}?filename={'x' * 2000}", data(), headers=headers, timeout=30)
+    answer = requests.post(f"{url}?filename={'x' * 2000}", data(), headers=headers, timeout=90)
     assert (answer.status_code, answer.json()["errcode"]) == (400, "M_INVALID_PARAM")
-    answer = requests.post(url, data(10_000_250), headers=headers, timeout=30)
+    answer = requests.post(url, data(10_000_250), headers=headers, timeout=90)
     assert (answer.status_code, answer.json()["errcode"]) == (413, "M_TOO_LARGE")
-    answer = requests.post(url, data(11_000_000), headers=headers, timeout=30)
+    answer = requests.post(url, data(11_000_000), headers=headers, timeout=90)
     assert (answer.status_code, answer.json()["errcode"]) == (413, "M_TOO_LARGE")
     assert stored(cloud) == before
 
@@ -187,10 +187,10 @@ def stored(cloud: LocalCloud) -> int:
 
 def test_the_path_of_uploads_is_for_nobody_outside(cloud: LocalCloud, headers: dict[str, str]) -> None:
     for path in ("/uploads", "/%75ploads", "/x/../uploads"):
-        answer = requests.post(f"{cloud.url}{path}", data(), headers=headers, timeout=30)
+        answer = requests.post(f"{cloud.url}{path}", data(), headers=headers, timeout=90)
         assert (answer.status_code, answer.json()["errcode"]) == (404, "M_UNRECOGNIZED")
 
 
 def test_the_limit_is_told(cloud: LocalCloud, headers: dict[str, str]) -> None:
-    answer = requests.get(f"{cloud.url}/_matrix/client/v1/media/config", headers=headers, timeout=30)
+    answer = requests.get(f"{cloud.url}/_matrix/client/v1/media/config", headers=headers, timeout=90)
     assert answer.json() == {"m.upload.size": 10_000_000}

@@ -135,7 +135,7 @@ def test_a_refusal_for_the_size_names_the_other_way(alice: Client) -> None:
 # -- Settling ----------------------------------------------------------------------------------------------
 
 
-def test_it_becomes_the_content_of_its_id(alice: Client, bob: Client) -> None:
+def test_an_upload_becomes_the_content_of_its_id(alice: Client, bob: Client) -> None:
     name = create(alice)
     disposition = "attachment; filename*=utf-8''a%20b%C3%B6.mp4"
     media_id = arrive(name, ContentDisposition=disposition)
@@ -190,7 +190,7 @@ def test_two_may_settle_it_at_once(alice: Client, monkeypatch: pytest.MonkeyPatc
     ("module", "step"), [(objects, "copy"), (storage, "settle"), (budgets, "charge"), (objects, "put")]
 )
 @pytest.mark.parametrize("after", [False, True])
-def test_it_may_stop_at_each_step(
+def test_the_worker_may_stop_at_each_step(
     alice: Client, module: Any, step: str, after: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = create(alice)

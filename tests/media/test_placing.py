@@ -58,7 +58,7 @@ def used(client: Client) -> int:
     return int((dynamodb.get("media", {"media_id": f"bytes#{client.user_id}"}) or {"used": 0})["used"])
 
 
-def test_it_is_there_once_its_body_is(alice: Client, bob: Client) -> None:
+def test_a_file_can_be_read_once_its_body_is_stored(alice: Client, bob: Client) -> None:
     answer = begin(alice, filename="a.mp4")
     name = named(answer)
     assert answer.json["object"].startswith(f"media/{name.partition('/')[2]}/")
@@ -75,7 +75,7 @@ def test_it_is_there_once_its_body_is(alice: Client, bob: Client) -> None:
     assert item.keys().isdisjoint(("begun", "pending_until_ms"))
 
 
-def test_it_is_found_however_late(alice: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_found_however_late_its_body_comes(alice: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     stored, lost = begin(alice), begin(alice)
     store(stored)
     monkeypatch.setattr(finding, "now_ms", lambda: 10**14)

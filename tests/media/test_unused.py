@@ -1,4 +1,4 @@
-"""Own files are deleted so many days after their last use, if the operator wants that."""
+"""Local files are deleted some days after their last use, if the operator sets the number of days."""
 
 from __future__ import annotations
 

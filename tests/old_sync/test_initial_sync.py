@@ -13,7 +13,8 @@ from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.rooms import current_state, room
 from murmuration.storage.rooms import snapshots
 from murmuration.storage.users import memberships
-from murmuration.sync import answer, answer_rooms
+from murmuration.sync import answer
+from murmuration.sync.assembly import rooms as sections
 from tests.in_process import Client, segment
 from tests.rooms.people import V3, create_room, join, leave, ok, path, send, set_state
 
@@ -141,7 +142,7 @@ def test_rooms_that_are_not_made_in_time_are_only_named(
     left = leave_some(alice, bob, 3)
     stayed = create_room(bob)
     monkeypatch.setattr(answer, "MAKING_S", -1)
-    monkeypatch.setattr(answer_rooms, "ROOMS_AT_ONCE", 1)
+    monkeypatch.setattr(sections, "ROOMS_AT_ONCE", 1)
     rooms = rooms_of(bob, archived="true")
     assert [name for name, each in rooms.items() if "messages" in each] == [stayed]
     assert {rooms[room_id]["membership"] for room_id in left} == {"leave"}

@@ -1,4 +1,4 @@
-"""What `murmuration doctor` says of an AWS account."""
+"""The checks of an AWS account by `murmuration doctor`."""
 
 from __future__ import annotations
 

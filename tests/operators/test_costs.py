@@ -275,7 +275,7 @@ def test_a_run_is_scaled_to_a_month() -> None:
 
 
 class TestCommand:
-    def test_it_prints_a_bill_for_each_way_to_wait(self, capsys) -> None:
+    def test_the_command_prints_a_bill_for_each_way_to_wait(self, capsys) -> None:
         assert main(["cost", "--users", "5", "--messages-per-day", "200"]) == 0
         output = capsys.readouterr().out
         life = Life(users=5, messages_per_day=200)
@@ -286,13 +286,13 @@ class TestCommand:
             assert f"{sum(dollars.values()):.2f}" in output
             assert f"{dollars['DynamoDB']:.2f}" in output
 
-    def test_it_prints_what_the_money_is_spent_on(self, capsys) -> None:
+    def test_the_command_prints_what_the_money_is_spent_on(self, capsys) -> None:
         assert main(["cost", "--users", "5", "--by-cause", "parked"]) == 0
         output = capsys.readouterr().out
         dollars = bill_causes(usage.estimate_causes(Life(users=5), "parked"))["waiting"]
         assert re.search(rf"^waiting +{sum(dollars.values()):.2f} ", output, re.MULTILINE)
 
-    def test_it_prints_the_bill_with_rest_apis_for_all(self, capsys) -> None:
+    def test_the_command_prints_the_bill_with_rest_apis_for_all(self, capsys) -> None:
         assert main(["cost", "--users", "5", "--api", "rest", "--waits", "rest"]) == 0
         setup = Setup(api="rest", waits="rest", swept_queues=_swept_queues(), schedules=_schedules())
         dollars = bill(estimate(Life(users=5), "parked", setup=setup), free_tier=True)

@@ -1,4 +1,4 @@
-"""`murmuration export`: what a server keeps, written into a folder from which somebody else can go on."""
+"""`murmuration export` writes a server's data into a folder that other servers can read."""
 
 from __future__ import annotations
 

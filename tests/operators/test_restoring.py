@@ -103,7 +103,7 @@ def test_what_is_kept_is_restored(account: Any) -> None:
 
 
 @pytest.mark.parametrize("fail_at", [*range(1, 24), 25, 30, 36, 45])
-def test_it_goes_on_where_it_was_interrupted(account: Any, fail_at: int) -> None:
+def test_a_restoration_continues_where_it_was_interrupted(account: Any, fail_at: int) -> None:
     first = Failing(account("dynamodb"), fail_at=fail_at)
     with pytest.raises(Interrupted):
         restore(SOURCE, TARGET, AT, clients(account, first), lambda _: None)
@@ -113,7 +113,7 @@ def test_it_goes_on_where_it_was_interrupted(account: Any, fail_at: int) -> None
     check(account)
 
 
-def test_it_waits_until_aws_can_keep_a_restored_tables_past(
+def test_a_restoration_waits_until_backups_of_the_restored_table_can_be_turned_on(
     account: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dynamodb = account("dynamodb")

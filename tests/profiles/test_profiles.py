@@ -14,13 +14,10 @@ from murmuration.rooms.membership import operations as membership
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing import append
 from murmuration.storage.users.profiles import read_member_fields
+from tests.accounts.conftest import errcode
 from tests.in_process import Client, segment
 
 pytestmark = pytest.mark.usefixtures("deployment")
-
-
-def errcode(answer):
-    return answer.status, answer.json.get("errcode")
 
 
 def path(user_id, key=None, version="v3"):
@@ -99,7 +96,7 @@ def test_a_member_event_follows_the_profile(user):
     assert member.content["displayname"] == "New"
 
 
-def test_of_two_changes_the_one_stored_last_reaches_the_rooms(user, monkeypatch):
+def test_rooms_get_the_change_that_was_stored_last(user, monkeypatch):
     room_id = user.post("/_matrix/client/v3/createRoom", {}).json["room_id"]
     original = membership.update_profile_in_rooms
     held: list[dict[str, str]] = []

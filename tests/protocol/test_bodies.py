@@ -1,4 +1,4 @@
-"""JSON as clients send it."""
+"""Parsing the JSON bodies that clients send."""
 
 from __future__ import annotations
 
@@ -48,6 +48,12 @@ def test_integers_that_other_parsers_fail_on_are_refused(number: str) -> None:
         with pytest.raises(BadJson):
             parse_json(text)
     assert parse_json(f'["{number}",{"9" * 308}]') == [number, 10**308 - 1]
+
+
+@pytest.mark.parametrize("before", range(0, 160, 7))
+def test_a_large_integer_is_found_wherever_it_is(before: int) -> None:
+    with pytest.raises(BadJson):
+        parse_json(f'["{"x" * before}",{"9" * 309}]')
 
 
 def test_whole_numbers_are_those_of_matrix_json() -> None:

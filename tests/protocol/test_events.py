@@ -102,6 +102,6 @@ def test_a_redacted_event_has_the_same_id(version: RoomVersion) -> None:
     assert redacted.event_id == event.event_id == Event(redacted.pdu, version, None).event_id
 
 
-def test_its_repr_names_it() -> None:
+def test_an_events_repr_has_its_id() -> None:
     event = SmallRoom(ROOM_VERSIONS[RoomId("12")]).create
     assert event.event_id in repr(event)

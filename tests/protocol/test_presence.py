@@ -1,4 +1,4 @@
-"""What a user's devices come to together."""
+"""A user's presence as a combination of their devices' presence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What push gateways are told, and when: rules, reading, failures."""
+"""Which notifications push gateways get, and when: push rules, read events, failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an expectation takes, and what it doesn't."""
+"""Which results an expectation accepts."""
 
 from __future__ import annotations
 

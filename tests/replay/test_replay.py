@@ -1,4 +1,4 @@
-"""`murmuration replay`, as one calls it."""
+"""`murmuration replay` as a command."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ LOGIN = ROOT / "client_server/login/login/good.json"
 
 def replay(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "operators.cli", "replay", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
-def test_it_shows_what_comes_of_an_event_and_that_it_is_as_expected() -> None:
+def test_the_command_shows_an_events_result_and_that_it_is_expected() -> None:
     done = replay(LOGIN)
     assert (done.returncode, done.stderr) == (0, "")
     status, _, rest = done.stdout.partition("\n")
@@ -28,7 +28,7 @@ def test_it_shows_what_comes_of_an_event_and_that_it_is_as_expected() -> None:
     assert "\nitems:\n" in rest
 
 
-def test_it_says_what_is_otherwise_than_expected(tmp_path: Path) -> None:
+def test_the_command_shows_differences_from_the_expectation(tmp_path: Path) -> None:
     folder = tmp_path / "events_fixtures/client_server/login/login"
     folder.mkdir(parents=True)
     (tmp_path / "events_fixtures/worlds").symlink_to(ROOT / "worlds")

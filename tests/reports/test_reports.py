@@ -1,4 +1,4 @@
-"""Reports: who may make which, and what is kept for the operator."""
+"""Reports of events, rooms and users: who may make them, and what is stored for the operator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of delayed events do: schedule, let the time pass, bring the queue's messages to the worker."""
+"""Common steps of the tests of delayed events: schedule, let time pass, deliver the queue's messages."""
 
 from __future__ import annotations
 

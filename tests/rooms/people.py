@@ -1,4 +1,4 @@
-"""What tests of rooms do over and over: make rooms, go in and out, send, read."""
+"""Common steps of the tests of rooms: create, join, leave, send, read."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class TestToDevice:
         assert Encryption(bob).messages() == [1]
         assert Encryption(bob).messages() == [1]
 
-    def test_they_are_one_devices(self, alice: Client, bob: Client) -> None:
+    def test_to_device_messages_come_to_their_device_only(self, alice: Client, bob: Client) -> None:
         other = log_in(UserId(bob.user_id), DeviceId("OTHER"))
         tell(alice, other, n=1)
         assert Encryption(bob).messages() == []

@@ -1,4 +1,4 @@
-"""State that a resolution of forks takes away: what a sliding sync tells of that."""
+"""Sliding sync after a state resolution has removed state."""
 
 from __future__ import annotations
 

@@ -237,7 +237,7 @@ class App(User):
     def slide(self, body: Any, pos: str | None = None, timeout: int | None = 30_000) -> Any:
         query = {"pos": pos, "timeout": timeout}
         url = self.url.replace("/_matrix/client/v3", PATH)
-        found = requests.post(url, json=body, params=query, headers=self.headers, timeout=40)
+        found = requests.post(url, json=body, params=query, headers=self.headers, timeout=90)
         assert found.status_code == 200, found.text
         shapes.check(found.json())
         return found.json()

@@ -1,4 +1,4 @@
-"""Waiting in sliding sync: what comes wakes the connection that it concerns, and a wait uses nothing up."""
+"""Waiting in sliding sync: a change wakes the connections that it concerns, and a wait consumes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes that another transaction is in the way of: as AWS refuses them, which no local DynamoDB does."""
+"""Writes that conflict with another transaction. Only AWS refuses them, so the tests imitate that."""
 
 from __future__ import annotations
 

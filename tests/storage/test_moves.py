@@ -1,4 +1,4 @@
-"""Moves say what a client was shown since its row of positions was written."""
+"""Tests of moves: the changes of positions since the stored row that a token carries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stream token says by itself."""
+"""The contents of a sync token that need no read."""
 
 from __future__ import annotations
 

@@ -12,7 +12,13 @@ from murmuration import server_keys
 from murmuration.aws import queues
 from murmuration.cache import LruCache
 from murmuration.settings import settings
-from murmuration.storage.live import wake_queues
+from murmuration.storage.live import sync_tokens, wake_queues
+
+
+@pytest.fixture(autouse=True)
+def _tokens_stay_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tokens count as new on a busy machine too, since that decides how often a request looks."""
+    monkeypatch.setattr(sync_tokens, "FRESH_S", 600)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from local_cloud.permissions import acting_for
 from murmuration.settings import settings
 from murmuration.storage.live import wake_queues
 from murmuration.sync import account, engine, first_look, marks, narrow_look, waiting
+from murmuration.sync.assembly import assembling
 from tests.in_process import Client, segment
 from tests.rooms.people import V3, ok, send
 from tests.sync.client import Syncing, bodies_of, has_nothing
@@ -54,7 +55,7 @@ def test_who_was_called_for_nothing_waits_on_after_one_look(
     marked = syncing.peek(timeout=LONG)["next_batch"]
     tell(room_id)
     sqs._queues.clear()
-    with mock.patch.object(engine, "assemble", side_effect=engine.assemble) as looks:
+    with mock.patch.object(engine, "assemble", side_effect=assembling.assemble) as looks:
         answer = ok(bob.get(f"{V3}/sync", since=marks.called(marked), timeout=LONG))
     assert has_nothing(answer)
     assert looks.call_count == 1

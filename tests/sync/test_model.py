@@ -1,4 +1,4 @@
-"""The sync engine against a plain model, whatever comes after whatever.
+"""The sync engine against a plain model, with any sequence of changes.
 
 What a client was shown, gaps filled by way of /messages, is what it may see: all of it, in the room's order,
 and nothing twice for as long as it stays in the room.

@@ -236,7 +236,9 @@ def test_what_time_has_changed_is_looked_at(
     assert narrow == [[second]]
 
 
-def test_of_many_rooms_everything_is_noted(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rings_of_too_many_rooms_are_recorded_as_everything(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listeners, "MOST_TOPICS", 1)
     for room_id in stage.rooms:
         stage.say_and_tell(RoomId(room_id), "news")

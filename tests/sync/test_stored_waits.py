@@ -1,4 +1,4 @@
-"""Waits are stored so that a user's item stays small, and those of before are understood."""
+"""The stored form of waits keeps a user's item small, and older forms are still understood."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose an address is: one user's at most."""
+"""An address belongs to at most one user."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_an_address_is_added_told_and_removed(fresh_user_id: Callable[..., str])
     assert (binding.owner("email", address), binding.addresses(user)) == (None, [])
 
 
-def test_of_many_at_once_one_gets_it(fresh_user_id: Callable[..., str]) -> None:
+def test_one_of_many_concurrent_users_gets_an_address(fresh_user_id: Callable[..., str]) -> None:
     users = [UserId(fresh_user_id()) for _ in range(8)]
     address = f"{users[0][1:].partition(':')[0]}@race.example"
 

@@ -1,4 +1,4 @@
-"""What a mail that was read lets somebody do: set a new password, register with an address, log in by it."""
+"""Proofs by mail: setting a new password, registration with an address, login."""
 
 from __future__ import annotations
 
@@ -76,7 +76,9 @@ class TestNewPassword:
             assert ok(set_password(sid, session=session)) == {}
         refused(set_password(sid, "other", session=session), 403, "M_FORBIDDEN")
 
-    def test_of_who_has_no_account(self, mailbox: Mailbox, fresh_name: Callable[..., str]) -> None:
+    def test_mails_to_an_address_without_an_account(
+        self, mailbox: Mailbox, fresh_name: Callable[..., str]
+    ) -> None:
         refused(ask(CHANGE, f"{fresh_name()}@mail.example"), 400, "M_THREEPID_NOT_FOUND")
         assert mailbox.mails == []
 

@@ -1,4 +1,4 @@
-"""The addresses of an account, through the endpoints: asked for, proved, added, seen, removed."""
+"""Endpoints for an account's addresses: request, proof, adding, listing, removal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TURN credentials: as the TURN server will compute them, and none where there is no server."""
+"""TURN credentials match those that the TURN server computes. Without a TURN server there are none."""
 
 from __future__ import annotations
 

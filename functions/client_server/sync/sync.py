@@ -8,8 +8,9 @@ from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
 from murmuration.protocol.presence import ONLINE, TODAYS
 from murmuration.settings import settings
 from murmuration.sync.context import state_after_of
-from murmuration.sync.engine import SyncRequest, sync
+from murmuration.sync.engine import sync
 from murmuration.sync.marks import fingerprint
+from murmuration.sync.request import SyncRequest
 
 if TYPE_CHECKING:
     from murmuration.sync.readers.json_types import SyncAnswer

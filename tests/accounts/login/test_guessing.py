@@ -171,7 +171,7 @@ def test_a_token_counts_for_itself(user, hashed):
 def test_ones_own_token_tries_no_other_users_password(user, make, address, hashed):
     other = make()
     answer = user.delete(f"{V3}/devices/OTHER", {"auth": password_auth(other)})
-    assert (answer.status, answer.json["errcode"]) == (401, "M_FORBIDDEN")
+    assert (answer.status, answer.json["errcode"]) == (403, "M_FORBIDDEN")
     assert hashed == []
     assert log_in_from(address(), other.user_id, PASSWORD).status == 200
 

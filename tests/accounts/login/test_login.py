@@ -13,7 +13,7 @@ from murmuration.accounts.registration import create_account
 from murmuration.aws import dynamodb
 from murmuration.protocol.identifiers import DeviceId
 from murmuration.storage.users import accounts
-from tests.accounts.conftest import PASSWORD, password_auth
+from tests.accounts.conftest import PASSWORD, errcode, password_auth
 from tests.in_process import Client
 
 LOGIN = "/_matrix/client/v3/login"
@@ -21,10 +21,6 @@ WHOAMI = "/_matrix/client/v3/account/whoami"
 GET_TOKEN = "/_matrix/client/v1/login/get_token"
 
 pytestmark = pytest.mark.usefixtures("deployment")
-
-
-def errcode(answer):
-    return answer.status, answer.json.get("errcode")
 
 
 def by_password(user, password=PASSWORD, **fields):

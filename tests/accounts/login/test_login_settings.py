@@ -1,4 +1,4 @@
-"""What settings may say of logging in; what is wrong is said in words."""
+"""Settings about login, and the messages for wrong ones."""
 
 from __future__ import annotations
 

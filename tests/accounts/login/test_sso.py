@@ -1,4 +1,4 @@
-"""Single sign-on, with an identity provider that is one."""
+"""Single sign-on with a real identity provider."""
 
 from __future__ import annotations
 

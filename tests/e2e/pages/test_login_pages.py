@@ -38,7 +38,7 @@ class Site:
 
     def call(self, method: str, path: str, body: Any = None, token: str = "") -> requests.Response:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return requests.request(method, self.url + path, json=body, headers=headers, timeout=30)
+        return requests.request(method, self.url + path, json=body, headers=headers, timeout=90)
 
     def register(self, name: str) -> dict[str, Any]:
         body = {"username": name, "password": f"{name}'s password", "auth": {"type": "m.login.dummy"}}

@@ -1,1 +1,1 @@
-"""Encryption across servers, and what passes between them beside events."""
+"""Encryption across servers, and EDUs between them."""

@@ -1,4 +1,4 @@
-"""What encryption and ephemera across servers ask of DynamoDB."""
+"""Requests to DynamoDB for encryption and EDUs across servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Typing and receipts across servers, in the measure that the size of a room allows."""
+"""Typing notifications and receipts across servers. Large rooms get fewer of them."""
 
 from __future__ import annotations
 

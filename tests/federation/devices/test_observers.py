@@ -1,4 +1,4 @@
-"""Who is told of changes of other servers' users' devices, and for how long."""
+"""Which users are told when devices of other servers' users change, and for how long."""
 
 from __future__ import annotations
 

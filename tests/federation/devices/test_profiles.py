@@ -43,7 +43,9 @@ def test_a_profile_is_asked_for_once_in_a_while(
         (Reply(b"not JSON"), 502, "M_UNKNOWN"),
         (Reply({}), 404, "M_NOT_FOUND"),
         (Reply({"displayname": 5, "nonsense": 1}), 404, "M_NOT_FOUND"),
+        (Reply({"m.tz": 5}), 404, "M_NOT_FOUND"),
         (Reply({"m.large": "x" * 70_000}), 404, "M_NOT_FOUND"),
+        (Reply({"m.large": 10**400}), 404, "M_NOT_FOUND"),
     ],
 )
 def test_what_else_is_answered(elsewhere: Elsewhere, reply: Reply, status: int, errcode: str) -> None:

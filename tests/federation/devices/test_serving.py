@@ -1,4 +1,4 @@
-"""What other servers are told of our users' devices and keys."""
+"""The devices and keys of our users that other servers can query."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ephemeral data that is wrong anywhere in it: it is passed over, and what is right beside it counts."""
+"""Malformed EDUs are ignored, and valid ones beside them are processed."""
 
 from __future__ import annotations
 

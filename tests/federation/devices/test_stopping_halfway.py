@@ -1,4 +1,4 @@
-"""What goes out to other servers for encryption, stopped at each write and message, and then repeated.
+"""Outgoing encryption data whose sending stops at each write or message and is repeated.
 
 A client repeats a request that got an error, and Streams the batch of its worker. The other server has to get
 everything, each message by one ID, and no one-time key may be given away twice.

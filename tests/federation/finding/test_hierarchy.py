@@ -339,7 +339,7 @@ def test_a_walk_is_kept_whatever_its_size(monkeypatch: pytest.MonkeyPatch, deplo
 
 
 class TestSummaries:
-    def test_of_a_room_elsewhere(self, alice: Client, elsewhere: Elsewhere) -> None:
+    def test_a_summary_of_another_servers_room(self, alice: Client, elsewhere: Elsewhere) -> None:
         more = {"encryption": "m.megolm.v1.aes-sha2", "room_version": "11", "topic": "t"}
         far = elsewhere.room("far", **more)
         found = ok(summary(alice, far))

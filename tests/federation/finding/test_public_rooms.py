@@ -31,30 +31,30 @@ def names(page: Any) -> list[str]:
 
 
 def test_another_server_pages_through_our_directory(alice: Client, bob: Client, peer: Peer) -> None:
-    rooms = [published(alice, f"heron {number}", topic="wading") for number in range(3)]
+    word = f"heron {alice.user_id[1:].partition(':')[0]}"
+    rooms = [published(alice, f"{word} {number}", topic="wading") for number in range(3)]
     join(bob, rooms[2])
-    published(alice, "owl", creation_content={"type": "m.space"})
-    first = ours(peer, "HERON", limit=2)
-    assert names(first)[0] == "heron 2"
+    published(alice, f"space of {word}", creation_content={"type": "m.space"})
+    first = ours(peer, f"{word.upper()} ", limit=2)
+    assert names(first)[0] == f"{word} 2"
     assert (first["chunk"][0]["room_id"], first["chunk"][0]["num_joined_members"]) == (rooms[2], 2)
     assert first["total_room_count_estimate"] == 3
-    second = ours(peer, "heron", limit=2, since=first["next_batch"])
-    assert sorted(names(first) + names(second)) == ["heron 0", "heron 1", "heron 2"]
+    second = ours(peer, f"{word} ", limit=2, since=first["next_batch"])
+    assert sorted(names(first) + names(second)) == [f"{word} {number}" for number in range(3)]
     assert "next_batch" not in second
-    assert names(ours(peer, "heron", limit=2, since=second["prev_batch"])) == names(first)
-    whole = body_of(peer.get(THEIRS))
-    assert {*rooms} <= {room["room_id"] for room in whole["chunk"]}
+    assert names(ours(peer, f"{word} ", limit=2, since=second["prev_batch"])) == names(first)
+    pages = [body_of(peer.get(THEIRS))]
+    while token := pages[-1].get("next_batch"):
+        pages.append(body_of(peer.get(THEIRS, since=token)))
+    assert {*rooms} <= {room["room_id"] for page in pages for room in page["chunk"]}
     assert len(body_of(peer.get(THEIRS, limit=1))["chunk"]) == 1
-    spaces = peer.request(
-        "POST", THEIRS, {"filter": {"generic_search_term": "owl", "room_types": ["m.space"]}}
-    )
-    assert names(body_of(spaces)) == ["owl"]
-    assert (
-        body_of(
-            peer.request("POST", THEIRS, {"filter": {"generic_search_term": "owl", "room_types": [None]}})
-        )["chunk"]
-        == []
-    )
+
+    def of_type(kind: str | None) -> list[str]:
+        wanted = {"generic_search_term": f"space of {word}", "room_types": [kind]}
+        return names(body_of(peer.request("POST", THEIRS, {"filter": wanted})))
+
+    assert of_type("m.space") == [f"space of {word}"]
+    assert of_type(None) == []
 
 
 def test_what_is_not_for_other_servers(alice: Client, peer: Peer) -> None:
@@ -87,6 +87,7 @@ def test_a_client_asks_for_the_directory_of_another_server(alice: Client, elsewh
                 {"name": "no ID"},
                 {"room_id": "!\ud800:x.example"},
                 {**elsewhere.summary("odd"), "name": 5, "num_joined_members": -1, "avatar_url": "a\ud800"},
+                {**elsewhere.summary("odd"), "name": None, "num_joined_members": 10**400},
                 "nonsense",
             ],
             "next_batch": "on", "prev_batch": 7, "total_room_count_estimate": 12,
@@ -94,12 +95,13 @@ def test_a_client_asks_for_the_directory_of_another_server(alice: Client, elsewh
 
     elsewhere.directory = directory
     found = ok(alice.get(WHERE, server=elsewhere.name, limit=3, since="token"))
-    tea, odd = found["chunk"]
+    tea, odd, full = found["chunk"]
     assert tea == {**elsewhere.summary("tea"), "topic": "t" * 1_999 + "…"}
     assert odd == {
         "room_id": elsewhere.id("odd"), "num_joined_members": 0, "world_readable": False,
         "guest_can_join": False, "join_rule": "public",
     }  # fmt: skip
+    assert full["num_joined_members"] == 0
     assert (found["next_batch"], found["total_room_count_estimate"], "prev_batch" in found) == (
         "on",
         12,

@@ -1,4 +1,4 @@
-"""What another server is told of how large a room is, before its users join."""
+"""Other servers can query how large a room is before their users join it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_number_of_state_events_counts(alice: Client, peer: Peer, events: in
     assert told["v1"] >= round(events / EVENTS_PER_COMPLEXITY, 2)
 
 
-def test_it_costs_one_read_however_large_the_room_is(alice: Client, peer: Peer) -> None:
+def test_the_complexity_costs_one_read_however_large_the_room_is(alice: Client, peer: Peer) -> None:
     spent = []
     for events in (0, 60):
         room_id = large_room(alice, events, preset="public_chat")

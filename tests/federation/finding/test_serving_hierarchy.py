@@ -1,4 +1,4 @@
-"""What another server is told of our spaces."""
+"""The hierarchy of our spaces, as other servers query it."""
 
 from __future__ import annotations
 

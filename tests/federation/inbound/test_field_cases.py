@@ -1,4 +1,4 @@
-"""Events as servers in the field have sent them, which broke rooms or servers elsewhere."""
+"""Events that real servers have sent and that broke rooms or servers elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What comes with a gap before it: asked for once, delivered all the same, tried again later."""
+"""Events after a gap are delivered. The missing ones are requested once, and again later."""
 
 from __future__ import annotations
 

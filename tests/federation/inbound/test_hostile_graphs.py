@@ -1,4 +1,4 @@
-"""Events whose references are wrong: they cite what was rejected, other rooms, each other, or nothing."""
+"""Events with wrong references: to rejected events, other rooms, each other, or none."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_each_order_comes_to_the_same(alice: Client, peer: Peer, worker: Worker)
         assert current_state(mirror.room_id) == mirror.resolve(mirror.newest())
 
 
-def test_of_several_forms_the_right_one_counts(alice: Client, peer: Peer, worker: Worker) -> None:
+def test_of_several_forms_of_an_event_the_valid_one_counts(alice: Client, peer: Peer, worker: Worker) -> None:
     """One transaction has an event in three forms: unsigned, forged, and valid."""
     mirror = share_room(alice, peer)
     event = mirror.message(UserId(f"@bob:{peer.name}"), "true")

@@ -1,4 +1,4 @@
-"""A server that lies at random: in what it sends, and in what it answers. No event of the room is forged."""
+"""A server sends and answers random lies. None of the room's events is forged."""
 
 from __future__ import annotations
 

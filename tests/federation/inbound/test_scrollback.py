@@ -1,4 +1,4 @@
-"""Scrolling back: other servers are asked for what is missing, seldom and not for long."""
+"""Scrolling back: other servers are asked for missing events, rarely and for a short time."""
 
 from __future__ import annotations
 

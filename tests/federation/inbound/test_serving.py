@@ -1,4 +1,4 @@
-"""What other servers are told about rooms, and what they aren't."""
+"""Which data of rooms other servers can query, and which they cannot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server whose events need long answers occupies a worker now and then only."""
+"""A server whose events take long to process occupies few workers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def limits_on(alice: Client, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> Ite
     now = clock.now_ms()
     monkeypatch.setenv("MURMURATION_RATE_LIMITS", "on")
     monkeypatch.setattr(rate_limits, "now_ms", lambda: now)
-    monkeypatch.setattr(patience, "QUICK_S", -1)
+    monkeypatch.setattr(patience.Work, "quick_s", -1)
     settings.cache_clear()
     budgets.forget()
     yield

@@ -1,4 +1,4 @@
-"""Questions of other servers with strange values in paths, queries and bodies: never this server's fault."""
+"""Other servers' requests with malformed paths, queries and bodies never cause a server error."""
 
 from __future__ import annotations
 

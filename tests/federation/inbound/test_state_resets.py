@@ -1,4 +1,4 @@
-"""Incidents in which rooms lost state, replayed: what the room comes to, and whether the operator is told.
+"""Known incidents in which rooms lost state, replayed: the resulting state, and the notice to the operator.
 
 Two of them are the problems A and B of MSC4297: a server tells an outdated state where events are missing.
 Rooms of versions 2 to 11 lose state by that, as their algorithm says; from version 12 on (2.1) they don't.

@@ -1,4 +1,4 @@
-"""A worker that stops anywhere, runs twice or runs out of time: nothing is lost, nothing comes twice."""
+"""A worker that stops anywhere, runs twice or runs out of time loses and repeats nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What others send and what clients scroll to, stopped at each write and then repeated: nothing is missing.
+"""Receiving events and scrolling back, stopped at each write and repeated: no event is missing.
 
 The queue's worker has tests of its own (`test_stopping.py`). Here are the ways into the tables beside it.
 """

@@ -1,4 +1,4 @@
-"""Room versions 1 and 2, in which a server chooses the IDs of its events: one that another room has, too."""
+"""Room versions 1 and 2: a server chooses an event ID that exists in another room."""
 
 from __future__ import annotations
 

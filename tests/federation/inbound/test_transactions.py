@@ -1,4 +1,4 @@
-"""Transactions of other servers: taken at once, worked through room by room."""
+"""Transactions of other servers are accepted at once and processed room by room."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What media of other servers and redirects cost, counted."""
+"""The counted costs of media of other servers and of redirects."""
 
 from __future__ import annotations
 

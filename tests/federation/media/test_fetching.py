@@ -1,4 +1,4 @@
-"""Media of other servers: fetched once, by the new way or the old, within limits, and kept while used."""
+"""Other servers' media are fetched once, by the new or the old endpoint, and kept while used."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def kept(library: Library, media_id: str = "abc") -> dict[str, Any]:
     return found
 
 
-def test_it_is_fetched_once_for_all(alice: Client, bob: Client, library: Library) -> None:
+def test_a_file_is_fetched_once_for_all_users(alice: Client, bob: Client, library: Library) -> None:
     library.new = lambda _: two_parts(PNG, DATA)
     for client in (alice, bob, alice):
         answer = get(client, library)
@@ -281,7 +281,7 @@ def test_who_holds_too_many_functions_waits_no_longer(
     asked, refused = threading.Event(), threading.Event()
 
     def slow(_: Received) -> Reply:
-        monkeypatch.setattr(patience, "QUICK_S", 0.0)
+        monkeypatch.setattr(patience.Work, "quick_s", 0.0)
         asked.set()
         assert refused.wait(PATIENCE_S)
         return two_parts(PNG, DATA)
@@ -289,7 +289,7 @@ def test_who_holds_too_many_functions_waits_no_longer(
     library.new = slow
     now = clock.now_ms()
     monkeypatch.setattr(rate_limits, "now_ms", lambda: now)
-    monkeypatch.setattr(patience, "QUICK_S", PATIENCE_S)
+    monkeypatch.setattr(patience.Work, "quick_s", PATIENCE_S)
     for _ in range(LIMITS["long_work"].burst):
         rate_limits.check("long_work", alice.user_id)
     answer = get(alice, library)

@@ -1,4 +1,4 @@
-"""Previews of URLs, over a made-up network: what a page says, its image, and what isn't asked."""
+"""Previews of URLs on a made-up network: titles, images, and pages that are never requested."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_page_and_its_image(alice: Client, bob: Client, site: Site, path: str)
     assert all("authorization" not in received.headers for received in site.asked)
 
 
-def test_it_is_kept_for_an_hour(
+def test_a_preview_is_kept_for_an_hour(
     alice: Client, bob: Client, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.page("<title>Tea</title>")

@@ -1,4 +1,4 @@
-"""Fetching another server's file, stopped at each write and then repeated: the client gets it all the same.
+"""Fetching another server's file succeeds when it stops at any write and is repeated.
 
 A function that stopped may leave a claim behind. Until it ends, clients are told to come again.
 """

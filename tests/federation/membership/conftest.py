@@ -1,4 +1,4 @@
-"""A remote server that is reached by its name, and what it asks of this one."""
+"""A remote server that is reached by its name, and its requests to this one."""
 
 from __future__ import annotations
 

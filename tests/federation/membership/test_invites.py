@@ -99,6 +99,7 @@ def test_stripped_state_is_taken_from_older_servers(alice: Client, host: Host) -
     stripped = [
         {"type": "m.room.name", "state_key": "", "sender": room.creator, "content": {"name": "Tea"}},
         {"type": "m.room.topic", "state_key": 3, "sender": room.creator, "content": {}},
+        {"type": "m.room.avatar", "state_key": "", "sender": room.creator, "content": {"n": 10**400}},
         "what",
     ]
     body_of(invite(host, room, UserId(alice.user_id), invite_room_state=stripped))

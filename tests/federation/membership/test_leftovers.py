@@ -1,4 +1,4 @@
-"""What is left of a room of other servers that all users of this one have left."""
+"""Deleting the data of other servers' rooms that all local users have left."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def room(request: pytest.FixtureRequest, alice: Client, host: Host) -> HostedRoo
     return made
 
 
-def test_its_outliers_go_with_it(
+def test_a_rooms_outliers_are_deleted_with_it(
     alice: Client, room: HostedRoom, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = host.room("11")
@@ -67,7 +67,7 @@ def test_its_outliers_go_with_it(
     assert sorted(events_of(other.room_id)) == before
 
 
-def test_device_lists_that_nobody_needs_go_after_it(
+def test_device_lists_that_nobody_needs_are_deleted_later(
     alice: Client, room: HostedRoom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner = UserId(room.creator)

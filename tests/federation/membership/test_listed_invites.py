@@ -58,7 +58,7 @@ def test_an_invite_is_listed(alice: Client, host: Host) -> None:
     assert listed(alice, only="highlight") == {"notifications": []}
 
 
-def test_it_has_its_place_among_messages(alice: Client, bob: Client, host: Host) -> None:
+def test_invites_are_listed_among_messages_by_time(alice: Client, bob: Client, host: Host) -> None:
     room_id = create_room(bob)
     invite_here(bob, room_id, alice)
     join(alice, room_id)

@@ -1,4 +1,4 @@
-"""Answers of other servers that are wrong anywhere in them: the error is theirs, never one of this server."""
+"""Malformed answers of other servers are reported as those servers' errors."""
 
 from __future__ import annotations
 

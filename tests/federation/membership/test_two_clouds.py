@@ -1,8 +1,9 @@
-"""Two local clouds share rooms over TLS: joins both ways, invites, and what is said afterwards."""
+"""Two local clouds share rooms over TLS: joins both ways, invites, and messages."""
 
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from local_cloud.testing import LocalCloud
+from tests.local_cloud.waiting import PATIENCE_S
 
 V3 = "/_matrix/client/v3"
 
@@ -38,7 +40,8 @@ class User:
 
     def until(self, found: Callable[[Any], Any]) -> Any:
         """Sync until `found` returns something true for an answer, and return that."""
-        for _ in range(20):
+        deadline = time.monotonic() + 2 * PATIENCE_S
+        while time.monotonic() < deadline:
             query = f"&since={self.since}" if self.since else ""
             body = self.call("GET", f"{V3}/sync?timeout=5000{query}")
             self.since = body["next_batch"]

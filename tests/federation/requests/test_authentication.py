@@ -1,4 +1,4 @@
-"""Which server sends a request: proved by a current key of its own, over URI and body as they were sent."""
+"""A request is authenticated by a current key of its server, over the URI and body as they were sent."""
 
 from __future__ import annotations
 

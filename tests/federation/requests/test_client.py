@@ -1,4 +1,4 @@
-"""Requests to other servers: what is sent, how answers and failures are told, who is left alone."""
+"""Requests to other servers: their form, the types of failures, and backing off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other servers' keys: fetched in bulk, kept for ever, never made worse by a liar."""
+"""Other servers' keys are fetched in bulk and kept for ever, and false answers don't replace good ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operator's settings: which servers are spoken with, and which addresses they may have."""
+"""The operator's settings about federation: allowed servers and allowed addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sending events to other servers: to whom, in what order, and what becomes of it where it fails."""
+"""Sending events to other servers: recipients, order, and failures."""
 
 from __future__ import annotations
 

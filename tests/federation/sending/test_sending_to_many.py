@@ -1,4 +1,4 @@
-"""Sending to many servers: what it costs, and that none waits long for another."""
+"""Sending to many servers: the costs, and that no server waits long for another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each command that the pages, the Makefile and the operators' messages name is one that there is.
+"""Each command in the pages, the Makefile and the operators' messages exists.
 
 A command in a block, or with arguments, must be one that its parser takes. One that is only mentioned, such
 as `murmuration restore`, must be there.

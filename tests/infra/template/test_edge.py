@@ -1,4 +1,4 @@
-"""What the template says of CloudFront, through which everybody comes."""
+"""The template's CloudFront distribution."""
 
 from __future__ import annotations
 

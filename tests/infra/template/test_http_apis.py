@@ -1,4 +1,4 @@
-"""What the template says where functions' routes have HTTP APIs."""
+"""The template for functions' routes with HTTP APIs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What others' rules say of the template: CloudFormation's schemas by cfn-lint, good practice by cdk-nag."""
+"""The template passes cfn-lint (CloudFormation's schemas) and cdk-nag (good practice)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""In which order CloudFormation makes what is in the template: it sees what each resource refers to."""
+"""The order in which CloudFormation creates the resources, by their references."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AWS's quotas that a template can exceed, and no linter looks at, with the longest names there can be."""
+"""AWS's quotas on templates that no linter checks, with the longest possible names."""
 
 from __future__ import annotations
 

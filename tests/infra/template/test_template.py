@@ -1,4 +1,4 @@
-"""What the deployment's template must say, whatever functions there are."""
+"""Requirements on the deployment's template that hold for any set of functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An upgrade from an earlier release's template: what holds data stays, and nothing is in its own way.
+"""An upgrade from an earlier release's template keeps all resources with data and has no conflicts.
 
 CloudFormation makes what is new before it takes away what is old, so for a while both are there.
 """

@@ -1,4 +1,4 @@
-"""What a deployment makes of a Route 53 zone."""
+"""The DNS records of a deployment with a Route 53 zone."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ def test_where_it_is_off_the_gateway_refuses(off: dict[str, int], tmp_path: Any)
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_they_are_small_enough(api: Any) -> None:
+def test_the_functions_are_small_enough(api: Any) -> None:
     """A CloudFront function may have 10 KB."""
     for code in (upload_viewer_code(settings(api=api), KEY), without_comments(UPLOAD_RESPONSE.read_text())):
         assert len(code.encode()) < 9_000

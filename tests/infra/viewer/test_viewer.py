@@ -176,7 +176,9 @@ def test_other_paths_only_look_like_the_queues(view: View, uri: str) -> None:
 
 @pytest.mark.parametrize("waits", ["edge", "rest"])
 @pytest.mark.parametrize("api", APIS)
-def test_it_is_small_enough(api: Literal["http", "rest"], waits: Literal["edge", "rest"]) -> None:
+def test_the_viewer_function_is_small_enough(
+    api: Literal["http", "rest"], waits: Literal["edge", "rest"]
+) -> None:
     """A CloudFront function may have 10 KB. Comments aren't deployed."""
     for code in (code_for(api, waits), without_comments(VIEWER_RESPONSE.read_text())):
         assert len(code.encode()) < 9_000

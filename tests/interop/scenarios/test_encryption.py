@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +14,7 @@ import pytest
 from tests.keys.crypto import CrossSigning, KeyPair, device_keys, one_time_keys
 
 from .conftest import Pair
-from .people import Person, Room, eventually, where
+from .people import PATIENCE_S, Person, Room, eventually, where
 from .servers import Ours, Theirs, stopped
 
 pytestmark = [pytest.mark.long, pytest.mark.xdist_group("synapse")]
@@ -57,7 +58,8 @@ class Device:
                 self.ephemeral[room_id, event["type"]] = event["content"]
 
     def until(self, condition: Callable[[], object], what: str) -> None:
-        for _ in range(20):
+        deadline = time.monotonic() + 2 * PATIENCE_S
+        while time.monotonic() < deadline:
             if condition():
                 return
             self.sync()

@@ -1,4 +1,4 @@
-"""Who comes, goes, is invited and shut out, between the servers."""
+"""Joins, leaves, invites, kicks and bans between the servers."""
 
 from __future__ import annotations
 

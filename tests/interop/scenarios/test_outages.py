@@ -1,4 +1,4 @@
-"""A server is away for a while: afterwards nothing is missing and nothing came twice."""
+"""After an outage of a server no event is missing or repeated."""
 
 from __future__ import annotations
 

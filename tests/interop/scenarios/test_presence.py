@@ -1,4 +1,4 @@
-"""Who is online, on our server and on a Synapse, where both are set to tell each other."""
+"""Presence between our server and a Synapse that federate presence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said and changed in a room is the same on both servers."""
+"""A room's messages and state are the same on both servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting at the edge: what SQS answers to who doesn't sign, and what is made of its answer."""
+"""Waiting at the edge: SQS's answers to unsigned requests, and their conversion."""
 
 from __future__ import annotations
 
@@ -269,7 +269,7 @@ def test_a_client_that_waits_at_the_edge_is_called(cloud: LocalCloud) -> None:
         f"{bob.url}/sync",
         params={"since": ".".join(gone), "timeout": "30000"},
         headers=bob.headers,
-        timeout=30,
+        timeout=90,
     )
     assert answered.json()["next_batch"] == called(".".join(gone)), (
         "SQS has no such queue, the REST API is asked"

@@ -1,4 +1,4 @@
-"""The gateway's clock tells the order of what it takes at once."""
+"""The gateway's clock orders concurrent requests."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ def test_no_millisecond_is_told_twice() -> None:
     assert [clock.tell() for _ in range(5)] == [5, 6, 7, 8, 20]
 
 
-def test_it_does_not_run_far_ahead() -> None:
+def test_the_clock_does_not_run_far_ahead() -> None:
     clock = Clock(lambda: 5_000_000)
     told = [clock.tell() for _ in range(2 * MOST_AHEAD_MS)]
     assert max(told) == 5 + MOST_AHEAD_MS
     assert told == sorted(told)
 
 
-def test_it_follows_a_clock_that_is_set_back() -> None:
+def test_the_clock_follows_a_system_clock_that_is_set_back() -> None:
     nanoseconds = iter((9_000_000_000, 5_000_000))
     clock = Clock(lambda: next(nanoseconds))
     assert [clock.tell() for _ in range(2)] == [9_000, 5]

@@ -1,4 +1,4 @@
-"""What an HTTP API hands to functions and answers by itself, where a REST API does otherwise."""
+"""An HTTP API's events and own answers where they differ from a REST API's."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def refused(found: Answer) -> tuple[int, Any, str]:
     return found.status, found.json, found.headers["access-control-allow-origin"]
 
 
-def test_it_refuses_in_its_own_words(serve: Serve) -> None:
+def test_the_http_api_answers_refused_requests_itself(serve: Serve) -> None:
     release = threading.Event()
 
     @routed(Http("GET", "/bad"))

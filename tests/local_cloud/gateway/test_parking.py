@@ -1,4 +1,4 @@
-"""Waiting without compute: who is sent to a queue, by both who decide it, and what the templates answer."""
+"""Waiting without compute: which requests are sent to a queue, and the answers of the templates."""
 
 from __future__ import annotations
 
@@ -249,24 +249,24 @@ class User:
     def __init__(self, url: str, name: str) -> None:
         self.url = f"{url}/_matrix/client/v3"
         body: Any = {"username": name, "password": "correct horse", "auth": {"type": "m.login.dummy"}}
-        registered = requests.post(f"{self.url}/register", json=body, timeout=30).json()
+        registered = requests.post(f"{self.url}/register", json=body, timeout=90).json()
         self.user_id = registered["user_id"]
         self.headers = {"Authorization": f"Bearer {registered['access_token']}"}
 
     def sync(self, since: str | None = None, timeout: int = 30_000, **query: Any) -> Any:
         query = {"since": since, "timeout": timeout} | query
-        found = requests.get(f"{self.url}/sync", params=query, headers=self.headers, timeout=40)
+        found = requests.get(f"{self.url}/sync", params=query, headers=self.headers, timeout=90)
         assert found.status_code == 200, found.text
         return found.json()
 
     def post(self, path: str, body: Any) -> Any:
-        found = requests.post(f"{self.url}/{path}", json=body, headers=self.headers, timeout=30)
+        found = requests.post(f"{self.url}/{path}", json=body, headers=self.headers, timeout=90)
         assert found.status_code == 200, found.text
         return found.json()
 
     def send(self, room_id: str, body: str) -> None:
         path = f"{self.url}/rooms/{room_id}/send/m.room.message/{body}"
-        found = requests.put(path, json={"msgtype": "m.text", "body": body}, headers=self.headers, timeout=30)
+        found = requests.put(path, json={"msgtype": "m.text", "body": body}, headers=self.headers, timeout=90)
         assert found.status_code == 200, found.text
 
 
@@ -306,7 +306,7 @@ def test_a_parked_client_is_called(tmp_path: Path) -> None:
 def test_a_parked_client_is_told_how_many_keys_it_has(tmp_path: Path) -> None:
     with local_cloud(tmp_path, environment={"MURMURATION_PASSWORD_COST": "4"}, waits="rest") as cloud:
         alice, bob = User(cloud.url, "alice"), User(cloud.url, "bob")
-        device_id = requests.get(f"{bob.url}/account/whoami", headers=bob.headers, timeout=30).json()[
+        device_id = requests.get(f"{bob.url}/account/whoami", headers=bob.headers, timeout=90).json()[
             "device_id"
         ]
 

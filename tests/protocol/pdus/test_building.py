@@ -26,7 +26,7 @@ def test_a_built_event_is_hashed_and_signed(version: RoomVersion) -> None:
 
 
 @each_version
-def test_its_keys_are_those_of_the_version_s_format(version: RoomVersion) -> None:
+def test_a_pdu_has_the_keys_of_its_versions_format(version: RoomVersion) -> None:
     room = SmallRoom(version)
     always = {"type", "sender", "content", "depth", "origin_server_ts", "hashes", "signatures"}
     always |= {"prev_events", "auth_events"} | ({"event_id"} if int(version.id) <= 2 else set())

@@ -78,7 +78,7 @@ events = st.builds(
 
 
 @given(changes, st.lists(events, min_size=1, max_size=6), st.integers(1, 4))
-def test_they_say_what_all_rules_say(changed: Any, some: list[Any], size: int) -> None:
+def test_rules_sorted_by_type_decide_as_all_rules_do(changed: Any, some: list[Any], size: int) -> None:
     ruleset = ruleset_of(ME, changed)
     compiled = compile_ruleset(ruleset)
     context = PushContext(ME, "cats", size, 0)

@@ -1,4 +1,4 @@
-"""State snapshots in storage: what they cost; that what nothing leads to is collected, and nothing else."""
+"""State snapshots in storage: their costs, and the collection of unreferenced ones only."""
 
 from __future__ import annotations
 

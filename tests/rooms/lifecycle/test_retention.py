@@ -1,4 +1,4 @@
-"""Which messages a purge deletes, and what it leaves of them."""
+"""Which messages a purge deletes, and which of their data remain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The member index of a room: right after whatever happens, made for old rooms, and enough to ask by."""
+"""A room's member index is correct after every change, and is built for rooms that lack it."""
 
 from __future__ import annotations
 

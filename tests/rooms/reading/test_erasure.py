@@ -129,7 +129,7 @@ def test_who_was_there_sees_all_of_it(room: Room) -> None:
         assert SECRET in str(answers[name]), name
 
 
-def test_those_outside_are_told_nothing_of_it(room: Room, make_client: Make) -> None:
+def test_users_outside_the_room_are_shown_no_erased_content(room: Room, make_client: Make) -> None:
     """A summary shows a room as new members see it, to everybody who asks."""
     set_state(room.alice, room.room_id, "m.room.name", {"name": "ours"})
     ok(room.alice.put(f"{V3}/directory/list/room/{segment(room.room_id)}", {"visibility": "public"}))

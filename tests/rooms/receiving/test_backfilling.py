@@ -1,4 +1,4 @@
-"""Backfilling: what came before the log's beginning."""
+"""Backfilling: fetching events from before the log's beginning."""
 
 from __future__ import annotations
 

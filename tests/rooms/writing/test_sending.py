@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from murmuration.aws import dynamodb
-from murmuration.protocol.identifiers import EventId
+from murmuration.protocol.identifiers import EventId, RoomId, UserId
+from murmuration.rooms.writing.append import Draft, append
 from murmuration.storage.rooms import event_places, room_items
 from tests.in_process import Client
 from tests.rooms.people import (
@@ -213,7 +214,7 @@ def test_what_nobody_could_set_is_a_bad_request(alice, room_id, event_type, cont
         ("m.room.name", {"name": 5}),
         ("m.room.name", {"name": None}),
         ("m.room.tombstone", {"body": 5, "replacement_room": "!a:example.org"}),
-        ("m.room.message", {"body": 5}),
+        ("m.room.message", {"body": ["as state"]}),
         ("m.room.aliases", {"aliases": "#a:example.org"}),
         ("m.room.aliases", {"aliases": [5]}),
         ("m.room.retention", {"max_lifetime": "1d"}),
@@ -311,14 +312,18 @@ def test_state_is_no_message(alice, room_id, event_type):
     refused(put(alice, room_id, "t", content, event_type), 400, "M_INVALID_PARAM")
 
 
-def test_other_messages_have_the_content_that_clients_like(alice, room_id):
-    for number, event_type in enumerate(("m.room.encrypted", "m.sticker", "m.reaction", "org.example.note")):
+def test_what_is_missing_in_a_content_hurts_nobody(alice, room_id):
+    for number, event_type in enumerate(
+        ("m.room.message", "m.room.encrypted", "m.sticker", "org.example.note")
+    ):
         ok(put(alice, room_id, f"t{number}", {}, event_type))
+    for event_type in ("m.room.name", "m.room.topic", "m.room.tombstone"):
+        set_state(alice, room_id, event_type, {})
 
 
 @pytest.mark.parametrize("version", ["5", "9", "10", "12"])
 @pytest.mark.parametrize("level", [True, None, [50], 50.5])
-def test_power_levels_are_integers(alice, version, level):
+def test_power_levels_are_numbers(alice, version, level):
     room_id = create_room(alice, room_version=version)
     where = path(room_id, "state", "m.room.power_levels", "")
     levels = ok(alice.get(where))
@@ -372,6 +377,21 @@ def test_a_canonical_alias_must_point_here(alice, room_id):
     for malformed in ("x", "#without-a-server", "#:example.org:x y", 5):
         answer = alice.put(path(room_id, "state", "m.room.canonical_alias", ""), {"alias": malformed})
         refused(answer, 400, "M_INVALID_PARAM")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"alias": 0}, {"alias": {}}, {"alias": False}, {"alt_aliases": [""]}, {"alt_aliases": [{}]}],
+)
+def test_what_is_no_alias_is_refused(alice, room_id, content):
+    refused(alice.put(path(room_id, "state", "m.room.canonical_alias", ""), content), 400, "M_INVALID_PARAM")
+
+
+@pytest.mark.parametrize("content", [{"alt_aliases": 5}, {"alias": [], "alt_aliases": [{}, ""]}])
+def test_aliases_of_any_form_that_another_server_set_can_be_replaced(alice, room_id, content):
+    draft = Draft("m.room.canonical_alias", UserId(alice.user_id), content, "")
+    append(RoomId(room_id), lambda batch: batch.add(draft))
+    set_state(alice, room_id, "m.room.canonical_alias", {"alias": "", "alt_aliases": None})
 
 
 def test_a_redaction_leaves_nothing_of_the_content(alice, bob, room_id):

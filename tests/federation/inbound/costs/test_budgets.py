@@ -1,4 +1,4 @@
-"""What taking an event of another server asks of DynamoDB, in a room of 10,000 members."""
+"""Requests to DynamoDB for receiving another server's event in a room of 10,000 members."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack
 
 from murmuration.aws.attributes import Item, StoredItem, WireItem, from_attributes, serialize, to_attributes
 from murmuration.aws.calls import Answer, Parameters, ServiceError, call, note_retry
@@ -132,67 +132,85 @@ class Page:
     looked_at: int = 0
 
 
+class QueryOptions(TypedDict, total=False):
+    """How a query is made. Without them it reads whole items of the table, consistently and in order."""
+
+    index: str
+    forward: bool
+    consistent: bool
+    names: Mapping[str, str] | None
+    filter_expression: str | None
+    attributes: Sequence[str]
+
+
 def query_page(
     table: str,
     condition: str,
     values: Values,
     *,
-    index: str | None = None,
     limit: int | None = None,
-    forward: bool = True,
-    consistent: bool = True,
     after: Item | None = None,
-    names: Mapping[str, str] | None = None,
-    filter_expression: str | None = None,
-    attributes: Sequence[str] = (),
+    **options: Unpack[QueryOptions],
 ) -> Page:
     """Send one Query request: `condition` with `:values`, at most `limit` items or 1 MB."""
     parameters: Parameters = {
         "TableName": settings().table(table),
         "KeyConditionExpression": condition,
         "ExpressionAttributeValues": {name: serialize(value) for name, value in values.items()},
-        "ScanIndexForward": forward,
-        "ConsistentRead": consistent,
+        "ScanIndexForward": options.get("forward", True),
+        "ConsistentRead": options.get("consistent", True),
     }
-    if attributes:
+    if attributes := options.get("attributes"):
         parameters.update(_projection(attributes))
-    if names:
+    if names := options.get("names"):
         parameters["ExpressionAttributeNames"] = {**parameters.get("ExpressionAttributeNames", {}), **names}
     for name, value in (
-        ("IndexName", index),
+        ("IndexName", options.get("index")),
         ("Limit", limit),
-        ("FilterExpression", filter_expression),
+        ("FilterExpression", options.get("filter_expression")),
         ("ExclusiveStartKey", to_attributes(after) if after else None),
     ):
         if value is not None:
             parameters[name] = value
-    response = call("dynamodb", "Query", parameters)
-    return _page(response)
+    return _page(call("dynamodb", "Query", parameters))
 
 
-def query_pages(table: str, condition: str, values: Values, **options: Any) -> Iterator[Page]:
-    """Yield the pages of a query to its end. Each page is one request, made when the page is needed."""
-    after: Item | None = None
+def query_pages(
+    table: str,
+    condition: str,
+    values: Values,
+    *,
+    most: int | None = None,
+    limit: int | None = None,
+    **options: Unpack[QueryOptions],
+) -> Iterator[Page]:
+    """Yield the pages of a query, to its end or to `most` items. Each has at most `limit` items.
+
+    Each page is one request, made when the page is needed.
+    """
+    left, after = most, None
     while True:
-        page = query_page(table, condition, values, after=after, **options)
+        of_page = limit if left is None else left
+        page = query_page(table, condition, values, limit=of_page, after=after, **options)
         yield page
         after = page.more
-        if after is None:
+        if left is not None:
+            left -= len(page.items)
+        if after is None or (left is not None and left <= 0):
             return
 
 
-def query(table: str, condition: str, values: Values, **options: Any) -> list[Item]:
+def query(
+    table: str,
+    condition: str,
+    values: Values,
+    *,
+    limit: int | None = None,
+    **options: Unpack[QueryOptions],
+) -> list[Item]:
     """Return all items of a query, or up to `limit`. One request for each 1 MB."""
-    limit: int | None = options.pop("limit", None)
-    items: list[Item] = []
-    after = None
-    while True:
-        remaining = None if limit is None else limit - len(items)
-        page = query_page(table, condition, values, limit=remaining, after=after, **options)
-        items += page.items
-        after = page.more
-        if after is None or (limit is not None and len(items) >= limit):
-            return items
+    pages = query_pages(table, condition, values, most=limit, **options)
+    return [item for page in pages for item in page.items]
 
 
 def scan_page(table: str, *, after: Item | None = None, **options: Any) -> Page:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from murmuration import profiles
 from murmuration.identity import rate_limits
-from murmuration.profiles.fields import check_key, check_size
+from murmuration.profiles.fields import TEXTS, check_key, check_size
 from murmuration.protocol.encoding.shapes import Answer, Content, Untrusted
 from murmuration.protocol.errors import BadGateway, Forbidden, MatrixError, NotFound
 from murmuration.protocol.identifiers import ServerName, UserId, parse_user_id
@@ -95,4 +95,4 @@ def _is_field(name: str, value: object) -> bool:
         check_key(name)
     except MatrixError:
         return False
-    return isinstance(value, str) or name not in ("displayname", "avatar_url")
+    return isinstance(value, str) or name not in TEXTS

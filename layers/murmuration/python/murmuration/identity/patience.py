@@ -33,8 +33,8 @@ LONGEST_S = 22.0
 class Work:
     """One request's or worker's work, in all of its threads. A subclass says what `take_more` takes from."""
 
-    quick_s: float | None = None
-    """How many seconds it may take before it takes from the bucket; None for QUICK_S."""
+    quick_s: float = QUICK_S
+    """How many seconds it may take before it takes from the bucket."""
 
     def __init__(self) -> None:
         self._began_s = time.monotonic()
@@ -62,8 +62,7 @@ class Work:
 
     def go_on(self) -> None:
         """Take from the owner's bucket once the work takes long. Raises what `take_more` raises."""
-        quick_s = QUICK_S if self.quick_s is None else self.quick_s
-        if self._may_be_long or self.passed_s < quick_s:
+        if self._may_be_long or self.passed_s < self.quick_s:
             return
         with self._lock:
             if self._refusal is not None:

@@ -39,7 +39,7 @@ def upload_keys(requester: Requester, body: Body) -> dict[str, int]:
         raise InvalidParam("fallback_keys may hold one key for each algorithm")
     if device_keys is not None:
         _check_device_keys(requester, device_keys)
-        upload_device_keys(requester, device_keys)
+        upload_device_keys(requester, {"signatures": {}, **device_keys})
     if one_time or fallback:
         expect_writes([MAX_ONE_TIME_KEY_BYTES // 8] * (len(one_time) + len(fallback)))
         try:
@@ -99,5 +99,5 @@ def _parse_keys(body: Body, name: str) -> dict[KeyId, Any]:
             if not isinstance(value.get("fallback"), bool | None):
                 raise BadJson("fallback must be true or false")
         limit_size(value, "A key", MAX_ONE_TIME_KEY_BYTES)
-        keys[algorithm, key_id] = value
+        keys[algorithm, key_id] = {"signatures": {}, **value} if isinstance(value, dict) else value
     return keys

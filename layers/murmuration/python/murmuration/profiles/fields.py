@@ -15,6 +15,8 @@ from murmuration.protocol.errors import InvalidParam, KeyTooLarge, MissingParam,
 if TYPE_CHECKING:
     from murmuration.storage.users.profiles import ProfileFields
 
+TEXTS = ("displayname", "avatar_url", "m.tz")
+"""The fields that are strings: clients fail on others."""
 MAX_PROFILE_BYTES = 64 * 1024 - 1
 """A profile "MUST be under 64 KiB", as canonical JSON."""
 MAX_KEY_BYTES = 255
@@ -63,5 +65,5 @@ def check_size(fields: ProfileFields) -> None:
     """Raise ProfileTooLarge for a profile that is too large, BadJson for one that can't be encoded, such as a
     lone surrogate.
     """
-    if len(canonical_json.encode(dict(fields), strict=False)) > MAX_PROFILE_BYTES:
+    if len(canonical_json.encode_parsable(dict(fields))) > MAX_PROFILE_BYTES:
         raise ProfileTooLarge("A profile must be under 64 KiB")

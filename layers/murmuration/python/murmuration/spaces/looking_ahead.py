@@ -82,28 +82,41 @@ class Lookout:
             if place.via and not place.parent and self._told.get(place.room_id) is None:
                 self._told.pop(place.room_id, None)  # the client names other servers, which may know the room
         hints = {place.room_id: self._hint(place) for place in places}
-        todo = [
-            place
-            for place in places
-            if place.room_id not in self._told and _needs_asking(hints[place.room_id])
-        ]
-        wanted = {place.room_id: self._servers(place) for place in todo}
-        self._told |= {room_id: None for room_id, servers in wanted.items() if not servers}
-        if askable := {room_id: servers for room_id, servers in wanted.items() if servers}:
-            rate_limits.check("remote_question", self._requester.user_id)
-            self._told |= spaces.ask(askable, self._deadline)
-        shown: dict[str, Entry | None] = {}
-        for place in places:
-            told, hint = self._told.get(place.room_id), hints[place.room_id]
-            if told is not None:
-                shown[place.room_id] = told.room
-            elif place.room_id in self._told or not _needs_asking(hint):
-                shown[place.room_id] = {**hint, "children_state": []} if hint else None
+        self._ask(
+            [
+                place
+                for place in places
+                if place.room_id not in self._told and _needs_asking(hints[place.room_id])
+            ]
+        )
+        shown = self._shown(hints)
         allowed = visible_to(self._requester, [it for it in shown.values() if it is not None])
         self._entries |= {
             room_id: self._sieved(it) if it is not None and room_id in allowed else None
             for room_id, it in shown.items()
         }
+
+    def _ask(self, places: Sequence[Place]) -> None:
+        """Ask other servers about the rooms at these places. Raises LimitExceeded."""
+        wanted = {place.room_id: self._servers(place) for place in places}
+        self._told |= {room_id: None for room_id, servers in wanted.items() if not servers}
+        if askable := {room_id: servers for room_id, servers in wanted.items() if servers}:
+            rate_limits.check("remote_question", self._requester.user_id)
+            self._told |= spaces.ask(askable, self._deadline)
+
+    def _shown(self, hints: Mapping[RoomId, Entry | None]) -> dict[RoomId, Entry | None]:
+        """Return the rooms' entries as other servers told them, or else as the parent space has them.
+
+        A room is left out if it has still to be asked about.
+        """
+        shown: dict[RoomId, Entry | None] = {}
+        for room_id, hint in hints.items():
+            told = self._told.get(room_id)
+            if told is not None:
+                shown[room_id] = told.room
+            elif room_id in self._told or not _needs_asking(hint):
+                shown[room_id] = {**hint, "children_state": []} if hint else None
+        return shown
 
     def _hint(self, place: Place) -> Entry | None:
         """Return what the answer about the parent space has for a room: a summary, None, or `_HIDDEN`."""

@@ -68,7 +68,7 @@ class Answer:
 
         The time before, for which the request waited for updates, doesn't count.
         """
-        if time.monotonic() - self.began_s > patience.QUICK_S:
+        if time.monotonic() - self.began_s > patience.Work.quick_s:
             patience.go_on()
 
     @property

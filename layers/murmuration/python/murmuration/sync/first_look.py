@@ -30,7 +30,7 @@ from murmuration.storage.live.positions import Positions, RoomPosition, room_has
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import account_data, accounts, memberships, presence
 from murmuration.storage.users.memberships import Membership
-from murmuration.sync.answer_rooms import marks_of_others
+from murmuration.sync.assembly.rooms import marks_of_others
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import JsonObject

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol.errors import InvalidParam, MissingParam
 from murmuration.storage.live import sync_tokens as tokens
-from murmuration.sync.engine import SyncRequest, assemble
+from murmuration.sync.assembly.assembling import assemble
 from murmuration.sync.first_look import look
+from murmuration.sync.request import SyncRequest
 
 if TYPE_CHECKING:
     from murmuration.sync.readers.json_types import DeviceListsSection

@@ -56,6 +56,8 @@ EMAIL_IDENTITY = "m.login.email.identity"
 EMAIL_CODE = "m.login.email.code"
 EMAIL_URL = "m.login.email.url"
 
+_ANOTHER_USER = "Another user completed this authentication, not the one whom the request is about"
+
 Flow = tuple[str, ...]
 """The types of a flow's stages, in order."""
 
@@ -305,29 +307,18 @@ def advance(
     """
     auth = attempt.auth
     digest = attempt.digest(user_id, bind_body=bind_body)
-    session = auth.get("session") or new_session(digest)
-    if not is_session(session):
-        raise InvalidParam("The session is not one of this server's")
-    if not hmac.compare_digest(session.rpartition(".")[2], digest):
-        raise Forbidden("The session was begun for another operation")
+    session = _session_of(auth, digest)
     completed = list(auth_sessions.read_session(session).completed) if auth.get("session") else []
-    proved = _proved_user(completed)
-    if proved is not None and user_id not in (None, proved):
-        raise Forbidden("Another user completed this authentication, not the one whom the request is about")
-    if user_id is None and any(PAGE in proof for _, proof in completed):
-        raise Forbidden("A page can't prove who you are if you aren't logged in")
+    expected = _expected_user(user_id, completed)
     standing = Standing(session, flows, completed)
     kind = auth.get("type")
     if kind is None or kind in dict(completed):
         return standing
-    expected = user_id or proved
     try:
         outcome = _check(kind, standing, Context(session, expected, attempt.source_ip, purpose), auth)
         # A stage may have begun before any user was proved, and then prove a different user.
         if not isinstance(outcome, Begun) and expected not in (None, outcome.get("user_id", expected)):
-            raise AnotherUser(
-                "Another user completed this authentication, not the one whom the request is about"
-            )
+            raise AnotherUser(_ANOTHER_USER)
     except AnotherUser:
         raise
     except MatrixError as error:
@@ -340,6 +331,28 @@ def advance(
     if not standing.is_complete or (repeatable and auth.get("session")):
         complete_stage(session, kind, outcome, lifetime_s=lifetime_s)
     return standing
+
+
+def _session_of(auth: AuthFields, digest: str) -> str:
+    """Return the session that a request names, or a new one. Raises InvalidParam, Forbidden."""
+    session = auth.get("session") or new_session(digest)
+    if not is_session(session):
+        raise InvalidParam("The session is not one of this server's")
+    if not hmac.compare_digest(session.rpartition(".")[2], digest):
+        raise Forbidden("The session was begun for another operation")
+    return str(session)
+
+
+def _expected_user(user_id: UserId | None, completed: Sequence[Stage]) -> UserId | None:
+    """Return the user whom further stages have to prove, if one is known. Raises Forbidden if the completed
+    stages prove another user than `user_id`.
+    """
+    proved = _proved_user(completed)
+    if proved is not None and user_id not in (None, proved):
+        raise Forbidden(_ANOTHER_USER)
+    if user_id is None and any(PAGE in proof for _, proof in completed):
+        raise Forbidden("A page can't prove who you are if you aren't logged in")
+    return user_id or proved
 
 
 def new_session(digest: str) -> str:
@@ -360,7 +373,7 @@ def prove(session: str, flows: Sequence[Flow], kind: str, proof: Proved, *, life
     if kind not in standing.following:
         raise Forbidden(f"{kind} is not the next stage of a flow")
     if standing.user_id not in (None, proof.get("user_id")):
-        raise Forbidden("Another user completed this authentication, not the one whom the request is about")
+        raise Forbidden(_ANOTHER_USER)
     standing = replace(standing, completed=[*completed, (kind, proof)])
     if not standing.is_complete:
         standing = replace(standing, session=new_session(session.rpartition(".")[2]))

@@ -32,9 +32,10 @@ from murmuration.storage.live.positions import Positions, RoomPosition, room_has
 from murmuration.storage.rooms import directory
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync.context import Context
-from murmuration.sync.engine import SyncRequest, sync
+from murmuration.sync.engine import sync
 from murmuration.sync.presence import INVITE
 from murmuration.sync.readers.sections import SyncSections
+from murmuration.sync.request import SyncRequest
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent

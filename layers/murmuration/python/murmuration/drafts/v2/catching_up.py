@@ -42,8 +42,9 @@ from murmuration.storage.rooms.room_items import LogEntry, StateEntry
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync import timeline
 from murmuration.sync.context import Context
-from murmuration.sync.engine import SyncRequest, sync
+from murmuration.sync.engine import sync
 from murmuration.sync.readers import RoomNews
+from murmuration.sync.request import SyncRequest
 from murmuration.sync.timeline import Window
 
 if TYPE_CHECKING:

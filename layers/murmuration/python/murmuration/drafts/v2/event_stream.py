@@ -35,10 +35,11 @@ from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync import timeline
 from murmuration.sync.context import Context
-from murmuration.sync.engine import SyncRequest, sync
+from murmuration.sync.engine import sync
 from murmuration.sync.other_rooms import last_window
 from murmuration.sync.presence import INVITE
 from murmuration.sync.readers import RoomNews
+from murmuration.sync.request import SyncRequest
 from murmuration.sync.timeline import Window
 from murmuration.sync.waiting import MAXIMUM_TIMEOUT_MS
 

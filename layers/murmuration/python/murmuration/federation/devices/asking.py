@@ -51,62 +51,54 @@ def ask_all(
 
     def ask(question: tuple[ServerName, Users]) -> None:
         server, users = question
-        held = _Held(memory)
         try:
             left = deadline.left(seconds)
             request = client.Request("POST", of_path, body={name: users}, seconds=left, for_user=True)
             with client.stream(server, request) as answer:
-                body = held.read(answer)
-            with turn:
-                take(users, answer.parsed_object(body))
+                body = memory.read(answer)
+            try:
+                with turn:
+                    take(users, answer.parsed_object(body))
+            finally:
+                memory.give_back(len(body))
         except (RequestFailed, TransportError, MatrixError) as error:
             failures[server] = unavailable(str(error) or type(error).__name__)
-        finally:
-            held.give_back()
 
     side_by_side(ask, questions, most=MOST_THREADS)
     return failures
 
 
 class _Memory:
-    """A number of bytes that several threads share."""
+    """A number of bytes that the answers of several threads share."""
 
     def __init__(self, size: int) -> None:
         self._left = size
         self._lock = threading.Lock()
 
-    def take(self, count: int) -> bool:
-        """Use `count` bytes. Returns False if fewer are left."""
-        with self._lock:
-            if count > self._left:
-                return False
-            self._left -= count
-            return True
+    def read(self, answer: Answer) -> bytes:
+        """Return the body of an answer, whose bytes are taken until they are given back.
+
+        Raises Malformed if too few bytes are left, Unreachable.
+        """
+        pieces: list[bytes] = []
+        try:
+            for piece in answer.chunks(MOST_ANSWER_BYTES):
+                self._take(len(piece))
+                pieces.append(piece)
+        except BaseException:
+            self.give_back(sum(map(len, pieces)))
+            raise
+        return b"".join(pieces)
 
     def give_back(self, count: int) -> None:
         with self._lock:
             self._left += count
 
-
-class _Held:
-    """The part of a memory that one answer uses."""
-
-    def __init__(self, memory: _Memory) -> None:
-        self._memory = memory
-        self._bytes = 0
-
-    def read(self, answer: Answer) -> bytes:
-        """Return the body of an answer. Raises Malformed for too large a one, Unreachable."""
-        pieces = []
-        for piece in answer.chunks(MOST_ANSWER_BYTES):
-            if not self._memory.take(len(piece)):
+    def _take(self, count: int) -> None:
+        with self._lock:
+            if count > self._left:
                 raise Malformed("The answers of all servers together are too large")
-            self._bytes += len(piece)
-            pieces.append(piece)
-        return b"".join(pieces)
-
-    def give_back(self) -> None:
-        self._memory.give_back(self._bytes)
+            self._left -= count
 
 
 def _parts(users: Users) -> list[Users]:

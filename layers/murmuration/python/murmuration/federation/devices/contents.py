@@ -102,7 +102,7 @@ def device_keys(user_id: UserId, device_id: object, value: object) -> KeyObject 
         return None
     if not _has_keys(value):
         return None
-    keys = {name: each for name, each in value.items() if name != "unsigned"}
+    keys = {"signatures": {}, **{name: each for name, each in value.items() if name != "unsigned"}}
     return keys if fits(keys, MOST_DEVICE_BYTES) else None
 
 
@@ -154,6 +154,6 @@ def is_stream_id(value: object) -> TypeGuard[int]:
 def fits(value: object, most_bytes: int) -> bool:
     """Return whether the value's JSON has at most `most_bytes` bytes."""
     try:
-        return len(canonical_json.encode(value, strict=False)) <= most_bytes
+        return len(canonical_json.encode_parsable(value)) <= most_bytes
     except BadJson:
         return False

@@ -154,11 +154,10 @@ def _sending(origin: ServerName, content: Untrusted, received_ms: int) -> Sendin
         for user_id, by_device in messages.items():
             for device_id, message in by_device.items() if _is_reachable(user_id, by_device) else ():
                 event = {"type": event_type, "sender": sender, "content": message}
-                encoded = canonical_json.encode(event, strict=False).decode()
-                canonical_json.check_range(encoded)
-                fits = len(encoded.encode()) <= MOST_EVENT_BYTES
+                encoded = canonical_json.encode_parsable(event)
+                fits = len(encoded) <= MOST_EVENT_BYTES
                 if fits and isinstance(message, dict) and is_valid_device_id(device_id):
-                    events[user_id, device_id] = encoded
+                    events[user_id, device_id] = encoded.decode()
         key = to_device.message_key(origin, message_id)
     except (BadJson, UnicodeEncodeError):
         return None

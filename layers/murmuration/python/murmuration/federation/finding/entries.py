@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeGuard, cast
 
+from murmuration.protocol.encoding.canonical_json import MAX_INTEGER
 from murmuration.protocol.identifiers import is_valid_room_id
 from murmuration.rooms.reading.summaries import texts_of
 
@@ -26,6 +27,11 @@ def is_sendable(text: object) -> TypeGuard[str]:
     return True
 
 
+def is_count(value: object) -> TypeGuard[int]:
+    """Return whether a value can be a number of rooms or members."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_INTEGER
+
+
 def listing_of(told: object) -> RoomListing | None:
     """Return a room from another server's directory; None if it isn't valid."""
     if not isinstance(told, dict):
@@ -33,7 +39,7 @@ def listing_of(told: object) -> RoomListing | None:
     room_id, joined = told.get("room_id"), told.get("num_joined_members")
     if not is_sendable(room_id) or not is_valid_room_id(room_id):
         return None
-    count = joined if isinstance(joined, int) and not isinstance(joined, bool) and joined >= 0 else 0
+    count = joined if is_count(joined) else 0
     return {
         "room_id": room_id,
         "num_joined_members": count,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, cast
 
-from murmuration.federation.finding.entries import is_sendable, listing_of
+from murmuration.federation.finding.entries import is_count, is_sendable, listing_of
 from murmuration.federation.finding.failures import told
 from murmuration.federation.requests import client
 from murmuration.federation.requests.errors import Malformed, RequestFailed
@@ -99,7 +99,7 @@ def _page(answer: Untrusted) -> PublicRoomsPage:
     listed = [room for each in chunk[:MOST] if (room := listing_of(each)) is not None]
     page: PublicRoomsPage = {"chunk": [room for room in listed if budget.take(json_bytes(room) + 1)]}
     total = answer.get("total_room_count_estimate")
-    if isinstance(total, int) and not isinstance(total, bool) and total >= 0:
+    if is_count(total):
         page["total_room_count_estimate"] = total
     for name in ("next_batch", "prev_batch"):
         token = answer.get(name)

@@ -25,6 +25,7 @@ from murmuration.federation.membership.answers import Entry
 from murmuration.protocol.errors import Unavailable
 from murmuration.protocol.event_types import HISTORY_VISIBILITY_KEY, MEMBER
 from murmuration.protocol.identifiers import EventId
+from murmuration.protocol.state_trie import NodeId
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.changes import Changes, Differences, replaced_by, visibility_by
 from murmuration.rooms.writing.settling import settle
@@ -87,46 +88,62 @@ def _changes(room: Room | None, forks: Forks, entry: Entry, *, afresh: bool) -> 
     if missing and room is not None:
         changes.leave_gap()
     ordinal = changes.next_ordinal
-    pair = (MEMBER, join.state_key or "")
-    before = entry.events.get(entry.state.get(pair, EventId("")))
-    visibility = entry.events.get(entry.state.get(HISTORY_VISIBILITY_KEY, EventId("")))
-    logged = LogEntry(
-        ordinal,
-        join,
-        root,
-        visibility_by(visibility),
-        replaced=replaced_by(before),
-        after_gap=bool(missing),
-        distributed=True,
-    )
-    after = forks.after(own)
+    logged = _logged(entry, ordinal, root, after_gap=bool(missing))
     if room is None:
-        state = {**entry.state, pair: join.event_id}
-        differences: Differences = {
-            each: (None, join if event_id == join.event_id else entry.events[event_id])
-            for each, event_id in state.items()
-        }
-        changes.merge(logged, after, forks.unstored([root, after]), differences)
+        _begin(changes, forks, entry, logged, forks.after(own))
     else:
-        head = room.head
-        if head.is_stale or afresh:
-            changes.follow(head.extremities)
-        else:
-            others = [event_id for event_id in head.extremities if event_id not in join.prev_events]
-            after = forks.resolve([*forks.after_all(others), after])
-            changes.follow(join.prev_events)
-        expected = forks.after(replace(own, state_root=head.state_root))
-        logged = replace(
-            logged,
-            room_root=head.state_root if head.state_root != root else None,
-            resolved=after != expected,
-        )
-        nodes = forks.unstored([root, after])
-        changes.merge(logged, after, nodes, forks.differences(head.state_root, after))
-        changes.also(*forks.resolution_writes([root, after]))
+        _go_on(changes, forks, room, own, logged, afresh=afresh)
     place = Follower(ordinal, ordinal)
     changes.also(*(event_store.gap_write(room_id, event_id, place) for event_id in missing))
     return changes
+
+
+def _logged(entry: Entry, ordinal: int, root: NodeId, *, after_gap: bool) -> LogEntry:
+    """Return the log entry of the join. `root` is the state before it, as the other server sent it."""
+    before = entry.events.get(entry.state.get((MEMBER, entry.join.state_key or ""), EventId("")))
+    visibility = entry.events.get(entry.state.get(HISTORY_VISIBILITY_KEY, EventId("")))
+    return LogEntry(
+        ordinal,
+        entry.join,
+        root,
+        visibility_by(visibility),
+        replaced=replaced_by(before),
+        after_gap=after_gap,
+        distributed=True,
+    )
+
+
+def _begin(changes: Changes, forks: Forks, entry: Entry, logged: LogEntry, after: NodeId) -> None:
+    """Make the join the first event of an unknown room. `after` is the state after it."""
+    join = entry.join
+    state = {**entry.state, (MEMBER, join.state_key or ""): join.event_id}
+    differences: Differences = {
+        each: (None, join if event_id == join.event_id else entry.events[event_id])
+        for each, event_id in state.items()
+    }
+    changes.merge(logged, after, forks.unstored([logged.state_root, after]), differences)
+
+
+def _go_on(
+    changes: Changes, forks: Forks, room: Room, own: StoredEvent, logged: LogEntry, *, afresh: bool
+) -> None:
+    """Add the join to a known room. The room's state is resolved, unless it begins afresh."""
+    head, join, root, after = room.head, own.event, logged.state_root, forks.after(own)
+    if head.is_stale or afresh:
+        changes.follow(head.extremities)
+    else:
+        others = [event_id for event_id in head.extremities if event_id not in join.prev_events]
+        after = forks.resolve([*forks.after_all(others), after])
+        changes.follow(join.prev_events)
+    expected = forks.after(replace(own, state_root=head.state_root))
+    logged = replace(
+        logged,
+        room_root=head.state_root if head.state_root != root else None,
+        resolved=after != expected,
+    )
+    nodes = forks.unstored([root, after])
+    changes.merge(logged, after, nodes, forks.differences(head.state_root, after))
+    changes.also(*forks.resolution_writes([root, after]))
 
 
 def _missing(room: Room | None, forks: Forks, event_ids: Sequence[EventId]) -> list[EventId]:

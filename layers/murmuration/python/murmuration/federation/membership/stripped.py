@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, cast
 
 from murmuration.federation.keys.fetching import verify_keys
-from murmuration.protocol.errors import InvalidParam, MatrixError
+from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.errors import BadJson, InvalidParam, MatrixError
 from murmuration.protocol.event_types import CREATE, MEMBER
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.identifiers import RoomId, UserId, is_valid_user_id
@@ -85,13 +86,22 @@ def _whole_event(pdu: Untrusted, version: RoomVersion, room_id: RoomId) -> Event
 
 
 def _is_stripped(event: Untrusted) -> bool:
-    sender = event.get("sender")
+    sender, content = event.get("sender"), event.get("content")
     return (
-        isinstance(event.get("content"), dict)
+        isinstance(content, dict)
+        and _is_parsable(content)
         and all(isinstance(event.get(name), str) for name in ("type", "state_key"))
         and isinstance(sender, str)
         and is_valid_user_id(sender)
     )
+
+
+def _is_parsable(content: Untrusted) -> bool:
+    try:
+        canonical_json.encode_parsable(content)
+    except BadJson:
+        return False
+    return True
 
 
 def _bounded(events: list[StrippedState]) -> list[StrippedState]:

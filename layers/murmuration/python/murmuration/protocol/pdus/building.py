@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from murmuration.protocol.pdus.shapes import HashedPdu, Pdu, Reference, UnsignedPdu
 
     class EventParts(TypedDict, total=False):
-        """The parts from which a new event is made. `origin_server_ts` is in milliseconds."""
+        """The parts from which a new event is made. `origin_server_ts` is in milliseconds.
+
+        `room_id` is None for a create event whose hash is to be the room's ID. Only room versions 1 and 2
+        need `event_id` (chosen by the event's server) and, by event ID, the reference hash of each event that
+        is referred to.
+        """
 
         type: Required[str]
         sender: Required[UserId]
@@ -53,47 +58,31 @@ def build_event(
     return complete_event(pdu, server_name, signing_key, room_version)
 
 
-def unsigned_pdu(
-    *,
-    room_version: RoomVersion,
-    type: str,
-    sender: UserId,
-    content: Content,
-    room_id: RoomId | None,
-    prev_events: Sequence[EventId],
-    auth_events: Sequence[EventId],
-    depth: int,
-    origin_server_ts: int,
-    state_key: str | None = None,
-    redacts: str | None = None,
-    event_id: EventId | None = None,
-    reference_hashes: Mapping[str, bytes] | None = None,
-) -> UnsignedPdu:
+def unsigned_pdu(*, room_version: RoomVersion, **parts: Unpack[EventParts]) -> UnsignedPdu:
     """Return an event without its hash and signatures, such as a template for another server to complete.
 
-    `room_id` is None for a create event whose hash is to be the room's ID. `redacts` is put at the place that
-    the room version defines. A depth beyond the version's limit is reduced to it. Only room versions 1 and 2
-    need `event_id` (chosen by the event's server) and, by event ID, the reference hash of each event that is
-    referred to.
+    `redacts` is put at the place that the room version defines. A depth beyond the version's limit is reduced
+    to it.
     """
+    content, redacts, hashes = parts["content"], parts.get("redacts"), parts.get("reference_hashes")
     if room_version.redacts_in_content and redacts is not None:
         content = {**content, "redacts": redacts}
     pdu: UnsignedPdu = {
-        "type": type,
-        "sender": sender,
+        "type": parts["type"],
+        "sender": parts["sender"],
         "content": content,
-        "depth": min(depth, max_depth(room_version)),
-        "origin_server_ts": origin_server_ts,
-        "prev_events": _references(prev_events, reference_hashes, room_version),
-        "auth_events": _references(auth_events, reference_hashes, room_version),
+        "depth": min(parts["depth"], max_depth(room_version)),
+        "origin_server_ts": parts["origin_server_ts"],
+        "prev_events": _references(parts["prev_events"], hashes, room_version),
+        "auth_events": _references(parts["auth_events"], hashes, room_version),
     }
-    if room_id is not None:
+    if (room_id := parts["room_id"]) is not None:
         pdu["room_id"] = room_id
-    if state_key is not None:
+    if (state_key := parts.get("state_key")) is not None:
         pdu["state_key"] = state_key
     if not room_version.redacts_in_content and redacts is not None:
         pdu["redacts"] = redacts
-    if room_version.server_assigned_event_ids and event_id is not None:
+    if room_version.server_assigned_event_ids and (event_id := parts.get("event_id")) is not None:
         pdu["event_id"] = event_id
     return pdu
 

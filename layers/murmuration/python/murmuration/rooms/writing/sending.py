@@ -143,10 +143,13 @@ def check_call(batch: Append, draft: Draft) -> None:
 def check_canonical_alias(room_id: RoomId, content: Content, current: Event | None) -> None:
     """Raise BadAlias if a newly added alias doesn't point to the room; also raises BadJson, InvalidParam.
 
+    The aliases of `current` may have any form, because not every server checks them.
     https://spec.matrix.org/v1.19/client-server-api/#mroomcanonical_alias
     """
-
-    before = named_aliases(current.content) if current is not None else []
+    before: list[object] = []
+    if current is not None:
+        alternatives = current.content.get("alt_aliases")
+        before = [current.content.get("alias"), *(alternatives if isinstance(alternatives, list) else ())]
     for alias in named_aliases(content):
         if alias in before:
             continue
@@ -158,11 +161,14 @@ def check_canonical_alias(room_id: RoomId, content: Content, current: Event | No
 
 
 def named_aliases(content: Content) -> list[object]:
-    """Return the aliases in the content of an m.room.canonical_alias. Raises BadJson."""
-    alternatives = content.get("alt_aliases") or []
-    if not isinstance(alternatives, list):
+    """Return the aliases in the content of an m.room.canonical_alias; null and an empty `alias` mean none.
+
+    They may be of any type. Raises BadJson if `alt_aliases` is no list.
+    """
+    main, alternatives = content.get("alias"), content.get("alt_aliases")
+    if not isinstance(alternatives, list | None):
         raise BadJson("alt_aliases must be a list of aliases")
-    return [alias for alias in [content.get("alias"), *alternatives] if alias]
+    return [*([] if main is None or main == "" else [main]), *(alternatives or [])]
 
 
 def redact_event(

@@ -7,7 +7,7 @@ which the client can request the room, and the stream continues from there.
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from murmuration.aws import concurrency
@@ -39,22 +39,11 @@ def add_joined(
     """Add the sections of joined rooms. Returns the rooms in the answer, and a room for each changed
     presence.
 
-    Rooms that don't fit are left for the next answer. Rooms whose last update was longest ago come first, so
-    that none is left out for ever.
+    Rooms that don't fit are left for the next answer, in which they come first: so none is left out for ever.
     """
     told: set[str] = set()
     present: dict[UserId, str] = {}
-    to_look_at = [(room, row) for room, row in rooms if joined.moved(ctx, room)]
-    wanted = [
-        (room, row)
-        for room, row in to_look_at
-        if not ctx.reader.postpones(joined.known_position(ctx, room, row))
-    ]
-    if len(wanted) < len(to_look_at):
-        answer.again_ms = ctx.now_ms + SETTLING_MS
-    order = {name: number for number, name in enumerate(ctx.base.rooms if ctx.base is not None else ())}
-    rest: Sequence[tuple[Room, Membership]]
-    rest = sorted(wanted, key=lambda pair: order.get(ctx.hash(pair[0].room_id), -1))
+    rest = _to_show(ctx, answer, rooms)
     full = False
     while rest and not full and not answer.is_late:
         answer.go_on()
@@ -66,14 +55,10 @@ def add_joined(
         for (room, row), part in zip(some, parts, strict=True):
             if part is None:
                 continue
-            if part.section is not None:
-                text = "".join(encode(part.section))
-                if not budget.take(len(text.encode())):
-                    full = True
-                    rest = [*rest, (room, row)]
-                    continue
-                if ctx.takes_text:  # the text isn't parsed again
-                    part.section = cast("RoomSection", RawJson(text))
+            if not _fits(ctx, part, budget):
+                full = True
+                rest = [*rest, (room, row)]
+                continue
             told.add(room.room_id)
             present |= part.presence
             _add_part(ctx, answer, room, part)
@@ -85,6 +70,32 @@ def add_joined(
         elif ctx.full_state:  # it has all of the state in the next answer too
             answer.positions.rooms.pop(ctx.hash(room.room_id), None)
     return told, present
+
+
+def _to_show(
+    ctx: Context, answer: Answer, rooms: Sequence[tuple[Room, Membership]]
+) -> Sequence[tuple[Room, Membership]]:
+    """Return the rooms with updates to show now. Those whose last update was longest ago come first."""
+    moved = [(room, row) for room, row in rooms if joined.moved(ctx, room)]
+    wanted = [
+        (room, row) for room, row in moved if not ctx.reader.postpones(joined.known_position(ctx, room, row))
+    ]
+    if len(wanted) < len(moved):
+        answer.again_ms = ctx.now_ms + SETTLING_MS
+    order = {name: number for number, name in enumerate(ctx.base.rooms if ctx.base is not None else ())}
+    return sorted(wanted, key=lambda pair: order.get(ctx.hash(pair[0].room_id), -1))
+
+
+def _fits(ctx: Context, part: RoomPart, budget: Budget) -> bool:
+    """Take a section's bytes from the budget. Returns False if they are too many."""
+    if part.section is None:
+        return True
+    text = "".join(encode(part.section))
+    if not budget.take(len(text.encode())):
+        return False
+    if ctx.takes_text:  # the text isn't parsed again
+        part.section = cast("RoomSection", RawJson(text))
+    return True
 
 
 def _add_part(ctx: Context, answer: Answer, room: Room, part: RoomPart) -> None:
@@ -105,26 +116,48 @@ def add_others(
 ) -> set[RoomId]:
     """Add the sections of rooms that the user isn't in. Returns the rooms left for the next answer."""
     refused: set[RoomId] = set()
-    invited = [row for row in others.invited if row.sender not in ctx.ignored]
-    if answer.positions.blocks_invites:
-        invited = []
-    for kind, members in (("invite", invited), ("knock", others.knocked)):
-        for each in members:
-            row = other_rooms.without_erased(ctx, rooms.get(each.room_id), each)
-            section = ctx.reader.outside(ctx, row)
-            if section is not None and not budget.take(json_bytes(section)):
-                refused.add(row.room_id)
-            elif section is not None:
-                answer.rooms.setdefault(kind, {})[row.room_id] = section
-    for row in (row for row in others.left if row.is_outside):
+    for kind, row in _rows_outside(ctx, answer, others, rooms):
         section = ctx.reader.outside(ctx, row)
         if section is not None and not budget.take(json_bytes(section)):
             refused.add(row.room_id)
         elif section is not None:
-            answer.rooms.setdefault("leave", {})[row.room_id] = section
+            answer.rooms.setdefault(kind, {})[row.room_id] = section
     left = [row for row in others.left if row.room_id in rooms and not row.is_outside]
     left.sort(key=lambda row: row.changed_ms or 0, reverse=True)
-    rest: Sequence[tuple[Room, Membership]] = [(rooms[row.room_id], row) for row in left]
+    if refused:
+        refused |= {row.room_id for row in left}
+    else:
+        refused = _add_departed(ctx, answer, [(rooms[row.room_id], row) for row in left], budget)
+    if answer.names_all:
+        for row in (row for row in left if row.room_id in refused):
+            _add_left(ctx, answer, rooms[row.room_id], {"membership": row.membership})
+        refused -= {row.room_id for row in left}
+    return refused
+
+
+def _rows_outside(
+    ctx: Context, answer: Answer, others: other_rooms.OtherRooms, rooms: Mapping[str, Room]
+) -> Iterator[tuple[str, Membership]]:
+    """Yield the rooms that the user sees from outside, each with its part of the answer."""
+    invited = () if answer.positions.blocks_invites else others.invited
+    for row in invited:
+        if row.sender not in ctx.ignored:
+            yield "invite", other_rooms.without_erased(ctx, rooms.get(row.room_id), row)
+    for row in others.knocked:
+        yield "knock", other_rooms.without_erased(ctx, rooms.get(row.room_id), row)
+    for row in others.left:
+        if row.is_outside:
+            yield "leave", row
+
+
+def _add_departed(
+    ctx: Context, answer: Answer, rooms: Sequence[tuple[Room, Membership]], budget: Budget
+) -> set[RoomId]:
+    """Add the sections of rooms that the user left, until one doesn't fit. Returns those for the next
+    answer.
+    """
+    refused: set[RoomId] = set()
+    rest = rooms
     while rest and not refused and not answer.is_late:
         answer.go_on()
         some, rest = some_of(ctx, rest)
@@ -133,12 +166,7 @@ def add_others(
                 refused.add(row.room_id)
             else:
                 _add_left(ctx, answer, room, section)
-    refused |= {row.room_id for _, row in rest}
-    if answer.names_all:
-        for row in (row for row in left if row.room_id in refused):
-            _add_left(ctx, answer, rooms[row.room_id], {"membership": row.membership})
-        refused -= {row.room_id for row in left}
-    return refused
+    return refused | {row.room_id for _, row in rest}
 
 
 def some_of(
