@@ -107,7 +107,7 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "server_server.third_party_invite": Grant(
         secrets=SECRETS,
-        tables={**MEMBERSHIP, "streams": "batch_get", "users": "delete put query update"},
+        tables={**MEMBERSHIP, "streams": "batch_get", "users": "delete get put query update"},
         queues={"dead-letters": "find send"},
     ),
     "server_server.version": Grant(),

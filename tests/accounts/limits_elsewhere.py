@@ -46,6 +46,12 @@ def find_alias_elsewhere(stage: Any) -> Answer:
     return stranger.get(f"{V3}/directory/room/{segment('#a:nowhere.invalid')}")
 
 
+def bind_address(stage: Any) -> Answer:
+    stranger: Client = stage.stranger
+    body = {"medium": "email", "address": "a@example.com", "mxid": stage.alice.user_id, "invites": []}
+    return stranger.put("/_matrix/federation/v1/3pid/onbind", body)
+
+
 def list_space_elsewhere(stage: Any) -> Answer:
     alice: Client = stage.alice
     return alice.get(path("!a:nowhere.invalid", "hierarchy", version="/_matrix/client/v1"))

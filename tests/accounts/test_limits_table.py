@@ -27,6 +27,7 @@ from tests.accounts.conftest import PASSWORD
 from tests.accounts.limits_elsewhere import (
     ask_for_complexity,
     ask_openid_token,
+    bind_address,
     find_alias_elsewhere,
     join_by_alias_elsewhere,
     join_elsewhere,
@@ -266,6 +267,7 @@ ROWS = [
         by_address,
         find_alias_elsewhere,
     ),
+    Row("remote_question_from", "federation.membership.binding.take_binding", by_address, bind_address),
     Row("remote_question", "federation.membership.joining.join_room", by_user, join_by_alias_elsewhere),
     Row("remote_question", "federation.membership.knocking.knock_on_room", by_user, knock_by_alias_elsewhere),
     Row("to_device_servers", "federation.devices.messages.send", by_user, send_to_device_elsewhere),

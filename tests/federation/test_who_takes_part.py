@@ -112,6 +112,7 @@ NOT_ABOUT_A_ROOM = {
     "send/": "has events of any room: whoever works through them asks each room",
     "user/": "about users and their devices",
     "media/": "about a file",
+    "3pid/": "an identity server's: the rooms of the invites are asked as for any other invite",
 }
 """How the paths of the others go on, and why the list says nothing about them."""
 EDUS_ABOUT_ROOMS: dict[str, Callable[[Scene], dict[str, Any]]] = {

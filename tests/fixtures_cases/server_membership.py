@@ -225,6 +225,43 @@ CASES.add(
     worlds="an_address_in_the_salon",
     expect="400 M_MISSING_PARAM",
 )
+
+
+def bob_s_address(names: Mapping[str, str]) -> Any:
+    invite = {
+        "medium": "email",
+        "address": "bob@example.com",
+        "mxid": names["bob"],
+        "room_id": names["salon"],
+        "sender": names["alice"],
+        "signed": json.loads(names["salon_signed"]),
+    }
+    return {"medium": "email", "address": "bob@example.com", "mxid": names["bob"], "invites": [invite]}
+
+
+BINDING = f"PUT {V1}/3pid/onbind"
+CASES.add(
+    "third_party_invite/on_bind_third_party_identifier/good",
+    "An identity server says that the address is Bob's: he is invited to the salon.",
+    BINDING,
+    bob_s_address,
+    worlds="an_address_in_the_salon",
+)
+CASES.add(
+    "third_party_invite/on_bind_third_party_identifier/of_another_user",
+    "What is signed is not about the user that the request names.",
+    BINDING,
+    lambda names: {**bob_s_address(names), "mxid": names["alice"]},
+    worlds="an_address_in_the_salon",
+    expect="400 M_INVALID_PARAM",
+)
+CASES.add(
+    "third_party_invite/on_bind_third_party_identifier/nobody_here",
+    "There is no such user.",
+    BINDING,
+    {"medium": "email", "address": "c@example.com", "mxid": f"@carol:{OTHER}", "invites": []},
+    expect="404 M_NOT_FOUND",
+)
 CASES[:] = [replace(case, settings={"federation": "on"}) for case in CASES]
 
 JOINING = {"user_id": "{{alice}}", "room_id": "{{den}}"}
