@@ -1,6 +1,4 @@
-"""Create, list and delete registration tokens, which are required to register if `registration` is
-`token`.
-"""
+"""Create, list and delete the tokens that new users need if `registration` is `token`."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action("reset-password", "Set a new password, and log out all of the user's devices.", _reset_password)
     admin = action("make-admin", "Make a user an administrator of the server.", _make_admin)
     admin.add_argument("--revoke", action="store_true", help="take the administrator's rights away again")
-    deactivate = action("deactivate", "Close an account for good.", _deactivate)
+    deactivate = action("deactivate", "Deactivate an account permanently.", _deactivate)
     deactivate.add_argument(
         "--erase",
         action="store_true",
