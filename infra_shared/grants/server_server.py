@@ -91,6 +91,7 @@ GRANTS: Mapping[str, Grant] = {
         tables={
             **SIGNED,
             "keys": "batch_get get query",
+            "rooms": "batch_get",
             "users": "query",
         },
     ),

@@ -199,11 +199,12 @@ ROOMS.add(
     server=OTHER,
 )
 ROOMS.add(
-    "user_devices/get_user_devices/good_without_a_room",
+    "user_devices/get_user_devices/not_in_a_room",
     "Dora's server shares no room with Alice.",
     f"GET {S2S}/user/devices/{ALICE}",
     worlds=("another_server", "alice_with_keys"),
     server=OTHER,
+    expect="403 M_FORBIDDEN",
 )
 ROOMS.add(
     "user_devices/get_user_devices/of_another_server",

@@ -18,6 +18,7 @@ from tests.in_process import Client
 from tests.keys.crypto import CrossSigning, KeyPair, device_keys, one_time_keys
 from tests.logged_in import log_in
 from tests.rooms.other_servers import Mirror
+from tests.rooms.people import leave
 
 UPLOAD = "/_matrix/client/v3/keys/upload"
 QUERY, CLAIM = "/_matrix/federation/v1/user/keys/query", "/_matrix/federation/v1/user/keys/claim"
@@ -52,16 +53,14 @@ def test_all_devices_with_keys_for_who_shares_a_room(
     }
 
 
-def test_a_server_that_shares_no_room_may_ask_too(
-    alice: Client, make_elsewhere: Callable[[], Elsewhere]
+def test_who_shares_no_room_learns_no_devices(
+    alice: Client, elsewhere: Elsewhere, room: Mirror, make_elsewhere: Callable[[], Elsewhere]
 ) -> None:
-    """It may ask for keys anyway, to encrypt for somebody whom it invites."""
     publish(alice)
     answer = make_elsewhere().get("user", "devices", alice.user_id)
-    assert answer.status == 200
-    assert [device["device_id"] for device in answer.json["devices"]] == ["ALICE"]
-    nobody = make_elsewhere().get("user", "devices", "@nobody:example.org")
-    assert (nobody.status, nobody.json["devices"]) == (200, [])
+    assert (answer.status, answer.json["errcode"]) == (403, "M_FORBIDDEN")
+    leave(alice, room.room_id)
+    assert elsewhere.get("user", "devices", alice.user_id).status == 403
 
 
 @pytest.mark.parametrize(
@@ -69,9 +68,10 @@ def test_a_server_that_shares_no_room_may_ask_too(
     [
         ("@bob:elsewhere.example.org", 404, "M_NOT_FOUND"),
         ("bob", 400, "M_INVALID_PARAM"),
+        ("@nobody:example.org", 403, "M_FORBIDDEN"),
     ],
 )
-def test_users_of_others(elsewhere: Elsewhere, user_id: str, status: int, errcode: str) -> None:
+def test_users_of_others_and_nobody(elsewhere: Elsewhere, user_id: str, status: int, errcode: str) -> None:
     answer = elsewhere.get("user", "devices", user_id)
     assert (answer.status, answer.json["errcode"]) == (status, errcode)
 

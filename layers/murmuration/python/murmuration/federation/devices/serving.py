@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
+from murmuration.federation.devices.sharing import shares_room
 from murmuration.identity import rate_limits
 from murmuration.identity.budgets import expect
 from murmuration.keys.claim import claim_local, parse_claims
 from murmuration.keys.query import QUERY_USER, parse_query, query_local
 from murmuration.protocol.encoding import canonical_json
-from murmuration.protocol.errors import InvalidParam, NotFound, TooLarge
+from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound, TooLarge
 from murmuration.protocol.identifiers import DeviceId, ServerName, UserId, parse_user_id
 from murmuration.protocol.sizes import LIST_BYTES, json_bytes
 from murmuration.settings import settings
@@ -38,12 +39,14 @@ T = TypeVar("T")
 def get_user_devices(origin: ServerName, user_id: UserId) -> UserDevices:
     """Return a local user's devices that have keys, and the stream ID of the newest change.
 
-    Any server may ask, as it may ask `query_user_keys`, which tells as much: messages are encrypted for users
-    who share no room yet. Raises InvalidParam, NotFound for other servers' users, LimitExceeded, TooLarge.
+    Raises InvalidParam, NotFound for other servers' users, Forbidden if the origin shares no room with the
+    user, LimitExceeded, TooLarge.
     """
     if parse_user_id(user_id).server_name != settings().server_name:
         raise NotFound("The user is not of this server")
     rate_limits.check("federation_keys", origin)
+    if not shares_room(user_id, origin):
+        raise Forbidden("Your server shares no room with the user")
     # Read before the devices: they may be newer than this stream ID, and the next update then repeats the
     # change.
     stream_id = device_changes.read_head(user_id).stream_id
