@@ -15,7 +15,7 @@ SCENARIOS := tests/interop/scenarios
 ONCE_MORE = { echo "Once more, those that failed ..."; $(BIN)/python -m pytest -n 0 --last-failed $(1); }
 NOT_LONG := -m 'not long' $(TESTS)
 LONG := -m long --ignore $(SCENARIOS) $(TESTS)
-# Percent of the package's lines that the tests must reach.
+# Percent of the package's lines that the tests must reach, without the deployment's (tests/infra).
 COVERED ?= 97
 
 # Compiled modules are kept, also where the environment says otherwise: the tests start hundreds of processes,
@@ -74,8 +74,8 @@ test-all: test test-long  ## Run also the long tests: deployments, browsers, soa
 
 coverage: $(SET_UP)  ## Run the tests, also slow ones, and measure how much of the package they cover
 	@$(BIN)/python -m pip install --quiet pytest-cov==7.1.0
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m 'slow or not long' --cov=murmuration --cov-report=term:skip-covered \
-		--cov-fail-under=$(COVERED) $(TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m 'slow or not long' --ignore tests/infra \
+		--cov=murmuration --cov-report=term:skip-covered --cov-fail-under=$(COVERED) $(TESTS)
 
 fixtures: $(SET_UP)  ## Record the fixtures' worlds and events; also the expected results: ARGS='--rewrite'
 	@$(BIN)/python -m tests.fixtures_worlds

@@ -97,7 +97,7 @@ def _sync_url(url: str, queue: str) -> str:
     from murmuration.sync import marks
 
     now_s = int(time.time())
-    asked = marks.fingerprint(("", "", "", "", ""), at_edge=settings().waits == "edge")
+    asked = marks.fingerprint([""] * (1 + len(marks.PARKED_BY)), at_edge=settings().waits == "edge")
     wait = Wait(UserId(""), DeviceId(""), "p0", queue, "", now_s)
     keys: KeyCountsSection = {"device_one_time_keys_count": {}, "device_unused_fallback_key_types": []}
     since = marks.mark(ROW, wait, asked, now_s + marks.LIFETIME_S, keys)

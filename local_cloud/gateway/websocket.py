@@ -52,6 +52,12 @@ class Socket:
         self.last_active = time.time()
         self._loop = loop
         self._send = send
+        self._accepted = asyncio.Event()
+
+    async def accept(self, subprotocol: str | None) -> None:
+        """Open the connection. What was posted before is sent then."""
+        await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
+        self._accepted.set()
 
     def context(self, route: str, kind: str, **fields: Any) -> dict[str, Any]:
         return websocket_context(self.request, self.id, self.connected_at, route, kind, **fields)
@@ -82,6 +88,7 @@ class Socket:
             raise ConnectionError("the connection is gone") from error
 
     async def _forward(self, message: Message) -> None:
+        await self._accepted.wait()
         await self._send(message)
 
 
@@ -176,10 +183,10 @@ class WebSocketGateway:
             await _reject(send, status if isinstance(status, int) and 400 <= status < 600 else 500)
             return
         headers = {name.lower(): value for name, value in (answer.get("headers") or {}).items()}
-        await send({"type": "websocket.accept", "subprotocol": headers.get("sec-websocket-protocol")})
-        self._sockets.add(socket)
+        self._sockets.add(socket)  # before its client can know that it is open
         code, reason = 1006, ""
         try:
+            await socket.accept(headers.get("sec-websocket-protocol"))
             code, reason = await self._converse(socket, receive, send)
         finally:
             self._sockets.discard(socket)

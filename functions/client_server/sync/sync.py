@@ -9,16 +9,11 @@ from murmuration.protocol.presence import ONLINE, TODAYS
 from murmuration.settings import settings
 from murmuration.sync.context import state_after_of
 from murmuration.sync.engine import sync
-from murmuration.sync.marks import fingerprint
+from murmuration.sync.marks import PARKED_BY, STATE_AFTER, UNSTABLE_STATE_AFTER, fingerprint
 from murmuration.sync.request import SyncRequest
 
 if TYPE_CHECKING:
     from murmuration.sync.readers.json_types import SyncAnswer
-
-STABLE, UNSTABLE = "use_state_after", "org.matrix.msc4222.use_state_after"
-"""The names by which clients ask for the state after the timeline; the second one is Element Web's."""
-PARKED_BY = ("access_token", "filter", "set_presence", STABLE, UNSTABLE)
-"""The query parameters on which a waiting request's answer depends; they are part of its fingerprint."""
 
 
 @endpoint("GET", "/_matrix/client/{version}/sync", auth=Auth.DEFERRED_ACCESS_TOKEN, versions=CLIENT_VERSIONS)
@@ -31,7 +26,9 @@ def handler(request: Request) -> SyncAnswer:
             since=request.query.get("since"),
             filter=request.query.get("filter"),
             full_state=request.query_bool("full_state"),
-            state_after=state_after_of(request.query_bool(STABLE), request.query_bool(UNSTABLE)),
+            state_after=state_after_of(
+                request.query_bool(STATE_AFTER), request.query_bool(UNSTABLE_STATE_AFTER)
+            ),
             set_presence=request.query_choice("set_presence", TODAYS, ONLINE),
             timeout_ms=request.query_int("timeout", 0),
             fingerprint=fingerprint(asked, at_edge=at_edge) if parks else "",

@@ -22,7 +22,7 @@ from local_cloud.lambdas import Lambdas
 from local_cloud.names import PREFIX, queue_url
 from local_cloud.testing import LocalCloud, local_cloud
 from murmuration.storage.live import wake_queues
-from murmuration.sync.marks import called, fingerprint
+from murmuration.sync.marks import PARKED_BY, called, fingerprint
 from tests.infra.viewer.test_viewer import View, viewing
 from tests.local_cloud.gateway.test_parking import CASES, KEYS, NOW, User, request
 from tests.local_cloud.waiting import PATIENCE_S
@@ -189,7 +189,7 @@ def test_it_knows_a_request_as_the_client_sent_it(response_view: View) -> None:
 
 
 def edge_mark() -> str:
-    asked = ("Bearer token", "", "", "", "")
+    asked = ("Bearer token", *("" for _ in PARKED_BY))
     parts = ("p_AAAAAAAAAAAA", "p3", "ab" * 16, fingerprint(asked, at_edge=True), str(NOW // 1000 + 600))
     return ".".join((*parts, KEYS.decode().rstrip("="), str(NOW)))
 

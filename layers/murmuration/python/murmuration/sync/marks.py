@@ -23,7 +23,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from murmuration.clock import now_ms
 from murmuration.storage.live import token_forms, wake_queues
@@ -33,6 +33,11 @@ from murmuration.storage.live.token_forms import CALLED, HELD, MARKED, PLAIN
 if TYPE_CHECKING:
     from murmuration.storage.json_types import KeyCountsSection
 
+STATE_AFTER, UNSTABLE_STATE_AFTER = "use_state_after", "org.matrix.msc4222.use_state_after"
+"""The names by which clients ask for the state after the timeline; the second one is Element Web's."""
+PARKED_BY: Final = ("access_token", "filter", "set_presence", STATE_AFTER, UNSTABLE_STATE_AFTER)
+"""The query parameters of /sync on which the answer to a waiting request depends. Its fingerprint consists of
+the Authorization header and these. CloudFront's viewer function has the same names."""
 LIFETIME_S = 600
 """How long a client may wait with one mark. A device that was logged out still gets empty answers for this
 time."""
