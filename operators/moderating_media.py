@@ -93,12 +93,11 @@ def remove(uri: Uri) -> str:
 
 def _remove_own(uri: Uri) -> str:
     """Delete a user's file. An ID to which nothing was uploaded yet is hidden instead."""
-    from murmuration.aws import objects
     from murmuration.aws.reads import fetch
     from murmuration.clock import now_ms
-    from murmuration.media.thumbnails import NAMES
+    from murmuration.media.unused import complete_deletion
     from murmuration.storage import quarantine as storage
-    from murmuration.storage import unused_media
+    from murmuration.storage.unused_media import OwnFile
 
     found = fetch(uri.read)
     if found is None:
@@ -108,10 +107,7 @@ def _remove_own(uri: Uri) -> str:
         return f"{uri} has no content yet. What is uploaded to it will be hidden."
     if found.user_id is None or not storage.begin_removal(uri.media_id):
         raise _unknown(uri)
-    objects.delete([found.content.object, *(f"thumbnail/{uri.media_id}/{name}" for name in NAMES)])
-    unused_media.finish_deletion(
-        unused_media.OwnFile(uri.media_id, found.user_id, found.content, 0, deleting=True)
-    )
+    complete_deletion(OwnFile(uri.media_id, found.user_id, found.content, 0, deleting=True))
     return f"{uri} is deleted, {_size(found.content.size)} of {_shown(found.user_id)}."
 
 
@@ -131,10 +127,9 @@ def _remove_copy(uri: Uri) -> str:
     else:
         folder = remote.folder(uri.server_name, uri.media_id)
         storage.quarantine_remote(uri.server_name, uri.media_id, message=MESSAGE, now_ms=now_ms())
-    here = found is not None and found.content is not None
-    keys = [found.content.object] if found is not None and found.content is not None else []
-    objects.delete([*keys, *(f"{folder}/{name}" for name in NAMES)])
-    was = "The copy here is deleted" if here else "There was no copy here"
+    copies = [found.content.object] if found is not None and found.content is not None else []
+    objects.delete([*copies, *(f"{folder}/{name}" for name in NAMES)])
+    was = "The copy here is deleted" if copies else "There was no copy here"
     return f"{uri} is hidden. {was}, and none will be made."
 
 

@@ -18,7 +18,7 @@ from murmuration.protocol.encoding import x_matrix
 from murmuration.protocol.events import Event
 from murmuration.protocol.identifiers import EventId, RoomId, ServerName, UserId
 from murmuration.settings import settings
-from murmuration.storage.servers import parked_pdus
+from murmuration.storage import parked
 from tests.federation.network import Network, Received, Reply
 from tests.federation.remote import Remote, encode
 from tests.in_process import Answer, Client, segment
@@ -181,8 +181,8 @@ class Worker:
 
 def _forget_parked_receipts() -> None:
     """Remove what other tests have left, which the schedule would queue in the middle of this one."""
-    for item in dynamodb.query(parked_pdus.TABLE, "pk = :pk", {":pk": "receipts"}):
-        dynamodb.execute(dynamodb.delete(parked_pdus.TABLE, {"pk": item["pk"], "sk": item["sk"]}))
+    for item in dynamodb.query(parked.TABLE, "pk = :pk", {":pk": "receipts"}):
+        dynamodb.execute(dynamodb.delete(parked.TABLE, {"pk": item["pk"], "sk": item["sk"]}))
 
 
 def record_of(message: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from murmuration.clock import now_ms
 from murmuration.identity import rate_limits
 from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
 from murmuration.rooms.delayed import delivery, managing, orders
+from murmuration.storage import parked
 from murmuration.storage.users import delayed_events
 from tests.in_process import Answer, Client, segment
 from tests.rooms.people import bodies, messages, ok, path
@@ -32,7 +33,7 @@ class Time:
         self.passed = 0
         self.queue: list[tuple[int, dict[str, Any]]] = []
         self.delays: list[int] = []
-        for module in (delivery, managing, orders, delayed_events):
+        for module in (delivery, managing, orders, delayed_events, parked):
             patch.setattr(module, "now_ms", self.now)
         patch.setattr("murmuration.clock.now_ms", self.now)
         patch.setattr(rate_limits, "now_ms", now_ms)

@@ -62,7 +62,7 @@ class Stage:
         tell(self.rooms[room])
 
     def is_held_while(self, action: Callable[[], object]) -> Any:
-        """Return the answer to a request during whose hold something happens."""
+        """Return the answer to a held request. Something happens while it is held."""
         self.action = action
         answer = self.asks()
         assert self.action is None, "it was held"

@@ -1,5 +1,6 @@
-"""Try again what needs other servers: events that couldn't be judged, receipts of
-events that aren't known, and device lists."""
+"""Try again what needs other servers: events that couldn't be judged, receipts of unknown events, and device
+lists.
+"""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from murmuration import clock
 from murmuration.federation.ephemera import sending, taking
 from murmuration.federation.outbound import fan_out
 from murmuration.protocol.identifiers import DeviceId, RoomId, ServerName, UserId
+from murmuration.storage import parked
 from murmuration.storage.live import listeners
 from murmuration.storage.live.compact import attention
 from murmuration.storage.live.listeners import Socket, Wait
@@ -220,7 +221,7 @@ def test_a_receipt_waits_for_an_event_that_comes_with_it(
 
 def later(monkeypatch: pytest.MonkeyPatch, days: float) -> None:
     """Set the clock of what is parked to `days` from now."""
-    monkeypatch.setattr(parked_receipts, "now_ms", lambda: clock.now_ms() + int(days * 86_400_000))
+    monkeypatch.setattr(parked, "now_ms", lambda: clock.now_ms() + int(days * 86_400_000))
     monkeypatch.setattr(taking, "now_ms", lambda: clock.now_ms() + int(days * 86_400_000))
 
 

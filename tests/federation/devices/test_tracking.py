@@ -288,6 +288,7 @@ def test_a_parked_list_is_asked_for_again(
 ) -> None:
     from murmuration import clock
     from murmuration.federation.requests import health
+    from murmuration.storage import parked
     from murmuration.storage.servers import parked_device_lists
 
     elsewhere.log_in("PHONE")
@@ -297,7 +298,8 @@ def test_a_parked_list_is_asked_for_again(
     worker.run()
     elsewhere.silent = False
     health.well(ServerName(elsewhere.name))
-    monkeypatch.setattr(parked_device_lists, "now_ms", lambda: clock.now_ms() + 120_000)
+    for module in (parked_device_lists, parked):
+        monkeypatch.setattr(module, "now_ms", lambda: clock.now_ms() + 120_000)
     assert worker.retry() == 1
     assert told.changed() == {elsewhere.bob}
     assert devices(alice, elsewhere.bob) == {"PHONE", "TABLET"}

@@ -8,7 +8,7 @@ from local_cloud.aws.sqs import Sqs
 from murmuration.aws import dynamodb, parameters
 from murmuration.protocol.identifiers import ServerName
 from murmuration.settings import settings
-from murmuration.storage.servers import parked_pdus
+from murmuration.storage import parked
 from tests.federation.network import Network
 from tests.federation.peers import SECRET, Peer, Worker, make_peer
 from tests.sync.conftest import sqs  # noqa: F401 - a fixture
@@ -36,6 +36,6 @@ def third(network: Network, fresh_name: str) -> Peer:
 @pytest.fixture
 def worker(sqs: Sqs) -> Worker:  # noqa: F811 - pytest's way
     """Return the worker, after the PDUs of earlier tests are removed."""
-    for item in dynamodb.scan(parked_pdus.TABLE):
-        dynamodb.execute(dynamodb.delete(parked_pdus.TABLE, {"pk": item["pk"], "sk": item["sk"]}))
+    for item in dynamodb.scan(parked.TABLE):
+        dynamodb.execute(dynamodb.delete(parked.TABLE, {"pk": item["pk"], "sk": item["sk"]}))
     return Worker(sqs)

@@ -10,6 +10,7 @@ from murmuration import clock as clock_module
 from murmuration.federation.inbound.transactions import working
 from murmuration.federation.keys import fetching
 from murmuration.protocol.identifiers import RoomId, ServerName, UserId
+from murmuration.storage import parked
 from murmuration.storage.rooms import event_store, room_items
 from murmuration.storage.servers import parked_pdus, unobtainable
 from tests.federation.network import Reply
@@ -33,7 +34,7 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ahead_ms = 0
         real = clock_module.now_ms
-        for module in (parked_pdus, unobtainable, fetching):
+        for module in (parked_pdus, parked, unobtainable, fetching):
             monkeypatch.setattr(module, "now_ms", lambda: real() + self.ahead_ms)
 
     def advance(self, hours: float) -> None:

@@ -13,8 +13,9 @@ from murmuration.federation.requests import health
 from murmuration.protocol.events import Event
 from murmuration.protocol.identifiers import RoomId, ServerName, UserId
 from murmuration.rooms.room import Room
+from murmuration.storage import parked
 from murmuration.storage.rooms import event_store, room_items
-from murmuration.storage.servers import destinations, parked_pdus
+from murmuration.storage.servers import destinations
 from tests.budgets.meter import Meter
 from tests.federation.network import Reply
 from tests.federation.peers import Peer, Worker
@@ -47,9 +48,9 @@ def come_round(policy: PolicyServer) -> None:
 
 
 def make_due() -> None:
-    for item in dynamodb.scan(parked_pdus.TABLE):
+    for item in dynamodb.scan(parked.TABLE):
         if "due_ms" in item:
-            dynamodb.execute(dynamodb.put(parked_pdus.TABLE, {**item, "due_ms": 0}))
+            dynamodb.execute(dynamodb.put(parked.TABLE, {**item, "due_ms": 0}))
 
 
 def bodies(client: Client, room_id: str) -> list[str]:

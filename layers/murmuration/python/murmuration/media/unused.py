@@ -69,11 +69,16 @@ def _is_avatar(file: OwnFile) -> bool:
 
 
 def _delete(file: OwnFile) -> bool:
-    """Delete a file with its thumbnails. Returns False if it was used meanwhile."""
-    from murmuration.media.thumbnails import NAMES
-
+    """Delete a file. Returns False if it was used meanwhile."""
     if not file.deleting and not storage.begin_deletion(file):
         return False
+    complete_deletion(file)
+    return True
+
+
+def complete_deletion(file: OwnFile) -> None:
+    """Delete the bytes and the thumbnails of a file whose deletion has begun, and then its item."""
+    from murmuration.media.thumbnails import NAMES
+
     objects.delete([file.content.object, *(f"thumbnail/{file.media_id}/{name}" for name in NAMES)])
     storage.finish_deletion(file)
-    return True

@@ -1,8 +1,4 @@
-"""PDUs that can't be checked yet, until they can or until they expire (table `parked`).
-
-They are in one partition, by room and event ID; the index `by-due` sorts them by the time of their next
-attempt.
-"""
+"""PDUs that can't be checked yet, by room and event ID, until they can or until they expire."""
 
 from __future__ import annotations
 
@@ -13,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import StoredItem
 from murmuration.clock import now_ms
+from murmuration.storage import parked
 
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import EventId, RoomId, ServerName
 
-TABLE = "parked"
-BY_DUE = "by-due"
-KEPT_MS = 24 * 3_600_000
 FIRST_MS = 5 * 60_000
 _PDUS = "pdus"
 
@@ -44,53 +38,27 @@ class ParkedPdu:
 
 def park(room_id: RoomId, event_id: EventId, origin: ServerName, pdu: object) -> bool:
     """Park a PDU for later. Return False if it is parked already."""
-    now = now_ms()
-    item = {
-        **_key(room_id, event_id),
-        "room_id": room_id,
-        "event_id": event_id,
-        "origin": origin,
-        "json": json.dumps(pdu, separators=(",", ":")),
-        "due_ms": now + FIRST_MS,
-        "attempts": 0,
-        "expires": (now + KEPT_MS) // 1000,
-    }
-    return dynamodb.try_execute(dynamodb.put(TABLE, item, condition="attribute_not_exists(sk)"))
+    item = parked.item_of(_key(room_id, event_id), room_id, event_id, origin, pdu, FIRST_MS)
+    return dynamodb.try_execute(dynamodb.put(parked.TABLE, item, condition="attribute_not_exists(sk)"))
 
 
 def read_due(limit: int) -> list[ParkedPdu]:
     """Return the PDUs to try now or to drop, the first due first."""
-    items = dynamodb.query(
-        TABLE,
-        "pk = :pk AND due_ms <= :now",
-        {":pk": _PDUS, ":now": now_ms()},
-        index=BY_DUE,
-        limit=limit,
-    )
-    return [_parse(item) for item in items]
+    return [_parse(item) for item in parked.read_due(_PDUS, limit)]
 
 
-def postpone(parked: ParkedPdu) -> bool:
+def postpone(pdu: ParkedPdu) -> bool:
     """Count an attempt and set the time of the next one, twice as far away. Returns False if another caller
     did.
     """
-    write = dynamodb.update(
-        TABLE,
-        _key(parked.room_id, parked.event_id),
-        "SET due_ms = :next, attempts = :attempts",
-        values={
-            ":next": now_ms() + (FIRST_MS << min(parked.attempts + 1, 8)),
-            ":attempts": parked.attempts + 1,
-            ":due": parked.due_ms,
-        },
-        condition="due_ms = :due",
-    )
-    return dynamodb.try_execute(write)
+    attempts = pdu.attempts + 1
+    delay_ms = FIRST_MS << min(attempts, 8)
+    return parked.postpone(_key(pdu.room_id, pdu.event_id), pdu.due_ms, attempts, delay_ms)
 
 
 def remove(room_id: RoomId, event_id: EventId) -> None:
     """Delete a PDU that was accepted, rejected or given up."""
-    dynamodb.execute(dynamodb.delete(TABLE, _key(room_id, event_id)))
+    dynamodb.execute(dynamodb.delete(parked.TABLE, _key(room_id, event_id)))
 
 
 def _parse(item: StoredItem) -> ParkedPdu:

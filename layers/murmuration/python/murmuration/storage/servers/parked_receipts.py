@@ -1,5 +1,4 @@
-"""Receipts of other servers' users whose events aren't known yet, until they are tried again (table
-`parked`).
+"""Receipts of other servers' users whose events aren't known yet, until they are tried again.
 
 Of each user and thread in a room only the last receipt is kept.
 """
@@ -11,8 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
-from murmuration.clock import now_ms
-from murmuration.storage.servers.parked_pdus import BY_DUE, TABLE
+from murmuration.storage import parked
 
 if TYPE_CHECKING:
     from murmuration.aws.dynamodb import StoredItem
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     from murmuration.storage.json_types import StoredReceipt
 
 FIRST_MS = 60_000
-KEPT_MS = 24 * 3_600_000
 _RECEIPTS = "receipts"
 
 
@@ -38,57 +35,31 @@ class ParkedReceipt:
 
 def park(room_id: RoomId, origin: ServerName, receipt: StoredReceipt) -> None:
     """Park a receipt in place of the user's former one, unless the same is parked already."""
-    now = now_ms()
-    item = {
-        **_key(room_id, receipt),
-        "room_id": room_id,
-        "event_id": receipt["event_id"],
-        "origin": origin,
-        "json": json.dumps(receipt, separators=(",", ":")),
-        "due_ms": now + FIRST_MS,
-        "attempts": 0,
-        "expires": (now + KEPT_MS) // 1000,
-    }
+    item = parked.item_of(_key(room_id, receipt), room_id, receipt["event_id"], origin, receipt, FIRST_MS)
     is_new = "attribute_not_exists(sk) OR event_id <> :event"
-    write = dynamodb.put(TABLE, item, condition=is_new, values={":event": receipt["event_id"]})
+    write = dynamodb.put(parked.TABLE, item, condition=is_new, values={":event": receipt["event_id"]})
     dynamodb.try_execute(write)
 
 
 def read_due(limit: int) -> list[ParkedReceipt]:
     """Return the receipts to try now or to drop, the first due first."""
-    items = dynamodb.query(
-        TABLE,
-        "pk = :pk AND due_ms <= :now",
-        {":pk": _RECEIPTS, ":now": now_ms()},
-        index=BY_DUE,
-        limit=limit,
-    )
-    return [_parse(item) for item in items]
+    return [_parse(item) for item in parked.read_due(_RECEIPTS, limit)]
 
 
-def postpone(parked: ParkedReceipt) -> bool:
+def postpone(receipt: ParkedReceipt) -> bool:
     """Set the time of the next attempt, three times as far away. Returns False if another caller did, or the
     user has a later receipt.
     """
-    write = dynamodb.update(
-        TABLE,
-        _key(parked.room_id, parked.receipt),
-        "SET due_ms = :next, attempts = :attempts",
-        values={
-            ":next": now_ms() + FIRST_MS * 3 ** min(parked.attempts + 1, 6),
-            ":attempts": parked.attempts + 1,
-            ":due": parked.due_ms,
-        },
-        condition="due_ms = :due",
-    )
-    return dynamodb.try_execute(write)
+    attempts = receipt.attempts + 1
+    delay_ms = FIRST_MS * 3 ** min(attempts, 6)
+    return parked.postpone(_key(receipt.room_id, receipt.receipt), receipt.due_ms, attempts, delay_ms)
 
 
 def remove(room_id: RoomId, receipt: StoredReceipt) -> None:
     """Delete a receipt that was stored or given up, unless the user has a later one."""
     dynamodb.try_execute(
         dynamodb.delete(
-            TABLE,
+            parked.TABLE,
             _key(room_id, receipt),
             condition="event_id = :event",
             values={":event": receipt["event_id"]},

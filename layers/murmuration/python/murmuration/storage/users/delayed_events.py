@@ -22,13 +22,13 @@ from murmuration.aws.dynamodb import ConditionFailed, Item, Storable, StoredItem
 from murmuration.aws.reads import Read, fetch_all
 from murmuration.clock import now_ms
 from murmuration.storage import counts
+from murmuration.storage.parked import BY_DUE, TABLE, read_due
 from murmuration.storage.users.accounts import USERS, check_device
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import Content, JsonObject
     from murmuration.protocol.identifiers import DeviceId, EventId, RoomId, UserId
 
-TABLE, BY_DUE = "parked", "by-due"
 MOST = 100
 """How many events a user may have scheduled at once."""
 RETENTION_MS = 7 * 86_400_000
@@ -245,9 +245,7 @@ def purge(user_id: UserId) -> None:
 
 def read_watched(limit: int) -> Page:
     """Return scheduled events that are due for a check, and delete the items that watch ended ones."""
-    items = dynamodb.query(
-        TABLE, "pk = :pk AND due_ms <= :now", {":pk": _WATCHED, ":now": now_ms()}, index=BY_DUE, limit=limit
-    )
+    items = read_due(_WATCHED, limit)
     delay_ids = [str(item["sk"]) for item in items]
     found = dict(zip(delay_ids, fetch_all([delayed_read(each) for each in delay_ids]), strict=True))
     ended = [each for each, event in found.items() if event is None or event.outcome is not None]
